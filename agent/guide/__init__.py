@@ -1,0 +1,1 @@
+"""The hardening guide as typed rows and real files. It knows no host."""

@@ -1,0 +1,210 @@
+"""The words that all other modules speak: modes, owners, roles, versions and the resources of a host.
+
+Desired, observed and remembered state are the same types, so apply, check, diff and revert share one comparison.
+Nothing here can touch a disk: paths are PurePosixPath, as a user of the host sees them (never with --root before them).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import NamedTuple, Union
+
+
+class FileMode(int):
+    """Permission bits of a file or directory, 0 to 0o7777; always built from an octal literal."""
+
+    def __new__(cls, bits: int) -> FileMode:
+        if not 0 <= bits <= 0o7777:
+            raise ValueError(f"not permission bits: {bits:#o}")
+        return super().__new__(cls, bits)
+
+    def __str__(self) -> str:
+        return f"{int(self):04o}"
+
+    def __repr__(self) -> str:
+        return f"FileMode(0o{int(self):o})"
+
+
+class Owner(NamedTuple):
+    """Numeric owner and group. In a --root tree made by an ordinary user, that user stands for 0:0 (see Host)."""
+
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
+
+
+ROOT = Owner(0, 0)
+
+
+class Role(str, Enum):
+    """What K3s runs as on this host; "agent" is K3s' word for a worker node."""
+
+    SERVER = "server"
+    AGENT = "agent"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Version(NamedTuple):
+    """A K3s version. Decisions rest on the minor alone, since all K3s releases so far have the major 1."""
+
+    major: int
+    minor: int
+    patch: int
+    build: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Read `v1.24.17+k3s1`, `1.24.17` or `1.24`; raises ValueError on anything else."""
+        match = re.fullmatch(r"v?(1)\.(\d{1,3})(?:\.(\d{1,3}))?([-+][\w.+-]+)?", text.strip(), re.ASCII)
+        if match is None:
+            raise ValueError(f"not a K3s version: {text!r}")
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0), match[4] or "")
+
+    def __str__(self) -> str:
+        return f"v{self.major}.{self.minor}.{self.patch}{self.build}"
+
+
+NEWEST_KNOWN = Version(1, 37, 0)
+"""The newest minor that the rows of the guide were written for."""
+
+
+class VersionRange(NamedTuple):
+    """Minors `first` to `last`, both included; None is unbounded."""
+
+    first: int | None = None
+    last: int | None = None
+
+    def __contains__(self, version: object) -> bool:
+        return (
+            isinstance(version, Version)
+            and (self.first is None or version.minor >= self.first)
+            and (self.last is None or version.minor <= self.last)
+        )
+
+    def overlaps(self, other: VersionRange) -> bool:
+        """Whether any version is in both ranges."""
+        return not (
+            (self.last is not None and other.first is not None and self.last < other.first)
+            or (other.last is not None and self.first is not None and other.last < self.first)
+        )
+
+    def __str__(self) -> str:
+        match self:
+            case (None, None):
+                return "all versions"
+            case (first, None):
+                return f"v1.{first} and newer"
+            case (None, last):
+                return f"v1.{last} and older"
+            case (first, last):
+                return f"v1.{first} to v1.{last}" if first != last else f"v1.{first}"
+
+
+ALL_VERSIONS = VersionRange()
+BOTH_ROLES = frozenset(Role)
+SERVERS = frozenset({Role.SERVER})
+
+
+class Applies(NamedTuple):
+    """The hosts that a row of the guide is for."""
+
+    roles: frozenset[Role] = BOTH_ROLES
+    versions: VersionRange = ALL_VERSIONS
+
+    def to(self, role: Role, version: Version) -> bool:
+        """Whether the row is for a host of this role and K3s version."""
+        return role in self.roles and version in self.versions
+
+    def overlaps(self, other: Applies) -> bool:
+        """Whether some host gets both rows."""
+        return bool(self.roles & other.roles) and self.versions.overlaps(other.versions)
+
+    def __str__(self) -> str:
+        roles = "servers and agents" if self.roles == BOTH_ROLES else f"{next(iter(self.roles))}s only"
+        return f"{roles}, {self.versions}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A directory with an exact mode and owner; what it holds is not its business."""
+
+    path: PurePosixPath
+    mode: FileMode
+    owner: Owner = ROOT
+
+    @property
+    def id(self) -> str:
+        """The name that plans, reports and the journal use."""
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A regular file with exact content, mode and owner.
+
+    `immutable` (chattr +i) is only ever observed: two files are equal whatever it says.
+    """
+
+    path: PurePosixPath
+    content: bytes
+    mode: FileMode
+    owner: Owner = ROOT
+    immutable: bool = field(default=False, compare=False)
+
+    @property
+    def id(self) -> str:
+        """The name that plans, reports and the journal use."""
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sysctl:
+    """A live kernel value, as text: "0" is a value. Keys use sysctl(8)'s dots."""
+
+    key: str
+    value: str
+
+    @property
+    def id(self) -> str:
+        """The name that plans, reports and the journal use."""
+        return self.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """Nothing is there, or nothing should be."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Something of another kind is in the place of a managed file or directory: `kind` is "symlink", "FIFO", …"""
+
+    id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """What is there cannot be told; `reason` says why."""
+
+    id: str
+    reason: str
+
+
+Resource = Union[Directory, File, Sysctl]
+"""What the guide can want of a host."""
+
+State = Union[Directory, File, Sysctl, Absent]
+"""What a change starts from and leads to, and what the journal remembers."""
+
+Observed = Union[Directory, File, Sysctl, Absent, Obstacle, Unreadable]
+"""What a look at the host can show."""
