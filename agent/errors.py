@@ -48,6 +48,10 @@ class HostError(HardenError):
     """The host refused an operation: permissions, a full disk, a path that is not what it should be."""
 
 
+class NotEmptyError(HostError):
+    """A directory cannot be removed, since it holds files of others."""
+
+
 class UsageError(HardenError):
     """An option or a combination of options makes no sense here."""
 

@@ -81,11 +81,10 @@ class VersionRange(NamedTuple):
     first: int | None = None
     last: int | None = None
 
-    def __contains__(self, version: object) -> bool:
-        return (
-            isinstance(version, Version)
-            and (self.first is None or version.minor >= self.first)
-            and (self.last is None or version.minor <= self.last)
+    def includes(self, version: Version) -> bool:
+        """Whether the version's minor is in the range."""
+        return (self.first is None or version.minor >= self.first) and (
+            self.last is None or version.minor <= self.last
         )
 
     def overlaps(self, other: VersionRange) -> bool:
@@ -120,7 +119,7 @@ class Applies(NamedTuple):
 
     def to(self, role: Role, version: Version) -> bool:
         """Whether the row is for a host of this role and K3s version."""
-        return role in self.roles and version in self.versions
+        return role in self.roles and self.versions.includes(version)
 
     def overlaps(self, other: Applies) -> bool:
         """Whether some host gets both rows."""

@@ -1,4 +1,4 @@
-"""What every row of the guide carries beside its value: where it comes from, why, what it risks, how to do it by hand."""
+"""What every row of the guide carries beside its value: origin, reason, risk, and the way to do it by hand."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""Everything that the guide asks for, as one list: what `explain` shows and the reference is generated from."""
+
+from __future__ import annotations
+
+from agent.errors import UsageError
+from agent.guide import headings
+from agent.guide.control import Control, Origin
+from agent.guide.files import DIRECTORIES, FILES
+from agent.guide.k3s_options import OPTIONS
+from agent.guide.sysctls import SYSCTLS
+from agent.model import SERVERS, Applies
+
+DEFAULT_SERVICE_ACCOUNTS = Control(
+    id="default-service-accounts",
+    title="Default service accounts hand out no token",
+    why=(
+        "A pod that names no ServiceAccount gets its namespace's 'default', and with it a token for the API server that"
+        " hardly any such pod needs; whoever breaks into the pod has it then. With automountServiceAccountToken: false"
+        " a pod gets a token only if it asks for one."
+    ),
+    origin=Origin(headings.SERVICE_ACCOUNTS, ("5.1.5",)),
+    risk=(
+        "A pod that talks to the API server as 'default' without saying so finds no token at its next start. Give it a"
+        " ServiceAccount of its own, or set automountServiceAccountToken: true in the pod."
+    ),
+    by_hand=(
+        "For each namespace: kubectl patch serviceaccount default -n NAMESPACE -p 'automountServiceAccountToken: false'"
+    ),
+    deviation=(
+        "The guide has a script to run again by hand when accounts are added. Here it is a command and a timer, because"
+        " every new namespace brings a new default account."
+    ),
+    applies=Applies(SERVERS),
+)
+
+CONTROLS: tuple[Control, ...] = tuple(
+    sorted(
+        (*SYSCTLS, *DIRECTORIES, *FILES, *OPTIONS, DEFAULT_SERVICE_ACCOUNTS),
+        key=lambda control: headings.IN_ORDER.index(control.origin.heading),
+    )
+)
+"""All rows in the order of the guide's headings. An id that comes twice has rows for different versions."""
+
+
+def find(control_id: str) -> tuple[Control, ...]:
+    """The rows with this id, one for each range of versions that has its own; case does not matter.
+
+    Raises UsageError, whose hint names ids that look alike.
+    """
+    wanted = control_id.strip().lower()
+    found = tuple(control for control in CONTROLS if control.id == wanted)
+    if found:
+        return found
+    from difflib import get_close_matches
+
+    ids = {control.id: None for control in CONTROLS}
+    # Part of an id is the likelier mistake ("psa", "maxage"); a misspelling comes second.
+    close = [known for known in ids if wanted and wanted in known] or get_close_matches(wanted, ids, n=3)
+    hint = f"Did you mean {' or '.join(close[:3])}?" if close else "'k3s-harden explain' lists them all."
+    raise UsageError(f"cannot find a control called {control_id!r}", hint)

@@ -1,0 +1,496 @@
+"""The K3s configuration that the guide asks for: one row for each key or component argument.
+
+Values may hold the field {data_dir}; `OptionRow.text` fills it in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.guide import headings
+from agent.guide.control import Control, Origin
+from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, POD_SECURITY_ADMISSION
+from agent.model import SERVERS, Applies, VersionRange
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+
+class Boolean(NamedTuple):
+    """A flag with this value, in any spelling that Go's strconv.ParseBool takes."""
+
+    wanted: bool
+
+    def accepts(self, value: str) -> bool:
+        """Whether an operator's own value meets the control."""
+        return value in (_TRUE if self.wanted else _FALSE)
+
+    def __str__(self) -> str:
+        return "true" if self.wanted else "false"
+
+
+class AtLeast(NamedTuple):
+    """A decimal number that is no smaller than `least`."""
+
+    least: int
+
+    def accepts(self, value: str) -> bool:
+        """Whether an operator's own value meets the control."""
+        return _is_number(value) and int(value) >= self.least
+
+    def __str__(self) -> str:
+        return f"{self.least} or more"
+
+
+class Duration(NamedTuple):
+    """A Go duration that is longer than zero; zero switches the limit off. `example` is what the row itself sets."""
+
+    example: str
+
+    def accepts(self, value: str) -> bool:
+        """Whether an operator's own value meets the control."""
+        well_formed = re.fullmatch(r"(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+", value, re.ASCII)
+        return well_formed is not None and re.search(r"[1-9]", value) is not None
+
+    def __str__(self) -> str:
+        return f"a duration above zero, such as {self.example}"
+
+
+class AbsolutePath(NamedTuple):
+    """The absolute path of `what`; `-`, which sends a log to standard output, is none."""
+
+    what: str
+
+    def accepts(self, value: str) -> bool:
+        """Whether an operator's own value meets the control."""
+        return value.startswith("/") and not value.endswith("/")
+
+    def __str__(self) -> str:
+        return f"the absolute path of {self.what}"
+
+
+class HasPlugins(NamedTuple):
+    """A comma-separated list with at least these admission plugins, in any order."""
+
+    plugins: tuple[str, ...]
+
+    def accepts(self, value: str) -> bool:
+        """Whether an operator's own value meets the control."""
+        return set(self.plugins) <= set(value.split(","))
+
+    def __str__(self) -> str:
+        return f"a comma-separated list with {' and '.join(self.plugins)}"
+
+
+class SubsetOf(NamedTuple):
+    """A comma-separated list of one or more of these names, and no others."""
+
+    names: tuple[str, ...]
+
+    def accepts(self, value: str) -> bool:
+        """Whether an operator's own value meets the control."""
+        return set(value.split(",")) <= set(self.names)
+
+    def __str__(self) -> str:
+        return f"a comma-separated list of some of {', '.join(self.names)}, and no others"
+
+
+Meets = Boolean | AtLeast | Duration | AbsolutePath | HasPlugins | SubsetOf
+"""What an operator's own value has to be for the control to be met; each says so in words as str()."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionRow(Control):
+    """A key of K3s' configuration, or one argument of a component.
+
+    `key` is the key in config.yaml, `name` the component's flag without dashes ("" for a key that is no list of
+    arguments), `value` what the guide wants of it, and `meets` what else meets the control. `applies` has agents only
+    where k3s-agent knows the key: it exits on one that it does not (k3s, pkg/configfilearg/parser.go).
+    """
+
+    key: str
+    name: str
+    value: str
+    meets: Meets
+
+    def text(self, data_dir: PurePosixPath) -> str:
+        """The value, with the data directory filled in."""
+        return _filled(self.value, data_dir)
+
+
+def _filled(value: str, data_dir: PurePosixPath) -> str:
+    return value.replace("{data_dir}", str(data_dir))
+
+
+def _is_number(value: str) -> bool:
+    # Ten digits are past any limit of these flags, which are Go's int or int32.
+    return re.fullmatch(r"[0-9]{1,10}", value) is not None
+
+
+_API_SERVER = "kube-apiserver-arg"
+_CONTROLLER_MANAGER = "kube-controller-manager-arg"
+_KUBELET = "kubelet-arg"
+_CONFIG_YAML = "/etc/rancher/k3s/config.yaml"
+
+_SERVERS = Applies(SERVERS)
+_GUIDE_ONLY = VersionRange(first=23, last=26)
+"""The versions that the guide covers."""
+_SINCE_GUIDE = VersionRange(first=27)
+_LEFT_TO_DEFAULT = (
+    "Set on v1.23 to v1.26, which the guide covers. From v1.27 the K3s project's own guide rules, which leaves it at"
+    " its default: that meets the control, and a flag that a later component drops would keep K3s from starting."
+)
+_BEYOND = f"Not in the guide, which ends with v1.26; {headings.K3S_GUIDE} has it."
+
+
+def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
+    key: str,
+    name: str,
+    value: str,
+    meets: Meets,
+    *,
+    title: str,
+    why: str,
+    origin: Origin,
+    risk: str,
+    applies: Applies = _SERVERS,
+    deviation: str = "",
+) -> OptionRow:
+    return OptionRow(
+        id=name,
+        key=key,
+        name=name,
+        value=value,
+        meets=meets,
+        title=title,
+        why=why,
+        origin=origin,
+        risk=risk,
+        by_hand=(
+            f"Add '{name}={_filled(value, DEFAULT_DATA_DIR)}' to the list '{key}' in {_CONFIG_YAML} and restart K3s."
+        ),
+        deviation=deviation,
+        applies=applies,
+    )
+
+
+_FULL_DISK = (
+    "The log takes up to audit-log-maxsize megabytes for each of the audit-log-maxbackup old files and the current one."
+)
+
+_AUDIT: tuple[OptionRow, ...] = (
+    _argument(
+        _API_SERVER,
+        "audit-policy-file",
+        f"{{data_dir}}/{AUDIT_POLICY.path}",
+        AbsolutePath("an audit policy"),
+        title="The API server reads the audit policy",
+        why="Without a policy the API server logs no request at all, even if it has a path to log to.",
+        origin=Origin(headings.AUDIT, ("3.2.1",)),
+        risk="K3s exits at its start when the file is missing, cannot be decoded or has no rules.",
+    ),
+    _argument(
+        _API_SERVER,
+        "audit-log-path",
+        f"{{data_dir}}/{AUDIT_LOGS.path}/audit.log",
+        AbsolutePath("a log file"),
+        title="The API server writes an audit log",
+        why=(
+            "The audit log is the one record of who did what to the cluster; without a path, nothing is written"
+            " whatever the policy says. A file of its own can be kept, rotated and shipped apart from K3s' log."
+        ),
+        origin=Origin(headings.AUDIT, ("1.2.18",)),
+        risk=f"{_FULL_DISK} On the disk of the datastore, a full log can stop the cluster.",
+    ),
+    _argument(
+        _API_SERVER,
+        "audit-log-maxage",
+        "30",
+        AtLeast(30),
+        title="Audit logs are kept for 30 days",
+        why="An intrusion is often found weeks later, and the log of that day has to be there still. Unit: days.",
+        origin=Origin(headings.AUDIT, ("1.2.19",)),
+        risk="A busy cluster fills audit-log-maxbackup files sooner, and then that limit decides.",
+    ),
+    _argument(
+        _API_SERVER,
+        "audit-log-maxbackup",
+        "10",
+        AtLeast(10),
+        title="Ten rotated audit logs are kept",
+        why="Bounds the disk that rotated logs take, and keeps enough of them to look back. Unit: files.",
+        origin=Origin(headings.AUDIT, ("1.2.20",)),
+        risk=_FULL_DISK,
+    ),
+    _argument(
+        _API_SERVER,
+        "audit-log-maxsize",
+        "100",
+        AtLeast(100),
+        title="An audit log is rotated at 100 MB",
+        why="Rotating too early, together with the limit on files, throws away what is still needed. Unit: megabytes.",
+        origin=Origin(headings.AUDIT, ("1.2.21",)),
+        risk=_FULL_DISK,
+    ),
+)
+
+_ADMISSION_WHY = (
+    "NodeRestriction lets a kubelet change its own Node and its own pods only, so that one stolen node does not give"
+    " away the others. The argument replaces K3s' own default, which is NodeRestriction, so it has to be named again."
+    " ServiceAccount, which gives pods their identity, is on by default; naming it guards against nothing but doubt."
+)
+
+_ADMISSION: tuple[OptionRow, ...] = (
+    _argument(
+        _API_SERVER,
+        "enable-admission-plugins",
+        "NodeRestriction,PodSecurityPolicy,ServiceAccount",
+        HasPlugins(("NodeRestriction", "PodSecurityPolicy")),
+        title="The admission plugins are on that restrict nodes and pods",
+        why=f"{_ADMISSION_WHY} PodSecurityPolicy makes the policies of policy.yaml count.",
+        origin=Origin(headings.TEMPLATE, ("1.2.15", "5.2", "1.2.13")),
+        risk=(
+            "With PodSecurityPolicy and no policy in place, no pod is admitted, CoreDNS included. Kubernetes 1.25 does"
+            " not know the plugin, and its API server exits: take it out before the upgrade."
+        ),
+        applies=Applies(SERVERS, VersionRange(last=24)),
+    ),
+    _argument(
+        _API_SERVER,
+        "enable-admission-plugins",
+        "NodeRestriction,ServiceAccount",
+        HasPlugins(("NodeRestriction",)),
+        title="The admission plugin is on that restricts nodes",
+        why=_ADMISSION_WHY,
+        origin=Origin(headings.TEMPLATE, ("1.2.15", "1.2.13")),
+        risk=(
+            "Two enable-admission-plugins arguments add up in the API server, but scanners read the first alone: keep"
+            " one, joined by commas."
+        ),
+        deviation=(
+            "EventRateLimit and AlwaysPullImages, which the benchmark has and the guide does not, are settings and off."
+            " EventRateLimit always comes with a configuration of its own, without which the API server exits."
+        ),
+        applies=Applies(SERVERS, VersionRange(first=25)),
+    ),
+    _argument(
+        _API_SERVER,
+        "admission-control-config-file",
+        f"{{data_dir}}/{POD_SECURITY_ADMISSION.path}",
+        AbsolutePath("an AdmissionConfiguration"),
+        title="The API server reads the Pod Security Admission defaults",
+        why="The API server takes the defaults for namespaces without labels from this file, and from nowhere else.",
+        origin=Origin(headings.POD_SECURITY, beyond=headings.K3S_GUIDE),
+        risk=(
+            "K3s exits at its start when the file is missing or cannot be decoded. Of two such arguments the last wins."
+        ),
+        deviation="The guide leaves it to Rancher, which hands out a file of its own; see pod-security-admission.",
+        applies=Applies(SERVERS, VersionRange(first=25)),
+    ),
+)
+
+_REQUESTS: tuple[OptionRow, ...] = (
+    _argument(
+        _API_SERVER,
+        "request-timeout",
+        "300s",
+        Duration("300s"),
+        title="Requests to the API server end",
+        why=(
+            "A request that may last for ever holds its connection and memory; enough of them keep everyone else out."
+            " The default is 60 s; 300 s leaves time for large lists over slow links."
+        ),
+        origin=Origin(headings.TEMPLATE, ("1.2.22",)),
+        risk="Longer than the default: slow requests pile up for five minutes instead of one.",
+        applies=Applies(SERVERS, _GUIDE_ONLY),
+        deviation=_LEFT_TO_DEFAULT,
+    ),
+    _argument(
+        _API_SERVER,
+        "service-account-lookup",
+        "true",
+        Boolean(wanted=True),
+        title="Tokens of deleted service accounts are refused",
+        why=(
+            "The API server looks whether the token's ServiceAccount, and its Secret, still exist; otherwise a token"
+            " stays good after its account was deleted. This is the default; the argument makes it visible."
+        ),
+        origin=Origin(headings.TEMPLATE, ("1.2.24",)),
+        risk="None: it is the default.",
+        applies=Applies(SERVERS, _GUIDE_ONLY),
+        deviation=_LEFT_TO_DEFAULT,
+    ),
+    _argument(
+        _API_SERVER,
+        "service-account-extend-token-expiration",
+        "false",
+        Boolean(wanted=False),
+        title="Service account tokens expire when they say",
+        why=(
+            "By default the API server makes the tokens it puts into pods last a year instead of the hour they ask"
+            " for, for clients that never read them again. A stolen token is then good for a year."
+        ),
+        origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
+        risk=(
+            "A client that reads its token once, at its start, is refused after an hour; current client libraries"
+            " reread it."
+        ),
+        applies=Applies(SERVERS, VersionRange(first=29)),
+        deviation=_BEYOND,
+    ),
+)
+
+
+def _gc_threshold(value: str, origin: Origin, versions: VersionRange, deviation: str = "") -> OptionRow:
+    return _argument(
+        _CONTROLLER_MANAGER,
+        "terminated-pod-gc-threshold",
+        value,
+        AtLeast(1),
+        title="Ended pods are cleared away",
+        why=(
+            "The controller manager deletes the oldest ended pods once there are more than this; with its default of"
+            " 12,500 a small cluster keeps them all, in its datastore and in every list. Unit: pods."
+        ),
+        origin=origin,
+        risk=(
+            "The logs and the exit codes of ended pods go with them, Jobs' included: raise it where those are read"
+            " late."
+        ),
+        applies=Applies(SERVERS, versions),
+        deviation=deviation,
+    )
+
+
+_GARBAGE: tuple[OptionRow, ...] = (
+    _gc_threshold("10", Origin(headings.CONTROLLER_MANAGER, ("1.3.1",)), VersionRange(last=28)),
+    _gc_threshold(
+        "100",
+        Origin(headings.CONTROLLER_MANAGER, ("1.3.1",), beyond=headings.K3S_GUIDE),
+        VersionRange(first=29),
+        f"The guide's example is 10; from v1.29 {headings.K3S_GUIDE} has 100.",
+    ),
+)
+
+SECRETS_ENCRYPTION = OptionRow(
+    id="secrets-encryption",
+    key="secrets-encryption",
+    name="",
+    value="true",
+    meets=Boolean(wanted=True),
+    title="Secrets are encrypted in the datastore",
+    why=(
+        "Otherwise every Secret lies in the datastore, and in each of its snapshots and backups, in clear text. K3s"
+        " makes the key and keeps it on the servers."
+    ),
+    origin=Origin(headings.TEMPLATE),
+    risk=(
+        "All servers must have the same value, or they cannot join. Switched on under a datastore that has data, or"
+        " off again, it can leave secrets that nobody can read: it is therefore only set where a server starts a new"
+        " cluster. Losing the key loses the secrets, so back it up with the datastore."
+    ),
+    by_hand=(
+        f"For a new cluster put 'secrets-encryption: true' into {_CONFIG_YAML} before K3s first starts; for an existing"
+        " one follow 'k3s secrets-encrypt enable' and its documented restarts."
+    ),
+    applies=Applies(SERVERS),
+)
+
+PROTECT_KERNEL_DEFAULTS = OptionRow(
+    id="protect-kernel-defaults",
+    key="protect-kernel-defaults",
+    name="",
+    value="true",
+    meets=Boolean(wanted=True),
+    title="kubelet refuses to run on wrong kernel parameters",
+    why=(
+        "Without it kubelet silently writes the kernel parameters that it wants, over what the administrator chose, and"
+        " nobody learns that the host's own configuration is wrong. With it, kubelet compares six of them and exits on"
+        " a wrong one."
+    ),
+    origin=Origin(headings.PROTECT_KERNEL_DEFAULTS, ("4.2.6",)),
+    risk="One wrong parameter after a boot, and K3s does not start: that is its purpose. See the kernel parameters.",
+    by_hand=(
+        f"Set the kernel parameters first, then put 'protect-kernel-defaults: true' into {_CONFIG_YAML} and restart"
+        " K3s."
+    ),
+    deviation=(
+        "The guide drops it from v1.25, as the benchmark did. K3s still has it, and the K3s project's own guide sets"
+        " it on every version; so does this program, which looks at its condition first. A setting turns it off from"
+        " v1.25."
+    ),
+)
+
+_STRONG_CIPHERS = (
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+)
+
+_KUBELET_ROWS: tuple[OptionRow, ...] = (
+    _argument(
+        _KUBELET,
+        "make-iptables-util-chains",
+        "true",
+        Boolean(wanted=True),
+        title="kubelet keeps its iptables chains",
+        why=(
+            "kubelet then keeps its chains in the host's iptables, among them the one that drops packets which reach"
+            " for the host's localhost services from outside. This is the default; the argument makes it visible."
+        ),
+        origin=Origin(headings.TEMPLATE, ("4.2.7",)),
+        risk="None: it is the default.",
+        applies=Applies(versions=_GUIDE_ONLY),
+        deviation=_LEFT_TO_DEFAULT,
+    ),
+    _argument(
+        _KUBELET,
+        "streaming-connection-idle-timeout",
+        "5m",
+        Duration("5m"),
+        title="Idle streams to pods are closed",
+        why=(
+            "kubectl exec, attach and port-forward hold a stream through kubelet; one that nobody uses any more is a"
+            " way into a pod and takes memory. The default is 4 hours, and 0 means never."
+        ),
+        origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
+        risk="An interactive session that is silent for five minutes is cut.",
+        applies=Applies(versions=_SINCE_GUIDE),
+        deviation=_BEYOND,
+    ),
+    _argument(
+        _KUBELET,
+        "tls-cipher-suites",
+        ",".join(_STRONG_CIPHERS),
+        # Go names the ChaCha20 suites in a long and in this short way, and kubelet takes both.
+        SubsetOf((*_STRONG_CIPHERS, *(f"{name}_SHA256" for name in _STRONG_CIPHERS if name.endswith("_POLY1305")))),
+        title="kubelet speaks strong ciphers only",
+        why=(
+            "Go's defaults still have suites in CBC mode and without forward secrecy for old clients; kubelet's"
+            " clients are the API server and metrics-server, which need none of them. TLS 1.3 is not affected."
+        ),
+        origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
+        risk="A monitoring agent that scrapes kubelet with an old TLS library no longer can.",
+        applies=Applies(versions=_SINCE_GUIDE),
+        deviation=_BEYOND,
+    ),
+)
+
+OPTIONS: tuple[OptionRow, ...] = (
+    PROTECT_KERNEL_DEFAULTS,
+    *_ADMISSION,
+    *_AUDIT,
+    *_REQUESTS,
+    *_GARBAGE,
+    SECRETS_ENCRYPTION,
+    *_KUBELET_ROWS,
+)
+"""All of them; where a key and name come twice, no version has both."""

@@ -1,0 +1,101 @@
+"""What holds for every control, of whatever kind, and how one is found."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import ExitCode, UsageError
+from agent.guide import headings
+from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS, find
+from agent.guide.files import DIRECTORIES, FILES
+from agent.guide.k3s_options import OPTIONS
+from agent.guide.sysctls import SYSCTLS
+
+if TYPE_CHECKING:
+    from agent.guide.control import Control
+
+each_control = pytest.mark.parametrize("control", CONTROLS, ids=lambda row: f"{row.id} {row.applies.versions}")
+
+
+def test_controls_are_all_rows_once() -> None:
+    """Nothing that the program does to a host is missing from what it explains."""
+    rows: list[Control] = [*SYSCTLS, *DIRECTORIES, *FILES, *OPTIONS, DEFAULT_SERVICE_ACCOUNTS]
+    assert len(CONTROLS) == len(rows)
+    assert set(map(id, CONTROLS)) == set(map(id, rows))
+
+
+def test_controls_follow_the_guide() -> None:
+    """A reader with the guide beside finds them in its order."""
+    places = [headings.IN_ORDER.index(control.origin.heading) for control in CONTROLS]
+    assert places == sorted(places)
+
+
+def test_no_host_gets_two_controls_with_one_id() -> None:
+    """An id means one thing on any host; a second row with it is for other versions."""
+    same = [(one, other) for one, other in combinations(CONTROLS, 2) if one.id == other.id]
+    assert {one.id for one, _ in same} == {"enable-admission-plugins", "terminated-pod-gc-threshold"}
+    assert not [one.id for one, other in same if one.applies.overlaps(other.applies)]
+
+
+@each_control
+def test_control_explains_itself(control: Control) -> None:
+    """Each says what, why, with what risk and how by hand, in sentences, with nothing left to fill in."""
+    assert re.fullmatch(r"[a-z0-9][a-z0-9._/-]*", control.id)
+    assert 10 <= len(control.title) <= 70
+    assert len(control.why) >= 80
+    assert len(control.risk) >= 20
+    for text in (control.why, control.risk, control.by_hand, control.deviation):
+        assert "  " not in text
+        assert not re.search(r"[{}<>\n]", text)
+    for text in filter(None, (control.why, control.risk, control.deviation)):
+        assert text.endswith("."), text
+
+
+@each_control
+def test_control_is_found_by_its_id(control: Control) -> None:
+    """Whatever the list shows can be asked for, in any case."""
+    assert control in find(control.id)
+    assert find(f" {control.id.upper()} ") == find(control.id)
+
+
+def test_find_gives_every_range_of_versions_in_order() -> None:
+    """A control that changed with the versions is explained for all of them."""
+    assert [str(control.applies.versions) for control in find("terminated-pod-gc-threshold")] == [
+        "v1.28 and older",
+        "v1.29 and newer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [
+        ("audit-log-maxaeg", "Did you mean audit-log-maxage"),
+        ("overcommit", "Did you mean vm.overcommit_memory?"),
+        ("maxsize", "Did you mean audit-log-maxsize?"),
+        ("qqqq", "'k3s-harden explain' lists them all."),
+        ("", "'k3s-harden explain' lists them all."),
+    ],
+)
+def test_find_names_ids_that_look_alike(wanted: str, hint: str) -> None:
+    """A wrong id is a usage error that helps."""
+    with pytest.raises(UsageError) as error:
+        find(wanted)
+    assert error.value.exit_code is ExitCode.USAGE
+    assert error.value.message == f"cannot find a control called {wanted!r}"
+    assert error.value.hint.startswith(hint)
+
+
+def test_every_deviation_has_its_place_in_the_documentation() -> None:
+    """A control that differs from the guide is named there, and one that does not is not."""
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "deviations.md").read_text()
+    paragraphs = re.findall(r"^Controls?: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    named = {control_id for paragraph in paragraphs for control_id in re.findall(r"`([^`]+)`", paragraph)}
+    assert named == {control.id for control in CONTROLS if control.deviation}
+    assert len(paragraphs) == page.count("\n## ")
+    for heading in ("Guide", "Here", "Why", "The guide's way"):
+        assert page.count(f"- **{heading}:**") == len(paragraphs)

@@ -1,0 +1,294 @@
+"""The files of a server: the guide's objects, a site's names in them, and the same bytes everywhere."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.guide import manifests
+from agent.guide.manifests import EventRateLimit
+from tests.data import guide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHECKOUT = Path(__file__).parents[3]
+
+TEMPLATE_NAMESPACES = [
+    "ingress-nginx",
+    "kube-system",
+    "cattle-system",
+    "cattle-epinio-system",
+    "cattle-fleet-system",
+    "cattle-fleet-local-system",
+    "longhorn-system",
+    "cattle-neuvector-system",
+    "cattle-monitoring-system",
+    "rancher-alerting-drivers",
+    "cis-operator-system",
+    "cattle-csp-adapter-system",
+    "cattle-externalip-system",
+    "cattle-gatekeeper-system",
+    "istio-system",
+    "cattle-istio-system",
+    "cattle-logging-system",
+    "cattle-windows-gmsa-system",
+    "cattle-sriov-system",
+    "cattle-ui-plugin-system",
+    "tigera-operator",
+    "cattle-provisioning-capi-system",
+]
+"""Rancher's rancher-restricted template, in its order (rancher, podadmissionconfigurationtemplate_data.go)."""
+
+# RFC 1123 labels; with the words and numbers that YAML would read as something else than text.
+namespaces = st.lists(
+    st.one_of(
+        st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True),
+        st.sampled_from(["123", "0x1f", "1e3", "null", "true", "no", "y", "0o17", "default", "kube-system"]),
+    ),
+    max_size=6,
+)
+
+
+def objects(text: bytes) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(text))
+
+
+def admission(text: bytes) -> dict[str, Any]:
+    """Read an AdmissionConfiguration as its plugins' configurations by name."""
+    (configuration,) = objects(text)
+    assert configuration["apiVersion"] == "apiserver.config.k8s.io/v1"
+    assert configuration["kind"] == "AdmissionConfiguration"
+    assert set(configuration) == {"apiVersion", "kind", "plugins"}
+    assert all(set(plugin) == {"name", "configuration"} for plugin in configuration["plugins"])
+    return {plugin["name"]: plugin["configuration"] for plugin in configuration["plugins"]}
+
+
+def test_network_policies_are_the_guides_with_two_deviations() -> None:
+    """The label that namespaces really have, and a namespace for the DNS policy; all else as the guide has it."""
+    expected = copy.deepcopy(guide.NETWORK_POLICIES)
+    for policy in expected:
+        if policy["metadata"]["name"] == "intra-namespace":
+            (source,) = policy["spec"]["ingress"][0]["from"]
+            labels = source["namespaceSelector"]["matchLabels"]
+            labels["kubernetes.io/metadata.name"] = labels.pop("name")
+        if policy["metadata"]["namespace"] == "<NAMESPACE>":
+            policy["metadata"]["namespace"] = "kube-system"
+    assert objects(manifests.network_policies()) == expected
+
+
+def test_each_extra_namespace_gets_the_policy_of_default() -> None:
+    """Traffic from within comes in, and the name is text even where YAML would see a number."""
+    first, second = objects(manifests.network_policies(["web", "123"]))[len(guide.NETWORK_POLICIES) :]
+    (model,) = (
+        policy
+        for policy in objects(manifests.network_policies())
+        if policy["metadata"] == {"name": "intra-namespace", "namespace": "default"}
+    )
+    for name, policy in (("123", first), ("web", second)):
+        assert policy == {
+            **model,
+            "metadata": {"name": "intra-namespace", "namespace": name},
+            "spec": {
+                **model["spec"],
+                "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}]}],
+            },
+        }
+
+
+@given(names=namespaces)
+def test_network_policies_name_each_namespace_once(names: list[str]) -> None:
+    """No object comes twice, whatever a site lists: K3s would apply both, and one would win."""
+    found = [
+        (policy["metadata"]["namespace"], policy["metadata"]["name"])
+        for policy in objects(manifests.network_policies(names))
+    ]
+    assert len(found) == len(set(found))
+    assert {namespace for namespace, name in found if name == "intra-namespace"} == {
+        "kube-system",
+        "default",
+        "kube-public",
+        *names,
+    }
+
+
+@given(names=namespaces)
+def test_order_and_repetition_of_names_change_no_byte(names: list[str]) -> None:
+    """Two servers whose settings say the same have the same files, so that they do not fight."""
+    other = [*reversed(names), *names]
+    assert manifests.network_policies(names) == manifests.network_policies(other)
+    assert manifests.pod_security_admission(names) == manifests.pod_security_admission(other)
+
+
+def test_pod_security_policies_are_the_guides() -> None:
+    """With the namespace of the CIS operator, nothing differs from the guide."""
+    assert objects(manifests.pod_security_policies(cis_operator_namespace=True)) == guide.POD_SECURITY_POLICIES
+
+
+def test_without_the_cis_operators_namespace_nothing_is_in_it() -> None:
+    """Deviation: the one object in an absent namespace is left out, and no other."""
+    assert objects(manifests.pod_security_policies()) == [
+        policy for policy in guide.POD_SECURITY_POLICIES if policy["metadata"].get("namespace") != "cis-operator-system"
+    ]
+
+
+def test_pod_security_admission_is_ranchers_template() -> None:
+    """The defaults and exemptions of the template that the guide names, in the fields of the upstream types."""
+    assert admission(manifests.pod_security_admission()) == {
+        "PodSecurity": {
+            "apiVersion": "pod-security.admission.config.k8s.io/v1",
+            "kind": "PodSecurityConfiguration",
+            "defaults": {
+                "enforce": guide.POD_SECURITY_TEMPLATE.removeprefix("rancher-"),
+                "enforce-version": "latest",
+                "audit": "restricted",
+                "audit-version": "latest",
+                "warn": "restricted",
+                "warn-version": "latest",
+            },
+            "exemptions": {"usernames": [], "runtimeClasses": [], "namespaces": TEMPLATE_NAMESPACES},
+        }
+    }
+
+
+@given(names=namespaces)
+def test_extra_exemptions_follow_those_of_the_template(names: list[str]) -> None:
+    """A site can only add, and each name is there once, as text."""
+    exempt = admission(manifests.pod_security_admission(names))["PodSecurity"]["exemptions"]["namespaces"]
+    assert exempt == [*TEMPLATE_NAMESPACES, *sorted(set(names) - set(TEMPLATE_NAMESPACES))]
+
+
+def test_event_rate_limit_comes_with_its_configuration() -> None:
+    """Its plugin has a limit for the whole server, and PodSecurity stays as it was."""
+    plugins = admission(manifests.pod_security_admission(["web"], EventRateLimit(qps=50, burst=100)))
+    assert plugins.pop("EventRateLimit") == {
+        "apiVersion": "eventratelimit.admission.k8s.io/v1alpha1",
+        "kind": "Configuration",
+        "limits": [{"type": "Server", "qps": 50, "burst": 100}],
+    }
+    assert plugins == admission(manifests.pod_security_admission(["web"]))
+
+
+def test_audit_policy_is_the_guides() -> None:
+    """One rule, which logs the metadata of every request."""
+    assert objects(manifests.audit_policy()) == [guide.AUDIT_POLICY]
+
+
+def test_account_update_is_the_guides() -> None:
+    """The patch that keeps the default ServiceAccount's token to itself."""
+    assert objects(manifests.account_update()) == [guide.SERVICE_ACCOUNT]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        manifests.network_policies,
+        manifests.pod_security_policies,
+        manifests.pod_security_admission,
+        manifests.audit_policy,
+        manifests.account_update,
+        lambda: manifests.network_policies(["web"]),
+        lambda: manifests.pod_security_policies(cis_operator_namespace=True),
+        lambda: manifests.pod_security_admission(["web"], EventRateLimit(1, 1)),
+    ],
+)
+def test_pieces_can_be_joined(build: Callable[[], bytes]) -> None:
+    """Each begins as a document of its own and ends its last line, with no comment, tab or space at a line's end."""
+    text = build()
+    assert text.startswith(b"---\n")
+    assert text.endswith(b"\n")
+    assert not text.endswith(b"\n\n")
+    for line in text.decode("ascii").splitlines():
+        assert line == line.rstrip()
+        assert "#" not in line
+        assert "\t" not in line
+    assert objects(b"# comment\n" + text + manifests.audit_policy()) == [*objects(text), guide.AUDIT_POLICY]
+
+
+def test_assets_are_read_from_a_zip_archive_without_a_yaml_library(tmp_path: Path) -> None:
+    """One program file that holds everything works, and the start of a run pays for no parser."""
+    archive = tmp_path / "agent.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted((CHECKOUT / "agent").rglob("*")):
+            if path.suffix in {".py", ".yaml", ".sh"}:
+                packed.write(path, path.relative_to(CHECKOUT))
+    program = (
+        "import sys; from agent.guide import manifests as m;"
+        "assert '.zip' in m.__file__;"
+        "out = m.network_policies() + m.pod_security_policies(cis_operator_namespace=True)"
+        " + m.pod_security_admission() + m.audit_policy() + m.account_update() + m.account_update_script();"
+        "assert not {'yaml', 'json', 'pkgutil', 'importlib.resources'} & set(sys.modules), sys.modules;"
+        "sys.stdout.buffer.write(out)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={"PYTHONPATH": str(archive)},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr == b""
+    assert done.stdout == (
+        manifests.network_policies()
+        + manifests.pod_security_policies(cis_operator_namespace=True)
+        + manifests.pod_security_admission()
+        + manifests.audit_policy()
+        + manifests.account_update()
+        + manifests.account_update_script()
+    )
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """Lay out the pair of files in a directory with a space in its name, and a kubectl that fails for one namespace."""
+    folder = tmp_path / "my files"
+    folder.mkdir()
+    (folder / "account_update.yaml").write_bytes(manifests.account_update())
+    (folder / "account_update.sh").write_bytes(manifests.account_update_script())
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        "#!/bin/bash\n"
+        f"printf '%s\\n' \"${{*//$'\\n'/;}}\" >>'{tmp_path}/calls'\n"
+        'case "$*" in\n'
+        "*get*) [ -e '" + str(tmp_path) + "/down' ] && exit 7; printf 'default broken web' ;;\n"
+        "*broken*) exit 1 ;;\n"
+        "esac\n"
+    )
+    kubectl.chmod(0o755)
+    return folder
+
+
+def run_script(pair: Path) -> subprocess.CompletedProcess[bytes]:
+    search = f"{pair.parent}:{os.environ['PATH']}"
+    script = pair / "account_update.sh"
+    return subprocess.run(["bash", script], env={"PATH": search}, cwd="/", capture_output=True, check=False)
+
+
+def test_script_runs_the_guides_commands_for_every_namespace(pair: Path) -> None:
+    """It works from any directory, goes on after a namespace that fails, and says so in its exit status."""
+    done = run_script(pair)
+    assert (done.returncode, done.stderr) == (1, b"")
+    calls = [call.replace("--request-timeout=30s ", "") for call in (pair.parent / "calls").read_text().splitlines()]
+    listing, patching = (command.removeprefix("kubectl ") for command in guide.SERVICE_ACCOUNT_COMMANDS)
+    patch = manifests.account_update().decode().rstrip("\n").replace("\n", ";")
+    assert calls == [
+        f"{listing} --output=jsonpath={{.items[*].metadata.name}}",
+        *(f"{patching} --namespace {namespace} --patch {patch}" for namespace in ("default", "broken", "web")),
+    ]
+
+
+def test_script_stops_when_it_cannot_list_the_namespaces(pair: Path) -> None:
+    """An API server that is down is an error, not a cluster without namespaces."""
+    (pair.parent / "down").touch()
+    assert run_script(pair).returncode == 7
+    assert len((pair.parent / "calls").read_text().splitlines()) == 1

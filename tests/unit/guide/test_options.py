@@ -1,0 +1,85 @@
+"""What an operator's own value has to be, so that it is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.guide.k3s_options import OPTIONS, AbsolutePath, AtLeast, Boolean, Duration, HasPlugins, Meets, SubsetOf
+
+ON, OFF = Boolean(wanted=True), Boolean(wanted=False)
+THIRTY = AtLeast(30)
+TIMEOUT = Duration("300s")
+FILE = AbsolutePath("an audit policy")
+PLUGINS = HasPlugins(("NodeRestriction", "PodSecurityPolicy"))
+SUITES = SubsetOf(("A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("meets", "accepted", "refused"),
+    [
+        (ON, ["true", "True", "TRUE", "t", "T", "1"], ["false", "0", "yes", "on", "", "tRue", " true"]),
+        (OFF, ["false", "False", "FALSE", "f", "F", "0"], ["true", "1", "no", "off", ""]),
+        (THIRTY, ["30", "31", "365", "0030"], ["29", "0", "-30", "30.0", "", "thirty", "30d", "٣٠", "9" * 5000]),
+        (AtLeast(1), ["1", "12500"], ["0", "-1", "-0", ""]),
+        (
+            TIMEOUT,
+            ["300s", "5m", "1h30m", "0.5s", "1m0s", "100ms", ".5h"],
+            ["0", "0s", "0h0m", "300", "-5m", "", "5 m"],
+        ),
+        (FILE, ["/etc/audit.yaml", "/a"], ["-", "", "audit.yaml", "/", "/etc/"]),
+        (
+            PLUGINS,
+            ["NodeRestriction,PodSecurityPolicy", "A,PodSecurityPolicy,NodeRestriction,B"],
+            ["NodeRestriction", "", "NodeRestrictionX,PodSecurityPolicy", "nodeRestriction,PodSecurityPolicy"],
+        ),
+        (SUITES, ["A", "B", "B,A", "A,A"], ["", "C", "A,C", "a", "A,"]),
+    ],
+    ids=str,
+)
+def test_values(meets: Meets, accepted: list[str], refused: list[str]) -> None:
+    """Values that mean the same to K3s' components are accepted in every spelling, and weaker ones in none."""
+    assert [value for value in accepted if not meets.accepts(value)] == []
+    assert [value for value in refused if meets.accepts(value)] == []
+
+
+def test_huge_numbers_are_refused_without_being_read() -> None:
+    """A number that no flag can hold is no number; Python would refuse to convert it, with a traceback."""
+    assert not AtLeast(1).accepts("9" * 10_000)
+    assert AtLeast(1).accepts("9" * 10)
+
+
+@pytest.mark.parametrize(
+    ("meets", "words"),
+    [
+        (ON, "true"),
+        (OFF, "false"),
+        (THIRTY, "30 or more"),
+        (TIMEOUT, "a duration above zero, such as 300s"),
+        (FILE, "the absolute path of an audit policy"),
+        (PLUGINS, "a comma-separated list with NodeRestriction and PodSecurityPolicy"),
+        (SUITES, "a comma-separated list of some of A, B, and no others"),
+    ],
+)
+def test_words(meets: Meets, words: str) -> None:
+    """A report can say what would have been right."""
+    assert str(meets) == words
+
+
+def accepted_by(name: str, value: str, *, newest: bool = True) -> bool:
+    """Ask the last or the first row of that name."""
+    rows = [row for row in OPTIONS if row.id == name]
+    return rows[-1 if newest else 0].meets.accepts(value)
+
+
+def test_a_plugin_that_is_on_by_default_need_not_be_named() -> None:
+    """K3s' own `NodeRestriction` meets the control: the API server has ServiceAccount on anyway."""
+    assert accepted_by("enable-admission-plugins", "NodeRestriction")
+    assert not accepted_by("enable-admission-plugins", "ServiceAccount")
+    assert not accepted_by("enable-admission-plugins", "NodeRestriction", newest=False)
+
+
+def test_both_names_of_a_chacha20_suite_are_accepted() -> None:
+    """Go has a short and a long name for it."""
+    assert accepted_by("tls-cipher-suites", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
+    assert accepted_by("tls-cipher-suites", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305")
+    assert not accepted_by("tls-cipher-suites", "TLS_RSA_WITH_AES_128_CBC_SHA")

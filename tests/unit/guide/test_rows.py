@@ -1,0 +1,191 @@
+"""The rows and the guide, held against each other in both directions: whatever differs is named here."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.guide import headings, k3s_options
+from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
+from agent.guide.files import DEFAULT_DATA_DIR, DIRECTORIES, FILES, POD_SECURITY_POLICIES
+from agent.guide.k3s_options import OPTIONS
+from agent.guide.sysctls import SYSCTLS
+from agent.model import NEWEST_KNOWN, FileMode, Role, Version
+from tests.data import guide
+
+MINORS = range(23, NEWEST_KNOWN.minor + 1)
+SERVER, AGENT = Role.SERVER, Role.AGENT
+
+KUBELET_COMPARES = {**guide.SYSCTLS, "kernel.keys.root_maxkeys": "1000000", "kernel.keys.root_maxbytes": "25000000"}
+STRONG_CIPHERS = (
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,"
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,"
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
+)
+
+
+def options(role: Role, minor: int) -> dict[tuple[str, str], str]:
+    """Collect what the rows set on such a host: key and name to value."""
+    rows = [row for row in OPTIONS if row.applies.to(role, Version(1, minor, 0))]
+    values = {(row.key, row.name): row.text(DEFAULT_DATA_DIR) for row in rows}
+    assert len(values) == len(rows), "two rows set the same argument"
+    return values
+
+
+def guide_options(family: str) -> dict[tuple[str, str], str]:
+    """Collect what the guide's template for the family sets on a server."""
+    values = {("kube-apiserver-arg", name): value for name, value in guide.API_SERVER.items()}
+    values["kube-apiserver-arg", "enable-admission-plugins"] = guide.ADMISSION_PLUGINS[family]
+    values |= {("kube-controller-manager-arg", name): value for name, value in guide.CONTROLLER_MANAGER.items()}
+    values |= {("kubelet-arg", name): value for name, value in guide.KUBELET.items()}
+    values["secrets-encryption", ""] = str(guide.SECRETS_ENCRYPTION).lower()
+    if guide.PROTECT_KERNEL_DEFAULTS[family] is not None:
+        values["protect-kernel-defaults", ""] = str(guide.PROTECT_KERNEL_DEFAULTS[family]).lower()
+    return values
+
+
+def test_written_sysctls_are_the_guides() -> None:
+    """The four that the guide has are written, with its values, in its order, to its file."""
+    assert {row.key: row.value for row in SYSCTLS if row.written} == guide.SYSCTLS
+    assert [row.key for row in SYSCTLS if row.written] == list(guide.SYSCTLS)
+
+
+def test_verified_sysctls_are_those_that_kubelet_compares() -> None:
+    """Deviation: two more are verified, and not written."""
+    assert {row.key: row.value for row in SYSCTLS} == KUBELET_COMPARES
+    assert all(row.deviation for row in SYSCTLS if not row.written)
+
+
+def test_directories_are_the_guides_and_the_level_above_them() -> None:
+    """Deviation: the guide's two, and server/ itself, which its mkdir leaves open."""
+    modes = {str(DEFAULT_DATA_DIR / row.path): row.mode for row in DIRECTORIES}
+    assert modes == {**guide.DIRECTORIES, "/var/lib/rancher/k3s/server": 0o700}
+    assert all(row.deviation for row in DIRECTORIES)
+
+
+def test_directories_come_before_what_is_in_them() -> None:
+    """In the order of the rows, each directory can be made inside the one before."""
+    paths = [row.path for row in DIRECTORIES]
+    assert all(path.parent in paths[:number] for number, path in enumerate(paths) if path.parent != PurePosixPath())
+
+
+def test_files_are_the_guides_and_the_two_that_stand_for_rancher() -> None:
+    """Deviation: psa.yaml and K3s' own configuration do what the guide has Rancher's Cluster do."""
+    paths = {str(DEFAULT_DATA_DIR / row.path) for row in FILES}
+    assert paths == {
+        guide.SYSCTL_FILE,
+        guide.POLICY_FILE,
+        guide.AUDIT_FILE,
+        "/var/lib/rancher/k3s/server/psa.yaml",
+        "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml",
+    }
+
+
+def test_only_the_kernel_parameters_are_for_all_to_read() -> None:
+    """Every file is root's alone, but for the kernel parameters, which are no secret."""
+    public = {row.id for row in FILES if row.mode != FileMode(0o600)}
+    assert public == {"kernel-parameters-file"}
+    assert {row.mode for row in FILES if row.id in public} == {FileMode(0o644)}
+
+
+def test_parts_of_one_file_agree_on_its_mode() -> None:
+    """Two rows with one path are parts of one file, which has one mode."""
+    assert all(one.mode == other.mode for one, other in combinations(FILES, 2) if one.path == other.path)
+
+
+@pytest.mark.parametrize(
+    ("minor", "role", "expected"),
+    [
+        (24, SERVER, {"pod-security-policies", "network-policies", "audit-policy"}),
+        (25, SERVER, {"pod-security-admission", "network-policies", "audit-policy"}),
+        (24, AGENT, set()),
+        (25, AGENT, set()),
+    ],
+)
+def test_files_by_role_and_version(minor: int, role: Role, expected: set[str]) -> None:
+    """PodSecurityPolicies up to v1.24, Pod Security Admission from v1.25 on, and agents have nothing below server/."""
+    rows = {row.id for row in FILES if row.applies.to(role, Version(1, minor, 0))}
+    assert rows == expected | {"kernel-parameters-file", "k3s-config"}
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_server_options_are_the_guides_but_for_the_named_deviations(minor: int) -> None:
+    """Each version has the guide's arguments and values; everything else is listed here, and nowhere more."""
+    expected = guide_options(guide.OLDER if minor <= 24 else guide.NEWER)
+    expected["protect-kernel-defaults", ""] = "true"  # deviation: on every version
+    if minor >= 25:  # deviation: what Rancher's template does
+        expected["kube-apiserver-arg", "admission-control-config-file"] = "/var/lib/rancher/k3s/server/psa.yaml"
+    if minor >= 27:  # deviation: past the guide's end, the K3s project's own guide rules
+        del expected["kube-apiserver-arg", "request-timeout"]
+        del expected["kube-apiserver-arg", "service-account-lookup"]
+        del expected["kubelet-arg", "make-iptables-util-chains"]
+        expected["kubelet-arg", "streaming-connection-idle-timeout"] = "5m"
+        expected["kubelet-arg", "tls-cipher-suites"] = STRONG_CIPHERS
+    if minor >= 29:  # deviation: as above
+        expected["kube-apiserver-arg", "service-account-extend-token-expiration"] = "false"
+        expected["kube-controller-manager-arg", "terminated-pod-gc-threshold"] = "100"
+    assert options(SERVER, minor) == expected
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_agents_get_what_servers_get_of_the_keys_that_agents_know(minor: int) -> None:
+    """k3s-agent exits on a server's key, and must not miss one of its own."""
+    agent_keys = {"kubelet-arg", "protect-kernel-defaults"}
+    expected = {where: value for where, value in options(SERVER, minor).items() if where[0] in agent_keys}
+    assert options(AGENT, minor) == expected
+
+
+def test_an_option_that_is_not_the_guides_says_so() -> None:
+    """Each deviation is explained where a user looks: at the row."""
+    as_guide = {
+        "secrets-encryption",
+        "audit-policy-file",
+        "audit-log-path",
+        "audit-log-maxage",
+        "audit-log-maxbackup",
+        "audit-log-maxsize",
+    }
+    silent = {row.id for row in OPTIONS if not row.deviation}
+    assert silent == as_guide | {"enable-admission-plugins", "terminated-pod-gc-threshold"}
+    assert {str(row.applies.versions) for row in OPTIONS if not row.deviation and row.id not in as_guide} == {
+        "v1.24 and older",
+        "v1.28 and older",
+    }
+
+
+def test_values_follow_the_data_directory() -> None:
+    """A path below the data directory moves with it, and no placeholder is left."""
+    rows = [row for row in OPTIONS if row.text(DEFAULT_DATA_DIR) != row.text(PurePosixPath("/srv/k3s"))]
+    assert {row.id for row in rows} == {"audit-policy-file", "audit-log-path", "admission-control-config-file"}
+    assert all(row.text(PurePosixPath("/srv/k3s")).startswith("/srv/k3s/server/") for row in rows)
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=lambda row: f"{row.id} {row.applies.versions}")
+def test_a_row_meets_its_own_control(row: k3s_options.OptionRow) -> None:
+    """What the program sets itself, it accepts from an operator."""
+    assert row.meets.accepts(row.text(DEFAULT_DATA_DIR))
+
+
+def test_cis_numbers_are_the_guides() -> None:
+    """Each row has the numbers that stand beside its value in the guide, and no row has others."""
+    expected = {(name, ""): numbers for name, numbers in guide.CIS.items()}
+    expected |= {("enable-admission-plugins", family): cis for family, cis in guide.ADMISSION_PLUGINS_CIS.items()}
+    expected["audit-policy", ""] = guide.CIS["audit-policy-file"]
+    expected["pod-security-policies", ""] = tuple(sorted(sum(guide.POD_SECURITY_POLICY_CIS.values(), ())))
+    expected["default-service-accounts", ""] = (guide.SERVICE_ACCOUNT_CIS,)
+    found = {
+        (row.id, str(row.applies.versions) if row.id == "enable-admission-plugins" else ""): row.origin.cis
+        for row in CONTROLS
+        if row.origin.cis
+    }
+    assert found == expected
+    assert POD_SECURITY_POLICIES.origin.cis
+    assert DEFAULT_SERVICE_ACCOUNTS.origin.cis
+
+
+def test_headings_are_the_guides() -> None:
+    """Every heading that asks for something has rows, and rows name no other."""
+    assert headings.IN_ORDER == guide.HEADINGS
+    assert {row.origin.heading for row in CONTROLS} == set(guide.HEADINGS)

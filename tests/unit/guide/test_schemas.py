@@ -1,0 +1,92 @@
+"""Kubernetes' own schemas, of every version that the rows are for, take what the program writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema.validators import Draft7Validator, validator_for
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
+
+from agent.guide import manifests
+from agent.model import NEWEST_KNOWN
+
+MINORS = range(23, NEWEST_KNOWN.minor + 1)
+
+
+@cache
+def schemas(minor: int) -> Path:
+    """Find the schemas of a version in which an unknown field is an error.
+
+    kubernetes-validate has them: its newest release from 1.25 on, and its release 1.28, which lies apart, before.
+    """
+    homes = [Path(sys.prefix, "schemas-1.28", "kubernetes_validate")]
+    if (spec := find_spec("kubernetes_validate")) is not None:
+        homes += map(Path, spec.submodule_search_locations or ())
+    for home in homes:
+        directory = home / "kubernetes-json-schema" / f"v1.{minor}.0-local-strict"
+        if directory.is_dir():
+            return directory
+    pytest.skip(f"no schemas of Kubernetes 1.{minor} here: make test installs them")
+
+
+@cache
+def registry(minor: int) -> Registry[Any]:
+    """Load the types that the version's schemas refer to, under the names that they use."""
+    types = DRAFT7.create_resource(json.loads((schemas(minor) / "_definitions.json").read_text()))
+    names = ["_definitions.json", types.contents.get("$id", "_definitions.json")]
+    return Registry().with_resources((name, types) for name in names)
+
+
+def complaints(minor: int, text: bytes) -> list[str]:
+    """Gather what the version's schemas object to, in all objects."""
+    found = []
+    for thing in yaml.safe_load_all(text):
+        group, _, version = thing["apiVersion"].rpartition("/")
+        name = "-".join(filter(None, (thing["kind"].lower(), group.partition(".")[0], version)))
+        file = schemas(minor) / f"{name}.json"
+        if not file.is_file():
+            found.append(f"{thing['kind']} is unknown")
+            continue
+        schema = json.loads(file.read_text())
+        validator = validator_for(schema, Draft7Validator)(schema, registry=registry(minor))
+        found += [f"{thing['metadata']['name']}: {error.message}" for error in validator.iter_errors(thing)]
+    return found
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_network_policies_and_service_accounts_are_valid(minor: int) -> None:
+    """On every version, with a site's namespaces and without."""
+    text = manifests.network_policies() + manifests.network_policies(["web", "123"]) + manifests.account_update()
+    assert complaints(minor, text) == []
+
+
+@pytest.mark.parametrize("minor", [minor for minor in MINORS if minor <= 24])
+def test_pod_security_policies_are_valid_while_there_are_any(minor: int) -> None:
+    """Up to v1.24 every object with its RBAC is known, the CIS operator's included."""
+    assert complaints(minor, manifests.pod_security_policies(cis_operator_namespace=True)) == []
+
+
+@pytest.mark.parametrize("minor", [minor for minor in MINORS if minor >= 25])
+def test_pod_security_policies_are_unknown_from_1_25(minor: int) -> None:
+    """Which is why they must be gone from policy.yaml before that version starts; their RBAC alone stays valid."""
+    assert complaints(minor, manifests.pod_security_policies()) == ["PodSecurityPolicy is unknown"] * 3
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_the_schemas_find_what_is_wrong(minor: int) -> None:
+    """A number for text, a misspelt field and a list for an object are found, so that silence above means something."""
+    text = manifests.network_policies()
+    for right, wrong in (
+        (b"k8s-app: kube-dns", b"k8s-app: 53"),
+        (b"policyTypes:", b"policyType:"),
+        (b"podSelector: {}", b"podSelector: []"),
+    ):
+        assert complaints(minor, text.replace(right, wrong))
