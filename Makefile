@@ -1,0 +1,120 @@
+# `make` alone lists the targets. All of them work from a fresh checkout: they set up what they need, once.
+
+# Assigned here so that only the command line (make run ROOT=/), and no stray environment variable, can set them.
+ROOT :=
+ROLE :=
+K3S_VERSION :=
+VENV := .venv
+JOBS := 2
+UV_VERSION := 0.13.9
+
+# The lower ends of the ranges in pyproject.toml. Typer of that age needs a Click of that age, which pip does not know.
+OLDEST := psutil==5.9.4 pyyaml==6.0.1 rich==13.3.1 typer==0.12.4 'click<8.2'
+
+PY = $(VENV)/bin/python
+PINS := tests/requirements
+
+# A foreign search path would let other packages than the pinned ones in.
+unexport PYTHONPATH PYTHONHOME
+export PYTHON
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help run test lint style types format bench docs dist pins test-oldest clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- the environment: each stamp is one step, made again only when what it is made from is newer ---
+
+# $(call writable,DIRECTORY): after a run as root, an ordinary user may not go on in what root made.
+writable = [ -w $(1) ] || { echo 'cannot write $(1), which is not yours: go on as its owner, or remove it' >&2; exit 1; }
+
+# $(call pip,ARGUMENTS) keeps pip's talk in a file; the user reads one line.
+pip = $(call writable,$(VENV)); $(PY) -m pip --disable-pip-version-check --no-input install $(1) >$(VENV)/pip.log 2>&1 \
+	|| { echo "cannot install into $(VENV); pip's own words are in $(VENV)/pip.log" >&2; exit 1; }
+
+# A virtual environment holds absolute paths: a checkout that was moved needs a new one.
+ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(CURDIR))
+$(VENV)/.made: FORCE
+endif
+$(VENV)/.made:
+	@.ci/make-venv $(VENV)
+	@printf '%s\n' '$(CURDIR)' >$@
+
+# The package itself is built without isolation, by the pinned builder: no second, unpinned environment.
+$(VENV)/.run: $(PINS)-run.txt pyproject.toml $(VENV)/.made
+	@echo 'installing k3s-harden and what it needs'
+	@$(call pip,--require-hashes --requirement $<)
+	@$(call pip,--no-deps --no-build-isolation --editable .)
+	@touch $@
+
+# Release 1.28 of kubernetes-validate lies apart: it alone has the schemas of Kubernetes 1.23 and 1.24.
+$(VENV)/.dev: $(PINS).txt $(PINS)-schemas-1.28.txt $(VENV)/.run
+	@echo 'installing the tools of the tests'
+	@$(call pip,--require-hashes --requirement $<)
+	@$(call pip,--require-hashes --no-deps --upgrade --target $(VENV)/schemas-1.28 --requirement $(PINS)-schemas-1.28.txt)
+	@touch $@
+
+# --- for users ---
+
+run: $(VENV)/.run ## harden, check and diff a disposable host tree (the real host: sudo make run ROOT=/)
+	@set -eu; root='$(ROOT)'; role='$(ROLE)'; version='$(K3S_VERSION)'; \
+	if [ -z "$$root" ]; then \
+		[ -d .run ] || mkdir .run; $(call writable,.run); \
+		root=$(CURDIR)/.run/$$(id -u); .ci/disposable-host "$$root"; \
+		role=$${role:-server}; version=$${version:-1.34}; \
+	fi; \
+	set -- --root "$$root" $${role:+--role "$$role"} $${version:+--k3s-version "$$version"}; \
+	for verb in apply check diff; do \
+		echo "\$$ k3s-harden $$verb $$*"; $(VENV)/bin/k3s-harden $$verb "$$@"; \
+	done
+
+# --- for developers ---
+
+lint: style types ## ruff and mypy, nothing else
+
+style: $(VENV)/.dev
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --check --quiet
+
+types: $(VENV)/.dev
+	@$(PY) -m mypy
+
+test: lint ## lint, types and every test tier that this machine allows
+	@$(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --cov --cov-report=term
+
+test-oldest: VENV := .venv-oldest
+test-oldest: ## the tests with the oldest packages that pyproject.toml allows
+	@$(MAKE) --no-print-directory VENV=$(VENV) $(VENV)/.dev
+	@$(call pip,$(OLDEST))
+	@$(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup
+
+format: $(VENV)/.dev ## let ruff format the code, and repair what it can
+	@$(VENV)/bin/ruff format --quiet
+	@$(VENV)/bin/ruff check --fix --quiet
+
+bench: $(VENV)/.dev ## what apply and check cost, as ratios
+	@$(PY) -m tests.bench
+
+docs: $(VENV)/.dev ## write docs/reference from the code
+	@$(PY) -m tests.docs
+
+# The time of the commit stands in the archives, so the same commit gives the same bytes.
+dist: $(VENV)/.run ## build the wheel and the source archive, reproducibly
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build
+
+# pip cannot write pins for every supported Python at once; uv can.
+pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt
+	@$(call pip,--quiet --target $(VENV)/uv uv==$(UV_VERSION))
+	@set -eu; compile() { \
+		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
+			--no-emit-index-url --no-emit-find-links --custom-compile-command 'make pins' "$$@"; }; \
+	compile --group build pyproject.toml --output-file $(PINS)-run.txt; \
+	compile --group build --group dev pyproject.toml --output-file $(PINS).txt; \
+	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt
+
+clean: ## remove everything that make made
+	@rm -rf .venv .venv-oldest .cache .run dist .hypothesis
+	@find agent tests -name __pycache__ -prune -exec rm -rf {} +

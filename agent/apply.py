@@ -1,0 +1,57 @@
+"""Carries out a plan: the only writer. Each change is looked at again before and after it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
+from agent.model import File
+from agent.plan import difference, in_words
+from agent.report import Item, Status
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.journal import Journal
+    from agent.plan import Change, Plan, Refusal
+
+
+def execute(plan: Plan, host: Host, journal: Journal) -> tuple[Item, ...]:
+    """Make the changes in order, the journal first, and say what became of each; one that fails does not stop the rest.
+
+    To be called under the lock. Raises HostError, with nothing changed, if the journal cannot be written.
+    """
+    items: list[Item] = []
+    if plan.changes:
+        entry = journal.begin(plan.changes)
+        items += [carry_out(change, host, journal) for change in plan.changes]
+        journal.finish(entry)
+    return (*items, *map(refused, plan.refusals))
+
+
+def carry_out(change: Change, host: Host, journal: Journal) -> Item:
+    """Make one change whose `before` is already in the journal."""
+    now = host.observe(change.id)
+    if now == change.after:
+        return Item(change.id, Status.CHANGED, difference(change.before, change.after))
+    if now != change.before:
+        found = f"somebody changed it meanwhile: {difference(change.before, now)}"
+        return Item(change.id, Status.FAILED, found, "run again")
+    hint = ""
+    try:
+        if change.backup and isinstance(change.before, File):
+            hint = f"the file that was there is kept as {journal.backup(change.before)}"
+        host.put(change.after)
+    except NotEmptyError as error:
+        return Item(change.id, Status.KEPT, error.message)
+    except HostError as error:
+        by_environment = isinstance(error, ReadOnlyEnvironmentError)
+        return Item(change.id, Status.FAILED, error.message, error.hint, by_environment)
+    now = host.observe(change.id)
+    if now != change.after:
+        return Item(change.id, Status.FAILED, f"written, but it reads back as {in_words(now)}")
+    return Item(change.id, Status.CHANGED, difference(change.before, change.after), hint)
+
+
+def refused(refusal: Refusal) -> Item:
+    """What stands in the way of a change, as a line of the report."""
+    return Item(refusal.id, Status.REFUSED, refusal.reason, refusal.hint)

@@ -1,0 +1,296 @@
+"""The command line: reads words, calls a verb, prints its report, exits. The only module that exits."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import sys
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from agent import __version__
+from agent.errors import ExitCode, HardenError, UsageError
+from agent.present import Format, Verbosity, present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.host import Host
+    from agent.report import Report
+    from agent.settings import Overrides
+    from agent.situation import Request
+
+app = typer.Typer(
+    name="k3s-harden",
+    help="Make this host ready for a CIS-hardened K3s, prove that it is, and undo it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class RoleChoice(str, Enum):
+    """What --role takes."""
+
+    SERVER = "server"
+    AGENT = "agent"
+    AUTO = "auto"
+
+
+class Rendering(str, Enum):
+    """What `render` takes."""
+
+    SYSCTL = "sysctl"
+    AUDIT_POLICY = "audit-policy"
+    POLICY = "policy"
+    PSA = "psa"
+    K3S_CONFIG = "k3s-config"
+    RANCHER_CLUSTER = "rancher-cluster"
+    SERVICE_ACCOUNTS = "service-accounts"
+    CLOUD_INIT = "cloud-init"
+
+
+class Place(NamedTuple):
+    """Which host a verb works on."""
+
+    root: Annotated[Path, typer.Option(help="Work on the host tree below this directory.", metavar="DIR")] = Path("/")
+
+    def host(self) -> Host:
+        """This machine, or the tree that --root names."""
+        from agent.host import Host
+
+        root = os.path.realpath(self.root)
+        if not os.path.isdir(root):
+            raise UsageError(f"cannot work on --root {self.root}: there is no such directory")
+        return Host.real() if root == "/" else Host.tree_at(root)
+
+
+class Wishes(NamedTuple):
+    """What a person says of the host: a settings file, and options that win over it."""
+
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")
+    ] = None
+    role: Annotated[RoleChoice, typer.Option(help="What K3s is to be on this host.")] = RoleChoice.AUTO
+    k3s_version: Annotated[
+        str | None, typer.Option(help="K3s version, such as 1.34. [default: what k3s --version says]", metavar="VERSION")
+    ] = None
+    data_dir: Annotated[
+        Path | None, typer.Option(help="K3s' data directory. [default: what K3s' configuration says]", metavar="DIR")
+    ] = None
+
+    def request(self, *, force: bool = False) -> Request:
+        """What a verb is asked for."""
+        from agent.situation import Request
+
+        return Request(self.overrides(), self.settings_file, force)
+
+    @property
+    def settings_file(self) -> PurePosixPath | None:
+        """The settings file as an absolute path of this machine."""
+        return None if self.config is None else PurePosixPath(os.path.abspath(self.config))
+
+    def overrides(self) -> Overrides:
+        """What the command line says over the settings."""
+        from agent.settings import Overrides
+
+        return Overrides(
+            role=None if self.role is RoleChoice.AUTO else self.role.value,
+            k3s_version=self.k3s_version,
+            data_dir=None if self.data_dir is None else str(self.data_dir),
+        )
+
+
+class View(NamedTuple):
+    """How the report is shown."""
+
+    output: Annotated[Format, typer.Option("--format", help="How to print the report.")] = Format.AUTO
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all facts, too, with their evidence.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False
+
+    def finish(self, report: Report) -> None:
+        """Print the report and exit by its code; a report that could not be printed is an error of its own."""
+        verbosity = Verbosity.VERBOSE if self.verbose else Verbosity.QUIET if self.quiet else Verbosity.NORMAL
+        with _printing(int(report.exit_code)):
+            present(report, self.output, verbosity, sys.stdout)
+        raise typer.Exit(int(report.exit_code))
+
+
+def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of these groups: one value each, its first arguments; its own options come after."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**options: Any) -> None:  # noqa: ANN401 - Typer passes what each option's type says
+            values = [group(**{name: options.pop(name) for name in group._fields}) for group in groups]
+            command(*values, **options)
+
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[len(groups) :]
+        shared = [p for group in groups for p in inspect.signature(group, eval_str=True).parameters.values()]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files, and keep them as backups.")]
+
+
+@app.command()
+@takes(Place, Wishes, View)
+def apply(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> None:
+    """Make this host as the guide wants it, then look again and report. Nothing to do writes nothing."""
+    from agent import verbs
+
+    view.finish(verbs.apply(place.host(), wishes.request(force=force)))
+
+
+@app.command()
+@takes(Place, Wishes, View)
+def check(place: Place, wishes: Wishes, view: View) -> None:
+    """Is the host as it should be, now and at the next boot, and would K3s start? Changes nothing."""
+    from agent import verbs
+
+    view.finish(verbs.check(place.host(), wishes.request()))
+
+
+@app.command()
+@takes(Place, Wishes, View)
+def diff(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> None:
+    """Show what apply would change. Changes nothing."""
+    from agent import verbs
+
+    view.finish(verbs.diff(place.host(), wishes.request(force=force)))
+
+
+@app.command()
+@takes(Place, View)
+def revert(
+    place: Place,
+    view: View,
+    *,
+    last: Annotated[bool, typer.Option("--last", help="Undo the newest run alone.")] = False,
+    force: Force = False,
+) -> None:
+    """Undo from the journal: files, modes and live values as they were before the first apply."""
+    from agent import verbs
+
+    view.finish(verbs.revert(place.host(), last=last, force=force))
+
+
+@app.command()
+@takes(Wishes)
+def render(wishes: Wishes, what: Annotated[Rendering, typer.Argument(help="What to print.")]) -> None:
+    """Print what apply would write, or what Rancher or cloud-init need, without looking at the host."""
+    from agent.render import rendered
+
+    _print(rendered(what.value, wishes.settings_file, wishes.overrides()).decode())
+
+
+@app.command()
+def explain(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A control or a finding; without it the list.", show_default=False)
+    ] = None,
+) -> None:
+    """What a control or a finding is, why, what it can break, and how to repair it by hand."""
+    from agent.explain import explained, listed
+
+    _print(listed() if what is None else explained(what))
+
+
+@app.command("service-accounts")
+@takes(View)
+def service_accounts(
+    view: View,
+    *,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="For kubectl. [default: the one that k3s kubectl uses]", metavar="FILE")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that one call may take.", min=1, max=600)] = 20,
+) -> None:
+    """Once K3s is up: no automatic token for the default ServiceAccount of any namespace."""
+    from agent.host import Host
+    from agent.service_accounts import protect
+
+    file = None if kubeconfig is None else os.path.abspath(kubeconfig)
+    view.finish(protect(Host.real(), kubeconfig=file, timeout=timeout))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _print(f"k3s-harden {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Make this host ready for a CIS-hardened K3s, prove that it is, and undo it."""
+
+
+def main() -> None:
+    """The console script `k3s-harden`."""
+    # Nothing here lives long enough to be collected; the collector would only look at freshly imported modules.
+    gc.disable()
+    _open_standard_streams()
+    try:
+        app(prog_name="k3s-harden")
+    except HardenError as error:
+        _complain(error.message, error.hint)
+        sys.exit(int(error.exit_code))
+
+
+def _print(text: str) -> None:
+    from agent.present import fitting
+
+    with _printing(int(ExitCode.AS_WANTED)):
+        sys.stdout.write(fitting(text, sys.stdout))
+
+
+@contextmanager
+def _printing(exit_code: int) -> Iterator[None]:
+    """Output that cannot be written is an error, but for a reader who has seen enough (`| head`)."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes once more at its end, and would complain in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"cannot print the report: {error.strerror}", "the exit code tells of the run itself, if not 1")
+            raise typer.Exit(exit_code or int(ExitCode.ERROR)) from error
+
+
+def _complain(message: str, hint: str) -> None:
+    from agent.present import fitting
+
+    text = f"k3s-harden: {message}\n" + (f"  to do: {hint}\n" if hint else "")
+    with suppress(OSError):
+        sys.stderr.write(fitting(text, sys.stderr))
+        sys.stderr.flush()
+
+
+def _open_standard_streams() -> None:
+    """Give a closed stream /dev/null: the next file opened would otherwise take its number, and the report with it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")

@@ -1,0 +1,111 @@
+"""What this host should have: the guide's rows, a site's settings and the host's facts made into resources. Pure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent import k3s_arguments
+from agent.guide import files as rows
+from agent.guide import manifests
+from agent.guide.manifests import EventRateLimit
+from agent.guide.sysctls import SYSCTLS
+from agent.k3s_config import dropin
+from agent.model import Directory, File, Resource, Sysctl
+from agent.sysctl_order import written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.facts import HostFacts
+    from agent.guide.files import FileRow
+    from agent.settings import Settings
+
+HEADER = """\
+Managed by k3s-harden. An edit made here is reported and kept, not overwritten;
+what a site may change is in /etc/k3s-harden/config.yaml. See k3s-harden explain.
+"""
+"""The same on every host and of every version, since servers whose manifests differ undo each other's."""
+
+MARK = f"# {HEADER.splitlines()[0]}\n".encode()
+"""How each file of ours begins, but for a site's own audit policy."""
+
+
+def build(settings: Settings, facts: HostFacts, audit_policy: bytes | None = None) -> tuple[Resource, ...]:
+    """All that the guide wants of this host, in the order it is to be made: what K3s' configuration names comes first.
+
+    `audit_policy` is the content of the site's own policy file; None takes the guide's. Live kernel values come last,
+    and are left out where there is no kernel to look at.
+    """
+    return (
+        *_directories(facts),
+        *_files(settings, facts, audit_policy),
+        *(_live_values() if facts.has_kernel else ()),
+    )
+
+
+def sysctl_file() -> bytes:
+    """The content of 90-kubelet.conf."""
+    return written({row.key: row.value for row in SYSCTLS if row.written}, HEADER)
+
+
+def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
+    """The content of policy.yaml: the PodSecurityPolicies of versions that know them, and the NetworkPolicies."""
+    parts = []
+    if rows.POD_SECURITY_POLICIES.applies.to(facts.role, facts.version):
+        parts.append(manifests.pod_security_policies(cis_operator_namespace=settings.cis_operator_namespace))
+    parts.append(manifests.network_policies(settings.network_policy_namespaces))
+    return _with_header(b"".join(parts))
+
+
+def admission_configuration(settings: Settings) -> bytes:
+    """The content of psa.yaml."""
+    limit = settings.event_rate_limit
+    return _with_header(manifests.pod_security_admission(settings.exempt_namespaces, limit and EventRateLimit(*limit)))
+
+
+def audit_policy_file(own: bytes | None) -> bytes:
+    """The content of audit.yaml: the site's own policy as it is, or the guide's."""
+    return _with_header(manifests.audit_policy()) if own is None else own
+
+
+def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
+    """The content of our drop-in for K3s' configuration: only what the operator's own files do not already have."""
+    scalars: dict[str, bool | str] = {}
+    lists: dict[str, list[str]] = {}
+    for row, value in k3s_arguments.missing(settings, facts):
+        if row.name:
+            lists.setdefault(row.key, []).append(f"{row.name}={value}")
+        else:
+            scalars[row.key] = value == "true" or value
+    return dropin(HEADER, scalars, lists)
+
+
+def _directories(facts: HostFacts) -> Iterator[Directory]:
+    for row in rows.DIRECTORIES:
+        if row.applies.to(facts.role, facts.version):
+            yield Directory(path=facts.data_dir / row.path, mode=row.mode)
+
+
+def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> Iterator[File]:
+    def file(row: FileRow, content: bytes, path: PurePosixPath | None = None) -> Sequence[File]:
+        if not row.applies.to(facts.role, facts.version):
+            return ()
+        return (File(path=path or facts.data_dir / row.path, content=content, mode=row.mode),)
+
+    yield from file(rows.KERNEL_PARAMETERS_FILE, sysctl_file())
+    yield from file(rows.AUDIT_POLICY, audit_policy_file(audit_policy))
+    yield from file(rows.NETWORK_POLICIES, policy_manifest(settings, facts))
+    if not facts.rancher_managed:
+        yield from file(rows.POD_SECURITY_ADMISSION, admission_configuration(settings))
+        yield from file(rows.K3S_CONFIG, k3s_config(settings, facts), facts.dropin_path)
+
+
+def _live_values() -> Iterator[Sysctl]:
+    for row in SYSCTLS:
+        if row.written:
+            yield Sysctl(key=row.key, value=row.value)
+
+
+def _with_header(content: bytes) -> bytes:
+    return "".join(f"# {line}\n" for line in HEADER.splitlines()).encode() + content

@@ -1,0 +1,421 @@
+"""Who is this host? Read once, read only, each answer with its evidence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import HostError, UsageError
+from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, merge
+from agent.model import NEWEST_KNOWN, Role, Version
+from agent.report import Fact
+from agent.sysctl_order import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from agent.host import Host
+    from agent.host.probe import K3sProcess
+    from agent.settings import Settings
+
+DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
+DEFAULT_CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
+DROPIN_NAME = "90-k3s-harden.yaml"
+
+_UNIT_DIRECTORIES = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+)
+_OPENRC_DIRECTORY = "/etc/init.d"
+_RANCHER_DROPIN = "50-rancher.yaml"
+_RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
+_VERSION_TIMEOUT = 20.0
+_ROLES = tuple(role.value for role in Role)
+_ENCRYPTION_CONFIG = "server/cred/encryption-config.json"
+_ENVIRONMENT = ("K3S_URL", "K3S_DATASTORE_ENDPOINT", "K3S_DATA_DIR", "K3S_CONFIG_FILE")
+
+
+class Datastore(str, Enum):
+    """Where the cluster's state lies, as far as this host tells."""
+
+    NONE = "none yet"
+    SQLITE = "SQLite"
+    ETCD = "embedded etcd"
+    EXTERNAL = "external"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Unit(NamedTuple):
+    """A service that starts K3s: its words after `k3s server` or `k3s agent`, and what its environment files set.
+
+    Of the environment only the names in _ENVIRONMENT are kept: the token is in there, too.
+    """
+
+    path: PurePosixPath
+    binary: PurePosixPath
+    role: Role
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What desired.build and the findings need to know of a host.
+
+    `config` is K3s' configuration as everybody but this program wrote it, `effective` with our drop-in in its place;
+    `running_since` is in seconds since the epoch, None where no K3s runs. `encrypts_secrets` is None where it cannot
+    be told. `boot_reader` is the program that applies sysctl.d at boot. `unreadable` has the complaints about parts of
+    K3s' configuration that could not be read.
+    """
+
+    role: Role
+    version: Version
+    version_is_known: bool
+    data_dir: PurePosixPath
+    config_path: PurePosixPath
+    rancher_managed: bool
+    units: tuple[str, ...]
+    running_since: float | None
+    container: str
+    etc_is_read_only: bool
+    has_kernel: bool
+    boot_reader: Reader
+    datastore: Datastore
+    joins_a_cluster: bool
+    encrypts_secrets: bool | None
+    config: Effective
+    effective: Effective
+    unreadable: tuple[str, ...] = ()
+    evidence: tuple[Fact, ...] = ()
+
+    @property
+    def default_unit(self) -> str:
+        """The service that install.sh makes for this role."""
+        return "k3s.service" if self.role is Role.SERVER else "k3s-agent.service"
+
+    @property
+    def dropin_path(self) -> PurePosixPath:
+        """Where our part of K3s' configuration goes; K3s looks in the directory named after its main file."""
+        return dropin_directory(self.config_path) / DROPIN_NAME
+
+
+def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA_DIR) -> HostFacts:
+    """The facts of a fresh stand-alone host that starts a cluster, for `render`, which looks at none."""
+    nothing = merge(())
+    return HostFacts(
+        role=role,
+        version=version,
+        version_is_known=True,
+        data_dir=data_dir,
+        config_path=DEFAULT_CONFIG,
+        rancher_managed=False,
+        units=(),
+        running_since=None,
+        container="",
+        etc_is_read_only=False,
+        has_kernel=True,
+        boot_reader=Reader.SYSTEMD,
+        datastore=Datastore.NONE,
+        joins_a_cluster=False,
+        encrypts_secrets=None,
+        config=nothing,
+        effective=nothing,
+    )
+
+
+def dropin_directory(config_path: PurePosixPath) -> PurePosixPath:
+    """The directory of drop-ins that belongs to a main configuration file (K3s: pkg/configfilearg/parser.go)."""
+    return config_path.with_name(f"{config_path.name}.d")
+
+
+def read(host: Host, settings: Settings) -> HostFacts:
+    """Look at the host. Settings that name a role, a version or a data directory win over what is found.
+
+    Raises UsageError where the role cannot be told, since the wrong one would keep K3s from starting.
+    """
+    units = _units(host)
+    unit = _chosen(units, settings.role)
+    environment: Mapping[str, str] = unit.environment if unit else {}
+    config_path = PurePosixPath(_argument(unit, "--config", "-c") or environment.get("K3S_CONFIG_FILE") or DEFAULT_CONFIG)
+    foreign, ours, unreadable = _config_texts(host, config_path)
+    arguments = unit.arguments if unit else ()
+    source = Source(unit.path, 0) if unit else None
+    config = merge(foreign, arguments, source)
+    effective = merge(sorted([*foreign, *ours], key=_reading_order(config_path)), arguments, source)
+    processes = host.probe()
+    data_dir, data_dir_evidence = _data_dir(settings, config, environment)
+    role, role_evidence = _role(host, settings, units, unit, config, data_dir, [p.role for p in processes])
+    version, version_evidence = _version(host, settings, unit)
+    datastore, datastore_evidence = _datastore(host, data_dir, config, environment)
+    rancher_managed, rancher_evidence = _rancher_managed(host, settings, config_path)
+    container, container_evidence = _container(host)
+    reader, reader_evidence = _boot_reader(host)
+    etc_is_read_only = host.is_read_only(PurePosixPath("/etc"))
+    running = [process for process in processes if process.role is role]
+    joins = config.is_set("server") or "K3S_URL" in environment
+    encrypts = _encrypts_secrets(host, data_dir)
+    return HostFacts(
+        role=role,
+        version=version or NEWEST_KNOWN,
+        version_is_known=version is not None,
+        data_dir=data_dir,
+        config_path=config_path,
+        rancher_managed=rancher_managed,
+        units=tuple(unit.path.name for unit in units),
+        running_since=min((process.started for process in running), default=None),
+        container=container,
+        etc_is_read_only=etc_is_read_only,
+        has_kernel=host.has_kernel,
+        boot_reader=reader,
+        datastore=datastore,
+        joins_a_cluster=joins,
+        encrypts_secrets=encrypts,
+        config=config,
+        effective=effective,
+        unreadable=unreadable,
+        evidence=(
+            Fact("role", role.value, role_evidence),
+            Fact("K3s version", str(version or f"{NEWEST_KNOWN} assumed"), version_evidence),
+            Fact("data directory", str(data_dir), data_dir_evidence),
+            Fact("configuration", str(config_path), _seen_configs(foreign, ours)),
+            Fact("services", ", ".join(str(unit.path) for unit in units) or "none", "unit files that start K3s"),
+            Fact("running", _seen_processes(running), "processes that call themselves k3s"),
+            Fact("managed by Rancher", _yes(rancher_managed), rancher_evidence),
+            Fact("datastore", str(datastore), datastore_evidence),
+            Fact("joins a cluster", _yes(joins), "`server` in K3s' configuration, or K3S_URL"),
+            Fact("secrets encrypted", _yes(encrypts), f"{data_dir}/{_ENCRYPTION_CONFIG}"),
+            Fact("sysctl.d read by", reader.value, reader_evidence),
+            Fact("container", container or "no", container_evidence),
+            Fact("/etc", "read-only" if etc_is_read_only else "writable", "the flags of its mount"),
+        ),
+    )
+
+
+def _units(host: Host) -> tuple[Unit, ...]:
+    """The services that start K3s; of two files with one name, systemd reads the one in the earlier directory."""
+    found: dict[str, Unit] = {}
+    for directory in (*_UNIT_DIRECTORIES, _OPENRC_DIRECTORY):
+        for name in host.tree.names(PurePosixPath(directory)):
+            if not name.startswith("k3s") or "." in name.removesuffix(".service"):
+                continue
+            path = PurePosixPath(directory, name)
+            unit = _unit(host, path) if name not in found else None
+            if unit is not None:
+                found[name] = unit
+    return tuple(found.values())
+
+
+def _unit(host: Host, path: PurePosixPath) -> Unit | None:
+    import shlex
+
+    try:
+        text = (host.tree.read(path) or b"").decode(errors="replace")
+    except HostError:
+        return None
+    text = re.sub(r"\\\n", " ", text)
+    # systemd's ExecStart=, or command= and command_args= of an OpenRC script.
+    command = re.findall(r"^ExecStart=(?:[-@:+!]*)(.*)$", text, re.MULTILINE)[-1:] or [
+        " ".join(re.findall(r"^command(?:_args)?=[\"']?(.*?)[\"']?$", text, re.MULTILINE))
+    ]
+    try:
+        words = shlex.split(command[0])
+    except ValueError:
+        return None
+    if len(words) < 2 or words[1] not in _ROLES:  # noqa: PLR2004 - a program and its first argument
+        return None
+    files = (f"{path}.env", f"/etc/default/{path.stem}", f"/etc/sysconfig/{path.stem}", "/etc/rancher/k3s/k3s.env")
+    environment: dict[str, str] = {}
+    for file in files:
+        environment.update(_environment(host, PurePosixPath(file)))
+    return Unit(path, PurePosixPath(words[0]), Role(words[1]), tuple(words[2:]), environment)
+
+
+def _environment(host: Host, path: PurePosixPath) -> Mapping[str, str]:
+    try:
+        text = (host.tree.read(path) or b"").decode(errors="replace")
+    except HostError:
+        return {}
+    pairs = re.findall(r"^(?:export )?(\w+)=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
+    return {name: value for name, value in pairs if name in _ENVIRONMENT and value}
+
+
+def _chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
+    """The unit whose configuration counts: the one of the role that is asked for, else the only role there is."""
+    suitable = [unit for unit in units if role in (None, unit.role)]
+    return suitable[0] if len({unit.role for unit in suitable}) == 1 else None
+
+
+def _argument(unit: Unit | None, *names: str) -> str | None:
+    words = unit.arguments if unit else ()
+    for word, following in zip(words, (*words[1:], "")):
+        name, separator, value = word.partition("=")
+        if name in names:
+            return value if separator else following
+    return None
+
+
+def _config_texts(
+    host: Host, config_path: PurePosixPath
+) -> tuple[list[ConfigText], list[ConfigText], tuple[str, ...]]:
+    """K3s' configuration files in the order it reads them: everybody's, our drop-in, and what could not be read."""
+    directory = dropin_directory(config_path)
+    foreign: list[ConfigText] = []
+    ours: list[ConfigText] = []
+    unreadable: list[str] = []
+    paths = [config_path]
+    try:
+        paths += [directory / name for name in host.tree.names(directory) if name.endswith((".yaml", ".yml"))]
+    except HostError as error:
+        unreadable.append(error.message)
+    for path in paths:
+        try:
+            data = host.tree.read(path)
+        except HostError as error:
+            unreadable.append(error.message)
+            continue
+        if data is not None:
+            (ours if path == directory / DROPIN_NAME else foreign).append(ConfigText(path, data))
+    return foreign, ours, tuple(unreadable)
+
+
+def _reading_order(config_path: PurePosixPath) -> Callable[[ConfigText], tuple[bool, str]]:
+    return lambda text: (text.path != config_path, text.path.name)
+
+
+def _data_dir(settings: Settings, config: Effective, environment: Mapping[str, str]) -> tuple[PurePosixPath, str]:
+    if settings.data_dir is not None:
+        return settings.data_dir, "given"
+    found = config.scalar("data-dir")
+    if found is not None and found[0].startswith("/"):
+        return PurePosixPath(found[0]), str(found[1])
+    if environment.get("K3S_DATA_DIR", "").startswith("/"):
+        return PurePosixPath(environment["K3S_DATA_DIR"]), "K3S_DATA_DIR in the unit's environment"
+    return DEFAULT_DATA_DIR, "K3s' default"
+
+
+def _role(
+    host: Host,
+    settings: Settings,
+    units: Sequence[Unit],
+    unit: Unit | None,
+    config: Effective,
+    data_dir: PurePosixPath,
+    running: Sequence[Role],
+) -> tuple[Role, str]:
+    if settings.role is not None:
+        return settings.role, "given"
+    if unit is not None:
+        return unit.role, str(unit.path)
+    if len(set(running)) == 1:
+        return running[0], "the running process"
+    if units:
+        names = " and ".join(unit.path.name for unit in units)
+        raise UsageError(
+            f"cannot tell whether this host is a server or an agent: it has {names}",
+            "say which with --role server or --role agent",
+        )
+    if host.tree.exists(data_dir / "server"):
+        return Role.SERVER, f"{data_dir}/server exists"
+    server_keys = [key for key in config.keys() if key in SERVER_ONLY_KEYS]
+    if server_keys:
+        return Role.SERVER, f"`{server_keys[0]}` in K3s' configuration, which only a server knows"
+    raise UsageError(
+        "cannot tell whether this host is to be a server or an agent: K3s is not installed yet",
+        "say which with --role server or --role agent, or with `role:` in the settings",
+    )
+
+
+def _version(host: Host, settings: Settings, unit: Unit | None) -> tuple[Version | None, str]:
+    if settings.k3s_version is not None:
+        return settings.k3s_version, "given"
+    if not host.is_live:
+        return None, "programs in a host tree are not run; say --k3s-version"
+    binary = unit.binary if unit else host.tool("k3s")
+    if binary is None or not host.tree.exists(binary):
+        return None, "K3s is not installed; say --k3s-version"
+    problem = host.tree.trust_problem(binary)
+    if problem:
+        return None, f"{binary} is not run, since {problem}; say --k3s-version"
+    try:
+        answer = host.run([str(binary), "--version"], timeout=_VERSION_TIMEOUT)
+        # `k3s version v1.36.5+k3s1 (3dd98cc5)`, then a line on Go.
+        return Version.parse(answer.stdout.split()[2]), f"{binary} --version"
+    except (HostError, ValueError, IndexError):
+        return None, f"{binary} --version gave no answer that could be understood; say --k3s-version"
+
+
+def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath) -> tuple[bool, str]:
+    if settings.rancher_managed is not None:
+        return settings.rancher_managed, "given"
+    for path in (dropin_directory(config_path) / _RANCHER_DROPIN, _RANCHER_AGENT):
+        if host.tree.exists(path):
+            return True, str(path)
+    return False, f"neither {_RANCHER_DROPIN} nor {_RANCHER_AGENT}"
+
+
+def _datastore(
+    host: Host, data_dir: PurePosixPath, config: Effective, environment: Mapping[str, str]
+) -> tuple[Datastore, str]:
+    if config.is_set("datastore-endpoint") or "K3S_DATASTORE_ENDPOINT" in environment:
+        return Datastore.EXTERNAL, "datastore-endpoint in K3s' configuration"
+    for name, kind in (("etcd", Datastore.ETCD), ("state.db", Datastore.SQLITE)):
+        path = data_dir / "server/db" / name
+        if host.tree.exists(path):
+            return kind, str(path)
+    return Datastore.NONE, f"nothing in {data_dir}/server/db"
+
+
+def _encrypts_secrets(host: Host, data_dir: PurePosixPath) -> bool | None:
+    """Whether K3s encrypts secrets now: the first provider of its file is not `identity`. None where it cannot be told."""
+    import json
+
+    try:
+        data = host.tree.read(data_dir / _ENCRYPTION_CONFIG)
+        if data is None:
+            return False
+        return "identity" not in json.loads(data)["resources"][0]["providers"][0]
+    except (HostError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _container(host: Host) -> tuple[str, str]:
+    """systemd writes the container manager's name for all to read; Docker and Podman leave a file of their own."""
+    path = PurePosixPath("/run/systemd/container")
+    try:
+        name = (host.tree.read(path) or b"").decode(errors="replace").strip()
+    except HostError:
+        name = ""
+    if name:
+        return name, str(path)
+    for marker, manager in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
+        if host.tree.exists(PurePosixPath(marker)):
+            return manager, marker
+    return "", f"no {path}"
+
+
+def _boot_reader(host: Host) -> tuple[Reader, str]:
+    for path in (PurePosixPath("/usr/lib/systemd/systemd-sysctl"), PurePosixPath("/lib/systemd/systemd-sysctl")):
+        if host.tree.exists(path):
+            return Reader.SYSTEMD, str(path)
+    if host.tree.names(PurePosixPath(_OPENRC_DIRECTORY)) and not host.tree.names(PurePosixPath("/usr/lib/systemd")):
+        return Reader.PROCPS, f"{_OPENRC_DIRECTORY} and no systemd"
+    return Reader.SYSTEMD, "assumed"
+
+
+def _seen_configs(foreign: Sequence[ConfigText], ours: Sequence[ConfigText]) -> str:
+    return ", ".join(str(text.path) for text in (*foreign, *ours)) or "no file yet"
+
+
+def _seen_processes(running: Sequence[K3sProcess]) -> str:
+    return ", ".join(f"process {process.pid}" for process in running) or "no"
+
+
+def _yes(answer: bool | None) -> str:
+    return {True: "yes", False: "no", None: "cannot be told"}[answer]

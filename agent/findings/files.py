@@ -1,0 +1,93 @@
+"""Files and directories of ours that somebody, or a crash, changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.findings.registry import Trouble, finding
+from agent.model import Directory, File
+from agent.plan import is_damaged
+from agent.report import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+
+@finding(Level.ERROR)
+def file_damaged(seen: Situation) -> Iterator[Trouble]:
+    """A managed file is empty, cut off, or full of NUL bytes, as a power cut or a full disk leaves it.
+
+    apply writes it anew, since nothing of anybody's is lost by that.
+    """
+    for wanted in seen.desired:
+        now = seen.observed[wanted.id]
+        if isinstance(wanted, File) and isinstance(now, File) and now.content != wanted.content and is_damaged(now, wanted):
+            yield Trouble(
+                "is empty" if not now.content else "is cut off, or holds NUL bytes",
+                wanted=f"{len(wanted.content)} bytes",
+                found=f"{len(now.content)} bytes",
+                where=wanted.id,
+                remedy="k3s-harden apply",
+            )
+
+
+@finding(Level.ERROR)
+def file_edited(seen: Situation) -> Iterator[Trouble]:
+    """A managed file has content that k3s-harden did not write: it was edited, or was there before.
+
+    It is kept. What a site may change belongs into the settings; --force replaces the file and keeps a backup.
+    """
+    refused = {refusal.id for refusal in seen.plan.refusals}
+    for wanted in seen.desired:
+        now = seen.observed[wanted.id]
+        if wanted.id in refused and isinstance(wanted, File) and isinstance(now, File) and not now.immutable:
+            yield Trouble(
+                "has content that k3s-harden did not write",
+                where=wanted.id,
+                remedy="see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force",
+            )
+
+
+@finding(Level.ERROR)
+def mode_loosened(seen: Situation) -> Iterator[Trouble]:
+    """A managed file or directory lets others in that the guide keeps out.
+
+    K3s never changes the mode of a directory that exists, so whatever made it looser decides until it is repaired.
+    """
+    for wanted in seen.desired:
+        now = seen.observed[wanted.id]
+        if isinstance(wanted, (File, Directory)) and isinstance(now, (File, Directory)) and now.mode & ~wanted.mode:
+            yield Trouble(
+                "others can get at it",
+                wanted=str(wanted.mode),
+                found=str(now.mode),
+                where=wanted.id,
+                remedy="k3s-harden apply",
+            )
+
+
+@finding(Level.WARNING)
+def left_over(seen: Situation) -> Iterator[Trouble]:
+    """A file of ours lies here that this host's role, version or manager no longer asks for. It is not removed.
+
+    Removing it could hurt more than leaving it, should the role have been told wrong: `revert` or a person does it.
+    """
+    for path, content in seen.unwanted.items():
+        yield Trouble(
+            "k3s-harden wrote it, but this host does not want it now",
+            where=str(path),
+            found=f"{len(content)} bytes",
+            remedy=f"if it is not needed: rm {path}",
+        )
+
+
+@finding(Level.WARNING)
+def interrupted_run(seen: Situation) -> Iterator[Trouble]:
+    """An earlier run was cut off before it ended. The next apply finishes it and takes its left-overs away."""
+    for run in seen.runs:
+        if not run.finished:
+            yield Trouble("an earlier run was cut off", where=str(run.path), remedy="k3s-harden apply")
+
+

@@ -1,0 +1,255 @@
+"""K3s' configuration: what would keep K3s from starting, and what takes the hardening out again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import k3s_arguments, yaml_reader
+from agent.errors import InputError
+from agent.facts import Datastore
+from agent.findings.registry import Trouble, finding
+from agent.guide.files import NETWORK_POLICIES
+from agent.guide.k3s_options import SECRETS_ENCRYPTION
+from agent.k3s_arguments import (
+    ADMISSION_CONFIGURATION,
+    ADMISSION_PLUGINS,
+    API_SERVER,
+    AUDIT_POLICY,
+    FIRST_WITHOUT_POD_SECURITY_POLICY,
+    REMOVED_PLUGIN,
+    given,
+    missing,
+)
+from agent.k3s_config import SERVER_ONLY_KEYS
+from agent.model import Role
+from agent.report import Level
+from agent.settings import SecretsEncryption, audit_policy_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from agent.k3s_config import Source
+    from agent.situation import Situation
+
+_OUR_FILES = "k3s-harden apply"
+
+
+@finding(Level.ERROR)
+def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
+    """A file of K3s' configuration is not what K3s can read, so that K3s would not start."""
+    for problem in seen.facts.effective.problems:
+        yield Trouble(f"K3s would not start: {problem.problem}", where=problem.where, remedy=problem.hint or "repair it")
+
+
+@finding(Level.ERROR)
+def server_key_on_agent(seen: Situation) -> Iterator[Trouble]:
+    """An agent's configuration has a key that only servers know: k3s-agent exits at it, and is started again for ever."""
+    if seen.facts.role is Role.AGENT:
+        for key, source in seen.facts.effective.keys().items():
+            if key in SERVER_ONLY_KEYS:
+                yield Trouble(
+                    f"K3s would not start: `{key}` is no key of k3s agent", found=key, where=str(source), remedy="remove it"
+                )
+
+
+@finding(Level.ERROR)
+def pod_security_policy_plugin(seen: Situation) -> Iterator[Trouble]:
+    """PodSecurityPolicy is among the admission plugins of a K3s that no longer has it: the API server exits."""
+    if seen.facts.version.minor < FIRST_WITHOUT_POD_SECURITY_POLICY:
+        return
+    for value, source in seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ()):
+        if REMOVED_PLUGIN in value.split(","):
+            yield Trouble(
+                f"K3s would not start: the plugin {REMOVED_PLUGIN} is unknown to K3s {seen.facts.version}",
+                found=value,
+                where=str(source),
+                remedy=_OUR_FILES if source.path == seen.facts.dropin_path else f"take {REMOVED_PLUGIN} out of that list",
+            )
+
+
+@finding(Level.ERROR)
+def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
+    """The audit policy that the API server is told to read is missing, cannot be decoded, or has no rules: it exits."""
+    for path, source in _named(seen, AUDIT_POLICY):
+        if path not in seen.named_files:
+            yield Trouble(
+                "K3s would not start: its audit policy does not exist", found=str(path), where=str(source), remedy=_OUR_FILES
+            )
+        data = seen.named_files.get(path)
+        for problem in () if data is None else audit_policy_problems(data, path):
+            yield Trouble(
+                f"K3s would not start: its audit policy cannot be used: {problem.problem}",
+                where=problem.where,
+                remedy=_OUR_FILES,
+            )
+
+
+@finding(Level.ERROR)
+def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
+    """The admission configuration that the API server is told to read is missing or cannot be decoded: it exits.
+
+    It exits as well if the plugin EventRateLimit is on and has no configuration in that file.
+    """
+    flags = seen.facts.effective.flags(API_SERVER)
+    named = _named(seen, ADMISSION_CONFIGURATION)
+    configured: set[str | None] = set()
+    for path, source in named:
+        found = _configured_plugins(seen, path)
+        if isinstance(found, frozenset):
+            configured |= found
+            continue
+        yield Trouble(
+            f"K3s would not start: its admission configuration cannot be used: {found}",
+            found=str(path),
+            where=str(source),
+            remedy=_OUR_FILES,
+        )
+    for value, source in flags.get(ADMISSION_PLUGINS, ()):
+        if "EventRateLimit" in value.split(",") and "EventRateLimit" not in configured:
+            yield Trouble(
+                "K3s would not start: the plugin EventRateLimit has no configuration",
+                wanted=f"an entry for it in the file of {ADMISSION_CONFIGURATION}",
+                found=value,
+                where=str(source),
+                remedy="set `event-rate-limit` in the settings and run k3s-harden apply, or take the plugin out",
+            )
+
+
+@finding(Level.ERROR)
+def named_file_missing(seen: Situation) -> Iterator[Trouble]:
+    """K3s' configuration names a file that does not exist; the component that is to read it exits."""
+    for option, path, source in seen.named_paths:
+        if option not in {AUDIT_POLICY, ADMISSION_CONFIGURATION} and path not in seen.named_files:
+            yield Trouble(
+                f"K3s would not start: the file of {option} does not exist",
+                found=str(path),
+                where=str(source),
+                remedy="put the file there, or correct the path",
+            )
+
+
+@finding(Level.ERROR)
+def list_dropped(seen: Situation) -> Iterator[Trouble]:
+    """A later file repeats the key of a list without `+`, so that K3s drops what earlier files, ours too, had in it."""
+    for dropped in seen.facts.effective.dropped:
+        ours = dropped.source.path == seen.facts.dropin_path
+        if ours or dropped.by.path == seen.facts.dropin_path:
+            yield Trouble(
+                f"{dropped.value} is lost: a later file replaces the list `{dropped.key}`",
+                wanted=f"{dropped.key}+:",
+                found=f"{dropped.key}:",
+                where=str(dropped.by),
+                remedy="write a + behind the key there",
+            )
+
+
+@finding(Level.ERROR)
+def option_overridden(seen: Situation) -> Iterator[Trouble]:
+    """A file that K3s reads after ours, or its command line, sets an option to a value that does not meet the control."""
+    for argument in missing(seen.settings, seen.facts):
+        values = given(seen.facts.effective, argument.row)
+        ours = [one for one in values if one.source.path == seen.facts.dropin_path]
+        last = values[-1] if values else None
+        if ours and last is not None and last not in ours and not argument.row.meets.accepts(last.value):
+            if argument.row.name == ADMISSION_PLUGINS:
+                continue  # the API server adds them up
+            yield Trouble(
+                f"{argument.row.name or argument.row.key} is set again after our file",
+                wanted=str(argument.row.meets),
+                found=last.value,
+                where=str(last.source),
+                remedy="remove it there, or give it a value that meets the control",
+            )
+
+
+@finding(Level.ERROR)
+def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
+    """Two files are given as the admission configuration. The API server reads the last one alone, without a word."""
+    named = _named(seen, ADMISSION_CONFIGURATION)
+    if len({path for path, _ in named}) > 1:
+        for path, source in named[:-1]:
+            yield Trouble(
+                f"{path} is not read: {ADMISSION_CONFIGURATION} is given again at {named[-1][1]}",
+                wanted="one file",
+                found=f"{len(named)} files",
+                where=str(source),
+                remedy="put all into one file, and name that one alone",
+            )
+
+
+@finding(Level.WARNING)
+def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
+    """The admission plugins stand in several arguments. The API server adds them up, but scanners read the first alone."""
+    values = seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ())
+    if len(values) > 1:
+        yield Trouble(
+            f"{ADMISSION_PLUGINS} is given {len(values)} times; kube-bench sees the first alone",
+            wanted="one value, joined by commas",
+            found=" and ".join(value for value, _ in values),
+            where=str(values[0][1]),
+            remedy="take your own out: ours has all of them" if values[-1][1].path == seen.facts.dropin_path else "join them",
+        )
+
+
+@finding(Level.WARNING)
+def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
+    """K3s' network policy controller is off: the NetworkPolicies do nothing, unless another controller enforces them."""
+    off = seen.facts.effective.scalar("disable-network-policy")
+    if NETWORK_POLICIES.applies.to(seen.facts.role, seen.facts.version) and off and off[0] == "true":
+        yield Trouble(
+            "nothing of K3s enforces the NetworkPolicies",
+            found="disable-network-policy: true",
+            where=str(off[1]),
+            remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
+        )
+
+
+@finding(Level.WARNING)
+def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
+    """Secrets lie in the datastore in clear text. That is not switched under a live datastore: it could lose them."""
+    facts = seen.facts
+    if facts.role is Role.AGENT or k3s_arguments.encrypts(seen.settings, facts) or facts.encrypts_secrets is not False:
+        return
+    if seen.settings.secrets_encryption is SecretsEncryption.AUTO and not _operator_encrypts(seen):
+        if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
+            yield Trouble(
+                "this server joins a cluster: secrets-encryption must be as on its other servers, or it cannot join",
+                remedy="set `secrets-encryption: on` or `off` in the settings, whichever the others have",
+            )
+        elif not k3s_arguments.starts_a_cluster(facts):
+            yield Trouble(
+                "secrets are not encrypted, and this cluster has data",
+                wanted="secrets-encryption: true",
+                remedy="follow K3s' steps to enable it: k3s secrets-encrypt status, then enable, on each server in turn",
+            )
+
+
+def _operator_encrypts(seen: Situation) -> bool:
+    own = given(seen.facts.config, SECRETS_ENCRYPTION)
+    return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].value)
+
+
+def _named(seen: Situation, option: str) -> list[tuple[PurePosixPath, Source]]:
+    return [(path, source) for name, path, source in seen.named_paths if name == option]
+
+
+def _configured_plugins(seen: Situation, path: PurePosixPath) -> frozenset[str | None] | str:
+    """The plugins that an AdmissionConfiguration has entries for, or what is wrong with it."""
+    if path not in seen.named_files:
+        return "it does not exist"
+    data = seen.named_files[path]
+    if data is None:
+        return frozenset({"EventRateLimit"})  # not ours to read: benefit of the doubt, and not-readable says so
+    try:
+        documents = yaml_reader.read(data, path)
+    except InputError as error:
+        return error.problem
+    node = documents[0].node if documents else None
+    if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
+        return "it is no AdmissionConfiguration"
+    if not (node.text("apiVersion") or "").startswith("apiserver.config.k8s.io/"):
+        return "its apiVersion is not apiserver.config.k8s.io/v1"
+    plugins = node.get("plugins")
+    items = plugins.items if isinstance(plugins, yaml_reader.Sequence) else ()
+    return frozenset(item.text("name") for item in items if isinstance(item, yaml_reader.Mapping))

@@ -1,0 +1,107 @@
+"""Kernel parameters: what the next boot will make of them, and what kubelet will say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.findings.registry import Trouble, finding
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
+from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.model import File, Sysctl
+from agent.plan import in_words
+from agent.report import Level
+from agent.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+
+@finding(Level.ERROR)
+def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
+    """Another file wins over 90-kubelet.conf at the next boot, so that the right value of today will not last.
+
+    sysctl.d(5) reads the files of all its directories in the order of their names, and the last line for a key wins;
+    a file with our name in a directory of higher priority, or a link to /dev/null, hides ours altogether. What is
+    computed here is what systemd-sysctl (or procps, on hosts without systemd) does.
+    """
+    reader = seen.facts.boot_reader
+    outcome = at_boot(_with_ours(seen), [row.key for row in SYSCTLS], reader)
+    for row in SYSCTLS:
+        line = outcome[row.key]
+        if line is None or same_value(line.value, row.value) or str(line.path) == PARAMETERS_FILE:
+            continue
+        yield Trouble(
+            f"the next boot sets {row.key} to {line.value or 'nothing'}",
+            wanted=row.value,
+            found=line.value,
+            where=f"{line.path}:{line.line}",
+            remedy=f"delete that line, or set it to {row.value}",
+        )
+
+
+@finding(Level.WARNING)
+def sysctl_conf_disagrees(seen: Situation) -> Iterator[Trouble]:
+    """/etc/sysctl.conf has another value than the guide. systemd does not read it at boot, but `sysctl --system` does.
+
+    Whoever runs that command, by hand or by an installer, changes the running kernel until the next boot.
+    """
+    if seen.facts.boot_reader is Reader.PROCPS:
+        return
+    keys = [row.key for row in SYSCTLS]
+    systemd, procps = (at_boot(_with_ours(seen), keys, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS))
+    for row in SYSCTLS:
+        line = procps[row.key]
+        if line is None or line.path != SYSCTL_CONF or same_value(line.value, row.value) or line == systemd[row.key]:
+            continue
+        yield Trouble(
+            f"`sysctl --system` would set {row.key} to {line.value}",
+            wanted=row.value,
+            found=line.value,
+            where=f"{line.path}:{line.line}",
+            remedy=f"delete that line, or set it to {row.value}",
+        )
+
+
+@finding(Level.ERROR)
+def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
+    """kubelet, started with protect-kernel-defaults, compares six kernel parameters and exits if one differs.
+
+    K3s exits with it, and systemd starts K3s again every few seconds, for ever. The guide writes four of the six; the
+    other two have the right value on an unchanged kernel.
+    """
+    protect = seen.facts.effective.scalar(PROTECT_KERNEL_DEFAULTS.key)
+    protected = protect is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(protect[0])
+    for row in SYSCTLS:
+        now = seen.observed.get(row.key)
+        if now is None or (isinstance(now, Sysctl) and same_value(now.value, row.value)):
+            continue
+        if row.written and not protected:
+            continue  # a difference like any other, which apply repairs
+        yield Trouble(
+            f"K3s would not start: kubelet refuses {row.key}" if protected else f"{row.key} is not as kubelet wants it",
+            wanted=row.value,
+            found=in_words(now),
+            where=str(protect[1]) if protect is not None and protected else "",
+            remedy="k3s-harden apply" if row.written else f"sysctl -w {row.key}={row.value}, and keep it in a file in /etc/sysctl.d",
+        )
+
+
+@finding(Level.NOTE)
+def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
+    """The host tree has no /proc/sys, as an image that is being built: kernel values are left to its first boot."""
+    if not seen.facts.has_kernel:
+        yield Trouble(
+            "there is no /proc/sys here: live kernel values are left to the first boot",
+            remedy="run k3s-harden apply or check on the booted host",
+        )
+
+
+def _with_ours(seen: Situation) -> list[SysctlFile]:
+    """The files as they will be once ours is in place: before the first apply, it is not what is missing that wins."""
+    files = [file for file in seen.sysctl_files if str(file.path) != PARAMETERS_FILE]
+    for resource in seen.desired:
+        if isinstance(resource, File) and resource.id == PARAMETERS_FILE:
+            files.append(SysctlFile(resource.path, resource.content))
+    return files

@@ -1,0 +1,132 @@
+"""What else lies in K3s' manifests directory, and what it would do there."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from agent import yaml_reader
+from agent.errors import InputError
+from agent.findings.registry import Trouble, finding
+from agent.guide.files import POLICY_FILE
+from agent.k3s_arguments import FIRST_WITHOUT_POD_SECURITY_POLICY
+from agent.model import File
+from agent.report import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from agent.situation import Situation
+    from agent.yaml_reader import Document, Node
+
+_WORTH_PARSING = re.compile(rb"PodSecurityPolicy|namespaceSelector|<")
+_PLACEHOLDER = re.compile(r"<[^<>\n]+>")
+_LARGEST_MANIFEST = 8 << 20
+
+
+@finding(Level.ERROR)
+def stale_pod_security_policy(seen: Situation) -> Iterator[Trouble]:
+    """A manifest has a PodSecurityPolicy, which Kubernetes 1.25 and newer do not know.
+
+    K3s tries to apply the file for ever and logs an error each time. It must be gone before the upgrade: afterwards
+    K3s cannot even remove the object.
+    """
+    if seen.facts.version.minor < FIRST_WITHOUT_POD_SECURITY_POLICY:
+        return
+    for path, document in _documents(seen):
+        if _kind(document) == "PodSecurityPolicy":
+            yield Trouble(
+                "has a PodSecurityPolicy, which this K3s does not know",
+                wanted=f"none from v1.{FIRST_WITHOUT_POD_SECURITY_POLICY} on",
+                where=f"{path}:{document.line}",
+                remedy="remove it from the file before this K3s starts",
+            )
+
+
+@finding(Level.WARNING)
+def selector_matches_no_namespace(seen: Situation) -> Iterator[Trouble]:
+    """A NetworkPolicy selects namespaces by the label `name`, which no namespace has unless somebody gave it one.
+
+    Such a policy lets nothing in, not even from within the namespace. kubernetes.io/metadata.name is the label that
+    the API server keeps on every namespace.
+    """
+    for path, document in _documents(seen):
+        if _kind(document) == "NetworkPolicy":
+            for line in _name_selectors(document.node):
+                yield Trouble(
+                    "selects namespaces by the label `name`, which none has",
+                    wanted="kubernetes.io/metadata.name",
+                    found="name",
+                    where=f"{path}:{line}",
+                    remedy="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
+                )
+
+
+@finding(Level.ERROR)
+def manifest_placeholder(seen: Situation) -> Iterator[Trouble]:
+    """A manifest still has a placeholder such as <NAMESPACE>. It is no legal name, so the object is never made."""
+    for path, document in _documents(seen):
+        for scalar in yaml_reader.scalars(document.node):
+            if _PLACEHOLDER.fullmatch(scalar.text):
+                yield Trouble(
+                    "has a placeholder that nobody filled in",
+                    found=scalar.text,
+                    where=f"{path}:{scalar.line}",
+                    remedy="write the real name there",
+                )
+
+
+@finding(Level.WARNING)
+def manifest_broken(seen: Situation) -> Iterator[Trouble]:
+    """A manifest is not YAML. K3s then applies nothing of that file, not even its whole documents."""
+    for path, data in _foreign(seen):
+        problem = _parsed(path, data)
+        if isinstance(problem, InputError):
+            yield Trouble(f"K3s applies nothing of it: {problem.problem}", where=problem.where, remedy="repair the file")
+
+
+def _foreign(seen: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """The manifests that may need a look: all but our own, and ours where it is not as we would write it."""
+    yield from seen.manifests.items()
+    for wanted in seen.desired:
+        now = seen.observed[wanted.id]
+        if wanted.id == str(seen.facts.data_dir / POLICY_FILE) and isinstance(now, File) and now != wanted:
+            yield now.path, now.content
+
+
+def _documents(seen: Situation) -> Iterator[tuple[PurePosixPath, Document]]:
+    for path, data in _foreign(seen):
+        parsed = _parsed(path, data)
+        if not isinstance(parsed, InputError):
+            for document in parsed:
+                yield path, document
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputError:
+    # Charts and large bundles are passed over unread: none of what is looked for is in them.
+    if not _WORTH_PARSING.search(data):
+        return ()
+    try:
+        return yaml_reader.read(data, path, max_bytes=_LARGEST_MANIFEST)
+    except InputError as error:
+        return error
+
+
+def _kind(document: Document) -> str | None:
+    return document.node.text("kind") if isinstance(document.node, yaml_reader.Mapping) else None
+
+
+def _name_selectors(node: Node) -> Iterator[int]:
+    """The lines of `name` keys in a namespaceSelector's matchLabels."""
+    if isinstance(node, yaml_reader.Sequence):
+        for item in node.items:
+            yield from _name_selectors(item)
+    elif isinstance(node, yaml_reader.Mapping):
+        for entry in node.entries:
+            labels = entry.node.get("matchLabels") if isinstance(entry.node, yaml_reader.Mapping) else None
+            if entry.key == "namespaceSelector" and isinstance(labels, yaml_reader.Mapping):
+                yield from (label.line for label in labels.entries if label.key == "name")
+            yield from _name_selectors(entry.node)

@@ -1,0 +1,60 @@
+"""How a finding is declared: one function, whose name is its id and whose docstring `explain` prints.
+
+To add one, write the function in the module of its topic; nothing else names it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from agent.report import Finding, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.situation import Situation
+
+
+class Trouble(NamedTuple):
+    """One case of a finding; `where` is a path, with `:line` where it is known."""
+
+    message: str
+    wanted: str = ""
+    found: str = ""
+    where: str = ""
+    remedy: str = ""
+
+
+class Detector(Protocol):
+    """Looks for one kind of trouble in what was seen of a host; pure."""
+
+    def __call__(self, seen: Situation) -> Iterator[Trouble]: ...
+
+
+class Kind(NamedTuple):
+    """A kind of finding."""
+
+    id: str
+    level: Level
+    explanation: str
+    detect: Detector
+
+
+KINDS: dict[str, Kind] = {}
+"""All kinds by id, in the order of the modules that declare them."""
+
+
+def finding(level: Level) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of finding of this level."""
+
+    def declare(detect: Detector) -> Detector:
+        name = detect.__name__.replace("_", "-")  # type: ignore[attr-defined]
+        KINDS[name] = Kind(name, level, detect.__doc__ or "", detect)
+        return detect
+
+    return declare
+
+
+def of(name: str, trouble: Trouble) -> Finding:
+    """A case of the kind with this id, as the report has it."""
+    return Finding(name, KINDS[name].level, *trouble)

@@ -1,0 +1,77 @@
+"""What the host itself is, where that limits what can be done or is worth a word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.findings.registry import Trouble, finding
+from agent.model import NEWEST_KNOWN, Role
+from agent.report import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+
+@finding(Level.NOTE)
+def version_assumed(seen: Situation) -> Iterator[Trouble]:
+    """The K3s version cannot be told, so the newest family of the guide was taken.
+
+    The families differ: K3s v1.24 and older want PodSecurityPolicies, v1.25 and newer must not have them.
+    """
+    if not seen.facts.version_is_known:
+        yield Trouble(f"the K3s version is not known; {seen.facts.version} is assumed", remedy="say --k3s-version")
+
+
+@finding(Level.NOTE)
+def version_newer(seen: Situation) -> Iterator[Trouble]:
+    """This K3s is newer than the newest version that the rows were written for; the newest rows apply."""
+    if seen.facts.version.minor > NEWEST_KNOWN.minor:
+        yield Trouble(
+            f"K3s {seen.facts.version} is newer than what this release knows; the rows for v1.{NEWEST_KNOWN.minor} apply",
+            remedy="look for a newer k3s-harden",
+        )
+
+
+@finding(Level.NOTE)
+def rancher_managed(seen: Situation) -> Iterator[Trouble]:
+    """Rancher writes this node's K3s configuration, so none is written here: two writers would undo each other.
+
+    The arguments belong in the Cluster object; `render rancher-cluster` prints them.
+    """
+    if seen.facts.rancher_managed:
+        role = "" if seen.facts.role is Role.SERVER else " (for the whole cluster, this agent included)"
+        yield Trouble(
+            f"Rancher manages this node: K3s' arguments and Pod Security belong in its Cluster object{role}",
+            where=next((fact.evidence for fact in seen.facts.evidence if fact.name == "managed by Rancher"), ""),
+            remedy=f"k3s-harden render rancher-cluster --k3s-version {seen.facts.version.major}.{seen.facts.version.minor}",
+        )
+
+
+@finding(Level.ERROR)
+def read_only_etc(seen: Situation) -> Iterator[Trouble]:
+    """/etc cannot be written, as on an immutable system: what belongs there has to come with the image."""
+    if seen.facts.etc_is_read_only and any(change.id.startswith("/etc/") for change in seen.plan.changes):
+        yield Trouble(
+            "/etc is read-only, and files are missing there",
+            remedy="run k3s-harden apply --root on the image, or make /etc writable",
+        )
+
+
+@finding(Level.WARNING)
+def not_readable(seen: Situation) -> Iterator[Trouble]:
+    """Something could not be read, so that what it says is not in this report: permissions, or a file of another kind."""
+    for complaint in seen.unreadable:
+        yield Trouble(complaint, remedy="run as root" if "Permission denied" in complaint else "look at it")
+
+
+@finding(Level.WARNING)
+def restart_needed(seen: Situation) -> Iterator[Trouble]:
+    """K3s runs since before a file was changed that it reads at its start only, so the change has no effect yet."""
+    if seen.stale_inputs:
+        service = seen.facts.units[0] if seen.facts.units else seen.facts.default_unit
+        yield Trouble(
+            f"K3s runs since before the last change of {' and '.join(seen.stale_inputs)}",
+            remedy=f"systemctl restart {service.removesuffix('.service')}",
+        )

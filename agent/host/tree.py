@@ -1,0 +1,422 @@
+"""Files and directories below one root, walked by directory descriptors so that no symlink can lead a write astray.
+
+The rules, each for a reason that has bitten root tools before:
+
+- the last component of a path is never followed; a symlink further up is followed only if root owns it, and it is
+  resolved inside the root, so neither a planted link nor an absolute link in an image leads out;
+- nothing is written below a directory that someone else could write to;
+- a file is replaced whole: temporary name, owner, mode, fsync, rename, fsync of the directory. After a crash there
+  is the old file or the new one. The temporary name starts with a dot and ends in `.k3s-harden`, which sysctl.d(5),
+  K3s' config.yaml.d and K3s' manifests directory all ignore, and it is the same for each try, so that the next run
+  takes a left-over away.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from agent.errors import HostError, ReadOnlyEnvironmentError
+from agent.model import Absent, Directory, File, FileMode, Obstacle, Owner, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import PurePosixPath
+
+LARGEST_READ = 8 * 1024 * 1024
+"""Bytes; no file that this program manages or judges comes near it."""
+
+_LONGEST_CHAIN = 40
+"""Symlinks in one path before it counts as a loop, as in the kernel."""
+
+_DIRECTORY_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+_FS_IOC_GETFLAGS = 0x80086601
+_FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
+
+_Last = Literal["keep", "follow", "enter"]
+
+_KINDS = {
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFDIR: "directory",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFREG: "regular file",
+}
+
+
+class _Missing(Exception):  # noqa: N818 - a turn in the walk, not an error
+    """A parent directory does not exist."""
+
+
+class _NotADirectory(Exception):  # noqa: N818 - a turn in the walk, not an error
+    """Something that is no directory stands where a parent should be."""
+
+
+class _Place(NamedTuple):
+    """A name in an open directory; for a directory on the way itself, its path as walked."""
+
+    directory: int
+    name: str
+
+
+def temporary_name(name: str) -> str:
+    """The name under which the next content of `name` is prepared, in the same directory."""
+    return f".{name}.k3s-harden"
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All files below `root`. `uid` and `gid` are what stands for 0:0 there: an ordinary user's own in a rehearsal."""
+
+    root: str
+    uid: int
+    gid: int
+
+    def look(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
+        """What is at `path`, without following a symlink there."""
+        where = str(path)
+        try:
+            with self._place(path) as place:
+                return self._look_at(path, place)
+        except (_Missing, FileNotFoundError):
+            return Absent(id=where)
+        except _NotADirectory as turn:
+            return Obstacle(id=where, kind=f"path through {turn}")
+        except OSError as error:
+            return Unreadable(id=where, reason=_reason(error))
+
+    def exists(self, path: PurePosixPath) -> bool:
+        """Whether anything is at `path`, of whatever kind; what may not be looked at counts as not there."""
+        try:
+            with self._place(path) as place:
+                os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+        except (OSError, _Missing, _NotADirectory):
+            return False
+        return True
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """The content of a file that others own, symlinks followed inside the root; None where there is no such file.
+
+        Raises HostError for what exists and cannot be read as a regular file.
+        """
+        try:
+            with self._place(path, "follow") as place:
+                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+                if not stat.S_ISREG(found.st_mode):
+                    raise HostError(f"cannot read {path}: it is a {_kind(found.st_mode)}, not a regular file")
+                with _opened(place) as descriptor:
+                    return _content(descriptor)
+        except (_Missing, FileNotFoundError):
+            return None
+        except (OSError, _NotADirectory) as error:
+            raise HostError(f"cannot read {path}: {_reason(error)}") from error
+
+    def link_target(self, path: PurePosixPath) -> str | None:
+        """Where the symlink at `path` points, as written in it; None where there is no symlink."""
+        try:
+            with self._place(path) as place:
+                return os.readlink(place.name, dir_fd=place.directory)
+        except (OSError, _Missing, _NotADirectory):
+            return None
+
+    def names(self, path: PurePosixPath) -> tuple[str, ...]:
+        """The names in a directory, sorted; empty where there is none. Raises HostError where it cannot be listed."""
+        try:
+            with self._place(path, "enter") as place:
+                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+                try:
+                    return tuple(sorted(os.listdir(descriptor)))
+                finally:
+                    os.close(descriptor)
+        except (_Missing, _NotADirectory):
+            return ()
+        except OSError as error:
+            raise HostError(f"cannot list {path}: {_reason(error)}") from error
+
+    def trust_problem(self, path: PurePosixPath) -> str:
+        """Why the file at `path` could have been changed by somebody other than root; empty if it could not."""
+        try:
+            with self._place(path, "follow", writing=True) as place:
+                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+                return self._who_could_write(found, sticky_is_safe=False)
+        except HostError as error:
+            return error.message
+        except (OSError, _Missing, _NotADirectory) as error:
+            return _reason(error)
+
+    def write(self, file: File) -> None:
+        """Put `file` in place in one step. Raises HostError, with the old file untouched and nothing left over."""
+        with self._changing("write", file.path) as place:
+            temporary = temporary_name(place.name)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=place.directory)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, FileMode(0o600), dir_fd=place.directory)
+            try:
+                try:
+                    _write_all(descriptor, file.content)
+                    self._own(descriptor, file.owner)
+                    os.fchmod(descriptor, file.mode)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=place.directory)
+                raise
+            _sync_directory(place.directory)
+
+    def overwrite(self, path: PurePosixPath, content: bytes) -> None:
+        """Write into the existing file, as /proc/sys wants it; the file itself, its mode and owner stay."""
+        with self._changing("write", path) as place:
+            flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(place.name, flags, dir_fd=place.directory)
+            try:
+                # One write(2): the kernel takes a sysctl value from the first write at offset 0 alone.
+                os.write(descriptor, content)
+            finally:
+                os.close(descriptor)
+
+    def make_directory(self, wanted: Directory) -> None:
+        """Create the directory if need be and set its exact mode and owner; its parent must exist."""
+        with self._changing("create", wanted.path) as place:
+            with suppress(FileExistsError):
+                os.mkdir(place.name, FileMode(0o700), dir_fd=place.directory)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(place.name, flags, dir_fd=place.directory)
+            try:
+                self._own(descriptor, wanted.owner)
+                os.fchmod(descriptor, wanted.mode)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            _sync_directory(place.directory)
+
+    def remove_file(self, path: PurePosixPath) -> None:
+        """Remove the file at `path`; already gone is fine."""
+        self._unlink(path, lambda name: name)
+
+    def remove_temporary(self, path: PurePosixPath) -> None:
+        """Remove what an interrupted write of `path` left; nothing there is fine."""
+        self._unlink(path, temporary_name)
+
+    def rename(self, path: PurePosixPath, name: str) -> None:
+        """Give the file another name in its directory."""
+        with self._changing("rename", path) as place:
+            os.rename(place.name, name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+            _sync_directory(place.directory)
+
+    def remove_directory(self, path: PurePosixPath) -> bool:
+        """Remove the directory if it is empty; False, and untouched, if it is not. Already gone is fine."""
+        with suppress(_Missing), self._changing("remove", path) as place:
+            try:
+                os.rmdir(place.name, dir_fd=place.directory)
+            except FileNotFoundError:
+                return True
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return False
+                raise
+            _sync_directory(place.directory)
+        return True
+
+    def _unlink(self, path: PurePosixPath, named: Callable[[str], str]) -> None:
+        with suppress(_Missing), self._changing("remove", path) as place:
+            try:
+                os.unlink(named(place.name), dir_fd=place.directory)
+            except FileNotFoundError:
+                return
+            _sync_directory(place.directory)
+
+    def _look_at(self, path: PurePosixPath, place: _Place) -> Directory | File | Obstacle:
+        found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+        mode = FileMode(stat.S_IMODE(found.st_mode))
+        if stat.S_ISDIR(found.st_mode):
+            return Directory(path=path, mode=mode, owner=self._seen_owner(found))
+        if not stat.S_ISREG(found.st_mode):
+            return Obstacle(id=str(path), kind=_kind(found.st_mode))
+        with _opened(place) as descriptor:
+            return File(
+                path=path,
+                content=_content(descriptor),
+                mode=mode,
+                owner=self._seen_owner(found),
+                immutable=_immutable(descriptor),
+            )
+
+    def _seen_owner(self, found: os.stat_result) -> Owner:
+        return Owner(
+            0 if found.st_uid == self.uid else found.st_uid,
+            0 if found.st_gid == self.gid else found.st_gid,
+        )
+
+    def _own(self, descriptor: int, owner: Owner) -> None:
+        uid = self.uid if owner.uid == 0 else owner.uid
+        gid = self.gid if owner.gid == 0 else owner.gid
+        found = os.fstat(descriptor)
+        if (found.st_uid, found.st_gid) != (uid, gid):
+            os.fchown(descriptor, uid, gid)
+
+    def _who_could_write(self, found: os.stat_result, *, sticky_is_safe: bool) -> str:
+        if found.st_uid not in (0, self.uid):
+            return f"user {found.st_uid} owns it"
+        if sticky_is_safe and found.st_mode & stat.S_ISVTX:
+            return ""
+        others = found.st_mode & _GROUP_OR_OTHERS_WRITE
+        if others & stat.S_IWOTH:
+            return f"others can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
+        if others and found.st_gid not in (0, self.gid):
+            return f"group {found.st_gid} can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
+        return ""
+
+    @contextmanager
+    def _changing(self, verb: str, path: PurePosixPath) -> Iterator[_Place]:
+        """The place of a path that is about to be changed; what the operating system refuses comes out as HostError."""
+        try:
+            with self._place(path, writing=True) as place:
+                yield place
+        except _NotADirectory as turn:
+            raise HostError(f"cannot {verb} {path}: {turn}") from turn
+        except OSError as error:
+            kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
+            raise kind(f"cannot {verb} {path}: {_reason(error)}") from error
+
+    @contextmanager
+    def _place(self, path: PurePosixPath, last: _Last = "keep", *, writing: bool = False) -> Iterator[_Place]:
+        """Open the directory that holds `path`, one component at a time.
+
+        The last component is kept as a name, or followed if it is a symlink, or entered as a directory itself.
+        Raises _Missing or _NotADirectory for a parent, HostError for a parent that is not to be trusted with a write.
+        """
+        opened = [_Place(os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/")]
+        try:
+            waiting = [part for part in reversed(path.parts) if part != "/"]
+            links = 0
+            while waiting:
+                here = opened[-1]
+                if writing:
+                    # In a sticky directory nobody can replace what root owns, but anybody can put something new.
+                    self._refuse_distrusted(here, path, sticky_is_safe=len(waiting) > 1 or last == "follow")
+                name = waiting.pop()
+                if name == "..":
+                    _close_all(opened, keep=max(1, len(opened) - 1))
+                    continue
+                is_last = not waiting and last != "enter"
+                if is_last and not (last == "follow" and _is_symlink(here.directory, name)):
+                    yield _Place(here.directory, name)
+                    return
+                try:
+                    entered = os.open(name, _DIRECTORY_ONLY, dir_fd=here.directory)
+                    opened.append(_Place(entered, f"{here.name.rstrip('/')}/{name}"))
+                except FileNotFoundError:
+                    raise _Missing from None
+                except NotADirectoryError:
+                    links += 1
+                    target = self._target(_Place(here.directory, name), path, links, writing=writing)
+                    if target.startswith("/"):
+                        _close_all(opened, keep=1)
+                    waiting += [part for part in reversed(target.split("/")) if part not in ("", ".")]
+            yield _Place(opened[-1].directory, ".")
+        finally:
+            _close_all(opened)
+
+    def _target(self, link: _Place, path: PurePosixPath, links: int, *, writing: bool) -> str:
+        found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode):
+            raise _NotADirectory(f"{link.name}, a {_kind(found.st_mode)}")
+        if links > _LONGEST_CHAIN:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if writing and found.st_uid not in (0, self.uid):
+            raise HostError(
+                f"cannot change {path}: {link.name} on the way is a symlink of user {found.st_uid}",
+                "a parent directory must be a directory, or a symlink that root owns",
+            )
+        return os.readlink(link.name, dir_fd=link.directory)
+
+    def _refuse_distrusted(self, parent: _Place, path: PurePosixPath, *, sticky_is_safe: bool) -> None:
+        problem = self._who_could_write(os.fstat(parent.directory), sticky_is_safe=sticky_is_safe)
+        if problem:
+            raise HostError(
+                f"cannot change {path}: its parent directory {parent.name} is not safe: {problem}",
+                f"give it to root alone: chown root:root {parent.name} && chmod go-w {parent.name}",
+            )
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "thing of unknown kind")
+
+
+def _reason(error: OSError | _Missing | _NotADirectory) -> str:
+    if isinstance(error, _Missing):
+        return "No such file or directory"
+    if isinstance(error, _NotADirectory):
+        return str(error)
+    return error.strerror or str(error)
+
+
+def _is_symlink(directory: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _opened(place: _Place) -> Iterator[int]:
+    # O_NONBLOCK: should a FIFO take the file's place between stat and open, this must not hang.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(place.name, flags, dir_fd=place.directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int) -> bytes:
+    chunks = []
+    size = 0
+    while chunk := os.read(descriptor, 1 << 20):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_READ:
+            raise OSError(errno.EFBIG, f"larger than {LARGEST_READ // (1 << 20)} MiB")
+    return b"".join(chunks)
+
+
+def _immutable(descriptor: int) -> bool:
+    """Whether chattr(1) +i or +a is set, so that not even root can replace the file."""
+    try:
+        flags = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(8))
+    except OSError:  # tmpfs, overlay and others have no such flags
+        return False
+    return bool(int.from_bytes(flags, sys.byteorder) & _FS_IMMUTABLE_OR_APPEND)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_directory(directory: int) -> None:
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _close_all(opened: list[_Place], keep: int = 0) -> None:
+    while len(opened) > keep:
+        os.close(opened.pop().directory)

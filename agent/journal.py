@@ -1,0 +1,192 @@
+"""What was there before each run, written before the run changes anything; revert is this journal read backwards.
+
+One file a run in /var/lib/k3s-harden/journal, `NUMBER-STARTED.begun` until the run has ended and `.json` from then
+on, so that a directory listing alone tells when this host was last changed and whether a run was cut off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import __version__
+from agent.errors import HostError
+from agent.model import Absent, Directory, File, FileMode, Owner, State, Sysctl
+from agent.plan import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.host import Host
+
+STATE = PurePosixPath("/var/lib/k3s-harden")
+"""Ours alone, mode 0700; nothing in it is watched by K3s or systemd."""
+
+JOURNAL = STATE / "journal"
+BACKUPS = STATE / "backups"
+
+_PRIVATE_DIRECTORY = FileMode(0o700)
+_PRIVATE_FILE = FileMode(0o600)
+_SCHEMA = 1
+_MOST_RECORDS = 50
+"""Beyond it the two oldest records are folded into one: a host that fights us at each boot must not fill its disk."""
+
+
+class Entry(NamedTuple):
+    """One run. `started` is in seconds since the epoch; a run that was cut off is not `finished`."""
+
+    number: int
+    started: int
+    finished: bool
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Where the record lies."""
+        return JOURNAL / f"{self.number:06d}-{self.started}.{'json' if self.finished else 'begun'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal of one host."""
+
+    host: Host
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All runs that changed something and were not undone, oldest first. Raises HostError where it is not readable."""
+        found = []
+        for name in self.host.tree.names(JOURNAL):
+            stem, _, suffix = name.partition(".")
+            number, _, started = stem.partition("-")
+            if suffix in ("json", "begun") and number.isdecimal() and started.isdecimal():
+                found.append(Entry(int(number), int(started), suffix == "json"))
+        return tuple(sorted(found))
+
+    def changes(self, entry: Entry) -> tuple[Change, ...]:
+        """What the run changed, or was about to. Raises HostError for a record that cannot be understood."""
+        import json
+
+        data = self.host.tree.read(entry.path)
+        try:
+            record = json.loads(data or b"")
+            if record["schema"] != _SCHEMA:
+                raise HostError(f"cannot read {entry.path}: it is of schema {record['schema']}, this reads {_SCHEMA}")
+            return tuple(Change(_decode(c["before"]), _decode(c["after"])) for c in record["changes"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HostError(
+                f"cannot read {entry.path}: not a journal record ({error})",
+                "restore it from a backup, or move it away: what that run changed can then not be undone",
+            ) from error
+
+    def history(self, entries: Iterable[Entry]) -> tuple[dict[str, State], dict[str, State]]:
+        """For each id that the runs touched: the state before the first of them, and after the last."""
+        before: dict[str, State] = {}
+        after: dict[str, State] = {}
+        for entry in entries:
+            for change in self.changes(entry):
+                before.setdefault(change.id, change.before)
+                after[change.id] = change.after
+        return before, after
+
+    def is_ours(self, file: File) -> bool:
+        """Whether any run wrote exactly this content there: an /etc that went back to its image is still ours."""
+        for entry in self.entries():
+            for change in self.changes(entry):
+                if change.id == file.id and isinstance(change.after, File) and change.after.content == file.content:
+                    return True
+        return False
+
+    def begin(self, changes: Sequence[Change]) -> Entry:
+        """Write down what is about to change; to be called under the lock, before the first change."""
+        entries = self.entries()
+        self._make_directory(JOURNAL)
+        if len(entries) >= _MOST_RECORDS:
+            self._fold(*entries[:2])
+        entry = Entry(entries[-1].number + 1 if entries else 1, int(self.host.now()), finished=False)
+        self._write(entry, changes)
+        return entry
+
+    def finish(self, entry: Entry) -> None:
+        """The run has ended; all its changes were made or reported."""
+        self.host.tree.rename(entry.path, entry._replace(finished=True).path.name)
+
+    def finish_interrupted(self) -> tuple[Entry, ...]:
+        """Take away what runs that were cut off left over, and close their records: they are still undone by revert."""
+        cut_off = tuple(entry for entry in self.entries() if not entry.finished)
+        for entry in cut_off:
+            for change in self.changes(entry):
+                if isinstance(change.after, File):
+                    self.host.tree.remove_temporary(change.after.path)
+            self.host.tree.remove_temporary(entry.path)
+            self.finish(entry)
+        return cut_off
+
+    def forget(self, entries: Sequence[Entry]) -> None:
+        """Drop the records of runs that were undone, newest first, and the journal with the last of them."""
+        for entry in reversed(entries):
+            self.host.tree.remove_file(entry.path)
+        if self.host.tree.remove_directory(JOURNAL):
+            self.host.tree.remove_directory(STATE)
+
+    def backup(self, file: File) -> PurePosixPath:
+        """Keep a copy of somebody's file before it is replaced; returns where."""
+        self._make_directory(BACKUPS)
+        flat = file.id.strip("/").replace("/", "_")
+        taken = self.host.tree.names(BACKUPS)
+        number = 1 + sum(name.startswith(f"{flat}.") for name in taken)
+        path = BACKUPS / f"{flat}.{int(self.host.now())}.{number}"
+        self.host.tree.write(File(path=path, content=file.content, mode=_PRIVATE_FILE))
+        return path
+
+    def _make_directory(self, path: PurePosixPath) -> None:
+        for parent in (*reversed(STATE.parents), STATE):
+            if isinstance(self.host.tree.look(parent), Absent):
+                mode = _PRIVATE_DIRECTORY if parent == STATE else FileMode(0o755)
+                self.host.tree.make_directory(Directory(path=parent, mode=mode))
+        self.host.tree.make_directory(Directory(path=path, mode=_PRIVATE_DIRECTORY))
+
+    def _fold(self, older: Entry, newer: Entry) -> None:
+        before, after = self.history([older, newer])
+        folded = [Change(before[i], after[i]) for i in before if before[i] != after[i]]
+        # The newer record is replaced first: a crash in between leaves the older one, which then only repeats it.
+        self._write(newer, folded)
+        self.host.tree.remove_file(older.path)
+
+    def _write(self, entry: Entry, changes: Sequence[Change]) -> None:
+        import json
+
+        record = {
+            "schema": _SCHEMA,
+            "version": __version__,
+            "changes": [{"before": _encode(c.before), "after": _encode(c.after)} for c in changes],
+        }
+        content = json.dumps(record, indent=1).encode() + b"\n"
+        self.host.tree.write(File(path=entry.path, content=content, mode=_PRIVATE_FILE))
+
+
+def _encode(state: State) -> dict[str, str]:
+    match state:
+        case File():
+            # latin-1 gives each byte one character, so that any content survives and text stays legible.
+            content = state.content.decode("latin-1")
+            return {"file": state.id, "content": content, "mode": str(state.mode), "owner": str(state.owner)}
+        case Directory():
+            return {"directory": state.id, "mode": str(state.mode), "owner": str(state.owner)}
+        case Sysctl():
+            return {"sysctl": state.key, "value": state.value}
+        case Absent():
+            return {"absent": state.id}
+
+
+def _decode(record: dict[str, str]) -> State:
+    if "sysctl" in record:
+        return Sysctl(key=record["sysctl"], value=record["value"])
+    if "absent" in record:
+        return Absent(id=record["absent"])
+    mode = FileMode(int(record["mode"], 8))
+    uid, gid = record["owner"].split(":")
+    owner = Owner(int(uid), int(gid))
+    if "directory" in record:
+        return Directory(path=PurePosixPath(record["directory"]), mode=mode, owner=owner)
+    content = record["content"].encode("latin-1")
+    return File(path=PurePosixPath(record["file"]), content=content, mode=mode, owner=owner)

@@ -1,0 +1,160 @@
+"""Which of the guide's K3s options this host needs from us, given what its operator already set. Pure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.facts import Datastore
+from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, HasPlugins, OptionRow
+from agent.model import Role
+from agent.settings import SecretsEncryption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.facts import HostFacts
+    from agent.k3s_config import Effective, Source
+    from agent.settings import Settings
+
+API_SERVER = "kube-apiserver-arg"
+ADMISSION_PLUGINS = "enable-admission-plugins"
+ADMISSION_CONFIGURATION = "admission-control-config-file"
+AUDIT_POLICY = "audit-policy-file"
+REMOVED_PLUGIN = "PodSecurityPolicy"
+FIRST_WITHOUT_POD_SECURITY_POLICY = 25
+"""The Kubernetes minor from which on the API server exits at a plugin, or refuses an object, of this name."""
+
+_NAMES_A_FILE = re.compile(r"(?:-file|-cafile|-certfile|-keyfile|-config|kubeconfig)$|^config$")
+"""Component flags whose file must exist; audit-log-path and its like are written, not read."""
+
+_FILE_KEYS = ("datastore-cafile", "datastore-certfile", "datastore-keyfile", "resolv-conf", "token-file", "agent-token-file")
+
+
+class Argument(NamedTuple):
+    """A row with the value that this host should have for it."""
+
+    row: OptionRow
+    value: str
+
+
+class Given(NamedTuple):
+    """A value that K3s' configuration has for an option, and where it stands."""
+
+    value: str
+    source: Source
+
+
+class NamedPath(NamedTuple):
+    """A file that an option of K3s' configuration names, and where it does."""
+
+    option: str
+    path: PurePosixPath
+    source: Source
+
+
+def wanted(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
+    """The guide's options for a host of this role and version, with the site's own values; operators' files not heeded."""
+    found = []
+    for row in OPTIONS:
+        if not row.applies.to(facts.role, facts.version):
+            continue
+        if row is PROTECT_KERNEL_DEFAULTS and not settings.protect_kernel_defaults:
+            continue
+        if row is SECRETS_ENCRYPTION and not encrypts(settings, facts):
+            continue
+        found.append(Argument(row, _value(row, settings, facts)))
+    return tuple(found)
+
+
+def missing(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
+    """Of the wanted options, those that our drop-in has to set: the operator's own files have no value that will do.
+
+    None at all on a node that Rancher manages, whose arguments belong in its Cluster object.
+    """
+    if facts.rancher_managed:
+        return ()
+    found = []
+    for argument in wanted(settings, facts):
+        own = given(facts.config, argument.row)
+        if argument.row.name == ADMISSION_PLUGINS:
+            plugins = _plugins(argument.value, own, facts)
+            if not HasPlugins(tuple(argument.value.split(","))).accepts(",".join(_listed(own))):
+                found.append(argument._replace(value=plugins))
+        elif not own or not argument.row.meets.accepts(own[-1].value):
+            found.append(argument)
+    return tuple(found)
+
+
+def given(config: Effective, row: OptionRow) -> tuple[Given, ...]:
+    """What a configuration says for a row's option, in K3s' order: of several values of one flag the last wins."""
+    if row.name:
+        return tuple(Given(value, source) for value, source in config.flags(row.key).get(row.name, ()))
+    found = config.scalar(row.key)
+    return (Given(*found),) if found else ()
+
+
+def encrypts(settings: Settings, facts: HostFacts) -> bool:
+    """Whether secrets-encryption is to be on: the operator's word, else never switched under a live datastore.
+
+    `auto` turns it on only where a server starts a new cluster, and keeps it on where it is on already: K3s' own
+    state says so, or (before its first start, and while that state cannot be read) our drop-in does.
+    """
+    match settings.secrets_encryption:
+        case SecretsEncryption.ON:
+            return True
+        case SecretsEncryption.OFF | SecretsEncryption.LEAVE:
+            return False
+        case SecretsEncryption.AUTO:
+            if facts.encrypts_secrets or starts_a_cluster(facts):
+                return True
+            set_now = facts.effective.scalar(SECRETS_ENCRYPTION.key)
+            return facts.encrypts_secrets is None and set_now is not None and SECRETS_ENCRYPTION.meets.accepts(set_now[0])
+
+
+def named_paths(config: Effective, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
+    """The files that components are told to read at their start, in K3s' order; those that K3s itself makes left out."""
+    found = []
+    for key in ("kube-apiserver-arg", "kube-controller-manager-arg", "kube-scheduler-arg", "kubelet-arg", "kube-proxy-arg"):
+        for name, values in config.flags(key).items():
+            if _NAMES_A_FILE.search(name):
+                found += [NamedPath(name, PurePosixPath(value), source) for value, source in values]
+    for key in _FILE_KEYS:
+        value = config.scalar(key)
+        if value is not None:
+            found.append(NamedPath(key, PurePosixPath(value[0]), value[1]))
+    own = [data_dir / "agent", *(data_dir / "server" / name for name in ("tls", "cred", "etc"))]
+    return tuple(one for one in found if one.path.is_absolute() and not any(o in one.path.parents for o in own))
+
+
+def starts_a_cluster(facts: HostFacts) -> bool:
+    """Whether K3s, started on this host, would begin an empty cluster of its own."""
+    return facts.role is Role.SERVER and facts.datastore is Datastore.NONE and not facts.joins_a_cluster
+
+
+def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
+    if row.name == ADMISSION_PLUGINS:
+        optional = {
+            "EventRateLimit": settings.event_rate_limit is not None,
+            "AlwaysPullImages": settings.always_pull_images,
+        }
+        return ",".join([row.value, *(plugin for plugin, on in optional.items() if on)])
+    own_numbers = {
+        "audit-log-maxage": settings.audit_max_age,
+        "audit-log-maxbackup": settings.audit_max_backups,
+        "audit-log-maxsize": settings.audit_max_size,
+        "terminated-pod-gc-threshold": settings.terminated_pod_gc_threshold,
+    }
+    number = own_numbers.get(row.name)
+    return row.text(facts.data_dir) if number is None else str(number)
+
+
+def _plugins(ours: str, own: Sequence[Given], facts: HostFacts) -> str:
+    """One comma-joined value of all plugins, since scanners read the first of several alone."""
+    removed = {REMOVED_PLUGIN} if facts.version.minor >= FIRST_WITHOUT_POD_SECURITY_POLICY else set()
+    return ",".join(dict.fromkeys(plugin for plugin in [*ours.split(","), *_listed(own)] if plugin not in removed))
+
+
+def _listed(own: Sequence[Given]) -> list[str]:
+    return [plugin for one in own for plugin in one.value.split(",") if plugin]

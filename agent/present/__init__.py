@@ -1,0 +1,60 @@
+"""One report, several presenters: Rich on a terminal, plain lines in a journal or pipe, JSON for machines."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from agent.report import Report
+
+
+class Format(str, Enum):
+    """How a report is shown; auto is a table on a terminal and plain lines elsewhere."""
+
+    AUTO = "auto"
+    TABLE = "table"
+    PLAIN = "plain"
+    JSON = "json"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Verbosity(int, Enum):
+    """How much of a report is shown."""
+
+    QUIET = -1
+    NORMAL = 0
+    VERBOSE = 1
+
+
+def present(report: Report, wanted: Format, verbosity: Verbosity, stream: TextIO) -> None:
+    """Write the report to `stream`. Characters that its encoding lacks are replaced, never an error."""
+    if wanted is Format.AUTO:
+        wanted = Format.TABLE if stream.isatty() else Format.PLAIN
+    if wanted is Format.JSON:
+        from agent.present.machine import as_json
+
+        text = as_json(report)
+    elif wanted is Format.TABLE:
+        from agent.present.table import as_table
+
+        as_table(report, verbosity, stream)
+        return
+    else:
+        from agent.present.plain import as_lines
+
+        text = as_lines(report, verbosity)
+    stream.write(fitting(text, stream))
+
+
+def fitting(text: str, stream: TextIO) -> str:
+    """The text as far as the stream's encoding goes, with arrows and dashes in ASCII where it lacks them."""
+    encoding = stream.encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plain = text.replace("→", "->").replace("—", "-").replace("…", "...")
+        return plain.encode(encoding, "backslashreplace").decode(encoding)
+    return text

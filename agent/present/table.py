@@ -1,0 +1,87 @@
+"""The report on a terminal, by Rich."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from agent.errors import ExitCode
+from agent.present import Verbosity
+from agent.present.wording import title, verdict, worth_showing
+from agent.report import Level, Status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from agent.report import Finding, Report
+
+_STATUS_STYLE = {
+    Status.AS_WANTED: "green",
+    Status.CHANGED: "bold green",
+    Status.KEPT: "yellow",
+    Status.DIFFERS: "yellow",
+    Status.REFUSED: "bold red",
+    Status.FAILED: "bold red",
+}
+_LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
+
+
+def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
+    """Write the report to a terminal."""
+    print_to(Console(file=stream, highlight=False), report, verbosity)
+
+
+def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
+    """Write the report to a Rich console; the README's picture is made with a recording one."""
+    if verbosity > Verbosity.QUIET:
+        console.print(Text(title(report), style="bold"))
+    if verbosity is Verbosity.VERBOSE:
+        console.print(_facts(report))
+    items = [i for i in report.items if verbosity > Verbosity.QUIET or worth_showing(i)]
+    if items:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for item in items:
+            detail = Text(item.detail)
+            if item.hint:
+                detail.append(f"\n{item.hint}" if item.detail else item.hint, style="italic")
+            table.add_row(Text(str(item.status), style=_STATUS_STYLE[item.status]), Text(item.id), detail)
+        console.print(table)
+    for item in items:
+        if item.diff:
+            console.print(Syntax(item.diff, "diff", background_color="default", word_wrap=True))
+    for finding in report.findings:
+        if verbosity > Verbosity.QUIET or finding.level is not Level.NOTE:
+            console.print(_finding(finding))
+    if verbosity > Verbosity.QUIET or report.exit_code:
+        good = report.exit_code is ExitCode.AS_WANTED
+        mark = "✔" if good else "✘"
+        console.print(Text(f"{mark} {verdict(report)}", style="bold green" if good else "bold red"))
+
+
+def _facts(report: Report) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for fact in report.facts:
+        table.add_row(Text(fact.name, style="bold"), Text(fact.value), Text(fact.evidence, style="dim"))
+    return table
+
+
+def _finding(finding: Finding) -> RenderableType:
+    head = Text()
+    head.append(f"{finding.level} ", style=_LEVEL_STYLE[finding.level])
+    head.append(finding.id, style="bold")
+    head.append(f"  {finding.message}")
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for name, value in (
+        ("wanted", finding.wanted),
+        ("found", finding.found),
+        ("where", finding.where),
+        ("to do", finding.remedy),
+    ):
+        if value:
+            table.add_row(Text(name, style="dim"), Text(value))
+    return Group(head, Padding(table, (0, 0, 0, 2)))

@@ -1,0 +1,52 @@
+"""What every presenter for people says in the same words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import ExitCode
+from agent.report import Level, Status
+
+if TYPE_CHECKING:
+    from agent.report import Item, Report
+
+_READ_VERDICTS = {
+    ExitCode.AS_WANTED: "as wanted, now and at the next boot",
+    ExitCode.NOT_AS_WANTED: "not as wanted",
+}
+_WRITE_VERDICTS = {
+    ExitCode.ERROR: "an error; nothing was changed",
+    ExitCode.NOT_AS_WANTED: "applied, but not as wanted: see the errors",
+    ExitCode.PARTLY: "partly applied: see what is left",
+    ExitCode.ENVIRONMENT: "cannot be changed from inside this environment",
+}
+_CALM = (Status.AS_WANTED,)
+
+
+def worth_showing(item: Item) -> bool:
+    """Whether an item is shown without -v."""
+    return item.status not in _CALM
+
+
+def title(report: Report) -> str:
+    """The first line: the verb, and the host in a few facts."""
+    shown = ", ".join(fact.value for fact in report.facts[:3])
+    return f"k3s-harden {report.verb}: {shown}" if shown else f"k3s-harden {report.verb}"
+
+
+def verdict(report: Report) -> str:
+    """The last line: how it ended and with which numbers."""
+    code = report.exit_code
+    counts = {status: sum(item.status is status for item in report.items) for status in Status}
+    parts = [f"{count} {status}" for status, count in counts.items() if count]
+    errors = sum(finding.level is Level.ERROR for finding in report.findings)
+    warnings = sum(finding.level is Level.WARNING for finding in report.findings)
+    parts += [f"{n} {word}{'s' if n > 1 else ''}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
+    if not report.writes:
+        words = _READ_VERDICTS[code]
+    elif code is ExitCode.AS_WANTED:
+        changed = counts[Status.CHANGED]
+        words = "as wanted" if changed else "as wanted; nothing was changed"
+    else:
+        words = _WRITE_VERDICTS[code]
+    return f"{words} ({', '.join(parts)})" if parts else words

@@ -1,0 +1,93 @@
+"""What a run found and did, as a value; the exit code follows from it and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from agent.errors import ExitCode
+
+
+class Status(str, Enum):
+    """How it stands with one resource."""
+
+    AS_WANTED = "as wanted"
+    DIFFERS = "differs"
+    REFUSED = "refused"
+    CHANGED = "changed"
+    KEPT = "kept"
+    FAILED = "failed"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Level(str, Enum):
+    """How much a finding matters: an error keeps K3s from starting or undoes the hardening."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Item(NamedTuple):
+    """One resource: its id, how it stands, what differs or was done, and what to do about it.
+
+    `blocked_by_environment` says that no one could change it from here, as in a container; `diff` is a unified diff.
+    """
+
+    id: str
+    status: Status
+    detail: str = ""
+    hint: str = ""
+    blocked_by_environment: bool = False
+    diff: str = ""
+
+
+class Finding(NamedTuple):
+    """Something wrong that is no resource. `where` is a file, a file and line, or empty."""
+
+    id: str
+    level: Level
+    message: str
+    wanted: str = ""
+    found: str = ""
+    where: str = ""
+    remedy: str = ""
+
+
+class Fact(NamedTuple):
+    """One thing that was found out about the host, and how."""
+
+    name: str
+    value: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One run of one verb."""
+
+    verb: str
+    writes: bool
+    facts: tuple[Fact, ...]
+    items: tuple[Item, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """By the table in errors.ExitCode."""
+        statuses = {item.status for item in self.items}
+        left = [item for item in self.items if item.status in (Status.FAILED, Status.REFUSED)]
+        if self.writes and left:
+            if all(item.blocked_by_environment for item in left):
+                return ExitCode.ENVIRONMENT
+            nothing_done = Status.FAILED in statuses and Status.CHANGED not in statuses
+            return ExitCode.ERROR if nothing_done else ExitCode.PARTLY
+        if left or Status.DIFFERS in statuses or any(finding.level is Level.ERROR for finding in self.findings):
+            return ExitCode.NOT_AS_WANTED
+        return ExitCode.AS_WANTED

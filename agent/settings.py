@@ -1,0 +1,655 @@
+"""What a site may change: /etc/k3s-harden/config.yaml and the command line, strictly read into typed values. Pure.
+
+A field of Settings is the one place to add an option: its row says the key, how it is read, what is allowed and why it
+is there. Reading, checking, the command line's overrides and docs/reference/settings.md all follow from the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from agent.errors import InputError, UsageError
+from agent.guide.manifests import EventRateLimit
+from agent.model import Role, Version
+from agent.yaml_reader import Mapping, Scalar, Sequence, duplicates, read, scalars
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from agent.yaml_reader import Entry, Node
+
+DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
+"""Where the settings are looked for; a host without the file gets the defaults."""
+
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_GROUP = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>")
+_LONGEST_FOUND = 60
+_ON = "on"
+_OFF = "off"
+
+
+class SecretsEncryption(str, Enum):
+    """Whether K3s is to encrypt Secrets in its datastore; `auto` never switches it under a live one."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+    LEAVE = "leave"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class _Refused(Exception):  # noqa: N818 - an answer of a reader, never an error of the program
+    """A value is not what is allowed. `what` says more, `node` is where it is if not where the value begins."""
+
+    def __init__(self, what: str = "", node: Node | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.node = node
+
+
+class _Kind(NamedTuple):
+    """A kind of value: `allowed` in words, after "must be", and what makes the value of a node or raises _Refused."""
+
+    allowed: str
+    of: Callable[[Node], object]
+
+
+class SettingRow(NamedTuple):
+    """One option: its key (dots lead into mappings), its kind, why it is there, its default in words, its field."""
+
+    key: str
+    kind: _Kind
+    why: str
+    default: str = ""
+    name: str = ""
+
+
+def _row(key: str, kind: _Kind, why: str, default: str = "") -> MappingProxyType[str, SettingRow]:
+    """Make the metadata of a field of Settings; `default` is for one that says nothing by itself."""
+    return MappingProxyType({"row": SettingRow(key, kind, why, default)})
+
+
+def _in_words(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case ():
+            return "none"
+        case _:
+            return str(value)
+
+
+def _words(choices: dict[str, object]) -> _Kind:
+    """Read one of a few words. YAML 1.1 makes booleans of some of them, so it is what was written that counts."""
+
+    def of(node: Node) -> object:
+        if not isinstance(node, Scalar) or node.text not in choices:
+            raise _Refused
+        return choices[node.text]
+
+    return _Kind(_alternatives(choices), of)
+
+
+def _boolean(node: Node) -> bool:
+    if isinstance(node, Scalar) and isinstance(node.value, bool):
+        return node.value
+    raise _Refused
+
+
+def _number(least: int, most: int, unit: str = "") -> _Kind:
+    return _Kind(f"a whole number{unit and f' of {unit}'}, {least} to {most}", lambda node: _whole(node, least, most))
+
+
+def _whole(node: Node, least: int, most: int) -> int:
+    if not isinstance(node, Scalar) or isinstance(node.value, bool) or not isinstance(node.value, int):
+        raise _Refused
+    # 010 is 8 to YAML 1.1: nobody who writes it here means that.
+    if str(node.value) != node.text:
+        raise _Refused("written in decimal")
+    if not least <= node.value <= most:
+        raise _Refused
+    return node.value
+
+
+def _version(node: Node) -> Version:
+    # 1.30 is the number 1.3 to YAML, so it is what was written that counts.
+    if not isinstance(node, Scalar):
+        raise _Refused
+    try:
+        return Version.parse(node.text)
+    except ValueError:
+        raise _Refused from None
+
+
+def _path(node: Node) -> PurePosixPath:
+    text = _text(node)
+    if not text.startswith("/") or ".." in text.split("/") or not text.isprintable() or text.strip() != text:
+        raise _Refused
+    path = PurePosixPath("/" + text.lstrip("/"))
+    if path == PurePosixPath("/"):
+        raise _Refused
+    return path
+
+
+def _namespaces(node: Node) -> tuple[str, ...]:
+    if not isinstance(node, Sequence):
+        raise _Refused
+    found: list[str] = []
+    for item in node.items:
+        name = _text(item)
+        if not _NAMESPACE.fullmatch(name):
+            raise _Refused("each a lower-case RFC 1123 label", item)
+        if name in found:
+            raise _Refused("each once", item)
+        found.append(name)
+    return tuple(found)
+
+
+_MOST_EVENTS = 1_000_000
+
+
+def _event_rate_limit(node: Node) -> EventRateLimit | None:
+    if isinstance(node, Scalar) and (node.value is False or node.value is None or node.text == _OFF):
+        return None
+    if not isinstance(node, Mapping):
+        raise _Refused
+    for entry in node.entries:
+        if entry.key not in EventRateLimit._fields:
+            raise _Refused(f"without the key `{entry.key}`", node._replace(line=entry.line))
+    numbers = []
+    for name in EventRateLimit._fields:
+        value = node.get(name)
+        if value is None:
+            raise _Refused(f"with `{name}`")
+        try:
+            numbers.append(_whole(value, 1, _MOST_EVENTS))
+        except _Refused:
+            raise _Refused(f"which `{name}` is not", value) from None
+    return EventRateLimit(*numbers)
+
+
+def _text(node: Node) -> str:
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return node.value
+    raise _Refused("" if isinstance(node, Scalar) else "a single value", node)
+
+
+def _or_null(kind: _Kind) -> _Kind:
+    def of(node: Node) -> object:
+        return None if isinstance(node, Scalar) and node.value is None else kind.of(node)
+
+    return _Kind(kind.allowed, of)
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
+
+
+_SWITCH = _Kind("true or false", _boolean)
+_A_PATH = _or_null(_Kind("an absolute path without `..`", _path))
+_SOME_NAMESPACES = _Kind("a list of namespace names", _namespaces)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A site's choices. None leaves a choice to what is found on the host, or to the guide's own value.
+
+    `audit_max_age` is in days, `audit_max_size` in MiB; `data_dir` and `audit_policy_file` are absolute.
+    """
+
+    role: Role | None = field(
+        default=None,
+        metadata=_row(
+            "role",
+            _words({"auto": None, **{role.value: role for role in Role}}),
+            "What K3s runs as here, for a host on which K3s is not installed yet.",
+            "auto: the services, processes and files of this host tell",
+        ),
+    )
+    k3s_version: Version | None = field(
+        default=None,
+        metadata=_row(
+            "k3s-version",
+            _or_null(_Kind("a K3s version such as v1.28.5+k3s1 or 1.28", _version)),
+            "The version that K3s has or will have here; what the guide asks depends on its minor.",
+            "what the k3s program says, else the newest that is known",
+        ),
+    )
+    data_dir: PurePosixPath | None = field(
+        default=None,
+        metadata=_row(
+            "data-dir",
+            _A_PATH,
+            "K3s' data directory, if it is moved by means that K3s' configuration files do not show.",
+            "`data-dir` of K3s' configuration, else /var/lib/rancher/k3s",
+        ),
+    )
+    rancher_managed: bool | None = field(
+        default=None,
+        metadata=_row(
+            "rancher-managed",
+            _words({"auto": None, "true": True, "false": False}),
+            "Whether Rancher writes K3s' configuration here: arguments and Pod Security are then left to its Cluster.",
+            "auto: Rancher's files tell",
+        ),
+    )
+    protect_kernel_defaults: bool = field(
+        default=True,
+        metadata=_row(
+            "protect-kernel-defaults",
+            _SWITCH,
+            "Whether the kubelet refuses to start on wrong kernel parameters. The benchmark dropped the control in"
+            " 1.25; false is allowed from there on.",
+        ),
+    )
+    secrets_encryption: SecretsEncryption = field(
+        default=SecretsEncryption.AUTO,
+        metadata=_row(
+            "secrets-encryption",
+            # `on` and `off` are booleans to YAML 1.1, so whoever writes true and false means the same.
+            _words(
+                {
+                    **{choice.value: choice for choice in SecretsEncryption},
+                    "true": SecretsEncryption.ON,
+                    "false": SecretsEncryption.OFF,
+                }
+            ),
+            "Whether K3s encrypts Secrets in its datastore; it must be the same on all servers. `auto` turns it on"
+            " where a server starts a new cluster, never under a live datastore; `leave` says nothing to K3s about it.",
+        ),
+    )
+    terminated_pod_gc_threshold: int | None = field(
+        default=None,
+        metadata=_row(
+            "terminated-pod-gc-threshold",
+            _or_null(_number(1, 1_000_000)),
+            "How many finished pods may exist before the oldest are removed.",
+            "the guide's for the K3s version",
+        ),
+    )
+    audit_policy_file: PurePosixPath | None = field(
+        default=None,
+        metadata=_row(
+            "audit.policy-file",
+            _A_PATH,
+            "A file with the site's own audit policy (audit.k8s.io/v1). It is copied to where K3s reads it.",
+            "the guide's policy: the metadata of every request",
+        ),
+    )
+    audit_max_age: int | None = field(
+        default=None,
+        metadata=_row(
+            "audit.max-age",
+            _or_null(_number(1, 3650, "days")),
+            "How long old audit logs are kept. The benchmark wants 30 or more.",
+            "the guide's",
+        ),
+    )
+    audit_max_backups: int | None = field(
+        default=None,
+        metadata=_row(
+            "audit.max-backups",
+            _or_null(_number(1, 1000)),
+            "How many old audit logs are kept. The benchmark wants 10 or more.",
+            "the guide's",
+        ),
+    )
+    audit_max_size: int | None = field(
+        default=None,
+        metadata=_row(
+            "audit.max-size",
+            _or_null(_number(1, 10_240, "MiB")),
+            "How large an audit log grows before a new one is begun. The benchmark wants 100 or more.",
+            "the guide's",
+        ),
+    )
+    network_policy_namespaces: tuple[str, ...] = field(
+        default=(),
+        metadata=_row(
+            "network-policies.namespaces",
+            _SOME_NAMESPACES,
+            "Namespaces that get the guide's policy beside those it names: pods take traffic from their own namespace"
+            " alone. A namespace must exist, else K3s applies all its manifests anew every 15 seconds.",
+        ),
+    )
+    exempt_namespaces: tuple[str, ...] = field(
+        default=(),
+        metadata=_row(
+            "pod-security.exempt-namespaces",
+            _SOME_NAMESPACES,
+            "Namespaces that Pod Security leaves alone beside those of the guide's template, from 1.25 on.",
+        ),
+    )
+    cis_operator_namespace: bool = field(
+        default=False,
+        metadata=_row(
+            "cis-operator-namespace",
+            _SWITCH,
+            "Whether the namespace cis-operator-system exists, so that the guide's RoleBinding in it can be applied, up"
+            " to 1.24.",
+        ),
+    )
+    event_rate_limit: EventRateLimit | None = field(
+        default=None,
+        metadata=_row(
+            "event-rate-limit",
+            _Kind(
+                f"{_OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}",
+                _event_rate_limit,
+            ),
+            "Turns the admission plugin EventRateLimit on, from 1.25 on: the events that the API server takes per second"
+            " and, before that counts, at once.",
+            _OFF,
+        ),
+    )
+    always_pull_images: bool = field(
+        default=False,
+        metadata=_row(
+            "always-pull-images",
+            _SWITCH,
+            "Turns the admission plugin AlwaysPullImages on. Every start of a container then asks the registry: pods do"
+            " not start while it is out of reach.",
+        ),
+    )
+
+
+class Overrides(NamedTuple):
+    """What the command line says over the settings, as it was typed; None says nothing."""
+
+    role: str | None = None
+    k3s_version: str | None = None
+    data_dir: str | None = None
+
+
+class SettingsError(InputError):
+    """A settings file with one or more things wrong; `problems` has each, in the order of their lines."""
+
+    def __init__(self, path: PurePosixPath, wrong: list[tuple[int, str]]) -> None:
+        self.problems = tuple(InputError(f"{path}:{line}", problem) for line, problem in sorted(wrong))
+        if len(self.problems) == 1:
+            where, problem = self.problems[0].where, self.problems[0].problem
+        else:
+            # The file is said once, so that the message stays one line that can be read.
+            all_of_it = "; ".join(f"line {line}: {problem}" for line, problem in sorted(wrong))
+            where, problem = str(path), f"{len(wrong)} things are wrong: {all_of_it}"
+        super().__init__(where, problem, "the settings and their values are in docs/reference/settings.md")
+
+
+def rows() -> tuple[SettingRow, ...]:
+    """All options, in the order of the reference; `name` is the field of Settings."""
+    found = []
+    for one in fields(Settings):
+        row = cast("SettingRow", one.metadata["row"])
+        found.append(row._replace(name=one.name, default=row.default or _in_words(one.default)))
+    return tuple(found)
+
+
+def load(data: bytes | None, path: PurePosixPath) -> Settings:
+    """Read a settings file; None, where there is none, gives the defaults, as an empty file does.
+
+    Raises InputError for what cannot be read at all, and SettingsError, which is one, with everything that is wrong:
+    unknown and repeated keys, wrong types, values that are not allowed, and placeholders that were left in.
+    """
+    if data is None:
+        return Settings()
+    documents = read(data, path)
+    if not documents:
+        return Settings()
+    loader = _Loader()
+    loader.document(documents[0].node)
+    for document in documents[1:]:
+        loader.wrong(document.line, "a second document begins here; settings are one")
+    if loader.problems:
+        raise SettingsError(path, loader.problems)
+    return replace(Settings(), **loader.values)  # type: ignore[arg-type]  # each came out of its field's own reader
+
+
+def override(settings: Settings, overrides: Overrides) -> Settings:
+    """Put the command line's choices over those of the file; `auto` for the role undoes the file's.
+
+    Raises UsageError for a value that is not allowed, by the same rules as in the file.
+    """
+    changes = {}
+    for row in rows():
+        typed = getattr(overrides, row.name, None)
+        if typed is None:
+            continue
+        node = Scalar(typed, typed, 0)
+        placeholder = _placeholder(node)
+        try:
+            changes[row.name] = row.kind.of(node)
+        except _Refused:
+            raise UsageError(f"cannot use --{row.key}: it must be {row.kind.allowed}; found {_found(node)}") from None
+        if placeholder:
+            raise UsageError(f"cannot use --{row.key}: {placeholder}")
+    return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
+
+
+def audit_policy_problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
+    """What is wrong with an audit policy, nothing if the API server would take it and no placeholder was left in it.
+
+    It must be `audit.k8s.io/v1`, the only version since 1.24, a `Policy` and have rules, each with a level
+    (kubernetes, apiserver: pkg/audit/policy/reader.go and pkg/apis/audit/validation).
+    """
+    try:
+        documents = read(data, path)
+    except InputError as error:
+        return (error,)
+    # The API server takes the first document, and passes the others over.
+    node = documents[0].node if documents else None
+    if not isinstance(node, Mapping):
+        return (InputError(str(path), "it is empty or no mapping; an audit policy is wanted"),)
+    return tuple(InputError(f"{path}:{line}", problem) for line, problem in _policy_problems(node))
+
+
+def reference() -> str:
+    """The text of docs/reference/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Generated from agent/settings.py; a test compares them. -->",
+        "",
+        f"`{DEFAULT_SETTINGS}` is optional: without it every setting has its default. It is YAML, strictly read:",
+        "an unknown or repeated key, a value that is not allowed, or a placeholder such as `<NAMESPACE>` that was left",
+        "in is refused with file, line and key, everything that is wrong at once, exit code 2 and nothing touched. The",
+        "file decides what root does, so only root may be able to write it.",
+        "",
+        "`--role`, `--k3s-version` and `--data-dir` on the command line win over the file, by the same rules.",
+        "A key with a dot is a key in a mapping: `audit.max-age` is `max-age` below `audit:`.",
+        "",
+        "| key | must be | default | what it is for |",
+        "|---|---|---|---|",
+        *(f"| `{row.key}` | {row.kind.allowed} | {row.default} | {row.why} |" for row in rows()),
+        "",
+        "## A file with everything in it",
+        "",
+        "```yaml",
+        *EXAMPLE.splitlines(),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+EXAMPLE = """\
+role: server
+k3s-version: v1.28.15+k3s1
+data-dir: /srv/k3s
+rancher-managed: auto
+protect-kernel-defaults: true
+secrets-encryption: auto
+terminated-pod-gc-threshold: 100
+audit:
+  policy-file: /etc/k3s-harden/audit-policy.yaml
+  max-age: 60
+  max-backups: 20
+  max-size: 200
+network-policies:
+  namespaces: [shop, billing]
+pod-security:
+  exempt-namespaces: [storage-system]
+cis-operator-namespace: false
+event-rate-limit:
+  qps: 5000
+  burst: 20000
+always-pull-images: false
+"""
+"""A settings file that uses every option."""
+
+
+class _Loader:
+    """Walks a settings file, gathers the values by field and all that is wrong."""
+
+    __slots__ = ("_rows", "problems", "values")
+
+    def __init__(self) -> None:
+        self._rows = {row.key: row for row in rows()}
+        self.values: dict[str, object] = {}
+        self.problems: list[tuple[int, str]] = []
+
+    def document(self, node: Node) -> None:
+        if isinstance(node, Mapping):
+            self._mapping(node, "")
+        elif not (isinstance(node, Scalar) and node.value is None):
+            self.wrong(node.line, f"it must be a mapping of settings; found {_found(node)}")
+
+    def wrong(self, line: int, problem: str) -> None:
+        self.problems.append((line, problem))
+
+    def _mapping(self, mapping: Mapping, prefix: str) -> None:
+        for first, again in duplicates(mapping):
+            self.wrong(again.line, f"`{prefix}{again.key}` stands in line {first.line} already")
+        for entry in mapping.entries:
+            key = prefix + entry.key
+            if key in self._rows:
+                self._setting(self._rows[key], entry)
+            elif any(known.startswith(f"{key}.") for known in self._rows):
+                self._section(key, entry.node)
+            else:
+                self.wrong(entry.line, f"there is no setting `{key}`{self._meant(key)}")
+
+    def _section(self, key: str, node: Node) -> None:
+        if isinstance(node, Mapping):
+            self._mapping(node, f"{key}.")
+        elif not (isinstance(node, Scalar) and node.value is None):
+            inside = ", ".join(known.removeprefix(f"{key}.") for known in self._rows if known.startswith(f"{key}."))
+            self.wrong(node.line, f"`{key}` must be a mapping with some of {inside}; found {_found(node)}")
+
+    def _setting(self, row: SettingRow, entry: Entry) -> None:
+        left_in = [(scalar, _placeholder(scalar)) for scalar in scalars(entry.node)]
+        for scalar, placeholder in left_in:
+            if placeholder:
+                self.wrong(scalar.line, f"`{row.key}`: {placeholder}")
+        if any(placeholder for _, placeholder in left_in):
+            return
+        if isinstance(entry.node, Mapping):
+            for first, again in duplicates(entry.node):
+                self.wrong(again.line, f"`{row.key}.{again.key}` stands in line {first.line} already")
+        try:
+            self.values[row.name] = row.kind.of(entry.node)
+        except _Refused as refused:
+            node = refused.node or entry.node
+            allowed = f"{row.kind.allowed}, {refused.what}" if refused.what else row.kind.allowed
+            self.wrong(node.line, f"`{row.key}` must be {allowed}; found {_found(node)}")
+
+    def _meant(self, key: str) -> str:
+        from difflib import get_close_matches
+
+        known = [*self._rows, *{section for row in self._rows for section in row.split(".")[:-1]}]
+        close = get_close_matches(key, known, n=1)
+        # Someone who forgot the section, or put the key into one that it is not in.
+        last = key.rpartition(".")[2]
+        close += [row for row in self._rows if row.rpartition(".")[2] == last]
+        return f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(self._rows)}"
+
+
+def _found(node: Node) -> str:
+    """A value as a person wrote it, in few enough characters for a message."""
+    if not isinstance(node, Scalar):
+        kind = "list" if isinstance(node, Sequence) else "mapping"
+        return f"a {kind}"
+    if node.value is None:
+        return "nothing"
+    text = node.text if len(node.text) <= _LONGEST_FOUND else f"{node.text[:_LONGEST_FOUND]}…"
+    return repr(text) if isinstance(node.value, str) else text
+
+
+def _placeholder(scalar: Scalar) -> str:
+    match = _PLACEHOLDER.search(scalar.text)
+    return f"the placeholder {match[0][:_LONGEST_FOUND]} was left in" if match else ""
+
+
+_LEVELS = ("None", "Metadata", "Request", "RequestResponse")
+_STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
+
+
+def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:
+    for scalar in scalars(policy):
+        placeholder = _placeholder(scalar)
+        if placeholder:
+            yield scalar.line, placeholder
+    for key, wanted in (("apiVersion", "audit.k8s.io/v1"), ("kind", "Policy")):
+        node = policy.get(key)
+        if policy.text(key) != wanted:
+            yield (
+                node.line if node else policy.line,
+                f"`{key}` must be {wanted}; found {_found(node) if node else 'nothing'}",
+            )
+    rules = policy.get("rules")
+    if not isinstance(rules, Sequence) or not rules.items:
+        line = rules.line if rules else policy.line
+        yield line, "`rules` must be a list with at least one rule, else the API server does not start"
+        return
+    for rule in rules.items:
+        if isinstance(rule, Mapping):
+            yield from _rule_problems(rule)
+        else:
+            yield rule.line, f"a rule must be a mapping; found {_found(rule)}"
+
+
+def _rule_problems(rule: Mapping) -> Iterator[tuple[int, str]]:
+    level = rule.get("level")
+    if rule.text("level") not in _LEVELS:
+        found = _found(level) if level else "nothing"
+        yield level.line if level else rule.line, f"`level` of a rule must be {_alternatives(_LEVELS)}; found {found}"
+    for stage in _listed(rule, "omitStages"):
+        if not isinstance(stage, Scalar) or stage.value not in _STAGES:
+            yield stage.line, f"`omitStages` must be {_alternatives(_STAGES)}; found {_found(stage)}"
+    urls = _listed(rule, "nonResourceURLs")
+    for url in urls:
+        text = url.value if isinstance(url, Scalar) and isinstance(url.value, str) else ""
+        if text != "*" and (not text.startswith("/") or "*" in text[:-1]):
+            yield url.line, f"`nonResourceURLs` must begin with / and have * at their end alone; found {_found(url)}"
+    resources = _listed(rule, "resources")
+    if urls and (resources or _listed(rule, "namespaces")):
+        yield rule.line, "a rule cannot be for `nonResourceURLs` and for `resources` or `namespaces`, too"
+    for resource in resources:
+        yield from _resource_problems(resource)
+
+
+def _resource_problems(resource: Node) -> Iterator[tuple[int, str]]:
+    if not isinstance(resource, Mapping):
+        yield resource.line, f"an item of `resources` must be a mapping with `group`; found {_found(resource)}"
+    else:
+        group = resource.text("group")
+        if group and not _GROUP.fullmatch(group):
+            yield (
+                resource.line,
+                f"`group` must be the name of an API group without a version; found {group[:_LONGEST_FOUND]!r}",
+            )
+        if _listed(resource, "resourceNames") and not _listed(resource, "resources"):
+            yield resource.line, "`resourceNames` needs `resources` beside it"
+
+
+def _listed(mapping: Mapping, key: str) -> tuple[Node, ...]:
+    node = mapping.get(key)
+    return node.items if isinstance(node, Sequence) else ()

@@ -1,0 +1,220 @@
+"""All that one look at a host brought in: what is, what should be, and the plan between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import desired, facts, plan, settings
+from agent.errors import HostError, InputError, UsageError
+from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
+from agent.guide.sysctls import SYSCTLS
+from agent.journal import Journal
+from agent.k3s_arguments import named_paths
+from agent.model import File, Role
+from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.facts import HostFacts
+    from agent.host import Host
+    from agent.journal import Entry
+    from agent.k3s_arguments import NamedPath
+    from agent.model import Observed, Resource
+    from agent.plan import Plan
+    from agent.settings import Overrides, Settings
+
+class Request(NamedTuple):
+    """What the command line asks for. `settings_file` is a path of this machine; None is the default one of the host."""
+
+    overrides: Overrides
+    settings_file: PurePosixPath | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """One look at a host.
+
+    `observed` holds each desired resource, the directories above it and the six kernel parameters. `named_paths` are
+    the files that K3s' configuration names, `named_files` the content of those that exist (None: unreadable), `manifests` the files of
+    others that K3s would apply, `unwanted` our own that this host does not want. `runs` are those of the journal, and
+    `stale_inputs` what they changed of K3s' configuration since K3s started. `unreadable` says what could not be seen.
+    """
+
+    settings: Settings
+    facts: HostFacts
+    desired: tuple[Resource, ...]
+    observed: dict[str, Observed]
+    plan: Plan
+    sysctl_files: tuple[SysctlFile, ...]
+    named_paths: tuple[NamedPath, ...]
+    named_files: dict[PurePosixPath, bytes | None]
+    manifests: dict[PurePosixPath, bytes]
+    unwanted: dict[PurePosixPath, bytes]
+    runs: tuple[Entry, ...]
+    stale_inputs: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def look(host: Host, request: Request) -> Situation:
+    """Read everything that the verbs need, and change nothing.
+
+    Raises InputError for bad settings, UsageError where they do not fit this host.
+    """
+    site = read_settings(host, request)
+    seen = facts.read(host, site)
+    _refuse_misfits(site, seen)
+    wanted = desired.build(site, seen, read_audit_policy(host, site))
+    observed = host.observe_all(wanted)
+    if seen.has_kernel:
+        observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
+    journal = Journal(host)
+    unreadable = list(seen.unreadable)
+    runs: tuple[Entry, ...] = ()
+    try:
+        runs = journal.entries()
+    except HostError as error:
+        unreadable.append(error.message)
+    named = named_paths(seen.effective, seen.data_dir)
+    return Situation(
+        settings=site,
+        facts=seen,
+        desired=wanted,
+        observed=observed,
+        plan=plan.make(wanted, observed, journal.is_ours if runs else _nobody, force=request.force),
+        sysctl_files=_sysctl_files(host, unreadable),
+        named_paths=named,
+        named_files=_contents(host, [one.path for one in named], unreadable),
+        manifests=_manifests(host, seen, unreadable),
+        unwanted=_unwanted(host, seen, wanted),
+        runs=runs,
+        stale_inputs=_stale_inputs(journal, runs, seen),
+        unreadable=tuple(dict.fromkeys(unreadable)),
+    )
+
+
+def read_settings(host: Host, request: Request) -> Settings:
+    """The site's settings with the command line's on top. Raises InputError for a file that is bad or not safe."""
+    tree = host.tree
+    path = request.settings_file
+    if path is not None:
+        tree = host.machine_tree
+        if not tree.exists(path):
+            raise InputError(str(path), "there is no such file")
+    path = path or settings.DEFAULT_SETTINGS
+    data = tree.read(path)
+    problem = tree.trust_problem(path) if data is not None else ""
+    if problem:
+        raise InputError(str(path), f"it decides what root does, and {problem}", f"chown root:root {path}; chmod go-w {path}")
+    return settings.override(settings.load(data, path), request.overrides)
+
+
+def read_audit_policy(host: Host, site: Settings) -> bytes | None:
+    """The site's own audit policy, None if it has none. Raises InputError if the API server would refuse it."""
+    path = site.audit_policy_file
+    if path is None:
+        return None
+    data = host.tree.read(path)
+    if data is None:
+        raise InputError(str(path), "there is no such file", "`audit.policy-file` in the settings names it")
+    problems = settings.audit_policy_problems(data, path)
+    if problems:
+        raise InputError(problems[0].where, "; ".join(problem.problem for problem in problems))
+    return data
+
+
+def _refuse_misfits(site: Settings, seen: HostFacts) -> None:
+    if not site.protect_kernel_defaults and seen.version.minor <= 24:  # noqa: PLR2004 - the Kubernetes minor
+        raise UsageError(
+            f"cannot leave out protect-kernel-defaults on K3s {seen.version}: its benchmark has the control",
+            "remove `protect-kernel-defaults: false` from the settings; it is for v1.25 and newer",
+        )
+
+
+def _nobody(_: object) -> bool:
+    return False
+
+
+def _sysctl_files(host: Host, unreadable: list[str]) -> tuple[SysctlFile, ...]:
+    paths = [SYSCTL_CONF, *CREDENTIALS]
+    for directory in DIRECTORIES:
+        paths += [directory / name for name in host.tree.names(directory) if name.endswith(".conf")]
+    found = []
+    for path in paths:
+        try:
+            data = host.tree.read(path)
+        except HostError as error:
+            # systemd-sysctl cannot read it either, unless it is only we who may not.
+            unreadable.append(error.message)
+            data = None
+        if data is not None or path.parent in DIRECTORIES:
+            found.append(SysctlFile(path, data))
+    return tuple(found)
+
+
+def _contents(
+    host: Host, paths: Iterable[PurePosixPath], unreadable: list[str]
+) -> dict[PurePosixPath, bytes | None]:
+    found: dict[PurePosixPath, bytes | None] = {}
+    for path in paths:
+        try:
+            data = host.tree.read(path)
+        except HostError as error:
+            unreadable.append(error.message)
+            found[path] = None
+        else:
+            if data is not None:
+                found[path] = data
+    return found
+
+
+def _unwanted(host: Host, seen: HostFacts, wanted: Sequence[Resource]) -> dict[PurePosixPath, bytes]:
+    """Files with our header in places where this host does not want one."""
+    asked_for = {resource.id for resource in wanted}
+    found: dict[PurePosixPath, bytes] = {}
+    for path in (seen.dropin_path, *(seen.data_dir / row.path for row in FILES if row is not K3S_CONFIG)):
+        if str(path) not in asked_for:
+            now = host.tree.look(path)
+            if isinstance(now, File) and now.content.startswith(desired.MARK):
+                found[path] = now.content
+    return found
+
+
+def _stale_inputs(journal: Journal, runs: Iterable[Entry], seen: HostFacts) -> tuple[str, ...]:
+    """What runs changed, since K3s started, of the files that K3s reads at its start alone."""
+    since = seen.running_since
+    read_at_start = {str(seen.dropin_path), *(str(seen.data_dir / row.path) for row in (AUDIT_POLICY, POD_SECURITY_ADMISSION))}
+    later = [run for run in runs if since is not None and run.started > since]
+    changed = (change.id for run in later for change in journal.changes(run))
+    return tuple(dict.fromkeys(name for name in changed if name in read_at_start))
+
+
+def _manifests(host: Host, seen: HostFacts, unreadable: list[str]) -> dict[PurePosixPath, bytes]:
+    """The files that K3s would apply, but for our own (K3s: pkg/deploy/controller.go walks sub-directories, too)."""
+    if seen.role is not Role.SERVER:
+        return {}
+    ours = seen.data_dir / POLICY_FILE
+    found: dict[PurePosixPath, bytes] = {}
+    waiting = [ours.parent]
+    while waiting:
+        directory = waiting.pop()
+        try:
+            names = host.tree.names(directory)
+        except HostError as error:
+            unreadable.append(error.message)
+            continue
+        for name in names:
+            path = directory / name
+            if name.startswith(".") or f"{name}.skip" in names or path == ours:
+                continue
+            if not name.endswith((".yaml", ".yml", ".json")):
+                waiting.append(path)  # a directory, or it has no names in it
+                continue
+            try:
+                found[path] = host.tree.read(path) or b""
+            except HostError as error:
+                unreadable.append(error.message)
+    return found

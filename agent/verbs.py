@@ -1,0 +1,116 @@
+"""The verbs, from a look at the host to a report. `apply` and `revert` are the same pipeline with its last stage run."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from agent import findings, plan
+from agent.apply import carry_out, execute, refused
+from agent.errors import HostError
+from agent.journal import Journal
+from agent.plan import difference
+from agent.report import Fact, Item, Report, Status
+from agent.situation import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.host import Host
+    from agent.model import State
+    from agent.plan import Plan
+    from agent.situation import Request, Situation
+
+LOCK_WAIT = 30.0
+"""Seconds that a writing run waits for another one; a whole run takes less than one."""
+
+
+def check(host: Host, request: Request) -> Report:
+    """Whether the host is as wanted, now and at the next boot, and whether K3s would start. Changes nothing."""
+    seen = look(host, request)
+    return _report("check", seen, _standing(seen))
+
+
+def diff(host: Host, request: Request) -> Report:
+    """What apply would change, with unified diffs of files. Changes nothing."""
+    from agent.diffs import unified
+
+    seen = look(host, request)
+    wanted = {resource.id: resource for resource in seen.desired}
+    items = [
+        item._replace(diff=unified(seen.observed[item.id], wanted[item.id]) if item.id in wanted else "")
+        for item in _standing(seen)
+        if item.status is not Status.AS_WANTED
+    ]
+    return _report("diff", seen, items)
+
+
+def apply(host: Host, request: Request) -> Report:
+    """Make the host as wanted, then look again. Nothing to do writes nothing at all, and needs no lock."""
+    seen = look(host, request)
+    if not seen.plan.changes and all(run.finished for run in seen.runs):
+        return _report("apply", seen, _standing(seen), writes=True)
+    _refuse_ordinary_user(host, "apply")
+    with host.lock(LOCK_WAIT):
+        journal = Journal(host)
+        journal.finish_interrupted()
+        # Between the first look and the lock another run may have done all there was to do.
+        done = execute(look(host, request).plan, host, journal)
+    seen = look(host, request)
+    changed = {item.id: item for item in done}
+    untouched = [item for item in _standing(seen) if item.id not in changed]
+    return _report("apply", seen, [*done, *untouched], writes=True)
+
+
+def revert(host: Host, *, last: bool, force: bool) -> Report:
+    """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced."""
+    _refuse_ordinary_user(host, "revert")
+    with host.lock(LOCK_WAIT):
+        journal = Journal(host)
+        journal.finish_interrupted()
+        runs = journal.entries()[-1:] if last else journal.entries()
+        before, after = journal.history(runs)
+        steps = plan.undo(before, after, {name: host.observe(name) for name in before}, force=force)
+        items = _undo(steps, before, host, journal)
+        if not any(item.status in (Status.FAILED, Status.REFUSED) for item in items):
+            journal.forget(runs)
+    facts = (Fact("undone", f"{len(runs)} run{'' if len(runs) == 1 else 's'}", "the journal"),)
+    found = findings.after_revert(items)
+    return Report(verb="revert", writes=True, facts=facts, items=items, findings=found)
+
+
+def _undo(steps: Plan, before: dict[str, State], host: Host, journal: Journal) -> tuple[Item, ...]:
+    """Carry out an undo plan. It needs no record of its own: what it leads from and to is in the journal already."""
+    done = [carry_out(change, host, journal) for change in steps.changes]
+    planned = {change.id for change in steps.changes} | {refusal.id for refusal in steps.refusals}
+    already = [Item(name, Status.AS_WANTED, "as it was before") for name in before if name not in planned]
+    return (*done, *map(refused, steps.refusals), *already)
+
+
+def _standing(seen: Situation) -> Iterator[Item]:
+    """Each desired resource as it stands, in the order of the plan's reasons: refused, differing, as wanted."""
+    refusals = {refusal.id: refusal for refusal in seen.plan.refusals}
+    changes = {change.id: change for change in seen.plan.changes}
+    for resource in seen.desired:
+        if resource.id in refusals:
+            yield refused(refusals[resource.id])
+        elif resource.id in changes:
+            change = changes[resource.id]
+            yield Item(resource.id, Status.DIFFERS, difference(change.before, change.after))
+        else:
+            yield Item(resource.id, Status.AS_WANTED, plan.in_words(seen.observed[resource.id]))
+    wanted = {resource.id for resource in seen.desired}
+    for change in seen.plan.changes:
+        if change.id not in wanted:
+            yield Item(change.id, Status.DIFFERS, difference(change.before, change.after))
+
+
+def _report(verb: str, seen: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:
+    return Report(
+        verb=verb, writes=writes, facts=seen.facts.evidence, items=tuple(items), findings=findings.collect(seen)
+    )
+
+
+def _refuse_ordinary_user(host: Host, verb: str) -> None:
+    if host.is_live and os.geteuid() != 0:
+        raise HostError(f"cannot {verb}: this changes the host, which needs root", f"sudo k3s-harden {verb}")

@@ -1,0 +1,89 @@
+"""What all tests share: which tiers this machine allows, and a plain word at the end on which were run.
+
+A tier is a directory: unit (a fake host), scenarios (the real program on host trees), system (root, the real
+/proc/sys), vm (a real boot). A test that needs more than Python says so with a marker, and is skipped without it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+TIERS = ("unit", "scenarios", "system", "vm")
+
+# The same examples in each run, so that a red run can be repeated; --hypothesis-profile=explore looks further.
+# No deadline: on a busy machine it would say more about the neighbours than about the code.
+settings.register_profile("repeat", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile("repeat")
+
+
+@cache
+def _works(*command: str) -> bool:
+    """Whether the command exists and this machine (a container, say) lets it do its work."""
+    tool = shutil.which(command[0])
+    return tool is not None and subprocess.run([tool, *command[1:]], capture_output=True, check=False).returncode == 0
+
+
+@cache
+def _lacking(marker: str) -> str:
+    """Say why tests with the marker cannot run here; empty where they can."""
+    match marker:
+        case "root" if os.geteuid() != 0:
+            return "needs root"
+        case "root" if not _works("unshare", "--mount", "--propagation", "private", "true"):
+            return "needs a mount namespace of its own, and unshare(1) cannot make one here"
+        case "strace" if shutil.which("strace") is None:
+            return "needs strace: apt-get install -y strace"
+        case "strace" if not _works("strace", "--output=/dev/null", "true"):
+            return "needs strace, which this kernel does not let trace"
+        case "vm" if shutil.which(f"qemu-system-{platform.machine()}") is None:
+            return f"needs QEMU: no qemu-system-{platform.machine()} on PATH"
+    return ""
+
+
+def _tier(path: Path) -> str:
+    """Name the directory below tests/ that the file is in."""
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, and keep tests of the real kernel values from running side by side."""
+    for item in items:
+        for marker in {mark.name for mark in item.iter_markers()}:
+            if reason := _lacking(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+        if _tier(item.path) in {"system", "vm"}:
+            item.add_marker(pytest.mark.xdist_group("machine"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say in a line per tier how many tests ran, and why the others did not."""
+    ran: Counter[str] = Counter()
+    left_out: dict[str, Counter[str]] = {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            tier = report.nodeid.removeprefix("tests/").partition("/")[0]
+            if outcome == "skipped":
+                reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+                left_out.setdefault(tier, Counter())[reason.removeprefix("Skipped: ")] += 1
+            elif report.when == "call" or outcome in {"failed", "error"}:
+                ran[tier] += 1
+    terminalreporter.write_line("")
+    for tier in TIERS:
+        parts = [f"{ran[tier]} tests run"] if ran[tier] else []
+        parts += [f"{number} not run: {reason}" for reason, number in left_out.get(tier, Counter()).most_common()]
+        terminalreporter.write_line(f"tier {tier:<10} {' · '.join(parts) or 'no tests selected'}")

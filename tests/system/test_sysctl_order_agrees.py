@@ -1,0 +1,304 @@
+"""sysctl_order says what the real systemd-sysctl and the real `sysctl --system` do.
+
+The programs run in a chroot whose /proc/sys holds plain files: the machine's own kernel values are out of their reach.
+What the kernel makes of a text is asked of the real kernel, in an IPC namespace of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, Reader, SysctlFile, at_boot, integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="chroot and namespaces need root"),
+]
+
+KEYS = (
+    "vm.overcommit_memory",
+    "vm.panic_on_oom",
+    "kernel.panic",
+    "kernel.panic_on_oops",
+    "kernel.keys.root_maxkeys",
+    "kernel.keys.root_maxbytes",
+)
+READ_BY_BOTH = DIRECTORIES[:4]
+"""/lib/sysctl.d depends on how the machine's systemd was built."""
+UNTOUCHED = b"untouched"
+
+PROGRAMS = {
+    Reader.SYSTEMD: ("/usr/lib/systemd/systemd-sysctl",),
+    Reader.PROCPS: (shutil.which("sysctl", path="/usr/sbin:/usr/bin:/sbin:/bin") or "/sbin/sysctl", "--system"),
+}
+
+
+class Machine(NamedTuple):
+    """A directory with nothing in it but the programs, their libraries, sysctl.d directories and a /proc/sys."""
+
+    root: Path
+
+    def left_by(self, reader: Reader, files: Sequence[SysctlFile]) -> dict[str, str | None]:
+        """What the program leaves in each key; None where it wrote nothing."""
+        credential = CREDENTIALS[0]
+        for directory in (*DIRECTORIES, PurePosixPath("/proc/sys"), credential.parent):
+            shutil.rmtree(self.inside(directory), ignore_errors=True)
+        self.inside(SYSCTL_CONF).unlink(missing_ok=True)
+        for key in KEYS:
+            place = self.inside(PurePosixPath("/proc/sys", key.replace(".", "/")))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(UNTOUCHED + b"\n")
+        for directory in (*READ_BY_BOTH, credential.parent):
+            self.inside(directory).mkdir(parents=True)
+        for path, data in files:
+            if data is None:
+                self.inside(path).symlink_to("/dev/null")
+            else:
+                self.inside(path).write_bytes(data)
+        # As the unit's ImportCredential= would have it.
+        environment = {"CREDENTIALS_DIRECTORY": str(credential.parent)}
+        command = ["/usr/sbin/chroot", self.root, *PROGRAMS[reader]]
+        subprocess.run(command, check=False, capture_output=True, timeout=10, env=environment)
+        left: dict[str, str | None] = {}
+        for key in KEYS:
+            line = self.inside(PurePosixPath("/proc/sys", key.replace(".", "/"))).read_bytes().split(b"\n")[0]
+            left[key] = None if line == UNTOUCHED else line.decode("utf-8", "backslashreplace")
+        return left
+
+    def inside(self, path: PurePosixPath) -> Path:
+        """Where `path` is for one who is not in the chroot."""
+        return self.root / path.relative_to("/")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    built = Machine(tmp_path_factory.mktemp("machine"))
+    for program, *_ in PROGRAMS.values():
+        if not Path(program).exists():
+            continue
+        listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True, timeout=10).stdout
+        for needed in [program, *re.findall(r"(?:=> |^\s*)(/\S+)", listed, re.MULTILINE)]:
+            copy = built.inside(PurePosixPath(needed))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(needed, copy)
+    (built.root / "etc").mkdir(exist_ok=True)
+    (built.root / "dev").mkdir()
+    (built.root / "dev/null").touch()
+    return built
+
+
+def excludes_by_pattern() -> bool:
+    """Whether the machine's procps is 4.0.5 or newer, which takes a pattern in a line that excludes keys."""
+    told = subprocess.run([PROGRAMS[Reader.PROCPS][0], "--version"], check=True, capture_output=True, text=True).stdout
+    version = re.search(r"(\d+)\.(\d+)\.(\d+)", told)
+    return version is not None and tuple(map(int, version.groups())) >= (4, 0, 5)
+
+
+@st.composite
+def names(draw: st.DrawFn) -> str:
+    """A key as somebody may have written it, or a pattern made from one."""
+    key = draw(st.sampled_from(KEYS))
+    place = draw(st.integers(0, len(key) - 1))
+    end = draw(st.integers(place, len(key)))
+    shape = draw(st.sampled_from(("plain", "plain", "plain", "hole", "char", "bracket", "brace", "extra")))
+    if shape == "hole":
+        key = key[:place] + draw(st.sampled_from(("*", "?", "**", "*?", "*.", ".*"))) + key[end:]
+    elif shape == "char":
+        key = key[:place] + "?" + key[place + 1 :]
+    elif shape == "bracket":
+        char = draw(
+            st.sampled_from((key[place], "a-z", "!a", "^m", "]a", "!]", "[:alpha:]", "[:digit:]", "\\" + key[place]))
+        )
+        key = key[:place] + "[" + char + draw(st.sampled_from(("]", "]", "]", ""))) + key[place + 1 :]
+    elif shape == "brace":
+        other = draw(st.sampled_from(("", "x", "m*", "{y,z}", "vm.*", "*")))
+        key = key[:place] + "{" + key[place:end] + "," + other + draw(st.sampled_from(("}", "}", ""))) + key[end:]
+        key += draw(st.sampled_from(("", "*")))
+    elif shape == "extra":
+        extra = draw(st.sampled_from((".", "/", "..", "-", "\\", "\xef", "./", "x", "]")))
+        key = key[:place] + extra + key[place:]
+        if draw(st.booleans()):
+            key += draw(st.sampled_from((".", "*")))
+    if draw(st.booleans()):
+        key = key.translate({ord("."): "/", ord("/"): "."})
+    return key
+
+
+blanks = st.sampled_from(("", "", "", " ", "\t", "\v", "\f", "\r"))
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> str:
+    if draw(st.integers(0, 9)) == 0:
+        return draw(
+            st.sampled_from(("", "# vm.panic_on_oom=7", ";kernel.panic=7", "kernel.panic 7", "=7", "-", "\0", "*=7"))
+        )
+    minus = draw(st.sampled_from(("", "", "", "-", "--")))
+    assigned = draw(st.integers(0, 4)) > 0
+    value = draw(st.sampled_from(("0", "1", "2", "10", "", "1 # c", "a=b", "\xff", "1\v"))) if assigned else ""
+    parts = [
+        draw(blanks),
+        minus,
+        draw(blanks),
+        draw(names()),
+        draw(blanks),
+        "=" if assigned else "",
+        draw(blanks),
+        value,
+    ]
+    return "".join(parts) + draw(blanks)
+
+
+contents = st.builds(
+    lambda head, body, ends: (head + "".join(line + end for line, end in zip(body, ends, strict=False))).encode(
+        "latin-1"
+    ),
+    st.sampled_from(("", "", "", "\xef\xbb\xbf")),
+    st.lists(lines(), max_size=6),
+    st.lists(st.sampled_from(("\n", "\n", "\n", "\r\n", "\r", "\0", "\n\n")), min_size=6, max_size=6),
+)
+paths = st.one_of(
+    st.builds(
+        PurePosixPath,
+        st.sampled_from(READ_BY_BOTH),
+        st.sampled_from(
+            ("10-a.conf", "90-kubelet.conf", "99-z.conf", "Z.conf", ".conf", ".x.conf", "a.conf~", "README")
+        ),
+    ),
+    st.sampled_from((SYSCTL_CONF, CREDENTIALS[0])),
+)
+trees = st.dictionaries(paths, st.one_of(contents, contents, contents, st.none()), max_size=6).map(
+    lambda tree: [
+        SysctlFile(path, data) for path, data in tree.items() if path.parent in READ_BY_BOTH or data is not None
+    ]
+)
+
+
+def agrees(machine: Machine, reader: Reader, files: Sequence[SysctlFile]) -> None:
+    if not machine.inside(PurePosixPath(PROGRAMS[reader][0])).exists():
+        pytest.skip(f"this machine has no {reader.value}")
+    told = at_boot(files, KEYS, reader, accepts=lambda _key, _value: True)
+    expected = machine.left_by(reader, files)
+    assert {key: found and found.value for key, found in told.items()} == expected
+
+
+def tree(**contents: str) -> list[SysctlFile]:
+    return [
+        SysctlFile(PurePosixPath("/etc/sysctl.d", f"{name}.conf"), text.encode()) for name, text in contents.items()
+    ]
+
+
+SCENARIOS = settings(
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@SCENARIOS
+@given(files=trees)
+@example(files=tree(a="vm.*=1", b="vm.over*=2", c="vm.*=1"))
+@example(files=tree(a="vm.*=1", b="vm.over*=2", c="vm.*=3"))
+@example(files=tree(a="vm.overcommit_memory=1", b="-vm.overcommit_memory", c="vm.*=3"))
+@example(files=tree(a="vm.*=1", b="-vm.*"))
+@example(files=tree(a="{vm.over*,kernel.panic}=1"))
+@example(files=tree(a=r"kernel\.pa*=1", b=r"vm\\/over*=1", c=r"vm.over\c*=2"))
+@example(files=tree(a="vm.{.,x}over*=1", b="vm.overcommit_memory=2"))
+@example(files=tree(a="vm.overcommit_memory=2", b="vm.{.,x}over*=1"))
+@example(files=tree(a="vm.panic_on_oom=" + "1" * (1 << 20) + "\nvm.overcommit_memory=1"))
+@example(files=tree(a="vm.overcommit_memory=1\n" + "#" * (1 << 20) + "\nvm.overcommit_memory=2"))
+def test_systemd_sysctl_leaves_what_at_boot_says(machine: Machine, files: list[SysctlFile]) -> None:
+    """On any set of files, the value of each key after the real systemd-sysctl is the one that at_boot gives."""
+    agrees(machine, Reader.SYSTEMD, files)
+
+
+@SCENARIOS
+@given(files=trees)
+@example(files=tree(a="vm.*=1", b="vm.over*=2", c="vm.*=1"))
+@example(files=tree(a="vm.overcommit_memory=1", b="-vm.overcommit_memory", c="vm.*=3"))
+@example(files=tree(a="vm/./overcommit_memory=1\nvm.over*=2"))
+@example(files=tree(a=r"kernel\.pa*=1", b=r"vm\\/over*=1", c=r"vm.over\c*=2"))
+@example(files=tree(a="vm.overcommit_memory=" + "1" * (1 << 20)))
+@example(files=[*tree(zz="vm.panic_on_oom=1"), SysctlFile(SYSCTL_CONF, b"vm.panic_on_oom=2")])
+def test_sysctl_system_leaves_what_at_boot_says(machine: Machine, files: list[SysctlFile]) -> None:
+    """On any set of files, the value of each key after the real `sysctl --system` is the one that at_boot gives."""
+    if not excludes_by_pattern():
+        files = [
+            file
+            if file.data is None
+            else file._replace(data=re.sub(rb"(?m)^(\s*)-(?=[^=\n\0]*(\0|$))", rb"\1#", file.data))
+            for file in files
+        ]
+    agrees(machine, Reader.PROCPS, files)
+
+
+def test_the_kernel_reads_numbers_as_integer_does() -> None:
+    """For each spelling, the number that the kernel keeps is the one that integer() gives; what it refuses is None."""
+    spellings = [
+        *(
+            "0",
+            "1",
+            "10",
+            "010",
+            "08",
+            "0x1f",
+            "0X1F",
+            "0x",
+            "0xg",
+            "-1",
+            "-0x10",
+            "- 1",
+            "--1",
+            "+1",
+            "",
+            " ",
+            "one",
+            "1a",
+        ),
+        *(
+            "1.",
+            "1,2",
+            "1 2",
+            "1\t2",
+            "1 # comment",
+            "1# comment",
+            " 1",
+            "\t1",
+            "\v1",
+            "1\v",
+            "1\r",
+            "00",
+            "00x1",
+            "1_0",
+        ),
+        *("2147483647", "2147483648", "-2147483648", "-2147483649", "4294967297", "18446744073709551617", "\xa01", "١"),
+        *(sign + "0" * zeros + "7" for sign in ("", "-") for zeros in (17, 18, 19, 20, 21)),
+    ]
+    script = (
+        "cd /proc/sys/fs/mqueue || exit 9\n"
+        "for text do echo 100 >queues_max; printf '%s\\n' \"$text\" 2>/dev/null >queues_max; cat queues_max; done"
+    )
+    ran = subprocess.run(
+        ["unshare", "--ipc", "sh", "-c", script, "sh", *spellings],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=10,
+    )
+    if ran.returncode == 9 or "unshare" in ran.stderr:
+        pytest.skip("no IPC namespace or no POSIX message queues here")
+    kept = dict(zip(spellings, ran.stdout.split(), strict=True))
+    assert kept == {text: "100" if (number := integer(text)) is None else str(number) for text in spellings}

@@ -1,0 +1,247 @@
+"""YAML with lines: what is read, what is refused, and at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import PurePosixPath
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agent import yaml_reader
+from agent.errors import InputError
+from agent.yaml_reader import Entry, Mapping, Node, Scalar, Sequence, duplicates, read, resolve, scalars
+
+PATH = PurePosixPath("/etc/site.yaml")
+
+
+def only(text: str | bytes) -> Node:
+    (document,) = read(text.encode() if isinstance(text, str) else text, PATH)
+    return document.node
+
+
+def refused(data: bytes | str, **bounds: int) -> InputError:
+    with pytest.raises(InputError) as caught:
+        read(data.encode() if isinstance(data, str) else data, PATH, **bounds)
+    return caught.value
+
+
+def plain(node: Node) -> object:
+    """Python's own types, as json.loads gives them."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return {entry.key: plain(entry.node) for entry in node.entries}
+
+
+def test_tree_keeps_lines_order_and_text() -> None:
+    """Every key and value knows its line, and a value knows how it was written."""
+    node = only("# a comment\nname: 0644\n\nlist:\n  - a\n  - 'b'\nempty:\n")
+    assert node == Mapping(
+        (
+            Entry("name", 2, Scalar(0o644, "0644", 2)),
+            Entry("list", 4, Sequence((Scalar("a", "a", 5), Scalar("b", "b", 6)), 5)),
+            Entry("empty", 7, Scalar(None, "", 7)),
+        ),
+        2,
+    )
+
+
+def test_documents_are_kept_apart() -> None:
+    """Each document of a file is one result, with the line it begins on; a file with comments alone has none."""
+    documents = read(b"a: 1\n---\n- b\n", PATH)
+    assert [(document.line, plain(document.node)) for document in documents] == [(1, {"a": 1}), (2, ["b"])]
+    assert read(b"# nothing\n\n", PATH) == ()
+    assert read(b"", PATH) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("yes", True),
+        ("On", True),
+        ("y", True),
+        ("TRUE", True),
+        ("off", False),
+        ("NO", False),
+        ("n", False),
+        ("oN", "oN"),
+        ("~", None),
+        ("null", None),
+        ("NULL", None),
+        ("nuLL", "nuLL"),
+        ("0", 0),
+        ("-12", -12),
+        ("0644", 0o644),
+        ("0o17", 0o17),
+        ("0x1F", 31),
+        ("-0b101", -5),
+        ("1_000", 1000),
+        ("089", 89.0),
+        ("1:30", "1:30"),
+        ("1.10", 1.1),
+        (".5", 0.5),
+        ("1e3", 1000.0),
+        ("1e999", "1e999"),
+        ("9223372036854775808", 2**63),
+        ("18446744073709551616", float(2**64)),
+        ("-9223372036854775809", -float(2**63)),
+        ("0xFFFFFFFFFFFFFFFFF", "0xFFFFFFFFFFFFFFFFF"),
+        ("2024-01-02", "2024-01-02"),
+        ("v1.24.17+k3s1", "v1.24.17+k3s1"),
+        ("10.42.0.0/16", "10.42.0.0/16"),
+        (".", "."),
+        ("-", "-"),
+        ("+.inf", float("inf")),
+        ("٣", "٣"),
+    ],
+)
+def test_plain_scalars_mean_what_they_mean_to_k3s(text: str, value: object) -> None:
+    """The words and numbers are those of go-yaml v2, YAML 1.1's booleans among them."""
+    assert resolve(text) == value
+    assert type(resolve(text)) is type(value)
+
+
+def test_quotes_and_tags_rule_over_the_look_of_a_scalar() -> None:
+    """What is quoted, or tagged as a string, is text; what is tagged as a number is resolved."""
+    assert plain(only("""[ "yes", '1', !!str 1, !!int "1", ! on ]""")) == ["yes", "1", "1", 1, "on"]
+
+
+# JSON writes what is beyond U+FFFF as two escapes, which no reader of YAML, Go's among them, puts together again;
+# it leaves U+007F as it is, which YAML forbids; and a key of YAML has at most 1,024 characters.
+TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=50)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | TEXT,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+        max_leaves=20,
+    )
+)
+def test_json_is_read_as_what_it_says(value: object) -> None:
+    """JSON text, such as Rancher's 50-rancher.yaml, comes out as json.loads has it."""
+    assert plain(only(json.dumps(value))) == value
+
+
+@given(st.binary(max_size=200))
+@example(b"\xff\xfea\x00")
+@example(b"a: &x [*x]")
+@example(b"%YAML 3.0\n---\n")
+@example(b"? [a]\n: b\n")
+@example(b"!<tag:yaml.org,2002:int> x")
+def test_any_bytes_are_read_or_refused_with_the_file_named(data: bytes) -> None:
+    """Nothing but InputError comes out of any input."""
+    wheres = [str(PATH)]
+    try:
+        read(data, PATH)
+    except InputError as error:
+        wheres.append(error.where)
+    assert all(where.startswith(str(PATH)) for where in wheres)
+
+
+@pytest.mark.parametrize(
+    ("data", "where", "problem"),
+    [
+        (b"a: 1\nb: \xff\n", ":2", "not UTF-8"),
+        (b"a: 1\nb: x\0y\n", ":2", "U+0000"),
+        (b"a: 1\nb: [1\n", ":3", "not YAML"),
+        (b"a:\n  - b\n c: d\n", ":3", "not YAML"),
+        (b"\ta: 1\n", ":1", "not YAML"),
+        (b"a: *nowhere\n", ":1", "*nowhere"),
+        (b"a: 1\nb: &loop\n  c: *loop\n", ":3", "*loop"),
+        (b"a: 1\n[b]: 1\n", ":2", "cannot be a key"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_line(data: bytes, where: str, problem: str) -> None:
+    """The error leads to the line and says what is wrong with it."""
+    error = refused(data)
+    assert error.where == f"{PATH}{where}"
+    assert problem in error.problem
+
+
+def test_a_syntax_error_does_not_quote_the_file() -> None:
+    """The line that is wrong can hold a token, so its content is not repeated."""
+    assert "K10secret" not in str(refused("token: K10secret: x\n"))
+
+
+def test_a_byte_order_mark_is_no_content() -> None:
+    """Windows editors begin UTF-8 files with one."""
+    assert plain(only(b"\xef\xbb\xbfa: 1\n")) == {"a": 1}
+
+
+def nested_anchors(levels: int, width: int) -> str:
+    lines = ["a0: &a0 x"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (nested_anchors(30, 10), "aliases"),
+        ("x: &x [" + "a, " * 1000 + "]\ny: [" + "*x, " * 1000 + "]", "aliases"),
+        ("- a\n" * 200_000, "values"),
+        ("[" * 500_000, "nest"),
+        ("- " * 10_000 + "a", "nest"),
+        ("{a: " * 10_000, "nest"),
+        ("a: &x x\n" * 1_300_000, "bytes"),
+    ],
+    ids=["billion laughs", "quadratic", "many nodes", "deep lists", "deep blocks", "deep mappings", "10 MB of anchors"],
+)
+def test_an_attack_on_memory_or_time_is_refused_at_once(data: str, problem: str) -> None:
+    """A file made to blow up is refused in far less time than it would take to read it."""
+    begin = time.process_time()
+    assert problem in refused(data).problem
+    assert time.process_time() - begin < 5
+
+
+def test_bounds_can_be_set() -> None:
+    """A caller that knows its files can ask for more, or less."""
+    assert "5 bytes" in refused("a: 1\n", max_bytes=4).problem
+    assert len(read(b"- a\n- b\n", PATH, max_nodes=3)) == 1
+    assert "more than 2" in refused("- a\n- b\n", max_nodes=2).problem
+
+
+def test_aliases_are_what_they_stand_for() -> None:
+    """An alias gives the node of its anchor."""
+    assert plain(only("a: &x [1, 2]\nb: *x\n")) == {"a": [1, 2], "b": [1, 2]}
+
+
+def test_duplicate_keys_are_all_there_and_can_be_listed() -> None:
+    """The last one counts, and each repetition comes with what it repeats."""
+    node = only("a: 1\nb: 2\na: 3\na: 4\n")
+    assert isinstance(node, Mapping)
+    assert node.get("a") == Scalar(4, "4", 4)
+    assert node.get("c") is None
+    assert [(first.line, again.line) for first, again in duplicates(node)] == [(1, 3), (1, 4)]
+
+
+def test_text_of_a_key_is_for_strings_alone() -> None:
+    """A number or a list is not taken for a string."""
+    node = only("kind: Policy\nlevel: 1\nrules: []\n")
+    assert isinstance(node, Mapping)
+    assert [node.text(key) for key in ("kind", "level", "rules", "none")] == ["Policy", None, None, None]
+
+
+def test_scalars_are_listed_with_their_lines() -> None:
+    """Every value is found however deep it is; keys are not values."""
+    found = list(scalars(only("a:\n  - b\n  - c: d\ne: f\n")))
+    assert [(scalar.text, scalar.line) for scalar in found] == [("b", 2), ("d", 3), ("f", 4)]
+
+
+@pytest.mark.parametrize("data", ["a: [1, {b: c}]\n---\n- 'x'\n", nested_anchors(30, 10), "[" * 100_000, "a: [1\n"])
+def test_both_of_pyyamls_loaders_give_the_same(data: str) -> None:
+    """Where PyYAML was built without libyaml, the slower loader reads the same and stops at the same bounds."""
+
+    def outcome(loader: object) -> object:
+        try:
+            return tuple(yaml_reader._documents(yaml.parse(data, Loader=loader), PATH, yaml_reader.MAX_NODES))  # type: ignore[arg-type]
+        except InputError as error:
+            return error.where
+
+    assert outcome(yaml.SafeLoader) == outcome(yaml.CSafeLoader)
