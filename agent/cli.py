@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -131,14 +131,21 @@ def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]
             command(*values, **options)
 
         own = list(inspect.signature(command, eval_str=True).parameters.values())[len(groups) :]
-        shared = [p for group in groups for p in inspect.signature(group, eval_str=True).parameters.values()]
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+        shared = [_parameter(group, name) for group in groups for name in group._fields]
+        parameters = [*own, *shared]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         return run
 
     return decorate
+
+
+def _parameter(group: type[Place | Wishes | View], name: str) -> inspect.Parameter:
+    """A field of an option group as a parameter of a command."""
+    hints = get_type_hints(group, include_extras=True)
+    default = group._field_defaults[name]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files, and keep them as backups.")]

@@ -75,7 +75,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         if not any(item.status in (Status.FAILED, Status.REFUSED) for item in items):
             journal.forget(runs)
     facts = (Fact("undone", f"{len(runs)} run{'' if len(runs) == 1 else 's'}", "the journal"),)
-    found = findings.after_revert(items)
+    found = findings.after_revert(items, k3s_runs=bool(host.probe()))
     return Report(verb="revert", writes=True, facts=facts, items=items, findings=found)
 
 

@@ -28,13 +28,13 @@ def objects_remain(seen: Situation) -> Iterator[Trouble]:
     yield from ()
 
 
-def after_revert(items: Iterable[Item]) -> tuple[Finding, ...]:
+def after_revert(items: Iterable[Item], *, k3s_runs: bool) -> tuple[Finding, ...]:
     """What is left to do once these items of a revert are done."""
     undone = [item.id for item in items if item.status is Status.CHANGED]
     found = []
     if any(name.endswith(f"/{POLICY_FILE}") for name in undone):
         message = "K3s keeps the NetworkPolicies and PodSecurityPolicies of the manifest that was here"
         found.append(of("objects-remain", Trouble(message, remedy=f"on one server: {_DELETE}")))
-    if any(name.endswith((".yaml", ".yml")) for name in undone):
-        found.append(of("restart-needed", Trouble("K3s, if it runs, still has what was undone", remedy="restart K3s")))
+    if k3s_runs and any(name.endswith(".yaml") for name in undone):
+        found.append(of("restart-needed", Trouble("K3s runs with what was undone", remedy="restart K3s")))
     return tuple(found)

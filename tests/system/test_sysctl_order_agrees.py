@@ -69,7 +69,7 @@ class Machine(NamedTuple):
                 self.inside(path).write_bytes(data)
         # As the unit's ImportCredential= would have it.
         environment = {"CREDENTIALS_DIRECTORY": str(credential.parent)}
-        command = ["/usr/sbin/chroot", self.root, *PROGRAMS[reader]]
+        command = ["/usr/sbin/chroot", str(self.root), *PROGRAMS[reader]]
         subprocess.run(command, check=False, capture_output=True, timeout=10, env=environment)
         left: dict[str, str | None] = {}
         for key in KEYS:
