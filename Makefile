@@ -14,6 +14,9 @@ OLDEST := psutil==5.9.4 pyyaml==6.0.1 rich==13.3.1 typer==0.12.4 'click<8.2'
 PY = $(VENV)/bin/python
 PINS := tests/requirements
 
+# A worker that died, or was ended because its test hung, is not started again: it would only hang again.
+PYTEST = $(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --max-worker-restart=0
+
 # A foreign search path would let other packages than the pinned ones in.
 unexport PYTHONPATH PYTHONHOME
 export PYTHON
@@ -82,13 +85,13 @@ types: $(VENV)/.dev
 	@$(PY) -m mypy
 
 test: lint ## lint, types and every test tier that this machine allows
-	@$(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --cov --cov-report=term
+	@$(PYTEST) --cov --cov-report=term
 
 test-oldest: VENV := .venv-oldest
 test-oldest: ## the tests with the oldest packages that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=$(VENV) $(VENV)/.dev
 	@$(call pip,$(OLDEST))
-	@$(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup
+	@$(PYTEST)
 
 format: $(VENV)/.dev ## let ruff format the code, and repair what it can
 	@$(VENV)/bin/ruff format --quiet
@@ -116,5 +119,5 @@ pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt
 	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt
 
 clean: ## remove everything that make made
-	@rm -rf .venv .venv-oldest .cache .run dist .hypothesis
+	@rm -rf .venv .venv-oldest .cache .run dist .hypothesis .pytest_cache
 	@find agent tests -name __pycache__ -prune -exec rm -rf {} +

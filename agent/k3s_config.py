@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import resolve
+from agent.yaml_reader import resolve, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -301,7 +301,7 @@ class _Merger:
     def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
         for first, again in yaml_reader.duplicates(mapping):
             if first.key != "<<" and not first.key.endswith("+"):
-                what = f"`{first.key}` stands in this file twice, and K3s takes it from line {again.line}"
+                what = f"`{shown(first.key)}` stands in this file twice, and K3s takes it from line {again.line}"
                 self.ignored.append(Ignored(Source(path, first.line), what))
         for entry in mapping.entries:
             if entry.key == "<<":
@@ -343,7 +343,7 @@ class _Merger:
 
     def _unsuitable(self, key: str, node: Node, path: PurePosixPath, what: str) -> None:
         hint = "quote an item that has a colon and a space in it"
-        problem = f"`{key}` {what}; K3s takes a single value, or a list of them"
+        problem = f"`{shown(key)}` {what}; K3s takes a single value, or a list of them"
         self.problems.append(InputError(f"{path}:{node.line}", problem, hint))
 
 

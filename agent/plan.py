@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.model import Absent, Directory, File, FileMode, Observed, Obstacle, Resource, State, Sysctl, Unreadable
+from agent.model import (
+    ROOT,
+    Absent,
+    Directory,
+    File,
+    FileMode,
+    Observed,
+    Obstacle,
+    Resource,
+    State,
+    Sysctl,
+    Unreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -138,10 +150,9 @@ def difference(before: Observed, after: Observed) -> str:
 def in_words(state: Observed) -> str:
     """A state in a few words."""
     match state:
-        case File():
-            return f"file, mode {state.mode}, owner {state.owner}"
-        case Directory():
-            return f"directory, mode {state.mode}, owner {state.owner}"
+        case File() | Directory():
+            owner = "" if state.owner == ROOT else f", owner {state.owner}"
+            return f"{'file' if isinstance(state, File) else 'directory'}, mode {state.mode}{owner}"
         case Sysctl():
             return state.value
         case Absent():

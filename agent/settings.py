@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from agent.errors import InputError, UsageError
 from agent.guide.manifests import EventRateLimit
 from agent.model import Role, Version
-from agent.yaml_reader import Mapping, Scalar, Sequence, duplicates, read, scalars
+from agent.yaml_reader import Mapping, Scalar, Sequence, duplicates, read, scalars, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,6 @@ DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 _NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _GROUP = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>")
-_LONGEST_FOUND = 60
 _ON = "on"
 _OFF = "off"
 
@@ -163,7 +162,7 @@ def _event_rate_limit(node: Node) -> EventRateLimit | None:
         raise _Refused
     for entry in node.entries:
         if entry.key not in EventRateLimit._fields:
-            raise _Refused(f"without the key `{entry.key}`", node._replace(line=entry.line))
+            raise _Refused(f"without the key `{shown(entry.key)}`", node._replace(line=entry.line))
     numbers = []
     for name in EventRateLimit._fields:
         value = node.get(name)
@@ -346,8 +345,8 @@ class Settings:
                 f"{_OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}",
                 _event_rate_limit,
             ),
-            "Turns the admission plugin EventRateLimit on, from 1.25 on: the events that the API server takes per second"
-            " and, before that counts, at once.",
+            "Turns the admission plugin EventRateLimit on, from 1.25 on: `burst` events are taken at once, then `qps`"
+            " per second.",
             _OFF,
         ),
     )
@@ -379,8 +378,8 @@ class SettingsError(InputError):
             where, problem = self.problems[0].where, self.problems[0].problem
         else:
             # The file is said once, so that the message stays one line that can be read.
-            all_of_it = "; ".join(f"line {line}: {problem}" for line, problem in sorted(wrong))
-            where, problem = str(path), f"{len(wrong)} things are wrong: {all_of_it}"
+            every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(wrong))
+            where, problem = str(path), f"{len(wrong)} things are wrong: {every_line}"
         super().__init__(where, problem, "the settings and their values are in docs/reference/settings.md")
 
 
@@ -527,7 +526,7 @@ class _Loader:
 
     def _mapping(self, mapping: Mapping, prefix: str) -> None:
         for first, again in duplicates(mapping):
-            self.wrong(again.line, f"`{prefix}{again.key}` stands in line {first.line} already")
+            self.wrong(again.line, f"`{shown(prefix + again.key)}` stands in line {first.line} already")
         for entry in mapping.entries:
             key = prefix + entry.key
             if key in self._rows:
@@ -535,7 +534,7 @@ class _Loader:
             elif any(known.startswith(f"{key}.") for known in self._rows):
                 self._section(key, entry.node)
             else:
-                self.wrong(entry.line, f"there is no setting `{key}`{self._meant(key)}")
+                self.wrong(entry.line, f"there is no setting `{shown(key)}`{self._meant(key)}")
 
     def _section(self, key: str, node: Node) -> None:
         if isinstance(node, Mapping):
@@ -553,7 +552,7 @@ class _Loader:
             return
         if isinstance(entry.node, Mapping):
             for first, again in duplicates(entry.node):
-                self.wrong(again.line, f"`{row.key}.{again.key}` stands in line {first.line} already")
+                self.wrong(again.line, f"`{row.key}.{shown(again.key)}` stands in line {first.line} already")
         try:
             self.values[row.name] = row.kind.of(entry.node)
         except _Refused as refused:
@@ -579,13 +578,13 @@ def _found(node: Node) -> str:
         return f"a {kind}"
     if node.value is None:
         return "nothing"
-    text = node.text if len(node.text) <= _LONGEST_FOUND else f"{node.text[:_LONGEST_FOUND]}…"
-    return repr(text) if isinstance(node.value, str) else text
+    text = shown(node.text)
+    return f"'{text}'" if isinstance(node.value, str) else text
 
 
 def _placeholder(scalar: Scalar) -> str:
     match = _PLACEHOLDER.search(scalar.text)
-    return f"the placeholder {match[0][:_LONGEST_FOUND]} was left in" if match else ""
+    return f"the placeholder {shown(match[0])} was left in" if match else ""
 
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
@@ -644,7 +643,7 @@ def _resource_problems(resource: Node) -> Iterator[tuple[int, str]]:
         if group and not _GROUP.fullmatch(group):
             yield (
                 resource.line,
-                f"`group` must be the name of an API group without a version; found {group[:_LONGEST_FOUND]!r}",
+                f"`group` must be an API group's name without a version; found '{shown(group)}'",
             )
         if _listed(resource, "resourceNames") and not _listed(resource, "resources"):
             yield resource.line, "`resourceNames` needs `resources` beside it"

@@ -174,19 +174,24 @@ def at_boot(
     in_order does.
     """
     wanted = {_simplified(_slashed(key)): key for key in keys}
-    names = frozenset(wanted)
-    # A line that names a key has the key's parts in it as they are, only the separators vary. Most files have none.
-    pieces = {max(re.split("[./]", key), key=len).encode() for key in wanted.values()} | {b"*", b"?", b"["}
-    relevant = [
-        SysctlFile(file.path, file.data)
-        for file in in_order(files, reader)
-        if file.data and any(piece in file.data for piece in pieces)
-    ]
-    found: dict[str, Assignment | None] = {}
-    writers = (_systemd if reader is Reader.SYSTEMD else _procps)(relevant, names)
-    for name, key in wanted.items():
-        found[key] = _outcome(key, writers(name), accepts)
-    return found
+    relevant = _relevant(files, wanted.values(), reader)
+    writers = (_systemd if reader is Reader.SYSTEMD else _procps)(relevant, frozenset(wanted))
+    return {key: _outcome(key, writers(name), accepts) for name, key in wanted.items()}
+
+
+def taken_back(files: Iterable[SysctlFile], keys: Iterable[str]) -> dict[str, tuple[PurePosixPath, int]]:
+    """The keys that systemd-sysctl leaves alone because of a line `-key` without `=`, with that line's file and number.
+
+    Where such a line stands after a `key = value`, it undoes it, and at_boot gives None. In procps it does not. Raises
+    ValueError as in_order does.
+    """
+    wanted = {_simplified(_slashed(key)): key for key in keys}
+    options = _systemd_options(_relevant(files, wanted.values(), Reader.SYSTEMD), frozenset(wanted))
+    return {
+        wanted[name]: (line.path, line.number)
+        for name, line in options.items()
+        if name in wanted and line.value is None
+    }
 
 
 def written(rows: Mapping[str, str], header: str) -> bytes:
@@ -215,10 +220,17 @@ def _outcome(key: str, writes: Sequence[_Line], accepts: Callable[[str, str], bo
     return outcome
 
 
+def _relevant(files: Iterable[SysctlFile], keys: Iterable[str], reader: Reader) -> list[SysctlFile]:
+    """The files read, in order, that may name one of the keys: most do not, and need not be taken apart."""
+    # A line that names a key has the key's parts in it as they are, only the separators vary.
+    pieces = {max(re.split("[./]", key), key=len).encode() for key in keys} | {b"*", b"?", b"["}
+    return [file for file in in_order(files, reader) if file.data and any(piece in file.data for piece in pieces)]
+
+
 # --- the two readers: each gives the writes to one name, in the order that the program makes them ---------------------
 
 
-def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str], list[_Line]]:
+def _systemd_options(files: Sequence[SysctlFile], names: frozenset[str]) -> dict[str, _Line]:
     options: dict[str, _Line] = {}
     for line in _lines(files, _systemd_lines, _systemd_assignment):
         if line.name in names or _is_glob(line.name):
@@ -227,6 +239,11 @@ def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[st
             if line.name in options and options[line.name].value != line.value:
                 del options[line.name]
             options[line.name] = line
+    return options
+
+
+def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str], list[_Line]]:
+    options = _systemd_options(files, names)
     entries = [
         (pattern, option)
         for option in options.values()
@@ -252,7 +269,9 @@ def _procps(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str
     ]
     given = {line.name for line in lines}
     excluded = [
-        _expression(line.name, across_slashes=True) for line in lines if line.value is None and _is_glob(line.name)
+        _expression(line.name, across_slashes=True)
+        for line in lines
+        if line.value is None and _is_glob(line.name) and len(line.name) <= _PATTERN_MAX
     ]
 
     def writes(line: _Line, name: str) -> bool:

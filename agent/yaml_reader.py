@@ -43,6 +43,7 @@ _INTEGER = re.compile(r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)(
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _LONGEST_NUMBER = 400
 """Digits: more than any finite float has before its point, and few enough to convert at once."""
+_LONGEST_SHOWN = 60
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
@@ -109,6 +110,12 @@ def read(
     MAX_DEPTH, or more than `max_nodes` nodes once aliases are followed (a few lines of them can stand for billions).
     """
     return tuple(_documents(_events(_decoded(data, path, max_bytes)), path, max_nodes))
+
+
+def shown(text: str) -> str:
+    """A key or a value in a message: on one line, without what a terminal would obey, and cut where it gets long."""
+    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cut)
 
 
 def duplicates(mapping: Mapping) -> tuple[tuple[Entry, Entry], ...]:

@@ -45,6 +45,9 @@ def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
     items = [i for i in report.items if verbosity > Verbosity.QUIET or worth_showing(i)]
     if items:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_column(overflow="fold")
         for item in items:
             detail = Text(item.detail)
             if item.hint:

@@ -21,6 +21,7 @@ from agent.sysctl_order import (
     in_order,
     integer,
     same_value,
+    taken_back,
     written,
 )
 
@@ -174,6 +175,13 @@ def test_a_line_is_read_as_each_program_reads_it(text: str, systemd: str | None,
 def test_patterns_give_way_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
     """glob(7) patterns, braces, exclusions, and which of several wins."""
     assert values(text) == (systemd, procps)
+
+
+def test_the_line_that_takes_a_key_back_is_named() -> None:
+    """Nothing sets the key then, so the operator has to be shown the line that undid ours."""
+    files = [file("90-kubelet", f"{KEY}=1\n{PANIC}=10"), file("99-x", f"\n-{KEY}\n-vm.*\n"), file("10-y", f"-{PANIC}")]
+    assert value(files, Reader.SYSTEMD) is None
+    assert taken_back(files, [KEY, PANIC]) == {KEY: (PurePosixPath("/etc/sysctl.d/99-x.conf"), 2)}
 
 
 @BOTH
@@ -358,7 +366,7 @@ def test_any_bytes_can_be_read(data: bytes, reader: Reader) -> None:
 def test_a_hostile_pattern_costs_little(reader: Reader, text: str) -> None:
     """Nobody can keep the program busy with braces that stand for 2**2000 names."""
     start = time.process_time()
-    assert value([file("a", f"{text}*=0"), file("b", f"{KEY}=1")], reader) == "1"
+    assert value([file("a", f"{text}*=0\n-{text}*"), file("b", f"{KEY}=1")], reader) == "1"
     assert time.process_time() - start < 2
 
 

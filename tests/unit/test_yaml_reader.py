@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import Entry, Mapping, Node, Scalar, Sequence, duplicates, read, resolve, scalars
+from agent.yaml_reader import Entry, Mapping, Node, Scalar, Sequence, duplicates, read, resolve, scalars, shown
 
 PATH = PurePosixPath("/etc/site.yaml")
 
@@ -91,6 +91,7 @@ def test_documents_are_kept_apart() -> None:
         ("18446744073709551616", float(2**64)),
         ("-9223372036854775809", -float(2**63)),
         ("0xFFFFFFFFFFFFFFFFF", "0xFFFFFFFFFFFFFFFFF"),
+        ("9" * 5000, "9" * 5000),
         ("2024-01-02", "2024-01-02"),
         ("v1.24.17+k3s1", "v1.24.17+k3s1"),
         ("10.42.0.0/16", "10.42.0.0/16"),
@@ -245,3 +246,9 @@ def test_both_of_pyyamls_loaders_give_the_same(data: str) -> None:
             return error.where
 
     assert outcome(yaml.SafeLoader) == outcome(yaml.CSafeLoader)
+
+
+def test_text_of_a_file_in_a_message_is_harmless() -> None:
+    """It stays on one line, moves no cursor and is cut where it gets long; letters of all scripts are kept."""
+    assert shown("a\nb\x1b[31m\u2028c é 名") == "a\\nb\\x1b[31m\\u2028c é 名"
+    assert shown("x" * 100) == "x" * 60 + "…"
