@@ -10,7 +10,7 @@ from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.model import File, Sysctl
 from agent.plan import in_words
 from agent.report import Level
-from agent.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value
+from agent.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,27 @@ def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
     a file with our name in a directory of higher priority, or a link to /dev/null, hides ours altogether. What is
     computed here is what systemd-sysctl (or procps, on hosts without systemd) does.
     """
-    reader = seen.facts.boot_reader
-    outcome = at_boot(_with_ours(seen), [row.key for row in SYSCTLS], reader)
+    files = _with_ours(seen)
+    keys = [row.key for row in SYSCTLS]
+    outcome = at_boot(files, keys, seen.facts.boot_reader)
+    undone = taken_back(files, keys) if seen.facts.boot_reader is Reader.SYSTEMD else {}
     for row in SYSCTLS:
         line = outcome[row.key]
+        if line is None and row.written and row.key in undone:
+            path, number = undone[row.key]
+            yield Trouble(
+                f"the next boot leaves {row.key} at the kernel's own value",
+                wanted=row.value,
+                found=f"-{row.key}",
+                where=f"{path}:{number}",
+                remedy="delete that line: it takes ours back",
+            )
         if line is None or same_value(line.value, row.value) or str(line.path) == PARAMETERS_FILE:
             continue
         yield Trouble(
-            f"the next boot sets {row.key} to {line.value or 'nothing'}",
+            f"the next boot leaves {row.key} at the kernel's own value: it refuses {line.value}"
+            if line.refused
+            else f"the next boot sets {row.key} to {line.value or 'nothing'}",
             wanted=row.value,
             found=line.value,
             where=f"{line.path}:{line.line}",

@@ -1,0 +1,62 @@
+"""What this program asks of systemd, by systemctl with words and columns that no locale changes."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import HostError
+
+if TYPE_CHECKING:
+    from agent.host import Host
+
+_RUNS = PurePosixPath("/run/systemd/system")
+_TIMEOUT = 30.0
+
+
+class UnitState(NamedTuple):
+    """A unit as systemd sees it: `active` such as "inactive", `sub` such as "auto-restart", `file` such as "enabled"."""
+
+    active: str
+    sub: str
+    file: str
+
+
+class Systemd(NamedTuple):
+    """The systemd of a host."""
+
+    host: Host
+
+    @property
+    def is_running(self) -> bool:
+        """Whether systemd is the init of this machine (sd_booted(3)); it never is that of a host tree."""
+        return self.host.is_live and self.host.tree.exists(_RUNS) and self.host.tool("systemctl") is not None
+
+    def waiting_starts(self) -> tuple[str, ...]:
+        """The units whose start is queued, such as those that wait for the unit that asks."""
+        rows = (line.split() for line in self._ask("list-jobs", "--no-legend", "--plain", "--full").splitlines())
+        return tuple(row[1] for row in rows if len(row) == 4 and row[2] in ("start", "restart"))  # noqa: PLR2004
+
+    def state(self, unit: str) -> UnitState:
+        """How a unit stands; empty words for one that does not exist."""
+        lines = self._ask("show", "--property=ActiveState,SubState,UnitFileState", unit).splitlines()
+        found = dict(line.split("=", 1) for line in lines if "=" in line)
+        return UnitState(*(found.get(name, "") for name in ("ActiveState", "SubState", "UnitFileState")))
+
+    def start(self, unit: str) -> None:
+        """Queue the start of a unit, and do not wait for it."""
+        self._ask("start", "--no-block", unit)
+
+    def reload(self) -> None:
+        """Have unit files read anew."""
+        self._ask("daemon-reload")
+
+    def _ask(self, *words: str) -> str:
+        tool = self.host.tool("systemctl")
+        if tool is None:
+            raise HostError("cannot ask systemd: systemctl is not installed")
+        done = self.host.run([str(tool), *words], timeout=_TIMEOUT)
+        if done.code:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise HostError(f"cannot {words[0]} by systemctl: {reason}")
+        return done.stdout
