@@ -54,4 +54,4 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
 
 def refused(refusal: Refusal) -> Item:
     """What stands in the way of a change, as a line of the report."""
-    return Item(refusal.id, Status.REFUSED, refusal.reason, refusal.hint)
+    return Item(refusal.id, Status.EDITED if refusal.edited else Status.REFUSED, refusal.reason, refusal.hint)

@@ -18,9 +18,10 @@ from agent.errors import ExitCode, HardenError, UsageError
 from agent.present import Format, Verbosity, present
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.host import Host
+    from agent.install import Wanted
     from agent.report import Report
     from agent.settings import Overrides
     from agent.situation import Request
@@ -66,7 +67,7 @@ class Place(NamedTuple):
         from agent.host import Host
 
         root = os.path.realpath(self.root)
-        if not os.path.isdir(root):
+        if not Path(root).is_dir():
             raise UsageError(f"cannot work on --root {self.root}: there is no such directory")
         return Host.real() if root == "/" else Host.tree_at(root)
 
@@ -79,7 +80,8 @@ class Wishes(NamedTuple):
     ] = None
     role: Annotated[RoleChoice, typer.Option(help="What K3s is to be on this host.")] = RoleChoice.AUTO
     k3s_version: Annotated[
-        str | None, typer.Option(help="K3s version, such as 1.34. [default: what k3s --version says]", metavar="VERSION")
+        str | None,
+        typer.Option(help="K3s version, such as 1.34. [default: what k3s --version says]", metavar="VERSION"),
     ] = None
     data_dir: Annotated[
         Path | None, typer.Option(help="K3s' data directory. [default: what K3s' configuration says]", metavar="DIR")
@@ -178,6 +180,15 @@ def diff(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> N
     view.finish(verbs.diff(place.host(), wishes.request(force=force)))
 
 
+@app.command(hidden=True)
+@takes(Place, Wishes, View)
+def gate(place: Place, wishes: Wishes, view: View) -> None:
+    """Run apply for k3s-harden.service: exit 0 if K3s may start, else remember what waits, for a later apply to start."""
+    from agent import verbs
+
+    view.finish(verbs.gate(place.host(), wishes.request()))
+
+
 @app.command()
 @takes(Place, View)
 def revert(
@@ -205,7 +216,8 @@ def render(wishes: Wishes, what: Annotated[Rendering, typer.Argument(help="What 
 @app.command()
 def explain(
     what: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A control or a finding; without it the list.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[ID]", help="A control or a finding; without it the list.", show_default=False),
     ] = None,
 ) -> None:
     """What a control or a finding is, why, what it can break, and how to repair it by hand."""
@@ -223,13 +235,57 @@ def service_accounts(
         Path | None, typer.Option(help="For kubectl. [default: the one that k3s kubectl uses]", metavar="FILE")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one call may take.", min=1, max=600)] = 20,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the API server to answer.", min=0, max=3600)] = 0,
 ) -> None:
     """Once K3s is up: no automatic token for the default ServiceAccount of any namespace."""
     from agent.host import Host
     from agent.service_accounts import protect
 
     file = None if kubeconfig is None else os.path.abspath(kubeconfig)
-    view.finish(protect(Host.real(), kubeconfig=file, timeout=timeout))
+    view.finish(protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait))
+
+
+Services = Annotated[
+    list[str] | None,
+    typer.Option("--unit", help="Another service that starts K3s, as INSTALL_K3S_NAME makes.", metavar="NAME.service"),
+]
+Program = Annotated[
+    Path | None, typer.Option(help="Where the program lies on the host. [default: this one]", metavar="FILE")
+]
+
+
+@app.command()
+@takes(Place, Wishes, View)
+def install(place: Place, wishes: Wishes, view: View, *, unit: Services = None, program: Program = None) -> None:
+    """Put the systemd gate, the service-accounts timer and shell completions in place. Starts nothing."""
+    from agent.install import install as put
+
+    host = place.host()
+    view.finish(put(host, _installation(host, wishes, unit or (), program)))
+
+
+@app.command()
+@takes(Place, Wishes, View)
+def uninstall(place: Place, wishes: Wishes, view: View, *, program: Program = None) -> None:
+    """Take away what install put in place. The hardening stays: revert undoes that."""
+    from agent.install import uninstall as take_away
+
+    host = place.host()
+    view.finish(take_away(host, _installation(host, wishes, (), program)))
+
+
+def _installation(host: Host, wishes: Wishes, named: Sequence[str], program: Path | None) -> Wanted:
+    from agent.install import COMPLETIONS, wanted
+
+    completions = {path: _completion(shell) for shell, path in COMPLETIONS.items()}
+    return wanted(host, wishes.request(), named, PurePosixPath(program or os.path.realpath(sys.argv[0])), completions)
+
+
+def _completion(shell: str) -> bytes:
+    from typer._completion_shared import get_completion_script
+
+    text = get_completion_script(prog_name="k3s-harden", complete_var="_K3S_HARDEN_COMPLETE", shell=shell)
+    return f"{text}\n".encode()
 
 
 def _version(wanted: bool) -> None:

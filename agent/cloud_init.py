@@ -51,7 +51,7 @@ _AGENT_EXPORTS = """\
 
 def user_data(_settings: Settings, facts: HostFacts) -> bytes:
     """The document for a fresh host of this role and K3s version; it holds no secret."""
-    minor = f"{facts.version.major}.{facts.version.minor}"
+    minor = facts.version.family
     is_agent = facts.role is Role.AGENT
     return _DOCUMENT.format(
         role=facts.role,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import k3s_arguments
@@ -16,6 +15,7 @@ from agent.sysctl_order import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import PurePosixPath
 
     from agent.facts import HostFacts
     from agent.guide.files import FileRow

@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     meaning: str
 
     def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """A member is its number, with the meaning beside it."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning

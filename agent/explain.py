@@ -81,5 +81,15 @@ def _paragraphs(parts: Iterable[tuple[str, str]]) -> str:
             lines.append(text)
         elif text:
             body = " ".join(text.split())
-            lines += [label, *textwrap.wrap(body, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)]
+            lines += [
+                label,
+                *textwrap.wrap(
+                    body,
+                    _WIDTH,
+                    initial_indent="  ",
+                    subsequent_indent="  ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                ),
+            ]
     return "".join(f"{line}\n" for line in lines)

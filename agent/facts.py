@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent import k3s_units
 from agent.errors import HostError, UsageError
 from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, merge
+from agent.k3s_units import OPENRC_DIRECTORY
 from agent.model import NEWEST_KNOWN, Role, Version
 from agent.report import Fact
 from agent.sysctl_order import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent.host import Host
     from agent.host.probe import K3sProcess
+    from agent.k3s_units import Unit
     from agent.settings import Settings
 
 DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
 DEFAULT_CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
 DROPIN_NAME = "90-k3s-harden.yaml"
 
-_UNIT_DIRECTORIES = (
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-)
-_OPENRC_DIRECTORY = "/etc/init.d"
 _RANCHER_DROPIN = "50-rancher.yaml"
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
 _VERSION_TIMEOUT = 20.0
-_ROLES = tuple(role.value for role in Role)
 _ENCRYPTION_CONFIG = "server/cred/encryption-config.json"
-_ENVIRONMENT = ("K3S_URL", "K3S_DATASTORE_ENDPOINT", "K3S_DATA_DIR", "K3S_CONFIG_FILE")
 
 
 class Datastore(str, Enum):
@@ -52,17 +45,15 @@ class Datastore(str, Enum):
         return self.value
 
 
-class Unit(NamedTuple):
-    """A service that starts K3s: its words after `k3s server` or `k3s agent`, and what its environment files set.
-
-    Of the environment only the names in _ENVIRONMENT are kept: the token is in there, too.
-    """
+class Configuration(NamedTuple):
+    """K3s' configuration: `config` as everybody but this program wrote it, `effective` with our drop-in in its place."""
 
     path: PurePosixPath
-    binary: PurePosixPath
-    role: Role
-    arguments: tuple[str, ...]
+    files: tuple[PurePosixPath, ...]
+    config: Effective
+    effective: Effective
     environment: Mapping[str, str]
+    unreadable: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,33 +131,29 @@ def read(host: Host, settings: Settings) -> HostFacts:
 
     Raises UsageError where the role cannot be told, since the wrong one would keep K3s from starting.
     """
-    units = _units(host)
-    unit = _chosen(units, settings.role)
-    environment: Mapping[str, str] = unit.environment if unit else {}
-    config_path = PurePosixPath(_argument(unit, "--config", "-c") or environment.get("K3S_CONFIG_FILE") or DEFAULT_CONFIG)
-    foreign, ours, unreadable = _config_texts(host, config_path)
-    arguments = unit.arguments if unit else ()
-    source = Source(unit.path, 0) if unit else None
-    config = merge(foreign, arguments, source)
-    effective = merge(sorted([*foreign, *ours], key=_reading_order(config_path)), arguments, source)
+    units = k3s_units.installed(host)
+    unit = k3s_units.chosen(units, settings.role)
+    k3s = configuration(host, unit)
     processes = host.probe()
-    data_dir, data_dir_evidence = _data_dir(settings, config, environment)
-    role, role_evidence = _role(host, settings, units, unit, config, data_dir, [p.role for p in processes])
+    data_dir, data_dir_evidence = data_directory(settings, k3s)
+    role, role_evidence = _role(settings, units, unit, processes)
+    if role is None:
+        role, role_evidence = _role_of_files(host, k3s.config, data_dir)
     version, version_evidence = _version(host, settings, unit)
-    datastore, datastore_evidence = _datastore(host, data_dir, config, environment)
-    rancher_managed, rancher_evidence = _rancher_managed(host, settings, config_path)
+    datastore, datastore_evidence = _datastore(host, data_dir, k3s)
+    rancher_managed, rancher_evidence = _rancher_managed(host, settings, k3s.path)
     container, container_evidence = _container(host)
     reader, reader_evidence = _boot_reader(host)
     etc_is_read_only = host.is_read_only(PurePosixPath("/etc"))
     running = [process for process in processes if process.role is role]
-    joins = config.is_set("server") or "K3S_URL" in environment
+    joins = k3s.config.is_set("server") or "K3S_URL" in k3s.environment
     encrypts = _encrypts_secrets(host, data_dir)
     return HostFacts(
         role=role,
         version=version or NEWEST_KNOWN,
         version_is_known=version is not None,
         data_dir=data_dir,
-        config_path=config_path,
+        config_path=k3s.path,
         rancher_managed=rancher_managed,
         units=tuple(unit.path.name for unit in units),
         running_since=min((process.started for process in running), default=None),
@@ -177,14 +164,14 @@ def read(host: Host, settings: Settings) -> HostFacts:
         datastore=datastore,
         joins_a_cluster=joins,
         encrypts_secrets=encrypts,
-        config=config,
-        effective=effective,
-        unreadable=unreadable,
+        config=k3s.config,
+        effective=k3s.effective,
+        unreadable=k3s.unreadable,
         evidence=(
             Fact("role", role.value, role_evidence),
             Fact("K3s version", str(version or f"{NEWEST_KNOWN} assumed"), version_evidence),
             Fact("data directory", str(data_dir), data_dir_evidence),
-            Fact("configuration", str(config_path), _seen_configs(foreign, ours)),
+            Fact("configuration", str(k3s.path), ", ".join(map(str, k3s.files)) or "no file yet"),
             Fact("services", ", ".join(str(unit.path) for unit in units) or "none", "unit files that start K3s"),
             Fact("running", _seen_processes(running), "processes that call themselves k3s"),
             Fact("managed by Rancher", _yes(rancher_managed), rancher_evidence),
@@ -198,76 +185,29 @@ def read(host: Host, settings: Settings) -> HostFacts:
     )
 
 
-def _units(host: Host) -> tuple[Unit, ...]:
-    """The services that start K3s; of two files with one name, systemd reads the one in the earlier directory."""
-    found: dict[str, Unit] = {}
-    for directory in (*_UNIT_DIRECTORIES, _OPENRC_DIRECTORY):
-        for name in host.tree.names(PurePosixPath(directory)):
-            if not name.startswith("k3s") or "." in name.removesuffix(".service"):
-                continue
-            path = PurePosixPath(directory, name)
-            unit = _unit(host, path) if name not in found else None
-            if unit is not None:
-                found[name] = unit
-    return tuple(found.values())
+def configuration(host: Host, unit: Unit | None) -> Configuration:
+    """Read K3s' configuration for a service: its files, its command line and its environment."""
+    environment: Mapping[str, str] = unit.environment if unit else {}
+    named = unit.argument("--config", "-c") if unit else None
+    path = PurePosixPath(named or environment.get("K3S_CONFIG_FILE") or DEFAULT_CONFIG)
+    texts, unreadable = _config_texts(host, path)
+    arguments = unit.arguments if unit else ()
+    source = Source(unit.path, 0) if unit else None
+    ours = dropin_directory(path) / DROPIN_NAME
+    return Configuration(
+        path=path,
+        files=tuple(text.path for text in texts),
+        config=merge([text for text in texts if text.path != ours], arguments, source),
+        effective=merge(texts, arguments, source),
+        environment=environment,
+        unreadable=unreadable,
+    )
 
 
-def _unit(host: Host, path: PurePosixPath) -> Unit | None:
-    import shlex
-
-    try:
-        text = (host.tree.read(path) or b"").decode(errors="replace")
-    except HostError:
-        return None
-    text = re.sub(r"\\\n", " ", text)
-    # systemd's ExecStart=, or command= and command_args= of an OpenRC script.
-    command = re.findall(r"^ExecStart=(?:[-@:+!]*)(.*)$", text, re.MULTILINE)[-1:] or [
-        " ".join(re.findall(r"^command(?:_args)?=[\"']?(.*?)[\"']?$", text, re.MULTILINE))
-    ]
-    try:
-        words = shlex.split(command[0])
-    except ValueError:
-        return None
-    if len(words) < 2 or words[1] not in _ROLES:  # noqa: PLR2004 - a program and its first argument
-        return None
-    files = (f"{path}.env", f"/etc/default/{path.stem}", f"/etc/sysconfig/{path.stem}", "/etc/rancher/k3s/k3s.env")
-    environment: dict[str, str] = {}
-    for file in files:
-        environment.update(_environment(host, PurePosixPath(file)))
-    return Unit(path, PurePosixPath(words[0]), Role(words[1]), tuple(words[2:]), environment)
-
-
-def _environment(host: Host, path: PurePosixPath) -> Mapping[str, str]:
-    try:
-        text = (host.tree.read(path) or b"").decode(errors="replace")
-    except HostError:
-        return {}
-    pairs = re.findall(r"^(?:export )?(\w+)=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
-    return {name: value for name, value in pairs if name in _ENVIRONMENT and value}
-
-
-def _chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
-    """The unit whose configuration counts: the one of the role that is asked for, else the only role there is."""
-    suitable = [unit for unit in units if role in (None, unit.role)]
-    return suitable[0] if len({unit.role for unit in suitable}) == 1 else None
-
-
-def _argument(unit: Unit | None, *names: str) -> str | None:
-    words = unit.arguments if unit else ()
-    for word, following in zip(words, (*words[1:], "")):
-        name, separator, value = word.partition("=")
-        if name in names:
-            return value if separator else following
-    return None
-
-
-def _config_texts(
-    host: Host, config_path: PurePosixPath
-) -> tuple[list[ConfigText], list[ConfigText], tuple[str, ...]]:
-    """K3s' configuration files in the order it reads them: everybody's, our drop-in, and what could not be read."""
+def _config_texts(host: Host, config_path: PurePosixPath) -> tuple[tuple[ConfigText, ...], tuple[str, ...]]:
+    """K3s' configuration files in the order it reads them, and the complaints about what could not be read."""
     directory = dropin_directory(config_path)
-    foreign: list[ConfigText] = []
-    ours: list[ConfigText] = []
+    texts: list[ConfigText] = []
     unreadable: list[str] = []
     paths = [config_path]
     try:
@@ -281,49 +221,45 @@ def _config_texts(
             unreadable.append(error.message)
             continue
         if data is not None:
-            (ours if path == directory / DROPIN_NAME else foreign).append(ConfigText(path, data))
-    return foreign, ours, tuple(unreadable)
+            texts.append(ConfigText(path, data))
+    return tuple(texts), tuple(unreadable)
 
 
-def _reading_order(config_path: PurePosixPath) -> Callable[[ConfigText], tuple[bool, str]]:
-    return lambda text: (text.path != config_path, text.path.name)
-
-
-def _data_dir(settings: Settings, config: Effective, environment: Mapping[str, str]) -> tuple[PurePosixPath, str]:
+def data_directory(settings: Settings, k3s: Configuration) -> tuple[PurePosixPath, str]:
+    """Where K3s keeps its data, and how that is known."""
     if settings.data_dir is not None:
         return settings.data_dir, "given"
-    found = config.scalar("data-dir")
+    found = k3s.config.scalar("data-dir")
     if found is not None and found[0].startswith("/"):
         return PurePosixPath(found[0]), str(found[1])
-    if environment.get("K3S_DATA_DIR", "").startswith("/"):
-        return PurePosixPath(environment["K3S_DATA_DIR"]), "K3S_DATA_DIR in the unit's environment"
+    if k3s.environment.get("K3S_DATA_DIR", "").startswith("/"):
+        return PurePosixPath(k3s.environment["K3S_DATA_DIR"]), "K3S_DATA_DIR in the unit's environment"
     return DEFAULT_DATA_DIR, "K3s' default"
 
 
 def _role(
-    host: Host,
-    settings: Settings,
-    units: Sequence[Unit],
-    unit: Unit | None,
-    config: Effective,
-    data_dir: PurePosixPath,
-    running: Sequence[Role],
-) -> tuple[Role, str]:
+    settings: Settings, units: Sequence[Unit], unit: Unit | None, processes: Sequence[K3sProcess]
+) -> tuple[Role | None, str]:
     if settings.role is not None:
         return settings.role, "given"
     if unit is not None:
         return unit.role, str(unit.path)
-    if len(set(running)) == 1:
-        return running[0], "the running process"
+    running = {process.role for process in processes}
+    if len(running) == 1:
+        return running.pop(), "the running process"
     if units:
         names = " and ".join(unit.path.name for unit in units)
         raise UsageError(
             f"cannot tell whether this host is a server or an agent: it has {names}",
             "say which with --role server or --role agent",
         )
+    return None, ""
+
+
+def _role_of_files(host: Host, config: Effective, data_dir: PurePosixPath) -> tuple[Role, str]:
     if host.tree.exists(data_dir / "server"):
         return Role.SERVER, f"{data_dir}/server exists"
-    server_keys = [key for key in config.keys() if key in SERVER_ONLY_KEYS]
+    server_keys = [key for key in config.values if key in SERVER_ONLY_KEYS]
     if server_keys:
         return Role.SERVER, f"`{server_keys[0]}` in K3s' configuration, which only a server knows"
     raise UsageError(
@@ -360,10 +296,8 @@ def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath)
     return False, f"neither {_RANCHER_DROPIN} nor {_RANCHER_AGENT}"
 
 
-def _datastore(
-    host: Host, data_dir: PurePosixPath, config: Effective, environment: Mapping[str, str]
-) -> tuple[Datastore, str]:
-    if config.is_set("datastore-endpoint") or "K3S_DATASTORE_ENDPOINT" in environment:
+def _datastore(host: Host, data_dir: PurePosixPath, k3s: Configuration) -> tuple[Datastore, str]:
+    if k3s.config.is_set("datastore-endpoint") or "K3S_DATASTORE_ENDPOINT" in k3s.environment:
         return Datastore.EXTERNAL, "datastore-endpoint in K3s' configuration"
     for name, kind in (("etcd", Datastore.ETCD), ("state.db", Datastore.SQLITE)):
         path = data_dir / "server/db" / name
@@ -373,7 +307,7 @@ def _datastore(
 
 
 def _encrypts_secrets(host: Host, data_dir: PurePosixPath) -> bool | None:
-    """Whether K3s encrypts secrets now: the first provider of its file is not `identity`. None where it cannot be told."""
+    """Whether K3s encrypts secrets now: the first provider is not `identity`. None where it cannot be told."""
     import json
 
     try:
@@ -404,18 +338,14 @@ def _boot_reader(host: Host) -> tuple[Reader, str]:
     for path in (PurePosixPath("/usr/lib/systemd/systemd-sysctl"), PurePosixPath("/lib/systemd/systemd-sysctl")):
         if host.tree.exists(path):
             return Reader.SYSTEMD, str(path)
-    if host.tree.names(PurePosixPath(_OPENRC_DIRECTORY)) and not host.tree.names(PurePosixPath("/usr/lib/systemd")):
-        return Reader.PROCPS, f"{_OPENRC_DIRECTORY} and no systemd"
+    if host.tree.names(OPENRC_DIRECTORY) and not host.tree.names(PurePosixPath("/usr/lib/systemd")):
+        return Reader.PROCPS, f"{OPENRC_DIRECTORY} and no systemd"
     return Reader.SYSTEMD, "assumed"
-
-
-def _seen_configs(foreign: Sequence[ConfigText], ours: Sequence[ConfigText]) -> str:
-    return ", ".join(str(text.path) for text in (*foreign, *ours)) or "no file yet"
 
 
 def _seen_processes(running: Sequence[K3sProcess]) -> str:
     return ", ".join(f"process {process.pid}" for process in running) or "no"
 
 
-def _yes(answer: bool | None) -> str:
+def _yes(answer: bool | None) -> str:  # noqa: FBT001 - an answer, not a flag
     return {True: "yes", False: "no", None: "cannot be told"}[answer]

@@ -29,7 +29,14 @@ FIRST_WITHOUT_POD_SECURITY_POLICY = 25
 _NAMES_A_FILE = re.compile(r"(?:-file|-cafile|-certfile|-keyfile|-config|kubeconfig)$|^config$")
 """Component flags whose file must exist; audit-log-path and its like are written, not read."""
 
-_FILE_KEYS = ("datastore-cafile", "datastore-certfile", "datastore-keyfile", "resolv-conf", "token-file", "agent-token-file")
+_FILE_KEYS = (
+    "datastore-cafile",
+    "datastore-certfile",
+    "datastore-keyfile",
+    "resolv-conf",
+    "token-file",
+    "agent-token-file",
+)
 
 
 class Argument(NamedTuple):
@@ -55,7 +62,7 @@ class NamedPath(NamedTuple):
 
 
 def wanted(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
-    """The guide's options for a host of this role and version, with the site's own values; operators' files not heeded."""
+    """The guide's options for a host of this role and version, with the site's values; no operator's file counts."""
     found = []
     for row in OPTIONS:
         if not row.applies.to(facts.role, facts.version):
@@ -110,13 +117,21 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
             if facts.encrypts_secrets or starts_a_cluster(facts):
                 return True
             set_now = facts.effective.scalar(SECRETS_ENCRYPTION.key)
-            return facts.encrypts_secrets is None and set_now is not None and SECRETS_ENCRYPTION.meets.accepts(set_now[0])
+            return (
+                facts.encrypts_secrets is None and set_now is not None and SECRETS_ENCRYPTION.meets.accepts(set_now[0])
+            )
 
 
 def named_paths(config: Effective, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
-    """The files that components are told to read at their start, in K3s' order; those that K3s itself makes left out."""
+    """The files that components are told to read at their start, in K3s' order, but for those that K3s makes."""
     found = []
-    for key in ("kube-apiserver-arg", "kube-controller-manager-arg", "kube-scheduler-arg", "kubelet-arg", "kube-proxy-arg"):
+    for key in (
+        "kube-apiserver-arg",
+        "kube-controller-manager-arg",
+        "kube-scheduler-arg",
+        "kubelet-arg",
+        "kube-proxy-arg",
+    ):
         for name, values in config.flags(key).items():
             if _NAMES_A_FILE.search(name):
                 found += [NamedPath(name, PurePosixPath(value), source) for value, source in values]

@@ -9,15 +9,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import PurePosixPath
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+_ALL_BITS = 0o7777
 
 
 class FileMode(int):
     """Permission bits of a file or directory, 0 to 0o7777; always built from an octal literal."""
 
     def __new__(cls, bits: int) -> FileMode:
-        if not 0 <= bits <= 0o7777:
+        """Raises ValueError for what is no permission bits."""
+        if not 0 <= bits <= _ALL_BITS:
             raise ValueError(f"not permission bits: {bits:#o}")
         return super().__new__(cls, bits)
 
@@ -67,6 +72,11 @@ class Version(NamedTuple):
             raise ValueError(f"not a K3s version: {text!r}")
         return cls(int(match[1]), int(match[2]), int(match[3] or 0), match[4] or "")
 
+    @property
+    def family(self) -> str:
+        """Major and minor, such as 1.34."""
+        return f"{self.major}.{self.minor}"
+
     def __str__(self) -> str:
         return f"v{self.major}.{self.minor}.{self.patch}{self.build}"
 
@@ -83,9 +93,7 @@ class VersionRange(NamedTuple):
 
     def includes(self, version: Version) -> bool:
         """Whether the version's minor is in the range."""
-        return (self.first is None or version.minor >= self.first) and (
-            self.last is None or version.minor <= self.last
-        )
+        return (self.first is None or version.minor >= self.first) and (self.last is None or version.minor <= self.last)
 
     def overlaps(self, other: VersionRange) -> bool:
         """Whether any version is in both ranges."""
@@ -199,11 +207,11 @@ class Unreadable:
     reason: str
 
 
-Resource = Union[Directory, File, Sysctl]
+Resource = Directory | File | Sysctl
 """What the guide can want of a host."""
 
-State = Union[Directory, File, Sysctl, Absent]
+State = Directory | File | Sysctl | Absent
 """What a change starts from and leads to, and what the journal remembers."""
 
-Observed = Union[Directory, File, Sysctl, Absent, Obstacle, Unreadable]
+Observed = Directory | File | Sysctl | Absent | Obstacle | Unreadable
 """What a look at the host can show."""

@@ -41,11 +41,12 @@ class Change(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A step that is wanted and will not be taken."""
+    """A step that is wanted and will not be taken; `edited` where it would overwrite what somebody wrote."""
 
     id: str
     reason: str
     hint: str
+    edited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,7 @@ def undo(
                     resource_id,
                     f"was changed since k3s-harden wrote it: {difference(ours, now)}",
                     "undo that change, or run again with --force (a file is kept as a backup)",
+                    edited=True,
                 )
             )
     return Plan(changes=tuple(changes), refusals=tuple(refusals))
@@ -211,6 +213,7 @@ def _file_steps(
             wanted.id,
             "exists with content that k3s-harden did not write",
             "compare with `k3s-harden diff`; to replace it and keep a backup, run again with --force",
+            edited=True,
         )
         # Whose content it is does not matter for who may read it.
         guarded = replace(now, mode=wanted.mode, owner=wanted.owner)

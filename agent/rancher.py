@@ -45,7 +45,7 @@ def cluster(settings: Settings, facts: HostFacts) -> bytes:
         lines.append(f"  defaultPodSecurityAdmissionConfigurationTemplateName: {_PSA_TEMPLATE}")
     lines += [
         "  enableNetworkPolicy: true",
-        f"  kubernetesVersion: # a K3s version, such as {facts.version.major}.{facts.version.minor}",
+        f"  kubernetesVersion: # a K3s version, such as {facts.version.family}",
         "  rkeConfig:",
         "    machineGlobalConfig:",
         *_keys(servers, "      "),

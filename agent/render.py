@@ -1,4 +1,4 @@
-"""What `render` prints: the same bytes that apply would write, and the documents for other hands. No host is looked at."""
+"""What `render` prints: the bytes that apply would write, and documents for other hands. No host is looked at."""
 
 from __future__ import annotations
 

@@ -8,13 +8,17 @@ from typing import NamedTuple
 
 from agent.errors import ExitCode
 
+GATE = "gate"
+"""The verb whose exit code says whether K3s may start, and nothing else."""
+
 
 class Status(str, Enum):
-    """How it stands with one resource."""
+    """How it stands with one resource: `edited` is a file that somebody else wrote, which is left as it is."""
 
     AS_WANTED = "as wanted"
     DIFFERS = "differs"
     REFUSED = "refused"
+    EDITED = "edited"
     CHANGED = "changed"
     KEPT = "kept"
     FAILED = "failed"
@@ -49,10 +53,14 @@ class Item(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something wrong that is no resource. `where` is a file, a file and line, or empty."""
+    """Something wrong that is no resource. `where` is a file, a file and line, or empty.
+
+    `holds_k3s` says that K3s must not be started like this.
+    """
 
     id: str
     level: Level
+    holds_k3s: bool
     message: str
     wanted: str = ""
     found: str = ""
@@ -79,10 +87,22 @@ class Report:
     findings: tuple[Finding, ...]
 
     @property
+    def is_ready(self) -> bool:
+        """Whether K3s may start: what the guide wants is in place.
+
+        A hand-edited file does not keep K3s down, nor does what only the next boot would undo: whoever edits a policy
+        must not find the node dead at its next restart, and the gate runs again at the next boot.
+        """
+        standing = (Status.FAILED, Status.REFUSED, Status.DIFFERS)
+        return not any(item.status in standing for item in self.items) and not any(f.holds_k3s for f in self.findings)
+
+    @property
     def exit_code(self) -> ExitCode:
         """By the table in errors.ExitCode."""
+        if self.verb == GATE and self.is_ready:
+            return ExitCode.AS_WANTED
         statuses = {item.status for item in self.items}
-        left = [item for item in self.items if item.status in (Status.FAILED, Status.REFUSED)]
+        left = [item for item in self.items if item.status in (Status.FAILED, Status.REFUSED, Status.EDITED)]
         if self.writes and left:
             if all(item.blocked_by_environment for item in left):
                 return ExitCode.ENVIRONMENT

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from agent.host import Host
 
+_PAUSE = 3.0
 _PATCH = '{"automountServiceAccountToken":false}'
 
 
@@ -32,17 +33,21 @@ class _Kubectl(NamedTuple):
         done = self.host.run([*self.words, *arguments, limit], timeout=self.timeout + 5)
         if done.code:
             complaint = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise HostError(f"cannot {arguments[0]} {arguments[1]}: {complaint}", "is K3s up, and this one of its servers?")
+            raise HostError(
+                f"cannot {arguments[0]} {arguments[1]}: {complaint}", "is K3s up, and this one of its servers?"
+            )
         return done.stdout
 
 
-def protect(host: Host, *, kubeconfig: str | None, timeout: float) -> Report:
+def protect(host: Host, *, kubeconfig: str | None, timeout: float, wait: float = 0) -> Report:
     """Patch what is not yet so, namespace by namespace; one that fails does not stop the others.
+
+    `timeout` is in seconds for one call, `wait` in seconds until the API server must have answered for the first time.
 
     Raises HostError where there is no kubectl or the API does not answer at all.
     """
     kubectl = _Kubectl(host, _command(host, kubeconfig), timeout)
-    before = _tokens(kubectl)
+    before = _first_tokens(kubectl, host.now() + wait)
     failures: dict[str, str] = {}
     for namespace, automounts in before.items():
         if automounts:
@@ -56,7 +61,9 @@ def protect(host: Host, *, kubeconfig: str | None, timeout: float) -> Report:
     return Report(verb="service-accounts", writes=True, facts=facts, items=items, findings=())
 
 
-def _item(namespace: str, before: Mapping[str, bool | None], after: Mapping[str, bool | None], failures: Mapping[str, str]) -> Item:
+def _item(
+    namespace: str, before: Mapping[str, bool | None], after: Mapping[str, bool | None], failures: Mapping[str, str]
+) -> Item:
     name = f"{namespace}/default"
     if before[namespace] is None:
         return Item(name, Status.KEPT, "the namespace has no default ServiceAccount yet", "run again once it has one")
@@ -69,6 +76,16 @@ def _item(namespace: str, before: Mapping[str, bool | None], after: Mapping[str,
     if after[namespace]:
         return Item(name, Status.FAILED, "patched, but it automounts its token still", "what else writes this account?")
     return Item(name, Status.CHANGED, "automountServiceAccountToken → false")
+
+
+def _first_tokens(kubectl: _Kubectl, deadline: float) -> dict[str, bool | None]:
+    while True:
+        try:
+            return _tokens(kubectl)
+        except HostError:
+            if kubectl.host.now() + _PAUSE > deadline:
+                raise
+            kubectl.host.sleep(_PAUSE)
 
 
 def _tokens(kubectl: _Kubectl) -> dict[str, bool | None]:

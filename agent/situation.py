@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import desired, facts, plan, settings
+from agent import desired, facts, k3s_units, plan, settings
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.sysctls import SYSCTLS
@@ -17,17 +16,20 @@ from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import PurePosixPath
 
     from agent.facts import HostFacts
     from agent.host import Host
     from agent.journal import Entry
     from agent.k3s_arguments import NamedPath
+    from agent.k3s_units import Gate
     from agent.model import Observed, Resource
     from agent.plan import Plan
     from agent.settings import Overrides, Settings
 
+
 class Request(NamedTuple):
-    """What the command line asks for. `settings_file` is a path of this machine; None is the default one of the host."""
+    """What the command line asks for. `settings_file` is a path of this machine, None the host's default one."""
 
     overrides: Overrides
     settings_file: PurePosixPath | None = None
@@ -39,9 +41,10 @@ class Situation:
     """One look at a host.
 
     `observed` holds each desired resource, the directories above it and the six kernel parameters. `named_paths` are
-    the files that K3s' configuration names, `named_files` the content of those that exist (None: unreadable), `manifests` the files of
-    others that K3s would apply, `unwanted` our own that this host does not want. `runs` are those of the journal, and
-    `stale_inputs` what they changed of K3s' configuration since K3s started. `unreadable` says what could not be seen.
+    the files that K3s' configuration names, `named_files` the content of those that exist (None: unreadable),
+    `manifests` the files of others that K3s would apply, `unwanted` our own that this host does not want. `runs` are
+    those of the journal, and `stale_inputs` what they changed of K3s' configuration since K3s started. `unreadable`
+    says what could not be seen.
     """
 
     settings: Settings
@@ -54,6 +57,7 @@ class Situation:
     named_files: dict[PurePosixPath, bytes | None]
     manifests: dict[PurePosixPath, bytes]
     unwanted: dict[PurePosixPath, bytes]
+    gate: Gate
     runs: tuple[Entry, ...]
     stale_inputs: tuple[str, ...]
     unreadable: tuple[str, ...]
@@ -90,6 +94,7 @@ def look(host: Host, request: Request) -> Situation:
         named_files=_contents(host, [one.path for one in named], unreadable),
         manifests=_manifests(host, seen, unreadable),
         unwanted=_unwanted(host, seen, wanted),
+        gate=k3s_units.gate(host),
         runs=runs,
         stale_inputs=_stale_inputs(journal, runs, seen),
         unreadable=tuple(dict.fromkeys(unreadable)),
@@ -108,7 +113,9 @@ def read_settings(host: Host, request: Request) -> Settings:
     data = tree.read(path)
     problem = tree.trust_problem(path) if data is not None else ""
     if problem:
-        raise InputError(str(path), f"it decides what root does, and {problem}", f"chown root:root {path}; chmod go-w {path}")
+        raise InputError(
+            str(path), f"it decides what root does, and {problem}", f"chown root:root {path}; chmod go-w {path}"
+        )
     return settings.override(settings.load(data, path), request.overrides)
 
 
@@ -155,9 +162,7 @@ def _sysctl_files(host: Host, unreadable: list[str]) -> tuple[SysctlFile, ...]:
     return tuple(found)
 
 
-def _contents(
-    host: Host, paths: Iterable[PurePosixPath], unreadable: list[str]
-) -> dict[PurePosixPath, bytes | None]:
+def _contents(host: Host, paths: Iterable[PurePosixPath], unreadable: list[str]) -> dict[PurePosixPath, bytes | None]:
     found: dict[PurePosixPath, bytes | None] = {}
     for path in paths:
         try:
@@ -186,7 +191,10 @@ def _unwanted(host: Host, seen: HostFacts, wanted: Sequence[Resource]) -> dict[P
 def _stale_inputs(journal: Journal, runs: Iterable[Entry], seen: HostFacts) -> tuple[str, ...]:
     """What runs changed, since K3s started, of the files that K3s reads at its start alone."""
     since = seen.running_since
-    read_at_start = {str(seen.dropin_path), *(str(seen.data_dir / row.path) for row in (AUDIT_POLICY, POD_SECURITY_ADMISSION))}
+    read_at_start = {
+        str(seen.dropin_path),
+        *(str(seen.data_dir / row.path) for row in (AUDIT_POLICY, POD_SECURITY_ADMISSION)),
+    }
     later = [run for run in runs if since is not None and run.started > since]
     changed = (change.id for run in later for change in journal.changes(run))
     return tuple(dict.fromkeys(name for name in changed if name in read_at_start))

@@ -1,16 +1,17 @@
-"""The verbs, from a look at the host to a report. `apply` and `revert` are the same pipeline with its last stage run."""
+"""The verbs, from a look at the host to a report; `apply` is `check` with one more stage."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent import findings, plan
+from agent import findings, k3s_units, plan
+from agent import gate as waiting_services
 from agent.apply import carry_out, execute, refused
-from agent.errors import HostError
+from agent.errors import HardenError
 from agent.journal import Journal
 from agent.plan import difference
-from agent.report import Fact, Item, Report, Status
+from agent.report import GATE, Fact, Item, Report, Status
 from agent.situation import look
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def apply(host: Host, request: Request) -> Report:
     """Make the host as wanted, then look again. Nothing to do writes nothing at all, and needs no lock."""
     seen = look(host, request)
     if not seen.plan.changes and all(run.finished for run in seen.runs):
-        return _report("apply", seen, _standing(seen), writes=True)
-    _refuse_ordinary_user(host, "apply")
+        return _released(_report("apply", seen, _standing(seen), writes=True), host)
+    host.refuse_ordinary_user("apply")
     with host.lock(LOCK_WAIT):
         journal = Journal(host)
         journal.finish_interrupted()
@@ -59,12 +60,27 @@ def apply(host: Host, request: Request) -> Report:
     seen = look(host, request)
     changed = {item.id: item for item in done}
     untouched = [item for item in _standing(seen) if item.id not in changed]
-    return _report("apply", seen, [*done, *untouched], writes=True)
+    return _released(_report("apply", seen, [*done, *untouched], writes=True), host)
+
+
+def gate(host: Host, request: Request) -> Report:
+    """Apply, on behalf of a K3s that is about to start: if the host is not ready, remember which service waits.
+
+    Raises what apply raises; the waiting service is remembered then, too.
+    """
+    try:
+        report = replace(apply(host, request), verb=GATE)
+    except HardenError:
+        waiting_services.hold(host)
+        raise
+    if not report.is_ready:
+        waiting_services.hold(host)
+    return report
 
 
 def revert(host: Host, *, last: bool, force: bool) -> Report:
     """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced."""
-    _refuse_ordinary_user(host, "revert")
+    host.refuse_ordinary_user("revert")
     with host.lock(LOCK_WAIT):
         journal = Journal(host)
         journal.finish_interrupted()
@@ -75,8 +91,16 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         if not any(item.status in (Status.FAILED, Status.REFUSED) for item in items):
             journal.forget(runs)
     facts = (Fact("undone", f"{len(runs)} run{'' if len(runs) == 1 else 's'}", "the journal"),)
-    found = findings.after_revert(items, k3s_runs=bool(host.probe()))
+    found = findings.after_revert(items, k3s_units.gate(host), k3s_runs=bool(host.probe()))
     return Report(verb="revert", writes=True, facts=facts, items=items, findings=found)
+
+
+def _released(report: Report, host: Host) -> Report:
+    """Start what the gate kept down, once nothing keeps it down any more, and say so."""
+    if not report.is_ready or not (host.is_live and host.runs_as_root):
+        return report
+    started = waiting_services.release(host)
+    return replace(report, findings=(*report.findings, *findings.after_release(started)))
 
 
 def _undo(steps: Plan, before: dict[str, State], host: Host, journal: Journal) -> tuple[Item, ...]:
@@ -109,8 +133,3 @@ def _report(verb: str, seen: Situation, items: Iterable[Item], *, writes: bool =
     return Report(
         verb=verb, writes=writes, facts=seen.facts.evidence, items=tuple(items), findings=findings.collect(seen)
     )
-
-
-def _refuse_ordinary_user(host: Host, verb: str) -> None:
-    if host.is_live and os.geteuid() != 0:
-        raise HostError(f"cannot {verb}: this changes the host, which needs root", f"sudo k3s-harden {verb}")

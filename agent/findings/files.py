@@ -23,7 +23,12 @@ def file_damaged(seen: Situation) -> Iterator[Trouble]:
     """
     for wanted in seen.desired:
         now = seen.observed[wanted.id]
-        if isinstance(wanted, File) and isinstance(now, File) and now.content != wanted.content and is_damaged(now, wanted):
+        if (
+            isinstance(wanted, File)
+            and isinstance(now, File)
+            and now.content != wanted.content
+            and is_damaged(now, wanted)
+        ):
             yield Trouble(
                 "is empty" if not now.content else "is cut off, or holds NUL bytes",
                 wanted=f"{len(wanted.content)} bytes",
@@ -33,7 +38,7 @@ def file_damaged(seen: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(Level.ERROR)
+@finding(Level.ERROR, holds_k3s=False)
 def file_edited(seen: Situation) -> Iterator[Trouble]:
     """A managed file has content that k3s-harden did not write: it was edited, or was there before.
 
@@ -89,5 +94,3 @@ def interrupted_run(seen: Situation) -> Iterator[Trouble]:
     for run in seen.runs:
         if not run.finished:
             yield Trouble("an earlier run was cut off", where=str(run.path), remedy="k3s-harden apply")
-
-

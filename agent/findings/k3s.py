@@ -39,17 +39,22 @@ _OUR_FILES = "k3s-harden apply"
 def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
     """A file of K3s' configuration is not what K3s can read, so that K3s would not start."""
     for problem in seen.facts.effective.problems:
-        yield Trouble(f"K3s would not start: {problem.problem}", where=problem.where, remedy=problem.hint or "repair it")
+        yield Trouble(
+            f"K3s would not start: {problem.problem}", where=problem.where, remedy=problem.hint or "repair it"
+        )
 
 
 @finding(Level.ERROR)
 def server_key_on_agent(seen: Situation) -> Iterator[Trouble]:
-    """An agent's configuration has a key that only servers know: k3s-agent exits at it, and is started again for ever."""
+    """An agent's configuration has a key that only servers know: k3s-agent exits at it, and restarts for ever."""
     if seen.facts.role is Role.AGENT:
         for key, source in seen.facts.effective.keys().items():
             if key in SERVER_ONLY_KEYS:
                 yield Trouble(
-                    f"K3s would not start: `{key}` is no key of k3s agent", found=key, where=str(source), remedy="remove it"
+                    f"K3s would not start: `{key}` is no key of k3s agent",
+                    found=key,
+                    where=str(source),
+                    remedy="remove it",
                 )
 
 
@@ -64,7 +69,9 @@ def pod_security_policy_plugin(seen: Situation) -> Iterator[Trouble]:
                 f"K3s would not start: the plugin {REMOVED_PLUGIN} is unknown to K3s {seen.facts.version}",
                 found=value,
                 where=str(source),
-                remedy=_OUR_FILES if source.path == seen.facts.dropin_path else f"take {REMOVED_PLUGIN} out of that list",
+                remedy=_OUR_FILES
+                if source.path == seen.facts.dropin_path
+                else f"take {REMOVED_PLUGIN} out of that list",
             )
 
 
@@ -74,7 +81,10 @@ def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
     for path, source in _named(seen, AUDIT_POLICY):
         if path not in seen.named_files:
             yield Trouble(
-                "K3s would not start: its audit policy does not exist", found=str(path), where=str(source), remedy=_OUR_FILES
+                "K3s would not start: its audit policy does not exist",
+                found=str(path),
+                where=str(source),
+                remedy=_OUR_FILES,
             )
         data = seen.named_files.get(path)
         for problem in () if data is None else audit_policy_problems(data, path):
@@ -131,7 +141,7 @@ def named_file_missing(seen: Situation) -> Iterator[Trouble]:
 
 @finding(Level.ERROR)
 def list_dropped(seen: Situation) -> Iterator[Trouble]:
-    """A later file repeats the key of a list without `+`, so that K3s drops what earlier files, ours too, had in it."""
+    """A later file repeats the key of a list without `+`, so K3s drops what earlier files, ours too, had in it."""
     for dropped in seen.facts.effective.dropped:
         ours = dropped.source.path == seen.facts.dropin_path
         if ours or dropped.by.path == seen.facts.dropin_path:
@@ -146,7 +156,7 @@ def list_dropped(seen: Situation) -> Iterator[Trouble]:
 
 @finding(Level.ERROR)
 def option_overridden(seen: Situation) -> Iterator[Trouble]:
-    """A file that K3s reads after ours, or its command line, sets an option to a value that does not meet the control."""
+    """A file that K3s reads after ours, or its command line, sets an option to what does not meet the control."""
     for argument in missing(seen.settings, seen.facts):
         values = given(seen.facts.effective, argument.row)
         ours = [one for one in values if one.source.path == seen.facts.dropin_path]
@@ -165,7 +175,7 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
 
 @finding(Level.ERROR)
 def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
-    """Two files are given as the admission configuration. The API server reads the last one alone, without a word."""
+    """Two files are given as the admission configuration. The API server reads the last alone, without a word."""
     named = _named(seen, ADMISSION_CONFIGURATION)
     if len({path for path, _ in named}) > 1:
         for path, source in named[:-1]:
@@ -180,7 +190,7 @@ def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
 
 @finding(Level.WARNING)
 def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
-    """The admission plugins stand in several arguments. The API server adds them up, but scanners read the first alone."""
+    """The admission plugins stand in several arguments: the API server adds them up, scanners read the first alone."""
     values = seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ())
     if len(values) > 1:
         yield Trouble(
@@ -188,13 +198,15 @@ def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
             wanted="one value, joined by commas",
             found=" and ".join(value for value, _ in values),
             where=str(values[0][1]),
-            remedy="take your own out: ours has all of them" if values[-1][1].path == seen.facts.dropin_path else "join them",
+            remedy="take your own out: ours has all of them"
+            if values[-1][1].path == seen.facts.dropin_path
+            else "join them",
         )
 
 
 @finding(Level.WARNING)
 def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
-    """K3s' network policy controller is off: the NetworkPolicies do nothing, unless another controller enforces them."""
+    """K3s' network policy controller is off: NetworkPolicies do nothing, unless another controller enforces them."""
     off = seen.facts.effective.scalar("disable-network-policy")
     if NETWORK_POLICIES.applies.to(seen.facts.role, seen.facts.version) and off and off[0] == "true":
         yield Trouble(
@@ -221,7 +233,7 @@ def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 "secrets are not encrypted, and this cluster has data",
                 wanted="secrets-encryption: true",
-                remedy="follow K3s' steps to enable it: k3s secrets-encrypt status, then enable, on each server in turn",
+                remedy="follow K3s' own steps, on each server in turn: k3s secrets-encrypt status, then enable",
             )
 
 

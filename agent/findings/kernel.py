@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.situation import Situation
 
 
-@finding(Level.ERROR)
+@finding(Level.ERROR, holds_k3s=False)
 def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
     """Another file wins over 90-kubelet.conf at the next boot, so that the right value of today will not last.
 
@@ -97,7 +97,9 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
             wanted=row.value,
             found=in_words(now),
             where=str(protect[1]) if protect is not None and protected else "",
-            remedy="k3s-harden apply" if row.written else f"sysctl -w {row.key}={row.value}, and keep it in a file in /etc/sysctl.d",
+            remedy="k3s-harden apply"
+            if row.written
+            else f"sysctl -w {row.key}={row.value}, and keep it in a file in /etc/sysctl.d",
         )
 
 
@@ -114,7 +116,5 @@ def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
 def _with_ours(seen: Situation) -> list[SysctlFile]:
     """The files as they will be once ours is in place: before the first apply, it is not what is missing that wins."""
     files = [file for file in seen.sysctl_files if str(file.path) != PARAMETERS_FILE]
-    for resource in seen.desired:
-        if isinstance(resource, File) and resource.id == PARAMETERS_FILE:
-            files.append(SysctlFile(resource.path, resource.content))
-    return files
+    ours = (one for one in seen.desired if isinstance(one, File) and one.id == PARAMETERS_FILE)
+    return files + [SysctlFile(one.path, one.content) for one in ours]

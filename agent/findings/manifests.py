@@ -64,7 +64,7 @@ def selector_matches_no_namespace(seen: Situation) -> Iterator[Trouble]:
                 )
 
 
-@finding(Level.ERROR)
+@finding(Level.ERROR, holds_k3s=False)
 def manifest_placeholder(seen: Situation) -> Iterator[Trouble]:
     """A manifest still has a placeholder such as <NAMESPACE>. It is no legal name, so the object is never made."""
     for path, document in _documents(seen):
@@ -84,7 +84,9 @@ def manifest_broken(seen: Situation) -> Iterator[Trouble]:
     for path, data in _foreign(seen):
         problem = _parsed(path, data)
         if isinstance(problem, InputError):
-            yield Trouble(f"K3s applies nothing of it: {problem.problem}", where=problem.where, remedy="repair the file")
+            yield Trouble(
+                f"K3s applies nothing of it: {problem.problem}", where=problem.where, remedy="repair the file"
+            )
 
 
 def _foreign(seen: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:

@@ -28,14 +28,17 @@ class Trouble(NamedTuple):
 class Detector(Protocol):
     """Looks for one kind of trouble in what was seen of a host; pure."""
 
-    def __call__(self, seen: Situation) -> Iterator[Trouble]: ...
+    def __call__(self, seen: Situation) -> Iterator[Trouble]:
+        """Yield each case."""
+        ...
 
 
 class Kind(NamedTuple):
-    """A kind of finding."""
+    """A kind of finding; `holds_k3s` as in report.Finding."""
 
     id: str
     level: Level
+    holds_k3s: bool
     explanation: str
     detect: Detector
 
@@ -44,12 +47,13 @@ KINDS: dict[str, Kind] = {}
 """All kinds by id, in the order of the modules that declare them."""
 
 
-def finding(level: Level) -> Callable[[Detector], Detector]:
-    """Declare a detector as a kind of finding of this level."""
+def finding(level: Level, *, holds_k3s: bool | None = None) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of finding of this level. An error keeps K3s down unless it is said not to."""
 
     def declare(detect: Detector) -> Detector:
         name = detect.__name__.replace("_", "-")  # type: ignore[attr-defined]
-        KINDS[name] = Kind(name, level, detect.__doc__ or "", detect)
+        holds = level is Level.ERROR if holds_k3s is None else holds_k3s
+        KINDS[name] = Kind(name, level, holds, detect.__doc__ or "", detect)
         return detect
 
     return declare
@@ -57,4 +61,4 @@ def finding(level: Level) -> Callable[[Detector], Detector]:
 
 def of(name: str, trouble: Trouble) -> Finding:
     """A case of the kind with this id, as the report has it."""
-    return Finding(name, KINDS[name].level, *trouble)
+    return Finding(name, KINDS[name].level, KINDS[name].holds_k3s, *trouble)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, finding
+from agent.k3s_units import DROPIN, GATE
 from agent.model import NEWEST_KNOWN, Role
 from agent.report import Level
 
@@ -29,7 +30,7 @@ def version_newer(seen: Situation) -> Iterator[Trouble]:
     """This K3s is newer than the newest version that the rows were written for; the newest rows apply."""
     if seen.facts.version.minor > NEWEST_KNOWN.minor:
         yield Trouble(
-            f"K3s {seen.facts.version} is newer than what this release knows; the rows for v1.{NEWEST_KNOWN.minor} apply",
+            f"K3s {seen.facts.version} is newer than this release knows; the rows for v1.{NEWEST_KNOWN.minor} apply",
             remedy="look for a newer k3s-harden",
         )
 
@@ -45,7 +46,7 @@ def rancher_managed(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"Rancher manages this node: K3s' arguments and Pod Security belong in its Cluster object{role}",
             where=next((fact.evidence for fact in seen.facts.evidence if fact.name == "managed by Rancher"), ""),
-            remedy=f"k3s-harden render rancher-cluster --k3s-version {seen.facts.version.major}.{seen.facts.version.minor}",
+            remedy=f"k3s-harden render rancher-cluster --k3s-version {seen.facts.version.family}",
         )
 
 
@@ -59,9 +60,36 @@ def read_only_etc(seen: Situation) -> Iterator[Trouble]:
         )
 
 
+@finding(Level.ERROR, holds_k3s=False)
+def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
+    """The gate has two halves, k3s-harden.service and a drop-in of each service that starts K3s, and one is missing.
+
+    Without the unit the drop-in waits for a sign that nobody gives, so K3s does not start; without the drop-in K3s
+    starts ungated.
+    """
+    unit, dropins = seen.gate
+    if unit is None:
+        for service, path in dropins.items():
+            yield Trouble(
+                f"{service} does not start: the gate that it waits for is missing",
+                wanted=GATE,
+                where=str(path),
+                remedy="k3s-harden install, or uninstall to do without the gate",
+            )
+        return
+    for service in seen.facts.units:
+        if service.endswith(".service") and service not in dropins:
+            yield Trouble(
+                f"{service} starts without the gate",
+                wanted=f"{service}.d/{DROPIN}",
+                where=str(unit),
+                remedy=f"k3s-harden install --unit {service}",
+            )
+
+
 @finding(Level.WARNING)
 def not_readable(seen: Situation) -> Iterator[Trouble]:
-    """Something could not be read, so that what it says is not in this report: permissions, or a file of another kind."""
+    """Something could not be read, so what it says is not in this report: permissions, or a file of another kind."""
     for complaint in seen.unreadable:
         yield Trouble(complaint, remedy="run as root" if "Permission denied" in complaint else "look at it")
 

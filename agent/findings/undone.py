@@ -1,4 +1,4 @@
-"""What revert cannot undo by itself, and says."""
+"""What a run brought about beyond its own resources, and says: a look at the host alone could not tell."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agent.report import Level, Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from agent.k3s_units import Gate
     from agent.report import Finding, Item
     from agent.situation import Situation
 
@@ -23,12 +24,32 @@ def objects_remain(seen: Situation) -> Iterator[Trouble]:
 
     They are removed with kubectl, on one server.
     """
-    # A look at the host cannot tell: only the run that removes the manifest knows of it.
     del seen
     yield from ()
 
 
-def after_revert(items: Iterable[Item], *, k3s_runs: bool) -> tuple[Finding, ...]:
+@finding(Level.NOTE)
+def k3s_released(seen: Situation) -> Iterator[Trouble]:
+    """After an apply: the gate had kept K3s down at its last start, and the host is ready now, so K3s is started."""
+    del seen
+    yield from ()
+
+
+def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
+    """What to say of services that are being started."""
+    return tuple(
+        of("k3s-released", Trouble(f"{service}, which the gate kept down, is being started")) for service in services
+    )
+
+
+@finding(Level.WARNING)
+def gate_remains(seen: Situation) -> Iterator[Trouble]:
+    """After a revert: the gate is still installed, and hardens the host again at K3s' next start."""
+    del seen
+    yield from ()
+
+
+def after_revert(items: Iterable[Item], gate: Gate, *, k3s_runs: bool) -> tuple[Finding, ...]:
     """What is left to do once these items of a revert are done."""
     undone = [item.id for item in items if item.status is Status.CHANGED]
     found = []
@@ -37,4 +58,7 @@ def after_revert(items: Iterable[Item], *, k3s_runs: bool) -> tuple[Finding, ...
         found.append(of("objects-remain", Trouble(message, remedy=f"on one server: {_DELETE}")))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         found.append(of("restart-needed", Trouble("K3s runs with what was undone", remedy="restart K3s")))
+    if undone and gate.unit is not None:
+        message = "the gate is still installed: K3s' next start hardens this host again"
+        found.append(of("gate-remains", Trouble(message, where=str(gate.unit), remedy="k3s-harden uninstall")))
     return tuple(found)

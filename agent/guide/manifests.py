@@ -9,15 +9,12 @@ Each document begins with its own `---`, so pieces can be joined, and a comment 
 
 from __future__ import annotations
 
-from os import sep
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import package_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Protocol
-
-    class _DataLoader(Protocol):
-        def get_data(self, path: str) -> bytes: ...
 
 
 class EventRateLimit(NamedTuple):
@@ -112,7 +109,4 @@ def _others(names: Sequence[str], text: str, prefix: str) -> list[str]:
 
 
 def _asset(name: str) -> str:
-    # The loader reads from a directory and from a zipapp alike; importlib.resources and pkgutil only wrap it, for
-    # 5 ms and more of imports.
-    loader = cast("_DataLoader", __spec__.loader)
-    return loader.get_data(f"{__file__.rpartition(sep)[0]}{sep}assets{sep}{name}").decode()
+    return package_data.read("guide", "assets", name).decode()

@@ -34,7 +34,7 @@ _RELABEL_TIMEOUT = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One machine, or a tree of files that will become one.
+    """One machine, or a tree of files that will become one. `now` and `sleep` count in seconds.
 
     `uid` and `gid` stand for 0:0 below `root`: (0, 0) for root, an ordinary user's own ids in a rehearsal.
     """
@@ -43,6 +43,7 @@ class Host:
     run: Runner
     probe: Probe
     now: Callable[[], float]
+    sleep: Callable[[float], None] = time.sleep
     uid: int
     gid: int
 
@@ -64,6 +65,16 @@ class Host:
     def is_live(self) -> bool:
         """Whether this is the machine that runs this program, not a tree."""
         return self.root == "/"
+
+    @property
+    def runs_as_root(self) -> bool:
+        """Whether this program may do what root may."""
+        return os.geteuid() == 0
+
+    def refuse_ordinary_user(self, verb: str) -> None:
+        """Raises HostError for one who may not change this machine; in a host tree, its owner may do all."""
+        if self.is_live and not self.runs_as_root:
+            raise HostError(f"cannot {verb}: this changes the host, which needs root", f"sudo k3s-harden {verb}")
 
     @property
     def tree(self) -> Tree:
@@ -154,7 +165,7 @@ class Host:
             self.tree.overwrite(_proc_path(wanted.key), f"{wanted.value}\n".encode())
         except HostError as error:
             cause = error.__cause__
-            if isinstance(cause, PermissionError) and os.geteuid() == 0:
+            if isinstance(cause, PermissionError) and self.runs_as_root:
                 # Root is refused only where the kernel is not ours: a container, a user namespace.
                 raise ReadOnlyEnvironmentError(error.message, error.hint) from error
             raise

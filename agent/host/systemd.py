@@ -15,7 +15,7 @@ _TIMEOUT = 30.0
 
 
 class UnitState(NamedTuple):
-    """A unit as systemd sees it: `active` such as "inactive", `sub` such as "auto-restart", `file` such as "enabled"."""
+    """A unit as systemd sees it, in systemd's words: "inactive", "auto-restart", "enabled"."""
 
     active: str
     sub: str

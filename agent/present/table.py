@@ -26,6 +26,7 @@ _STATUS_STYLE = {
     Status.KEPT: "yellow",
     Status.DIFFERS: "yellow",
     Status.REFUSED: "bold red",
+    Status.EDITED: "bold yellow",
     Status.FAILED: "bold red",
 }
 _LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}

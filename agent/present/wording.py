@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
-from agent.report import Level, Status
+from agent.report import GATE, Level, Status
 
 if TYPE_CHECKING:
     from agent.report import Item, Report
@@ -42,7 +42,9 @@ def verdict(report: Report) -> str:
     errors = sum(finding.level is Level.ERROR for finding in report.findings)
     warnings = sum(finding.level is Level.WARNING for finding in report.findings)
     parts += [f"{n} {word}{'s' if n > 1 else ''}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
-    if not report.writes:
+    if report.verb == GATE and report.is_ready:
+        words = "K3s may start"
+    elif not report.writes:
         words = _READ_VERDICTS[code]
     elif code is ExitCode.AS_WANTED:
         changed = counts[Status.CHANGED]

@@ -1,0 +1,255 @@
+"""A host tree in a temporary directory, and the real program run on it as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jsonschema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+CHECKOUT = Path(__file__).parents[2]
+SCHEMA = CHECKOUT / "docs/reference/report.schema.json"
+STATE = "/var/lib/k3s-harden"
+LOCK = "/run/k3s-harden.lock"
+DATA_DIR = "/var/lib/rancher/k3s"
+CONFIG = "/etc/rancher/k3s/config.yaml"
+DROPINS = f"{CONFIG}.d"
+DROPIN = f"{DROPINS}/90-k3s-harden.yaml"
+SETTINGS = "/etc/k3s-harden/config.yaml"
+KERNEL_FILE = "/etc/sysctl.d/90-kubelet.conf"
+AUDIT = f"{DATA_DIR}/server/audit.yaml"
+PSA = f"{DATA_DIR}/server/psa.yaml"
+MANIFESTS = f"{DATA_DIR}/server/manifests"
+POLICY = f"{MANIFESTS}/policy.yaml"
+
+UNIT = """\
+[Unit]
+Description=Lightweight Kubernetes
+Wants=network-online.target
+After=network-online.target
+
+[Install]
+WantedBy=multi-user.target
+
+[Service]
+Type=notify
+EnvironmentFile=-/etc/default/%N
+EnvironmentFile=-/etc/sysconfig/%N
+EnvironmentFile=-{path}.env
+KillMode=process
+Restart=always
+RestartSec=5s
+ExecStartPre=-/sbin/modprobe br_netfilter
+ExecStartPre=-/sbin/modprobe overlay
+ExecStart=/usr/local/bin/k3s \\
+    {role} \\
+{arguments}
+"""
+"""As K3s' install.sh writes it, shortened."""
+
+
+class Completed(NamedTuple):
+    """How a run of the program ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Finding(NamedTuple):
+    """A finding as the JSON report has it."""
+
+    id: str
+    level: str
+    message: str
+    wanted: str
+    found: str
+    where: str
+    remedy: str
+
+
+class Seen(NamedTuple):
+    """A JSON report, by what tests ask of it: the status of each item, details, and the findings in their order."""
+
+    code: int
+    items: dict[str, str]
+    details: dict[str, str]
+    hints: dict[str, str]
+    findings: tuple[Finding, ...]
+    facts: dict[str, tuple[str, str]]
+    text: str
+
+    @property
+    def ids(self) -> set[str]:
+        """The kinds of findings that are there."""
+        return {finding.id for finding in self.findings}
+
+    def of(self, kind: str) -> tuple[Finding, ...]:
+        """The findings of one kind."""
+        return tuple(finding for finding in self.findings if finding.id == kind)
+
+    def only(self, kind: str) -> Finding:
+        """The one finding of a kind."""
+        (finding,) = self.of(kind)
+        return finding
+
+    def with_status(self, status: str) -> set[str]:
+        """The ids of the items that stand so."""
+        return {name for name, found in self.items.items() if found == status}
+
+
+class Entry(NamedTuple):
+    """One path of a tree: what it is, who may do what with it, and what is in it. Whoever runs the tests is 0:0."""
+
+    kind: str
+    mode: int
+    owner: tuple[int, int]
+    content: bytes
+
+
+class Stamp(NamedTuple):
+    """What a write of any kind changes on a path."""
+
+    inode: int
+    modified: int
+    changed: int
+
+
+@dataclass
+class HostTree:
+    """A host below `root`; `options` go with each run that looks at a host, `apply` to `diff`."""
+
+    root: Path
+    options: tuple[str, ...] = ("--role", "server", "--k3s-version", "1.34")
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, path: str) -> Path:
+        """Where a path of the host lies on this machine."""
+        return self.root / path.lstrip("/")
+
+    def write(self, path: str, content: str | bytes = "", mode: int = 0o644) -> Path:
+        """Put a file there as somebody else on that host would."""
+        file = self[path]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        file.chmod(mode)
+        return file
+
+    def append(self, path: str, content: str) -> None:
+        """Edit a file by hand."""
+        with self[path].open("a", encoding="utf-8") as file:
+            file.write(content)
+
+    def unit(self, role: str, *arguments: str, name: str = "", environment: str = "") -> None:
+        """Install K3s' service as install.sh does."""
+        path = f"/etc/systemd/system/{name or ('k3s' if role == 'server' else 'k3s-agent')}.service"
+        lines = "".join(f"\t'{argument}' \\\n" for argument in arguments)
+        self.write(path, UNIT.format(path=path, role=role, arguments=lines))
+        self.write(f"{path}.env", environment, 0o600)
+
+    def run(self, verb: str, *arguments: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
+        """Run a verb on this tree."""
+        own = self.options if verb in {"apply", "check", "diff"} else ()
+        return run(verb, "--root", str(self.root), *own, *arguments, environment=self.environment, **options)
+
+    def seen(self, verb: str, *arguments: str) -> Seen:
+        """Run a verb with JSON output, hold the output against the schema, and read it."""
+        done = self.run(verb, "--format", "json", *arguments)
+        assert done.stdout, done
+        return parsed(done)
+
+    def entries(self, *, with_state: bool = False) -> dict[str, Entry]:
+        """Each path of the tree but the program's own state and lock."""
+        return dict(_entries(self.root, () if with_state else (STATE, LOCK)))
+
+    def stamps(self) -> dict[str, Stamp]:
+        """When each path of the tree, the program's own included, was last written to in any way."""
+        found = {}
+        for path in [self.root, *self.root.rglob("*")]:
+            stat_ = path.lstat()
+            found[str(path)] = Stamp(stat_.st_ino, stat_.st_mtime_ns, stat_.st_ctime_ns)
+        return found
+
+
+def run(
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    **options: Any,  # noqa: ANN401 - of subprocess.run
+) -> Completed:
+    """Run the program. Variables that would change what it prints on a developer's machine are taken out."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "COLUMNS", "FORCE_", "TTY_"))}
+    options.setdefault("env", {**inherited, "LC_ALL": "C.UTF-8", **(environment or {})})
+    options.setdefault("cwd", CHECKOUT)
+    options.setdefault("stdin", subprocess.DEVNULL)
+    if not {"stdout", "stderr"} & options.keys():
+        options["capture_output"] = True
+    command = [*prefix, sys.executable, "-m", "agent", *arguments]
+    done = subprocess.run(command, check=False, timeout=60, **options)
+    return Completed(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def parsed(done: Completed) -> Seen:
+    """Read a JSON report; it is valid, and says the exit code that the program ended with."""
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, _schema())
+    assert report["exit_code"] == done.code, done
+    return Seen(
+        code=done.code,
+        items={item["id"]: item["status"] for item in report["items"]},
+        details={item["id"]: item["detail"] for item in report["items"]},
+        hints={item["id"]: item["hint"] for item in report["items"]},
+        findings=tuple(Finding(**finding) for finding in report["findings"]),
+        facts={fact["name"]: (fact["value"], fact["evidence"]) for fact in report["facts"]},
+        text=done.stdout,
+    )
+
+
+def disposable(root: Path) -> HostTree:
+    """Lay out a newly installed Debian host, as `make run` does."""
+    subprocess.run([str(CHECKOUT / ".ci/disposable-host"), str(root)], check=True)
+    return HostTree(root)
+
+
+def copied(tree: HostTree, root: Path) -> HostTree:
+    """Make the same host again, with its modes."""
+    shutil.copytree(tree.root, root, symlinks=True)
+    return HostTree(root, tree.options)
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode("utf-8", "surrogateescape") if isinstance(output, bytes) else output or ""
+
+
+@cache
+def _schema() -> Any:  # noqa: ANN401 - a schema is any JSON
+    return json.loads(SCHEMA.read_bytes()) if SCHEMA.exists() else True
+
+
+def _entries(root: Path, left_out: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+    for path in sorted(root.rglob("*")):
+        name = f"/{path.relative_to(root)}"
+        if any(name == one or name.startswith(f"{one}/") for one in left_out):
+            continue
+        found = path.lstat()
+        owner = (found.st_uid - os.geteuid(), found.st_gid - os.getegid())
+        if stat.S_ISDIR(found.st_mode):
+            kind, content = "directory", b""
+        elif stat.S_ISREG(found.st_mode):
+            kind, content = "file", path.read_bytes()
+        elif stat.S_ISLNK(found.st_mode):
+            kind, content = "symlink", os.fsencode(path.readlink())
+        else:
+            kind, content = "special", b""
+        yield name, Entry(kind, stat.S_IMODE(found.st_mode), owner, content)

@@ -1,0 +1,127 @@
+"""What `apply` leaves on a host, byte for byte and mode for mode, held against trees that a person has reviewed.
+
+`UPDATE_GOLDEN=1 python -m pytest tests/scenarios/test_golden.py` writes the trees anew; look at the difference before
+committing it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent.model import NEWEST_KNOWN
+from agent.settings import EXAMPLE
+from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.scenarios.host_tree import Entry, HostTree
+
+GOLDEN = Path(__file__).with_name("golden")
+FAMILIES = ("1.23", "1.24", "1.25", "1.26", "1.28", "1.29", "newest")
+
+RANCHER = {f"{DROPINS}/50-rancher.yaml": '{\n  "token": "t0ken",\n  "server": "https://10.0.0.1:9345"\n}\n'}
+MOVED = {CONFIG: "data-dir: /srv/k3s\n"}
+OPERATED = {
+    CONFIG: """\
+token: t0ken
+protect-kernel-defaults: true
+kube-apiserver-arg:
+  - audit-log-maxage=90
+  - audit-log-maxbackup=3
+  - enable-admission-plugins=DenyServiceExternalIPs
+kubelet-arg: max-pods=200
+"""
+}
+EVERYTHING = {
+    SETTINGS: "".join(
+        # The command line says both, and would win.
+        line
+        for line in EXAMPLE.replace(": false\n", ": true\n").splitlines(keepends=True)
+        if not line.startswith(("role:", "k3s-version:"))
+    ),
+    "/etc/k3s-harden/audit-policy.yaml": """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+  - level: RequestResponse
+    resources:
+      - group: ""
+        resources: [secrets]
+  - level: Metadata
+""",
+}
+
+EVERYTHING_BEFORE_1_25 = {
+    **EVERYTHING,
+    # The plugin gets its configuration from the file that psa.yaml is from 1.25 on.
+    SETTINGS: re.sub(r"event-rate-limit:\n(?:  .*\n)*", "", EVERYTHING[SETTINGS]),
+}
+
+
+class Case(NamedTuple):
+    """A host before its first apply: what it is to be, and the files that others put there."""
+
+    name: str
+    role: str
+    version: str
+    files: Mapping[str, str] = {}
+    kernel: bool = True
+
+
+CASES = (
+    *(Case(f"{role}-{family}", role, family) for role in ("server", "agent") for family in FAMILIES),
+    Case("rancher-server-1.24", "server", "1.24", RANCHER),
+    Case("rancher-server-newest", "server", "newest", RANCHER),
+    Case("rancher-agent-newest", "agent", "newest", RANCHER),
+    Case("data-dir-server-1.24", "server", "1.24", MOVED),
+    Case("data-dir-server-newest", "server", "newest", MOVED),
+    Case("everything-server-1.24", "server", "1.24", EVERYTHING_BEFORE_1_25),
+    Case("everything-server-newest", "server", "newest", EVERYTHING),
+    Case("everything-agent-newest", "agent", "newest", EVERYTHING),
+    Case("operated-server-newest", "server", "newest", OPERATED),
+    Case("image-server-newest", "server", "newest", kernel=False),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_host_is_left_as_its_golden_tree_shows(case: Case, host: HostTree) -> None:
+    """Paths, modes, owners and contents after `apply` are those of golden/NAME.txt, and no others."""
+    for path, content in case.files.items():
+        host.write(path, content)
+    if not case.kernel:
+        shutil.rmtree(host["/proc"])
+    version = f"1.{NEWEST_KNOWN.minor}" if case.version == "newest" else case.version
+    host.options = ("--role", case.role, "--k3s-version", version)
+    before = host.entries()
+    assert host.run("apply").code == 0
+    found = "".join(f"{line}\n" for line in as_text(before, host.entries()))
+    golden = GOLDEN / f"{case.name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(found, encoding="utf-8")
+    assert found == golden.read_text(encoding="utf-8")
+
+
+def test_each_golden_tree_belongs_to_a_case() -> None:
+    """A tree that nothing is held against would only look like a promise."""
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{case.name}.txt" for case in CASES}
+
+
+def as_text(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Iterator[str]:
+    """All paths with mode and owner, + before what is new, ~ before what is changed; then what is in those files."""
+    marks = {path: "+" if path not in before else " " if before[path] == entry else "~" for path, entry in after.items()}
+    for path, entry in after.items():
+        slash = "/" if entry.kind == "directory" else ""
+        yield f"{marks[path]} {entry.mode:04o} {entry.owner[0]}:{entry.owner[1]} {path}{slash}"
+    yield from (f"- {path}" for path in before.keys() - after.keys())
+    for path, entry in after.items():
+        if marks[path] != " " and entry.kind == "file":
+            yield ""
+            yield f"{path}:"
+            yield from (f"    {line}".rstrip() for line in entry.content.decode().split("\n"))

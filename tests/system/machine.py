@@ -1,0 +1,218 @@
+"""A machine to harden for real: this machine's kernel and programs, with files and processes of its own.
+
+The root is an overlay over the real one, kept in memory, and the process table a new one; /proc/sys is the real one.
+The kernel values that the program writes are put back when the namespace ends, which it does with this process,
+however that ends: the first process in it waits for the end of a pipe and restores them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CHECKOUT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-c", "from agent.cli import main; main()")
+NOBODY = 65534
+
+START = {"vm.overcommit_memory": "0", "vm.panic_on_oom": "0", "kernel.panic": "0", "kernel.panic_on_oops": "0"}
+"""The values that a new machine here starts with: Debian's."""
+HARDENED = {"vm.overcommit_memory": "1", "vm.panic_on_oom": "0", "kernel.panic": "10", "kernel.panic_on_oops": "1"}
+
+_HIDDEN = (
+    "/etc/k3s-harden",
+    "/etc/rancher",
+    "/etc/sysctl.conf",
+    "/etc/systemd/system/k3s*",
+    "/usr/local/bin/k3s",
+    "/usr/local/bin/kubectl",
+    "/usr/bin/kubectl",
+    "/var/lib/k3s-harden",
+    "/var/lib/rancher",
+    "/etc/sysctl.d/*",
+    "/usr/lib/sysctl.d/*",
+    "/usr/local/lib/sysctl.d/*",
+)
+"""What a developer's own machine may have and a new machine has not."""
+
+# Standard input is the pipe whose end ends the machine. The number that /proc knows the first process by is read from
+# the old /proc, which shows it as those outside see it.
+_FIRST_PROCESS = r"""
+set -eu
+umask 022
+read -r number rest </proc/self/stat
+keys='vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops'
+saved=$(cd /proc/sys && for key in $keys; do echo "$key $(cat $key)"; done)
+trap 'echo "$saved" | while read -r key value; do echo "$value" >/proc/sys/$key; done' EXIT
+place=$1 shown=$2 hidden=$3
+mount -t tmpfs -o mode=0755 machine "$place"
+mkdir "$place/upper" "$place/work" "$place/root"
+mount -t overlay -o "lowerdir=/,upperdir=$place/upper,workdir=$place/work" machine "$place/root"
+cd "$place/root"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount --rbind /sys sys
+for path in $shown; do mount --rbind "$path" ".$path"; done
+mkdir before
+pivot_root . before
+cd /
+for pattern in $hidden; do rm -rf $pattern; done
+mkdir -p -m 0755 /etc/sysctl.d /run
+mount -t tmpfs -o mode=0755 run /run
+umount -l /before
+rmdir /before
+echo "$number"
+read -r line || :
+"""
+
+
+class Entry(NamedTuple):
+    """What a path holds: its kind, mode and owner, and the content of a file or the target of a link."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    content: bytes
+
+
+class Machine:
+    """One such machine, as a context manager. `number` is that of its first process."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.number = 0
+
+    def __enter__(self) -> Machine:
+        # Held until the values are back: two test runs on one machine take turns. The file itself is not changed.
+        self._turn = os.open("/proc/sys/kernel/panic", os.O_RDONLY)
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        self._before = live_values()
+        self._first = subprocess.Popen(
+            [*"unshare --mount --propagation private --pid --fork sh -c".split(), _FIRST_PROCESS, "sh"]
+            + [str(self.place), " ".join(_on_other_file_systems()), " ".join(_HIDDEN)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            pass_fds=[self._turn],
+        )
+        assert self._first.stdout is not None
+        line = self._first.stdout.readline()
+        if not line:
+            self.__exit__()
+            raise RuntimeError("cannot build a machine to harden: see what its first process said above")
+        self.number = int(line)
+        self.set_live(START)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._first.communicate(timeout=20)
+        os.close(self._turn)
+        assert live_values() == self._before, "the kernel values of this machine were not restored"
+
+    def path(self, inside: str | Path) -> Path:
+        """Where a file of the machine is for this process."""
+        return Path(f"/proc/{self.number}/root{inside}")
+
+    def write(self, inside: str, content: str | bytes, mode: int = 0o644, uid: int = 0) -> Path:
+        """Put a file there; missing directories are made as an administrator would make them."""
+        path = self.path(inside)
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                parent.mkdir()
+                parent.chmod(0o755)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(mode)
+        os.chown(path, uid, uid)
+        return path
+
+    def entry(self, inside: str | Path) -> Entry | None:
+        """What is there; None for nothing."""
+        path = self.path(inside)
+        if not os.path.lexists(path):
+            return None
+        found = path.lstat()
+        kind = "link" if path.is_symlink() else "directory" if path.is_dir() else "file" if path.is_file() else "other"
+        content = (
+            os.readlink(path).encode() if kind == "link" else path.read_bytes() if kind == "file" else b""
+        )
+        return Entry(kind, found.st_mode & 0o7777, found.st_uid, found.st_gid, content)
+
+    def tree(self, *tops: str) -> dict[str, Entry]:
+        """All that lies at and below these paths, by path."""
+        return dict(self._walk(tops))
+
+    def _walk(self, tops: tuple[str, ...]) -> Iterator[tuple[str, Entry]]:
+        for top in tops:
+            entry = self.entry(top)
+            if entry is None:
+                continue
+            yield top, entry
+            if entry.kind == "directory":
+                yield from self._walk(tuple(f"{top}/{name}" for name in sorted(os.listdir(self.path(top)))))
+
+    def set_live(self, values: Mapping[str, str]) -> None:
+        """Set kernel values, of the four keys alone: only those are restored."""
+        for key, value in values.items():
+            assert key in START
+            Path("/proc/sys", key.replace(".", "/")).write_text(f"{value}\n", encoding="ascii")
+
+    def run(self, *words: str, user: int = 0, umask: int = 0o022, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a program on the machine, to its end."""
+        options = {"capture_output": True, "text": True, "timeout": 50, "check": False} | options
+        return subprocess.run(self._words(words, user), **self._options(umask, options))
+
+    def start(self, *words: str, user: int = 0, umask: int = 0o022, **options: Any) -> subprocess.Popen[str]:
+        """Start a program on the machine."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
+        return subprocess.Popen(self._words(words, user), **self._options(umask, options))
+
+    def harden(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run k3s-harden, to its end."""
+        return self.run(*PROGRAM, *words, **options)
+
+    def mount(self, *words: str) -> None:
+        """Run mount(8) on the machine."""
+        self.run("mount", *words, check=True)
+
+    def make_read_only(self, directory: str) -> None:
+        """What a container engine does to a directory that its guests may not change."""
+        self.mount("--bind", directory, directory)
+        self.mount("-o", "remount,bind,ro", directory)
+
+    def let_anybody_run_python(self) -> None:
+        """Open the directories above the interpreter and the checkout: here they may lie below a private /root."""
+        for lowest in (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve(), CHECKOUT):
+            for parent in lowest.parents:
+                path = self.path(parent)
+                if path.stat().st_dev == self.path("/").stat().st_dev:
+                    path.chmod(path.stat().st_mode | 0o111)
+
+    def _words(self, words: tuple[str, ...], user: int) -> list[str]:
+        enter = ["nsenter", f"--target={self.number}", "--mount", "--pid"]
+        become = [f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]
+        return [*enter, *(["setpriv", *become] if user else []), *words]
+
+    def _options(self, umask: int, options: dict[str, Any]) -> dict[str, Any]:
+        # What sudo leaves of an environment. No byte code: the checkout is seen, and written, through the overlay.
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {"stdin": subprocess.DEVNULL, "env": environment, "umask": umask} | options
+
+
+def live_values() -> dict[str, str]:
+    """The kernel values that the program writes."""
+    return {key: Path("/proc/sys", key.replace(".", "/")).read_text(encoding="ascii").strip() for key in START}
+
+
+def _on_other_file_systems() -> list[str]:
+    """What the tests need, and an overlay over the root's own file system does not show."""
+    needed = {Path("/usr"), CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
+    root = Path("/").stat().st_dev
+    return [str(path) for path in sorted(needed) if path.stat().st_dev != root]
