@@ -217,7 +217,7 @@ def render(wishes: Wishes, what: Annotated[Rendering, typer.Argument(help="What 
 def explain(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="A control or a finding; without it the list.", show_default=False),
+        typer.Argument(metavar="[ID]", help="A control, a finding or `settings`; without it the list.", show_default=False),
     ] = None,
 ) -> None:
     """What a control or a finding is, why, what it can break, and how to repair it by hand."""

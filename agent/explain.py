@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from agent import settings
 from agent.errors import UsageError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from agent.findings.registry import Kind
     from agent.guide.control import Control, Origin
+
+SETTINGS = "settings"
+"""The one word beside the ids."""
 
 _WIDTH = 100
 
@@ -26,6 +30,7 @@ def listed() -> str:
     lines += [f"  {name:{widest}}  {title}" for name, title in titles.items()]
     lines += ["", "Findings: what else `check` can find"]
     lines += [f"  {kind.id:{widest}}  {kind.level}: {summary(kind)}" for kind in KINDS.values()]
+    lines += ["", f"Settings: k3s-harden explain {SETTINGS}"]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -36,6 +41,8 @@ def explained(name: str) -> str:
         return "\n".join(map(_control, controls))
     if name in KINDS:
         return _finding(KINDS[name])
+    if name == SETTINGS:
+        return _settings()
     import difflib
 
     close = difflib.get_close_matches(name, [*KINDS, *(control.id for control in CONTROLS)])
@@ -54,6 +61,13 @@ def origin_in_words(origin: Origin) -> str:
     """Where a control comes from, for people."""
     numbers = f" (CIS {', '.join(origin.cis)})" if origin.cis else ""
     return f"“{origin.heading}”{numbers}" + (f"; beyond the guide: {origin.beyond}" if origin.beyond else "")
+
+
+def _settings() -> str:
+    """Every setting with what is allowed, and a file that uses all of them."""
+    parts = [("", f"Settings of a site, in {settings.DEFAULT_SETTINGS}; all are optional.")]
+    parts += [(row.key, f"{row.why} Allowed: {row.kind.allowed}. Default: {row.default}.") for row in settings.rows()]
+    return f"{_paragraphs(parts)}An example with everything in it\n{textwrap.indent(settings.EXAMPLE, '  ')}"
 
 
 def _control(control: Control) -> str:

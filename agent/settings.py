@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from agent.errors import InputError, UsageError
 from agent.guide.manifests import EventRateLimit
 from agent.model import Role, Version
-from agent.yaml_reader import Mapping, Scalar, Sequence, duplicates, read, scalars, shown
+from agent.yaml_reader import (
+    Mapping,
+    Scalar,
+    Sequence,
+    alternatives,
+    duplicates,
+    in_words,
+    left_in_placeholder,
+    read,
+    scalars,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +38,6 @@ DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 """Where the settings are looked for; a host without the file gets the defaults."""
 
 _NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-_GROUP = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
-_PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>")
 _ON = "on"
 _OFF = "off"
 
@@ -94,7 +103,7 @@ def _words(choices: dict[str, object]) -> _Kind:
             raise _Refused
         return choices[node.text]
 
-    return _Kind(_alternatives(choices), of)
+    return _Kind(alternatives(choices), of)
 
 
 def _boolean(node: Node) -> bool:
@@ -186,11 +195,6 @@ def _or_null(kind: _Kind) -> _Kind:
         return None if isinstance(node, Scalar) and node.value is None else kind.of(node)
 
     return _Kind(kind.allowed, of)
-
-
-def _alternatives(words: Iterable[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} or {last}"
 
 
 _SWITCH = _Kind("true or false", _boolean)
@@ -380,7 +384,7 @@ class SettingsError(InputError):
             # The file is said once, so that the message stays one line that can be read.
             every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(wrong))
             where, problem = str(path), f"{len(wrong)} things are wrong: {every_line}"
-        super().__init__(where, problem, "the settings and their values are in docs/reference/settings.md")
+        super().__init__(where, problem, "k3s-harden explain settings lists them and what they take")
 
 
 def rows() -> tuple[SettingRow, ...]:
@@ -423,31 +427,14 @@ def override(settings: Settings, overrides: Overrides) -> Settings:
         if typed is None:
             continue
         node = Scalar(typed, typed, 0)
-        placeholder = _placeholder(node)
+        placeholder = left_in_placeholder(node)
         try:
             changes[row.name] = row.kind.of(node)
         except _Refused:
-            raise UsageError(f"cannot use --{row.key}: it must be {row.kind.allowed}; found {_found(node)}") from None
+            raise UsageError(f"cannot use --{row.key}: it must be {row.kind.allowed}; found {in_words(node)}") from None
         if placeholder:
             raise UsageError(f"cannot use --{row.key}: {placeholder}")
     return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
-
-
-def audit_policy_problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
-    """What is wrong with an audit policy, nothing if the API server would take it and no placeholder was left in it.
-
-    It must be `audit.k8s.io/v1`, the only version since 1.24, a `Policy` and have rules, each with a level
-    (kubernetes, apiserver: pkg/audit/policy/reader.go and pkg/apis/audit/validation).
-    """
-    try:
-        documents = read(data, path)
-    except InputError as error:
-        return (error,)
-    # The API server takes the first document, and passes the others over.
-    node = documents[0].node if documents else None
-    if not isinstance(node, Mapping):
-        return (InputError(str(path), "it is empty or no mapping; an audit policy is wanted"),)
-    return tuple(InputError(f"{path}:{line}", problem) for line, problem in _policy_problems(node))
 
 
 def reference() -> str:
@@ -519,7 +506,7 @@ class _Loader:
         if isinstance(node, Mapping):
             self._mapping(node, "")
         elif not (isinstance(node, Scalar) and node.value is None):
-            self.wrong(node.line, f"it must be a mapping of settings; found {_found(node)}")
+            self.wrong(node.line, f"it must be a mapping of settings; found {in_words(node)}")
 
     def wrong(self, line: int, problem: str) -> None:
         self.problems.append((line, problem))
@@ -541,10 +528,10 @@ class _Loader:
             self._mapping(node, f"{key}.")
         elif not (isinstance(node, Scalar) and node.value is None):
             inside = ", ".join(known.removeprefix(f"{key}.") for known in self._rows if known.startswith(f"{key}."))
-            self.wrong(node.line, f"`{key}` must be a mapping with some of {inside}; found {_found(node)}")
+            self.wrong(node.line, f"`{key}` must be a mapping with some of {inside}; found {in_words(node)}")
 
     def _setting(self, row: SettingRow, entry: Entry) -> None:
-        left_in = [(scalar, _placeholder(scalar)) for scalar in scalars(entry.node)]
+        left_in = [(scalar, left_in_placeholder(scalar)) for scalar in scalars(entry.node)]
         for scalar, placeholder in left_in:
             if placeholder:
                 self.wrong(scalar.line, f"`{row.key}`: {placeholder}")
@@ -558,7 +545,7 @@ class _Loader:
         except _Refused as refused:
             node = refused.node or entry.node
             allowed = f"{row.kind.allowed}, {refused.what}" if refused.what else row.kind.allowed
-            self.wrong(node.line, f"`{row.key}` must be {allowed}; found {_found(node)}")
+            self.wrong(node.line, f"`{row.key}` must be {allowed}; found {in_words(node)}")
 
     def _meant(self, key: str) -> str:
         from difflib import get_close_matches
@@ -569,86 +556,3 @@ class _Loader:
         last = key.rpartition(".")[2]
         close += [row for row in self._rows if row.rpartition(".")[2] == last]
         return f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(self._rows)}"
-
-
-def _found(node: Node) -> str:
-    """A value as a person wrote it, in few enough characters for a message."""
-    if not isinstance(node, Scalar):
-        kind = "list" if isinstance(node, Sequence) else "mapping"
-        return f"a {kind}"
-    if node.value is None:
-        return "nothing"
-    text = shown(node.text)
-    return f"'{text}'" if isinstance(node.value, str) else text
-
-
-def _placeholder(scalar: Scalar) -> str:
-    match = _PLACEHOLDER.search(scalar.text)
-    return f"the placeholder {shown(match[0])} was left in" if match else ""
-
-
-_LEVELS = ("None", "Metadata", "Request", "RequestResponse")
-_STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
-
-
-def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:
-    for scalar in scalars(policy):
-        placeholder = _placeholder(scalar)
-        if placeholder:
-            yield scalar.line, placeholder
-    for key, wanted in (("apiVersion", "audit.k8s.io/v1"), ("kind", "Policy")):
-        node = policy.get(key)
-        if policy.text(key) != wanted:
-            yield (
-                node.line if node else policy.line,
-                f"`{key}` must be {wanted}; found {_found(node) if node else 'nothing'}",
-            )
-    rules = policy.get("rules")
-    if not isinstance(rules, Sequence) or not rules.items:
-        line = rules.line if rules else policy.line
-        yield line, "`rules` must be a list with at least one rule, else the API server does not start"
-        return
-    for rule in rules.items:
-        if isinstance(rule, Mapping):
-            yield from _rule_problems(rule)
-        else:
-            yield rule.line, f"a rule must be a mapping; found {_found(rule)}"
-
-
-def _rule_problems(rule: Mapping) -> Iterator[tuple[int, str]]:
-    level = rule.get("level")
-    if rule.text("level") not in _LEVELS:
-        found = _found(level) if level else "nothing"
-        yield level.line if level else rule.line, f"`level` of a rule must be {_alternatives(_LEVELS)}; found {found}"
-    for stage in _listed(rule, "omitStages"):
-        if not isinstance(stage, Scalar) or stage.value not in _STAGES:
-            yield stage.line, f"`omitStages` must be {_alternatives(_STAGES)}; found {_found(stage)}"
-    urls = _listed(rule, "nonResourceURLs")
-    for url in urls:
-        text = url.value if isinstance(url, Scalar) and isinstance(url.value, str) else ""
-        if text != "*" and (not text.startswith("/") or "*" in text[:-1]):
-            yield url.line, f"`nonResourceURLs` must begin with / and have * at their end alone; found {_found(url)}"
-    resources = _listed(rule, "resources")
-    if urls and (resources or _listed(rule, "namespaces")):
-        yield rule.line, "a rule cannot be for `nonResourceURLs` and for `resources` or `namespaces`, too"
-    for resource in resources:
-        yield from _resource_problems(resource)
-
-
-def _resource_problems(resource: Node) -> Iterator[tuple[int, str]]:
-    if not isinstance(resource, Mapping):
-        yield resource.line, f"an item of `resources` must be a mapping with `group`; found {_found(resource)}"
-    else:
-        group = resource.text("group")
-        if group and not _GROUP.fullmatch(group):
-            yield (
-                resource.line,
-                f"`group` must be an API group's name without a version; found '{shown(group)}'",
-            )
-        if _listed(resource, "resourceNames") and not _listed(resource, "resources"):
-            yield resource.line, "`resourceNames` needs `resources` beside it"
-
-
-def _listed(mapping: Mapping, key: str) -> tuple[Node, ...]:
-    node = mapping.get(key)
-    return node.items if isinstance(node, Sequence) else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import desired, facts, k3s_units, plan, settings
+from agent import audit_policy, desired, facts, k3s_units, plan, settings
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.sysctls import SYSCTLS
@@ -127,7 +127,7 @@ def read_audit_policy(host: Host, site: Settings) -> bytes | None:
     data = host.tree.read(path)
     if data is None:
         raise InputError(str(path), "there is no such file", "`audit.policy-file` in the settings names it")
-    problems = settings.audit_policy_problems(data, path)
+    problems = audit_policy.problems(data, path)
     if problems:
         raise InputError(problems[0].where, "; ".join(problem.problem for problem in problems))
     return data

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
     from yaml import Event, ScalarEvent, YAMLError
@@ -116,6 +116,29 @@ def shown(text: str) -> str:
     """A key or a value in a message: on one line, without what a terminal would obey, and cut where it gets long."""
     cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cut)
+
+
+def in_words(node: Node) -> str:
+    """A value as a person wrote it, in few enough characters for a message."""
+    if not isinstance(node, Scalar):
+        kind = "list" if isinstance(node, Sequence) else "mapping"
+        return f"a {kind}"
+    if node.value is None:
+        return "nothing"
+    text = shown(node.text)
+    return f"'{text}'" if isinstance(node.value, str) else text
+
+
+def left_in_placeholder(scalar: Scalar) -> str:
+    """The complaint about a placeholder such as <NAMESPACE> that nobody filled in; empty where there is none."""
+    match = re.search(r"<[^<>\s][^<>]*>", scalar.text)
+    return f"the placeholder {shown(match[0])} was left in" if match else ""
+
+
+def alternatives(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
 
 
 def duplicates(mapping: Mapping) -> tuple[tuple[Entry, Entry], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import k3s_arguments, yaml_reader
+from agent import audit_policy, k3s_arguments, yaml_reader
 from agent.errors import InputError
 from agent.facts import Datastore
 from agent.findings.registry import Trouble, finding
@@ -23,7 +23,7 @@ from agent.k3s_arguments import (
 from agent.k3s_config import SERVER_ONLY_KEYS
 from agent.model import Role
 from agent.report import Level
-from agent.settings import SecretsEncryption, audit_policy_problems
+from agent.settings import SecretsEncryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
                 remedy=_OUR_FILES,
             )
         data = seen.named_files.get(path)
-        for problem in () if data is None else audit_policy_problems(data, path):
+        for problem in () if data is None else audit_policy.problems(data, path):
             yield Trouble(
                 f"K3s would not start: its audit policy cannot be used: {problem.problem}",
                 where=problem.where,
