@@ -72,7 +72,7 @@ class HostFacts:
     data_dir: PurePosixPath
     config_path: PurePosixPath
     rancher_managed: bool
-    units: tuple[str, ...]
+    units: tuple[Unit, ...]
     running_since: float | None
     container: str
     etc_is_read_only: bool
@@ -87,9 +87,10 @@ class HostFacts:
     evidence: tuple[Fact, ...] = ()
 
     @property
-    def default_unit(self) -> str:
-        """The service that install.sh makes for this role."""
-        return "k3s.service" if self.role is Role.SERVER else "k3s-agent.service"
+    def service(self) -> str:
+        """The service that starts K3s here, or else the one that install.sh makes for this role."""
+        usual = "k3s.service" if self.role is Role.SERVER else "k3s-agent.service"
+        return next((unit.path.name for unit in self.units if unit.role is self.role), usual)
 
     @property
     def dropin_path(self) -> PurePosixPath:
@@ -155,7 +156,7 @@ def read(host: Host, settings: Settings) -> HostFacts:
         data_dir=data_dir,
         config_path=k3s.path,
         rancher_managed=rancher_managed,
-        units=tuple(unit.path.name for unit in units),
+        units=units,
         running_since=min((process.started for process in running), default=None),
         container=container,
         etc_is_read_only=etc_is_read_only,

@@ -51,7 +51,7 @@ class Unit(NamedTuple):
 
     def argument(self, *names: str) -> str | None:
         """The value of a flag on the command line, under any of its names; None where it is not given."""
-        for word, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True):
+        for word, following in zip(self.arguments, (*self.arguments, "")[1:], strict=True):
             name, separator, value = word.partition("=")
             if name in names:
                 return value if separator else following

@@ -35,6 +35,23 @@ def version_newer(seen: Situation) -> Iterator[Trouble]:
         )
 
 
+@finding(Level.ERROR)
+def role_contradicted(seen: Situation) -> Iterator[Trouble]:
+    """The role that was given is not the one that the service on this host starts K3s as.
+
+    An agent exits at a server's arguments, and a server without them is not hardened.
+    """
+    units = seen.facts.units
+    if units and all(unit.role is not seen.facts.role for unit in units):
+        yield Trouble(
+            f"this host starts K3s as {units[0].role}",
+            wanted=str(seen.facts.role),
+            found=str(units[0].role),
+            where=str(units[0].path),
+            remedy="correct `role` in the settings, or --role",
+        )
+
+
 @finding(Level.NOTE)
 def rancher_managed(seen: Situation) -> Iterator[Trouble]:
     """Rancher writes this node's K3s configuration, so none is written here: two writers would undo each other.
@@ -77,7 +94,7 @@ def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
                 remedy="k3s-harden install, or uninstall to do without the gate",
             )
         return
-    for service in seen.facts.units:
+    for service in (unit.path.name for unit in seen.facts.units):
         if service.endswith(".service") and service not in dropins:
             yield Trouble(
                 f"{service} starts without the gate",
@@ -98,8 +115,7 @@ def not_readable(seen: Situation) -> Iterator[Trouble]:
 def restart_needed(seen: Situation) -> Iterator[Trouble]:
     """K3s runs since before a file was changed that it reads at its start only, so the change has no effect yet."""
     if seen.stale_inputs:
-        service = seen.facts.units[0] if seen.facts.units else seen.facts.default_unit
         yield Trouble(
             f"K3s runs since before the last change of {' and '.join(seen.stale_inputs)}",
-            remedy=f"systemctl restart {service.removesuffix('.service')}",
+            remedy=f"systemctl restart {seen.facts.service.removesuffix('.service')}",
         )

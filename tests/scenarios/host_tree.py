@@ -77,6 +77,7 @@ class Finding(NamedTuple):
     found: str
     where: str
     remedy: str
+    holds_k3s: bool
 
 
 class Seen(NamedTuple):

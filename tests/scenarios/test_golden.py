@@ -124,4 +124,4 @@ def as_text(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Iterator
         if marks[path] != " " and entry.kind == "file":
             yield ""
             yield f"{path}:"
-            yield from (f"    {line}".rstrip() for line in entry.content.decode().split("\n"))
+            yield from (line and f"    {line}" for line in entry.content.decode().split("\n"))

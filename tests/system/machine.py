@@ -49,7 +49,6 @@ umask 022
 read -r number rest </proc/self/stat
 keys='vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops'
 saved=$(cd /proc/sys && for key in $keys; do echo "$key $(cat $key)"; done)
-trap 'echo "$saved" | while read -r key value; do echo "$value" >/proc/sys/$key; done' EXIT
 place=$1 shown=$2 hidden=$3
 mount -t tmpfs -o mode=0755 machine "$place"
 mkdir "$place/upper" "$place/work" "$place/root"
@@ -61,7 +60,9 @@ mount --rbind /sys sys
 for path in $shown; do mount --rbind "$path" ".$path"; done
 mkdir before
 pivot_root . before
-cd /
+# A test may hide /proc/sys, or make it read-only: from here it stays as it was.
+cd /before/proc/sys
+trap 'echo "$saved" | while read -r key value; do echo "$value" >$key || :; done' EXIT
 for pattern in $hidden; do rm -rf $pattern; done
 mkdir -p -m 0755 /etc/sysctl.d /run
 mount -t tmpfs -o mode=0755 run /run

@@ -18,18 +18,19 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent",),
-    ("agent.errors", "agent.model"),
+    ("agent.errors", "agent.model", "agent.package_data"),
     ("agent.guide",),
     ("agent.yaml_reader",),
-    ("agent.k3s_config", "agent.plan", "agent.settings", "agent.sysctl_order"),
+    ("agent.audit_policy", "agent.k3s_config", "agent.plan", "agent.settings", "agent.sysctl_order"),
     ("agent.diffs", "agent.report"),
     ("agent.host",),
+    ("agent.gate", "agent.k3s_units"),
     ("agent.facts",),
     ("agent.k3s_arguments",),
     ("agent.cloud_init", "agent.desired", "agent.journal", "agent.rancher"),
     ("agent.situation",),
     ("agent.apply", "agent.findings"),
-    ("agent.explain", "agent.render", "agent.service_accounts", "agent.verbs"),
+    ("agent.explain", "agent.install", "agent.render", "agent.service_accounts", "agent.verbs"),
     ("agent.present",),
     ("agent.cli",),
     ("agent.__main__",),
@@ -41,6 +42,7 @@ Any other module may import only from layers below its own. A new module is put 
 
 PURE = frozenset(
     {
+        "agent.audit_policy",
         "agent.cloud_init",
         "agent.desired",
         "agent.diffs",

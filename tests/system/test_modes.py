@@ -1,0 +1,135 @@
+"""Modes and owners come out the same under any umask and from any earlier state, and only ours are changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.system.machine import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.system.machine import Entry, Machine
+
+pytestmark = pytest.mark.root
+
+SERVER = ("--role", "server", "--k3s-version", "1.34")
+PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher")
+DATA = "/var/lib/rancher/k3s"
+DIRECTORIES = (f"{DATA}/server", f"{DATA}/server/manifests", f"{DATA}/server/logs")
+
+
+class State(NamedTuple):
+    """How a managed path was before: its mode, where it was there at all, and its owner."""
+
+    mode: int
+    owner: int
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Entry]:
+    """What apply makes of a new machine under the common umask."""
+    from tests.system.machine import Machine
+
+    with Machine(tmp_path_factory.mktemp("wanted")) as machine:
+        assert machine.harden("apply", *SERVER).returncode == 0
+        return machine.tree(*PLACES)
+
+
+def clear(machine: Machine) -> None:
+    for place in (*PLACES[1:], "/var/lib/k3s-harden"):
+        shutil.rmtree(machine.path(place), ignore_errors=True)
+    machine.path("/etc/sysctl.d/90-kubelet.conf").unlink(missing_ok=True)
+
+
+def put_before(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
+    """The managed directories and files in that state, with the right content, parents as K3s' installer makes them."""
+    for path, entry in wanted.items():
+        where = machine.path(path)
+        managed = path in DIRECTORIES or entry.kind == "file"
+        mode, owner = (state.mode, state.owner) if managed else (entry.mode, entry.uid)
+        if entry.kind == "directory":
+            where.mkdir(exist_ok=True)
+        else:
+            where.write_bytes(entry.content)
+        where.chmod(mode)
+        os.chown(where, owner, owner)
+
+
+def each_umask() -> Iterator[int]:
+    yield from (0o000, 0o022, 0o027, 0o077)
+
+
+def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, wanted: Mapping[str, Entry]) -> None:
+    """Every level that is made, parents too, has the mode that is written down, not what the umask leaves of it."""
+    for umask in each_umask():
+        clear(machine)
+        assert machine.harden("apply", *SERVER, umask=umask).returncode == 0
+        assert machine.tree(*PLACES) == wanted, f"umask {umask:03o}"
+        kept = machine.tree("/var/lib/k3s-harden")
+        assert {(entry.kind, entry.mode) for entry in kept.values()} == {("directory", 0o700), ("file", 0o600)}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        State(0o755, 0),
+        State(0o777, 0),
+        State(0o000, 0),
+        State(0o1777, 0),
+        State(0o2755, 0),
+        State(0o700, NOBODY),
+        State(0o777, NOBODY),
+    ],
+    ids=lambda state: f"{state.mode:04o}-of-{state.owner}",
+)
+def test_an_earlier_state_ends_in_the_same_modes(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
+    """Directories and files that are there with other modes or owners are set right at every level."""
+    for umask in each_umask():
+        clear(machine)
+        put_before(machine, wanted, state)
+        run = machine.harden("apply", *SERVER, umask=umask)
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert machine.tree(*PLACES) == wanted, f"umask {umask:03o}"
+
+
+@pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "nobody's"])
+def test_revert_brings_the_earlier_modes_back(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
+    """What apply made strict is as open as before after revert: undo is no opinion on what was there."""
+    put_before(machine, wanted, state)
+    before = machine.tree(*PLACES)
+    machine.harden("apply", *SERVER)
+    run = machine.harden("revert")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert machine.tree(*PLACES) == before
+
+
+@pytest.mark.parametrize(("mode", "group"), [(0o711, 0), (0o750, 4), (0o2755, 4), (0o700, 0)])
+def test_parents_that_exist_stay_as_they_are(machine: Machine, mode: int, group: int) -> None:
+    """A directory above ours that is safe keeps its mode and group, whatever they are."""
+    parents = ("/etc/sysctl.d", "/etc/rancher", "/etc/rancher/k3s", "/var/lib/rancher", DATA)
+    for parent in parents:
+        path = machine.path(parent)
+        path.mkdir(exist_ok=True)
+        os.chown(path, 0, group)
+        path.chmod(mode)
+    before = {parent: machine.entry(parent) for parent in parents}
+    assert machine.harden("apply", *SERVER, umask=0).returncode == 0
+    assert {parent: machine.entry(parent) for parent in parents} == before
+
+
+def test_a_data_directory_elsewhere_is_hardened_there(machine: Machine, wanted: Mapping[str, Entry]) -> None:
+    """With --data-dir each level lies there, and nothing is made at the default place."""
+    run = machine.harden("apply", *SERVER, "--data-dir", "/srv/deep/k3s", umask=0o077)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert machine.entry("/var/lib/rancher") is None
+    made = {path: (entry.kind, entry.mode) for path, entry in machine.tree("/srv/deep/k3s").items()}
+    assert made == {
+        path.replace(DATA, "/srv/deep/k3s"): (entry.kind, entry.mode)
+        for path, entry in wanted.items()
+        if path.startswith(DATA)
+    }

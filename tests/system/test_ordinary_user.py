@@ -1,0 +1,116 @@
+"""Run by somebody who is not root: read as far as permissions allow, say what could not be read, change nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.machine import NOBODY, START, live_values
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.system.machine import Machine
+
+pytestmark = pytest.mark.root
+
+SERVER = ("--role", "server", "--k3s-version", "1.34")
+DATA = "/var/lib/rancher/k3s"
+PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-harden", "/run")
+
+
+@pytest.fixture
+def host(machine: Machine) -> Machine:
+    machine.let_anybody_run_python()
+    probe = "import sys; print(sys.prefix); import agent, json"
+    seen = machine.run(sys.executable, "-c", probe, user=NOBODY)
+    if seen.stdout.strip() != sys.prefix:
+        pytest.skip(f"the user nobody cannot run {sys.executable} here: {seen.stderr[-200:]}")
+    return machine
+
+
+def as_nobody(machine: Machine, *words: str) -> subprocess.CompletedProcess[str]:
+    run = machine.harden(*words, user=NOBODY)
+    assert "Traceback" not in run.stderr
+    return run
+
+
+def test_check_reads_a_new_host(host: Machine) -> None:
+    """Where nothing is private yet, an ordinary user sees all that root sees."""
+    run = as_nobody(host, "check", *SERVER)
+    assert run.returncode == 3
+    assert run.stdout == host.harden("check", *SERVER).stdout
+
+
+def test_check_says_what_it_could_not_read(host: Machine) -> None:
+    """On a hardened host the private files are named as unreadable, the rest is judged, and `run as root` is the advice."""
+    host.harden("apply", *SERVER)
+    run = as_nobody(host, "check", "--format", "json", *SERVER)
+    assert run.returncode == 3
+    report = json.loads(run.stdout)
+    items = {item["id"]: item for item in report["items"]}
+    for path in ("audit.yaml", "psa.yaml", "manifests", "logs", "manifests/policy.yaml"):
+        item = items[f"{DATA}/server/{path}"]
+        assert "Permission denied" in item["detail"]
+        assert item["hint"] == "run as root"
+    for name in ("/etc/sysctl.d/90-kubelet.conf", f"{DATA}/server", *START):
+        assert items[name]["status"] == "as wanted", name
+    unread = [finding["message"] for finding in report["findings"] if finding["id"] == "not-readable"]
+    assert any("/var/lib/k3s-harden/journal" in message for message in unread)
+    assert any("90-k3s-harden.yaml" in message for message in unread)
+
+
+def test_diff_shows_what_can_be_seen(host: Machine) -> None:
+    """A drifted kernel value is in the diff, beside what could not be read."""
+    host.harden("apply", *SERVER)
+    host.set_live({"kernel.panic": "0"})
+    run = as_nobody(host, "diff", *SERVER)
+    assert run.returncode == 3
+    assert "kernel.panic: 0 → 10" in run.stdout
+    assert f"{DATA}/server/audit.yaml: cannot be read: Permission denied" in run.stdout
+
+
+@pytest.mark.parametrize("what", ["sysctl", "audit-policy", "policy", "psa", "k3s-config"])
+def test_render_needs_no_root(host: Machine, what: str) -> None:
+    """render prints for an ordinary user, without a word of complaint, what it prints for root."""
+    words = ("render", what, *SERVER)
+    run = as_nobody(host, *words)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == host.harden(*words).stdout
+
+
+@pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
+@pytest.mark.parametrize("words", [("apply", *SERVER), ("revert",), ("revert", "--last", "--force")], ids="-".join)
+def test_what_writes_says_that_it_needs_root(host: Machine, words: tuple[str, ...], *, hardened: bool) -> None:
+    """apply and revert exit 1 at once, name the command that works, and change nothing."""
+    if hardened:
+        host.harden("apply", *SERVER)
+    before, values = host.tree(*PLACES), live_values()
+    run = as_nobody(host, *words)
+    assert run.returncode == 1
+    assert f"cannot {words[0]}: this changes the host, which needs root" in run.stderr
+    assert f"sudo k3s-harden {words[0]}" in run.stderr
+    assert (host.tree(*PLACES), live_values()) == (before, values)
+
+
+def test_an_unreadable_settings_file_is_named(host: Machine) -> None:
+    """Settings that only root may read decide what is wanted: without them nothing is judged, and the file is named."""
+    host.write("/etc/k3s-harden/config.yaml", "role: server\n", mode=0o600)
+    run = as_nobody(host, "check", *SERVER)
+    assert run.returncode in {1, 2}
+    assert "/etc/k3s-harden/config.yaml" in run.stderr
+    assert "Permission denied" in run.stderr
+
+
+def test_a_tree_of_ones_own_can_be_hardened(host: Machine) -> None:
+    """Below --root an ordinary user stands for root: a rehearsal needs no rights."""
+    host.run("mkdir", "-p", "/tmp/image/etc/sysctl.d", "/tmp/image/var/lib", "/tmp/image/run", user=NOBODY, check=True)
+    assert as_nobody(host, "apply", "--root", "/tmp/image", *SERVER).returncode == 0
+    assert as_nobody(host, "check", "--root", "/tmp/image", *SERVER).returncode == 0
+    entry = host.entry(f"/tmp/image{DATA}/server/audit.yaml")
+    assert entry is not None
+    assert (entry.uid, entry.mode) == (NOBODY, 0o600)
+    assert live_values() == START

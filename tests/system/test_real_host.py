@@ -1,0 +1,183 @@
+"""The main job where it belongs: on `/`, with the kernel's own /proc/sys."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.system.machine import HARDENED, PROGRAM, START, live_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.system.machine import Machine
+
+pytestmark = pytest.mark.root
+
+SERVER = ("--role", "server", "--k3s-version", "1.34")
+AGENT = ("--role", "agent", "--k3s-version", "1.34")
+OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
+
+PLACES = ("/etc", "/run", "/var/lib/rancher", "/var/lib/k3s-harden")
+"""Where the program has any business; that it touches nothing elsewhere, strace shows."""
+
+DATA = "/var/lib/rancher/k3s"
+DROPIN = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
+PARAMETERS = "/etc/sysctl.d/90-kubelet.conf"
+
+OF_EACH_NODE = {PARAMETERS: 0o644, DROPIN: 0o600}
+OF_A_SERVER = {
+    f"{DATA}/server": 0o700,
+    f"{DATA}/server/manifests": 0o700,
+    f"{DATA}/server/logs": 0o700,
+    f"{DATA}/server/audit.yaml": 0o600,
+    f"{DATA}/server/manifests/policy.yaml": 0o600,
+}
+FROM_25_ON = {f"{DATA}/server/psa.yaml": 0o600}
+
+OURS = re.compile(r"(/etc/sysctl\.d/90-kubelet\.conf|/etc/rancher.*|/var/lib/rancher.*|/var/lib/k3s-harden.*)")
+
+CHANGING_CALLS = (
+    "open.*|creat|.*link(at)?|rename.*|mk(dir|nod).*|rmdir|u?mount.*|move_mount|.*chown.*|f?chmod.*|f?truncate.*|.*xattr.*"
+    "|utime.*|futimesat|copy_file_range|sendfile.*|splice|fallocate|pwrite.*|write.*"
+)
+"""The system calls by which files, directories and mounts change, as a pattern; strace drops what it does not know."""
+READ_ONLY = re.compile(r"\d+ +(open\w*\((?!.*\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE))|readlink|.?getxattr|writev?\([12]<)")
+"""Those of them that, called like this, change nothing but the standard output or error."""
+
+
+def modes(machine: Machine) -> dict[str, int]:
+    """The mode of each managed path that is there."""
+    entries = {path: machine.entry(path) for path in OF_EACH_NODE | OF_A_SERVER | FROM_25_ON}
+    return {path: entry.mode for path, entry in entries.items() if entry is not None}
+
+
+def report(machine: Machine, *words: str, **options: Any) -> dict[str, Any]:
+    """The JSON report of a run."""
+    run = machine.harden(*words, "--format", "json", **options)
+    return dict(json.loads(run.stdout))
+
+
+def statuses(of: dict[str, Any]) -> dict[str, str]:
+    return {item["id"]: item["status"] for item in of["items"]}
+
+
+def traced(machine: Machine, *words: str) -> list[str]:
+    """What one run asks of the kernel that could change anything, granted or not: strace's lines."""
+    strace = "strace --follow-forks --seccomp-bpf --decode-fds --signal=none --output=/tmp/trace"
+    run = machine.run(*strace.split(), f"--trace=/^({CHANGING_CALLS})$", *PROGRAM, *words)
+    assert run.returncode in {0, 3}, run.stderr
+    calls = [line for line in machine.path("/tmp/trace").read_text().splitlines() if "(" in line]
+    assert len(calls) > 100, "strace saw less than the start of Python"
+    return [line for line in calls if not READ_ONLY.match(line)]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (SERVER, OF_EACH_NODE | OF_A_SERVER | FROM_25_ON),
+        (OLDER_SERVER, OF_EACH_NODE | OF_A_SERVER),
+        (AGENT, OF_EACH_NODE),
+    ],
+    ids=["server", "server-1.24", "agent"],
+)
+def test_apply_hardens_this_host_and_the_running_kernel(
+    machine: Machine, words: tuple[str, ...], wanted: dict[str, int]
+) -> None:
+    """After apply the kernel has the guide's values, each path its mode and root as owner, and check finds nothing."""
+    before = machine.tree(*PLACES)
+    run = machine.harden("apply", *words)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert live_values() == HARDENED
+    assert modes(machine) == wanted
+    after = machine.tree(*PLACES)
+    new = {path for path in after if path not in before}
+    assert {path for path in new if not OURS.fullmatch(path)} == {"/run/k3s-harden.lock"}
+    assert {(after[path].uid, after[path].gid) for path in new} == {(0, 0)}
+    assert {path: after[path] for path in before} == before
+    assert machine.harden("check", *words).returncode == 0
+    assert machine.harden("diff", *words).returncode == 0
+
+
+def test_a_host_that_is_not_hardened_is_told_so(machine: Machine) -> None:
+    """Before apply, check exits 3 and names each kernel value with what it is."""
+    run = machine.harden("check", *SERVER)
+    assert run.returncode == 3
+    assert "vm.overcommit_memory: 0 → 1" in run.stdout
+    assert "kernel.panic: 0 → 10" in run.stdout
+
+
+@pytest.mark.parametrize("words", [SERVER, AGENT], ids=["server", "agent"])
+def test_revert_brings_everything_back(machine: Machine, words: tuple[str, ...]) -> None:
+    """After revert, files, directories, modes and live values are those before the first apply."""
+    machine.write(PARAMETERS, "# an administrator's\nkernel.panic = 5\n", mode=0o640)
+    machine.set_live({"kernel.panic": "5"})
+    before, values = machine.tree(*PLACES), live_values()
+    assert machine.harden("apply", "--force", *words).returncode == 0
+    assert live_values() == HARDENED
+    assert machine.harden("apply", "--force", *words, "--k3s-version", "1.24").returncode == 0
+    run = machine.harden("revert")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert live_values() == values
+    after = machine.tree(*PLACES)
+    left = {path for path in after if path not in before}
+    # The administrator's file was replaced by force: its backup is theirs to remove.
+    assert {path for path in left if not path.startswith("/var/lib/k3s-harden/backups/")} == {
+        "/run/k3s-harden.lock",
+        "/var/lib/k3s-harden",
+        "/var/lib/k3s-harden/backups",
+    }
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_value_that_drifts_is_found_and_repaired(machine: Machine) -> None:
+    """Somebody's sysctl -w is a difference to check, and apply repairs that value and nothing else."""
+    machine.harden("apply", *SERVER)
+    machine.set_live({"kernel.panic": "0"})
+    found = report(machine, "check", *SERVER)
+    assert found["exit_code"] == 3
+    assert [name for name, status in statuses(found).items() if status != "as wanted"] == ["kernel.panic"]
+    done = report(machine, "apply", *SERVER)
+    assert done["exit_code"] == 0
+    assert [name for name, status in statuses(done).items() if status == "changed"] == ["kernel.panic"]
+    assert live_values() == HARDENED
+
+
+@pytest.mark.strace
+def test_an_apply_with_nothing_to_do_writes_nothing(machine: Machine) -> None:
+    """The second apply asks the kernel for no change at all, not even for one that would be refused."""
+    assert traced(machine, "apply", *SERVER) != []
+    assert traced(machine, "apply", *SERVER) == []
+
+
+@pytest.mark.strace
+@pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
+@pytest.mark.parametrize("verb", ["check", "diff", "render"])
+def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: bool) -> None:
+    """check, diff and render change nothing, on a host that is as wanted and on one that is not."""
+    if hardened:
+        machine.harden("apply", *SERVER)
+    words = ("policy", "--k3s-version", "1.34") if verb == "render" else SERVER
+    assert traced(machine, verb, *words) == []
+
+
+@pytest.mark.strace
+def test_apply_touches_only_what_it_manages(machine: Machine) -> None:
+    """apply opens for writing, makes, renames and removes its own files, the lock and kernel values, and nothing else."""
+    touched = {path for line in traced(machine, "apply", *SERVER) for path in named(line)}
+    values = {f"/proc/sys/{key.replace('.', '/')}" for key in START}
+    assert {path for path in touched - values if not OURS.fullmatch(path)} == {"/run", "/run/k3s-harden.lock"}
+    assert touched & values == values - {"/proc/sys/vm/panic_on_oom"}
+    assert OF_EACH_NODE.keys() | OF_A_SERVER.keys() <= touched
+
+
+def named(line: str) -> Iterator[str]:
+    """The paths that a call names in one of strace's lines, of a temporary file that of the file it is for."""
+    for directory, name in re.findall(r"(?:\w+<(/[^>]*)>, )?\"([^\"]+)\"", line.partition(" = ")[0]):
+        if " write(" not in line and " pwrite64(" not in line:
+            temporary = re.fullmatch(r"\.(.*)\.k3s-harden", name)
+            yield os.path.normpath(os.path.join(directory, temporary[1] if temporary else name))

@@ -1,0 +1,216 @@
+"""Hosts that refuse: read-only mounts, a full disk, an immutable file, things of the wrong kind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.machine import HARDENED, NOBODY, START, live_values
+
+if TYPE_CHECKING:
+    from tests.system.machine import Machine
+
+pytestmark = pytest.mark.root
+
+SERVER = ("--role", "server", "--k3s-version", "1.34")
+DATA = "/var/lib/rancher/k3s"
+MANIFESTS = f"{DATA}/server/manifests"
+POLICY = f"{MANIFESTS}/policy.yaml"
+PARAMETERS = "/etc/sysctl.d/90-kubelet.conf"
+DROPIN = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
+PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-harden")
+
+
+def left_overs(machine: Machine) -> list[str]:
+    """Temporary files anywhere that the program works."""
+    return [path for path in machine.tree(*PLACES, "/run") if path.endswith(".k3s-harden")]
+
+
+def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None:
+    """Where /proc/sys is read-only, as in a container, each wrong value is named; the files are still put in place."""
+    machine.make_read_only("/proc/sys")
+    run = machine.harden("apply", *SERVER)
+    assert run.returncode == 6
+    assert live_values() == START
+    for key in ("vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops"):
+        assert f"failed {key}: cannot write /proc/sys/{key.replace('.', '/')}: Read-only file system" in run.stdout
+    assert machine.entry(PARAMETERS) is not None
+    assert machine.entry(DROPIN) is not None
+    again = machine.harden("apply", *SERVER)
+    assert again.returncode == 6
+    assert machine.harden("check", *SERVER).returncode == 3
+
+
+def test_read_only_kernel_values_that_are_right_exit_0(machine: Machine) -> None:
+    """A container on a hardened host needs no write to /proc/sys, and none is tried."""
+    machine.set_live(HARDENED)
+    machine.make_read_only("/proc/sys")
+    run = machine.harden("apply", *SERVER)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert machine.harden("check", *SERVER).returncode == 0
+
+
+def test_a_read_only_etc_exits_6_and_leaves_the_rest_done(machine: Machine) -> None:
+    """An /etc that nobody can write is named for each file that belongs there; what lies elsewhere is made."""
+    machine.make_read_only("/etc")
+    run = machine.harden("apply", *SERVER)
+    assert run.returncode == 6
+    assert f"failed {PARAMETERS}: cannot write {PARAMETERS}: Read-only file system" in run.stdout
+    assert "failed /etc/rancher: cannot create /etc/rancher: Read-only file system" in run.stdout
+    assert live_values() == HARDENED
+    assert machine.entry(POLICY) is not None
+    assert left_overs(machine) == []
+    assert "/etc: read-only" in machine.harden("check", "-v", *SERVER).stdout
+
+
+@pytest.mark.parametrize("place", ["/run", "/var/lib"])
+def test_nothing_is_done_where_the_run_cannot_be_recorded(machine: Machine, place: str) -> None:
+    """Without a lock or a journal no change is made: the exit code says that it was the environment."""
+    before = machine.tree(*PLACES)
+    machine.make_read_only(place)
+    run = machine.harden("apply", *SERVER)
+    assert run.returncode == 6
+    assert "Read-only file system" in run.stderr
+    assert live_values() == START
+    assert machine.tree(*PLACES) == before
+
+
+def fill(machine: Machine, directory: str) -> None:
+    """Mount a small file system there, holding what the directory held, and fill it to the last byte."""
+    held = {path: entry for path, entry in machine.tree(directory).items() if path != directory}
+    entry = machine.entry(directory)
+    assert entry is not None
+    machine.mount("-t", "tmpfs", "-o", f"size=64k,mode={entry.mode:o}", "small", directory)
+    for path, old in held.items():
+        if old.kind == "directory":
+            machine.path(path).mkdir()
+            machine.path(path).chmod(old.mode)
+        else:
+            machine.write(path, old.content, old.mode)
+    fill_up(machine, directory)
+
+
+def fill_up(machine: Machine, directory: str) -> None:
+    """Leave not one byte of its file system."""
+    with machine.path(f"{directory}/filler").open("wb") as filler:
+        while True:
+            try:
+                os.write(filler.fileno(), bytes(4096))
+            except OSError:
+                return
+
+
+def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
+    """On a full disk the older content stands whole, nothing is left over, exit 4 says what is missing; space heals it."""
+    older = ("--role", "server", "--k3s-version", "1.24")
+    machine.harden("apply", *older)
+    before = machine.entry(POLICY)
+    assert before is not None
+    fill(machine, MANIFESTS)
+    run = machine.harden("apply", *SERVER)
+    assert run.returncode == 4
+    assert f"failed {POLICY}: cannot write {POLICY}: No space left on device" in run.stdout
+    assert machine.entry(POLICY) == before
+    assert left_overs(machine) == []
+    machine.path(f"{MANIFESTS}/filler").unlink()
+    assert machine.harden("apply", *SERVER).returncode == 0
+    assert machine.entry(POLICY) != before
+
+
+def test_a_full_disk_under_the_journal_stops_the_run_before_it_begins(machine: Machine) -> None:
+    """Where the journal has no room nothing is changed: exit 1."""
+    machine.path("/var/lib/k3s-harden").mkdir(mode=0o700)
+    fill(machine, "/var/lib/k3s-harden")
+    before = machine.tree(*PLACES)
+    run = machine.harden("apply", *SERVER)
+    assert run.returncode == 1
+    assert "No space left on device" in run.stderr
+    assert live_values() == START
+    assert {path: entry for path, entry in machine.tree(*PLACES).items() if path in before} == before
+    assert left_overs(machine) == []
+    machine.path("/var/lib/k3s-harden/filler").unlink()
+    assert machine.harden("apply", *SERVER).returncode == 0
+
+
+@pytest.mark.parametrize("flag", ["+i", "+a"])
+def test_an_immutable_file_is_refused_with_the_command_that_frees_it(machine: Machine, flag: str) -> None:
+    """chattr +i and +a are somebody's will: the file is named and kept, the rest is done, exit 4."""
+    path = machine.write(PARAMETERS, "kernel.panic=3\n")
+    if machine.run("chattr", flag, PARAMETERS).returncode:
+        pytest.skip("chattr(1) is not here, or does not work on files in memory")
+    run = machine.harden("apply", "--force", *SERVER)
+    assert run.returncode == 4
+    assert f"refused {PARAMETERS}: is an immutable file" in run.stdout
+    assert f"chattr -i -a {PARAMETERS}" in run.stdout
+    assert path.read_text() == "kernel.panic=3\n"
+    assert machine.harden("check", *SERVER).returncode == 3
+    machine.run("chattr", "-i", "-a", PARAMETERS, check=True)
+    assert machine.harden("apply", "--force", *SERVER).returncode == 0
+
+
+def plant_link(path: Path, victim: Path) -> None:
+    path.symlink_to("/etc/victim")
+
+
+def plant_fifo(path: Path, victim: Path) -> None:
+    os.mkfifo(path)
+
+
+def plant_directory(path: Path, victim: Path) -> None:
+    path.mkdir()
+
+
+def plant_device(path: Path, victim: Path) -> None:
+    os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
+
+
+@pytest.mark.parametrize("target", [PARAMETERS, f"{DATA}/server/audit.yaml", DROPIN])
+@pytest.mark.parametrize(
+    ("plant", "kind"),
+    [
+        (plant_link, "symlink"),
+        (plant_fifo, "FIFO"),
+        (plant_directory, "directory"),
+        (plant_device, "character device"),
+    ],
+    ids=["symlink", "fifo", "directory", "device"],
+)
+def test_what_is_no_file_is_refused_with_its_kind(machine: Machine, plant: object, kind: str, target: str) -> None:
+    """A thing in a file's place is named with its kind and kept, even under --force; a link's target is untouched."""
+    victim = machine.write("/etc/victim", "precious\n", mode=0o640)
+    for parent in reversed(Path(target).parents):
+        machine.path(parent).mkdir(exist_ok=True)
+    assert callable(plant)
+    plant(machine.path(target), victim)
+    before = machine.path(target).lstat()
+    run = machine.harden("apply", "--force", *SERVER)
+    assert run.returncode == 4
+    assert f"refused {target}: is a {kind}" in run.stdout
+    after = machine.path(target).lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert victim.read_text() == "precious\n"
+    assert victim.stat().st_mode & 0o7777 == 0o640
+    assert machine.harden("check", *SERVER).returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "owner"),
+    [(DATA, 0o777, 0), (DATA, 0o755, NOBODY), ("/etc/rancher/k3s", 0o755, NOBODY), ("/etc/sysctl.d", 0o777, 0)],
+)
+def test_a_parent_that_others_can_write_is_refused(machine: Machine, path: str, mode: int, owner: int) -> None:
+    """Nothing is written below a directory in which somebody else could swap it; it is named, and kept as it is."""
+    for parent in [*reversed(Path(path).parents), Path(path)]:
+        machine.path(parent).mkdir(exist_ok=True)
+    machine.path(path).chmod(mode)
+    os.chown(machine.path(path), owner, owner)
+    run = machine.harden("apply", *SERVER)
+    assert run.returncode == 4
+    assert f"its parent directory {path} is not safe" in run.stdout
+    assert f"chown root:root {path} && chmod go-w {path}" in run.stdout
+    entry = machine.entry(path)
+    assert entry is not None
+    assert (entry.mode, entry.uid) == (mode, owner)
+    assert [name for name in machine.tree(path) if name != path and name.startswith(path)] in ([], [f"{path}/README.sysctl"])
