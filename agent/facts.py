@@ -130,7 +130,7 @@ def dropin_directory(config_path: PurePosixPath) -> PurePosixPath:
 def read(host: Host, settings: Settings) -> HostFacts:
     """Look at the host. Settings that name a role, a version or a data directory win over what is found.
 
-    Raises UsageError where the role cannot be told, since the wrong one would keep K3s from starting.
+    Raises UsageError where the role cannot be told, or is not the service's: the wrong one keeps K3s from starting.
     """
     units = k3s_units.installed(host)
     unit = k3s_units.chosen(units, settings.role)
@@ -242,6 +242,12 @@ def _role(
     settings: Settings, units: Sequence[Unit], unit: Unit | None, processes: Sequence[K3sProcess]
 ) -> tuple[Role | None, str]:
     if settings.role is not None:
+        if units and unit is None:
+            # An agent exits at a server's arguments, and a server without them is not hardened.
+            raise UsageError(
+                f"cannot treat this host as {settings.role}: {units[0].path} starts K3s as {units[0].role}",
+                "correct --role, or `role:` in the settings; or remove that service first",
+            )
         return settings.role, "given"
     if unit is not None:
         return unit.role, str(unit.path)

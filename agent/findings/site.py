@@ -35,23 +35,6 @@ def version_newer(seen: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.ERROR)
-def role_contradicted(seen: Situation) -> Iterator[Trouble]:
-    """The role that was given is not the one that the service on this host starts K3s as.
-
-    An agent exits at a server's arguments, and a server without them is not hardened.
-    """
-    units = seen.facts.units
-    if units and all(unit.role is not seen.facts.role for unit in units):
-        yield Trouble(
-            f"this host starts K3s as {units[0].role}",
-            wanted=str(seen.facts.role),
-            found=str(units[0].role),
-            where=str(units[0].path),
-            remedy="correct `role` in the settings, or --role",
-        )
-
-
 @finding(Level.NOTE)
 def rancher_managed(seen: Situation) -> Iterator[Trouble]:
     """Rancher writes this node's K3s configuration, so none is written here: two writers would undo each other.
