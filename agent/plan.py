@@ -76,8 +76,9 @@ def make(
     """
     changes: dict[str, Change] = {}
     refusals: list[Refusal] = []
-    for resource in desired:
-        now = observed[resource.id]
+    for wanted in desired:
+        now = observed[wanted.id]
+        resource = _in_its_own_words(wanted, now)
         if now == resource:
             continue
         for step in _steps(resource, now, is_ours, force=force):
@@ -163,6 +164,16 @@ def in_words(state: Observed) -> str:
             return f"a {state.kind}"
         case Unreadable():
             return f"unreadable ({state.reason})"
+
+
+def _in_its_own_words(wanted: Resource, now: Observed) -> Resource:
+    """The wanted file with the content that is there, where that says the same."""
+    if isinstance(wanted, File) and isinstance(now, File) and now.content != wanted.content:
+        from agent.equivalence import says_the_same
+
+        if says_the_same(wanted.path.name, now.content, wanted.content):
+            return replace(wanted, content=now.content)
+    return wanted
 
 
 def _steps(

@@ -195,12 +195,334 @@ def test_each_option_of_each_verb_has_a_scenario() -> None:
 
 
 def test_quiet_says_nothing_of_what_is_well(hardened: Hardened) -> None:
-    """A timer that runs `check -q` mails only when something is wrong."""
+    """A timer that runs `check -q` sends mail only when something is wrong."""
     host = hardened()
-    for verb in (*SEEN_VERBS, "revert"):
-        assert host.run(verb, "-q", "--format", "plain").stdout == ("" if verb != "revert" else host_said(host))
-        host.run("apply")
+    assert [host.run(verb, "-q").stdout for verb in SEEN_VERBS] == ["", "", ""]
     host.append(AUDIT, "# by hand\n")
     loud, quiet = host.run("check"), host.run("check", "--quiet")
     assert quiet.code == loud.code == 3
     assert quiet.stdout.splitlines() == loud.stdout.splitlines()[1:]
+
+
+@pytest.mark.xfail(reason="what was changed is printed as if it were wrong")
+def test_quiet_says_nothing_of_what_was_done(host: HostTree) -> None:
+    """A change that succeeded is nothing wrong."""
+    assert host.run("apply", "-q") == (0, "", "")
+    assert "objects-remain" not in host.run("revert", "--quiet").stdout
+
+
+def test_verbose_shows_the_facts_with_their_evidence_and_what_is_well(host: HostTree) -> None:
+    """`check -v` says who this host is, and how that is known."""
+    host.options = ("--k3s-version", "1.28")
+    host.unit("server", "--data-dir", "/srv/k3s")
+    host.run("apply")
+    lines = host.run("check", "-v").stdout.splitlines()
+    unit = "/etc/systemd/system/k3s.service"
+    assert f"fact role: server ({unit})" in lines
+    assert "fact K3s version: v1.28.0 (given)" in lines
+    assert f"fact data directory: /srv/k3s ({unit})" in lines
+    assert f"fact services: {unit} (unit files that start K3s)" in lines
+    assert "as wanted vm.overcommit_memory: 1" in lines
+    assert not any(line.startswith(("fact ", "as wanted ")) for line in host.run("check").stdout.splitlines())
+
+
+@pytest.mark.parametrize("verb", SEEN_VERBS)
+def test_role_version_and_data_directory_are_taken_from_the_command_line(verb: str, host: HostTree) -> None:
+    """They win over what the host says, and the report says that they were given."""
+    host.unit("server", "--data-dir", "/srv/other")
+    host.options = ("--role", "agent", "--k3s-version", "v1.26.15+k3s1", "--data-dir", "/srv/k3s")
+    facts = host.seen(verb).facts
+    assert facts["role"] == ("agent", "given")
+    assert facts["K3s version"] == ("v1.26.15+k3s1", "given")
+    assert facts["data directory"] == ("/srv/k3s", "given")
+
+
+def test_the_role_auto_undoes_that_of_the_settings(host: HostTree) -> None:
+    """`--role auto` is what is there without the option: the host tells."""
+    host.unit("agent", "--debug")
+    host.options = ("--k3s-version", "1.34", "--role", "auto")
+    assert host.seen("check").facts["role"] == ("agent", "/etc/systemd/system/k3s-agent.service")
+
+
+def test_a_settings_file_is_taken_from_this_machine(host: HostTree, tmp_path: Path) -> None:
+    """`--config` names a file of the machine that runs the program, as a path typed in a shell does."""
+    site = tmp_path / "site.yaml"
+    site.write_text("terminated-pod-gc-threshold: 42\n")
+    for verb in ("check", "diff", "apply"):
+        assert host.seen(verb, "--config", str(site)).code == (0 if verb == "apply" else 3)
+    assert "terminated-pod-gc-threshold=42" in host[DROPIN].read_text()
+    relative = os.path.relpath(site, CHECKOUT)
+    assert host.run("check", "--config", relative).code == 0
+    assert host.run("check").code == 3
+
+
+def test_force_is_for_apply_diff_and_revert(hardened: Hardened) -> None:
+    """`diff --force` shows what `apply --force` does; `check`, which only looks, has no such option."""
+    host = hardened()
+    host.append(AUDIT, "# by hand\n")
+    assert host.seen("diff").items == {AUDIT: "edited"}
+    assert host.seen("diff", "--force").items == {AUDIT: "differs"}
+    assert host.seen("apply", "--force").with_status("changed") == {AUDIT}
+    host.append(AUDIT, "# by hand\n")
+    assert host.seen("revert").items[AUDIT] == "edited"
+    assert host.run("check", "--force").code == 2
+
+
+@pytest.mark.parametrize("wanted", Format)
+@pytest.mark.parametrize("verb", [*SEEN_VERBS, "revert"])
+def test_each_format_says_the_same(verb: str, wanted: Format, hardened: Hardened) -> None:
+    """Whatever the format, each thing that is wrong is named, and the exit code is the same."""
+    host = hardened()
+    host.append(KERNEL_FILE, "# by hand\n")
+    done = host.run(verb, "--format", wanted.value)
+    assert done.code == (4 if verb in {"apply", "revert"} else 3)
+    assert KERNEL_FILE in done.stdout
+    assert done.stderr == ""
+    if wanted in {Format.PLAIN, Format.AUTO}:
+        assert done.stdout.splitlines()[-1].startswith(f"result {done.code}: ")
+    elif wanted is Format.TABLE:
+        assert "✘" in done.stdout
+    else:
+        assert parsed(done).items[KERNEL_FILE] == "edited"
+
+
+def test_the_schema_of_the_report_is_strict() -> None:
+    """A key that is misspelt, or one more, would not be noticed by a schema that lets all through."""
+    if not SCHEMA.exists():
+        pytest.skip("docs/reference has no schema of the report")
+    import jsonschema
+
+    schema = json.loads(SCHEMA.read_bytes())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"schema": 1}, schema)
+
+
+# --- check, diff and apply agree ---
+
+
+def test_diff_shows_what_would_change_line_by_line(hardened: Hardened) -> None:
+    """Old and new lines of files, old and new modes, old and new kernel values."""
+    host = hardened()
+    host[POLICY].chmod(0o644)
+    host.write("/proc/sys/kernel/panic", "0\n")
+    host[PSA].unlink()
+    host.append(AUDIT, "# by hand\n")
+    text = host.run("diff").stdout
+    assert f"differs {POLICY}: mode 0644 → 0600\n" in text
+    assert "differs kernel.panic: 0 → 10\n" in text
+    assert f"--- {PSA} (now)\n+++ {PSA} (wanted)\n@@ -0,0 " in text
+    assert "\n-# by hand\n" in text
+    assert "as wanted" not in text.replace("not as wanted", "")
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+def test_check_and_diff_announce_what_apply_then_does(role: str, host: HostTree) -> None:
+    """The same things by the same words, and nothing else: a dry run is the same pipeline, stopped."""
+    host.options = ("--role", role, "--k3s-version", "1.34")
+    check, diff = host.seen("check"), host.seen("diff")
+    before = host.entries()
+    done = host.seen("apply")
+    announced = {name: check.details[name] for name in check.with_status("differs")}
+    assert announced == diff.details
+    assert announced == {name: done.details[name] for name in done.with_status("changed")}
+    written = {path for path, entry in host.entries().items() if before.get(path) != entry}
+    files = {name for name in announced if name.startswith("/")}
+    values = {f"/proc/sys/{name.replace('.', '/')}" for name in announced if not name.startswith("/")}
+    assert written == files | values
+
+
+@pytest.mark.parametrize("verb", ["check", "diff"])
+def test_a_verb_that_only_looks_writes_nothing(verb: str, host: HostTree, hardened: Hardened) -> None:
+    """Not even a lock, a directory or a time stamp."""
+    for tree in (host, hardened()):
+        before = tree.stamps()
+        tree.run(verb)
+        assert tree.stamps() == before
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+def test_an_apply_with_nothing_to_do_writes_nothing(role: str, hardened: Hardened) -> None:
+    """No file is written anew, no journal, no lock: inodes and times of all below the root stay."""
+    host = hardened(role)
+    host[LOCK].unlink()
+    before = host.stamps()
+    seen = host.seen("apply")
+    assert (seen.code, seen.with_status("changed")) == (0, set())
+    assert host.stamps() == before
+
+
+# --- render ---
+
+
+@pytest.mark.parametrize("version", ["1.23", "1.24", "1.25", "1.34"])
+def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Hardened) -> None:
+    """Whoever installs what `render` prints has what `apply` makes on a fresh host."""
+    host = hardened("server", version)
+    written = {"sysctl": KERNEL_FILE, "audit-policy": AUDIT, "policy": POLICY, "k3s-config": DROPIN, "psa": PSA}
+    for what, path in written.items():
+        done = run("render", what, "--role", "server", "--k3s-version", version)
+        assert done.code == 0
+        if host[path].exists():
+            assert done.stdout == host[path].read_text()
+        else:
+            assert (what, version) in {("psa", "1.23"), ("psa", "1.24")}
+
+
+def test_render_for_an_agent_has_only_what_an_agent_takes(hardened: Hardened) -> None:
+    """The configuration of an agent is that which `apply` writes there."""
+    done = run("render", "k3s-config", "--role", "agent", "--k3s-version", "1.34")
+    assert done.stdout == hardened("agent")[DROPIN].read_text()
+
+
+@pytest.mark.parametrize("what", [*Rendering])
+@pytest.mark.parametrize("role", ["server", "agent", "auto"])
+def test_render_needs_no_host(what: Rendering, role: str) -> None:
+    """All documents can be printed for every role, without a complaint."""
+    done = run("render", what.value, "--role", role, "--k3s-version", "1.24")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.endswith("\n")
+
+
+def test_render_goes_by_the_settings_that_are_named(tmp_path: Path) -> None:
+    """Settings and options change the documents as they change what `apply` writes."""
+    site = tmp_path / "site.yaml"
+    site.write_text("pod-security:\n  exempt-namespaces: [storage-system]\n")
+    assert '- "storage-system"' in run("render", "psa", "--config", str(site)).stdout
+    moved = run("render", "k3s-config", "--data-dir", "/srv/k3s", "--role", "server").stdout
+    assert "audit-policy-file=/srv/k3s/server/audit.yaml" in moved
+    site.write_text("no-such-setting: 1\n")
+    done = run("render", "psa", "--config", str(site))
+    assert (done.code, done.stdout) == (2, "")
+    assert f"{site}:1" in done.stderr
+
+
+# --- explain, and what the program says of itself ---
+
+
+def test_explain_lists_all_that_it_explains() -> None:
+    """Without an id it lists every control and every finding; each id is then explained."""
+    listed = run("explain")
+    assert listed.code == 0
+    for name in {*KINDS, *(control.id for control in CONTROLS)}:
+        assert re.search(rf"^  {re.escape(name)} ", listed.stdout, re.MULTILINE)
+
+
+def test_explain_tells_why_where_from_what_it_breaks_and_how_by_hand() -> None:
+    """The four questions that an operator has before changing a production host."""
+    done = run("explain", "audit-policy")
+    assert done.code == 0
+    for heading in ("Why", "In the guide", "What it can break", "By hand"):
+        assert f"\n{heading}\n" in done.stdout
+
+
+def test_explain_helps_with_a_misspelt_id() -> None:
+    """The likely one is named."""
+    done = run("explain", "audit-polcy")
+    assert done.code == 2
+    assert "did you mean audit-policy" in done.stderr
+
+
+def test_the_program_tells_its_version_and_its_verbs() -> None:
+    """`--version` and `--help`, in the long and the short form, and with no words at all."""
+    assert re.fullmatch(r"k3s-harden \d+\.\d+\S*\n", run("--version").stdout)
+    for arguments in (("--help",), ("-h",)):
+        done = run(*arguments)
+        assert done.code == 0
+        for verb in ("apply", "check", "diff", "revert", "render", "explain", "service-accounts"):
+            assert verb in done.stdout
+    assert "Usage" in run().stderr
+
+
+@pytest.mark.parametrize("verb", ["apply", "check", "diff", "revert", "render", "explain", "service-accounts"])
+def test_each_verb_has_help(verb: str) -> None:
+    """`VERB --help` exits 0 and names its options."""
+    done = run(verb, "--help")
+    assert done.code == 0
+    assert f"Usage: k3s-harden {verb} " in done.stdout
+
+
+# --- the tree ---
+
+
+def test_a_root_that_is_empty_is_refused(host: HostTree) -> None:
+    """A script's `--root "$UNSET"` must not harden whatever directory it happens to stand in."""
+    done = run("check", "--root", "", *host.options)
+    assert done.code == 2
+
+
+def test_a_root_may_be_relative_or_a_link(host: HostTree, tmp_path: Path) -> None:
+    """Both are the directory that they lead to."""
+    link = tmp_path / "link"
+    link.symlink_to(host.root)
+    relative = os.path.relpath(host.root, CHECKOUT)
+    assert run("apply", "--root", str(link), *host.options).code == 0
+    assert run("check", "--root", relative, *host.options).code == 0
+
+
+def test_an_image_without_kernel_values_is_prepared_for_its_first_boot(host: HostTree) -> None:
+    """The values are left to the boot, the file that sets them is written, and both are said."""
+    host["/proc"].rename(host["/gone"])
+    seen = host.seen("apply")
+    assert seen.code == 0
+    assert seen.ids == {"no-kernel-here"}
+    assert KERNEL_FILE in seen.with_status("changed")
+    assert "kernel.panic" not in seen.items
+    assert host.seen("revert").code == 0
+
+
+# --- install and uninstall ---
+
+
+def test_install_and_uninstall_leave_a_tree_as_it_was(hardened: Hardened) -> None:
+    """What `install` puts into an image, `uninstall` takes away; a named service is guarded, too."""
+    host = hardened()
+    program = str(host.write("/usr/local/bin/k3s-harden", "#!/bin/sh\n", 0o755)).removeprefix(str(host.root))
+    before = host.entries()
+    seen = host.seen("install", "--program", program, "--unit", "k3s-east.service")
+    assert seen.code == 0
+    dropin = "/etc/systemd/system/k3s-east.service.d/10-k3s-harden.conf"
+    assert {"/etc/systemd/system/k3s-harden.service", dropin} <= seen.with_status("changed")
+    assert f"ExecStart={program} gate" in host["/etc/systemd/system/k3s-harden.service"].read_text()
+    assert host.seen("check").code == 0
+    stamps = host.stamps()
+    again = host.seen("install", "--program", program, "--unit", "k3s-east.service")
+    assert again.with_status("changed") == set()
+    changed = {path for path, stamp in host.stamps().items() if stamps.get(path) != stamp}
+    assert changed <= {str(host[LOCK])}
+    assert host.seen("uninstall", "--program", program).code == 0
+    after = host.entries()
+    assert {path: entry for path, entry in after.items() if entry.kind != "directory"} == {
+        path: entry for path, entry in before.items() if entry.kind != "directory"
+    }
+
+
+def test_install_refuses_a_program_that_others_can_change(host: HostTree) -> None:
+    """The gate runs it as root at every start of K3s."""
+    host.write("/usr/local/bin/k3s-harden", "#!/bin/sh\n", 0o777)
+    before = host.entries()
+    done = host.run("install", "--program", "/usr/local/bin/k3s-harden")
+    assert done.code == 2
+    assert "others can write to it" in done.stderr
+    assert host.entries() == before
+
+
+# --- service-accounts ---
+
+
+def test_service_accounts_says_that_there_is_no_cluster(tmp_path: Path) -> None:
+    """Without K3s it is an error with a remedy, whatever the options."""
+    options = ("--kubeconfig", str(tmp_path / "none"), "--timeout", "1", "--wait", "0", "--format", "json", "-v")
+    done = run("service-accounts", *options)
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr.startswith("k3s-harden: cannot ")
+
+
+def test_a_configuration_of_k3s_is_only_read(hardened: Hardened) -> None:
+    """The operator's own file is never written to, whatever is wrong with it."""
+    host = hardened()
+    host.write(CONFIG, "kubelet-arg: [\n", 0o640)
+    host.write(SETTINGS, "audit:\n  max-age: 60\n")
+    before = {path: host.entries()[path] for path in (CONFIG, SETTINGS)}
+    for verb in (*SEEN_VERBS, "revert"):
+        host.run(verb)
+    assert {path: host.entries()[path] for path in (CONFIG, SETTINGS)} == before

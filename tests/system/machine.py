@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,13 @@ class Machine:
         """Start a program on the machine."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
         return subprocess.Popen(self._words(words, user), **self._options(umask, options))
+
+    @staticmethod
+    def kill(started: subprocess.Popen[str]) -> None:
+        """End what start() started, as kill -9 does: nsenter(1), its parent, only waits for it."""
+        for number in Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="ascii").split():
+            os.kill(int(number), signal.SIGKILL)
+        started.communicate()
 
     def harden(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run k3s-harden, to its end."""

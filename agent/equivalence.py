@@ -1,0 +1,45 @@
+"""Whether two contents of one file say the same to the program that reads it, comments and layout aside. Pure.
+
+A host that was hardened by hand has the guide's files in its own layout: they are as good as ours, and left alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from agent import yaml_reader
+from agent.errors import InputError
+from agent.yaml_reader import Mapping, Node, Scalar
+
+_SYSCTL_COMMENTS = ("#", ";")
+
+
+def says_the_same(name: str, one: bytes, other: bytes) -> bool:
+    """Compare two contents of a file called `name`: YAML by its values, a sysctl.d(5) file by its lines."""
+    if name.endswith((".yaml", ".yml")):
+        path = PurePosixPath(name)
+        try:
+            return _values(one, path) == _values(other, path)
+        except InputError:
+            return False
+    return name.endswith(".conf") and _assignments(one) == _assignments(other)
+
+
+def _values(content: bytes, path: PurePosixPath) -> list[object]:
+    return [_value(document.node) for document in yaml_reader.read(content, path)]
+
+
+def _value(node: Node) -> object:
+    if isinstance(node, Scalar):
+        # The type counts, too: 1 is no "1", and True is no 1.
+        return type(node.value), node.value
+    if isinstance(node, Mapping):
+        return {entry.key: _value(entry.node) for entry in node.entries}
+    return [_value(item) for item in node.items]
+
+
+def _assignments(content: bytes) -> list[tuple[str, str]]:
+    """The lines that set something. A key that is set twice makes the two unequal, whichever of its lines wins."""
+    lines = (line.strip() for line in content.decode("utf-8", "surrogateescape").splitlines())
+    parted = (line.partition("=") for line in lines if line and not line.startswith(_SYSCTL_COMMENTS))
+    return sorted((key.strip(), value.strip()) for key, _, value in parted)

@@ -1,0 +1,63 @@
+"""Runs k3s-harden many times for one import: each run is a fork of a process that has the program loaded.
+
+`forks.py TREE` warms up on that host tree, then serves: a line of JSON, the file for the output and the words of a run,
+makes a process, whose number is printed; it goes to work at the next line, and its exit code, negative for a signal, is
+printed when it has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import NoReturn
+
+from agent import cli
+
+
+def run(words: list[str]) -> int:
+    """The program as its console script runs it, to its exit code."""
+    sys.argv = ["k3s-harden", *words]
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def become(output: str, words: list[str], gate: int) -> NoReturn:
+    """In the new process: wait at the gate, then be one run and nothing more."""
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+        os.dup2(1, 2)
+        os.read(gate, 1)
+        code = run(words)
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def main(tree: str) -> None:
+    """Serve until the input ends."""
+    for verb in ("apply", "diff", "revert"):
+        with redirect_stdout(StringIO()):
+            run([verb, "--root", tree, *(() if verb == "revert" else ("--role", "server"))])
+    for line in sys.stdin:
+        output, *words = json.loads(line)
+        gate, opener = os.pipe()
+        number = os.fork()
+        if not number:
+            become(output, words, gate)
+        os.close(gate)
+        print(number, flush=True)
+        sys.stdin.readline()
+        os.close(opener)
+        print(os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

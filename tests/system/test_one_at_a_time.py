@@ -1,0 +1,156 @@
+"""Many runs at once: one works, the others wait for it; a holder that dies lets go."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent import verbs
+from agent.errors import ExitCode, LockHeldError
+from agent.host import Host
+from agent.settings import Overrides
+from agent.situation import Request
+from tests.system.machine import HARDENED, PROGRAM, START, live_values
+
+if TYPE_CHECKING:
+    import subprocess
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.system.machine import Machine
+
+pytestmark = pytest.mark.root
+
+SERVER = ("--role", "server", "--k3s-version", "1.34")
+OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
+JOURNAL = "/var/lib/k3s-harden/journal"
+PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher")
+MANY = 20
+
+
+class Impatient(Host):
+    """A host whose runs do not wait half a minute for each other."""
+
+    def lock(self, wait: float) -> AbstractContextManager[None]:
+        return super().lock(min(wait, 0.1))
+
+
+def records(machine: Machine) -> list[dict[str, Any]]:
+    """The journal's records, oldest first; each must be a whole one of a run that ended."""
+    paths = sorted(machine.path(JOURNAL).iterdir())
+    assert [path.suffix for path in paths] == [".json"] * len(paths)
+    return [json.loads(path.read_bytes()) for path in paths]
+
+
+def left_overs(machine: Machine) -> list[str]:
+    return [path for path in machine.tree(*PLACES, "/var/lib/k3s-harden", "/run") if path.endswith(".k3s-harden")]
+
+
+def start(machine: Machine, *words: str) -> subprocess.Popen[str]:
+    return machine.start(*PROGRAM, *words)
+
+
+def test_twenty_applies_at_once_do_the_work_once(machine: Machine) -> None:
+    """All twenty end as wanted, one of them did everything, and a check beside them never fails for it."""
+    applies = [start(machine, "apply", *SERVER) for _ in range(MANY)]
+    codes = set()
+    while any(run.poll() is None for run in applies):
+        seen = machine.harden("check", *SERVER)
+        codes.add(seen.returncode)
+        assert seen.stderr == ""
+    output = [run.communicate()[0] for run in applies]
+    assert [run.returncode for run in applies] == [0] * MANY, output
+    assert codes <= {0, 3}
+    assert len(records(machine)) == 1
+    assert sum("changed kernel.panic: 0 → 10" in text for text in output) == 1
+    assert live_values() == HARDENED
+    assert left_overs(machine) == []
+    assert machine.harden("check", *SERVER).returncode == 0
+
+
+def test_runs_that_want_different_things_take_turns(machine: Machine) -> None:
+    """Each of many runs starts from the state that the one before it left: the journal is an unbroken chain."""
+    before, values = machine.tree(*PLACES), live_values()
+    runs = [start(machine, "apply", *(SERVER, OLDER_SERVER)[number % 2]) for number in range(8)]
+    output = [run.communicate()[0] for run in runs]
+    # A run that is overtaken after its change reports what the other one made of it.
+    assert {run.returncode for run in runs} <= {0, 3, 4}, output
+    last: dict[str, Any] = {}
+    for record in records(machine):
+        for change in record["changes"]:
+            name = next(value for key, value in change["after"].items() if key in {"file", "directory", "sysctl", "absent"})
+            assert change["before"] == last.get(name, change["before"])
+            last[name] = change["after"]
+    assert len(records(machine)) >= 2
+    assert left_overs(machine) == []
+    assert machine.harden("apply", *SERVER).returncode == 0
+    assert machine.harden("revert").returncode == 0
+    assert (machine.tree(*PLACES), live_values()) == (before, values)
+
+
+def test_applies_and_reverts_at_once_leave_no_half(machine: Machine) -> None:
+    """Whoever comes last decides; in between nothing is lost, and a last revert leads back to the start."""
+    before, values = machine.tree(*PLACES), live_values()
+    runs = [start(machine, *(("apply", *SERVER), ("revert",))[number % 2]) for number in range(8)]
+    output = [run.communicate()[0] for run in runs]
+    assert {run.returncode for run in runs} <= {0, 3, 4}, output
+    assert "Traceback" not in "".join(output)
+    assert left_overs(machine) == []
+    assert machine.harden("apply", *SERVER).returncode == 0
+    assert machine.harden("revert").returncode == 0
+    assert (machine.tree(*PLACES), live_values()) == (before, values)
+
+
+def test_a_run_waits_for_the_lock_and_goes_on_when_its_holder_is_killed(machine: Machine) -> None:
+    """While another process holds the lock nothing is changed; kill -9 of it is enough for the next to go on."""
+    machine.write("/run/k3s-harden.lock", "", mode=0o600)
+    holder = machine.start("flock", "--no-fork", "/run/k3s-harden.lock", "sleep", "600")
+    try:
+        while machine.run("flock", "--nonblock", "/run/k3s-harden.lock", "true").returncode == 0:
+            time.sleep(0.01)
+        run = start(machine, "apply", *SERVER)
+        time.sleep(1)
+        assert run.poll() is None
+        assert live_values() == START
+        assert machine.harden("check", *SERVER).returncode == 3, "a reader needs no lock"
+    finally:
+        machine.kill(holder)
+    assert "as wanted" in run.communicate()[0]
+    assert run.returncode == 0
+    assert live_values() == HARDENED
+
+
+def test_a_run_that_is_killed_at_work_holds_nobody_up(machine: Machine) -> None:
+    """kill -9 of an apply that holds the lock: the next one gets it at once, and ends as wanted."""
+    lock = machine.path("/run/k3s-harden.lock")
+    killed = []
+    for milliseconds in (0, 2, 5, 10):
+        run = start(machine, "apply", *SERVER)
+        while not (lock.exists() and lock.read_text()):
+            time.sleep(0.0005)
+        time.sleep(milliseconds / 1000)
+        machine.kill(run)
+        killed.append(run.returncode == -signal.SIGKILL)
+        began = time.monotonic()
+        assert machine.harden("apply", *SERVER).returncode == 0
+        assert time.monotonic() - began < 5
+        assert left_overs(machine) == []
+        assert machine.harden("revert").returncode == 0
+        assert machine.tree("/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-harden") == {}
+        lock.unlink()
+    assert any(killed)
+
+
+def test_a_second_lock_holder_exits_5_once_its_patience_ends(tmp_path: Path) -> None:
+    """The wait is bounded: LockHeldError, which is exit code 5, names the process that holds the lock."""
+    (tmp_path / "run").mkdir()
+    host = Impatient.tree_at(str(tmp_path))
+    with host.lock(0), pytest.raises(LockHeldError, match=f"process {os.getpid()} holds it") as caught:
+        verbs.apply(host, Request(Overrides("server", "1.34", None)))
+    assert caught.value.exit_code is ExitCode.LOCKED
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
