@@ -96,7 +96,7 @@ class Wishes(NamedTuple):
     @property
     def settings_file(self) -> PurePosixPath | None:
         """The settings file as an absolute path of this machine."""
-        return None if self.config is None else PurePosixPath(os.path.abspath(self.config))
+        return None if self.config is None else PurePosixPath(self.config.absolute())
 
     def overrides(self) -> Overrides:
         """What the command line says over the settings."""
@@ -183,7 +183,7 @@ def diff(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> N
 @app.command(hidden=True)
 @takes(Place, Wishes, View)
 def gate(place: Place, wishes: Wishes, view: View) -> None:
-    """Run apply for k3s-harden.service: exit 0 if K3s may start, else remember what waits, for a later apply to start."""
+    """Run apply for k3s-harden.service: exit 0 if K3s may start, else remember what waits, to be started later."""
     from agent import verbs
 
     view.finish(verbs.gate(place.host(), wishes.request()))
@@ -217,7 +217,7 @@ def render(wishes: Wishes, what: Annotated[Rendering, typer.Argument(help="What 
 def explain(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="A control, a finding or `settings`; without it the list.", show_default=False),
+        typer.Argument(metavar="[ID]", help="A control, a finding or `settings`; else the list.", show_default=False),
     ] = None,
 ) -> None:
     """What a control or a finding is, why, what it can break, and how to repair it by hand."""
@@ -241,7 +241,7 @@ def service_accounts(
     from agent.host import Host
     from agent.service_accounts import protect
 
-    file = None if kubeconfig is None else os.path.abspath(kubeconfig)
+    file = None if kubeconfig is None else str(kubeconfig.absolute())
     view.finish(protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait))
 
 

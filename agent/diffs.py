@@ -10,7 +10,8 @@ from agent.k3s_config import SECRET_KEYS
 from agent.model import File, Observed
 from agent.plan import difference
 
-_SECRET = re.compile(rf"^(\s*[\"']?(?:{'|'.join(sorted(map(re.escape, SECRET_KEYS)))})\+?[\"']?\s*[:=]).*", re.IGNORECASE)
+_KEYS = "|".join(sorted(map(re.escape, SECRET_KEYS)))
+_SECRET = re.compile(rf"^(\s*[\"']?(?:{_KEYS})\+?[\"']?\s*[:=]).*", re.IGNORECASE)
 
 
 def unified(before: Observed, after: Observed) -> str:

@@ -46,7 +46,7 @@ class Datastore(str, Enum):
 
 
 class Configuration(NamedTuple):
-    """K3s' configuration: `config` as everybody but this program wrote it, `effective` with our drop-in in its place."""
+    """K3s' configuration: `config` as everybody but this program wrote it, `effective` with our drop-in, too."""
 
     path: PurePosixPath
     files: tuple[PurePosixPath, ...]

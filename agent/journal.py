@@ -53,7 +53,7 @@ class Journal:
     host: Host
 
     def entries(self) -> tuple[Entry, ...]:
-        """All runs that changed something and were not undone, oldest first. Raises HostError where it is not readable."""
+        """All runs that changed something and were not undone, oldest first. Raises HostError if not readable."""
         found = []
         for name in self.host.tree.names(JOURNAL):
             stem, _, suffix = name.partition(".")

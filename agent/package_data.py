@@ -16,4 +16,4 @@ def read(*path: str) -> bytes:
     """The content of a file, its path given in parts from the package's own directory."""
     # importlib.resources and pkgutil only wrap the loader, for 5 ms and more of imports.
     loader = cast("_DataLoader", __spec__.loader)
-    return loader.get_data(sep.join([__file__.rpartition(sep)[0], *path]))
+    return loader.get_data(f"{__file__.rpartition(sep)[0]}{sep}" + "/".join(path))

@@ -137,7 +137,7 @@ def is_damaged(now: File, wanted: File) -> bool:
 def difference(before: Observed, after: Observed) -> str:
     """What distinguishes two states of one resource, in a few words."""
     match before, after:
-        case (File() | Directory()), (File() | Directory()) if type(before) is type(after):
+        case ((File() | Directory()), (File() | Directory())) if type(before) is type(after):
             parts = []
             if isinstance(before, File) and isinstance(after, File) and before.content != after.content:
                 parts.append("content")
@@ -235,7 +235,9 @@ def _file_steps(
 def _blocked(now: Observed) -> Refusal:
     if isinstance(now, Unreadable):
         return Refusal(now.id, f"cannot be read: {now.reason}", "run as root")
-    return Refusal(now.id, f"is {in_words(now)}, which is left alone", "look at it, and move it away if it is not wanted")
+    return Refusal(
+        now.id, f"is {in_words(now)}, which is left alone", "look at it, and move it away if nobody needs it"
+    )
 
 
 def _immutable(now: File) -> Refusal:

@@ -30,7 +30,7 @@ from agent.yaml_reader import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     from agent.yaml_reader import Entry, Node
 

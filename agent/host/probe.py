@@ -1,11 +1,15 @@
-"""Running K3s processes, by psutil."""
+"""Running K3s processes, by psutil; by /proc itself where psutil, which is compiled code, was not carried along."""
 
 from __future__ import annotations
 
+import os
 import re
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.model import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class K3sProcess(NamedTuple):
@@ -22,28 +26,62 @@ class Probe(Protocol):
     def __call__(self) -> tuple[K3sProcess, ...]: ...
 
 
+class _Process(NamedTuple):
+    """A process that calls itself k3s something, with its command line in one piece."""
+
+    pid: int
+    line: str
+    started: float
+
+
 def k3s_processes() -> tuple[K3sProcess, ...]:
     """The Probe of a real host.
 
     K3s rewrites its command line to the bare words `k3s server` or `k3s agent` (upstream pkg/cli/cmds and gspt),
     so that the line tells the role and nothing else; on kernels where the rewrite fails the flags follow.
     """
+    try:
+        import psutil  # noqa: F401 - only whether it is there
+    except ImportError:
+        processes = by_proc()
+    else:
+        processes = by_psutil()
+    found = ((process, re.match(r"(?:\S*/)?k3s\S* (server|agent)\b", process.line)) for process in processes)
+    return tuple(K3sProcess(process.pid, Role(words[1]), process.started) for process, words in found if words)
+
+
+def by_psutil() -> Iterator[_Process]:
+    """Processes as psutil tells of them."""
     import psutil
 
-    found = []
     for process in psutil.process_iter():
         try:
-            if not process.name().startswith("k3s"):
-                continue
-            line = " ".join(process.cmdline())
-            words = re.match(r"(?:\S*/)?k3s\S* (server|agent)\b", line)
-            if words:
-                found.append(K3sProcess(process.pid, Role(words[1]), process.create_time()))
+            if process.name().startswith("k3s"):
+                yield _Process(process.pid, " ".join(process.cmdline()), process.create_time())
         except psutil.Error:  # it ended while we looked
             continue
-    return tuple(found)
+
+
+def by_proc() -> Iterator[_Process]:
+    """Processes as /proc tells of them: proc_pid_stat(5), proc_pid_cmdline(5)."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    booted = next(int(line.split()[1]) for line in _read("/proc/stat").splitlines() if line.startswith("btime "))
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            # The name stands in parentheses and may have some of its own; the start is the 20th field after it.
+            name, _, fields = _read(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
+            if name.startswith("k3s"):
+                line = _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
+                yield _Process(int(pid), line, booted + int(fields.split()[19]) / ticks)
+        except OSError:  # it ended while we looked
+            continue
 
 
 def no_processes() -> tuple[K3sProcess, ...]:
     """The Probe of a --root tree, in which nothing runs."""
     return ()
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()

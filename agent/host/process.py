@@ -24,7 +24,9 @@ class Completed(NamedTuple):
 class Runner(Protocol):
     """Runs `argv` (argv[0] absolute) for at most `timeout` seconds; raises HostError if it cannot or takes longer."""
 
-    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed: ...
+    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
+        """How it ended."""
+        ...
 
 
 def run(argv: Sequence[str], *, timeout: float) -> Completed:

@@ -1,4 +1,4 @@
-"""The report as JSON, for machines. docs/reference/report.schema.json describes it; a change of shape is a new schema."""
+"""The report as JSON. docs/reference/report.schema.json describes it; a change of shape is a new schema number."""
 
 from __future__ import annotations
 

@@ -16,9 +16,11 @@ from agent.present.wording import title, verdict, worth_showing
 from agent.report import Level, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
-    from agent.report import Finding, Report
+    from agent.report import Finding, Item, Report
 
 _STATUS_STYLE = {
     Status.AS_WANTED: "green",
@@ -45,16 +47,7 @@ def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
         console.print(_facts(report))
     items = [i for i in report.items if verbosity > Verbosity.QUIET or worth_showing(i)]
     if items:
-        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        table.add_column(overflow="fold")
-        for item in items:
-            detail = Text(item.detail)
-            if item.hint:
-                detail.append(f"\n{item.hint}" if item.detail else item.hint, style="italic")
-            table.add_row(Text(str(item.status), style=_STATUS_STYLE[item.status]), Text(item.id), detail)
-        console.print(table)
+        console.print(_items(items))
     for item in items:
         if item.diff:
             console.print(Syntax(item.diff, "diff", background_color="default", word_wrap=True))
@@ -65,6 +58,19 @@ def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
         good = report.exit_code is ExitCode.AS_WANTED
         mark = "✔" if good else "✘"
         console.print(Text(f"{mark} {verdict(report)}", style="bold green" if good else "bold red"))
+
+
+def _items(items: Sequence[Item]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for item in items:
+        detail = Text(item.detail)
+        if item.hint:
+            detail.append(f"\n{item.hint}" if item.detail else item.hint, style="italic")
+        table.add_row(Text(str(item.status), style=_STATUS_STYLE[item.status]), Text(item.id), detail)
+    return table
 
 
 def _facts(report: Report) -> Table:
