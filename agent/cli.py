@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import os
 import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
@@ -133,7 +133,7 @@ def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]
             command(*values, **options)
 
         own = list(inspect.signature(command, eval_str=True).parameters.values())[len(groups) :]
-        shared = [_parameter(group, name) for group in groups for name in group._fields]
+        shared = [parameter for group in groups for parameter in _parameters(group)]
         parameters = [*own, *shared]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -143,11 +143,14 @@ def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]
     return decorate
 
 
-def _parameter(group: type[Place | Wishes | View], name: str) -> inspect.Parameter:
-    """A field of an option group as a parameter of a command."""
+@cache
+def _parameters(group: type[Place | Wishes | View]) -> tuple[inspect.Parameter, ...]:
+    """The fields of an option group as parameters of a command."""
     hints = get_type_hints(group, include_extras=True)
-    default = group._field_defaults[name]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+    return tuple(
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+        for name, default in group._field_defaults.items()
+    )
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files, and keep them as backups.")]
@@ -305,9 +308,7 @@ def options(
 
 
 def main() -> None:
-    """The console script `k3s-harden`."""
-    # Nothing here lives long enough to be collected; the collector would only look at freshly imported modules.
-    gc.disable()
+    """Do what the command line says, and exit."""
     _open_standard_streams()
     try:
         app(prog_name="k3s-harden")

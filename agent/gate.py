@@ -1,8 +1,9 @@
 """What the gate (systemd/k3s-harden.service) remembers: the K3s services that it kept down, to start them once it can.
 
-A service whose start was refused is not started again by systemd. So a gate that fails writes down which services
-were waiting for it, and the next run that finds the host ready starts these, and no others: a K3s that an operator
-stopped or disabled was not waiting.
+A service whose start was refused is not started again by systemd. So a gate that fails starts a marker,
+k3s-harden-waiting@SERVICE, for each service that was waiting for it, and the next run that finds the host ready starts
+the services that still have one. systemd itself stops the marker when an operator stops the service, so that a K3s
+that was stopped, before or meanwhile, stays down.
 """
 
 from __future__ import annotations
@@ -11,50 +12,43 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.host.systemd import Systemd
-from agent.model import File, FileMode
 
 if TYPE_CHECKING:
     from agent.host import Host
 
-BLOCKED = PurePosixPath("/run/k3s-harden/blocked")
-"""A line a service: its name, and its UnitFileState when it was kept down. Gone with the boot, as the waiting is."""
-
 _OURS = "k3s-harden"
+_MARKER = "k3s-harden-waiting@"
+_SIGNS = PurePosixPath("/run/k3s-harden")
+_SIGN = "waiting."
+"""Each marker leaves a file while it is active, so that a run with nothing to release need not ask systemd."""
+
+_SERVICE = ".service"
 _SWITCHED_OFF = frozenset({"disabled", "masked", "masked-runtime"})
 
 
-def hold(host: Host) -> tuple[str, ...]:
-    """Write down the K3s services whose start waits for us, beside those written down before; returns the new ones."""
+def hold(host: Host) -> None:
+    """Mark the K3s services whose start waits for us."""
     systemd = Systemd(host)
     if not systemd.is_running:
-        return ()
-    waiting = [unit for unit in systemd.waiting_starts() if unit.startswith("k3s") and not unit.startswith(_OURS)]
-    held = _held(host) | {unit: systemd.state(unit).file for unit in waiting}
-    if held:
-        content = "".join(f"{unit} {state or '-'}\n" for unit, state in held.items()).encode()
-        host.put(File(path=BLOCKED, content=content, mode=FileMode(0o600)))
-    return tuple(waiting)
+        return
+    for unit in systemd.waiting_starts():
+        if unit.startswith("k3s") and unit.endswith(_SERVICE) and not unit.startswith(_OURS):
+            systemd.start(f"{_MARKER}{unit}")
 
 
 def release(host: Host) -> tuple[str, ...]:
-    """Queue the start of what was kept down, but for what was switched off since; returns what is being started."""
-    held = _held(host)
-    if not held:
+    """Queue the start of what was kept down, but for what was disabled since; returns what is being started."""
+    if not host.is_live:
         return ()
     systemd = Systemd(host)
-    host.tree.remove_file(BLOCKED)
     started = []
-    for unit, file_state in held.items():
-        now = systemd.state(unit)
-        switched_off = now.file in _SWITCHED_OFF and now.file != file_state
-        if now.active in ("inactive", "failed") and not switched_off:
+    for sign in host.tree.names(_SIGNS):
+        if not sign.startswith(_SIGN):
+            continue
+        unit = f"{sign.removeprefix(_SIGN)}{_SERVICE}"
+        systemd.stop(f"{_MARKER}{unit}")
+        state = systemd.state(unit)
+        if state.active in ("inactive", "failed") and state.file not in _SWITCHED_OFF:
             systemd.start(unit)
             started.append(unit)
     return tuple(started)
-
-
-def _held(host: Host) -> dict[str, str]:
-    if not host.is_live:
-        return {}
-    rows = (line.split() for line in (host.tree.read(BLOCKED) or b"").decode(errors="replace").splitlines())
-    return {row[0]: row[1] for row in rows if len(row) == 2}  # noqa: PLR2004 - the line's two words

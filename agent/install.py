@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from agent.situation import Request
 
 
-UNITS = PurePosixPath("/etc/systemd/system")
-ACCOUNTS = ("k3s-harden-service-accounts.service", "k3s-harden-service-accounts.timer")
+UNIT_DIRECTORY = PurePosixPath("/etc/systemd/system")
+UNITS = (
+    GATE,
+    "k3s-harden-waiting@.service",
+    "k3s-harden-service-accounts.service",
+    "k3s-harden-service-accounts.timer",
+)
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh; a drop-in may come before the service it is for."""
 
@@ -67,10 +72,10 @@ def wanted(
 
 def files(wanted: Wanted) -> tuple[File, ...]:
     """All files of an installation."""
-    named = {UNITS / name: _unit(name, wanted) for name in (GATE, *ACCOUNTS)}
+    named = {UNIT_DIRECTORY / name: _unit(name, wanted) for name in UNITS}
     for service, role in wanted.services.items():
         usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
-        named[UNITS / f"{service}.d" / DROPIN] = _unit(f"{usual}.d/{DROPIN}", wanted)
+        named[UNIT_DIRECTORY / f"{service}.d" / DROPIN] = _unit(f"{usual}.d/{DROPIN}", wanted)
     named.update(wanted.completions)
     return tuple(File(path=path, content=content, mode=_PUBLIC) for path, content in named.items())
 
@@ -100,8 +105,8 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     """Take away every file of an installation, whatever services it guards; what is not as `wanted` has it is kept."""
     host.refuse_ordinary_user("uninstall")
     unedited = frozenset(file.content for file in files(wanted))
-    places = [UNITS / name for name in (GATE, *ACCOUNTS)]
-    places += [UNITS / name / DROPIN for name in host.tree.names(UNITS) if name.endswith(".service.d")]
+    places = [UNIT_DIRECTORY / name for name in UNITS]
+    places += [UNIT_DIRECTORY / name / DROPIN for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
     places += COMPLETIONS.values()
     with host.lock(_LOCK_WAIT):
         items = _remove(host, places, unedited)
@@ -147,7 +152,7 @@ def _reload(host: Host, items: Sequence[Item]) -> None:
 def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str]) -> Report:
     done = {item.id for item in items}
     untouched = [Item(name, Status.AS_WANTED) for name in all_ids if name not in done]
-    facts = (Fact("gate", f"{UNITS / GATE}", "runs before each start of K3s"),)
+    facts = (Fact("gate", f"{UNIT_DIRECTORY / GATE}", "runs before each start of K3s"),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 
 

@@ -39,12 +39,13 @@ _FLOATS = {
     for sign, words in (("", "inf Inf INF nan NaN NAN"), ("+", "inf Inf INF"), ("-", "inf Inf INF"))
     for word in words.split()
 }
-_INTEGER = re.compile(r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([1-9][0-9]*|0))", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+# Patterns that most runs do not need are left to be compiled at their first use.
+_INTEGER = r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([1-9][0-9]*|0))"
+_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _LONGEST_NUMBER = 400
 """Digits: more than any finite float has before its point, and few enough to convert at once."""
 _LONGEST_SHOWN = 60
-_NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
 
@@ -109,7 +110,12 @@ def read(
     Raises InputError with file and, where there is one, line: too large, not UTF-8, not YAML, nested deeper than
     MAX_DEPTH, or more than `max_nodes` nodes once aliases are followed (a few lines of them can stand for billions).
     """
-    return tuple(_documents(_events(_decoded(data, path, max_bytes)), path, max_nodes))
+    text = _decoded(data, path, max_bytes)
+    simple = _simple(text) if 2 * text.count("\n") < max_nodes else None
+    if simple is not None:
+        return simple
+    _refuse_unprintable(text, path)
+    return tuple(_documents(_events(text), path, max_nodes))
 
 
 def shown(text: str) -> str:
@@ -178,7 +184,7 @@ def _number(text: str) -> int | float | None:
     if len(plain) > _LONGEST_NUMBER:
         return None
     integer = _integer(plain)
-    if integer is not None or not _FLOAT.fullmatch(plain):
+    if integer is not None or not re.fullmatch(_FLOAT, plain):
         return integer
     number = float(plain)
     # Go's ParseFloat fails where Python's overflows.
@@ -186,7 +192,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _integer(plain: str) -> int | None:
-    match = _INTEGER.fullmatch(plain)
+    match = re.fullmatch(_INTEGER, plain)
     if match is None:
         return None
     sign, hexadecimal, hex_digits, binary, binary_digits, octal, octal_digits, decimal = match.groups()
@@ -201,16 +207,49 @@ def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
     if len(data) > max_bytes:
         raise InputError(str(path), f"it has {len(data)} bytes, and at most {max_bytes} are read")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}", "it is not UTF-8 text", "save the file as UTF-8") from None
-    unprintable = _NOT_PRINTABLE.search(text)
+
+
+def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
+    unprintable = re.search(_NOT_PRINTABLE, text)
     if unprintable:
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
         raise InputError(f"{path}:{line}", f"it has the character {code}, which YAML does not allow")
-    return text
+
+
+def _simple(text: str) -> tuple[Document, ...] | None:
+    """What PyYAML makes of a file that is all comments, `key: word`, and `key:` with a list of words; else None.
+
+    Most files of K3s' configuration are, ours too, and the import of PyYAML takes longer than the whole rest of a run
+    that has nothing to do.
+    """
+    word = r'(?:[\w/](?:[\w./=,@%+:-]*[\w./=,@%+-])?|"[ !#-\[\]-~]*")'
+    block = re.compile(rf"(?:#[ -~]*)?\n|([A-Za-z][\w.+-]{{,99}}):(?: ({word})\n|\n((?:  - {word}\n)+))", re.ASCII)
+    entries: list[Entry] = []
+    line, end = 1, 0
+    while end < len(text):
+        match = block.match(text, end)
+        if match is None:
+            return None
+        key, value, items = match.groups()
+        if value:
+            entries.append(Entry(key, line, _word(value, line)))
+        elif items:
+            words = [_word(item[4:], number) for number, item in enumerate(items.splitlines(), line + 1)]
+            entries.append(Entry(key, line, Sequence(tuple(words), line + 1)))
+        line += match[0].count("\n")
+        end = match.end()
+    return (Document(Mapping(tuple(entries), entries[0].line), entries[0].line),) if entries else ()
+
+
+def _word(written: str, line: int) -> Scalar:
+    if written[0] == '"':
+        return Scalar(written[1:-1], written[1:-1], line)
+    return Scalar(resolve(written), written, line)
 
 
 def _events(text: str) -> Iterator[Event]:

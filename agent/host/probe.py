@@ -23,7 +23,8 @@ class K3sProcess(NamedTuple):
 class Probe(Protocol):
     """Finds the running K3s processes."""
 
-    def __call__(self) -> tuple[K3sProcess, ...]: ...
+    def __call__(self) -> tuple[K3sProcess, ...]:
+        """All of them, in no order."""
 
 
 class _Process(NamedTuple):
@@ -41,11 +42,9 @@ def k3s_processes() -> tuple[K3sProcess, ...]:
     so that the line tells the role and nothing else; on kernels where the rewrite fails the flags follow.
     """
     try:
-        import psutil  # noqa: F401 - only whether it is there
+        processes = tuple(by_psutil())
     except ImportError:
-        processes = by_proc()
-    else:
-        processes = by_psutil()
+        processes = tuple(by_proc())
     found = ((process, re.match(r"(?:\S*/)?k3s\S* (server|agent)\b", process.line)) for process in processes)
     return tuple(K3sProcess(process.pid, Role(words[1]), process.started) for process, words in found if words)
 

@@ -43,6 +43,10 @@ class Systemd(NamedTuple):
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         return UnitState(*(found.get(name, "") for name in ("ActiveState", "SubState", "UnitFileState")))
 
+    def stop(self, unit: str) -> None:
+        """Queue the stop of a unit, and do not wait for it."""
+        self._ask("stop", "--no-block", unit)
+
     def start(self, unit: str) -> None:
         """Queue the start of a unit, and do not wait for it."""
         self._ask("start", "--no-block", unit)

@@ -33,6 +33,15 @@ PSA = f"{DATA_DIR}/server/psa.yaml"
 MANIFESTS = f"{DATA_DIR}/server/manifests"
 POLICY = f"{MANIFESTS}/policy.yaml"
 
+EDITS = {
+    AUDIT: "omitManagedFields: true\n",
+    DROPIN: "node-label+: [a=b]\n",
+    KERNEL_FILE: "vm.swappiness=1\n",
+    POLICY: "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n",
+    PSA: "  - name: ImagePolicyWebhook\n",
+}
+"""What a person might add to the end of each managed file, and the program that reads it would take."""
+
 UNIT = """\
 [Unit]
 Description=Lightweight Kubernetes
@@ -147,10 +156,11 @@ class HostTree:
         file.chmod(mode)
         return file
 
-    def append(self, path: str, content: str) -> None:
-        """Edit a file by hand."""
+    def edit(self, path: str) -> str:
+        """Edit one of the managed files by hand; returns what is added to it."""
         with self[path].open("a", encoding="utf-8") as file:
-            file.write(content)
+            file.write(EDITS[path])
+        return EDITS[path]
 
     def unit(self, role: str, *arguments: str, name: str = "", environment: str = "") -> None:
         """Install K3s' service as install.sh does."""

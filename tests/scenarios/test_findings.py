@@ -68,8 +68,8 @@ def written(path: str, content: str) -> Callable[[HostTree], object]:
     return lambda host: host.write(path, content)
 
 
-def appended(path: str, content: str) -> Callable[[HostTree], object]:
-    return lambda host: host.append(path, content)
+def edited(path: str) -> Callable[[HostTree], object]:
+    return lambda host: host.edit(path)
 
 
 def chmod(path: str, mode: int) -> Callable[[HostTree], object]:
@@ -152,7 +152,7 @@ CASES = (
     Case(
         "file-damaged",
         cut_in_half(AUDIT),
-        appended(AUDIT, "# a word of ours\n"),
+        edited(AUDIT),
         where=AUDIT,
         wanted="238 bytes",
         found="119 bytes",
@@ -160,7 +160,7 @@ CASES = (
     ),
     Case(
         "file-edited",
-        appended(POLICY, "# by hand\n"),
+        edited(POLICY),
         asked_for("--role", "server", "--k3s-version", "1.28"),
         where=POLICY,
         remedy="see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force",
@@ -612,7 +612,7 @@ def test_six_things_broken_at_once_are_all_in_one_report(hardened: Hardened) -> 
     host.write(SITE, "kube-apiserver-arg:\n  - audit-log-maxage=1\n")
     host.write(f"{MANIFESTS}/own.yaml", PSP)
     host[f"{DATA_DIR}/server"].chmod(0o755)
-    host.append(AUDIT, "# by hand\n")
+    host.edit(AUDIT)
     seen = host.seen("check")
     assert seen.code == 3
     assert seen.ids == {

@@ -51,6 +51,7 @@ def main(tree: str) -> None:
         gate, opener = os.pipe()
         number = os.fork()
         if not number:
+            os.close(opener)
             become(output, words, gate)
         os.close(gate)
         print(number, flush=True)

@@ -1,0 +1,487 @@
+"""Writes the pages below docs/ that say what the code says, and the README's picture: `make docs`.
+
+Each page is a function from the code to text, so a test compares all of them with what lies in docs/. The program
+prints the names of the files that it wrote, and nothing when none has changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+from rich.console import Console
+
+from agent import desired, facts, findings, install, journal, settings, verbs
+from agent.cli import app
+from agent.errors import ExitCode
+from agent.explain import origin_in_words
+from agent.guide import headings
+from agent.guide.controls import CONTROLS
+from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
+from agent.guide.k3s_options import OPTIONS, OptionRow
+from agent.guide.sysctls import SYSCTLS, SysctlRow
+from agent.host import LOCK, Host
+from agent.host.tree import temporary_name
+from agent.model import NEWEST_KNOWN, Directory, File, FileMode, Role, Version
+from agent.present import Verbosity
+from agent.present.table import print_to
+from agent.settings import Overrides, Settings
+from agent.situation import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from agent.guide.control import Control
+    from agent.model import Resource
+
+CHECKOUT = Path(__file__).parents[1]
+_OLDEST = 23
+"""The oldest Kubernetes minor that the guide covers."""
+
+
+class Option(NamedTuple):
+    """An option or argument of the command line, as its users see it."""
+
+    names: tuple[str, ...]
+    takes: str
+    choices: tuple[str, ...]
+    default: str
+    help: str
+
+
+class Command(NamedTuple):
+    """A verb of the command line."""
+
+    name: str
+    help: str
+    hidden: bool
+    arguments: tuple[Option, ...]
+    options: tuple[Option, ...]
+
+
+def pages() -> dict[str, str]:
+    """The text of every generated page, by its path below docs/."""
+    return {path: page() for path, page in _PAGES.items()}
+
+
+def commands() -> tuple[Command, ...]:
+    """All verbs, in the order of --help."""
+    group = typer.main.get_command(app)
+    found = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined] # Typer's app has several commands
+        given = [(parameter.param_type_name, _option(parameter)) for parameter in command.params]
+        arguments = tuple(option for kind, option in given if kind == "argument")
+        options = tuple(option for kind, option in given if kind == "option")
+        found.append(Command(name, _prose(command.help or ""), bool(command.hidden), arguments, options))
+    return tuple(found)
+
+
+def program_options() -> tuple[Option, ...]:
+    """The options that stand before the verb."""
+    return tuple(_option(parameter) for parameter in typer.main.get_command(app).params)
+
+
+def picture() -> str:
+    """A real run on a disposable host, as a terminal shows it: apply, then check after somebody broke the host."""
+    console = Console(record=True, width=104, file=io.StringIO(), highlight=False, force_terminal=True)
+    options = "--root host --role server --k3s-version 1.34"
+    request = Request(Overrides(role="server", k3s_version="1.34"))
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory, "host")
+        subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
+        host = Host.tree_at(str(root))
+        console.print(f"[bold]$[/] k3s-harden apply {options}")
+        print_to(console, verbs.apply(host, request), Verbosity.NORMAL)
+        console.print("\n[bold]$[/] echo vm.panic_on_oom=1 >host/etc/sysctl.d/99-database.conf")
+        console.print("[bold]$[/] chmod 0755 host/var/lib/rancher/k3s/server")
+        (root / "etc/sysctl.d/99-database.conf").write_text("vm.panic_on_oom=1\n", encoding="utf-8")
+        (root / "var/lib/rancher/k3s/server").chmod(0o755)
+        console.print(f"\n[bold]$[/] k3s-harden check --quiet {options}")
+        print_to(console, verbs.check(host, request), Verbosity.QUIET)
+    svg = console.export_svg(title="k3s-harden", unique_id="run")
+    # Rich names a font on somebody's server; a picture that asks nobody is laid out the same with any fixed font.
+    svg = re.sub(r"\n *@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)
+    return svg.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
+
+
+def write(directory: Path) -> list[Path]:
+    """Write what is not as it should be below `directory`; returns the files that were written."""
+    written = []
+    for path, text in (*pages().items(), (PICTURE, picture())):
+        file = directory / path
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            written.append(file)
+    return written
+
+
+def _controls() -> str:
+    parts = [
+        "# Controls",
+        _generated("agent/guide"),
+        _prose("""
+            Everything that the guide asks of a host, one entry a fact, in the order of the guide's headings;
+            `k3s-harden explain ID` prints the same in a terminal. The CIS numbers are those that the guide gives:
+            they move between versions of the benchmark. Where an entry differs from the guide, it says so;
+            [deviations.md](../explanation/deviations.md) has the reasons at length.
+        """),
+        _table(
+            ("id", "what", "for", "CIS"),
+            ((f"[`{c.id}`](#{_anchor(c)})", c.title, str(c.applies), ", ".join(c.origin.cis)) for c in CONTROLS),
+        ),
+    ]
+    for heading in headings.IN_ORDER:
+        parts.append(f"## {heading}")
+        for control in CONTROLS:
+            if control.origin.heading == heading:
+                parts += [f"### {_heading(control)}", _control(control)]
+    return _page(parts)
+
+
+def _control(control: Control) -> str:
+    lines = [
+        ("", f"**{_escaped(control.title)}.** For {control.applies}."),
+        ("Wanted", _wanted(control)),
+        ("Why", control.why),
+        ("In the guide", origin_in_words(control.origin)),
+        ("Differs from the guide", control.deviation),
+        ("Can break", control.risk),
+        ("By hand", control.by_hand),
+    ]
+    return "\n".join(
+        f"- **{label}:** {text if label == 'Wanted' else _prose(text)}" if label else f"{text}\n"
+        for label, text in lines
+        if text
+    )
+
+
+def _wanted(control: Control) -> str:
+    match control:
+        case SysctlRow():
+            return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared and never changed")
+        case DirectoryRow() | FileRow():
+            return f"`{_path(control)}`, mode {control.mode}, owner root"
+        case OptionRow():
+            value = f"{control.name}={control.value}" if control.name else control.value
+            return f"`{control.key}: {value}`; of a value that is there already: {_escaped(str(control.meets))}"
+        case _:
+            return ""
+
+
+def _heading(control: Control) -> str:
+    alike = [other for other in CONTROLS if other.id == control.id]
+    return f"`{control.id}`" + (f" ({control.applies.versions})" if len(alike) > 1 else "")
+
+
+def _anchor(control: Control) -> str:
+    """The anchor that GitHub gives a heading."""
+    return anchor(_heading(control))
+
+
+def anchor(heading: str) -> str:
+    """The anchor that GitHub gives a heading: small letters, no punctuation, hyphens for blanks."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _path(row: DirectoryRow | FileRow) -> str:
+    return str(row.path) if row.path.is_absolute() else f"D/{row.path}"
+
+
+def _findings() -> str:
+    kinds = findings.KINDS.values()
+    parts = [
+        "# Findings",
+        _generated("agent/findings"),
+        _prose("""
+            What `check` finds beyond differences, each with a stable id, what was wanted and found, the file and line,
+            and what to do. All are gathered in one run. An error makes `check` and `diff` end with 3. An error that
+            holds K3s also makes the [gate](../howto/systemd.md) fail: with any other K3s can start, and the next boot or
+            a person is what it is about. `k3s-harden explain ID` prints the same in a terminal.
+        """),
+        _table(
+            ("id", "level", "holds K3s"),
+            ((f"[`{kind.id}`](#{kind.id})", str(kind.level), "yes" if kind.holds_k3s else "no") for kind in kinds),
+        ),
+    ]
+    for kind in kinds:
+        parts += [f"## {kind.id}", f"{kind.level}{', holds K3s' if kind.holds_k3s else ''}"]
+        parts += [_prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
+    return _page(parts)
+
+
+def _exit_codes() -> str:
+    return _page([
+        "# Exit codes",
+        _generated("agent/errors.py"),
+        "The same for every verb, and part of the interface: scripts may rely on them.",
+        _table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
+        _prose("""
+            The code follows from the report and from nothing else, so the JSON output has it, too (`exit_code`,
+            `meaning`). A report that could not be printed, because the disk behind the redirection is full, say, ends with
+            1 where it would have been 0; a reader that stops early, such as `head`, changes nothing.
+        """),
+        _prose("""
+            `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, ends with 0 whenever K3s may start:
+            a hand-edited file or what only the next boot would undo does not keep a node down. What to do for each code is
+            in [read-a-report.md](../howto/read-a-report.md).
+        """),
+    ])  # fmt: skip
+
+
+def _cli() -> str:
+    public = [command for command in commands() if not command.hidden]
+    hidden = [command for command in commands() if command.hidden]
+    parts = [
+        "# Command line",
+        _generated("agent/cli.py"),
+        _prose("""
+            `k3s-harden VERB [options]`. Reports go to standard output, errors to standard error as `k3s-harden: cannot …`
+            with what to do below. How a run ended is in its [exit code](exit-codes.md).
+        """),
+        _table(
+            ("verb", "does"), ((f"[`{command.name}`](#{anchor(command.name)})", command.help) for command in public)
+        ),
+        "Before the verb:",
+        _option_table(program_options()),
+    ]
+    for command in public:
+        parts += [f"## {command.name}", *_command(command)]
+    parts.append("## Not for people")
+    for command in hidden:
+        parts += [f"### {command.name}", *_command(command)]
+    return _page(parts)
+
+
+def _command(command: Command) -> Iterator[str]:
+    words = "".join(f" {argument.takes}" for argument in command.arguments)
+    yield f"```text\nk3s-harden {command.name}{words} [options]\n```"
+    yield command.help
+    for argument in command.arguments:
+        values = f" One of {', '.join(f'`{choice}`' for choice in argument.choices)}." if argument.choices else ""
+        yield f"`{argument.takes}`: {argument.help}{values}"
+    if command.options:
+        yield _option_table(command.options)
+
+
+def _option_table(options: Iterable[Option]) -> str:
+    return _table(
+        ("option", "default", "meaning"),
+        (
+            (f"`{', '.join(o.names)}{f' {o.takes}' if o.takes else ''}`", o.default and f"`{o.default}`", o.help)
+            for o in options
+        ),
+    )
+
+
+def _option(parameter: typer.core.TyperOption | typer.core.TyperArgument) -> Option:
+    """Read a parameter of Typer's, whose attributes have the same names in all releases."""
+    choices = tuple(str(getattr(choice, "value", choice)) for choice in getattr(parameter.type, "choices", ()))
+    is_argument = parameter.param_type_name == "argument"
+    is_switch = not is_argument and bool(getattr(parameter, "is_flag", False))
+    takes = "" if is_switch else parameter.metavar or "|".join(choices) or "NUMBER"
+    if is_argument:
+        takes = parameter.metavar or str(parameter.name).upper()
+    default = getattr(parameter.default, "value", parameter.default)
+    # Defaults in words stand in the help text, where a value alone would say too little.
+    said, _, in_words = (parameter.help or "").removesuffix("]").partition(" [default: ")
+    return Option(
+        names=tuple(parameter.opts),
+        takes=takes,
+        choices=choices,
+        default="" if is_switch or default is None else f"{default:g}" if isinstance(default, float) else str(default),
+        help=_prose(said + (f" By default {in_words}." if in_words else "")),
+    )
+
+
+def _resources() -> str:
+    built = _built()
+    parts = [
+        "# What it puts on a host",
+        _generated("agent/guide, agent/desired.py"),
+        _prose("""
+            Every path and kernel value that `apply` makes, with its exact mode; all of them belong to root. `D` is K3s' data
+            directory: `/var/lib/rancher/k3s`, unless K3s' configuration or the settings move it. Directories that are
+            missing on the way to one of these are made with 0755; those that exist keep their mode.
+        """),
+        "## Directories and files",
+        _table(
+            ("path", "mode", "server", "agent", "K3s", "on a node that Rancher manages"),
+            (_resource(path, mode, built) for path, mode in _modes(built).items()),
+        ),
+        _prose("""
+            `policy.yaml` has the NetworkPolicies on every version, and the PodSecurityPolicies with their RBAC up to v1.24:
+            the first apply for a v1.25 takes them out.
+        """),
+        "## Kernel values",
+        _table(
+            ("key", "value", "written"),
+            ((f"`{row.key}`", row.value, "yes" if row.written else "no, compared only") for row in SYSCTLS),
+        ),
+        _prose("""
+            The written ones go into 90-kubelet.conf and into the running kernel, and are read back. kubelet compares all six
+            at its start, for equality.
+        """),
+        "## K3s' arguments",
+        _prose("""
+            The drop-in has those that the operator's own files and command line do not already meet, with `+` behind each
+            key of a list.
+        """),
+        _table(
+            ("key", "argument", "for"),
+            ((f"`{row.key}`", f"`{_argument(row)}`", str(row.applies)) for row in OPTIONS),
+        ),
+        "A new server of v" + NEWEST_KNOWN.family + " gets this file:",
+        f"```yaml\n{_drop_in(Role.SERVER, NEWEST_KNOWN)}```",
+        "and an agent this one:",
+        f"```yaml\n{_drop_in(Role.AGENT, NEWEST_KNOWN)}```",
+        "## Its own",
+        _table(
+            ("path", "mode", "is"),
+            (
+                (f"`{journal.STATE}`", "0700", "what `revert` needs"),
+                (f"`{journal.JOURNAL}`", "0700", "one file, mode 0600, for each run that changed something"),
+                (f"`{journal.BACKUPS}`", "0700", "what `--force` replaced, and edited unit files of `install`, mode 0600"),
+                (f"`{LOCK}`", "0600", "the lock; empty, or the number of the process that writes"),
+            ),
+        ),
+        _prose(f"""
+            While a file is being replaced, its next content lies beside it under a name such as
+            `{temporary_name("policy.yaml")}`; see [0005](../adr/0005-temporary-names.md). `revert` removes the journal with
+            the last run that it undoes; backups stay.
+        """),
+        "## By `install`",
+        _table(("path", "mode"), _installed()),
+        "`uninstall` takes them away again.",
+    ]
+    return _page(parts)
+
+
+Built = dict[tuple[Role, int, bool], "Mapping[str, Resource]"]
+
+
+def _built() -> Built:
+    """What desired.build gives for each role, Kubernetes minor, and with and without Rancher."""
+    data_dir = PurePosixPath("/D")
+    found: Built = {}
+    for role in Role:
+        for minor in range(_OLDEST, NEWEST_KNOWN.minor + 1):
+            for rancher in (False, True):
+                host = replace(facts.assumed(role, Version(1, minor, 0), data_dir), rancher_managed=rancher)
+                found[role, minor, rancher] = {one.id: one for one in desired.build(Settings(), host)}
+    return found
+
+
+def _modes(built: Built) -> dict[str, FileMode]:
+    """Each path with its mode, in the order that it is made."""
+    found: dict[str, FileMode] = {}
+    places = [f"{'' if row.path.is_absolute() else '/D/'}{row.path}" for row in (*DIRECTORIES, *FILES)]
+    for place in dict.fromkeys(places):
+        for resources in built.values():
+            resource = resources.get(place)
+            if isinstance(resource, (File, Directory)):
+                found[place] = resource.mode
+    return found
+
+
+def _resource(path: str, mode: FileMode, built: Built) -> tuple[str, ...]:
+    def minors(role: Role, *, rancher: bool) -> list[int]:
+        return [minor for r, minor, m in built if r is role and m is rancher and path in built[r, minor, m]]
+
+    own = {role: minors(role, rancher=False) for role in Role}
+    with_rancher = {role: minors(role, rancher=True) for role in Role}
+    versions = own[Role.SERVER] or own[Role.AGENT]
+    first = versions[0]
+    same = "the same" if with_rancher == own else "not written"
+    return (
+        f"`{path.removeprefix('/') if path.startswith('/D/') else path}`",
+        str(mode),
+        "yes" if own[Role.SERVER] else "never",
+        "yes" if own[Role.AGENT] else "never",
+        "all" if first == _OLDEST else f"v1.{first} and newer",
+        same,
+    )
+
+
+def _argument(row: OptionRow) -> str:
+    value = row.text(PurePosixPath("D"))
+    return f"{row.name}={value}" if row.name else value
+
+
+def _drop_in(role: Role, version: Version) -> str:
+    return desired.k3s_config(Settings(), facts.assumed(role, version)).decode()
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    wanted = install.Wanted(
+        PurePosixPath("/usr/bin/k3s-harden"),
+        facts.DEFAULT_DATA_DIR,
+        install.USUAL,
+        dict.fromkeys(install.COMPLETIONS.values(), b""),
+    )
+    for file in install.files(wanted):
+        yield f"`{file.path}`", str(file.mode)
+
+
+def _modules() -> str:
+    """A map of the code from the first sentence of each module."""
+    rows = []
+    for file in sorted(CHECKOUT.glob("agent/**/*.py")):
+        said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        rows.append((f"`{file.relative_to(CHECKOUT)}`", " ".join(said.split("\n\n")[0].split())))
+    return _page([
+        "# Modules",
+        _generated("the docstrings below agent/"),
+        "Each file and its one purpose; [design.md](../explanation/design.md) says how they hang together.",
+        _table(("file", "purpose"), rows),
+    ])  # fmt: skip
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _generated(source: str) -> str:
+    return f"<!-- Generated from {source} by `make docs`; a test compares them. -->"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_prose(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _prose(text: str) -> str:
+    """The text in one line, with what Markdown would take for markup written so that it shows."""
+    return _escaped(" ".join(text.split()))
+
+
+def _escaped(text: str) -> str:
+    """Outside of code, `<` would begin a tag and `*` emphasis; bold labels and links are ours and stay."""
+    pieces = re.split(r"(`[^`]*`|\*\*[^*]+\*\*|<!--.*?-->)", text)
+    return "".join(
+        piece if index % 2 else piece.replace("<", "&lt;").replace("*", r"\*") for index, piece in enumerate(pieces)
+    )
+
+
+PICTURE = "images/run.svg"
+
+_PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/controls.md": _controls,
+    "reference/cli.md": _cli,
+    "reference/settings.md": settings.reference,
+    "reference/exit-codes.md": _exit_codes,
+    "reference/findings.md": _findings,
+    "reference/resources.md": _resources,
+    "reference/modules.md": _modules,
+}
+
+if __name__ == "__main__":
+    for changed in write(CHECKOUT / "docs"):
+        print(f"wrote {changed.relative_to(CHECKOUT)}")

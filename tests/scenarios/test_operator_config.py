@@ -1,0 +1,293 @@
+"""The operator's own configuration of K3s, in each form that K3s takes: left alone where it will do, outvoted elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, SETTINGS, HostTree
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+
+BEFORE_OURS = f"{DROPINS}/10-site.yaml"
+AFTER_OURS = f"{DROPINS}/99-site.yaml"
+
+
+def dropin(host: HostTree) -> str:
+    return host[DROPIN].read_text()
+
+
+@pytest.mark.parametrize(
+    ("own", "ours"),
+    [
+        ("kube-apiserver-arg: audit-log-maxage=90", "audit-log-maxage"),
+        ("kube-apiserver-arg: ['--audit-log-maxage=30']", "audit-log-maxage"),
+        ("kube-apiserver-arg: [audit-log-maxage=1, audit-log-maxage=31]", "audit-log-maxage"),
+        ("kube-apiserver-arg: audit-log-maxbackup=99", "audit-log-maxbackup"),
+        ("kube-apiserver-arg: audit-log-path=/var/log/k3s/audit.log", "audit-log-path"),
+        ("kube-apiserver-arg: service-account-extend-token-expiration=False", "service-account-extend"),
+        ("kube-controller-arg: terminated-pod-gc-threshold=500", "terminated-pod-gc-threshold"),
+        ("kube-controller-manager-arg: terminated-pod-gc-threshold=500", "terminated-pod-gc-threshold"),
+        ("kubelet-arg: [max-pods=200, streaming-connection-idle-timeout=30m]", "streaming-connection"),
+        ("kubelet-arg: tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "tls-cipher-suites"),
+        ("protect-kernel-defaults: 'true'", "protect-kernel-defaults"),
+        ("protect-kernel-defaults: yes", "protect-kernel-defaults"),
+        ("secrets-encryption: on", "secrets-encryption"),
+        ("kube-apiserver-arg: 'enable-admission-plugins=ServiceAccount,NodeRestriction,AlwaysPullImages'", "admission-plugins"),
+    ],
+)
+def test_a_value_that_meets_the_control_is_left_to_the_operator(own: str, ours: str, host: HostTree) -> None:
+    """Our file does not say it again, and `check` has nothing to say."""
+    host.write(CONFIG, f"{own}\n")
+    seen = host.seen("apply")
+    assert (seen.code, seen.findings) == (0, ())
+    assert ours not in dropin(host)
+
+
+@pytest.mark.parametrize(
+    ("own", "ours"),
+    [
+        ("kube-apiserver-arg: audit-log-maxage=29", "audit-log-maxage=30"),
+        ("kube-apiserver-arg: audit-log-maxage=", "audit-log-maxage=30"),
+        ("kube-apiserver-arg: audit-log-maxage", "audit-log-maxage=30"),
+        ("kube-apiserver-arg: audit-log-path=-", "audit-log-path=/var/lib/rancher/k3s/server/logs/audit.log"),
+        ("kube-apiserver-arg: [audit-log-maxage=31, audit-log-maxage=1]", "audit-log-maxage=30"),
+        ("kube-controller-manager-arg: terminated-pod-gc-threshold=0", "terminated-pod-gc-threshold=100"),
+        ("kubelet-arg: streaming-connection-idle-timeout=0", "streaming-connection-idle-timeout=5m"),
+        ("kubelet-arg: tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA", "tls-cipher-suites=TLS_ECDHE_ECDSA"),
+        ("protect-kernel-defaults: false", "protect-kernel-defaults: true"),
+    ],
+)
+def test_a_value_that_does_not_is_outvoted(own: str, ours: str, host: HostTree) -> None:
+    """K3s reads our file later, and of two values the last wins; the operator's file stays as it is."""
+    host.write(CONFIG, f"{own}\n", 0o640)
+    before = host.entries()[CONFIG]
+    seen = host.seen("apply")
+    assert (seen.code, seen.findings) == (0, ())
+    assert ours in dropin(host)
+    assert host.entries()[CONFIG] == before
+    assert host.seen("check").code == 0
+
+
+def test_what_a_component_is_told_beside_it_is_kept(host: HostTree) -> None:
+    """Our lists carry `+`: whatever else the operator gives kubelet, kubelet still gets."""
+    host.write(CONFIG, "kubelet-arg:\n  - max-pods=200\nkube-apiserver-arg: feature-gates=A=true\n")
+    assert host.run("apply").code == 0
+    lists = re.findall(r"^(\S+-arg\S*):", dropin(host), re.MULTILINE)
+    assert lists
+    assert all(key.endswith("+") for key in lists)
+
+
+@pytest.mark.parametrize("path", [CONFIG, BEFORE_OURS])
+def test_admission_plugins_of_the_operator_are_joined_with_ours(path: str, host: HostTree) -> None:
+    """One comma-joined value has them all, since scanners read the first argument alone."""
+    host.write(path, "kube-apiserver-arg+:\n  - enable-admission-plugins=DenyServiceExternalIPs,AlwaysPullImages\n")
+    assert host.run("apply").code == 0
+    line = "- enable-admission-plugins=NodeRestriction,ServiceAccount,DenyServiceExternalIPs,AlwaysPullImages\n"
+    assert line in dropin(host)
+
+
+def test_a_list_of_an_earlier_drop_in_is_replaced_without_and_kept_with_a_plus(host: HostTree) -> None:
+    """K3s' own merge rule decides which of the operator's values count."""
+    host.write(CONFIG, "kube-apiserver-arg:\n  - audit-log-maxage=90\n")
+    host.write(BEFORE_OURS, "kube-apiserver-arg:\n  - audit-log-maxsize=500\n")
+    assert host.run("apply").code == 0
+    assert "audit-log-maxage=30" in dropin(host)
+    assert "audit-log-maxsize" not in dropin(host)
+    host.write(BEFORE_OURS, "kube-apiserver-arg+:\n  - audit-log-maxsize=500\n")
+    assert host.run("apply").code == 0
+    assert "audit-log-maxage" not in dropin(host)
+    assert "audit-log-maxsize" not in dropin(host)
+
+
+def test_a_later_drop_in_without_plus_drops_ours_and_is_named(hardened: Hardened) -> None:
+    """Each argument that is lost is named, with the line that drops it; a + in that line cures it."""
+    host = hardened()
+    host.write(AFTER_OURS, "debug: true\nkube-apiserver-arg:\n  - v=2\n")
+    seen = host.seen("check")
+    assert seen.code == 3
+    lost = {finding.message.split(" is lost")[0] for finding in seen.of("list-dropped")}
+    assert {"audit-log-maxage=30", "enable-admission-plugins=NodeRestriction,ServiceAccount"} <= lost
+    assert {finding.where for finding in seen.of("list-dropped")} == {f"{AFTER_OURS}:2"}
+    host.write(AFTER_OURS, "debug: true\nkube-apiserver-arg+:\n  - v=2\n")
+    assert host.seen("check").code == 0
+
+
+def test_plus_equals_extends_what_k3s_sets_itself(host: HostTree) -> None:
+    """`flag+=value` in an argument adds to K3s' own default; it is a value of that flag."""
+    host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins+=AlwaysPullImages\n")
+    assert host.run("apply").code == 0
+    assert "AlwaysPullImages" in dropin(host)
+    assert "NodeRestriction" in dropin(host)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--kube-apiserver-arg=audit-log-maxage=90",),
+        ("--kube-apiserver-arg", "audit-log-maxage=90"),
+        ("-kube-apiserver-arg=--audit-log-maxage=90",),
+        ("--debug", "--kube-apiserver-arg=audit-log-maxage=90", "--token", "t0ken"),
+    ],
+)
+def test_arguments_of_the_service_count(words: tuple[str, ...], host: HostTree) -> None:
+    """What install.sh was given ends up in the unit; K3s puts it behind all its files."""
+    host.unit("server", *words)
+    assert host.run("apply").code == 0
+    assert "audit-log-maxage" not in dropin(host)
+
+
+def test_an_argument_of_the_service_that_undoes_the_control_is_named(host: HostTree) -> None:
+    """No file can outvote the command line, so that is a finding with the unit as its place."""
+    host.unit("server", "--kube-apiserver-arg=audit-log-maxage=1")
+    seen = host.seen("apply")
+    assert seen.code == 3
+    finding = seen.only("option-overridden")
+    assert (finding.where, finding.found, finding.wanted) == ("/etc/systemd/system/k3s.service", "1", "30 or more")
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+def test_a_service_without_arguments_tells_its_role(role: str, host: HostTree) -> None:
+    """install.sh without options writes nothing behind `server`."""
+    host.options = ("--k3s-version", "1.34")
+    host.unit(role)
+    seen = host.seen("apply")
+    assert seen.code == 0
+    assert seen.facts["role"][0] == role
+
+
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [
+        (("--config", "/etc/own/k3s.yaml"), ""),
+        (("--config=/etc/own/k3s.yaml",), ""),
+        (("-c", "/etc/own/k3s.yaml"), ""),
+        (("--debug",), "K3S_TOKEN='t0ken'\nK3S_CONFIG_FILE='/etc/own/k3s.yaml'\n"),
+    ],
+)
+def test_another_configuration_file_has_another_directory_of_drop_ins(
+    words: tuple[str, ...], environment: str, host: HostTree
+) -> None:
+    """K3s looks in the directory named after its main file, so that is where ours goes."""
+    host.unit("server", *words, environment=environment)
+    host.write("/etc/own/k3s.yaml", "data-dir: /srv/k3s\n")
+    host.write(CONFIG, "data-dir: /not/read\n")
+    seen = host.seen("apply")
+    assert seen.code == 0
+    assert seen.facts["data directory"] == ("/srv/k3s", "/etc/own/k3s.yaml:1")
+    assert host["/etc/own/k3s.yaml.d/90-k3s-harden.yaml"].exists()
+    assert not host[DROPIN].exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("/etc/systemd/system/k3s-east.service.env", "K3S_DATA_DIR=/srv/k3s\n"),
+        ("/etc/default/k3s-east", 'K3S_DATA_DIR="/srv/k3s"\n'),
+        ("/etc/sysconfig/k3s-east", "export K3S_DATA_DIR='/srv/k3s'\n"),
+    ],
+)
+def test_a_service_of_another_name_is_read_with_its_environment(place: str, text: str, host: HostTree) -> None:
+    """INSTALL_K3S_NAME=east makes k3s-east.service."""
+    host.options = ("--k3s-version", "1.34")
+    host.unit("server", "--debug", name="k3s-east")
+    host.write(place, text, 0o600)
+    facts = host.seen("apply").facts
+    assert facts["role"] == ("server", "/etc/systemd/system/k3s-east.service")
+    assert facts["data directory"][0] == "/srv/k3s"
+
+
+OPENRC = """\
+#!/sbin/openrc-run
+
+depend() {{
+    after network-online
+    want cgroups
+}}
+
+supervisor=supervise-daemon
+name={name}
+command="/usr/local/bin/k3s"
+command_args="{role} \\
+\t'--debug' \\
+
+    >>/var/log/{name}.log 2>&1"
+
+output_log=/var/log/{name}.log
+pidfile="/var/run/{name}.pid"
+"""
+
+
+def openrc(host: HostTree, name: str, role: str, environment: str) -> None:
+    """As install.sh does on a host without systemd."""
+    host.write(f"/etc/init.d/{name}", OPENRC.format(name=name, role=role), 0o755)
+    host.write(f"/etc/rancher/k3s/{name}.env", environment, 0o600)
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("k3s", "server"),
+        pytest.param("k3s-agent", "agent", marks=pytest.mark.xfail(reason="only k3s.env is read")),
+        pytest.param("k3s-east", "server", marks=pytest.mark.xfail(reason="only k3s.env is read")),
+    ],
+)
+def test_an_openrc_service_is_read_with_its_environment(name: str, role: str, host: HostTree) -> None:
+    """Alpine has no systemd; install.sh puts the environment into /etc/rancher/k3s under the service's name."""
+    host.options = ("--k3s-version", "1.34")
+    openrc(host, name, role, "K3S_URL='https://10.0.0.1:6443'\nK3S_DATA_DIR='/srv/k3s'\nK3S_TOKEN='t0ken'\n")
+    facts = host.seen("check").facts
+    assert facts["role"] == (role, f"/etc/init.d/{name}")
+    assert facts["sysctl.d read by"][0] == "sysctl --system"
+    assert facts["joins a cluster"][0] == "yes"
+    assert facts["data directory"][0] == "/srv/k3s"
+
+
+def test_on_openrc_the_order_of_procps_counts(host: HostTree) -> None:
+    """There /etc/sysctl.conf is read last at boot, and wins."""
+    openrc(host, "k3s", "server", "")
+    host.write("/etc/sysctl.conf", "kernel.panic = 0\n")
+    seen = host.seen("apply")
+    assert seen.code == 3
+    assert seen.only("sysctl-overridden").where == "/etc/sysctl.conf:1"
+
+
+def test_the_json_that_rancher_writes_is_read(host: HostTree) -> None:
+    """50-rancher.yaml is JSON, which is YAML; its arguments count for what K3s gets to see."""
+    host.write(
+        f"{DROPINS}/50-rancher.yaml",
+        '{\n  "server": "https://10.0.0.1:9345",\n  "token": "t0ken",\n'
+        '  "kube-apiserver-arg": [\n    "oidc-ca-file=/etc/ssl/none.pem"\n  ]\n}\n',
+        0o600,
+    )
+    seen = host.seen("check")
+    assert seen.facts["joins a cluster"][0] == "yes"
+    assert seen.only("named-file-missing").where == f"{DROPINS}/50-rancher.yaml:5"
+
+
+def test_settings_win_over_the_operators_weaker_value_and_not_over_the_stronger(host: HostTree) -> None:
+    """A site that keeps logs for 60 days says so in the settings; what K3s is told elsewhere still counts if it will do."""
+    host.write(SETTINGS, "audit: {max-age: 60, max-backups: 20, max-size: 200}\nterminated-pod-gc-threshold: 7\n")
+    assert host.run("apply").code == 0
+    for text in ("maxage=60", "maxbackup=20", "maxsize=200", "gc-threshold=7"):
+        assert text in dropin(host)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "null\n", "{}\n", "\ufeffnode-name: a\n"])
+def test_a_configuration_with_nothing_in_it_is_fine(text: str, host: HostTree) -> None:
+    """K3s starts with it, so it is no finding."""
+    host.write(CONFIG, text)
+    seen = host.seen("apply")
+    assert (seen.code, seen.findings) == (0, ())
+
+
+def test_a_symlinked_configuration_is_followed_inside_the_root(host: HostTree) -> None:
+    """Configuration management links files into place; an absolute link in an image means a file of the image."""
+    host.write("/srv/config/k3s.yaml", "data-dir: /srv/k3s\n")
+    host[CONFIG].parent.mkdir(parents=True)
+    host[CONFIG].symlink_to("/srv/config/k3s.yaml")
+    assert host.seen("apply").facts["data directory"][0] == "/srv/k3s"
+    assert host[CONFIG].is_symlink()

@@ -1,0 +1,293 @@
+"""A host that fails at the n-th thing asked of it, for each n: the outcome tells the truth, and the next run heals.
+
+The host is handed to the verbs as an ordinary argument; its files are a real tree, below a directory of the test's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent import verbs
+from agent.errors import ExitCode, HardenError, HostError
+from agent.host import Host
+from agent.host.tree import Tree
+from agent.model import Unreadable
+from agent.report import Report, Status
+from agent.settings import Overrides
+from agent.situation import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import PurePosixPath
+
+    from agent.model import Absent, Directory, File, Obstacle
+
+CHECKOUT = Path(__file__).parents[2]
+OLDER = Request(Overrides(role="server", k3s_version="1.24"))
+NEWER = Request(Overrides(role="server", k3s_version="1.34"))
+OPERATORS_CONFIG = "kube-apiserver-arg:\n  - audit-log-maxage=45\nnode-label:\n  - place=here\n"
+
+
+class Interruption(BaseException):
+    """What ends a run in its midst: Ctrl-C, or any fault of the program itself."""
+
+
+class Fuse:
+    """Burns at one of the calls that it guards, counted from 1; `calls` are the names of those it has seen."""
+
+    def __init__(self, burns_at: int = 0, *, ends_the_run: bool = False) -> None:
+        self.burns_at = burns_at
+        self.ends_the_run = ends_the_run
+        self.calls: list[str] = []
+
+    def burns(self, call: str) -> bool:
+        self.calls.append(call)
+        if len(self.calls) != self.burns_at:
+            return False
+        if self.ends_the_run:
+            raise Interruption(call)
+        return True
+
+    def guard(self, call: str) -> None:
+        if self.burns(call):
+            raise HostError(f"cannot {call}: Input/output error")
+
+
+@dataclass(frozen=True)
+class FailingTree(Tree):
+    """Each operation fails as its contract says: most with HostError, a look with Unreadable."""
+
+    fuse: Fuse
+
+    def look(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
+        if self.fuse.burns(f"look {path}"):
+            return Unreadable(id=str(path), reason="Input/output error")
+        return super().look(path)
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        self.fuse.guard(f"read {path}")
+        return super().read(path)
+
+    def names(self, path: PurePosixPath) -> tuple[str, ...]:
+        self.fuse.guard(f"list {path}")
+        return super().names(path)
+
+    def trust_problem(self, path: PurePosixPath) -> str:
+        return "Input/output error" if self.fuse.burns(f"trust {path}") else super().trust_problem(path)
+
+    def write(self, file: File) -> None:
+        self.fuse.guard(f"write {file.path}")
+        super().write(file)
+
+    def overwrite(self, path: PurePosixPath, content: bytes) -> None:
+        self.fuse.guard(f"overwrite {path}")
+        super().overwrite(path, content)
+
+    def make_directory(self, wanted: Directory) -> None:
+        self.fuse.guard(f"create {wanted.path}")
+        super().make_directory(wanted)
+
+    def remove_file(self, path: PurePosixPath) -> None:
+        self.fuse.guard(f"remove {path}")
+        super().remove_file(path)
+
+    def remove_temporary(self, path: PurePosixPath) -> None:
+        self.fuse.guard(f"remove the temporary of {path}")
+        super().remove_temporary(path)
+
+    def remove_directory(self, path: PurePosixPath) -> bool:
+        self.fuse.guard(f"remove directory {path}")
+        return super().remove_directory(path)
+
+    def rename(self, path: PurePosixPath, name: str) -> None:
+        self.fuse.guard(f"rename {path}")
+        super().rename(path, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailingHost(Host):
+    """A host whose every operation goes through the fuse."""
+
+    fuse: Fuse
+
+    @classmethod
+    def below(cls, root: Path, fuse: Fuse) -> FailingHost:
+        good = Host.tree_at(str(root))
+        return cls(
+            root=good.root, run=good.run, probe=good.probe, now=good.now, uid=good.uid, gid=good.gid, fuse=fuse
+        )
+
+    @property
+    def tree(self) -> Tree:
+        return FailingTree(self.root, self.uid, self.gid, self.fuse)
+
+    def lock(self, wait: float) -> AbstractContextManager[None]:
+        self.fuse.guard("lock")
+        return super().lock(wait)
+
+
+Files = dict[str, tuple[int, bytes]]
+"""All that is below a root but for our own state: mode and content by path."""
+
+LEFT = (Status.FAILED, Status.REFUSED, Status.EDITED)
+
+
+class Outcome(NamedTuple):
+    """How a run ended, and what is there then; no report where it ended in an error."""
+
+    code: ExitCode
+    report: Report | None
+    files: Files
+
+
+class Place:
+    """One host tree, which runs begin on again and again."""
+
+    def __init__(self, directory: Path, verb: str) -> None:
+        self.root = directory / "host"
+        self.start = directory / "start"
+        self.verb = verb
+        subprocess.run(["sh", str(CHECKOUT / ".ci/disposable-host"), str(self.root)], check=True)
+        config = self.root / "etc/rancher/k3s/config.yaml"
+        config.parent.mkdir(parents=True)
+        config.write_text(OPERATORS_CONFIG)
+        self.origin = self.files()
+
+    def keep(self) -> None:
+        """Let runs begin on the host as it is now."""
+        shutil.copytree(self.root, self.start, dirs_exist_ok=True)
+
+    def again(self) -> None:
+        shutil.rmtree(self.root)
+        shutil.copytree(self.start, self.root)
+
+    def run(self, verb: str, fuse: Fuse, request: Request = NEWER) -> Outcome:
+        """One run, which raises what is no error of the program's own."""
+        host = FailingHost.below(self.root, fuse)
+        try:
+            report = verbs.apply(host, request) if verb == "apply" else verbs.revert(host, last=False, force=False)
+        except HardenError as error:
+            return Outcome(error.exit_code, None, self.files())
+        return Outcome(report.exit_code, report, self.files())
+
+    def files(self) -> Files:
+        ours = ("var/lib/k3s-harden", "run/k3s-harden.lock")
+        return {
+            str(name): (path.lstat().st_mode, b"" if path.is_dir() else path.read_bytes())
+            for path in self.root.rglob("*")
+            if not str(name := path.relative_to(self.root)).startswith(ours)
+        }
+
+    def left_overs(self) -> list[str]:
+        return [str(path) for path in self.root.rglob(".*.k3s-harden")]
+
+
+def new_host(directory: Path) -> Place:
+    place = Place(directory, "apply")
+    place.keep()
+    return place
+
+
+def upgraded_host(directory: Path) -> Place:
+    place = Place(directory, "apply")
+    assert place.run("apply", Fuse(), OLDER).code is ExitCode.AS_WANTED
+    place.keep()
+    return place
+
+
+def host_to_be_undone(directory: Path) -> Place:
+    place = Place(directory, "revert")
+    for request in (OLDER, NEWER):
+        assert place.run("apply", Fuse(), request).code is ExitCode.AS_WANTED
+    place.keep()
+    return place
+
+
+BEGINNINGS = pytest.mark.parametrize(
+    "begin", [new_host, upgraded_host, host_to_be_undone], ids=lambda begin: begin.__name__
+)
+
+
+@BEGINNINGS
+def test_a_failure_is_told_and_healed(tmp_path: Path, begin: Callable[[Path], Place]) -> None:
+    """Whatever fails: the exit code and the items say what was done, and the next run ends as wanted."""
+    place = begin(tmp_path)
+    calls, ended = an_undisturbed_run(place)
+    place.again()
+    before = place.files()
+    wrong: dict[str, list[str]] = {}
+    for number, call in enumerate(calls, 1):
+        place.again()
+        outcome = place.run(place.verb, Fuse(number))
+        for what in (*untrue(place, outcome, before, ended), *not_healed(place, ended)):
+            wrong.setdefault(what, []).append(call)
+    assert not wrong, "\n".join(f"{what}\n    if this fails: {'; '.join(calls)}" for what, calls in wrong.items())
+
+
+@BEGINNINGS
+def test_an_interruption_is_healed(tmp_path: Path, begin: Callable[[Path], Place]) -> None:
+    """A run that ends at any operation leaves nothing that the next one does not put right."""
+    place = begin(tmp_path)
+    calls, ended = an_undisturbed_run(place)
+    wrong: dict[str, list[str]] = {}
+    for number, call in enumerate(calls, 1):
+        place.again()
+        with pytest.raises(Interruption):
+            place.run(place.verb, Fuse(number, ends_the_run=True))
+        for what in not_healed(place, ended):
+            wrong.setdefault(what, []).append(call)
+    assert not wrong, "\n".join(f"{what}\n    if ended at: {'; '.join(calls)}" for what, calls in wrong.items())
+
+
+def an_undisturbed_run(place: Place) -> tuple[list[str], Files]:
+    """The operations of a run of which none fails, and what is there after it."""
+    place.again()
+    fuse = Fuse()
+    outcome = place.run(place.verb, fuse)
+    assert outcome.code is ExitCode.AS_WANTED
+    assert len(fuse.calls) > 100
+    return fuse.calls, outcome.files
+
+
+def untrue(place: Place, outcome: Outcome, before: Files, ended: Files) -> Iterator[str]:
+    """What the outcome of a run on a failing host says that is not so."""
+    now = outcome.files
+    if place.left_overs():
+        yield f"leaves {place.left_overs()}"
+    if outcome.code is ExitCode.AS_WANTED and now != ended:
+        yield f"exit 0, but {unlike(now, ended)} are not as wanted"
+    if outcome.code is ExitCode.ERROR and now != before:
+        yield f"exit 1, but {unlike(now, before)} were changed"
+    for item in outcome.report.items if outcome.report else ():
+        path = item.id.lstrip("/") if item.id.startswith("/") else f"proc/sys/{item.id.replace('.', '/')}"
+        if item.status is Status.CHANGED and now.get(path) != ended.get(path):
+            yield f"{item.id} is not what was reported as changed"
+
+
+def not_healed(place: Place, ended: Files) -> Iterator[str]:
+    """What is wrong after the next run, on a host that works again, and after a revert of all."""
+    outcome = place.run(place.verb, Fuse())
+    if outcome.code is not ExitCode.AS_WANTED:
+        told = [item for item in outcome.report.items if item.status in LEFT] if outcome.report else "an error"
+        yield f"the next {place.verb} exits {int(outcome.code)}: {told}"
+    if outcome.files != ended:
+        yield f"the next {place.verb} leaves {unlike(outcome.files, ended)} otherwise than an undisturbed one"
+    if place.left_overs():
+        yield f"the next {place.verb} leaves {place.left_overs()}"
+    outcome = place.run("revert", Fuse())
+    if outcome.code is not ExitCode.AS_WANTED or outcome.files != place.origin:
+        yield f"revert exits {int(outcome.code)} and leaves {unlike(outcome.files, place.origin)}"
+    if (place.root / "var/lib/k3s-harden").exists():
+        yield "revert leaves the journal"
+
+
+def unlike(one: Files, other: Files) -> list[str]:
+    """The paths at which they differ."""
+    return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
