@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -20,6 +21,7 @@ from agent.present import Format, Verbosity, present
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from agent.cloud_init import Download
     from agent.host import Host
     from agent.install import Wanted
     from agent.report import Report
@@ -209,11 +211,33 @@ def revert(
 
 @app.command()
 @takes(Wishes)
-def render(wishes: Wishes, what: Annotated[Rendering, typer.Argument(help="What to print.")]) -> None:
+def render(
+    wishes: Wishes,
+    what: Annotated[Rendering, typer.Argument(help="What to print.")],
+    *,
+    url: Annotated[
+        str | None, typer.Option(help="For cloud-init: the self-contained program. [default: pip]", metavar="URL")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="For cloud-init: its checksum.", metavar="HEX")] = None,
+) -> None:
     """Print what apply would write, or what Rancher or cloud-init need, without looking at the host."""
     from agent.render import rendered
 
-    _print(rendered(what.value, wishes.settings_file, wishes.overrides()).decode())
+    download = _download(url, sha256) if what is Rendering.CLOUD_INIT else None
+    _print(rendered(what.value, wishes.settings_file, wishes.overrides(), download).decode())
+
+
+def _download(url: str | None, sha256: str | None) -> Download | None:
+    """What --url and --sha256 say; neither may be without the other, nor be anything that a shell could read into."""
+    from agent.cloud_init import Download
+
+    if url is None and sha256 is None:
+        return None
+    if url is None or sha256 is None:
+        raise UsageError("cannot use --url without --sha256, nor the other way round")
+    if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII) or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise UsageError("cannot use --url and --sha256: a URL and 64 hexadecimal digits are wanted")
+    return Download(url, sha256.lower())
 
 
 @app.command()

@@ -1,22 +1,28 @@
-"""A complete cloud-init user-data document: the program, the hardening, then K3s, in this order or not at all. Pure."""
+"""A complete cloud-init user-data document: the program, the gate, the hardening, then K3s, in this order. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __version__
 from agent.model import Role
 
 if TYPE_CHECKING:
     from agent.facts import HostFacts
-    from agent.settings import Settings
+
+
+class Download(NamedTuple):
+    """The self-contained program: where it is, and its SHA-256 in hexadecimal digits."""
+
+    url: str
+    sha256: str
+
 
 _DOCUMENT = """\
 #cloud-config
-# Hardens this host with k3s-harden, then installs and starts K3s, as {role}.
-# To fill in: SOURCE{fill_in} in the script below. Works from the second boot on as well: every step may run again.
+# Hardens this host with k3s-harden, then installs and starts K3s, as {role}. Every step may run again.
 package_update: true
-packages: [python3-venv, curl, ca-certificates]
+packages: [{packages}]
 write_files:
   - path: /etc/k3s-harden/config.yaml
     permissions: "0644"
@@ -26,38 +32,56 @@ write_files:
     permissions: "0755"
     content: |
       #!/bin/sh
-      # One script, since of the commands in runcmd the last alone decides what cloud-init reports.
+      # One script that stops at its first failure, since of runcmd's commands the last alone decides what cloud-init
+      # reports. K3s comes last: where a step before it fails, there is no K3s on the host that could start.
       set -eu
-      SOURCE='k3s-harden=={program}'  # what pip installs: a name, or the URL of a wheel
-{exports}      export HOME=/root LC_ALL=C.UTF-8
+      umask 022
+      export HOME=/root LC_ALL=C.UTF-8
 
-      # Not on the way to K3s' start if it fails: then K3s is not installed at all.
-      python3 -m venv /opt/k3s-harden
-      /opt/k3s-harden/bin/pip install --quiet --disable-pip-version-check "$SOURCE"
-      ln -sf /opt/k3s-harden/bin/k3s-harden /usr/local/bin/k3s-harden
-      /usr/local/bin/k3s-harden apply --k3s-version {minor}
+{program}
+      # The gate is there before K3s is, so that K3s cannot start without it, now or at a later boot.
+      /usr/local/bin/k3s-harden install
+      /usr/local/bin/k3s-harden apply --k3s-version {family}
 
-      curl -sfL https://get.k3s.io -o /usr/local/sbin/k3s-install
-      INSTALL_K3S_CHANNEL={channel} sh /usr/local/sbin/k3s-install {role}
+{k3s}
       /usr/local/bin/k3s-harden check
 runcmd:
   - [/usr/local/sbin/k3s-harden-bootstrap]
 """
 
-_AGENT_EXPORTS = """\
-      export K3S_URL='https://SERVER:6443' K3S_TOKEN_FILE=/etc/rancher/k3s/token
+_DOWNLOADED = """\
+      curl --fail --silent --show-error --location --retry 5 --output /usr/local/bin/k3s-harden.new '{url}'
+      echo '{sha256}  /usr/local/bin/k3s-harden.new' | sha256sum --check --quiet -
+      chmod 0755 /usr/local/bin/k3s-harden.new
+      mv /usr/local/bin/k3s-harden.new /usr/local/bin/k3s-harden
 """
 
+_BY_PIP = """\
+      python3 -m venv /opt/k3s-harden
+      /opt/k3s-harden/bin/pip install --quiet --disable-pip-version-check 'k3s-harden=={version}'
+      ln -sf /opt/k3s-harden/bin/k3s-harden /usr/local/bin/k3s-harden
+"""
 
-def user_data(_settings: Settings, facts: HostFacts) -> bytes:
-    """The document for a fresh host of this role and K3s version; it holds no secret."""
-    minor = facts.version.family
-    is_agent = facts.role is Role.AGENT
+_K3S = """\
+      curl --fail --silent --show-error --location --retry 5 --output /usr/local/sbin/k3s-install https://get.k3s.io
+      INSTALL_K3S_CHANNEL=v{family} {environment}sh /usr/local/sbin/k3s-install {role}
+"""
+
+_AGENT_ENVIRONMENT = "K3S_URL=https://server.example:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token "
+
+
+def user_data(facts: HostFacts, download: Download | None = None) -> bytes:
+    """The document for a fresh host of this role and K3s version; it holds no secret.
+
+    Without a `download` pip installs the program, in a virtual environment. An agent's document names an example
+    server, and expects the token in a file that the image or another part of the user-data puts there.
+    """
+    program = _BY_PIP.format(version=__version__) if download is None else _DOWNLOADED.format(**download._asdict())
+    environment = _AGENT_ENVIRONMENT if facts.role is Role.AGENT else ""
     return _DOCUMENT.format(
         role=facts.role,
-        fill_in=" and K3S_URL, and put the token on the host," if is_agent else "",
-        program=__version__,
-        exports=_AGENT_EXPORTS if is_agent else "",
-        minor=minor,
-        channel=f"v{minor}",
+        packages="python3-venv, curl, ca-certificates" if download is None else "python3, curl, ca-certificates",
+        program=program,
+        family=facts.version.family,
+        k3s=_K3S.format(family=facts.version.family, environment=environment, role=facts.role),
     ).encode()

@@ -30,12 +30,16 @@ UNITS = (
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
 )
+CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
+"""Run by `cloud-init clean`; only put where cloud-init is."""
+
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh; a drop-in may come before the service it is for."""
 
 _PACKAGED_PROGRAM = b"/usr/bin/k3s-harden"
 _PACKAGED_DATA_DIR = b"/var/lib/rancher/k3s"
 _PUBLIC = FileMode(0o644)
+_PROGRAM = FileMode(0o755)
 _LOCK_WAIT = 30.0
 
 
@@ -46,6 +50,7 @@ class Wanted(NamedTuple):
     data_dir: PurePosixPath
     services: dict[str, Role]
     completions: dict[PurePosixPath, bytes]
+    has_cloud_init: bool
 
 
 def wanted(
@@ -67,7 +72,8 @@ def wanted(
             raise UsageError(f"cannot guard {name}: it is no name of a service", "such as --unit k3s-east.service")
         services.setdefault(name, site.role or Role.SERVER)
     data_dir, _ = facts.data_directory(site, facts.configuration(host, k3s_units.chosen(installed, site.role)))
-    return Wanted(program, data_dir, services, completions)
+    has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
+    return Wanted(program, data_dir, services, completions, has_cloud_init)
 
 
 def files(wanted: Wanted) -> tuple[File, ...]:
@@ -77,7 +83,10 @@ def files(wanted: Wanted) -> tuple[File, ...]:
         usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
         named[UNIT_DIRECTORY / f"{service}.d" / DROPIN] = _unit(f"{usual}.d/{DROPIN}", wanted)
     named.update(wanted.completions)
-    return tuple(File(path=path, content=content, mode=_PUBLIC) for path, content in named.items())
+    found = [File(path=path, content=content, mode=_PUBLIC) for path, content in named.items()]
+    if wanted.has_cloud_init:
+        found.append(File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=_PROGRAM))
+    return tuple(found)
 
 
 def install(host: Host, wanted: Wanted) -> Report:
@@ -106,8 +115,10 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     host.refuse_ordinary_user("uninstall")
     unedited = frozenset(file.content for file in files(wanted))
     places = [UNIT_DIRECTORY / name for name in UNITS]
-    places += [UNIT_DIRECTORY / name / DROPIN for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
-    places += COMPLETIONS.values()
+    places += [
+        UNIT_DIRECTORY / name / DROPIN for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")
+    ]
+    places += [*COMPLETIONS.values(), CLEAN_HOOK]
     with host.lock(_LOCK_WAIT):
         items = _remove(host, places, unedited)
     _reload(host, items)

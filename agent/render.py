@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import desired, settings
+from agent.cloud_init import user_data
 from agent.facts import DEFAULT_DATA_DIR, assumed
 from agent.guide import manifests
 from agent.host import Host
@@ -15,16 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import PurePosixPath
 
+    from agent.cloud_init import Download
     from agent.facts import HostFacts
     from agent.settings import Overrides, Settings
 
     Renderer = Callable[[Settings, HostFacts], bytes]
 
 
-def rendered(what: str, settings_file: PurePosixPath | None, overrides: Overrides) -> bytes:
+def rendered(
+    what: str, settings_file: PurePosixPath | None, overrides: Overrides, download: Download | None = None
+) -> bytes:
     """The document called `what`, a key of RENDERERS, for a fresh host of the role and version that is asked for.
 
-    Only a settings file is read, and an audit policy that it names. Raises InputError where they are bad.
+    Only a settings file is read, and an audit policy that it names. Raises InputError where they are bad. `download`
+    is for cloud-init alone.
     """
     host = Host.real()
     if settings_file is None:
@@ -34,6 +39,8 @@ def rendered(what: str, settings_file: PurePosixPath | None, overrides: Override
     facts = assumed(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
     if what == "audit-policy":
         return desired.audit_policy_file(read_audit_policy(host, site))
+    if what == "cloud-init":
+        return user_data(facts, download)
     return RENDERERS[what](site, facts)
 
 
@@ -41,12 +48,6 @@ def _rancher_cluster(site: Settings, facts: HostFacts) -> bytes:
     from agent.rancher import cluster
 
     return cluster(site, facts)
-
-
-def _cloud_init(site: Settings, facts: HostFacts) -> bytes:
-    from agent.cloud_init import user_data
-
-    return user_data(site, facts)
 
 
 def _account_update_pair(_site: Settings, _facts: HostFacts) -> bytes:
@@ -69,5 +70,5 @@ RENDERERS: Mapping[str, Renderer] = {
     "k3s-config": desired.k3s_config,
     "rancher-cluster": _rancher_cluster,
     "service-accounts": _account_update_pair,
-    "cloud-init": _cloud_init,
+    "cloud-init": lambda _site, facts: user_data(facts),
 }
