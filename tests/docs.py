@@ -359,7 +359,7 @@ def _resources() -> str:
         """),
         "## By `install`",
         _table(("path", "mode"), _installed()),
-        "`uninstall` takes them away again.",
+        "The hook for `cloud-init clean` only where cloud-init is. `uninstall` takes all of them away again.",
     ]
     return _page(parts)
 
@@ -421,10 +421,11 @@ def _drop_in(role: Role, version: Version) -> str:
 
 def _installed() -> Iterator[tuple[str, str]]:
     wanted = install.Wanted(
-        PurePosixPath("/usr/bin/k3s-harden"),
-        facts.DEFAULT_DATA_DIR,
-        install.USUAL,
-        dict.fromkeys(install.COMPLETIONS.values(), b""),
+        program=PurePosixPath("/usr/bin/k3s-harden"),
+        data_dir=facts.DEFAULT_DATA_DIR,
+        services=install.USUAL,
+        completions=dict.fromkeys(install.COMPLETIONS.values(), b""),
+        has_cloud_init=True,
     )
     for file in install.files(wanted):
         yield f"`{file.path}`", str(file.mode)
