@@ -37,6 +37,7 @@ class Host:
     """One machine, or a tree of files that will become one. `now` and `sleep` count in seconds.
 
     `uid` and `gid` stand for 0:0 below `root`: (0, 0) for root, an ordinary user's own ids in a rehearsal.
+    `is_live` says that it is the machine that runs this program: its programs may be run, and its systemd asked.
     """
 
     root: str
@@ -46,6 +47,7 @@ class Host:
     sleep: Callable[[float], None] = time.sleep
     uid: int
     gid: int
+    is_live: bool = False
 
     @classmethod
     def real(cls) -> Host:
@@ -53,18 +55,13 @@ class Host:
         from agent.host.probe import k3s_processes
         from agent.host.process import run
 
-        return cls(root="/", run=run, probe=k3s_processes, now=time.time, uid=0, gid=0)
+        return cls(root="/", run=run, probe=k3s_processes, now=time.time, uid=0, gid=0, is_live=True)
 
     @classmethod
     def tree_at(cls, root: str) -> Host:
         """A host tree below `root`; whoever runs this stands for root in it."""
         uid, gid = os.geteuid(), os.getegid()
         return cls(root=root, run=run_nothing, probe=no_processes, now=time.time, uid=uid, gid=gid)
-
-    @property
-    def is_live(self) -> bool:
-        """Whether this is the machine that runs this program, not a tree."""
-        return self.root == "/"
 
     @property
     def runs_as_root(self) -> bool:
@@ -101,10 +98,7 @@ class Host:
 
     def is_read_only(self, path: PurePosixPath) -> bool:
         """Whether the file system of a directory refuses all writes; False where there is no such directory."""
-        try:
-            return bool(os.statvfs(os.path.join(self.root, *path.parts[1:])).f_flag & os.ST_RDONLY)
-        except OSError:
-            return False
+        return self.tree.is_read_only(path)
 
     def observe(self, resource_id: str) -> Observed:
         """What is there now under the id of a resource: a path, or a kernel parameter's key."""
@@ -152,7 +146,7 @@ class Host:
 
     def lock(self, wait: float) -> AbstractContextManager[None]:
         """Hold the lock of this host; waits at most `wait` seconds, then raises LockHeldError."""
-        return locked(os.path.join(self.root, *LOCK.parts[1:]), wait=wait)
+        return locked(self.tree, LOCK, wait=wait)
 
     def _remove(self, path: PurePosixPath) -> None:
         if not isinstance(self.tree.look(path), Directory):
