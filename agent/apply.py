@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
@@ -24,7 +25,8 @@ def execute(plan: Plan, host: Host, journal: Journal) -> tuple[Item, ...]:
     if plan.changes:
         entry = journal.begin(plan.changes)
         items += [carry_out(change, host, journal) for change in plan.changes]
-        journal.finish(entry)
+        with suppress(HostError):  # the record is whole; the next run closes it as that of a run that was cut off
+            journal.finish(entry)
     return (*items, *map(refused, plan.refusals))
 
 

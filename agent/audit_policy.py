@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 _STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
-_GROUP = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 
 def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
@@ -95,7 +95,7 @@ def _resource_problems(resource: Node) -> Iterator[tuple[int, str]]:
         yield resource.line, f"an item of `resources` must be a mapping with `group`; found {in_words(resource)}"
     else:
         group = resource.text("group")
-        if group and not _GROUP.fullmatch(group):
+        if group and not re.fullmatch(_GROUP, group):
             yield (
                 resource.line,
                 f"`group` must be an API group's name without a version; found '{shown(group)}'",

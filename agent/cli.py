@@ -8,7 +8,6 @@ import re
 import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
@@ -57,6 +56,9 @@ class Rendering(str, Enum):
     RANCHER_CLUSTER = "rancher-cluster"
     SERVICE_ACCOUNTS = "service-accounts"
     CLOUD_INIT = "cloud-init"
+
+
+_RENDERINGS = ", ".join(one.value for one in Rendering)
 
 
 class Place(NamedTuple):
@@ -135,7 +137,7 @@ def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]
             command(*values, **options)
 
         own = list(inspect.signature(command, eval_str=True).parameters.values())[len(groups) :]
-        shared = [parameter for group in groups for parameter in _parameters(group)]
+        shared = [parameter for group in groups for parameter in _SHARED[group]]
         parameters = [*own, *shared]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -145,7 +147,6 @@ def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]
     return decorate
 
 
-@cache
 def _parameters(group: type[Place | Wishes | View]) -> tuple[inspect.Parameter, ...]:
     """The fields of an option group as parameters of a command."""
     hints = get_type_hints(group, include_extras=True)
@@ -153,6 +154,9 @@ def _parameters(group: type[Place | Wishes | View]) -> tuple[inspect.Parameter, 
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
         for name, default in group._field_defaults.items()
     )
+
+
+_SHARED = {group: _parameters(group) for group in (Place, Wishes, View)}
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files, and keep them as backups.")]
@@ -204,16 +208,16 @@ def revert(
     force: Force = False,
 ) -> None:
     """Undo from the journal: files, modes and live values as they were before the first apply."""
-    from agent import verbs
+    from agent.revert import revert as undo
 
-    view.finish(verbs.revert(place.host(), last=last, force=force))
+    view.finish(undo(place.host(), last=last, force=force))
 
 
 @app.command()
 @takes(Wishes)
 def render(
     wishes: Wishes,
-    what: Annotated[Rendering, typer.Argument(help="What to print.")],
+    what: Annotated[Rendering, typer.Argument(help=f"What to print: {_RENDERINGS}.", metavar="WHAT")],
     *,
     url: Annotated[
         str | None, typer.Option(help="For cloud-init: the self-contained program. [default: pip]", metavar="URL")
@@ -261,8 +265,8 @@ def service_accounts(
     kubeconfig: Annotated[
         Path | None, typer.Option(help="For kubectl. [default: the one that k3s kubectl uses]", metavar="FILE")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that one call may take.", min=1, max=600)] = 20,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the API server to answer.", min=0, max=3600)] = 0,
+    timeout: Annotated[float, typer.Option(help="For one call.", metavar="SECONDS", min=1, max=600)] = 20,
+    wait: Annotated[float, typer.Option(help="For the API server to answer.", metavar="SECONDS", min=0, max=3600)] = 0,
 ) -> None:
     """Once K3s is up: no automatic token for the default ServiceAccount of any namespace."""
     from agent.host import Host
@@ -334,11 +338,18 @@ def options(
 def main() -> None:
     """Do what the command line says, and exit."""
     _open_standard_streams()
+    _keep_command(*sys.argv[1:2])
     try:
         app(prog_name="k3s-harden")
     except HardenError as error:
         _complain(error.message, error.hint)
         sys.exit(int(error.exit_code))
+
+
+def _keep_command(name: str = "") -> None:
+    """Keep the command of this name alone, if there is one: Typer would build all of them before it looks for it."""
+    asked = [one for one in app.registered_commands if one.callback and name in (one.name, one.callback.__name__)]
+    app.registered_commands = asked or app.registered_commands
 
 
 def _print(text: str) -> None:

@@ -32,15 +32,16 @@ MARK = f"# {HEADER.splitlines()[0]}\n".encode()
 
 
 def build(settings: Settings, facts: HostFacts, audit_policy: bytes | None = None) -> tuple[Resource, ...]:
-    """All that the guide wants of this host, in the order it is to be made: what K3s' configuration names comes first.
+    """All that the guide wants of this host, in the order it is to be made.
 
-    `audit_policy` is the content of the site's own policy file; None takes the guide's. Live kernel values come last,
-    and are left out where there is no kernel to look at.
+    K3s' configuration comes last: it makes kubelet insist on the kernel values, and names files, that have to be there
+    should the run be cut off in between. `audit_policy` is the content of the site's own policy file; None takes the
+    guide's. Live kernel values are left out where there is no kernel to look at.
     """
     return (
+        *_kernel(facts),
         *_directories(facts),
         *_files(settings, facts, audit_policy),
-        *(_live_values() if facts.has_kernel else ()),
     )
 
 
@@ -93,7 +94,6 @@ def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> 
             return ()
         return (File(path=path or facts.data_dir / row.path, content=content, mode=row.mode),)
 
-    yield from file(rows.KERNEL_PARAMETERS_FILE, sysctl_file())
     yield from file(rows.AUDIT_POLICY, audit_policy_file(audit_policy))
     yield from file(rows.NETWORK_POLICIES, policy_manifest(settings, facts))
     if not facts.rancher_managed:
@@ -101,10 +101,11 @@ def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> 
         yield from file(rows.K3S_CONFIG, k3s_config(settings, facts), facts.dropin_path)
 
 
-def _live_values() -> Iterator[Sysctl]:
-    for row in SYSCTLS:
-        if row.written:
-            yield Sysctl(key=row.key, value=row.value)
+def _kernel(facts: HostFacts) -> Iterator[File | Sysctl]:
+    row = rows.KERNEL_PARAMETERS_FILE
+    yield File(path=facts.data_dir / row.path, content=sysctl_file(), mode=row.mode)
+    if facts.has_kernel:
+        yield from (Sysctl(key=row.key, value=row.value) for row in SYSCTLS if row.written)
 
 
 def _with_header(content: bytes) -> bytes:

@@ -20,6 +20,8 @@ SETTINGS = "settings"
 """The one word beside the ids."""
 
 _WIDTH = 100
+_AS_IT_IS = "By hand"
+"""Has commands in it, which a line break would spoil for whoever copies them."""
 
 
 def listed() -> str:
@@ -78,7 +80,7 @@ def _control(control: Control) -> str:
         ("In the guide", origin_in_words(control.origin)),
         ("Differs from the guide", control.deviation),
         ("What it can break", control.risk),
-        ("By hand", control.by_hand),
+        (_AS_IT_IS, control.by_hand),
     ]
     return _paragraphs(parts)
 
@@ -93,6 +95,8 @@ def _paragraphs(parts: Iterable[tuple[str, str]]) -> str:
     for label, text in parts:
         if not label:
             lines.append(text)
+        elif label == _AS_IT_IS:
+            lines += [label, f"  {text}"]
         elif text:
             body = " ".join(text.split())
             lines += [

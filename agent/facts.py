@@ -148,7 +148,7 @@ def read(host: Host, settings: Settings) -> HostFacts:
     etc_is_read_only = host.is_read_only(PurePosixPath("/etc"))
     running = [process for process in processes if process.role is role]
     joins = k3s.config.is_set("server") or "K3S_URL" in k3s.environment
-    encrypts = _encrypts_secrets(host, data_dir)
+    encrypts = encrypts_secrets(host, data_dir)
     return HostFacts(
         role=role,
         version=version or NEWEST_KNOWN,
@@ -313,14 +313,14 @@ def _datastore(host: Host, data_dir: PurePosixPath, k3s: Configuration) -> tuple
     return Datastore.NONE, f"nothing in {data_dir}/server/db"
 
 
-def _encrypts_secrets(host: Host, data_dir: PurePosixPath) -> bool | None:
+def encrypts_secrets(host: Host, data_dir: PurePosixPath) -> bool | None:
     """Whether K3s encrypts secrets now: the first provider is not `identity`. None where it cannot be told."""
-    import json
-
     try:
         data = host.tree.read(data_dir / _ENCRYPTION_CONFIG)
         if data is None:
             return False
+        import json
+
         return "identity" not in json.loads(data)["resources"][0]["providers"][0]
     except (HostError, ValueError, LookupError, TypeError):
         return None

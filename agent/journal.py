@@ -6,7 +6,6 @@ on, so that a directory listing alone tells when this host was last changed and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,8 +45,7 @@ class Entry(NamedTuple):
         return JOURNAL / f"{self.number:06d}-{self.started}.{'json' if self.finished else 'begun'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(NamedTuple):
     """The journal of one host."""
 
     host: Host
@@ -59,7 +57,9 @@ class Journal:
             stem, _, suffix = name.partition(".")
             number, _, started = stem.partition("-")
             if suffix in ("json", "begun") and number.isdecimal() and started.isdecimal():
-                found.append(Entry(int(number), int(started), suffix == "json"))
+                entry = Entry(int(number), int(started), suffix == "json")
+                if entry.path.name == name:  # else somebody made it up
+                    found.append(entry)
         return tuple(sorted(found))
 
     def changes(self, entry: Entry) -> tuple[Change, ...]:
@@ -72,29 +72,38 @@ class Journal:
             if record["schema"] != _SCHEMA:
                 raise HostError(f"cannot read {entry.path}: it is of schema {record['schema']}, this reads {_SCHEMA}")
             return tuple(Change(_decode(c["before"]), _decode(c["after"])) for c in record["changes"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HostError(
                 f"cannot read {entry.path}: not a journal record ({error})",
                 "restore it from a backup, or move it away: what that run changed can then not be undone",
             ) from error
 
-    def history(self, entries: Iterable[Entry]) -> tuple[dict[str, State], dict[str, State]]:
-        """For each id that the runs touched: the state before the first of them, and after the last."""
+    def history(self, entries: Iterable[Entry]) -> tuple[dict[str, State], dict[str, tuple[State, ...]]]:
+        """For each id that the runs touched: the state before the first of them, and those they left, the oldest first.
+
+        All that they left counts, since the last run may have been cut off before it changed anything. A file that
+        somebody edited and a run gave another mode or owner is not among them: to undo that would lose the edit.
+        """
         before: dict[str, State] = {}
-        after: dict[str, State] = {}
+        left: dict[str, tuple[State, ...]] = {}
         for entry in entries:
             for change in self.changes(entry):
-                before.setdefault(change.id, change.before)
-                after[change.id] = change.after
-        return before, after
+                first = before.setdefault(change.id, change.before)
+                earlier = left.get(change.id, ())
+                if not _keeps_content(change) or any(_same_content(change.after, one) for one in (first, *earlier)):
+                    left[change.id] = (*earlier, change.after)
+        return before, left
 
     def is_ours(self, file: File) -> bool:
-        """Whether any run wrote exactly this content there: an /etc that went back to its image is still ours."""
-        for entry in self.entries():
-            for change in self.changes(entry):
-                if change.id == file.id and isinstance(change.after, File) and change.after.content == file.content:
-                    return True
-        return False
+        """Whether any run wrote exactly this content there: an /etc that went back to its image is still ours.
+
+        To set the mode of what somebody else wrote is not to write it.
+        """
+        return any(
+            change.id == file.id and _same_content(change.after, file) and not _keeps_content(change)
+            for entry in self.entries()
+            for change in self.changes(entry)
+        )
 
     def begin(self, changes: Sequence[Change]) -> Entry:
         """Write down what is about to change; to be called under the lock, before the first change."""
@@ -146,8 +155,14 @@ class Journal:
         self.host.tree.make_directory(Directory(path=path, mode=_PRIVATE_DIRECTORY))
 
     def _fold(self, older: Entry, newer: Entry) -> None:
-        before, after = self.history([older, newer])
-        folded = [Change(before[i], after[i]) for i in before if before[i] != after[i]]
+        by_id: dict[str, list[Change]] = {}
+        for change in (*self.changes(older), *self.changes(newer)):
+            kept = by_id.setdefault(change.id, [])
+            if kept and _keeps_content(change):
+                kept[1:] = [change]  # apart, since merged it would read as if we had written that content
+            else:
+                kept[:] = [Change(kept[0].before if kept else change.before, change.after)]
+        folded = [change for kept in by_id.values() if kept[0].before != kept[-1].after for change in kept]
         # The newer record is replaced first: a crash in between leaves the older one, which then only repeats it.
         self._write(newer, folded)
         self.host.tree.remove_file(older.path)
@@ -162,6 +177,15 @@ class Journal:
         }
         content = json.dumps(record, indent=1).encode() + b"\n"
         self.host.tree.write(File(path=entry.path, content=content, mode=_PRIVATE_FILE))
+
+
+def _same_content(one: State, other: State) -> bool:
+    return isinstance(one, File) and isinstance(other, File) and one.content == other.content
+
+
+def _keeps_content(change: Change) -> bool:
+    """Whether a file's mode or owner changes and what it says does not."""
+    return _same_content(change.before, change.after)
 
 
 def _encode(state: State) -> dict[str, str]:

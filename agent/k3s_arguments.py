@@ -85,6 +85,9 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
     found = []
     for argument in wanted(settings, facts):
         own = given(facts.config, argument.row)
+        if any(one.value == argument.value for one in own[-1:]) and _is_in_dropin(argument, facts):
+            found.append(argument)  # twice the same hurts nobody, and to take it out would change a file for nothing
+            continue
         if argument.row.name == ADMISSION_PLUGINS:
             plugins = _plugins(argument.value, own, facts)
             if not HasPlugins(tuple(argument.value.split(","))).accepts(",".join(_listed(own))):
@@ -102,19 +105,26 @@ def given(config: Effective, row: OptionRow) -> tuple[Given, ...]:
     return (Given(*found),) if found else ()
 
 
-def encrypts(settings: Settings, facts: HostFacts) -> bool:
-    """Whether secrets-encryption is to be on: the operator's word, else never switched under a live datastore.
+def _is_in_dropin(argument: Argument, facts: HostFacts) -> bool:
+    values = given(facts.effective, argument.row)
+    return any(one.source.path == facts.dropin_path and one.value == argument.value for one in values)
 
-    `auto` turns it on only where a server starts a new cluster, and keeps it on where it is on already: K3s' own
-    state says so, or (before its first start, and while that state cannot be read) our drop-in does.
+
+def encrypts(settings: Settings, facts: HostFacts) -> bool:
+    """Whether secrets-encryption is to be on: never dropped where K3s encrypts, and else the operator's word.
+
+    `auto` turns it on only where a server starts a new cluster; while K3s' own state cannot be read, it is left as our
+    drop-in has it.
     """
+    if facts.encrypts_secrets:
+        return True  # K3s reads its key only with this option, so that without it all secrets would be lost
     match settings.secrets_encryption:
         case SecretsEncryption.ON:
             return True
         case SecretsEncryption.OFF | SecretsEncryption.LEAVE:
             return False
         case SecretsEncryption.AUTO:
-            if facts.encrypts_secrets or starts_a_cluster(facts):
+            if starts_a_cluster(facts):
                 return True
             set_now = facts.effective.scalar(SECRETS_ENCRYPTION.key)
             return (

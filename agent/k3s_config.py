@@ -10,7 +10,6 @@ Secrets never get beyond merge(): their text is replaced before it is kept, so n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -142,8 +141,7 @@ class Ignored(NamedTuple):
     what: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effective:
+class Effective(NamedTuple):
     """What K3s gets to see of its files and its command line.
 
     `values` has each flag by its long name, with all its values in the order K3s reads them. `dropped` are values that
@@ -251,8 +249,12 @@ def dropin(header: str, scalars: Mapping[str, str | bool], lists: Mapping[str, S
 class _Value(NamedTuple):
     """What the files say for one key so far. `is_list` tells a list of one from a scalar."""
 
-    texts: tuple[tuple[str, Source], ...]
+    texts: list[tuple[str, Source]]
     is_list: bool
+
+    def listed(self) -> list[tuple[str, Source]]:
+        """As the list that `+` adds to: K3s' toSlice leaves out an empty scalar, and nothing else."""
+        return self.texts if self.is_list or self.texts[0][0] else []
 
 
 class _Merger:
@@ -317,9 +319,9 @@ class _Merger:
             return
         old = self.values.get(key)
         if old is not None and entry.key.endswith("+"):
-            # K3s' toSlice leaves out an empty scalar, and nothing else.
-            kept = (text for value in (old, new) for text in value.texts if value.is_list or text[0])
-            self.values[key] = _Value(tuple(kept), is_list=True)
+            texts = old.listed()
+            texts += new.listed()
+            self.values[key] = _Value(texts, is_list=True)
             return
         if old is not None and (old.is_list or new.is_list or key.endswith(_COMPONENT)):
             still_there = {text for text, _ in new.texts}
@@ -332,14 +334,14 @@ class _Merger:
             self._unsuitable(key, node, path, "has a mapping")
             return None
         if isinstance(node, yaml_reader.Scalar):
-            return _Value(((_shown(key, node), Source(path, node.line)),), is_list=False)
+            return _Value([(_shown(key, node), Source(path, node.line))], is_list=False)
         texts = []
         for item in node.items:
             if isinstance(item, yaml_reader.Scalar):
                 texts.append((_shown(key, item), Source(path, item.line)))
             else:
                 self._unsuitable(key, item, path, "has an item that is no single value")
-        return _Value(tuple(texts), is_list=True)
+        return _Value(texts, is_list=True)
 
     def _unsuitable(self, key: str, node: Node, path: PurePosixPath, what: str) -> None:
         hint = "quote an item that has a colon and a space in it"

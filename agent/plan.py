@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.model import (
@@ -49,8 +49,7 @@ class Refusal(NamedTuple):
     edited: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """Changes in the order they are to be made, and what stands in the way of others."""
 
     changes: tuple[Change, ...]
@@ -94,26 +93,27 @@ def make(
 
 def undo(
     first_before: Mapping[str, State],
-    last_after: Mapping[str, State],
+    left: Mapping[str, Sequence[State]],
     observed: Mapping[str, Observed],
     *,
     force: bool = False,
 ) -> Plan:
     """The plan that leads back to `first_before`, newest step first.
 
-    What is neither as this program left it (`last_after`) nor as it was before was edited since, and is refused.
+    `left` holds the states that this program left each resource in, the newest last. What is in none of them, nor as
+    it was before, was edited since, and is refused.
     """
     changes: list[Change] = []
     refusals: list[Refusal] = []
     for resource_id in reversed(list(first_before)):
-        target, ours, now = first_before[resource_id], last_after[resource_id], observed[resource_id]
+        target, ours, now = first_before[resource_id], left[resource_id], observed[resource_id]
         if now == target:
             continue
         if isinstance(now, Obstacle | Unreadable):
             refusals.append(_blocked(now))
         elif isinstance(now, File) and now.immutable:
             refusals.append(_immutable(now))
-        elif now == ours:
+        elif now in ours:
             changes.append(Change(now, target))
         elif force:
             changes.append(Change(now, target, backup=isinstance(now, File)))
@@ -121,7 +121,7 @@ def undo(
             refusals.append(
                 Refusal(
                     resource_id,
-                    f"was changed since k3s-harden wrote it: {difference(ours, now)}",
+                    f"was changed since k3s-harden wrote it: {difference(ours[-1], now)}",
                     "undo that change, or run again with --force (a file is kept as a backup)",
                     edited=True,
                 )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 """Where the settings are looked for; a host without the file gets the defaults."""
 
-_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _ON = "on"
 _OFF = "off"
 
@@ -153,7 +153,7 @@ def _namespaces(node: Node) -> tuple[str, ...]:
     found: list[str] = []
     for item in node.items:
         name = _text(item)
-        if not _NAMESPACE.fullmatch(name):
+        if not re.fullmatch(_NAMESPACE, name):
             raise _Refused("each a lower-case RFC 1123 label", item)
         if name in found:
             raise _Refused("each once", item)

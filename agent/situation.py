@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import audit_policy, desired, facts, k3s_units, plan, settings
@@ -36,8 +35,7 @@ class Request(NamedTuple):
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Situation(NamedTuple):
     """One look at a host.
 
     `observed` holds each desired resource, the directories above it and the six kernel parameters. `named_paths` are
@@ -214,9 +212,10 @@ def _manifests(host: Host, seen: HostFacts, unreadable: list[str]) -> dict[PureP
         except HostError as error:
             unreadable.append(error.message)
             continue
+        skipped = {name.removesuffix(".skip") for name in names if name.endswith(".skip")}
         for name in names:
             path = directory / name
-            if name.startswith(".") or f"{name}.skip" in names or path == ours:
+            if name.startswith(".") or name in skipped or path == ours:
                 continue
             if not name.endswith((".yaml", ".yml", ".json")):
                 waiting.append(path)  # a directory, or it has no names in it

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent import findings, k3s_units, plan
+from agent import findings, plan
 from agent import gate as waiting_services
-from agent.apply import carry_out, execute, refused
+from agent.apply import execute, refused
 from agent.errors import HardenError
 from agent.journal import Journal
 from agent.plan import difference
-from agent.report import GATE, Fact, Item, Report, Status
+from agent.report import GATE, Item, Report, Status
 from agent.situation import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.host import Host
-    from agent.model import State
-    from agent.plan import Plan
     from agent.situation import Request, Situation
 
 LOCK_WAIT = 30.0
@@ -69,7 +66,7 @@ def gate(host: Host, request: Request) -> Report:
     Raises what apply raises; the waiting service is remembered then, too.
     """
     try:
-        report = replace(apply(host, request), verb=GATE)
+        report = apply(host, request)._replace(verb=GATE)
     except HardenError:
         waiting_services.hold(host)
         raise
@@ -78,37 +75,12 @@ def gate(host: Host, request: Request) -> Report:
     return report
 
 
-def revert(host: Host, *, last: bool, force: bool) -> Report:
-    """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced."""
-    host.refuse_ordinary_user("revert")
-    with host.lock(LOCK_WAIT):
-        journal = Journal(host)
-        journal.finish_interrupted()
-        runs = journal.entries()[-1:] if last else journal.entries()
-        before, after = journal.history(runs)
-        steps = plan.undo(before, after, {name: host.observe(name) for name in before}, force=force)
-        items = _undo(steps, before, host, journal)
-        if not any(item.status in (Status.FAILED, Status.REFUSED) for item in items):
-            journal.forget(runs)
-    facts = (Fact("undone", f"{len(runs)} run{'' if len(runs) == 1 else 's'}", "the journal"),)
-    found = findings.after_revert(items, k3s_units.gate(host), k3s_runs=bool(host.probe()))
-    return Report(verb="revert", writes=True, facts=facts, items=items, findings=found)
-
-
 def _released(report: Report, host: Host) -> Report:
     """Start what the gate kept down, once nothing keeps it down any more, and say so."""
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
     started = waiting_services.release(host)
-    return replace(report, findings=(*report.findings, *findings.after_release(started)))
-
-
-def _undo(steps: Plan, before: dict[str, State], host: Host, journal: Journal) -> tuple[Item, ...]:
-    """Carry out an undo plan. It needs no record of its own: what it leads from and to is in the journal already."""
-    done = [carry_out(change, host, journal) for change in steps.changes]
-    planned = {change.id for change in steps.changes} | {refusal.id for refusal in steps.refusals}
-    already = [Item(name, Status.AS_WANTED, "as it was before") for name in before if name not in planned]
-    return (*done, *map(refused, steps.refusals), *already)
+    return report._replace(findings=(*report.findings, *findings.after_release(started)))
 
 
 def _standing(seen: Situation) -> Iterator[Item]:

@@ -10,10 +10,11 @@ import ast
 import io
 import re
 import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[1]
 _OLDEST = 23
 """The oldest Kubernetes minor that the guide covers."""
+
+_DATA_DIR = PurePosixPath("/D")
+"""Stands for K3s' data directory, wherever a host has it."""
 
 
 class Option(NamedTuple):
@@ -201,10 +205,10 @@ def _findings() -> str:
         "# Findings",
         _generated("agent/findings"),
         _prose("""
-            What `check` finds beyond differences, each with a stable id, what was wanted and found, the file and line,
-            and what to do. All are gathered in one run. An error makes `check` and `diff` end with 3. An error that
-            holds K3s also makes the [gate](../howto/systemd.md) fail: with any other K3s can start, and the next boot or
-            a person is what it is about. `k3s-harden explain ID` prints the same in a terminal.
+            What `check` finds beyond differences, each with a stable id, what was wanted and found, the file and
+            line, and what to do. All are gathered in one run. An error makes `check` and `diff` end with 3. An error
+            that holds K3s also makes the [gate](../howto/systemd.md) fail: with any other K3s can start, and the next
+            boot or a person is what it is about. `k3s-harden explain ID` prints the same in a terminal.
         """),
         _table(
             ("id", "level", "holds K3s"),
@@ -225,13 +229,13 @@ def _exit_codes() -> str:
         _table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
         _prose("""
             The code follows from the report and from nothing else, so the JSON output has it, too (`exit_code`,
-            `meaning`). A report that could not be printed, because the disk behind the redirection is full, say, ends with
-            1 where it would have been 0; a reader that stops early, such as `head`, changes nothing.
+            `meaning`). A report that could not be printed, because the disk behind the redirection is full, say, ends
+            with 1 where it would have been 0; a reader that stops early, such as `head`, changes nothing.
         """),
         _prose("""
-            `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, ends with 0 whenever K3s may start:
-            a hand-edited file or what only the next boot would undo does not keep a node down. What to do for each code is
-            in [read-a-report.md](../howto/read-a-report.md).
+            `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, ends with 0 whenever K3s may
+            start: a hand-edited file or what only the next boot would undo does not keep a node down. What to do for
+            each code is in [read-a-report.md](../howto/read-a-report.md).
         """),
     ])  # fmt: skip
 
@@ -243,8 +247,8 @@ def _cli() -> str:
         "# Command line",
         _generated("agent/cli.py"),
         _prose("""
-            `k3s-harden VERB [options]`. Reports go to standard output, errors to standard error as `k3s-harden: cannot …`
-            with what to do below. How a run ended is in its [exit code](exit-codes.md).
+            `k3s-harden VERB [options]`. Reports go to standard output, errors to standard error as `k3s-harden:
+            cannot …` with what to do below. How a run ended is in its [exit code](exit-codes.md).
         """),
         _table(
             ("verb", "does"), ((f"[`{command.name}`](#{anchor(command.name)})", command.help) for command in public)
@@ -281,8 +285,8 @@ def _option_table(options: Iterable[Option]) -> str:
     )
 
 
-def _option(parameter: typer.core.TyperOption | typer.core.TyperArgument) -> Option:
-    """Read a parameter of Typer's, whose attributes have the same names in all releases."""
+def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a copy of it in newer releases of Typer
+    """Read a parameter of a command."""
     choices = tuple(str(getattr(choice, "value", choice)) for choice in getattr(parameter.type, "choices", ()))
     is_argument = parameter.param_type_name == "argument"
     is_switch = not is_argument and bool(getattr(parameter, "is_flag", False))
@@ -307,9 +311,10 @@ def _resources() -> str:
         "# What it puts on a host",
         _generated("agent/guide, agent/desired.py"),
         _prose("""
-            Every path and kernel value that `apply` makes, with its exact mode; all of them belong to root. `D` is K3s' data
-            directory: `/var/lib/rancher/k3s`, unless K3s' configuration or the settings move it. Directories that are
-            missing on the way to one of these are made with 0755; those that exist keep their mode.
+            Every path and kernel value that `apply` makes, with its exact mode; all of them belong to root. `D` is
+            K3s' data directory: `/var/lib/rancher/k3s`, unless K3s' configuration or the settings move it.
+            Directories that are missing on the way to one of these are made with 0755; those that exist keep their
+            mode.
         """),
         "## Directories and files",
         _table(
@@ -317,8 +322,8 @@ def _resources() -> str:
             (_resource(path, mode, built) for path, mode in _modes(built).items()),
         ),
         _prose("""
-            `policy.yaml` has the NetworkPolicies on every version, and the PodSecurityPolicies with their RBAC up to v1.24:
-            the first apply for a v1.25 takes them out.
+            `policy.yaml` has the NetworkPolicies on every version, and the PodSecurityPolicies with their RBAC up to
+            v1.24: the first apply for a v1.25 takes them out.
         """),
         "## Kernel values",
         _table(
@@ -326,13 +331,13 @@ def _resources() -> str:
             ((f"`{row.key}`", row.value, "yes" if row.written else "no, compared only") for row in SYSCTLS),
         ),
         _prose("""
-            The written ones go into 90-kubelet.conf and into the running kernel, and are read back. kubelet compares all six
-            at its start, for equality.
+            The written ones go into 90-kubelet.conf and into the running kernel, and are read back. kubelet compares
+            all six at its start, for equality.
         """),
         "## K3s' arguments",
         _prose("""
-            The drop-in has those that the operator's own files and command line do not already meet, with `+` behind each
-            key of a list.
+            The drop-in has those that the operator's own files and command line do not already meet, with `+` behind
+            each key of a list.
         """),
         _table(
             ("key", "argument", "for"),
@@ -348,14 +353,18 @@ def _resources() -> str:
             (
                 (f"`{journal.STATE}`", "0700", "what `revert` needs"),
                 (f"`{journal.JOURNAL}`", "0700", "one file, mode 0600, for each run that changed something"),
-                (f"`{journal.BACKUPS}`", "0700", "what `--force` replaced, and edited unit files of `install`, mode 0600"),
+                (
+                    f"`{journal.BACKUPS}`",
+                    "0700",
+                    "what `--force` and `install` replaced, mode 0600",
+                ),
                 (f"`{LOCK}`", "0600", "the lock; empty, or the number of the process that writes"),
             ),
         ),
         _prose(f"""
             While a file is being replaced, its next content lies beside it under a name such as
-            `{temporary_name("policy.yaml")}`; see [0005](../adr/0005-temporary-names.md). `revert` removes the journal with
-            the last run that it undoes; backups stay.
+            `{temporary_name("policy.yaml")}`; see [0005](../adr/0005-temporary-names.md). `revert` removes the
+            journal with the last run that it undoes; backups stay.
         """),
         "## By `install`",
         _table(("path", "mode"), _installed()),
@@ -369,12 +378,11 @@ Built = dict[tuple[Role, int, bool], "Mapping[str, Resource]"]
 
 def _built() -> Built:
     """What desired.build gives for each role, Kubernetes minor, and with and without Rancher."""
-    data_dir = PurePosixPath("/D")
     found: Built = {}
     for role in Role:
         for minor in range(_OLDEST, NEWEST_KNOWN.minor + 1):
             for rancher in (False, True):
-                host = replace(facts.assumed(role, Version(1, minor, 0), data_dir), rancher_managed=rancher)
+                host = replace(facts.assumed(role, Version(1, minor, 0), _DATA_DIR), rancher_managed=rancher)
                 found[role, minor, rancher] = {one.id: one for one in desired.build(Settings(), host)}
     return found
 
@@ -382,8 +390,8 @@ def _built() -> Built:
 def _modes(built: Built) -> dict[str, FileMode]:
     """Each path with its mode, in the order that it is made."""
     found: dict[str, FileMode] = {}
-    places = [f"{'' if row.path.is_absolute() else '/D/'}{row.path}" for row in (*DIRECTORIES, *FILES)]
-    for place in dict.fromkeys(places):
+    rows: tuple[DirectoryRow | FileRow, ...] = (*DIRECTORIES, *FILES)
+    for place in dict.fromkeys(str(_DATA_DIR / row.path) for row in rows):
         for resources in built.values():
             resource = resources.get(place)
             if isinstance(resource, (File, Directory)):
@@ -455,7 +463,11 @@ def _generated(source: str) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_prose(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _prose(text).replace("|", r"\|")
 
 
 def _prose(text: str) -> str:
@@ -485,4 +497,4 @@ _PAGES: Mapping[str, Callable[[], str]] = {
 
 if __name__ == "__main__":
     for changed in write(CHECKOUT / "docs"):
-        print(f"wrote {changed.relative_to(CHECKOUT)}")
+        sys.stdout.write(f"wrote {changed.relative_to(CHECKOUT)}\n")

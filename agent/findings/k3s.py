@@ -21,7 +21,7 @@ from agent.k3s_arguments import (
     missing,
 )
 from agent.k3s_config import SERVER_ONLY_KEYS
-from agent.model import Role
+from agent.model import File, Role
 from agent.report import Level
 from agent.settings import SecretsEncryption
 
@@ -65,13 +65,13 @@ def pod_security_policy_plugin(seen: Situation) -> Iterator[Trouble]:
         return
     for value, source in seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ()):
         if REMOVED_PLUGIN in value.split(","):
+            ours = source.path == seen.facts.dropin_path
+            left_over = source.path in seen.unwanted
             yield Trouble(
                 f"K3s would not start: the plugin {REMOVED_PLUGIN} is unknown to K3s {seen.facts.version}",
                 found=value,
                 where=str(source),
-                remedy=_OUR_FILES
-                if source.path == seen.facts.dropin_path
-                else f"take {REMOVED_PLUGIN} out of that list",
+                remedy=f"rm {source.path}" if left_over else _OUR_FILES if ours else f"take {REMOVED_PLUGIN} out there",
             )
 
 
@@ -87,7 +87,7 @@ def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
                 remedy=_OUR_FILES,
             )
         data = seen.named_files.get(path)
-        for problem in () if data is None else audit_policy.problems(data, path):
+        for problem in () if data is None or _is_as_wanted(seen, path) else audit_policy.problems(data, path):
             yield Trouble(
                 f"K3s would not start: its audit policy cannot be used: {problem.problem}",
                 where=problem.where,
@@ -101,10 +101,12 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
 
     It exits as well if the plugin EventRateLimit is on and has no configuration in that file.
     """
-    flags = seen.facts.effective.flags(API_SERVER)
-    named = _named(seen, ADMISSION_CONFIGURATION)
+    plugins = seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ())
+    limited = [(value, source) for value, source in plugins if "EventRateLimit" in value.split(",")]
     configured: set[str | None] = set()
-    for path, source in named:
+    for path, source in _named(seen, ADMISSION_CONFIGURATION):
+        if not limited and _is_as_wanted(seen, path):
+            continue
         found = _configured_plugins(seen, path)
         if isinstance(found, frozenset):
             configured |= found
@@ -115,8 +117,8 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
             where=str(source),
             remedy=_OUR_FILES,
         )
-    for value, source in flags.get(ADMISSION_PLUGINS, ()):
-        if "EventRateLimit" in value.split(",") and "EventRateLimit" not in configured:
+    for value, source in limited:
+        if "EventRateLimit" not in configured:
             yield Trouble(
                 "K3s would not start: the plugin EventRateLimit has no configuration",
                 wanted=f"an entry for it in the file of {ADMISSION_CONFIGURATION}",
@@ -142,16 +144,18 @@ def named_file_missing(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def list_dropped(seen: Situation) -> Iterator[Trouble]:
     """A later file repeats the key of a list without `+`, so K3s drops what earlier files, ours too, had in it."""
+    lost: dict[tuple[str, Source], list[str]] = {}
     for dropped in seen.facts.effective.dropped:
-        ours = dropped.source.path == seen.facts.dropin_path
-        if ours or dropped.by.path == seen.facts.dropin_path:
-            yield Trouble(
-                f"{dropped.value} is lost: a later file replaces the list `{dropped.key}`",
-                wanted=f"{dropped.key}+:",
-                found=f"{dropped.key}:",
-                where=str(dropped.by),
-                remedy="write a + behind the key there",
-            )
+        if seen.facts.dropin_path in (dropped.source.path, dropped.by.path):
+            lost.setdefault((dropped.key, dropped.by), []).append(dropped.value)
+    for (key, by), values in lost.items():
+        yield Trouble(
+            f"a later file replaces the list `{key}`, so that these are lost: {' '.join(values)}",
+            wanted=f"{key}+:",
+            found=f"{key}:",
+            where=str(by),
+            remedy="write a + behind the key there",
+        )
 
 
 @finding(Level.ERROR)
@@ -244,6 +248,12 @@ def _operator_encrypts(seen: Situation) -> bool:
 
 def _named(seen: Situation, option: str) -> list[tuple[PurePosixPath, Source]]:
     return [(path, source) for name, path, source in seen.named_paths if name == option]
+
+
+def _is_as_wanted(seen: Situation, path: PurePosixPath) -> bool:
+    """Whether a file has what we put there, which need not be judged: to parse it would take longer than all else."""
+    data = seen.named_files.get(path)
+    return any(isinstance(one, File) and one.path == path and one.content == data for one in seen.desired)
 
 
 def _configured_plugins(seen: Situation, path: PurePosixPath) -> frozenset[str | None] | str:

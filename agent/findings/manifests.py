@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Document, Node
 
 _WORTH_PARSING = re.compile(rb"PodSecurityPolicy|namespaceSelector|<")
-_PLACEHOLDER = re.compile(r"<[^<>\n]+>")
+_PLACEHOLDER = r"<[^<>\n]+>"
 _LARGEST_MANIFEST = 8 << 20
 
 
@@ -35,14 +35,18 @@ def stale_pod_security_policy(seen: Situation) -> Iterator[Trouble]:
     """
     if seen.facts.version.minor < FIRST_WITHOUT_POD_SECURITY_POLICY:
         return
+    planned = {change.id for change in seen.plan.changes}
+    lines: dict[PurePosixPath, list[int]] = {}
     for path, document in _documents(seen):
         if _kind(document) == "PodSecurityPolicy":
-            yield Trouble(
-                "has a PodSecurityPolicy, which this K3s does not know",
-                wanted=f"none from v1.{FIRST_WITHOUT_POD_SECURITY_POLICY} on",
-                where=f"{path}:{document.line}",
-                remedy="remove it from the file before this K3s starts",
-            )
+            lines.setdefault(path, []).append(document.line)
+    for path, found in lines.items():
+        yield Trouble(
+            f"has {len(found)} of the kind PodSecurityPolicy, which this K3s does not know",
+            wanted=f"none from v1.{FIRST_WITHOUT_POD_SECURITY_POLICY} on",
+            where=f"{path}:{found[0]}",
+            remedy="k3s-harden apply" if str(path) in planned else "remove them from the file before this K3s starts",
+        )
 
 
 @finding(Level.WARNING)
@@ -69,7 +73,7 @@ def manifest_placeholder(seen: Situation) -> Iterator[Trouble]:
     """A manifest still has a placeholder such as <NAMESPACE>. It is no legal name, so the object is never made."""
     for path, document in _documents(seen):
         for scalar in yaml_reader.scalars(document.node):
-            if _PLACEHOLDER.fullmatch(scalar.text):
+            if re.fullmatch(_PLACEHOLDER, scalar.text):
                 yield Trouble(
                     "has a placeholder that nobody filled in",
                     found=scalar.text,

@@ -45,7 +45,6 @@ def rancher_managed(seen: Situation) -> Iterator[Trouble]:
         role = "" if seen.facts.role is Role.SERVER else " (for the whole cluster, this agent included)"
         yield Trouble(
             f"Rancher manages this node: K3s' arguments and Pod Security belong in its Cluster object{role}",
-            where=next((fact.evidence for fact in seen.facts.evidence if fact.name == "managed by Rancher"), ""),
             remedy=f"k3s-harden render rancher-cluster --k3s-version {seen.facts.version.family}",
         )
 

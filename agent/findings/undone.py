@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, finding, of
-from agent.guide.files import POLICY_FILE
-from agent.report import Level, Status
+from agent.report import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from agent.k3s_units import Gate
-    from agent.report import Finding, Item
+    from agent.report import Finding
     from agent.situation import Situation
 
-_DELETE = "k3s-harden render policy --k3s-version 1.NN | k3s kubectl delete --ignore-not-found -f -"
+_DELETE = (
+    "k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
+    " | k3s kubectl delete --ignore-not-found -f -"
+)
 
 
 @finding(Level.NOTE)
@@ -49,12 +51,11 @@ def gate_remains(seen: Situation) -> Iterator[Trouble]:
     yield from ()
 
 
-def after_revert(items: Iterable[Item], gate: Gate, *, k3s_runs: bool) -> tuple[Finding, ...]:
-    """What is left to do once these items of a revert are done."""
-    undone = [item.id for item in items if item.status is Status.CHANGED]
+def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_manifest: bool) -> tuple[Finding, ...]:
+    """What is left to do once these resources are as they were; `lost_manifest` says that policy.yaml is gone."""
     found = []
-    if any(name.endswith(f"/{POLICY_FILE}") for name in undone):
-        message = "K3s keeps the NetworkPolicies and PodSecurityPolicies of the manifest that was here"
+    if lost_manifest:
+        message = "K3s keeps the objects of the manifest that was here"
         found.append(of("objects-remain", Trouble(message, remedy=f"on one server: {_DELETE}")))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         found.append(of("restart-needed", Trouble("K3s runs with what was undone", remedy="restart K3s")))

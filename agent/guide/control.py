@@ -20,12 +20,13 @@ class Origin(NamedTuple):
     beyond: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Control:
     """One fact of the guide that a host can meet or miss; `explain` prints it, docs/reference/controls.md lists it.
 
     `id` is stable, lower case and unique among rows whose `applies` overlap. `risk` is what meeting it can break,
-    `by_hand` how to meet it without this program, `deviation` why it differs from the guide, if it does.
+    `by_hand` how to meet it without this program, `deviation` why it differs from the guide, if it does. A row is equal
+    to itself alone.
     """
 
     id: str

@@ -36,7 +36,7 @@ _MKDIR = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DirectoryRow(Control):
     """A directory that root alone may use; `path` is relative to the data directory."""
 
@@ -44,7 +44,7 @@ class DirectoryRow(Control):
     mode: FileMode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FileRow(Control):
     """A file, or a part of one: rows with one `path` are parts of the same file, in this order, and agree on `mode`."""
 

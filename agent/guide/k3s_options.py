@@ -104,7 +104,7 @@ Meets = Boolean | AtLeast | Duration | AbsolutePath | HasPlugins | SubsetOf
 """What an operator's own value has to be for the control to be met; each says so in words as str()."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OptionRow(Control):
     """A key of K3s' configuration, or one argument of a component.
 

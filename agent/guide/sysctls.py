@@ -8,7 +8,7 @@ from agent.guide import headings
 from agent.guide.control import Control, Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SysctlRow(Control):
     """A kernel parameter, with sysctl(8)'s dots in `key` and its one right value as the kernel prints it.
 

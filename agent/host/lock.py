@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError, LockHeldError, ReadOnlyEnvironmentError
-from agent.model import FileMode
+from agent.errors import HostError, LockHeldError
+from agent.model import Absent, Directory, FileMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from agent.host.tree import Tree
 
 _PAUSE = 0.05
 
 
 @contextmanager
-def locked(path: str, *, wait: float) -> Iterator[None]:
-    """Hold the lock file at `path` (an absolute path of this machine); wait for it at most `wait` seconds.
+def locked(tree: Tree, path: PurePosixPath, *, wait: float) -> Iterator[None]:
+    """Hold the lock file at `path`, wait for it at most `wait` seconds; its directory is made where there is none.
 
     The file stays behind: removing it would let two runs lock two files of the same name.
     Raises LockHeldError, naming the holder, and HostError where the file cannot be made.
     """
-    with suppress(FileExistsError, FileNotFoundError):
-        os.mkdir(os.path.dirname(path), FileMode(0o755))
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FileMode(0o600))
-    except OSError as error:
-        kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
-        raise kind(f"cannot open the lock {path}: {error.strerror}") from error
+    if isinstance(tree.look(path.parent), Absent):
+        tree.make_directory(Directory(path=path.parent, mode=FileMode(0o755)))
+    descriptor = tree.open_lock(path)
     try:
         _take(descriptor, path, time.monotonic() + wait)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the number is a courtesy to those who wait
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: str, deadline: float) -> None:
+def _take(descriptor: int, path: PurePosixPath, deadline: float) -> None:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,5 +52,7 @@ def _take(descriptor: int, path: str, deadline: float) -> None:
                     "wait until that run has ended, then run this again",
                 ) from None
             time.sleep(_PAUSE)
+        except OSError as error:  # ENOLCK, of a network file system
+            raise HostError(f"cannot get the lock {path}: {error.strerror}") from error
         else:
             return

@@ -38,7 +38,9 @@ _LONGEST_CHAIN = 40
 _DIRECTORY_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
-_FS_IOC_GETFLAGS = 0x80086601
+# _IOR('f', 1, long): a long in the number, as wide as the kernel's; what comes back is an int nevertheless.
+_LONG = 8 if sys.maxsize > 1 << 32 else 4
+_FS_IOC_GETFLAGS = 0x80006601 | _LONG << 16
 _FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
 
 _Last = Literal["keep", "follow", "enter"]
@@ -60,6 +62,19 @@ class _Missing(Exception):  # noqa: N818 - a turn in the walk, not an error
 
 class _NotADirectory(Exception):  # noqa: N818 - a turn in the walk, not an error
     """Something that is no directory stands where a parent should be."""
+
+
+class _Distrusted(Exception):  # noqa: N818 - a turn in the walk, not an error
+    """Somebody other than root could lead a write astray on the way: what is wrong, and what to do."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+
+class _NoParentError(HostError):
+    """The directory that should hold a path does not exist."""
 
 
 class _Place(NamedTuple):
@@ -143,14 +158,22 @@ class Tree:
         except OSError as error:
             raise HostError(f"cannot list {path}: {_reason(error)}") from error
 
+    def is_read_only(self, path: PurePosixPath) -> bool:
+        """Whether the file system of a directory refuses all writes; False where there is no such directory."""
+        try:
+            with self._place(path, "enter") as place:
+                return bool(os.fstatvfs(place.directory).f_flag & os.ST_RDONLY)
+        except (OSError, _Missing, _NotADirectory):
+            return False
+
     def trust_problem(self, path: PurePosixPath) -> str:
         """Why the file at `path` could have been changed by somebody other than root; empty if it could not."""
         try:
             with self._place(path, "follow", writing=True) as place:
                 found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
                 return self._who_could_write(found, sticky_is_safe=False)
-        except HostError as error:
-            return error.message
+        except _Distrusted as turn:
+            return turn.problem
         except (OSError, _Missing, _NotADirectory) as error:
             return _reason(error)
 
@@ -180,7 +203,8 @@ class Tree:
     def overwrite(self, path: PurePosixPath, content: bytes) -> None:
         """Write into the existing file, as /proc/sys wants it; the file itself, its mode and owner stay."""
         with self._changing("write", path) as place:
-            flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            # O_NONBLOCK: a FIFO without a reader is refused; without the flag, opening it would hang.
+            flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(place.name, flags, dir_fd=place.directory)
             try:
                 # One write(2): the kernel takes a sysctl value from the first write at offset 0 alone.
@@ -203,6 +227,17 @@ class Tree:
                 os.close(descriptor)
             _sync_directory(place.directory)
 
+    def open_lock(self, path: PurePosixPath) -> int:
+        """A descriptor of the file at `path`, made with mode 0600 where there is none; the caller closes it."""
+        with self._changing("open", path) as place:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(place.name, flags, FileMode(0o600), dir_fd=place.directory)
+            kind = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(kind):
+                os.close(descriptor)
+                raise HostError(f"cannot open {path}: it is a {_kind(kind)}, not a regular file")
+            return descriptor
+
     def remove_file(self, path: PurePosixPath) -> None:
         """Remove the file at `path`; already gone is fine."""
         self._unlink(path, lambda name: name)
@@ -219,7 +254,7 @@ class Tree:
 
     def remove_directory(self, path: PurePosixPath) -> bool:
         """Remove the directory if it is empty; False, and untouched, if it is not. Already gone is fine."""
-        with suppress(_Missing), self._changing("remove", path) as place:
+        with suppress(_NoParentError), self._changing("remove", path) as place:
             try:
                 os.rmdir(place.name, dir_fd=place.directory)
             except FileNotFoundError:
@@ -232,7 +267,7 @@ class Tree:
         return True
 
     def _unlink(self, path: PurePosixPath, named: Callable[[str], str]) -> None:
-        with suppress(_Missing), self._changing("remove", path) as place:
+        with suppress(_NoParentError), self._changing("remove", path) as place:
             try:
                 os.unlink(named(place.name), dir_fd=place.directory)
             except FileNotFoundError:
@@ -241,16 +276,18 @@ class Tree:
 
     def _look_at(self, path: PurePosixPath, place: _Place) -> Directory | File | Obstacle:
         found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
-        mode = FileMode(stat.S_IMODE(found.st_mode))
         if stat.S_ISDIR(found.st_mode):
-            return Directory(path=path, mode=mode, owner=self._seen_owner(found))
+            return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._seen_owner(found))
+        # Anything else is not even opened: opening a device can act on it.
         if not stat.S_ISREG(found.st_mode):
             return Obstacle(id=str(path), kind=_kind(found.st_mode))
         with _opened(place) as descriptor:
+            # Content, mode and owner are of one file, whatever takes its place meanwhile.
+            found = os.fstat(descriptor)
             return File(
                 path=path,
                 content=_content(descriptor),
-                mode=mode,
+                mode=FileMode(stat.S_IMODE(found.st_mode)),
                 owner=self._seen_owner(found),
                 immutable=_immutable(descriptor),
             )
@@ -286,8 +323,12 @@ class Tree:
         try:
             with self._place(path, writing=True) as place:
                 yield place
+        except _Missing as turn:
+            raise _NoParentError(f"cannot {verb} {path}: its parent directory does not exist") from turn
         except _NotADirectory as turn:
-            raise HostError(f"cannot {verb} {path}: {turn}") from turn
+            raise HostError(f"cannot {verb} {path}: {turn}, is on the way") from turn
+        except _Distrusted as turn:
+            raise HostError(f"cannot {verb} {path}: {turn.problem}", turn.hint) from turn
         except OSError as error:
             kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
             raise kind(f"cannot {verb} {path}: {_reason(error)}") from error
@@ -297,17 +338,17 @@ class Tree:
         """Open the directory that holds `path`, one component at a time.
 
         The last component is kept as a name, or followed if it is a symlink, or entered as a directory itself.
-        Raises _Missing or _NotADirectory for a parent, HostError for a parent that is not to be trusted with a write.
+        Raises _Missing or _NotADirectory for a parent, _Distrusted for one that is not to be trusted with a write.
         """
         opened = [_Place(os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/")]
         try:
-            waiting = [part for part in reversed(path.parts) if part != "/"]
+            waiting = _steps(str(path))
             links = 0
             while waiting:
                 here = opened[-1]
                 if writing:
                     # In a sticky directory nobody can replace what root owns, but anybody can put something new.
-                    self._refuse_distrusted(here, path, sticky_is_safe=len(waiting) > 1 or last == "follow")
+                    self._refuse_distrusted(here, sticky_is_safe=len(waiting) > 1 or last == "follow")
                 name = waiting.pop()
                 if name == "..":
                     _close_all(opened, keep=max(1, len(opened) - 1))
@@ -323,34 +364,39 @@ class Tree:
                     raise _Missing from None
                 except NotADirectoryError:
                     links += 1
-                    target = self._target(_Place(here.directory, name), path, links, writing=writing)
+                    target = self._target(_Place(here.directory, name), links, writing=writing)
                     if target.startswith("/"):
                         _close_all(opened, keep=1)
-                    waiting += [part for part in reversed(target.split("/")) if part not in ("", ".")]
+                    waiting += _steps(target)
             yield _Place(opened[-1].directory, ".")
         finally:
             _close_all(opened)
 
-    def _target(self, link: _Place, path: PurePosixPath, links: int, *, writing: bool) -> str:
+    def _target(self, link: _Place, links: int, *, writing: bool) -> str:
         found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
             raise _NotADirectory(f"{link.name}, a {_kind(found.st_mode)}")
         if links > _LONGEST_CHAIN:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if writing and found.st_uid not in (0, self.uid):
-            raise HostError(
-                f"cannot change {path}: {link.name} on the way is a symlink of user {found.st_uid}",
+            raise _Distrusted(
+                f"{link.name} on the way is a symlink of user {found.st_uid}",
                 "a parent directory must be a directory, or a symlink that root owns",
             )
         return os.readlink(link.name, dir_fd=link.directory)
 
-    def _refuse_distrusted(self, parent: _Place, path: PurePosixPath, *, sticky_is_safe: bool) -> None:
+    def _refuse_distrusted(self, parent: _Place, *, sticky_is_safe: bool) -> None:
         problem = self._who_could_write(os.fstat(parent.directory), sticky_is_safe=sticky_is_safe)
         if problem:
-            raise HostError(
-                f"cannot change {path}: its parent directory {parent.name} is not safe: {problem}",
+            raise _Distrusted(
+                f"its parent directory {parent.name} is not safe: {problem}",
                 f"give it to root alone: chown root:root {parent.name} && chmod go-w {parent.name}",
             )
+
+
+def _steps(path: str) -> list[str]:
+    """The names of a path, the last first. `//`, which POSIX leaves undefined and pathlib keeps, is `/`."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
 def _kind(mode: int) -> str:
@@ -397,10 +443,10 @@ def _content(descriptor: int) -> bytes:
 def _immutable(descriptor: int) -> bool:
     """Whether chattr(1) +i or +a is set, so that not even root can replace the file."""
     try:
-        flags = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(8))
+        flags = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(_LONG))
     except OSError:  # tmpfs, overlay and others have no such flags
         return False
-    return bool(int.from_bytes(flags, sys.byteorder) & _FS_IMMUTABLE_OR_APPEND)
+    return bool(int.from_bytes(flags[:4], sys.byteorder) & _FS_IMMUTABLE_OR_APPEND)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

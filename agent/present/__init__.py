@@ -21,6 +21,9 @@ class Format(str, Enum):
         return self.value
 
 
+_IN_ASCII = {"→": "->", "—": "-", "…": "...", "✔": "+", "✘": "x"}
+
+
 class Verbosity(int, Enum):
     """How much of a report is shown."""
 
@@ -50,11 +53,13 @@ def present(report: Report, wanted: Format, verbosity: Verbosity, stream: TextIO
 
 
 def fitting(text: str, stream: TextIO) -> str:
-    """The text as far as the stream's encoding goes, with arrows and dashes in ASCII where it lacks them."""
+    """The text as far as the stream's encoding goes, with our own signs in ASCII where it lacks them."""
     encoding = stream.encoding or "ascii"
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        plain = text.replace("→", "->").replace("—", "-").replace("…", "...")
-        return plain.encode(encoding, "backslashreplace").decode(encoding)
+        for sign, substitute in _IN_ASCII.items():
+            if not sign.encode(encoding, "ignore"):
+                text = text.replace(sign, substitute)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
     return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.present import Verbosity
-from agent.present.wording import title, verdict, worth_showing
+from agent.present.wording import printable, title, verdict, worth_showing
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -20,15 +20,13 @@ def as_lines(report: Report, verbosity: Verbosity) -> str:
     if verbosity is Verbosity.VERBOSE:
         lines += [f"fact {fact.name}: {fact.value} ({fact.evidence})" for fact in report.facts]
     for item in report.items:
-        if verbosity is Verbosity.VERBOSE or worth_showing(item):
+        if worth_showing(item, verbosity):
             lines.append(_item(item))
-            lines += item.diff.splitlines()
-    lowest = Level.NOTE if verbosity > Verbosity.QUIET else Level.WARNING
-    shown = [finding for finding in report.findings if not (finding.level is Level.NOTE and lowest is Level.WARNING)]
-    lines += [_finding(finding) for finding in shown]
+            lines += item.diff.removesuffix("\n").split("\n") if item.diff else ()
+    lines += [_finding(f) for f in report.findings if verbosity > Verbosity.QUIET or f.level is not Level.NOTE]
     if verbosity > Verbosity.QUIET or report.exit_code:
         lines.append(f"result {int(report.exit_code)}: {verdict(report)}")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _item(item: Item) -> str:

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.errors import ExitCode
-from agent.present import Verbosity
-from agent.present.wording import title, verdict, worth_showing
+from agent.present import Verbosity, fitting
+from agent.present.wording import printable, title, verdict, worth_showing
 from agent.report import Level, Status
 
 if TYPE_CHECKING:
@@ -35,29 +35,37 @@ _LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "c
 
 
 def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
-    """Write the report to a terminal."""
-    print_to(Console(file=stream, highlight=False), report, verbosity)
+    """Write the report to a terminal. Characters that its encoding lacks are replaced, which Rich alone does not do."""
+    console = Console(file=stream, highlight=False)
+    with console.capture() as captured:
+        print_to(console, report, verbosity)
+    stream.write(fitting(captured.get(), stream))
 
 
 def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
     """Write the report to a Rich console; the README's picture is made with a recording one."""
     if verbosity > Verbosity.QUIET:
-        console.print(Text(title(report), style="bold"))
+        console.print(_text(title(report), "bold"))
     if verbosity is Verbosity.VERBOSE:
         console.print(_facts(report))
-    items = [i for i in report.items if verbosity > Verbosity.QUIET or worth_showing(i)]
+    items = [i for i in report.items if verbosity > Verbosity.QUIET or worth_showing(i, verbosity)]
     if items:
         console.print(_items(items))
     for item in items:
         if item.diff:
-            console.print(Syntax(item.diff, "diff", background_color="default", word_wrap=True))
+            lines = "\n".join(map(printable, item.diff.removesuffix("\n").split("\n")))
+            console.print(Syntax(lines, "diff", background_color="default", word_wrap=True))
     for finding in report.findings:
         if verbosity > Verbosity.QUIET or finding.level is not Level.NOTE:
             console.print(_finding(finding))
     if verbosity > Verbosity.QUIET or report.exit_code:
         good = report.exit_code is ExitCode.AS_WANTED
         mark = "✔" if good else "✘"
-        console.print(Text(f"{mark} {verdict(report)}", style="bold green" if good else "bold red"))
+        console.print(_text(f"{mark} {verdict(report)}", "bold green" if good else "bold red"))
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style)
 
 
 def _items(items: Sequence[Item]) -> Table:
@@ -66,17 +74,16 @@ def _items(items: Sequence[Item]) -> Table:
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for item in items:
-        detail = Text(item.detail)
-        if item.hint:
-            detail.append(f"\n{item.hint}" if item.detail else item.hint, style="italic")
-        table.add_row(Text(str(item.status), style=_STATUS_STYLE[item.status]), Text(item.id), detail)
+        detail = [_text(item.detail)] if item.detail else []
+        hint = [_text(item.hint, "italic")] if item.hint else []
+        table.add_row(_text(item.status, _STATUS_STYLE[item.status]), _text(item.id), Group(*detail, *hint))
     return table
 
 
 def _facts(report: Report) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for fact in report.facts:
-        table.add_row(Text(fact.name, style="bold"), Text(fact.value), Text(fact.evidence, style="dim"))
+        table.add_row(_text(fact.name, "bold"), _text(fact.value), _text(fact.evidence, "dim"))
     return table
 
 
@@ -84,7 +91,7 @@ def _finding(finding: Finding) -> RenderableType:
     head = Text()
     head.append(f"{finding.level} ", style=_LEVEL_STYLE[finding.level])
     head.append(finding.id, style="bold")
-    head.append(f"  {finding.message}")
+    head.append(f"  {printable(finding.message)}")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for name, value in (
         ("wanted", finding.wanted),
@@ -93,5 +100,5 @@ def _finding(finding: Finding) -> RenderableType:
         ("to do", finding.remedy),
     ):
         if value:
-            table.add_row(Text(name, style="dim"), Text(value))
+            table.add_row(_text(name, "dim"), _text(value))
     return Group(head, Padding(table, (0, 0, 0, 2)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
+from agent.present import Verbosity
 from agent.report import GATE, Level, Status
 
 if TYPE_CHECKING:
@@ -20,12 +21,21 @@ _WRITE_VERDICTS = {
     ExitCode.PARTLY: "partly applied: see what is left",
     ExitCode.ENVIRONMENT: "cannot be changed from inside this environment",
 }
-_CALM = (Status.AS_WANTED,)
+_DONE = {"revert": ("undone", "nothing to undo"), "uninstall": ("taken away", "nothing to take away")}
 
 
-def worth_showing(item: Item) -> bool:
-    """Whether an item is shown without -v."""
-    return item.status not in _CALM
+def worth_showing(item: Item, verbosity: Verbosity) -> bool:
+    """Whether an item has a line: -v shows all, -q only what is wrong or left, and neither what is as wanted."""
+    if verbosity is Verbosity.QUIET:
+        return item.status not in (Status.AS_WANTED, Status.CHANGED)
+    return verbosity is Verbosity.VERBOSE or item.status is not Status.AS_WANTED
+
+
+def printable(text: str) -> str:
+    """The text on one line and without what a terminal would obey: what was found in files is other people's."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def title(report: Report) -> str:
@@ -47,8 +57,8 @@ def verdict(report: Report) -> str:
     elif not report.writes:
         words = _READ_VERDICTS[code]
     elif code is ExitCode.AS_WANTED:
-        changed = counts[Status.CHANGED]
-        words = "as wanted" if changed else "as wanted; nothing was changed"
+        done, nothing_done = _DONE.get(report.verb, ("as wanted", "as wanted; nothing was changed"))
+        words = done if counts[Status.CHANGED] else nothing_done
     else:
         words = _WRITE_VERDICTS[code]
     return f"{words} ({', '.join(parts)})" if parts else words

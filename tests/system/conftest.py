@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +14,6 @@ from tests.system.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -18,3 +21,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     """A new machine with Debian's kernel values, and no trace of K3s or of k3s-harden."""
     with Machine(tmp_path) as new:
         yield new
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A directory that waits for no disk, where this machine has a place for one: many small runs call fsync a lot."""
+    memory = "/dev/shm"  # noqa: S108 - the name below it is made by mkdtemp
+    directory = Path(tempfile.mkdtemp(dir=memory)) if os.access(memory, os.W_OK) else tmp_path
+    yield directory
+    if directory != tmp_path:
+        shutil.rmtree(directory)

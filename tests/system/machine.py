@@ -10,15 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 CHECKOUT = Path(__file__).parents[2]
+CACHE = CHECKOUT / ".cache"
 PROGRAM = (sys.executable, "-c", "from agent.cli import main; main()")
 NOBODY = 65534
 
@@ -96,9 +98,9 @@ class Machine:
         self._turn = os.open("/proc/sys/kernel/panic", os.O_RDONLY)
         fcntl.flock(self._turn, fcntl.LOCK_EX)
         self._before = live_values()
+        first = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "sh", "-c", _FIRST_PROCESS, "sh")
         self._first = subprocess.Popen(
-            [*"unshare --mount --propagation private --pid --fork sh -c".split(), _FIRST_PROCESS, "sh"]
-            + [str(self.place), " ".join(_on_other_file_systems()), " ".join(_HIDDEN)],
+            [*first, str(self.place), " ".join(_shown()), " ".join(_HIDDEN)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -141,24 +143,25 @@ class Machine:
         if not os.path.lexists(path):
             return None
         found = path.lstat()
-        kind = "link" if path.is_symlink() else "directory" if path.is_dir() else "file" if path.is_file() else "other"
-        content = (
-            os.readlink(path).encode() if kind == "link" else path.read_bytes() if kind == "file" else b""
-        )
-        return Entry(kind, found.st_mode & 0o7777, found.st_uid, found.st_gid, content)
+        if stat.S_ISLNK(found.st_mode):
+            kind, content = "link", str(path.readlink()).encode()
+        elif stat.S_ISREG(found.st_mode):
+            kind, content = "file", path.read_bytes()
+        else:
+            kind, content = "directory" if stat.S_ISDIR(found.st_mode) else "other", b""
+        return Entry(kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, content)
 
     def tree(self, *tops: str) -> dict[str, Entry]:
         """All that lies at and below these paths, by path."""
         return dict(self._walk(tops))
 
-    def _walk(self, tops: tuple[str, ...]) -> Iterator[tuple[str, Entry]]:
+    def _walk(self, tops: Iterable[str]) -> Iterator[tuple[str, Entry]]:
         for top in tops:
             entry = self.entry(top)
-            if entry is None:
-                continue
-            yield top, entry
-            if entry.kind == "directory":
-                yield from self._walk(tuple(f"{top}/{name}" for name in sorted(os.listdir(self.path(top)))))
+            if entry is not None:
+                yield top, entry
+                if entry.kind == "directory":
+                    yield from self._walk(f"{top}/{path.name}" for path in sorted(self.path(top).iterdir()))
 
     def set_live(self, values: Mapping[str, str]) -> None:
         """Set kernel values, of the four keys alone: only those are restored."""
@@ -166,15 +169,31 @@ class Machine:
             assert key in START
             Path("/proc/sys", key.replace(".", "/")).write_text(f"{value}\n", encoding="ascii")
 
-    def run(self, *words: str, user: int = 0, umask: int = 0o022, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program on the machine, to its end."""
-        options = {"capture_output": True, "text": True, "timeout": 50, "check": False} | options
-        return subprocess.run(self._words(words, user), **self._options(umask, options))
+    def run(
+        self, *words: str, user: int = 0, umask: int = 0o022, check: bool = False, measured: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program on the machine, to its end; what is measured counts for the coverage of the test run."""
+        return subprocess.run(
+            self._words(words, user),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=check,
+            env=_environment(measured=measured),
+            umask=umask,
+        )
 
-    def start(self, *words: str, user: int = 0, umask: int = 0o022, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a program on the machine."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
-        return subprocess.Popen(self._words(words, user), **self._options(umask, options))
+        return subprocess.Popen(
+            self._words(words, 0),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=_environment(),
+        )
 
     @staticmethod
     def kill(started: subprocess.Popen[str]) -> None:
@@ -183,12 +202,12 @@ class Machine:
             os.kill(int(number), signal.SIGKILL)
         started.communicate()
 
-    def harden(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def harden(self, *words: str, user: int = 0, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
         """Run k3s-harden, to its end."""
-        return self.run(*PROGRAM, *words, **options)
+        return self.run(*PROGRAM, *words, user=user, umask=umask, measured=not user)
 
     def mount(self, *words: str) -> None:
-        """Run mount(8) on the machine."""
+        """Have something mounted: the words are those that the tool takes."""
         self.run("mount", *words, check=True)
 
     def make_read_only(self, directory: str) -> None:
@@ -209,19 +228,22 @@ class Machine:
         become = [f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]
         return [*enter, *(["setpriv", *become] if user else []), *words]
 
-    def _options(self, umask: int, options: dict[str, Any]) -> dict[str, Any]:
-        # What sudo leaves of an environment. No byte code: the checkout is seen, and written, through the overlay.
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
-        return {"stdin": subprocess.DEVNULL, "env": environment, "umask": umask} | options
-
 
 def live_values() -> dict[str, str]:
     """The kernel values that the program writes."""
     return {key: Path("/proc/sys", key.replace(".", "/")).read_text(encoding="ascii").strip() for key in START}
 
 
-def _on_other_file_systems() -> list[str]:
-    """What the tests need, and an overlay over the root's own file system does not show."""
+def _environment(*, measured: bool = False) -> dict[str, str]:
+    """What sudo leaves of an environment. No byte code is written: that would be a change, too."""
+    clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
+    return clean | (coverage if measured else {})
+
+
+def _shown() -> list[str]:
+    """What the overlay must not hide: what is on other file systems than the root's, and where coverage is written."""
     needed = {Path("/usr"), CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
     root = Path("/").stat().st_dev
-    return [str(path) for path in sorted(needed) if path.stat().st_dev != root]
+    other = [str(path) for path in sorted(needed) if path.stat().st_dev != root]
+    return [*other, str(CACHE)] if CACHE.is_dir() else other

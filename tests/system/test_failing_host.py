@@ -3,6 +3,8 @@
 The host is handed to the verbs as an ordinary argument; its files are a real tree, below a directory of the test's.
 """
 
+# ruff: noqa: D102 - what the methods do is said in Tree and Host
+
 from __future__ import annotations
 
 import shutil
@@ -23,7 +25,7 @@ from agent.settings import Overrides
 from agent.situation import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import PurePosixPath
 
@@ -120,9 +122,7 @@ class FailingHost(Host):
     @classmethod
     def below(cls, root: Path, fuse: Fuse) -> FailingHost:
         good = Host.tree_at(str(root))
-        return cls(
-            root=good.root, run=good.run, probe=good.probe, now=good.now, uid=good.uid, gid=good.gid, fuse=fuse
-        )
+        return cls(root=good.root, run=good.run, probe=good.probe, now=good.now, uid=good.uid, gid=good.gid, fuse=fuse)
 
     @property
     def tree(self) -> Tree:
@@ -216,34 +216,68 @@ BEGINNINGS = pytest.mark.parametrize(
 
 
 @BEGINNINGS
-def test_a_failure_is_told_and_healed(tmp_path: Path, begin: Callable[[Path], Place]) -> None:
+def test_a_failure_is_told_and_healed(in_memory: Path, begin: Callable[[Path], Place]) -> None:
     """Whatever fails: the exit code and the items say what was done, and the next run ends as wanted."""
-    place = begin(tmp_path)
+    place = begin(in_memory)
     calls, ended = an_undisturbed_run(place)
     place.again()
     before = place.files()
-    wrong: dict[str, list[str]] = {}
+    wrong = Wrong()
     for number, call in enumerate(calls, 1):
-        place.again()
-        outcome = place.run(place.verb, Fuse(number))
-        for what in (*untrue(place, outcome, before, ended), *not_healed(place, ended)):
-            wrong.setdefault(what, []).append(call)
-    assert not wrong, "\n".join(f"{what}\n    if this fails: {'; '.join(calls)}" for what, calls in wrong.items())
+        # A question that is asked many times is answered wrongly the first time, and the last.
+        if changes(call) or calls.index(call) == number - 1 or call not in calls[number:]:
+            place.again()
+            outcome = place.run(place.verb, Fuse(number))
+            wrong.note(call, untrue(place, outcome, before, ended))
+            wrong.note(call, not_healed(place, ended))
+    assert not wrong.whats, str(wrong)
 
 
 @BEGINNINGS
-def test_an_interruption_is_healed(tmp_path: Path, begin: Callable[[Path], Place]) -> None:
-    """A run that ends at any operation leaves nothing that the next one does not put right."""
-    place = begin(tmp_path)
+def test_an_interruption_is_healed(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+    """A run that ends before any change leaves nothing that the next one does not put right."""
+    place = begin(in_memory)
     calls, ended = an_undisturbed_run(place)
-    wrong: dict[str, list[str]] = {}
+    wrong = Wrong()
     for number, call in enumerate(calls, 1):
-        place.again()
-        with pytest.raises(Interruption):
-            place.run(place.verb, Fuse(number, ends_the_run=True))
-        for what in not_healed(place, ended):
-            wrong.setdefault(what, []).append(call)
-    assert not wrong, "\n".join(f"{what}\n    if ended at: {'; '.join(calls)}" for what, calls in wrong.items())
+        if changes(call):
+            place.again()
+            with pytest.raises(Interruption):
+                place.run(place.verb, Fuse(number, ends_the_run=True))
+            wrong.note(call, not_healed(place, ended))
+    assert not wrong.whats, str(wrong)
+
+
+@BEGINNINGS
+def test_a_run_that_failed_can_be_undone_at_once(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+    """What a run did not manage to change is no edit of somebody's: revert leads back without --force."""
+    place = begin(in_memory)
+    calls, _ = an_undisturbed_run(place)
+    wrong = Wrong()
+    for number, call in enumerate(calls, 1):
+        if changes(call):
+            place.again()
+            place.run(place.verb, Fuse(number))
+            wrong.note(call, not_undone(place))
+    assert not wrong.whats, str(wrong)
+
+
+class Wrong:
+    """What went wrong, and at which failing operations."""
+
+    def __init__(self) -> None:
+        self.whats: dict[str, list[str]] = {}
+
+    def note(self, call: str, whats: Iterable[str]) -> None:
+        for what in whats:
+            self.whats.setdefault(what, []).append(call)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{what}\n    if this fails: {'; '.join(calls)}" for what, calls in self.whats.items())
+
+
+def changes(call: str) -> bool:
+    return call.partition(" ")[0] not in {"look", "read", "list", "trust"}
 
 
 def an_undisturbed_run(place: Place) -> tuple[list[str], Files]:
@@ -252,7 +286,7 @@ def an_undisturbed_run(place: Place) -> tuple[list[str], Files]:
     fuse = Fuse()
     outcome = place.run(place.verb, fuse)
     assert outcome.code is ExitCode.AS_WANTED
-    assert len(fuse.calls) > 100
+    assert sum(map(changes, fuse.calls)) > 5
     return fuse.calls, outcome.files
 
 
@@ -281,6 +315,11 @@ def not_healed(place: Place, ended: Files) -> Iterator[str]:
         yield f"the next {place.verb} leaves {unlike(outcome.files, ended)} otherwise than an undisturbed one"
     if place.left_overs():
         yield f"the next {place.verb} leaves {place.left_overs()}"
+    yield from not_undone(place)
+
+
+def not_undone(place: Place) -> Iterator[str]:
+    """What is wrong after a revert on a host that works."""
     outcome = place.run("revert", Fuse())
     if outcome.code is not ExitCode.AS_WANTED or outcome.files != place.origin:
         yield f"revert exits {int(outcome.code)} and leaves {unlike(outcome.files, place.origin)}"

@@ -37,6 +37,7 @@ class Impatient(Host):
     """A host whose runs do not wait half a minute for each other."""
 
     def lock(self, wait: float) -> AbstractContextManager[None]:
+        """Give up after a tenth of a second."""
         return super().lock(min(wait, 0.1))
 
 
@@ -83,7 +84,9 @@ def test_runs_that_want_different_things_take_turns(machine: Machine) -> None:
     last: dict[str, Any] = {}
     for record in records(machine):
         for change in record["changes"]:
-            name = next(value for key, value in change["after"].items() if key in {"file", "directory", "sysctl", "absent"})
+            name = next(
+                value for key, value in change["after"].items() if key in {"file", "directory", "sysctl", "absent"}
+            )
             assert change["before"] == last.get(name, change["before"])
             last[name] = change["after"]
     assert len(records(machine)) >= 2

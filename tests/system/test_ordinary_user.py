@@ -19,6 +19,7 @@ pytestmark = pytest.mark.root
 
 SERVER = ("--role", "server", "--k3s-version", "1.34")
 DATA = "/var/lib/rancher/k3s"
+IMAGE = "/tmp/image"  # noqa: S108 - on a machine that is the test's alone
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-harden", "/run")
 
 
@@ -46,7 +47,7 @@ def test_check_reads_a_new_host(host: Machine) -> None:
 
 
 def test_check_says_what_it_could_not_read(host: Machine) -> None:
-    """On a hardened host the private files are named as unreadable, the rest is judged, and `run as root` is the advice."""
+    """On a hardened host private files are named as unreadable, with the advice to run as root; the rest is judged."""
     host.harden("apply", *SERVER)
     run = as_nobody(host, "check", "--format", "json", *SERVER)
     assert run.returncode == 3
@@ -107,10 +108,12 @@ def test_an_unreadable_settings_file_is_named(host: Machine) -> None:
 
 def test_a_tree_of_ones_own_can_be_hardened(host: Machine) -> None:
     """Below --root an ordinary user stands for root: a rehearsal needs no rights."""
-    host.run("mkdir", "-p", "/tmp/image/etc/sysctl.d", "/tmp/image/var/lib", "/tmp/image/run", user=NOBODY, check=True)
-    assert as_nobody(host, "apply", "--root", "/tmp/image", *SERVER).returncode == 0
-    assert as_nobody(host, "check", "--root", "/tmp/image", *SERVER).returncode == 0
-    entry = host.entry(f"/tmp/image{DATA}/server/audit.yaml")
+    host.run(
+        "mkdir", "-p", *(f"{IMAGE}/{path}" for path in ("etc/sysctl.d", "var/lib", "run")), user=NOBODY, check=True
+    )
+    assert as_nobody(host, "apply", "--root", IMAGE, *SERVER).returncode == 0
+    assert as_nobody(host, "check", "--root", IMAGE, *SERVER).returncode == 0
+    entry = host.entry(f"{IMAGE}{DATA}/server/audit.yaml")
     assert entry is not None
     assert (entry.uid, entry.mode) == (NOBODY, 0o600)
     assert live_values() == START

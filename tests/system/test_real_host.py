@@ -46,7 +46,9 @@ CHANGING_CALLS = (
     "|utime.*|futimesat|copy_file_range|sendfile.*|splice|fallocate|pwrite.*|write.*"
 )
 """The system calls by which files, directories and mounts change, as a pattern; strace drops what it does not know."""
-READ_ONLY = re.compile(r"\d+ +(open\w*\((?!.*\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE))|readlink|.?getxattr|writev?\([12]<)")
+READ_ONLY = re.compile(
+    r"\d+ +(open\w*\((?!.*\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE))|readlink|.?getxattr|writev?\([12]<)"
+)
 """Those of them that, called like this, change nothing but the standard output or error."""
 
 
@@ -56,9 +58,9 @@ def modes(machine: Machine) -> dict[str, int]:
     return {path: entry.mode for path, entry in entries.items() if entry is not None}
 
 
-def report(machine: Machine, *words: str, **options: Any) -> dict[str, Any]:
+def report(machine: Machine, *words: str) -> dict[str, Any]:
     """The JSON report of a run."""
-    run = machine.harden(*words, "--format", "json", **options)
+    run = machine.harden(*words, "--format", "json")
     return dict(json.loads(run.stdout))
 
 
@@ -68,10 +70,10 @@ def statuses(of: dict[str, Any]) -> dict[str, str]:
 
 def traced(machine: Machine, *words: str) -> list[str]:
     """What one run asks of the kernel that could change anything, granted or not: strace's lines."""
-    strace = "strace --follow-forks --seccomp-bpf --decode-fds --signal=none --output=/tmp/trace"
+    strace = "strace --follow-forks --seccomp-bpf --decode-fds --signal=none --output=/run/trace"
     run = machine.run(*strace.split(), f"--trace=/^({CHANGING_CALLS})$", *PROGRAM, *words)
     assert run.returncode in {0, 3}, run.stderr
-    calls = [line for line in machine.path("/tmp/trace").read_text().splitlines() if "(" in line]
+    calls = [line for line in machine.path("/run/trace").read_text().splitlines() if "(" in line]
     assert len(calls) > 100, "strace saw less than the start of Python"
     return [line for line in calls if not READ_ONLY.match(line)]
 
@@ -134,6 +136,21 @@ def test_revert_brings_everything_back(machine: Machine, words: tuple[str, ...])
     assert {path: after[path] for path in before} == before
 
 
+def test_revert_keeps_an_edit_until_it_is_forced(machine: Machine) -> None:
+    """A file that was edited since is named and kept, and stays in the journal: revert --force then undoes it, too."""
+    before = machine.tree("/etc/rancher", "/var/lib/rancher")
+    machine.harden("apply", *SERVER)
+    machine.path(DROPIN).write_text("protect-kernel-defaults: false\n")
+    run = machine.harden("revert")
+    assert run.returncode == 4
+    assert f"edited {DROPIN}: was changed since k3s-harden wrote it" in run.stdout
+    assert machine.path(DROPIN).read_text() == "protect-kernel-defaults: false\n"
+    assert live_values() == START
+    run = machine.harden("revert", "--force")
+    assert run.returncode == 0, run.stdout
+    assert machine.tree("/etc/rancher", "/var/lib/rancher") == before
+
+
 def test_a_value_that_drifts_is_found_and_repaired(machine: Machine) -> None:
     """Somebody's sysctl -w is a difference to check, and apply repairs that value and nothing else."""
     machine.harden("apply", *SERVER)
@@ -167,10 +184,10 @@ def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: b
 
 @pytest.mark.strace
 def test_apply_touches_only_what_it_manages(machine: Machine) -> None:
-    """apply opens for writing, makes, renames and removes its own files, the lock and kernel values, and nothing else."""
+    """apply opens for writing, makes, renames and removes its own files, the lock and kernel values alone."""
     touched = {path for line in traced(machine, "apply", *SERVER) for path in named(line)}
     values = {f"/proc/sys/{key.replace('.', '/')}" for key in START}
-    assert {path for path in touched - values if not OURS.fullmatch(path)} == {"/run", "/run/k3s-harden.lock"}
+    assert {path for path in touched - values if not OURS.fullmatch(path)} == {"/run/k3s-harden.lock"}
     assert touched & values == values - {"/proc/sys/vm/panic_on_oom"}
     assert OF_EACH_NODE.keys() | OF_A_SERVER.keys() <= touched
 
@@ -180,4 +197,4 @@ def named(line: str) -> Iterator[str]:
     for directory, name in re.findall(r"(?:\w+<(/[^>]*)>, )?\"([^\"]+)\"", line.partition(" = ")[0]):
         if " write(" not in line and " pwrite64(" not in line:
             temporary = re.fullmatch(r"\.(.*)\.k3s-harden", name)
-            yield os.path.normpath(os.path.join(directory, temporary[1] if temporary else name))
+            yield os.path.normpath(f"{directory}/{temporary[1] if temporary else name}")

@@ -47,7 +47,7 @@ case "$1 $2 $3" in
         unset) field= ;;
         *) field=", \"automountServiceAccountToken\": $value" ;;
         esac
-        printf '%s{"kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "%s"}%s}' "$comma" "$name" "$field"
+        printf '%s{"metadata": {"name": "default", "namespace": "%s"}%s}' "$comma" "$name" "$field"
         comma=,
     done
     echo ']}' ;;
@@ -75,6 +75,7 @@ class Cluster:
             machine.path(directory).mkdir()
 
     def have(self, namespaces: Mapping[str, str]) -> None:
+        """Add namespaces, or change them."""
         for name, value in namespaces.items():
             self._file(name).write_text(f"{value}\n")
 
@@ -84,10 +85,12 @@ class Cluster:
 
     @property
     def values(self) -> dict[str, str]:
+        """What each namespace has now."""
         return {path.name: path.read_text().strip() for path in self._file(".").iterdir()}
 
     @property
     def requests(self) -> list[str]:
+        """All that was asked of it, a line each."""
         return self.machine.path("/srv/requests").read_text().splitlines()
 
     def _file(self, name: str) -> Path:
@@ -169,7 +172,9 @@ def test_a_patch_that_does_not_last_is_no_success(machine: Machine, cluster: Clu
 
 def test_a_namespace_that_goes_meanwhile_is_no_error(machine: Machine, cluster: Cluster) -> None:
     """A namespace that was deleted between the look and the patch is not missed."""
-    cluster.trouble("default", "rm default; echo 'Error from server (NotFound): namespaces \"default\" not found' >&2; exit 1")
+    cluster.trouble(
+        "default", "rm default; echo 'Error from server (NotFound): namespaces \"default\" not found' >&2; exit 1"
+    )
     code, items = protect(machine)
     assert code == 0, items
     assert items["default"]["status"] == "kept"
@@ -233,7 +238,7 @@ def test_a_program_that_others_can_change_is_not_run(machine: Machine, cluster: 
 
 
 def test_the_cost_grows_with_what_is_to_be_patched(machine: Machine, cluster: Cluster) -> None:
-    """One request a namespace that needs it, and four lists for the whole: several hundred namespaces are no trouble."""
+    """One request a namespace that needs it, and four lists for the whole, of several hundred namespaces, too."""
     cluster.have({f"team-{number:03d}": "unset" for number in range(300)})
     code, items = protect(machine)
     assert code == 0

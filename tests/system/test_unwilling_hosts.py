@@ -11,6 +11,8 @@ import pytest
 from tests.system.machine import HARDENED, NOBODY, START, live_values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.system.machine import Machine
 
 pytestmark = pytest.mark.root
@@ -104,7 +106,7 @@ def fill_up(machine: Machine, directory: str) -> None:
 
 
 def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
-    """On a full disk the older content stands whole, nothing is left over, exit 4 says what is missing; space heals it."""
+    """On a full disk the older content stands whole, with nothing left over, and exit 4 names what is missing."""
     older = ("--role", "server", "--k3s-version", "1.24")
     machine.harden("apply", *older)
     before = machine.entry(POLICY)
@@ -151,40 +153,41 @@ def test_an_immutable_file_is_refused_with_the_command_that_frees_it(machine: Ma
     assert machine.harden("apply", "--force", *SERVER).returncode == 0
 
 
-def plant_link(path: Path, victim: Path) -> None:
+def plant_link(path: Path) -> None:
     path.symlink_to("/etc/victim")
 
 
-def plant_fifo(path: Path, victim: Path) -> None:
+def plant_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-def plant_directory(path: Path, victim: Path) -> None:
+def plant_directory(path: Path) -> None:
     path.mkdir()
 
 
-def plant_device(path: Path, victim: Path) -> None:
+def plant_device(path: Path) -> None:
     os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
 
 
-@pytest.mark.parametrize("target", [PARAMETERS, f"{DATA}/server/audit.yaml", DROPIN])
 @pytest.mark.parametrize(
-    ("plant", "kind"),
+    ("plant", "kind", "target"),
     [
-        (plant_link, "symlink"),
-        (plant_fifo, "FIFO"),
-        (plant_directory, "directory"),
-        (plant_device, "character device"),
+        (plant_link, "symlink", PARAMETERS),
+        (plant_link, "symlink", DROPIN),
+        (plant_link, "symlink", POLICY),
+        (plant_fifo, "FIFO", f"{DATA}/server/audit.yaml"),
+        (plant_directory, "directory", DROPIN),
+        (plant_device, "character device", PARAMETERS),
     ],
-    ids=["symlink", "fifo", "directory", "device"],
 )
-def test_what_is_no_file_is_refused_with_its_kind(machine: Machine, plant: object, kind: str, target: str) -> None:
+def test_what_is_no_file_is_refused_with_its_kind(
+    machine: Machine, plant: Callable[[Path], None], kind: str, target: str
+) -> None:
     """A thing in a file's place is named with its kind and kept, even under --force; a link's target is untouched."""
     victim = machine.write("/etc/victim", "precious\n", mode=0o640)
     for parent in reversed(Path(target).parents):
         machine.path(parent).mkdir(exist_ok=True)
-    assert callable(plant)
-    plant(machine.path(target), victim)
+    plant(machine.path(target))
     before = machine.path(target).lstat()
     run = machine.harden("apply", "--force", *SERVER)
     assert run.returncode == 4
@@ -213,4 +216,7 @@ def test_a_parent_that_others_can_write_is_refused(machine: Machine, path: str, 
     entry = machine.entry(path)
     assert entry is not None
     assert (entry.mode, entry.uid) == (mode, owner)
-    assert [name for name in machine.tree(path) if name != path and name.startswith(path)] in ([], [f"{path}/README.sysctl"])
+    assert [name for name in machine.tree(path) if name != path and name.startswith(path)] in (
+        [],
+        [f"{path}/README.sysctl"],
+    )

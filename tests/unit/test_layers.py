@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.situation",),
     ("agent.apply", "agent.findings"),
     ("agent.explain", "agent.install", "agent.render", "agent.service_accounts", "agent.verbs"),
+    ("agent.revert",),
     ("agent.present",),
     ("agent.cli",),
     ("agent.__main__",),

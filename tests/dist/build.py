@@ -1,0 +1,70 @@
+"""All that is handed out, from one commit: the same commit, with the same tools, gives the same bytes.
+
+The wheel is built first, and everything else is made from what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from agent import __version__
+from tests.dist.packages import package
+from tests.dist.payload import gather
+from tests.dist.single_file import single_file
+from tests.dist.tools import CHECKOUT, CannotBuildError
+
+SUMS = "SHA256SUMS"
+
+
+def build(directory: Path) -> list[Path]:
+    """Build into a directory, which is made anew; returns the files, and the one with their checksums last."""
+    epoch = _epoch()
+    with tempfile.TemporaryDirectory() as name:
+        staging = Path(name)
+        _hatchling(staging, epoch)
+        (wheel,) = staging.glob("*.whl")
+        alone = staging / f"k3s-harden-{__version__}.pyz"
+        alone.write_bytes(single_file(gather(wheel), epoch))
+        package(wheel, staging, epoch)
+        made = sorted(staging.iterdir())
+        sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in made)
+        (staging / SUMS).write_text(sums, encoding="utf-8")
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in directory.iterdir():
+            old.unlink()
+        for file in (*made, staging / SUMS):
+            target = directory / file.name
+            target.write_bytes(file.read_bytes())
+            target.chmod(0o755 if file == alone else 0o644)
+    return [directory / file.name for file in made] + [directory / SUMS]
+
+
+def _epoch() -> int:
+    """The time that stands in all archives, in seconds: SOURCE_DATE_EPOCH, or that of the commit."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        git = ("git", "-C", str(CHECKOUT), "log", "-1", "--format=%ct")
+        run = subprocess.run(git, capture_output=True, text=True, check=False)
+        given = run.stdout.strip()
+    if not given.isdecimal():
+        raise CannotBuildError("the time of the commit is unknown: this is no git checkout; set SOURCE_DATE_EPOCH")
+    return int(given)
+
+
+def _hatchling(directory: Path, epoch: int) -> None:
+    """The wheel and the source archive."""
+    run = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--directory", directory],
+        cwd=CHECKOUT,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise CannotBuildError(f"hatchling cannot build the wheel:\n{run.stderr.strip()}")

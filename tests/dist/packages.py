@@ -1,0 +1,171 @@
+"""The .deb and the .rpm: the payload in a directory of its own, and around it what systemd, man and shells look for."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import tempfile
+import textwrap
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from agent import __version__
+from agent.cli import _completion
+from agent.install import CLEAN_HOOK
+from tests.dist.manual import manual
+from tests.dist.payload import CARRIED, gather
+from tests.dist.tools import CHECKOUT, CannotBuildError, nfpm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.dist.payload import Payload
+
+_SOURCES = CHECKOUT / ".ci/dist"
+_PRIVATE = PurePosixPath("/usr/lib/k3s-harden")
+_SYSTEMD = "agent/units"
+_UNITS = PurePosixPath("/usr/lib/systemd/system")
+_COMPLETIONS = {
+    "bash": PurePosixPath("/usr/share/bash-completion/completions/k3s-harden"),
+    "fish": PurePosixPath("/usr/share/fish/vendor_completions.d/k3s-harden.fish"),
+}
+_ZSH = {
+    "deb": PurePosixPath("/usr/share/zsh/vendor-completions/_k3s-harden"),
+    "rpm": PurePosixPath("/usr/share/zsh/site-functions/_k3s-harden"),
+}
+
+
+class Entry(NamedTuple):
+    """A file of a package; `kind` is nfpm's word for how the package manager treats it."""
+
+    path: PurePosixPath
+    data: bytes
+    mode: int = 0o644
+    kind: str = ""
+
+
+def package(wheel: Path, directory: Path, epoch: int) -> None:
+    """Make both packages of the program in this wheel."""
+    # Debian and Ubuntu have PyYAML, compiled, for the very Python that runs the program; RHEL has not.
+    for_debian = gather(wheel, set(CARRIED) - {"pyyaml"})
+    _pack("deb", [*_deb(for_debian, epoch)], directory, epoch)
+    _pack("rpm", [*_rpm(gather(wheel), epoch)], directory, epoch)
+
+
+def _deb(payload: Payload, epoch: int) -> Iterator[Entry]:
+    yield from _both("deb", payload, epoch)
+    hook = _source("deb/k3s-harden.rtupdate")
+    yield Entry(PurePosixPath("/usr/share/python3/runtime.d/k3s-harden.rtupdate"), hook, 0o755)
+    documents = PurePosixPath("/usr/share/doc/k3s-harden")
+    yield Entry(documents / "copyright", _copyright(payload))
+    yield Entry(documents / "changelog.gz", _compressed((CHECKOUT / "CHANGELOG.md").read_bytes()))
+    yield Entry(documents / "changelog.Debian.gz", _compressed(_debian_changelog(epoch)))
+
+
+def _rpm(payload: Payload, epoch: int) -> Iterator[Entry]:
+    yield from _both("rpm", payload, epoch)
+    yield Entry(_PRIVATE / "python.sh", _source("rpm/python.sh"))
+    yield Entry(_PRIVATE / "start.py", _source("rpm/start.py"))
+    documents = PurePosixPath("/usr/share/doc/k3s-harden")
+    yield Entry(documents / "CHANGELOG.md", (CHECKOUT / "CHANGELOG.md").read_bytes(), kind="doc")
+    licences = PurePosixPath("/usr/share/licenses/k3s-harden")
+    yield Entry(licences / "LICENSE", (CHECKOUT / "LICENSE").read_bytes(), kind="license")
+    for path, data in payload.licences.items():
+        yield Entry(licences / path, data, kind="license")
+
+
+def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
+    yield Entry(PurePosixPath("/usr/bin/k3s-harden"), _source(f"{packager}/k3s-harden"), 0o755)
+    for path, data in payload.files.items():
+        yield Entry(_PRIVATE / path, data)
+        if path.is_relative_to(_SYSTEMD):
+            yield _systemd(path.relative_to(_SYSTEMD), data)
+    page = _compressed(manual(epoch).encode("ascii"))
+    yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page)
+    for shell, path in (*_COMPLETIONS.items(), ("zsh", _ZSH[packager])):
+        yield Entry(path, _completion(shell))
+
+
+def _systemd(path: PurePosixPath, data: bytes) -> Entry:
+    """Where a file of systemd/ goes: a unit or a drop-in to systemd, and the one that is neither to cloud-init."""
+    if path.name == "cloud-init-clean":
+        return Entry(CLEAN_HOOK, data, 0o755, "config|noreplace")
+    return Entry(_UNITS / path, data)
+
+
+def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int) -> None:
+    time = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    own = {parent for entry in entries for parent in entry.path.parents if _is_ours(parent)}
+    contents: list[dict[str, Any]] = [
+        {"dst": str(path), "type": "dir", "file_info": {"mode": 0o755, "mtime": time}} for path in sorted(own)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        for number, entry in enumerate(sorted(entries)):
+            file = Path(name, str(number))
+            file.write_bytes(entry.data)
+            info = {"mode": entry.mode, "mtime": time}
+            contents.append({"src": str(file), "dst": str(entry.path), "type": entry.kind, "file_info": info})
+        settings = _settings() | {"mtime": time, "contents": contents, "disable_globbing": True}
+        # JSON is YAML.
+        config = Path(name, "nfpm.json")
+        config.write_text(json.dumps(settings), encoding="utf-8")
+        command: list[str | Path] = [
+            nfpm(),
+            "package",
+            "--config",
+            config,
+            "--packager",
+            packager,
+            "--target",
+            directory,
+        ]
+        run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise CannotBuildError(f"nfpm cannot make the .{packager}:\n{(run.stdout + run.stderr).strip()}")
+
+
+def _is_ours(directory: PurePosixPath) -> bool:
+    """Whether a directory goes with the package; rpm removes no others, empty or not."""
+    return "k3s-harden" in directory.parts or directory.parent == _UNITS
+
+
+def _settings() -> dict[str, Any]:
+    """What nfpm.yaml says, and the version; by a tilde both package managers sort a release candidate first."""
+    settings: dict[str, Any] = yaml.safe_load((_SOURCES / "nfpm.yaml").read_text(encoding="utf-8"))
+    return settings | {"version": re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", __version__)}
+
+
+def _source(name: str) -> bytes:
+    return (_SOURCES / name).read_bytes()
+
+
+def _compressed(data: bytes) -> bytes:
+    return gzip.compress(data, compresslevel=9, mtime=0)
+
+
+def _debian_changelog(epoch: int) -> bytes:
+    date = format_datetime(datetime.fromtimestamp(epoch, timezone.utc))
+    settings = _settings()
+    return (
+        f"k3s-harden ({settings['version']}-{settings['release']}) unstable; urgency=medium\n\n"
+        f"  * What has changed is in changelog.gz beside this file.\n\n"
+        f" -- {settings['maintainer']}  {date}\n"
+    ).encode()
+
+
+def _copyright(payload: Payload) -> bytes:
+    """Under which licences the package is, with the libraries' own word for word."""
+    head = (
+        "k3s-harden is under the Apache License 2.0, which Debian has in /usr/share/common-licenses/Apache-2.0.\n\n"
+        f"The libraries in {_PRIVATE} are under licences of their own:\n"
+    )
+    texts = (
+        f"\n{path.parts[0]}\n\n{textwrap.indent(data.decode(), '    ')}" for path, data in payload.licences.items()
+    )
+    return (head + "".join(texts)).encode()

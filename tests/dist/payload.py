@@ -1,0 +1,72 @@
+"""What the packages carry: the files of this program's wheel, and the libraries that it imports, in pure Python."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+from zipfile import ZipFile
+
+from tests.dist.tools import wheels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+CARRIED = ("annotated-doc", "pygments", "pyyaml", "rich", "shellingham", "typer")
+"""psutil is not: it is nothing without compiled code, and the program asks /proc itself where it is missing."""
+
+_PYGMENTS = (
+    *(
+        "__init__",
+        "filter",
+        "filters/__init__",
+        "lexer",
+        "lexers/__init__",
+        "lexers/_mapping",
+        "lexers/diff",
+        "modeline",
+    ),
+    *("plugin", "regexopt", "style", "styles/__init__", "styles/_mapping", "styles/monokai", "token", "util"),
+)
+"""Of five hundred languages and their styles Rich is asked for one, and for this is all that it imports."""
+
+
+class Payload(NamedTuple):
+    """Files by path from the directory that Python searches, and licence texts by library and name."""
+
+    files: Mapping[PurePosixPath, bytes]
+    licences: Mapping[PurePosixPath, bytes]
+
+
+def gather(wheel: Path, libraries: Iterable[str] = CARRIED) -> Payload:
+    """The payload for the program in this wheel, with these libraries."""
+    files: dict[PurePosixPath, bytes] = {}
+    licences: dict[PurePosixPath, bytes] = {}
+    wanted = {name.replace("-", "_") for name in libraries}
+    for source in (wheel, *wheels(CARRIED)):
+        library = source.name.partition("-")[0]
+        if source != wheel and library not in wanted:
+            continue
+        for path, data in _contents(source):
+            if source == wheel:
+                if path.parts[0] == "agent":
+                    files[path] = data
+            elif path.name.startswith("LICENSE"):
+                licences[PurePosixPath(library, path.name)] = data
+            elif _is_carried(path):
+                files[path] = data
+    return Payload(dict(sorted(files.items())), dict(sorted(licences.items())))
+
+
+def _is_carried(path: PurePosixPath) -> bool:
+    """Whether a file of a library is one that the program can come to import."""
+    if path.suffix != ".py" or path.parts[0] == "_yaml":
+        return False
+    return path.parts[0] != "pygments" or str(path.relative_to("pygments").with_suffix("")) in _PYGMENTS
+
+
+def _contents(wheel: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    with ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                yield PurePosixPath(entry.filename), archive.read(entry)

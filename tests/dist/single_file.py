@@ -1,0 +1,115 @@
+"""The self-contained file: a shell script that finds a Python, and behind it a zip archive that this Python runs.
+
+The archive has the payload as source, and beside it as byte code, a whole copy for each Python that was at hand:
+from source alone the start takes twice as long. Byte code has no check of its source: the two never part.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+from tests.dist.tools import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.dist.payload import Payload
+
+_SOURCES = CHECKOUT / ".ci/dist"
+_MINORS = range(10, 17)
+
+# The seed of hashes is the order of sets in byte code, and the order of files that of its shared strings.
+_COMPILE = """
+import os, py_compile, sys
+for name in sys.stdin.read().split("\\n"):
+    py_compile.compile(name, name + "c", name, True, -1, py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    os.unlink(name)
+"""
+_ASK = "import sys; v = sys.version_info; print(sys.implementation.name, v[3], '%d.%d' % v[:2])"
+
+
+class Interpreter(NamedTuple):
+    """A released CPython of this machine; `version` is as in its name, such as 3.10."""
+
+    version: str
+    path: Path
+
+    @property
+    def directory(self) -> str:
+        """Where the archive has what it compiled."""
+        return f"cp{self.version.replace('.', '')}"
+
+
+@cache
+def interpreters() -> tuple[Interpreter, ...]:
+    """One for each version that the program runs on and this machine has, lowest first: on PATH, or made by pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+    places = [*map(Path, os.get_exec_path()), *sorted(directory / "bin" for directory in pyenv.glob("*"))]
+    found = []
+    for minor in _MINORS:
+        version = f"3.{minor}"
+        programs = [place / f"python{version}" for place in places]
+        if sys.version_info[:2] == (3, minor):
+            programs.append(Path(sys.executable))
+        works = (program for program in programs if os.access(program, os.X_OK) and _is(program, version))
+        found += [Interpreter(version, program) for program in works][:1]
+    return tuple(found)
+
+
+def _is(program: Path, version: str) -> bool:
+    run = subprocess.run([program, "-ISc", _ASK], capture_output=True, text=True, check=False)
+    return run.stdout.split() == ["cpython", "final", version]
+
+
+def single_file(payload: Payload, epoch: int) -> bytes:
+    """The whole file."""
+    compiled = interpreters()
+    names = [f"python{one.version}" for one in compiled]
+    names += [name for minor in _MINORS if (name := f"python3.{minor}") not in names]
+    head = (_SOURCES / "single-file.sh").read_text(encoding="utf-8").replace("@PYTHONS@", " ".join(names))
+    start = (_SOURCES / "single-file.py").read_text(encoding="utf-8")
+    byte_code = tuple(one.directory for one in compiled)
+    contents = {PurePosixPath("__main__.py"): start.replace("BYTE_CODE = ()", f"BYTE_CODE = {byte_code!r}").encode()}
+    contents[PurePosixPath("LICENSE")] = (CHECKOUT / "LICENSE").read_bytes()
+    contents |= {"licenses" / path: data for path, data in payload.licences.items()}
+    contents |= {"source" / path: data for path, data in payload.files.items()}
+    for one in compiled:
+        contents |= {one.directory / path: data for path, data in _byte_code(one, payload.files)}
+    return _archive(head.encode(), contents, epoch)
+
+
+def _byte_code(interpreter: Interpreter, files: Mapping[PurePosixPath, bytes]) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """The files with each module compiled; other files are beside it, since a module reads its own from there."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        for path, data in files.items():
+            file = directory / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        modules = "\n".join(str(path) for path in files if path.suffix == ".py")
+        command: list[str | Path] = [interpreter.path, "-SB", "-c", _COMPILE]
+        subprocess.run(command, input=modules, text=True, check=True, cwd=directory, env={"PYTHONHASHSEED": "0"})
+        for file in sorted(file for file in directory.rglob("*") if file.is_file()):
+            yield PurePosixPath(file.relative_to(directory)), file.read_bytes()
+
+
+def _archive(head: bytes, contents: Mapping[PurePosixPath, bytes], epoch: int) -> bytes:
+    buffer = io.BytesIO(head)
+    buffer.seek(len(head))
+    with ZipFile(buffer, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+        for path, data in contents.items():
+            entry = ZipInfo(str(path), time.gmtime(epoch)[:6])
+            entry.compress_type = ZIP_DEFLATED
+            entry.create_system = 3  # Unix, whose modes follow
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()

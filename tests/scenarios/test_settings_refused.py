@@ -1,0 +1,228 @@
+"""Bad settings are refused with file, line, key and what is allowed; exit code 2, and nothing is touched."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.host_tree import DROPIN, POLICY, PSA, SETTINGS, HostTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANCHORS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+POLICY_FILE = "/etc/k3s-harden/audit-policy.yaml"
+
+BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
+    "unknown-key": ("role: server\nrol: agent\n", ":2", ("`rol`", "did you mean `role`")),
+    "unknown-nested-key": ("audit:\n  max-aeg: 60\n", ":2", ("`audit.max-aeg`", "audit.max-age")),
+    "key-without-its-section": ("max-age: 60\n", ":1", ("`max-age`", "audit.max-age")),
+    "repeated-key": ("role: server\n\nrole: agent\n", ":3", ("`role`", "line 1")),
+    "wrong-type": ("audit: {max-age: sixty}\n", ":1", ("`audit.max-age`", "1 to 3650", "'sixty'")),
+    "boolean-in-quotes": ("always-pull-images: 'true'\n", ":1", ("true or false",)),
+    "list-for-a-value": ("role: [server]\n", ":1", ("auto, server or agent", "a list")),
+    "value-for-a-list": ("pod-security:\n  exempt-namespaces: shop\n", ":2", ("a list of namespace names",)),
+    "value-for-a-section": ("audit: 60\n", ":1", ("`audit` must be a mapping",)),
+    "not-one-of-the-words": ("secrets-encryption: maybe\n", ":1", ("auto, on, off, leave",)),
+    "too-small": ("audit:\n  max-size: 0\n", ":2", ("1 to 10240", "found 0")),
+    "too-large": ("audit:\n  max-size: 99999\n", ":2", ("1 to 10240",)),
+    "octal": ("audit:\n  max-age: 0100\n", ":2", ("decimal",)),
+    "no-namespace": ("network-policies:\n  namespaces:\n    - shop\n    - Billing\n", ":4", ("RFC 1123",)),
+    "namespace-that-is-a-number": ("pod-security: {exempt-namespaces: [123]}\n", ":1", ("namespace",)),
+    "namespace-twice": ("pod-security: {exempt-namespaces: [a, a]}\n", ":1", ("each once",)),
+    "placeholder": ("pod-security:\n  exempt-namespaces: ['<NAMESPACE>']\n", ":2", ("placeholder <NAMESPACE>",)),
+    "relative-path": ("data-dir: srv/k3s\n", ":1", ("absolute path",)),
+    "path-that-climbs": ("data-dir: /srv/../k3s\n", ":1", ("`..`",)),
+    "no-version": ("k3s-version: latest\n", ":1", ("K3s version",)),
+    "half-of-a-rate-limit": ("event-rate-limit:\n  qps: 10\n", ":2", ("`burst`",)),
+    "not-a-mapping": ("- role\n", ":1", ("must be a mapping",)),
+    "two-documents": ("role: server\n---\nrole: agent\n", ":2", ("second document",)),
+    "not-yaml": ("role: server\naudit: {\n", ":3", ("not YAML",)),
+    "tab": ("audit:\n\tmax-age: 60\n", ":2", ("not YAML",)),
+    "not-utf-8": (b"role: server\ndata-dir: /srv/\xff\n", ":2", ("UTF-8",)),
+    "control-character": ("role: \x00\n", ":1", ()),
+    "ten-megabytes": ("# " + "x" * 10_000_000 + "\n", "", ("large",)),
+    "anchors": (ANCHORS, "", ("more than 100000 values",)),
+    "ten-megabytes-of-anchors": ("".join(f"a{n}: &a{n} x\n" for n in range(600_000)), "", ("large",)),
+    "deep": ("[" * 5000 + "]" * 5000, ":1", ("nesting depth",)),
+}
+
+
+FAULTY = {"ten-megabytes", "ten-megabytes-of-anchors"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.xfail(reason="what cannot be read exits 1")] if name in FAULTY else ())
+        for name in BAD
+    ],
+)
+def test_bad_settings_are_refused_and_nothing_is_touched(name: str, host: HostTree) -> None:
+    """The file, the line, the key and what is allowed are said, on the error stream, by every verb alike."""
+    content, line, words = BAD[name]
+    host.write(SETTINGS, content)
+    before = host.stamps()
+    done = host.run("apply")
+    assert (done.code, done.stdout) == (2, "")
+    assert f"{SETTINGS}{line}" in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr) < 4000
+    assert host.stamps() == before
+    assert host.run("check") == done
+
+
+def test_all_that_is_wrong_is_said_at_once(host: HostTree) -> None:
+    """Nobody has to run it once for each mistake."""
+    host.write(SETTINGS, "rol: server\naudit:\n  max-age: 0\n  max-siz: 1\nrole: both\n")
+    done = host.run("check")
+    assert done.code == 2
+    for word in ("line 1", "line 3", "line 4", "line 5", "`rol`", "`audit.max-age`", "`audit.max-siz`", "`role`"):
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o646, 0o666])
+def test_a_file_that_others_can_write_is_refused(mode: int, host: HostTree) -> None:
+    """It decides what root does."""
+    host.write(SETTINGS, "role: server\n", mode)
+    before = host.stamps()
+    done = host.run("apply")
+    assert done.code == 2
+    assert SETTINGS in done.stderr
+    assert f"mode 0{mode:o}" in done.stderr
+    assert host.stamps() == before
+    host[SETTINGS].chmod(0o600)
+    assert host.run("apply").code == 0
+
+
+def test_a_file_in_a_directory_that_others_can_write_is_refused(host: HostTree) -> None:
+    """They could put another one in its place."""
+    host.write(SETTINGS, "role: server\n")
+    host["/etc/k3s-harden"].chmod(0o777)
+    done = host.run("apply")
+    assert done.code == 2
+    assert "/etc/k3s-harden" in done.stderr
+
+
+def test_what_a_link_leads_to_is_held_to_the_same(host: HostTree) -> None:
+    """A link to a safe file is fine, one to a file that others can write is not."""
+    host.write("/srv/site.yaml", "role: agent\n")
+    host[SETTINGS].parent.mkdir()
+    host[SETTINGS].symlink_to("/srv/site.yaml")
+    host.options = ("--k3s-version", "1.34")
+    assert host.seen("check").facts["role"][0] == "agent"
+    host["/srv/site.yaml"].chmod(0o666)
+    assert host.run("check").code == 2
+
+
+@pytest.mark.xfail(reason="what cannot be read exits 1")
+@pytest.mark.parametrize("kind", ["directory", "FIFO"])
+def test_settings_that_are_no_file_are_refused(kind: str, host: HostTree) -> None:
+    """Neither read nor waited for."""
+    host[SETTINGS].parent.mkdir()
+    if kind == "directory":
+        host[SETTINGS].mkdir()
+    else:
+        os.mkfifo(host[SETTINGS])
+    done = host.run("apply")
+    assert done.code == 2
+    assert f"{SETTINGS}: it is a {kind}" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["unknown-key", "not-yaml"])
+def test_settings_of_the_command_line_are_held_to_the_same(name: str, host: HostTree, tmp_path: Path) -> None:
+    """`--config` changes where the file is, not what it may say."""
+    content, line, _ = BAD[name]
+    assert isinstance(content, str)
+    site = tmp_path / "site.yaml"
+    site.write_text(content)
+    done = host.run("apply", "--config", str(site))
+    assert done.code == 2
+    assert f"{site}{line}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "word"),
+    [
+        (None, "", "no such file"),
+        ("", "", "empty"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\n", ":1", "`rules`"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", ":3", "at least one rule"),
+        ("apiVersion: audit.k8s.io/v1beta1\nkind: Policy\nrules: [{level: Metadata}]\n", ":1", "audit.k8s.io/v1"),
+        ("apiVersion: audit.k8s.io/v1\nkind: policy\nrules: [{level: Metadata}]\n", ":2", "Policy"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n  - level: All\n", ":4", "RequestResponse"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: <LEVEL>}]\n", ":3", "placeholder"),
+        ("apiVersion: [\n", ":2", "not YAML"),
+    ],
+)
+def test_an_audit_policy_that_would_keep_k3s_from_starting_is_refused(
+    content: str | None, line: str, word: str, host: HostTree
+) -> None:
+    """The API server exits at such a policy, so it never gets where the API server reads it."""
+    host.write(SETTINGS, f"audit: {{policy-file: {POLICY_FILE}}}\n")
+    if content is not None:
+        host.write(POLICY_FILE, content)
+    before = host.stamps()
+    done = host.run("apply")
+    assert done.code == 2
+    assert f"{POLICY_FILE}{line}" in done.stderr
+    assert word in done.stderr
+    assert host.stamps() == before
+
+
+def test_protect_kernel_defaults_cannot_be_left_out_before_1_25(host: HostTree) -> None:
+    """The benchmark of those versions has the control; from 1.25 on it is the site's choice."""
+    host.write(SETTINGS, "protect-kernel-defaults: false\n")
+    host.options = ("--role", "server", "--k3s-version", "1.24")
+    done = host.run("apply")
+    assert done.code == 2
+    assert "protect-kernel-defaults" in done.stderr
+    host.options = ("--role", "server", "--k3s-version", "1.25")
+    assert host.run("apply").code == 0
+    assert "protect-kernel-defaults" not in host[DROPIN].read_text()
+
+
+@pytest.mark.parametrize(
+    "version", [pytest.param("1.24", marks=pytest.mark.xfail(reason="the plugin is on, alone")), "1.25", "1.34"]
+)
+def test_event_rate_limit_never_comes_without_its_configuration(version: str, host: HostTree) -> None:
+    """The API server exits at the plugin alone; before 1.25 there is no file for its configuration."""
+    host.options = ("--role", "server", "--k3s-version", version)
+    host.write(SETTINGS, "event-rate-limit: {qps: 10, burst: 20}\n")
+    done = host.run("apply")
+    if done.code == 2:
+        assert version == "1.24"
+        assert "event-rate-limit" in done.stderr
+        return
+    assert done.code == 0
+    plugin_is_on = "EventRateLimit" in host[DROPIN].read_text()
+    configured = host[PSA].exists() and "EventRateLimit" in host[PSA].read_text()
+    assert plugin_is_on == configured == (version != "1.24")
+
+
+def test_the_settings_say_role_and_version_for_a_host_without_k3s(host: HostTree) -> None:
+    """An image for many hosts says once what they will be."""
+    host.options = ()
+    host.write(SETTINGS, "role: server\nk3s-version: 1.30\n")
+    facts = host.seen("apply").facts
+    assert facts["role"] == ("server", "given")
+    assert facts["K3s version"] == ("v1.30.0", "given")
+
+
+def test_namespaces_of_the_site_are_in_the_manifests(host: HostTree) -> None:
+    """Each gets its policy, in an order that does not depend on the file; those of the guide are not said twice."""
+    host.write(SETTINGS, "network-policies: {namespaces: [shop, billing, kube-system]}\n")
+    assert host.run("apply").code == 0
+    text = host[POLICY].read_text()
+    assert text.index('namespace: "billing"') < text.index('namespace: "shop"')
+    assert text.count("name: intra-namespace") == 5
+    before = host.entries()[POLICY]
+    host.write(SETTINGS, "network-policies: {namespaces: [kube-system, billing, shop]}\n")
+    assert host.seen("apply").with_status("changed") == set()
+    assert host.entries()[POLICY] == before

@@ -1,0 +1,272 @@
+"""Any locale, no environment, streams that are closed, full or nobody's, and an ordinary user: all fine, or said plainly."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.host_tree import AUDIT, CHECKOUT, DROPIN, KERNEL_FILE, SETTINGS, STATE, HostTree, copied, parsed, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.scenarios.conftest import Hardened
+
+NOBODY = 65534
+LOCALES = {
+    "C": {"LC_ALL": "C"},
+    "POSIX": {"LC_ALL": "POSIX", "LANG": "POSIX"},
+    "C-without-UTF-8": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "iso-8859-1"},
+    "unknown": {"LC_ALL": "xx_YY.none"},
+    "dumb-terminal": {"TERM": "dumb"},
+}
+
+
+FAULTY = {
+    ("ascii", "json"): "a letter is escaped in a way that JSON does not have",
+    ("ascii", "table"): "the tick has no ASCII",
+    ("latin-1", "table"): "the tick has no Latin-1",
+    ("C-without-UTF-8", "table"): "the tick has no ASCII",
+}
+
+
+@pytest.mark.parametrize(
+    ("locale", "form"),
+    [
+        pytest.param(*case, marks=[pytest.mark.xfail(reason=FAULTY[case])] if case in FAULTY else ())
+        for case in product(LOCALES, ("plain", "json", "table"))
+    ],
+)
+def test_the_locale_changes_no_result(locale: str, form: str, hardened: Hardened) -> None:
+    """The same exit code, no traceback, and JSON that is valid, whatever characters can be printed."""
+    host = hardened()
+    host.environment = LOCALES[locale]
+    # What others name in their own letters has to be printed as well.
+    host.write("/etc/sysctl.d/99-größe-名.conf", "kernel.panic=0\n")
+    host[AUDIT].chmod(0o644)
+    for verb in ("diff", "apply", "check"):
+        done = host.run(verb, "--format", form)
+        assert (done.code, done.stderr) == (3, "")
+        assert "kernel.panic" in done.stdout
+    if form == "json":
+        (finding,) = json.loads(done.stdout)["findings"]
+        assert finding["where"].startswith("/etc/sysctl.d/99-gr")
+
+
+def test_a_file_name_that_is_no_text_is_printed_nevertheless(hardened: Hardened) -> None:
+    """Linux takes any bytes as a name, and such a file wins at boot like any other."""
+    host = hardened()
+    path = os.fsencode(host["/etc/sysctl.d/"]) + b"/99-\xff.conf"
+    Path(os.fsdecode(path)).write_text("kernel.panic=0\n")
+    for form in ("plain", "json", "table"):
+        done = host.run("check", "--format", form)
+        assert done.code == 3
+        assert "/etc/sysctl.d/99-" in done.stdout
+    parsed(host.run("check", "--format", "json"))
+
+
+def test_no_environment_at_all_is_enough(host: HostTree) -> None:
+    """As cron, cloud-init and systemd start it: no HOME, no PATH, no TERM, no locale."""
+    done = host.run("apply", env={})
+    assert (done.code, done.stderr) == (0, "")
+    assert host.run("check").code == 0
+
+
+@pytest.mark.parametrize(
+    "form", ["plain", pytest.param("table", marks=pytest.mark.xfail(reason="Rich ends the program by itself")), "json"]
+)
+@pytest.mark.parametrize("verb", ["apply", "check", "diff", "revert"])
+def test_a_reader_that_has_gone_is_no_error(verb: str, form: str, hardened: Hardened) -> None:
+    """`check | head -1` ends quietly, with the code of the run itself."""
+    host = hardened()
+    host.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
+    with nobody_reads() as writing:
+        done = host.run(verb, "--format", form, stdout=writing, stderr=subprocess.PIPE)
+    assert done == (0 if verb == "revert" else 3, "", "")
+
+
+@pytest.mark.parametrize("arguments", [("render", "policy"), ("explain",), ("explain", "audit-policy")])
+def test_a_reader_of_a_document_may_go_too(arguments: tuple[str, ...]) -> None:
+    """`explain | head -1` is no error."""
+    with nobody_reads() as writing:
+        assert run(*arguments, stdout=writing, stderr=subprocess.PIPE) == (0, "", "")
+
+
+@contextmanager
+def nobody_reads() -> Iterator[int]:
+    """Make a pipe whose other end is closed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize("form", ["plain", "json", "table"])
+def test_a_full_disk_behind_the_output_is_an_error(form: str, hardened: Hardened) -> None:
+    """A report that got lost must not look like a host that is as wanted; the code of a bad one stays."""
+    host = hardened()
+    with open("/dev/full", "wb") as full:
+        done = host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE)
+        assert done.code == 1
+        assert done.stderr.startswith("k3s-harden: cannot print the report: No space left on device")
+        host[AUDIT].chmod(0o644)
+        assert host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE).code == 3
+        assert run("render", "policy", stdout=full, stderr=subprocess.PIPE).code == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("form", ["plain", "json", "table"])
+def test_closed_streams_do_not_lead_the_report_into_a_file(closed: str, form: str, host: HostTree) -> None:
+    """A file that the program opens must not get the number of a stream; the work is done all the same."""
+    prefix = ("sh", "-c", f'exec "$@" {closed}', "sh")
+    assert host.run("apply", "--format", form, prefix=prefix).code == 0
+    reference = {path: entry for path, entry in host.entries(with_state=True).items() if entry.kind == "file"}
+    assert not [path for path, entry in reference.items() if b"k3s-harden apply" in entry.content]
+    assert host.run("check").code == 0
+    host[AUDIT].chmod(0o644)
+    assert host.run("check", "--format", form, prefix=prefix).code == 3
+    assert run("check", "--root", "/no/such", prefix=prefix).code == 2
+
+
+def test_on_a_terminal_the_report_is_a_table_and_elsewhere_it_is_lines(hardened: Hardened) -> None:
+    """People get colours, journals and pipes one line a fact."""
+    host = hardened()
+    host[AUDIT].chmod(0o644)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "agent", "check", "--root", str(host.root), *host.options]
+    environment = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        except OSError:  # how Linux says that the other end is closed
+            pass
+    os.close(ours)
+    text = shown.decode()
+    assert process.returncode == 3
+    assert "\x1b[" in text
+    assert "✘ not as wanted" in text
+    lines = host.run("check").stdout
+    assert "\x1b" not in lines
+    assert all(re.match(r"(k3s-harden|differs|error|result) ", line) for line in lines.splitlines())
+
+
+@pytest.mark.parametrize("umask", ["000", "022", "027", "077", "777"])
+def test_the_umask_changes_nothing(umask: str, host: HostTree, hardened: Hardened) -> None:
+    """Modes are exact."""
+    prefix = ("sh", "-c", f'umask {umask}; exec "$@"', "sh")
+    assert host.run("apply", prefix=prefix).code == 0
+    assert host.entries() == hardened().entries()
+
+
+def test_odd_but_true_roots(host: HostTree, tmp_path: Path) -> None:
+    """Blanks, quotes and other letters in the path of a tree are nothing special."""
+    odd = copied(host, tmp_path / "it's a “tree” – 名\n")
+    assert odd.run("apply").code == 0
+    assert odd.run("check").code == 0
+
+
+# --- an ordinary user ---
+
+
+@cache
+def _nobody_can_run_it() -> bool:
+    """Whether nobody gets at this checkout and this interpreter."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return False
+    return subprocess.run([*AS_NOBODY, sys.executable, "-c", "import agent.cli"], cwd="/", env=_env(), check=False).returncode == 0
+
+
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+
+def _env() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+
+
+@pytest.fixture
+def open_tree(hardened: Hardened) -> Iterator[HostTree]:
+    """A hardened host of root's in a place that an ordinary user can reach."""
+    if not _nobody_can_run_it():
+        pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield copied(hardened(), Path(directory) / "host")
+
+
+@pytest.mark.parametrize("verb", ["check", "diff"])
+def test_an_ordinary_user_sees_what_permissions_allow_and_is_told_the_rest(verb: str, open_tree: HostTree) -> None:
+    """Kernel values and public files are judged; what could not be read is named, with the way to read it."""
+    open_tree.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
+    open_tree.write("/proc/sys/vm/overcommit_memory", "0\n")
+    done = open_tree.run(verb, "--format", "json", prefix=AS_NOBODY, env=_env(), cwd="/")
+    seen = parsed(done)
+    assert (seen.code, done.stderr) == (3, "")
+    assert seen.items["vm.overcommit_memory"] == "differs"
+    assert seen.only("sysctl-overridden").where == "/etc/sysctl.d/99-site.conf:1"
+    for path in (DROPIN, AUDIT):
+        assert seen.items[path] == "refused"
+        assert "Permission denied" in seen.details[path]
+        assert seen.hints[path] == "run as root"
+    complaints = " ".join(finding.message for finding in seen.of("not-readable"))
+    assert DROPIN in complaints
+    assert f"{STATE}/journal" in complaints
+    assert {finding.remedy for finding in seen.of("not-readable")} == {"run as root"}
+    assert "Traceback" not in done.stdout
+
+
+def test_an_ordinary_user_can_render_and_explain() -> None:
+    """Neither looks at the host."""
+    if not _nobody_can_run_it():
+        pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
+    for arguments in (("render", "policy"), ("explain", "audit-policy")):
+        assert run(*arguments, prefix=AS_NOBODY, env=_env(), cwd="/").code == 0
+
+
+@pytest.mark.parametrize("verb", ["apply", "revert"])
+def test_an_ordinary_user_changes_nothing_of_roots(verb: str, open_tree: HostTree) -> None:
+    """The run ends with an error before anything is changed."""
+    open_tree[KERNEL_FILE].unlink()
+    before = open_tree.entries(with_state=True)
+    done = open_tree.run(verb, prefix=AS_NOBODY, env=_env(), cwd="/")
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr.startswith("k3s-harden: cannot ")
+    assert "Permission denied" in done.stderr
+    assert open_tree.entries(with_state=True) == before
+
+
+def test_settings_that_an_ordinary_user_cannot_read_are_not_passed_over(open_tree: HostTree) -> None:
+    """A verdict by other settings than the host's own would be a wrong one."""
+    open_tree.write(SETTINGS, "audit: {max-age: 60}\n", 0o600)
+    done = open_tree.run("check", prefix=AS_NOBODY, env=_env(), cwd="/")
+    assert done.code != 0
+    assert SETTINGS in done.stderr
+    assert "Permission denied" in done.stderr
+
+
+def test_an_ordinary_user_can_rehearse_in_a_tree_of_their_own(open_tree: HostTree, pristine: HostTree) -> None:
+    """Whoever makes a tree stands for root in it: apply, check and revert work as they do for root."""
+    own = copied(pristine, open_tree.root.parent / "own")
+    for path in [own.root, *own.root.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    options = {"prefix": AS_NOBODY, "env": _env(), "cwd": "/"}
+    assert [own.run(verb, **options).code for verb in ("apply", "check", "revert", "check")] == [0, 0, 0, 3]

@@ -1,0 +1,194 @@
+"""One writer at a time: others wait, but not for ever, and a dead holder holds nobody up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import ExitCode, HostError, LockHeldError
+from agent.host import LOCK
+from tests.fake import fake_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.host import Host
+
+CHECKOUT = Path(__file__).parents[3]
+
+HOLD = """
+import sys
+from agent.host import Host
+with Host.tree_at(sys.argv[1]).lock(60):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+TAKE_TURNS = """
+import sys
+from pathlib import Path
+from agent.host import Host
+counter = Path(sys.argv[1], "counter")
+for _ in range(20):
+    with Host.tree_at(sys.argv[1]).lock(60):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host that has no /run yet."""
+    return fake_host(tmp_path)
+
+
+@contextmanager
+def process(script: str, root: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", script, root]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def held_by_another(host: Host, running: subprocess.Popen[str]) -> None:
+    assert running.stdout is not None
+    assert running.stdout.readline() == "held\n"
+    with pytest.raises(LockHeldError, match=f"process {running.pid} holds it"), host.lock(0):
+        pass
+
+
+def test_the_lock_file_is_roots_alone_and_stays(host: Host) -> None:
+    """Under any umask; to remove it would let two runs lock two files of the same name."""
+    before = os.umask(0o077)
+    try:
+        with host.lock(0):
+            pass
+    finally:
+        os.umask(before)
+    run, lock = Path(host.root, "run"), Path(host.root, *LOCK.parts[1:])
+    assert stat.S_IMODE(run.stat().st_mode) == 0o755
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    assert lock.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_second_taker_gives_up_after_its_wait(host: Host) -> None:
+    """It names the holder, and what to do, and has an exit code of its own."""
+    with process(HOLD, host.root) as holder:
+        held_by_another(host, holder)
+        began = time.monotonic()
+        with pytest.raises(LockHeldError) as caught, host.lock(0.2):
+            pass
+        assert 0.2 <= time.monotonic() - began < 5
+    assert caught.value.message == f"cannot get the lock {LOCK}: process {holder.pid} holds it"
+    assert caught.value.hint == "wait until that run has ended, then run this again"
+    assert caught.value.exit_code is ExitCode.LOCKED
+
+
+def test_a_waiting_taker_gets_the_lock_when_its_holder_ends(host: Host) -> None:
+    """Without anybody's help."""
+    with process(HOLD, host.root) as holder, process(HOLD, host.root) as waiting:
+        held_by_another(host, holder)
+        assert holder.stdin is not None
+        holder.stdin.close()
+        held_by_another(host, waiting)
+
+
+def test_the_kernel_frees_the_lock_of_a_killed_holder(host: Host) -> None:
+    """Nothing has to be cleaned up, and the dead one's number is replaced."""
+    with process(HOLD, host.root) as holder:
+        held_by_another(host, holder)
+        holder.send_signal(signal.SIGKILL)
+        with host.lock(10):
+            assert Path(host.root, *LOCK.parts[1:]).read_text() == f"{os.getpid()}\n"
+
+
+def test_only_one_works_at_a_time(host: Host) -> None:
+    """Four processes count to 80 together: none loses the step of another."""
+    counter = Path(host.root, "counter")
+    counter.write_text("0")
+    workers = [subprocess.Popen([sys.executable, "-c", TAKE_TURNS, host.root], cwd=CHECKOUT) for _ in range(4)]
+    assert [worker.wait(60) for worker in workers] == [0] * 4
+    assert counter.read_text() == "80"
+
+
+def test_an_error_in_the_work_frees_the_lock(host: Host) -> None:
+    """The error goes on."""
+
+    def fail() -> None:
+        with host.lock(0):
+            raise ValueError("the work's own")
+
+    with pytest.raises(ValueError, match="the work's own"):
+        fail()
+    with host.lock(0):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["directory", "FIFO", "symlink", "link on the way", "file on the way"])
+def test_what_is_no_lock_file_is_refused(kind: str, host: Host) -> None:
+    """Nothing hangs, and nothing outside the root is made or changed."""
+    root = Path(host.root, "host")
+    outside = Path(host.root, "outside")
+    outside.mkdir()
+    root.mkdir()
+    if kind == "link on the way":
+        (root / "run").symlink_to(outside)
+    elif kind == "file on the way":
+        (root / "run").touch()
+    else:
+        (root / "run").mkdir()
+        lock = root / "run/k3s-harden.lock"
+        if kind == "directory":
+            lock.mkdir()
+        elif kind == "FIFO":
+            os.mkfifo(lock)
+        else:
+            lock.symlink_to(outside / "made")
+    with pytest.raises(HostError, match="^cannot open /run/k3s-harden.lock: "), fake_host(root).lock(0):
+        pass
+    assert os.listdir(outside) == []
+
+
+def test_a_link_on_the_way_is_followed_inside_the_root(host: Host) -> None:
+    """An image's absolute link does not make a lock on the machine that builds it."""
+    Path(host.root, "srv").mkdir()
+    Path(host.root, "run").symlink_to("/srv")
+    with host.lock(0):
+        assert os.listdir(Path(host.root, "srv")) == ["k3s-harden.lock"]
+
+
+@pytest.mark.root
+def test_a_full_disk_is_no_reason_not_to_lock(host: Host) -> None:
+    """The holder's number is a courtesy; /run can be full."""
+    run = Path(host.root, "run")
+    run.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k,mode=755", "small", str(run)], check=True)
+    try:
+        with (run / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+            while True:
+                filler.write(bytes(4096))
+        with host.lock(0), pytest.raises(LockHeldError, match="process unknown holds it"), host.lock(0):
+            pass
+    finally:
+        subprocess.run(["umount", str(run)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_may_not_be_written_is_an_error(host: Host) -> None:
+    """With the name of what was tried."""
+    Path(host.root).chmod(0o500)
+    try:
+        with pytest.raises(HostError, match="^cannot create /run: Permission denied$"), host.lock(0):
+            pass
+    finally:
+        Path(host.root).chmod(0o700)

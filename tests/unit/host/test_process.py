@@ -1,0 +1,91 @@
+"""The one way to run another program: nothing of the caller's surroundings gets in, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import HostError
+from agent.host.process import SEARCH_PATH, run, run_nothing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHELL = "/bin/sh"
+
+
+def test_a_program_ends_with_code_and_both_outputs() -> None:
+    """A code that is not 0 is no error here: the caller knows what it means."""
+    assert run([SHELL, "-c", "echo out; echo err >&2; exit 3"], timeout=10) == (3, "out\n", "err\n")
+
+
+def test_the_words_are_no_shells_line() -> None:
+    """They come as they are."""
+    words = ["a b", "$HOME", "*", "", "é", "\n"]
+    script = "import sys; print(sys.argv[1:])"
+    assert run([sys.executable, "-c", script, *words], timeout=10).stdout == f"{words}\n"
+
+
+def test_the_environment_is_fixed() -> None:
+    """No HOME, no locale but C.UTF-8, nothing of the caller's, however it was started; the directory is /."""
+    assert "HOME" in os.environ or "PATH" in os.environ
+    done = run([SHELL, "-c", "/usr/bin/env; pwd"], timeout=10)
+    lines = {line for line in done.stdout.splitlines() if not line.startswith(("PWD=", "SHLVL=", "_=", "OLDPWD="))}
+    assert lines == {f"PATH={':'.join(SEARCH_PATH)}", "LC_ALL=C.UTF-8", "LANG=C.UTF-8", "/"}
+
+
+def test_nobody_asks_questions() -> None:
+    """The standard input is empty: a program that wants an answer gets its end."""
+    assert run(["/bin/cat"], timeout=10) == (0, "", "")
+
+
+def test_output_that_is_no_utf8_is_read_nevertheless() -> None:
+    """What cannot be read is replaced."""
+    assert run([SHELL, "-c", r"printf 'a\377b'"], timeout=10).stdout == "a�b"
+
+
+def test_large_outputs_do_not_block_each_other() -> None:
+    """More than a pipe holds, on both."""
+    script = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
+    done = run([sys.executable, "-c", script], timeout=30)
+    assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
+
+
+@pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60 & wait"])
+def test_a_program_that_does_not_end_is_ended(script: str) -> None:
+    """Even where a child of its own still holds the pipe."""
+    began = time.monotonic()
+    with pytest.raises(HostError, match=r"^cannot get an answer from /bin/sh: no end after 0\.2 s$"):
+        run([SHELL, "-c", script], timeout=0.2)
+    assert time.monotonic() - began < 10
+
+
+def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
+    """Missing, not executable, a directory, or a script without an interpreter."""
+    (tmp_path / "plain").write_text("x")
+    (tmp_path / "script").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "script").chmod(0o755)
+    reasons = {
+        "none": "No such file or directory",
+        "plain": "Permission denied",
+        ".": "Permission denied",
+        "script": "No such file or directory",
+    }
+    for name, reason in reasons.items():
+        path = f"{tmp_path}/{name}"
+        with pytest.raises(HostError) as caught:
+            run([path], timeout=10)
+        assert caught.value.message == f"cannot run {path}: {reason}"
+
+
+def test_programs_of_a_host_tree_are_not_run(tmp_path: Path) -> None:
+    """They may be for another architecture, or anybody's."""
+    (tmp_path / "k3s").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "k3s").chmod(0o755)
+    with pytest.raises(HostError, match="programs of a host tree are not run"):
+        run_nothing([f"{tmp_path}/k3s"], timeout=10)
+    assert not (tmp_path / "ran").exists()

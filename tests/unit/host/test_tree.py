@@ -1,0 +1,669 @@
+"""Files below a root: no symlink, special file or foreign directory leads a read or a write astray, and nothing hangs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import HostError, ReadOnlyEnvironmentError
+from agent.host.tree import LARGEST_READ, Tree, temporary_name
+from agent.model import Absent, Directory, File, FileMode, Obstacle, Owner, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHECKOUT = Path(__file__).parents[3]
+NOBODY = 65534
+SITE = PurePosixPath("/etc/site.conf")
+
+ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty host below a directory; beside it lies what must never be touched."""
+    (tmp_path / "host/etc").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/precious").write_text("precious\n")
+    return tmp_path / "host"
+
+
+@pytest.fixture
+def tree(root: Path) -> Tree:
+    """The files of that host."""
+    return Tree(str(root), os.geteuid(), os.getegid())
+
+
+def file(path: PurePosixPath = SITE, content: bytes = b"new\n", mode: int = 0o640) -> File:
+    return File(path=path, content=content, mode=FileMode(mode))
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+# --- looking ---
+
+
+def test_a_file_is_seen_with_content_mode_and_owner(root: Path, tree: Tree) -> None:
+    """Whoever the tree belongs to is 0:0 there."""
+    (root / "etc/site.conf").write_bytes(b"\0\xff\n")
+    (root / "etc/site.conf").chmod(0o2751)
+    assert tree.look(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
+
+
+def test_a_directory_is_seen_with_mode_and_owner(root: Path, tree: Tree) -> None:
+    """Its content plays no part."""
+    (root / "etc").chmod(0o1750)
+    (root / "etc/x").touch()
+    assert tree.look(PurePosixPath("/etc")) == Directory(path=PurePosixPath("/etc"), mode=FileMode(0o1750))
+    assert isinstance(tree.look(PurePosixPath("/")), Directory)
+
+
+@pytest.mark.parametrize("path", ["/etc/none", "/none/of/these", "/etc/dangling/x"])
+def test_what_is_not_there_is_absent(path: str, root: Path, tree: Tree) -> None:
+    """A missing parent, or a link to nowhere on the way, makes no difference."""
+    (root / "etc/dangling").symlink_to("/nowhere")
+    assert tree.look(PurePosixPath(path)) == Absent(id=path)
+    assert not tree.exists(PurePosixPath(path))
+    assert tree.read(PurePosixPath(path)) is None
+
+
+def symlink(path: Path) -> None:
+    path.symlink_to(path.parents[2] / "outside/precious")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def bound_socket(path: Path) -> None:
+    # A socket's address is short: the name alone, from its directory.
+    script = "import os, socket, sys; os.chdir(sys.argv[1]); socket.socket(socket.AF_UNIX).bind(sys.argv[2])"
+    subprocess.run([sys.executable, "-c", script, str(path.parent), path.name], check=True)
+
+
+def device(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+
+OBSTACLES: list[object] = [
+    pytest.param(symlink, "symlink", id="symlink"),
+    pytest.param(dangling, "symlink", id="dangling"),
+    pytest.param(fifo, "FIFO", id="FIFO"),
+    pytest.param(bound_socket, "socket", id="socket"),
+    pytest.param(device, "character device", id="device", marks=pytest.mark.root),
+]
+
+
+@pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
+def test_what_is_no_file_is_named_by_its_kind(plant: Callable[[Path], None], kind: str, root: Path, tree: Tree) -> None:
+    """Nothing is opened to find that out: a FIFO would hang, a device could act."""
+    plant(root / "etc/site.conf")
+    assert tree.look(SITE) == Obstacle(id=str(SITE), kind=kind)
+    assert tree.exists(SITE)
+
+
+def test_a_file_in_the_place_of_a_parent_is_named(root: Path, tree: Tree) -> None:
+    """The path cannot exist, which is not the same as that it does not."""
+    (root / "etc/k3s").touch()
+    path = PurePosixPath("/etc/k3s/config.yaml")
+    assert tree.look(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
+    with pytest.raises(HostError, match=r"^cannot read /etc/k3s/config\.yaml: k3s, a regular file$"):
+        tree.read(path)
+    for change in (lambda: tree.write(file(path)), lambda: tree.remove_file(path)):
+        with pytest.raises(HostError, match=r"/etc/k3s/config\.yaml: k3s, a regular file, is on the way"):
+            change()
+
+
+@ordinary_user
+def test_what_may_not_be_read_says_so(root: Path, tree: Tree) -> None:
+    """An ordinary user's `check` names what it could not see."""
+    (root / "etc/site.conf").touch(0o000)
+    assert tree.look(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
+    with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Permission denied$"):
+        tree.read(SITE)
+    (root / "etc").chmod(0o000)
+    try:
+        assert tree.look(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
+        assert not tree.exists(SITE)
+        with pytest.raises(HostError, match=r"^cannot list /etc: Permission denied$"):
+            tree.names(PurePosixPath("/etc"))
+    finally:
+        (root / "etc").chmod(0o700)
+
+
+# --- reading ---
+
+
+def test_a_link_of_others_is_read_through_inside_the_root(root: Path, tree: Tree) -> None:
+    """An absolute link in an image means the image's own file, never this machine's."""
+    (root / "usr/lib").mkdir(parents=True)
+    (root / "usr/lib/real.conf").write_text("inside\n")
+    (root / "etc/site.conf").symlink_to("/usr/lib/real.conf")
+    (root / "etc/relative.conf").symlink_to("../usr/./lib/real.conf")
+    assert tree.read(SITE) == b"inside\n"
+    assert tree.read(PurePosixPath("/etc/relative.conf")) == b"inside\n"
+    assert tree.link_target(SITE) == "/usr/lib/real.conf"
+    assert tree.link_target(PurePosixPath("/usr/lib/real.conf")) is None
+    assert tree.link_target(PurePosixPath("/none/such")) is None
+
+
+@pytest.mark.parametrize("target", ["../../../outside/precious", "/../../outside/precious", "../outside/precious"])
+def test_no_link_leads_out_of_the_root(target: str, root: Path, tree: Tree) -> None:
+    """The root's parent is the root, as after chroot(2)."""
+    (root / "etc/site.conf").symlink_to(target)
+    assert tree.read(SITE) is None
+    (root / "etc/out").symlink_to(PurePosixPath(target).parent)
+    assert tree.look(PurePosixPath("/etc/out/precious")) == Absent(id="/etc/out/precious")
+
+
+@pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
+def test_no_path_leads_out_of_the_root(prefix: str, root: Path, tree: Tree) -> None:
+    """Not even with the two slashes in front that POSIX leaves undefined and pathlib keeps."""
+    (root / "etc/site.conf").write_text("inside\n")
+    outside = str(root.parent / "outside/precious").lstrip("/")
+    assert tree.read(PurePosixPath(f"{prefix}/etc/site.conf")) == b"inside\n"
+    assert tree.read(PurePosixPath(f"{prefix}/{outside}")) is None
+    assert isinstance(tree.look(PurePosixPath(f"//{outside}")), Absent)
+
+
+def test_links_in_a_circle_are_an_error(root: Path, tree: Tree) -> None:
+    """As they are to the kernel; nothing hangs."""
+    (root / "etc/site.conf").symlink_to("other")
+    (root / "etc/other").symlink_to("site.conf")
+    with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Too many levels of symbolic links$"):
+        tree.read(SITE)
+    assert tree.look(SITE / "x") == Unreadable(id=f"{SITE}/x", reason="Too many levels of symbolic links")
+
+
+@pytest.mark.parametrize(("plant", "kind"), OBSTACLES[2:])
+def test_only_a_regular_file_is_read(plant: Callable[[Path], None], kind: str, root: Path, tree: Tree) -> None:
+    """Its kind is named; reading a FIFO would hang."""
+    plant(root / "etc/site.conf")
+    with pytest.raises(HostError, match=rf"^cannot read /etc/site\.conf: it is a {kind}, not a regular file$"):
+        tree.read(SITE)
+
+
+def test_a_file_beyond_all_measure_is_not_read(root: Path, tree: Tree) -> None:
+    """A sparse terabyte must not fill the memory; the greatest size still read is."""
+    path = root / "etc/site.conf"
+    path.touch()
+    os.truncate(path, LARGEST_READ)
+    assert tree.read(SITE) == bytes(LARGEST_READ)
+    os.truncate(path, 1 << 40)
+    with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: larger than 8 MiB$"):
+        tree.read(SITE)
+    assert tree.look(SITE) == Unreadable(id=str(SITE), reason="larger than 8 MiB")
+
+
+def test_names_are_sorted_and_those_of_no_directory_are_none(root: Path, tree: Tree) -> None:
+    """A link to a directory is entered, as K3s and sysctl enter it."""
+    for name in ("b", "a", ".hidden", "10"):
+        (root / "etc" / name).touch()
+    (root / "link").symlink_to("/etc")
+    assert tree.names(PurePosixPath("/link")) == (".hidden", "10", "a", "b")
+    assert tree.names(PurePosixPath("/etc/a")) == ()
+    assert tree.names(PurePosixPath("/none/such")) == ()
+
+
+# --- writing ---
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o000, 0o4755])
+def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree: Tree) -> None:
+    """For files and directories, new ones and those that are there."""
+    directory = PurePosixPath("/etc/d")
+    for _ in range(2):
+        with umask(mask):
+            tree.write(file(mode=mode))
+            tree.make_directory(Directory(path=directory, mode=FileMode(mode | 0o700)))
+        assert mode_of(root / "etc/site.conf") == mode
+        assert mode_of(root / "etc/d") == mode | 0o700
+
+
+def test_a_written_file_is_seen_as_it_was_wanted(root: Path, tree: Tree) -> None:
+    """Large content, none at all, and every byte come back."""
+    for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
+        tree.write(file(content=content))
+        assert tree.look(SITE) == file(content=content)
+    assert os.listdir(root / "etc") == ["site.conf"]
+
+
+def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: Tree) -> None:
+    """Who has the old one open, or a hard link to it, keeps the old content."""
+    (root / "etc/site.conf").write_text("old\n")
+    os.link(root / "etc/site.conf", root / "etc/kept")
+    tree.write(file())
+    assert (root / "etc/kept").read_text() == "old\n"
+    assert (root / "etc/site.conf").read_text() == "new\n"
+
+
+@pytest.mark.parametrize("plant", [fifo, symlink, Path.touch])
+def test_the_left_over_of_a_killed_run_is_replaced(plant: Callable[[Path], None], root: Path, tree: Tree) -> None:
+    """Whatever stands under the temporary name; nothing is written through it."""
+    plant(root / "etc/.site.conf.k3s-harden")
+    tree.write(file())
+    assert os.listdir(root / "etc") == ["site.conf"]
+    assert (root.parent / "outside/precious").read_text() == "precious\n"
+
+
+def test_a_left_over_is_taken_away(root: Path, tree: Tree) -> None:
+    """And only that; nothing there is fine, a missing directory, too."""
+    (root / "etc/site.conf").touch()
+    (root / "etc" / temporary_name("site.conf")).touch()
+    for _ in range(2):
+        tree.remove_temporary(SITE)
+        assert os.listdir(root / "etc") == ["site.conf"]
+    tree.remove_temporary(PurePosixPath("/none/such"))
+
+
+def test_the_temporary_name_is_ignored_by_all_that_watch_the_directory() -> None:
+    """sysctl.d(5) and config.yaml.d read *.conf and *.yaml, K3s' manifests skip names with a dot in front."""
+    name = temporary_name("policy.yaml")
+    assert name.startswith(".")
+    assert not name.endswith((".conf", ".yaml", ".yml", ".json"))
+
+
+def test_a_missing_parent_is_an_error_with_a_name(tree: Tree) -> None:
+    """It is an error of the host like any other, so that the other changes go on."""
+    path = PurePosixPath("/none/such")
+    for verb, change in (
+        ("write", lambda: tree.write(file(path))),
+        ("write", lambda: tree.overwrite(path, b"1")),
+        ("create", lambda: tree.make_directory(Directory(path=path, mode=FileMode(0o700)))),
+        ("rename", lambda: tree.rename(path, "x")),
+        ("open", lambda: tree.open_lock(path)),
+    ):
+        with pytest.raises(HostError, match=rf"^cannot {verb} /none/such: its parent directory does not exist$"):
+            change()
+
+
+def test_overwriting_keeps_the_file_itself(root: Path, tree: Tree) -> None:
+    """As /proc/sys wants it: same inode, same mode; a FIFO or a link there is refused and does not hang."""
+    (root / "etc/site.conf").write_text("a longer old value\n")
+    before = (root / "etc/site.conf").stat()
+    tree.overwrite(SITE, b"1\n")
+    after = (root / "etc/site.conf").stat()
+    assert (root / "etc/site.conf").read_text() == "1\n"
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    for plant, reason in ((fifo, "No such device or address"), (symlink, "Too many levels of symbolic links")):
+        (root / "etc/site.conf").unlink()
+        plant(root / "etc/site.conf")
+        with pytest.raises(HostError, match=rf"^cannot write /etc/site\.conf: {reason}$"):
+            tree.overwrite(SITE, b"1\n")
+    with pytest.raises(HostError, match=r"^cannot write /etc/none: No such file or directory$"):
+        tree.overwrite(PurePosixPath("/etc/none"), b"1\n")
+    assert (root.parent / "outside/precious").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
+def test_no_directory_is_made_of_something_else(
+    plant: Callable[[Path], None], kind: str, root: Path, tree: Tree
+) -> None:
+    """What is there stays there, and its target keeps its mode."""
+    plant(root / "etc/site.conf")
+    outside = mode_of(root.parent / "outside/precious")
+    with pytest.raises(HostError, match=r"^cannot create /etc/site\.conf: Not a directory$"):
+        tree.make_directory(Directory(path=SITE, mode=FileMode(0o700)))
+    assert tree.look(SITE) == Obstacle(id=str(SITE), kind=kind)
+    assert mode_of(root.parent / "outside/precious") == outside
+
+
+def test_a_directory_in_the_place_of_a_file_stays(root: Path, tree: Tree) -> None:
+    """A rename onto it fails, and leaves nothing behind."""
+    (root / "etc/site.conf").mkdir()
+    with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Is a directory$"):
+        tree.write(file())
+    assert os.listdir(root / "etc") == ["site.conf"]
+
+
+def test_removing_is_done_when_nothing_is_there(root: Path, tree: Tree) -> None:
+    """For files and directories, even where the parent is gone."""
+    (root / "etc/site.conf").touch()
+    (root / "etc/d").mkdir()
+    for _ in range(2):
+        tree.remove_file(SITE)
+        assert tree.remove_directory(PurePosixPath("/etc/d"))
+        assert os.listdir(root / "etc") == []
+    tree.remove_file(PurePosixPath("/none/such"))
+    assert tree.remove_directory(PurePosixPath("/none/such"))
+
+
+def test_a_directory_with_something_in_it_stays(root: Path, tree: Tree) -> None:
+    """Even a hidden file keeps it."""
+    (root / "etc/.hidden").touch()
+    assert not tree.remove_directory(PurePosixPath("/etc"))
+    assert os.listdir(root / "etc") == [".hidden"]
+
+
+def test_removing_a_link_leaves_its_target(root: Path, tree: Tree) -> None:
+    """A link to a directory is no directory."""
+    symlink(root / "etc/site.conf")
+    tree.remove_file(SITE)
+    assert (root.parent / "outside/precious").exists()
+    (root / "etc/d").symlink_to("/etc")
+    with pytest.raises(HostError, match=r"^cannot remove /etc/d: Not a directory$"):
+        tree.remove_directory(PurePosixPath("/etc/d"))
+    with pytest.raises(HostError, match=r"^cannot remove /etc: Is a directory$"):
+        tree.remove_file(PurePosixPath("/etc"))
+
+
+def test_a_file_gets_another_name(root: Path, tree: Tree) -> None:
+    """In its own directory."""
+    (root / "etc/site.conf").write_text("x")
+    tree.rename(SITE, "other")
+    assert os.listdir(root / "etc") == ["other"]
+    with pytest.raises(HostError, match=r"^cannot rename /etc/site\.conf: No such file or directory$"):
+        tree.rename(SITE, "other")
+
+
+# --- whom to trust ---
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_safe"),
+    [(0o755, True), (0o775, True), (0o757, False), (0o777, False), (0o1777, False), (0o2775, True), (0o000, True)],
+)
+def test_a_directory_that_others_can_write_takes_no_file(
+    mode: int,
+    is_safe: bool,
+    root: Path,
+    tree: Tree,  # noqa: FBT001 - the table's second column
+) -> None:
+    """Not even with the sticky bit: there anybody could be first with the temporary name. The own group is trusted."""
+    if mode == 0o000 and os.geteuid() != 0:
+        pytest.skip("an ordinary user cannot enter it")
+    (root / "etc").chmod(mode)
+    changes: list[Callable[[], object]] = [
+        lambda: tree.write(file()),
+        lambda: tree.remove_temporary(SITE),
+        lambda: tree.make_directory(Directory(path=PurePosixPath("/etc/d"), mode=FileMode(0o700))),
+        lambda: tree.remove_directory(PurePosixPath("/etc/d")),
+        lambda: tree.rename(SITE, "other"),
+        lambda: tree.remove_file(PurePosixPath("/etc/other")),
+    ]
+    for change in changes:
+        if is_safe:
+            change()
+            continue
+        with pytest.raises(HostError) as caught:
+            change()
+        assert f": its parent directory /etc is not safe: others can write to it (mode {mode:04o})" in str(caught.value)
+        assert caught.value.hint == "give it to root alone: chown root:root /etc && chmod go-w /etc"
+    (root / "etc").chmod(0o700)
+    assert os.listdir(root / "etc") == []
+
+
+def test_a_sticky_directory_further_up_is_fine(root: Path, tree: Tree) -> None:
+    """Nobody can replace what root owns there, as in /var/tmp; without the sticky bit anybody can."""
+    (root / "var/own").mkdir(parents=True)
+    path = PurePosixPath("/var/own/site.conf")
+    (root / "var").chmod(0o1777)
+    tree.write(file(path))
+    (root / "var").chmod(0o777)
+    with pytest.raises(HostError, match="its parent directory /var is not safe"):
+        tree.write(file(path))
+    assert tree.read(path) == b"new\n"
+
+
+def test_a_root_that_others_can_write_takes_nothing(root: Path, tree: Tree) -> None:
+    """Whoever can rename etc decides what is in it."""
+    root.chmod(0o777)
+    with pytest.raises(HostError, match="its parent directory / is not safe: others can write to it"):
+        tree.write(file())
+
+
+def test_a_link_of_roots_on_the_way_is_followed_inside_the_root(root: Path, tree: Tree) -> None:
+    """Distributions have them: /var/run is one. An absolute one in an image leads to the image's own directory."""
+    (root / "srv/data").mkdir(parents=True)
+    (root / "var").mkdir()
+    (root / "var/lib").symlink_to("/srv/data")
+    (root / "var/relative").symlink_to("../srv/data/../data")
+    tree.write(file(PurePosixPath("/var/lib/one")))
+    tree.write(file(PurePosixPath("/var/relative/two")))
+    assert sorted(os.listdir(root / "srv/data")) == ["one", "two"]
+
+
+@pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
+def test_no_link_leads_a_write_out_of_the_root(target: str, root: Path, tree: Tree) -> None:
+    """The target is looked for below the root, and is not there."""
+    (root / "etc/way").symlink_to(target.format(outside=root.parent / "outside"))
+    path = PurePosixPath("/etc/way/precious")
+    for change in (lambda: tree.write(file(path)), lambda: tree.overwrite(path, b"1")):
+        with pytest.raises(HostError, match="its parent directory does not exist"):
+            change()
+    tree.remove_file(path)
+    assert (root.parent / "outside/precious").read_text() == "precious\n"
+    assert os.listdir(root.parent / "outside") == ["precious"]
+
+
+@pytest.mark.root
+def test_a_link_of_somebody_else_on_the_way_is_refused(root: Path, tree: Tree) -> None:
+    """For writes alone: a look follows it, inside the root."""
+    (root / "srv").mkdir()
+    (root / "etc/way").symlink_to("/srv")
+    os.lchown(root / "etc/way", NOBODY, NOBODY)
+    with pytest.raises(HostError, match=r"^cannot write /etc/way/x: way on the way is a symlink of user 65534$"):
+        tree.write(file(PurePosixPath("/etc/way/x")))
+    assert os.listdir(root / "srv") == []
+    assert tree.look(PurePosixPath("/etc/way/x")) == Absent(id="/etc/way/x")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "reason"),
+    [
+        (NOBODY, 0, 0o755, "user 65534 owns it"),
+        (NOBODY, 0, 0o1777, "user 65534 owns it"),
+        (0, NOBODY, 0o775, r"group 65534 can write to it \(mode 0775\)"),
+        (0, NOBODY, 0o755, ""),
+    ],
+)
+def test_a_directory_of_somebody_else_takes_no_file(
+    uid: int, gid: int, mode: int, reason: str, root: Path, tree: Tree
+) -> None:
+    """Its owner could put a link in the place of any file at any moment; so could a group that can write."""
+    os.chown(root / "etc", uid, gid)
+    (root / "etc").chmod(mode)
+    if not reason:
+        tree.write(file())
+        return
+    with pytest.raises(HostError, match=rf"its parent directory /etc is not safe: {reason}$"):
+        tree.write(file())
+    assert os.listdir(root / "etc") == []
+
+
+@pytest.mark.root
+def test_owners_are_set_and_seen(root: Path, tree: Tree) -> None:
+    """Of files and directories; the set-user-ID bit, which a change of owner takes off, is there afterwards."""
+    wanted = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
+    tree.write(wanted)
+    assert tree.look(SITE) == wanted
+    directory = Directory(path=PurePosixPath("/etc/d"), mode=FileMode(0o2750), owner=Owner(7, NOBODY))
+    tree.make_directory(directory)
+    assert tree.look(directory.path) == directory
+    tree.make_directory(Directory(path=directory.path, mode=FileMode(0o700)))
+    found = (root / "etc/d").stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o700)
+
+
+@ordinary_user
+def test_an_owner_that_cannot_be_given_leaves_the_old_file(root: Path, tree: Tree) -> None:
+    """An ordinary user cannot give files away, in a tree of their own either."""
+    (root / "etc/site.conf").write_text("old\n")
+    with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
+        tree.write(File(path=SITE, content=b"new", mode=FileMode(0o600), owner=Owner(1, 1)))
+    assert (root / "etc/site.conf").read_text() == "old\n"
+    assert os.listdir(root / "etc") == ["site.conf"]
+
+
+def test_a_file_that_decides_what_root_does_is_trusted_only_if_root_alone_can_change_it(root: Path, tree: Tree) -> None:
+    """The reason reads on after "since" or "and"."""
+    (root / "etc/site.conf").touch()
+    (root / "etc/link.conf").symlink_to("/etc/site.conf")
+    link = PurePosixPath("/etc/link.conf")
+    assert (tree.trust_problem(SITE), tree.trust_problem(link)) == ("", "")
+    (root / "etc/site.conf").chmod(0o646)
+    assert tree.trust_problem(SITE) == tree.trust_problem(link) == "others can write to it (mode 0646)"
+    (root / "etc/site.conf").chmod(0o600)
+    (root / "etc").chmod(0o777)
+    problem = "its parent directory /etc is not safe: others can write to it (mode 0777)"
+    assert tree.trust_problem(SITE) == problem
+    (root / "etc").chmod(0o1777)
+    assert tree.trust_problem(SITE) == ""
+    assert tree.trust_problem(PurePosixPath("/none/such")) == "No such file or directory"
+    assert tree.trust_problem(SITE / "x") == "site.conf, a regular file"
+
+
+@pytest.mark.root
+def test_a_file_of_somebody_else_is_not_trusted(root: Path, tree: Tree) -> None:
+    """Nor one behind a link that somebody else made."""
+    (root / "etc/site.conf").touch()
+    (root / "etc/link.conf").symlink_to("/etc/site.conf")
+    os.lchown(root / "etc/link.conf", NOBODY, NOBODY)
+    assert tree.trust_problem(PurePosixPath("/etc/link.conf")) == "link.conf on the way is a symlink of user 65534"
+    os.chown(root / "etc/site.conf", NOBODY, NOBODY)
+    assert tree.trust_problem(SITE) == "user 65534 owns it"
+
+
+# --- what the machine refuses ---
+
+
+WRITE_TOO_MUCH = """
+import errno, os, resource, signal, sys
+from pathlib import PurePosixPath
+from agent.errors import HostError
+from agent.host.tree import Tree
+from agent.model import File, FileMode
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    path = PurePosixPath("/etc/site.conf")
+    Tree(sys.argv[1], os.geteuid(), os.getegid()).write(File(path=path, content=b"x" * 5000, mode=FileMode(0o600)))
+except HostError as error:
+    print(error.message)
+"""
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file(root: Path) -> None:
+    """No new content, no left-over: the limit ends the write after its first 4096 bytes."""
+    (root / "etc/site.conf").write_text("old\n")
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE_TOO_MUCH, str(root)], capture_output=True, text=True, check=True, cwd=CHECKOUT
+    )
+    assert done.stdout == f"cannot write /etc/site.conf: {os.strerror(errno.EFBIG)}\n"
+    assert (root / "etc/site.conf").read_text() == "old\n"
+    assert os.listdir(root / "etc") == ["site.conf"]
+
+
+@contextmanager
+def mounted(place: Path, options: str) -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.root
+def test_a_full_disk_leaves_the_old_file(root: Path, tree: Tree) -> None:
+    """And no left-over; with room again, the same write succeeds."""
+    with mounted(root / "etc", "size=16k,mode=755"):
+        (root / "etc/site.conf").write_text("old\n")
+        with (root / "etc/filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+            while True:
+                filler.write(bytes(4096))
+        with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: No space left on device$"):
+            tree.write(file(content=b"x" * 4097))
+        assert (root / "etc/site.conf").read_text() == "old\n"
+        assert sorted(os.listdir(root / "etc")) == ["filler", "site.conf"]
+        (root / "etc/filler").unlink()
+        tree.write(file(content=b"x" * 4097))
+
+
+@pytest.mark.root
+def test_a_read_only_file_system_is_the_environments_doing(root: Path, tree: Tree) -> None:
+    """It is told apart from other errors, for every kind of change; a look says which file system is read-only."""
+    with mounted(root / "etc", "mode=755"):
+        (root / "etc/site.conf").touch()
+        (root / "etc/d").mkdir()
+        assert not tree.is_read_only(PurePosixPath("/etc"))
+        subprocess.run(["mount", "-o", "remount,ro", str(root / "etc")], check=True)
+        assert tree.is_read_only(PurePosixPath("/etc"))
+        changes: list[Callable[[], object]] = [
+            lambda: tree.write(file()),
+            lambda: tree.overwrite(SITE, b"1"),
+            lambda: tree.make_directory(Directory(path=PurePosixPath("/etc/e"), mode=FileMode(0o700))),
+            lambda: tree.remove_file(SITE),
+            lambda: tree.remove_directory(PurePosixPath("/etc/d")),
+            lambda: tree.rename(SITE, "other"),
+            lambda: tree.open_lock(PurePosixPath("/etc/lock")),
+        ]
+        for change in changes:
+            with pytest.raises(ReadOnlyEnvironmentError, match="Read-only file system$"):
+                change()
+    assert not tree.is_read_only(PurePosixPath("/etc"))
+    assert not tree.is_read_only(PurePosixPath("/none/such"))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_an_immutable_file_is_seen_as_such(flag: str, root: Path, tree: Tree) -> None:
+    """So that it can be refused with the reason; written to, it stays as it is."""
+    path = root / "etc/site.conf"
+    path.write_text("old\n")
+    seen = tree.look(SITE)
+    assert isinstance(seen, File)
+    assert not seen.immutable
+    if subprocess.run(["chattr", f"+{flag}", str(path)], check=False, capture_output=True).returncode:
+        pytest.skip("this file system has no such flags")
+    try:
+        seen = tree.look(SITE)
+        with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
+            tree.write(file())
+        assert os.listdir(root / "etc") == ["site.conf"]
+    finally:
+        subprocess.run(["chattr", f"-{flag}", str(path)], check=True)
+    assert isinstance(seen, File)
+    assert seen.immutable
+    assert path.read_text() == "old\n"
+
+
+def test_no_descriptor_is_left_open(root: Path, tree: Tree) -> None:
+    """Neither by what succeeds nor by what fails."""
+    os.mkfifo(root / "etc/fifo")
+    (root / "etc/out").symlink_to("../../outside")
+    before = os.listdir("/proc/self/fd")
+    tree.write(file())
+    tree.look(SITE)
+    tree.names(PurePosixPath("/etc"))
+    for path in ("/etc/fifo/x", "/etc/out/x", "/none/such"):
+        tree.look(PurePosixPath(path))
+        with pytest.raises(HostError):
+            tree.write(file(PurePosixPath(path)))
+    with pytest.raises(HostError):
+        tree.open_lock(PurePosixPath("/etc/fifo"))
+    assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -1,0 +1,239 @@
+"""The documents say what the program does: generated pages are fresh, links lead somewhere, commands exist."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent import settings
+from agent.errors import ExitCode
+from agent.findings import KINDS
+from agent.guide.controls import CONTROLS
+from agent.report import Level, Status
+from tests import docs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = docs.CHECKOUT
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+README = ROOT / "README.md"
+CHINESE = ROOT / "README.zh.md"
+
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_COMMAND = re.compile(r"(?<![\w/.-])k3s-harden +([^\n`]*)")
+_SHELL_GOES_ON = re.compile(r"[|>;&)\"]")
+_EXPLAINED = {"settings", *KINDS, *(control.id for control in CONTROLS)}
+
+
+class Command(NamedTuple):
+    """A call of the program in a document: its words after `k3s-harden`."""
+
+    page: Path
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.page.name}: {' '.join(self.words)}"
+
+
+@pytest.mark.parametrize("path", docs.pages())
+def test_a_generated_page_says_what_the_code_says(path: str) -> None:
+    """`make docs` would not change it."""
+    assert (DOCS / path).read_text(encoding="utf-8") == docs.pages()[path]
+
+
+def test_the_picture_shows_what_a_run_prints() -> None:
+    """Its words are those of a run today; where they stand is for Rich to choose, and each release lays out anew."""
+    assert _words((DOCS / docs.PICTURE).read_text(encoding="utf-8")) == _words(docs.picture())
+
+
+def test_the_picture_loads_nothing_from_elsewhere() -> None:
+    """A page that shows it tells nobody who reads it."""
+    assert re.findall(r"(?:url\((?!#)|href=|@import)[^\n]*", docs.picture()) == []
+
+
+def test_writing_the_pages_a_second_time_writes_nothing(tmp_path: Path) -> None:
+    """`make docs` names the files that it wrote, and says nothing when all are fresh."""
+    assert len(docs.write(tmp_path)) == len(docs.pages()) + 1
+    assert docs.write(tmp_path) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
+    """A link within the checkout names a file, and after `#` one of its headings."""
+    broken = []
+    for target in _LINK.findall(_without_fences(page)):
+        if "://" in target:
+            continue
+        path, _, fragment = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (fragment and fragment not in _anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_document_is_reachable_from_the_readme() -> None:
+    """Nobody has to know that a page exists to find it."""
+    seen = {README}
+    waiting = [README]
+    while waiting:
+        page = waiting.pop()
+        targets = {
+            (page.parent / target.partition("#")[0]).resolve() for target in _LINK.findall(_without_fences(page))
+        }
+        found = {file for file in targets if file.suffix == ".md"} - seen
+        seen |= found
+        waiting += found
+    assert {page for page in PAGES if page not in seen} == set()
+
+
+def test_commands_in_the_documents_exist() -> None:
+    """Each verb, option and choice that a document uses is one that the program takes."""
+    verbs = {command.name: command for command in docs.commands()}
+    before = {name for option in docs.program_options() for name in option.names} | {"--help"}
+    wrong = []
+    calls = list(_calls())
+    for call in calls:
+        verb, *rest = call.words
+        if verb.startswith("-"):
+            wrong += [call] if verb not in before else []
+        elif verb not in verbs:
+            wrong.append(call)
+        else:
+            wrong += [call] * _misuses(verbs[verb], rest)
+    assert list(map(str, wrong)) == []
+    assert {call.words[0] for call in calls} >= verbs.keys(), "each verb is shown in use somewhere"
+
+
+def test_make_targets_in_the_documents_exist() -> None:
+    """`make NAME` in a document is a target of the Makefile."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    used = {
+        name for page in PAGES for name in re.findall(r"(?:^|`|sudo )make ([a-z][\w-]*)", _text(page), re.MULTILINE)
+    }
+    assert used - targets == set()
+    assert {"run", "test", "docs"} <= used
+
+
+def test_settings_in_the_howtos_are_valid() -> None:
+    """An example that a reader copies into the settings file is one that the program takes."""
+    examples = [(page, body) for page in DOCS.glob("howto/*.md") for kind, body in _fences(page) if kind == "yaml"]
+    for page, body in examples:
+        assert settings.load(body.encode(), PurePosixPath(page.name)) != settings.Settings()
+    assert examples
+
+
+def test_the_readme_has_the_exit_codes() -> None:
+    """Number and meaning are those of the program; the Chinese one has all the numbers."""
+    rows = re.findall(r"^\| (\d) \| (.*) \|$", _text(README), re.MULTILINE)
+    assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
+    assert [number for number, _ in re.findall(r"^\| (\d) \| (.*) \|$", _text(CHINESE), re.MULTILINE)] == [
+        number for number, _ in rows
+    ]
+
+
+def test_how_to_read_a_report_explains_every_word_of_one() -> None:
+    """Each status, level and exit code has its row, and none is there that no report has."""
+    words = re.findall(r"^\| ([\w ]+?) \|", _text(DOCS / "howto/read-a-report.md"), re.MULTILINE)
+    codes = [str(int(code)) for code in ExitCode]
+    assert words == ["word", *map(str, Status), "level", *map(str, Level), "code", *codes]
+
+
+def test_the_chinese_readme_is_in_step() -> None:
+    """Both have the same headings by level, the same commands, tables and lists of one length, and the same links."""
+    english, chinese = _shape(README), _shape(CHINESE)
+    assert chinese == english
+    assert list(_fences(CHINESE)) == list(_fences(README))
+
+
+def test_the_index_of_decisions_has_each_with_its_title_and_status() -> None:
+    """A record that the index does not have, or has under another title, is not found."""
+    listed = dict(re.findall(r"^\| \[(.*)\]\(.*\) \| (.*) \|$", _text(DOCS / "adr/README.md"), re.MULTILINE))
+    written = {}
+    for record in DOCS.glob("adr/0*.md"):
+        title, status = re.findall(r"^(?:# |Status: )(.*)$", _text(record), re.MULTILINE)[:2]
+        assert title.startswith(f"{record.name[:4]}: ")
+        written[title] = status
+    assert listed == written
+
+
+def _misuses(command: docs.Command, words: list[str]) -> bool:
+    """Whether an option, or a word where there are choices, is none that the verb takes; CAPITALS stand for any."""
+    options = {name: option for option in command.options for name in option.names}
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if word.startswith("-"):
+            option = options.get(word)
+            if option is None:
+                return True
+            value = waiting.pop(0) if option.takes and waiting else ""
+            if value and option.choices and value not in option.choices:
+                return True
+        elif not command.arguments:
+            return True
+        elif not word.isupper():
+            choices = command.arguments[0].choices or _EXPLAINED
+            if word not in choices:
+                return True
+    return False
+
+
+def _calls() -> Iterator[Command]:
+    """Each call of the program, in shell blocks and in code within a line."""
+    for page in PAGES:
+        spans = re.findall(r"`([^`\n]+)`", _without_fences(page))
+        shell = [body for kind, body in _fences(page) if kind == "sh"]
+        for code in [*spans, *shell]:
+            for match in _COMMAND.findall(code):
+                words = _SHELL_GOES_ON.split(match)[0].split()
+                if words and not words[0].isupper():
+                    yield Command(page, tuple(words))
+
+
+def _text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def _fences(page: Path) -> Iterator[tuple[str, str]]:
+    """Each fenced block with the word behind its fence, without the indent of a list that it stands in."""
+    for kind, body in _FENCE.findall(_text(page)):
+        yield kind, re.sub(r"^  ", "", body, flags=re.MULTILINE) if body.startswith("  ") else body
+
+
+def _without_fences(page: Path) -> str:
+    return _FENCE.sub("", _text(page))
+
+
+def _anchors(page: Path) -> set[str]:
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.*)$", _without_fences(page), re.MULTILINE):
+        anchor = docs.anchor(heading)
+        number = 0
+        while f"{anchor}-{number}" in found if number else anchor in found:
+            number += 1
+        found.add(f"{anchor}-{number}" if number else anchor)
+    return found
+
+
+def _shape(page: Path) -> dict[str, object]:
+    text = _without_fences(page)
+    other_language = {README.name, CHINESE.name}
+    return {
+        "headings": [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)],
+        "rows": len(re.findall(r"^\|", text, re.MULTILINE)),
+        "items": len(re.findall(r"^- ", text, re.MULTILINE)),
+        "links": [target for target in _LINK.findall(text) if target not in other_language],
+        "code": sorted(set(re.findall(r"`([^`\n]+)`", text))),
+    }
+
+
+def _words(svg: str) -> list[str]:
+    """What an SVG of Rich's shows, in its order."""
+    return html.unescape(" ".join(re.findall(r"<text [^>]*>([^<]*)</text>", svg))).split()

@@ -1,0 +1,358 @@
+"""One guest: a QEMU process at a time over a disk that lasts, and commands run inside by its guest agent.
+
+Plain emulation, so that it runs where there is no hardware virtualisation: a boot takes about ten seconds, a guest
+that was saved is back in half a second. QEMU ends when the thread that started it ends, however that comes about.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+    from tests.vm.image import Image
+
+# No panic= here: it would set kernel.panic, which is under test. With -no-reboot a reset ends QEMU, which shows.
+_KERNEL_ARGUMENTS = (
+    "root=/dev/vda rw console=ttyS0 quiet loglevel=4 systemd.show_status=1 systemd.ssh_auto=no mitigations=off"
+    " init_on_alloc=0 audit=0 cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=1"
+)
+_NO_CLOUD_INIT = "cloud-init=disabled"
+_ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root")
+_HOPELESS = re.compile(
+    r"Kernel panic|You are in (?:emergency|rescue) mode|can't mount|Failed to start.*qemu-guest-agent"
+)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
+
+# Each is at least twice the longest that was seen.
+_BOOT_TIMEOUT = 90.0
+_RESUME_TIMEOUT = 30.0
+_DOWN_TIMEOUT = 60.0
+_CALL_TIMEOUT = 60.0
+
+
+class GuestError(Exception):
+    """The guest did not do what was asked of it; the message ends with what its console showed last."""
+
+
+class Done(NamedTuple):
+    """How a command in the guest ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Saved(NamedTuple):
+    """A running guest, frozen: its disk, to be written to no more, and its memory."""
+
+    disk: Path
+    memory: Path
+
+
+class Guest:
+    """A machine with a disk of its own; switched off until boot() or, if it was saved before, resume()."""
+
+    def __init__(self, directory: Path, image: Image, saved: Saved | None = None) -> None:
+        directory.mkdir()
+        self.name = directory.name
+        self.disk = directory / "disk.qcow2"
+        self.console_log = directory / "console.log"
+        self._complaints = directory / "qemu.stderr"
+        self._image = image
+        self._saved = saved
+        self._qemu: subprocess.Popen[bytes] | None = None
+        self._lines: tuple[socket.socket, ...] = ()
+        base, kind = (image.disk, "raw") if saved is None else (saved.disk, "qcow2")
+        _tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", kind, str(self.disk))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut_power()
+
+    # --- power ---
+
+    def boot(self, *, seed: Path | None = None, wait: bool = True) -> None:
+        """Switch it on, with a cloud-init seed as second disk if there is one, and wait for the end of the boot."""
+        self._start(seed)
+        if wait:
+            self.wait_for_boot()
+
+    def wait_for_boot(self) -> None:
+        """Wait until systemd has nothing left to start; a failed unit is not waited for, and no error here."""
+        self.wait_for_agent(_BOOT_TIMEOUT)
+        self.run("systemctl is-system-running --wait", check=False, timeout=_BOOT_TIMEOUT)
+
+    def resume(self) -> None:
+        """Go on where the saved guest was frozen."""
+        if self._saved is None:
+            raise GuestError(f"cannot resume {self.name}: it was made from no saved guest")
+        self._start(None, "-incoming", "defer")
+        self._monitor("migrate-incoming", uri=f"file:{self._saved.memory}")
+        deadline = time.monotonic() + _RESUME_TIMEOUT
+        while self._monitor("query-status")["status"] == "inmigrate":
+            if time.monotonic() > deadline:
+                self.fail("the saved memory was not loaded")
+            time.sleep(0.01)
+        self._monitor("cont")
+        self.wait_for_agent(_RESUME_TIMEOUT)
+        # Its clock stood still while it was frozen.
+        self.run(f"date --set=@{time.time():.3f}")
+
+    def save(self) -> Saved:
+        """Freeze it: from now on there are only guests made from what is returned."""
+        memory = self.disk.with_name("memory")
+        self.run("sync")
+        self._monitor("stop")
+        self._monitor("migrate", uri=f"file:{memory}")
+        deadline = time.monotonic() + _DOWN_TIMEOUT
+        while (status := self._monitor("query-migrate")["status"]) != "completed":
+            if status == "failed" or time.monotonic() > deadline:
+                self.fail(f"the memory was not saved: {status}")
+            time.sleep(0.02)
+        self._monitor("quit")
+        self._wait_for_end()
+        return Saved(self.disk, memory)
+
+    def shut_down(self) -> None:
+        """Switch it off in good order."""
+        self._agent.send({"execute": "guest-shutdown", "arguments": {"mode": "powerdown"}})
+        self._wait_for_end()
+
+    def reboot(self, *, seed: Path | None = None) -> None:
+        """Boot anew, in good order."""
+        self.shut_down()
+        self.boot(seed=seed)
+
+    def cut_power(self) -> None:
+        """Switch it off as a power failure does; one that is off stays off."""
+        if self._qemu is not None:
+            self._qemu.kill()
+            self._wait_for_end()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it runs."""
+        return self._qemu is not None and self._qemu.poll() is None
+
+    # --- inside ---
+
+    def wait_for_agent(self, timeout: float) -> None:
+        """Wait for the guest agent, and for nothing once the console shows that none will come."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if not self.is_on:
+                self.fail("QEMU ended during the boot")
+            if found := _HOPELESS.search(self.console):
+                time.sleep(1)
+                self.fail(f"the boot ended in {found[0]!r}")
+            number = time.monotonic_ns()  # no answer to an earlier call is taken for this one's
+            self._agent.send({"execute": "guest-sync", "arguments": {"id": number}})
+            try:
+                while self._agent.receive(0.5).get("return") != number:
+                    pass
+            except TimeoutError:
+                continue
+            except (OSError, EOFError):
+                self.fail("the line to the guest agent was closed")
+            return
+        self.fail(f"the guest agent did not answer within {timeout:g} s")
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        stdin: bytes = b"",
+        user: str = "root",
+    ) -> Done:
+        """Run a program, or a line of shell; a code other than 0 raises GuestError unless it is checked elsewhere."""
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        if user != "root":
+            words = ["runuser", "-u", user, "--", *words]
+        options = {"input-data": base64.b64encode(stdin).decode()} if stdin else {}
+        started = self._ask_agent(
+            "guest-exec", path=words[0], arg=words[1:], env=_ENVIRONMENT, **{"capture-output": True}, **options
+        )
+        deadline, pause = time.monotonic() + timeout, 0.01
+        while not (status := self._ask_agent("guest-exec-status", pid=started["pid"]))["exited"]:
+            if time.monotonic() > deadline:
+                self.fail(f"no end after {timeout:g} s: {command}")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+        done = Done(
+            status.get("exitcode", 128 + status.get("signal", 0)),
+            *(base64.b64decode(status.get(name, "")).decode(errors="replace") for name in ("out-data", "err-data")),
+        )
+        if check and done.code:
+            raise GuestError(f"{self.name}: exit code {done.code} of: {command}\n{done.out}{done.err}")
+        return done
+
+    def put(self, path: str, content: str | bytes, mode: str = "0644") -> None:
+        """Write a file, its directories too."""
+        data = content if isinstance(content, bytes) else content.encode()
+        self.run(("/usr/bin/install", "-D", "-m", mode, "/dev/stdin", path), stdin=data)
+
+    def read(self, path: str) -> str:
+        """The content of a file."""
+        return self.run(("/bin/cat", path)).out
+
+    def wait_until(self, command: str, timeout: float = 30) -> None:
+        """Wait for a shell command to succeed."""
+        deadline = time.monotonic() + timeout
+        while self.run(command, check=False).code:
+            if time.monotonic() > deadline:
+                self.fail(f"not so after {timeout:g} s: {command}")
+            time.sleep(0.1)
+
+    def wait_for_console(self, words: str, timeout: float = 60) -> None:
+        """Wait for words on the console of this boot."""
+        deadline = time.monotonic() + timeout
+        while words not in self.console:
+            if not self.is_on or time.monotonic() > deadline:
+                self.fail(f"not on the console: {words}")
+            time.sleep(0.02)
+
+    @property
+    def console(self) -> str:
+        """What this boot has shown on the console."""
+        return _ESCAPES.sub("", self.console_log.read_text(errors="replace"))
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise GuestError."""
+        complaints = self._complaints.read_text(errors="replace")[-2000:]
+        tail = "\n".join(self.console.splitlines()[-40:])
+        raise GuestError(f"{self.name}: {message}\n--- console\n{tail}\n--- QEMU\n{complaints}")
+
+    # --- QEMU ---
+
+    def _start(self, seed: Path | None, *options: str) -> None:
+        if self.is_on:
+            raise GuestError(f"cannot start {self.name}: it runs already")
+        monitor, its_monitor = socket.socketpair()
+        agent, its_agent = socket.socketpair()
+        kernel_arguments = _KERNEL_ARGUMENTS if seed else f"{_KERNEL_ARGUMENTS} {_NO_CLOUD_INIT}"
+        words = [
+            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-name", self.name),
+            *("-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "qemu64", "-smp", "2", "-m", "1024"),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd), "-append", kernel_arguments),
+            *("-chardev", f"file,id=console,path={self.console_log}", "-serial", "chardev:console"),
+            *_drive("root", self.disk, "qcow2"),
+            *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"),
+            *("-chardev", f"socket,id=agent,fd={its_agent.fileno()}"),
+            *("-chardev", f"socket,id=monitor,fd={its_monitor.fileno()}", "-mon", "chardev=monitor,mode=control"),
+            *(_drive("seed", seed, "raw", ",readonly=on") if seed else ()),
+            *options,
+        ]
+        self.console_log.write_bytes(b"")
+        with self._complaints.open("wb") as complaints:
+            self._qemu = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=complaints,
+                stderr=complaints,
+                start_new_session=True,
+                pass_fds=(its_agent.fileno(), its_monitor.fileno()),
+            )
+        its_monitor.close()
+        its_agent.close()
+        self._lines = (monitor, agent)
+        self._monitor_line, self._agent = _JsonLine(monitor), _JsonLine(agent)
+        try:
+            self._monitor_line.receive(_CALL_TIMEOUT)
+        except (OSError, EOFError):
+            self.fail("QEMU does not start")
+        self._monitor("qmp_capabilities")
+
+    def _monitor(self, command: str, **arguments: object) -> dict[str, Any]:
+        self._monitor_line.send({"execute": command, "arguments": arguments})
+        while True:
+            try:
+                answer = self._monitor_line.receive(_CALL_TIMEOUT)
+            except (OSError, EOFError) as error:
+                self.fail(f"no answer from QEMU to {command}: {error!r}")
+            if "error" in answer:
+                self.fail(f"QEMU refuses {command}: {answer['error']}")
+            if "return" in answer:
+                return dict(answer["return"])
+
+    def _ask_agent(self, command: str, **arguments: object) -> dict[str, Any]:
+        self._agent.send({"execute": command, "arguments": arguments})
+        try:
+            answer = self._agent.receive(_CALL_TIMEOUT)
+        except (OSError, EOFError) as error:
+            self.fail(f"no answer from the guest agent to {command}: {error!r}")
+        if "error" in answer:
+            self.fail(f"the guest agent refuses {command}: {answer['error']}")
+        return dict(answer["return"])
+
+    def _wait_for_end(self) -> None:
+        assert self._qemu is not None
+        try:
+            self._qemu.wait(_DOWN_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.fail("still on after the shutdown")
+        self._qemu = None
+        for line in self._lines:
+            line.close()
+        self._lines = ()
+
+
+class _JsonLine:
+    """One end of a line that carries an object of JSON per line."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._received = b""
+
+    def send(self, message: object) -> None:
+        self._line.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self, timeout: float) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._received:
+            self._line.settimeout(max(deadline - time.monotonic(), 0.001))
+            data = self._line.recv(1 << 16)
+            if not data:
+                raise EOFError("closed")
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+
+def seed_disk(directory: Path, user_data: str, instance: str = "node-1") -> Path:
+    """A NoCloud seed (cloud-init's data source for a disk with the label cidata)."""
+    contents = directory / f"seed-{instance}"
+    contents.mkdir()
+    (contents / "user-data").write_text(user_data)
+    (contents / "meta-data").write_text(f"instance-id: {instance}\nlocal-hostname: node\n")
+    disk = directory / f"{instance}.iso"
+    _tool("genisoimage", "-quiet", "-output", str(disk), "-volid", "cidata", "-joliet", "-rock", str(contents))
+    return disk
+
+
+def _drive(name: str, file: Path, kind: str, options: str = "") -> tuple[str, ...]:
+    # Write-through: what the guest was told to be on disk is there after a power cut.
+    drive = f"file={file},format={kind},if=none,id={name},cache=writethrough{options}"
+    return ("-drive", drive, "-device", f"virtio-blk-pci,drive={name},serial={name}")
+
+
+def _tool(*words: str) -> None:
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+    if done.returncode:
+        raise GuestError(f"cannot prepare a guest: {words[0]}: {done.stderr.strip()}")

@@ -1,0 +1,159 @@
+"""A guest as a K3s node: the program of the working tree, the stand-in for k3s, and what both say of themselves."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.vm.guest import Guest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.vm.guest import Done
+
+CHECKOUT = Path(__file__).parents[2]
+STAND_IN = Path(__file__).parent / "stand_in"
+STAND_IN_HOME = "/usr/local/lib/k3s-stand-in"
+
+GATE = "k3s-harden.service"
+SERVER = "k3s.service"
+AGENT = "k3s-agent.service"
+
+KUBELET_CONF = "/etc/sysctl.d/90-kubelet.conf"
+DATA_DIR = "/var/lib/rancher/k3s"
+HARDENED_KERNEL = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+HARDENED_MODES = {
+    KUBELET_CONF: "0644",
+    f"{DATA_DIR}/server": "0700",
+    f"{DATA_DIR}/server/manifests": "0700",
+    f"{DATA_DIR}/server/logs": "0700",
+    f"{DATA_DIR}/server/audit.yaml": "0600",
+    f"{DATA_DIR}/server/psa.yaml": "0600",
+    f"{DATA_DIR}/server/manifests/policy.yaml": "0600",
+}
+"""The modes on a server with a K3s of 1.25 or newer."""
+
+_BAD_SETTINGS = "no-such-setting: 1\n"
+_SETTINGS = "/etc/k3s-harden/config.yaml"
+
+
+class Start(NamedTuple):
+    """What the stand-in found on the host at a start that it did not refuse."""
+
+    boot: str
+    version: str
+    command: str
+    uptime: float
+    flags: list[str]
+    kernel: Mapping[str, str]
+    files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def modes(self) -> dict[str, str]:
+        """The mode of each file."""
+        return {path: str(found["mode"]) for path, found in self.files.items()}
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of all objects that K3s would apply."""
+        return {kind for found in self.files.values() for kind in found.get("kinds", ())}
+
+
+class Node(Guest):
+    """A guest with the questions that a test of a node asks."""
+
+    def harden(self, *words: str, check: bool = True) -> Done:
+        """Run the program with these words."""
+        return self.run(("/usr/bin/env", "k3s-harden", *words), check=check)
+
+    def systemctl(self, *words: str, check: bool = True) -> Done:
+        """Run systemctl with these words."""
+        return self.run(("/usr/bin/systemctl", *words), check=check)
+
+    def unit(self, name: str) -> dict[str, str]:
+        """The properties of a unit, in systemd's words."""
+        lines = self.systemctl("show", "--all", name).out.splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def is_up(self, service: str = SERVER) -> bool:
+        """Whether a service runs and has said that it is up."""
+        return self.unit(service)["ActiveState"] == "active"
+
+    def wait_until_up(self, service: str = SERVER) -> None:
+        """Wait for a service to say that it is up."""
+        self.wait_until(f"systemctl is-active --quiet {service}")
+
+    def starts(self) -> list[Start]:
+        """Each start that the stand-in did not refuse, on this disk."""
+        lines = self.run("cat /var/lib/k3s-stand-in/starts 2>/dev/null || true").out.splitlines()
+        return [Start(*(found[name] for name in Start._fields)) for found in map(json.loads, lines)]
+
+    def gate_runs(self) -> int:
+        """How often the gate ran in this boot."""
+        return self.journal(GATE).count("Starting k3s-harden.service")
+
+    def journal(self, unit: str) -> str:
+        """What a unit said in this boot."""
+        return self.run(("/usr/bin/journalctl", "-b", "-o", "cat", "--no-pager", "-u", unit)).out
+
+    def boot_id(self) -> str:
+        """What tells this boot from others."""
+        return self.read("/proc/sys/kernel/random/boot_id").strip()
+
+    def break_host(self) -> None:
+        """Give the gate a reason to fail: settings that it does not understand."""
+        self.put(_SETTINGS, _BAD_SETTINGS)
+
+    def repair_host(self) -> None:
+        """Take the reason away, and do no more."""
+        self.run(("/bin/rm", _SETTINGS))
+
+    def install_k3s(self, role: str = "server", **variables: str) -> None:
+        """Run the stand-in for K3s' install.sh; by default nothing is started."""
+        settings = {"INSTALL_K3S_SKIP_START": "true"} | variables
+        words = [f"{name}={value}" for name, value in settings.items()]
+        self.run(("/usr/bin/env", *words, f"{STAND_IN_HOME}/install.sh", role))
+
+    def remove_k3s(self, service: str = SERVER) -> None:
+        """Take away a service of K3s, so that the host can become something else."""
+        self.run(f"systemctl disable --now -q {service}; rm -f /etc/systemd/system/{service}*; systemctl daemon-reload")
+
+    def kill_k3s(self, service: str = SERVER) -> None:
+        """End K3s as a crash does."""
+        self.run(f"kill -9 $(systemctl show --property=MainPID --value {service})")
+
+
+def put_stand_in(guest: Guest) -> None:
+    """Put the stand-in for k3s and its installer where the installer expects them, and install nothing."""
+    for file in STAND_IN.iterdir():
+        if file.is_file():
+            guest.put(f"{STAND_IN_HOME}/{file.name}", file.read_bytes(), "0755" if file.suffix == ".sh" else "0644")
+
+
+def put_program(guest: Guest) -> None:
+    """Put the working tree's program on the guest."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz", dereference=True) as tar:
+        tar.add(CHECKOUT / "agent", "agent", filter=lambda one: None if "__pycache__" in one.name else one)
+    guest.run(
+        "mkdir -p /usr/lib/k3s-harden && tar -xz --no-same-owner -C /usr/lib/k3s-harden"
+        " && chmod -R go-w /usr/lib/k3s-harden && python3 -m compileall -q /usr/lib/k3s-harden",
+        stdin=archive.getvalue(),
+    )
+    guest.put(
+        "/usr/bin/k3s-harden",
+        "#!/usr/bin/python3 -sE\nimport sys\nsys.path.insert(0, '/usr/lib/k3s-harden')\n"
+        "from agent.cli import main\nmain()\n",
+        "0755",
+    )

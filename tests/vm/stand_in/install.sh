@@ -1,0 +1,85 @@
+#!/bin/sh
+# Stands in for K3s' install.sh: from the directory that it lies in, it installs the stand-in for k3s, with the same
+# variables and the same systemd unit, in the same order of steps (k3s, install.sh): the old unit is disabled and
+# removed, the new one written, enabled, and restarted. INSTALL_K3S_VERSION is the version that the stand-in plays.
+set -e
+
+case "${1:-}" in
+    -* | '') command=${K3S_URL:+agent}; command=${command:-server} ;;
+    *) command=$1; shift ;;
+esac
+if [ -n "${INSTALL_K3S_NAME:-}" ]; then
+    name=k3s-$INSTALL_K3S_NAME
+elif [ "$command" = server ]; then
+    name=k3s
+else
+    name=k3s-$command
+fi
+unit=/etc/systemd/system/$name.service
+here=$(dirname "$0")
+home=/usr/local/lib/k3s-stand-in
+
+sums() { sha256sum $home/k3s.py $home/version "$unit" "$unit.env" 2>&1 || true; }
+before=$(sums)
+
+mkdir -p $home
+for file in k3s.py api.py; do
+    [ ! -e "$here/$file" ] || [ "$here" -ef $home ] || cp "$here/$file" $home/$file
+done
+echo "${INSTALL_K3S_VERSION:-v1.34.1+k3s1}" >$home/version
+# The name of the process is what its command line begins with, as with K3s, which rewrites its own.
+cat >/usr/local/bin/k3s <<'WRAPPER'
+#!/bin/bash
+exec -a "/usr/local/bin/k3s $1" /usr/bin/python3 -sE /usr/local/lib/k3s-stand-in/k3s.py "$@"
+WRAPPER
+chmod 0755 /usr/local/bin/k3s
+
+systemctl disable "$name" >/dev/null 2>&1 || true
+rm -f "$unit" "$unit.env"
+touch "$unit.env"
+chmod 0600 "$unit.env"
+env | grep -E '^(K3S|CONTAINERD)_' >"$unit.env" || true
+
+words=$(for word; do printf "\t'%s' \\\\\n" "$word"; done)
+cat >"$unit" <<UNIT
+[Unit]
+Description=Lightweight Kubernetes
+Documentation=https://k3s.io
+Wants=network-online.target
+After=network-online.target
+
+[Install]
+WantedBy=multi-user.target
+
+[Service]
+Type=notify
+EnvironmentFile=-/etc/default/%N
+EnvironmentFile=-/etc/sysconfig/%N
+EnvironmentFile=-$unit.env
+KillMode=process
+Delegate=yes
+User=root
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+TimeoutStartSec=0
+Restart=always
+RestartSec=5s
+ExecStartPre=-/sbin/modprobe br_netfilter
+ExecStartPre=-/sbin/modprobe overlay
+ExecStart=/usr/local/bin/k3s \\
+    $command \\
+$words
+
+UNIT
+
+[ "${INSTALL_K3S_SKIP_ENABLE:-}" != true ] || exit 0
+systemctl enable "$unit" >/dev/null
+systemctl daemon-reload
+[ "${INSTALL_K3S_SKIP_START:-}" != true ] || exit 0
+if [ "$before" = "$(sums)" ]; then
+    echo 'No change detected so skipping service start'
+    exit 0
+fi
+systemctl restart "$name"

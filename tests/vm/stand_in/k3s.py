@@ -1,0 +1,351 @@
+"""A stand-in for k3s: no cluster, but it reads, refuses and records what K3s does at its start, and tells systemd.
+
+It runs in the guests alone, where `install.sh` beside this file puts it, and shares no code with the program under
+test: what K3s reads and refuses is written down here a second time, from K3s' own sources, which each refusal names.
+Its version is what /usr/local/lib/k3s-stand-in/version says, so that an upgrade is a changed file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HOME = Path("/usr/local/lib/k3s-stand-in")
+RECORD = Path("/var/lib/k3s-stand-in/starts")
+"""A line of JSON for each start that was not refused."""
+
+DEFAULT_CONFIG = "/etc/rancher/k3s/config.yaml"
+DEFAULT_DATA_DIR = "/var/lib/rancher/k3s"
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+# k3s pkg/cli/cmds/agent.go, NewAgentCommand: the flags of a k3s agent.
+AGENT_FLAGS = words(
+    """
+    airgap-extra-registry alsologtostderr bind-address config container-runtime-endpoint data-dir debug
+    default-runtime disable-apiserver-lb disable-default-registry-endpoint docker enable-pprof flannel-cni-conf
+    flannel-conf flannel-iface image-credential-provider-bin-dir image-credential-provider-config
+    image-service-endpoint kube-proxy-arg kubelet-arg lb-server-port log node-external-dns node-external-ip
+    node-internal-dns node-ip node-label node-name node-taint nonroot-devices pause-image prefer-bundled-bin
+    private-registry protect-kernel-defaults resolv-conf rootless selinux server snapshotter token token-file v
+    vmodule vpn-auth vpn-auth-file with-node-id
+    """
+)
+
+# kubernetes pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables, with the values of
+# staging/src/k8s.io/component-helpers/node/util/sysctl/sysctl.go.
+KERNEL = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+
+# kubernetes pkg/kubeapiserver/options/plugins.go, AllOrderedPlugins, as far as anyone enables them by name.
+PLUGINS = words(
+    """
+    AlwaysAdmit AlwaysDeny AlwaysPullImages CertificateApproval CertificateSigning CertificateSubjectRestriction
+    DefaultIngressClass DefaultStorageClass DefaultTolerationSeconds DenyServiceExternalIPs EventRateLimit
+    ExtendedResourceToleration ImagePolicyWebhook LimitPodHardAntiAffinityTopology LimitRanger MutatingAdmissionPolicy
+    MutatingAdmissionWebhook NamespaceAutoProvision NamespaceExists NamespaceLifecycle NodeRestriction
+    OwnerReferencesPermissionEnforcement PersistentVolumeClaimResize PodNodeSelector PodSecurity
+    PodTolerationRestriction Priority ResourceQuota RuntimeClass ServiceAccount StorageObjectInUseProtection
+    TaintNodesByCondition ValidatingAdmissionPolicy ValidatingAdmissionWebhook
+    """
+)
+LAST_WITH_PSP = (1, 24)
+"""kubernetes CHANGELOG-1.25: the PodSecurityPolicy admission plugin is gone."""
+
+
+class RefusedError(Exception):
+    """K3s would exit here; the message is what it would print, and the source that says so."""
+
+    def __init__(self, message: str, source: str) -> None:
+        super().__init__(f"{message} [as in {source}]")
+
+
+def version() -> str:
+    """Which K3s this plays."""
+    return (HOME / "version").read_text().strip()
+
+
+def minor() -> tuple[int, int]:
+    """The Kubernetes version in it."""
+    major, number = version().removeprefix("v").split(".")[:2]
+    return int(major), int(number)
+
+
+def configured_flags(command_line: list[str]) -> list[tuple[str, str]]:
+    """The flags of config.yaml and its drop-ins, by the rule of k3s pkg/configfilearg/parser.go, readConfigFile."""
+    main = os.environ.get("K3S_CONFIG_FILE") or given(parsed(command_line), "config", "c") or DEFAULT_CONFIG
+    directory = Path(f"{main}.d")
+    files = [Path(main)] if Path(main).exists() else []
+    if directory.is_dir():
+        files += sorted(path for path in directory.iterdir() if path.name.lower().endswith((".yaml", ".yml")))
+    values: dict[str, list[Any]] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_text()) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RefusedError(f"{file}: {error}", "k3s pkg/configfilearg/parser.go") from error
+        for key, value in content.items():
+            name, appends = str(key).removesuffix("+"), str(key).endswith("+")
+            listed = value if isinstance(value, list) else [value]
+            values[name] = (values.get(name, []) if appends else []) + listed
+    return [(name, text(value)) for name, listed in values.items() for value in listed]
+
+
+def text(value: object) -> str:
+    """A YAML scalar in Go's words."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def parsed(command_line: list[str]) -> list[tuple[str, str]]:
+    """The flags of a command line, `--name=value` or `--name value`; one that stands alone is true."""
+    flags: list[tuple[str, str]] = []
+    waiting = list(command_line)
+    while waiting:
+        name, separator, value = waiting.pop(0).lstrip("-").partition("=")
+        if not separator:
+            value = "true" if not waiting or waiting[0].startswith("-") else waiting.pop(0)
+        flags.append((name, value))
+    return flags
+
+
+def given(flags: list[tuple[str, str]], *names: str) -> str | None:
+    """The value of a flag that takes one: the last."""
+    found = [value for name, value in flags if name in names]
+    return found[-1] if found else None
+
+
+def component(flags: list[tuple[str, str]], name: str, defaults: dict[str, str]) -> dict[str, list[str]]:
+    """What a component is started with, by k3s pkg/util/args.go, GetArgs: repeated arguments stay repeated."""
+    arguments: dict[str, list[str]] = {}
+    for flag, value in flags:
+        if flag == name:
+            argument, separator, content = value.removeprefix("--").partition("=")
+            bare = argument.rstrip("+-")
+            earlier = arguments.get(bare, [defaults[bare]] if bare in defaults and argument != bare else [])
+            new = [content if separator else "true"]
+            arguments[bare] = new + earlier if argument.endswith("-") else earlier + new
+    return {argument: [value] for argument, value in defaults.items()} | arguments
+
+
+def refuse_flags_of_a_server(flags: list[tuple[str, str]]) -> None:
+    """An agent takes its own flags only; a server drops unknown ones with a warning."""
+    for name, _ in flags:
+        if len(name) > 1 and name not in AGENT_FLAGS:
+            message = f"Incorrect Usage: flag provided but not defined: -{name}"
+            raise RefusedError(message, "k3s pkg/cli/cmds/agent.go; pkg/configfilearg/parser.go, stripInvalidFlags")
+
+
+def refuse_a_lonely_agent(flags: list[tuple[str, str]]) -> None:
+    """An agent needs a server and the right to join it."""
+    file = given(flags, "token-file") or os.environ.get("K3S_TOKEN_FILE", "")
+    if file and not Path(file).exists():
+        raise RefusedError(f"open {file}: no such file or directory", "k3s pkg/cli/agent/agent.go, Run")
+    if not (file or given(flags, "token", "t") or os.environ.get("K3S_TOKEN")):
+        raise RefusedError("--token is required", "k3s pkg/cli/agent/agent.go, Run")
+    if not (given(flags, "server", "s") or os.environ.get("K3S_URL")):
+        raise RefusedError("--server is required", "k3s pkg/cli/agent/agent.go, Run")
+
+
+def kernel() -> dict[str, str]:
+    """The kernel's values now."""
+    return {key: Path("/proc/sys", key).read_text().strip() for key in KERNEL}
+
+
+def refuse_or_set_kernel(*, protected: bool) -> None:
+    """With protect-kernel-defaults kubelet stops at wrong values; without it, it sets them."""
+    wrong = {key: found for key, found in kernel().items() if found != KERNEL[key]}
+    if wrong and protected:
+        complaints = [
+            f"invalid kernel flag: {key}, expected value: {KERNEL[key]}, actual value: {found}"
+            for key, found in wrong.items()
+        ]
+        message = f"Failed to start ContainerManager: [{', '.join(complaints)}]"
+        raise RefusedError(message, "kubernetes pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables")
+    for key in wrong:
+        Path("/proc/sys", key).write_text(KERNEL[key])
+
+
+def refuse_audit_policy(arguments: dict[str, list[str]]) -> None:
+    """The API server stops at an audit policy that it cannot read, or that has no rule."""
+    source = "kubernetes staging/src/k8s.io/apiserver/pkg/audit/policy/reader.go, LoadPolicyFromFile"
+    path = (arguments.get("audit-policy-file") or [""])[-1]
+    if not path:
+        return
+    try:
+        policy = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        message = f'loading audit policy file: failed to read file path "{path}": {error.strerror}'
+        raise RefusedError(message, source) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RefusedError(f"loading audit policy file: failed decoding: {error}: from file {path}", source) from error
+    if not isinstance(policy, dict) or not policy.get("kind") or not policy.get("apiVersion"):
+        raise RefusedError(f"loading audit policy file: failed decoding: no kind: from file {path}", source)
+    if policy["kind"] != "Policy" or not str(policy["apiVersion"]).startswith("audit.k8s.io/"):
+        message = f"loading audit policy file: unknown group version field in policy: from file {path}"
+        raise RefusedError(message, source)
+    if not policy.get("rules"):
+        raise RefusedError(f"loading audit policy file: loaded illegal policy with 0 rules: from file {path}", source)
+
+
+def refuse_admission(arguments: dict[str, list[str]]) -> None:
+    """The API server stops at plugins that it does not know, and at a configuration of them that it cannot read."""
+    enabled = [name for value in arguments["enable-admission-plugins"] for name in value.split(",") if name]
+    known = PLUGINS | {"PodSecurityPolicy"} if minor() <= LAST_WITH_PSP else PLUGINS
+    for name in enabled:
+        if name not in known:
+            source = "kubernetes staging/src/k8s.io/apiserver/pkg/server/options/admission.go, Validate"
+            raise RefusedError(f'enable-admission-plugins plugin "{name}" is unknown', source)
+    configured = admission_configuration((arguments.get("admission-control-config-file") or [""])[-1])
+    if "EventRateLimit" in enabled and not (configured.get("EventRateLimit") or {}).get("limits"):
+        source = "kubernetes plugin/pkg/admission/eventratelimit/admission.go, Register"
+        raise RefusedError("limits: Invalid value: []: must not be empty", source)
+
+
+def admission_configuration(path: str) -> dict[str, Any]:
+    """The configuration of each plugin that the file has one for."""
+    source = "kubernetes staging/src/k8s.io/apiserver/pkg/admission/config.go, ReadAdmissionConfiguration"
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        message = f'unable to read admission control configuration from "{path}" [{error.strerror}]'
+        raise RefusedError(message, source) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RefusedError(f"unable to read admission control configuration: {error}", source) from error
+    if not isinstance(content, dict) or content.get("kind") != "AdmissionConfiguration":
+        raise RefusedError("unable to read admission control configuration: Object 'Kind' is missing", source)
+    return {plugin["name"]: plugin.get("configuration") for plugin in content.get("plugins") or []}
+
+
+def start_server(flags: list[tuple[str, str]]) -> Path:
+    """What `k3s server` does before it says that it is up."""
+    data_dir = Path(given(flags, "data-dir", "d") or DEFAULT_DATA_DIR)
+    arguments = component(flags, "kube-apiserver-arg", {"enable-admission-plugins": "NodeRestriction"})
+    refuse_admission(arguments)
+    refuse_audit_policy(arguments)
+    refuse_or_set_kernel(protected=given(flags, "protect-kernel-defaults") == "true")
+    # K3s makes what is missing with these modes, and never changes what is there (pkg/cli/server, pkg/datadir).
+    for name in ("server", "server/cred", "server/db", "server/manifests", "server/tls"):
+        (data_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (data_dir / "server/db/state.db").touch(mode=0o600)
+    if given(flags, "secrets-encryption") == "true":
+        (data_dir / "server/cred/encryption-config.json").touch(mode=0o600)
+    return data_dir
+
+
+def start_agent(flags: list[tuple[str, str]]) -> Path:
+    """What `k3s agent` does before it says that it is up."""
+    refuse_flags_of_a_server(flags)
+    refuse_a_lonely_agent(flags)
+    refuse_or_set_kernel(protected=given(flags, "protect-kernel-defaults") == "true")
+    data_dir = Path(given(flags, "data-dir", "d") or DEFAULT_DATA_DIR)
+    (data_dir / "agent").mkdir(mode=0o700, parents=True, exist_ok=True)
+    return data_dir
+
+
+def record(command: str, flags: list[tuple[str, str]], seen: dict[str, str], data_dir: Path) -> None:
+    """Write down what this start found on the host."""
+    server = data_dir / "server"
+    manifests = server / "manifests"
+    places = [Path("/etc/sysctl.d/90-kubelet.conf"), server, server / "logs", manifests]
+    places += sorted((*server.glob("*.yaml"), *manifests.rglob("*")))
+    start = {
+        "time": time.time(),
+        "uptime": float(Path("/proc/uptime").read_text().split()[0]),
+        "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "version": version(),
+        "command": command,
+        "flags": [f"{name}={value}" for name, value in flags],
+        "kernel": seen,
+        "files": {str(path): described(path) for path in places if path.exists()},
+    }
+    RECORD.parent.mkdir(parents=True, exist_ok=True)
+    with RECORD.open("a") as file:
+        file.write(json.dumps(start) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def described(path: Path) -> dict[str, object]:
+    """The mode of a file, what is in it, and of which kinds of object."""
+    found: dict[str, object] = {"mode": f"{stat.S_IMODE(path.stat().st_mode):04o}"}
+    if path.is_file():
+        data = path.read_bytes()
+        found["sha256"] = hashlib.sha256(data).hexdigest()
+        if path.suffix in {".yaml", ".yml"}:
+            found["kinds"] = sorted({str(one.get("kind")) for one in yaml.safe_load_all(data) if one})
+    return found
+
+
+def tell_systemd(message: str) -> None:
+    """Speak the protocol of sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.connect("\0" + address[1:] if address.startswith("@") else address)
+            line.send(message.encode())
+
+
+def serve_until_told(data_dir: Path) -> None:
+    """Answer kubectl, on a server that was told to, until systemd ends it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if (HOME / "api.py").exists():
+        sys.path.insert(0, str(HOME))
+        import api  # type: ignore[import-not-found, unused-ignore]
+
+        api.serve(data_dir / "stand-in-objects.json", Path("/etc/rancher/k3s/k3s.yaml"))
+    while True:
+        signal.pause()
+
+
+def main() -> None:
+    """Be `k3s server`, `k3s agent`, `k3s kubectl` or `k3s --version`."""
+    command, *command_line = sys.argv[1:]
+    if command in {"--version", "-v"}:
+        sys.stdout.write(f"k3s version {version()} (00000000)\ngo version go1.24.0\n")
+    elif command == "kubectl":
+        os.environ.setdefault("KUBECONFIG", "/etc/rancher/k3s/k3s.yaml")
+        os.execv("/usr/bin/kubectl", ["kubectl", *command_line])  # noqa: S606 - this is what K3s does
+    elif command in {"server", "agent"}:
+        # K3s renames itself and hides its arguments (pkg/proctitle); its wrapper has set the command line already.
+        Path("/proc/self/comm").write_text(f"k3s-{command}")
+        flags = configured_flags(command_line) + parsed(command_line)
+        seen = kernel()
+        try:
+            data_dir = start_server(flags) if command == "server" else start_agent(flags)
+        except RefusedError as refusal:
+            sys.exit(f"level=fatal msg={refusal}")
+        record(command, flags, seen, data_dir)
+        tell_systemd("READY=1")
+        if command == "server":
+            serve_until_told(data_dir)
+        signal.pause()
+    else:
+        sys.exit(f"no help topic for '{command}'")
+
+
+if __name__ == "__main__":
+    main()

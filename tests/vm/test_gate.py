@@ -1,0 +1,298 @@
+"""The gate in booted guests: K3s starts on a ready host alone, at each of its starts, and by the repair alone."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.guest import seed_disk
+from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, HARDENED_MODES, SERVER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.vm.node import Node
+
+pytestmark = pytest.mark.vm
+
+NAMED = "k3s-east.service"
+_JOIN = {"K3S_URL": "https://server.example:6443", "K3S_TOKEN": "secret-of-the-cluster"}
+
+# Two restarts of K3s (RestartSec=5s), and a run of the gate for each, fit in.
+_LONG_ENOUGH_TO_LOOP = 15.0
+
+
+@pytest.fixture(params=[SERVER, AGENT, NAMED])
+def service(request: pytest.FixtureRequest, node: Node) -> str:
+    """The service that starts K3s on the node: install.sh's usual ones, and one of INSTALL_K3S_NAME."""
+    name: str = request.param
+    if name != SERVER:
+        node.remove_k3s()
+        if name == AGENT:
+            node.install_k3s("agent", **_JOIN)
+        else:
+            node.install_k3s("server", INSTALL_K3S_NAME="east")
+        node.harden("install")
+    return name
+
+
+def _assert_down(node: Node, service: str = SERVER) -> None:
+    """K3s is down, is not about to be started, and has not been started in this boot."""
+    state = node.unit(service)
+    assert (state["ActiveState"], state.get("Job", "")) == ("inactive", "")
+    assert node.boot_id() not in [start.boot for start in node.starts()]
+
+
+# --- 1: K3s never starts on a host that is not ready ---
+
+
+def test_1_at_boot_the_gate_has_succeeded_before_k3s_exists(node: Node, service: str) -> None:
+    """The unit ran and succeeded, this boot, before K3s' own process existed; K3s found everything hardened."""
+    node.reboot()
+    gate, k3s = node.unit(GATE), node.unit(service)
+    assert (gate["Result"], k3s["ActiveState"], k3s["NRestarts"]) == ("success", "active", "0")
+    assert 0 < int(gate["ExecMainExitTimestampMonotonic"]) < int(k3s["ExecMainStartTimestampMonotonic"])
+    (start,) = node.starts()
+    assert (start.boot, start.kernel) == (node.boot_id(), HARDENED_KERNEL)
+    if service != AGENT:
+        assert {path: start.modes.get(path) for path in HARDENED_MODES} == HARDENED_MODES
+
+
+def test_1_at_boot_a_failing_gate_keeps_k3s_down_and_one_screen_says_why(node: Node) -> None:
+    """K3s is never executed, and `systemctl status k3s-harden` has the cause and the remedy on one screen.
+
+    Then the repair alone, here by apply, brings K3s up.
+    """
+    node.break_host()
+    node.reboot()
+    _assert_down(node)
+    assert node.unit(GATE)["ActiveState"] == "failed"
+    screen = node.systemctl("status", "--no-pager", GATE, check=False).out
+    assert len(screen.splitlines()) <= 24
+    assert "/etc/k3s-harden/config.yaml, line 1" in screen
+    assert "no-such-setting" in screen
+    assert "to do:" in screen
+    assert "AssertPathExists=/run/k3s-harden/ready was not met" in node.systemctl("status", SERVER, check=False).out
+
+    node.repair_host()
+    assert "k3s.service" in node.harden("apply").out
+    node.wait_until_up()
+    assert len(node.starts()) == 1
+
+
+def test_1_a_failing_gate_fails_within_a_second(node: Node) -> None:
+    """Measured in the time of a bare Python, since the guest's processor is an emulated one; that is 30 ms or less."""
+    node.break_host()
+    node.systemctl("start", GATE, check=False)
+    bare = min(_seconds(node, "/usr/bin/python3 -c pass") for _ in range(3))
+    gate = min(_seconds(node, f"systemctl start {GATE}") for _ in range(2))
+    assert gate / bare * 0.03 < 1
+
+
+def _seconds(node: Node, command: str) -> float:
+    clock = "cut -d' ' -f1 /proc/uptime"
+    before, after = node.run(f"{clock}; {command} >/dev/null 2>&1; {clock}").out.split()
+    return float(after) - float(before)
+
+
+# --- 2: the repair alone brings K3s up, and nothing that an operator switched off ---
+
+
+@pytest.mark.parametrize("repair", ["k3s-harden apply", "systemctl restart k3s-harden", "systemctl start k3s-harden"])
+def test_2_the_repair_alone_brings_k3s_up_with_no_loop_before_it(node: Node, service: str, repair: str) -> None:
+    """While the gate fails K3s is refused once, and tried no more; then one command repairs and starts it."""
+    if service != SERVER and repair != "k3s-harden apply":
+        pytest.skip("the kinds of repair are told apart on one service")
+    node.break_host()
+    refused = node.systemctl("start", service, check=False)
+    assert (refused.code, refused.err.strip()) == (1, f"Assertion failed on job for {service}.")
+    runs = node.gate_runs()
+    time.sleep(_LONG_ENOUGH_TO_LOOP)
+    _assert_down(node, service)
+    assert (node.gate_runs(), node.unit(service)["NRestarts"]) == (runs, "0")
+
+    node.repair_host()
+    node.run(repair)
+    node.wait_until_up(service)
+    assert len(node.starts()) == 1
+
+
+def test_2_what_an_operator_stopped_or_disabled_stays_down(node: Node) -> None:
+    """Whether it was stopped before the gate failed, while it waited, or disabled: no repair starts it."""
+
+    def repaired_and_still_down(case: str) -> None:
+        node.repair_host()
+        node.harden("apply")
+        node.systemctl("restart", GATE)
+        time.sleep(2)
+        assert not node.is_up(), case
+
+    node.systemctl("start", SERVER)
+    node.systemctl("stop", SERVER)
+    node.break_host()
+    node.systemctl("start", GATE, check=False)
+    repaired_and_still_down("stopped while it was healthy")
+
+    node.break_host()
+    node.systemctl("start", SERVER, check=False)
+    node.systemctl("stop", SERVER)
+    repaired_and_still_down("stopped while it waited for the gate")
+
+    node.break_host()
+    node.systemctl("start", SERVER, check=False)
+    node.systemctl("disable", SERVER)
+    repaired_and_still_down("disabled while it waited for the gate")
+    node.systemctl("enable", SERVER)
+
+    node.systemctl("start", SERVER)
+    node.break_host()
+    node.kill_k3s()
+    time.sleep(1)
+    node.systemctl("stop", SERVER)
+    repaired_and_still_down("stopped between a crash and the restart")
+    assert len(node.starts()) == 2
+
+
+# --- 3: every start is covered, and a healthy K3s is never touched ---
+
+
+def test_3_a_restart_after_an_upgrade_to_1_25_finds_no_pod_security_policy(node: Node) -> None:
+    """The policies are gone from policy.yaml, and the plugin from the arguments, before the new K3s reads them."""
+    node.install_k3s(INSTALL_K3S_VERSION="v1.24.17+k3s1")
+    node.systemctl("start", SERVER)
+    node.install_k3s(INSTALL_K3S_VERSION="v1.25.16+k3s4", INSTALL_K3S_SKIP_START="false")
+    old, new = node.starts()
+    assert (old.version, new.version) == ("v1.24.17+k3s1", "v1.25.16+k3s4")
+    assert "PodSecurityPolicy" in old.kinds
+    assert any("PodSecurityPolicy" in flag for flag in old.flags)
+    assert "PodSecurityPolicy" not in new.kinds
+    assert "NetworkPolicy" in new.kinds
+    assert not any("PodSecurityPolicy" in flag for flag in new.flags)
+
+
+def test_3_a_restart_is_covered(node: Node, service: str) -> None:
+    """What somebody loosened under a running K3s is tight again when it is restarted."""
+    node.systemctl("start", service)
+    node.run("sysctl -w vm.overcommit_memory=0 kernel.panic=0")
+    node.systemctl("restart", service)
+    _, restarted = node.starts()
+    assert restarted.kernel == HARDENED_KERNEL
+    assert node.gate_runs() == 2
+
+
+def test_3_a_crash_is_covered_on_a_ready_host(node: Node) -> None:
+    """Restart=always starts K3s again, after another run of the gate."""
+    node.systemctl("start", SERVER)
+    node.run("sysctl -w vm.overcommit_memory=0")
+    node.kill_k3s()
+    node.wait_until("test $(wc -l </var/lib/k3s-stand-in/starts) = 2")
+    assert node.starts()[1].kernel == HARDENED_KERNEL
+    assert node.gate_runs() == 2
+
+
+def test_3_a_crash_on_a_host_that_is_not_ready_ends_without_a_loop(node: Node, service: str) -> None:
+    """Restart=always does not get past a failing gate, does not try again, and the repair starts K3s."""
+    node.systemctl("start", service)
+    node.break_host()
+    node.kill_k3s(service)
+    node.wait_until(f"systemctl show --property=ActiveState {service} | grep -qx ActiveState=inactive")
+    runs = node.gate_runs()
+    time.sleep(_LONG_ENOUGH_TO_LOOP)
+    assert (len(node.starts()), node.gate_runs()) == (1, runs)
+    node.repair_host()
+    node.harden("apply")
+    node.wait_until_up(service)
+
+
+def test_3_a_healthy_k3s_is_never_touched(node: Node) -> None:
+    """By no verb of systemctl on the gate and by no apply, whether the gate succeeds or fails."""
+    node.systemctl("start", SERVER)
+    process = node.unit(SERVER)["MainPID"]
+
+    def assert_untouched(case: str) -> None:
+        state = node.unit(SERVER)
+        assert (state["MainPID"], state["ActiveState"]) == (process, "active"), case
+
+    for verb in ("start", "restart", "stop"):
+        node.systemctl(verb, GATE)
+        assert_untouched(f"{verb}, the gate succeeds")
+    node.harden("apply")
+    assert_untouched("apply")
+    node.break_host()
+    for verb in ("start", "restart", "stop"):
+        node.systemctl(verb, GATE, check=False)
+        assert_untouched(f"{verb}, the gate fails")
+    node.harden("apply", check=False)
+    assert_untouched("apply that fails")
+    assert len(node.starts()) == 1
+
+
+# --- 4: its place in the boot ---
+
+
+def test_4_its_place_in_the_boot(node: Node) -> None:
+    """Ordered after mounts and systemd-sysctl, but neither cloud-init nor the network; clean by systemd's own check."""
+    gate = node.unit(GATE)
+    after, needs = gate["After"].split(), f"{gate['Requires']} {gate['Wants']}".split()
+    assert {"local-fs.target", "systemd-sysctl.service"} <= set(after)
+    assert not [name for name in (*after, *needs) if "cloud" in name or "network" in name]
+    assert "/var/lib/rancher/k3s" in gate["RequiresMountsFor"].split()
+    units = " ".join(
+        f"/etc/systemd/system/{name}"
+        for name in (GATE, SERVER, "k3s-harden-service-accounts.service", "k3s-harden-service-accounts.timer")
+    )
+    # An unknown key alone only warns, so that anything said is a failure.
+    verified = node.run(f"systemd-analyze verify --man=no {units}")
+    assert (verified.out, verified.err) == ("", "")
+
+
+def test_4_no_ordering_cycle_with_cloud_init(node: Node, tmp_path: Path) -> None:
+    """A boot with all of cloud-init's stages drops no job, and K3s starts before cloud-init's end as after any boot."""
+    node.reboot(seed=seed_disk(tmp_path, "#cloud-config\n{}\n"))
+    node.wait_until("cloud-init status --wait", timeout=120)
+    assert node.run("journalctl -b -o cat | grep -i 'ordering cycle'", check=False).out == ""
+    assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL]
+
+
+def test_4_the_gate_is_there_before_k3s_is_installed(node: Node) -> None:
+    """It works while there is no service, covers the first start by install.sh, and outlives its next run."""
+    node.remove_k3s()
+    node.run("rm -rf /usr/local/bin/k3s")
+    node.systemctl("daemon-reload")
+    assert node.harden("install").code == 0
+    node.put("/etc/k3s-harden/config.yaml", "role: server\n")
+    node.systemctl("start", GATE)
+
+    node.install_k3s(INSTALL_K3S_SKIP_START="false")
+    (first,) = node.starts()
+    assert first.kernel == HARDENED_KERNEL
+    runs = node.gate_runs()
+    node.install_k3s("server", INSTALL_K3S_VERSION="v1.35.0+k3s1", INSTALL_K3S_SKIP_START="false")
+    assert (len(node.starts()), node.gate_runs()) == (2, runs + 1)
+
+
+@pytest.mark.parametrize("half", ["k3s-harden.service", "k3s.service.d/10-k3s-harden.conf"])
+def test_4_check_notices_a_missing_half(node: Node, half: str) -> None:
+    """Each half alone protects nothing, or keeps K3s down for ever."""
+    node.harden("apply")
+    assert "gate-half-missing" not in node.harden("check").out
+    node.run(f"rm /etc/systemd/system/{half}")
+    node.systemctl("daemon-reload")
+    assert "gate-half-missing" in node.harden("check", check=False).out
+
+
+# --- 5: how far it is shut in ---
+
+
+def test_5_the_gate_is_shut_in_and_still_writes_kernel_values(node: Node) -> None:
+    """systemd's own measure of exposure, 0 to 10 with 10 for no sandbox, is 3 or less."""
+    said = node.run(f"systemd-analyze security --no-pager {GATE}", check=False).out
+    exposure = re.search(r"Overall exposure level for k3s-harden.service: ([\d.]+)", said)
+    assert exposure is not None
+    assert float(exposure[1]) <= 3.0
+    node.run("sysctl -w vm.overcommit_memory=0 kernel.panic=0")
+    node.systemctl("start", GATE)
+    assert node.run("sysctl -n vm.overcommit_memory kernel.panic").out.split() == ["1", "10"]
