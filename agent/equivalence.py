@@ -40,6 +40,6 @@ def _value(node: Node) -> object:
 
 def _assignments(content: bytes) -> list[tuple[str, str]]:
     """The lines that set something. A key that is set twice makes the two unequal, whichever of its lines wins."""
-    lines = (line.strip() for line in content.decode("utf-8", "surrogateescape").splitlines())
+    lines = (line.strip() for line in content.decode("utf-8", "surrogateescape").split("\n"))
     parted = (line.partition("=") for line in lines if line and not line.startswith(_SYSCTL_COMMENTS))
     return sorted((key.strip(), value.strip()) for key, _, value in parted)

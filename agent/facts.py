@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -56,8 +55,7 @@ class Configuration(NamedTuple):
     unreadable: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFacts:
+class HostFacts(NamedTuple):
     """What desired.build and the findings need to know of a host.
 
     `config` is K3s' configuration as everybody but this program wrote it, `effective` with our drop-in in its place;

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.facts import Datastore
+from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, HasPlugins, OptionRow
 from agent.model import Role
 from agent.settings import SecretsEncryption
@@ -89,9 +90,8 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
             found.append(argument)  # twice the same hurts nobody, and to take it out would change a file for nothing
             continue
         if argument.row.name == ADMISSION_PLUGINS:
-            plugins = _plugins(argument.value, own, facts)
-            if not HasPlugins(tuple(argument.value.split(","))).accepts(",".join(_listed(own))):
-                found.append(argument._replace(value=plugins))
+            if not _required_plugins(argument) <= set(_listed(own)):
+                found.append(argument._replace(value=_plugins(argument.value, own, facts)))
         elif not own or not argument.row.meets.accepts(own[-1].value):
             found.append(argument)
     return tuple(found)
@@ -113,8 +113,8 @@ def _is_in_dropin(argument: Argument, facts: HostFacts) -> bool:
 def encrypts(settings: Settings, facts: HostFacts) -> bool:
     """Whether secrets-encryption is to be on: never dropped where K3s encrypts, and else the operator's word.
 
-    `auto` turns it on only where a server starts a new cluster; while K3s' own state cannot be read, it is left as our
-    drop-in has it.
+    `auto` turns it on only where a server starts a new cluster, and leaves it on where our drop-in has it: K3s may be
+    in its first start, with a datastore and no key yet.
     """
     if facts.encrypts_secrets:
         return True  # K3s reads its key only with this option, so that without it all secrets would be lost
@@ -124,12 +124,9 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
         case SecretsEncryption.OFF | SecretsEncryption.LEAVE:
             return False
         case SecretsEncryption.AUTO:
-            if starts_a_cluster(facts):
-                return True
             set_now = facts.effective.scalar(SECRETS_ENCRYPTION.key)
-            return (
-                facts.encrypts_secrets is None and set_now is not None and SECRETS_ENCRYPTION.meets.accepts(set_now[0])
-            )
+            is_ours = set_now is not None and set_now[1].path == facts.dropin_path
+            return starts_a_cluster(facts) or (is_ours and facts.effective.boolean(SECRETS_ENCRYPTION.key) is True)
 
 
 def named_paths(config: Effective, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
@@ -161,7 +158,9 @@ def starts_a_cluster(facts: HostFacts) -> bool:
 def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
     if row.name == ADMISSION_PLUGINS:
         optional = {
-            "EventRateLimit": settings.event_rate_limit is not None,
+            # Its configuration stands in the admission file, which older versions do not get.
+            "EventRateLimit": settings.event_rate_limit is not None
+            and POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version),
             "AlwaysPullImages": settings.always_pull_images,
         }
         return ",".join([row.value, *(plugin for plugin, on in optional.items() if on)])
@@ -173,6 +172,13 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
     }
     number = own_numbers.get(row.name)
     return row.text(facts.data_dir) if number is None else str(number)
+
+
+def _required_plugins(argument: Argument) -> set[str]:
+    """What has to be switched on: ServiceAccount, which the guide names, is on by default."""
+    row = argument.row
+    needed = set(row.meets.plugins) if isinstance(row.meets, HasPlugins) else set()
+    return needed | (set(argument.value.split(",")) - set(row.value.split(",")))
 
 
 def _plugins(ours: str, own: Sequence[Given], facts: HostFacts) -> str:

@@ -90,7 +90,12 @@ def _unit(host: Host, path: PurePosixPath) -> Unit | None:
         return None
     if len(words) < 2 or words[1] not in _ROLES:  # noqa: PLR2004 - a program and its first argument
         return None
-    files = (f"{path}.env", f"/etc/default/{path.stem}", f"/etc/sysconfig/{path.stem}", "/etc/rancher/k3s/k3s.env")
+    files = (
+        f"{path}.env",
+        f"/etc/default/{path.stem}",
+        f"/etc/sysconfig/{path.stem}",
+        f"/etc/rancher/k3s/{path.stem}.env",
+    )
     environment: dict[str, str] = {}
     for file in files:
         environment.update(_environment(host, PurePosixPath(file)))
@@ -119,9 +124,10 @@ def gate(host: Host) -> Gate:
     dropins: dict[str, PurePosixPath] = {}
     for directory in UNIT_DIRECTORIES:
         for name in host.tree.names(directory):
-            path = directory / name / DROPIN
-            if name.endswith(".service.d") and name.startswith("k3s") and host.tree.exists(path):
-                dropins.setdefault(name.removesuffix(".d"), path)
+            if name.endswith(".service.d") and name.startswith("k3s"):
+                path = directory / name / DROPIN
+                if host.tree.exists(path):
+                    dropins.setdefault(name.removesuffix(".d"), path)
     return Gate(units[0] if units else None, dropins)
 
 

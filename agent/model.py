@@ -191,16 +191,14 @@ class Absent:
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obstacle:
+class Obstacle(NamedTuple):
     """Something of another kind is in the place of a managed file or directory: `kind` is "symlink", "FIFO", …"""
 
     id: str
     kind: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """What is there cannot be told; `reason` says why."""
 
     id: str

@@ -168,7 +168,7 @@ def in_words(state: Observed) -> str:
 
 def _in_its_own_words(wanted: Resource, now: Observed) -> Resource:
     """The wanted file with the content that is there, where that says the same."""
-    if isinstance(wanted, File) and isinstance(now, File) and now.content != wanted.content:
+    if isinstance(wanted, File) and isinstance(now, File) and not is_damaged(now, wanted):
         from agent.equivalence import says_the_same
 
         if says_the_same(wanted.path.name, now.content, wanted.content):

@@ -106,6 +106,6 @@ class Report(NamedTuple):
                 return ExitCode.ENVIRONMENT
             nothing_done = Status.FAILED in statuses and Status.CHANGED not in statuses
             return ExitCode.ERROR if nothing_done else ExitCode.PARTLY
-        if left or Status.DIFFERS in statuses or any(finding.level is Level.ERROR for finding in self.findings):
+        if left or not self.is_ready or any(finding.level is Level.ERROR for finding in self.findings):
             return ExitCode.NOT_AS_WANTED
         return ExitCode.AS_WANTED

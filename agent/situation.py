@@ -108,7 +108,10 @@ def read_settings(host: Host, request: Request) -> Settings:
         if not tree.exists(path):
             raise InputError(str(path), "there is no such file")
     path = path or settings.DEFAULT_SETTINGS
-    data = tree.read(path)
+    try:
+        data = tree.read(path)
+    except HostError as error:
+        raise InputError(str(path), error.message) from error
     problem = tree.trust_problem(path) if data is not None else ""
     if problem:
         raise InputError(
@@ -122,7 +125,10 @@ def read_audit_policy(host: Host, site: Settings) -> bytes | None:
     path = site.audit_policy_file
     if path is None:
         return None
-    data = host.tree.read(path)
+    try:
+        data = host.tree.read(path)
+    except HostError as error:
+        raise InputError(str(path), error.message) from error
     if data is None:
         raise InputError(str(path), "there is no such file", "`audit.policy-file` in the settings names it")
     problems = audit_policy.problems(data, path)

@@ -35,11 +35,14 @@ def diff(host: Host, request: Request) -> Report:
 
     seen = look(host, request)
     wanted = {resource.id: resource for resource in seen.desired}
-    items = [
-        item._replace(diff=unified(seen.observed[item.id], wanted[item.id]) if item.id in wanted else "")
-        for item in _standing(seen)
-        if item.status is not Status.AS_WANTED
-    ]
+    changes = {change.id: change for change in seen.plan.changes}
+    items = []
+    for item in _standing(seen):
+        if item.status is Status.DIFFERS:
+            change = changes[item.id]
+            items.append(item._replace(diff=unified(change.before, change.after)))
+        elif item.status is not Status.AS_WANTED:
+            items.append(item._replace(diff=unified(seen.observed[item.id], wanted[item.id])))
     return _report("diff", seen, items)
 
 
@@ -90,10 +93,10 @@ def _standing(seen: Situation) -> Iterator[Item]:
     for resource in seen.desired:
         if resource.id in refusals:
             yield refused(refusals[resource.id])
-        elif resource.id in changes:
+        if resource.id in changes:
             change = changes[resource.id]
             yield Item(resource.id, Status.DIFFERS, difference(change.before, change.after))
-        else:
+        elif resource.id not in refusals:
             yield Item(resource.id, Status.AS_WANTED, plan.in_words(seen.observed[resource.id]))
     wanted = {resource.id for resource in seen.desired}
     for change in seen.plan.changes:

@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -382,7 +381,7 @@ def _built() -> Built:
     for role in Role:
         for minor in range(_OLDEST, NEWEST_KNOWN.minor + 1):
             for rancher in (False, True):
-                host = replace(facts.assumed(role, Version(1, minor, 0), _DATA_DIR), rancher_managed=rancher)
+                host = facts.assumed(role, Version(1, minor, 0), _DATA_DIR)._replace(rancher_managed=rancher)
                 found[role, minor, rancher] = {one.id: one for one in desired.build(Settings(), host)}
     return found
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.host import Host
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.host.probe import K3sProcess
     from agent.host.process import Completed
@@ -67,3 +70,33 @@ def fake_host(
         gid=os.getegid(),
         is_live=is_live,
     )
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """A directory for tests that write a lot: in memory, where there is such a place, fsync(2) costs nothing."""
+    memory = Path("/dev/shm")  # noqa: S108 - a directory of its own is made there
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        yield Path(directory)
+
+
+def names(directory: Path) -> list[str]:
+    """The names in a directory, sorted."""
+    return sorted(path.name for path in directory.iterdir())
+
+
+@contextmanager
+def mounted(place: Path, options: str) -> Iterator[None]:
+    """A small file system in memory, for tests that run as root; `options` as mount(8) takes them."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Take the last byte of the file system that the file is on."""
+    with file.open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))

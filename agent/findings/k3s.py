@@ -84,14 +84,14 @@ def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
                 "K3s would not start: its audit policy does not exist",
                 found=str(path),
                 where=str(source),
-                remedy=_OUR_FILES,
+                remedy=_repair(seen, path),
             )
         data = seen.named_files.get(path)
         for problem in () if data is None or _is_as_wanted(seen, path) else audit_policy.problems(data, path):
             yield Trouble(
                 f"K3s would not start: its audit policy cannot be used: {problem.problem}",
                 where=problem.where,
-                remedy=_OUR_FILES,
+                remedy=_repair(seen, path),
             )
 
 
@@ -115,7 +115,7 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
             f"K3s would not start: its admission configuration cannot be used: {found}",
             found=str(path),
             where=str(source),
-            remedy=_OUR_FILES,
+            remedy=_repair(seen, path),
         )
     for value, source in limited:
         if "EventRateLimit" not in configured:
@@ -161,18 +161,19 @@ def list_dropped(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def option_overridden(seen: Situation) -> Iterator[Trouble]:
     """A file that K3s reads after ours, or its command line, sets an option to what does not meet the control."""
+    ours = str(seen.facts.dropin_path)
+    if any(change.id == ours for change in seen.plan.changes):
+        return  # ours is not in place yet, so nothing can have come after it
     for argument in missing(seen.settings, seen.facts):
-        values = given(seen.facts.effective, argument.row)
-        ours = [one for one in values if one.source.path == seen.facts.dropin_path]
-        last = values[-1] if values else None
-        if ours and last is not None and last not in ours and not argument.row.meets.accepts(last.value):
-            if argument.row.name == ADMISSION_PLUGINS:
-                continue  # the API server adds them up
+        if argument.row.name == ADMISSION_PLUGINS:
+            continue  # the API server adds them up
+        last = given(seen.facts.effective, argument.row)[-1:]
+        if last and str(last[0].source.path) != ours and not argument.row.meets.accepts(last[0].value):
             yield Trouble(
                 f"{argument.row.name or argument.row.key} is set again after our file",
                 wanted=str(argument.row.meets),
-                found=last.value,
-                where=str(last.source),
+                found=last[0].value,
+                where=str(last[0].source),
                 remedy="remove it there, or give it a value that meets the control",
             )
 
@@ -241,9 +242,34 @@ def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
             )
 
 
+@finding(Level.ERROR, holds_k3s=False)
+def secrets_encryption_kept(seen: Situation) -> Iterator[Trouble]:
+    """The settings say off or leave, but K3s encrypts by our argument, which is therefore kept.
+
+    K3s reads its key only with that argument: without it, it could read none of the cluster's secrets.
+    """
+    asked = seen.settings.secrets_encryption
+    unasked = asked in (SecretsEncryption.OFF, SecretsEncryption.LEAVE) and not _operator_encrypts(seen)
+    if unasked and seen.facts.encrypts_secrets and seen.facts.role is Role.SERVER:
+        yield Trouble(
+            "secrets-encryption stays on, since K3s encrypts this cluster's secrets by it",
+            wanted=str(asked),
+            found="true",
+            where=str(seen.facts.dropin_path),
+            remedy="set it to `on` or `auto`; to stop encrypting, first follow k3s secrets-encrypt disable",
+        )
+
+
 def _operator_encrypts(seen: Situation) -> bool:
     own = given(seen.facts.config, SECRETS_ENCRYPTION)
     return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].value)
+
+
+def _repair(seen: Situation, path: PurePosixPath) -> str:
+    """What mends a file that K3s' configuration names: we do, if it is one of ours."""
+    if any(one.id == str(path) for one in seen.desired):
+        return _OUR_FILES
+    return "repair that file, or take the option out: ours is used then"
 
 
 def _named(seen: Situation, option: str) -> list[tuple[PurePosixPath, Source]]:

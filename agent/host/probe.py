@@ -42,7 +42,7 @@ def k3s_processes() -> tuple[K3sProcess, ...]:
     K3s rewrites its command line to the bare words `k3s server` or `k3s agent` (upstream pkg/cli/cmds and gspt),
     so that the line tells the role and nothing else; on kernels where the rewrite fails the flags follow.
     """
-    if not any(name.startswith("k3s") for name in _names()):
+    if not any(name.startswith(b"k3s") for name in _names()):
         return ()  # which is told in a fifth of the time that the import of psutil takes
     try:
         processes = tuple(by_psutil())
@@ -84,11 +84,11 @@ def no_processes() -> tuple[K3sProcess, ...]:
     return ()
 
 
-def _names() -> Iterator[str]:
+def _names() -> Iterator[bytes]:
     """The names of all processes: proc_pid_comm(5)."""
     for pid in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError):  # it ended while we looked
-            yield _read(f"/proc/{pid}/comm")
+        with suppress(OSError), open(f"/proc/{pid}/comm", "rb", buffering=0) as file:  # or it ended while we looked
+            yield file.read()
 
 
 def _read(path: str) -> str:

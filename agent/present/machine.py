@@ -26,4 +26,5 @@ def as_json(report: Report) -> str:
         "items": [item._asdict() for item in report.items],
         "findings": [finding._asdict() for finding in report.findings],
     }
-    return json.dumps(shape, indent=2, ensure_ascii=False) + "\n"
+    # In ASCII, so that no stream's encoding can make it anything but JSON.
+    return json.dumps(shape, indent=2) + "\n"

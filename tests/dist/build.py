@@ -15,7 +15,7 @@ from pathlib import Path
 from agent import __version__
 from tests.dist.packages import package
 from tests.dist.payload import gather
-from tests.dist.single_file import single_file
+from tests.dist.single_file import interpreters, single_file
 from tests.dist.tools import CHECKOUT, CannotBuildError
 
 SUMS = "SHA256SUMS"
@@ -29,7 +29,7 @@ def build(directory: Path) -> list[Path]:
         _hatchling(staging, epoch)
         (wheel,) = staging.glob("*.whl")
         alone = staging / f"k3s-harden-{__version__}.pyz"
-        alone.write_bytes(single_file(gather(wheel), epoch))
+        alone.write_bytes(single_file(gather(wheel), epoch, interpreters()))
         package(wheel, staging, epoch)
         made = sorted(staging.iterdir())
         sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in made)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import lzma
+import stat
 import struct
 import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -32,7 +33,7 @@ class Package(NamedTuple):
 
 
 def deb(file: Path) -> Package:
-    """A Debian package: deb(5)."""
+    """Read a package for Debian, which is an ar archive of two tar archives."""
     parts = {name.partition(".")[0]: _tar(data) for name, data in _ar(file.read_bytes()) if ".tar" in name}
     control = {path.name: member.data.decode() for path, member in parts["control"].items()}
     lines = (line.partition(": ") for line in control["control"].splitlines() if not line.startswith(" "))
@@ -67,13 +68,32 @@ def _tar(data: bytes) -> dict[PurePosixPath, Member]:
     return found
 
 
+def lay_out(package: Package, root: Path, python: Path, libraries: Iterable[Path]) -> None:
+    """Put the files of a package below a directory; its entry looks there, with this Python and these libraries."""
+    places = ", ".join(sorted(repr(str(directory)) for directory in libraries))
+    for path, member in package.members.items():
+        target = root.joinpath(*path.parts[1:])
+        if stat.S_ISDIR(member.mode):
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = member.data
+        if path.parent in {PurePosixPath("/usr/bin"), PurePosixPath("/usr/lib/k3s-harden")}:
+            data = data.replace(b"/usr/lib/k3s-harden", bytes(root / "usr/lib/k3s-harden"))
+            data = data.replace(b"/usr/bin/python3 ", b"%s " % bytes(python))
+            data = data.replace(b"/usr/bin/python$python", bytes(python))
+            data = data.replace(b'"/usr/lib/python3/dist-packages"', places.encode())
+        target.write_bytes(data)
+        target.chmod(stat.S_IMODE(member.mode))
+
+
 _RPM_SCRIPTS = {1023: "preinstall", 1024: "postinstall", 1025: "preremove", 1026: "postremove"}
 _CONFIGURATION = 1
 _EQUAL_OR_GREATER = 8 | 4
 
 
 def rpm(file: Path) -> Package:
-    """An RPM package: a lead, two headers of tagged values, and a compressed cpio archive."""
+    """Read a package for RPM: a lead, two headers of tagged values, and a compressed cpio archive."""
     data = file.read_bytes()
     _, signatures_end = _header(data, 96)
     tags, end = _header(data, -(-signatures_end // 8) * 8)
@@ -82,7 +102,10 @@ def rpm(file: Path) -> Package:
     contents = dict(_cpio(lzma.decompress(data[end:])))
     flags = zip(paths, tags[1037], strict=True)
     needs = zip(tags[1049], tags[1048], tags[1050], strict=True)
-    said = (f"{name} >= {version}" if flag & _EQUAL_OR_GREATER else name for name, flag, version in needs)
+    said = (
+        f"{name} >= {version}" if flag & _EQUAL_OR_GREATER == _EQUAL_OR_GREATER else name
+        for name, flag, version in needs
+    )
     return Package(
         fields={"Package": tags[1000][0], "Version": tags[1001][0], "Depends": ", ".join(sorted(said))},
         scripts={name: tags[tag][0] for tag, name in _RPM_SCRIPTS.items() if tag in tags},

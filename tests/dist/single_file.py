@@ -20,7 +20,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from tests.dist.tools import CHECKOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.dist.payload import Payload
 
@@ -51,9 +51,8 @@ class Interpreter(NamedTuple):
 
 @cache
 def interpreters() -> tuple[Interpreter, ...]:
-    """One for each version that the program runs on and this machine has, lowest first: on PATH, or made by pyenv."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    places = [*map(Path, os.get_exec_path()), *sorted(directory / "bin" for directory in pyenv.glob("*"))]
+    """One for each version that the program runs on and this machine has, lowest first: made by pyenv, or on PATH."""
+    places = [*pyenv_directories(), *map(Path, os.get_exec_path())]
     found = []
     for minor in _MINORS:
         version = f"3.{minor}"
@@ -65,14 +64,19 @@ def interpreters() -> tuple[Interpreter, ...]:
     return tuple(found)
 
 
+def pyenv_directories() -> list[Path]:
+    """Where pyenv keeps the programs of each version; those that it puts on PATH mostly run nothing, and slowly."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    return sorted(root.glob("versions/*/bin"))
+
+
 def _is(program: Path, version: str) -> bool:
     run = subprocess.run([program, "-ISc", _ASK], capture_output=True, text=True, check=False)
     return run.stdout.split() == ["cpython", "final", version]
 
 
-def single_file(payload: Payload, epoch: int) -> bytes:
-    """The whole file."""
-    compiled = interpreters()
+def single_file(payload: Payload, epoch: int, compiled: Sequence[Interpreter]) -> bytes:
+    """The whole file, with byte code for these."""
     names = [f"python{one.version}" for one in compiled]
     names += [name for minor in _MINORS if (name := f"python3.{minor}") not in names]
     head = (_SOURCES / "single-file.sh").read_text(encoding="utf-8").replace("@PYTHONS@", " ".join(names))

@@ -7,21 +7,31 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.scenarios.host_tree import HostTree, copied, disposable
+from tests.scenarios.loaded_program import LoadedProgram
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 class Hardened(Protocol):
     """Makes a host on which `apply` was run."""
 
-    def __call__(self, role: str = "server", version: str = "1.34") -> HostTree: ...
+    def __call__(self, role: str = "server", version: str = "1.34") -> HostTree:
+        """A copy of its own for the test."""
 
 
 @pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> HostTree:
+def program() -> Iterator[LoadedProgram]:
+    """The program, loaded once."""
+    with LoadedProgram() as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="session")
+def pristine(program: LoadedProgram, tmp_path_factory: pytest.TempPathFactory) -> HostTree:
     """A newly installed host, not to be changed."""
-    return disposable(tmp_path_factory.mktemp("pristine") / "host")
+    return disposable(tmp_path_factory.mktemp("pristine") / "host", program)
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,18 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - a field of a dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema
 
+from tests.scenarios.loaded_program import CHECKOUT, Completed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-CHECKOUT = Path(__file__).parents[2]
+    from tests.scenarios.loaded_program import LoadedProgram
+
 SCHEMA = CHECKOUT / "docs/reference/report.schema.json"
 STATE = "/var/lib/k3s-harden"
 LOCK = "/run/k3s-harden.lock"
@@ -66,14 +69,6 @@ ExecStart=/usr/local/bin/k3s \\
 {arguments}
 """
 """As K3s' install.sh writes it, shortened."""
-
-
-class Completed(NamedTuple):
-    """How a run of the program ended."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 class Finding(NamedTuple):
@@ -138,9 +133,13 @@ class Stamp(NamedTuple):
 
 @dataclass
 class HostTree:
-    """A host below `root`; `options` go with each run that looks at a host, `apply` to `diff`."""
+    """A host below `root`; `options` go with each run that looks at a host, `apply` to `diff`.
+
+    With `program` a run costs little; one with an environment or streams of its own is a start of its own.
+    """
 
     root: Path
+    program: LoadedProgram | None = None
     options: tuple[str, ...] = ("--role", "server", "--k3s-version", "1.34")
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -172,7 +171,10 @@ class HostTree:
     def run(self, verb: str, *arguments: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
         """Run a verb on this tree."""
         own = self.options if verb in {"apply", "check", "diff"} else ()
-        return run(verb, "--root", str(self.root), *own, *arguments, environment=self.environment, **options)
+        words = (verb, "--root", str(self.root), *own, *arguments)
+        if self.program is None or options or self.environment:
+            return run(*words, environment=self.environment, **options)
+        return self.program.run(*words)
 
     def seen(self, verb: str, *arguments: str) -> Seen:
         """Run a verb with JSON output, hold the output against the schema, and read it."""
@@ -227,16 +229,16 @@ def parsed(done: Completed) -> Seen:
     )
 
 
-def disposable(root: Path) -> HostTree:
+def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:
     """Lay out a newly installed Debian host, as `make run` does."""
     subprocess.run([str(CHECKOUT / ".ci/disposable-host"), str(root)], check=True)
-    return HostTree(root)
+    return HostTree(root, program)
 
 
 def copied(tree: HostTree, root: Path) -> HostTree:
     """Make the same host again, with its modes."""
     shutil.copytree(tree.root, root, symlinks=True)
-    return HostTree(root, tree.options)
+    return HostTree(root, tree.program, tree.options)
 
 
 def _text(output: bytes | str | None) -> str:
@@ -245,7 +247,7 @@ def _text(output: bytes | str | None) -> str:
 
 @cache
 def _schema() -> Any:  # noqa: ANN401 - a schema is any JSON
-    return json.loads(SCHEMA.read_bytes()) if SCHEMA.exists() else True
+    return json.loads(SCHEMA.read_bytes())
 
 
 def _entries(root: Path, left_out: Sequence[str]) -> Iterator[tuple[str, Entry]]:

@@ -115,7 +115,9 @@ def test_each_golden_tree_belongs_to_a_case() -> None:
 
 def as_text(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Iterator[str]:
     """All paths with mode and owner, + before what is new, ~ before what is changed; then what is in those files."""
-    marks = {path: "+" if path not in before else " " if before[path] == entry else "~" for path, entry in after.items()}
+    marks = {
+        path: "+" if path not in before else " " if before[path] == entry else "~" for path, entry in after.items()
+    }
     for path, entry in after.items():
         slash = "/" if entry.kind == "directory" else ""
         yield f"{marks[path]} {entry.mode:04o} {entry.owner[0]}:{entry.owner[1]} {path}{slash}"

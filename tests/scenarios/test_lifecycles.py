@@ -183,6 +183,8 @@ def test_manifests_of_others_are_left_alone(hardened: Hardened) -> None:
     host = hardened("server", "1.24")
     for name, content in (("ccm.yaml", "kind: List\n"), ("own.yaml", "kind: PodSecurityPolicy\n"), ("bad.yaml", "\0")):
         host.write(f"{MANIFESTS}/{name}", content, 0o644)
-    theirs = {path: entry for path, entry in host.entries().items() if path.startswith(f"{MANIFESTS}/") and path != POLICY}
+    theirs = {
+        path: entry for path, entry in host.entries().items() if path.startswith(f"{MANIFESTS}/") and path != POLICY
+    }
     at(host, "server", "1.34").run("apply", "--force")
     assert {path: host.entries()[path] for path in theirs} == theirs

@@ -1,4 +1,4 @@
-"""Any locale, no environment, streams that are closed, full or nobody's, and an ordinary user: all fine, or said plainly."""
+"""Any locale, no environment, closed or full streams, an ordinary user: all fine, or said plainly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.host_tree import AUDIT, CHECKOUT, DROPIN, KERNEL_FILE, SETTINGS, STATE, HostTree, copied, parsed, run
+from tests.scenarios.host_tree import (
+    AUDIT,
+    DROPIN,
+    KERNEL_FILE,
+    SETTINGS,
+    STATE,
+    HostTree,
+    copied,
+    parsed,
+    run,
+)
+from tests.scenarios.loaded_program import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +50,6 @@ LOCALES = {
 
 FAULTY = {
     ("ascii", "json"): "a letter is escaped in a way that JSON does not have",
-    ("ascii", "table"): "the tick has no ASCII",
-    ("latin-1", "table"): "the tick has no Latin-1",
-    ("C-without-UTF-8", "table"): "the tick has no ASCII",
 }
 
 
@@ -63,9 +71,9 @@ def test_the_locale_changes_no_result(locale: str, form: str, hardened: Hardened
         done = host.run(verb, "--format", form)
         assert (done.code, done.stderr) == (3, "")
         assert "kernel.panic" in done.stdout
-    if form == "json":
-        (finding,) = json.loads(done.stdout)["findings"]
-        assert finding["where"].startswith("/etc/sysctl.d/99-gr")
+        if form == "json":
+            places = {finding["where"] for finding in json.loads(done.stdout)["findings"]}
+            assert any(where.startswith("/etc/sysctl.d/99-gr") for where in places)
 
 
 def test_a_file_name_that_is_no_text_is_printed_nevertheless(hardened: Hardened) -> None:
@@ -87,9 +95,7 @@ def test_no_environment_at_all_is_enough(host: HostTree) -> None:
     assert host.run("check").code == 0
 
 
-@pytest.mark.parametrize(
-    "form", ["plain", pytest.param("table", marks=pytest.mark.xfail(reason="Rich ends the program by itself")), "json"]
-)
+@pytest.mark.parametrize("form", ["plain", "table", "json"])
 @pytest.mark.parametrize("verb", ["apply", "check", "diff", "revert"])
 def test_a_reader_that_has_gone_is_no_error(verb: str, form: str, hardened: Hardened) -> None:
     """`check | head -1` ends quietly, with the code of the run itself."""
@@ -122,7 +128,7 @@ def nobody_reads() -> Iterator[int]:
 def test_a_full_disk_behind_the_output_is_an_error(form: str, hardened: Hardened) -> None:
     """A report that got lost must not look like a host that is as wanted; the code of a bad one stays."""
     host = hardened()
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE)
         assert done.code == 1
         assert done.stderr.startswith("k3s-harden: cannot print the report: No space left on device")
@@ -152,7 +158,9 @@ def test_on_a_terminal_the_report_is_a_table_and_elsewhere_it_is_lines(hardened:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "agent", "check", "--root", str(host.root), *host.options]
     environment = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
-    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
         os.close(theirs)
         shown = b""
         try:
@@ -193,14 +201,24 @@ def _nobody_can_run_it() -> bool:
     """Whether nobody gets at this checkout and this interpreter."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         return False
-    return subprocess.run([*AS_NOBODY, sys.executable, "-c", "import agent.cli"], cwd="/", env=_env(), check=False).returncode == 0
+    return (
+        subprocess.run(
+            [*AS_NOBODY, sys.executable, "-c", "import agent.cli"], cwd="/", env=_env(), check=False
+        ).returncode
+        == 0
+    )
 
 
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 
 def _env() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+    }
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from agent.host import Host
 from agent.host.tree import Tree
 from agent.model import Unreadable
 from agent.report import Report, Status
+from agent.revert import revert
 from agent.settings import Overrides
 from agent.situation import Request
 
@@ -172,7 +173,7 @@ class Place:
         """One run, which raises what is no error of the program's own."""
         host = FailingHost.below(self.root, fuse)
         try:
-            report = verbs.apply(host, request) if verb == "apply" else verbs.revert(host, last=False, force=False)
+            report = verbs.apply(host, request) if verb == "apply" else revert(host, last=False, force=False)
         except HardenError as error:
             return Outcome(error.exit_code, None, self.files())
         return Outcome(report.exit_code, report, self.files())

@@ -5,18 +5,16 @@ from __future__ import annotations
 import ast
 import gzip
 import hashlib
-import io
-import lzma
 import os
 import re
 import shutil
 import stat
-import struct
 import subprocess
 import sys
 import tarfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 import psutil
@@ -24,33 +22,30 @@ import pytest
 import yaml
 
 from agent import __version__, k3s_units
+from agent.host import Host
+from agent.install import CLEAN_HOOK, USUAL
+from tests.dist import reading
 from tests.dist.manual import manual
-from tests.dist.single_file import interpreters
+from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
 from tests.dist.tools import CHECKOUT
 from tests.docs import commands, program_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-# Built once, and by one worker.
+# Built once, by one worker.
 pytestmark = pytest.mark.xdist_group("dist")
 
 EPOCH = 1_700_000_000
-MAINTAINER_SCRIPTS = sorted(
-    file for kind in ("deb", "rpm") for file in (CHECKOUT / ".ci/dist" / kind).iterdir() if file.suffix != ".py"
-)
+SOURCES = CHECKOUT / ".ci/dist"
 HOST = ("--role", "server", "--k3s-version", "1.34")
+PRIVATE = PurePosixPath("/usr/lib/k3s-harden")
+SYSTEMD = PurePosixPath("/usr/lib/systemd/system")
+LIBRARIES = {Path(module.__path__[0]).parent for module in (psutil, yaml)}
+"""Where psutil and PyYAML are for the Python that runs the tests."""
 
 
-class Member(NamedTuple):
-    """A file or directory of a package. `owner` is user:group."""
-
-    mode: int
-    owner: str
-    data: bytes = b""
-
-
-def build(directory: Path, checkout: Path = CHECKOUT, umask: int = 0o022, **environment: str) -> Path:
+def build(checkout: Path, directory: Path, umask: int = 0o022, **environment: str) -> Path:
     """Build as `make dist` does; gives the directory back."""
     run = subprocess.run(
         [sys.executable, "-m", "tests.dist", directory],
@@ -65,9 +60,41 @@ def build(directory: Path, checkout: Path = CHECKOUT, umask: int = 0o022, **envi
     return directory
 
 
+def copied(checkout: Path, directory: Path) -> Path:
+    """A copy of a checkout with nothing in it that was made there, but for what was fetched."""
+
+    def made(where: str, names: list[str]) -> set[str]:
+        kept = {".ci", ".gitignore"}
+        clutter = {"dist", *(name for name in names if name.startswith(".") and name not in kept)}
+        return {"__pycache__"} | (clutter if Path(where) == checkout else set())
+
+    shutil.copytree(checkout, directory, symlinks=True, ignore=made)
+    (directory / ".cache").mkdir()
+    fetched = checkout / ".cache/dist"
+    with suppress(PermissionError):
+        fetched.mkdir(parents=True, exist_ok=True)
+    # Whoever may not write there, in a checkout of somebody else, fetches anew.
+    if os.access(fetched, os.W_OK):
+        (directory / ".cache/dist").symlink_to(fetched)
+    return directory
+
+
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("dist"))
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout as it is now, whoever works on it meanwhile."""
+    return copied(CHECKOUT, tmp_path_factory.mktemp("checkout") / "k3s-harden")
+
+
+@pytest.fixture(scope="module")
+def dist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(checkout, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module", params=[reading.deb, reading.rpm], ids=["deb", "rpm"])
+def package(request: pytest.FixtureRequest, dist: Path) -> reading.Package:
+    """Each of the two packages, read back."""
+    read: Callable[[Path], reading.Package] = request.param
+    return read(the(dist, f"*.{read.__name__}"))
 
 
 @pytest.fixture
@@ -85,53 +112,49 @@ def the(directory: Path, pattern: str) -> Path:
 # --- all of it ---
 
 
-def test_the_same_commit_gives_the_same_bytes(dist: Path, tmp_path: Path) -> None:
-    """Another directory, another day, another user's habits: nothing of them is in what is built."""
-    copy = tmp_path / "elsewhere"
-    ignored = shutil.ignore_patterns(".git", ".cache", ".venv*", ".run", ".hypothesis", "*_cache", "dist", "__pycache__")
-    shutil.copytree(CHECKOUT, copy, symlinks=True, ignore=lambda where, names: {*ignored(where, names)} - {"tests/dist"})
-    shutil.copytree(CHECKOUT / "tests/dist", copy / "tests/dist", ignore=ignored)
-    shutil.copytree(CHECKOUT / ".ci/dist", copy / ".ci/dist")
-    (copy / ".cache").mkdir()
-    (copy / ".cache/dist").symlink_to(CHECKOUT / ".cache/dist")
-    for file in copy.rglob("*.py"):
-        os.utime(file, (0, 0))
-    again = build(tmp_path / "again", copy, umask=0o077, TZ="Pacific/Auckland", LC_ALL="C", HOME="/nonexistent")
+def test_the_same_commit_gives_the_same_bytes(checkout: Path, dist: Path, tmp_path: Path) -> None:
+    """Another directory, another day, other habits of the one who builds: nothing of them is in what is built."""
+    copy = copied(checkout, tmp_path / "elsewhere")
+    for file in copy.rglob("*"):
+        os.utime(file, (0, 0), follow_symlinks=False)
+    again = build(copy, tmp_path / "again", umask=0o077, TZ="Pacific/Auckland", LC_ALL="C", PYTHONHASHSEED="7")
     assert (again / "SHA256SUMS").read_text() == (dist / "SHA256SUMS").read_text()
 
 
 def test_the_checksums_are_those_of_all_files(dist: Path) -> None:
-    """What sha256sum --check reads names each file that lies beside it, and is right."""
-    said = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
-    assert said == {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in dist.iterdir() if file.name != "SHA256SUMS"
-    }
-    assert {file.suffix for file in dist.iterdir()} == {".deb", ".rpm", ".whl", ".gz", ".pyz", ""}
+    """What `sha256sum --check` reads names each file that lies beside it, and is right."""
+    lines = (dist / "SHA256SUMS").read_text().splitlines()
+    files = [file for file in sorted(dist.iterdir()) if file.name != "SHA256SUMS"]
+    assert lines == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
+    assert [file.suffix for file in files] == [".rpm", ".pyz", ".deb", ".whl", ".gz"]
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(dist: Path) -> None:
+def test_the_wheel_holds_the_package_and_nothing_else(checkout: Path, dist: Path) -> None:
     """Every file of agent/, the units as files of their own, and no tests, caches or links."""
     with ZipFile(the(dist, "*.whl")) as wheel:
         held = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == {f"agent/{path}": data for path, data in package_files()}
+    assert held == {f"agent/{path}": data for path, data in program(checkout).items()}
     assert "agent/units/k3s-harden.service" in held
 
 
-def package_files() -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The files of agent/ and, in place of its link, those of systemd/."""
-    for top, prefix in ((CHECKOUT / "agent", "."), (CHECKOUT / "systemd", "units")):
+def program(checkout: Path) -> dict[PurePosixPath, bytes]:
+    """The files of agent/, by their paths in it, with those of systemd/ as units/."""
+    found = {}
+    for top, prefix in ((checkout / "agent", ""), (checkout / "systemd", "units")):
         for file in top.rglob("*"):
-            if file.is_file() and "__pycache__" not in file.parts and not file.relative_to(top).is_relative_to("units"):
-                yield PurePosixPath(prefix) / file.relative_to(top), file.read_bytes()
+            path = prefix / file.relative_to(top)
+            if file.is_file() and "__pycache__" not in path.parts:
+                found[PurePosixPath(path)] = file.read_bytes()
+    return found
 
 
 def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
-    """Who starts from the archive, with no git and no links, gets what we hand out."""
+    """Who starts from the archive, without git, gets what we hand out."""
     with tarfile.open(the(dist, "*.tar.gz")) as archive:
         archive.extractall(tmp_path, filter="data")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
-        cwd=the(tmp_path, "k3s_harden-*/"),
+        cwd=tmp_path / f"k3s_harden-{__version__}",
         env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)},
         capture_output=True,
         check=True,
@@ -143,16 +166,352 @@ def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) ->
 
 
 def alone(dist: Path, *words: str | Path, by: Sequence[str | Path] = ()) -> subprocess.CompletedProcess[str]:
-    """Run the single file with an empty environment, where nothing can be written."""
+    """Run the single file with an empty environment, in a directory in which nothing can be written."""
     command = [*by, the(dist, "*.pyz"), *words]
     return subprocess.run(command, env={}, cwd="/proc", capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("interpreter", interpreters(), ids=lambda one: str(one.version))
-def test_the_single_file_does_its_job_on_each_python(dist: Path, tree: Path, interpreter: object) -> None:
-    """No pip, no HOME, no PATH, no place for temporary files: apply converges, and check says so."""
-    by = (getattr(interpreter, "path"), "-I")  # noqa: B009
+def test_the_single_file_does_its_job_on_each_python(dist: Path, tree: Path, interpreter: Interpreter) -> None:
+    """With no packages, no HOME, no PATH and no TMPDIR, apply converges a host and check agrees."""
+    by = (interpreter.path, "-I")
     done = alone(dist, "apply", "--root", tree, *HOST, by=by)
     assert done.returncode == 0, done.stderr
-    assert (tree / "etc/sysctl.d/90-kubelet.conf").exists()
+    assert (tree / "proc/sys/vm/overcommit_memory").read_text() == "1\n"
     assert alone(dist, "check", "--root", tree, *HOST, by=by).returncode == 0
+
+
+def test_the_single_file_finds_a_python_by_itself(dist: Path) -> None:
+    """Started by its own name, it needs no PATH, and neither its mode nor its place matters to `sh FILE`."""
+    assert alone(dist, "--version").stdout == f"k3s-harden {__version__}\n"
+    assert alone(dist, "--version", by=["/bin/sh"]).stdout == f"k3s-harden {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "--format", "table", "--verbose"),
+        ("diff", "--format", "table"),
+        ("check", "--format", "json"),
+        ("install", "--program", "/usr/local/bin/k3s-harden"),
+    ],
+    ids=" ".join,
+)
+def test_the_single_file_prints_what_the_checkout_does(
+    checkout: Path, dist: Path, tree: Path, words: tuple[str, ...]
+) -> None:
+    """Every library that an answer needs is carried: a table, a diff in colours, the units, JSON."""
+    (tree / "usr/local/bin").mkdir()
+    (tree / "usr/local/bin/k3s-harden").touch(0o755)
+    copy = shutil.copytree(tree, tree.with_name("copy") / tree.name)
+    options = (*words, "--root")
+    installed = subprocess.run(
+        [sys.executable, "-m", "agent", *options, copy, *HOST],
+        cwd=checkout,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    here = alone(dist, *options, tree, *HOST)
+    assert (here.stdout, here.stderr, here.returncode) == (installed.stdout, installed.stderr, installed.returncode)
+    assert here.stdout
+
+
+def test_the_single_file_carries_no_compiled_code_and_the_licences_of_all(dist: Path) -> None:
+    """It is for every architecture and libc, and whoever passes it on passes the licences on with it."""
+    with ZipFile(the(dist, "*.pyz")) as archive:
+        names = {PurePosixPath(name) for name in archive.namelist()}
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {stat.S_IFREG | 0o644}
+    assert not {name for name in names if name.suffix in {".so", ".pyd"}}
+    assert {"agent", "psutil"} & {name.parts[1] for name in names if name.parts[0] == "source"} == {"agent"}
+    carried = {name.parts[1] for name in names if name.parts[0] == "licenses"}
+    assert carried == {"annotated_doc", "pygments", "pyyaml", "rich", "shellingham", "typer"}
+    assert PurePosixPath("LICENSE") in names
+
+
+def test_the_single_file_has_byte_code_for_each_python_of_this_machine(dist: Path) -> None:
+    """A whole copy a version, beside the source, so that no version has to compile what another had no need of."""
+    modules: dict[str, set[str]] = {}
+    with ZipFile(the(dist, "*.pyz")) as archive:
+        for name in map(PurePosixPath, archive.namelist()):
+            if name.suffix in {".py", ".pyc"} and len(name.parts) > 1:
+                modules.setdefault(name.parts[0], set()).add(str(PurePosixPath(*name.parts[1:]).with_suffix("")))
+    assert set(modules) == {"source", *(one.directory for one in interpreters())}
+    assert all(found == modules["source"] for found in modules.values())
+
+
+def test_an_old_python_can_read_the_start_of_the_single_file() -> None:
+    """The start keeps to the grammar of Python 3.6, or it could not say what is wrong."""
+    ast.parse((SOURCES / "single-file.py").read_text(), feature_version=(3, 6))
+    with pytest.raises(SyntaxError):
+        ast.parse("match 1:\n    case 1: pass", feature_version=(3, 6))
+
+
+def old_pythons() -> Iterator[Path]:
+    """Interpreters of this machine that are too old: the first of each version."""
+    places = [*pyenv_directories(), *map(Path, os.get_exec_path())]
+    for version in ("2.7", "3.6", "3.7", "3.8", "3.9"):
+        for program in (place / f"python{version}" for place in places):
+            if os.access(program, os.X_OK) and subprocess.run([program, "-c", ""], check=False).returncode == 0:
+                yield program
+                break
+
+
+def test_an_old_python_is_told_so_in_a_line(dist: Path) -> None:
+    """`python3 FILE` with a Python before 3.10 says which is needed and what to do, with no traceback."""
+    programs = list(old_pythons())
+    if not programs:
+        pytest.skip("needs a Python before 3.10, of which this machine has none")
+    for program in programs:
+        run = alone(dist, "check", by=[program])
+        assert (run.returncode, run.stdout) == (1, "")
+        message, to_do = run.stderr.splitlines()
+        assert re.fullmatch(r"k3s-harden: cannot run on Python [23]\.\d+: it needs 3\.10 or newer", message)
+        assert to_do.startswith("  to do: ")
+
+
+def test_a_host_without_python_is_told_so_in_a_line(dist: Path, tmp_path: Path) -> None:
+    """Neither a missing Python, nor a program of that name that runs nothing, ends in a shell's complaint."""
+    file = tmp_path / "k3s-harden"
+    file.write_bytes(the(dist, "*.pyz").read_bytes().replace(b"/usr/bin/$python", b"/nowhere/$python"))
+    file.chmod(0o755)
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    (shims / "python3").write_text("#!/bin/sh\necho no such version >&2\nexit 127\n")
+    (shims / "python3").chmod(0o755)
+    for path in ("/nonexistent", str(shims)):
+        run = subprocess.run([file, "check"], env={"PATH": path}, capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stdout) == (1, "")
+        message, to_do = run.stderr.splitlines()
+        assert message == "k3s-harden: cannot run: it needs Python 3.10 or newer, and there is none on this host"
+        assert to_do.startswith("  to do: ")
+
+
+def test_a_python_that_lacks_a_part_is_told_so_in_a_line(dist: Path, tmp_path: Path) -> None:
+    """As Debian's python3-minimal, which lacks half of the standard library."""
+    archive = the(dist, "*.pyz")
+    start = tmp_path / "start.py"
+    with ZipFile(archive) as inside:
+        start.write_bytes(inside.read("__main__.py"))
+    # Without the archive on its path it lacks the program itself, which is the same to it.
+    run = subprocess.run([sys.executable, "-I", start], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[0].startswith("k3s-harden: cannot run on this Python, of which a part is missing:")
+
+
+# --- .deb and .rpm ---
+
+
+def test_a_package_says_what_it_needs(dist: Path) -> None:
+    """Debian's own psutil and PyYAML there; nothing but a Python that is new enough where it may not be python3."""
+    deb, rpm = reading.deb(the(dist, "*.deb")), reading.rpm(the(dist, "*.rpm"))
+    assert deb.fields["Depends"] == "python3 (>= 3.10), python3-psutil (>= 5.9), python3-yaml (>= 5.4)"
+    assert deb.fields["Architecture"] == "all"
+    needs = [need for need in rpm.fields["Depends"].split(", ") if not need.startswith("rpmlib(")]
+    assert needs == ["findutils", "python(abi) >= 3.10"]
+    assert deb.fields["Version"].startswith(f"{__version__}-")
+    assert rpm.fields["Version"] == __version__
+
+
+def test_what_a_package_installs_is_roots_and_nobody_elses(package: reading.Package) -> None:
+    """Root owns all of it and may alone write it; only what is to be run by its name can be run."""
+    assert {member.owner for member in package.members.values()} == {"root:root"}
+    modes = {path: stat.S_IMODE(member.mode) for path, member in package.members.items() if stat.S_ISREG(member.mode)}
+    assert set(modes.values()) == {0o644, 0o755}
+    runnable = {str(path) for path, mode in modes.items() if mode == 0o755}
+    assert runnable - {"/usr/share/python3/runtime.d/k3s-harden.rtupdate"} == {"/usr/bin/k3s-harden", str(CLEAN_HOOK)}
+    directories = {stat.S_IMODE(member.mode) for member in package.members.values() if stat.S_ISDIR(member.mode)}
+    assert directories == {0o755}
+
+
+def test_a_package_brings_the_program_and_its_libraries(checkout: Path, package: reading.Package) -> None:
+    """All of agent/ below a directory of its own, where no other Python program finds it, and pure Python beside it."""
+    private = {path: member.data for path, member in package.members.items() if path.is_relative_to(PRIVATE)}
+    for path, data in program(checkout).items():
+        assert private[PRIVATE / "agent" / path] == data
+    assert {path.suffix for path in private if path.is_relative_to(PRIVATE / "rich") and private[path]} == {".py"}
+    assert not {path for path in private if path.suffix in {".so", ".pyc"}}
+
+
+def test_a_package_brings_the_units_where_systemd_looks(checkout: Path, package: reading.Package) -> None:
+    """What `install` would put into /etc lies below /usr, byte for byte, and both say /usr/bin/k3s-harden."""
+    installed = {
+        path.relative_to(SYSTEMD): member.data
+        for path, member in package.members.items()
+        if path.is_relative_to(SYSTEMD) and stat.S_ISREG(member.mode)
+    }
+    units = {path.relative_to("units"): data for path, data in program(checkout).items() if path.parts[0] == "units"}
+    hook = units.pop(PurePosixPath("cloud-init-clean"))
+    assert installed == units
+    assert package.members[CLEAN_HOOK].data == hook
+    assert {f"{service}.d" for service in USUAL} <= {path.parts[0] for path in installed}
+    assert b"\nExecStart=/usr/bin/k3s-harden gate\n" in installed[PurePosixPath("k3s-harden.service")]
+
+
+def test_a_package_enables_and_starts_nothing(package: reading.Package) -> None:
+    """K3s pulls the gate in itself; the scripts have systemd look at its files anew, and no more than that."""
+    everything = "\n".join(package.scripts.values())
+    assert set(re.findall(r"systemctl (?:--\w+ )*(\S+)", everything)) == {"daemon-reload"}
+    assert "sh /usr/lib/k3s-harden/let-go.sh\n" in package.scripts["preremove"]
+    assert PRIVATE / "let-go.sh" in package.members
+    assert package.configuration == {CLEAN_HOOK}
+
+
+def let_go(tmp_path: Path, tree: Path) -> None:
+    """Run what runs before a removal, on a host tree."""
+    script = tmp_path / "let-go.sh"
+    script.write_text(
+        (SOURCES / "let-go.sh").read_text().replace("/etc/", f"{tree}/etc/").replace("/run/", f"{tree}/run/")
+    )
+    subprocess.run(["sh", script], check=True)
+
+
+def guarded(dist: Path, tree: Path, program: str) -> Path:
+    """Put the gate into a host tree, as the program would if it lay there; gives the directory of the units."""
+    (tree / "usr/bin").mkdir(parents=True)
+    (tree / "usr/bin/k3s-harden").touch(0o755)
+    (tree / "usr/local/bin").mkdir()
+    (tree / "usr/local/bin/k3s-harden").touch(0o755)
+    done = alone(
+        dist, "install", "--root", tree, "--role", "server", "--unit", "k3s-east.service", "--program", program
+    )
+    assert done.returncode == 0, done.stderr
+    return tree / "etc/systemd/system"
+
+
+def test_removal_takes_away_what_would_keep_k3s_down(dist: Path, tree: Path, tmp_path: Path) -> None:
+    """A service that `install` guarded would wait for ever for a gate that is gone; what others wrote stays."""
+    units = guarded(dist, tree, "/usr/bin/k3s-harden")
+    assert (units / "k3s-east.service.d/10-k3s-harden.conf").exists()
+    (units / "k3s.service.d/local.conf").touch()
+    (units / "k3s-east.service").touch()
+    (units / "k3s-harden-service-accounts.timer").unlink()
+    (units / "k3s-harden-service-accounts.timer").symlink_to("/dev/null")
+    let_go(tmp_path, tree)
+    assert {str(file.relative_to(units)) for file in units.rglob("*") if not file.is_dir()} == {
+        "k3s.service.d/local.conf",
+        "k3s-east.service",
+        "k3s-harden-service-accounts.timer",
+    }
+    assert not (units / "k3s-east.service.d").exists()
+
+
+def test_removal_leaves_the_gate_of_another_installation(dist: Path, tree: Path, tmp_path: Path) -> None:
+    """The single file's gate, put into /etc beside the package, goes on to guard K3s."""
+    units = guarded(dist, tree, "/usr/local/bin/k3s-harden")
+    before = sorted(units.rglob("*"))
+    let_go(tmp_path, tree)
+    assert sorted(units.rglob("*")) == before
+
+
+def test_the_entries_of_the_packages_run_the_program(dist: Path, tmp_path: Path, tree: Path) -> None:
+    """Laid out in a directory instead of /usr, each entry starts the program with the libraries that it is to use."""
+    for read in (reading.deb, reading.rpm):
+        root = tmp_path / read.__name__
+        reading.lay_out(read(the(dist, f"*.{read.__name__}")), root, Path(sys.executable), LIBRARIES)
+        run = subprocess.run(
+            [root / "usr/bin/k3s-harden", "check", "--format", "table", "--root", tree, *HOST],
+            env={"PYTHONPATH": "/nonexistent", "PYTHONHOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 3, run.stderr
+        assert "not as wanted" in run.stdout
+        assert not list(root.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("install",), 0),
+        (("install", "1.2.3-1", "1.2.3-1"), 0),
+        (("upgrade", "1.2.3-1", "1.3.0~rc1-1"), 0),
+        (("upgrade", "1.3.0~rc1-1", "1.3.0-1"), 0),
+        (("upgrade", "1.3.0-1", "1.2.3-1"), 1),
+        (("upgrade", "1.3.0-1", "1.3.0~rc1-1"), 1),
+        (("install", "1.10.0-1", "1.9.0-1"), 1),
+        (("abort-upgrade", "1.2.3-1"), 0),
+    ],
+)
+@pytest.mark.skipif(shutil.which("dpkg") is None, reason="needs dpkg")
+def test_the_debian_package_refuses_to_go_back(words: tuple[str, ...], code: int) -> None:
+    """An older version cannot read the journal of a newer one, so it is told before anything is unpacked."""
+    run = subprocess.run(["sh", SOURCES / "deb/preinst", *words], capture_output=True, text=True, check=False)
+    assert run.returncode == code
+    assert len(run.stderr.splitlines()) == 2 * code
+    assert all(version in run.stderr for version in words[1:] if code)
+
+
+def test_purging_the_debian_package_takes_the_state_along_and_removing_it_does_not(dist: Path) -> None:
+    """The journal, by which all can be undone, outlives the program; the settings do, too."""
+    removal, _, purge = reading.deb(the(dist, "*.deb")).scripts["postremove"].partition("purge)")
+    assert "/var/lib/k3s-harden" not in removal
+    assert "/etc/k3s-harden" not in removal
+    assert re.search(r"rm -rf /var/lib/k3s-harden /etc/k3s-harden\n", purge)
+
+
+SCRIPTS = [file for file in sorted(SOURCES.rglob("*")) if file.is_file() and file.suffix not in {".py", ".yaml"}]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: str(file.relative_to(SOURCES)))
+def test_the_scripts_are_read_by_a_plain_shell(script: Path) -> None:
+    """As sh reads them, with nothing in them of one shell alone; the Debian entry is Python's."""
+    if script.read_text().startswith("#!/usr/bin/python3"):
+        compile(script.read_text(), script, "exec")
+    else:
+        run = subprocess.run(["sh", "-n", script], capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stderr) == (0, "")
+        assert not re.search(r"\[\[|\bfunction\b|\blocal\b|<<<|\$'", script.read_text())
+
+
+# --- man page and completions ---
+
+
+def test_the_manual_tells_of_every_verb_and_option() -> None:
+    """What the command line takes is in the page under its own name, and what is not for people is not."""
+    page = manual(EPOCH).replace(r"\-", "-")
+    for command in commands():
+        assert (f'.SS "{command.name}"' in page) == (not command.hidden)
+        for option in () if command.hidden else command.options:
+            assert all(rf"\fB{name}\fR" in page for name in option.names), option
+    assert all(rf"\fB{name}\fR" in page for option in program_options() for name in option.names)
+
+
+def test_the_manual_is_plain_roff() -> None:
+    """ASCII, dated by the build, with no requests but those of man(7), and no hyphen that a copy would spoil."""
+    page = manual(EPOCH)
+    assert page.isascii()
+    assert page.startswith(rf'.TH K3S\-HARDEN 8 2023-11-14 "k3s\-harden {__version__}"')
+    requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
+    assert requests == {".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".I", ".SY", ".YS"}
+    assert not re.search(r"(?<!\\)-", page.replace("2023-11-14", ""))
+    assert max(map(len, page.splitlines())) < 100
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
+def test_groff_has_nothing_to_say_against_the_manual() -> None:
+    """With every warning on, the page is formatted in silence."""
+    run = subprocess.run(
+        ["groff", "-man", "-Tascii", "-ww"], input=manual(EPOCH), capture_output=True, text=True, check=True
+    )
+    assert run.stderr == ""
+    assert "System Administration" in run.stdout
+
+
+def test_a_package_brings_manual_and_completions(package: reading.Package) -> None:
+    """Where man and each shell look, with the words that the program itself gives out."""
+    members = {str(path): member.data for path, member in package.members.items()}
+    assert gzip.decompress(members["/usr/share/man/man8/k3s-harden.8.gz"]).decode() == manual(EPOCH)
+    for path in ("bash-completion/completions/k3s-harden", "fish/vendor_completions.d/k3s-harden.fish"):
+        assert b"_K3S_HARDEN_COMPLETE" in members[f"/usr/share/{path}"]
+    assert [path for path in members if path.endswith("/_k3s-harden")]
+
+
+def test_the_program_finds_both_halves_of_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
+    """On a host with the package, check sees a gate for servers and agents, though `install` was never run."""
+    reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
+    unit, dropins = k3s_units.gate(Host.tree_at(str(tmp_path)))
+    assert unit == SYSTEMD / k3s_units.GATE
+    assert set(dropins) == set(USUAL)

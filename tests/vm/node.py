@@ -44,6 +44,9 @@ HARDENED_MODES = {
 }
 """The modes on a server with a K3s of 1.25 or newer."""
 
+JOIN = {"K3S_URL": "https://server.example:6443", "K3S_TOKEN": "secret-of-the-cluster"}
+"""What an agent's environment has to say."""
+
 _BAD_SETTINGS = "no-such-setting: 1\n"
 _SETTINGS = "/etc/k3s-harden/config.yaml"
 
@@ -124,6 +127,10 @@ class Node(Guest):
         settings = {"INSTALL_K3S_SKIP_START": "true"} | variables
         words = [f"{name}={value}" for name, value in settings.items()]
         self.run(("/usr/bin/env", *words, f"{STAND_IN_HOME}/install.sh", role))
+
+    def play_version(self, version: str) -> None:
+        """Have the stand-in play another K3s from its next start on, as an upgrade or a downgrade does."""
+        self.put(f"{STAND_IN_HOME}/version", f"{version}\n")
 
     def remove_k3s(self, service: str = SERVER) -> None:
         """Take away a service of K3s, so that the host can become something else."""

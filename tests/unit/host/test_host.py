@@ -11,7 +11,7 @@ from agent.errors import HostError, NotEmptyError
 from agent.host import Host
 from agent.host.process import Completed
 from agent.model import Absent, Directory, File, FileMode, Obstacle, State, Sysctl, Unreadable
-from tests.fake import Programs, fake_host
+from tests.fake import Programs, fake_host, names
 
 ETC = PurePosixPath("/etc")
 MODE = FileMode(0o600)
@@ -49,7 +49,7 @@ def test_a_kernel_value_is_written_as_sysctl_writes_it(host: Host) -> None:
     assert Path(host.root, "proc/sys/vm/overcommit_memory").read_bytes() == b"0\n"
     with pytest.raises(HostError, match=r"^cannot write /proc/sys/vm/panic_on_oom: No such file or directory$"):
         host.put(Sysctl(key="vm.panic_on_oom", value="0"))
-    assert os.listdir(Path(host.root, "proc/sys/vm")) == ["overcommit_memory"]
+    assert names(Path(host.root, "proc/sys/vm")) == ["overcommit_memory"]
 
 
 def test_an_image_that_is_being_built_has_no_kernel(host: Host, tmp_path: Path) -> None:

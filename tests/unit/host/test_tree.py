@@ -1,4 +1,4 @@
-"""Files below a root: no symlink, special file or foreign directory leads a read or a write astray, and nothing hangs."""
+"""Files below a root: no symlink, special file or foreign directory leads one astray, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host.tree import LARGEST_READ, Tree, temporary_name
 from agent.model import Absent, Directory, File, FileMode, Obstacle, Owner, Unreadable
+from tests.fake import fill, mounted, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +133,8 @@ def test_a_file_in_the_place_of_a_parent_is_named(root: Path, tree: Tree) -> Non
     assert tree.look(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
     with pytest.raises(HostError, match=r"^cannot read /etc/k3s/config\.yaml: k3s, a regular file$"):
         tree.read(path)
-    for change in (lambda: tree.write(file(path)), lambda: tree.remove_file(path)):
+    changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.remove_file(path)]
+    for change in changes:
         with pytest.raises(HostError, match=r"/etc/k3s/config\.yaml: k3s, a regular file, is on the way"):
             change()
 
@@ -249,7 +251,7 @@ def test_a_written_file_is_seen_as_it_was_wanted(root: Path, tree: Tree) -> None
     for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
         tree.write(file(content=content))
         assert tree.look(SITE) == file(content=content)
-    assert os.listdir(root / "etc") == ["site.conf"]
+    assert names(root / "etc") == ["site.conf"]
 
 
 def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: Tree) -> None:
@@ -266,7 +268,7 @@ def test_the_left_over_of_a_killed_run_is_replaced(plant: Callable[[Path], None]
     """Whatever stands under the temporary name; nothing is written through it."""
     plant(root / "etc/.site.conf.k3s-harden")
     tree.write(file())
-    assert os.listdir(root / "etc") == ["site.conf"]
+    assert names(root / "etc") == ["site.conf"]
     assert (root.parent / "outside/precious").read_text() == "precious\n"
 
 
@@ -276,7 +278,7 @@ def test_a_left_over_is_taken_away(root: Path, tree: Tree) -> None:
     (root / "etc" / temporary_name("site.conf")).touch()
     for _ in range(2):
         tree.remove_temporary(SITE)
-        assert os.listdir(root / "etc") == ["site.conf"]
+        assert names(root / "etc") == ["site.conf"]
     tree.remove_temporary(PurePosixPath("/none/such"))
 
 
@@ -337,7 +339,7 @@ def test_a_directory_in_the_place_of_a_file_stays(root: Path, tree: Tree) -> Non
     (root / "etc/site.conf").mkdir()
     with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Is a directory$"):
         tree.write(file())
-    assert os.listdir(root / "etc") == ["site.conf"]
+    assert names(root / "etc") == ["site.conf"]
 
 
 def test_removing_is_done_when_nothing_is_there(root: Path, tree: Tree) -> None:
@@ -347,7 +349,7 @@ def test_removing_is_done_when_nothing_is_there(root: Path, tree: Tree) -> None:
     for _ in range(2):
         tree.remove_file(SITE)
         assert tree.remove_directory(PurePosixPath("/etc/d"))
-        assert os.listdir(root / "etc") == []
+        assert names(root / "etc") == []
     tree.remove_file(PurePosixPath("/none/such"))
     assert tree.remove_directory(PurePosixPath("/none/such"))
 
@@ -356,7 +358,7 @@ def test_a_directory_with_something_in_it_stays(root: Path, tree: Tree) -> None:
     """Even a hidden file keeps it."""
     (root / "etc/.hidden").touch()
     assert not tree.remove_directory(PurePosixPath("/etc"))
-    assert os.listdir(root / "etc") == [".hidden"]
+    assert names(root / "etc") == [".hidden"]
 
 
 def test_removing_a_link_leaves_its_target(root: Path, tree: Tree) -> None:
@@ -375,7 +377,7 @@ def test_a_file_gets_another_name(root: Path, tree: Tree) -> None:
     """In its own directory."""
     (root / "etc/site.conf").write_text("x")
     tree.rename(SITE, "other")
-    assert os.listdir(root / "etc") == ["other"]
+    assert names(root / "etc") == ["other"]
     with pytest.raises(HostError, match=r"^cannot rename /etc/site\.conf: No such file or directory$"):
         tree.rename(SITE, "other")
 
@@ -387,12 +389,7 @@ def test_a_file_gets_another_name(root: Path, tree: Tree) -> None:
     ("mode", "is_safe"),
     [(0o755, True), (0o775, True), (0o757, False), (0o777, False), (0o1777, False), (0o2775, True), (0o000, True)],
 )
-def test_a_directory_that_others_can_write_takes_no_file(
-    mode: int,
-    is_safe: bool,
-    root: Path,
-    tree: Tree,  # noqa: FBT001 - the table's second column
-) -> None:
+def test_a_directory_that_others_can_write_takes_no_file(mode: int, root: Path, tree: Tree, *, is_safe: bool) -> None:
     """Not even with the sticky bit: there anybody could be first with the temporary name. The own group is trusted."""
     if mode == 0o000 and os.geteuid() != 0:
         pytest.skip("an ordinary user cannot enter it")
@@ -414,7 +411,7 @@ def test_a_directory_that_others_can_write_takes_no_file(
         assert f": its parent directory /etc is not safe: others can write to it (mode {mode:04o})" in str(caught.value)
         assert caught.value.hint == "give it to root alone: chown root:root /etc && chmod go-w /etc"
     (root / "etc").chmod(0o700)
-    assert os.listdir(root / "etc") == []
+    assert names(root / "etc") == []
 
 
 def test_a_sticky_directory_further_up_is_fine(root: Path, tree: Tree) -> None:
@@ -444,7 +441,7 @@ def test_a_link_of_roots_on_the_way_is_followed_inside_the_root(root: Path, tree
     (root / "var/relative").symlink_to("../srv/data/../data")
     tree.write(file(PurePosixPath("/var/lib/one")))
     tree.write(file(PurePosixPath("/var/relative/two")))
-    assert sorted(os.listdir(root / "srv/data")) == ["one", "two"]
+    assert names(root / "srv/data") == ["one", "two"]
 
 
 @pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
@@ -452,12 +449,13 @@ def test_no_link_leads_a_write_out_of_the_root(target: str, root: Path, tree: Tr
     """The target is looked for below the root, and is not there."""
     (root / "etc/way").symlink_to(target.format(outside=root.parent / "outside"))
     path = PurePosixPath("/etc/way/precious")
-    for change in (lambda: tree.write(file(path)), lambda: tree.overwrite(path, b"1")):
+    changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.overwrite(path, b"1")]
+    for change in changes:
         with pytest.raises(HostError, match="its parent directory does not exist"):
             change()
     tree.remove_file(path)
     assert (root.parent / "outside/precious").read_text() == "precious\n"
-    assert os.listdir(root.parent / "outside") == ["precious"]
+    assert names(root.parent / "outside") == ["precious"]
 
 
 @pytest.mark.root
@@ -468,32 +466,32 @@ def test_a_link_of_somebody_else_on_the_way_is_refused(root: Path, tree: Tree) -
     os.lchown(root / "etc/way", NOBODY, NOBODY)
     with pytest.raises(HostError, match=r"^cannot write /etc/way/x: way on the way is a symlink of user 65534$"):
         tree.write(file(PurePosixPath("/etc/way/x")))
-    assert os.listdir(root / "srv") == []
+    assert names(root / "srv") == []
     assert tree.look(PurePosixPath("/etc/way/x")) == Absent(id="/etc/way/x")
 
 
 @pytest.mark.root
 @pytest.mark.parametrize(
-    ("uid", "gid", "mode", "reason"),
+    ("owner", "mode", "reason"),
     [
-        (NOBODY, 0, 0o755, "user 65534 owns it"),
-        (NOBODY, 0, 0o1777, "user 65534 owns it"),
-        (0, NOBODY, 0o775, r"group 65534 can write to it \(mode 0775\)"),
-        (0, NOBODY, 0o755, ""),
+        (Owner(NOBODY, 0), 0o755, "user 65534 owns it"),
+        (Owner(NOBODY, 0), 0o1777, "user 65534 owns it"),
+        (Owner(0, NOBODY), 0o775, r"group 65534 can write to it \(mode 0775\)"),
+        (Owner(0, NOBODY), 0o755, ""),
     ],
 )
 def test_a_directory_of_somebody_else_takes_no_file(
-    uid: int, gid: int, mode: int, reason: str, root: Path, tree: Tree
+    owner: Owner, mode: int, reason: str, root: Path, tree: Tree
 ) -> None:
     """Its owner could put a link in the place of any file at any moment; so could a group that can write."""
-    os.chown(root / "etc", uid, gid)
+    os.chown(root / "etc", *owner)
     (root / "etc").chmod(mode)
     if not reason:
         tree.write(file())
         return
     with pytest.raises(HostError, match=rf"its parent directory /etc is not safe: {reason}$"):
         tree.write(file())
-    assert os.listdir(root / "etc") == []
+    assert names(root / "etc") == []
 
 
 @pytest.mark.root
@@ -517,7 +515,7 @@ def test_an_owner_that_cannot_be_given_leaves_the_old_file(root: Path, tree: Tre
     with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
         tree.write(File(path=SITE, content=b"new", mode=FileMode(0o600), owner=Owner(1, 1)))
     assert (root / "etc/site.conf").read_text() == "old\n"
-    assert os.listdir(root / "etc") == ["site.conf"]
+    assert names(root / "etc") == ["site.conf"]
 
 
 def test_a_file_that_decides_what_root_does_is_trusted_only_if_root_alone_can_change_it(root: Path, tree: Tree) -> None:
@@ -576,16 +574,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(root: Path) -> None:
     )
     assert done.stdout == f"cannot write /etc/site.conf: {os.strerror(errno.EFBIG)}\n"
     assert (root / "etc/site.conf").read_text() == "old\n"
-    assert os.listdir(root / "etc") == ["site.conf"]
-
-
-@contextmanager
-def mounted(place: Path, options: str) -> Iterator[None]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", str(place)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
+    assert names(root / "etc") == ["site.conf"]
 
 
 @pytest.mark.root
@@ -593,13 +582,11 @@ def test_a_full_disk_leaves_the_old_file(root: Path, tree: Tree) -> None:
     """And no left-over; with room again, the same write succeeds."""
     with mounted(root / "etc", "size=16k,mode=755"):
         (root / "etc/site.conf").write_text("old\n")
-        with (root / "etc/filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
-            while True:
-                filler.write(bytes(4096))
+        fill(root / "etc/filler")
         with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: No space left on device$"):
             tree.write(file(content=b"x" * 4097))
         assert (root / "etc/site.conf").read_text() == "old\n"
-        assert sorted(os.listdir(root / "etc")) == ["filler", "site.conf"]
+        assert names(root / "etc") == ["filler", "site.conf"]
         (root / "etc/filler").unlink()
         tree.write(file(content=b"x" * 4097))
 
@@ -623,7 +610,7 @@ def test_a_read_only_file_system_is_the_environments_doing(root: Path, tree: Tre
             lambda: tree.open_lock(PurePosixPath("/etc/lock")),
         ]
         for change in changes:
-            with pytest.raises(ReadOnlyEnvironmentError, match="Read-only file system$"):
+            with pytest.raises(ReadOnlyEnvironmentError, match=r"Read-only file system$"):
                 change()
     assert not tree.is_read_only(PurePosixPath("/etc"))
     assert not tree.is_read_only(PurePosixPath("/none/such"))
@@ -644,7 +631,7 @@ def test_an_immutable_file_is_seen_as_such(flag: str, root: Path, tree: Tree) ->
         seen = tree.look(SITE)
         with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
             tree.write(file())
-        assert os.listdir(root / "etc") == ["site.conf"]
+        assert names(root / "etc") == ["site.conf"]
     finally:
         subprocess.run(["chattr", f"-{flag}", str(path)], check=True)
     assert isinstance(seen, File)
@@ -656,7 +643,7 @@ def test_no_descriptor_is_left_open(root: Path, tree: Tree) -> None:
     """Neither by what succeeds nor by what fails."""
     os.mkfifo(root / "etc/fifo")
     (root / "etc/out").symlink_to("../../outside")
-    before = os.listdir("/proc/self/fd")
+    before = names(Path("/proc/self/fd"))
     tree.write(file())
     tree.look(SITE)
     tree.names(PurePosixPath("/etc"))
@@ -666,4 +653,4 @@ def test_no_descriptor_is_left_open(root: Path, tree: Tree) -> None:
             tree.write(file(PurePosixPath(path)))
     with pytest.raises(HostError):
         tree.open_lock(PurePosixPath("/etc/fifo"))
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(names(Path("/proc/self/fd"))) == len(before)

@@ -1,0 +1,19 @@
+# Run before the package is removed: nothing may be left that runs, or waits for, a program that is gone.
+set -e
+
+if [ -d /run/systemd/system ]; then
+    systemctl stop k3s-harden-service-accounts.timer k3s-harden-service-accounts.service 'k3s-harden-waiting@*.service'
+fi
+
+# What `k3s-harden install` put into /etc, for services of other names, say. Without the gate it would keep K3s down.
+cd /etc/systemd/system 2>/dev/null || exit 0
+if [ -f k3s-harden.service ] && ! grep -q '^ExecStart=/usr/bin/k3s-harden ' k3s-harden.service; then
+    exit 0 # that gate runs another k3s-harden than the package's, and goes on
+fi
+for file in k3s*.service.d/10-k3s-harden.conf k3s-harden.service k3s-harden-waiting@.service \
+    k3s-harden-service-accounts.service k3s-harden-service-accounts.timer; do
+    if [ -f "$file" ]; then # not a link to /dev/null, by which somebody switched it off
+        rm "$file"
+    fi
+done
+rmdir k3s*.service.d 2>/dev/null || true # empty ones alone

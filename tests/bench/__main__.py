@@ -1,0 +1,143 @@
+"""What apply with nothing to do and check cost, against other ways to do the same and as a host grows: `make bench`.
+
+Prints Markdown; docs/explanation/performance.md has what one machine printed. Nothing of this machine is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench import growth, work
+from tests.bench.measure import HOME, BenchError, Command, in_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.bench.growth import Growth
+    from tests.bench.measure import Cost
+
+_APPLY = "`k3s-harden apply`, nothing to do"
+_CHECK = "`k3s-harden check`"
+_LIVE_CHECK = "`k3s-harden check` of this machine itself"
+_PYTHON = "`python -c pass`"
+_TYPER = "`python -c 'import typer'`"
+
+
+def main() -> int:
+    """Measure all, and print each part once it is known."""
+    words = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    words.add_argument("--rounds", type=int, default=15, help="how often each command is run (default: %(default)s)")
+    rounds = words.parse_args().rounds
+    HOME.mkdir(parents=True, exist_ok=True)
+    try:
+        for line in _report(rounds):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+    except BenchError as error:
+        sys.stderr.write(f"cannot go on: {error}\n")
+        return 1
+    return 0
+
+
+def _report(rounds: int) -> Iterator[str]:
+    program = work.this_program()
+    ready = work.ready_tree(program)
+    means = [work.by_guide(ready)]
+    absent = []
+    for by_tool in (work.by_pyinfra, work.by_ansible):
+        try:
+            means.append(by_tool(ready))
+        except work.AbsentError as error:
+            absent.append(f"Not measured: {error}.")
+    yield _machine(program, rounds)
+    yield ""
+    yield from _compared(_commands(program, ready) | {mean.name: mean.command for mean in means}, rounds)
+    yield from absent
+    yield ""
+    yield from _grown(growth.measured(program))
+
+
+def _commands(program: Path, ready: Path) -> dict[str, Command]:
+    python = str(program.with_name("python"))
+    tree = ("--root", str(ready), *work.OPTIONS)
+    # How this machine stands is not the question: 2 and 3 are answers, too.
+    live = Command((str(program), "check", "--role", "server"), codes=(0, 2, 3))
+    return {
+        _APPLY: Command((str(program), "apply", *tree)),
+        _CHECK: Command((str(program), "check", *tree)),
+        _LIVE_CHECK: live,
+        _PYTHON: Command((python, "-c", "pass")),
+        _TYPER: Command((python, "-c", "import typer")),
+    }
+
+
+def _machine(program: Path, rounds: int) -> str:
+    processor = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    return " · ".join(
+        (
+            f"{processor}, {os.cpu_count()} cores",
+            f"Linux {platform.release()}",
+            f"Python {platform.python_version()}",
+            f"typer {work.version(program.with_name('python'), 'typer')}",
+            f"{rounds} rounds, load {os.getloadavg()[0]:.1f} at their start",
+        )
+    )
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines()
+
+
+def _compared(commands: dict[str, Command], rounds: int) -> Iterator[str]:
+    """Two ratios a cell: of the time that passed, and of processor time."""
+    costs = in_turn(commands, rounds)
+    yield "| command | time | processor | memory | apply takes | check takes |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for name, cost in costs.items():
+        ratios = [_times(costs[ours], cost) if ours != name else "" for ours in (_APPLY, _CHECK)]
+        memory = f"{cost.memory / (1 << 20):.0f} MiB"
+        yield f"| {name} | {_time(cost.seconds)} | {_time(cost.processor)} | {memory} | {' | '.join(ratios)} |"
+
+
+def _times(ours: Cost, theirs: Cost) -> str:
+    return f"{_factor(ours.ratio(theirs))} ({_factor(ours.processor_ratio(theirs))})"
+
+
+def _factor(ratio: float) -> str:
+    return f"×{ratio:.2f}" if ratio >= 1 else f"1/{1 / ratio:.1f}"
+
+
+def _grown(kinds: Iterator[Growth]) -> Iterator[str]:
+    counts = growth.COUNTS
+    heads = [
+        "processor time with",
+        *(f"{count:,}" for count in counts),
+        "each, up to 1,000",
+        "each, up to 10,000",
+        "memory",
+    ]
+    yield f"| {' | '.join(heads)} |"
+    yield f"|---|{'--:|' * (len(counts) + 3)}"
+    for kind in kinds:
+        times = " | ".join(_time(kind.costs[count].processor) for count in counts)
+        each = f"{_time(kind.each(10, 1_000))} | {_time(kind.each(1_000, 10_000))}"
+        memory = max(cost.memory for cost in kind.costs.values()) / (1 << 20)
+        yield f"| {kind.name} | {times} | {each} | {memory:.0f} MiB |"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1e3:.0f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

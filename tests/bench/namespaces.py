@@ -1,0 +1,34 @@
+"""`k3s-harden service-accounts` in a host tree, with the kubectl that lies there: `namespaces.py ROOT`.
+
+The program itself asks the kubectl of the machine alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import agent.cli  # noqa: F401 - what the program itself has in memory, too
+from agent.host import Host, process
+from agent.present import Format, Verbosity, present
+from agent.service_accounts import protect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.host.process import Completed
+
+
+def main(root: str) -> None:
+    """Protect all namespaces that the kubectl of the tree knows, and report as the program does."""
+
+    def run(argv: Sequence[str], *, timeout: float) -> Completed:
+        return process.run([f"{root}{argv[0]}", *argv[1:]], timeout=timeout)
+
+    report = protect(replace(Host.tree_at(root), run=run), kubeconfig=None, timeout=20)
+    present(report, Format.AUTO, Verbosity.NORMAL, sys.stdout)
+    sys.exit(int(report.exit_code))
+
+
+main(sys.argv[1])

@@ -1,0 +1,97 @@
+"""The program, loaded once: each run is a fork of a process that has imported it, and ends as that run ends.
+
+A start costs ten times as much as a run. What a test says of streams, locales or the user needs a start of its own:
+host_tree.run makes one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CHECKOUT = Path(__file__).parents[2]
+_IMPORTED_LATE = ("difflib", "json", "rich.console", "rich.syntax", "rich.table", "shlex", "yaml")
+
+
+class Completed(NamedTuple):
+    """How a run of the program ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class LoadedProgram:
+    """Runs the program again and again; to be used in a `with`."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        command = [sys.executable, "-m", "tests.scenarios.loaded_program", self._directory.name]
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        self._server = subprocess.Popen(
+            command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> LoadedProgram:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._server.communicate()
+        self._directory.cleanup()
+
+    def run(self, *words: str) -> Completed:
+        """Run the program with these words, without a terminal."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(f"{json.dumps(words)}\n")
+        self._server.stdin.flush()
+        code = int(self._server.stdout.readline())
+        out, err = (Path(self._directory.name, name).read_text("utf-8", "surrogateescape") for name in ("out", "err"))
+        return Completed(code, out, err)
+
+
+def serve(directory: str) -> None:
+    """Run the words of each line of the input, and answer with the exit code, until the input ends."""
+    for path in sorted((CHECKOUT / "agent").rglob("*.py")):
+        parts = path.relative_to(CHECKOUT).with_suffix("").parts
+        importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    for name in _IMPORTED_LATE:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        process = os.fork()
+        if not process:
+            become(json.loads(line), directory)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])}\n")
+        sys.stdout.flush()
+
+
+def become(words: list[str], directory: str) -> None:
+    """In the new process: be one run. It ends by SystemExit, so that what measures coverage can end its work, too."""
+    from agent.cli import main
+
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)  # noqa: PTH118
+    sys.argv = ["k3s-harden", *words]
+    try:
+        main()
+    except Exception:  # noqa: BLE001 - as Python ends a program; the server's own frames are none of its
+        traceback.print_exc()
+        sys.exit(1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,64 @@
+"""Reports for the presenters: one with everything in it, and a stream like a terminal or a pipe."""
+
+from __future__ import annotations
+
+from io import BytesIO, TextIOWrapper
+from typing import TYPE_CHECKING
+
+from agent.present import Format, Verbosity, present
+from agent.report import Fact, Finding, Item, Level, Report, Status
+
+if TYPE_CHECKING:
+    from agent.report import Report as AnyReport
+
+DIFF = "--- /etc/a (now)\n+++ /etc/a (wanted)\n@@ -1 +1 @@\n-old\n+new\nmode 0644 → 0600\n"
+
+FULL = Report(
+    verb="apply",
+    writes=True,
+    facts=(Fact("role", "server", "k3s.service"), Fact("K3s version", "v1.34.1+k3s1", "/usr/local/bin/k3s --version")),
+    items=(
+        Item("/etc/as-wanted", Status.AS_WANTED, "file, mode 0600"),
+        Item("/etc/a", Status.DIFFERS, "content", diff=DIFF),
+        Item("/etc/refused", Status.REFUSED, "is a FIFO, which is left alone", "look at it"),
+        Item("/etc/edited", Status.EDITED, "exists with content that k3s-harden did not write", "use --force"),
+        Item("/etc/changed", Status.CHANGED, "mode 0644 → 0600", "the file that was there is kept as /b"),
+        Item("/etc/kept", Status.KEPT, "cannot remove /etc/kept: it holds files that are not ours"),
+        Item("vm.panic_on_oom", Status.FAILED, "cannot write: Read-only file system", "", blocked_by_environment=True),
+        Item("/etc/bare", Status.CHANGED),
+    ),
+    findings=(
+        Finding("sysctl-override", Level.ERROR, True, "another file wins", "1", "0", "/etc/sysctl.conf:3", "remove it"),  # noqa: FBT003 - in the order of the fields
+        Finding("some-warning", Level.WARNING, holds_k3s=False, message="it weakens", remedy="tighten it"),
+        Finding("some-note", Level.NOTE, holds_k3s=False, message="worth knowing"),
+    ),
+)
+
+CALM = Report(verb="check", writes=False, facts=FULL.facts, items=FULL.items[:1], findings=())
+
+
+class Stream(TextIOWrapper):
+    """What a report is written to; `is_terminal` makes it look like one."""
+
+    def __init__(self, encoding: str = "utf-8", *, is_terminal: bool = False) -> None:
+        super().__init__(BytesIO(), encoding=encoding, newline="\n")
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        return self.is_terminal
+
+
+def shown(
+    report: AnyReport,
+    wanted: Format = Format.PLAIN,
+    verbosity: Verbosity = Verbosity.NORMAL,
+    stream: Stream | None = None,
+) -> str:
+    """What a presenter writes, as its reader sees it."""
+    stream = stream or Stream()
+    present(report, wanted, verbosity, stream)
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, BytesIO)
+    return buffer.getvalue().decode(stream.encoding)

@@ -1,0 +1,99 @@
+"""JSON for machines: the shape that docs/reference/report.schema.json describes, and all of the report in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from agent.present import Format
+from agent.present.machine import SCHEMA as NUMBER
+from agent.present.machine import as_json
+from agent.report import Fact, Finding, Item, Level, Report, Status
+from tests.unit.present.reports import CALM, FULL, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/report.schema.json").read_bytes())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def objects(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The descriptions of all objects, the report itself first."""
+    yield "report", schema
+    yield from schema["$defs"].items()
+
+
+def test_the_schema_is_one() -> None:
+    """Of the draft that it names; every key of it has a description, and no other key is allowed."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == VALIDATOR.META_SCHEMA["$id"]
+    for name, described in objects(SCHEMA):
+        assert described["additionalProperties"] is False, name
+        assert described["required"] == list(described["properties"]), name
+        assert all(found["description"] for key, found in described["properties"].items()), name
+
+
+@pytest.mark.parametrize("report", [FULL, CALM, Report(verb="revert", writes=True, facts=(), items=(), findings=())])
+def test_a_report_is_valid_and_all_there(report: Report) -> None:
+    """Each fact, item and finding with each of its fields; the exit code with its meaning."""
+    text = as_json(report)
+    assert text.endswith("}\n")
+    seen = json.loads(text)
+    VALIDATOR.validate(seen)
+    assert tuple(Fact(**fact) for fact in seen["facts"]) == report.facts
+    assert tuple(Item(**item) for item in seen["items"]) == report.items
+    assert tuple(Finding(**finding) for finding in seen["findings"]) == report.findings
+    assert (seen["verb"], seen["exit_code"], seen["meaning"]) == (
+        report.verb,
+        report.exit_code,
+        report.exit_code.meaning,
+    )
+    assert seen["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
+
+
+def test_the_schema_knows_exactly_the_fields_and_words_of_a_report() -> None:
+    """A new status, level or field comes with its description, or this fails."""
+    definitions = SCHEMA["$defs"]
+    for name, kind in (("fact", Fact), ("item", Item), ("finding", Finding)):
+        assert definitions[name]["required"] == list(kind._fields)
+    assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in Status]
+    assert definitions["finding"]["properties"]["level"]["enum"] == [str(level) for level in Level]
+    assert SCHEMA["required"] == list(json.loads(as_json(CALM)))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda report: report.pop("verb"),
+        lambda report: report.update(extra=1),
+        lambda report: report.update(schema=2),
+        lambda report: report.update(verb="destroy"),
+        lambda report: report.update(exit_code=2),
+        lambda report: report["items"][0].update(status="fine"),
+        lambda report: report["items"][0].update(detail=None),
+        lambda report: report["items"][0].pop("diff"),
+        lambda report: report["findings"][0].update(level="fatal"),
+        lambda report: report["findings"][0].update(id="With Spaces"),
+        lambda report: report["findings"][0].update(holds_k3s="yes"),
+        lambda report: report["facts"][0].pop("evidence"),
+    ],
+)
+def test_what_is_no_report_is_not_valid(spoil: Any) -> None:  # noqa: ANN401 - it spoils any JSON
+    """The schema lets nothing through that a program could trip over."""
+    report = json.loads(as_json(FULL))
+    spoil(report)
+    assert not VALIDATOR.is_valid(report)
+
+
+@pytest.mark.parametrize("text", ['\n\x1b[2J"\\', "→ é 日本", "\udc80", "\0", "</script>"])
+def test_any_text_survives(text: str) -> None:
+    """JSON has escapes of its own; a name that is no UTF-8 comes out as Python knows it."""
+    report = CALM._replace(items=(Item(f"/etc/{text}", Status.DIFFERS, text),))
+    for seen in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
+        assert seen["items"][0]["id"] == f"/etc/{text}"
+        assert seen["items"][0]["detail"] == text

@@ -1,0 +1,167 @@
+"""The words that all modules speak: modes, owners, roles, versions, and what makes two states the same."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from agent.model import (
+    ALL_VERSIONS,
+    BOTH_ROLES,
+    SERVERS,
+    Absent,
+    Applies,
+    Directory,
+    File,
+    FileMode,
+    Owner,
+    Role,
+    State,
+    Sysctl,
+    Version,
+    VersionRange,
+)
+
+PATH = PurePosixPath("/a")
+MINORS = st.none() | st.integers(20, 40)
+RANGES = st.builds(VersionRange, MINORS, MINORS)
+
+
+@pytest.mark.parametrize(
+    ("bits", "text"), [(0o600, "0600"), (0, "0000"), (0o1777, "1777"), (0o7777, "7777"), (0o44, "0044")]
+)
+def test_a_mode_is_shown_in_four_octal_digits(bits: int, text: str) -> None:
+    """As chmod(1) takes it; the code's own way of writing it is another."""
+    assert str(FileMode(bits)) == f"{FileMode(bits)}" == text
+    assert eval(repr(FileMode(bits))) == bits  # noqa: S307 - what repr() is for
+
+
+@pytest.mark.parametrize("bits", [-1, 0o10000, 0o100644])
+def test_what_is_no_permission_bits_is_no_mode(bits: int) -> None:
+    """Such as all of st_mode, or a decimal 0600 grown large."""
+    with pytest.raises(ValueError, match="not permission bits"):
+        FileMode(bits)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("v1.24.17+k3s1", Version(1, 24, 17, "+k3s1")),
+        ("1.24.17", Version(1, 24, 17)),
+        ("1.24", Version(1, 24, 0)),
+        ("v1.30.0-rc1+k3s2", Version(1, 30, 0, "-rc1+k3s2")),
+        (" v1.36.5+k3s1\n", Version(1, 36, 5, "+k3s1")),
+    ],
+)
+def test_a_version_is_read_as_k3s_writes_it(text: str, version: Version) -> None:
+    """With or without v, patch and build; what is read can be read again."""
+    assert Version.parse(text) == version
+    assert Version.parse(str(version)) == version
+    assert version.family == f"1.{version.minor}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "latest",
+        "1",
+        "v1",
+        "2.1",
+        "1.x",
+        "1.24.17 k3s1",
+        "1.24.17+",
+        "v1.24.17+k3s1; rm",
+        "１.24",
+        "1.٢٤",
+        "1.2400",
+        "-1.24",
+    ],
+)
+def test_what_is_no_version_is_refused(text: str) -> None:
+    """Nothing is guessed; digits are ASCII."""
+    with pytest.raises(ValueError, match="not a K3s version"):
+        Version.parse(text)
+
+
+@given(one=RANGES, other=RANGES)
+def test_ranges_overlap_exactly_where_a_version_is_in_both(one: VersionRange, other: VersionRange) -> None:
+    """Both ends belong to a range, and it may have none."""
+    versions = [Version(1, minor, 0) for minor in range(15, 46)]
+    assert one.overlaps(other) == other.overlaps(one)
+    assume(any(map(one.includes, versions)) and any(map(other.includes, versions)))
+    assert one.overlaps(other) == any(one.includes(v) and other.includes(v) for v in versions)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "inside", "outside", "text"),
+    [
+        (None, None, {23, 25, 99}, set(), "all versions"),
+        (25, None, {25, 99}, {24}, "v1.25 and newer"),
+        (None, 24, {0, 24}, {25}, "v1.24 and older"),
+        (23, 26, {23, 26}, {22, 27}, "v1.23 to v1.26"),
+        (24, 24, {24}, {23, 25}, "v1.24"),
+        (0, None, {0}, set(), "v1.0 and newer"),
+    ],
+)
+def test_a_range_holds_both_its_ends(
+    first: int | None, last: int | None, inside: set[int], outside: set[int], text: str
+) -> None:
+    """And says so in words; the patch and the build play no part."""
+    bounds = VersionRange(first, last)
+    assert all(bounds.includes(Version(1, minor, 99, "+k3s9")) for minor in inside)
+    assert not any(bounds.includes(Version(1, minor, 0)) for minor in outside)
+    assert str(bounds) == text
+
+
+def test_a_row_applies_to_its_roles_and_versions() -> None:
+    """Both must fit; two rows meet only where one host would get both."""
+    server = Applies(SERVERS, VersionRange(25))
+    assert server.to(Role.SERVER, Version(1, 25, 0))
+    assert not server.to(Role.AGENT, Version(1, 25, 0))
+    assert not server.to(Role.SERVER, Version(1, 24, 0))
+    assert server.overlaps(Applies())
+    assert not server.overlaps(Applies(frozenset({Role.AGENT})))
+    assert not server.overlaps(Applies(BOTH_ROLES, VersionRange(None, 24)))
+    assert str(server) == "servers only, v1.25 and newer"
+    assert str(Applies(frozenset({Role.AGENT}))) == "agents only, all versions"
+    assert str(Applies()) == "servers and agents, all versions"
+    assert Applies().versions == ALL_VERSIONS
+
+
+@pytest.mark.parametrize(
+    ("state", "name"),
+    [
+        (Directory(path=PATH, mode=FileMode(0o700)), "/a"),
+        (File(path=PATH, content=b"", mode=FileMode(0o600)), "/a"),
+        (Sysctl(key="vm.panic_on_oom", value="0"), "vm.panic_on_oom"),
+        (Absent(id="/a"), "/a"),
+    ],
+    ids=str,
+)
+def test_each_state_has_an_id_and_cannot_be_changed(state: Directory | File | Sysctl | Absent, name: str) -> None:
+    """Plans, reports and the journal know it by that."""
+    assert state.id == name
+    with pytest.raises(FrozenInstanceError):
+        setattr(state, fields(state)[0].name, "other")
+
+
+def test_states_are_the_same_if_all_that_is_wanted_is_the_same() -> None:
+    """Content, mode and owner count; that somebody made the file immutable does not, since nobody wants that of it."""
+    file = File(path=PATH, content=b"x", mode=FileMode(0o600))
+    assert file == replace(file, immutable=True)
+    assert file != replace(file, content=b"y")
+    assert file != replace(file, mode=FileMode(0o644))
+    assert file != replace(file, owner=Owner(0, 1))
+    others: list[State] = [Directory(path=PATH, mode=FileMode(0o600)), Absent(id="/a")]
+    assert file not in others
+
+
+def test_roles_and_owners_are_shown_as_users_write_them() -> None:
+    """K3s' words, and chown's."""
+    assert [str(role) for role in Role] == ["server", "agent"]
+    assert f"{Owner(0, 65534)}" == "0:65534"

@@ -1,0 +1,134 @@
+"""A stand-in for the Kubernetes API: enough of it for a real kubectl to list namespaces and to patch ServiceAccounts.
+
+It answers on loopback without TLS, and keeps its objects in a file, which a test may edit at any time: each namespace
+by name, with its default ServiceAccount, or null while it has none. Paths and answers follow Kubernetes' API reference:
+https://kubernetes.io/docs/reference/kubernetes-api/.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADDRESS = ("127.0.0.1", 6443)
+# kube-system and its like are there from the first start on; each has a default ServiceAccount that says nothing.
+FIRST: dict[str, Any] = {"default": {}, "kube-node-lease": {}, "kube-public": {}, "kube-system": {}}
+READ_ONLY = "read-only"
+"""A namespace of this name refuses all patches."""
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{{name: default, cluster: {{server: "http://{host}:{port}"}}}}]
+contexts: [{{name: default, context: {{cluster: default, user: default}}}}]
+current-context: default
+users: [{{name: default, user: {{}}}}]
+"""
+
+
+def serve(objects: Path, kubeconfig: Path) -> None:
+    """Answer until the process ends; writes the kubeconfig that kubectl needs, as K3s does, readable by root alone."""
+    if not objects.exists():
+        objects.write_text(json.dumps(FIRST))
+    kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(KUBECONFIG.format(host=ADDRESS[0], port=ADDRESS[1]))
+
+    class Handler(_Answers):
+        """The API over this file of objects."""
+
+        file = objects
+
+    ThreadingHTTPServer(ADDRESS, Handler).serve_forever()
+
+
+class _Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    file: Path
+
+    def do_GET(self) -> None:
+        """Discovery, lists, one ServiceAccount."""
+        path, _, query = self.path.partition("?")
+        namespaces = json.loads(self.file.read_text())
+        accounts = {name: account for name, account in namespaces.items() if account is not None}
+        if path in _DISCOVERY:
+            self._answer(200, _DISCOVERY[path])
+        elif path == "/api/v1/namespaces":
+            self._answer(200, _listed("Namespace", [_namespace(name) for name in namespaces]))
+        elif path == "/api/v1/serviceaccounts" and "metadata.name%3Ddefault" in query:
+            self._answer(200, _listed("ServiceAccount", [_account(*one) for one in accounts.items()]))
+        elif (name := _account_of(path)) in accounts:
+            self._answer(200, _account(name, accounts[name]))
+        else:
+            self._answer(404, _status(404, "NotFound", f"{path} not found"))
+
+    def do_PATCH(self) -> None:
+        """A merge patch of one default ServiceAccount."""
+        patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        namespaces = json.loads(self.file.read_text())
+        name = _account_of(self.path.partition("?")[0])
+        if name == READ_ONLY:
+            self._answer(403, _status(403, "Forbidden", f'serviceaccounts "default" in {name} cannot be patched'))
+        elif namespaces.get(name) is None:
+            self._answer(404, _status(404, "NotFound", "there is no such ServiceAccount"))
+        else:
+            namespaces[name] |= patch
+            self.file.write_text(json.dumps(namespaces))
+            self._answer(200, _account(name, namespaces[name]))
+
+    def _answer(self, code: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _account_of(path: str) -> str:
+    """The namespace of the default ServiceAccount at a path; empty for another path."""
+    found = re.fullmatch(r"/api/v1/namespaces/([^/]+)/serviceaccounts/default", path)
+    return found[1] if found else ""
+
+
+def _listed(kind: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"kind": f"{kind}List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+
+
+def _account(namespace: str, content: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": "default", "namespace": namespace}
+    return {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": metadata, **content}
+
+
+def _status(code: int, reason: str, message: str) -> dict[str, Any]:
+    outcome = {"status": "Failure", "reason": reason, "message": message, "code": code}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, **outcome}
+
+
+def _resource(name: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
+    verbs = ["get", "list", "patch"]
+    return {"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": verbs}
+
+
+_DISCOVERY: dict[str, dict[str, Any]] = {
+    "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.1+k3s1"},
+    "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
+    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+    "/api/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": "v1",
+        "resources": [
+            _resource("namespaces", "Namespace", namespaced=False),
+            _resource("serviceaccounts", "ServiceAccount", namespaced=True),
+        ],
+    },
+}

@@ -1,0 +1,78 @@
+"""The service-accounts timer in booted guests: a real kubectl against a stand-in API, once K3s is up."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.vm.node import AGENT, DATA_DIR, JOIN, SERVER
+
+if TYPE_CHECKING:
+    from tests.vm.node import Node
+
+pytestmark = pytest.mark.vm
+
+ACCOUNTS = "k3s-harden-service-accounts.service"
+TIMER = "k3s-harden-service-accounts.timer"
+_OBJECTS = f"{DATA_DIR}/stand-in-objects.json"
+
+# The same timer without its half minute of quiet.
+_AT_ONCE = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=100ms\n"
+
+
+def _accounts(node: Node) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(node.read(_OBJECTS))
+    return found
+
+
+def _run(node: Node) -> str:
+    node.systemctl("start", ACCOUNTS, check=False)
+    return node.unit(ACCOUNTS)["Result"]
+
+
+def test_the_timer_runs_it_once_k3s_is_up(node: Node) -> None:
+    """K3s' start is not held up by it, and brings the timer, which patches all namespaces."""
+    node.put(f"/etc/systemd/system/{TIMER}.d/at-once.conf", _AT_ONCE)
+    node.systemctl("daemon-reload")
+    node.systemctl("start", SERVER)
+    node.wait_until(f"journalctl -b -o cat -u {ACCOUNTS} | grep -q '^Finished'", timeout=60)
+    assert _accounts(node)
+    assert all(account["automountServiceAccountToken"] is False for account in _accounts(node).values())
+    k3s, accounts = node.unit(SERVER), node.unit(ACCOUNTS)
+    assert int(k3s["ActiveEnterTimestampMonotonic"]) < int(accounts["ExecMainStartTimestampMonotonic"])
+
+
+def test_new_namespaces_are_patched_and_one_that_fails_does_not_stop_the_others(node: Node) -> None:
+    """A namespace made later is found at the next run; one that refuses makes the run fail, after all are done."""
+    node.systemctl("start", SERVER)
+    assert _run(node) == "success"
+    objects = _accounts(node) | {"read-only": {}, "shop": {}, "young": None}
+    node.put(_OBJECTS, json.dumps(objects), "0600")
+    assert _run(node) == "exit-code"
+    after = _accounts(node)
+    assert (after["shop"], after["read-only"], after["young"]) == ({"automountServiceAccountToken": False}, {}, None)
+    assert "read-only/default" in node.journal(ACCOUNTS)
+
+
+def test_it_waits_for_the_api_and_never_holds_k3s_up(node: Node) -> None:
+    """Started while K3s is down it waits; K3s' start goes on past it, and then it finds what it waited for."""
+    node.systemctl("start", SERVER)
+    node.systemctl("stop", SERVER)
+    node.systemctl("start", "--no-block", ACCOUNTS)
+    node.wait_until(f"test $(systemctl show --property=ActiveState --value {ACCOUNTS}) = activating")
+    node.systemctl("start", SERVER)
+    node.wait_until(f"test $(systemctl show --property=ActiveState --value {ACCOUNTS}) = inactive", timeout=60)
+    assert node.unit(ACCOUNTS)["Result"] == "success"
+    assert int(node.unit(ACCOUNTS)["TimeoutStartUSec"].removesuffix("min")) <= 10
+
+
+def test_off_on_agents(node: Node) -> None:
+    """Neither an agent's start nor its boot brings the timer."""
+    node.remove_k3s()
+    node.install_k3s("agent", **JOIN)
+    node.systemctl("start", AGENT)
+    assert node.is_up(AGENT)
+    assert node.unit(TIMER)["ActiveState"] == "inactive"
+    assert TIMER not in node.run("systemctl list-timers --all --no-legend").out

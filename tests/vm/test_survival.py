@@ -1,0 +1,173 @@
+"""What a host goes through in its life, in booted guests: the gate makes it ready each time, or says why not."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.guest import Saved
+from tests.vm.node import (
+    DATA_DIR,
+    GATE,
+    HARDENED_KERNEL,
+    HARDENED_MODES,
+    KUBELET_CONF,
+    SERVER,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.vm.node import Node
+
+pytestmark = pytest.mark.vm
+
+CUTS = 10
+_FAMILIES = ("v1.24.17+k3s1", "v1.34.1+k3s1")
+_WATCHED = "/etc/sysctl.d /etc/rancher/k3s/config.yaml.d /var/lib/rancher/k3s/server/manifests"
+_MANAGED = (
+    KUBELET_CONF,
+    "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml",
+    f"{DATA_DIR}/server/audit.yaml",
+    f"{DATA_DIR}/server/psa.yaml",
+    f"{DATA_DIR}/server/manifests/policy.yaml",
+)
+_SUMS = f"sha256sum {' '.join(_MANAGED)} 2>/dev/null"
+
+# Looks at the managed files in each boot before the gate repairs them.
+_INSPECTION = f"""\
+[Unit]
+Before={GATE}
+After=local-fs.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c '{_SUMS} >/var/lib/inspection; true'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _assert_hardened(node: Node) -> None:
+    """K3s runs in this boot, and found the kernel, the files and their modes as they should be."""
+    node.wait_until_up()
+    start = node.starts()[-1]
+    assert (start.boot, start.kernel) == (node.boot_id(), HARDENED_KERNEL)
+    assert {path: start.modes.get(path) for path in HARDENED_MODES} == HARDENED_MODES
+
+
+def test_6_three_reboots_with_damage_before_each(node: Node) -> None:
+    """90-kubelet.conf deleted; /etc as the image had it; a 99-*.conf that fights: K3s starts on a hardened host.
+
+    What fights is gone from the kernel, and `check` names its file and line, since it will be back at each boot.
+    """
+    node.run("cp -a /etc /etc-of-the-image")
+    node.systemctl("start", SERVER)
+
+    node.run(f"rm {KUBELET_CONF}")
+    node.reboot()
+    _assert_hardened(node)
+
+    node.run("mv /etc /etc-of-before && mv /etc-of-the-image /etc")
+    node.reboot()
+    _assert_hardened(node)
+    assert node.harden("check").code == 0
+
+    node.put("/etc/sysctl.d/99-fight.conf", "# tuned by hand\nvm.overcommit_memory = 2\n")
+    node.reboot()
+    _assert_hardened(node)
+    checked = node.harden("check", check=False)
+    assert checked.code == 3
+    assert "/etc/sysctl.d/99-fight.conf:2" in checked.out
+
+
+def test_6_power_cuts_during_apply(node: Node) -> None:
+    """After each cut every managed file is absent or whole, of one version or the other, and K3s starts.
+
+    Between the cuts K3s changes from one family to the other and back, so that files are replaced, written anew and
+    taken away. Nothing that a run leaves behind is where K3s or systemd-sysctl would read it.
+    """
+    node.put("/etc/systemd/system/inspection.service", _INSPECTION)
+    node.systemctl("enable", "inspection.service")
+    whole: dict[str, set[str]] = {path: set() for path in _MANAGED}
+    seconds = 0.0
+    for version in (*_FAMILIES, _FAMILIES[0]):
+        node.play_version(version)
+        began = time.monotonic()
+        node.harden("apply")
+        seconds = time.monotonic() - began
+        for path, digest in _digests(node.run(_SUMS, check=False).out).items():
+            whole[path].add(digest)
+    node.run("sync")
+
+    moments = random.Random(CUTS)  # noqa: S311 - moments, not secrets
+    for cut in range(CUTS):
+        version = _FAMILIES[(cut + 1) % 2]
+        node.play_version(version)
+        node.run("sync; nohup k3s-harden apply >/dev/null 2>&1 &")
+        time.sleep(moments.uniform(0.5, 1.1) * seconds)
+        node.cut_power()
+        node.boot()
+        found = _digests(node.read("/var/lib/inspection"))
+        assert {path for path, digest in found.items() if digest not in whole[path]} == set(), f"cut {cut}"
+        node.wait_until_up()
+        start = node.starts()[-1]
+        assert (start.boot, start.version, start.kernel) == (node.boot_id(), version, HARDENED_KERNEL), f"cut {cut}"
+        left = node.run(f"find {_WATCHED} -type f").out.split()
+        assert set(left) <= {*_MANAGED, "/etc/sysctl.d/README.sysctl"}, f"cut {cut}"
+
+
+def _digests(sums: str) -> dict[str, str]:
+    return {path: digest for digest, path in (line.split() for line in sums.splitlines())}
+
+
+def test_6_a_cloned_disk(node: Node, new_node: Callable[..., Node]) -> None:
+    """A copy of a hardened disk is a machine of its own: its gate runs, its K3s starts."""
+    node.systemctl("start", SERVER)
+    before = node.starts()[-1].boot
+    node.run("truncate --size=0 /etc/machine-id; echo clone >/etc/hostname")
+    node.shut_down()
+    clone = new_node("clone", Saved(node.disk, node.disk))
+    clone.boot()
+    _assert_hardened(clone)
+    assert clone.boot_id() != before
+    assert clone.run("hostname").out.strip() == "clone"
+    assert clone.harden("check").code == 0
+
+
+def test_6_the_data_directory_on_a_mount_of_its_own(node: Node) -> None:
+    """The gate waits for the mount, and writes nothing that the mount would then hide."""
+    node.run("mkdir -p /var/lib/rancher && echo 'disk /var/lib/rancher tmpfs size=32m 0 0' >>/etc/fstab")
+    node.reboot()
+    _assert_hardened(node)
+    assert "var-lib-rancher.mount" in node.unit(GATE)["After"].split()
+    node.run("mkdir /beneath && mount --bind / /beneath")
+    assert node.run("ls -A /beneath/var/lib/rancher").out == ""
+
+
+def test_6_a_read_only_etc(node: Node) -> None:
+    """K3s is held where /etc lacks what it needs, with the reason, and starts where /etc has all of it already."""
+    node.run("mount --bind /etc /etc && mount -o remount,ro,bind /etc")
+    assert node.systemctl("start", SERVER, check=False).code == 1
+    assert "read-only" in node.systemctl("status", "--no-pager", GATE, check=False).out.lower()
+    assert not node.is_up()
+    node.run("umount /etc")
+    node.harden("apply")
+    node.wait_until_up()
+
+    node.run("mount --bind /etc /etc && mount -o remount,ro,bind /etc")
+    node.systemctl("restart", SERVER)
+    assert len(node.starts()) == 2
+
+
+@pytest.mark.parametrize("umask", ["027", "077"])
+def test_6_under_a_strict_umask(node: Node, umask: str) -> None:
+    """Every file and directory has the mode that it should have, and ordinary users still get where they got before."""
+    node.run(f"umask {umask}; k3s-harden apply")
+    node.systemctl("start", SERVER)
+    _assert_hardened(node)
+    modes = node.run("stat -c %a /var/lib/rancher /var/lib/rancher/k3s /etc/rancher /etc/rancher/k3s").out.split()
+    assert modes == ["755"] * 4
+    assert node.run(("cat", KUBELET_CONF), user="admin").code == 0
