@@ -125,8 +125,9 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
             return False
         case SecretsEncryption.AUTO:
             set_now = facts.effective.scalar(SECRETS_ENCRYPTION.key)
-            is_ours = set_now is not None and set_now[1].path == facts.dropin_path
-            return starts_a_cluster(facts) or (is_ours and facts.effective.boolean(SECRETS_ENCRYPTION.key) is True)
+            if facts.datastore is Datastore.NONE or set_now is None or set_now[1].path != facts.dropin_path:
+                return starts_a_cluster(facts)
+            return facts.effective.boolean(SECRETS_ENCRYPTION.key) is True
 
 
 def named_paths(config: Effective, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:

@@ -16,7 +16,7 @@ import pytest
 
 from agent.errors import ExitCode, HostError, LockHeldError
 from agent.host import LOCK
-from tests.fake import fake_host, fill, mounted, names
+from tests.fake import fake_host, fill, in_memory, mounted, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +45,10 @@ for _ in range(20):
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host() -> Iterator[Host]:
     """A host that has no /run yet."""
-    return fake_host(tmp_path)
+    with in_memory() as root:
+        yield fake_host(root)
 
 
 @contextmanager

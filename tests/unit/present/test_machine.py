@@ -94,6 +94,7 @@ def test_what_is_no_report_is_not_valid(spoil: Any) -> None:  # noqa: ANN401 - i
 def test_any_text_survives(text: str) -> None:
     """JSON has escapes of its own; a name that is no UTF-8 comes out as Python knows it."""
     report = CALM._replace(items=(Item(f"/etc/{text}", Status.DIFFERS, text),))
+    assert as_json(report).isascii(), "an encoding that lacks a character would make it no JSON"
     for seen in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
         assert seen["items"][0]["id"] == f"/etc/{text}"
         assert seen["items"][0]["detail"] == text
