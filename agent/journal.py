@@ -6,6 +6,7 @@ on, so that a directory listing alone tells when this host was last changed and 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -120,14 +121,20 @@ class Journal(NamedTuple):
         self.host.tree.rename(entry.path, entry._replace(finished=True).path.name)
 
     def finish_interrupted(self) -> tuple[Entry, ...]:
-        """Take away what runs that were cut off left over, and close their records: they are still undone by revert."""
+        """Take away what runs that were cut off left over, and close their records: they are still undone by revert.
+
+        Where something cannot be taken away, a read-only /etc say, the record stays open for the next run.
+        """
         cut_off = tuple(entry for entry in self.entries() if not entry.finished)
         for entry in cut_off:
-            for change in self.changes(entry):
-                if isinstance(change.after, File):
-                    self.host.tree.remove_temporary(change.after.path)
-            self.host.tree.remove_temporary(entry.path)
-            self.finish(entry)
+            written = [change.after.path for change in self.changes(entry) if isinstance(change.after, File)]
+            with suppress(HostError):
+                for path in written:
+                    self.host.tree.remove_temporary(path)
+                self.finish(entry)
+        for name in self.host.tree.names(JOURNAL) if cut_off else ():
+            if name.startswith("."):  # a record that was cut off while it was written
+                self.host.tree.remove_file(JOURNAL / name)
         return cut_off
 
     def forget(self, entries: Sequence[Entry]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,8 +26,8 @@ REMOVED_PLUGIN = "PodSecurityPolicy"
 FIRST_WITHOUT_POD_SECURITY_POLICY = 25
 """The Kubernetes minor from which on the API server exits at a plugin, or refuses an object, of this name."""
 
-_NAMES_A_FILE = re.compile(r"(?:-file|-cafile|-certfile|-keyfile|-config|kubeconfig)$|^config$")
-"""Component flags whose file must exist; audit-log-path and its like are written, not read."""
+_NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig")
+"""How component flags end whose file must exist; audit-log-path and its like are written, not read."""
 
 _FILE_KEYS = (
     "datastore-cafile",
@@ -141,7 +140,7 @@ def named_paths(config: Effective, data_dir: PurePosixPath) -> tuple[NamedPath, 
         "kube-proxy-arg",
     ):
         for name, values in config.flags(key).items():
-            if _NAMES_A_FILE.search(name):
+            if name == "config" or name.endswith(_NAMES_A_FILE):
                 found += [NamedPath(name, PurePosixPath(value), source) for value, source in values]
     for key in _FILE_KEYS:
         value = config.scalar(key)

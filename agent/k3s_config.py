@@ -84,7 +84,7 @@ SECRET_KEYS = _words(
 HIDDEN = "(not shown)"
 """What stands for the value of a secret."""
 
-_SECRET_LOOK = re.compile(r"(?:token|secret|secret-key|access-key|password|passwd)$")
+_SECRET_LOOK = ("token", "secret", "secret-key", "access-key", "password", "passwd")
 _NO_VALUE = _words(
     """
     alsologtostderr cluster-init cluster-reset debug disable-agent disable-apiserver disable-apiserver-lb
@@ -223,9 +223,7 @@ def merge(
 
 def is_secret(key: str) -> bool:
     """Whether the value of a key must not be shown: a known secret, or a key that looks like one (a misspelt one)."""
-    return ALIASES.get(key, key) in SECRET_KEYS or (
-        _SECRET_LOOK.search(key) is not None and key not in SERVER_ONLY_KEYS
-    )
+    return ALIASES.get(key, key) in SECRET_KEYS or (key.rstrip().endswith(_SECRET_LOOK) and key not in SERVER_ONLY_KEYS)
 
 
 def dropin(header: str, scalars: Mapping[str, str | bool], lists: Mapping[str, Sequence[str]]) -> bytes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.situation import Situation
     from agent.yaml_reader import Document, Node
 
-_WORTH_PARSING = re.compile(rb"PodSecurityPolicy|namespaceSelector|<")
+_WORTH_PARSING = (b"PodSecurityPolicy", b"namespaceSelector", b"<")
 _PLACEHOLDER = r"<[^<>\n]+>"
 _LARGEST_MANIFEST = 8 << 20
 
@@ -113,7 +113,7 @@ def _documents(seen: Situation) -> Iterator[tuple[PurePosixPath, Document]]:
 @lru_cache(maxsize=256)
 def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputError:
     # Charts and large bundles are passed over unread: none of what is looked for is in them.
-    if not _WORTH_PARSING.search(data):
+    if not any(word in data for word in _WORTH_PARSING):
         return ()
     try:
         return yaml_reader.read(data, path, max_bytes=_LARGEST_MANIFEST)

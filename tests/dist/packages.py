@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import subprocess
@@ -147,7 +148,11 @@ def _source(name: str) -> bytes:
 
 
 def _compressed(data: bytes) -> bytes:
-    return gzip.compress(data, compresslevel=9, mtime=0)
+    # gzip.compress writes another header on each Python.
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as file:
+        file.write(data)
+    return buffer.getvalue()
 
 
 def _debian_changelog(epoch: int) -> bytes:

@@ -15,7 +15,7 @@ import time
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from tests.dist.tools import CHECKOUT
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _SOURCES = CHECKOUT / ".ci/dist"
 _MINORS = range(10, 17)
+
+_ALWAYS_LOADED = frozenset({"agent", "annotated_doc", "shellingham", "typer", "yaml"})
+"""Their byte code is not compressed: to inflate it again at each start would cost a tenth of the start."""
 
 # The seed of hashes is the order of sets in byte code, and the order of files that of its shared strings.
 _COMPILE = """
@@ -109,10 +112,11 @@ def _byte_code(interpreter: Interpreter, files: Mapping[PurePosixPath, bytes]) -
 def _archive(head: bytes, contents: Mapping[PurePosixPath, bytes], epoch: int) -> bytes:
     buffer = io.BytesIO(head)
     buffer.seek(len(head))
-    with ZipFile(buffer, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+    with ZipFile(buffer, "w", compresslevel=9) as archive:
         for path, data in contents.items():
             entry = ZipInfo(str(path), time.gmtime(epoch)[:6])
-            entry.compress_type = ZIP_DEFLATED
+            loaded = path.suffix == ".pyc" and path.parts[1] in _ALWAYS_LOADED
+            entry.compress_type = ZIP_STORED if loaded else ZIP_DEFLATED
             entry.create_system = 3  # Unix, whose modes follow
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, data)

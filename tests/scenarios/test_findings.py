@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent import verbs
+from agent.explain import explained
 from agent.findings import KINDS
 from agent.host import Host
 from agent.host.probe import K3sProcess
@@ -34,9 +35,7 @@ from tests.scenarios.host_tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from _pytest.mark import ParameterSet
+    from collections.abc import Callable
 
     from tests.scenarios.conftest import Hardened
     from tests.scenarios.loaded_program import LoadedProgram
@@ -246,7 +245,7 @@ CASES = (
             written(SITE, "kube-apiserver-arg+: audit-policy-file=/etc/audit.yaml\n"),
         ),
         where="/etc/audit.yaml:3",
-        remedy="repair the file",
+        remedy="repair that file, or take the option out: ours is used then",
         cure=line_replaced(r"\[\]", "[{level: Metadata}]"),
         name="operator",
     ),
@@ -267,7 +266,7 @@ CASES = (
         ),
         where=f"{CONFIG}:2",
         found="/etc/psa.yaml",
-        remedy="put the file there, or correct the path",
+        remedy="repair that file, or take the option out: ours is used then",
         cure=file_put("/etc/psa.yaml", ADMISSION),
         name="operator",
     ),
@@ -365,6 +364,7 @@ CASES = (
     Case(
         "secrets-not-encrypted",
         both(
+            lambda host: host[DROPIN].write_text(host[DROPIN].read_text().replace("secrets-encryption: true\n", "")),
             written(f"{DATA_DIR}/server/db/state.db", "data"),
             written(f"{DATA_DIR}/server/cred/encryption-config.json", IDENTITY),
         ),
@@ -383,6 +383,22 @@ CASES = (
         remedy="set `secrets-encryption: on` or `off` in the settings, whichever the others have",
         cure=file_put("/etc/k3s-harden/config.yaml", "secrets-encryption: off\n"),
         name="joining",
+    ),
+    Case(
+        "secrets-encryption-kept",
+        both(
+            written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
+            written("/etc/k3s-harden/config.yaml", "secrets-encryption: leave\n"),
+        ),
+        both(
+            written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
+            written("/etc/k3s-harden/config.yaml", "secrets-encryption: on\n"),
+        ),
+        where=DROPIN,
+        wanted="leave",
+        found="true",
+        remedy="set it to `on` or `auto`; to stop encrypting, first follow k3s secrets-encrypt disable",
+        cure=file_put("/etc/k3s-harden/config.yaml", "secrets-encryption: auto\n"),
     ),
     Case(
         "sysctl-overridden",
@@ -528,25 +544,6 @@ CASES = (
     ),
 )
 
-FAULTS = {
-    "admission-configuration-unusable-operator": "the remedy is apply, which does not make an operator's file",
-    "audit-policy-unusable-operator": "the remedy is apply, which does not repair an operator's file",
-    "option-overridden-scalar": "a key that is no list is not seen to be set again",
-}
-NEAR_FAULTS = {
-    "split-admission-plugins-operator": "ServiceAccount is asked for, too, though it is not needed to meet the control",
-}
-
-
-def params(faults: Mapping[str, str]) -> list[ParameterSet]:
-    """All cases; those with a known fault have to fail until it is repaired."""
-    return [
-        pytest.param(
-            case, id=_id(case), marks=[pytest.mark.xfail(reason=faults[_id(case)])] if _id(case) in faults else ()
-        )
-        for case in CASES
-    ]
-
 
 def _id(case: Case) -> str:
     return f"{case.kind}-{case.name}" if case.name else case.kind
@@ -562,7 +559,7 @@ NOT_IN_A_TREE = {"k3s-released"}
 """Only a running systemd has services that wait: the system and vm tests show it."""
 
 
-@pytest.mark.parametrize("case", params(FAULTS))
+@pytest.mark.parametrize("case", CASES, ids=_id)
 def test_a_finding_names_the_place_and_goes_by_its_remedy(case: Case, hardened: Hardened) -> None:
     """`check` says what is wrong, where, what is wanted and what to do; done as it says, the finding is gone."""
     host = hardened(case.role, case.version)
@@ -584,7 +581,7 @@ def test_a_finding_names_the_place_and_goes_by_its_remedy(case: Case, hardened: 
         assert host.seen("check").of(case.kind) == ()
 
 
-@pytest.mark.parametrize("case", params(NEAR_FAULTS))
+@pytest.mark.parametrize("case", CASES, ids=_id)
 def test_a_host_that_is_almost_like_it_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
     """What looks much the same and is harmless is not complained about."""
     host = hardened(case.role, case.version)
@@ -614,7 +611,7 @@ def test_six_things_broken_at_once_are_all_in_one_report(hardened: Hardened) -> 
     host.write("/etc/sysctl.conf", "kernel.panic=0\n")
     host.write("/etc/sysctl.d/zz.conf", "kernel.panic_on_oops=0\n")
     host.write("/proc/sys/vm/panic_on_oom", "1\n")
-    host.write(SITE, "kube-apiserver-arg:\n  - audit-log-maxage=1\n")
+    host.write(SITE, "kube-apiserver-arg:\n  - audit-log-maxage=90\n")
     host.write(f"{MANIFESTS}/own.yaml", PSP)
     host[f"{DATA_DIR}/server"].chmod(0o755)
     host.edit(AUDIT)
@@ -729,7 +726,6 @@ def test_a_restart_is_asked_for_only_after_a_change_of_what_k3s_reads_at_its_sta
 
 def test_each_finding_is_explained_by_its_name(program: LoadedProgram) -> None:
     """What `check` prints as the name of a finding is what `explain` takes."""
+    assert program.run("explain", "file-edited") == (0, explained("file-edited"), "")
     for kind in KINDS:
-        done = program.run("explain", kind)
-        assert done.code == 0
-        assert done.stdout.startswith(f"{kind} (")
+        assert explained(kind).startswith(f"{kind} (")

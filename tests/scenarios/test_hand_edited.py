@@ -47,7 +47,6 @@ def test_an_edited_file_is_kept_and_its_mode_repaired(path: str, hardened: Harde
     assert host[path].read_bytes() == content
 
 
-@pytest.mark.xfail(reason="that it is edited hides that it differs in its mode")
 @pytest.mark.parametrize("verb", ["check", "diff"])
 def test_the_repair_of_an_edited_files_mode_is_announced(verb: str, hardened: Hardened) -> None:
     """A dry run says all that `apply` would change."""
@@ -158,7 +157,6 @@ def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, harden
     assert not host[f"{STATE}/backups"].exists()
 
 
-@pytest.mark.xfail(reason="the finding does not know that a file may say the same in other words")
 @pytest.mark.parametrize("path", MANAGED)
 def test_a_file_that_lost_its_last_byte_is_found_or_repaired_but_not_complained_about_for_ever(
     path: str, hardened: Hardened

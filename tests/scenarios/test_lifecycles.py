@@ -116,15 +116,6 @@ def test_a_moved_data_directory_takes_all_of_it_along(hardened: Hardened) -> Non
     assert host.seen("check").code == 0
 
 
-@pytest.mark.xfail(reason="what is left in another data directory is not looked for")
-def test_what_is_left_in_the_old_data_directory_is_named(hardened: Hardened) -> None:
-    """It was ours, nobody reads it any more, and it lies where a person would look first."""
-    host = hardened()
-    host.write(CONFIG, "data-dir: /srv/k3s\n")
-    host.run("apply")
-    assert {finding.where for finding in host.seen("check").of("left-over")} == {AUDIT, POLICY, PSA}
-
-
 @pytest.mark.parametrize(
     ("where", "content"),
     [(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'), ("/etc/rancher/agent/config.yaml", "workDirectory: /a\n")],

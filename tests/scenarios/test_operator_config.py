@@ -235,8 +235,8 @@ def openrc(host: HostTree, name: str, role: str, environment: str) -> None:
     ("name", "role"),
     [
         ("k3s", "server"),
-        pytest.param("k3s-agent", "agent", marks=pytest.mark.xfail(reason="only k3s.env is read")),
-        pytest.param("k3s-east", "server", marks=pytest.mark.xfail(reason="only k3s.env is read")),
+        ("k3s-agent", "agent"),
+        ("k3s-east", "server"),
     ],
 )
 def test_an_openrc_service_is_read_with_its_environment(name: str, role: str, host: HostTree) -> None:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from agent import verbs
@@ -169,6 +169,7 @@ STARTS = st.builds(
 )
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(start=STARTS, runs=st.lists(ASKED, min_size=1, max_size=3))
 def test_every_run_does_what_was_announced_and_all_of_it_can_be_undone(start: Start, runs: list[Asked]) -> None:
     """`diff` says what `apply` does, a second `apply` does nothing, and `revert` leads back but for what it names."""

@@ -109,7 +109,6 @@ def test_it_stays_on_while_the_state_cannot_be_told(state: str, hardened: Harden
     assert "secrets-encryption: true" in host[DROPIN].read_text()
 
 
-@pytest.mark.xfail(reason="a datastore without that file counts as one that is not encrypted")
 def test_it_stays_on_when_k3s_was_cut_off_in_its_first_start(hardened: Hardened) -> None:
     """The datastore can be on disk before the file that tells of encryption: the second start must be as the first."""
     host = hardened()
@@ -118,7 +117,6 @@ def test_it_stays_on_when_k3s_was_cut_off_in_its_first_start(hardened: Hardened)
     assert "secrets-encryption: true" in host[DROPIN].read_text()
 
 
-@pytest.mark.xfail(reason="it is taken out without a word")
 @pytest.mark.parametrize("setting", ["off", "leave"])
 def test_it_is_not_taken_from_encrypted_data_without_a_word(setting: str, hardened: Hardened) -> None:
     """Without it the API server has no key, and no Secret can be read any more."""

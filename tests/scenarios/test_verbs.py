@@ -482,7 +482,6 @@ def test_each_verb_has_help(verb: str) -> None:
 # --- the tree ---
 
 
-@pytest.mark.xfail(reason="an empty path is the current directory")
 def test_a_root_that_is_empty_is_refused(host: HostTree) -> None:
     """A script's `--root "$UNSET"` must not harden whatever directory it happens to stand in."""
     assert run("check", "--root", "", *host.options).code == 2
