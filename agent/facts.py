@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -349,7 +350,11 @@ def _boot_reader(host: Host) -> tuple[Reader, str]:
 
 
 def _seen_processes(running: Sequence[K3sProcess]) -> str:
-    return ", ".join(f"process {process.pid}" for process in running) or "no"
+    return ", ".join(f"process {process.pid}, since {_as_date(process.started)}" for process in running) or "no"
+
+
+def _as_date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def _yes(answer: bool | None) -> str:  # noqa: FBT001 - an answer, not a flag

@@ -120,21 +120,35 @@ class Journal(NamedTuple):
         """The run has ended; all its changes were made or reported."""
         self.host.tree.rename(entry.path, entry._replace(finished=True).path.name)
 
+    def reopen(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        """Mark the newest of these runs as not finished, since they are about to be undone.
+
+        A revert that is cut off is then seen as such, and the next run takes its left-overs away.
+        """
+        if not entries:
+            return ()
+        newest = entries[-1]._replace(finished=False)
+        self.host.tree.rename(entries[-1].path, newest.path.name)
+        return (*entries[:-1], newest)
+
     def finish_interrupted(self) -> tuple[Entry, ...]:
         """Take away what runs that were cut off left over, and close their records: they are still undone by revert.
 
         Where something cannot be taken away, a read-only /etc say, the record stays open for the next run.
         """
-        cut_off = tuple(entry for entry in self.entries() if not entry.finished)
-        for entry in cut_off:
-            written = [change.after.path for change in self.changes(entry) if isinstance(change.after, File)]
-            with suppress(HostError):
-                for path in written:
-                    self.host.tree.remove_temporary(path)
+        entries = self.entries()
+        cut_off = tuple(entry for entry in entries if not entry.finished)
+        with suppress(HostError):
+            # A revert that was cut off may have been at the files of any run.
+            for entry in entries if cut_off else ():
+                for change in self.changes(entry):
+                    if isinstance(change.before, File) or isinstance(change.after, File):
+                        self.host.tree.remove_temporary(PurePosixPath(change.id))
+            for entry in cut_off:
                 self.finish(entry)
-        for name in self.host.tree.names(JOURNAL) if cut_off else ():
-            if name.startswith("."):  # a record that was cut off while it was written
-                self.host.tree.remove_file(JOURNAL / name)
+        # A record or a backup that was cut off while it was written: there may be no other trace of that run.
+        for directory in (JOURNAL, BACKUPS):
+            self.host.tree.remove_temporaries(directory)
         return cut_off
 
     def forget(self, entries: Sequence[Entry]) -> None:

@@ -31,19 +31,26 @@ _LEFT = (Status.FAILED, Status.REFUSED, Status.EDITED)
 def revert(host: Host, *, last: bool, force: bool) -> Report:
     """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced."""
     host.refuse_ordinary_user("revert")
+    gates = k3s_units.gate(host)
     with host.lock(LOCK_WAIT):
         journal = Journal(host)
         journal.finish_interrupted()
         runs = journal.entries()[-1:] if last else journal.entries()
         before, left = journal.history(runs)
         steps = plan.undo(before, left, {name: host.observe(name) for name in before}, force=force)
+        runs = journal.reopen(runs)
         items = _carry_out(_keeping_secrets_readable(steps, host), before, host, journal)
-        if not any(item.status in _LEFT for item in items):
-            journal.forget(runs)
+        try:
+            if any(item.status in _LEFT for item in items):
+                journal.finish_interrupted()
+            else:
+                journal.forget(runs)
+        except HardenError as error:
+            items = (*items, Item("the journal", Status.FAILED, error.message, error.hint))
     undone = {item.id for item in items if item.status is Status.CHANGED}
     found = findings.after_revert(
         undone,
-        k3s_units.gate(host),
+        gates,
         k3s_runs=bool(host.probe()),
         lost_manifest=any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
     )

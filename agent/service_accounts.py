@@ -55,8 +55,14 @@ def protect(host: Host, *, kubeconfig: str | None, timeout: float, wait: float =
                 kubectl("patch", "serviceaccount", "default", f"--namespace={namespace}", f"--patch={_PATCH}")
             except HostError as error:
                 failures[namespace] = error.message
-    after = _tokens(kubectl) if any(before.values()) else before
-    items = tuple(_item(namespace, before, after, failures) for namespace in before)
+    unseen: tuple[Item, ...] = ()
+    try:
+        after = _tokens(kubectl) if any(before.values()) else before
+    except HostError as error:
+        # What kubectl called patched is taken for it: that nothing was changed would be further from the truth.
+        after = {name: automounts and name in failures for name, automounts in before.items()}
+        unseen = (Item("the cluster", Status.FAILED, f"cannot be looked at again: {error.message}", error.hint),)
+    items = (*(_item(namespace, before, after, failures) for namespace in before), *unseen)
     facts = (Fact("command", " ".join(kubectl.words), "the first that is installed"),)
     return Report(verb="service-accounts", writes=True, facts=facts, items=items, findings=())
 
@@ -69,10 +75,10 @@ def _item(
         return Item(name, Status.KEPT, "the namespace has no default ServiceAccount yet", "run again once it has one")
     if not before[namespace]:
         return Item(name, Status.AS_WANTED, "automountServiceAccountToken false")
-    if namespace in failures:
-        return Item(name, Status.FAILED, failures[namespace])
     if namespace not in after:
         return Item(name, Status.KEPT, "the namespace was deleted meanwhile")
+    if namespace in failures:
+        return Item(name, Status.FAILED, failures[namespace])
     if after[namespace]:
         return Item(name, Status.FAILED, "patched, but it automounts its token still", "what else writes this account?")
     return Item(name, Status.CHANGED, "automountServiceAccountToken → false")
@@ -112,5 +118,8 @@ def _command(host: Host, kubeconfig: str | None) -> tuple[str, ...]:
     for words in (("k3s", "kubectl"), ("kubectl",)):
         tool = host.tool(words[0])
         if tool is not None:
+            problem = host.tree.trust_problem(tool)
+            if problem:
+                raise HostError(f"cannot run {tool} as root: {problem}", f"chown root:root {tool}; chmod go-w {tool}")
             return (str(tool), *words[1:], *options)
     raise HostError("cannot reach the cluster: neither k3s nor kubectl is installed", "run this on a K3s server")

@@ -49,15 +49,21 @@ def diff(host: Host, request: Request) -> Report:
 def apply(host: Host, request: Request) -> Report:
     """Make the host as wanted, then look again. Nothing to do writes nothing at all, and needs no lock."""
     seen = look(host, request)
-    if not seen.plan.changes and all(run.finished for run in seen.runs):
+    settled = all(run.finished for run in seen.runs)
+    if not (settled and seen.plan.is_empty):
+        host.refuse_ordinary_user("apply")
+    if settled and not seen.plan.changes:
         return _released(_report("apply", seen, _standing(seen), writes=True), host)
-    host.refuse_ordinary_user("apply")
     with host.lock(LOCK_WAIT):
         journal = Journal(host)
         journal.finish_interrupted()
         # Between the first look and the lock another run may have done all there was to do.
         done = execute(look(host, request).plan, host, journal)
-    seen = look(host, request)
+    try:
+        seen = look(host, request)
+    except HardenError as error:
+        again = Item("this host", Status.FAILED, f"cannot be looked at again: {error.message}", error.hint)
+        return Report(verb="apply", writes=True, facts=seen.facts.evidence, items=(*done, again), findings=())
     changed = {item.id: item for item in done}
     untouched = [item for item in _standing(seen) if item.id not in changed]
     return _released(_report("apply", seen, [*done, *untouched], writes=True), host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -51,7 +52,8 @@ def k3s_processes() -> tuple[K3sProcess, ...]:
         processes = tuple(by_psutil())
     except ImportError:
         processes = tuple(by_proc())
-    found = ((process, re.match(r"(?:\S*/)?k3s\S* (server|agent)\b", process.line)) for process in processes)
+    line = re.compile(r"(?:\S*/)?k3s(?:-server|-agent)? (server|agent)\b")
+    found = ((process, line.match(process.line)) for process in processes)
     return tuple(K3sProcess(process.pid, Role(words[1]), process.started) for process, words in found if words)
 
 
@@ -62,7 +64,8 @@ def by_psutil() -> Iterator[_Process]:
     for process in psutil.process_iter():
         try:
             if process.name().startswith("k3s"):
-                yield _Process(process.pid, " ".join(process.cmdline()), process.create_time())
+                since_boot = process.create_time() - psutil.boot_time()
+                yield _Process(process.pid, " ".join(process.cmdline()), _booted() + since_boot)
         except psutil.Error:  # it ended while we looked
             continue
 
@@ -70,7 +73,7 @@ def by_psutil() -> Iterator[_Process]:
 def by_proc() -> Iterator[_Process]:
     """Processes as /proc tells of them: proc_pid_stat(5), proc_pid_cmdline(5)."""
     ticks = os.sysconf("SC_CLK_TCK")
-    booted = next(int(line.split()[1]) for line in _read("/proc/stat").splitlines() if line.startswith("btime "))
+    booted = _booted()
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
             # The name stands in parentheses and may have some of its own; the start is the 20th field after it.
@@ -85,6 +88,11 @@ def by_proc() -> Iterator[_Process]:
 def no_processes() -> tuple[K3sProcess, ...]:
     """The Probe of a --root tree, in which nothing runs."""
     return ()
+
+
+def _booted() -> float:
+    """When the machine was booted. The kernel's own figure has whole seconds: K3s would be older than it is."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _names() -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
-from agent.model import Absent, Directory, File, FileMode, Obstacle, Owner, Unreadable
+from agent.model import ROOT, Absent, Directory, File, FileMode, Obstacle, Owner, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,9 +84,12 @@ class _Place(NamedTuple):
     name: str
 
 
+_TEMPORARY = ".k3s-harden"
+
+
 def temporary_name(name: str) -> str:
     """The name under which the next content of `name` is prepared, in the same directory."""
-    return f".{name}.k3s-harden"
+    return f".{name}{_TEMPORARY}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +218,15 @@ class Tree:
     def make_directory(self, wanted: Directory) -> None:
         """Create the directory if need be and set its exact mode and owner; its parent must exist."""
         with self._changing("create", wanted.path) as place:
-            with suppress(FileExistsError):
-                os.mkdir(place.name, FileMode(0o700), dir_fd=place.directory)
+            # With its mode from the first moment: should this run be killed here, the next one takes a directory on the
+            # way for somebody's and lets it be. One that is to be somebody else's stays private until it is.
+            umask = os.umask(0)
+            try:
+                with suppress(FileExistsError):
+                    mode = wanted.mode if wanted.owner == ROOT else FileMode(0o700)
+                    os.mkdir(place.name, mode, dir_fd=place.directory)
+            finally:
+                os.umask(umask)
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(place.name, flags, dir_fd=place.directory)
             try:
@@ -245,6 +255,12 @@ class Tree:
     def remove_temporary(self, path: PurePosixPath) -> None:
         """Remove what an interrupted write of `path` left; nothing there is fine."""
         self._unlink(path, temporary_name)
+
+    def remove_temporaries(self, directory: PurePosixPath) -> None:
+        """Remove what interrupted writes left in a directory that is ours alone."""
+        for name in self.names(directory):
+            if name.startswith(".") and name.endswith(_TEMPORARY):
+                self.remove_file(directory / name)
 
     def rename(self, path: PurePosixPath, name: str) -> None:
         """Give the file another name in its directory."""

@@ -26,6 +26,7 @@ _CHECK = "`k3s-harden check`"
 _LIVE_CHECK = "`k3s-harden check` of this machine itself"
 _PYTHON = "`python -c pass`"
 _TYPER = "`python -c 'import typer'`"
+_HALF = 0.5
 
 
 def main() -> int:
@@ -112,7 +113,7 @@ def _times(ours: Cost, theirs: Cost) -> str:
 
 
 def _factor(ratio: float) -> str:
-    return f"×{ratio:.2f}" if ratio >= 1 else f"1/{1 / ratio:.1f}"
+    return f"×{ratio:.2f}" if ratio > _HALF else f"1/{1 / ratio:.1f}"
 
 
 def _grown(kinds: Iterator[Growth]) -> Iterator[str]:

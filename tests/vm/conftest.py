@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.dist.build import build
 from tests.vm import image as guest_image
 from tests.vm.guest import GuestError
-from tests.vm.node import Node, put_program, put_stand_in
+from tests.vm.node import Node, put_package, put_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -27,15 +29,46 @@ def image() -> Image:
     return guest_image.ready()
 
 
+class Packages(NamedTuple):
+    """What the working tree gives out: Debian's package, and the program in one file."""
+
+    deb: Path
+    single_file: Path
+
+
 @pytest.fixture(scope="session")
-def saved_node(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    """A booted server with program, gate and K3s installed, and none of them ever started; saved once for all tests."""
-    directory = tmp_path_factory.mktemp("saved") / "node"
+def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packages:
+    """Built from the working tree, once for all workers."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    directory = shared / "dist"
+    with (shared / "dist.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            build(directory)
+    return Packages(next(directory.glob("*.deb")), next(directory.glob("*.pyz")))
+
+
+@pytest.fixture(scope="session")
+def saved_bare(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    """A booted Debian with nothing of ours but the stand-in's files, saved for all tests."""
+    directory = tmp_path_factory.mktemp("saved") / "bare"
     with Node(directory, image) as node:
         node.boot()
-        put_program(node)
         put_stand_in(node)
-        node.harden("install")
+        saved = node.save()
+    yield saved
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def saved_node(
+    image: Image, saved_bare: Saved, packages: Packages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Saved]:
+    """A booted server with package and K3s installed, and neither of them ever started; saved for all tests."""
+    directory = tmp_path_factory.mktemp("saved") / "node"
+    with Node(directory, image, saved_bare) as node:
+        node.resume()
+        put_package(node, packages.deb)
         node.install_k3s()
         saved = node.save()
     yield saved
@@ -58,8 +91,16 @@ def new_node(image: Image, tmp_path: Path, request: pytest.FixtureRequest) -> It
 
 
 @pytest.fixture
+def bare(new_node: Callable[..., Node], saved_bare: Saved) -> Node:
+    """A Debian that runs, with nothing of ours."""
+    new = new_node("bare", saved_bare)
+    new.resume()
+    return new
+
+
+@pytest.fixture
 def node(new_node: Callable[..., Node], saved_node: Saved) -> Node:
-    """A server that runs, with program, gate and K3s installed, and none of them ever started."""
+    """A server that runs, with package and K3s installed, and neither of them ever started."""
     new = new_node("node", saved_node)
     new.resume()
     return new

@@ -336,14 +336,16 @@ class _JsonLine:
         return message
 
 
-def seed_disk(directory: Path, user_data: str, instance: str = "node-1") -> Path:
-    """A NoCloud seed (cloud-init's data source for a disk with the label cidata)."""
-    contents = directory / f"seed-{instance}"
+def seed_disk(directory: Path, user_data: str, vendor_data: str = "", files: Sequence[Path] = ()) -> Path:
+    """A seed for cloud-init (NoCloud: a disk with the label cidata), with other files beside the documents."""
+    contents = directory / "seed"
     contents.mkdir()
-    (contents / "user-data").write_text(user_data)
-    (contents / "meta-data").write_text(f"instance-id: {instance}\nlocal-hostname: node\n")
-    disk = directory / f"{instance}.iso"
-    _tool("genisoimage", "-quiet", "-output", str(disk), "-volid", "cidata", "-joliet", "-rock", str(contents))
+    documents = {"user-data": user_data, "vendor-data": vendor_data, "meta-data": "instance-id: node-1\n"}
+    for name, text in documents.items():
+        (contents / name).write_text(text)
+    disk = directory / "seed.iso"
+    words = ("genisoimage", "-quiet", "-output", str(disk), "-volid", "cidata", "-joliet", "-rock", str(contents))
+    _tool(*words, *map(str, files))
     return disk
 
 

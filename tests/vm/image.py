@@ -36,14 +36,13 @@ _PACKAGES = (
     "iproute2",
     # cloud-init calls what is in here, and reports an error without it.
     "e2fsprogs",
+    "ca-certificates",
     "cloud-init",
     "curl",
     "kubectl",
     "procps",
     "python3",
     "python3-psutil",
-    "python3-rich",
-    "python3-typer",
     "python3-yaml",
     "qemu-guest-agent",
     "sudo",
@@ -144,13 +143,25 @@ def ready() -> Image:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / ".done").exists():
-            for other in cache.iterdir():
-                if other.is_dir():
-                    shutil.rmtree(other)
+            for old in cache.iterdir():
+                if old.is_dir() and _held(old, fcntl.LOCK_EX):
+                    shutil.rmtree(old)
             directory.mkdir()
             _build_apart(directory, cache / "build.log")
             (directory / ".done").touch()
+        _held(directory, fcntl.LOCK_SH)
     return Image(directory / "disk.raw", directory / "vmlinux", directory / "initrd")
+
+
+def _held(directory: Path, mode: int) -> bool:
+    """Lock a directory until this process ends, unless another process holds it: no image goes away under a guest."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True
 
 
 def _key() -> str:
@@ -281,6 +292,10 @@ def _uncompressed(bzimage: Path) -> bytes:
 
 
 def _configure(root: Path) -> None:
+    # What was left out of the image is not to be left out of packages that a test installs.
+    (root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").unlink()
+    # A guest has no network: with no source to ask, apt-get update succeeds.
+    (root / "etc/apt/sources.list").write_text("")
     for name, text in _FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

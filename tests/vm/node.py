@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 
     from tests.vm.guest import Done
 
-CHECKOUT = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "stand_in"
 STAND_IN_HOME = "/usr/local/lib/k3s-stand-in"
 
@@ -148,19 +145,7 @@ def put_stand_in(guest: Guest) -> None:
             guest.put(f"{STAND_IN_HOME}/{file.name}", file.read_bytes(), "0755" if file.suffix == ".sh" else "0644")
 
 
-def put_program(guest: Guest) -> None:
-    """Put the working tree's program on the guest."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz", dereference=True) as tar:
-        tar.add(CHECKOUT / "agent", "agent", filter=lambda one: None if "__pycache__" in one.name else one)
-    guest.run(
-        "mkdir -p /usr/lib/k3s-harden && tar -xz --no-same-owner -C /usr/lib/k3s-harden"
-        " && chmod -R go-w /usr/lib/k3s-harden && python3 -m compileall -q /usr/lib/k3s-harden",
-        stdin=archive.getvalue(),
-    )
-    guest.put(
-        "/usr/bin/k3s-harden",
-        "#!/usr/bin/python3 -sE\nimport sys\nsys.path.insert(0, '/usr/lib/k3s-harden')\n"
-        "from agent.cli import main\nmain()\n",
-        "0755",
-    )
+def put_package(guest: Guest, package: Path) -> None:
+    """Install a package that lies on this machine."""
+    guest.put(f"/root/{package.name}", package.read_bytes())
+    guest.run(("/usr/bin/dpkg", "--install", f"/root/{package.name}"))

@@ -234,10 +234,7 @@ def test_4_its_place_in_the_boot(node: Node) -> None:
     assert {"local-fs.target", "systemd-sysctl.service"} <= set(after)
     assert not [name for name in (*after, *needs) if "cloud" in name or "network" in name]
     assert "/var/lib/rancher/k3s" in gate["RequiresMountsFor"].split()
-    units = " ".join(
-        f"/etc/systemd/system/{name}"
-        for name in (GATE, SERVER, "k3s-harden-service-accounts.service", "k3s-harden-service-accounts.timer")
-    )
+    units = f"{GATE} {SERVER} k3s-harden-service-accounts.service k3s-harden-service-accounts.timer"
     # An unknown key alone only warns, so that anything said is a failure.
     verified = node.run(f"systemd-analyze verify --man=no {units}")
     assert (verified.out, verified.err) == ("", "")
@@ -256,7 +253,6 @@ def test_4_the_gate_is_there_before_k3s_is_installed(node: Node) -> None:
     node.remove_k3s()
     node.run("rm -rf /usr/local/bin/k3s")
     node.systemctl("daemon-reload")
-    assert node.harden("install").code == 0
     node.put("/etc/k3s-harden/config.yaml", "role: server\n")
     node.systemctl("start", GATE)
 
@@ -273,7 +269,7 @@ def test_4_check_notices_a_missing_half(node: Node, half: str) -> None:
     """Each half alone protects nothing, or keeps K3s down for ever."""
     node.harden("apply")
     assert "gate-half-missing" not in node.harden("check").out
-    node.run(f"rm /etc/systemd/system/{half}")
+    node.run(f"rm /usr/lib/systemd/system/{half}")
     node.systemctl("daemon-reload")
     assert "gate-half-missing" in node.harden("check", check=False).out
 

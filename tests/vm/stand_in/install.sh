@@ -1,7 +1,8 @@
 #!/bin/sh
 # Stands in for K3s' install.sh: from the directory that it lies in, it installs the stand-in for k3s, with the same
 # variables and the same systemd unit, in the same order of steps (k3s, install.sh): the old unit is disabled and
-# removed, the new one written, enabled, and restarted. INSTALL_K3S_VERSION is the version that the stand-in plays.
+# removed, the new one written, enabled, and restarted. The version that the stand-in plays is INSTALL_K3S_VERSION, or
+# the first of INSTALL_K3S_CHANNEL.
 set -e
 
 case "${1:-}" in
@@ -26,7 +27,7 @@ mkdir -p $home
 for file in k3s.py api.py; do
     [ ! -e "$here/$file" ] || [ "$here" -ef $home ] || cp "$here/$file" $home/$file
 done
-echo "${INSTALL_K3S_VERSION:-v1.34.1+k3s1}" >$home/version
+echo "${INSTALL_K3S_VERSION:-${INSTALL_K3S_CHANNEL:-v1.34}.1+k3s1}" >$home/version
 # The name of the process is what its command line begins with, as with K3s, which rewrites its own.
 cat >/usr/local/bin/k3s <<'WRAPPER'
 #!/bin/bash
