@@ -4,6 +4,7 @@
 ROOT :=
 ROLE :=
 K3S_VERSION :=
+T :=
 VENV := .venv
 JOBS := 2
 UV_VERSION := 0.13.9
@@ -23,7 +24,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style types format bench docs dist pins test-oldest clean FORCE
+.PHONY: help run test vm-test lint style types format bench docs dist pins test-oldest clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +87,10 @@ types: $(VENV)/.dev
 
 test: lint ## lint, types and every test tier that this machine allows
 	@$(PYTEST) --cov --cov-report=term
+
+vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern for some of it)
+	@.ci/vm-host
+	@$(PY) -m pytest --quiet -m vm $(if $(T),-k '$(T)') tests/vm
 
 test-oldest: VENV := .venv-oldest
 test-oldest: ## the tests with the oldest packages that pyproject.toml allows

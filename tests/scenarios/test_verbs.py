@@ -507,40 +507,54 @@ def test_an_image_without_kernel_values_is_prepared_for_its_first_boot(host: Hos
     assert host.seen("revert").code == 0
 
 
-# --- install and uninstall ---
+# --- the gate ---
 
 
-def test_install_and_uninstall_leave_a_tree_as_it_was(hardened: Hardened) -> None:
-    """What `install` puts into an image, `uninstall` takes away; a named service is guarded, too."""
-    host = hardened()
-    program = str(host.write("/usr/local/bin/k3s-harden", "#!/bin/sh\n", 0o755)).removeprefix(str(host.root))
-    before = host.entries()
-    seen = host.seen("install", "--program", program, "--unit", "k3s-east.service")
+def test_the_gate_makes_the_host_ready_and_lets_k3s_start(host: HostTree) -> None:
+    """It is `apply` on behalf of a K3s that is about to start."""
+    seen = host.seen("gate", *host.options)
     assert seen.code == 0
-    dropin = "/etc/systemd/system/k3s-east.service.d/10-k3s-harden.conf"
-    assert {"/etc/systemd/system/k3s-harden.service", dropin} <= seen.with_status("changed")
-    assert f"ExecStart={program} gate" in host["/etc/systemd/system/k3s-harden.service"].read_text()
+    assert {KERNEL_FILE, AUDIT, POLICY, PSA, DROPIN} <= seen.with_status("changed")
     assert host.seen("check").code == 0
-    stamps = host.stamps()
-    again = host.seen("install", "--program", program, "--unit", "k3s-east.service")
-    assert again.with_status("changed") == set()
-    changed = {path for path, stamp in host.stamps().items() if stamps.get(path) != stamp}
-    assert changed <= {str(host[LOCK])}
-    assert host.seen("uninstall", "--program", program).code == 0
-    after = host.entries()
-    assert {path: entry for path, entry in after.items() if entry.kind != "directory"} == {
-        path: entry for path, entry in before.items() if entry.kind != "directory"
-    }
 
 
-def test_install_refuses_a_program_that_others_can_change(host: HostTree) -> None:
-    """The gate runs it as root at every start of K3s."""
-    host.write("/usr/local/bin/k3s-harden", "#!/bin/sh\n", 0o777)
-    before = host.entries()
-    done = host.run("install", "--program", "/usr/local/bin/k3s-harden")
-    assert done.code == 2
-    assert "others can write to it" in done.stderr
-    assert host.entries() == before
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n"),
+        (AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n"),
+    ],
+)
+def test_the_gate_does_not_keep_k3s_down_for_what_it_can_start_with(
+    path: str, content: str, hardened: Hardened
+) -> None:
+    """What only the next boot would undo, and a policy that somebody edited, are said and no more."""
+    host = hardened()
+    host.write(path, content, 0o600)
+    assert host.run("check").code == 3
+    done = host.run("gate", *host.options)
+    assert done.code == 0
+    assert path in done.stdout
+    assert "K3s may start" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (f"{CONFIG}.d/99-site.yaml", "kube-apiserver-arg+: [audit-policy-file=/etc/no-such-file]\n"),
+        (f"{CONFIG}.d/99-site.yaml", "kubelet-arg: [\n"),
+        (AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n"),
+        ("/proc/sys/kernel/keys/root_maxkeys", "200\n"),
+    ],
+)
+def test_the_gate_keeps_k3s_down_where_it_would_not_start(path: str, content: str, hardened: Hardened) -> None:
+    """Once and with the reason, instead of every five seconds without."""
+    host = hardened()
+    host.write(path, content, 0o600)
+    done = host.run("gate", *host.options)
+    assert done.code in {3, 4}
+    assert "K3s would not start" in done.stdout
+    assert "K3s may start" not in done.stdout
 
 
 # --- service-accounts ---
