@@ -58,7 +58,7 @@ def test_install_starts_nothing_and_remove_and_purge_leave_nothing(bare: Node, p
 
 
 def test_upgrade_keeps_k3s_running_and_a_downgrade_is_refused(bare: Node, packages: Packages) -> None:
-    """An upgrade touches no running K3s and its gate covers the next start; a downgrade changes nothing, and says so."""
+    """An upgrade touches no running K3s, and its gate covers the next start; a downgrade changes nothing."""
     bare.install_k3s()
     newest = packages.deb.name.split("_")[1]
     _other_version(bare, packages.deb, "0.0.1-1")
