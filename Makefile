@@ -88,9 +88,10 @@ types: $(VENV)/.dev
 test: lint ## lint, types and every test tier that this machine allows
 	@$(PYTEST) --cov --cov-report=term
 
+# A whole boot takes longer than any other test may. worksteal: guests share nothing, so that any worker may run any test.
 vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern for some of it)
 	@.ci/vm-host
-	@$(PY) -m pytest --quiet -m vm $(if $(T),-k '$(T)') tests/vm
+	@$(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
 
 test-oldest: VENV := .venv-oldest
 test-oldest: ## the tests with the oldest packages that pyproject.toml allows

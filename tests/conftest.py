@@ -7,7 +7,6 @@ A tier is a directory: unit (a fake host), scenarios (the real program on host t
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 from collections import Counter
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from tests.vm import image as guest_image
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -49,8 +50,8 @@ def _lacking(marker: str) -> str:
             return "needs strace: apt-get install -y strace"
         case "strace" if not _works("strace", "--output=/dev/null", "true"):
             return "needs strace, which this kernel does not let trace"
-        case "vm" if shutil.which(f"qemu-system-{platform.machine()}") is None:
-            return f"needs QEMU: no qemu-system-{platform.machine()} on PATH"
+        case "vm" if reason := guest_image.lacking():
+            return reason
     return ""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, SETTINGS, HostTree
 
@@ -202,6 +204,41 @@ def test_a_service_of_another_name_is_read_with_its_environment(place: str, text
     facts = host.seen("apply").facts
     assert facts["role"] == ("server", "/etc/systemd/system/k3s-east.service")
     assert facts["data directory"][0] == "/srv/k3s"
+
+
+@pytest.mark.xfail(reason="drop-ins of the service are not read")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ExecStart=\nExecStart=/usr/local/bin/k3s server --data-dir /srv/k3s\n",
+        "Environment=K3S_DATA_DIR=/srv/k3s\n",
+        "Environment=A=b 'K3S_DATA_DIR=/srv/k3s'\n",
+        "EnvironmentFile=/etc/k3s.env\n",
+    ],
+)
+def test_what_systemctl_edit_made_of_the_service_counts(text: str, host: HostTree) -> None:
+    """A drop-in is how an operator changes what install.sh wrote, and systemd goes by it."""
+    host.options = ("--k3s-version", "1.34")
+    host.unit("server", "--debug")
+    host.write("/etc/k3s.env", "K3S_DATA_DIR=/srv/k3s\n")
+    host.write("/etc/systemd/system/k3s.service.d/override.conf", f"[Service]\n{text}")
+    assert host.seen("check").facts["data directory"][0] == "/srv/k3s"
+
+
+@pytest.mark.parametrize(
+    "directory",
+    ["/srv/k3s data", "/srv/k3s=1", "/srv/größe-名", "/srv/a: b #c", "/srv/it's", '/srv/"q"', "/srv/{data_dir}"],
+)
+def test_a_data_directory_may_have_any_name(directory: str, host: HostTree) -> None:
+    """Blanks, quotes and what YAML or an argument could stumble over get through to K3s as they are."""
+    host.write(CONFIG, json.dumps({"data-dir": directory}, ensure_ascii=False))
+    assert host.run("apply").code == 0
+    seen = host.seen("check")
+    assert (seen.code, seen.findings) == (0, ())
+    assert seen.facts["data directory"][0] == directory
+    arguments = yaml.safe_load(dropin(host))["kube-apiserver-arg+"]
+    assert f"audit-policy-file={directory}/server/audit.yaml" in arguments
+    assert host[f"{directory}/server/audit.yaml"].exists()
 
 
 OPENRC = """\

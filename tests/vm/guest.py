@@ -35,7 +35,7 @@ _HOPELESS = re.compile(
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
 
 # Each is at least twice the longest that was seen.
-_BOOT_TIMEOUT = 90.0
+_BOOT_TIMEOUT = 120.0
 _RESUME_TIMEOUT = 30.0
 _DOWN_TIMEOUT = 60.0
 _CALL_TIMEOUT = 60.0
@@ -175,7 +175,7 @@ class Guest:
         command: str | Sequence[str],
         *,
         check: bool = True,
-        timeout: float = 60,
+        timeout: float = 120,
         stdin: bytes = b"",
         user: str = "root",
     ) -> Done:
@@ -210,7 +210,7 @@ class Guest:
         """The content of a file."""
         return self.run(("/bin/cat", path)).out
 
-    def wait_until(self, command: str, timeout: float = 30) -> None:
+    def wait_until(self, command: str, timeout: float = 90) -> None:
         """Wait for a shell command to succeed."""
         deadline = time.monotonic() + timeout
         while self.run(command, check=False).code:
@@ -218,7 +218,7 @@ class Guest:
                 self.fail(f"not so after {timeout:g} s: {command}")
             time.sleep(0.1)
 
-    def wait_for_console(self, words: str, timeout: float = 60) -> None:
+    def wait_for_console(self, words: str, timeout: float = 90) -> None:
         """Wait for words on the console of this boot."""
         deadline = time.monotonic() + timeout
         while words not in self.console:

@@ -105,7 +105,7 @@ class Node(Guest):
 
     def journal(self, unit: str) -> str:
         """What a unit said in this boot."""
-        return self.run(("/usr/bin/journalctl", "-b", "-o", "cat", "--no-pager", "-u", unit)).out
+        return self.run(f"journalctl --sync; journalctl -b -o cat -u {unit}").out
 
     def boot_id(self) -> str:
         """What tells this boot from others."""

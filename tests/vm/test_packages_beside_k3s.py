@@ -53,5 +53,5 @@ def test_removal_frees_every_k3s_and_keeps_the_way_back(bare: Node, packages: Pa
     assert (bare.is_up(NAMED), len(bare.starts())) == (True, 2)
 
     put_package(bare, packages.deb)
-    bare.harden("revert")
+    bare.harden("revert", check=False)  # partly: K3s has written into its directories
     assert {key: bare.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL} == kernel

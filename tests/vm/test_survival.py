@@ -139,7 +139,7 @@ def test_6_a_cloned_disk(node: Node, new_node: Callable[..., Node]) -> None:
 
 def test_6_the_data_directory_on_a_mount_of_its_own(node: Node) -> None:
     """The gate waits for the mount, and writes nothing that the mount would then hide."""
-    node.run("mkdir -p /var/lib/rancher && echo 'disk /var/lib/rancher tmpfs size=32m 0 0' >>/etc/fstab")
+    node.run("mkdir -p /var/lib/rancher && echo 'disk /var/lib/rancher tmpfs size=32m,mode=0755 0 0' >>/etc/fstab")
     node.reboot()
     _assert_hardened(node)
     assert "var-lib-rancher.mount" in node.unit(GATE)["After"].split()

@@ -31,13 +31,17 @@ users: [{{name: default, user: {{}}}}]
 """
 
 
-def serve(objects: Path, kubeconfig: Path) -> None:
-    """Answer until the process ends; writes the kubeconfig that kubectl needs, as K3s does, readable by root alone."""
+def prepare(objects: Path, kubeconfig: Path) -> None:
+    """Write what K3s has written before it says that it is up: its first objects, and root's kubeconfig."""
     if not objects.exists():
         objects.write_text(json.dumps(FIRST))
     kubeconfig.parent.mkdir(parents=True, exist_ok=True)
     kubeconfig.touch(mode=0o600)
     kubeconfig.write_text(KUBECONFIG.format(host=ADDRESS[0], port=ADDRESS[1]))
+
+
+def serve(objects: Path) -> None:
+    """Answer until the process ends."""
 
     class Handler(_Answers):
         """The API over this file of objects."""

@@ -309,18 +309,6 @@ def tell_systemd(message: str) -> None:
             line.send(message.encode())
 
 
-def serve_until_told(data_dir: Path) -> None:
-    """Answer kubectl, on a server that was told to, until systemd ends it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if (HOME / "api.py").exists():
-        sys.path.insert(0, str(HOME))
-        import api  # type: ignore[import-not-found, unused-ignore]
-
-        api.serve(data_dir / "stand-in-objects.json", Path("/etc/rancher/k3s/k3s.yaml"))
-    while True:
-        signal.pause()
-
-
 def main() -> None:
     """Be `k3s server`, `k3s agent`, `k3s kubectl` or `k3s --version`."""
     command, *command_line = sys.argv[1:]
@@ -339,10 +327,17 @@ def main() -> None:
         except RefusedError as refusal:
             sys.exit(f"level=fatal msg={refusal}")
         record(command, flags, seen, data_dir)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        if command == "agent":
+            tell_systemd("READY=1")
+            signal.pause()
+        sys.path.insert(0, str(HOME))
+        import api  # type: ignore[import-not-found, unused-ignore]
+
+        objects = data_dir / "stand-in-objects.json"
+        api.prepare(objects, Path("/etc/rancher/k3s/k3s.yaml"))
         tell_systemd("READY=1")
-        if command == "server":
-            serve_until_told(data_dir)
-        signal.pause()
+        api.serve(objects)
     else:
         sys.exit(f"no help topic for '{command}'")
 
