@@ -24,7 +24,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test lint style types format bench docs dist pins test-oldest clean FORCE
+.PHONY: help run test vm-test vm-shell lint style types format bench docs dist pins test-oldest clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ test: lint ## lint, types and every test tier that this machine allows
 vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern for some of it)
 	@.ci/vm-host
 	@$(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
+
+vm-shell: $(VENV)/.dev ## a shell in a guest with the working tree installed
+	@.ci/vm-host
+	@$(PY) -m tests.vm.shell
 
 test-oldest: VENV := .venv-oldest
 test-oldest: ## the tests with the oldest packages that pyproject.toml allows

@@ -79,7 +79,8 @@ def _unit(host: Host, path: PurePosixPath) -> Unit | None:
         text = (host.tree.read(path) or b"").decode(errors="replace")
     except HostError:
         return None
-    text = re.sub(r"\\\n", " ", text)
+    # What `systemctl edit` made of the unit comes after it, and the last ExecStart= counts.
+    text = re.sub(r"\\\n", " ", "\n".join([text, *_dropins(host, path.name)]))
     # systemd's ExecStart=, or command= and command_args= of an OpenRC script.
     command = re.findall(r"^ExecStart=(?:[-@:+!]*)(.*)$", text, re.MULTILINE)[-1:] or [
         " ".join(re.findall(r"^command(?:_args)?=[\"']?(.*?)[\"']?$", text, re.MULTILINE))
@@ -96,9 +97,10 @@ def _unit(host: Host, path: PurePosixPath) -> Unit | None:
         f"/etc/sysconfig/{path.stem}",
         f"/etc/rancher/k3s/{path.stem}.env",
     )
-    environment: dict[str, str] = {}
-    for file in files:
-        environment.update(_environment(host, PurePosixPath(file)))
+    environment = _variables("\n".join(word for line in _settings(text, "Environment") for word in line))
+    for file in (*files, *(word.lstrip("-") for line in _settings(text, "EnvironmentFile") for word in line)):
+        if file.startswith("/") and "%" not in file:
+            environment |= _environment(host, PurePosixPath(file))
     return Unit(path, PurePosixPath(words[0]), Role(words[1]), tuple(words[2:]), environment)
 
 
@@ -107,8 +109,41 @@ def _environment(host: Host, path: PurePosixPath) -> Mapping[str, str]:
         text = (host.tree.read(path) or b"").decode(errors="replace")
     except HostError:
         return {}
+    return _variables(text)
+
+
+def _variables(text: str) -> dict[str, str]:
     pairs = re.findall(r"^(?:export )?(\w+)=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
     return {name: value for name, value in pairs if name in _ENVIRONMENT and value}
+
+
+def _settings(text: str, name: str) -> list[list[str]]:
+    """The words of each line `name=…` of a unit, as systemd.syntax(7) takes quotes."""
+    import shlex
+
+    found = []
+    for line in re.findall(rf"^{name}=(.*)$", text, re.MULTILINE):
+        try:
+            found.append(shlex.split(line))
+        except ValueError:
+            continue
+    return found
+
+
+def _dropins(host: Host, name: str) -> list[str]:
+    """The texts of a unit's drop-ins, by file name over all directories; of two with one name the first counts."""
+    paths: dict[str, PurePosixPath] = {}
+    for directory in UNIT_DIRECTORIES:
+        for file in host.tree.names(directory / f"{name}.d"):
+            if file.endswith(".conf"):
+                paths.setdefault(file, directory / f"{name}.d" / file)
+    texts = []
+    for file in sorted(paths):
+        try:
+            texts.append((host.tree.read(paths[file]) or b"").decode(errors="replace"))
+        except HostError:
+            continue
+    return texts
 
 
 class Gate(NamedTuple):

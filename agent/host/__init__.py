@@ -81,7 +81,7 @@ class Host:
     @property
     def machine_tree(self) -> Tree:
         """The files of the machine that runs this program, for paths typed on its command line."""
-        return Tree("/", self.uid, self.gid)
+        return Tree("/", os.geteuid(), os.getegid())
 
     @property
     def has_kernel(self) -> bool:

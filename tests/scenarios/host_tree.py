@@ -151,14 +151,16 @@ class HostTree:
         """Put a file there as somebody else on that host would."""
         file = self[path]
         file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists():
+            file.chmod(0o600)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         file.chmod(mode)
         return file
 
     def edit(self, path: str) -> str:
         """Edit one of the managed files by hand; returns what is added to it."""
-        with self[path].open("a", encoding="utf-8") as file:
-            file.write(EDITS[path])
+        file = self[path]
+        self.write(path, file.read_bytes() + EDITS[path].encode(), stat.S_IMODE(file.stat().st_mode))
         return EDITS[path]
 
     def unit(self, role: str, *arguments: str, name: str = "", environment: str = "") -> None:

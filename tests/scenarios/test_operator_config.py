@@ -206,7 +206,6 @@ def test_a_service_of_another_name_is_read_with_its_environment(place: str, text
     assert facts["data directory"][0] == "/srv/k3s"
 
 
-@pytest.mark.xfail(reason="drop-ins of the service are not read")
 @pytest.mark.parametrize(
     "text",
     [

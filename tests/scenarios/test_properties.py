@@ -358,7 +358,7 @@ def do(host: HostTree, deed: str, path: str) -> None:
     elif deed == "delete":
         found.unlink()
     elif deed == "empty":
-        found.write_bytes(b"")
+        host.write(path, b"", stat.S_IMODE(found.stat().st_mode))
 
 
 def settle(host: HostTree, asked: Asked) -> None:

@@ -391,7 +391,6 @@ def test_render_needs_no_host(what: Rendering, role: str, program: LoadedProgram
     assert done.stdout.endswith("\n")
 
 
-@pytest.mark.xfail(os.geteuid() != 0, reason="a settings file has to be root's, though render does nothing as root")
 def test_render_goes_by_the_settings_that_are_named(tmp_path: Path) -> None:
     """Settings and options change the documents as they change what `apply` writes."""
     site = tmp_path / "site.yaml"

@@ -35,10 +35,10 @@ _HOPELESS = re.compile(
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
 
 # Each is at least twice the longest that was seen.
-_BOOT_TIMEOUT = 120.0
+_BOOT_TIMEOUT = 200.0
 _RESUME_TIMEOUT = 30.0
 _DOWN_TIMEOUT = 60.0
-_CALL_TIMEOUT = 60.0
+_CALL_TIMEOUT = 120.0
 
 
 class GuestError(Exception):
@@ -159,8 +159,8 @@ class Guest:
                 time.sleep(1)
                 self.fail(f"the boot ended in {found[0]!r}")
             number = time.monotonic_ns()  # no answer to an earlier call is taken for this one's
-            self._agent.send({"execute": "guest-sync", "arguments": {"id": number}})
             try:
+                self._agent.send({"execute": "guest-sync", "arguments": {"id": number}})
                 while self._agent.receive(0.5).get("return") != number:
                     pass
             except TimeoutError:
@@ -210,7 +210,7 @@ class Guest:
         """The content of a file."""
         return self.run(("/bin/cat", path)).out
 
-    def wait_until(self, command: str, timeout: float = 90) -> None:
+    def wait_until(self, command: str, timeout: float = 120) -> None:
         """Wait for a shell command to succeed."""
         deadline = time.monotonic() + timeout
         while self.run(command, check=False).code:
@@ -218,7 +218,7 @@ class Guest:
                 self.fail(f"not so after {timeout:g} s: {command}")
             time.sleep(0.1)
 
-    def wait_for_console(self, words: str, timeout: float = 90) -> None:
+    def wait_for_console(self, words: str, timeout: float = 120) -> None:
         """Wait for words on the console of this boot."""
         deadline = time.monotonic() + timeout
         while words not in self.console:
@@ -230,6 +230,15 @@ class Guest:
     def console(self) -> str:
         """What this boot has shown on the console."""
         return _ESCAPES.sub("", self.console_log.read_text(errors="replace"))
+
+    def console_on(self, path: Path) -> socket.socket:
+        """Move the console from its log to a new socket at this path; returns the other end."""
+        address = {"type": "unix", "data": {"path": str(path)}}
+        backend = {"type": "socket", "data": {"addr": address, "server": True, "wait": False}}
+        self._monitor("chardev-change", id="console", backend=backend)
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(str(path))
+        return line
 
     def fail(self, message: str) -> NoReturn:
         """Raise GuestError."""
@@ -292,8 +301,8 @@ class Guest:
                 return dict(answer["return"])
 
     def _ask_agent(self, command: str, **arguments: object) -> dict[str, Any]:
-        self._agent.send({"execute": command, "arguments": arguments})
         try:
+            self._agent.send({"execute": command, "arguments": arguments})
             answer = self._agent.receive(_CALL_TIMEOUT)
         except (OSError, EOFError) as error:
             self.fail(f"no answer from the guest agent to {command}: {error!r}")
@@ -321,6 +330,7 @@ class _JsonLine:
         self._received = b""
 
     def send(self, message: object) -> None:
+        self._line.settimeout(_CALL_TIMEOUT)
         self._line.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self, timeout: float) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_first_boot_second_boot_and_clean(new_node: Callable[..., Node], package
     node = new_node("fresh")
 
     def assert_done(starts: int) -> None:
-        status = node.run("cloud-init status --long --wait", timeout=240)
+        status = node.run("cloud-init status --long --wait", timeout=400)
         assert "status: done" in status.out
         assert "errors: []" in status.out
         node.wait_until_up()
@@ -108,7 +108,7 @@ def test_a_failure_in_any_step_is_told_and_leaves_no_k3s_running(
     assert (planted, vendor_data) != (user_data, _VENDOR_DATA)
     node = new_node("fresh")
     node.boot(seed=_seed(tmp_path, packages.single_file, planted, vendor_data))
-    status = node.run("cloud-init status --long --wait", check=False, timeout=240)
+    status = node.run("cloud-init status --long --wait", check=False, timeout=400)
     assert (status.code, "status: error" in status.out) == (1, True)
     assert node.run("pgrep -f '/usr/local/bin/k3s server'", check=False).code == 1
     assert node.starts() == []

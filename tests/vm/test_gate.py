@@ -243,7 +243,7 @@ def test_4_its_place_in_the_boot(node: Node) -> None:
 def test_4_no_ordering_cycle_with_cloud_init(node: Node, tmp_path: Path) -> None:
     """A boot with all of cloud-init's stages drops no job, and K3s starts before cloud-init's end as after any boot."""
     node.reboot(seed=seed_disk(tmp_path, "#cloud-config\n{}\n"))
-    node.run("cloud-init status --wait", timeout=180)
+    node.run("cloud-init status --wait", timeout=400)
     assert "ordering cycle" not in node.run("journalctl -b -o cat _PID=1").out
     assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL]
 
