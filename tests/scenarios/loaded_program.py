@@ -1,4 +1,4 @@
-"""The program, loaded once: each run is a fork of a process that has imported it, and ends as that run ends.
+"""The program, loaded once: each run is a fork of a process that has imported it.
 
 A start costs ten times as much as a run. What a test says of streams, locales or the user needs a start of its own:
 host_tree.run makes one.
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -77,20 +77,27 @@ def serve(directory: str) -> None:
         sys.stdout.flush()
 
 
-def become(words: list[str], directory: str) -> None:
-    """In the new process: be one run. It ends by SystemExit, so that what measures coverage can end its work, too."""
+def become(words: list[str], directory: str) -> NoReturn:
+    """In the new process: be one run, and nothing after it."""
     from agent.cli import main
 
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)  # noqa: PTH118
+        os.dup2(os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     sys.argv = ["k3s-harden", *words]
+    code = 0
     try:
         main()
-    except Exception:  # noqa: BLE001 - as Python ends a program; the server's own frames are none of its
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - as Python ends a program
         traceback.print_exc()
-        sys.exit(1)
-    sys.exit(0)
+        code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # To take the modules down again would cost more than the run.
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -294,8 +294,8 @@ def test_a_python_that_lacks_a_part_is_told_so_in_a_line(dist: Path, tmp_path: P
     start = tmp_path / "start.py"
     with ZipFile(archive) as inside:
         start.write_bytes(inside.read("__main__.py"))
-    # Without the archive on its path it lacks the program itself, which is the same to it.
-    run = subprocess.run([sys.executable, "-I", start], capture_output=True, text=True, check=False)
+    # Without the archive, and packages of this machine (-S), it lacks the program itself, which is the same to it.
+    run = subprocess.run([sys.executable, "-IS", start], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.splitlines()[0].startswith("k3s-harden: cannot run on this Python, of which a part is missing:")
 
