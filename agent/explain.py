@@ -47,7 +47,9 @@ def explained(name: str) -> str:
         return _settings()
     import difflib
 
-    close = difflib.get_close_matches(name, [*KINDS, *(control.id for control in CONTROLS)])
+    known = list(dict.fromkeys([*(control.id for control in CONTROLS), *KINDS]))
+    # A part of an id is the likelier mistake ("psa", "maxage"); a misspelling comes second.
+    close = [one for one in known if name and name in one][:3] or difflib.get_close_matches(name, known)
     raise UsageError(
         f"cannot explain {name}: no control and no finding has that id",
         f"did you mean {' or '.join(close)}?" if close else "k3s-harden explain lists them",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.errors import UsageError
 from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.guide.files import DIRECTORIES, FILES
@@ -40,21 +39,3 @@ CONTROLS: tuple[Control, ...] = tuple(
     )
 )
 """All rows in the order of the guide's headings. An id that comes twice has rows for different versions."""
-
-
-def find(control_id: str) -> tuple[Control, ...]:
-    """The rows with this id, one for each range of versions that has its own; case does not matter.
-
-    Raises UsageError, whose hint names ids that look alike.
-    """
-    wanted = control_id.strip().lower()
-    found = tuple(control for control in CONTROLS if control.id == wanted)
-    if found:
-        return found
-    from difflib import get_close_matches
-
-    ids = {control.id: None for control in CONTROLS}
-    # Part of an id is the likelier mistake ("psa", "maxage"); a misspelling comes second.
-    close = [known for known in ids if wanted and wanted in known] or get_close_matches(wanted, ids, n=3)
-    hint = f"Did you mean {' or '.join(close[:3])}?" if close else "'k3s-harden explain' lists them all."
-    raise UsageError(f"cannot find a control called {control_id!r}", hint)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.errors import ExitCode, UsageError
 from agent.guide import headings
-from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS, find
+from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import DIRECTORIES, FILES
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
@@ -54,40 +53,6 @@ def test_control_explains_itself(control: Control) -> None:
         assert not re.search(r"[{}<>\n]", text)
     for text in filter(None, (control.why, control.risk, control.deviation)):
         assert text.endswith("."), text
-
-
-@each_control
-def test_control_is_found_by_its_id(control: Control) -> None:
-    """Whatever the list shows can be asked for, in any case."""
-    assert control in find(control.id)
-    assert find(f" {control.id.upper()} ") == find(control.id)
-
-
-def test_find_gives_every_range_of_versions_in_order() -> None:
-    """A control that changed with the versions is explained for all of them."""
-    assert [str(control.applies.versions) for control in find("terminated-pod-gc-threshold")] == [
-        "v1.28 and older",
-        "v1.29 and newer",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "hint"),
-    [
-        ("audit-log-maxaeg", "Did you mean audit-log-maxage"),
-        ("overcommit", "Did you mean vm.overcommit_memory?"),
-        ("maxsize", "Did you mean audit-log-maxsize?"),
-        ("qqqq", "'k3s-harden explain' lists them all."),
-        ("", "'k3s-harden explain' lists them all."),
-    ],
-)
-def test_find_names_ids_that_look_alike(wanted: str, hint: str) -> None:
-    """A wrong id is a usage error that helps."""
-    with pytest.raises(UsageError) as error:
-        find(wanted)
-    assert error.value.exit_code is ExitCode.USAGE
-    assert error.value.message == f"cannot find a control called {wanted!r}"
-    assert error.value.hint.startswith(hint)
 
 
 def test_every_deviation_has_its_place_in_the_documentation() -> None:
