@@ -34,7 +34,8 @@ The package of the working tree is installed, and a stand-in for k3s, enabled an
 _SHELL = (
     "systemd-run --quiet --collect --property=StandardInput=tty-force --property=StandardOutput=tty"
     " --property=TTYPath=/dev/ttyS0 --property=ExecStopPost='systemctl poweroff --force'"
-    " --property=WorkingDirectory=~ --setenv=TERM={term} /bin/bash --login"
+    " --property=TTYRows={lines} --property=TTYColumns={columns} --property=WorkingDirectory=~ --setenv=TERM={term}"
+    " /bin/bash --login"
 )
 
 
@@ -59,9 +60,8 @@ def main() -> None:
 
 def _join(node: Node, path: Path) -> None:
     columns, lines = shutil.get_terminal_size()
-    node.run(f"stty -F /dev/ttyS0 rows {lines} cols {columns}")
     with node.console_on(path) as console, _raw_terminal():
-        node.run(_SHELL.format(term=os.environ.get("TERM", "vt220")))
+        node.run(_SHELL.format(lines=lines, columns=columns, term=os.environ.get("TERM", "vt220")))
         sys.stdout.write(_GREETING.replace("\n", "\r\n"))
         sys.stdout.flush()
         _copy_both_ways(console)

@@ -1,0 +1,81 @@
+"""What K3s refuses, the gate refuses before it: the stand-in for k3s and the program agree, each by its own reading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.node import JOIN
+
+if TYPE_CHECKING:
+    from tests.vm.node import Node
+
+pytestmark = pytest.mark.vm
+
+_CONFIG = "/etc/rancher/k3s/config.yaml"
+_NEVER_MIND = 124
+"""timeout(1)'s own code: K3s was started, and had to be stopped."""
+
+_OWN_AUDIT_POLICY = f"echo 'kube-apiserver-arg+: [audit-policy-file=/etc/audit.yaml]' >{_CONFIG}.d/95-site.yaml"
+
+# What to do to a hardened server, and what K3s says to it.
+_SERVER = {
+    "an audit policy that is not there": (
+        f"echo 'kube-apiserver-arg+: [audit-policy-file=/etc/none.yaml]' >{_CONFIG}.d/95-site.yaml",
+        'failed to read file path "/etc/none.yaml"',
+    ),
+    "an audit policy without rules": (
+        f"printf 'apiVersion: audit.k8s.io/v1\\nkind: Policy\\nrules: []\\n' >/etc/audit.yaml; {_OWN_AUDIT_POLICY}",
+        "loaded illegal policy with 0 rules",
+    ),
+    "an audit policy that is empty": (
+        f"truncate --size=0 /etc/audit.yaml; {_OWN_AUDIT_POLICY}",
+        "failed decoding",
+    ),
+    "an admission configuration that is not there": (
+        f"echo 'kube-apiserver-arg+: [admission-control-config-file=/etc/none.yaml]' >{_CONFIG}.d/95-site.yaml",
+        "unable to read admission control configuration",
+    ),
+    "an admission plugin that is gone": (
+        f"echo 'kube-apiserver-arg+: [enable-admission-plugins=PodSecurityPolicy]' >{_CONFIG}.d/95-site.yaml",
+        'plugin "PodSecurityPolicy" is unknown',
+    ),
+    "an admission plugin without the configuration that it needs": (
+        f"echo 'kube-apiserver-arg+: [enable-admission-plugins=EventRateLimit]' >{_CONFIG}.d/95-site.yaml",
+        "must not be empty",
+    ),
+    "a kernel value that kubelet compares, and nobody writes": (
+        "sysctl -w kernel.keys.root_maxkeys=500000",
+        "invalid kernel flag: kernel/keys/root_maxkeys",
+    ),
+    "a configuration that is no YAML": (f"echo 'token: [' >{_CONFIG}.d/95-site.yaml", "95-site.yaml"),
+}
+_UNDO = f"rm -f {_CONFIG}.d/95-site.yaml; sysctl -w kernel.keys.root_maxkeys=1000000"
+
+
+def _assert_both_refuse(node: Node, case: str, role: str, complaint: str) -> None:
+    refused = node.run(f"timeout 10 k3s {role}", check=False)
+    assert (refused.code, complaint in refused.err) == (1, True), f"K3s: {case}: {refused}"
+    gate = node.harden("gate", check=False)
+    assert (gate.code != 0, "Traceback" in gate.err) == (True, False), f"the gate: {case}: {gate}"
+
+
+def test_a_server_that_k3s_refuses(node: Node) -> None:
+    """Each case alone, on a host that is hardened otherwise; without one both are content."""
+    node.harden("gate")
+    for case, (command, complaint) in _SERVER.items():
+        node.run(command)
+        _assert_both_refuse(node, case, "server", complaint)
+        node.run(_UNDO)
+    assert node.harden("gate", check=False).code == 0
+    assert node.run("timeout 10 k3s server", check=False).code == _NEVER_MIND
+
+
+def test_an_agent_that_k3s_refuses(node: Node) -> None:
+    """A key that servers alone know, in an agent's configuration."""
+    node.remove_k3s()
+    node.install_k3s("agent", **JOIN)
+    node.harden("gate")
+    node.put(_CONFIG, "kube-apiserver-arg: [profiling=false]\n")
+    _assert_both_refuse(node, "a server's key", "agent", "flag provided but not defined: -kube-apiserver-arg")
