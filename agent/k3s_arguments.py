@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.facts import Datastore
+from agent.guide.criteria import Includes
 from agent.guide.files import POD_SECURITY_ADMISSION
-from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, HasPlugins, OptionRow
+from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, OptionRow
 from agent.model import Role
 from agent.settings import SecretsEncryption
 
@@ -177,7 +178,7 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
 def _required_plugins(argument: Argument) -> set[str]:
     """What has to be switched on: ServiceAccount, which the guide names, is on by default."""
     row = argument.row
-    needed = set(row.meets.plugins) if isinstance(row.meets, HasPlugins) else set()
+    needed = set(row.meets.names) if isinstance(row.meets, Includes) else set()
     return needed | (set(argument.value.split(",")) - set(row.value.split(",")))
 
 

@@ -5,103 +5,19 @@ Values may hold the field {data_dir}; `OptionRow.text` fills it in.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.guide import headings
 from agent.guide.control import Control, Origin
+from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, POD_SECURITY_ADMISSION
 from agent.model import SERVERS, Applies, VersionRange
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-
-
-class Boolean(NamedTuple):
-    """A flag with this value, in any spelling that Go's strconv.ParseBool takes."""
-
-    wanted: bool
-
-    def accepts(self, value: str) -> bool:
-        """Whether an operator's own value meets the control."""
-        return value in (_TRUE if self.wanted else _FALSE)
-
-    def __str__(self) -> str:
-        return "true" if self.wanted else "false"
-
-
-class AtLeast(NamedTuple):
-    """A decimal number that is no smaller than `least`."""
-
-    least: int
-
-    def accepts(self, value: str) -> bool:
-        """Whether an operator's own value meets the control."""
-        return _is_number(value) and int(value) >= self.least
-
-    def __str__(self) -> str:
-        return f"{self.least} or more"
-
-
-class Duration(NamedTuple):
-    """A Go duration that is longer than zero; zero switches the limit off. `example` is what the row itself sets."""
-
-    example: str
-
-    def accepts(self, value: str) -> bool:
-        """Whether an operator's own value meets the control."""
-        well_formed = re.fullmatch(r"(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+", value, re.ASCII)
-        return well_formed is not None and re.search(r"[1-9]", value) is not None
-
-    def __str__(self) -> str:
-        return f"a duration above zero, such as {self.example}"
-
-
-class AbsolutePath(NamedTuple):
-    """The absolute path of `what`; `-`, which sends a log to standard output, is none."""
-
-    what: str
-
-    def accepts(self, value: str) -> bool:
-        """Whether an operator's own value meets the control."""
-        return value.startswith("/") and not value.endswith("/")
-
-    def __str__(self) -> str:
-        return f"the absolute path of {self.what}"
-
-
-class HasPlugins(NamedTuple):
-    """A comma-separated list with at least these admission plugins, in any order."""
-
-    plugins: tuple[str, ...]
-
-    def accepts(self, value: str) -> bool:
-        """Whether an operator's own value meets the control."""
-        return set(self.plugins) <= set(value.split(","))
-
-    def __str__(self) -> str:
-        return f"a comma-separated list with {' and '.join(self.plugins)}"
-
-
-class SubsetOf(NamedTuple):
-    """A comma-separated list of one or more of these names, and no others."""
-
-    names: tuple[str, ...]
-
-    def accepts(self, value: str) -> bool:
-        """Whether an operator's own value meets the control."""
-        return set(value.split(",")) <= set(self.names)
-
-    def __str__(self) -> str:
-        return f"a comma-separated list of some of {', '.join(self.names)}, and no others"
-
-
-Meets = Boolean | AtLeast | Duration | AbsolutePath | HasPlugins | SubsetOf
-"""What an operator's own value has to be for the control to be met; each says so in words as str()."""
+    from agent.guide.criteria import Criterion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,7 +32,7 @@ class OptionRow(Control):
     key: str
     name: str
     value: str
-    meets: Meets
+    meets: Criterion
 
     def text(self, data_dir: PurePosixPath) -> str:
         """The value, with the data directory filled in."""
@@ -125,11 +41,6 @@ class OptionRow(Control):
 
 def _filled(value: str, data_dir: PurePosixPath) -> str:
     return value.replace("{data_dir}", str(data_dir))
-
-
-def _is_number(value: str) -> bool:
-    # Ten digits are past any limit of these flags, which are Go's int or int32.
-    return re.fullmatch(r"[0-9]{1,10}", value) is not None
 
 
 _API_SERVER = "kube-apiserver-arg"
@@ -152,7 +63,7 @@ def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fie
     key: str,
     name: str,
     value: str,
-    meets: Meets,
+    meets: Criterion,
     *,
     title: str,
     why: str,
@@ -250,7 +161,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
         _API_SERVER,
         "enable-admission-plugins",
         "NodeRestriction,PodSecurityPolicy,ServiceAccount",
-        HasPlugins(("NodeRestriction", "PodSecurityPolicy")),
+        Includes(("NodeRestriction", "PodSecurityPolicy")),
         title="The admission plugins are on that restrict nodes and pods",
         why=f"{_ADMISSION_WHY} PodSecurityPolicy makes the policies of policy.yaml count.",
         origin=Origin(headings.TEMPLATE, ("1.2.15", "5.2", "1.2.13")),
@@ -264,7 +175,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
         _API_SERVER,
         "enable-admission-plugins",
         "NodeRestriction,ServiceAccount",
-        HasPlugins(("NodeRestriction",)),
+        Includes(("NodeRestriction",)),
         title="The admission plugin is on that restricts nodes",
         why=_ADMISSION_WHY,
         origin=Origin(headings.TEMPLATE, ("1.2.15", "1.2.13")),

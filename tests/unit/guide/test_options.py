@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from agent.guide.k3s_options import OPTIONS, AbsolutePath, AtLeast, Boolean, Duration, HasPlugins, Meets, SubsetOf
+from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, Includes, SubsetOf
+from agent.guide.k3s_options import OPTIONS
 
 ON, OFF = Boolean(wanted=True), Boolean(wanted=False)
 THIRTY = AtLeast(30)
 TIMEOUT = Duration("300s")
 FILE = AbsolutePath("an audit policy")
-PLUGINS = HasPlugins(("NodeRestriction", "PodSecurityPolicy"))
+PLUGINS = Includes(("NodeRestriction", "PodSecurityPolicy"))
 SUITES = SubsetOf(("A", "B"))
 
 
@@ -36,7 +37,7 @@ SUITES = SubsetOf(("A", "B"))
     ],
     ids=str,
 )
-def test_values(meets: Meets, accepted: list[str], refused: list[str]) -> None:
+def test_values(meets: Criterion, accepted: list[str], refused: list[str]) -> None:
     """Values that mean the same to K3s' components are accepted in every spelling, and weaker ones in none."""
     assert [value for value in accepted if not meets.accepts(value)] == []
     assert [value for value in refused if meets.accepts(value)] == []
@@ -60,7 +61,7 @@ def test_huge_numbers_are_refused_without_being_read() -> None:
         (SUITES, "a comma-separated list of some of A, B, and no others"),
     ],
 )
-def test_words(meets: Meets, words: str) -> None:
+def test_words(meets: Criterion, words: str) -> None:
     """A report can say what would have been right."""
     assert str(meets) == words
 

@@ -1,0 +1,170 @@
+"""What a value of K3s' or a component's configuration may be for a control to be met."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+
+class Boolean(NamedTuple):
+    """A flag with this value, in any spelling that Go's strconv.ParseBool takes."""
+
+    wanted: bool
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return value in (_TRUE if self.wanted else _FALSE)
+
+    def __str__(self) -> str:
+        return "true" if self.wanted else "false"
+
+
+class AtLeast(NamedTuple):
+    """A decimal number that is no smaller than `least`."""
+
+    least: int
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return _is_number(value) and int(value) >= self.least
+
+    def __str__(self) -> str:
+        return f"{self.least} or more"
+
+
+class Duration(NamedTuple):
+    """A Go duration that is longer than zero; zero switches the limit off. `example` is what the row itself sets."""
+
+    example: str
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        well_formed = re.fullmatch(r"(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+", value, re.ASCII)
+        return well_formed is not None and re.search(r"[1-9]", value) is not None
+
+    def __str__(self) -> str:
+        return f"a duration above zero, such as {self.example}"
+
+
+class AbsolutePath(NamedTuple):
+    """The absolute path of `what`; `-`, which sends a log to standard output, is none."""
+
+    what: str
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return value.startswith("/") and not value.endswith("/")
+
+    def __str__(self) -> str:
+        return f"the absolute path of {self.what}"
+
+
+class Includes(NamedTuple):
+    """A comma-separated list with at least these names, in any order."""
+
+    names: tuple[str, ...]
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return set(self.names) <= set(value.split(","))
+
+    def __str__(self) -> str:
+        return f"a comma-separated list with {' and '.join(self.names)}"
+
+
+class IncludesOneOf(NamedTuple):
+    """A comma-separated list with at least one of these names."""
+
+    names: tuple[str, ...]
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return not set(self.names).isdisjoint(value.split(","))
+
+    def __str__(self) -> str:
+        return f"a comma-separated list with {' or '.join(self.names)}"
+
+
+class Excludes(NamedTuple):
+    """A comma-separated list without any of these names."""
+
+    names: tuple[str, ...]
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return set(self.names).isdisjoint(value.split(","))
+
+    def __str__(self) -> str:
+        return f"no {' and no '.join(self.names)}"
+
+
+class SubsetOf(NamedTuple):
+    """A comma-separated list of one or more of these names, and no others."""
+
+    names: tuple[str, ...]
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return set(value.split(",")) <= set(self.names)
+
+    def __str__(self) -> str:
+        return f"a comma-separated list of some of {', '.join(self.names)}, and no others"
+
+
+class Present(NamedTuple):
+    """Any value but the empty one."""
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return value != ""
+
+    def __str__(self) -> str:
+        return "set"
+
+
+class NotGiven(NamedTuple):
+    """No value at all: the option may not be given."""
+
+    def accepts(self, _: str) -> bool:
+        """Whether this value meets the control."""
+        return False
+
+    def __str__(self) -> str:
+        return "not set"
+
+
+class Equals(NamedTuple):
+    """Exactly this text."""
+
+    text: str
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        return value == self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Criterion = (
+    Boolean
+    | AtLeast
+    | Duration
+    | AbsolutePath
+    | Includes
+    | IncludesOneOf
+    | Excludes
+    | SubsetOf
+    | Present
+    | NotGiven
+    | Equals
+)
+"""What a value has to be for a control to be met; each says so in words as str()."""
+
+
+def _is_number(value: str) -> bool:
+    # Ten digits are past any limit of these flags, which are Go's int or int32.
+    return re.fullmatch(r"[0-9]{1,10}", value) is not None
