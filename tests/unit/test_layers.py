@@ -20,10 +20,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent",),
     ("agent.errors", "agent.model", "agent.package_data"),
     ("agent.guide",),
+    ("agent.benchmark",),
     ("agent.yaml_reader",),
     ("agent.audit_policy", "agent.equivalence", "agent.k3s_config", "agent.settings", "agent.sysctl_order"),
     ("agent.plan",),
     ("agent.diffs", "agent.report"),
+    ("agent.assessment",),
     ("agent.host",),
     ("agent.gate", "agent.k3s_units"),
     ("agent.facts",),
@@ -44,7 +46,9 @@ Any other module may import only from layers below its own. A new module is put 
 
 PURE = frozenset(
     {
+        "agent.assessment",
         "agent.audit_policy",
+        "agent.benchmark",
         "agent.cloud_init",
         "agent.desired",
         "agent.diffs",

@@ -1,0 +1,63 @@
+"""The benchmark versions that K3s has been assessed against, and which of them fits a K3s version."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agent.model import VersionRange
+
+if TYPE_CHECKING:
+    from agent.model import Version
+
+
+class Benchmark(str, Enum):
+    """A version of the CIS Kubernetes Benchmark, oldest first."""
+
+    CIS_1_23 = "cis-1.23"
+    CIS_1_24 = "cis-1.24"
+    CIS_1_7 = "cis-1.7"
+    CIS_1_8 = "cis-1.8"
+    CIS_1_9 = "cis-1.9"
+    CIS_1_10 = "cis-1.10"
+    CIS_1_11 = "cis-1.11"
+    CIS_1_12 = "cis-1.12"
+    CIS_2_0 = "cis-2.0"
+    CIS_2_1 = "cis-2.1"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def number(self) -> str:
+        """The version as CIS writes it, such as 1.10."""
+        return self.value.removeprefix("cis-")
+
+    @property
+    def kube_bench_profile(self) -> str | None:
+        """The profile that kube-bench has for it on K3s; None where it has none (kube-bench, cfg/config.yaml)."""
+        return f"k3s-{self}" if self in _IN_KUBE_BENCH else None
+
+
+_IN_KUBE_BENCH = frozenset(
+    {Benchmark.CIS_1_23, Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9}
+)
+
+FITS = {
+    Benchmark.CIS_1_23: VersionRange(last=23),
+    Benchmark.CIS_1_24: VersionRange(24, 24),
+    Benchmark.CIS_1_7: VersionRange(25, 25),
+    Benchmark.CIS_1_8: VersionRange(26, 29),
+    Benchmark.CIS_1_9: VersionRange(27, 29),
+    Benchmark.CIS_1_10: VersionRange(28, 31),
+    Benchmark.CIS_1_11: VersionRange(29, 34),
+    Benchmark.CIS_1_12: VersionRange(32, 36),
+    Benchmark.CIS_2_0: VersionRange(34, 37),
+    Benchmark.CIS_2_1: VersionRange(first=36),
+}
+"""The K3s minors that each is for, as the self-assessments say (k3s-io/docs, docs/security/self-assessment-*.md)."""
+
+
+def fitting(version: Version) -> Benchmark:
+    """The newest benchmark that is for this K3s version."""
+    return next(benchmark for benchmark, versions in reversed(FITS.items()) if versions.includes(version))
