@@ -1,4 +1,4 @@
-"""By hand, in a booted guest: an administrator with sudo and a terminal, on a host that has no gate."""
+"""By hand and by systemd, in a booted guest, with the README's own commands: an administrator with sudo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.node import HARDENED_KERNEL
+from tests.vm.node import GATE, HARDENED_KERNEL, SERVER
+from tests.vm.readme import commands
 
 if TYPE_CHECKING:
     from tests.vm.conftest import Packages
@@ -14,29 +15,36 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.vm
 
+_HOME = "/home/admin"
+
 
 def _kernel(node: Node) -> dict[str, str]:
     return {key: node.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL}
 
 
-def test_sudo_hardens_and_it_lasts(bare: Node, packages: Packages) -> None:
-    """`diff` needs no root, `apply` says that it does, `sudo` on a terminal hardens, and a reboot keeps it."""
-    bare.put("/usr/local/bin/k3s-harden", packages.single_file.read_bytes(), "0755")
-    assert bare.run("k3s-harden diff --role server", user="admin", check=False).code == 3
-    refused = bare.run("k3s-harden apply --role server", user="admin", check=False)
+def test_the_readmes_commands_harden_and_then_guard_k3s(bare: Node, packages: Packages) -> None:
+    """`diff` needs no root, `sudo k3s-harden apply` hardens, `sudo k3s-harden install` makes K3s wait for the gate.
+
+    A reboot keeps all of it.
+    """
+    bare.put(f"{_HOME}/dist/{packages.single_file.name}", packages.single_file.read_bytes())
+    install, diff, apply = commands("By hand").splitlines()
+    as_admin = f"cd {_HOME}; "
+    bare.run(as_admin + install, user="admin")
+    assert bare.run(as_admin + diff, user="admin", check=False).code == 3
+    refused = bare.run(as_admin + apply.removeprefix("sudo "), user="admin", check=False)
     assert (refused.code, "sudo k3s-harden apply" in refused.err) == (1, True)
     assert _kernel(bare) != HARDENED_KERNEL
 
-    on_a_terminal = (
-        "/usr/bin/script",
-        "--quiet",
-        "--return",
-        "--command",
-        "sudo k3s-harden apply --role server",
-        "/dev/null",
-    )
+    on_a_terminal = ("/usr/bin/script", "--quiet", "--return", "--command", apply, "/dev/null")
     bare.run(on_a_terminal, user="admin")
     assert _kernel(bare) == HARDENED_KERNEL
+
+    bare.run(as_admin + commands("systemd"), user="admin")
+    bare.install_k3s()
     bare.reboot()
+    bare.wait_until_up()
     assert _kernel(bare) == HARDENED_KERNEL
-    assert bare.run("sudo k3s-harden check --role server", user="admin").code == 0
+    gate, k3s = bare.unit(GATE), bare.unit(SERVER)
+    assert 0 < int(gate["ExecMainExitTimestampMonotonic"]) < int(k3s["ExecMainStartTimestampMonotonic"])
+    assert bare.run("sudo k3s-harden check", user="admin").code == 0

@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.vm.guest import seed_disk
-from tests.vm.image import CHECKOUT
 from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, SERVER, STAND_IN, STAND_IN_HOME
+from tests.vm.readme import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.vm.conftest import Packages
     from tests.vm.node import Node
@@ -37,12 +37,15 @@ bootcmd:
 """
 
 
-def _rendered(program: Path) -> str:
-    """The document that makes a server, with addresses on the seed disk."""
-    digest = hashlib.sha256(program.read_bytes()).hexdigest()
-    words = ("--role", "server", "--k3s-version", "1.34", "--url", f"file://{_SEED}/{program.name}", "--sha256", digest)
-    command = (sys.executable, "-m", "agent", "render", "cloud-init", *words)
-    text = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+def _rendered(directory: Path, program: Path) -> str:
+    """The document that the README's command makes, of a program on the seed disk."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "URL": f"file://{_SEED}/{program.name}",
+        "SHA256": hashlib.sha256(program.read_bytes()).hexdigest(),
+    }
+    subprocess.run(("/bin/sh", "-c", commands("cloud-init")), cwd=directory, env=environment, check=True)
+    text = (directory / "user-data").read_text()
     assert text.count("https://get.k3s.io") == 1
     return text.replace("https://get.k3s.io", f"file://{_SEED}/install.sh")
 
@@ -53,7 +56,7 @@ def _seed(directory: Path, program: Path, user_data: str, vendor_data: str = _VE
 
 def test_first_boot_second_boot_and_clean(new_node: Callable[..., Node], packages: Packages, tmp_path: Path) -> None:
     """User-data makes a hardened server, K3s after the gate; the second boot and `cloud-init clean` keep it so."""
-    user_data = _rendered(packages.single_file)
+    user_data = _rendered(tmp_path, packages.single_file)
     seed = _seed(tmp_path, packages.single_file, user_data)
     node = new_node("fresh")
 
@@ -101,7 +104,7 @@ def test_a_failure_in_any_step_is_told_and_leaves_no_k3s_running(
 ) -> None:
     """cloud-init reports the error, and K3s does not run."""
     old, new, command = _FAILURES[failure]
-    user_data = _rendered(packages.single_file)
+    user_data = _rendered(tmp_path, packages.single_file)
     old = old.format(digest=hashlib.sha256(packages.single_file.read_bytes()).hexdigest())
     planted = user_data.replace(old, new) if old else user_data
     vendor_data = f"{_VENDOR_DATA}  - {command!r}\n" if command else _VENDOR_DATA
