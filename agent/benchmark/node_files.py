@@ -1,0 +1,162 @@
+"""What the benchmarks ask of the files of a kubelet and a kube-proxy: who may read and change them (section 4.1)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from agent.benchmark.check import AllOf, NotInK3s, Ownership, Permissions
+from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.versions import Benchmark
+from agent.model import Applies, FileMode, VersionRange
+
+_ROOT_ALONE = FileMode(0o600)
+_PUBLIC = FileMode(0o644)
+_AGENT = "k3s-io/k3s pkg/agent/config/config.go"
+_KUBELET = "k3s-io/k3s pkg/daemons/agent/agent.go"
+
+_KUBE_PROXY_KUBECONFIG = ("agent/kubeproxy.kubeconfig",)
+_KUBELET_KUBECONFIG = ("agent/kubelet.kubeconfig",)
+_CLIENT_CA = ("agent/client-ca.crt",)
+_DROP_IN_DIRECTORY = ("agent/etc/kubelet.conf.d",)
+_DROP_INS = ("agent/etc/kubelet.conf.d/**",)
+
+_NO_SERVICE = NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file.")
+_NO_CONFIG_FILE = NotInK3s(
+    "K3s never starts the kubelet with a --config file of its own: it gives arguments and, since v1.32, drop-ins."
+)
+_A_SERVICE = "Who can write a service's file has commands run as root at the next start."
+_A_CONFIG_FILE = (
+    "The file says how the kubelet tells who its clients are and what they may do, so who can write it can command the"
+    " node."
+)
+_AN_OWNER = "Whoever owns a file can give it any mode."
+
+NODE_FILES: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="kubelet-service-permissions",
+        title="The kubelet's service file has restrictive permissions",
+        numbers=numbered("4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S"),
+        check=_NO_SERVICE,
+        why=_A_SERVICE,
+        source=_KUBELET,
+    ),
+    BenchmarkControl(
+        id="kubelet-service-ownership",
+        title="The kubelet's service file belongs to root:root",
+        numbers=numbered("4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S"),
+        check=_NO_SERVICE,
+        why=_A_SERVICE,
+        source=_KUBELET,
+    ),
+    BenchmarkControl(
+        id="kube-proxy-kubeconfig-permissions",
+        title="kube-proxy's kubeconfig has restrictive permissions",
+        numbers=numbered("4.1.3u 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3M"),
+        check=Permissions(_KUBE_PROXY_KUBECONFIG, _ROOT_ALONE),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, _PUBLIC)}),
+        why=(
+            "It leads to the certificate of kube-proxy, which sees all services and their endpoints. Who can change it"
+            " sends kube-proxy to another API server, and so decides where the node's traffic goes."
+        ),
+        source=_AGENT,
+    ),
+    BenchmarkControl(
+        id="kube-proxy-kubeconfig-ownership",
+        title="kube-proxy's kubeconfig belongs to root:root",
+        numbers=numbered("4.1.4u 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4M"),
+        check=Ownership(_KUBE_PROXY_KUBECONFIG),
+        why=f"{_AN_OWNER} This one leads to kube-proxy's certificate.",
+        source=_AGENT,
+    ),
+    BenchmarkControl(
+        id="kubelet-kubeconfig-permissions",
+        title="The kubelet's kubeconfig has restrictive permissions",
+        numbers=numbered("4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A"),
+        check=Permissions(_KUBELET_KUBECONFIG, _ROOT_ALONE),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, _PUBLIC)}),
+        why=(
+            "It leads to the node's certificate, which opens the secrets of every pod here. Who can change it sends"
+            " the kubelet to another API server, and so has any pod run."
+        ),
+        source=_AGENT,
+    ),
+    BenchmarkControl(
+        id="kubelet-kubeconfig-ownership",
+        title="The kubelet's kubeconfig belongs to root:root",
+        numbers=numbered("4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A"),
+        check=Ownership(_KUBELET_KUBECONFIG),
+        why=f"{_AN_OWNER} This one leads to the node's certificate.",
+        source=_AGENT,
+    ),
+    BenchmarkControl(
+        id="kubelet-client-ca-permissions",
+        title="The certificate authority of the kubelet's clients has restrictive permissions",
+        numbers=numbered("4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7M"),
+        check=Permissions(_CLIENT_CA, _PUBLIC),
+        earlier=MappingProxyType(
+            dict.fromkeys(
+                (
+                    Benchmark.CIS_1_24,
+                    Benchmark.CIS_1_7,
+                    Benchmark.CIS_1_8,
+                    Benchmark.CIS_1_9,
+                    Benchmark.CIS_1_10,
+                    Benchmark.CIS_1_11,
+                    Benchmark.CIS_1_12,
+                    Benchmark.CIS_2_0,
+                ),
+                Permissions(_CLIENT_CA, _ROOT_ALONE),
+            )
+        ),
+        why=(
+            "The kubelet obeys clients that an authority in this file vouches for. Who can write it adds one of their"
+            " own, and runs commands in any container of the node."
+        ),
+        source=_AGENT,
+    ),
+    BenchmarkControl(
+        id="kubelet-client-ca-ownership",
+        title="The certificate authority of the kubelet's clients belongs to root:root",
+        numbers=numbered("4.1.8u 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8M"),
+        check=Ownership(_CLIENT_CA),
+        why=f"{_AN_OWNER} This one says whom the kubelet obeys.",
+        source=_AGENT,
+    ),
+    BenchmarkControl(
+        id="kubelet-config-permissions",
+        title="The kubelet's configuration file has restrictive permissions",
+        numbers=numbered("4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S"),
+        check=_NO_CONFIG_FILE,
+        why=_A_CONFIG_FILE,
+        source=_KUBELET,
+    ),
+    BenchmarkControl(
+        id="kubelet-config-ownership",
+        title="The kubelet's configuration file belongs to root:root",
+        numbers=numbered("4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S"),
+        check=_NO_CONFIG_FILE,
+        why=_A_CONFIG_FILE,
+        source=_KUBELET,
+    ),
+    BenchmarkControl(
+        id="kubelet-drop-ins",
+        title="The kubelet's drop-ins and their directory are root's, and nobody else can change them",
+        # K3s' self-assessment calls it not applicable, for want of such a directory. K3s has had one since v1.32.
+        numbers=numbered("- - - - - - - - - 4.1.11S"),
+        applies=Applies(versions=VersionRange(first=32)),
+        check=AllOf(
+            (
+                Permissions(_DROP_IN_DIRECTORY, FileMode(0o755), directories=True),
+                Ownership(_DROP_IN_DIRECTORY, directories=True),
+                Permissions(_DROP_INS, _PUBLIC),
+                Ownership(_DROP_INS),
+            )
+        ),
+        why=(
+            "A drop-in overrides any setting of the kubelet, so who can write one lets clients in without a"
+            " certificate and allows them everything."
+        ),
+        source=_AGENT,
+    ),
+)
+"""In the benchmarks' order. A server runs a kubelet, too."""

@@ -1,0 +1,263 @@
+"""The rows on files and on etcd, held against the numbers, letters and modes that the benchmarks have for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent.benchmark.check import AllOf, EtcdSetting, NotInK3s, Ownership, Permissions
+from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
+from agent.benchmark.etcd import ETCD
+from agent.benchmark.node_files import NODE_FILES
+from agent.benchmark.sections import SECTIONS
+from agent.benchmark.versions import Benchmark
+from agent.guide.criteria import Equals
+from agent.guide.files import DEFAULT_DATA_DIR
+from agent.model import BOTH_ROLES, SERVERS, FileMode
+
+if TYPE_CHECKING:
+    from agent.benchmark.check import Check
+    from agent.benchmark.control import BenchmarkControl
+
+RECORDED = Path(__file__).parents[2] / "data" / "benchmark" / "sections-1.1-2-4.1.tsv"
+"""One line for each control, one column for each benchmark: number, letter of `numbered` and, where K3s has the file
+whose mode is asked for, "=" and the mode. From kube-bench's k3s-cis-* and, from 1.10 on, K3s' self-assessments."""
+
+ROWS = CONTROL_PLANE_FILES + ETCD + NODE_FILES
+
+ETCD_CONFIGURATION = {
+    "client-transport-security.cert-file": "/srv/k3s/server/tls/etcd/server-client.crt",
+    "client-transport-security.key-file": "/srv/k3s/server/tls/etcd/server-client.key",
+    "client-transport-security.client-cert-auth": "true",
+    "client-transport-security.trusted-ca-file": "/srv/k3s/server/tls/etcd/server-ca.crt",
+    "peer-transport-security.cert-file": "/srv/k3s/server/tls/etcd/peer-server-client.crt",
+    "peer-transport-security.key-file": "/srv/k3s/server/tls/etcd/peer-server-client.key",
+    "peer-transport-security.client-cert-auth": "true",
+    "peer-transport-security.trusted-ca-file": "/srv/k3s/server/tls/etcd/peer-ca.crt",
+}
+"""What K3s with the data directory /srv/k3s writes for its etcd, as far as TLS goes; auto-tls is not in it."""
+
+
+class Cell(NamedTuple):
+    """What one benchmark says of one control."""
+
+    number: str
+    letter: str
+    mode: FileMode | None
+
+
+def recorded() -> list[dict[Benchmark, Cell]]:
+    """Read the recorded lines, without the benchmarks that do not have the control."""
+    header, *lines = (line.split("\t") for line in RECORDED.read_text(encoding="utf-8").splitlines())
+    benchmarks = [Benchmark(name) for name in header]
+    found = []
+    for line in lines:
+        cells = {}
+        for benchmark, text in zip(benchmarks, line, strict=True):
+            word, _, mode = text.partition("=")
+            if word != "-":
+                cells[benchmark] = Cell(word[:-1], word[-1], FileMode(int(mode, 8)) if mode else None)
+        found.append(cells)
+    return found
+
+
+def numbers(row: BenchmarkControl) -> dict[Benchmark, tuple[str, str]]:
+    return {benchmark: (number.text, number.assessed.value) for benchmark, number in row.numbers.items()}
+
+
+def row_of(line: dict[Benchmark, Cell]) -> BenchmarkControl:
+    """Find the row with exactly the numbers and letters of a recorded line."""
+    wanted = {benchmark: (cell.number, cell.letter) for benchmark, cell in line.items()}
+    (row,) = [row for row in ROWS if numbers(row) == wanted]
+    return row
+
+
+def parts(check: Check) -> tuple[Check, ...]:
+    return check.checks if isinstance(check, AllOf) else (check,)
+
+
+def asked(rows: tuple[BenchmarkControl, ...]) -> list[tuple[BenchmarkControl, Check]]:
+    """List every single question that any benchmark has in these rows."""
+    return [(row, part) for row in rows for check in (row.check, *row.earlier.values()) for part in parts(check)]
+
+
+def by_id(identifier: str) -> BenchmarkControl:
+    (row,) = [row for row in ROWS if row.id == identifier]
+    return row
+
+
+def test_ids_are_unique() -> None:
+    """Waivers, baselines and fingerprints name a control by its id."""
+    assert len({row.id for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("line", recorded(), ids=lambda line: next(iter(line.values())).number)
+def test_every_recorded_control_has_one_row_with_its_numbers(line: dict[Benchmark, Cell]) -> None:
+    """One row carries the number and the letter of all benchmarks that have the control."""
+    assert row_of(line).title
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> None:
+    """What a benchmark counts in these sections is neither doubled nor left out nor invented."""
+    ours = [row.numbers[benchmark].text for row in ROWS if benchmark in row.numbers]
+    theirs = [line[benchmark].number for line in recorded() if benchmark in line]
+    assert sorted(ours) == sorted(theirs)
+    assert len(set(ours)) == len(ours)
+
+
+def test_each_row_is_in_the_section_of_its_module() -> None:
+    """The sections keep their numbers through all benchmarks."""
+    for rows, section in ((CONTROL_PLANE_FILES, "1.1"), (ETCD, "2"), (NODE_FILES, "4.1")):
+        assert section in SECTIONS
+        assert {number.section for row in rows for number in row.numbers.values()} == {section}
+
+
+@pytest.mark.parametrize("line", recorded(), ids=lambda line: next(iter(line.values())).number)
+def test_each_benchmark_asks_for_the_mode_that_it_has(line: dict[Benchmark, Cell]) -> None:
+    """A mode changes between benchmarks where, and only where, the sources have it so."""
+    row = row_of(line)
+    for benchmark, cell in line.items():
+        check = row.check_of(benchmark)
+        assert (check.most if isinstance(check, Permissions) else None) == cell.mode, benchmark
+
+
+def test_only_what_differs_is_an_exception() -> None:
+    """`earlier` holds for benchmarks that have the control, and says something else than `check`."""
+    for row in ROWS:
+        assert row.earlier.keys() <= row.numbers.keys()
+        assert row.check not in row.earlier.values()
+
+
+def test_paths_move_with_the_data_directory() -> None:
+    """Nothing hard-codes where K3s keeps its data; absolute are only the leases of host-local, which does not move."""
+    paths = {path for _, part in asked(ROWS) if isinstance(part, (Permissions, Ownership)) for path in part.paths}
+    assert {path for path in paths if path.startswith("/")} == {"/var/lib/cni/networks/**"}
+    assert not any(str(DEFAULT_DATA_DIR) in path for path in paths)
+    assert {path.split("/")[0] for path in paths if not path.startswith("/")} == {"server", "agent"}
+
+
+def test_what_only_servers_have_is_asked_of_servers_alone() -> None:
+    """An agent has no server directory; both roles have a kubelet, with its files below agent/."""
+    for row, part in asked(ROWS):
+        if isinstance(part, (Permissions, Ownership)):
+            of_server = any(path.startswith("server/") for path in part.paths)
+            assert row.applies.roles == (SERVERS if of_server else BOTH_ROLES), row.id
+    assert {row.applies.roles for row in ETCD} == {SERVERS}
+    assert {row.applies.roles for row in NODE_FILES} == {BOTH_ROLES}
+
+
+def test_permissions_and_ownership_are_asked_of_the_same_files() -> None:
+    """Each pair of controls is on one file, so that one is not checked on what the other leaves out."""
+    pairs = [
+        (row, by_id(row.id.replace("-permissions", "-ownership")))
+        for row in ROWS
+        if row.id.endswith("-permissions") and not row.id.startswith(("pki-", "etcd-data-"))
+    ]
+    assert len(pairs) == 13
+    for permissions, ownership in pairs:
+        if isinstance(permissions.check, NotInK3s):
+            assert ownership.check == permissions.check
+        else:
+            assert isinstance(permissions.check, Permissions)
+            assert isinstance(ownership.check, Ownership)
+            assert ownership.check.paths == permissions.check.paths
+
+
+def test_only_the_lock_of_the_leases_is_left_out() -> None:
+    """host-local makes its lock 0750; its owner is asked for as everybody's is."""
+    left_out = {
+        row.id for row, part in asked(ROWS) if isinstance(part, (Permissions, Ownership)) and part.but_for == ("lock",)
+    }
+    assert left_out == {"cni-permissions"}
+
+
+def test_etcd_as_k3s_configures_it_meets_every_row() -> None:
+    """Wherever the data directory is, what K3s writes passes, with auto-tls not given at all."""
+    for row, part in asked(ETCD):
+        assert isinstance(part, EtcdSetting)
+        if part.key in ETCD_CONFIGURATION:
+            assert accepts(part, ETCD_CONFIGURATION[part.key]), row.id
+        else:
+            assert part.unset_passes, row.id
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "broken"),
+    [
+        ("client-transport-security.cert-file", "/root/own.crt", "etcd-server-certificate"),
+        ("client-transport-security.key-file", "/root/own.key", "etcd-server-certificate"),
+        ("client-transport-security.client-cert-auth", "false", "etcd-client-cert-auth"),
+        ("client-transport-security.auto-tls", "true", "etcd-auto-tls"),
+        ("peer-transport-security.cert-file", "/root/own.crt", "etcd-peer-certificate"),
+        ("peer-transport-security.key-file", "/root/own.key", "etcd-peer-certificate"),
+        ("peer-transport-security.client-cert-auth", "false", "etcd-peer-client-cert-auth"),
+        ("peer-transport-security.auto-tls", "true", "etcd-peer-auto-tls"),
+        ("client-transport-security.trusted-ca-file", "/srv/k3s/server/tls/client-ca.crt", "etcd-unique-ca"),
+        ("peer-transport-security.trusted-ca-file", "/srv/k3s/server/tls/server-ca.crt", "etcd-unique-ca"),
+    ],
+)
+def test_a_changed_key_of_etcd_fails_its_row_alone(key: str, value: str, broken: str) -> None:
+    """Each key that matters is asked for, and by one control."""
+    configuration = ETCD_CONFIGURATION | {key: value}
+    failing = {
+        row.id
+        for row, part in asked(ETCD)
+        if isinstance(part, EtcdSetting) and part.key in configuration and not accepts(part, configuration[part.key])
+    }
+    assert failing == {broken}
+
+
+@pytest.mark.parametrize("key", ETCD_CONFIGURATION)
+def test_a_missing_key_of_etcd_passes_nowhere(key: str) -> None:
+    """etcd's own default for these is no TLS and no question for a certificate."""
+    settings = [part for _, part in asked(ETCD) if isinstance(part, EtcdSetting) and part.key == key]
+    assert [setting.unset_passes for setting in settings] == [False]
+
+
+def test_the_drop_ins_of_the_kubelet_are_asked_for_where_k3s_has_them() -> None:
+    """Since v1.32; the directory and what is in it, at any depth, may be read by all and written by root alone."""
+    row = by_id("kubelet-drop-ins")
+    assert str(row.applies) == "servers and agents, v1.32 and newer"
+    assert isinstance(row.check, AllOf)
+    assert {part.most for part in row.check.checks if isinstance(part, Permissions)} == {
+        FileMode(0o755),
+        FileMode(0o644),
+    }
+    assert {path for part in row.check.checks if isinstance(part, Ownership) for path in part.paths} == {
+        "agent/etc/kubelet.conf.d",
+        "agent/etc/kubelet.conf.d/**",
+    }
+
+
+def test_only_the_modes_of_certificates_are_brought_about_by_a_setting() -> None:
+    """The guide has none of these; K3s brings about all others by itself."""
+    assert {row.id: row.setting for row in ROWS if row.setting} == {
+        "pki-certificate-permissions": "pki.certificate-permissions"
+    }
+    assert all(row.guide is None for row in ROWS)
+
+
+def test_only_etcds_own_authority_is_of_level_2() -> None:
+    """CIS' profile for high security has one control more than level 1 in these sections."""
+    assert {row.id for row in ROWS if row.level != 1} == {"etcd-unique-ca"}
+
+
+def test_a_report_gets_whole_sentences() -> None:
+    """What says why, why not and what to do stands alone in a report."""
+    for row in ROWS:
+        reasons = [part.reason for part in parts(row.check) if isinstance(part, NotInK3s)]
+        for text in (row.why, *reasons, *filter(None, [row.remedy])):
+            assert text.endswith("."), (row.id, text)
+            assert "  " not in text, (row.id, text)
+        assert not row.title.endswith("."), row.id
+
+
+def accepts(setting: EtcdSetting, value: str) -> bool:
+    """Whether the criterion accepts it on a host whose data directory is /srv/k3s."""
+    criterion = setting.criterion
+    if isinstance(criterion, Equals):
+        criterion = Equals(criterion.text.format(data_dir="/srv/k3s"))
+    return criterion.accepts(value)
