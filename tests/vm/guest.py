@@ -35,7 +35,7 @@ _HOPELESS = re.compile(
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
 
 # Each is at least twice the longest that was seen.
-_BOOT_TIMEOUT = 200.0
+BOOT_TIMEOUT = 200.0
 _RESUME_TIMEOUT = 30.0
 _DOWN_TIMEOUT = 60.0
 _CALL_TIMEOUT = 120.0
@@ -92,8 +92,8 @@ class Guest:
 
     def wait_for_boot(self) -> None:
         """Wait until systemd has nothing left to start; a failed unit is not waited for, and no error here."""
-        self.wait_for_agent(_BOOT_TIMEOUT)
-        self.run("systemctl is-system-running --wait", check=False, timeout=_BOOT_TIMEOUT)
+        self.wait_for_agent(BOOT_TIMEOUT)
+        self.run("systemctl is-system-running --wait", check=False, timeout=BOOT_TIMEOUT)
 
     def resume(self) -> None:
         """Go on where the saved guest was frozen."""

@@ -26,11 +26,11 @@ _LONG_ENOUGH_TO_LOOP = 7.0
 
 def _assert_down_for_good(node: Node, service: str = SERVER) -> None:
     """K3s is down, and neither it nor the gate is tried again."""
-    runs, starts = node.gate_runs(), len(node.starts())
+    run, starts = node.unit(GATE)["InvocationID"], len(node.starts())
     time.sleep(_LONG_ENOUGH_TO_LOOP)
     state = node.unit(service)
     assert (state["ActiveState"], state.get("Job", "")) == ("inactive", "")
-    assert (node.gate_runs(), len(node.starts())) == (runs, starts)
+    assert (node.unit(GATE)["InvocationID"], len(node.starts())) == (run, starts)
 
 
 # --- 1: K3s never starts on a host that is not ready ---

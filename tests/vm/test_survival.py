@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.guest import Saved
+from tests.vm.guest import BOOT_TIMEOUT, Saved
 from tests.vm.node import (
     DATA_DIR,
     GATE,
@@ -109,10 +109,11 @@ def test_6_power_cuts_during_apply(node: Node) -> None:
         node.run("sync; nohup k3s-harden apply >/dev/null 2>&1 &")
         time.sleep(moments.uniform(0.5, 1.1) * seconds)
         node.cut_power()
-        node.boot()
+        node.boot(wait=False)
+        node.wait_for_agent(BOOT_TIMEOUT)
+        node.wait_until_up()
         found = _digests(node.read("/var/lib/inspection"))
         assert {path for path, digest in found.items() if digest not in whole[path]} == set(), f"cut {cut}"
-        node.wait_until_up()
         start = node.starts()[-1]
         assert (start.boot, start.version, start.kernel) == (node.boot_id(), version, HARDENED_KERNEL), f"cut {cut}"
         left = node.run(f"find {_WATCHED} -type f").out.split()
