@@ -1,0 +1,541 @@
+"""What the benchmarks ask of the API server's arguments (their section 1.2, and the audit policy of 3.2)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from agent.benchmark.check import AllOf, Component, EncryptionProviders, Flag
+from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.versions import Benchmark
+from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
+from agent.guide.k3s_options import OPTIONS, SECRETS_ENCRYPTION
+from agent.model import SERVERS, Applies, VersionRange
+
+if TYPE_CHECKING:
+    from agent.guide.criteria import Criterion
+    from agent.guide.k3s_options import OptionRow
+
+_ON_SERVERS = Applies(SERVERS)
+_CONFIG = "/etc/rancher/k3s/config.yaml"
+_LIST = Component.API_SERVER.config_key
+
+_K3S = "k3s-io/k3s pkg/daemons/control/server.go"
+_PLUGINS = "kubernetes/kubernetes pkg/kubeapiserver/options/plugins.go"
+_AUTHENTICATION = "kubernetes/kubernetes pkg/kubeapiserver/options/authentication.go"
+_REQUESTS = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/server_run_options.go"
+_AUDIT = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/audit.go"
+_ENCRYPTION = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
+
+
+def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Flag:
+    return Flag(Component.API_SERVER, name, criterion, unset_passes)
+
+
+def _switched_on(plugin: str) -> str:
+    value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
+    return (
+        f"Name {plugin} in the argument 'enable-admission-plugins' of the list {_LIST} in {_CONFIG}, such as"
+        f" 'enable-admission-plugins={value}', and restart K3s. Keep one such argument, with all plugins joined by"
+        " commas: it replaces K3s' own, which is NodeRestriction."
+    )
+
+
+def _by_name(identifier: str) -> tuple[OptionRow, ...]:
+    # The guide has its rows for older versions first.
+    return tuple(row for row in OPTIONS if row.id == identifier)
+
+
+def _of_the_guide(identifier: str, numbers: str, source: str, *, unset_passes: bool = False) -> BenchmarkControl:
+    row = _by_name(identifier)[-1]
+    return BenchmarkControl(
+        id=row.id,
+        title=row.title,
+        numbers=numbered(numbers),
+        applies=_ON_SERVERS,
+        check=_flag(row.name, row.meets, unset_passes=unset_passes),
+        why=row.why,
+        guide=row,
+        source=source,
+    )
+
+
+_POD_SECURITY_POLICY = _by_name("enable-admission-plugins")[0]
+_NODE_RESTRICTION = _by_name("enable-admission-plugins")[-1]
+
+_BY_FILE = "Where 'authorization-config' names a file, K3s leaves the argument out, and the file decides."
+
+_KEY_EXCHANGES = ("TLS_ECDHE_ECDSA_WITH", "TLS_ECDHE_RSA_WITH")
+_SUITES = (
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    *(
+        f"{exchange}_{cipher}"
+        for exchange in _KEY_EXCHANGES
+        # Go names the ChaCha20 suites in a long and in a short way, and the API server takes both.
+        for cipher in (
+            "AES_128_GCM_SHA256",
+            "AES_256_GCM_SHA384",
+            "CHACHA20_POLY1305",
+            "CHACHA20_POLY1305_SHA256",
+        )
+    ),
+)
+_SUITES_UNTIL_1_11 = (
+    *_SUITES,
+    *(f"{exchange}_{cipher}" for exchange in _KEY_EXCHANGES for cipher in ("AES_128_CBC_SHA", "AES_256_CBC_SHA")),
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+)
+_SUITES_UNTIL_1_9 = (
+    *_SUITES_UNTIL_1_11,
+    "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+)
+
+
+def _suites(names: tuple[str, ...]) -> Flag:
+    return _flag("tls-cipher-suites", SubsetOf(names))
+
+
+_AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="apiserver-anonymous-auth",
+        title="The API server refuses anonymous requests",
+        numbers=numbered("1.2.1M 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1M"),
+        applies=_ON_SERVERS,
+        check=_flag("anonymous-auth", Boolean(wanted=False)),
+        why=(
+            "By its own default the API server gives a request without credentials the name system:anonymous; one"
+            " role too many for that name, and the cluster is open to whoever reaches the port. Where"
+            " 'authentication-config' names a file, K3s leaves the argument out, and the file decides."
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-token-auth-file",
+        title="The API server reads no file of tokens",
+        numbers=numbered("1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A"),
+        applies=_ON_SERVERS,
+        check=_flag("token-auth-file", NotGiven(), unset_passes=True),
+        why=(
+            "Its tokens lie there in clear text and never expire, and a stolen one is good until somebody edits the"
+            " file and restarts the API server."
+        ),
+        source=_AUTHENTICATION,
+    ),
+)
+
+_KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="apiserver-kubelet-https",
+        title="The API server speaks TLS to kubelets",
+        numbers=numbered("1.2.4S 1.2.4S - - - - - - - -"),
+        applies=_ON_SERVERS,
+        check=_flag("kubelet-https", Boolean(wanted=True), unset_passes=True),
+        why="What goes to a kubelet is what runs in its pods, and what comes back is their logs and terminals.",
+        source="kubernetes/kubernetes cmd/kube-apiserver/app/options/options.go",
+    ),
+    BenchmarkControl(
+        id="apiserver-kubelet-client-certificate",
+        title="The API server shows kubelets a client certificate",
+        numbers=numbered("1.2.5A 1.2.5A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A"),
+        applies=_ON_SERVERS,
+        check=AllOf((_flag("kubelet-client-certificate", Present()), _flag("kubelet-client-key", Present()))),
+        why=(
+            "Without one the API server is anonymous to a kubelet: either the kubelet refuses it, and logs and exec"
+            " fail, or it lets everybody in."
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-kubelet-certificate-authority",
+        title="The API server checks kubelets' certificates",
+        numbers=numbered("1.2.6A 1.2.6A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A"),
+        applies=_ON_SERVERS,
+        check=_flag("kubelet-certificate-authority", Present()),
+        why=(
+            "Otherwise whoever answers under a node's address passes for its kubelet, and reads what kubectl exec and"
+            " port-forward send there."
+        ),
+        source=_K3S,
+    ),
+)
+
+_AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="apiserver-authorization-not-always-allow",
+        title="The API server does not allow everything to everybody",
+        numbers=numbered("1.2.7A 1.2.7A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A"),
+        applies=_ON_SERVERS,
+        # Without the argument the API server itself allows everything.
+        check=_flag("authorization-mode", Excludes(("AlwaysAllow",))),
+        why=f"With AlwaysAllow each account, a pod's too, may do all things: RBAC is not asked. {_BY_FILE}",
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-authorization-node",
+        title="The API server authorizes kubelets as nodes",
+        numbers=numbered("1.2.8A 1.2.8A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A"),
+        applies=_ON_SERVERS,
+        check=_flag("authorization-mode", Includes(("Node",))),
+        why=(
+            "The Node authorizer lets a kubelet read the Secrets and volumes of its own pods alone. Without it kubelets"
+            f" need a role for those of the whole cluster, and one stolen node has them all. {_BY_FILE}"
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-authorization-rbac",
+        title="The API server asks RBAC",
+        numbers=numbered("1.2.9A 1.2.9A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A"),
+        applies=_ON_SERVERS,
+        check=_flag("authorization-mode", Includes(("RBAC",))),
+        why=(
+            "Without it Roles and their bindings count for nothing, and nobody can be given just what the work takes."
+            f" {_BY_FILE}"
+        ),
+        source=_K3S,
+    ),
+)
+
+_ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="apiserver-external-ips-not-denied",
+        title="DenyServiceExternalIPs is not on",
+        numbers=numbered("1.2.3A 1.2.3A 1.2.3A 1.2.3A - - - - - -"),
+        applies=_ON_SERVERS,
+        check=_flag("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
+        why=(
+            "The plugin refuses each new Service with external IPs, and workloads that need them no longer deploy. The"
+            " benchmarks turned round with 1.9, which wants it on."
+        ),
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id="apiserver-external-ips-denied",
+        title="DenyServiceExternalIPs is on",
+        numbers=numbered("- - - - 1.2.3u 1.2.3M 1.2.3M 1.2.3M 1.2.3M 1.2.3M"),
+        applies=_ON_SERVERS,
+        check=_flag("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
+        why=(
+            "Who may create a Service can otherwise claim any address in its externalIPs, and gets the traffic that"
+            " the nodes' pods send there (CVE-2020-8554)."
+        ),
+        remedy=(
+            f"{_switched_on('DenyServiceExternalIPs')} Look first for Services that use externalIPs: they stay, but"
+            " cannot be given new ones."
+        ),
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id="apiserver-event-rate-limit",
+        title="EventRateLimit is on",
+        numbers=numbered("1.2.10u 1.2.10u 1.2.9u 1.2.9u 1.2.9u 1.2.9M 1.2.9M 1.2.9M 1.2.9M 1.2.9M"),
+        applies=_ON_SERVERS,
+        check=_flag("enable-admission-plugins", Includes(("EventRateLimit",))),
+        why=(
+            "Otherwise one pod that fails over and over, or somebody who means it, can fill the datastore and keep the"
+            " API server busy with events."
+        ),
+        remedy=(
+            "First put an entry for EventRateLimit, with its limits, into the file that 'admission-control-config-file'"
+            f" names: without them the API server exits at its start. {_switched_on('EventRateLimit')}"
+        ),
+        setting="event-rate-limit",
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id="apiserver-always-admit",
+        title="AlwaysAdmit is not on",
+        numbers=numbered("1.2.11A 1.2.11A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A"),
+        applies=_ON_SERVERS,
+        check=_flag("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
+        why="It stands for admission without a look. It is deprecated and does nothing that somebody could want.",
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id="apiserver-always-pull-images",
+        title="AlwaysPullImages is on",
+        numbers=numbered("1.2.12u 1.2.12u 1.2.11u 1.2.11u 1.2.11u 1.2.11M 1.2.11M 1.2.11M 1.2.11M 1.2.11M"),
+        applies=_ON_SERVERS,
+        check=_flag("enable-admission-plugins", Includes(("AlwaysPullImages",))),
+        why=(
+            "A private image that one pod had pulled can otherwise be run by each pod of that node, with no right to"
+            " pull it. Its price is that no container starts while its registry is out of reach."
+        ),
+        remedy=_switched_on("AlwaysPullImages"),
+        setting="always-pull-images",
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id="apiserver-security-context-deny",
+        title="PodSecurityPolicy is on, or SecurityContextDeny in its place",
+        numbers=numbered("1.2.13u 1.2.13u 1.2.12S 1.2.12S - - - - - -"),
+        # From v1.25 on the API server does not know PodSecurityPolicy, and exits at the name.
+        applies=Applies(SERVERS, VersionRange(last=24)),
+        check=_flag("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
+        why="With neither a pod chooses its own rights: root, the host's network and files, all capabilities.",
+        remedy=(
+            f"{_switched_on('PodSecurityPolicy')} Have policies in the cluster first, such as those of policy.yaml:"
+            " with the plugin and no policy, no pod is admitted."
+        ),
+        guide=_POD_SECURITY_POLICY,
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id="apiserver-service-account-plugin",
+        title="ServiceAccount is not off",
+        numbers=numbered("1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A"),
+        level=2,
+        applies=_ON_SERVERS,
+        check=_flag("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
+        why=(
+            "The plugin gives each pod an account of its namespace, and refuses one that does not exist. Without it a"
+            " pod has no identity of its own that rights could be bound to."
+        ),
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id="apiserver-namespace-lifecycle",
+        title="NamespaceLifecycle is not off",
+        numbers=numbered("1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A"),
+        level=2,
+        applies=_ON_SERVERS,
+        check=_flag("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
+        why=(
+            "Without it objects can be put into namespaces that do not exist or are being deleted, and default and"
+            " kube-system can be deleted themselves."
+        ),
+        source=_PLUGINS,
+    ),
+    BenchmarkControl(
+        id=_NODE_RESTRICTION.id,
+        title="NodeRestriction is on",
+        numbers=numbered("1.2.16A 1.2.16A 1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A"),
+        level=2,
+        applies=_ON_SERVERS,
+        check=_flag("enable-admission-plugins", Includes(("NodeRestriction",))),
+        why=(
+            "The plugin lets a kubelet change its own Node and its own pods alone. Without it one stolen node can"
+            " relabel the others and draw their pods, with the Secrets in them, to itself."
+        ),
+        remedy=_switched_on("NodeRestriction"),
+        guide=_NODE_RESTRICTION,
+        source=_K3S,
+    ),
+)
+
+_SERVING_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="apiserver-secure-port",
+        title="The API server serves on a port with TLS",
+        numbers=numbered("1.2.17A 1.2.17A 1.2.16A - - - - - - -"),
+        applies=_ON_SERVERS,
+        check=_flag("secure-port", AtLeast(1), unset_passes=True),
+        why="0 switches off the one port on which requests are encrypted, authenticated and authorized.",
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-profiling",
+        title="The API server offers no profiling",
+        numbers=numbered("1.2.18A 1.2.18A 1.2.17A 1.2.16A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A"),
+        applies=_ON_SERVERS,
+        check=_flag("profiling", Boolean(wanted=False)),
+        why=(
+            "Profiles show what the API server does inside, and taking one costs processor time: good for whoever"
+            " prepares an attack, and of use to others only while they look for a fault."
+        ),
+        source=_K3S,
+    ),
+)
+
+_AUDIT_ROWS: tuple[BenchmarkControl, ...] = (
+    _of_the_guide(
+        "audit-log-path",
+        "1.2.19S 1.2.19u 1.2.18u 1.2.17u 1.2.16u 1.2.16M 1.2.16M 1.2.16M 1.2.16M 1.2.16A",
+        _AUDIT,
+    ),
+    _of_the_guide(
+        "audit-log-maxage",
+        "1.2.20S 1.2.20u 1.2.19u 1.2.18u 1.2.17u 1.2.17M 1.2.17M 1.2.17M 1.2.17M 1.2.17A",
+        _AUDIT,
+    ),
+    _of_the_guide(
+        "audit-log-maxbackup",
+        "1.2.21S 1.2.21u 1.2.20u 1.2.19u 1.2.18u 1.2.18M 1.2.18M 1.2.18M 1.2.18M 1.2.18A",
+        _AUDIT,
+    ),
+    _of_the_guide(
+        "audit-log-maxsize",
+        "1.2.22S 1.2.22u 1.2.21u 1.2.20u 1.2.19u 1.2.19M 1.2.19M 1.2.19M 1.2.19M 1.2.19A",
+        _AUDIT,
+    ),
+)
+
+_REQUEST_ROWS: tuple[BenchmarkControl, ...] = (
+    _of_the_guide(
+        "request-timeout",
+        "1.2.23S 1.2.23u 1.2.22u 1.2.21u 1.2.20u 1.2.20M 1.2.20M 1.2.20M 1.2.20M 1.2.20M",
+        _REQUESTS,
+        # The default is a limit, 60 s, and to be changed only where it is needed: to leave it is appropriate.
+        unset_passes=True,
+    ),
+    _of_the_guide(
+        "service-account-lookup",
+        "1.2.24A 1.2.24A 1.2.23A 1.2.22A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A",
+        _AUTHENTICATION,
+        unset_passes=True,
+    ),
+)
+
+_KEY_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="apiserver-service-account-key-file",
+        title="Service accounts' tokens are checked with a key of their own",
+        numbers=numbered("1.2.25S 1.2.25A 1.2.24A 1.2.23A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A"),
+        applies=_ON_SERVERS,
+        check=_flag("service-account-key-file", Present()),
+        why=(
+            "Without it the API server checks tokens with the key of its serving certificate: one key for two things,"
+            " which cannot be renewed one by one."
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-etcd-client-certificate",
+        title="The API server shows etcd a client certificate",
+        numbers=numbered("1.2.26A 1.2.26A 1.2.25A 1.2.24A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A"),
+        applies=_ON_SERVERS,
+        check=AllOf((_flag("etcd-certfile", Present()), _flag("etcd-keyfile", Present()))),
+        why=(
+            "An etcd that answers without a certificate answers everybody, and has all Secrets. It matters where K3s"
+            " runs etcd, and where its datastore is reached over TLS."
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-serving-certificate",
+        title="The API server has a certificate and key to serve with",
+        numbers=numbered("1.2.27A 1.2.27A 1.2.26A 1.2.25A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A"),
+        applies=_ON_SERVERS,
+        check=AllOf((_flag("tls-cert-file", Present()), _flag("tls-private-key-file", Present()))),
+        why=(
+            "Otherwise the API server signs a certificate itself, which no client can check, and a client that does"
+            " not check tells its token to whoever answers."
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-client-ca-file",
+        title="The API server checks clients' certificates",
+        numbers=numbered("1.2.28A 1.2.28A 1.2.27A 1.2.26A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A"),
+        applies=_ON_SERVERS,
+        check=_flag("client-ca-file", Present()),
+        why=(
+            "Kubelets and the control plane prove who they are by certificates of this authority; without it they are"
+            " nobody, and weaker ways to log in take its place."
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-etcd-ca-file",
+        title="The API server checks etcd's certificate",
+        numbers=numbered("1.2.29A 1.2.29A 1.2.28A 1.2.27A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A"),
+        applies=_ON_SERVERS,
+        check=_flag("etcd-cafile", Present()),
+        why=(
+            "Otherwise whoever answers under etcd's address is told all that the cluster stores. It matters where K3s"
+            " runs etcd, and where its datastore is reached over TLS."
+        ),
+        source=_K3S,
+    ),
+)
+
+_ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id=SECRETS_ENCRYPTION.id,
+        title=SECRETS_ENCRYPTION.title,
+        numbers=numbered("1.2.30u 1.2.30u 1.2.29u 1.2.28u 1.2.27u 1.2.27M 1.2.27M 1.2.27M 1.2.27M 1.2.27M"),
+        applies=_ON_SERVERS,
+        check=_flag("encryption-provider-config", Present()),
+        why=SECRETS_ENCRYPTION.why,
+        remedy=SECRETS_ENCRYPTION.by_hand,
+        guide=SECRETS_ENCRYPTION,
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="apiserver-encryption-providers",
+        title="What encrypts Secrets is a strong provider",
+        numbers=numbered("1.2.31M 1.2.31u 1.2.30u 1.2.29u 1.2.28u 1.2.28M 1.2.28M 1.2.28M 1.2.28M 1.2.28M"),
+        applies=_ON_SERVERS,
+        check=EncryptionProviders(("aescbc", "kms", "secretbox")),
+        why=(
+            "The first provider of the file encrypts what is written. Where that is identity, Secrets lie in clear"
+            " text although an encryption configuration is there."
+        ),
+        remedy=(
+            "Ask 'k3s secrets-encrypt status' on a server. Where encryption is disabled, run 'k3s secrets-encrypt"
+            f" enable' and its documented restarts. Where there is no encryption at all: {SECRETS_ENCRYPTION.by_hand}"
+        ),
+        guide=SECRETS_ENCRYPTION,
+        source=_ENCRYPTION,
+    ),
+)
+
+_LAST_ROWS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="apiserver-cipher-suites",
+        title="The API server speaks strong ciphers only",
+        numbers=numbered("1.2.32u 1.2.32A 1.2.31A 1.2.30A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29M"),
+        applies=_ON_SERVERS,
+        check=_suites(_SUITES),
+        earlier=MappingProxyType(
+            {
+                **dict.fromkeys(
+                    (
+                        Benchmark.CIS_1_23,
+                        Benchmark.CIS_1_24,
+                        Benchmark.CIS_1_7,
+                        Benchmark.CIS_1_8,
+                        Benchmark.CIS_1_9,
+                    ),
+                    _suites(_SUITES_UNTIL_1_9),
+                ),
+                **dict.fromkeys((Benchmark.CIS_1_10, Benchmark.CIS_1_11), _suites(_SUITES_UNTIL_1_11)),
+            }
+        ),
+        why=(
+            "A weak suite lets somebody who has recorded the traffic, or sits in its way, read it: tokens, Secrets and"
+            " terminals. Suites without forward secrecy open the past when the key is lost."
+        ),
+        source="k3s-io/k3s pkg/cli/server/server.go",
+    ),
+    _of_the_guide(
+        "service-account-extend-token-expiration",
+        "- - - - - - 1.2.30A 1.2.30A 1.2.30A 1.2.30A",
+        _AUTHENTICATION,
+    ),
+    _of_the_guide(
+        "audit-policy-file",
+        "3.2.1M 3.2.1u 3.2.1u 3.2.1u 3.2.1u 3.2.1M 3.2.1M 3.2.1M 3.2.1M 3.2.1M",
+        _AUDIT,
+    ),
+)
+
+API_SERVER: tuple[BenchmarkControl, ...] = (
+    *_AUTHENTICATION_ROWS,
+    *_KUBELET_ROWS,
+    *_AUTHORIZATION_ROWS,
+    *_ADMISSION_ROWS,
+    *_SERVING_ROWS,
+    *_AUDIT_ROWS,
+    *_REQUEST_ROWS,
+    *_KEY_ROWS,
+    *_ENCRYPTION_ROWS,
+    *_LAST_ROWS,
+)
+"""By topic. What is asked of etcd's certificates matters only where the datastore is etcd, or is reached over TLS."""
