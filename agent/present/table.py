@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, Group
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +31,8 @@ _STATUS_STYLE = {
     Status.FAILED: "bold red",
 }
 _LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
+_DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
+"""By the sign that a line of a diff begins with, which says the same where there is no colour."""
 
 
 def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
@@ -53,8 +54,8 @@ def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
         console.print(_items(items))
     for item in items:
         if item.diff:
-            lines = "\n".join(map(printable, item.diff.removesuffix("\n").split("\n")))
-            console.print(Syntax(lines, "diff", background_color="default", word_wrap=True))
+            for line in item.diff.removesuffix("\n").split("\n"):
+                console.print(_text(line, _DIFF_STYLE.get(line[:1], "")), overflow="fold")
     for finding in report.findings:
         if verbosity > Verbosity.QUIET or finding.level is not Level.NOTE:
             console.print(_finding(finding))

@@ -12,23 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-CARRIED = ("annotated-doc", "pygments", "pyyaml", "rich", "shellingham", "typer")
+CARRIED = ("annotated-doc", "pyyaml", "rich", "shellingham", "typer")
 """psutil is not: it is nothing without compiled code, and the program asks /proc itself where it is missing."""
-
-_PYGMENTS = (
-    *(
-        "__init__",
-        "filter",
-        "filters/__init__",
-        "lexer",
-        "lexers/__init__",
-        "lexers/_mapping",
-        "lexers/diff",
-        "modeline",
-    ),
-    *("plugin", "regexopt", "style", "styles/__init__", "styles/_mapping", "styles/monokai", "token", "util"),
-)
-"""Of five hundred languages and their styles Rich is asked for one, and for this is all that it imports."""
 
 
 class Payload(NamedTuple):
@@ -60,9 +45,7 @@ def gather(wheel: Path, libraries: Iterable[str] = CARRIED) -> Payload:
 
 def _is_carried(path: PurePosixPath) -> bool:
     """Whether a file of a library is one that the program can come to import."""
-    if path.suffix != ".py" or path.parts[0] == "_yaml":
-        return False
-    return path.parts[0] != "pygments" or str(path.relative_to("pygments").with_suffix("")) in _PYGMENTS
+    return path.suffix == ".py" and path.parts[0] != "_yaml"
 
 
 def _contents(wheel: Path) -> Iterator[tuple[PurePosixPath, bytes]]:

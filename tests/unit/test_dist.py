@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -22,8 +23,10 @@ import pytest
 import yaml
 
 from agent import __version__, k3s_units
+from agent.facts import DEFAULT_DATA_DIR
 from agent.host import Host
-from agent.install import CLEAN_HOOK, USUAL
+from agent.install import CLEAN_HOOK, DATA_DIR_DROPIN, UNITS, USUAL
+from agent.k3s_units import DROPIN, GATE
 from tests.dist import reading
 from tests.dist.manual import manual
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
@@ -226,7 +229,7 @@ def test_the_single_file_carries_no_compiled_code_and_the_licences_of_all(dist: 
     assert not {name for name in names if name.suffix in {".so", ".pyd"}}
     assert {"agent", "psutil"} & {name.parts[1] for name in names if name.parts[0] == "source"} == {"agent"}
     carried = {name.parts[1] for name in names if name.parts[0] == "licenses"}
-    assert carried == {"annotated_doc", "pygments", "pyyaml", "rich", "shellingham", "typer"}
+    assert carried == {"annotated_doc", "pyyaml", "rich", "shellingham", "typer"}
     assert PurePosixPath("LICENSE") in names
 
 
@@ -347,6 +350,7 @@ def test_a_package_brings_the_units_where_systemd_looks(checkout: Path, package:
     assert package.members[CLEAN_HOOK].data == hook
     assert {f"{service}.d" for service in USUAL} <= {path.parts[0] for path in installed}
     assert b"\nExecStart=/usr/bin/k3s-harden gate\n" in installed[PurePosixPath("k3s-harden.service")]
+    assert set(UNITS) <= {str(path) for path in installed}
 
 
 def test_a_package_enables_and_starts_nothing(package: reading.Package) -> None:
@@ -358,12 +362,19 @@ def test_a_package_enables_and_starts_nothing(package: reading.Package) -> None:
     assert package.configuration == {CLEAN_HOOK}
 
 
+def test_removal_stops_and_takes_away_every_unit() -> None:
+    """A timer that went on would ask for a service that is gone; the gate alone need not be stopped: it ends itself."""
+    script = (SOURCES / "let-go.sh").read_text().replace("\\\n", " ")
+    (stopped,) = re.findall(r"^ *systemctl stop (.+) \|\| true", script, re.MULTILINE)
+    (removed,) = re.findall(r"^for file in (.+); do$", script, re.MULTILINE)
+    assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {GATE}
+    assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", DATA_DIR_DROPIN}
+
+
 def let_go(tmp_path: Path, tree: Path) -> None:
     """Run what runs before a removal, on a host tree."""
     script = tmp_path / "let-go.sh"
-    script.write_text(
-        (SOURCES / "let-go.sh").read_text().replace("/etc/", f"{tree}/etc/").replace("/run/", f"{tree}/run/")
-    )
+    script.write_text(re.sub("/(?=(etc|run|var)/)", f"{tree}/", (SOURCES / "let-go.sh").read_text()))
     subprocess.run(["sh", script], check=True)
 
 
@@ -386,6 +397,11 @@ def test_removal_takes_away_what_would_keep_k3s_down(dist: Path, tree: Path, tmp
     assert (units / "k3s-east.service.d/10-k3s-harden.conf").exists()
     (units / "k3s.service.d/local.conf").touch()
     (units / "k3s-east.service").touch()
+    stamp = tree / "var/lib/systemd/timers/stamp-k3s-harden-check.timer"
+    stamp.parent.mkdir(parents=True)
+    stamp.touch()
+    (units / "k3s-harden.service.d").mkdir()
+    (units / "k3s-harden.service.d/10-data-dir.conf").touch()
     (units / "k3s-harden-service-accounts.timer").unlink()
     (units / "k3s-harden-service-accounts.timer").symlink_to("/dev/null")
     let_go(tmp_path, tree)
@@ -394,7 +410,8 @@ def test_removal_takes_away_what_would_keep_k3s_down(dist: Path, tree: Path, tmp
         "k3s-east.service",
         "k3s-harden-service-accounts.timer",
     }
-    assert not (units / "k3s-east.service.d").exists()
+    assert not stamp.exists()
+    assert not [directory for directory in units.rglob("*.d") if directory.name != "k3s.service.d"]
 
 
 def test_removal_leaves_the_gate_of_another_installation(dist: Path, tree: Path, tmp_path: Path) -> None:
@@ -512,6 +529,7 @@ def test_a_package_brings_manual_and_completions(package: reading.Package) -> No
 def test_the_program_finds_both_halves_of_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
     """On a host with the package, check sees a gate for servers and agents, though `install` was never run."""
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
-    unit, dropins = k3s_units.gate(Host.tree_at(str(tmp_path)))
-    assert unit == SYSTEMD / k3s_units.GATE
-    assert set(dropins) == set(USUAL)
+    gate = k3s_units.gate(Host.tree_at(str(tmp_path)))
+    assert (gate.unit, gate.packaged) == (SYSTEMD / k3s_units.GATE, True)
+    assert set(gate.dropins) == set(USUAL)
+    assert DEFAULT_DATA_DIR in gate.mounts

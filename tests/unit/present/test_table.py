@@ -79,6 +79,12 @@ def test_a_diff_is_shown_line_by_line() -> None:
         assert line in lines
 
 
+@pytest.mark.parametrize(("line", "code"), [("-old", 31), ("+new", 32), ("@@ -1 +1 @@", 36)])
+def test_a_line_of_a_diff_has_the_colour_of_its_sign(line: str, code: int) -> None:
+    """Colours of the terminal's own palette, which are to be read on a dark ground and on a light one."""
+    assert f"\x1b[{code}m{line}\x1b[0m\n" in table(colour=True)
+
+
 def test_verbose_adds_facts_and_quiet_takes_away_what_is_well() -> None:
     """On a terminal, what is as wanted is shown without asking: a person wants to see what was looked at."""
     assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)

@@ -1,0 +1,95 @@
+"""An assessment as JUnit XML, by which pipelines gate: a failure there is what makes the exit code here."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from agent.assessment import Status
+from agent.present.assessments.words import by_section, is_known, section_title, title, waived
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.assessment import Assessment, Verdict
+
+
+def as_junit(assessment: Assessment) -> str:
+    """One test suite for each section, one test case for each control; in ASCII, which any encoding can hold.
+
+    A control that was open before, in the report that the assessment is compared with, is skipped and does not fail.
+    """
+    root = Element("testsuites", {"name": title(assessment), **_counted(assessment, assessment.verdicts)})
+    for number, verdicts in by_section(assessment).items():
+        suite = SubElement(
+            root,
+            "testsuite",
+            {
+                "name": section_title(number),
+                # Without a time zone: the schemas that Jenkins and Ant use know none.
+                "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(assessment.when)),
+                "hostname": assessment.node,
+                "skipped": str(sum(_is_skipped(assessment, verdict) for verdict in verdicts)),
+                **_counted(assessment, verdicts),
+            },
+        )
+        properties = SubElement(suite, "properties")
+        for name, value in (
+            ("benchmark", str(assessment.benchmark)),
+            *((fact.name, fact.value) for fact in assessment.facts[:2]),
+        ):
+            SubElement(properties, "property", name=name, value=value)
+        for verdict in verdicts:
+            _case(suite, assessment, verdict)
+    indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root).decode("ascii")}\n'
+
+
+def _counted(assessment: Assessment, verdicts: Sequence[Verdict]) -> dict[str, str]:
+    counted = [verdict.status for verdict in verdicts if not _is_skipped(assessment, verdict)]
+    return {
+        "tests": str(len(verdicts)),
+        "failures": str(counted.count(Status.FAIL)),
+        "errors": str(counted.count(Status.UNKNOWN)),
+        "time": "0",
+    }
+
+
+def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
+    return is_known(assessment, verdict) or not (verdict.is_open or verdict.status is Status.PASS)
+
+
+def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
+    number = f"{verdict.number.text} " if verdict.number else ""
+    # A dot in a class name would make a package of what stands before it.
+    case = SubElement(
+        suite,
+        "testcase",
+        name=f"{number}{verdict.control.id}: {verdict.control.title}",
+        classname=section_title(verdict.section).replace(".", "-"),
+        time="0",
+    )
+    if _is_skipped(assessment, verdict):
+        SubElement(case, "skipped", message=_why_skipped(assessment, verdict))
+    elif verdict.status is Status.FAIL:
+        SubElement(case, "failure", type="FAIL", message=_in_short(verdict)).text = _at_length(verdict)
+    elif verdict.status is Status.UNKNOWN:
+        SubElement(case, "error", type="UNKNOWN", message=verdict.reason or "unknown").text = _at_length(verdict)
+    if verdict.evidence:
+        seen = "\n".join(f"{evidence.what} ({evidence.where})" for evidence in verdict.evidence)
+        SubElement(case, "system-out").text = seen
+
+
+def _why_skipped(assessment: Assessment, verdict: Verdict) -> str:
+    if is_known(assessment, verdict):
+        return f"known from the baseline: {verdict.status}: {_in_short(verdict)}"
+    return f"{verdict.status}: {waived(verdict.waiver) if verdict.waiver else verdict.reason}"
+
+
+def _in_short(verdict: Verdict) -> str:
+    return f"wanted {verdict.wanted}; found {verdict.found}" if verdict.found else verdict.reason
+
+
+def _at_length(verdict: Verdict) -> str:
+    return f"by {verdict.actor}\n{verdict.remedy or verdict.reason}"

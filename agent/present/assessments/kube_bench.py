@@ -1,0 +1,129 @@
+"""An assessment in the JSON of `kube-bench --json`, so that what reads kube-bench's reports can read ours.
+
+The keys are those of the Go structs in kube-bench, check/controls.go and check/check.go, with their odd spelling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assessment import Status
+from agent.benchmark.control import Assessed
+from agent.benchmark.sections import SECTIONS
+from agent.model import Version
+from agent.present.assessments.words import UNNUMBERED, by_section, fact, waived
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.assessment import Assessment, Verdict
+
+_PARTS = {
+    "1": ("master", "Control Plane Security Configuration"),
+    "2": ("etcd", "Etcd Node Configuration"),
+    "3": ("controlplane", "Control Plane Configuration"),
+    "4": ("node", "Worker Node Security Configuration"),
+    "5": ("policies", "Kubernetes Policies"),
+}
+"""kube-bench's node type and name for each part of the benchmark: it groups its controls by them."""
+
+_OURS = ("node", SECTIONS[""])
+"""A reader of kube-bench's reports knows no other node types, and what no benchmark has is asked of each node."""
+
+_STATES = ("pass", "fail", "warn", "info")
+
+
+def as_kube_bench(assessment: Assessment) -> str:
+    """One JSON object on one line, as kube-bench prints it."""
+    import json
+
+    parts: dict[str, list[tuple[str, Sequence[Verdict]]]] = {}
+    for section, verdicts in by_section(assessment).items():
+        parts.setdefault(section.partition(".")[0], []).append((section, verdicts))
+    controls = [_controls(assessment, part, groups) for part, groups in parts.items()]
+    return json.dumps({"Controls": controls, "Totals": _totals(assessment.verdicts)}) + "\n"
+
+
+def _controls(assessment: Assessment, part: str, groups: Iterable[tuple[str, Sequence[Verdict]]]) -> dict[str, object]:
+    node_type, text = _PARTS.get(part, _OURS)
+    found = _kubernetes_version(fact(assessment, "K3s version"))
+    groups = list(groups)
+    return {
+        "id": part or UNNUMBERED,
+        "version": f"k3s-{assessment.benchmark}",
+        **({"detected_version": found} if found else {}),
+        "text": text,
+        "node_type": node_type,
+        "tests": [_group(section, verdicts) for section, verdicts in groups],
+        **_totals(verdict for _, verdicts in groups for verdict in verdicts),
+    }
+
+
+def _group(section: str, verdicts: Sequence[Verdict]) -> dict[str, object]:
+    states = [_state(verdict) for verdict in verdicts]
+    return {
+        "section": section or UNNUMBERED,
+        "type": "",
+        **{state: states.count(state.upper()) for state in _STATES},
+        "desc": SECTIONS.get(section, section),
+        "results": [_result(verdict) for verdict in verdicts],
+    }
+
+
+def _result(verdict: Verdict) -> dict[str, object]:
+    reason = _reason(verdict)
+    return {
+        "test_number": verdict.number.text if verdict.number else verdict.control.id,
+        "test_desc": verdict.control.title,
+        "audit": "; ".join(dict.fromkeys(seen.where for seen in verdict.evidence)),
+        "AuditEnv": "",
+        "AuditConfig": "",
+        "type": {"WARN": "manual", "INFO": "skip"}.get(_state(verdict), "") if not verdict.is_open else "",
+        "remediation": verdict.remedy,
+        "test_info": [verdict.remedy],
+        "status": _state(verdict),
+        "actual_value": verdict.found,
+        "scored": _is_scored(verdict),
+        "IsMultiple": False,
+        "expected_result": verdict.wanted,
+        **({"reason": reason} if reason else {}),
+    }
+
+
+def _is_scored(verdict: Verdict) -> bool:
+    return verdict.number is None or verdict.number.assessed is Assessed.AUTOMATED
+
+
+def _state(verdict: Verdict) -> str:
+    """kube-bench's word. Like it, what is not scored can only warn; a person's work warns, what is skipped informs."""
+    match verdict.status:
+        case Status.PASS:
+            return "PASS"
+        case Status.FAIL | Status.UNKNOWN:
+            return "FAIL" if _is_scored(verdict) else "WARN"
+        case Status.MANUAL:
+            return "WARN"
+        case Status.WAIVED | Status.NOT_APPLICABLE:
+            return "INFO"
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why it neither passed nor failed: kube-bench has no words of its own for that."""
+    if verdict.status is Status.WAIVED and verdict.waiver:
+        return f"waived: {waived(verdict.waiver)}"
+    if verdict.status is Status.UNKNOWN:
+        return f"unknown: {verdict.reason}" if verdict.reason else "unknown"
+    return verdict.reason
+
+
+def _totals(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    states = [_state(verdict) for verdict in verdicts]
+    return {f"total_{state}": states.count(state.upper()) for state in _STATES}
+
+
+def _kubernetes_version(k3s: str) -> str:
+    """Major and minor, as kube-bench detects them; empty where the version is not known."""
+    try:
+        return Version.parse(k3s).family
+    except ValueError:
+        return ""

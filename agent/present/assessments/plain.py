@@ -1,0 +1,88 @@
+"""One line a fact of an assessment, each complete in itself, for a journal, a pipe or grep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assessment import Status
+from agent.present import Verbosity
+from agent.present.assessments.words import (
+    by_section,
+    conclusion,
+    few,
+    in_numbers,
+    is_known,
+    is_new,
+    section_title,
+    title,
+    to_do,
+    waived,
+)
+from agent.present.wording import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.assessment import Assessment, Notice, Verdict
+
+_SETTLED = (Status.PASS, Status.NOT_APPLICABLE)
+
+
+def as_lines(assessment: Assessment, verbosity: Verbosity) -> str:
+    """The assessment as text: -q leaves what makes the exit code, -v adds what is settled, and all evidence."""
+    return "".join(f"{printable(line)}\n" for line in _lines(assessment, verbosity))
+
+
+def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
+    if verbosity is Verbosity.QUIET:
+        yield from (
+            _verdict(assessment, verdict, verbosity)
+            for verdicts in by_section(assessment).values()
+            for verdict in verdicts
+            if is_new(assessment, verdict)
+        )
+        if assessment.open:
+            yield f"result {int(assessment.exit_code)}: {conclusion(assessment)}"
+        return
+    yield title(assessment)
+    if verbosity is Verbosity.VERBOSE:
+        yield from (f"fact {fact.name}: {fact.value} ({fact.evidence})" for fact in assessment.facts)
+    for verdicts in by_section(assessment).values():
+        for verdict in verdicts:
+            if verbosity is Verbosity.VERBOSE or verdict.status not in _SETTLED:
+                yield _verdict(assessment, verdict, verbosity)
+    yield from map(_notice, assessment.notices)
+    for number in by_section(assessment):
+        yield f"section {section_title(number)}: {in_numbers(assessment.counts(number))}"
+    for actor, verdicts in to_do(assessment).items():
+        yield f"to be done by {actor}: {', '.join(verdict.control.id for verdict in verdicts)}"
+    yield f"result {int(assessment.exit_code)}: {conclusion(assessment)}"
+
+
+def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
+    """Status, number ("-" for none) and id come first, so that each is a word of its own for awk and cut."""
+    number = verdict.number.text if verdict.number else "-"
+    parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.title}"]
+    parts += [f"{name} {text}" for name, text in (("wanted", verdict.wanted), ("found", verdict.found)) if text]
+    if verbosity is Verbosity.VERBOSE:
+        parts += [f"evidence {seen.what} ({seen.where})" for seen in verdict.evidence]
+    elif verdict.evidence:
+        some, others = few(verdict.evidence)
+        places = [*dict.fromkeys(seen.where for seen in some), *([others] if others else [])]
+        parts.append(f"where {', '.join(places)}")
+    if verdict.reason:
+        parts.append(f"reason {verdict.reason}")
+    if verdict.waiver:
+        parts.append(f"waiver {waived(verdict.waiver)}")
+    if is_known(assessment, verdict):
+        parts.append("known from the baseline")
+    if verdict.is_open:
+        parts.append(f"by {verdict.actor}")
+        parts += [f"to do: {verdict.remedy}"] if verdict.remedy else []
+    return "; ".join(parts)
+
+
+def _notice(notice: Notice) -> str:
+    line = f"notice {notice.message}"
+    line += f"; where {notice.where}" if notice.where else ""
+    return f"{line}; to do: {notice.remedy}" if notice.remedy else line

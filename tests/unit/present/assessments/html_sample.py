@@ -1,0 +1,160 @@
+"""Assessments for the HTML report: one with everything in it, and one as large as a benchmark."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Verdict, Waiver
+from agent.benchmark import catalogue
+from agent.benchmark.check import ByHand, NotInK3s
+from agent.benchmark.control import Assessed, BenchmarkControl, Number
+from agent.benchmark.sections import SECTIONS
+from agent.benchmark.versions import Benchmark
+from agent.report import Fact
+
+WHEN = 1_795_248_000.0
+"""2026-11-21 08:00:00 UTC, in seconds since the epoch."""
+
+_WHY = (
+    "The API server takes a request that no authentication method accepted as one of system:anonymous. RBAC lets that"
+    " user see little, but every endpoint that forgets to ask RBAC is then open to whoever reaches the port."
+)
+_RUN_APPLY = "Run `k3s-harden apply`, and restart K3s."
+_EDIT_CONFIGURATION = (
+    "Put this into /etc/rancher/k3s/config.yaml:\n"
+    "  kube-apiserver-arg:\n"
+    "    - enable-admission-plugins=NodeRestriction,EventRateLimit\n"
+    "Then restart K3s:\n"
+    "`sudo systemctl restart k3s`"
+)
+
+
+def control(id_: str, title: str, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
+    """A row that no catalogue has; without a number no benchmark asks for it."""
+    numbers = {Benchmark.CIS_1_9: Number(number, assessed)} if number else {}
+    return BenchmarkControl(
+        id=id_,
+        title=title,
+        numbers=MappingProxyType(numbers),
+        check=ByHand("see"),
+        why=_WHY,
+        source="k3s-io/k3s pkg/daemons/control/server.go",
+    )
+
+
+def verdict(row: BenchmarkControl, status: Status, actor: Actor = Actor.OPERATOR) -> Verdict:
+    """A verdict with something in most fields."""
+    return Verdict(
+        control=row,
+        number=row.numbers.get(Benchmark.CIS_1_9),
+        status=status,
+        wanted=f"wanted of {row.id}",
+        found=f"found of {row.id}",
+        evidence=(Evidence(f"seen of {row.id}", f"/etc/rancher/k3s/config.yaml:{len(row.id)}"),),
+        reason="",
+        actor=actor,
+        remedy=_EDIT_CONFIGURATION,
+    )
+
+
+FACTS = (
+    Fact("role", "server", "/etc/systemd/system/k3s.service"),
+    Fact("K3s version", "v1.29.4+k3s1", "/usr/local/bin/k3s --version"),
+    Fact("data directory", "/var/lib/rancher/k3s", "K3s' default"),
+    Fact("configuration", "/etc/rancher/k3s/config.yaml", "/etc/rancher/k3s/config.yaml"),
+    Fact("running", "process 812, since 2026-11-03 04:12:09 UTC", "processes that call themselves k3s"),
+    Fact("datastore", "embedded etcd", "/var/lib/rancher/k3s/server/db/etcd"),
+    Fact("joins a cluster", "no", "`server` in K3s' configuration, or K3S_URL"),
+)
+WAIVED = verdict(control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"), Status.WAIVED)._replace(
+    waiver=Waiver("the registry needs no pull secret", "2027-03-31", "/etc/k3s-harden/waivers.yaml:4")
+)
+WAIVED_FOR_GOOD = verdict(control("pod-pids", "A limit on pod PIDs", "4.2.13"), Status.WAIVED)._replace(
+    waiver=Waiver("one tenant alone", "", "/etc/k3s-harden/waivers.yaml:9")
+)
+PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), Status.PASS, Actor.K3S)
+FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), Status.FAIL, Actor.APPLY)._replace(
+    remedy=_RUN_APPLY
+)
+FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), Status.FAIL, Actor.APPLY)._replace(
+    remedy=_RUN_APPLY
+)
+FAILED_BY_HAND = verdict(control("encryption", "Encryption at rest", "1.2.27"), Status.FAIL)
+UNKNOWN = verdict(control("read-only-port", "Read-only port", "4.2.4"), Status.UNKNOWN)._replace(
+    reason="cannot read /var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf: Permission denied",
+    remedy="Run it as root.",
+)
+NOT_APPLICABLE = verdict(
+    control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED), Status.NOT_APPLICABLE, Actor.NOBODY
+)._replace(evidence=(), reason="K3s runs the API server in its own process.")
+MANUAL = verdict(control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL), Status.MANUAL)._replace(
+    evidence=(), reason="Who may do what is kept in the cluster.", remedy="`kubectl get clusterrolebindings -o wide`"
+)
+BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), Status.FAIL, Actor.APPLY)._replace(
+    remedy=_RUN_APPLY, found="1"
+)
+
+MIXED = Assessment(
+    benchmark=Benchmark.CIS_1_9,
+    node="edge-07.example.org",
+    when=WHEN,
+    facts=FACTS,
+    verdicts=(
+        BEYOND,
+        FAILED_TENTH,
+        FAILED_SECOND,
+        PASSED,
+        WAIVED,
+        WAIVED_FOR_GOOD,
+        FAILED_BY_HAND,
+        UNKNOWN,
+        NOT_APPLICABLE,
+        MANUAL,
+    ),
+    notices=(Notice("the waiver of `pod-pids-2` was not needed", "/etc/k3s-harden/waivers.yaml:14", "remove it"),),
+)
+"""A verdict of every status, in no order; nothing to compare with."""
+
+
+def of_catalogue(benchmark: Benchmark) -> Assessment:
+    """All controls that a benchmark has, with their own words; where a look at the host can tell, every third fails."""
+    verdicts = []
+    for index, row in enumerate(catalogue.of(benchmark)):
+        match check := row.check_of(benchmark):
+            case ByHand():
+                shown = MANUAL._replace(reason=check.look, remedy=check.look)
+            case NotInK3s():
+                shown = NOT_APPLICABLE._replace(reason=check.reason)
+            case _ if index % 3:
+                shown = PASSED
+            case _:
+                shown = FAILED_BY_HAND._replace(remedy=row.remedy or FAILED_SECOND.remedy)
+        verdicts.append(shown._replace(control=row, number=row.numbers.get(benchmark)))
+    return MIXED._replace(benchmark=benchmark, verdicts=tuple(verdicts))
+
+
+_STATUSES = (*(Status.PASS,) * 6, *Status)
+
+
+def large(count: int = 150) -> Assessment:
+    """As many verdicts as the catalogue has controls, spread over all sections, with texts as long as real ones."""
+    sections = list(SECTIONS)
+    verdicts = []
+    for index in range(count):
+        section = sections[index % len(sections)]
+        status = _STATUSES[index % len(_STATUSES)]
+        row = control(
+            f"control-with-a-name-{index}",
+            f"The argument --some-argument-{index} of the API server is set as appropriate",
+            f"{section}.{index // len(sections) + 1}" if section else "",
+        )
+        verdicts.append(
+            verdict(row, status, list(Actor)[index % len(Actor)])._replace(
+                wanted="a comma-separated list with NodeRestriction and EventRateLimit",
+                found="NodeRestriction",
+                evidence=WAIVED.evidence * (1 + index % 2),
+                reason=UNKNOWN.reason if status in (Status.UNKNOWN, Status.MANUAL, Status.NOT_APPLICABLE) else "",
+                waiver=WAIVED.waiver if status is Status.WAIVED else None,
+            )
+        )
+    return MIXED._replace(verdicts=tuple(verdicts))

@@ -1,0 +1,235 @@
+"""Assessments for the presenters: one with every kind of verdict in it, one where all is well, one of hostile text."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Verdict, Waiver
+from agent.benchmark.check import (
+    AllOf,
+    ByHand,
+    Component,
+    EncryptionProviders,
+    EtcdSetting,
+    Flag,
+    GuideDirectory,
+    KernelParameter,
+    NotInK3s,
+    Permissions,
+    SysctlPrecedence,
+)
+from agent.benchmark.control import Assessed, BenchmarkControl, Number
+from agent.benchmark.versions import Benchmark
+from agent.guide.control import Origin
+from agent.guide.criteria import Boolean, Present
+from agent.guide.files import DirectoryRow
+from agent.guide.sysctls import SYSCTLS
+from agent.model import FileMode
+from agent.report import Fact
+
+if TYPE_CHECKING:
+    from agent.benchmark.check import Check
+
+BENCHMARK = Benchmark.CIS_1_9
+WHEN = 1764043445.25
+WHEN_IN_WORDS = "2025-11-25T04:04:05Z"
+
+_DIRECTORY = DirectoryRow(
+    id="server-directory",
+    title="The server's directory is root's",
+    why="It holds keys.",
+    origin=Origin("Files"),
+    risk="None.",
+    by_hand="chmod 700",
+    path=PurePosixPath("server"),
+    mode=FileMode(0o700),
+)
+
+
+def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
+    """A row of a catalogue, with a number in one benchmark or in none."""
+    return BenchmarkControl(
+        id=name,
+        title=f"The title of {name}",
+        numbers=MappingProxyType({BENCHMARK: Number(number, assessed)} if number else {}),
+        check=check,
+        why=f"Why {name} matters.",
+        source="k3s-io/k3s, pkg/daemons/control/server.go",
+    )
+
+
+def verdict(control: BenchmarkControl, status: Status, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
+    """A verdict on it; what is not given is empty, and for the operator."""
+    bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Actor.OPERATOR, "")
+    return bare._replace(**fields)
+
+
+_SYSCTL = next(one for one in SYSCTLS if one.key == "vm.panic_on_oom")
+_WAIVER = Waiver("the vendor's agent reads it", "2027-06-30", "/etc/k3s-harden/waivers.yaml:3")
+
+PASSES = verdict(
+    row("apiserver-anonymous-auth", Flag(Component.API_SERVER, "anonymous-auth", Boolean(wanted=False)), "1.2.1"),
+    Status.PASS,
+    wanted="false",
+    found="false",
+    evidence=(Evidence("anonymous-auth=false", "what K3s v1.28 itself sets"),),
+    actor=Actor.K3S,
+)
+FAILS = verdict(
+    row("pki-certificate-mode", Permissions(("server/tls/*.crt",), FileMode(0o600)), "1.1.20"),
+    Status.FAIL,
+    wanted="mode 0600 or stricter",
+    found="mode 0644",
+    evidence=(
+        Evidence("mode 0644", "/var/lib/rancher/k3s/server/tls/a.crt"),
+        Evidence("mode 0644", "/var/lib/rancher/k3s/server/tls/b.crt"),
+    ),
+    actor=Actor.APPLY,
+    remedy="Run this:\n    k3s-harden apply",
+)
+WARNS = verdict(
+    row(
+        "etcd-client-certificate",
+        EtcdSetting("client-transport-security.client-cert-auth", Present()),
+        "2.2",
+        Assessed.UNSCORED,
+    ),
+    Status.FAIL,
+    wanted="true",
+    found="false",
+    evidence=(Evidence("client-cert-auth: false", "/var/lib/rancher/k3s/server/db/etcd/config:12"),),
+    remedy="Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true",
+)
+CANNOT_TELL = verdict(
+    row("encryption-providers", EncryptionProviders(("aescbc",)), "1.2.10"),
+    Status.UNKNOWN,
+    wanted="aescbc",
+    reason="cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied",
+    evidence=(Evidence("Permission denied", "/var/lib/rancher/k3s/server/cred/encryption-config.json"),),
+    remedy="Run it as root.",
+)
+CANNOT_TELL_EITHER = verdict(
+    row("kubelet-tls", AllOf((Flag(Component.KUBELET, "tls-cert-file", Present()),)), "4.2.9", Assessed.UNSCORED),
+    Status.UNKNOWN,
+    wanted="set",
+    reason="K3s has not run yet",
+)
+WAIVED = verdict(
+    row("kubelet-read-only-port", Flag(Component.KUBELET, "read-only-port", Present()), "4.2.4"),
+    Status.WAIVED,
+    wanted="0",
+    found="10255",
+    evidence=(Evidence("read-only-port=10255", "/etc/rancher/k3s/config.yaml:7"),),
+    waiver=_WAIVER,
+    remedy="Take it away.",
+)
+DOES_NOT_APPLY = verdict(
+    row("apiserver-pod-spec-mode", NotInK3s("K3s runs the API server in its own process."), "1.1.1", Assessed.SKIPPED),
+    Status.NOT_APPLICABLE,
+    reason="K3s runs the API server in its own process.",
+    actor=Actor.NOBODY,
+)
+FOR_A_PERSON = verdict(
+    row("rbac-cluster-admin", ByHand("Look at the bindings of cluster-admin."), "5.1.1", Assessed.MANUAL),
+    Status.MANUAL,
+    reason="Look at the bindings of cluster-admin.",
+)
+KERNEL_FAILS = verdict(
+    row("vm.panic_on_oom", KernelParameter(_SYSCTL)),
+    Status.FAIL,
+    wanted="0",
+    found="1",
+    evidence=(Evidence("1", "/proc/sys/vm/panic_on_oom"),),
+    actor=Actor.APPLY,
+    remedy="Run k3s-harden apply.",
+)
+DIRECTORY_PASSES = verdict(
+    row("server-directory", GuideDirectory(_DIRECTORY)),
+    Status.PASS,
+    wanted="mode 0700",
+    found="mode 0700",
+    evidence=(Evidence("mode 0700", "/var/lib/rancher/k3s/server"),),
+    actor=Actor.APPLY,
+)
+PRECEDENCE_PASSES = verdict(row("sysctl-precedence", SysctlPrecedence()), Status.PASS)
+
+FACTS = (
+    Fact("role", "server", "k3s.service"),
+    Fact("K3s version", "v1.28.5+k3s1", "/usr/local/bin/k3s --version"),
+    Fact("data directory", "/var/lib/rancher/k3s", "the default"),
+)
+NOTICE = Notice("the waiver of kubelet-tls expired on 2025-01-01", "/etc/k3s-harden/waivers.yaml:9", "Renew it.")
+
+FULL = Assessment(
+    benchmark=BENCHMARK,
+    node="node-1",
+    when=WHEN,
+    facts=FACTS,
+    verdicts=(
+        PRECEDENCE_PASSES,
+        KERNEL_FAILS,
+        DIRECTORY_PASSES,
+        FOR_A_PERSON,
+        CANNOT_TELL_EITHER,
+        WAIVED,
+        WARNS,
+        CANNOT_TELL,
+        PASSES,
+        FAILS,
+        DOES_NOT_APPLY,
+    ),
+    notices=(NOTICE, Notice("nothing more", "", "")),
+)
+"""In an order that no reader wants."""
+
+CALM = FULL._replace(verdicts=(DIRECTORY_PASSES, PASSES, DOES_NOT_APPLY), notices=())
+NOTHING = Assessment(BENCHMARK, "", WHEN, (), ())
+COMPARED = FULL._replace(known=frozenset({FAILS.control.id, CANNOT_TELL_EITHER.control.id, WAIVED.control.id}))
+"""Two of what is open were open before."""
+
+HOSTILE = (
+    "\x1b[2J\r\x07\x00",
+    "a\nresult 0: nothing is open",
+    "<script>&]]>\"'",
+    "\u202e\udc80\ufffe\x85\u2028",
+    '"} 1\nevil{a="b',
+    "[x](http://e) {0} \\",
+    "é 日本 😀",
+)
+"""What a path, a file or the name of a host may hold: what each format must not fall for."""
+
+
+def texts() -> st.SearchStrategy[str]:
+    """Any text at all, and often what some format reads in its own way."""
+    return st.one_of(st.text(st.characters()), st.sampled_from(HOSTILE))
+
+
+def hostile() -> st.SearchStrategy[Assessment]:
+    """Assessments in which everything that can come from a host, or from a waiver, is hostile."""
+    return st.builds(_hostile, st.lists(texts(), min_size=8, max_size=8))
+
+
+def _hostile(given: list[str]) -> Assessment:
+    wanted, found, what, where, reason, remedy, node, fact = given
+    evidence = (Evidence(what, where), Evidence(what, f"/{where}:3"))
+    waiver = Waiver(reason or "r", "", f"/{where}")
+    return FULL._replace(
+        node=node,
+        facts=(*FACTS, Fact("role", fact, fact), Fact("x", fact, fact)),
+        verdicts=tuple(
+            one._replace(
+                wanted=wanted,
+                found=found,
+                evidence=evidence,
+                reason=reason,
+                remedy=remedy,
+                waiver=waiver if one.waiver else None,
+            )
+            for one in FULL.verdicts
+        ),
+        notices=(Notice(reason or "m", where, remedy),),
+    )

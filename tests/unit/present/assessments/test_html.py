@@ -1,0 +1,439 @@
+"""The HTML report: one file that has all of it, and in which the host's words are words."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import package_data
+from agent.assessment import Assessment, Evidence, Notice, Status, Waiver
+from agent.benchmark import catalogue
+from agent.benchmark.sections import SECTIONS
+from agent.benchmark.versions import Benchmark
+from agent.present.assessments.html import as_html
+from agent.report import Fact
+from tests.unit.present.assessments import html_sample as sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.assessment import Verdict
+
+ROOT = Path(__file__).parents[4]
+VOID = {"circle", "input", "meta", "path", "rect", "use"}
+"""Elements without an end tag; those of SVG end themselves."""
+OF_PROSE = {"code", "p", "pre"}
+"""What a text of its own can become: paragraphs and code."""
+
+
+class Page(HTMLParser):
+    """A page, read: its tags in their order, its ids, and the text below each id and in each kind of element."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.ids: list[str] = []
+        self._open: list[tuple[str, list[str]]] = []
+        self._texts: list[tuple[str, str, list[str]]] = []
+        self.feed(source)
+        self.close()
+        assert self._open == []
+        self.text = {id_: "".join(parts) for _, id_, parts in self._texts if id_}
+        self.elements: dict[str, list[str]] = {}
+        for tag, _, parts in self._texts:
+            self.elements.setdefault(tag, []).append("".join(parts))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element begins; no attribute may be there twice."""
+        attributes = {name: value or "" for name, value in attrs}
+        assert len(attributes) == len(attrs)
+        self.tags.append((tag, attributes))
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        parts: list[str] = []
+        self._texts.append((tag, attributes.get("id", ""), parts))
+        if tag not in VOID:
+            self._open.append((tag, parts))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element that has no end, or ends itself."""
+        assert tag in VOID
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        """The end of the element that was opened last, and of no other."""
+        assert self._open.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        """Text belongs to every element around it."""
+        for _, parts in self._open:
+            parts.append(data)
+
+    def attributes(self, name: str) -> Iterator[str]:
+        """All values that an attribute has."""
+        return (attributes[name] for _, attributes in self.tags if name in attributes)
+
+    @property
+    def skeleton(self) -> list[tuple[str, dict[str, str]]]:
+        """The tags with their attributes, but for those that a text can become."""
+        return [(tag, attributes) for tag, attributes in self.tags if tag not in OF_PROSE]
+
+
+def page(assessment: Assessment) -> Page:
+    return Page(as_html(assessment))
+
+
+def words(text: str) -> str:
+    """The text with each run of white space as one space, as a browser shows it."""
+    return " ".join(text.split())
+
+
+MIXED = page(sample.MIXED)
+
+
+@pytest.mark.parametrize("shown", sample.MIXED.verdicts, ids=lambda shown: shown.control.id)
+def test_a_control_has_all_that_is_known_of_it(shown: Verdict) -> None:
+    """Number, title, status, wanted and found, who acts, evidence with its place, reason, why, remedy and waiver."""
+    text = words(MIXED.text[f"control:{shown.control.id}"])
+    expected = [shown.control.title, shown.wanted, shown.found, shown.reason, shown.control.why, shown.control.source]
+    expected += [str(shown.status).replace("_", " ").capitalize(), shown.control.id]
+    expected += [part for seen in shown.evidence for part in (seen.what, seen.where)]
+    if shown.number:
+        expected.append(shown.number.text)
+    if shown.waiver:
+        expected += [shown.waiver.reason, shown.waiver.where]
+        expected.append(f"until {shown.waiver.expires}" if shown.waiver.expires else "for good")
+    if shown.status is not Status.NOT_APPLICABLE:
+        expected += [line.strip(" `") for line in shown.remedy.splitlines() if "`" not in line.strip("`")]
+    assert [part for part in expected if words(part) not in text] == []
+
+
+@pytest.mark.parametrize("benchmark", Benchmark, ids=str)
+def test_every_control_of_a_benchmark_is_there(benchmark: Benchmark) -> None:
+    """With its number, title and reasons, in a section that has a title."""
+    shown = page(sample.of_catalogue(benchmark))
+    for row in catalogue.of(benchmark):
+        text = words(shown.text[f"control:{row.id}"])
+        number = row.numbers.get(benchmark)
+        assert text.startswith(f"{number.text} {row.title}" if number else f"–{row.title}")
+        assert words(row.why.replace("'", "")) in text.replace("'", "")
+    titles = {words(title) for title in shown.elements["h3"]}
+    assert titles <= {f"{number} {title}".strip() for number, title in SECTIONS.items()}
+
+
+def test_what_is_not_applicable_has_no_remedy() -> None:
+    """A node that the control cannot be asked of has nothing to repair."""
+    assert "Then restart K3s" not in MIXED.text["control:pod-spec"]
+    assert "Then restart K3s" in MIXED.text["control:server/tls"]
+
+
+def test_a_remedy_keeps_the_layout_of_what_is_to_be_copied() -> None:
+    """Indented lines are one block without their common margin, and a line that is code as a whole is a block, too."""
+    blocks = set(MIXED.elements["pre"])
+    assert "kube-apiserver-arg:\n  - enable-admission-plugins=NodeRestriction,EventRateLimit" in blocks
+    assert {"sudo systemctl restart k3s", "kubectl get clusterrolebindings -o wide"} <= blocks
+    assert not any("Put this" in block or "`" in block for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "shown"),
+    [
+        ("sudo k3s-harden apply", '<pre class="copy" tabindex="0">sudo k3s-harden apply</pre>'),
+        (
+            "sudo k3s-harden apply, and restart K3s",
+            '<pre class="copy" tabindex="0">sudo k3s-harden apply</pre><p>and restart K3s</p>',
+        ),
+        (
+            "sudo sh -c 'chmod a; chmod b'",
+            '<pre class="copy" tabindex="0">sudo sh -c &#x27;chmod a; chmod b&#x27;</pre>',
+        ),
+        ("`k3s x`", '<pre class="copy" tabindex="0">k3s x</pre>'),
+        ("Add 'a=b' to K3s' list", "<p>Add <code>a=b</code> to K3s' list</p>"),
+        ("K3s' own, as `x` is, and the kubelet's", "<p>K3s' own, as <code>x</code> is, and the kubelet's</p>"),
+        ("it's '' or ` or ' a '", "<p>it's '' or ` or ' a '</p>"),
+        ("a\n\n  b:\n    - c\n  d\ne", '<p>a</p><pre class="copy" tabindex="0">b:\n  - c\nd</pre><p>e</p>'),
+    ],
+)
+def test_what_is_to_be_typed_is_set_apart(remedy: str, shown: str) -> None:
+    """Commands, quoted words and indented lines; an apostrophe quotes nothing."""
+    source = as_html(sample.MIXED._replace(verdicts=(sample.FAILED_BY_HAND._replace(remedy=remedy),)))
+    assert source.count(shown) == 2
+
+
+def test_what_a_person_has_to_look_at_is_said_once() -> None:
+    """It is the reason as well as the remedy."""
+    look = "Look at the bindings."
+    shown = page(sample.MIXED._replace(verdicts=(sample.MANUAL._replace(reason=look, remedy=look),)))
+    assert shown.text["control:cluster-admin"].count(look) == 1
+
+
+def test_the_top_says_which_node_and_how_it_stands() -> None:
+    """Node, benchmark, K3s version, time in UTC, verdict, totals, exit code."""
+    assert MIXED.elements["h1"] == ["edge-07.example.org"]
+    (header,) = MIXED.elements["header"]
+    for part in (
+        "CIS Kubernetes 1.9",
+        "v1.29.4+k3s1",
+        "2026-11-21 08:00:00 UTC",
+        "Not as wanted",
+        "Of 10 controls, 4 failed and 1 could not be told.",
+        "Exit code 3",
+        "4Fail1Unknown1Manual2Waived1Pass1Not applicable",
+    ):
+        assert part in header
+    assert "earlier report" not in header
+
+
+def test_all_facts_are_there_with_their_evidence() -> None:
+    """The auditor sees how each was found out."""
+    text = MIXED.elements["dl"]
+    facts = next(part for part in text if "managed" in part or "joins a cluster" in part)
+    for fact in sample.FACTS:
+        assert f"{fact.name}{fact.value}{fact.evidence.replace('`', '')}" in facts
+
+
+def test_a_host_without_anything_open_is_calm() -> None:
+    """The verdict says so, and there is no table of things to do."""
+    calm = page(sample.MIXED._replace(verdicts=(sample.PASSED, sample.WAIVED)))
+    assert "Nothing is open" in calm.elements["header"][0]
+    assert "Exit code 0" in calm.elements["header"][0]
+    assert [attributes for tag, attributes in calm.tags if attributes.get("class") == "to-do"] == []
+
+
+def to_do(source: str) -> list[str]:
+    """The groups of the table of what to do, each as text."""
+    table = re.search(r'<table role="table" class="to-do".*?</table>', source, re.DOTALL)
+    assert table
+    return [words(re.sub(r"<[^>]*>", " ", body)) for body in re.findall(r"<tbody.*?</tbody>", table[0], re.DOTALL)]
+
+
+def test_what_to_do_is_ordered_by_who_has_to_act() -> None:
+    """Controls that one step repairs share it; what passed or is waived is not there; what a person must see is."""
+    apply, operator, person = to_do(as_html(sample.MIXED))
+    assert apply.startswith("k3s-harden apply this command brings it about 1.2.2 Rate limit 1.2.10 Audit log")
+    assert apply.count("Run k3s-harden apply , and restart K3s.") == 1
+    assert operator.startswith("Operator by hand, on this node 1.2.27 Encryption at rest")
+    assert "4.2.4 Read-only port cannot read" in operator
+    assert "Permission denied Run it as root." in operator
+    assert person.startswith("A person to look and to judge 1 control ")
+    assert not any("Directory of keys" in part or "AlwaysPullImages" in part for part in (apply, operator, person))
+
+
+def test_a_comparison_tells_new_from_known() -> None:
+    """Only what is open carries the word; without an earlier report there is none."""
+    compared = page(sample.MIXED._replace(known=frozenset({"encryption", "server/tls"})))
+    assert "Encryption at restknown" in words(compared.text["control:encryption"]).replace(" known", "known")
+    assert "Rate limitnew" in words(compared.text["control:rate-limit"]).replace(" new", "new")
+    assert "known" not in compared.text["control:server/tls"]
+    assert "Against the earlier report 4 of these are new." in compared.elements["header"][0]
+    assert not any("since" in value for value in MIXED.attributes("class"))
+
+
+def test_the_controls_stand_in_the_order_of_their_numbers() -> None:
+    """As numbers, not as text; what no benchmark asks for comes last; sections in the order of the benchmark."""
+    controls = [id_ for id_ in MIXED.ids if id_.startswith("control:") and not id_.endswith(":more")]
+    assert controls == [
+        "control:pod-spec",
+        "control:server/tls",
+        "control:rate-limit",
+        "control:audit-log",
+        "control:always-pull-images",
+        "control:encryption",
+        "control:read-only-port",
+        "control:pod-pids",
+        "control:cluster-admin",
+        "control:vm.panic_on_oom",
+    ]
+    sections = [id_ for id_ in MIXED.ids if id_.startswith("section:")]
+    assert sections == ["section:1.1", "section:1.2", "section:4.2", "section:5.1", "section:host"]
+
+
+def test_every_section_has_a_bar_and_its_numbers_as_text() -> None:
+    """The bar says in words what it draws, and as many controls are as long in every bar."""
+    bars = [attributes for tag, attributes in MIXED.tags if attributes.get("class") == "bar"]
+    assert [bar["role"] for bar in bars] == ["img"] * 5
+    assert [bar["aria-label"] for bar in bars] == [
+        "1 pass, 1 not applicable",
+        "3 fail, 1 waived",
+        "1 unknown, 1 waived",
+        "1 manual",
+        "1 fail",
+    ]
+    widths = [attributes["width"] for tag, attributes in MIXED.tags if "url(" in attributes.get("fill", "")]
+    assert widths == ["25.00%", "25.00%", "75.00%", "25.00%", "25.00%", "25.00%", "25.00%", "25.00%"]
+
+
+def test_waivers_and_notices_have_parts_of_their_own() -> None:
+    """With reason, expiry and place; where there are none, there is no such part."""
+    assert {"waivers", "notices"} <= set(MIXED.ids)
+    source = words(re.sub(r"<[^>]*>", " ", as_html(sample.MIXED)))
+    assert "the registry needs no pull secret until 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
+    assert "the waiver of pod-pids-2 was not needed /etc/k3s-harden/waivers.yaml:14 remove it" in source
+    bare = page(sample.MIXED._replace(verdicts=(sample.PASSED,), notices=()))
+    assert {"waivers", "notices"}.isdisjoint(bare.ids)
+
+
+@pytest.mark.parametrize(
+    "assessment",
+    [
+        sample.MIXED,
+        sample.large(),
+        sample.MIXED._replace(verdicts=(sample.PASSED,) * 3),
+        Assessment(Benchmark.CIS_2_1, "", 0.0, (), ()),
+    ],
+    ids=["mixed", "large", "one control thrice", "nothing"],
+)
+def test_every_id_is_unique_and_every_reference_leads_somewhere(assessment: Assessment) -> None:
+    """Links, labels and drawings name ids of the page; links to filters name a state of the filters."""
+    shown = page(assessment)
+    assert len(set(shown.ids)) == len(shown.ids)
+    assert all(re.fullmatch(r"\S+", id_) for id_ in shown.ids)
+    inside = {f"#{id_}" for id_ in shown.ids} | {f"#status={status}" for status in Status}
+    assert set(shown.attributes("href")) <= inside
+    assert {f"#{id_}" for id_ in shown.attributes("aria-labelledby")} <= inside
+    assert {f"url({target})" for target in inside} >= {fill for fill in shown.attributes("fill") if fill != "none"}
+
+
+def test_headings_leave_no_level_out() -> None:
+    """One of the first level, and below it each one deeper at most."""
+    levels = [int(tag[1]) for tag, _ in MIXED.tags if re.fullmatch(r"h\d", tag)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip([0, *levels], levels, strict=False))
+
+
+def test_tables_say_what_they_are_wherever_they_are_laid_out() -> None:
+    """Every part of a table has its role, since a narrow screen lays it out as something else, which loses it."""
+    roles = {"table": "table", "tr": "row", "td": "cell", "thead": "rowgroup", "tbody": "rowgroup", "tfoot": "rowgroup"}
+    for tag, attributes in MIXED.tags:
+        if tag == "th":
+            expected = "columnheader" if attributes["scope"] == "col" else "rowheader"
+            assert attributes["role"] == expected
+        elif tag in roles:
+            assert attributes["role"] == roles[tag]
+
+
+def test_nothing_is_fetched_from_anywhere() -> None:
+    """No element, style or script names anything outside the page, and none carries code or style in an attribute."""
+    names = {name for _, attributes in MIXED.tags for name in attributes}
+    assert {"src", "srcset", "action", "style", "data"}.isdisjoint(names)
+    assert not any(name.startswith("on") for name in names)
+    assert {"link", "img", "iframe", "object", "embed", "base", "form"}.isdisjoint(tag for tag, _ in MIXED.tags)
+    for text in (*MIXED.elements["style"], *MIXED.elements["script"]):
+        assert not re.search(r"@import|url\(|https?:|//\w|fetch|XMLHttp|innerHTML|eval\(", text)
+
+
+def test_the_policy_lets_in_the_pages_own_style_and_script_alone() -> None:
+    """By their hashes; it stands before both, and nothing else is allowed."""
+    metas = [attributes for tag, attributes in MIXED.tags if tag == "meta"]
+    (policy,) = (meta["content"] for meta in metas if meta.get("http-equiv") == "Content-Security-Policy")
+    (style,), (script,) = MIXED.elements["style"], MIXED.elements["script"]
+    hashes = [b64encode(sha256(text.encode()).digest()).decode() for text in (style, script)]
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; base-uri 'none';"
+        " form-action 'none'"
+    )
+    tags = [tag for tag, _ in MIXED.tags]
+    assert MIXED.tags[tags.index("meta") + 1][1].get("http-equiv")
+    assert tags.index("style") > tags.index("meta") + 1
+
+
+@pytest.mark.parametrize("name", ["report.css", "report.js"])
+def test_style_and_script_are_ascii(name: str) -> None:
+    """A stream in another encoding then changes nothing in them, and their hashes hold; neither can end its element."""
+    text = package_data.read("present", "assessments", "assets", name).decode("ascii")
+    assert "</" not in text
+    assert "<!--" not in text
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=30),
+    st.text("<>&\"'`/=; \n\t\\-!sx\u202e\udc80\x00\x1b]", max_size=30),
+    st.sampled_from(
+        [
+            "</style></script><script>alert(1)</script>",
+            "\"'><img src=x onerror=alert(1)>",
+            "<!--",
+            "]]>",
+            "&lt;script&gt;",
+            "\x1b]0;title\x07",
+            "javascript:alert(1)",
+            "   </pre><b>",
+            "`<b>`",
+        ]
+    ),
+)
+
+
+def filled(text: str) -> Assessment:
+    """An assessment in which the text stands wherever a host's text can stand."""
+    seen = (Evidence(text, text),)
+    verdicts = tuple(
+        shown._replace(
+            wanted=text,
+            found=text,
+            evidence=seen,
+            reason=text and f"{text}.",
+            remedy=f"{text}.",
+            waiver=shown.waiver and Waiver(text, text, text),
+        )
+        for shown in (sample.FAILED_SECOND, sample.UNKNOWN, sample.WAIVED)
+    )
+    return sample.MIXED._replace(
+        node=text, facts=(Fact(text, text, text),), verdicts=verdicts, notices=(Notice(text, text, text),)
+    )
+
+
+HARMLESS = page(filled("harmless"))
+
+
+@given(HOSTILE.filter(bool))
+def test_no_text_of_the_host_becomes_anything_but_text(text: str) -> None:
+    """The same elements with the same attributes as for harmless text; what cannot be printed is spelt out."""
+    source = as_html(filled(text))
+    assert Page(source).skeleton == HARMLESS.skeleton
+    assert all(char.isprintable() or char == "\n" for char in source)
+    assert source.encode()
+
+
+@given(st.text(st.characters(exclude_characters="`\n\t ", exclude_categories=["C", "Z"]), min_size=1, max_size=30))
+def test_what_can_be_read_is_shown_as_it_is(text: str) -> None:
+    """Sign by sign, markup included."""
+    shown = page(filled(text))
+    assert shown.elements["h1"] == [text]
+    assert shown.text["control:rate-limit"].count(text) >= 5
+
+
+def test_the_bytes_depend_on_the_assessment_alone() -> None:
+    """Not on the time, the time zone, the language or the hashing of this run of Python."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from hashlib import sha256\n"
+        "from agent.present.assessments.html import as_html\n"
+        "from tests.unit.present.assessments.html_sample import large\n"
+        "print(sha256(as_html(large()).encode()).hexdigest())"
+    )
+    digests = set()
+    for zone, seed in (("UTC", "1"), ("Pacific/Auckland", "2")):
+        environment = {**os.environ, "TZ": zone, "PYTHONHASHSEED": seed, "LC_ALL": "C"}
+        run = subprocess.run(
+            [sys.executable, "-c", program, str(ROOT)], env=environment, capture_output=True, text=True, check=True
+        )
+        digests.add(run.stdout)
+    assert digests == {f"{sha256(as_html(sample.large()).encode()).hexdigest()}\n"}
+
+
+def test_a_large_report_can_be_sent_by_mail() -> None:
+    """Below 400 kB for more controls than any benchmark has, and less for those that there are."""
+    assert len(as_html(sample.large(150)).encode()) < 400_000
+    assert max(len(as_html(sample.of_catalogue(benchmark)).encode()) for benchmark in Benchmark) < 350_000

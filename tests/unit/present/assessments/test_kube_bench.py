@@ -1,0 +1,174 @@
+"""kube-bench's JSON: the keys and words that its own reports have, so that what reads those reads ours."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from agent.assessment import Assessment, Status, Verdict
+from agent.present.assessments import AssessmentFormat, as_text
+from agent.report import Fact
+from tests.unit.present.assessments.samples import (
+    CANNOT_TELL,
+    CANNOT_TELL_EITHER,
+    DOES_NOT_APPLY,
+    FAILS,
+    FOR_A_PERSON,
+    FULL,
+    KERNEL_FAILS,
+    NOTHING,
+    PASSES,
+    WAIVED,
+    WARNS,
+    hostile,
+)
+
+# Which keys the Go structs of kube-bench write (check/controls.go and check/check.go), in their order, and
+# which of them they leave out when empty.
+TOTALS = ["total_pass", "total_fail", "total_warn", "total_info"]
+CONTROLS = ["id", "version", "detected_version", "text", "node_type", "tests", *TOTALS]
+GROUP = ["section", "type", "pass", "fail", "warn", "info", "desc", "results"]
+CHECK = {
+    "test_number": str,
+    "test_desc": str,
+    "audit": str,
+    "AuditEnv": str,
+    "AuditConfig": str,
+    "type": str,
+    "remediation": str,
+    "test_info": list,
+    "status": str,
+    "actual_value": str,
+    "scored": bool,
+    "IsMultiple": bool,
+    "expected_result": str,
+    "reason": str,
+}
+NODE_TYPES = {"master", "node", "etcd", "controlplane", "policies"}
+
+# What readers use of a recorded report (kube-bench, cmd/testdata/result.json), older than some of the keys above.
+RECORDED = {
+    "test_number",
+    "test_desc",
+    "audit",
+    "AuditConfig",
+    "type",
+    "remediation",
+    "test_info",
+    "status",
+    "actual_value",
+    "scored",
+    "expected_result",
+}
+
+
+def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+    """The report, as its reader gets it."""
+    return json.loads(as_text(assessment, AssessmentFormat.KUBE_BENCH))
+
+
+def result(verdict: Verdict) -> dict[str, Any]:
+    """What becomes of one verdict."""
+    (controls,) = read(FULL._replace(verdicts=(verdict,)))["Controls"]
+    (group,) = controls["tests"]
+    (check,) = group["results"]
+    assert isinstance(check, dict)
+    return check
+
+
+def hold_to_the_structs(report: Any) -> None:  # noqa: ANN401 - JSON
+    """No key is missing, added, or of another kind, and the sums are right."""
+    assert list(report) == ["Controls", "Totals"]
+    assert list(report["Totals"]) == TOTALS
+    for controls in report["Controls"]:
+        assert [key for key in CONTROLS if key in controls] == list(controls)
+        assert set(CONTROLS) - set(controls) <= {"detected_version"}
+        assert controls["node_type"] in NODE_TYPES
+        for group in controls["tests"]:
+            assert list(group) == GROUP
+            for check in group["results"]:
+                assert [key for key in CHECK if key in check] == list(check)
+                assert set(CHECK) - set(check) <= {"reason"}
+                assert check.keys() >= RECORDED
+                assert all(type(check[key]) is CHECK[key] for key in check)
+                assert check["status"] in {"PASS", "FAIL", "WARN", "INFO"}
+            for state in ("pass", "fail", "warn", "info"):
+                assert group[state] == sum(check["status"] == state.upper() for check in group["results"])
+        for state in ("pass", "fail", "warn", "info"):
+            assert controls[f"total_{state}"] == sum(group[state] for group in controls["tests"])
+    for total in TOTALS:
+        assert report["Totals"][total] == sum(controls[total] for controls in report["Controls"])
+
+
+@pytest.mark.parametrize("assessment", [FULL, NOTHING])
+def test_the_shape_is_kube_benchs(assessment: Assessment) -> None:
+    """On one line, as kube-bench writes it."""
+    hold_to_the_structs(read(assessment))
+    assert as_text(assessment, AssessmentFormat.KUBE_BENCH).count("\n") == 1
+
+
+@given(assessment=hostile())
+def test_any_text_leaves_the_shape(assessment: Assessment) -> None:
+    """What a host holds is text in it, and no more."""
+    hold_to_the_structs(read(assessment))
+
+
+def test_controls_stand_where_kube_bench_has_them() -> None:
+    """By the part of the benchmark and its section; what no benchmark has is a part of its own, by its id."""
+    report = read(FULL)
+    parts = [(one["id"], one["node_type"], [group["section"] for group in one["tests"]]) for one in report["Controls"]]
+    assert parts == [
+        ("1", "master", ["1.1", "1.2"]),
+        ("2", "etcd", ["2"]),
+        ("4", "node", ["4.2"]),
+        ("5", "policies", ["5.1"]),
+        ("host", "node", ["host"]),
+    ]
+    assert {one["version"] for one in report["Controls"]} == {"k3s-cis-1.9"}
+    ours = report["Controls"][-1]["tests"][0]["results"]
+    assert [check["test_number"] for check in ours] == ["server-directory", "sysctl-precedence", "vm.panic_on_oom"]
+
+
+def test_the_version_of_kubernetes_is_left_out_where_it_is_not_known() -> None:
+    """As kube-bench leaves it out."""
+    assert {one["detected_version"] for one in read(FULL)["Controls"]} == {"1.28"}
+    unknown = FULL._replace(facts=(Fact("K3s version", "v1.37 assumed", "nothing"),))
+    assert not any("detected_version" in one for one in read(unknown)["Controls"])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "scored", "kind"),
+    [
+        (PASSES, "PASS", True, ""),
+        (FAILS, "FAIL", True, ""),
+        (WARNS, "WARN", False, ""),
+        (CANNOT_TELL, "FAIL", True, ""),
+        (CANNOT_TELL_EITHER, "WARN", False, ""),
+        (FOR_A_PERSON, "WARN", False, "manual"),
+        (DOES_NOT_APPLY, "INFO", False, "skip"),
+        (WAIVED, "INFO", True, "skip"),
+        (KERNEL_FAILS, "FAIL", True, ""),
+        (FOR_A_PERSON._replace(status=Status.FAIL), "WARN", False, ""),
+    ],
+    ids=lambda value: value.control.id if isinstance(value, Verdict) else str(value),
+)
+def test_a_verdict_becomes_a_state(verdict: Verdict, status: str, scored: object, kind: str) -> None:
+    """What is not scored only warns; a person's work warns; what is skipped or waived informs."""
+    check = result(verdict)
+    assert (check["status"], check["scored"], check["type"]) == (status, scored, kind)
+
+
+def test_a_check_has_what_decided_it() -> None:
+    """What was looked at, wanted and found, and what to do; a reason where the state alone says too little."""
+    check = result(FAILS)
+    assert check["audit"] == "/var/lib/rancher/k3s/server/tls/a.crt; /var/lib/rancher/k3s/server/tls/b.crt"
+    assert (check["expected_result"], check["actual_value"]) == ("mode 0600 or stricter", "mode 0644")
+    assert check["remediation"] == FAILS.remedy
+    assert check["test_info"] == [FAILS.remedy]
+    assert "reason" not in check
+    assert result(WAIVED)["reason"].startswith("waived: the vendor's agent reads it (until 2027-06-30")
+    assert result(CANNOT_TELL_EITHER)["reason"] == "unknown: K3s has not run yet"
+    assert result(FOR_A_PERSON)["reason"] == "Look at the bindings of cluster-admin."

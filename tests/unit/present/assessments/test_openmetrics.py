@@ -1,0 +1,112 @@
+"""Metrics that the parsers of Prometheus and of OpenMetrics both read, and read alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from agent import __version__
+from agent.assessment import Assessment, Status
+from agent.present.assessments import AssessmentFormat, as_text
+from agent.report import Fact
+from tests.unit.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN, hostile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client.samples import Sample
+
+
+def metrics(assessment: Assessment) -> str:
+    """The text of the file that the textfile collector reads."""
+    return as_text(assessment, AssessmentFormat.OPENMETRICS)
+
+
+def samples(assessment: Assessment) -> dict[str, list[Sample]]:
+    """The samples of each metric, after both parsers agreed on them."""
+    text = metrics(assessment)
+    by_both = [{family.name: family for family in parse(text)} for parse in (prometheus, open_metrics)]
+    first, second = by_both
+    assert first.keys() == second.keys()
+    for name, family in first.items():
+        assert (family.type, family.documentation) == (second[name].type, second[name].documentation)
+        assert family.samples == second[name].samples
+        assert family.type == "gauge"
+        assert family.documentation
+        assert all(sample.timestamp is None for sample in family.samples)
+        labels = [tuple(sample.labels.items()) for sample in family.samples]
+        assert len(labels) == len(set(labels))
+    return {name: list(family.samples) for name, family in first.items()}
+
+
+def labelled(found: Iterable[Sample], label: str) -> dict[str, float]:
+    return {sample.labels[label]: sample.value for sample in found}
+
+
+@pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
+def test_every_status_is_counted(assessment: Assessment) -> None:
+    """Those that none has are 0, and not missing, so that a rate or an alert always has its series."""
+    counts = {str(status): count for status, count in assessment.counts().items()}
+    assert labelled(samples(assessment)["k3s_harden_controls"], "status") == counts
+
+
+def test_only_what_is_open_has_a_series_of_its_own() -> None:
+    """With the words that an alert needs; on a calm node there are none."""
+    found = samples(FULL)["k3s_harden_control_open"]
+    assert {sample.labels["id"] for sample in found} == {one.control.id for one in FULL.verdicts if one.is_open}
+    (certificate,) = [sample for sample in found if sample.labels["id"] == "pki-certificate-mode"]
+    assert certificate.labels == {
+        "id": "pki-certificate-mode",
+        "number": "1.1.20",
+        "status": "FAIL",
+        "actor": "k3s-harden apply",
+    }
+    assert {sample.value for sample in found} == {1}
+    assert samples(CALM)["k3s_harden_control_open"] == []
+
+
+def test_what_was_assessed_and_when() -> None:
+    """The time is a value: the collector refuses samples that have a time of their own."""
+    found = samples(FULL)
+    (info,) = found["k3s_harden_info"]
+    assert info.labels == {
+        "version": __version__,
+        "benchmark": "cis-1.9",
+        "role": "server",
+        "k3s_version": "v1.28.5+k3s1",
+    }
+    (when,) = found["k3s_harden_assessment_timestamp_seconds"]
+    assert when.value == WHEN
+
+
+def test_a_control_that_is_there_twice_makes_no_second_series() -> None:
+    """One series twice, and the collector refuses all of the file."""
+    twice = FULL._replace(verdicts=FULL.verdicts * 2)
+    assert len(samples(twice)["k3s_harden_control_open"]) == sum(one.is_open for one in FULL.verdicts)
+
+
+@given(assessment=hostile())
+def test_any_text_leaves_it_metrics(assessment: Assessment) -> None:
+    """As many series as there would be of harmless text."""
+    hostile_role = assessment._replace(facts=assessment.facts[3:])
+    for one in (assessment, hostile_role):
+        assert {name: len(found) for name, found in samples(one).items()} == {
+            "k3s_harden_info": 1,
+            "k3s_harden_assessment_timestamp_seconds": 1,
+            "k3s_harden_controls": len(Status),
+            "k3s_harden_control_open": 5,
+        }
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [('a"b', 'a"b'), ("a\\b", "a\\b"), ("a\\nb", "a\\nb"), ("é", "\\xe9"), ("日", "\\u65e5"), ("a\nb", "a\\nb")],
+)
+def test_a_label_comes_out_as_it_went_in(value: str, seen: str) -> None:
+    """But for what is not ASCII, or no text, which is spelt as an escape."""
+    (info,) = samples(FULL._replace(facts=(Fact("role", value, ""),)))["k3s_harden_info"]
+    assert info.labels["role"] == seen

