@@ -1,0 +1,62 @@
+"""What no benchmark asks of a node, and the guide and the kubelet do: kernel parameters and server directories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.benchmark.check import GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.benchmark.control import BenchmarkControl
+from agent.guide.files import DIRECTORIES
+from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+
+if TYPE_CHECKING:
+    from agent.guide.files import DirectoryRow
+    from agent.guide.sysctls import SysctlRow
+
+
+def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
+    return BenchmarkControl(
+        id=row.id,
+        title=row.title,
+        applies=row.applies,
+        check=KernelParameter(row),
+        why=row.why,
+        # Of those that the guide does not write the kernel's own default is right; what changes it is not ours to undo.
+        remedy="" if row.written else row.by_hand,
+        guide=row if row.written else None,
+        source="kubernetes/kubernetes pkg/kubelet/cm/container_manager_linux.go",
+    )
+
+
+def _directory(row: DirectoryRow) -> BenchmarkControl:
+    return BenchmarkControl(
+        id=row.id,
+        title=row.title,
+        applies=row.applies,
+        check=GuideDirectory(row),
+        why=row.why,
+        guide=row,
+        source="k3s-io/k3s pkg/daemons/control/server.go",
+    )
+
+
+BEYOND: tuple[BenchmarkControl, ...] = (
+    *map(_kernel_parameter, SYSCTLS),
+    BenchmarkControl(
+        id="sysctl-precedence",
+        title="No file takes the kernel parameters back at boot",
+        check=SysctlPrecedence(),
+        why=(
+            "The kernel forgets its parameters at a reboot, and of all files that set one the last that is read wins."
+            " A value that is right today, by hand or by an earlier kubelet, is gone after the boot, and the kubelet"
+            " then refuses to start."
+        ),
+        remedy=(
+            f"Take the line out of the file that is named, or give it the value of {PARAMETERS_FILE}; then run 'sudo"
+            " sysctl --system'."
+        ),
+        source="systemd/systemd src/sysctl/sysctl.c",
+    ),
+    *map(_directory, DIRECTORIES),
+)
+"""The kernel parameters in the guide's order, what would undo them, and the server's directories, parents first."""

@@ -1,0 +1,55 @@
+"""All controls as one list, those of one benchmark in its order, and the way from a name or a number to a control."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.benchmark.api_server import API_SERVER
+from agent.benchmark.beyond import BEYOND
+from agent.benchmark.by_hand import BY_HAND
+from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
+from agent.benchmark.controllers import CONTROLLERS
+from agent.benchmark.etcd import ETCD
+from agent.benchmark.kubelet import KUBELET
+from agent.benchmark.node_files import NODE_FILES
+from agent.benchmark.versions import Benchmark
+
+if TYPE_CHECKING:
+    from agent.benchmark.control import BenchmarkControl, Number
+
+
+def _as_integers(number: Number) -> tuple[int, ...]:
+    # As text, 1.2.10 would come before 1.2.9.
+    return tuple(map(int, number.text.split(".")))
+
+
+def _newest_first(control: BenchmarkControl) -> tuple[tuple[int, ...], int]:
+    # Benchmarks move numbers: what the newest dropped comes after what has its old number now.
+    newest = max(control.numbers, key=list(Benchmark).index)
+    return _as_integers(control.numbers[newest]), -list(Benchmark).index(newest)
+
+
+_NUMBERED = (*CONTROL_PLANE_FILES, *API_SERVER, *CONTROLLERS, *ETCD, *NODE_FILES, *KUBELET, *BY_HAND)
+
+CATALOGUE: tuple[BenchmarkControl, ...] = (*sorted(_NUMBERED, key=_newest_first), *BEYOND)
+"""In the order of each control's number in the newest benchmark that has it; then what no benchmark has."""
+
+
+def of(benchmark: Benchmark) -> tuple[BenchmarkControl, ...]:
+    """The controls that a benchmark has, in the order of its numbers, and then those that no benchmark has."""
+    inside = (control for control in CATALOGUE if benchmark in control.numbers)
+    return (*sorted(inside, key=lambda control: _as_integers(control.numbers[benchmark])), *BEYOND)
+
+
+def named(text: str) -> tuple[BenchmarkControl, ...]:
+    """The controls with this id, or with this CIS number: "1.2.16" in any benchmark, "cis-1.9/1.2.16" in that one.
+
+    A number that has moved names several; a name that nothing has, none.
+    """
+    benchmark, _, number = text.rpartition("/")
+    return tuple(
+        control
+        for control in CATALOGUE
+        if control.id == text
+        or any(known.text == number and benchmark in ("", at) for at, known in control.numbers.items())
+    )

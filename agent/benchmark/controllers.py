@@ -1,0 +1,144 @@
+"""What the benchmarks ask of the arguments of the controller manager (1.3) and of the scheduler (1.4)."""
+
+from __future__ import annotations
+
+from agent.benchmark.check import Component, Flag
+from agent.benchmark.control import BenchmarkControl, numbered
+from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, Present
+from agent.guide.k3s_options import OPTIONS
+from agent.model import SERVERS, Applies
+
+_ON_SERVERS = Applies(SERVERS)
+_SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"
+_PROFILING = (
+    "The profiler tells who may call it what the program does and holds in memory, and costs time while it runs. It is"
+    " for those who search for a fault, so it is off until then."
+)
+_LOCAL = (
+    "Its port tells about the cluster, and is one more that can be attacked; nothing outside the host needs it. Where"
+    " the cluster has IPv6 alone, K3s sets ::1, which is as good."
+)
+
+
+# The guide has its row for older versions first.
+_GARBAGE = [row for row in OPTIONS if row.id == "terminated-pod-gc-threshold"][-1]
+
+
+def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
+    identifier: str,
+    numbers: str,
+    check: Flag,
+    *,
+    title: str,
+    why: str,
+    then: str,
+) -> BenchmarkControl:
+    return BenchmarkControl(
+        id=identifier,
+        title=title,
+        numbers=numbered(numbers),
+        applies=_ON_SERVERS,
+        check=check,
+        why=why,
+        remedy=(
+            f"Take '{check.name}' out of the list {check.component.config_key} in /etc/rancher/k3s/config.yaml and its"
+            f" drop-ins, and restart K3s: {then}."
+        ),
+        source=_SOURCE,
+    )
+
+
+CONTROLLERS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id=_GARBAGE.id,
+        title=_GARBAGE.title,
+        numbers=numbered("1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1M 1.3.1M 1.3.1M 1.3.1M 1.3.1M"),
+        applies=_ON_SERVERS,
+        check=Flag(Component.CONTROLLER_MANAGER, _GARBAGE.name, _GARBAGE.meets),
+        why=_GARBAGE.why,
+        guide=_GARBAGE,
+        source=_SOURCE,
+    ),
+    _row(
+        "controller-manager-profiling",
+        "1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A",
+        Flag(Component.CONTROLLER_MANAGER, "profiling", Boolean(wanted=False)),
+        title="The controller manager cannot be profiled",
+        why=_PROFILING,
+        then="K3s sets it to false itself",
+    ),
+    _row(
+        "controller-manager-service-account-credentials",
+        "1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A",
+        Flag(Component.CONTROLLER_MANAGER, "use-service-account-credentials", Boolean(wanted=True)),
+        title="Each controller has a service account of its own",
+        why=(
+            "Otherwise all controllers act as one user with the rights of all of them, so that a fault in one can do"
+            " what any other may, and the audit log cannot tell which one it was."
+        ),
+        then="K3s sets it to true itself",
+    ),
+    _row(
+        "controller-manager-service-account-key",
+        "1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A",
+        Flag(Component.CONTROLLER_MANAGER, "service-account-private-key-file", Present()),
+        title="Tokens of service accounts are signed with a key of their own",
+        why=(
+            "A key that signs these tokens and nothing else can be rotated without a change to any certificate, and"
+            " its loss gives nothing else away."
+        ),
+        then="K3s sets it itself, to a key that it makes",
+    ),
+    _row(
+        "controller-manager-root-ca",
+        "1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A",
+        Flag(Component.CONTROLLER_MANAGER, "root-ca-file", Present()),
+        title="Pods get the authority that vouches for the API server",
+        why=(
+            "The controller manager puts it beside each pod's token. A pod without it cannot tell the API server from"
+            " an impostor, to whom it then hands its token."
+        ),
+        then="K3s sets it itself, to the authority of the cluster",
+    ),
+    _row(
+        "controller-manager-rotate-kubelet-server-certificate",
+        "1.3.6S 1.3.6A 1.3.6A 1.3.6A 1.3.6A 1.3.6A 1.3.6A 1.3.6A 1.3.6A 1.3.6A",
+        Flag(
+            Component.CONTROLLER_MANAGER,
+            "feature-gates",
+            LeavesGateOn("RotateKubeletServerCertificate"),
+            unset_passes=True,
+        ),
+        title="The controller manager renews the kubelets' serving certificates",
+        why=(
+            "With the gate off, a kubelet that asks for a new serving certificate gets none, and runs on until the old"
+            " one ends. K3s leaves the gate on; the certificates of its own kubelets it makes itself."
+        ),
+        then="the gate RotateKubeletServerCertificate is on by default; other gates can stay in the list",
+    ),
+    _row(
+        "controller-manager-bind-address",
+        "1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A",
+        Flag(Component.CONTROLLER_MANAGER, "bind-address", Loopback()),
+        title="The controller manager listens on the host alone",
+        why=_LOCAL,
+        then="K3s sets it to the host's own address itself",
+    ),
+    _row(
+        "scheduler-profiling",
+        "1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A",
+        Flag(Component.SCHEDULER, "profiling", Boolean(wanted=False)),
+        title="The scheduler cannot be profiled",
+        why=_PROFILING,
+        then="K3s sets it to false itself",
+    ),
+    _row(
+        "scheduler-bind-address",
+        "1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A",
+        Flag(Component.SCHEDULER, "bind-address", Loopback()),
+        title="The scheduler listens on the host alone",
+        why=_LOCAL,
+        then="K3s sets it to the host's own address itself",
+    ),
+)
+"""In the benchmarks' order, which is the same in all of them."""

@@ -1,0 +1,296 @@
+"""What the benchmarks ask of the arguments of the kubelet (section 4.2) and of kube-proxy (section 4.3).
+
+The kubelet's are named as arguments even where K3s, since v1.32, has them in the kubelet's configuration files.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from agent.benchmark.check import AllOf, Component, Flag, NotInK3s
+from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.versions import Benchmark
+from agent.guide.criteria import (
+    AtLeast,
+    Boolean,
+    Equals,
+    Excludes,
+    LeavesGateOn,
+    Loopback,
+    Present,
+    SubsetOf,
+)
+from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.benchmark.check import Check
+    from agent.guide.criteria import Criterion
+    from agent.guide.k3s_options import OptionRow
+
+_K3S = "k3s-io/k3s pkg/daemons/agent/agent_linux.go"
+_DEFAULTS = "kubernetes/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go"
+_CONFIG = "/etc/rancher/k3s/config.yaml"
+_LIST = Component.KUBELET.config_key
+
+_GUIDE = {row.id: row for row in OPTIONS}
+
+
+def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Flag:
+    return Flag(Component.KUBELET, name, criterion, unset_passes)
+
+
+def _taken_out(*names: str, then: str) -> str:
+    arguments = " and ".join(f"'{name}'" for name in names)
+    return (
+        f"Take {arguments} out of the list {_LIST} in {_CONFIG} and its drop-ins, and out of what you put into the"
+        f" kubelet's own drop-ins, and restart K3s: {then}."
+    )
+
+
+def _added(argument: str) -> str:
+    return f"Add '{argument}' to the list {_LIST} in {_CONFIG} and restart K3s."
+
+
+def _of_the_guide(
+    row: OptionRow,
+    check: Flag,
+    numbers: str,
+    *,
+    source: str = _DEFAULTS,
+    earlier: Mapping[Benchmark, Check] | None = None,
+) -> BenchmarkControl:
+    return BenchmarkControl(
+        id=row.id,
+        title=row.title,
+        numbers=numbered(numbers),
+        check=check,
+        earlier=MappingProxyType(dict(earlier or {})),
+        why=row.why,
+        guide=row,
+        source=source,
+    )
+
+
+_IDLE_TIMEOUT = _GUIDE["streaming-connection-idle-timeout"]
+_IPTABLES = _GUIDE["make-iptables-util-chains"]
+_CIPHERS = _GUIDE["tls-cipher-suites"]
+
+_STRONG = _CIPHERS.value.split(",")
+_STRONG_UNTIL_1_11 = SubsetOf(
+    (
+        *_STRONG,
+        # Go names the ChaCha20 suites in this long way, too, and the kubelet takes both.
+        *(f"{suite}_SHA256" for suite in _STRONG if suite.endswith("_POLY1305")),
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    )
+)
+"""With two that have no forward secrecy, which the benchmarks took for strong up to 1.11."""
+
+KUBELET: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
+        id="kubelet-anonymous-auth",
+        title="The kubelet refuses anonymous requests",
+        numbers=numbered("4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A"),
+        check=_flag("anonymous-auth", Boolean(wanted=False)),
+        why=(
+            "Through the kubelet one runs commands in any container of the node and reads all logs. By its own default"
+            " it serves who shows no credentials, as the user system:anonymous."
+        ),
+        remedy=_taken_out("anonymous-auth", then="K3s sets it to false itself"),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="kubelet-authorization-mode",
+        title="The kubelet asks whether a client may do what it wants",
+        numbers=numbered("4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A"),
+        check=_flag("authorization-mode", Excludes(("AlwaysAllow",))),
+        why=(
+            "With AlwaysAllow, which is its own default, the kubelet lets every client that it knows do anything, any"
+            " pod with a token among them. With Webhook it asks the API server, where RBAC decides."
+        ),
+        remedy=_taken_out("authorization-mode", then="K3s sets it to Webhook itself"),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="kubelet-client-ca",
+        title="The kubelet checks its clients' certificates",
+        numbers=numbered("4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A"),
+        check=_flag("client-ca-file", Present()),
+        why=(
+            "The API server shows the kubelet a certificate; without the authority that vouches for it, the kubelet"
+            " cannot tell the API server from anybody else."
+        ),
+        remedy=_taken_out("client-ca-file", then="K3s sets it itself, to a file that it keeps"),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="kubelet-read-only-port",
+        title="The kubelet has no port that asks for no credentials",
+        numbers=numbered("4.2.4u 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4M"),
+        # Given no file with --config, the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
+        check=_flag("read-only-port", Equals("0")),
+        why=(
+            "On the read-only port the kubelet tells everybody who reaches it which pods run on the node, with their"
+            " environment, and its metrics."
+        ),
+        remedy=_taken_out("read-only-port", then="K3s sets it to 0 itself, which closes the port"),
+        source=_K3S,
+    ),
+    _of_the_guide(
+        _IDLE_TIMEOUT,
+        _flag(_IDLE_TIMEOUT.name, _IDLE_TIMEOUT.meets, unset_passes=True),
+        "4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5M 4.2.5M 4.2.5M 4.2.5M 4.2.5M",
+    ),
+    _of_the_guide(
+        PROTECT_KERNEL_DEFAULTS,
+        _flag(PROTECT_KERNEL_DEFAULTS.key, PROTECT_KERNEL_DEFAULTS.meets),
+        "4.2.6S 4.2.6A - - - - - - - -",
+        source=_K3S,
+    ),
+    _of_the_guide(
+        _IPTABLES,
+        _flag(_IPTABLES.name, _IPTABLES.meets, unset_passes=True),
+        "4.2.7S 4.2.7A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A",
+    ),
+    BenchmarkControl(
+        id="kubelet-hostname-override",
+        title="The kubelet takes its name from the host",
+        numbers=numbered("4.2.8S 4.2.8S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S"),
+        check=NotInK3s(
+            "K3s always gives the kubelet the node's name with --hostname-override, and makes the kubelet's certificate"
+            " for that same name."
+        ),
+        why=(
+            "A name that differs from the one in the node's certificate breaks TLS between the kubelet and the API"
+            " server, and makes logs hard to put together."
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="kubelet-event-qps",
+        title="The kubelet records as many events as an investigation needs",
+        numbers=numbered("4.2.9M 4.2.9u 4.2.8u 4.2.8u 4.2.8u 4.2.8M 4.2.8M 4.2.8M 4.2.8M 4.2.8M"),
+        level=2,
+        check=_flag("event-qps", AtLeast(0), unset_passes=True),
+        earlier=MappingProxyType(
+            dict.fromkeys((Benchmark.CIS_1_23, Benchmark.CIS_1_24), _flag("event-qps", Equals("0")))
+        ),
+        why=(
+            "The kubelet drops events beyond this many a second, and with them the traces of what happened on the"
+            " node. 0 means no limit, at the price that a node in trouble can flood the datastore."
+        ),
+        remedy=_added("event-qps=0"),
+        source=_DEFAULTS,
+    ),
+    BenchmarkControl(
+        id="kubelet-serving-certificate",
+        title="The kubelet serves with the cluster's certificate",
+        numbers=numbered("4.2.10u 4.2.10A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9M"),
+        check=AllOf((_flag("tls-cert-file", Present()), _flag("tls-private-key-file", Present()))),
+        why=(
+            "Without them the kubelet signs a certificate itself, by which the API server cannot tell it from an"
+            " impostor that sits in between."
+        ),
+        remedy=_taken_out(
+            "tls-cert-file",
+            "tls-private-key-file",
+            then="K3s sets them itself, to files that it makes and renews",
+        ),
+        source=_K3S,
+    ),
+    BenchmarkControl(
+        id="kubelet-rotate-certificates",
+        title="The renewal of the kubelet's client certificate is not switched off",
+        numbers=numbered("4.2.11S 4.2.11A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A"),
+        check=_flag("rotate-certificates", Boolean(wanted=True), unset_passes=True),
+        why=(
+            "A node whose certificate has ended drops out of the cluster. K3s does not leave that to the kubelet: at"
+            " its start it renews all certificates of the node that are about to end."
+        ),
+        remedy=_taken_out("rotate-certificates", then="K3s renews the certificate itself"),
+        source="k3s-io/k3s pkg/agent/config/config.go",
+    ),
+    BenchmarkControl(
+        id="kubelet-rotate-server-certificate",
+        title="The renewal of the kubelet's serving certificate is not switched off",
+        numbers=numbered("4.2.12S 4.2.12A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11M"),
+        check=_flag("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
+        why=(
+            "With the gate off the kubelet asks for no new serving certificate before the old one ends. K3s leaves the"
+            " gate on, and makes and renews the certificate itself when it starts."
+        ),
+        remedy=_taken_out(
+            "feature-gates",
+            then="the gate RotateKubeletServerCertificate is on by default; other gates can stay in the list",
+        ),
+        source="k3s-io/k3s pkg/agent/config/config.go",
+    ),
+    _of_the_guide(
+        _CIPHERS,
+        _flag(_CIPHERS.name, _CIPHERS.meets),
+        "4.2.13M 4.2.13u 4.2.12u 4.2.12u 4.2.12u 4.2.12M 4.2.12M 4.2.12M 4.2.12M 4.2.12M",
+        earlier=dict.fromkeys(
+            (
+                Benchmark.CIS_1_23,
+                Benchmark.CIS_1_24,
+                Benchmark.CIS_1_7,
+                Benchmark.CIS_1_8,
+                Benchmark.CIS_1_9,
+                Benchmark.CIS_1_10,
+                Benchmark.CIS_1_11,
+            ),
+            _flag(_CIPHERS.name, _STRONG_UNTIL_1_11),
+        ),
+    ),
+    BenchmarkControl(
+        id="kubelet-pod-max-pids",
+        title="A pod can have only so many processes",
+        numbers=numbered("- - 4.2.13u 4.2.13u 4.2.13u 4.2.13M 4.2.13M 4.2.13M 4.2.13M 4.2.13M"),
+        # The kubelet takes a number below 1, such as its default -1, for no limit.
+        check=_flag("pod-max-pids", AtLeast(1)),
+        why=(
+            "All pods share the host's process numbers. One pod that forks without end takes them all, and then no"
+            " other pod, and not the host either, can start anything."
+        ),
+        remedy=(
+            f"Look how many processes your largest pod has, and add a larger number, such as 'pod-max-pids=4096', to"
+            f" the list {_LIST} in {_CONFIG}; then restart K3s."
+        ),
+        source=_DEFAULTS,
+    ),
+    BenchmarkControl(
+        id="kubelet-seccomp-default",
+        title="Pods get the container runtime's seccomp profile",
+        numbers=numbered("- - - - - - 4.2.14M 4.2.14M 4.2.14M 4.2.14M"),
+        check=_flag("seccomp-default", Boolean(wanted=True)),
+        why=(
+            "A pod that asks for no seccomp profile runs with none by default, and can make every system call. The"
+            " runtime's own profile keeps from it those that hardly any program needs and many attacks do."
+        ),
+        remedy=(
+            f"Try your workloads with 'seccompProfile: type: RuntimeDefault' in their security context first; a program"
+            f" that needs a rare system call fails with it. {_added('seccomp-default=true')}"
+        ),
+        source=_DEFAULTS,
+    ),
+    BenchmarkControl(
+        id="kube-proxy-metrics-bind-address",
+        title="kube-proxy shows its metrics to the host alone",
+        numbers=numbered("- - - - 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1M"),
+        check=Flag(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
+        why=(
+            "The port asks for no credentials, and tells about the cluster's services and kube-proxy's configuration."
+        ),
+        remedy=(
+            f"Take 'metrics-bind-address' out of the list {Component.KUBE_PROXY.config_key} in {_CONFIG} and its"
+            " drop-ins, and restart K3s: kube-proxy's own default is 127.0.0.1:10249. Let what collects the metrics run"
+            " on the host's network."
+        ),
+        source="kubernetes/kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go",
+    ),
+)
+"""In the benchmarks' order."""

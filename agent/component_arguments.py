@@ -1,0 +1,509 @@
+"""Which arguments each component of Kubernetes has in the end, and where each of them stands. Pure.
+
+K3s hands every component arguments of its own. An operator's argument replaces K3s' of the same name; with `+=` it
+comes after it, with `-=` before it (k3s, pkg/util/args.go). Of an argument that is given several times a component
+takes the last value, or adds them up.
+
+The kubelet reads files beside, in the order of their names. A later file wins over an earlier one, field by field, and
+any argument over all files (kubernetes, cmd/kubelet/app/server.go).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import yaml_reader
+from agent.benchmark import k3s_defaults
+from agent.benchmark.check import Component
+from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
+from agent.errors import InputError
+from agent.facts import Datastore
+from agent.model import NEWEST_KNOWN, Role, Version
+from agent.yaml_reader import Mapping as YamlMapping
+from agent.yaml_reader import Scalar, Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from agent.benchmark.k3s_defaults import Default
+    from agent.facts import HostFacts
+    from agent.k3s_config import Source
+    from agent.yaml_reader import Node
+
+
+class GivenBy(str, Enum):
+    """Who set a value."""
+
+    OPERATOR = "operator"
+    """K3s' configuration, as everybody but this program wrote it."""
+    DROPIN = "k3s-harden"
+    """This program's own part of K3s' configuration."""
+    KUBELET_FILE = "kubelet configuration"
+    """A file that the kubelet reads, whoever wrote it; but for K3s' own."""
+    K3S = "K3s"
+    """K3s itself, in this version and configuration."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Given(NamedTuple):
+    """One value of an argument. `where` is `path:line`, or K3s' version and the upstream source that says so."""
+
+    value: str
+    by: GivenBy
+    where: str
+
+
+class Argument(NamedTuple):
+    """An argument that a component has in the end.
+
+    `given` are the values that count, in order: more than one only where the component adds them up. `value` is all of
+    them together, joined by commas; of feature gates the last word on each. `overruled` are values that others won
+    over, the weakest first.
+    """
+
+    name: str
+    value: str
+    given: tuple[Given, ...]
+    overruled: tuple[Given, ...] = ()
+
+
+class Arguments(NamedTuple):
+    """What a component is told, by the names of its arguments without dashes.
+
+    `doubts` has, by name, why an argument, given or not, cannot be told for sure; under "" why none can.
+    """
+
+    component: Component
+    found: Mapping[str, Argument]
+    doubts: Mapping[str, str]
+
+    def get(self, name: str) -> Argument | None:
+        """The argument of this name; None where it is not given, so that the component's own default counts."""
+        return self.found.get(name)
+
+    def doubt(self, name: str) -> str:
+        """Why nothing can be said of this argument, be it in `found` or not; empty where it can."""
+        return self.doubts.get("") or self.doubts.get(name, "")
+
+
+class KubeletFile(NamedTuple):
+    """A file of the kubelet's configuration, with what it has for the fields of KUBELET_FIELDS.
+
+    `settings` is by the name of the argument that means the same: the value as that argument would have it (None for a
+    field that is null, which takes earlier values back), and its line. `problem` says why the kubelet or this program
+    cannot read the file; it has no settings then.
+    """
+
+    path: PurePosixPath
+    settings: Mapping[str, tuple[str | None, int]]
+    problem: str = ""
+
+
+class KubeletConfiguration(NamedTuple):
+    """What the kubelet reads beside its arguments: `files` in its order, of which the later wins.
+
+    `problem` says why it cannot be told which files there are.
+    """
+
+    files: tuple[KubeletFile, ...] = ()
+    problem: str = ""
+
+
+FEATURE_GATES = "feature-gates"
+
+ADDS_UP = {
+    Component.API_SERVER: frozenset(
+        {
+            "api-audiences",
+            "authorization-mode",
+            "disable-admission-plugins",
+            "enable-admission-plugins",
+            FEATURE_GATES,
+            "service-account-issuer",
+            "service-account-key-file",
+            "tls-cipher-suites",
+        }
+    ),
+    Component.CONTROLLER_MANAGER: frozenset({"controllers", FEATURE_GATES, "tls-cipher-suites"}),
+    Component.SCHEDULER: frozenset({FEATURE_GATES, "tls-cipher-suites"}),
+    Component.KUBELET: frozenset({FEATURE_GATES, "tls-cipher-suites"}),
+    Component.KUBE_PROXY: frozenset({FEATURE_GATES}),
+}
+"""Arguments that a component takes several times and adds up (pflag's StringSlice and StringArray, and MapStringBool).
+
+Of any other argument the last value counts.
+"""
+
+
+def _boolean(node: Node) -> str | None:
+    return str(node.value).lower() if isinstance(node, Scalar) and isinstance(node.value, bool) else None
+
+
+def _integer(node: Node) -> str | None:
+    is_number = isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool)
+    return str(node.value) if isinstance(node, Scalar) and is_number else None
+
+
+def _string(node: Node) -> str | None:
+    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+
+def _list(node: Node) -> str | None:
+    if not isinstance(node, Sequence):
+        return None
+    items = [_string(item) for item in node.items]
+    return None if None in items else ",".join(item for item in items if item is not None)
+
+
+def _gates(node: Node) -> str | None:
+    if not isinstance(node, YamlMapping):
+        return None
+    switches = {entry.key: _boolean(entry.node) for entry in node.entries}
+    return None if None in switches.values() else ",".join(f"{gate}={on}" for gate, on in switches.items())
+
+
+class _Field(NamedTuple):
+    """A field of KubeletConfiguration: its path, what has to be there, and how that reads as an argument."""
+
+    path: tuple[str, ...]
+    wanted: str
+    text: Callable[[Node], str | None]
+
+
+def _field(path: str, wanted: str, text: Callable[[Node], str | None]) -> _Field:
+    return _Field(tuple(path.split(".")), wanted, text)
+
+
+KUBELET_FIELDS: Mapping[str, _Field] = {
+    "anonymous-auth": _field("authentication.anonymous.enabled", "true or false", _boolean),
+    "authentication-token-webhook": _field("authentication.webhook.enabled", "true or false", _boolean),
+    "authorization-mode": _field("authorization.mode", "a text", _string),
+    "client-ca-file": _field("authentication.x509.clientCAFile", "a text", _string),
+    "event-qps": _field("eventRecordQPS", "a whole number", _integer),
+    FEATURE_GATES: _field("featureGates", "a mapping of names to true or false", _gates),
+    "make-iptables-util-chains": _field("makeIPTablesUtilChains", "true or false", _boolean),
+    "pod-max-pids": _field("podPidsLimit", "a whole number", _integer),
+    "protect-kernel-defaults": _field("protectKernelDefaults", "true or false", _boolean),
+    "read-only-port": _field("readOnlyPort", "a whole number", _integer),
+    "rotate-certificates": _field("rotateCertificates", "true or false", _boolean),
+    "rotate-server-certificates": _field("serverTLSBootstrap", "true or false", _boolean),
+    "seccomp-default": _field("seccompDefault", "true or false", _boolean),
+    "streaming-connection-idle-timeout": _field("streamingConnectionIdleTimeout", "a duration as text", _string),
+    "tls-cert-file": _field("tlsCertFile", "a text", _string),
+    "tls-cipher-suites": _field("tlsCipherSuites", "a list of texts", _list),
+    "tls-min-version": _field("tlsMinVersion", "a text", _string),
+    "tls-private-key-file": _field("tlsPrivateKeyFile", "a text", _string),
+}
+"""The fields of KubeletConfiguration that a control asks for, by the argument of the kubelet that means the same.
+
+As the kubelet's options bind them (kubernetes, cmd/kubelet/app/options/options.go).
+"""
+
+_GROUP = "kubelet.config.k8s.io/"
+_KIND = "KubeletConfiguration"
+_PROTECT = "protect-kernel-defaults"
+_SWITCHES = {
+    Component.API_SERVER: "disable-apiserver",
+    Component.CONTROLLER_MANAGER: "disable-controller-manager",
+    Component.SCHEDULER: "disable-scheduler",
+    Component.KUBELET: "disable-agent",
+    Component.KUBE_PROXY: "disable-kube-proxy",
+}
+_ON_SERVERS = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
+_OLDEST = 23
+_NEWEST_PATCH = 99
+_DATA_DIR = "{data_dir}"
+
+
+def not_run(component: Component, facts: HostFacts) -> str:
+    """Why K3s does not run this component on this host, as a sentence; empty where it does, or may."""
+    if facts.role is Role.AGENT:
+        return f"an agent runs no {component}" if component in _ON_SERVERS else ""
+    for key in dict.fromkeys((_SWITCHES[component], *(() if component in _ON_SERVERS else ("disable-agent",)))):
+        found = facts.effective.scalar(key)
+        if found is not None and facts.effective.boolean(key):
+            return f"`{key}` at {found[1]} keeps K3s from running {component} here"
+    return ""
+
+
+def effective(component: Component, facts: HostFacts, kubelet: KubeletConfiguration | None = None) -> Arguments:
+    """What a component is told on this host; `kubelet` is what the kubelet reads, and of no use to the others.
+
+    Has the arguments that K3s' configuration gives and those of k3s_defaults.DEFAULTS; other arguments that K3s sets
+    are not in it.
+    """
+    if component is not Component.KUBELET:
+        return _component(component, facts)
+    return _kubelet(facts, kubelet or KubeletConfiguration(problem="the kubelet's files were not looked at"))
+
+
+def kubelet_file(data: bytes, path: PurePosixPath) -> KubeletFile:
+    """Read a file of the kubelet's configuration (kubelet.config.k8s.io). Raises nothing."""
+    try:
+        return KubeletFile(path, _settings(data, path))
+    except InputError as error:
+        return KubeletFile(path, {}, error.message)
+
+
+def _component(component: Component, facts: HostFacts) -> Arguments:
+    found = {
+        name: _combined(component, name, values) for name, values in _on_the_command_line(component, facts).items()
+    }
+    return Arguments(component, found, _doubts(component, facts, found))
+
+
+def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
+    arguments = _on_the_command_line(Component.KUBELET, facts)
+    in_files = _in_files(facts, kubelet)
+    found = {}
+    for name in (*arguments, *(name for name in in_files if name not in arguments)):
+        values, lost = in_files.get(name, ((), ()))
+        if name in arguments and name != FEATURE_GATES:
+            argument = _combined(Component.KUBELET, name, arguments[name])
+            found[name] = argument._replace(overruled=(*lost, *values, *argument.overruled))
+        elif values or name in arguments:
+            argument = _combined(Component.KUBELET, name, (*values, *arguments.get(name, ())))
+            found[name] = argument._replace(overruled=(*lost, *argument.overruled))
+    doubts = _doubts(Component.KUBELET, facts, found)
+    unread = kubelet.problem or next((file.problem for file in kubelet.files if file.problem), "")
+    if unread:
+        for name in KUBELET_FIELDS:
+            if name == FEATURE_GATES or name not in arguments:
+                doubts.setdefault(name, unread)
+    return Arguments(Component.KUBELET, found, doubts)
+
+
+def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tuple[Given, ...]]:
+    """All values of each argument in the order that K3s hands them on."""
+    key = component.config_key
+    defaults = {row.name: _default(row, facts) for row in _in_force(component, facts) if row.place is Place.ARGUMENT}
+    if component is Component.KUBELET and facts.version.minor < FIRST_WITH_KUBELET_FILES:
+        option = _own_option(facts)
+        defaults.update({_PROTECT: option} if option else {})
+    found: dict[str, tuple[Given, ...]] = {}
+    for name, values in facts.effective.flags(key).items():
+        given = tuple(_by_operator(value, source, facts) for value, source in values)
+        if name in defaults and facts.effective.keeps_default(key, name):
+            first = sum(_prepends(text, name) for text, _ in facts.effective.items(key))
+            given = (*given[:first], defaults[name], *given[first:])
+        found[name] = given
+    return {**{name: (default,) for name, default in defaults.items()}, **found}
+
+
+def _in_files(
+    facts: HostFacts, kubelet: KubeletConfiguration
+) -> dict[str, tuple[tuple[Given, ...], tuple[Given, ...]]]:
+    """By name: the values that the kubelet's files give, and those that lost to them."""
+    found: dict[str, tuple[tuple[Given, ...], tuple[Given, ...]]] = {}
+    for name, given in _fields_in_order(facts, kubelet):
+        values, lost = found.get(name, ((), ()))
+        if name == FEATURE_GATES and given is not None:
+            found[name] = ((*values, given), lost)  # a mapping is merged key by key
+        else:
+            found[name] = ((given,) if given else (), (*lost, *values))
+    return found
+
+
+def _fields_in_order(facts: HostFacts, kubelet: KubeletConfiguration) -> Iterator[tuple[str, Given | None]]:
+    """Each field that is set, from the weakest to the strongest; None takes the earlier ones back."""
+    rows = tuple(_in_force(Component.KUBELET, facts))
+    yield from ((row.name, _default(row, facts)) for row in rows if row.place is Place.NOTHING)
+    own = facts.data_dir / KUBELET_DEFAULTS_FILE
+    if all(file.path != own for file in kubelet.files):
+        yield from ((row.name, _default(row, facts)) for row in rows if row.place is Place.KUBELET_FILE)
+        option = _own_option(facts)
+        if option and facts.version.minor >= FIRST_WITH_KUBELET_FILES:
+            yield _PROTECT, option
+    for file in kubelet.files:
+        by = GivenBy.K3S if file.path == own else GivenBy.KUBELET_FILE
+        for name, (value, line) in file.settings.items():
+            yield name, None if value is None else Given(value, by, f"{file.path}:{line}")
+        if file.path == own:
+            # K3s writes this file anew at its next start, and then what its option says.
+            yield _PROTECT, _own_option(facts)
+
+
+def _own_option(facts: HostFacts) -> Given | None:
+    """K3s' own option for what is an argument of the kubelet, too."""
+    found = facts.effective.scalar(_PROTECT)
+    return _by_operator(*found, facts) if found else None
+
+
+def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Argument:
+    if name == FEATURE_GATES:
+        pairs = [pair.strip().partition("=") for given in values for pair in given.value.split(",") if pair.strip()]
+        # Newer components take `component:gate=…`, and their own gates without it.
+        gates = {gate.removeprefix("kube:"): on for gate, _, on in pairs}
+        return Argument(name, ",".join(f"{gate}={on}" for gate, on in gates.items()), values)
+    if name in ADDS_UP[component]:
+        return Argument(name, ",".join(given.value for given in values), values)
+    return Argument(name, values[-1].value, values[-1:], values[:-1])
+
+
+def _in_force(component: Component, facts: HostFacts) -> Iterator[Default]:
+    return (row for row in k3s_defaults.of(component) if row.in_version(facts.version) and _is_met(row.needs, facts))
+
+
+def _is_met(need: Needs | None, facts: HostFacts) -> bool:
+    match need:
+        case None:
+            return True
+        case Needs.ETCD:
+            return _runs_etcd(facts)
+        case Needs.SECRETS_ENCRYPTION:
+            return facts.effective.boolean("secrets-encryption") is True
+        case Needs.PROTECT_KERNEL_DEFAULTS:
+            return facts.effective.boolean(_PROTECT) is True
+        case Needs.NO_AUTHENTICATION_CONFIG | Needs.NO_AUTHORIZATION_CONFIG:
+            return _names_a_file(need, facts) is None
+
+
+def _runs_etcd(facts: HostFacts) -> bool:
+    """Whether K3s' datastore is its own etcd, or will be once it has started."""
+    match facts.datastore:
+        case Datastore.ETCD:
+            return True
+        case Datastore.EXTERNAL:
+            return False
+        case Datastore.SQLITE:
+            # K3s takes its data over into etcd.
+            return facts.effective.boolean("cluster-init") is True
+        case Datastore.NONE:
+            return facts.joins_a_cluster or facts.effective.boolean("cluster-init") is True
+
+
+def _names_a_file(need: Needs, facts: HostFacts) -> Source | None:
+    """Where the operator gives the file that takes the place of an argument of K3s'; None where they do not."""
+    name = "authentication-config" if need is Needs.NO_AUTHENTICATION_CONFIG else "authorization-config"
+    values = facts.effective.flags(Component.API_SERVER.config_key).get(name, ())
+    return next((source for value, source in values if value), None)
+
+
+def _default(row: Default, facts: HostFacts) -> Given:
+    value = row.value.replace(_DATA_DIR, str(facts.data_dir))
+    value = value.replace("{loopback}", _loopback(facts)).replace("{apiserver_port}", _api_server_port(facts))
+    assumed = "" if facts.version_is_known else ", assumed"
+    return Given(value, GivenBy.K3S, f"K3s {facts.version}{assumed} ({row.source})")
+
+
+def _loopback(facts: HostFacts) -> str:
+    """The address of K3s' Loopback(): that of IPv6 where services have no other (k3s, pkg/daemons/config/types.go)."""
+    services = facts.effective.scalar("service-cidr") or facts.effective.scalar("node-ip")
+    return "::1" if services and all(":" in one for one in services[0].split(",")) else "127.0.0.1"
+
+
+def _api_server_port(facts: HostFacts) -> str:
+    """The port after that of the supervisor, which hands connections on to it (k3s, pkg/daemons/control/server.go)."""
+    own = facts.effective.scalar("apiserver-port")
+    if own and own[0].isdecimal() and own[0] != "0":
+        return own[0]
+    supervisor = facts.effective.scalar("https-listen-port")
+    is_number = supervisor is not None and supervisor[0].isdecimal() and len(supervisor[0]) <= len("65535")
+    return str(int(supervisor[0]) + 1) if supervisor and is_number else "6444"
+
+
+def _by_operator(value: str, source: Source, facts: HostFacts) -> Given:
+    ours = source.path == facts.dropin_path
+    return Given(value, GivenBy.DROPIN if ours else GivenBy.OPERATOR, str(source))
+
+
+def _prepends(text: str, flag: str) -> bool:
+    name = text.removeprefix("--").partition("=")[0]
+    return name.endswith("-") and name.rstrip("+-") == flag
+
+
+def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument]) -> dict[str, str]:
+    doubts: dict[str, str] = {}
+    if facts.effective.problems:
+        doubts[""] = f"K3s would not start with its configuration: {facts.effective.problems[0].message}"
+    elif facts.unreadable:
+        doubts[""] = facts.unreadable[0]
+    rows = tuple(k3s_defaults.of(component))
+    guesses = {_default(row, facts) for row in rows}
+    for name in dict.fromkeys(row.name for row in rows):
+        argument = found.get(name)
+        if argument is None or not guesses.isdisjoint(argument.given):
+            doubt = _version_doubt([row for row in rows if row.name == name], facts)
+            doubts.update({name: doubt} if doubt else {})
+    if component is Component.API_SERVER:
+        doubts.update({name: doubt for name, doubt in _api_server_doubts(facts) if name not in found})
+    return doubts
+
+
+def _version_doubt(rows: Iterable[Default], facts: HostFacts) -> str:
+    """Why K3s' own value for one argument cannot be told from what is known of its version; empty where it can."""
+    rows = [row for row in rows if _is_met(row.needs, facts)]
+    if not facts.version_is_known:
+        minors = range(_OLDEST, NEWEST_KNOWN.minor + 1)
+        asked = [Version(1, minor, patch) for minor in minors for patch in (0, _NEWEST_PATCH)]
+        doubt = "it depends on K3s' version, which is not known; say --k3s-version"
+    elif facts.version.patch == 0 and not facts.version.build:
+        asked = [facts.version, facts.version._replace(patch=_NEWEST_PATCH)]
+        example = facts.version._replace(patch=1, build="+k3s1")
+        doubt = f"it depends on the patch release of K3s, which is not known; say it in full, as in {example}"
+    else:
+        return ""
+    # Where K3s changed the name of a file of its own alone, the argument is there all the same.
+    kinds = [
+        {"a file" if row.value.startswith(_DATA_DIR) else row.value for row in rows if row.in_version(version)}
+        for version in asked
+    ]
+    return doubt if any(kind != kinds[0] for kind in kinds) else ""
+
+
+def _api_server_doubts(facts: HostFacts) -> Iterator[tuple[str, str]]:
+    for name, need in (
+        ("anonymous-auth", Needs.NO_AUTHENTICATION_CONFIG),
+        ("authorization-mode", Needs.NO_AUTHORIZATION_CONFIG),
+    ):
+        source = _names_a_file(need, facts)
+        if source is not None:
+            yield name, f"the file that is named at {source} decides it, and its content is not judged"
+    if facts.datastore is Datastore.EXTERNAL:
+        for name in ("etcd-cafile", "etcd-certfile", "etcd-keyfile"):
+            yield name, "K3s hands it on if the external datastore is etcd, and its address, a secret, is not looked at"
+
+
+def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, int]]:
+    """Raises InputError where the kubelet would exit at the file, or this program cannot read it."""
+    documents = yaml_reader.read(data, path)
+    root = documents[0].node if documents else None
+    if not isinstance(root, YamlMapping):
+        raise InputError(str(path), f"it is no {_KIND}")
+    version = root.text("apiVersion") or ""
+    if root.text("kind") != _KIND or not version.startswith(_GROUP):
+        raise InputError(f"{path}:{root.line}", f"it does not say that it is a {_KIND} of {_GROUP.rstrip('/')}")
+    found: dict[str, tuple[str | None, int]] = {}
+    for name, field in KUBELET_FIELDS.items():
+        node = _descend(root, field, path)
+        if node is None:
+            continue
+        if isinstance(node, Scalar) and node.value is None:
+            found[name] = None, node.line
+            continue
+        value = field.text(node)
+        if value is None:
+            raise _wrong(field.path, path, node, field.wanted)
+        found[name] = value, node.line
+    return found
+
+
+def _descend(root: YamlMapping, field: _Field, path: PurePosixPath) -> Node | None:
+    """The node of a field, or the null above it; None where it is not there."""
+    node: Node | None = root
+    for depth, key in enumerate(field.path):
+        if node is None or (isinstance(node, Scalar) and node.value is None):
+            return node
+        if not isinstance(node, YamlMapping):
+            raise _wrong(field.path[:depth], path, node, "a mapping")
+        node = node.get(key)
+    return node
+
+
+def _wrong(field: tuple[str, ...], path: PurePosixPath, node: Node, wanted: str) -> InputError:
+    # What is there instead is not said: it is not known what somebody put into a wrong place.
+    return InputError(f"{path}:{node.line}", f"`{'.'.join(field)}` must be {wanted}")

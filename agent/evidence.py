@@ -1,0 +1,396 @@
+"""What the controls of a benchmark ask of a host's files, looked at once: their modes and owners, and what K3s wrote.
+
+Nothing here raises for what is on the host, and nothing that could not be read looks like a value: Missing and Unknown
+are told apart. Of files that hold secrets nothing is kept but what is asked.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import component_arguments, yaml_reader
+from agent.benchmark.check import Component
+from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
+from agent.component_arguments import KubeletConfiguration, KubeletFile
+from agent.errors import HostError, InputError
+from agent.k3s_config import is_secret
+from agent.model import Absent, Unreadable
+from agent.yaml_reader import Mapping as YamlMapping
+from agent.yaml_reader import Scalar, Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.benchmark.check import Ownership, Permissions
+    from agent.facts import HostFacts
+    from agent.host import Host
+    from agent.host.tree import Entry, Tree
+    from agent.model import FileMode, Owner
+    from agent.yaml_reader import Node
+
+ETCD_CONFIGURATION = "server/db/etcd/config"
+ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
+"""Below the data directory, both written by K3s."""
+
+_FILE = "regular file"
+_DIRECTORY = "directory"
+_SYMLINK = "symlink"
+_PROVIDERS = frozenset({"aescbc", "aesgcm", "identity", "kms", "secretbox"})
+_ALL_SECRETS = frozenset({"secrets", "secrets.", "*.", "*.*"})
+"""What names Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has no name."""
+
+_ETCD_TYPES = {
+    "auto-tls": bool,
+    "cert-file": str,
+    "client-cert-auth": bool,
+    "key-file": str,
+    "trusted-ca-file": str,
+}
+"""What etcd exits at where it is anything else."""
+
+_COPY_OF_CONFIG = "10-cli-config.conf"
+_COPY_OF_CONFIG_DIR = "20-cli-config-dir"
+_FIRST_WITH_CONFIG_DIR = 30
+"""The minor from which on the kubelet takes --config-dir without more ado (kubernetes, cmd/kubelet/app/server.go)."""
+
+
+class Seen(NamedTuple):
+    """A file or directory that a check asks for, at the path that it is asked for by.
+
+    Mode and owner are those of what a symlink there leads to, since that is what K3s uses.
+    """
+
+    path: PurePosixPath
+    mode: FileMode
+    owner: Owner
+
+
+class Unknown(NamedTuple):
+    """Something that is there, or may be, and cannot be told; `reason` says why, in one line."""
+
+    path: PurePosixPath
+    reason: str
+
+
+class Missing(NamedTuple):
+    """There is nothing at this path."""
+
+    path: PurePosixPath
+
+
+class Matches(NamedTuple):
+    """What one path of a check finds, each in the order of paths. With neither, nothing is there that it could mean.
+
+    `pattern` is that path in full, from the root of the host.
+    """
+
+    pattern: PurePosixPath
+    seen: tuple[Seen, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+
+
+class Text(NamedTuple):
+    """A value in a file, with its line (from 1)."""
+
+    value: str
+    line: int
+
+
+class EtcdConfiguration(NamedTuple):
+    """The configuration that K3s wrote for its etcd: each value by its key, dots leading into mappings.
+
+    Lists are joined by commas. What is null is not there.
+    """
+
+    path: PurePosixPath
+    values: Mapping[str, Text]
+
+
+class EncryptionConfiguration(NamedTuple):
+    """K3s' encryption configuration: the providers for Secrets by name, in order. The first encrypts.
+
+    None at all: it says nothing of Secrets, which are then stored as they are.
+    """
+
+    path: PurePosixPath
+    providers: tuple[Text, ...]
+
+
+class Evidence(NamedTuple):
+    """What was looked at. `files` is by the check that asks, for each of its paths in their order.
+
+    `node` is the host's name in small letters, empty where none is set.
+    """
+
+    node: str
+    files: Mapping[Permissions | Ownership, tuple[Matches, ...]]
+    kubelet: KubeletConfiguration
+    etcd: EtcdConfiguration | Missing | Unknown
+    encryption: EncryptionConfiguration | Missing | Unknown
+
+
+def read(host: Host, facts: HostFacts, checks: Iterable[Permissions | Ownership]) -> Evidence:
+    """Look at all that these checks ask for, and at what K3s wrote for the kubelet and etcd. Raises nothing.
+
+    A directory that several checks ask for is listed once.
+    """
+    files = _Files(host.tree)
+    return Evidence(
+        node=host.name,
+        files={
+            check: tuple(
+                files.matches(facts.data_dir / path, check.but_for, directories=check.directories)
+                for path in check.paths
+            )
+            for check in checks
+        },
+        kubelet=_kubelet(host.tree, facts),
+        etcd=_etcd(host.tree, facts.data_dir / ETCD_CONFIGURATION),
+        encryption=_encryption(host.tree, facts.data_dir / ENCRYPTION_CONFIGURATION),
+    )
+
+
+class _Files:
+    """Looks at files, and keeps what it has seen."""
+
+    __slots__ = ("_found", "_listed", "_tree")
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._listed: dict[PurePosixPath, tuple[Entry | Unknown, ...]] = {}
+        self._found: dict[tuple[PurePosixPath, bool], tuple[Seen | Unknown, ...]] = {}
+
+    def matches(self, pattern: PurePosixPath, but_for: tuple[str, ...], *, directories: bool) -> Matches:
+        key = pattern, directories
+        if key not in self._found:
+            self._found[key] = tuple(self._look(pattern, _DIRECTORY if directories else _FILE))
+        found = [one for one in self._found[key] if one.path.name not in but_for]
+        return Matches(
+            pattern,
+            tuple(one for one in found if isinstance(one, Seen)),
+            tuple(one for one in found if isinstance(one, Unknown)),
+        )
+
+    def _look(self, pattern: PurePosixPath, kind: str) -> Iterator[Seen | Unknown]:
+        if pattern.name == "**":
+            return self._below(pattern.parent, kind)
+        if "*" in pattern.name:
+            return self._among(pattern, kind)
+        return self._at(pattern, kind)
+
+    def _at(self, path: PurePosixPath, kind: str) -> Iterator[Seen | Unknown]:
+        found = self._tree.stat(path)
+        if isinstance(found, Unreadable):
+            yield Unknown(path, found.reason)
+        elif not isinstance(found, Absent):
+            yield _of_kind(path, found, kind)
+        elif self._tree.link_target(path) is not None:
+            yield Unknown(path, "it is a symlink that leads to nothing")
+
+    def _among(self, pattern: PurePosixPath, kind: str) -> Iterator[Seen | Unknown]:
+        for path, entry in self._entries(pattern.parent):
+            if path == pattern.parent or fnmatchcase(path.name, pattern.name):
+                yield from self._one(path, entry, kind)
+
+    def _below(self, directory: PurePosixPath, kind: str) -> Iterator[Seen | Unknown]:
+        found: list[Seen | Unknown] = []
+        waiting = [directory]
+        while waiting:
+            for path, entry in self._entries(waiting.pop()):
+                found += self._one(path, entry, kind)
+                # No symlink to a directory is followed: it could lead around in a circle.
+                if not isinstance(entry, Unknown) and entry.kind == _DIRECTORY:
+                    waiting.append(path)
+        return iter(sorted(found, key=lambda one: one.path))
+
+    def _one(self, path: PurePosixPath, entry: Entry | Unknown, kind: str) -> Iterator[Seen | Unknown]:
+        """One of many in a directory: a directory among files is not what is asked for, nor a file among directories.
+
+        What is neither, such as a FIFO, stands in a file's place.
+        """
+        if isinstance(entry, Unknown):
+            yield entry
+            return
+        found = self._tree.stat(path) if entry.kind == _SYMLINK else entry
+        if isinstance(found, Absent | Unreadable):
+            yield from self._at(path, kind)
+        elif found.kind == kind or (kind == _FILE and found.kind != _DIRECTORY):
+            yield _of_kind(path, found, kind)
+
+    def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, Entry | Unknown]]:
+        if directory not in self._listed:
+            self._listed[directory] = self._list(directory)
+        for entry in self._listed[directory]:
+            if isinstance(entry, Unknown):
+                yield entry.path, entry
+            else:
+                yield directory / entry.name, entry
+
+    def _list(self, directory: PurePosixPath) -> tuple[Entry | Unknown, ...]:
+        try:
+            return tuple(
+                Unknown(PurePosixPath(entry.id), entry.reason) if isinstance(entry, Unreadable) else entry
+                for entry in self._tree.entries(directory)
+            )
+        except HostError as error:
+            return (Unknown(directory, error.message),)
+
+
+def _of_kind(path: PurePosixPath, found: Entry, kind: str) -> Seen | Unknown:
+    if found.kind == kind:
+        return Seen(path, found.mode, found.owner)
+    return Unknown(path, f"it is a {found.kind}, not a {kind}")
+
+
+def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:
+    """The files that the kubelet reads at K3s' next start, each by the path where its content stands now."""
+    given = facts.effective.flags(Component.KUBELET.config_key)
+    config = given["config"][-1][0] if "config" in given else ""
+    config_dir = given["config-dir"][-1][0] if "config-dir" in given else ""
+    if any(path and not path.startswith("/") for path in (config, config_dir)):
+        return KubeletConfiguration(problem="the kubelet's configuration is named by a path that is not absolute")
+    paths: dict[tuple[str, ...], PurePosixPath] = {}
+    try:
+        if facts.version.minor >= FIRST_WITH_KUBELET_FILES:
+            # K3s copies what the operator names into its own directory (k3s, pkg/daemons/agent/agent.go).
+            own = facts.data_dir / KUBELET_DIRECTORY
+            paths.update(_dropins(tree, own))
+            if config and not config.startswith(str(own)):
+                paths[_COPY_OF_CONFIG,] = PurePosixPath(config)
+            if config_dir and not config_dir.startswith(str(own)):
+                copied = _dropins(tree, PurePosixPath(config_dir))
+                paths.update({(_COPY_OF_CONFIG_DIR, *name): path for name, path in copied.items()})
+        else:
+            if config:
+                paths[()] = PurePosixPath(config)
+            if config_dir and facts.version.minor >= _FIRST_WITH_CONFIG_DIR:
+                paths.update(_dropins(tree, PurePosixPath(config_dir)))
+    except HostError as error:
+        return KubeletConfiguration(problem=error.message)
+    return KubeletConfiguration(tuple(_kubelet_file(tree, paths[name]) for name in sorted(paths)))
+
+
+def _dropins(tree: Tree, directory: PurePosixPath) -> dict[tuple[str, ...], PurePosixPath]:
+    """The *.conf files at any depth, by the names that lead to them: by these the kubelet sorts them."""
+    found = {}
+    waiting = [directory]
+    while waiting:
+        here = waiting.pop()
+        for entry in tree.entries(here):
+            if isinstance(entry, Unreadable):
+                raise HostError(f"cannot look at {entry.id}: {entry.reason}")
+            path = here / entry.name
+            if entry.kind == _DIRECTORY:
+                waiting.append(path)
+            elif path.suffix == ".conf" or entry.name == ".conf":
+                found[path.relative_to(directory).parts] = path
+    return found
+
+
+def _kubelet_file(tree: Tree, path: PurePosixPath) -> KubeletFile:
+    data = _content(tree, path)
+    if isinstance(data, Missing):
+        return KubeletFile(path, {}, f"cannot read {path}: there is no such file")
+    if isinstance(data, Unknown):
+        return KubeletFile(path, {}, data.reason)
+    return component_arguments.kubelet_file(data, path)
+
+
+def _etcd(tree: Tree, path: PurePosixPath) -> EtcdConfiguration | Missing | Unknown:
+    root = _yaml(tree, path)
+    if isinstance(root, Missing | Unknown):
+        return root
+    try:
+        return EtcdConfiguration(path, dict(_flat(_mapping(root), "")))
+    except _UnexpectedError as error:
+        return Unknown(path, f"{path}:{error.line} is not as etcd's configuration is: {error.wanted}")
+
+
+def _encryption(tree: Tree, path: PurePosixPath) -> EncryptionConfiguration | Missing | Unknown:
+    root = _yaml(tree, path)
+    if isinstance(root, Missing | Unknown):
+        return root
+    try:
+        return EncryptionConfiguration(path, tuple(_providers(root)))
+    except _UnexpectedError as error:
+        return Unknown(path, f"{path}:{error.line} is not as an encryption configuration is: {error.wanted}")
+
+
+class _UnexpectedError(Exception):
+    """Something else than `wanted` is in this line. What it is, a key perhaps, is not said."""
+
+    def __init__(self, wanted: str, node: Node) -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
+        self.line = node.line
+
+
+def _flat(mapping: YamlMapping, prefix: str) -> Iterator[tuple[str, Text]]:
+    for entry in {entry.key: entry for entry in mapping.entries}.values():
+        # A key with a dot in it would look like one of a mapping below, which it is not to etcd.
+        if "." in entry.key or is_secret(entry.key):
+            continue
+        key, node = prefix + entry.key, entry.node
+        if isinstance(node, YamlMapping):
+            yield from _flat(node, f"{key}.")
+        elif isinstance(node, Sequence):
+            yield key, Text(",".join(_text(item) for item in node.items if isinstance(item, Scalar)), node.line)
+        elif node.value is not None:
+            kind = _ETCD_TYPES.get(entry.key, object)
+            if not isinstance(node.value, kind):
+                raise _UnexpectedError(f"`{key}` must be {'true or false' if kind is bool else 'a text'}", node)
+            yield key, Text(_text(node), node.line)
+
+
+def _text(scalar: Scalar) -> str:
+    return str(scalar.value).lower() if isinstance(scalar.value, bool) else str(scalar.value)
+
+
+def _providers(root: Node) -> Iterator[Text]:
+    for item in _sequence(_mapping(root).get("resources"), root):
+        resources = _sequence(_mapping(item).get("resources"), item)
+        # The first that names a resource decides.
+        if any(isinstance(name, Scalar) and name.value in _ALL_SECRETS for name in resources):
+            for provider in _sequence(_mapping(item).get("providers"), item):
+                entries = _mapping(provider).entries
+                if len(entries) != 1 or entries[0].key not in _PROVIDERS:
+                    raise _UnexpectedError(f"a provider must be one of {', '.join(sorted(_PROVIDERS))}", provider)
+                _mapping(entries[0].node)
+                yield Text(entries[0].key, entries[0].line)
+            return
+
+
+def _mapping(node: Node) -> YamlMapping:
+    if not isinstance(node, YamlMapping):
+        raise _UnexpectedError("it must be a mapping", node)
+    return node
+
+
+def _sequence(node: Node | None, above: Node) -> tuple[Node, ...]:
+    if not isinstance(node, Sequence):
+        raise _UnexpectedError("it must be a list", node or above)
+    return node.items
+
+
+def _yaml(tree: Tree, path: PurePosixPath) -> Node | Missing | Unknown:
+    data = _content(tree, path)
+    if isinstance(data, Missing | Unknown):
+        return data
+    try:
+        documents = yaml_reader.read(data, path)
+    except InputError as error:
+        return Unknown(path, error.message)
+    return documents[0].node if documents else Unknown(path, f"cannot use {path}: it is empty")
+
+
+def _content(tree: Tree, path: PurePosixPath) -> bytes | Missing | Unknown:
+    try:
+        data = tree.read(path)
+    except HostError as error:
+        return Unknown(path, error.message)
+    if data is not None:
+        return data
+    is_link = tree.link_target(path) is not None
+    return Unknown(path, f"cannot read {path}: it is a symlink that leads to nothing") if is_link else Missing(path)

@@ -1,0 +1,148 @@
+"""Modes and owners of files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import component_arguments
+from agent.assessment import Evidence as Shown
+from agent.assessment import Status
+from agent.benchmark.check import Component, Ownership, Permissions
+from agent.component_arguments import GivenBy
+from agent.facts import Datastore
+from agent.model import ROOT
+from agent.verdicts.look import Answer, no_etcd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import PurePosixPath
+
+    from agent.evidence import Matches, Seen
+    from agent.verdicts.look import Look
+
+_MOST_SHOWN = 5
+"""Files that are named one by one; of more, the number and the pattern that finds them are told."""
+
+
+def answer(check: Permissions | Ownership, look: Look) -> Answer:
+    """Whether all files that the check is about are as it wants them."""
+    if isinstance(check, Permissions):
+        return _permissions(check, look)
+    return _ownership(check, look)
+
+
+def _permissions(check: Permissions, look: Look) -> Answer:
+    def is_right(file: Seen) -> bool:
+        return not file.mode & ~check.most
+
+    return _files(
+        check,
+        look,
+        wanted=f"{check.most} or fewer",
+        is_right=is_right,
+        shown=lambda file: str(file.mode),
+        command=f"chmod {check.most}",
+    )
+
+
+def _ownership(check: Ownership, look: Look) -> Answer:
+    return _files(
+        check,
+        look,
+        wanted="root:root",
+        is_right=lambda file: file.owner == ROOT,
+        shown=lambda file: "root:root" if file.owner == ROOT else str(file.owner),
+        command="chown root:root",
+    )
+
+
+def _files(  # noqa: PLR0913 - what tells modes from owners
+    check: Permissions | Ownership,
+    look: Look,
+    *,
+    wanted: str,
+    is_right: Callable[[Seen], bool],
+    shown: Callable[[Seen], str],
+    command: str,
+) -> Answer:
+    matches = look.evidence.files[check]
+    files = [file for match in matches for file in match.seen]
+    wrong = [file for file in files if not is_right(file)]
+    if wrong:
+        return Answer(
+            Status.FAIL,
+            wanted,
+            _one_or_many([shown(file) for file in wrong], len(files)),
+            tuple(Shown(shown(file), str(file.path)) for file in wrong[:_MOST_SHOWN]),
+            remedy=_on_files(command, wrong, check, look),
+        )
+    doubts = [one for match in matches for one in match.unknown]
+    if doubts:
+        return Answer(
+            Status.UNKNOWN,
+            wanted,
+            "cannot be told",
+            tuple(Shown(one.reason, str(one.path)) for one in doubts[:_MOST_SHOWN]),
+            reason=doubts[0].reason,
+        )
+    if not files:
+        return _no_files(wanted, matches, look)
+    patterns = ", ".join(str(match.pattern) for match in matches if match.seen)
+    return Answer(
+        Status.PASS,
+        wanted,
+        _one_or_many([shown(file) for file in files], len(files)),
+        tuple(Shown(shown(file), str(file.path)) for file in files)
+        if len(files) <= _MOST_SHOWN
+        else (Shown(f"{len(files)} files, {_range([shown(file) for file in files])}", patterns),),
+        by=GivenBy.K3S,
+    )
+
+
+def _no_files(wanted: str, matches: Sequence[Matches], look: Look) -> Answer:
+    """What it means that none of the files is there."""
+    below = [
+        path.relative_to(look.facts.data_dir) for path in _patterns(matches) if look.facts.data_dir in path.parents
+    ]
+    names = ", ".join(map(str, _patterns(matches)))
+    if any(path.is_relative_to("server/db/etcd") for path in below) and look.facts.datastore is not Datastore.ETCD:
+        return no_etcd(wanted, look)
+    for part, component in (("agent/kubeproxy.kubeconfig", Component.KUBE_PROXY), ("agent", Component.KUBELET)):
+        why = component_arguments.not_run(component, look.facts)
+        if why and any(path.is_relative_to(part) for path in below):
+            return Answer(Status.NOT_APPLICABLE, wanted, reason=why)
+    if not below:
+        return Answer(Status.NOT_APPLICABLE, wanted, "no such file", reason=f"there is nothing at {names}")
+    return Answer(
+        Status.UNKNOWN,
+        wanted,
+        "no such file",
+        (Shown("not there", names),),
+        reason="K3s makes it when it starts, and has not yet",
+        remedy="assess this host again once K3s has started",
+    )
+
+
+def _patterns(matches: Sequence[Matches]) -> list[PurePosixPath]:
+    return [match.pattern for match in matches]
+
+
+def _on_files(command: str, wrong: Sequence[Seen], check: Permissions | Ownership, look: Look) -> str:
+    if len(wrong) <= _MOST_SHOWN:
+        return f"sudo {command} {' '.join(str(file.path) for file in wrong)}"
+    paths = [str(look.facts.data_dir / path) for path in check.paths]
+    trees = [path.removesuffix("/**") for path in paths if path.endswith("/**")]
+    plain = [path for path in paths if not path.endswith("/**")]
+    # The shell of an ordinary user cannot look into these directories.
+    found = [f"find {' '.join(trees)} -type f -exec {command} {{}} +"] if trees else []
+    return f"sudo sh -c '{'; '.join([*found, *(f'{command} {path}' for path in plain)])}'"
+
+
+def _one_or_many(words: Sequence[str], total: int) -> str:
+    if total == 1:
+        return words[0]
+    return f"{_range(words)} ({len(words)} of {total} files)"
+
+
+def _range(words: Sequence[str]) -> str:
+    return " and ".join(sorted(set(words))[:3])

@@ -1,0 +1,82 @@
+"""One look at a host for all controls, and what each check makes of it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import component_arguments
+from agent.assessment import Evidence as Shown
+from agent.assessment import Status
+from agent.benchmark.check import Component
+from agent.facts import Datastore
+from agent.guide.sysctls import SYSCTLS
+from agent.k3s_arguments import missing
+from agent.sysctl_order import SYSCTL_CONF, at_boot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePosixPath
+
+    from agent.component_arguments import Arguments, GivenBy
+    from agent.evidence import Evidence
+    from agent.situation import Situation
+    from agent.sysctl_order import Assignment
+
+
+class Answer(NamedTuple):
+    """What a check says, without regard to whose control it is. `remedy` is what an operator does by hand."""
+
+    status: Status
+    wanted: str = ""
+    found: str = ""
+    evidence: tuple[Shown, ...] = ()
+    reason: str = ""
+    remedy: str = ""
+    by: GivenBy | None = None
+
+
+class Look:
+    """One look at a host, with what several controls ask for worked out once."""
+
+    def __init__(self, seen: Situation, evidence: Evidence) -> None:
+        self.seen = seen
+        self.facts = seen.facts
+        self.evidence = evidence
+        self._arguments: dict[Component, Arguments] = {}
+
+    def arguments(self, component: Component) -> Arguments:
+        """The arguments that a component has in the end."""
+        if component not in self._arguments:
+            kubelet = self.evidence.kubelet if component is Component.KUBELET else None
+            self._arguments[component] = component_arguments.effective(component, self.facts, kubelet)
+        return self._arguments[component]
+
+    @cached_property
+    def at_boot(self) -> Mapping[str, Assignment | None]:
+        """The line that sets each kernel parameter at the next boot."""
+        return at_boot(self.seen.sysctl_files, [row.key for row in SYSCTLS], self.facts.boot_reader)
+
+    @cached_property
+    def unreadable_sysctl_files(self) -> tuple[PurePosixPath, ...]:
+        """Files that decide over kernel parameters at boot, and could not be read."""
+        return tuple(file.path for file in self.seen.sysctl_files if file.data is None and file.path != SYSCTL_CONF)
+
+    @cached_property
+    def options_to_set(self) -> frozenset[str]:
+        """The ids of the guide's options that our drop-in has to set, or already sets."""
+        return frozenset(argument.row.id for argument in missing(self.seen.settings, self.facts))
+
+    @cached_property
+    def pending(self) -> frozenset[str]:
+        """The ids of the resources that `apply` would change."""
+        return frozenset(change.id for change in self.seen.plan.changes)
+
+
+def no_etcd(wanted: str, look: Look) -> Answer:
+    """Why there is nothing of etcd on this host."""
+    datastore = look.facts.datastore
+    if datastore is Datastore.NONE:
+        reason = "K3s has made no datastore yet, so it cannot be told whether etcd will be it"
+        return Answer(Status.UNKNOWN, wanted, "no datastore", reason=reason)
+    return Answer(Status.NOT_APPLICABLE, wanted, str(datastore), reason=f"the datastore here is {datastore}, not etcd")

@@ -1,0 +1,132 @@
+"""A host tree as K3s leaves it once it has run: certificates, kubeconfigs and what it wrote for kubelet and etcd."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHECKOUT = Path(__file__).parents[1]
+DATA_DIR = "var/lib/rancher/k3s"
+
+_FIRST_WITH_KUBELET_FILES = 32
+_COMMON_SERVER_FILES: Mapping[str, int] = {
+    "server/tls/client-ca.crt": 0o644,
+    "server/tls/client-ca.key": 0o600,
+    "server/tls/server-ca.crt": 0o644,
+    "server/tls/server-ca.key": 0o600,
+    "server/tls/serving-kube-apiserver.crt": 0o644,
+    "server/tls/serving-kube-apiserver.key": 0o600,
+    "server/tls/etcd/server-ca.crt": 0o644,
+    "server/tls/etcd/server-ca.key": 0o600,
+    "server/cred/admin.kubeconfig": 0o600,
+    "server/cred/controller.kubeconfig": 0o600,
+    "server/cred/scheduler.kubeconfig": 0o600,
+    "server/token": 0o600,
+}
+_AGENT_FILES: Mapping[str, int] = {
+    "agent/client-ca.crt": 0o600,
+    "agent/kubelet.kubeconfig": 0o600,
+    "agent/kubeproxy.kubeconfig": 0o600,
+    "agent/serving-kubelet.crt": 0o600,
+    "agent/serving-kubelet.key": 0o600,
+}
+_ETCD = """\
+advertise-client-urls: https://127.0.0.1:2379
+client-transport-security:
+  cert-file: /{data}/server/tls/etcd/server-client.crt
+  client-cert-auth: true
+  key-file: /{data}/server/tls/etcd/server-client.key
+  trusted-ca-file: /{data}/server/tls/etcd/server-ca.crt
+data-dir: /{data}/server/db/etcd
+name: node-1
+peer-transport-security:
+  cert-file: /{data}/server/tls/etcd/peer-server-client.crt
+  client-cert-auth: true
+  key-file: /{data}/server/tls/etcd/peer-server-client.key
+  trusted-ca-file: /{data}/server/tls/etcd/peer-ca.crt
+"""
+_KUBELET = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  anonymous:
+    enabled: false
+  webhook:
+    cacheTTL: 2m0s
+    enabled: true
+  x509:
+    clientCAFile: /{data}/agent/client-ca.crt
+authorization:
+  mode: Webhook
+  webhook: {{}}
+protectKernelDefaults: true
+tlsCertFile: /{data}/agent/serving-kubelet.crt
+tlsPrivateKeyFile: /{data}/agent/serving-kubelet.key
+"""
+_ENCRYPTION = (
+    '{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],'
+    '"providers":[{"aescbc":{"keys":[{"name":"aescbckey","secret":"c2VjcmV0IG9mIHRoZSBjbHVzdGVy"}]}},{"identity":{}}]}]}'
+)
+_UNIT = """\
+[Service]
+Type=notify
+EnvironmentFile=-/etc/systemd/system/{service}.env
+ExecStart=/usr/local/bin/k3s {role}
+"""
+
+
+class K3s(NamedTuple):
+    """What has run on the host: `minor` of its version, and etcd or SQLite as a server's datastore."""
+
+    role: str = "server"
+    minor: int = 34
+    etcd: bool = True
+    encrypts: bool = True
+
+
+def fresh(root: Path) -> Path:
+    """A newly installed Debian, without K3s."""
+    subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
+    return root
+
+
+def started(root: Path, k3s: K3s) -> Path:
+    """Add what K3s writes at its first start to a host tree."""
+    files = dict(_AGENT_FILES)
+    if k3s.role == "server":
+        files |= _COMMON_SERVER_FILES
+    for name, mode in files.items():
+        put(root, f"{DATA_DIR}/{name}", "made by K3s\n", mode)
+    put(root, "var/lib/cni/networks/cbr0/10.42.0.2", "a pod\n", 0o600)
+    if k3s.role == "server":
+        _datastore(root, k3s)
+    if k3s.minor >= _FIRST_WITH_KUBELET_FILES:
+        put(root, f"{DATA_DIR}/agent/etc/kubelet.conf.d/00-k3s-defaults.conf", _KUBELET.format(data=DATA_DIR), 0o600)
+        (root / DATA_DIR / "agent/etc/kubelet.conf.d").chmod(0o700)
+    service = "k3s" if k3s.role == "server" else "k3s-agent"
+    put(root, f"etc/systemd/system/{service}.service", _UNIT.format(service=service, role=k3s.role), 0o644)
+    put(root, "etc/hostname", "node-1\n", 0o644)
+    return root
+
+
+def put(root: Path, name: str, text: str, mode: int = 0o600) -> Path:
+    """Write a file of the tree with this mode, its directories too."""
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(mode)
+    return file
+
+
+def _datastore(root: Path, k3s: K3s) -> None:
+    if k3s.etcd:
+        put(root, f"{DATA_DIR}/server/db/etcd/config", _ETCD.format(data=DATA_DIR))
+        (root / DATA_DIR / "server/db/etcd").chmod(0o700)
+    else:
+        put(root, f"{DATA_DIR}/server/db/state.db", "SQLite format 3")
+    if k3s.encrypts:
+        put(root, f"{DATA_DIR}/server/cred/encryption-config.json", _ENCRYPTION)
