@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import k3s_arguments
 from agent.guide import files as rows
@@ -10,11 +10,11 @@ from agent.guide import manifests
 from agent.guide.manifests import EventRateLimit
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s_config import dropin
-from agent.model import Directory, File, Resource, Sysctl
+from agent.model import Directory, File, FilePermissions, Resource, Role, Sysctl
 from agent.sysctl_order import written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import PurePosixPath
 
     from agent.facts import HostFacts
@@ -31,23 +31,38 @@ MARK = f"# {HEADER.splitlines()[0]}\n".encode()
 """How each file of ours begins, but for a site's own audit policy."""
 
 
-def build(settings: Settings, facts: HostFacts, audit_policy: bytes | None = None) -> tuple[Resource, ...]:
+class Inputs(NamedTuple):
+    """What the wanted state depends on beside settings and facts.
+
+    `audit_policy` is the content of the site's own policy file; None takes the guide's. `waived` has the keys of the
+    kernel parameters that the site wants left alone, `certificates` the files in server/tls that K3s made.
+    """
+
+    audit_policy: bytes | None = None
+    waived: Collection[str] = frozenset()
+    certificates: Iterable[PurePosixPath] = ()
+
+
+_NO_INPUTS = Inputs()
+
+
+def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> tuple[Resource, ...]:
     """All that the guide wants of this host, in the order it is to be made.
 
     K3s' configuration comes last: it makes kubelet insist on the kernel values, and names files, that have to be there
-    should the run be cut off in between. `audit_policy` is the content of the site's own policy file; None takes the
-    guide's. Live kernel values are left out where there is no kernel to look at.
+    should the run be cut off in between. Live kernel values are left out where there is no kernel to look at.
     """
     return (
-        *_kernel(facts),
+        *_kernel(facts, inputs.waived),
         *_directories(facts),
-        *_files(settings, facts, audit_policy),
+        *_certificates(settings, facts, inputs.certificates),
+        *_files(settings, facts, inputs.audit_policy),
     )
 
 
-def sysctl_file() -> bytes:
-    """The content of 90-kubelet.conf."""
-    return written({row.key: row.value for row in SYSCTLS if row.written}, HEADER)
+def sysctl_file(waived: Collection[str] = frozenset()) -> bytes:
+    """The content of 90-kubelet.conf, without the keys that are waived."""
+    return written({row.key: row.value for row in SYSCTLS if row.written and row.key not in waived}, HEADER)
 
 
 def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
@@ -88,6 +103,14 @@ def _directories(facts: HostFacts) -> Iterator[Directory]:
             yield Directory(path=facts.data_dir / row.path, mode=row.mode)
 
 
+def _certificates(
+    settings: Settings, facts: HostFacts, certificates: Iterable[PurePosixPath]
+) -> Iterator[FilePermissions]:
+    mode = settings.certificate_permissions
+    if mode is not None and facts.role is Role.SERVER:
+        yield from (FilePermissions(path=path, mode=mode) for path in certificates)
+
+
 def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> Iterator[File]:
     def file(row: FileRow, content: bytes, path: PurePosixPath | None = None) -> Sequence[File]:
         if not row.applies.to(facts.role, facts.version):
@@ -101,11 +124,11 @@ def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> 
         yield from file(rows.K3S_CONFIG, k3s_config(settings, facts), facts.dropin_path)
 
 
-def _kernel(facts: HostFacts) -> Iterator[File | Sysctl]:
+def _kernel(facts: HostFacts, waived: Collection[str]) -> Iterator[File | Sysctl]:
     row = rows.KERNEL_PARAMETERS_FILE
-    yield File(path=facts.data_dir / row.path, content=sysctl_file(), mode=row.mode)
+    yield File(path=facts.data_dir / row.path, content=sysctl_file(waived), mode=row.mode)
     if facts.has_kernel:
-        yield from (Sysctl(key=row.key, value=row.value) for row in SYSCTLS if row.written)
+        yield from (Sysctl(key=r.key, value=r.value) for r in SYSCTLS if r.written and r.key not in waived)
 
 
 def _with_header(content: bytes) -> bytes:

@@ -41,6 +41,7 @@ _PROVIDERS = frozenset({"aescbc", "aesgcm", "identity", "kms", "secretbox"})
 _ALL_SECRETS = frozenset({"secrets", "secrets.", "*.", "*.*"})
 """What names Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has no name."""
 
+_ETCD_SECTIONS = ("client-transport-security", "peer-transport-security")
 _ETCD_TYPES = {
     "auto-tls": bool,
     "cert-file": str,
@@ -303,7 +304,12 @@ def _etcd(tree: Tree, path: PurePosixPath) -> EtcdConfiguration | Missing | Unkn
     if isinstance(root, Missing | Unknown):
         return root
     try:
-        return EtcdConfiguration(path, dict(_flat(_mapping(root), "")))
+        mapping = _mapping(root)
+        for section in _ETCD_SECTIONS:
+            # K3s always writes both, so that a file without them was cut off.
+            if not isinstance(mapping.get(section), YamlMapping):
+                raise _UnexpectedError(f"`{section}` must be there as a mapping", mapping.get(section) or root)
+        return EtcdConfiguration(path, dict(_flat(mapping, "")))
     except _UnexpectedError as error:
         return Unknown(path, f"{path}:{error.line} is not as etcd's configuration is: {error.wanted}")
 

@@ -1,16 +1,16 @@
-"""Puts the gate and the timer in place, and takes them away: what a package does, for hosts and images without one."""
+"""Puts the gate and the timers in place, and takes them away, where no package has: on hosts and images without one."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import facts, k3s_units, package_data, plan
+from agent import completion, facts, findings, k3s_units, package_data, plan
 from agent.apply import carry_out, refused
 from agent.errors import UsageError
 from agent.host.systemd import Systemd
 from agent.journal import Journal
-from agent.k3s_units import DROPIN, GATE
+from agent.k3s_units import DROPIN, GATE, PACKAGED_UNITS
 from agent.model import Absent, Directory, File, FileMode, Role
 from agent.plan import Change, in_words
 from agent.report import Fact, Item, Report, Status
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from agent.host import Host
+    from agent.k3s_units import Gate
     from agent.situation import Request
 
 
@@ -27,39 +28,53 @@ UNIT_DIRECTORY = PurePosixPath("/etc/systemd/system")
 UNITS = (
     GATE,
     "k3s-harden-waiting@.service",
+    "k3s-harden-check.service",
+    "k3s-harden-check.timer",
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
 )
+DATA_DIR_DROPIN = f"{GATE}.d/10-data-dir.conf"
+"""Says where K3s keeps its data to a gate that came with a package, and so knows the usual place alone."""
+
 CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
 """Run by `cloud-init clean`; only put where cloud-init is."""
+
+COMPLETIONS = {
+    "bash": PurePosixPath("/usr/local/share/bash-completion/completions/k3s-harden"),
+    "zsh": PurePosixPath("/usr/local/share/zsh/site-functions/_k3s-harden"),
+    "fish": PurePosixPath("/usr/local/share/fish/vendor_completions.d/k3s-harden.fish"),
+}
+"""Where each shell looks for what an administrator, and no package, installed."""
 
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh; a drop-in may come before the service it is for."""
 
-_PACKAGED_PROGRAM = b"/usr/bin/k3s-harden"
-_PACKAGED_DATA_DIR = b"/var/lib/rancher/k3s"
+PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 _PUBLIC = FileMode(0o644)
 _PROGRAM = FileMode(0o755)
-_LOCK_WAIT = 30.0
+_DATA_DIR_DROPIN = """\
+# Written by `k3s-harden install`: the package's unit knows the usual place of K3s' data alone.
+[Unit]
+RequiresMountsFor={data_dir}
+"""
 
 
 class Wanted(NamedTuple):
-    """Where the program lies, where K3s keeps its data, the services to guard, and the completion scripts by path."""
+    """Where the program lies, where K3s keeps its data, the services to guard, and the completion scripts by path.
+
+    `packaged` holds what the distribution's package has put in place of the units and drop-ins, by their names below
+    a directory of units: all of it that is there, and nothing where there is no package.
+    """
 
     program: PurePosixPath
     data_dir: PurePosixPath
     services: dict[str, Role]
     completions: dict[PurePosixPath, bytes]
     has_cloud_init: bool
+    packaged: frozenset[str] = frozenset()
 
 
-def wanted(
-    host: Host,
-    request: Request,
-    named: Sequence[str],
-    program: PurePosixPath,
-    completions: dict[PurePosixPath, bytes],
-) -> Wanted:
+def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
     """An installation for this host: the usual services, those that are there under another name, and the named ones.
 
     A named service runs K3s as what its unit says, or as what the request says while there is no such unit.
@@ -73,28 +88,39 @@ def wanted(
         services.setdefault(name, site.role or Role.SERVER)
     data_dir, _ = facts.data_directory(site, facts.configuration(host, k3s_units.chosen(installed, site.role)))
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
-    return Wanted(program, data_dir, services, completions, has_cloud_init)
+    completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
+    found = Wanted(program, data_dir, services, completions, has_cloud_init)
+    if not k3s_units.gate(host).packaged:
+        return found
+    places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
+    return found._replace(packaged=frozenset(places))
 
 
 def files(wanted: Wanted) -> tuple[File, ...]:
-    """All files of an installation."""
-    named = {UNIT_DIRECTORY / name: _unit(name, wanted) for name in UNITS}
-    for service, role in wanted.services.items():
-        usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
-        named[UNIT_DIRECTORY / f"{service}.d" / DROPIN] = _unit(f"{usual}.d/{DROPIN}", wanted)
-    named.update(wanted.completions)
-    found = [File(path=path, content=content, mode=_PUBLIC) for path, content in named.items()]
-    if wanted.has_cloud_init:
-        found.append(File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=_PROGRAM))
+    """All files of an installation; where there is a package, those that it has not brought."""
+    units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
+    if wanted.packaged and wanted.data_dir != facts.DEFAULT_DATA_DIR:
+        units[DATA_DIR_DROPIN] = _DATA_DIR_DROPIN.format(data_dir=wanted.data_dir).encode()
+    found = [File(path=UNIT_DIRECTORY / name, content=content, mode=_PUBLIC) for name, content in units.items()]
+    if not wanted.packaged:
+        found += [File(path=path, content=content, mode=_PUBLIC) for path, content in wanted.completions.items()]
+        if wanted.has_cloud_init:
+            found.append(File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=_PROGRAM))
     return tuple(found)
 
 
 def install(host: Host, wanted: Wanted) -> Report:
     """Put the files in place and have systemd read them. Nothing is started or stopped; what is replaced is kept.
 
-    Raises UsageError for a program that others could change, since the gate runs it as root at every K3s start.
+    Raises UsageError for a program that others could change, since the gate runs it as root at each K3s start, and for
+    one that the gate of an installed package does not run.
     """
     host.refuse_ordinary_user("install")
+    if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
+        raise UsageError(
+            f"cannot install a gate that runs {wanted.program}: there is that of the package, {PACKAGED_UNITS / GATE}",
+            f"run {PACKAGED_PROGRAM} install, or say --program {PACKAGED_PROGRAM}; or remove the package first",
+        )
     problem = host.tree.trust_problem(wanted.program)
     if problem:
         raise UsageError(
@@ -102,38 +128,52 @@ def install(host: Host, wanted: Wanted) -> Report:
             "put the program where root alone can write, such as /opt/k3s-harden, or name it with --program",
         )
     resources = files(wanted)
-    with host.lock(_LOCK_WAIT):
+    in_place = {file.path for file in resources}
+    with host.lock():
         steps = plan.make(resources, host.observe_all(resources), lambda _: False, force=True)
         items = _carry_out(host, steps.changes)
+        items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items)
-    return _report("install", items, [file.id for file in resources])
+    return _report("install", items, [file.id for file in resources], k3s_units.gate(host))
 
 
 def uninstall(host: Host, wanted: Wanted) -> Report:
-    """Take away every file of an installation, whatever services it guards; what is not as `wanted` has it is kept."""
+    """Take away every file of an installation, whatever services it guards, and leave what belongs to a package.
+
+    What is not as `wanted` has it is kept as a backup.
+    """
     host.refuse_ordinary_user("uninstall")
-    unedited = frozenset(file.content for file in files(wanted))
-    places = [UNIT_DIRECTORY / name for name in UNITS]
-    places += [
-        UNIT_DIRECTORY / name / DROPIN for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")
-    ]
-    places += [*COMPLETIONS.values(), CLEAN_HOOK]
-    with host.lock(_LOCK_WAIT):
-        items = _remove(host, places, unedited)
+    dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
+    places = [UNIT_DIRECTORY / name for name in (*UNITS, *dropins) if name not in wanted.packaged]
+    places += [*_hiding(host, wanted), *COMPLETIONS.values()]
+    if not wanted.packaged:
+        places.append(CLEAN_HOOK)
+    with host.lock():
+        _stop_timers(host, places)
+        items = _remove(host, places, wanted)
     _reload(host, items)
-    return _report("uninstall", items, [])
+    gate = k3s_units.gate(host)
+    return _report("uninstall", items, [], gate)._replace(findings=findings.after_uninstall(gate))
 
 
-COMPLETIONS = {
-    "bash": PurePosixPath("/usr/local/share/bash-completion/completions/k3s-harden"),
-    "zsh": PurePosixPath("/usr/local/share/zsh/site-functions/_k3s-harden"),
-    "fish": PurePosixPath("/usr/local/share/fish/vendor_completions.d/k3s-harden.fish"),
-}
-"""Where each shell looks for what an administrator, and no package, installed."""
+def _hiding(host: Host, wanted: Wanted) -> list[PurePosixPath]:
+    """What an installation put where it hides or adds to what a package brought. A link, as of a mask, stays."""
+    places = [UNIT_DIRECTORY / name for name in (*sorted(wanted.packaged), DATA_DIR_DROPIN)]
+    return [path for path in places if isinstance(now := host.tree.look(path), File) and _is_ours(now)]
 
 
-def _remove(host: Host, places: Iterable[PurePosixPath], unedited: frozenset[bytes]) -> list[Item]:
+def _stop_timers(host: Host, units: Iterable[PurePosixPath]) -> None:
+    """Stop the timers among these units, each of which would go on to start a service that is gone."""
+    systemd = Systemd(host)
+    if systemd.is_running:
+        for unit in units:
+            if unit.suffix == ".timer" and isinstance(host.tree.look(unit), File):
+                systemd.stop(unit.name)
+
+
+def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list[Item]:
+    unedited = {file.content for one in (wanted, wanted._replace(packaged=frozenset())) for file in files(one)}
     items: list[Item] = []
     for path in places:
         now = host.observe(str(path))
@@ -160,17 +200,27 @@ def _reload(host: Host, items: Sequence[Item]) -> None:
         systemd.reload()
 
 
-def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str]) -> Report:
+def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], gate: Gate) -> Report:
     done = {item.id for item in items}
     untouched = [Item(name, Status.AS_WANTED) for name in all_ids if name not in done]
-    facts = (Fact("gate", f"{UNIT_DIRECTORY / GATE}", "runs before each start of K3s"),)
+    evidence = "runs before each start of K3s" + (", and came with a package" if gate.packaged else "")
+    facts = (Fact("gate", str(gate.unit or UNIT_DIRECTORY / GATE), evidence),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
+
+
+def _units(wanted: Wanted) -> dict[str, bytes]:
+    """The units, and the drop-ins of the services to guard, by their names below a directory of units."""
+    found = {name: _unit(name, wanted) for name in UNITS}
+    for service, role in wanted.services.items():
+        usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
+        found[f"{service}.d/{DROPIN}"] = _unit(f"{usual}.d/{DROPIN}", wanted)
+    return found
 
 
 def _unit(name: str, wanted: Wanted) -> bytes:
     text = package_data.read("units", *name.split("/"))
-    text = text.replace(_PACKAGED_PROGRAM, str(wanted.program).encode())
-    return text.replace(_PACKAGED_DATA_DIR, str(wanted.data_dir).encode())
+    text = text.replace(bytes(PACKAGED_PROGRAM), bytes(wanted.program))
+    return text.replace(bytes(facts.DEFAULT_DATA_DIR), bytes(wanted.data_dir))
 
 
 def _is_ours(now: File) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __version__
 from agent.errors import HostError
-from agent.model import Absent, Directory, File, FileMode, Owner, State, Sysctl
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
 from agent.plan import Change
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ def _encode(state: State) -> dict[str, str]:
             return {"file": state.id, "content": content, "mode": str(state.mode), "owner": str(state.owner)}
         case Directory():
             return {"directory": state.id, "mode": str(state.mode), "owner": str(state.owner)}
+        case FilePermissions():
+            return {"permissions": str(state.path), "mode": str(state.mode)}
         case Sysctl():
             return {"sysctl": state.key, "value": state.value}
         case Absent():
@@ -229,6 +231,8 @@ def _decode(record: dict[str, str]) -> State:
     if "absent" in record:
         return Absent(id=record["absent"])
     mode = FileMode(int(record["mode"], 8))
+    if "permissions" in record:
+        return FilePermissions(path=PurePosixPath(record["permissions"]), mode=mode)
     uid, gid = record["owner"].split(":")
     owner = Owner(int(uid), int(gid))
     if "directory" in record:

@@ -27,6 +27,9 @@ UNIT_DIRECTORIES = tuple(
 )
 """Where systemd looks for units, first found first (systemd.unit(5)); drop-ins of all of them count."""
 
+PACKAGED_UNITS = UNIT_DIRECTORIES[-1]
+"""Where a distribution's package puts its units; those of the same name in an earlier directory would hide them."""
+
 GATE = "k3s-harden.service"
 DROPIN = "10-k3s-harden.conf"
 """The two halves of the gate: the unit, and a drop-in of each service that starts K3s."""
@@ -147,10 +150,16 @@ def _dropins(host: Host, name: str) -> list[str]:
 
 
 class Gate(NamedTuple):
-    """What is there of the gate: its unit, and the drop-ins by the service they are for."""
+    """What is there of the gate: its unit, and the drop-ins by the service they are for.
+
+    `mounts` are the paths that the unit waits for to be mounted. `packaged` says that the distribution's package is
+    installed, which has a unit of its own whatever else there is.
+    """
 
     unit: PurePosixPath | None
     dropins: Mapping[str, PurePosixPath]
+    mounts: tuple[PurePosixPath, ...]
+    packaged: bool
 
 
 def gate(host: Host) -> Gate:
@@ -163,7 +172,22 @@ def gate(host: Host) -> Gate:
                 path = directory / name / DROPIN
                 if host.tree.exists(path):
                     dropins.setdefault(name.removesuffix(".d"), path)
-    return Gate(units[0] if units else None, dropins)
+    return Gate(
+        unit=units[0] if units else None,
+        dropins=dropins,
+        mounts=_mounts(host, units[0]) if units else (),
+        packaged=PACKAGED_UNITS / GATE in units,
+    )
+
+
+def _mounts(host: Host, unit: PurePosixPath) -> tuple[PurePosixPath, ...]:
+    """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
+    try:
+        text = (host.tree.read(unit) or b"").decode(errors="replace")
+    except HostError:
+        text = ""
+    lines = _settings("\n".join([text, *_dropins(host, unit.name)]), "RequiresMountsFor")
+    return tuple(PurePosixPath(word) for line in lines for word in line)
 
 
 def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 _ALL_BITS = 0o7777
+_PERMISSIONS_OF = "mode of "
+"""Apart from a path and from a kernel parameter's key, neither of which begins so."""
 
 
 class FileMode(int):
@@ -172,6 +172,24 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilePermissions:
+    """The mode of an existing file that another program owns and writes: content and owner are not looked at."""
+
+    path: PurePosixPath
+    mode: FileMode
+
+    @property
+    def id(self) -> str:
+        """The name that plans, reports and the journal use."""
+        return f"{_PERMISSIONS_OF}{self.path}"
+
+    @staticmethod
+    def path_of(resource_id: str) -> PurePosixPath | None:
+        """The path of the file whose permissions have this id; None for the id of anything else."""
+        return PurePosixPath(resource_id[len(_PERMISSIONS_OF) :]) if resource_id.startswith(_PERMISSIONS_OF) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sysctl:
     """A live kernel value, as text: "0" is a value. Keys use sysctl(8)'s dots."""
 
@@ -191,6 +209,16 @@ class Absent:
     id: str
 
 
+class Times(NamedTuple):
+    """When a file was last written (mtime), and when anything of it last changed, mode and owner too (ctime).
+
+    In seconds since the epoch. A package or a copy brings the first along; the second is of this host.
+    """
+
+    written: float
+    changed: float
+
+
 class Obstacle(NamedTuple):
     """Something of another kind is in the place of a managed file or directory: `kind` is "symlink", "FIFO", …"""
 
@@ -205,11 +233,11 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-Resource = Directory | File | Sysctl
+Resource = Directory | File | FilePermissions | Sysctl
 """What the guide can want of a host."""
 
-State = Directory | File | Sysctl | Absent
+State = Directory | File | FilePermissions | Sysctl | Absent
 """What a change starts from and leads to, and what the journal remembers."""
 
-Observed = Directory | File | Sysctl | Absent | Obstacle | Unreadable
+Observed = Directory | File | FilePermissions | Sysctl | Absent | Obstacle | Unreadable
 """What a look at the host can show."""

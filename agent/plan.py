@@ -11,6 +11,7 @@ from agent.model import (
     Directory,
     File,
     FileMode,
+    FilePermissions,
     Observed,
     Obstacle,
     Resource,
@@ -84,7 +85,7 @@ def make(
             if isinstance(step, Refusal):
                 refusals.append(step)
                 continue
-            if isinstance(now, Absent) and not isinstance(resource, Sysctl):
+            if isinstance(now, Absent) and isinstance(resource, Directory | File):
                 for parent in _missing_parents(resource.path, observed):
                     changes.setdefault(parent.id, Change(Absent(id=parent.id), parent))
             changes[resource.id] = step
@@ -109,6 +110,8 @@ def undo(
         target, ours, now = first_before[resource_id], left[resource_id], observed[resource_id]
         if now == target:
             continue
+        if isinstance(target, FilePermissions) and isinstance(now, Absent):
+            continue  # its owner took the file away, and its mode with it
         if isinstance(now, Obstacle | Unreadable):
             refusals.append(_blocked(now))
         elif isinstance(now, File) and now.immutable:
@@ -146,6 +149,8 @@ def difference(before: Observed, after: Observed) -> str:
             if before.owner != after.owner:
                 parts.append(f"owner {before.owner} → {after.owner}")
             return ", ".join(parts)
+        case FilePermissions(), FilePermissions():
+            return f"{before.mode} → {after.mode}"
         case _:
             return f"{in_words(before)} → {in_words(after)}"
 
@@ -156,6 +161,8 @@ def in_words(state: Observed) -> str:
         case File() | Directory():
             owner = "" if state.owner == ROOT else f", owner {state.owner}"
             return f"{'file' if isinstance(state, File) else 'directory'}, mode {state.mode}{owner}"
+        case FilePermissions():
+            return str(state.mode)
         case Sysctl():
             return state.value
         case Absent():
@@ -167,7 +174,9 @@ def in_words(state: Observed) -> str:
 
 
 def _in_its_own_words(wanted: Resource, now: Observed) -> Resource:
-    """The wanted file with the content that is there, where that says the same."""
+    """The wanted file with the content that is there, where that says the same; a stricter mode is as good."""
+    if isinstance(wanted, FilePermissions) and isinstance(now, FilePermissions) and not now.mode & ~wanted.mode:
+        return now
     if isinstance(wanted, File) and isinstance(now, File) and not is_damaged(now, wanted):
         from agent.equivalence import says_the_same
 
@@ -186,6 +195,8 @@ def _steps(
             yield _directory_step(wanted, now)
         case File():
             yield from _file_steps(wanted, now, is_ours, force=force)
+        case FilePermissions():
+            yield from _permissions_steps(wanted, now)
 
 
 def _sysctl_step(wanted: Sysctl, now: Observed) -> Change | Refusal:
@@ -202,6 +213,13 @@ def _directory_step(wanted: Directory, now: Observed) -> Change | Refusal:
     if isinstance(now, File):
         return _blocked(Obstacle(id=wanted.id, kind="regular file"))
     return _blocked(now)
+
+
+def _permissions_steps(wanted: FilePermissions, now: Observed) -> Iterator[Change | Refusal]:
+    if isinstance(now, FilePermissions):
+        yield Change(now, wanted)
+    elif isinstance(now, Obstacle | Unreadable):
+        yield _blocked(now)
 
 
 def _file_steps(

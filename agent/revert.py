@@ -16,7 +16,6 @@ from agent.plan import Plan, Refusal
 from agent.report import Fact, Item, Report, Status
 from agent.settings import Overrides, Settings
 from agent.situation import Request, read_settings
-from agent.verbs import LOCK_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +31,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced."""
     host.refuse_ordinary_user("revert")
     gates = k3s_units.gate(host)
-    with host.lock(LOCK_WAIT):
+    with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()
         runs = journal.entries()[-1:] if last else journal.entries()

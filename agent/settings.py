@@ -6,7 +6,6 @@ is there. Reading, checking, the command line's overrides and docs/reference/set
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import PurePosixPath
@@ -14,32 +13,33 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agent.errors import InputError, UsageError
-from agent.guide.manifests import EventRateLimit
-from agent.model import Role, Version
-from agent.yaml_reader import (
-    Mapping,
-    Scalar,
-    Sequence,
-    alternatives,
-    duplicates,
-    in_words,
-    left_in_placeholder,
-    read,
-    scalars,
-    shown,
+from agent.model import FileMode, Role
+from agent.setting_kinds import (
+    A_PATH,
+    A_VERSION,
+    EVENT_RATE_LIMIT,
+    OFF,
+    SOME_NAMESPACES,
+    SOME_WAIVERS,
+    SWITCH,
+    Kind,
+    Refused,
+    number,
+    or_null,
+    words,
 )
+from agent.yaml_reader import Entry, Mapping, Scalar, duplicates, in_words, left_in_placeholder, read, scalars, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from agent.guide.manifests import EventRateLimit
+    from agent.model import Version
+    from agent.setting_kinds import SiteWaiver
+    from agent.yaml_reader import Document, Node
 
-    from agent.yaml_reader import Entry, Node
+_LEAVE = "leave"
 
 DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 """Where the settings are looked for; a host without the file gets the defaults."""
-
-_NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
-_ON = "on"
-_OFF = "off"
 
 
 class SecretsEncryption(str, Enum):
@@ -54,33 +54,17 @@ class SecretsEncryption(str, Enum):
         return self.value
 
 
-class _Refused(Exception):  # noqa: N818 - an answer of a reader, never an error of the program
-    """A value is not what is allowed. `what` says more, `node` is where it is if not where the value begins."""
-
-    def __init__(self, what: str = "", node: Node | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.node = node
-
-
-class _Kind(NamedTuple):
-    """A kind of value: `allowed` in words, after "must be", and what makes the value of a node or raises _Refused."""
-
-    allowed: str
-    of: Callable[[Node], object]
-
-
 class SettingRow(NamedTuple):
     """One option: its key (dots lead into mappings), its kind, why it is there, its default in words, its field."""
 
     key: str
-    kind: _Kind
+    kind: Kind
     why: str
     default: str = ""
     name: str = ""
 
 
-def _row(key: str, kind: _Kind, why: str, default: str = "") -> MappingProxyType[str, SettingRow]:
+def _row(key: str, kind: Kind, why: str, default: str = "") -> MappingProxyType[str, SettingRow]:
     """Make the metadata of a field of Settings; `default` is for one that says nothing by itself."""
     return MappingProxyType({"row": SettingRow(key, kind, why, default)})
 
@@ -95,125 +79,18 @@ def _in_words(value: object) -> str:
             return str(value)
 
 
-def _words(choices: dict[str, object]) -> _Kind:
-    """Read one of a few words. YAML 1.1 makes booleans of some of them, so it is what was written that counts."""
-
-    def of(node: Node) -> object:
-        if not isinstance(node, Scalar) or node.text not in choices:
-            raise _Refused
-        return choices[node.text]
-
-    return _Kind(alternatives(choices), of)
-
-
-def _boolean(node: Node) -> bool:
-    if isinstance(node, Scalar) and isinstance(node.value, bool):
-        return node.value
-    raise _Refused
-
-
-def _number(least: int, most: int, unit: str = "") -> _Kind:
-    return _Kind(f"a whole number{unit and f' of {unit}'}, {least} to {most}", lambda node: _whole(node, least, most))
-
-
-def _whole(node: Node, least: int, most: int) -> int:
-    if not isinstance(node, Scalar) or isinstance(node.value, bool) or not isinstance(node.value, int):
-        raise _Refused
-    # 010 is 8 to YAML 1.1: nobody who writes it here means that.
-    if str(node.value) != node.text:
-        raise _Refused("written in decimal")
-    if not least <= node.value <= most:
-        raise _Refused
-    return node.value
-
-
-def _version(node: Node) -> Version:
-    # 1.30 is the number 1.3 to YAML, so it is what was written that counts.
-    if not isinstance(node, Scalar):
-        raise _Refused
-    try:
-        return Version.parse(node.text)
-    except ValueError:
-        raise _Refused from None
-
-
-def _path(node: Node) -> PurePosixPath:
-    text = _text(node)
-    if not text.startswith("/") or ".." in text.split("/") or not text.isprintable() or text.strip() != text:
-        raise _Refused
-    path = PurePosixPath("/" + text.lstrip("/"))
-    if path == PurePosixPath("/"):
-        raise _Refused
-    return path
-
-
-def _namespaces(node: Node) -> tuple[str, ...]:
-    if not isinstance(node, Sequence):
-        raise _Refused
-    found: list[str] = []
-    for item in node.items:
-        name = _text(item)
-        if not re.fullmatch(_NAMESPACE, name):
-            raise _Refused("each a lower-case RFC 1123 label", item)
-        if name in found:
-            raise _Refused("each once", item)
-        found.append(name)
-    return tuple(found)
-
-
-_MOST_EVENTS = 1_000_000
-
-
-def _event_rate_limit(node: Node) -> EventRateLimit | None:
-    if isinstance(node, Scalar) and (node.value is False or node.value is None or node.text == _OFF):
-        return None
-    if not isinstance(node, Mapping):
-        raise _Refused
-    for entry in node.entries:
-        if entry.key not in EventRateLimit._fields:
-            raise _Refused(f"without the key `{shown(entry.key)}`", node._replace(line=entry.line))
-    numbers = []
-    for name in EventRateLimit._fields:
-        value = node.get(name)
-        if value is None:
-            raise _Refused(f"with `{name}`")
-        try:
-            numbers.append(_whole(value, 1, _MOST_EVENTS))
-        except _Refused:
-            raise _Refused(f"which `{name}` is not", value) from None
-    return EventRateLimit(*numbers)
-
-
-def _text(node: Node) -> str:
-    if isinstance(node, Scalar) and isinstance(node.value, str):
-        return node.value
-    raise _Refused("" if isinstance(node, Scalar) else "a single value", node)
-
-
-def _or_null(kind: _Kind) -> _Kind:
-    def of(node: Node) -> object:
-        return None if isinstance(node, Scalar) and node.value is None else kind.of(node)
-
-    return _Kind(kind.allowed, of)
-
-
-_SWITCH = _Kind("true or false", _boolean)
-_A_PATH = _or_null(_Kind("an absolute path without `..`", _path))
-_SOME_NAMESPACES = _Kind("a list of namespace names", _namespaces)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A site's choices. None leaves a choice to what is found on the host, or to the guide's own value.
 
-    `audit_max_age` is in days, `audit_max_size` in MiB; `data_dir` and `audit_policy_file` are absolute.
+    `audit_max_age` is in days, `audit_max_size` in MiB; all paths are absolute.
     """
 
     role: Role | None = field(
         default=None,
         metadata=_row(
             "role",
-            _words({"auto": None, **{role.value: role for role in Role}}),
+            words({"auto": None, **{role.value: role for role in Role}}),
             "What K3s runs as here, for a host on which K3s is not installed yet.",
             "auto: the services, processes and files of this host tell",
         ),
@@ -222,7 +99,7 @@ class Settings:
         default=None,
         metadata=_row(
             "k3s-version",
-            _or_null(_Kind("a K3s version such as v1.28.5+k3s1 or 1.28", _version)),
+            A_VERSION,
             "The version that K3s has or will have here; what the guide asks depends on its minor.",
             "what the k3s program says, else the newest that is known",
         ),
@@ -231,7 +108,7 @@ class Settings:
         default=None,
         metadata=_row(
             "data-dir",
-            _A_PATH,
+            A_PATH,
             "K3s' data directory, if it is moved by means that K3s' configuration files do not show.",
             "`data-dir` of K3s' configuration, else /var/lib/rancher/k3s",
         ),
@@ -240,7 +117,7 @@ class Settings:
         default=None,
         metadata=_row(
             "rancher-managed",
-            _words({"auto": None, "true": True, "false": False}),
+            words({"auto": None, "true": True, "false": False}),
             "Whether Rancher writes K3s' configuration here: arguments and Pod Security are then left to its Cluster.",
             "auto: Rancher's files tell",
         ),
@@ -249,7 +126,7 @@ class Settings:
         default=True,
         metadata=_row(
             "protect-kernel-defaults",
-            _SWITCH,
+            SWITCH,
             "Whether the kubelet refuses to start on wrong kernel parameters. The benchmark dropped the control in"
             " 1.25; false is allowed from there on.",
         ),
@@ -259,7 +136,7 @@ class Settings:
         metadata=_row(
             "secrets-encryption",
             # `on` and `off` are booleans to YAML 1.1, so whoever writes true and false means the same.
-            _words(
+            words(
                 {
                     **{choice.value: choice for choice in SecretsEncryption},
                     "true": SecretsEncryption.ON,
@@ -274,7 +151,7 @@ class Settings:
         default=None,
         metadata=_row(
             "terminated-pod-gc-threshold",
-            _or_null(_number(1, 1_000_000)),
+            or_null(number(1, 1_000_000)),
             "How many finished pods may exist before the oldest are removed.",
             "the guide's for the K3s version",
         ),
@@ -283,7 +160,7 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.policy-file",
-            _A_PATH,
+            A_PATH,
             "A file with the site's own audit policy (audit.k8s.io/v1). It is copied to where K3s reads it.",
             "the guide's policy: the metadata of every request",
         ),
@@ -292,7 +169,7 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.max-age",
-            _or_null(_number(1, 3650, "days")),
+            or_null(number(1, 3650, "days")),
             "How long old audit logs are kept. The benchmark wants 30 or more.",
             "the guide's",
         ),
@@ -301,7 +178,7 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.max-backups",
-            _or_null(_number(1, 1000)),
+            or_null(number(1, 1000)),
             "How many old audit logs are kept. The benchmark wants 10 or more.",
             "the guide's",
         ),
@@ -310,7 +187,7 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.max-size",
-            _or_null(_number(1, 10_240, "MiB")),
+            or_null(number(1, 10_240, "MiB")),
             "How large an audit log grows before a new one is begun. The benchmark wants 100 or more.",
             "the guide's",
         ),
@@ -319,7 +196,7 @@ class Settings:
         default=(),
         metadata=_row(
             "network-policies.namespaces",
-            _SOME_NAMESPACES,
+            SOME_NAMESPACES,
             "Namespaces that get the guide's policy beside those it names: pods take traffic from their own namespace"
             " alone. A namespace must exist, else K3s applies all its manifests anew every 15 seconds.",
         ),
@@ -328,7 +205,7 @@ class Settings:
         default=(),
         metadata=_row(
             "pod-security.exempt-namespaces",
-            _SOME_NAMESPACES,
+            SOME_NAMESPACES,
             "Namespaces that Pod Security leaves alone beside those of the guide's template, from 1.25 on.",
         ),
     )
@@ -336,7 +213,7 @@ class Settings:
         default=False,
         metadata=_row(
             "cis-operator-namespace",
-            _SWITCH,
+            SWITCH,
             "Whether the namespace cis-operator-system exists, so that the guide's RoleBinding in it can be applied, up"
             " to 1.24.",
         ),
@@ -345,22 +222,66 @@ class Settings:
         default=None,
         metadata=_row(
             "event-rate-limit",
-            _Kind(
-                f"{_OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}",
-                _event_rate_limit,
-            ),
+            EVENT_RATE_LIMIT,
             "Turns the admission plugin EventRateLimit on, from 1.25 on: `burst` events are taken at once, then `qps`"
             " per second.",
-            _OFF,
+            OFF,
         ),
     )
     always_pull_images: bool = field(
         default=False,
         metadata=_row(
             "always-pull-images",
-            _SWITCH,
+            SWITCH,
             "Turns the admission plugin AlwaysPullImages on. Every start of a container then asks the registry: pods do"
             " not start while it is out of reach.",
+        ),
+    )
+    certificate_permissions: FileMode | None = field(
+        default=None,
+        metadata=_row(
+            "pki.certificate-permissions",
+            words({_LEAVE: None, "0600": FileMode(0o600)}),
+            "The mode that certificates in server/tls get on servers; benchmarks 1.24 to 1.10 want 0600. K3s makes new"
+            " ones with 0644, so each apply sets it again. `leave` lets them be: a certificate is no secret.",
+            _LEAVE,
+        ),
+    )
+    waivers: tuple[SiteWaiver, ...] = field(
+        default=(),
+        metadata=_row(
+            "waivers",
+            SOME_WAIVERS,
+            "Controls that this site puts up with, each with its reason. `expires` is the last day that it counts, in"
+            " UTC; `role` and the shell pattern `host` say where it counts. `apply` leaves a waived kernel parameter"
+            " alone.",
+        ),
+    )
+    waivers_file: PurePosixPath | None = field(
+        default=None,
+        metadata=_row(
+            "waivers-file",
+            A_PATH,
+            "A file with more of them: the same list, for one that several hosts or tools share.",
+            "none",
+        ),
+    )
+    drift_repair: bool = field(
+        default=False,
+        metadata=_row(
+            "drift.repair",
+            SWITCH,
+            "Whether the daily look for drift has apply put right what apply can, or only tells.",
+        ),
+    )
+    drift_metrics_file: PurePosixPath | None = field(
+        default=None,
+        metadata=_row(
+            "drift.metrics-file",
+            A_PATH,
+            "A second place for the metrics of the daily look, readable by all: a name that ends in .prom in the"
+            " directory of the node-exporter's textfile collector.",
+            "none",
         ),
     )
 
@@ -402,18 +323,28 @@ def load(data: bytes | None, path: PurePosixPath) -> Settings:
     Raises InputError for what cannot be read at all, and SettingsError, which is one, with everything that is wrong:
     unknown and repeated keys, wrong types, values that are not allowed, and placeholders that were left in.
     """
-    if data is None:
-        return Settings()
-    documents = read(data, path)
+    documents = read(data or b"", path)
     if not documents:
         return Settings()
     loader = _Loader()
     loader.document(documents[0].node)
-    for document in documents[1:]:
-        loader.wrong(document.line, "a second document begins here; settings are one")
-    if loader.problems:
-        raise SettingsError(path, loader.problems)
-    return replace(Settings(), **loader.values)  # type: ignore[arg-type]  # each came out of its field's own reader
+    site = replace(Settings(), **loader.outcome(documents, path))  # type: ignore[arg-type]  # by each field's own reader
+    return replace(site, waivers=_written_in(path, site.waivers))
+
+
+def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
+    """Read a file that has nothing but what `waivers` takes. Raises InputError and SettingsError as load() does."""
+    documents = read(data, path)
+    if not documents:
+        return ()
+    loader = _Loader()
+    row = next(row for row in rows() if row.name == "waivers")
+    loader.setting(row, Entry(row.key, documents[0].line, documents[0].node))
+    return _written_in(path, cast("tuple[SiteWaiver, ...]", loader.outcome(documents, path)["waivers"]))
+
+
+def _written_in(path: PurePosixPath, waivers: tuple[SiteWaiver, ...]) -> tuple[SiteWaiver, ...]:
+    return tuple(waiver._replace(path=path) for waiver in waivers)
 
 
 def override(settings: Settings, overrides: Overrides) -> Settings:
@@ -430,7 +361,7 @@ def override(settings: Settings, overrides: Overrides) -> Settings:
         placeholder = left_in_placeholder(node)
         try:
             changes[row.name] = row.kind.of(node)
-        except _Refused:
+        except Refused:
             raise UsageError(f"cannot use --{row.key}: it must be {row.kind.allowed}; found {in_words(node)}") from None
         if placeholder:
             raise UsageError(f"cannot use --{row.key}: {placeholder}")
@@ -488,6 +419,20 @@ event-rate-limit:
   qps: 5000
   burst: 20000
 always-pull-images: false
+pki:
+  certificate-permissions: "0600"
+waivers:
+  - control: vm.overcommit_memory
+    reason: the database on these nodes needs strict accounting
+    expires: 2027-06-30
+    role: agent
+    host: db-*
+  - control: cis-1.9/1.2.11
+    reason: the registry is not reachable at all times
+waivers-file: /etc/k3s-harden/waivers.yaml
+drift:
+  repair: false
+  metrics-file: /var/lib/prometheus/node-exporter/k3s-harden.prom
 """
 """A settings file that uses every option."""
 
@@ -511,13 +456,21 @@ class _Loader:
     def wrong(self, line: int, problem: str) -> None:
         self.problems.append((line, problem))
 
+    def outcome(self, documents: tuple[Document, ...], path: PurePosixPath) -> dict[str, object]:
+        """The values by field. Raises SettingsError with all that was wrong, further documents included."""
+        for document in documents[1:]:
+            self.wrong(document.line, "a second document begins here; only one is read")
+        if self.problems:
+            raise SettingsError(path, self.problems)
+        return self.values
+
     def _mapping(self, mapping: Mapping, prefix: str) -> None:
         for first, again in duplicates(mapping):
             self.wrong(again.line, f"`{shown(prefix + again.key)}` stands in line {first.line} already")
         for entry in mapping.entries:
             key = prefix + entry.key
             if key in self._rows:
-                self._setting(self._rows[key], entry)
+                self.setting(self._rows[key], entry)
             elif any(known.startswith(f"{key}.") for known in self._rows):
                 self._section(key, entry.node)
             else:
@@ -530,7 +483,7 @@ class _Loader:
             inside = ", ".join(known.removeprefix(f"{key}.") for known in self._rows if known.startswith(f"{key}."))
             self.wrong(node.line, f"`{key}` must be a mapping with some of {inside}; found {in_words(node)}")
 
-    def _setting(self, row: SettingRow, entry: Entry) -> None:
+    def setting(self, row: SettingRow, entry: Entry) -> None:
         left_in = [(scalar, left_in_placeholder(scalar)) for scalar in scalars(entry.node)]
         for scalar, placeholder in left_in:
             if placeholder:
@@ -542,10 +495,11 @@ class _Loader:
                 self.wrong(again.line, f"`{row.key}.{shown(again.key)}` stands in line {first.line} already")
         try:
             self.values[row.name] = row.kind.of(entry.node)
-        except _Refused as refused:
-            node = refused.node or entry.node
-            allowed = f"{row.kind.allowed}, {refused.what}" if refused.what else row.kind.allowed
-            self.wrong(node.line, f"`{row.key}` must be {allowed}; found {in_words(node)}")
+        except Refused as refused:
+            for one in (refused, *refused.others):
+                node = one.node or entry.node
+                allowed = f"{row.kind.allowed}, {one.what}" if one.what else row.kind.allowed
+                self.wrong(node.line, f"`{row.key}` must be {allowed}; found {in_words(node)}")
 
     def _meant(self, key: str) -> str:
         from difflib import get_close_matches

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import audit_policy, desired, facts, k3s_units, plan, settings
+from agent import audit_policy, desired, facts, k3s_units, plan, settings, waivers
+from agent.desired import Inputs
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.sysctls import SYSCTLS
 from agent.journal import Journal
 from agent.k3s_arguments import named_paths
-from agent.model import File, Role
+from agent.model import File, FilePermissions, Role
 from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
+from agent.waivers import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,11 +22,13 @@ if TYPE_CHECKING:
 
     from agent.facts import HostFacts
     from agent.host import Host
+    from agent.host.tree import Tree
     from agent.journal import Entry
     from agent.k3s_arguments import NamedPath
     from agent.k3s_units import Gate
     from agent.model import Observed, Resource
     from agent.plan import Plan
+    from agent.setting_kinds import SiteWaiver
     from agent.settings import Overrides, Settings
 
 
@@ -41,8 +46,9 @@ class Situation(NamedTuple):
     `observed` holds each desired resource, the directories above it and the six kernel parameters. `named_paths` are
     the files that K3s' configuration names, `named_files` the content of those that exist (None: unreadable),
     `manifests` the files of others that K3s would apply, `unwanted` our own that this host does not want. `runs` are
-    those of the journal, and `stale_inputs` what they changed of K3s' configuration since K3s started. `unreadable`
-    says what could not be seen.
+    those of the journal, and `stale_inputs` what they changed of K3s' configuration since K3s started. `waivers` are
+    all of the site's, `scope` tells which of them count here, and `waived` has those for kernel parameters by key.
+    `unreadable` says what could not be seen.
     """
 
     settings: Settings
@@ -58,6 +64,9 @@ class Situation(NamedTuple):
     gate: Gate
     runs: tuple[Entry, ...]
     stale_inputs: tuple[str, ...]
+    waivers: tuple[SiteWaiver, ...]
+    scope: Scope
+    waived: dict[str, SiteWaiver]
     unreadable: tuple[str, ...]
 
 
@@ -69,7 +78,11 @@ def look(host: Host, request: Request) -> Situation:
     site = read_settings(host, request)
     seen = facts.read(host, site)
     _refuse_misfits(site, seen)
-    wanted = desired.build(site, seen, read_audit_policy(host, site))
+    put_up_with = (*site.waivers, *read_waivers(host, site))
+    scope = Scope(seen.role, host.name if put_up_with else "", time.strftime("%Y-%m-%d", time.gmtime(host.now())))
+    waived = waivers.kernel_parameters(put_up_with, scope)
+    certificates = _certificates(host, site, seen)
+    wanted = desired.build(site, seen, Inputs(read_audit_policy(host, site), waived.keys(), certificates))
     observed = host.observe_all(wanted)
     if seen.has_kernel:
         observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
@@ -95,6 +108,9 @@ def look(host: Host, request: Request) -> Situation:
         gate=k3s_units.gate(host),
         runs=runs,
         stale_inputs=_stale_inputs(journal, runs, seen),
+        waivers=put_up_with,
+        scope=scope,
+        waived=waived,
         unreadable=tuple(dict.fromkeys(unreadable)),
     )
 
@@ -112,11 +128,8 @@ def read_settings(host: Host, request: Request) -> Settings:
         data = tree.read(path)
     except HostError as error:
         raise InputError(str(path), error.message) from error
-    problem = tree.trust_problem(path) if data is not None else ""
-    if problem:
-        raise InputError(
-            str(path), f"it decides what root does, and {problem}", f"chown root:root {path}; chmod go-w {path}"
-        )
+    if data is not None:
+        _refuse_others_file(tree, path)
     return settings.override(settings.load(data, path), request.overrides)
 
 
@@ -135,6 +148,38 @@ def read_audit_policy(host: Host, site: Settings) -> bytes | None:
     if problems:
         raise InputError(problems[0].where, "; ".join(problem.problem for problem in problems))
     return data
+
+
+def read_waivers(host: Host, site: Settings) -> tuple[SiteWaiver, ...]:
+    """The waivers of the file that the settings name. Raises InputError for one that is missing, bad or not safe."""
+    path = site.waivers_file
+    if path is None:
+        return ()
+    try:
+        data = host.tree.read(path)
+    except HostError as error:
+        raise InputError(str(path), error.message) from error
+    if data is None:
+        raise InputError(str(path), "there is no such file", "`waivers-file` in the settings names it")
+    _refuse_others_file(host.tree, path)
+    return settings.load_waivers(data, path)
+
+
+def _refuse_others_file(tree: Tree, path: PurePosixPath) -> None:
+    problem = tree.trust_problem(path)
+    if problem:
+        raise InputError(
+            str(path), f"it decides what root does, and {problem}", f"chown root:root {path}; chmod go-w {path}"
+        )
+
+
+def _certificates(host: Host, site: Settings, seen: HostFacts) -> tuple[PurePosixPath, ...]:
+    """The certificates whose mode the site wants set, where K3s has made any. What is no regular file is none."""
+    if site.certificate_permissions is None or seen.role is not Role.SERVER:
+        return ()
+    directory = seen.data_dir / "server/tls"
+    paths = (directory / name for name in host.tree.names(directory) if name.endswith(".crt"))
+    return tuple(path for path in paths if isinstance(host.tree.permissions(path), FilePermissions))
 
 
 def _refuse_misfits(site: Settings, seen: HostFacts) -> None:

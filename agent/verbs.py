@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.situation import Request, Situation
 
-LOCK_WAIT = 30.0
-"""Seconds that a writing run waits for another one; a whole run takes less than one."""
-
 
 def check(host: Host, request: Request) -> Report:
     """Whether the host is as wanted, now and at the next boot, and whether K3s would start. Changes nothing."""
@@ -54,7 +51,7 @@ def apply(host: Host, request: Request) -> Report:
         host.refuse_ordinary_user("apply")
     if settled and not seen.plan.changes:
         return _released(_report("apply", seen, _standing(seen), writes=True), host)
-    with host.lock(LOCK_WAIT):
+    with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()
         # Between the first look and the lock another run may have done all there was to do.

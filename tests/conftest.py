@@ -1,7 +1,8 @@
 """What all tests share: which tiers this machine allows, and a plain word at the end on which were run.
 
-A tier is a directory: unit (a fake host), scenarios (the real program on host trees), system (root, the real
-/proc/sys), vm (a real boot). A test that needs more than Python says so with a marker, and is skipped without it.
+A tier is a directory: unit (a fake host), scenarios (the real program on host trees), browser (a real Chromium),
+system (root, the real /proc/sys), vm (a real boot). A test that needs more than Python says so with a marker, and is
+skipped without it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.browser import chromium
 from tests.vm import image as guest_image
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-TIERS = ("unit", "scenarios", "system", "vm")
+TIERS = ("unit", "scenarios", "browser", "system", "vm")
 
 # The same examples in each run, so that a red run can be repeated; --hypothesis-profile=explore looks further.
 # No deadline: on a busy machine it would say more about the neighbours than about the code.
@@ -39,7 +41,7 @@ def _works(*command: str) -> bool:
 
 
 @cache
-def _lacking(marker: str) -> str:
+def _lacking(marker: str) -> str:  # noqa: PLR0911 - as many as there are reasons
     """Say why tests with the marker cannot run here; empty where they can."""
     match marker:
         case "root" if os.geteuid() != 0:
@@ -50,6 +52,8 @@ def _lacking(marker: str) -> str:
             return "needs strace: apt-get install -y strace"
         case "strace" if not _works("strace", "--output=/dev/null", "true"):
             return "needs strace, which this kernel does not let trace"
+        case "browser" if chromium.installed() is None:
+            return "needs Chromium: apt-get install -y chromium"
         case "vm" if reason := guest_image.lacking():
             return reason
     return ""

@@ -69,6 +69,7 @@ def fake_host(
         uid=os.geteuid(),
         gid=os.getegid(),
         is_live=is_live,
+        lock_wait=0,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.findings import files, k3s, kernel, manifests, site, undone
 from agent.findings.registry import KINDS, of
-from agent.findings.undone import after_release, after_revert
+from agent.findings.undone import after_release, after_revert, after_uninstall
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from agent.report import Finding
     from agent.situation import Situation
 
-__all__ = ["KINDS", "after_release", "after_revert", "collect", "files", "k3s", "kernel", "manifests", "site", "undone"]
+__all__ = [
+    "KINDS",
+    "after_release",
+    "after_revert",
+    "after_uninstall",
+    "collect",
+    "files",
+    "k3s",
+    "kernel",
+    "manifests",
+    "site",
+    "undone",
+]
 
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from agent.findings.registry import Trouble, finding
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.k3s_arguments import missing
 from agent.model import File, Sysctl
 from agent.plan import in_words
 from agent.report import Level
 from agent.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
+from agent.waivers import expired, since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,8 @@ def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
     outcome = at_boot(files, keys, seen.facts.boot_reader)
     undone = taken_back(files, keys) if seen.facts.boot_reader is Reader.SYSTEMD else {}
     for row in SYSCTLS:
+        if row.key in seen.waived:
+            continue
         line = outcome[row.key]
         if line is None and row.written and row.key in undone:
             path, number = undone[row.key]
@@ -65,7 +69,7 @@ def sysctl_conf_disagrees(seen: Situation) -> Iterator[Trouble]:
     keys = [row.key for row in SYSCTLS]
     systemd, procps = (at_boot(_with_ours(seen), keys, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS))
     for row in SYSCTLS:
-        line = procps[row.key]
+        line = None if row.key in seen.waived else procps[row.key]
         if line is None or line.path != SYSCTL_CONF or same_value(line.value, row.value) or line == systemd[row.key]:
             continue
         yield Trouble(
@@ -90,6 +94,18 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
         now = seen.observed.get(row.key)
         if now is None or (isinstance(now, Sysctl) and same_value(now.value, row.value)):
             continue
+        waiver = seen.waived.get(row.key)
+        if waiver is not None:
+            # kubelet knows no waiver, so what apply is about to write counts, too.
+            if protected or _will_protect(seen):
+                yield Trouble(
+                    f"K3s would not start: kubelet refuses {row.key}, and its waiver keeps apply from setting it",
+                    wanted=row.value,
+                    found=in_words(now),
+                    where=waiver.where,
+                    remedy="set `protect-kernel-defaults: false` in the settings, or take the waiver out",
+                )
+            continue
         if row.written and not protected:
             continue  # a difference like any other, which apply repairs
         yield Trouble(
@@ -104,6 +120,35 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.NOTE)
+def kernel_parameter_waived(seen: Situation) -> Iterator[Trouble]:
+    """A waiver in the settings keeps apply from writing a kernel parameter, into its file and into the kernel.
+
+    What the kernel has stays, and so does what an earlier apply set, until the next boot.
+    """
+    for key, waiver in seen.waived.items():
+        now = seen.observed.get(key)
+        until = f" until {waiver.expires}" if waiver.expires else ""
+        yield Trouble(
+            f"{key} is left alone{until}: {waiver.reason}",
+            wanted=next(row.value for row in SYSCTLS if row.key == key),
+            found="" if now is None else in_words(now),
+            where=waiver.where,
+        )
+
+
+@finding(Level.NOTE)
+def waiver_expired(seen: Situation) -> Iterator[Trouble]:
+    """The waiver of a kernel parameter has had its last day, so apply writes the parameter again."""
+    for waiver in expired(seen.waivers, [row.id for row in SYSCTLS], seen.scope):
+        yield Trouble(
+            f"the waiver of {waiver.control} counts no more since {since(waiver)}",
+            found=waiver.expires,
+            where=waiver.where,
+            remedy="take it out, or give it a new date",
+        )
+
+
+@finding(Level.NOTE)
 def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
     """The host tree has no /proc/sys, as an image that is being built: kernel values are left to its first boot."""
     if not seen.facts.has_kernel:
@@ -111,6 +156,13 @@ def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
             "there is no /proc/sys here: live kernel values are left to the first boot",
             remedy="run k3s-harden apply or check on the booted host",
         )
+
+
+def _will_protect(seen: Situation) -> bool:
+    """Whether K3s' configuration has protect-kernel-defaults once apply has written our part of it."""
+    if seen.facts.rancher_managed:
+        return False
+    return any(argument.row is PROTECT_KERNEL_DEFAULTS for argument in missing(seen.settings, seen.facts))
 
 
 def _with_ours(seen: Situation) -> list[SysctlFile]:

@@ -66,7 +66,7 @@ def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
     Without the unit the drop-in waits for a sign that nobody gives, so K3s does not start; without the drop-in K3s
     starts ungated.
     """
-    unit, dropins = seen.gate
+    unit, dropins = seen.gate.unit, seen.gate.dropins
     if unit is None:
         for service, path in dropins.items():
             yield Trouble(
@@ -84,6 +84,25 @@ def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
                 where=str(unit),
                 remedy=f"k3s-harden install --unit {service}",
             )
+
+
+@finding(Level.WARNING)
+def gate_before_mount(seen: Situation) -> Iterator[Trouble]:
+    """K3s' data directory is elsewhere than the gate's unit says, so the gate does not wait until it is mounted.
+
+    On a file system of its own, one that is mounted late, it would still be missing when the gate runs at boot: what
+    the gate writes then lies below the mount point, and K3s starts on what was never hardened, or not at all.
+    """
+    gate, data_dir = seen.gate, seen.facts.data_dir
+    # A path stands for the mounts of all directories above it, too (systemd.unit(5)).
+    if gate.unit is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
+        yield Trouble(
+            f"the gate does not wait for the mount of {data_dir}",
+            wanted=f"RequiresMountsFor={data_dir}",
+            found=f"RequiresMountsFor={' '.join(map(str, gate.mounts))}",
+            where=str(gate.unit),
+            remedy="k3s-harden install",
+        )
 
 
 @finding(Level.WARNING)

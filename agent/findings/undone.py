@@ -9,6 +9,7 @@ from agent.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+    from pathlib import PurePosixPath
 
     from agent.k3s_units import Gate
     from agent.report import Finding
@@ -46,9 +47,17 @@ def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
 
 @finding(Level.WARNING)
 def gate_remains(seen: Situation) -> Iterator[Trouble]:
-    """After a revert: the gate is still installed, and hardens the host again at K3s' next start."""
+    """After a revert, or an uninstall beside the package: the gate is still there, and hardens the host again.
+
+    It does so at K3s' next start. What a package brought goes with the package.
+    """
     del seen
     yield from ()
+
+
+def after_uninstall(gate: Gate) -> tuple[Finding, ...]:
+    """What is left to do once every file of `install` is gone."""
+    return (_remaining(gate.unit, gate),) if gate.packaged and gate.unit is not None else ()
 
 
 def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_manifest: bool) -> tuple[Finding, ...]:
@@ -60,6 +69,11 @@ def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_ma
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         found.append(of("restart-needed", Trouble("K3s runs with what was undone", remedy="restart K3s")))
     if undone and gate.unit is not None:
-        message = "the gate is still installed: K3s' next start hardens this host again"
-        found.append(of("gate-remains", Trouble(message, where=str(gate.unit), remedy="k3s-harden uninstall")))
+        found.append(_remaining(gate.unit, gate))
     return tuple(found)
+
+
+def _remaining(unit: PurePosixPath, gate: Gate) -> Finding:
+    message = "the gate is still installed: K3s' next start hardens this host again"
+    remedy = "remove the package k3s-harden" if gate.packaged else "k3s-harden uninstall"
+    return of("gate-remains", Trouble(message, where=str(unit), remedy=remedy))

@@ -136,6 +136,38 @@ class NotGiven(NamedTuple):
         return "not set"
 
 
+class Loopback(NamedTuple):
+    """An IP address that only the host itself can reach, with or without a port."""
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        octet = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+        pattern = rf"127(?:\.{octet}){{3}}(?::\d{{1,5}})?|::1|\[::1\](?::\d{{1,5}})?"
+        return re.fullmatch(pattern, value, re.ASCII) is not None
+
+    def __str__(self) -> str:
+        return "127.0.0.1 or ::1"
+
+
+class LeavesGateOn(NamedTuple):
+    """A comma-separated list of feature gates that does not switch off this one, which is beta and so on by default.
+
+    AllBeta=false switches off all beta gates that the list does not name, and of two entries for one gate the last
+    counts (kubernetes, staging/src/k8s.io/component-base/featuregate/feature_gate.go).
+    """
+
+    gate: str
+
+    def accepts(self, value: str) -> bool:
+        """Whether this value meets the control."""
+        entries = (entry.partition("=") for entry in value.split(",") if entry)
+        gates = {gate.strip(): text.strip() for gate, _, text in entries}
+        return gates.get(self.gate, gates.get("AllBeta", "true")) in _TRUE
+
+    def __str__(self) -> str:
+        return f"without {self.gate}=false"
+
+
 class Equals(NamedTuple):
     """Exactly this text."""
 
@@ -160,6 +192,8 @@ Criterion = (
     | SubsetOf
     | Present
     | NotGiven
+    | Loopback
+    | LeavesGateOn
     | Equals
 )
 """What a value has to be for a control to be met; each says so in words as str()."""

@@ -18,7 +18,7 @@ from agent.host.lock import locked
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
 from agent.host.tree import Tree
-from agent.model import Absent, Directory, File, Observed, Resource, State, Sysctl, Unreadable
+from agent.model import Absent, Directory, File, FilePermissions, Observed, Resource, State, Sysctl, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 PROC_SYS = PurePosixPath("/proc/sys")
 LOCK = PurePosixPath("/run/k3s-harden.lock")
+LOCK_WAIT = 30.0
+"""Seconds that a writing run waits for another one; a whole run takes less than one."""
+
+_HOSTNAME = PurePosixPath("/etc/hostname")
+"""hostname(5), for a tree without a kernel."""
+
 _RELABEL_TIMEOUT = 20.0
 
 
@@ -38,6 +44,7 @@ class Host:
 
     `uid` and `gid` stand for 0:0 below `root`: (0, 0) for root, an ordinary user's own ids in a rehearsal.
     `is_live` says that it is the machine that runs this program: its programs may be run, and its systemd asked.
+    `lock_wait` is how many seconds a run waits for its turn.
     """
 
     root: str
@@ -48,6 +55,7 @@ class Host:
     uid: int
     gid: int
     is_live: bool = False
+    lock_wait: float = LOCK_WAIT
 
     @classmethod
     def real(cls) -> Host:
@@ -88,6 +96,17 @@ class Host:
         """Whether kernel values can be looked at; an image that is being built has none."""
         return isinstance(self.tree.look(PROC_SYS), Directory)
 
+    @property
+    def name(self) -> str:
+        """The host name in small letters, as K3s names a node after it; empty where none is set."""
+        live = self.sysctl("kernel.hostname")
+        name = live.value if isinstance(live, Sysctl) else ""
+        if not name:
+            with suppress(HostError):
+                lines = (self.tree.read(_HOSTNAME) or b"").decode(errors="replace").splitlines()
+                name = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
+        return name.lower()
+
     def tool(self, name: str) -> PurePosixPath | None:
         """Where a program is installed, looked for in process.SEARCH_PATH; None if nowhere."""
         for directory in SEARCH_PATH:
@@ -101,17 +120,18 @@ class Host:
         return self.tree.is_read_only(path)
 
     def observe(self, resource_id: str) -> Observed:
-        """What is there now under the id of a resource: a path, or a kernel parameter's key."""
+        """What is there now under the id of a resource: a path, a file's permissions, or a kernel parameter's key."""
         if resource_id.startswith("/"):
             return self.tree.look(PurePosixPath(resource_id))
-        return self.sysctl(resource_id)
+        guarded = FilePermissions.path_of(resource_id)
+        return self.sysctl(resource_id) if guarded is None else self.tree.permissions(guarded)
 
     def observe_all(self, resources: Iterable[Resource]) -> dict[str, Observed]:
         """What is there for each resource, and for each directory above it."""
         seen: dict[str, Observed] = {}
         for resource in resources:
             seen[resource.id] = self.observe(resource.id)
-            if not isinstance(resource, Sysctl):
+            if isinstance(resource, Directory | File):
                 for parent in resource.path.parents:
                     if str(parent) not in seen:
                         seen[str(parent)] = self.tree.look(parent)
@@ -139,14 +159,16 @@ class Host:
             case Directory():
                 self.tree.make_directory(state)
                 self._relabel(state.path)
+            case FilePermissions():
+                self.tree.set_permissions(state)
             case Sysctl():
                 self._set(state)
             case Absent():
                 self._remove(PurePosixPath(state.id))
 
-    def lock(self, wait: float) -> AbstractContextManager[None]:
-        """Hold the lock of this host; waits at most `wait` seconds, then raises LockHeldError."""
-        return locked(self.tree, LOCK, wait=wait)
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of this host; waits at most `lock_wait` seconds, then raises LockHeldError."""
+        return locked(self.tree, LOCK, wait=self.lock_wait)
 
     def _remove(self, path: PurePosixPath) -> None:
         if not isinstance(self.tree.look(path), Directory):

@@ -51,15 +51,19 @@ class Systemd(NamedTuple):
         """Queue the start of a unit, and do not wait for it."""
         self._ask("start", "--no-block", unit)
 
+    def run_to_end(self, unit: str, *, timeout: float) -> None:
+        """Start a unit of Type=oneshot, and wait for its end. Raises HostError if it fails or takes longer."""
+        self._ask("start", unit, timeout=timeout)
+
     def reload(self) -> None:
         """Have unit files read anew."""
         self._ask("daemon-reload")
 
-    def _ask(self, *words: str) -> str:
+    def _ask(self, *words: str, timeout: float = _TIMEOUT) -> str:
         tool = self.host.tool("systemctl")
         if tool is None:
             raise HostError("cannot ask systemd: systemctl is not installed")
-        done = self.host.run([str(tool), *words], timeout=_TIMEOUT)
+        done = self.host.run([str(tool), *words], timeout=timeout)
         if done.code:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise HostError(f"cannot {words[0]} by systemctl: {reason}")

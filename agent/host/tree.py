@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
-from agent.model import ROOT, Absent, Directory, File, FileMode, Obstacle, Owner, Unreadable
+from agent.model import ROOT, Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Times, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +77,15 @@ class _NoParentError(HostError):
     """The directory that should hold a path does not exist."""
 
 
+class Entry(NamedTuple):
+    """What stat(2) tells of something: `kind` is "regular file", "directory", "symlink", "FIFO", …"""
+
+    name: str
+    kind: str
+    mode: FileMode
+    owner: Owner
+
+
 class _Place(NamedTuple):
     """A name in an open directory; for a directory on the way itself, its path as walked."""
 
@@ -112,6 +121,56 @@ class Tree:
             return Obstacle(id=where, kind=f"path through {turn}")
         except OSError as error:
             return Unreadable(id=where, reason=_reason(error))
+
+    def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | Obstacle | Unreadable:
+        """The mode of the regular file at `path`, without following a symlink there; its content is not read."""
+        resource_id = FilePermissions(path=path, mode=FileMode(0)).id
+        try:
+            with self._place(path) as place:
+                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+        except (_Missing, FileNotFoundError):
+            return Absent(id=resource_id)
+        except _NotADirectory as turn:
+            return Obstacle(id=resource_id, kind=f"path through {turn}")
+        except OSError as error:
+            return Unreadable(id=resource_id, reason=_reason(error))
+        if not stat.S_ISREG(found.st_mode):
+            return Obstacle(id=resource_id, kind=_kind(found.st_mode))
+        return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
+
+    def times(self, path: PurePosixPath) -> Times | None:
+        """When what is at `path` last changed, without following a symlink there; None where nothing can be seen."""
+        try:
+            with self._place(path) as place:
+                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+        except (OSError, _Missing, _NotADirectory):
+            return None
+        return Times(found.st_mtime, found.st_ctime)
+
+    def stat(self, path: PurePosixPath) -> Entry | Absent | Unreadable:
+        """Kind, mode and owner of what is at `path`, symlinks followed inside the root; nothing is opened."""
+        where = str(path)
+        try:
+            with self._place(path, "follow") as place:
+                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+                return self._entry(path.name, found)
+        except (_Missing, FileNotFoundError):
+            return Absent(id=where)
+        except (OSError, _NotADirectory) as error:
+            return Unreadable(id=where, reason=_reason(error))
+
+    def entries(self, path: PurePosixPath) -> tuple[Entry | Unreadable, ...]:
+        """What is in a directory, sorted by name, without following a symlink there; empty where there is nothing.
+
+        Raises HostError where the directory cannot be listed, or is none.
+        """
+        try:
+            with self._place(path, "enter") as place:
+                return tuple(self._listed(path, place))
+        except _Missing:
+            return ()
+        except (OSError, _NotADirectory) as error:
+            raise HostError(f"cannot list {path}: {_reason(error)}") from error
 
     def exists(self, path: PurePosixPath) -> bool:
         """Whether anything is at `path`, of whatever kind; what may not be looked at counts as not there."""
@@ -215,6 +274,16 @@ class Tree:
             finally:
                 os.close(descriptor)
 
+    def set_permissions(self, wanted: FilePermissions) -> None:
+        """Give the existing regular file its mode. Raises HostError, also for what is no regular file."""
+        with self._changing("change the mode of", wanted.path) as place:
+            found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+            if not stat.S_ISREG(found.st_mode):
+                raise HostError(f"cannot change the mode of {wanted.path}: it is a {_kind(found.st_mode)}")
+            with _opened(place) as descriptor:
+                os.fchmod(descriptor, wanted.mode)
+                os.fsync(descriptor)
+
     def make_directory(self, wanted: Directory) -> None:
         """Create the directory if need be and set its exact mode and owner; its parent must exist."""
         with self._changing("create", wanted.path) as place:
@@ -307,6 +376,24 @@ class Tree:
                 owner=self._seen_owner(found),
                 immutable=_immutable(descriptor),
             )
+
+    def _listed(self, path: PurePosixPath, place: _Place) -> Iterator[Entry | Unreadable]:
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+        try:
+            for name in sorted(os.listdir(descriptor)):
+                try:
+                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # it went away since
+                except OSError as error:
+                    yield Unreadable(id=str(path / name), reason=_reason(error))
+                else:
+                    yield self._entry(name, found)
+        finally:
+            os.close(descriptor)
+
+    def _entry(self, name: str, found: os.stat_result) -> Entry:
+        return Entry(name, _kind(found.st_mode), FileMode(stat.S_IMODE(found.st_mode)), self._seen_owner(found))
 
     def _seen_owner(self, found: os.stat_result) -> Owner:
         return Owner(

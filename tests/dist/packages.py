@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from agent import __version__
-from agent.cli import _completion
+from agent.completion import script
 from agent.install import CLEAN_HOOK
 from tests.dist.manual import manual
 from tests.dist.payload import CARRIED, gather
@@ -91,7 +91,7 @@ def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
     page = _compressed(manual(epoch).encode("ascii"))
     yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page)
     for shell, path in (*_COMPLETIONS.items(), ("zsh", _ZSH[packager])):
-        yield Entry(path, _completion(shell))
+        yield Entry(path, script(shell))
 
 
 def _systemd(path: PurePosixPath, data: bytes) -> Entry:

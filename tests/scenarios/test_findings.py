@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
     from tests.scenarios.loaded_program import LoadedProgram
 
+PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden.service"
+
 SITE = f"{DROPINS}/99-site.yaml"
 """K3s reads it after ours."""
 
@@ -534,6 +536,27 @@ CASES = (
         wanted="k3s-harden.service",
         remedy="k3s-harden install, or uninstall to do without the gate",
         cure=lambda host, _: host.run("uninstall"),
+    ),
+    Case(
+        "gate-before-mount",
+        both(
+            written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
+            both(written("/usr/bin/k3s-harden", "#!/bin/sh\n"), written(CONFIG, "data-dir: /srv/k3s\n")),
+        ),
+        both(
+            written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
+            both(
+                written(
+                    "/run/systemd/system/k3s-harden.service.d/a.conf", "[Unit]\nRequiresMountsFor=/srv/k3s/server\n"
+                ),
+                written(CONFIG, "data-dir: /srv/k3s\n"),
+            ),
+        ),
+        where=PACKAGED_GATE,
+        wanted="RequiresMountsFor=/srv/k3s",
+        found=f"RequiresMountsFor=/etc {DATA_DIR}",
+        remedy="k3s-harden install",
+        cure=lambda host, _: host.run("install", "--program", "/usr/bin/k3s-harden"),
     ),
     Case(
         "not-readable",

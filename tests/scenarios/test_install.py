@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.scenarios.loaded_program import CHECKOUT
+
 if TYPE_CHECKING:
     from tests.scenarios.host_tree import HostTree
 
@@ -129,3 +131,139 @@ def test_revert_says_that_the_gate_would_harden_again(ready: HostTree) -> None:
     ready.run("install", "--program", PROGRAM)
     ready.run("apply")
     assert "gate-remains" in ready.seen("revert").ids
+
+
+# --- beside the distribution's package ---
+
+PACKAGED_UNITS = "/usr/lib/systemd/system"
+PACKAGED_PROGRAM = ("--program", "/usr/bin/k3s-harden")
+HOOK = "/etc/cloud/clean.d/50-k3s-harden"
+DATA_DIR_DROPIN = f"{UNITS}/k3s-harden.service.d/10-data-dir.conf"
+
+
+@pytest.fixture
+def packaged(host: HostTree) -> HostTree:
+    """A host with what the package of a distribution brings."""
+    host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755)
+    for file in sorted((CHECKOUT / "systemd").rglob("*")):
+        if file.is_file():
+            name = file.relative_to(CHECKOUT / "systemd")
+            hook = name.name == "cloud-init-clean"
+            host.write(HOOK if hook else f"{PACKAGED_UNITS}/{name}", file.read_bytes(), 0o755 if hook else 0o644)
+    host.options = ()
+    return host
+
+
+def own_files(host: HostTree) -> set[str]:
+    """Each file of the host outside of what packages own."""
+    return {name for name, entry in host.entries().items() if entry.kind == "file" and not name.startswith("/usr/lib/")}
+
+
+def test_beside_the_package_install_has_nothing_to_do(packaged: HostTree) -> None:
+    """Units in /etc would hide those of the package, now and after its upgrades; completions are there twice then."""
+    before = packaged.entries()
+    seen = packaged.seen("install", *PACKAGED_PROGRAM)
+    assert (seen.code, seen.items) == (0, {})
+    assert seen.facts["gate"] == (
+        f"{PACKAGED_UNITS}/k3s-harden.service",
+        "runs before each start of K3s, and came with a package",
+    )
+    assert packaged.entries() == before
+
+
+def test_beside_the_package_install_gates_a_service_of_another_name(packaged: HostTree) -> None:
+    """Of that service the package knows nothing, so a drop-in of its own is all that is put into /etc."""
+    packaged.unit("agent", name="k3s-east")
+    before = own_files(packaged)
+    assert packaged.run("install", *PACKAGED_PROGRAM, "--unit", "k3s-west.service").code == 0
+    assert own_files(packaged) - before == {dropin("k3s-east.service"), dropin("k3s-west.service")}
+
+
+def test_beside_the_package_install_adds_the_mount_of_a_moved_data_directory(packaged: HostTree) -> None:
+    """As a drop-in of the gate, which goes again once the data directory is at its usual place."""
+    before = own_files(packaged)
+    config = packaged.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
+    assert packaged.run("install", *PACKAGED_PROGRAM).code == 0
+    assert own_files(packaged) - before == {"/etc/rancher/k3s/config.yaml", DATA_DIR_DROPIN}
+    assert "\n[Unit]\nRequiresMountsFor=/srv/k3s\n" in packaged[DATA_DIR_DROPIN].read_text()
+    assert packaged.seen("install", *PACKAGED_PROGRAM).with_status("changed") == set()
+    config.unlink()
+    assert packaged.seen("install", *PACKAGED_PROGRAM).with_status("changed") == {DATA_DIR_DROPIN}
+    assert own_files(packaged) == before
+
+
+def test_beside_the_package_install_repairs_what_is_missing_of_it(packaged: HostTree) -> None:
+    """A drop-in that somebody removed is put into /etc: its half of the gate was what was missing."""
+    packaged[f"{PACKAGED_UNITS}/k3s.service.d/10-k3s-harden.conf"].unlink()
+    before = own_files(packaged)
+    packaged.run("install", *PACKAGED_PROGRAM)
+    assert own_files(packaged) - before == {dropin("k3s.service")}
+
+
+def test_install_uncovers_the_units_of_a_package_that_came_later(packaged: HostTree) -> None:
+    """What an earlier `install` had put into /etc goes; what was edited is kept as a backup, and a mask is not ours."""
+    packaged[PACKAGED_UNITS].rename(packaged["/later"])
+    packaged.write("/etc/cloud/cloud.cfg")
+    packaged.run("install", *PACKAGED_PROGRAM)
+    packaged[f"{UNITS}/k3s-harden-service-accounts.timer"].unlink()
+    packaged[f"{UNITS}/k3s-harden-service-accounts.timer"].symlink_to("/dev/null")
+    with packaged[GATE].open("a") as gate:
+        gate.write("# mine\n")
+    packaged["/later"].rename(packaged[PACKAGED_UNITS])
+    seen = packaged.seen("install", *PACKAGED_PROGRAM)
+    assert seen.code == 0
+    assert sorted(entry.name for entry in packaged[UNITS].iterdir()) == ["k3s-harden-service-accounts.timer"]
+    (backup,) = packaged["/var/lib/k3s-harden/backups"].iterdir()
+    assert backup.read_text().endswith("# mine\n")
+    assert seen.facts["gate"][0] == f"{PACKAGED_UNITS}/k3s-harden.service"
+
+
+def test_the_gate_of_another_program_is_refused_beside_the_package(packaged: HostTree) -> None:
+    """The package's gate would not run it, and a unit in /etc that does would hide the package's."""
+    packaged.write(PROGRAM, "#!/bin/sh\n", 0o755)
+    before = packaged.entries()
+    done = packaged.run("install", "--program", PROGRAM)
+    assert done.code == 2
+    assert "--program /usr/bin/k3s-harden" in done.stderr
+    assert packaged.entries() == before
+
+
+def test_uninstall_leaves_what_the_package_owns_and_says_that_its_gate_stays(packaged: HostTree) -> None:
+    """What `install` added to the package goes; the hook, which the package manager counts as configuration, stays."""
+    packaged.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
+    before = own_files(packaged)
+    packaged.run("install", *PACKAGED_PROGRAM, "--unit", "k3s-east.service")
+    seen = packaged.seen("uninstall")
+    assert seen.code == 0
+    assert seen.with_status("changed") == {DATA_DIR_DROPIN, dropin("k3s-east.service")}
+    assert own_files(packaged) == before
+    assert packaged[HOOK].exists()
+    assert packaged.seen("uninstall").items == {}
+    remains = seen.only("gate-remains")
+    assert (remains.where, remains.remedy) == (f"{PACKAGED_UNITS}/k3s-harden.service", "remove the package k3s-harden")
+
+
+def test_revert_beside_the_package_names_what_to_remove(packaged: HostTree) -> None:
+    """`uninstall` would leave the gate where it is."""
+    packaged.options = ("--role", "server", "--k3s-version", "1.34")
+    packaged.run("apply")
+    assert packaged.seen("revert").only("gate-remains").remedy == "remove the package k3s-harden"
+
+
+@pytest.mark.parametrize("with_package", [True, False])
+def test_check_says_that_the_gate_does_not_wait_for_a_moved_data_directory(
+    host: HostTree, request: pytest.FixtureRequest, *, with_package: bool
+) -> None:
+    """Whether it was moved after `install`, or a package brought the gate; another `install` sees to it."""
+    program = PACKAGED_PROGRAM if with_package else ("--program", PROGRAM)
+    request.getfixturevalue("packaged" if with_package else "ready")
+    host.run("install", *program)
+    host.options = ("--role", "server", "--k3s-version", "1.34")
+    assert host.run("apply").code == 0
+    assert host.seen("check").of("gate-before-mount") == ()
+    host.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
+    missing = host.seen("check").only("gate-before-mount")
+    assert (missing.wanted, missing.remedy) == ("RequiresMountsFor=/srv/k3s", "k3s-harden install")
+    assert missing.where == (f"{PACKAGED_UNITS}/k3s-harden.service" if with_package else GATE)
+    host.run("install", *program)
+    assert host.seen("check").of("gate-before-mount") == ()

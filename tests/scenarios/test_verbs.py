@@ -8,17 +8,24 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
 import typer
 
+from agent import install, verbs
 from agent.cli import Rendering, app
-from agent.errors import ExitCode
+from agent.errors import ExitCode, LockHeldError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
+from agent.host import Host
 from agent.present import Format
+from agent.revert import revert
+from agent.settings import Overrides
+from agent.situation import Request
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -37,8 +44,10 @@ from tests.scenarios.host_tree import (
 from tests.scenarios.loaded_program import CHECKOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from agent.report import Report
     from tests.scenarios.conftest import Hardened
     from tests.scenarios.loaded_program import LoadedProgram
 
@@ -152,23 +161,24 @@ def held_lock(host: HostTree) -> int:
 
 
 def test_5_is_for_a_lock_that_another_run_holds(host: HostTree, held_lock: int) -> None:
-    """Both verbs that write give up after a bounded wait, and name the holder; readers need no lock."""
-    command = [sys.executable, "-m", "agent"]
-    options = ["--root", str(host.root)]
+    """Verbs that write give up after a bounded wait, and name the holder; readers need no lock."""
+    program = PurePosixPath("/opt/k3s-harden")
+    host.write(str(program), "", 0o755)
     before = host.entries()
-    waiting = [
-        subprocess.Popen([*command, *verb, *options], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
-        for verb in (["apply", *host.options], ["revert"])
-    ]
-    try:
-        assert host.run("check").code == 3
-        for process in waiting:
-            _, complaint = process.communicate(timeout=60)
-            assert process.returncode == 5
-            assert "process 4711 holds it" in complaint
-    finally:
-        for process in waiting:
-            process.kill()
+    impatient = replace(Host.tree_at(str(host.root)), lock_wait=0.1)
+    request = Request(Overrides(role="server", k3s_version="1.34"))
+    installation = install.wanted(impatient, request, (), program)
+    writes: tuple[Callable[[], Report], ...] = (
+        lambda: verbs.apply(impatient, request),
+        lambda: revert(impatient, last=False, force=False),
+        lambda: install.install(impatient, installation),
+        lambda: install.uninstall(impatient, installation),
+    )
+    for write in writes:
+        with pytest.raises(LockHeldError, match="process 4711 holds it") as caught:
+            write()
+        assert caught.value.exit_code == 5
+    assert host.run("check").code == 3
     assert host.entries() == before
     os.close(held_lock)
     assert host.run("apply").code == 0

@@ -129,9 +129,9 @@ class FailingHost(Host):
     def tree(self) -> Tree:
         return FailingTree(self.root, self.uid, self.gid, self.fuse)
 
-    def lock(self, wait: float) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         self.fuse.guard("lock")
-        return super().lock(wait)
+        return super().lock()
 
 
 Files = dict[str, tuple[int, bytes]]

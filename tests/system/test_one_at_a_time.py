@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from tests.system.machine import HARDENED, PROGRAM, START, live_values
 
 if TYPE_CHECKING:
     import subprocess
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.system.machine import Machine
@@ -31,14 +31,6 @@ OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 JOURNAL = "/var/lib/k3s-harden/journal"
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher")
 MANY = 20
-
-
-class Impatient(Host):
-    """A host whose runs do not wait half a minute for each other."""
-
-    def lock(self, wait: float) -> AbstractContextManager[None]:
-        """Give up after a tenth of a second."""
-        return super().lock(min(wait, 0.1))
 
 
 def records(machine: Machine) -> list[dict[str, Any]]:
@@ -152,8 +144,8 @@ def test_a_run_that_is_killed_at_work_holds_nobody_up(machine: Machine) -> None:
 def test_a_second_lock_holder_exits_5_once_its_patience_ends(tmp_path: Path) -> None:
     """The wait is bounded: LockHeldError, which is exit code 5, names the process that holds the lock."""
     (tmp_path / "run").mkdir()
-    host = Impatient.tree_at(str(tmp_path))
-    with host.lock(0), pytest.raises(LockHeldError, match=f"process {os.getpid()} holds it") as caught:
+    host = replace(Host.tree_at(str(tmp_path)), lock_wait=0.1)
+    with host.lock(), pytest.raises(LockHeldError, match=f"process {os.getpid()} holds it") as caught:
         verbs.apply(host, Request(Overrides("server", "1.34", None)))
     assert caught.value.exit_code is ExitCode.LOCKED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]

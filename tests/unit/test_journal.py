@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.errors import HostError
 from agent.journal import BACKUPS, JOURNAL, STATE, Entry, Journal
-from agent.model import Absent, Directory, File, FileMode, Owner, State, Sysctl
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
 from agent.plan import Change, undo
 from tests.fake import Clock, fake_host, in_memory, names
 
@@ -70,6 +70,7 @@ ACCESS = {
 STATES: st.SearchStrategy[State] = st.one_of(
     st.builds(File, path=PATHS, content=st.binary(max_size=300), **ACCESS, immutable=st.just(value=False)),
     st.builds(Directory, path=PATHS, **ACCESS),
+    st.builds(FilePermissions, path=PATHS, mode=ACCESS["mode"]),
     st.builds(Sysctl, key=st.text(min_size=1), value=st.text()),
     st.builds(Absent, id=st.text(min_size=1)),
 )

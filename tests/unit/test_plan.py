@@ -15,6 +15,7 @@ from agent.model import (
     Directory,
     File,
     FileMode,
+    FilePermissions,
     Observed,
     Obstacle,
     Owner,
@@ -385,3 +386,71 @@ def test_an_owner_is_named_only_where_it_is_not_root() -> None:
 def test_a_refusal_is_not_an_edit_unless_it_says_so() -> None:
     """Only an edit can be forced."""
     assert not Refusal("x", "y", "z").edited
+
+
+# --- the permissions of files that others own ---
+
+
+CERTIFICATE = PurePosixPath("/srv/k3s/server/tls/server-ca.crt")
+
+
+def permissions(mode: int) -> FilePermissions:
+    return FilePermissions(path=CERTIFICATE, mode=FileMode(mode))
+
+
+def guarded(now: Observed) -> Plan:
+    wanted = permissions(0o600)
+    return make([wanted], {wanted.id: now}, lambda _: False)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o601, 0o700, 0o4600])
+def test_a_file_of_others_gets_its_permissions_and_nothing_else(mode: int) -> None:
+    """The change knows no content, so that carrying it out cannot bring an old certificate back."""
+    assert guarded(permissions(mode)) == Plan((Change(permissions(mode), permissions(0o600)),), ())
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0])
+def test_permissions_that_are_stricter_stay(mode: int) -> None:
+    """Nobody is let in who was not."""
+    assert guarded(permissions(mode)).is_empty
+
+
+def test_permissions_of_a_file_that_is_gone_are_nothing_to_make() -> None:
+    """K3s makes its certificates, and this program none."""
+    assert guarded(Absent(id=permissions(0).id)).is_empty
+
+
+@pytest.mark.parametrize(
+    "now", [Obstacle(id=permissions(0).id, kind="symlink"), Unreadable(id=permissions(0).id, reason="I/O error")]
+)
+def test_permissions_of_what_is_no_file_are_refused(now: Observed) -> None:
+    """What a link leads to may be anything."""
+    plan = guarded(now)
+    assert plan.changes == ()
+    assert [refusal.id for refusal in plan.refusals] == [permissions(0).id]
+
+
+@pytest.mark.parametrize(
+    ("now", "changes", "is_refused"),
+    [
+        (permissions(0o600), (Change(permissions(0o600), permissions(0o644)),), False),
+        (permissions(0o644), (), False),
+        (Absent(id=permissions(0).id), (), False),
+        (permissions(0o640), (), True),
+    ],
+)
+def test_permissions_are_undone_unless_somebody_changed_them_since(
+    now: Observed, changes: tuple[Change, ...], *, is_refused: bool
+) -> None:
+    """A certificate that K3s made anew, or took away, is as it was before."""
+    name = permissions(0).id
+    back = undo({name: permissions(0o644)}, {name: (permissions(0o600),)}, {name: now})
+    assert back.changes == changes
+    assert bool(back.refusals) == is_refused
+
+
+def test_permissions_are_told_apart_in_few_words() -> None:
+    """The id says of what."""
+    assert difference(permissions(0o644), permissions(0o600)) == "0644 → 0600"
+    assert in_words(permissions(0o644)) == "0644"
+    assert permissions(0).id == f"mode of {CERTIFICATE}"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from agent import yaml_reader
 from agent.errors import ExitCode, InputError, UsageError
 from agent.guide.manifests import EventRateLimit
-from agent.model import Role, Version
+from agent.model import FileMode, Role, Version
+from agent.setting_kinds import SiteWaiver
 from agent.settings import (
     EXAMPLE,
     Overrides,
@@ -20,6 +21,7 @@ from agent.settings import (
     Settings,
     SettingsError,
     load,
+    load_waivers,
     override,
     reference,
     rows,
@@ -65,6 +67,22 @@ def test_every_setting_arrives_as_what_it_is() -> None:
         cis_operator_namespace=False,
         event_rate_limit=EventRateLimit(5000, 20_000),
         always_pull_images=False,
+        certificate_permissions=FileMode(0o600),
+        waivers=(
+            SiteWaiver(
+                "vm.overcommit_memory",
+                "the database on these nodes needs strict accounting",
+                "2027-06-30",
+                Role.AGENT,
+                "db-*",
+                25,
+                PATH,
+            ),
+            SiteWaiver("cis-1.9/1.2.11", "the registry is not reachable at all times", line=30, path=PATH),
+        ),
+        waivers_file=PurePosixPath("/etc/k3s-harden/waivers.yaml"),
+        drift_repair=False,
+        drift_metrics_file=PurePosixPath("/var/lib/prometheus/node-exporter/k3s-harden.prom"),
     )
 
 
@@ -168,6 +186,79 @@ def test_values_that_are_not_allowed(text: str, where: str, words: tuple[str, ..
     ((place, problem),) = wrong(text)
     assert place == where
     assert all(word in problem for word in words), problem
+
+
+WAIVER = "waivers:\n  - control: 1.2.9\n    reason: it is limited at the load balancer\n"
+
+
+@pytest.mark.parametrize("control", ["1.10", "2.1", "1.2.16", "cis-1.9/1.2.9", "vm.panic_on_oom", "server/manifests"])
+def test_a_waiver_names_a_control_as_it_was_written(control: str) -> None:
+    """1.10 is no 1.1, and 2.1, which is a number to YAML, is one of CIS' own."""
+    (waiver,) = loaded(f"waivers:\n  - control: {control}\n    reason: because  of\n      the database\n").waivers
+    assert (waiver.control, waiver.reason, waiver.where) == (control, "because of the database", f"{PATH}:2")
+
+
+@pytest.mark.parametrize("text", ["waivers:\n", "waivers: []\n"])
+def test_a_site_need_not_waive_anything(text: str) -> None:
+    """An empty list is none."""
+    assert loaded(text).waivers == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words"),
+    [
+        ("waivers: kernel.panic", ":1", ("`waivers` must be a list of mappings", "'kernel.panic'")),
+        ("waivers:\n  control: 1.2.9", ":2", ("a list of mappings", "found a mapping")),
+        ("waivers:\n  - kernel.panic", ":2", ("a list of mappings", "'kernel.panic'")),
+        ("waivers:\n  - control: 1.2.9", ":2", ("the `reason` a sentence that says why",)),
+        ("waivers:\n  - reason: because of it", ":2", ("the `control` the id of a control",)),
+        (f"{WAIVER}    until: 2027-01-01", ":4", ("without the key `until`",)),
+        (f"{WAIVER}    reason: another", ":4", ("with one `reason` each",)),
+        (f"{WAIVER}    expires: 2027-02-30", ":4", ("the `expires` a date such as 2027-06-30", "'2027-02-30'")),
+        (f"{WAIVER}    expires: 20270228", ":4", ("a date", "20270228")),
+        (f"{WAIVER}    expires: tomorrow", ":4", ("a date", "'tomorrow'")),
+        (f"{WAIVER}    role: master", ":4", ("the `role` server or agent", "'master'")),
+        (f"{WAIVER}    host: db 1", ":4", ("the `host` a shell pattern", "'db 1'")),
+        (f"{WAIVER}    host: ''", ":4", ("a shell pattern", "''")),
+        ("waivers:\n  - control: true\n    reason: because", ":2", ("the `control`", "true")),
+        ("waivers:\n  - control: a b\n    reason: because", ":2", ("the `control`", "'a b'")),
+        ("waivers:\n  - control: 1.2.9\n    reason: <WHY>", ":3", ("the placeholder <WHY>",)),
+        ("pki: {certificate-permissions: 0640}", ":1", ("leave or 0600", "0640")),
+        ("drift: {repair: 1}", ":1", ("true or false",)),
+        ("drift: {metrics-file: k3s.prom}", ":1", ("an absolute path",)),
+    ],
+)
+def test_a_waiver_that_says_too_little_is_refused(text: str, where: str, words: tuple[str, ...]) -> None:
+    """A waiver hides a failure, so that what it is for, why and how long has to be plain."""
+    ((place, problem),) = wrong(text)
+    assert place == where
+    assert all(word in problem for word in words), problem
+
+
+@pytest.mark.parametrize("reason", ["''", "TODO", "tbd.", "N/A", "...", "'-'", "42", "~"])
+def test_a_reason_is_more_than_a_form_filled_in(reason: str) -> None:
+    """An auditor reads it."""
+    ((place, problem),) = wrong(f"waivers:\n  - control: 1.2.9\n    reason: {reason}\n")
+    assert place == ":3"
+    assert "a sentence that says why" in problem
+
+
+def test_every_waiver_that_is_wrong_is_said() -> None:
+    """A list is mended in one go."""
+    text = "waivers:\n  - control: 1.2.9\n  - control: 1.2.11\n    reason: todo\n  - 1.2.3\n"
+    assert [place for place, _ in wrong(text)] == [":2", ":4", ":5"]
+
+
+def test_waivers_may_have_a_file_of_their_own() -> None:
+    """It is the same list, by the same rules, and its lines are its own."""
+    other = PurePosixPath("/etc/waivers.yaml")
+    listed = WAIVER.partition("\n")[2].encode()
+    (waiver,) = load_waivers(listed, other)
+    assert (waiver.control, waiver.where) == ("1.2.9", f"{other}:1")
+    assert load_waivers(b"# none\n", other) == ()
+    with pytest.raises(SettingsError) as caught:
+        load_waivers(b"- control: 1.2.9\n  reason: <WHY>\n---\n- x\n", other)
+    assert [problem.where for problem in caught.value.problems] == [f"{other}:2", f"{other}:3"]
 
 
 def test_everything_wrong_is_said_at_once_in_one_line() -> None:

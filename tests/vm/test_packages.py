@@ -78,7 +78,7 @@ def test_upgrade_keeps_k3s_running_and_a_downgrade_is_refused(bare: Node, packag
 
 
 def test_the_single_file_needs_nothing_but_python(bare: Node, packages: Packages) -> None:
-    """No pip, network, HOME or executable /tmp; it hardens, installs the gate, and the gate runs it."""
+    """No pip, network, HOME or executable /tmp; it hardens, installs the gate, which runs it, and takes it away."""
     assert bare.run("python3 -m pip --version", check=False).code != 0
     assert bare.run("ip -brief link | grep -v ^lo", check=False).out == ""
     bare.run("mountpoint --quiet /tmp || mount -t tmpfs tmp /tmp; mount -o remount,noexec /tmp")
@@ -89,3 +89,12 @@ def test_the_single_file_needs_nothing_but_python(bare: Node, packages: Packages
     assert (bare.gate_runs(), bare.starts()[0].kernel) == (1, HARDENED_KERNEL)
     assert "/usr/local/bin/k3s-harden" in bare.unit(GATE)["ExecStart"]
     assert bare.harden("check").code == 0
+
+    timers = ("k3s-harden-check.timer", "k3s-harden-service-accounts.timer")
+    assert {bare.unit(timer)["ActiveState"] for timer in timers} == {"active"}
+    bare.run("env -i /usr/local/bin/k3s-harden uninstall")
+    assert {(found["LoadState"], found["ActiveState"]) for found in map(bare.unit, timers)} == {
+        ("not-found", "inactive")
+    }
+    bare.systemctl("restart", SERVER)
+    assert (bare.gate_runs(), len(bare.starts())) == (1, 2)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.node import HARDENED_KERNEL, SERVER, put_package
+from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, put_package
 
 if TYPE_CHECKING:
     from tests.vm.conftest import Packages
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.vm
 
 NAMED = "k3s-east.service"
-TIMER = "k3s-harden-service-accounts.timer"
+TIMERS = ("k3s-harden-check.timer", "k3s-harden-service-accounts.timer")
+
+_IN_ETC = "cd /etc/systemd/system && find . -path '*k3s-harden*' -o -name '10-k3s-harden.conf'"
+_DATA_DIR = "/srv/k3s"
+_MOUNT = f"[Mount]\nWhat=data\nWhere={_DATA_DIR}\nType=tmpfs\nOptions=mode=0755\n"
 
 
 def test_installing_touches_no_running_k3s_and_a_waiting_one_outlasts_an_upgrade(
@@ -27,7 +31,7 @@ def test_installing_touches_no_running_k3s_and_a_waiting_one_outlasts_an_upgrade
     process = bare.unit(SERVER)["MainPID"]
     put_package(bare, packages.deb)
     assert (bare.unit(SERVER)["MainPID"], bare.gate_runs()) == (process, 0)
-    assert bare.unit(TIMER)["ActiveState"] == "inactive"
+    assert {bare.unit(timer)["ActiveState"] for timer in TIMERS} == {"inactive"}
 
     bare.break_host()
     bare.systemctl("restart", SERVER, check=False)
@@ -38,6 +42,27 @@ def test_installing_touches_no_running_k3s_and_a_waiting_one_outlasts_an_upgrade
     bare.harden("apply")
     bare.wait_until_up()
     assert bare.starts()[-1].kernel == HARDENED_KERNEL
+    assert {bare.unit(timer)["ActiveState"] for timer in TIMERS} == {"active"}
+
+
+def test_the_gate_of_the_package_waits_for_the_mount_of_a_moved_data_directory(node: Node) -> None:
+    """Once `install` has told it: `check` says so before. `uninstall` takes that back, and leaves the package whole."""
+    node.put("/etc/systemd/system/srv-k3s.mount", _MOUNT)
+    node.put("/etc/rancher/k3s/config.yaml", f"data-dir: {_DATA_DIR}\n")
+    assert "gate-before-mount" in node.harden("check", check=False).out
+    node.harden("install")
+    assert "gate-before-mount" not in node.harden("check", check=False).out
+    assert node.unit(GATE)["FragmentPath"] == f"/usr/lib/systemd/system/{GATE}"
+    node.systemctl("start", SERVER)
+    node.run(f"mountpoint --quiet {_DATA_DIR} && test -e {_DATA_DIR}/server/audit.yaml")
+    assert node.gate_runs() == 1
+
+    assert "remove the package" in node.harden("uninstall").out
+    assert node.run(_IN_ETC).out == ""
+    assert node.run("dpkg --verify k3s-harden").out == ""
+    assert _DATA_DIR not in node.unit(GATE)["RequiresMountsFor"]
+    node.systemctl("restart", SERVER)
+    assert (node.gate_runs(), len(node.starts())) == (2, 2)
 
 
 def test_removal_frees_every_k3s_and_keeps_the_way_back(bare: Node, packages: Packages) -> None:
@@ -45,10 +70,14 @@ def test_removal_frees_every_k3s_and_keeps_the_way_back(bare: Node, packages: Pa
     put_package(bare, packages.deb)
     kernel = {key: bare.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL}
     bare.harden("install", "--role", "server", "--unit", NAMED)
+    assert bare.run(_IN_ETC).out.split() == [f"./{NAMED}.d/10-k3s-harden.conf"]
     bare.install_k3s(INSTALL_K3S_NAME="east")
     bare.systemctl("start", NAMED)
     assert bare.gate_runs() == 1
     bare.run("dpkg --remove k3s-harden")
+    assert {(found["LoadState"], found["ActiveState"]) for found in map(bare.unit, TIMERS)} == {
+        ("not-found", "inactive")
+    }
     bare.systemctl("restart", NAMED)
     assert (bare.is_up(NAMED), len(bare.starts())) == (True, 2)
 

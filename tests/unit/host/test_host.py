@@ -10,7 +10,7 @@ import pytest
 from agent.errors import HostError, NotEmptyError
 from agent.host import Host
 from agent.host.process import Completed
-from agent.model import Absent, Directory, File, FileMode, Obstacle, State, Sysctl, Unreadable
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, State, Sysctl, Unreadable
 from tests.fake import Programs, fake_host, names
 
 ETC = PurePosixPath("/etc")
@@ -85,6 +85,37 @@ def test_what_was_put_is_what_is_seen(state: State, host: Host) -> None:
             host.put(before)
         host.put(state)
         assert host.observe(state.id) == state
+
+
+def test_the_permissions_of_a_file_are_seen_and_set_without_its_content(host: Host) -> None:
+    """Whoever writes the file meanwhile keeps what was written."""
+    path = ETC / "ca.crt"
+    wanted = FilePermissions(path=path, mode=MODE)
+    host.put(File(path=path, content=b"one", mode=FileMode(0o644)))
+    assert host.observe(wanted.id) == FilePermissions(path=path, mode=FileMode(0o644))
+    inode = Path(host.root, "etc/ca.crt").stat().st_ino
+    Path(host.root, "etc/ca.crt").write_bytes(b"two")
+    host.put(wanted)
+    assert host.observe(wanted.id) == wanted
+    assert host.observe(str(path)) == File(path=path, content=b"two", mode=MODE)
+    assert Path(host.root, "etc/ca.crt").stat().st_ino == inode
+    assert host.observe_all([wanted]) == {wanted.id: wanted}
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"proc/sys/kernel/hostname": "Node-1\n", "etc/hostname": "other\n"}, "node-1"),
+        ({"etc/hostname": "# of the image\n\nNode-2.example.org\n"}, "node-2.example.org"),
+        ({"etc/hostname": "\n"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_host_has_the_name_that_its_kernel_has_or_will_have(files: dict[str, str], name: str, host: Host) -> None:
+    """K3s names the node after it, in small letters."""
+    for path, text in files.items():
+        Path(host.root, path).write_text(text)
+    assert host.name == name
 
 
 def test_a_directory_with_something_in_it_is_kept(host: Host) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ CHECKOUT = Path(__file__).parents[3]
 HOLD = """
 import sys
 from agent.host import Host
-with Host.tree_at(sys.argv[1]).lock(60):
+with Host.tree_at(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -39,7 +40,7 @@ from pathlib import Path
 from agent.host import Host
 counter = Path(sys.argv[1], "counter")
 for _ in range(20):
-    with Host.tree_at(sys.argv[1]).lock(60):
+    with Host.tree_at(sys.argv[1]).lock():
         counter.write_text(str(int(counter.read_text()) + 1))
 """
 
@@ -49,6 +50,11 @@ def host() -> Iterator[Host]:
     """A host that has no /run yet."""
     with in_memory() as root:
         yield fake_host(root)
+
+
+def patient(host: Host, seconds: float) -> Host:
+    """The same host for a run that waits for its turn; others here give up at once."""
+    return replace(host, lock_wait=seconds)
 
 
 @contextmanager
@@ -64,7 +70,7 @@ def process(script: str, root: str) -> Iterator[subprocess.Popen[str]]:
 def held_by_another(host: Host, running: subprocess.Popen[str]) -> None:
     assert running.stdout is not None
     assert running.stdout.readline() == "held\n"
-    with pytest.raises(LockHeldError, match=f"process {running.pid} holds it"), host.lock(0):
+    with pytest.raises(LockHeldError, match=f"process {running.pid} holds it"), host.lock():
         pass
 
 
@@ -72,7 +78,7 @@ def test_the_lock_file_is_roots_alone_and_stays(host: Host) -> None:
     """Under any umask; to remove it would let two runs lock two files of the same name."""
     before = os.umask(0o077)
     try:
-        with host.lock(0):
+        with host.lock():
             pass
     finally:
         os.umask(before)
@@ -87,7 +93,7 @@ def test_a_second_taker_gives_up_after_its_wait(host: Host) -> None:
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         began = time.monotonic()
-        with pytest.raises(LockHeldError) as caught, host.lock(0.2):
+        with pytest.raises(LockHeldError) as caught, patient(host, 0.2).lock():
             pass
         assert 0.2 <= time.monotonic() - began < 5
     assert caught.value.message == f"cannot get the lock {LOCK}: process {holder.pid} holds it"
@@ -110,7 +116,7 @@ def test_the_kernel_frees_the_lock_of_a_killed_holder(host: Host) -> None:
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         holder.send_signal(signal.SIGKILL)
-        with host.lock(10):
+        with patient(host, 10).lock():
             assert Path(host.root, *LOCK.parts[1:]).read_text() == f"{os.getpid()}\n"
 
 
@@ -127,12 +133,12 @@ def test_an_error_in_the_work_frees_the_lock(host: Host) -> None:
     """The error goes on."""
 
     def fail() -> None:
-        with host.lock(0):
+        with host.lock():
             raise ValueError("the work's own")
 
     with pytest.raises(ValueError, match="the work's own"):
         fail()
-    with host.lock(0):
+    with host.lock():
         pass
 
 
@@ -156,7 +162,7 @@ def test_what_is_no_lock_file_is_refused(kind: str, host: Host) -> None:
             os.mkfifo(lock)
         else:
             lock.symlink_to(outside / "made")
-    with pytest.raises(HostError, match=r"^cannot open /run/k3s-harden\.lock: "), fake_host(root).lock(0):
+    with pytest.raises(HostError, match=r"^cannot open /run/k3s-harden\.lock: "), fake_host(root).lock():
         pass
     assert names(outside) == []
 
@@ -165,7 +171,7 @@ def test_a_link_on_the_way_is_followed_inside_the_root(host: Host) -> None:
     """An image's absolute link does not make a lock on the machine that builds it."""
     Path(host.root, "srv").mkdir()
     Path(host.root, "run").symlink_to("/srv")
-    with host.lock(0):
+    with host.lock():
         assert names(Path(host.root, "srv")) == ["k3s-harden.lock"]
 
 
@@ -176,7 +182,7 @@ def test_a_full_disk_is_no_reason_not_to_lock(host: Host) -> None:
     run.mkdir()
     with mounted(run, "size=8k,mode=755"):
         fill(run / "filler")
-        with host.lock(0), pytest.raises(LockHeldError, match="process unknown holds it"), host.lock(0):
+        with host.lock(), pytest.raises(LockHeldError, match="process unknown holds it"), host.lock():
             pass
 
 
@@ -185,7 +191,7 @@ def test_a_directory_that_may_not_be_written_is_an_error(host: Host) -> None:
     """With the name of what was tried."""
     Path(host.root).chmod(0o500)
     try:
-        with pytest.raises(HostError, match=r"^cannot create /run: Permission denied$"), host.lock(0):
+        with pytest.raises(HostError, match=r"^cannot create /run: Permission denied$"), host.lock():
             pass
     finally:
         Path(host.root).chmod(0o700)

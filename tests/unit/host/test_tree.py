@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import pytest
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host.tree import LARGEST_READ, Tree, temporary_name
-from agent.model import Absent, Directory, File, FileMode, Obstacle, Owner, Unreadable
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
 from tests.fake import fill, in_memory, mounted, names
 
 if TYPE_CHECKING:
@@ -69,6 +70,55 @@ def test_a_file_is_seen_with_content_mode_and_owner(root: Path, tree: Tree) -> N
     (root / "etc/site.conf").write_bytes(b"\0\xff\n")
     (root / "etc/site.conf").chmod(0o2751)
     assert tree.look(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
+
+
+def test_permissions_are_seen_of_regular_files_alone(root: Path, tree: Tree) -> None:
+    """What a link leads to is not what is asked for."""
+    (root / "etc/site.conf").touch(mode=0o640)
+    (root / "etc/link").symlink_to("site.conf")
+    os.mkfifo(root / "etc/fifo")
+
+    def seen(name: str) -> object:
+        return tree.permissions(PurePosixPath("/etc") / name)
+
+    assert seen("site.conf") == FilePermissions(path=SITE, mode=FileMode(0o640))
+    assert seen("link") == Obstacle(id="mode of /etc/link", kind="symlink")
+    assert seen("fifo") == Obstacle(id="mode of /etc/fifo", kind="FIFO")
+    assert seen("none") == Absent(id="mode of /etc/none")
+    assert seen("site.conf/x") == Obstacle(id="mode of /etc/site.conf/x", kind="path through site.conf, a regular file")
+
+
+@pytest.mark.parametrize("name", ["link", "fifo", "none"])
+def test_permissions_are_set_of_regular_files_alone(name: str, root: Path, tree: Tree) -> None:
+    """A planted link does not lead to another file, and a FIFO does not hang."""
+    (root / "etc/link").symlink_to("../../outside/precious")
+    os.mkfifo(root / "etc/fifo", 0o640)
+    (root / "../outside/precious").chmod(0o640)
+    with pytest.raises(HostError, match=f"^cannot change the mode of /etc/{name}: "):
+        tree.set_permissions(FilePermissions(path=PurePosixPath("/etc") / name, mode=FileMode(0o600)))
+    assert mode_of(root / "../outside/precious") == mode_of(root / "etc/fifo") == 0o640
+
+
+def test_permissions_are_not_set_where_others_can_write(root: Path, tree: Tree) -> None:
+    """They could put another file in its place."""
+    (root / "etc/site.conf").touch(mode=0o644)
+    (root / "etc").chmod(0o777)
+    with pytest.raises(HostError, match="is not safe: others can write to it"):
+        tree.set_permissions(FilePermissions(path=SITE, mode=FileMode(0o600)))
+    assert mode_of(root / "etc/site.conf") == 0o644
+
+
+def test_a_copy_keeps_when_it_was_written_and_not_when_it_came(root: Path, tree: Tree) -> None:
+    """A package brings old times along; what changed on this host since a moment is told by the other."""
+    before = time.time() - 1
+    (root / "etc/site.conf").touch()
+    os.utime(root / "etc/site.conf", (1_000_000, 1_000_000))
+    times = tree.times(SITE)
+    assert times is not None
+    assert times.written == 1_000_000
+    assert times.changed > before
+    assert tree.times(PurePosixPath("/etc/none")) is None
+    assert tree.times(SITE / "x") is None
 
 
 def test_a_directory_is_seen_with_mode_and_owner(root: Path, tree: Tree) -> None:

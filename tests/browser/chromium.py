@@ -1,0 +1,190 @@
+"""A headless Chromium under a test's hand, over the pipe that it has for debuggers: no port, no driver, no library."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_PATIENCE = 50.0
+"""Seconds that an answer may take: the machine may be busy, but pytest ends a test after sixty."""
+
+
+def installed() -> str | None:
+    """The program, if there is one."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Page:
+    """One tab of a browser of its own. `requests` and `complaints` grow while pages are shown."""
+
+    def __init__(self, commands: int, answers: int) -> None:
+        self._commands = commands
+        self._answers = answers
+        self._buffer = b""
+        self._last = 0
+        self._session = ""
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self._loaded = False
+
+    def attach(self) -> None:
+        """Open the tab, and listen to it."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        """One command of the DevTools protocol, and its result."""
+        self._last += 1
+        message: dict[str, object] = {"id": self._last, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        data = json.dumps(message).encode() + b"\0"
+        while data:
+            data = data[os.write(self._commands, data) :]
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._last:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def show(self, url: str) -> None:
+        """Load a page, and wait until its script has run."""
+        self._loaded = False
+        # The same page with another hash would not be loaded again.
+        self.call("Page.navigate", url="about:blank")
+        while not self._loaded:
+            self._next()
+        self._loaded = False
+        self.requests.clear()
+        self.call("Page.navigate", url=url)
+        while not self._loaded:
+            self._next()
+
+    def value(self, expression: str) -> Any:  # noqa: ANN401 - whatever JavaScript has
+        """What a JavaScript expression is; a promise is waited for."""
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
+        )
+        if "exceptionDetails" in answer:
+            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def type(self, text: str) -> None:
+        """Type into whatever has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press a key and let it go; `code` is its Windows virtual key code, `text` what it writes."""
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def look(self, *, scheme: str = "light", media: str = "screen", width: int = 1280, height: int = 900) -> None:
+        """Show pages as this person or printer sees them; the size is in CSS pixels."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", media=media, features=features)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+
+    def picture(self, *, whole: bool = True) -> bytes:
+        """What is seen, as PNG; the whole page, or what fits the window."""
+        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        return b64decode(answer["data"])
+
+    def pdf(self) -> bytes:
+        """The page as it comes out of a printer, with its headings as the outline."""
+        self.call("Emulation.setEmulatedMedia", media="")
+        answer = self.call(
+            "Page.printToPDF", preferCSSPageSize=True, generateDocumentOutline=True, printBackground=False
+        )
+        return b64decode(answer["data"])
+
+    def _next(self) -> Mapping[str, Any]:
+        """The next message; events are noted on the way."""
+        until = time.monotonic() + _PATIENCE
+        while b"\0" not in self._buffer:
+            if not select.select([self._answers], [], [], max(0.0, until - time.monotonic()))[0]:
+                raise TimeoutError("Chromium does not answer")
+            data = os.read(self._answers, 1 << 20)
+            if not data:
+                raise EOFError("Chromium has ended")
+            self._buffer += data
+        text, _, self._buffer = self._buffer.partition(b"\0")
+        message: dict[str, Any] = json.loads(text)
+        self._note(message.get("method", ""), message.get("params", {}))
+        return message
+
+    def _note(self, event: str, details: Mapping[str, Any]) -> None:
+        match event:
+            case "Page.loadEventFired":
+                self._loaded = True
+            case "Network.requestWillBeSent":
+                self.requests.append(details["request"]["url"])
+            case "Log.entryAdded":
+                self.complaints.append(details["entry"]["text"])
+            case "Runtime.exceptionThrown":
+                self.complaints.append(str(details["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if details["type"] in {"error", "warning", "assert"}:
+                self.complaints.append(str(details["args"]))
+
+
+def _pipe() -> tuple[int, int]:
+    """The two ends of a pipe, out of the way of the descriptors that Chromium wants to have."""
+    low = os.pipe()
+    reader, writer = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in low)
+    for end in low:
+        os.close(end)
+    return reader, writer
+
+
+@contextlib.contextmanager
+def opened(program: str, profile: Path) -> Iterator[Page]:
+    """A browser with one tab, ended at the end. `profile` is an empty directory for what it keeps."""
+    from_us, to_chromium = _pipe()
+    from_chromium, to_us = _pipe()
+    process = subprocess.Popen(
+        [
+            # Chromium reads commands from descriptor 3, and answers on 4.
+            *("bash", "-c", f'exec "$@" 3<&{from_us} 4>&{to_us} {from_us}<&- {to_us}>&- 2>/dev/null', "bash", program),
+            # Root has no use for the sandbox, which refuses it; /dev/shm is small in containers.
+            *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"),
+            *("--no-first-run", "--disable-extensions", "--disable-background-networking", "--disable-sync"),
+            *(f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"),
+        ],
+        pass_fds=(from_us, to_us),
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    os.close(from_us)
+    os.close(to_us)
+    try:
+        page = Page(to_chromium, from_chromium)
+        page.attach()
+        yield page
+    finally:
+        os.close(to_chromium)
+        os.close(from_chromium)
+        # The pipe's end is Chromium's end; what does not heed it is killed with its children.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        process.wait(timeout=10)

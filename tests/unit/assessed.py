@@ -1,0 +1,78 @@
+"""Assessments of a few made-up controls, for tests of what is done with one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assessment import Actor, Assessment, Evidence, Status, Verdict
+from agent.benchmark.check import KernelParameter, Permissions
+from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.versions import Benchmark
+from agent.guide.sysctls import SYSCTLS
+from agent.model import FileMode
+from agent.report import Fact
+
+if TYPE_CHECKING:
+    from agent.benchmark.check import Check
+
+WHEN = 1_800_000_000.0
+"""Seconds since the epoch."""
+
+VERSION = "v1.34.1+k3s1"
+BENCHMARK = Benchmark.CIS_1_9
+
+
+def control(name: str, check: Check, numbers: str = "") -> BenchmarkControl:
+    """A control; `numbers` as in the catalogue, none for one of our own."""
+    return BenchmarkControl(
+        id=name,
+        title=f"{name} is right",
+        numbers=numbered(numbers) if numbers else {},
+        check=check,
+        why="It matters.",
+        source="upstream.go",
+    )
+
+
+CERTIFICATES = control(
+    "pki-certificate-permissions",
+    Permissions(("server/tls/*.crt",), FileMode(0o600)),
+    "1.1.20u 1.1.20u 1.1.20u 1.1.20u 1.1.20A 1.1.20M 1.1.20A 1.1.20A 1.1.20A 1.1.20M",
+)
+KEYS = control(
+    "pki-key-permissions",
+    Permissions(("server/tls/*.key",), FileMode(0o600)),
+    "1.1.21u 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21M",
+)
+OVERCOMMIT = control(
+    "vm.overcommit_memory", KernelParameter(next(r for r in SYSCTLS if r.id == "vm.overcommit_memory"))
+)
+
+
+def verdict(  # noqa: PLR0913 - each has its default
+    about: BenchmarkControl,
+    status: Status = Status.PASS,
+    *,
+    found: str = "",
+    where: str = "",
+    reason: str = "",
+    actor: Actor = Actor.NOBODY,
+) -> Verdict:
+    """How it stands with one control, seen at one place."""
+    return Verdict(
+        control=about,
+        number=about.numbers.get(BENCHMARK),
+        status=status,
+        wanted="right",
+        found=found,
+        evidence=(Evidence(found or "seen", where),) if where else (),
+        reason=reason,
+        actor=actor,
+        remedy="put it right",
+    )
+
+
+def assessment(*verdicts: Verdict, when: float = WHEN, version: str = VERSION) -> Assessment:
+    """An assessment with these verdicts."""
+    facts = (Fact("role", "server", "k3s.service"), Fact("K3s version", version, "k3s --version"))
+    return Assessment(benchmark=BENCHMARK, node="node-1", when=when, facts=facts, verdicts=verdicts)

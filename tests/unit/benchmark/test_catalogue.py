@@ -1,0 +1,172 @@
+"""All rows together: ids, numbers, order, and the way from a name to a row."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from agent.benchmark.beyond import BEYOND
+from agent.benchmark.catalogue import CATALOGUE, named, of
+from agent.benchmark.check import ByHand, GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.benchmark.sections import SECTIONS
+from agent.benchmark.versions import Benchmark
+from agent.guide.controls import CONTROLS
+from agent.guide.files import DIRECTORIES
+from agent.guide.sysctls import SYSCTLS
+from agent.model import BOTH_ROLES, SERVERS
+
+TOTALS = {
+    Benchmark.CIS_1_23: {"A": 44, "u": 15, "M": 37, "S": 29},
+    Benchmark.CIS_1_24: {"A": 52, "u": 23, "M": 32, "S": 18},
+    Benchmark.CIS_1_7: {"A": 53, "u": 29, "M": 34, "S": 15},
+    Benchmark.CIS_1_8: {"A": 53, "u": 28, "M": 34, "S": 15},
+    Benchmark.CIS_1_9: {"A": 57, "u": 26, "M": 33, "S": 14},
+}
+"""The checks of kube-bench's profiles, by the letters of `numbered`: 125, 125, 131, 130 and 130."""
+
+HOST_CHECKABLE = {
+    Benchmark.CIS_1_23: 93,
+    Benchmark.CIS_1_24: 93,
+    Benchmark.CIS_1_7: 92,
+    Benchmark.CIS_1_8: 91,
+    Benchmark.CIS_1_9: 91,
+}
+"""Of these, those on files, arguments and etcd's configuration; what K3s has nothing for is among them."""
+
+
+def test_ids_are_unique() -> None:
+    """Waivers, baselines and fingerprints name a control by its id."""
+    assert [identifier for identifier, count in Counter(row.id for row in CATALOGUE).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_a_benchmark_gives_each_number_once(benchmark: Benchmark) -> None:
+    """Two rows with one number would count it twice."""
+    numbers = Counter(row.numbers[benchmark].text for row in CATALOGUE if benchmark in row.numbers)
+    assert [number for number, count in numbers.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("benchmark", TOTALS)
+def test_a_benchmark_has_as_many_controls_as_kube_bench_has_checks(benchmark: Benchmark) -> None:
+    """All of them, by how they are assessed, and as many of them that a look at a host can answer."""
+    rows = [row for row in of(benchmark) if benchmark in row.numbers]
+    assert Counter(row.numbers[benchmark].assessed.value for row in rows) == TOTALS[benchmark]
+    assert sum(not isinstance(row.check, ByHand) for row in rows) == HOST_CHECKABLE[benchmark]
+
+
+def test_the_benchmarks_that_kube_bench_knows_have_96_controls_on_the_host_and_39_others() -> None:
+    """A control is one, however often its number moved."""
+    known = [row for row in CATALOGUE if row.numbers.keys() & TOTALS.keys()]
+    assert sum(not isinstance(row.check, ByHand) for row in known) == 96
+    assert sum(isinstance(row.check, ByHand) for row in known) == 39
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_a_benchmark_has_its_numbers_without_a_gap(benchmark: Benchmark) -> None:
+    """From 1 on in each section: nothing that the sources have is missing."""
+    found: dict[str, set[int]] = {}
+    for row in of(benchmark):
+        if benchmark in row.numbers:
+            number = row.numbers[benchmark]
+            found.setdefault(number.section, set()).add(int(number.text.rpartition(".")[2]))
+    assert {section: parts for section, parts in found.items() if parts != set(range(1, len(parts) + 1))} == {}
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_a_benchmark_is_in_the_order_of_its_numbers_with_ours_at_the_end(benchmark: Benchmark) -> None:
+    """1.2.9 comes before 1.2.10, as in the benchmark itself, and all that it does not have comes from the guide."""
+    rows = of(benchmark)
+    inside, ours = rows[: -len(BEYOND)], rows[-len(BEYOND) :]
+    numbers = [[int(part) for part in row.numbers[benchmark].text.split(".")] for row in inside]
+    assert numbers == sorted(numbers)
+    assert ours == BEYOND
+    assert {row.id for row in rows} == {
+        row.id for row in CATALOGUE if benchmark in row.numbers or row.id in {row.id for row in BEYOND}
+    }
+
+
+def test_the_catalogue_follows_the_newest_benchmark() -> None:
+    """What the newest one dropped stands where its number last was."""
+    newest = [row for row in CATALOGUE if Benchmark.CIS_2_1 in row.numbers]
+    assert newest == [row for row in of(Benchmark.CIS_2_1) if Benchmark.CIS_2_1 in row.numbers]
+    ids = [row.id for row in CATALOGUE]
+    assert ids.index("kubelet-seccomp-default") + 1 == ids.index("kubelet-ip-address-deny")
+    assert ids.index("pods-assigned-capabilities") + 1 == ids.index("pods-added-capabilities")
+    assert CATALOGUE[-len(BEYOND) :] == BEYOND
+
+
+def test_a_control_is_found_by_its_id() -> None:
+    """Also where the id is a path, or a kernel parameter."""
+    for identifier in ("kubelet-anonymous-auth", "vm.panic_on_oom", "server/manifests"):
+        assert [row.id for row in named(identifier)] == [identifier]
+
+
+def test_a_number_that_moved_names_all_controls_that_ever_had_it() -> None:
+    """A person who knows a number, and not the benchmark it is from, sees which controls it can be."""
+    assert {row.id for row in named("4.2.6")} == {"protect-kernel-defaults", "make-iptables-util-chains"}
+    assert {row.id for row in named("5.2.13")} == {"pods-host-ports", "pods-proc-mount"}
+
+
+def test_a_number_of_one_benchmark_names_its_control_alone() -> None:
+    """With the benchmark before it, a number is exact."""
+    assert [row.id for row in named("cis-1.24/4.2.6")] == ["protect-kernel-defaults"]
+    assert [row.id for row in named("cis-2.1/4.2.6")] == ["make-iptables-util-chains"]
+    assert [row.id for row in named("cis-2.1/5.2.13")] == ["pods-proc-mount"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "4.2", "4.2.99", "cis-1.9/4.2.99", "cis-9.9/4.2.6", "cis-1.9/", "kubelet", "A"]
+)
+def test_what_nothing_is_called_names_nothing(text: str) -> None:
+    """A section, a part of a name or an unknown benchmark is no control."""
+    assert named(text) == ()
+
+
+def test_beyond_the_benchmarks_are_kernel_parameters_their_order_and_server_directories() -> None:
+    """Ours have no number in any benchmark, and say what the guide's rows say."""
+    assert all(not row.numbers for row in BEYOND)
+    parameters = [row for row in BEYOND if isinstance(row.check, KernelParameter)]
+    directories = [row for row in BEYOND if isinstance(row.check, GuideDirectory)]
+    (precedence,) = [row for row in BEYOND if isinstance(row.check, SysctlPrecedence)]
+    assert tuple(row.check.row for row in parameters if isinstance(row.check, KernelParameter)) == SYSCTLS
+    assert tuple(row.check.row for row in directories if isinstance(row.check, GuideDirectory)) == DIRECTORIES
+    assert len(BEYOND) == 10
+    for ours, theirs in zip((*parameters, *directories), (*SYSCTLS, *DIRECTORIES), strict=True):
+        assert (ours.id, ours.title, ours.why, ours.applies) == (theirs.id, theirs.title, theirs.why, theirs.applies)
+    assert {row.applies.roles for row in (*parameters, precedence)} == {BOTH_ROLES}
+    assert {row.applies.roles for row in directories} == {SERVERS}
+
+
+def test_beyond_the_benchmarks_apply_repairs_what_the_guide_writes() -> None:
+    """The kernel's two limits on keys are only looked at, and other people's sysctl files left alone: both say how."""
+    assert {row.id for row in BEYOND if row.guide is None} == {
+        "kernel.keys.root_maxkeys",
+        "kernel.keys.root_maxbytes",
+        "sysctl-precedence",
+    }
+    for row in BEYOND:
+        assert (row.remedy == "") is (row.guide is not None)
+        assert row.guide is None or row.guide in CONTROLS
+
+
+def test_an_id_that_the_guide_has_means_the_same_there() -> None:
+    """`explain` and a waiver take both kinds of id, so that one name may not mean two things."""
+    of_guide = {control.id for control in CONTROLS}
+    for row in CATALOGUE:
+        if row.id in of_guide and row.guide is not None:
+            assert row.guide.id == row.id
+
+
+def test_every_number_is_in_a_section_that_has_a_title() -> None:
+    """A report sums up by section; and no section stands there that nothing is in."""
+    found = {number.section for row in CATALOGUE for number in row.numbers.values()}
+    assert found | {""} == set(SECTIONS)
+
+
+def test_each_row_has_a_source() -> None:
+    """A verdict can be traced: a repository, and the file in it that decides."""
+    for row in CATALOGUE:
+        repository, _, path = row.source.partition(" ")
+        assert repository.count("/") == 1, row.id
+        assert "." in path, row.id

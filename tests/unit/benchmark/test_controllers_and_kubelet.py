@@ -1,0 +1,260 @@
+"""The rows on the arguments of controller manager, scheduler, kubelet and kube-proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.benchmark.check import AllOf, Component, Flag, NotInK3s
+from agent.benchmark.controllers import CONTROLLERS
+from agent.benchmark.kubelet import KUBELET
+from agent.benchmark.versions import Benchmark
+from agent.guide.k3s_options import OPTIONS
+from agent.model import BOTH_ROLES, SERVERS
+from tests.unit.benchmark.recorded import numbers, recorded
+
+if TYPE_CHECKING:
+    from agent.benchmark.check import Check
+    from agent.benchmark.control import BenchmarkControl
+
+ROWS = CONTROLLERS + KUBELET
+SECTIONS = ("1.3", "1.4", "4.2", "4.3")
+
+OF_K3S = {
+    Component.CONTROLLER_MANAGER: {
+        "bind-address": "127.0.0.1",
+        "profiling": "false",
+        "root-ca-file": "/var/lib/rancher/k3s/server/tls/server-ca.crt",
+        "service-account-private-key-file": "/var/lib/rancher/k3s/server/tls/service.current.key",
+        "use-service-account-credentials": "true",
+    },
+    Component.SCHEDULER: {"bind-address": "127.0.0.1", "profiling": "false"},
+    Component.KUBELET: {
+        "anonymous-auth": "false",
+        "authorization-mode": "Webhook",
+        "client-ca-file": "/var/lib/rancher/k3s/agent/client-ca.crt",
+        "hostname-override": "server-0",
+        "read-only-port": "0",
+        "tls-cert-file": "/var/lib/rancher/k3s/agent/serving-kubelet.crt",
+        "tls-private-key-file": "/var/lib/rancher/k3s/agent/serving-kubelet.key",
+    },
+    Component.KUBE_PROXY: {"healthz-bind-address": "127.0.0.1"},
+}
+"""What K3s gives each component itself, of what matters here (the logs in its self-assessments for 1.10 to 2.1)."""
+
+SHORT = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
+LONG = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+NO_FORWARD_SECRECY = "TLS_RSA_WITH_AES_128_GCM_SHA256"
+
+
+def by_id(identifier: str) -> BenchmarkControl:
+    (row,) = [row for row in ROWS if row.id == identifier]
+    return row
+
+
+def flags(check: Check) -> tuple[Flag, ...]:
+    parts = check.checks if isinstance(check, AllOf) else (check,)
+    return tuple(part for part in parts if isinstance(part, Flag))
+
+
+def meets(check: Check, changed: dict[str, str | None]) -> bool:
+    """Whether a check is met by K3s' own arguments with these changed; None takes one away."""
+    for flag in flags(check):
+        value = (OF_K3S[flag.component] | changed).get(flag.name)
+        if not (flag.unset_passes if value is None else flag.criterion.accepts(value)):
+            return False
+    return True
+
+
+def test_these_modules_have_the_recorded_controls_of_their_sections() -> None:
+    """Neither is one left out, nor is there one that the sources do not have; 4.2.15 is asked of systemd, by hand."""
+    theirs = {
+        identifier
+        for identifier, line in recorded().items()
+        if any(number.startswith(SECTIONS) for number, _ in line.values())
+    }
+    assert [row.id for row in ROWS if row.id not in theirs] == []
+    assert theirs - {row.id for row in ROWS} == {"kubelet-ip-address-deny"}
+    assert len({row.id for row in ROWS}) == len(ROWS) == 25
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_each_control_has_the_numbers_and_letters_of_the_sources(row: BenchmarkControl) -> None:
+    """In every benchmark, those that do not have it included."""
+    assert numbers(row) == recorded()[row.id]
+
+
+def test_k3s_by_itself_meets_all_but_what_the_operator_has_to_choose() -> None:
+    """The first five are the guide's or a site's; the rest of the section is green on any K3s that nobody changed."""
+    assert {row.id for row in ROWS if not meets(row.check, {})} == {
+        "terminated-pod-gc-threshold",
+        "protect-kernel-defaults",
+        "tls-cipher-suites",
+        "kubelet-pod-max-pids",
+        "kubelet-seccomp-default",
+    }
+
+
+def test_a_component_that_is_given_nothing_passes_only_where_its_own_default_does() -> None:
+    """Their own defaults are anonymous requests, AlwaysAllow, profiling, all interfaces and an open read-only port."""
+    assert {row.id for row in ROWS for flag in flags(row.check) if flag.unset_passes} == {
+        "controller-manager-rotate-kubelet-server-certificate",
+        "streaming-connection-idle-timeout",
+        "make-iptables-util-chains",
+        "kubelet-event-qps",
+        "kubelet-rotate-certificates",
+        "kubelet-rotate-server-certificate",
+        "kube-proxy-metrics-bind-address",
+    }
+
+
+@pytest.mark.parametrize(
+    ("identifier", "argument", "value"),
+    [
+        ("terminated-pod-gc-threshold", "terminated-pod-gc-threshold", "0"),
+        ("controller-manager-profiling", "profiling", "true"),
+        ("controller-manager-service-account-credentials", "use-service-account-credentials", "0"),
+        ("controller-manager-service-account-key", "service-account-private-key-file", ""),
+        ("controller-manager-root-ca", "root-ca-file", None),
+        (
+            "controller-manager-rotate-kubelet-server-certificate",
+            "feature-gates",
+            "RotateKubeletServerCertificate=false",
+        ),
+        ("controller-manager-bind-address", "bind-address", "0.0.0.0"),  # noqa: S104 - refused
+        ("scheduler-profiling", "profiling", None),
+        ("scheduler-bind-address", "bind-address", "::"),
+        ("kubelet-anonymous-auth", "anonymous-auth", "True"),
+        ("kubelet-authorization-mode", "authorization-mode", "AlwaysAllow"),
+        ("kubelet-client-ca", "client-ca-file", None),
+        ("kubelet-read-only-port", "read-only-port", "10255"),
+        ("kubelet-read-only-port", "read-only-port", None),
+        ("streaming-connection-idle-timeout", "streaming-connection-idle-timeout", "0"),
+        ("streaming-connection-idle-timeout", "streaming-connection-idle-timeout", "0s"),
+        ("protect-kernel-defaults", "protect-kernel-defaults", "false"),
+        ("make-iptables-util-chains", "make-iptables-util-chains", "false"),
+        ("kubelet-event-qps", "event-qps", "-1"),
+        ("kubelet-serving-certificate", "tls-cert-file", None),
+        ("kubelet-serving-certificate", "tls-private-key-file", ""),
+        ("kubelet-rotate-certificates", "rotate-certificates", "false"),
+        ("kubelet-rotate-server-certificate", "feature-gates", "AllBeta=false"),
+        ("tls-cipher-suites", "tls-cipher-suites", f"{SHORT},TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ("kubelet-pod-max-pids", "pod-max-pids", "-1"),
+        ("kubelet-seccomp-default", "seccomp-default", "false"),
+        ("kube-proxy-metrics-bind-address", "metrics-bind-address", "0.0.0.0:10249"),
+    ],
+)
+def test_a_loose_value_fails(identifier: str, argument: str, value: str | None) -> None:
+    """What each control is there to find, empty and missing arguments included."""
+    assert not meets(by_id(identifier).check, {argument: value})
+
+
+@pytest.mark.parametrize(
+    ("identifier", "argument", "value"),
+    [
+        ("terminated-pod-gc-threshold", "terminated-pod-gc-threshold", "12500"),
+        ("controller-manager-bind-address", "bind-address", "::1"),
+        ("scheduler-bind-address", "bind-address", "::1"),
+        ("kubelet-authorization-mode", "authorization-mode", "Webhook"),
+        ("streaming-connection-idle-timeout", "streaming-connection-idle-timeout", "4h0m0s"),
+        ("protect-kernel-defaults", "protect-kernel-defaults", "true"),
+        ("kubelet-event-qps", "event-qps", "50"),
+        ("tls-cipher-suites", "tls-cipher-suites", f"{SHORT},{LONG}"),
+        ("kubelet-pod-max-pids", "pod-max-pids", "4096"),
+        ("kubelet-seccomp-default", "seccomp-default", "true"),
+        ("kube-proxy-metrics-bind-address", "metrics-bind-address", "127.0.0.1:10249"),
+    ],
+)
+def test_a_strict_value_passes(identifier: str, argument: str, value: str) -> None:
+    """Values that differ from K3s' own and are as good."""
+    assert meets(by_id(identifier).check, {argument: value})
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_only_the_two_oldest_want_no_limit_on_events(benchmark: Benchmark) -> None:
+    """1.23 and 1.24 ask for exactly 0, given; all later ones take any number, and the kubelet's default."""
+    check = by_id("kubelet-event-qps").check_of(benchmark)
+    oldest = benchmark in (Benchmark.CIS_1_23, Benchmark.CIS_1_24)
+    assert meets(check, {"event-qps": "0"})
+    assert meets(check, {"event-qps": "5"}) is not oldest
+    assert meets(check, {}) is not oldest
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_suites_without_forward_secrecy_were_strong_up_to_1_11(benchmark: Benchmark) -> None:
+    """The suites that a benchmark calls strong are those of its own list, by either of their names."""
+    check = by_id("tls-cipher-suites").check_of(benchmark)
+    later = list(Benchmark).index(benchmark) > list(Benchmark).index(Benchmark.CIS_1_11)
+    assert meets(check, {"tls-cipher-suites": f"{SHORT},{LONG}"})
+    assert meets(check, {"tls-cipher-suites": f"{SHORT},{NO_FORWARD_SECRECY}"}) is not later
+    assert not meets(check, {})
+
+
+def test_earlier_is_only_for_benchmarks_that_have_the_control_and_differ() -> None:
+    """An exception that says the same, or that nobody can ask for, would hide a mistake."""
+    for row in ROWS:
+        assert row.earlier.keys() <= row.numbers.keys(), row.id
+        assert row.check not in row.earlier.values(), row.id
+
+
+def test_what_the_guide_sets_is_taken_from_its_rows() -> None:
+    """The same id, words and criterion, so that a report and `explain` say the same. Of two rows it is the newer."""
+    linked = {row.id: row for row in ROWS if row.guide}
+    assert set(linked) == {
+        "terminated-pod-gc-threshold",
+        "streaming-connection-idle-timeout",
+        "protect-kernel-defaults",
+        "make-iptables-util-chains",
+        "tls-cipher-suites",
+    }
+    newest = {option.id: option for option in OPTIONS}
+    for identifier, row in linked.items():
+        option = newest[identifier]
+        assert row.guide is option
+        assert (row.title, row.why, row.remedy) == (option.title, option.why, "")
+        (flag,) = flags(row.check)
+        assert flag.criterion == option.meets
+        assert flag.name in (option.name, option.key)
+
+
+def test_the_controllers_are_asked_of_servers_and_the_kubelet_of_all() -> None:
+    """An agent runs a kubelet and a kube-proxy, and no controller manager or scheduler."""
+    assert {row.applies.roles for row in CONTROLLERS} == {SERVERS}
+    assert {row.applies.roles for row in KUBELET} == {BOTH_ROLES}
+
+
+def test_each_check_is_on_the_component_of_its_section() -> None:
+    """A name such as bind-address or feature-gates is an argument of several components."""
+    by_section = {
+        "1.3": Component.CONTROLLER_MANAGER,
+        "1.4": Component.SCHEDULER,
+        "4.2": Component.KUBELET,
+        "4.3": Component.KUBE_PROXY,
+    }
+    for row in ROWS:
+        (section,) = {number.section for number in row.numbers.values()}
+        for check in (row.check, *row.earlier.values()):
+            assert {flag.component for flag in flags(check)} <= {by_section[section]}, row.id
+
+
+def test_only_the_name_of_the_node_cannot_be_asked() -> None:
+    """K3s always gives it, and every benchmark skips it on K3s."""
+    assert [row.id for row in ROWS if isinstance(row.check, NotInK3s)] == ["kubelet-hostname-override"]
+    assert {number.assessed.value for number in by_id("kubelet-hostname-override").numbers.values()} == {"S"}
+
+
+def test_only_the_limit_on_events_is_of_level_2() -> None:
+    """As CIS has it in its worker profile."""
+    assert {row.id for row in ROWS if row.level != 1} == {"kubelet-event-qps"}
+
+
+def test_a_report_gets_whole_sentences() -> None:
+    """What says why, why not and what to do stands alone in a report, and nothing is left to fill in."""
+    for row in ROWS:
+        reason = row.check.reason if isinstance(row.check, NotInK3s) else "."
+        for text in filter(None, (row.why, row.remedy, reason)):
+            assert text.endswith("."), (row.id, text)
+            assert not any(mark in text for mark in ("  ", "{", "}", "<", "..")), (row.id, text)
+        assert not row.title.endswith("."), row.id
+        assert row.guide or row.remedy or isinstance(row.check, NotInK3s), row.id

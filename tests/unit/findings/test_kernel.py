@@ -1,0 +1,177 @@
+"""Kernel parameters that a site waives: left alone by apply, said by check, and still what kubelet looks at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent import verbs
+from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.report import Level, Status
+from agent.settings import Overrides
+from agent.situation import Request
+from tests.fake import Clock, fake_host, in_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from agent.host import Host
+    from agent.report import Finding, Report
+
+KEY = "vm.overcommit_memory"
+REQUEST = Request(Overrides(role="agent", k3s_version="1.34"))
+SETTINGS = "/etc/k3s-harden/config.yaml"
+TODAY = 1_798_761_600.0  # 2027-01-01
+
+
+class Node(NamedTuple):
+    """A node whose kernel has KEY at 2, as a database wants it, and all else as the guide wants it."""
+
+    root: Path
+    host: Host
+
+    def settles(self, text: str) -> None:
+        """Write the site's settings."""
+        (self.root / "etc/k3s-harden/config.yaml").write_text(text)
+
+    def waives(self, more: str = "", *, protects: bool = False) -> None:
+        """Waive KEY, with these lines behind the reason."""
+        protect = "" if protects else "protect-kernel-defaults: false\n"
+        self.settles(f"{protect}waivers:\n  - control: {KEY}\n    reason: strict accounting\n{more}")
+
+    def live(self) -> str:
+        """What the kernel has."""
+        return (self.root / "proc/sys/vm/overcommit_memory").read_text().strip()
+
+    def keeps(self, text: str) -> bool:
+        """Whether this stands in the file of kernel parameters."""
+        return text in (self.root / PARAMETERS_FILE.lstrip("/")).read_text()
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """Such a node, called db-1, on the first day of 2027."""
+    with in_memory() as root:
+        for row in SYSCTLS:
+            path = root.joinpath("proc/sys", *row.key.split("."))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{row.value}\n")
+        (root / "proc/sys/vm/overcommit_memory").write_text("2\n")
+        (root / "proc/sys/kernel/hostname").write_text("db-1.example.org\n")
+        (root / "etc/k3s-harden").mkdir(parents=True)
+        (root / "var/lib").mkdir(parents=True)
+        yield Node(root, fake_host(root, clock=Clock(TODAY)))
+
+
+def of(report: Report, kind: str) -> list[Finding]:
+    return [finding for finding in report.findings if finding.id == kind]
+
+
+def test_apply_leaves_a_waived_parameter_alone_and_says_so(node: Node) -> None:
+    """Neither the kernel nor the file gets it; what is waived, why and until when is a note with its line."""
+    node.waives("    expires: 2027-06-30\n")
+    report = verbs.apply(node.host, REQUEST)
+    assert node.live() == "2"
+    assert not node.keeps(KEY)
+    assert KEY not in {item.id for item in report.items}
+    (note,) = of(report, "kernel-parameter-waived")
+    assert note.level is Level.NOTE
+    assert note.message == f"{KEY} is left alone until 2027-06-30: strict accounting"
+    assert (note.wanted, note.found, note.where) == ("1", "2", f"{SETTINGS}:3")
+    assert of(verbs.check(node.host, REQUEST), "kernel-parameter-waived") == [note]
+    assert report.exit_code == 0
+
+
+def test_without_a_waiver_apply_sets_it(node: Node) -> None:
+    """The counterpart: it is the waiver that keeps it."""
+    node.settles("protect-kernel-defaults: false\n")
+    report = verbs.apply(node.host, REQUEST)
+    assert node.live() == "1"
+    assert node.keeps(f"\n{KEY}=1\n")
+    assert of(report, "kernel-parameter-waived") == []
+
+
+@pytest.mark.parametrize("scope", ["role: server", "host: web-*", "host: db-2"])
+def test_a_waiver_for_others_is_none_here(scope: str, node: Node) -> None:
+    """All nodes may share one list."""
+    node.waives(f"    {scope}\n")
+    report = verbs.apply(node.host, REQUEST)
+    assert node.live() == "1"
+    assert of(report, "kernel-parameter-waived") == of(report, "waiver-expired") == []
+
+
+@pytest.mark.parametrize("scope", ["role: agent", "host: db-*", "host: DB-1", "host: '*.example.org'"])
+def test_a_waiver_for_this_host_counts(scope: str, node: Node) -> None:
+    """By its role, by its name, whole or up to the first dot, in letters of any size."""
+    node.waives(f"    {scope}\n")
+    verbs.apply(node.host, REQUEST)
+    assert node.live() == "2"
+
+
+def test_the_last_day_of_a_waiver_still_counts(node: Node) -> None:
+    """It is a day that a person wrote, and means the whole of it."""
+    node.waives("    expires: 2027-01-01\n")
+    verbs.apply(node.host, REQUEST)
+    assert node.live() == "2"
+
+
+def test_apply_writes_again_what_a_waiver_no_longer_keeps(node: Node) -> None:
+    """It is said since when, so that the reboot of a database is not a riddle."""
+    node.waives("    expires: 2026-12-31\n")
+    report = verbs.apply(node.host, REQUEST)
+    assert node.live() == "1"
+    assert node.keeps(f"\n{KEY}=1\n")
+    (note,) = of(report, "waiver-expired")
+    assert note.message == f"the waiver of {KEY} counts no more since 2027-01-01"
+    assert note.where == f"{SETTINGS}:3"
+    assert of(report, "kernel-parameter-waived") == []
+
+
+def test_an_expired_waiver_with_another_in_its_place_is_not_spoken_of(node: Node) -> None:
+    """Whoever renewed it by adding a line has done enough."""
+    node.waives(f"    expires: 2026-12-31\n  - control: {KEY}\n    reason: strict accounting, renewed\n")
+    report = verbs.check(node.host, REQUEST)
+    assert of(report, "waiver-expired") == []
+    (note,) = of(report, "kernel-parameter-waived")
+    assert note.where == f"{SETTINGS}:6"
+
+
+def test_a_waiver_takes_a_parameter_out_that_an_earlier_apply_wrote(node: Node) -> None:
+    """The file is ours, so it is written anew; the kernel's value stays until somebody changes it."""
+    node.settles("protect-kernel-defaults: false\n")
+    verbs.apply(node.host, REQUEST)
+    node.waives()
+    report = verbs.apply(node.host, REQUEST)
+    assert [item.id for item in report.items if item.status is Status.CHANGED] == [PARAMETERS_FILE]
+    assert not node.keeps(KEY)
+    assert node.live() == "1"
+
+
+def test_a_file_that_sets_a_waived_parameter_overrides_nothing(node: Node) -> None:
+    """It is where the site has its own value."""
+    node.waives()
+    (node.root / "etc/sysctl.d").mkdir()
+    (node.root / "etc/sysctl.d/99-database.conf").write_text(f"{KEY} = 2\n")
+    (node.root / "etc/sysctl.conf").write_text(f"{KEY} = 2\n")
+    report = verbs.apply(node.host, REQUEST)
+    assert of(report, "sysctl-overridden") == of(report, "sysctl-conf-disagrees") == []
+
+
+@pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])
+def test_kubelet_knows_no_waiver(verb: Callable[[Host, Request], Report], node: Node) -> None:
+    """With protect-kernel-defaults it would exit at the value, which is said before apply writes that option, too."""
+    node.waives(protects=True)
+    report = verb(node.host, REQUEST)
+    (error,) = of(report, "kernel-parameter")
+    assert error.holds_k3s
+    assert error.where == f"{SETTINGS}:2"
+    assert "protect-kernel-defaults: false" in error.remedy
+
+
+def test_kubelet_takes_a_waived_parameter_that_is_right_anyway(node: Node) -> None:
+    """The waiver only says that nobody sees to it."""
+    node.waives(protects=True)
+    (node.root / "proc/sys/vm/overcommit_memory").write_text("1\n")
+    assert of(verbs.apply(node.host, REQUEST), "kernel-parameter") == []
