@@ -16,10 +16,12 @@ import typer
 from agent import __version__
 from agent.errors import ExitCode, HardenError, UsageError
 from agent.present import Format, Verbosity, present
+from agent.present.assessments import AssessmentFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from agent.assessment import Assessment
     from agent.cloud_init import Download
     from agent.host import Host
     from agent.install import Wanted
@@ -115,22 +117,71 @@ class Wishes(NamedTuple):
         )
 
 
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print all facts, too, with their evidence.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")]
+
+
+def _verbosity(*, verbose: bool, quiet: bool) -> Verbosity:
+    return Verbosity.VERBOSE if verbose else Verbosity.QUIET if quiet else Verbosity.NORMAL
+
+
 class View(NamedTuple):
     """How the report is shown."""
 
     output: Annotated[Format, typer.Option("--format", help="How to print the report.")] = Format.AUTO
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all facts, too, with their evidence.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False
+    verbose: Verbose = False
+    quiet: Quiet = False
 
     def finish(self, report: Report) -> None:
         """Print the report and exit by its code; a report that could not be printed is an error of its own."""
-        verbosity = Verbosity.VERBOSE if self.verbose else Verbosity.QUIET if self.quiet else Verbosity.NORMAL
         with _printing(int(report.exit_code)):
-            present(report, self.output, verbosity, sys.stdout)
+            present(report, self.output, _verbosity(verbose=self.verbose, quiet=self.quiet), sys.stdout)
         raise typer.Exit(int(report.exit_code))
 
 
-def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+class AssessmentView(NamedTuple):
+    """How the assessment is shown, and where it is kept."""
+
+    output_format: Annotated[AssessmentFormat, typer.Option("--format", help="How to print it.")] = (
+        AssessmentFormat.AUTO
+    )
+    output: Annotated[
+        Path | None, typer.Option(help="Write it to this file, mode 0600, instead of printing it.", metavar="FILE")
+    ] = None
+    verbose: Verbose = False
+    quiet: Quiet = False
+
+    def finish(self, assessment: Assessment) -> None:
+        """Print or write the assessment and exit by its code."""
+        from agent.present.assessments import present as present_assessment
+
+        verbosity = _verbosity(verbose=self.verbose, quiet=self.quiet)
+        with _printing(int(assessment.exit_code)):
+            if self.output is None:
+                present_assessment(assessment, self.output_format, verbosity, sys.stdout)
+            else:
+                _keep(assessment, self.output_format, verbosity, self.output)
+        raise typer.Exit(int(assessment.exit_code))
+
+
+def _keep(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity, output: Path) -> None:
+    """Write the assessment to a file that only its owner may read, whole or not at all, and say so in a line."""
+    from agent.host import Host
+    from agent.model import File, FileMode
+    from agent.present.assessments import as_text
+    from agent.present.assessments.words import conclusion
+
+    data = as_text(assessment, wanted, verbosity).encode()
+    file = File(path=PurePosixPath(output.absolute()), content=data, mode=FileMode(0o600))
+    Host.real().machine_tree.write(file)
+    if verbosity is not Verbosity.QUIET:
+        sys.stdout.write(f"{output}: {conclusion(assessment)}\n")
+
+
+_Group = type[Place | Wishes | View | AssessmentView]
+
+
+def takes(*groups: _Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of these groups: one value each, its first arguments; its own options come after."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -149,7 +200,7 @@ def takes(*groups: type[Place | Wishes | View]) -> Callable[[Callable[..., None]
     return decorate
 
 
-def _parameters(group: type[Place | Wishes | View]) -> tuple[inspect.Parameter, ...]:
+def _parameters(group: _Group) -> tuple[inspect.Parameter, ...]:
     """The fields of an option group as parameters of a command."""
     hints = get_type_hints(group, include_extras=True)
     return tuple(
@@ -158,7 +209,7 @@ def _parameters(group: type[Place | Wishes | View]) -> tuple[inspect.Parameter, 
     )
 
 
-_SHARED = {group: _parameters(group) for group in (Place, Wishes, View)}
+_SHARED = {group: _parameters(group) for group in (Place, Wishes, View, AssessmentView)}
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files, and keep them as backups.")]
@@ -189,6 +240,52 @@ def diff(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> N
     from agent import verbs
 
     view.finish(verbs.diff(place.host(), wishes.request(force=force)))
+
+
+@app.command()
+@takes(Place, Wishes, AssessmentView)
+def assess(
+    place: Place,
+    wishes: Wishes,
+    view: AssessmentView,
+    *,
+    benchmark: Annotated[
+        str,
+        typer.Option(
+            help="CIS benchmark, cis-1.23 to cis-2.1; auto takes the newest that is for this K3s.", metavar="VERSION"
+        ),
+    ] = "auto",
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="Earlier report in JSON: the exit code is for what is new alone.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """How does the host stand with each control of a CIS benchmark, and what shows it? Changes nothing."""
+    from agent import assess as assessing
+    from agent.host import Host
+    from agent.present.assessments.progress import progress
+
+    chosen = assessing.benchmark_named(benchmark)
+    known = None
+    if baseline is not None:
+        from agent.baseline import load
+
+        known = load(Host.real(), PurePosixPath(baseline.absolute())).known
+    shows = view.output is None and view.output_format is AssessmentFormat.AUTO and sys.stdout.isatty()
+    watched = progress if shows else iter
+    view.finish(assessing.assess_host(place.host(), wishes.request(), chosen, known=known, watched=watched))
+
+
+@app.command(hidden=True)
+@takes(Place, Wishes)
+def drift(place: Place, wishes: Wishes) -> None:
+    """Run assess for k3s-harden-check.service: keep report and metrics, and print a line for each change."""
+    from agent.assess import assess_host
+    from agent.drift import drift as changes
+
+    host, request = place.host(), wishes.request()
+    for line in changes(host, request, lambda: assess_host(host, request)):
+        _print(f"{line}\n")
 
 
 @app.command(hidden=True)
@@ -290,7 +387,7 @@ Program = Annotated[
 @app.command()
 @takes(Place, Wishes, View)
 def install(place: Place, wishes: Wishes, view: View, *, unit: Services = None, program: Program = None) -> None:
-    """Put the systemd gate, the service-accounts timer and shell completions in place. Starts nothing."""
+    """Put the systemd gate, the timers and shell completions in place. Starts nothing."""
     from agent.install import install as put
 
     host = place.host()
@@ -308,17 +405,9 @@ def uninstall(place: Place, wishes: Wishes, view: View, *, program: Program = No
 
 
 def _installation(host: Host, wishes: Wishes, named: Sequence[str], program: Path | None) -> Wanted:
-    from agent.install import COMPLETIONS, wanted
+    from agent.install import wanted
 
-    completions = {path: _completion(shell) for shell, path in COMPLETIONS.items()}
-    return wanted(host, wishes.request(), named, PurePosixPath(program or os.path.realpath(sys.argv[0])), completions)
-
-
-def _completion(shell: str) -> bytes:
-    from typer._completion_shared import get_completion_script
-
-    text = get_completion_script(prog_name="k3s-harden", complete_var="_K3S_HARDEN_COMPLETE", shell=shell)
-    return f"{text}\n".encode()
+    return wanted(host, wishes.request(), named, PurePosixPath(program or os.path.realpath(sys.argv[0])))
 
 
 def _version(wanted: bool) -> None:

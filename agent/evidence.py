@@ -304,12 +304,7 @@ def _etcd(tree: Tree, path: PurePosixPath) -> EtcdConfiguration | Missing | Unkn
     if isinstance(root, Missing | Unknown):
         return root
     try:
-        mapping = _mapping(root)
-        for section in _ETCD_SECTIONS:
-            # K3s always writes both, so that a file without them was cut off.
-            if not isinstance(mapping.get(section), YamlMapping):
-                raise _UnexpectedError(f"`{section}` must be there as a mapping", mapping.get(section) or root)
-        return EtcdConfiguration(path, dict(_flat(mapping, "")))
+        return EtcdConfiguration(path, _etcd_values(_mapping(root)))
     except _UnexpectedError as error:
         return Unknown(path, f"{path}:{error.line} is not as etcd's configuration is: {error.wanted}")
 
@@ -331,6 +326,14 @@ class _UnexpectedError(Exception):
         super().__init__(wanted)
         self.wanted = wanted
         self.line = node.line
+
+
+def _etcd_values(root: YamlMapping) -> dict[str, Text]:
+    for section in _ETCD_SECTIONS:
+        # K3s always writes both, so that a file without them was cut off.
+        if not isinstance(root.get(section), YamlMapping):
+            raise _UnexpectedError(f"`{section}` must be there as a mapping", root.get(section) or root)
+    return dict(_flat(root, ""))
 
 
 def _flat(mapping: YamlMapping, prefix: str) -> Iterator[tuple[str, Text]]:

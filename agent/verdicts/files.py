@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent import component_arguments
@@ -128,14 +129,15 @@ def _patterns(matches: Sequence[Matches]) -> list[PurePosixPath]:
 
 
 def _on_files(command: str, wrong: Sequence[Seen], check: Permissions | Ownership, look: Look) -> str:
+    """A command to copy, whatever the files are called."""
     if len(wrong) <= _MOST_SHOWN:
-        return f"sudo {command} {' '.join(str(file.path) for file in wrong)}"
-    paths = [str(look.facts.data_dir / path) for path in check.paths]
-    trees = [path.removesuffix("/**") for path in paths if path.endswith("/**")]
-    plain = [path for path in paths if not path.endswith("/**")]
+        return f"sudo {command} {' '.join(quote(str(file.path)) for file in wrong)}"
+    paths = [look.facts.data_dir / path for path in check.paths]
+    trees = " ".join(quote(str(path.parent)) for path in paths if path.name == "**")
+    found = [f"find {trees} -type f -exec {command} {{}} +"] if trees else []
     # The shell of an ordinary user cannot look into these directories.
-    found = [f"find {' '.join(trees)} -type f -exec {command} {{}} +"] if trees else []
-    return f"sudo sh -c '{'; '.join([*found, *(f'{command} {path}' for path in plain)])}'"
+    named = [f"{command} {quote(str(path.parent))}/{path.name}" for path in paths if path.name != "**"]
+    return f"sudo sh -c {quote('; '.join([*found, *named]))}"
 
 
 def _one_or_many(words: Sequence[str], total: int) -> str:

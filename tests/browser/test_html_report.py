@@ -203,29 +203,27 @@ def test_the_browsers_own_search_finds_what_is_folded(reader: Reader) -> None:
     assert reader.page.value("document.getElementById('control:rate-limit:more').hidden") == "until-found"
 
 
-@pytest.mark.parametrize(
-    ("state", "wanted"),
-    [
-        ("#status=FAIL", lambda shown: shown.status is Status.FAIL),
-        ("#status=FAIL,UNKNOWN", lambda shown: shown.is_open),
-        ("#section=1.2", lambda shown: shown.section == "1.2"),
-        ("#section=host", lambda shown: shown.section == ""),
-        ("#actor=apply", lambda shown: shown.actor is Actor.APPLY),
-        ("#text=NAME-14", lambda shown: "name-14" in shown.control.id),
-        ("#text=pull+secret", lambda shown: shown.waiver is not None),
-        ("#status=FAIL&actor=k3s", lambda shown: shown.status is Status.FAIL and shown.actor is Actor.K3S),
-        ("#text=no+such+words", lambda _: False),
-        ("#status=%3Cb%3E&section=%22&actor=x", lambda _: True),
-        ("#%E0%A4%A", lambda _: True),
-        ("#controls", lambda _: True),
-    ],
-    ids=str,
-)
-def test_the_address_holds_the_state_of_the_filters(
-    reader: Reader, state: str, wanted: Callable[[Verdict], bool]
-) -> None:
+STATES: dict[str, Callable[[Verdict], bool]] = {
+    "#status=FAIL": lambda shown: shown.status is Status.FAIL,
+    "#status=FAIL,UNKNOWN": lambda shown: shown.is_open,
+    "#section=1.2": lambda shown: shown.section == "1.2",
+    "#section=host": lambda shown: shown.section == "",
+    "#actor=apply": lambda shown: shown.actor is Actor.APPLY,
+    "#text=NAME-14": lambda shown: "name-14" in shown.control.id,
+    "#text=pull+secret": lambda shown: shown.waiver is not None,
+    "#status=FAIL&actor=k3s": lambda shown: shown.status is Status.FAIL and shown.actor is Actor.K3S,
+    "#text=no+such+words": lambda _: False,
+    "#status=%3Cb%3E&section=%22&actor=x": lambda _: True,
+    "#%E0%A4%A": lambda _: True,
+    "#controls": lambda _: True,
+}
+"""What stands behind an address, and the controls that it shows."""
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_address_holds_the_state_of_the_filters(reader: Reader, state: str) -> None:
     """A link shows the same controls to everybody; what is no state is no filter. Sections without any are away."""
-    expected = ids(wanted)
+    expected = ids(STATES[state])
     reader.open(LARGE, state)
     assert reader.shown() == expected
     assert reader.page.value("document.querySelector('output').textContent") == f"{len(expected)} of 150 shown"

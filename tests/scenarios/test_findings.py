@@ -27,6 +27,7 @@ from tests.scenarios.host_tree import (
     MANIFESTS,
     POLICY,
     PSA,
+    SETTINGS,
     STATE,
     Finding,
     HostTree,
@@ -61,6 +62,11 @@ spec:
         - namespaceSelector:
             matchLabels:
               {label}: shop
+"""
+WAIVER = """\
+waivers:
+  - control: vm.panic_on_oom
+    reason: a database of ours restarts nodes on purpose
 """
 ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
 
@@ -557,6 +563,24 @@ CASES = (
         found=f"RequiresMountsFor=/etc {DATA_DIR}",
         remedy="k3s-harden install",
         cure=lambda host, _: host.run("install", "--program", "/usr/bin/k3s-harden"),
+    ),
+    Case(
+        "kernel-parameter-waived",
+        written(SETTINGS, WAIVER),
+        written(SETTINGS, f"{WAIVER}    role: agent\n"),
+        where=f"{SETTINGS}:2",
+        wanted="0",
+        found="0",
+        cure=lambda host, _: host[SETTINGS].unlink(),
+    ),
+    Case(
+        "waiver-expired",
+        written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n"),
+        written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n    host: not-this-one\n"),
+        where=f"{SETTINGS}:2",
+        found="2001-02-03",
+        remedy="take it out, or give it a new date",
+        cure=lambda host, _: host[SETTINGS].unlink(),
     ),
     Case(
         "not-readable",

@@ -46,6 +46,7 @@ EVERYTHING = {
         for line in EXAMPLE.replace(": false\n", ": true\n").splitlines(keepends=True)
         if not line.startswith(("role:", "k3s-version:"))
     ),
+    "/etc/k3s-harden/waivers.yaml": "[]\n",
     "/etc/k3s-harden/audit-policy.yaml": """\
 apiVersion: audit.k8s.io/v1
 kind: Policy

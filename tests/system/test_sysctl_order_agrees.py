@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,15 +54,16 @@ class Machine(NamedTuple):
     def left_by(self, reader: Reader, files: Sequence[SysctlFile]) -> dict[str, str | None]:
         """What the program leaves in each key; None where it wrote nothing."""
         credential = CREDENTIALS[0]
-        for directory in (*DIRECTORIES, PurePosixPath("/proc/sys"), credential.parent):
-            shutil.rmtree(self.inside(directory), ignore_errors=True)
+        for directory in (*READ_BY_BOTH, credential.parent):
+            self.inside(directory).mkdir(parents=True, exist_ok=True)
+            for old in self.inside(directory).iterdir():
+                old.unlink()
         self.inside(SYSCTL_CONF).unlink(missing_ok=True)
+        shutil.rmtree(self.inside(PurePosixPath("/proc/sys")), ignore_errors=True)
         for key in KEYS:
             place = self.inside(PurePosixPath("/proc/sys", key.replace(".", "/")))
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(UNTOUCHED + b"\n")
-        for directory in (*READ_BY_BOTH, credential.parent):
-            self.inside(directory).mkdir(parents=True)
         for path, data in files:
             if data is None:
                 self.inside(path).symlink_to("/dev/null")
@@ -99,6 +101,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return built
 
 
+@cache
 def excludes_by_pattern() -> bool:
     """Whether the machine's procps is 4.0.5 or newer, which takes a pattern in a line that excludes keys."""
     told = subprocess.run([PROGRAMS[Reader.PROCPS][0], "--version"], check=True, capture_output=True, text=True).stdout

@@ -35,6 +35,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.cloud_init", "agent.desired", "agent.evidence", "agent.journal", "agent.rancher"),
     ("agent.situation",),
     ("agent.apply", "agent.findings"),
+    ("agent.verdicts",),
+    ("agent.assess",),
     ("agent.explain", "agent.install", "agent.render", "agent.service_accounts", "agent.verbs"),
     ("agent.revert",),
     ("agent.present",),

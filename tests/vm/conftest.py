@@ -24,8 +24,10 @@ _GUESTS = pytest.StashKey[list[Node]]()
 
 
 @pytest.fixture(scope="session")
-def image() -> Image:
+def image(worker_id: str, request: pytest.FixtureRequest) -> Image:
     """What guests boot from; made first if its recipe has changed."""
+    if worker_id not in ("master", "gw0"):
+        request.getfixturevalue("packages")  # meanwhile another worker makes the image, for which this one would wait
     return guest_image.ready()
 
 

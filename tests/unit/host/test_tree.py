@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
-from agent.host.tree import LARGEST_READ, Tree, temporary_name
+from agent.host.tree import LARGEST_READ, Entry, Tree, temporary_name
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
 from tests.fake import fill, in_memory, mounted, names
 
@@ -279,6 +279,40 @@ def test_names_are_sorted_and_those_of_no_directory_are_none(root: Path, tree: T
     assert tree.names(PurePosixPath("/link")) == (".hidden", "10", "a", "b")
     assert tree.names(PurePosixPath("/etc/a")) == ()
     assert tree.names(PurePosixPath("/none/such")) == ()
+
+
+def test_the_entries_of_a_directory_are_seen_without_opening_them(root: Path, tree: Tree) -> None:
+    """Sorted, with kind, mode and owner of each; a symlink is itself, and what nobody may read is seen all the same."""
+    (root / "etc/b").touch(0o000)
+    (root / "etc/b").chmod(0o000)
+    (root / "etc/a").mkdir(0o750)
+    fifo(root / "etc/c")
+    dangling(root / "etc/d")
+    found = tree.entries(PurePosixPath("/etc"))
+    assert found[:2] == (
+        Entry("a", "directory", FileMode(0o750), Owner(0, 0)),
+        Entry("b", "regular file", FileMode(0), Owner(0, 0)),
+    )
+    assert [one.kind for one in found[2:] if isinstance(one, Entry)] == ["FIFO", "symlink"]
+    assert tree.entries(PurePosixPath("/none/such")) == ()
+    with pytest.raises(HostError, match=r"^cannot list /etc/b: "):
+        tree.entries(PurePosixPath("/etc/b"))
+
+
+def test_stat_is_of_what_a_symlink_leads_to(root: Path, tree: Tree) -> None:
+    """Inside the root alone; what leads nowhere is absent, what leads around in a circle cannot be told."""
+    (root / "etc/real").touch()
+    (root / "etc/real").chmod(0o640)
+    (root / "etc/link").symlink_to("/etc/real")
+    (root / "etc/circle").symlink_to("circle")
+    symlink(root / "etc/out")
+    real = Entry("real", "regular file", FileMode(0o640), Owner(0, 0))
+    assert tree.stat(PurePosixPath("/etc/real")) == real
+    assert tree.stat(PurePosixPath("/etc/link")) == real._replace(name="link")
+    for path in ("/etc/out", "/none/such"):
+        assert tree.stat(PurePosixPath(path)) == Absent(id=path)
+    for path in ("/etc/circle", "/etc/real/x"):
+        assert isinstance(tree.stat(PurePosixPath(path)), Unreadable)
 
 
 # --- writing ---

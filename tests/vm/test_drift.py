@@ -1,0 +1,54 @@
+"""The daily look for drift, in a booted guest with its timer, its sandbox and its journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.node import SERVER
+
+if TYPE_CHECKING:
+    from tests.vm.node import Node
+
+pytestmark = pytest.mark.vm
+
+CHECK = "k3s-harden-check.service"
+TIMER = "k3s-harden-check.timer"
+_METRICS = "/var/lib/k3s-harden/metrics/k3s-harden.prom"
+_FIGHT = "/etc/sysctl.d/99-fight.conf"
+
+
+def test_it_names_what_changed_and_repairs_only_if_it_is_told_to(node: Node) -> None:
+    """Nothing at the first look and at one without a change; then the control, what was found and the file and line.
+
+    The host stays as it is, until the settings say `drift.repair`.
+    """
+    node.systemctl("start", SERVER)
+    assert node.unit(TIMER)["ActiveState"] == "active"
+    for _ in range(2):
+        node.systemctl("start", CHECK)
+    assert "→" not in node.journal(CHECK)
+    assert 'k3s_harden_controls{status="PASS"}' in node.read(_METRICS)
+    assert node.run("stat -c %a /var/lib/k3s-harden/assessment.json").out.strip() == "600"
+
+    node.put(_FIGHT, "vm.overcommit_memory = 2\n")
+    node.run(f"sysctl --load {_FIGHT}")
+    node.systemctl("start", CHECK)
+    (line,) = (line for line in node.journal(CHECK).splitlines() if line.startswith("PASS → FAIL vm.overcommit_memory"))
+    assert f"{_FIGHT}:1" in line
+    assert 'id="vm.overcommit_memory"' in node.read(_METRICS)
+    assert node.read("/proc/sys/vm/overcommit_memory").strip() == "2"
+
+    node.put("/etc/k3s-harden/config.yaml", "drift:\n  repair: true\n")
+    node.run(("/bin/rm", _FIGHT))
+    node.systemctl("start", CHECK)
+    assert node.read("/proc/sys/vm/overcommit_memory").strip() == "1"
+    assert "FAIL → PASS vm.overcommit_memory" in node.journal(CHECK)
+    assert node.is_up()
+
+
+def test_its_sandbox_is_stated(node: Node) -> None:
+    """The look reads as root and writes its own directory alone; systemd's own measure of that is 2 or less of 10."""
+    node.systemctl("start", CHECK)
+    node.run(f"systemd-analyze security --no-pager --threshold=20 {CHECK}")
