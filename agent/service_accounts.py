@@ -30,7 +30,7 @@ class _Kubectl(NamedTuple):
         """What kubectl prints. Raises HostError with the last line of its complaint."""
         limit = f"--request-timeout={self.timeout:g}s"
         # kubectl's own limit comes first and says what was not answered; ours is for a kubectl that hangs.
-        done = self.host.run([*self.words, *arguments, limit], timeout=self.timeout + 5)
+        done = self.host.run([*self.words, *arguments, limit], timeout=self.timeout + min(self.timeout, 5))
         if done.code:
             complaint = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise HostError(
