@@ -426,6 +426,10 @@ def options(
     """Make this host ready for a CIS-hardened K3s, prove that it is, and undo it."""
 
 
+_INTERRUPTED = 130
+"""What Typer exits with after Ctrl-C, as shells do: 128 and the number of SIGINT."""
+
+
 def main() -> None:
     """Do what the command line says, and exit."""
     _open_standard_streams()
@@ -435,6 +439,10 @@ def main() -> None:
     except HardenError as error:
         _complain(error.message, error.hint)
         sys.exit(int(error.exit_code))
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            _complain("interrupted", "see k3s-harden check; the next run finishes what this one had begun")
+        raise
 
 
 def _keep_command(name: str = "") -> None:

@@ -84,6 +84,9 @@ class Version(NamedTuple):
 NEWEST_KNOWN = Version(1, 37, 0)
 """The newest minor that the rows of the guide were written for."""
 
+OLDEST_COVERED = Version(1, 22, 0)
+"""The oldest minor that the guide, and the oldest of its benchmarks, is for."""
+
 
 class VersionRange(NamedTuple):
     """Minors `first` to `last`, both included; None is unbounded."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, finding
 from agent.k3s_units import DROPIN, GATE
-from agent.model import NEWEST_KNOWN, Role
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -32,6 +32,22 @@ def version_newer(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"K3s {seen.facts.version} is newer than this release knows; the rows for v1.{NEWEST_KNOWN.minor} apply",
             remedy="look for a newer k3s-harden",
+        )
+
+
+@finding(Level.WARNING)
+def version_older(seen: Situation) -> Iterator[Trouble]:
+    """This K3s is older than any that the guide covers; the oldest rows apply.
+
+    A version that YAML or a shell has cut short looks like that, too: 1.30 as a number is 1.3.
+    """
+    version = seen.facts.version
+    if version.minor < OLDEST_COVERED.minor:
+        yield Trouble(
+            f"K3s {version} is older than the guide covers; the rows for v{OLDEST_COVERED.family} apply",
+            wanted=f"v{OLDEST_COVERED.family} or newer",
+            found=str(version),
+            remedy="correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s",
         )
 
 

@@ -11,8 +11,8 @@ from agent.assessment import Status
 from agent.benchmark.check import Component, Ownership, Permissions
 from agent.component_arguments import GivenBy
 from agent.facts import Datastore
-from agent.model import ROOT
-from agent.verdicts.look import Answer, no_etcd
+from agent.model import ROOT, FilePermissions
+from agent.verdicts.look import LOOK_AT_IT, ONCE_STARTED, Answer, no_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def _permissions(check: Permissions, look: Look) -> Answer:
     return _files(
         check,
         look,
-        wanted=f"{check.most} or fewer",
+        wanted=f"{check.most} or stricter",
         is_right=is_right,
         shown=lambda file: str(file.mode),
         command=f"chmod {check.most}",
@@ -76,6 +76,7 @@ def _files(  # noqa: PLR0913 - what tells modes from owners
             _one_or_many([shown(file) for file in wrong], len(files)),
             tuple(Shown(shown(file), str(file.path)) for file in wrong[:_MOST_SHOWN]),
             remedy=_on_files(command, wrong, check, look),
+            needs=_permissions_of(wrong, check),
         )
     doubts = [one for match in matches for one in match.unknown]
     if doubts:
@@ -84,7 +85,8 @@ def _files(  # noqa: PLR0913 - what tells modes from owners
             wanted,
             "cannot be told",
             tuple(Shown(one.reason, str(one.path)) for one in doubts[:_MOST_SHOWN]),
-            reason=doubts[0].reason,
+            reason=f"{doubts[0].path}: {doubts[0].reason}",
+            remedy=LOOK_AT_IT,
         )
     if not files:
         return _no_files(wanted, matches, look)
@@ -112,16 +114,13 @@ def _no_files(wanted: str, matches: Sequence[Matches], look: Look) -> Answer:
         why = component_arguments.not_run(component, look.facts)
         if why and any(path.is_relative_to(part) for path in below):
             return Answer(Status.NOT_APPLICABLE, wanted, reason=why)
-    if not below:
+    if not look.has_started:
+        reason, remedy = "K3s makes it at its first start, and has not started yet", ONCE_STARTED
+    elif below:
+        reason, remedy = "K3s makes it at each start, and it is not there although K3s has started", LOOK_AT_IT
+    else:
         return Answer(Status.NOT_APPLICABLE, wanted, "no such file", reason=f"there is nothing at {names}")
-    return Answer(
-        Status.UNKNOWN,
-        wanted,
-        "no such file",
-        (Shown("not there", names),),
-        reason="K3s makes it when it starts, and has not yet",
-        remedy="assess this host again once K3s has started",
-    )
+    return Answer(Status.UNKNOWN, wanted, "no such file", (Shown("not there", names),), reason=reason, remedy=remedy)
 
 
 def _patterns(matches: Sequence[Matches]) -> list[PurePosixPath]:
@@ -140,10 +139,17 @@ def _on_files(command: str, wrong: Sequence[Seen], check: Permissions | Ownershi
     return f"sudo sh -c {quote('; '.join([*found, *named]))}"
 
 
+def _permissions_of(wrong: Sequence[Seen], check: Permissions | Ownership) -> frozenset[str]:
+    """The ids of the resources that stand for the modes of these files."""
+    if isinstance(check, Ownership):
+        return frozenset()
+    return frozenset(FilePermissions(path=file.path, mode=check.most).id for file in wrong)
+
+
 def _one_or_many(words: Sequence[str], total: int) -> str:
     if total == 1:
         return words[0]
-    return f"{_range(words)} ({len(words)} of {total} files)"
+    return f"{_range(words)} ({len(words)} of {total} files)" if len(words) < total else f"{_range(words)} ({total} files)"
 
 
 def _range(words: Sequence[str]) -> str:

@@ -527,6 +527,15 @@ CASES = (
         cure=asked_again("--role", "server", "--k3s-version", "1.37"),
     ),
     Case(
+        "version-older",
+        asked_for("--role", "server", "--k3s-version", "1.3"),
+        asked_for("--role", "server", "--k3s-version", "1.22"),
+        wanted="v1.22 or newer",
+        found="v1.3.0",
+        remedy="correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s",
+        cure=asked_again("--role", "server", "--k3s-version", "1.30"),
+    ),
+    Case(
         "rancher-managed",
         written(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'),
         written(f"{DROPINS}/50-site.yaml", '{"node-name": "a"}\n'),

@@ -6,10 +6,12 @@ import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import jsonschema
@@ -45,7 +47,6 @@ from tests.scenarios.loaded_program import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from agent.report import Report
     from tests.scenarios.conftest import Hardened
@@ -193,6 +194,22 @@ def test_a_run_waits_for_the_lock_of_one_that_ends(host: HostTree, held_lock: in
         os.close(held_lock)
         process.communicate(timeout=20)
     assert process.returncode == 0
+
+
+def test_ctrl_c_says_how_to_go_on(host: HostTree, held_lock: int) -> None:
+    """130, as of any program that Ctrl-C ended, and not without a word; nothing is changed."""
+    before = host.entries()
+    command = [sys.executable, "-m", "agent", "apply", "--root", str(host.root), *host.options]
+    with subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) as process:
+        opened = Path(f"/proc/{process.pid}/fd")
+        while not any(os.path.realpath(link).endswith(LOCK) for link in opened.iterdir()):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert complaint.startswith("k3s-harden: interrupted\n  to do: see k3s-harden check")
+    assert host.entries() == before
+    os.close(held_lock)
 
 
 def test_each_exit_code_has_a_scenario() -> None:
