@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.guest import seed_disk
 from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, HARDENED_MODES, JOIN, SERVER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.vm.node import Node
 
 pytestmark = pytest.mark.vm
@@ -241,14 +238,6 @@ def test_4_its_place_in_the_boot(node: Node) -> None:
     # An unknown key alone only warns, so that anything said is a failure.
     verified = node.run(f"systemd-analyze verify --man=no {units}")
     assert (verified.out, verified.err) == ("", "")
-
-
-def test_4_no_ordering_cycle_with_cloud_init(node: Node, tmp_path: Path) -> None:
-    """A boot with all of cloud-init's stages drops no job, and K3s starts before cloud-init's end as after any boot."""
-    node.reboot(seed=seed_disk(tmp_path, "#cloud-config\n{}\n"))
-    node.run("cloud-init status --wait", timeout=400)
-    assert "ordering cycle" not in node.run("journalctl -b -o cat _PID=1").out
-    assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL]
 
 
 def test_4_the_gate_is_there_before_k3s_is_installed(node: Node) -> None:
