@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from tests.vm.image import CHECKOUT
 
 
 def commands(heading: str) -> str:
-    """The shell lines under a heading of the README."""
+    """The first shell lines under a heading of the README. Raises ValueError where there are none."""
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"^### {re.escape(heading)}\n(?:(?!^#).*\n)*?```sh\n(.*?)```", readme, re.MULTILINE | re.DOTALL)
-    if found is None:
+    section = readme.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    found = section.partition("```sh\n")[2].partition("```")[0]
+    if not found:
         raise ValueError(f"no commands under {heading!r} in the README")
-    return found[1]
+    return found
