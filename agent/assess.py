@@ -10,6 +10,7 @@ from agent.benchmark import catalogue
 from agent.benchmark.check import AllOf, Ownership, Permissions
 from agent.benchmark.versions import Benchmark, fitting
 from agent.errors import UsageError
+from agent.facts import dropin_directory
 from agent.situation import look
 from agent.verdicts import verdict
 from agent.verdicts.look import Look
@@ -53,7 +54,7 @@ def assess_host(
         when=host.now(),
         facts=seen.facts.evidence,
         verdicts=verdicts,
-        notices=(*_notices(seen), *chosen.notices, *unused),
+        notices=(*_notices(host, seen), *chosen.notices, *unused),
         known=known,
     )
 
@@ -76,15 +77,33 @@ def _file_checks(check: Check) -> Iterator[Permissions | Ownership]:
             yield one
 
 
-def _notices(seen: Situation) -> Iterator[Notice]:
+def _notices(host: Host, seen: Situation) -> Iterator[Notice]:
     """What keeps this assessment from telling all that there is to tell."""
     if not seen.facts.version_is_known:
         yield Notice(
-            f"the K3s version is not known: {seen.facts.version} is assumed, and what K3s does by itself is not proved",
+            f"the K3s version is not known: {seen.facts.version} is assumed, and what depends on it is not told",
             "",
             "say --k3s-version, or `k3s-version` in the settings",
         )
     for complaint in seen.unreadable:
-        yield Notice(complaint, "", "run it as root")
-    for name in seen.stale_inputs:
-        yield Notice("K3s runs with what this file said before it was changed", name, "restart K3s")
+        yield Notice(complaint, "", "run it as root" if "Permission denied" in complaint else "look at what is there")
+    restart = f"restart {seen.facts.service}"
+    for path in _changed_since_start(host, seen):
+        yield Notice("K3s runs since before this file was changed, and with what it said then", path, restart)
+
+
+def _changed_since_start(host: Host, seen: Situation) -> Iterable[str]:
+    """The files that K3s reads at its start alone and that were changed since, by their paths."""
+    since = seen.facts.running_since
+    if since is None:
+        return ()
+    directory = dropin_directory(seen.facts.config_path)
+    names = host.tree.names(directory)
+    read_at_start = (
+        seen.facts.config_path,
+        *(directory / name for name in names if name.endswith((".yaml", ".yml"))),
+        *(unit.path for unit in seen.facts.units if unit.role is seen.facts.role),
+    )
+    times = ((path, host.tree.times(path)) for path in read_at_start)
+    changed = (str(path) for path, found in times if found is not None and found.changed > since)
+    return dict.fromkeys((*seen.stale_inputs, *changed))

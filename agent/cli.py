@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 import typer
 
 from agent import __version__
-from agent.errors import ExitCode, HardenError, UsageError
+from agent.errors import ExitCode, HardenError, HostError, UsageError
 from agent.present import Format, Verbosity, present
 from agent.present.assessments import AssessmentFormat
 
@@ -148,7 +148,9 @@ class AssessmentView(NamedTuple):
     output: Annotated[
         Path | None, typer.Option(help="Write it to this file, mode 0600, instead of printing it.", metavar="FILE")
     ] = None
-    verbose: Verbose = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print all controls and facts, and all evidence.")
+    ] = False
     quiet: Quiet = False
 
     def finish(self, assessment: Assessment) -> None:
@@ -173,7 +175,12 @@ def _keep(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity
 
     data = as_text(assessment, wanted, verbosity).encode()
     file = File(path=PurePosixPath(output.absolute()), content=data, mode=FileMode(0o600))
-    Host.real().machine_tree.write(file)
+    try:
+        Host.real().machine_tree.write(file)
+    except HostError as error:
+        # As root nothing is written where others could lead it astray; a shell's redirection runs as the user.
+        hint = "name a directory that is there and that only you and root can write to, or redirect the output: >FILE"
+        raise HostError(error.message, hint) from error
     if verbosity is not Verbosity.QUIET:
         sys.stdout.write(f"{output}: {conclusion(assessment)}\n")
 
@@ -260,7 +267,10 @@ def assess(
         typer.Option(help="Earlier report in JSON: the exit code is for what is new alone.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """How does the host stand with each control of a CIS benchmark, and what shows it? Changes nothing."""
+    """How does the host stand with each control of a CIS benchmark, and what shows it? Changes nothing.
+
+    The exit code is 3 where a control failed or could not be told, and has no waiver.
+    """
     from agent import assess as assessing
     from agent.host import Host
     from agent.present.assessments.progress import progress
@@ -347,7 +357,11 @@ def _download(url: str | None, sha256: str | None) -> Download | None:
 def explain(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="A control, a finding or `settings`; else the list.", show_default=False),
+        typer.Argument(
+            metavar="[ID]",
+            help="A control, by id or CIS number, a finding or `settings`; else the list.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """What a control or a finding is, why, what it can break, and how to repair it by hand."""

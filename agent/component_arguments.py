@@ -213,6 +213,12 @@ _SWITCHES = {
     Component.KUBELET: "disable-agent",
     Component.KUBE_PROXY: "disable-kube-proxy",
 }
+_RULED_BY_A_FILE = {Component.KUBE_PROXY: "", Component.SCHEDULER: "profiling"}
+"""What counts for nothing beside a file that `config` names, "" for all arguments that are asked for.
+
+(kubernetes, cmd/kube-proxy/app/options.go and cmd/kube-scheduler/app/options/deprecated.go)
+"""
+
 _ON_SERVERS = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
 _OLDEST = 23
 _NEWEST_PATCH = 99
@@ -239,6 +245,11 @@ def effective(component: Component, facts: HostFacts, kubelet: KubeletConfigurat
     if component is not Component.KUBELET:
         return _component(component, facts)
     return _kubelet(facts, kubelet or KubeletConfiguration(problem="the kubelet's files were not looked at"))
+
+
+def by_k3s(component: Component, name: str, facts: HostFacts) -> Given | None:
+    """What K3s itself gives for an argument where the operator leaves it alone; None where it gives none."""
+    return next((_default(row, facts) for row in _in_force(component, facts) if row.name == name), None)
 
 
 def kubelet_file(data: bytes, path: PurePosixPath) -> KubeletFile:
@@ -429,6 +440,10 @@ def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument
         if argument is None or not guesses.isdisjoint(argument.given):
             doubt = _version_doubt([row for row in rows if row.name == name], facts)
             doubts.update({name: doubt} if doubt else {})
+    ruled = _RULED_BY_A_FILE.get(component)
+    if ruled is not None and "config" in found:
+        where = found["config"].given[-1].where
+        doubts.setdefault(ruled, f"the file that is named at {where} decides it, and its content is not judged")
     if component is Component.API_SERVER:
         doubts.update({name: doubt for name, doubt in _api_server_doubts(facts) if name not in found})
     return doubts

@@ -27,7 +27,7 @@ DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
 DEFAULT_CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
 DROPIN_NAME = "90-k3s-harden.yaml"
 
-_RANCHER_DROPIN = "50-rancher.yaml"
+RANCHER_DROPIN = "50-rancher.yaml"
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
 _VERSION_TIMEOUT = 20.0
 _ENCRYPTION_CONFIG = "server/cred/encryption-config.json"
@@ -296,10 +296,10 @@ def _version(host: Host, settings: Settings, unit: Unit | None) -> tuple[Version
 def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath) -> tuple[bool, str]:
     if settings.rancher_managed is not None:
         return settings.rancher_managed, "given"
-    for path in (dropin_directory(config_path) / _RANCHER_DROPIN, _RANCHER_AGENT):
+    for path in (dropin_directory(config_path) / RANCHER_DROPIN, _RANCHER_AGENT):
         if host.tree.exists(path):
             return True, str(path)
-    return False, f"neither {_RANCHER_DROPIN} nor {_RANCHER_AGENT}"
+    return False, f"neither {RANCHER_DROPIN} nor {_RANCHER_AGENT}"
 
 
 def _datastore(host: Host, data_dir: PurePosixPath, k3s: Configuration) -> tuple[Datastore, str]:

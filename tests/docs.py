@@ -21,12 +21,9 @@ from rich.console import Console
 from agent import desired, facts, findings, install, journal, settings, verbs
 from agent.cli import app
 from agent.errors import ExitCode
-from agent.explain import origin_in_words
-from agent.guide import headings
-from agent.guide.controls import CONTROLS
 from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
-from agent.guide.k3s_options import OPTIONS, OptionRow
-from agent.guide.sysctls import SYSCTLS, SysctlRow
+from agent.guide.k3s_options import OPTIONS
+from agent.guide.sysctls import SYSCTLS
 from agent.host import LOCK, Host
 from agent.host.tree import temporary_name
 from agent.model import NEWEST_KNOWN, Directory, File, FileMode, Role, Version
@@ -34,11 +31,13 @@ from agent.present import Verbosity
 from agent.present.table import print_to
 from agent.settings import Overrides, Settings
 from agent.situation import Request
+from tests import docs_controls
+from tests.markdown import anchor, generated, page, prose, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from agent.guide.control import Control
+    from agent.guide.k3s_options import OptionRow
     from agent.model import Resource
 
 CHECKOUT = Path(__file__).parents[1]
@@ -71,7 +70,7 @@ class Command(NamedTuple):
 
 def pages() -> dict[str, str]:
     """The text of every generated page, by its path below docs/."""
-    return {path: page() for path, page in _PAGES.items()}
+    return {path: made() for path, made in _PAGES.items()}
 
 
 def commands() -> tuple[Command, ...]:
@@ -82,7 +81,7 @@ def commands() -> tuple[Command, ...]:
         given = [(parameter.param_type_name, _option(parameter)) for parameter in command.params]
         arguments = tuple(option for kind, option in given if kind == "argument")
         options = tuple(option for kind, option in given if kind == "option")
-        found.append(Command(name, _prose(command.help or ""), bool(command.hidden), arguments, options))
+        found.append(Command(name, prose(command.help or ""), bool(command.hidden), arguments, options))
     return tuple(found)
 
 
@@ -126,112 +125,40 @@ def write(directory: Path) -> list[Path]:
     return written
 
 
-def _controls() -> str:
-    parts = [
-        "# Controls",
-        _generated("agent/guide"),
-        _prose("""
-            Everything that the guide asks of a host, one entry a fact, in the order of the guide's headings;
-            `k3s-harden explain ID` prints the same in a terminal. The CIS numbers are those that the guide gives:
-            they move between versions of the benchmark. Where an entry differs from the guide, it says so;
-            [deviations.md](../explanation/deviations.md) has the reasons at length.
-        """),
-        _table(
-            ("id", "what", "for", "CIS"),
-            ((f"[`{c.id}`](#{_anchor(c)})", c.title, str(c.applies), ", ".join(c.origin.cis)) for c in CONTROLS),
-        ),
-    ]
-    for heading in headings.IN_ORDER:
-        parts.append(f"## {heading}")
-        for control in CONTROLS:
-            if control.origin.heading == heading:
-                parts += [f"### {_heading(control)}", _control(control)]
-    return _page(parts)
-
-
-def _control(control: Control) -> str:
-    lines = [
-        ("", f"**{_escaped(control.title)}.** For {control.applies}."),
-        ("Wanted", _wanted(control)),
-        ("Why", control.why),
-        ("In the guide", origin_in_words(control.origin)),
-        ("Differs from the guide", control.deviation),
-        ("Can break", control.risk),
-        ("By hand", control.by_hand),
-    ]
-    return "\n".join(
-        f"- **{label}:** {text if label == 'Wanted' else _prose(text)}" if label else f"{text}\n"
-        for label, text in lines
-        if text
-    )
-
-
-def _wanted(control: Control) -> str:
-    match control:
-        case SysctlRow():
-            return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared and never changed")
-        case DirectoryRow() | FileRow():
-            return f"`{_path(control)}`, mode {control.mode}, owner root"
-        case OptionRow():
-            value = f"{control.name}={control.value}" if control.name else control.value
-            return f"`{control.key}: {value}`; of a value that is there already: {_escaped(str(control.meets))}"
-        case _:
-            return ""
-
-
-def _heading(control: Control) -> str:
-    alike = [other for other in CONTROLS if other.id == control.id]
-    return f"`{control.id}`" + (f" ({control.applies.versions})" if len(alike) > 1 else "")
-
-
-def _anchor(control: Control) -> str:
-    """The anchor that GitHub gives a heading."""
-    return anchor(_heading(control))
-
-
-def anchor(heading: str) -> str:
-    """The anchor that GitHub gives a heading: small letters, no punctuation, hyphens for blanks."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
-def _path(row: DirectoryRow | FileRow) -> str:
-    return str(row.path) if row.path.is_absolute() else f"D/{row.path}"
-
-
 def _findings() -> str:
     kinds = findings.KINDS.values()
     parts = [
         "# Findings",
-        _generated("agent/findings"),
-        _prose("""
+        generated("agent/findings"),
+        prose("""
             What `check` finds beyond differences, each with a stable id, what was wanted and found, the file and
             line, and what to do. All are gathered in one run. An error makes `check` and `diff` end with 3. An error
             that holds K3s also makes the [gate](../howto/systemd.md) fail: with any other K3s can start, and the next
             boot or a person is what it is about. `k3s-harden explain ID` prints the same in a terminal.
         """),
-        _table(
+        table(
             ("id", "level", "holds K3s"),
             ((f"[`{kind.id}`](#{kind.id})", str(kind.level), "yes" if kind.holds_k3s else "no") for kind in kinds),
         ),
     ]
     for kind in kinds:
         parts += [f"## {kind.id}", f"{kind.level}{', holds K3s' if kind.holds_k3s else ''}"]
-        parts += [_prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
-    return _page(parts)
+        parts += [prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
+    return page(parts)
 
 
 def _exit_codes() -> str:
-    return _page([
+    return page([
         "# Exit codes",
-        _generated("agent/errors.py"),
+        generated("agent/errors.py"),
         "The same for every verb, and part of the interface: scripts may rely on them.",
-        _table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
-        _prose("""
+        table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
+        prose("""
             The code follows from the report and from nothing else, so the JSON output has it, too (`exit_code`,
             `meaning`). A report that could not be printed, because the disk behind the redirection is full, say, ends
             with 1 where it would have been 0; a reader that stops early, such as `head`, changes nothing.
         """),
-        _prose("""
+        prose("""
             `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, ends with 0 whenever K3s may
             start: a hand-edited file or what only the next boot would undo does not keep a node down. What to do for
             each code is in [read-a-report.md](../howto/read-a-report.md).
@@ -244,14 +171,12 @@ def _cli() -> str:
     hidden = [command for command in commands() if command.hidden]
     parts = [
         "# Command line",
-        _generated("agent/cli.py"),
-        _prose("""
+        generated("agent/cli.py"),
+        prose("""
             `k3s-harden VERB [options]`. Reports go to standard output, errors to standard error as `k3s-harden:
             cannot …` with what to do below. How a run ended is in its [exit code](exit-codes.md).
         """),
-        _table(
-            ("verb", "does"), ((f"[`{command.name}`](#{anchor(command.name)})", command.help) for command in public)
-        ),
+        table(("verb", "does"), ((f"[`{command.name}`](#{anchor(command.name)})", command.help) for command in public)),
         "Before the verb:",
         _option_table(program_options()),
     ]
@@ -260,7 +185,7 @@ def _cli() -> str:
     parts.append("## Not for people")
     for command in hidden:
         parts += [f"### {command.name}", *_command(command)]
-    return _page(parts)
+    return page(parts)
 
 
 def _command(command: Command) -> Iterator[str]:
@@ -275,7 +200,7 @@ def _command(command: Command) -> Iterator[str]:
 
 
 def _option_table(options: Iterable[Option]) -> str:
-    return _table(
+    return table(
         ("option", "default", "meaning"),
         (
             (f"`{', '.join(o.names)}{f' {o.takes}' if o.takes else ''}`", o.default and f"`{o.default}`", o.help)
@@ -300,7 +225,7 @@ def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a cop
         takes=takes,
         choices=choices,
         default="" if is_switch or default is None else f"{default:g}" if isinstance(default, float) else str(default),
-        help=_prose(said + (f" By default {in_words}." if in_words else "")),
+        help=prose(said + (f" By default {in_words}." if in_words else "")),
     )
 
 
@@ -308,37 +233,37 @@ def _resources() -> str:
     built = _built()
     parts = [
         "# What it puts on a host",
-        _generated("agent/guide, agent/desired.py"),
-        _prose("""
+        generated("agent/guide, agent/desired.py"),
+        prose("""
             Every path and kernel value that `apply` makes, with its exact mode; all of them belong to root. `D` is
             K3s' data directory: `/var/lib/rancher/k3s`, unless K3s' configuration or the settings move it.
             Directories that are missing on the way to one of these are made with 0755; those that exist keep their
             mode.
         """),
         "## Directories and files",
-        _table(
+        table(
             ("path", "mode", "server", "agent", "K3s", "on a node that Rancher manages"),
             (_resource(path, mode, built) for path, mode in _modes(built).items()),
         ),
-        _prose("""
+        prose("""
             `policy.yaml` has the NetworkPolicies on every version, and the PodSecurityPolicies with their RBAC up to
             v1.24: the first apply for a v1.25 takes them out.
         """),
         "## Kernel values",
-        _table(
+        table(
             ("key", "value", "written"),
             ((f"`{row.key}`", row.value, "yes" if row.written else "no, compared only") for row in SYSCTLS),
         ),
-        _prose("""
+        prose("""
             The written ones go into 90-kubelet.conf and into the running kernel, and are read back. kubelet compares
             all six at its start, for equality.
         """),
         "## K3s' arguments",
-        _prose("""
+        prose("""
             The drop-in has those that the operator's own files and command line do not already meet, with `+` behind
             each key of a list.
         """),
-        _table(
+        table(
             ("key", "argument", "for"),
             ((f"`{row.key}`", f"`{_argument(row)}`", str(row.applies)) for row in OPTIONS),
         ),
@@ -347,7 +272,7 @@ def _resources() -> str:
         "and an agent this one:",
         f"```yaml\n{_drop_in(Role.AGENT, NEWEST_KNOWN)}```",
         "## Its own",
-        _table(
+        table(
             ("path", "mode", "is"),
             (
                 (f"`{journal.STATE}`", "0700", "what `revert` needs"),
@@ -360,16 +285,16 @@ def _resources() -> str:
                 (f"`{LOCK}`", "0600", "the lock; empty, or the number of the process that writes"),
             ),
         ),
-        _prose(f"""
+        prose(f"""
             While a file is being replaced, its next content lies beside it under a name such as
             `{temporary_name("policy.yaml")}`; see [0005](../adr/0005-temporary-names.md). `revert` removes the
             journal with the last run that it undoes; backups stay.
         """),
         "## By `install`",
-        _table(("path", "mode"), _installed()),
+        table(("path", "mode"), _installed()),
         "The hook for `cloud-init clean` only where cloud-init is. `uninstall` takes all of them away again.",
     ]
-    return _page(parts)
+    return page(parts)
 
 
 Built = dict[tuple[Role, int, bool], "Mapping[str, Resource]"]
@@ -444,48 +369,20 @@ def _modules() -> str:
     for file in sorted(CHECKOUT.glob("agent/**/*.py")):
         said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         rows.append((f"`{file.relative_to(CHECKOUT)}`", " ".join(said.split("\n\n")[0].split())))
-    return _page([
+    return page([
         "# Modules",
-        _generated("the docstrings below agent/"),
+        generated("the docstrings below agent/"),
         "Each file and its one purpose; [design.md](../explanation/design.md) says how they hang together.",
-        _table(("file", "purpose"), rows),
+        table(("file", "purpose"), rows),
     ])  # fmt: skip
-
-
-def _page(parts: Iterable[str]) -> str:
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _generated(source: str) -> str:
-    return f"<!-- Generated from {source} by `make docs`; a test compares them. -->"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return _prose(text).replace("|", r"\|")
-
-
-def _prose(text: str) -> str:
-    """The text in one line, with what Markdown would take for markup written so that it shows."""
-    return _escaped(" ".join(text.split()))
-
-
-def _escaped(text: str) -> str:
-    """Outside of code, `<` would begin a tag and `*` emphasis; bold labels and links are ours and stay."""
-    pieces = re.split(r"(`[^`]*`|\*\*[^*]+\*\*|<!--.*?-->)", text)
-    return "".join(
-        piece if index % 2 else piece.replace("<", "&lt;").replace("*", r"\*") for index, piece in enumerate(pieces)
-    )
 
 
 PICTURE = "images/run.svg"
 
 _PAGES: Mapping[str, Callable[[], str]] = {
-    "reference/controls.md": _controls,
+    "explanation/kube-bench.md": docs_controls.kube_bench,
+    "reference/controls.md": docs_controls.controls,
+    "reference/guide-controls.md": docs_controls.guide_controls,
     "reference/cli.md": _cli,
     "reference/settings.md": settings.reference,
     "reference/exit-codes.md": _exit_codes,

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[1]
 DATA_DIR = "var/lib/rancher/k3s"
+LEASE = "var/lib/cni/networks/cbr0/10.42.0.2"
+"""What the container network writes for the first pod."""
 
 _FIRST_WITH_KUBELET_FILES = 32
-_COMMON_SERVER_FILES: Mapping[str, int] = {
+SERVER_FILES: Mapping[str, int] = {
     "server/tls/client-ca.crt": 0o644,
     "server/tls/client-ca.key": 0o600,
     "server/tls/server-ca.crt": 0o644,
@@ -27,14 +29,14 @@ _COMMON_SERVER_FILES: Mapping[str, int] = {
     "server/cred/scheduler.kubeconfig": 0o600,
     "server/token": 0o600,
 }
-_AGENT_FILES: Mapping[str, int] = {
+AGENT_FILES: Mapping[str, int] = {
     "agent/client-ca.crt": 0o600,
     "agent/kubelet.kubeconfig": 0o600,
     "agent/kubeproxy.kubeconfig": 0o600,
     "agent/serving-kubelet.crt": 0o600,
     "agent/serving-kubelet.key": 0o600,
 }
-_ETCD = """\
+ETCD = """\
 advertise-client-urls: https://127.0.0.1:2379
 client-transport-security:
   cert-file: /{data}/server/tls/etcd/server-client.crt
@@ -63,11 +65,10 @@ authentication:
 authorization:
   mode: Webhook
   webhook: {{}}
-protectKernelDefaults: true
 tlsCertFile: /{data}/agent/serving-kubelet.crt
 tlsPrivateKeyFile: /{data}/agent/serving-kubelet.key
 """
-_ENCRYPTION = (
+ENCRYPTION = (
     '{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],'
     '"providers":[{"aescbc":{"keys":[{"name":"aescbckey","secret":"c2VjcmV0IG9mIHRoZSBjbHVzdGVy"}]}},{"identity":{}}]}]}'
 )
@@ -80,12 +81,16 @@ ExecStart=/usr/local/bin/k3s {role}
 
 
 class K3s(NamedTuple):
-    """What has run on the host: `minor` of its version, and etcd or SQLite as a server's datastore."""
+    """What has run on the host: `minor` of its version, and etcd or SQLite as a server's datastore.
+
+    `data_dir` is relative to the tree's root. K3s encrypts secrets only if its configuration says so, too.
+    """
 
     role: str = "server"
     minor: int = 34
     etcd: bool = True
     encrypts: bool = True
+    data_dir: str = DATA_DIR
 
 
 def fresh(root: Path) -> Path:
@@ -96,17 +101,19 @@ def fresh(root: Path) -> Path:
 
 def started(root: Path, k3s: K3s) -> Path:
     """Add what K3s writes at its first start to a host tree."""
-    files = dict(_AGENT_FILES)
+    files = dict(AGENT_FILES)
     if k3s.role == "server":
-        files |= _COMMON_SERVER_FILES
+        files |= SERVER_FILES
     for name, mode in files.items():
-        put(root, f"{DATA_DIR}/{name}", "made by K3s\n", mode)
-    put(root, "var/lib/cni/networks/cbr0/10.42.0.2", "a pod\n", 0o600)
+        put(root, f"{k3s.data_dir}/{name}", "made: by K3s\n", mode)
+    put(root, LEASE, "a pod\n", 0o600)
     if k3s.role == "server":
         _datastore(root, k3s)
+        put(root, "etc/rancher/k3s/k3s.yaml", "made: by K3s\n", 0o600)
     if k3s.minor >= _FIRST_WITH_KUBELET_FILES:
-        put(root, f"{DATA_DIR}/agent/etc/kubelet.conf.d/00-k3s-defaults.conf", _KUBELET.format(data=DATA_DIR), 0o600)
-        (root / DATA_DIR / "agent/etc/kubelet.conf.d").chmod(0o700)
+        drop_ins = f"{k3s.data_dir}/agent/etc/kubelet.conf.d"
+        put(root, f"{drop_ins}/00-k3s-defaults.conf", _KUBELET.format(data=k3s.data_dir), 0o600)
+        (root / drop_ins).chmod(0o700)
     service = "k3s" if k3s.role == "server" else "k3s-agent"
     put(root, f"etc/systemd/system/{service}.service", _UNIT.format(service=service, role=k3s.role), 0o644)
     put(root, "etc/hostname", "node-1\n", 0o644)
@@ -124,9 +131,9 @@ def put(root: Path, name: str, text: str, mode: int = 0o600) -> Path:
 
 def _datastore(root: Path, k3s: K3s) -> None:
     if k3s.etcd:
-        put(root, f"{DATA_DIR}/server/db/etcd/config", _ETCD.format(data=DATA_DIR))
-        (root / DATA_DIR / "server/db/etcd").chmod(0o700)
+        put(root, f"{k3s.data_dir}/server/db/etcd/config", ETCD.format(data=k3s.data_dir))
+        (root / k3s.data_dir / "server/db/etcd").chmod(0o700)
     else:
-        put(root, f"{DATA_DIR}/server/db/state.db", "SQLite format 3")
+        put(root, f"{k3s.data_dir}/server/db/state.db", "SQLite format 3")
     if k3s.encrypts:
-        put(root, f"{DATA_DIR}/server/cred/encryption-config.json", _ENCRYPTION)
+        put(root, f"{k3s.data_dir}/server/cred/encryption-config.json", ENCRYPTION)

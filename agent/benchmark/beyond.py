@@ -1,13 +1,14 @@
-"""What no benchmark asks of a node, and the guide and the kubelet do: kernel parameters and server directories."""
+"""What no benchmark asks of a node, and the guide and the kubelet do: kernel parameters, directories, a file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.benchmark.check import AllOf, GuideDirectory, KernelParameter, Ownership, Permissions, SysctlPrecedence
 from agent.benchmark.control import BenchmarkControl
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.model import SERVERS, Applies, FileMode
 
 if TYPE_CHECKING:
     from agent.guide.files import DirectoryRow
@@ -40,6 +41,9 @@ def _directory(row: DirectoryRow) -> BenchmarkControl:
     )
 
 
+# Where write-kubeconfig says another path, K3s makes this one a symlink to it.
+_KUBECONFIG = ("/etc/rancher/k3s/k3s.yaml",)
+
 BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_kernel_parameter, SYSCTLS),
     BenchmarkControl(
@@ -58,5 +62,21 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         source="systemd/systemd src/sysctl/sysctl.c",
     ),
     *map(_directory, DIRECTORIES),
+    BenchmarkControl(
+        id="k3s-kubeconfig",
+        title="The kubeconfig that K3s writes for its administrator is root's alone",
+        applies=Applies(SERVERS),
+        check=AllOf((Permissions(_KUBECONFIG, FileMode(0o600)), Ownership(_KUBECONFIG))),
+        why=(
+            "It holds the key of a cluster administrator itself, where the kubeconfigs that the benchmarks look at only"
+            " name files. Whoever can read it is administrator, and nobody can revoke that."
+        ),
+        remedy=(
+            f"Take 'write-kubeconfig-mode' and 'write-kubeconfig-group' out of K3s' configuration, and run 'sudo chmod"
+            f" 0600 {_KUBECONFIG[0]}' and 'sudo chown root:root {_KUBECONFIG[0]}': K3s sets the mode anew at each"
+            " start, to 0600 unless told otherwise. Give people kubeconfigs of their own."
+        ),
+        source="k3s-io/k3s pkg/server/server.go",
+    ),
 )
-"""The kernel parameters in the guide's order, what would undo them, and the server's directories, parents first."""
+"""The kernel parameters in the guide's order, what would undo them, the server's directories, and K3s' kubeconfig."""

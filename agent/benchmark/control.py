@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from agent.guide.control import Control
 
 
+_NAMES = frozenset({"Kubernetes", "Windows"})
+
+
 class Assessed(str, Enum):
     """How a benchmark has a control assessed; the letters are those of `numbered`."""
 
@@ -72,9 +75,20 @@ class BenchmarkControl:
         return self.earlier.get(benchmark, self.check)
 
     @property
+    def recommendation(self) -> str:
+        """What CIS would call it: the title is the state that is wanted, and says nothing of whether it is so."""
+        first, _, rest = self.title.partition(" ")
+        return f"Ensure that {first if _is_a_name(first) else first.lower()} {rest}"
+
+    @property
     def is_host_checkable(self) -> bool:
         """Whether a look at the host can answer it."""
         return not isinstance(self.check, (ByHand, NotInK3s))
+
+
+def _is_a_name(word: str) -> bool:
+    """Whether a word keeps its capital within a sentence."""
+    return word in _NAMES or any(letter.isupper() or letter.isdigit() for letter in word[1:])
 
 
 def numbered(row: str) -> Mapping[Benchmark, Number]:

@@ -22,7 +22,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Control:
-    """One fact of the guide that a host can meet or miss; `explain` prints it, docs/reference/controls.md lists it.
+    """One fact of the guide that a host can meet or miss, as `explain` and docs/reference/guide-controls.md have it.
 
     `id` is stable, lower case and unique among rows whose `applies` overlap. `risk` is what meeting it can break,
     `by_hand` how to meet it without this program, `deviation` why it differs from the guide, if it does. A row is equal

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assessment import Actor, Status
 from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.component_arguments import GivenBy
+from agent.facts import RANCHER_DROPIN
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import OptionRow
 from agent.settings import DEFAULT_SETTINGS
@@ -69,7 +70,7 @@ def _who_will(control: BenchmarkControl, check: Check, answer: Answer, look: Loo
         isinstance(check, AllOf) and all(isinstance(one, Flag) for one in check.checks)
     )
     by_hand = _by_hand(control, answer)
-    if is_argument and look.facts.rancher_managed:
+    if is_argument and look.facts.rancher_managed and not _is_of_this_node(answer):
         return Actor.OPERATOR, _in_the_cluster(control, by_hand)
     if answer.needs:
         if answer.needs <= look.pending:
@@ -91,6 +92,11 @@ def _by_hand(control: BenchmarkControl, answer: Answer) -> str:
         return answer.remedy
     places = ", ".join(dict.fromkeys(one.where for one in answer.evidence)) if answer.by is GivenBy.OPERATOR else ""
     return f"{control.remedy} It is now set at {places}." if places else control.remedy
+
+
+def _is_of_this_node(answer: Answer) -> bool:
+    """Whether the value was given in a file that its operator wrote, and not Rancher."""
+    return answer.by is GivenBy.OPERATOR and not any(f"/{RANCHER_DROPIN}:" in one.where for one in answer.evidence)
 
 
 def _in_the_cluster(control: BenchmarkControl, by_hand: str) -> str:

@@ -9,58 +9,99 @@ from agent.assessment import Evidence as Shown
 from agent.assessment import Status
 from agent.component_arguments import GivenBy
 from agent.facts import Datastore
-from agent.guide.criteria import AtLeast, Boolean, Duration, Equals, Excludes, Includes, NotGiven, SubsetOf
-from agent.verdicts.look import Answer, no_etcd
+from agent.guide.criteria import (
+    AtLeast,
+    Boolean,
+    Duration,
+    Equals,
+    Excludes,
+    Includes,
+    IncludesOneOf,
+    LeavesGateOn,
+    NotGiven,
+    SubsetOf,
+)
+from agent.verdicts.look import LOOK_AT_IT, Answer, no_etcd
 
 if TYPE_CHECKING:
     from agent.benchmark.check import Flag
-    from agent.component_arguments import Argument
+    from agent.component_arguments import Argument, Given
     from agent.guide.criteria import Criterion
+    from agent.k3s_config import Dropped
     from agent.verdicts.look import Look
 
 
 def answer(check: Flag, look: Look) -> Answer:
     """Whether a component has the argument that the check wants, or a default that will do."""
-    flag = f"--{check.name}"
-    wanted = f"{flag} {in_words(check.criterion)}" + (
-        ", or not set" if check.unset_passes and not isinstance(check.criterion, NotGiven) else ""
-    )
+    wanted = f"--{check.name} {in_words(check.criterion)}"
+    if check.unset_passes and not isinstance(check.criterion, NotGiven):
+        wanted += ", or is not set"
     why = component_arguments.not_run(check.component, look.facts)
     if why:
         return Answer(Status.NOT_APPLICABLE, wanted, reason=why)
     arguments = look.arguments(check.component)
     doubt = arguments.doubt(check.name)
     if doubt:
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=doubt)
+        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
     argument = arguments.get(check.name)
-    return _unset(check, look, wanted) if argument is None else _set(check, argument, wanted)
+    return _unset(check, look, wanted) if argument is None else _set(check, argument, look, wanted)
 
 
 def _unset(check: Flag, look: Look, wanted: str) -> Answer:
-    where = f"{check.component} of K3s {look.facts.version}"
-    shown = (Shown(f"--{check.name} is not given, so its own default counts", where),)
+    what = (
+        f"--{check.name} is given neither here nor by K3s {look.facts.version}, so {check.component}'s default counts"
+    )
+    shown = Shown(what, str(look.facts.config_path))
     if check.unset_passes or isinstance(check.criterion, NotGiven):
-        return Answer(Status.PASS, wanted, "not set", shown, by=GivenBy.K3S)
+        return Answer(Status.PASS, wanted, "not set", (shown,), by=GivenBy.K3S)
     if check.name.startswith("etcd-") and look.facts.datastore is not Datastore.ETCD:
         return no_etcd(wanted, look)
-    return Answer(Status.FAIL, wanted, "not set", shown, remedy=_added(check, ""))
+    lost = _lost(check, look)
+    if lost is not None:
+        places = (Shown(f"lost: {lost.value}", str(lost.source)), Shown(f"{lost.key}:", str(lost.by)))
+        return Answer(Status.FAIL, wanted, "not set", places, remedy=_kept(lost), by=GivenBy.OPERATOR, instead=True)
+    return Answer(Status.FAIL, wanted, "not set", (shown,), remedy=_added(check, ""))
 
 
-def _set(check: Flag, argument: Argument, wanted: str) -> Answer:
+def _lost(check: Flag, look: Look) -> Dropped | None:
+    """A value that would do, and that a later file has taken away by repeating the key of the list without `+`."""
+    for dropped in look.facts.effective.dropped:
+        if dropped.key == check.component.config_key:
+            name, _, value = dropped.value.removeprefix("--").partition("=")
+            if name.rstrip("+-") == check.name and check.criterion.accepts(value or "true"):
+                return dropped
+    return None
+
+
+def _kept(lost: Dropped) -> str:
+    return (
+        f"write `{lost.key}+:` instead of `{lost.key}:` at {lost.by}, which drops what {lost.source} has; restart K3s"
+    )
+
+
+def _set(check: Flag, argument: Argument, look: Look, wanted: str) -> Answer:
     given = tuple(Shown(f"--{check.name}={one.value}", one.where) for one in argument.given)
     by = argument.given[-1].by
     found = f"--{check.name}={argument.value}"
     if check.criterion.accepts(argument.value):
         return Answer(Status.PASS, wanted, found, given, by=by)
-    remedy = _added(check, argument.value) if by is GivenBy.K3S else _corrected(check, argument)
-    return Answer(Status.FAIL, wanted, found, given, remedy=remedy, by=by)
+    if by is GivenBy.K3S:
+        return Answer(Status.FAIL, wanted, found, given, remedy=_added(check, argument.value), by=by)
+    own = component_arguments.by_k3s(check.component, check.name, look.facts)
+    return Answer(Status.FAIL, wanted, found, given, remedy=_corrected(check, argument, own), by=by)
 
 
-def _corrected(check: Flag, argument: Argument) -> str:
+def _corrected(check: Flag, argument: Argument, own: Given | None) -> str:
     """What to do about a value that somebody gave; what else is in a list stays."""
     wrong = [one for one in argument.given if not check.criterion.accepts(one.value)] or argument.given
     places = ", ".join(dict.fromkeys(one.where for one in wrong))
     better = _suggested(check.criterion, argument.value)
+    if (
+        own is not None
+        and check.criterion.accepts(own.value)
+        and not (isinstance(check.criterion, Excludes) and better)
+    ):
+        return f"take `{check.name}` out at {places}: K3s then sets it to {own.value} itself; restart K3s"
     what = f"make it `{check.name}={better}`" if better else f"take `{check.name}` out"
     return f"{what} at {places}, and restart K3s"
 
@@ -90,7 +131,9 @@ def _suggested(criterion: Criterion, value: str) -> str:
         case Excludes():
             better = [name for name in names if name not in criterion.names]
         case SubsetOf():
-            better = [*criterion.names]
+            better = [name for name in names if name in criterion.names] or [*criterion.names]
+        case LeavesGateOn():
+            better = [name for name in names if criterion.accepts(name)]
         case _:
             better = []
     return ",".join(dict.fromkeys(better))
@@ -98,4 +141,16 @@ def _suggested(criterion: Criterion, value: str) -> str:
 
 def in_words(criterion: Criterion) -> str:
     """A criterion as the end of a sentence that begins with a name."""
-    return f"is {criterion}" if isinstance(criterion, Boolean | Equals | NotGiven) else f"has {criterion}"
+    match criterion:
+        case Includes():
+            return f"lists {' and '.join(criterion.names)}"
+        case IncludesOneOf():
+            return f"lists {' or '.join(criterion.names)}"
+        case Excludes():
+            return f"does not list {' or '.join(criterion.names)}"
+        case LeavesGateOn():
+            return f"does not list {criterion.gate}=false"
+        case SubsetOf():
+            return f"lists no others than {', '.join(criterion.names)}"
+        case _:
+            return f"is {criterion}"

@@ -1,25 +1,30 @@
-"""etcd's configuration, and how secrets lie in the datastore."""
+"""etcd's configuration, and how Secrets lie in the datastore."""
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent import component_arguments
 from agent.assessment import Evidence as Shown
 from agent.assessment import Status
-from agent.benchmark.check import EncryptionProviders, EtcdSetting
+from agent.benchmark.check import Component, EncryptionProviders, EtcdSetting
 from agent.component_arguments import GivenBy
 from agent.evidence import Missing, Unknown
 from agent.facts import Datastore
 from agent.guide.criteria import Equals
 from agent.verdicts.arguments import in_words
-from agent.verdicts.look import Answer, no_etcd
+from agent.verdicts.look import LOOK_AT_IT, ONCE_STARTED, Answer, no_etcd
 
 if TYPE_CHECKING:
     from agent.verdicts.look import Look
 
+_ENCRYPTION = "encryption-provider-config"
+"""The API server's argument that names the file."""
+
 
 def answer(check: EtcdSetting | EncryptionProviders, look: Look) -> Answer:
-    """What K3s' own configuration files of etcd and of the encryption say."""
+    """What the configuration files of etcd and of the encryption say."""
     if isinstance(check, EtcdSetting):
         return _etcd(check, look)
     return _encryption(check, look)
@@ -29,36 +34,58 @@ def _etcd(check: EtcdSetting, look: Look) -> Answer:
     criterion = check.criterion
     if isinstance(criterion, Equals):
         criterion = Equals(criterion.text.replace("{data_dir}", str(look.facts.data_dir)))
-    wanted = f"{check.key} {in_words(criterion)}" + (", or not set" if check.unset_passes else "")
+    wanted = f"{check.key} {in_words(criterion)}" + (", or is not set" if check.unset_passes else "")
     if look.facts.datastore is not Datastore.ETCD:
         return no_etcd(wanted, look)
     config = look.evidence.etcd
     if isinstance(config, Missing):
-        return Answer(Status.UNKNOWN, wanted, "no such file", reason=f"K3s has not written {config.path}")
+        reason = f"K3s writes {config.path} when it starts etcd, and it is not there"
+        return Answer(Status.UNKNOWN, wanted, "no such file", reason=reason, remedy=ONCE_STARTED)
     if isinstance(config, Unknown):
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=f"{config.path}: {config.reason}")
+        shown = (Shown(config.reason, str(config.path)),)
+        return Answer(Status.UNKNOWN, wanted, "cannot be told", shown, config.reason, LOOK_AT_IT)
     value = config.values.get(check.key)
-    remedy = "K3s writes this file at each start: look for `etcd-arg` in its configuration, and restart it"
     if value is None:
         status = Status.PASS if check.unset_passes else Status.FAIL
-        return Answer(status, wanted, "not set", (Shown(f"no {check.key}", str(config.path)),), "", remedy, GivenBy.K3S)
+        return Answer(status, wanted, "not set", (Shown(f"no {check.key}", str(config.path)),), by=GivenBy.K3S)
     status = Status.PASS if criterion.accepts(value.value) else Status.FAIL
-    shown = Shown(f"{check.key}: {value.value}", f"{config.path}:{value.line}")
-    return Answer(status, wanted, value.value, (shown,), "", remedy, GivenBy.K3S)
+    shown = (Shown(f"{check.key}: {value.value}", f"{config.path}:{value.line}"),)
+    return Answer(status, wanted, value.value, shown, by=GivenBy.K3S)
 
 
 def _encryption(check: EncryptionProviders, look: Look) -> Answer:
     wanted = f"the first provider is {' or '.join(check.providers)}"
+    why = component_arguments.not_run(Component.API_SERVER, look.facts)
+    if why:
+        return Answer(Status.NOT_APPLICABLE, wanted, reason=why)
+    arguments = look.arguments(Component.API_SERVER)
+    doubt = arguments.doubt(_ENCRYPTION)
+    if doubt:
+        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
+    argument = arguments.get(_ENCRYPTION)
+    if argument is None:
+        none = Shown(f"--{_ENCRYPTION} is not given, so Secrets are stored as they are", str(look.facts.config_path))
+        return Answer(Status.FAIL, wanted, "Secrets are not encrypted", (none,))
+    named = Shown(f"--{_ENCRYPTION}={argument.value}", argument.given[-1].where)
+    if PurePosixPath(argument.value) != look.evidence.encryption.path:
+        reason = f"{argument.value} is not K3s' own file, and its content is not judged"
+        return Answer(Status.UNKNOWN, wanted, "cannot be told", (named,), reason, LOOK_AT_IT)
+    return _providers(check, look, wanted)
+
+
+def _providers(check: EncryptionProviders, look: Look, wanted: str) -> Answer:
     config = look.evidence.encryption
-    if isinstance(config, Unknown):
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=f"{config.path}: {config.reason}")
     if isinstance(config, Missing):
-        if look.facts.datastore is Datastore.NONE:
-            return Answer(Status.UNKNOWN, wanted, "no such file", reason="K3s has not started yet")
-        none = Shown("K3s has no encryption configuration", str(config.path))
-        return Answer(Status.FAIL, wanted, "secrets are not encrypted", (none,))
-    shown = tuple(Shown(one.value, f"{config.path}:{one.line}") for one in config.providers)
-    if not shown:
-        return Answer(Status.FAIL, wanted, "no provider", (Shown("no provider", str(config.path)),))
-    first = config.providers[0].value
-    return Answer(Status.PASS if first in check.providers else Status.FAIL, wanted, first, shown)
+        reason = f"K3s writes {config.path} when it starts with secrets-encryption, and it is not there"
+        return Answer(Status.UNKNOWN, wanted, "no such file", reason=reason, remedy=ONCE_STARTED)
+    if isinstance(config, Unknown):
+        shown = (Shown(config.reason, str(config.path)),)
+        return Answer(Status.UNKNOWN, wanted, "cannot be told", shown, config.reason, LOOK_AT_IT)
+    providers = tuple(Shown(one.value, f"{config.path}:{one.line}") for one in config.providers)
+    first = providers[0].what if providers else "no provider for Secrets"
+    if first in check.providers:
+        return Answer(Status.PASS, wanted, first, providers)
+    how = "ask `k3s secrets-encrypt status` on a server; where encryption is disabled, `k3s secrets-encrypt enable`"
+    how += ", and restart K3s on each server"
+    seen = providers or (Shown(first, str(config.path)),)
+    return Answer(Status.FAIL, wanted, first, seen, remedy=how, by=GivenBy.OPERATOR, instead=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.verdicts.look import Look
 
 _MOST_SHOWN = 5
-"""Files that are named one by one; of more, the number and the pattern that finds them are told."""
+"""Files that are named one by one where all are right, or in a command; of more, the pattern that finds them."""
 
 
 def answer(check: Permissions | Ownership, look: Look) -> Answer:
@@ -74,7 +74,7 @@ def _files(  # noqa: PLR0913 - what tells modes from owners
             Status.FAIL,
             wanted,
             _one_or_many([shown(file) for file in wrong], len(files)),
-            tuple(Shown(shown(file), str(file.path)) for file in wrong[:_MOST_SHOWN]),
+            tuple(Shown(shown(file), str(file.path)) for file in wrong),
             remedy=_on_files(command, wrong, check, look),
             needs=_permissions_of(wrong, check),
         )
@@ -84,7 +84,7 @@ def _files(  # noqa: PLR0913 - what tells modes from owners
             Status.UNKNOWN,
             wanted,
             "cannot be told",
-            tuple(Shown(one.reason, str(one.path)) for one in doubts[:_MOST_SHOWN]),
+            tuple(Shown(one.reason, str(one.path)) for one in doubts),
             reason=f"{doubts[0].path}: {doubts[0].reason}",
             remedy=LOOK_AT_IT,
         )
@@ -149,7 +149,9 @@ def _permissions_of(wrong: Sequence[Seen], check: Permissions | Ownership) -> fr
 def _one_or_many(words: Sequence[str], total: int) -> str:
     if total == 1:
         return words[0]
-    return f"{_range(words)} ({len(words)} of {total} files)" if len(words) < total else f"{_range(words)} ({total} files)"
+    return (
+        f"{_range(words)} ({len(words)} of {total} files)" if len(words) < total else f"{_range(words)} ({total} files)"
+    )
 
 
 def _range(words: Sequence[str]) -> str:

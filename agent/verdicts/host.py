@@ -8,14 +8,19 @@ from agent.assessment import Evidence as Shown
 from agent.assessment import Status
 from agent.benchmark.check import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.component_arguments import GivenBy
-from agent.findings.kernel import sysctl_overridden
 from agent.guide.sysctls import PARAMETERS_FILE
-from agent.model import ROOT, Directory, Sysctl
+from agent.model import ROOT, Directory, Sysctl, Unreadable
 from agent.plan import in_words
 from agent.sysctl_order import same_value
-from agent.verdicts.look import Answer
+from agent.verdicts.actors import APPLY
+from agent.verdicts.look import LOOK_AT_IT, Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.guide.sysctls import SysctlRow
+    from agent.model import Observed
+    from agent.sysctl_order import Assignment
     from agent.verdicts.look import Look
 
 
@@ -35,51 +40,74 @@ def _kernel_parameter(check: KernelParameter, look: Look) -> Answer:
     wanted = f"{row.value}, now and after the next boot"
     now = look.seen.observed.get(row.key)
     line = look.at_boot[row.key]
-    boot = Shown(f"{line.value} at boot", f"{line.path}:{line.line}") if line else None
-    live = Shown(f"{now.value} now", f"/proc/sys/{row.key.replace('.', '/')}") if isinstance(now, Sysctl) else None
-    shown = tuple(one for one in (live, boot) if one is not None)
-    found = ", ".join(one.what for one in shown) or "nothing sets it"
-    by_hand = f"set {row.key}={row.value} in {PARAMETERS_FILE}, and run `sudo sysctl -w {row.key}={row.value}`"
-    if line is not None and not same_value(line.value, row.value):
-        delete = f"delete the line at {line.path}:{line.line}, or set it to {row.value}"
-        return Answer(Status.FAIL, wanted, found, shown, remedy=delete, by=GivenBy.OPERATOR)
-    if isinstance(now, Sysctl) and not same_value(now.value, row.value):
-        return Answer(Status.FAIL, wanted, found, shown, remedy=by_hand)
+    is_right_now = isinstance(now, Sysctl) and same_value(now.value, row.value)
+    is_right_at_boot = not row.written if line is None else same_value(line.value, row.value)
+    shown = tuple(_seen_of(row, now, line))
+    found = ", ".join(one.what for one in shown) or "no such kernel parameter"
     if line is None and row.written:
-        return Answer(Status.FAIL, wanted, f"{found}; no file sets it at boot", shown, remedy=by_hand)
+        found += ", and no file sets it at boot"
+    if not is_right_at_boot or (isinstance(now, Sysctl) and not is_right_now):
+        by_others = _by_others(row, line, look)
+        if by_others is not None:
+            return Answer(Status.FAIL, wanted, found, shown, remedy=by_others, by=GivenBy.OPERATOR, instead=True)
+        needs = {row.key} if isinstance(now, Sysctl) and not is_right_now else set()
+        needs |= set() if is_right_at_boot else {PARAMETERS_FILE}
+        by_hand = f"set {row.key}={row.value} in {PARAMETERS_FILE}, and run `sudo sysctl -w {row.key}={row.value}`"
+        return Answer(Status.FAIL, wanted, found, shown, remedy=by_hand, needs=frozenset(needs))
     if look.unreadable_sysctl_files:
         hidden = f"cannot read {look.unreadable_sysctl_files[0]}, which may set it at boot"
-        return Answer(Status.UNKNOWN, wanted, found, shown, reason=hidden)
+        return Answer(Status.UNKNOWN, wanted, found, shown, hidden, LOOK_AT_IT)
     if not isinstance(now, Sysctl):
         reason = "there is no /proc/sys here" if now is None else in_words(now)
-        return Answer(Status.UNKNOWN, wanted, found, shown, reason=reason, remedy="assess the booted host")
+        return Answer(Status.UNKNOWN, wanted, found, shown, reason, "assess the booted host")
     return Answer(Status.PASS, wanted, found, shown)
+
+
+def _seen_of(row: SysctlRow, now: Observed | None, line: Assignment | None) -> Iterator[Shown]:
+    if isinstance(now, Sysctl):
+        yield Shown(f"{now.value} now", f"/proc/sys/{row.key.replace('.', '/')}")
+    if line is not None:
+        yield Shown(f"{line.value} at boot", f"{line.path}:{line.line}")
+
+
+def _by_others(row: SysctlRow, line: Assignment | None, look: Look) -> str | None:
+    """What to do about a file of somebody else's that decides at boot; None where none does."""
+    trouble = next((one for one in look.overridden if row.key in one.message.split()), None)
+    if trouble is not None:
+        return f"{trouble.where}: {trouble.remedy}; then {APPLY}"
+    if line is None or str(line.path) == PARAMETERS_FILE or same_value(line.value, row.value):
+        return None
+    return f"delete the line at {line.path}:{line.line}, or set it to {row.value}; then {APPLY}"
 
 
 def _guide_directory(check: GuideDirectory, look: Look) -> Answer:
     path = look.facts.data_dir / check.row.path
     wanted = f"{check.row.mode}, root:root"
     now = look.seen.observed.get(str(path))
+    if now is None or isinstance(now, Unreadable):
+        reason = in_words(now) if now is not None else "it was not looked at"
+        return Answer(Status.UNKNOWN, wanted, "cannot be told", (Shown(reason, str(path)),), reason, LOOK_AT_IT)
+    found, status = in_words(now), Status.FAIL
     if isinstance(now, Directory):
-        owner = "root:root" if now.owner == ROOT else str(now.owner)
-        found = f"{now.mode}, {owner}"
+        found = f"{now.mode}, {'root:root' if now.owner == ROOT else now.owner}"
         status = Status.PASS if (now.mode, now.owner) == (check.row.mode, ROOT) else Status.FAIL
-    else:
-        found = in_words(now) if now is not None else "cannot be told"
-        status = Status.FAIL if now is not None else Status.UNKNOWN
     remedy = f"sudo install -d -o root -g root -m {check.row.mode} {path}"
-    return Answer(status, wanted, found, (Shown(found, str(path)),), remedy=remedy)
+    needs = frozenset({str(path)})
+    return Answer(status, wanted, found, (Shown(found, str(path)),), remedy=remedy, needs=needs)
 
 
 def _sysctl_precedence(look: Look) -> Answer:
     wanted = f"no file wins over {PARAMETERS_FILE} at boot"
-    troubles = list(sysctl_overridden(look.seen))
+    troubles = look.overridden
     if troubles:
         shown = tuple(Shown(one.message, one.where) for one in troubles)
         remedy = "; ".join(f"{one.where}: {one.remedy}" for one in troubles)
-        return Answer(Status.FAIL, wanted, troubles[0].message, shown, remedy=remedy, by=GivenBy.OPERATOR)
+        found = "; ".join(one.message for one in troubles)
+        return Answer(Status.FAIL, wanted, found, shown, remedy=remedy, by=GivenBy.OPERATOR, instead=True)
     if look.unreadable_sysctl_files:
         reason = f"cannot read {look.unreadable_sysctl_files[0]}"
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=reason)
+        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=reason, remedy=LOOK_AT_IT)
     read = ", ".join(dict.fromkeys(str(file.path.parent) for file in look.seen.sysctl_files))
-    return Answer(Status.PASS, wanted, "none does", (Shown(f"{len(look.seen.sysctl_files)} files", read or "/etc"),))
+    count = len(look.seen.sysctl_files)
+    files = f"{count} file{'s' if count != 1 else ''} of kernel parameters, none of which does"
+    return Answer(Status.PASS, wanted, "none does", (Shown(files, read or "/etc/sysctl.d"),))

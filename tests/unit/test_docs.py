@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent import settings
+from agent.benchmark import catalogue
 from agent.errors import ExitCode
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.report import Level, Status
-from tests import docs
+from tests import docs, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?<![\w/.-])k3s-harden +([^\n`]*)")
 _SHELL_GOES_ON = re.compile(r"[|>;&)\"]")
 _EXPLAINED = {"settings", *KINDS, *(control.id for control in CONTROLS)}
+"""What `explain` takes, beside what benchmarks have."""
 
 
 class Command(NamedTuple):
@@ -179,8 +181,8 @@ def _misuses(command: docs.Command, words: list[str]) -> bool:
         elif not command.arguments:
             return True
         elif not word.isupper():
-            choices = command.arguments[0].choices or _EXPLAINED
-            if word not in choices:
+            choices = command.arguments[0].choices
+            if word not in (choices or _EXPLAINED) and (choices or not catalogue.named(word)):
                 return True
     return False
 
@@ -214,7 +216,7 @@ def _without_fences(page: Path) -> str:
 def _anchors(page: Path) -> set[str]:
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.*)$", _without_fences(page), re.MULTILINE):
-        anchor = docs.anchor(heading)
+        anchor = markdown.anchor(heading)
         number = 0
         while f"{anchor}-{number}" in found if number else anchor in found:
             number += 1

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from agent.benchmark.catalogue import CATALOGUE
 from agent.errors import ExitCode, UsageError
 from agent.explain import explained, listed
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 
+NAMES = dict.fromkeys((*(control.id for control in CONTROLS), *KINDS, *(row.id for row in CATALOGUE)))
 
-@pytest.mark.parametrize("name", [*dict.fromkeys(control.id for control in CONTROLS), *KINDS])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_whatever_the_list_shows_is_explained(name: str) -> None:
     """Each control and finding is in the list, and says something when it is asked for."""
     assert f"  {name} " in listed()
@@ -27,6 +32,38 @@ def test_what_to_do_by_hand_is_on_one_line() -> None:
     """A line break in a command would spoil it for whoever copies it."""
     (line,) = (line for line in explained("audit-policy").splitlines() if "render audit-policy" in line)
     assert line.strip() == next(control.by_hand for control in CONTROLS if control.id == "audit-policy")
+
+
+def test_a_control_of_the_guide_is_told_with_its_numbers() -> None:
+    """One text: what the guide says first, and nothing of it twice."""
+    text = explained("audit-log-maxage")
+    order = ("In the guide", "As benchmarks have it", "1.2.17 (not scored) in cis-1.9")
+    assert list(order) == sorted(order, key=text.index)
+    assert text.count("\nWhy\n") == 1
+
+
+def test_a_number_is_taken_for_what_each_benchmark_means_by_it() -> None:
+    """Numbers move: without a benchmark it is all that ever had it."""
+    several, one = explained("1.2.16"), explained("cis-1.9/1.2.16")
+    assert {"apiserver-profiling: ", "audit-log-path: ", "enable-admission-plugins: "} <= set(
+        re.findall(r"^[a-z-]+: ", several, re.MULTILINE)
+    )
+    assert re.findall(r"^[a-z-]+: ", one, re.MULTILINE) == ["audit-log-path: "]
+
+
+def test_an_older_benchmark_that_wants_something_else_says_so() -> None:
+    """Both values, each with its benchmarks."""
+    text = explained("pki-certificate-permissions")
+    assert "Wanted\n  `<data-dir>/server/tls/*.crt`: mode 0644 or fewer\n" in text
+    assert "Wanted in cis-1.24 to cis-1.10\n  `<data-dir>/server/tls/*.crt`: mode 0600 or fewer\n" in text
+
+
+def test_where_kube_bench_can_differ_each_reason_is_a_paragraph() -> None:
+    """With the benchmarks that it is about; where both agree there is no such part."""
+    heading = "Where kube-bench can say something else\n"
+    _, _, reasons = explained("request-timeout").partition(heading)
+    assert "  cis-1.23: It leaves this to a person, or skips it on K3s. Here the host is looked at.\n" in reasons
+    assert heading not in explained("etcd-data-ownership")
 
 
 @pytest.mark.parametrize(

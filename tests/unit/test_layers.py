@@ -72,6 +72,7 @@ PURE = frozenset(
         "agent.setting_kinds",
         "agent.settings",
         "agent.sysctl_order",
+        "agent.verdicts",
         "agent.waivers",
         "agent.yaml_reader",
     },

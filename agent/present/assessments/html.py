@@ -214,7 +214,7 @@ def _links(rows: Iterable[_Row]) -> str:
     """The controls of one step as a list of links."""
     items = (
         f'<li><a href="#{row.anchor}">{_icon(row.verdict.status)}{_number(row.verdict)}'
-        f"{_text(row.verdict.control.title)}</a>{row.since}</li>"
+        f"{_text(row.verdict.control.recommendation)}</a>{row.since}</li>"
         for row in rows
     )
     return f'<ul class="links">{"".join(items)}</ul>'
@@ -223,7 +223,7 @@ def _links(rows: Iterable[_Row]) -> str:
 def _waivers(rows: Sequence[_Row]) -> str:
     lines = [
         f'<tr role="row"><th role="rowheader" scope="row"><a href="#{row.anchor}">{_icon(row.verdict.status)}'
-        f"{_number(row.verdict)}{_text(row.verdict.control.title)}</a></th>"
+        f"{_number(row.verdict)}{_text(row.verdict.control.recommendation)}</a></th>"
         f'<td role="cell">{_text(waiver.reason)}</td><td role="cell">{_until(waiver.expires)}</td>'
         f'<td role="cell">{_place(waiver.where)}</td></tr>'
         for row in rows
@@ -343,7 +343,7 @@ def _control(row: _Row) -> str:
         f'<tbody role="rowgroup" id="{anchor}" data-status="{verdict.status}"'
         f' data-actor="{verdict.actor.name.lower()}"><tr role="row" class="line">'
         f'<td role="cell" class="no"><a href="#{anchor}">{number}</a></td>'
-        f'<th role="rowheader" scope="row">{_text(verdict.control.title)}{row.since}</th>'
+        f'<th role="rowheader" scope="row">{_text(verdict.control.recommendation)}{row.since}</th>'
         f'<td role="cell" class="status {verdict.status}"><span>{_icon(verdict.status)}{_WORDS[verdict.status]}</span>'
         f'{until}</td><td role="cell" class="wanted"><div>{_text(verdict.wanted)}</div></td>'
         f'<td role="cell" class="found"><div>{_text(verdict.found)}</div></td>'

@@ -66,7 +66,7 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     case = SubElement(
         suite,
         "testcase",
-        name=f"{number}{verdict.control.id}: {verdict.control.title}",
+        name=f"{number}{verdict.control.id}: {verdict.control.recommendation}",
         classname=section_title(verdict.section).replace(".", "-"),
         time="0",
     )

@@ -74,7 +74,7 @@ def _result(verdict: Verdict) -> dict[str, object]:
     reason = _reason(verdict)
     return {
         "test_number": verdict.number.text if verdict.number else verdict.control.id,
-        "test_desc": verdict.control.title,
+        "test_desc": verdict.control.recommendation,
         "audit": "; ".join(dict.fromkeys(seen.where for seen in verdict.evidence)),
         "AuditEnv": "",
         "AuditConfig": "",

@@ -10,6 +10,7 @@ from agent.present.assessments.words import (
     by_section,
     conclusion,
     few,
+    for_a_person,
     in_numbers,
     is_known,
     is_new,
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
     from agent.assessment import Assessment, Notice, Verdict
 
-_SETTLED = (Status.PASS, Status.NOT_APPLICABLE)
+_LEFT_TO_VERBOSE = (Status.PASS, Status.NOT_APPLICABLE, Status.MANUAL)
 
 
 def as_lines(assessment: Assessment, verbosity: Verbosity) -> str:
-    """The assessment as text: -q leaves what makes the exit code, -v adds what is settled, and all evidence."""
+    """The assessment as text: -q leaves what makes the exit code, -v adds what is not open, and all evidence."""
     return "".join(f"{printable(line)}\n" for line in _lines(assessment, verbosity))
 
 
@@ -49,20 +50,22 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         yield from (f"fact {fact.name}: {fact.value} ({fact.evidence})" for fact in assessment.facts)
     for verdicts in by_section(assessment).values():
         for verdict in verdicts:
-            if verbosity is Verbosity.VERBOSE or verdict.status not in _SETTLED:
+            if verbosity is Verbosity.VERBOSE or verdict.status not in _LEFT_TO_VERBOSE:
                 yield _verdict(assessment, verdict, verbosity)
     yield from map(_notice, assessment.notices)
     for number in by_section(assessment):
         yield f"section {section_title(number)}: {in_numbers(assessment.counts(number))}"
     for actor, verdicts in to_do(assessment).items():
         yield f"to be done by {actor}: {', '.join(verdict.control.id for verdict in verdicts)}"
+    if verbosity is Verbosity.NORMAL and for_a_person(assessment):
+        yield for_a_person(assessment)
     yield f"result {int(assessment.exit_code)}: {conclusion(assessment)}"
 
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
     """Status, number ("-" for none) and id come first, so that each is a word of its own for awk and cut."""
     number = verdict.number.text if verdict.number else "-"
-    parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.title}"]
+    parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("wanted", verdict.wanted), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:
         parts += [f"evidence {seen.what} ({seen.where})" for seen in verdict.evidence]

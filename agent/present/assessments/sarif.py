@@ -85,7 +85,7 @@ def _rule(verdict: Verdict) -> dict[str, object]:
     texts = (control.why, control.remedy or verdict.remedy)
     return {
         "id": control.id,
-        "shortDescription": {"text": _plain(control.title)},
+        "shortDescription": {"text": _plain(control.recommendation)},
         "fullDescription": {"text": _plain(control.why)},
         "help": {"text": _plain("\n\n".join(filter(None, texts)))},
         "defaultConfiguration": {"level": _level(verdict)},
@@ -138,7 +138,7 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
 
 
 def _message(verdict: Verdict) -> str:
-    parts = [f"{verdict.control.title}:"]
+    parts = [f"{verdict.control.recommendation}:"]
     parts += [f"{name} {text};" for name, text in (("wanted", verdict.wanted), ("found", verdict.found)) if text]
     parts += [verdict.reason] if verdict.reason else []
     text = " ".join(parts).rstrip(";:")

@@ -16,6 +16,7 @@ from agent.present.assessments.words import (
     by_section,
     conclusion,
     few,
+    for_a_person,
     is_known,
     is_new,
     section_title,
@@ -65,26 +66,35 @@ def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
 
 
 def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
-    """Write the assessment to a Rich console: -q leaves what makes the exit code, -v adds facts and all evidence."""
+    """Write the assessment to a Rich console.
+
+    -q leaves what makes the exit code, -v adds facts, what is not open, and all evidence.
+    """
     quiet = verbosity is Verbosity.QUIET
     if not quiet:
         console.print(_text(title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
         console.print(_facts(assessment.facts))
     for number, verdicts in by_section(assessment).items():
-        shown = [verdict for verdict in verdicts if not quiet or is_new(assessment, verdict)]
+        shown = [verdict for verdict in verdicts if _is_shown(assessment, verdict, verbosity)]
         if shown:
             _head(console, section_title(number))
             console.print(_section(assessment, shown, verbosity))
     if not quiet:
-        _sum_up(console, assessment)
+        _sum_up(console, assessment, verbosity)
     if not quiet or assessment.open:
         console.print()
         mark, style = ("✘", "bold red") if assessment.open else ("✔", "bold green")
         console.print(_text(f"{mark} {conclusion(assessment)}", style))
 
 
-def _sum_up(console: Console, assessment: Assessment) -> None:
+def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
+    if verbosity is Verbosity.QUIET:
+        return is_new(assessment, verdict)
+    return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is Status.WAIVED
+
+
+def _sum_up(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
     if assessment.notices:
         _head(console, "To know of this assessment")
     for notice in assessment.notices:
@@ -95,6 +105,9 @@ def _sum_up(console: Console, assessment: Assessment) -> None:
     if to_do(assessment):
         _head(console, "Who must act")
         console.print(_actors(assessment))
+    if verbosity is Verbosity.NORMAL and for_a_person(assessment):
+        console.print()
+        console.print(_text(for_a_person(assessment), _STYLE[Status.MANUAL]))
 
 
 def _head(console: Console, text: str) -> None:
@@ -137,7 +150,7 @@ def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Ver
 
 def _control(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> Iterable[RenderableType]:
     """What it is, and as much of why it stands so as a person has to know."""
-    head = _text(verdict.control.title, "bold" if verdict.is_open else "")
+    head = _text(verdict.control.recommendation, "bold" if verdict.is_open else "")
     head.append(f"  {verdict.control.id}", style="dim")
     if is_known(assessment, verdict):
         head.append("  known from the baseline", style="italic")
@@ -149,8 +162,7 @@ def _control(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
         for seen in some:
             yield from _named("seen", f"{seen.what}  {seen.where}".strip())
         yield from _named("seen", others)
-    if verdict.status is not Status.PASS or verbosity is Verbosity.VERBOSE:
-        yield from _named("reason", verdict.reason)
+    yield from _named("reason", verdict.reason)
     if verdict.waiver:
         yield from _named("waiver", waived(verdict.waiver))
     if verdict.is_open:

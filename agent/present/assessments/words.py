@@ -58,16 +58,16 @@ def _printable_lines(text: str) -> str:
 
 
 def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:
-    """The verdicts by the number of their section, all in the order of their numbers; what has none comes last."""
+    """The verdicts by the number of their section, in the order of their numbers; what has none is last, as it came."""
     sections: dict[str, list[Verdict]] = {}
     for verdict in sorted(assessment.verdicts, key=_order):
         sections.setdefault(verdict.section, []).append(verdict)
     return sections
 
 
-def _order(verdict: Verdict) -> tuple[bool, list[int], str]:
+def _order(verdict: Verdict) -> tuple[bool, list[int]]:
     parts = verdict.number.text.split(".") if verdict.number else []
-    return verdict.number is None, [int(part) for part in parts if part.isdecimal()], verdict.control.id
+    return verdict.number is None, [int(part) for part in parts if part.isdecimal()]
 
 
 def section_title(number: str) -> str:
@@ -97,6 +97,12 @@ def conclusion(assessment: Assessment) -> str:
 def in_numbers(counts: Mapping[Status, int]) -> str:
     """How many controls have each status, but for those that none has."""
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def for_a_person(assessment: Assessment) -> str:
+    """How many controls only a person can tell, where they are not shown one by one; empty where there is none."""
+    count = assessment.counts()[Status.MANUAL]
+    return f"{_controls(count)} for a person to look at (MANUAL); -v shows them" if count else ""
 
 
 def _controls(count: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.benchmark.beyond import BEYOND
 from agent.benchmark.catalogue import CATALOGUE, named, of
-from agent.benchmark.check import ByHand, GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.benchmark.check import AllOf, ByHand, GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
 from agent.guide.controls import CONTROLS
@@ -123,7 +123,7 @@ def test_what_nothing_is_called_names_nothing(text: str) -> None:
     assert named(text) == ()
 
 
-def test_beyond_the_benchmarks_are_kernel_parameters_their_order_and_server_directories() -> None:
+def test_beyond_the_benchmarks_are_the_guides_parameters_and_directories() -> None:
     """Ours have no number in any benchmark, and say what the guide's rows say."""
     assert all(not row.numbers for row in BEYOND)
     parameters = [row for row in BEYOND if isinstance(row.check, KernelParameter)]
@@ -131,19 +131,21 @@ def test_beyond_the_benchmarks_are_kernel_parameters_their_order_and_server_dire
     (precedence,) = [row for row in BEYOND if isinstance(row.check, SysctlPrecedence)]
     assert tuple(row.check.row for row in parameters if isinstance(row.check, KernelParameter)) == SYSCTLS
     assert tuple(row.check.row for row in directories if isinstance(row.check, GuideDirectory)) == DIRECTORIES
-    assert len(BEYOND) == 10
+    (kubeconfig,) = [row for row in BEYOND if isinstance(row.check, AllOf)]
+    assert len(BEYOND) == 11
     for ours, theirs in zip((*parameters, *directories), (*SYSCTLS, *DIRECTORIES), strict=True):
         assert (ours.id, ours.title, ours.why, ours.applies) == (theirs.id, theirs.title, theirs.why, theirs.applies)
     assert {row.applies.roles for row in (*parameters, precedence)} == {BOTH_ROLES}
-    assert {row.applies.roles for row in directories} == {SERVERS}
+    assert {row.applies.roles for row in (*directories, kubeconfig)} == {SERVERS}
 
 
 def test_beyond_the_benchmarks_apply_repairs_what_the_guide_writes() -> None:
-    """The kernel's two limits on keys are only looked at, and other people's sysctl files left alone: both say how."""
+    """The kernel's two limits on keys are only looked at, and other people's files left alone: all say how."""
     assert {row.id for row in BEYOND if row.guide is None} == {
         "kernel.keys.root_maxkeys",
         "kernel.keys.root_maxbytes",
         "sysctl-precedence",
+        "k3s-kubeconfig",
     }
     for row in BEYOND:
         assert (row.remedy == "") is (row.guide is not None)

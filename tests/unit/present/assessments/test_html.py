@@ -106,7 +106,14 @@ MIXED = page(sample.MIXED)
 def test_a_control_has_all_that_is_known_of_it(shown: Verdict) -> None:
     """Number, title, status, wanted and found, who acts, evidence with its place, reason, why, remedy and waiver."""
     text = words(MIXED.text[f"control:{shown.control.id}"])
-    expected = [shown.control.title, shown.wanted, shown.found, shown.reason, shown.control.why, shown.control.source]
+    expected = [
+        shown.control.recommendation,
+        shown.wanted,
+        shown.found,
+        shown.reason,
+        shown.control.why,
+        shown.control.source,
+    ]
     expected += [str(shown.status).replace("_", " ").capitalize(), shown.control.id]
     expected += [part for seen in shown.evidence for part in (seen.what, seen.where)]
     if shown.number:
@@ -126,7 +133,7 @@ def test_every_control_of_a_benchmark_is_there(benchmark: Benchmark) -> None:
     for row in catalogue.of(benchmark):
         text = words(shown.text[f"control:{row.id}"])
         number = row.numbers.get(benchmark)
-        assert text.startswith(f"{number.text} {row.title}" if number else f"–{row.title}")
+        assert text.startswith(f"{number.text} {row.recommendation}" if number else f"–{row.recommendation}")
         assert words(row.why.replace("'", "")) in text.replace("'", "")
     titles = {words(title) for title in shown.elements["h3"]}
     assert titles <= {f"{number} {title}".strip() for number, title in SECTIONS.items()}
@@ -221,20 +228,21 @@ def to_do(source: str) -> list[str]:
 def test_what_to_do_is_ordered_by_who_has_to_act() -> None:
     """Controls that one step repairs share it; what passed or is waived is not there; what a person must see is."""
     apply, operator, person = to_do(as_html(sample.MIXED))
-    assert apply.startswith("k3s-harden apply this command brings it about 1.2.2 Rate limit 1.2.10 Audit log")
+    begins = "k3s-harden apply this command brings it about 1.2.2 Ensure that rate limit 1.2.10 Ensure that audit log"
+    assert apply.startswith(begins)
     assert apply.count("Run k3s-harden apply , and restart K3s.") == 1
-    assert operator.startswith("Operator by hand, on this node 1.2.27 Encryption at rest")
-    assert "4.2.4 Read-only port cannot read" in operator
+    assert operator.startswith("Operator by hand, on this node 1.2.27 Ensure that encryption at rest")
+    assert "4.2.4 Ensure that read-only port cannot read" in operator
     assert "Permission denied Run it as root." in operator
     assert person.startswith("A person to look and to judge 1 control ")
-    assert not any("Directory of keys" in part or "AlwaysPullImages" in part for part in (apply, operator, person))
+    assert not any("directory of keys" in part or "AlwaysPullImages" in part for part in (apply, operator, person))
 
 
 def test_a_comparison_tells_new_from_known() -> None:
     """Only what is open carries the word; without an earlier report there is none."""
     compared = page(sample.MIXED._replace(known=frozenset({"encryption", "server/tls"})))
-    assert "Encryption at restknown" in words(compared.text["control:encryption"]).replace(" known", "known")
-    assert "Rate limitnew" in words(compared.text["control:rate-limit"]).replace(" new", "new")
+    assert "encryption at restknown" in words(compared.text["control:encryption"]).replace(" known", "known")
+    assert "rate limitnew" in words(compared.text["control:rate-limit"]).replace(" new", "new")
     assert "known" not in compared.text["control:server/tls"]
     assert "Against the earlier report 4 of these are new." in compared.elements["header"][0]
     assert not any("since" in value for value in MIXED.attributes("class"))

@@ -139,7 +139,10 @@ def test_a_result_says_what_to_do_and_why() -> None:
     )
     assert by_id["rbac-cluster-admin"].result[0].message == "MANUAL: Look at the bindings of cluster-admin."
     assert by_id["apiserver-anonymous-auth"].system_out == "anonymous-auth=false (what K3s v1.28 itself sets)"
-    assert by_id["pki-certificate-mode"].name == "1.1.20 pki-certificate-mode: The title of pki-certificate-mode"
+    assert (
+        by_id["pki-certificate-mode"].name
+        == "1.1.20 pki-certificate-mode: Ensure that the title of pki-certificate-mode"
+    )
 
 
 def test_a_suite_says_of_which_node_and_when() -> None:

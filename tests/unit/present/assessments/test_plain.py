@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from agent.assessment import Assessment
 
 NORMAL = r"""k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1
-FAIL 1.1.20 pki-certificate-mode: The title of pki-certificate-mode; wanted mode 0600 or stricter; found mode 0644; where /var/lib/rancher/k3s/server/tls/a.crt, /var/lib/rancher/k3s/server/tls/b.crt; by k3s-harden apply; to do: Run this:\n    k3s-harden apply
-UNKNOWN 1.2.10 encryption-providers: The title of encryption-providers; wanted aescbc; where /var/lib/rancher/k3s/server/cred/encryption-config.json; reason cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied; by operator; to do: Run it as root.
-FAIL 2.2 etcd-client-certificate: The title of etcd-client-certificate; wanted true; found false; where /var/lib/rancher/k3s/server/db/etcd/config:12; by operator; to do: Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true
-WAIVED 4.2.4 kubelet-read-only-port: The title of kubelet-read-only-port; wanted 0; found 10255; where /etc/rancher/k3s/config.yaml:7; waiver the vendor's agent reads it (until 2027-06-30, /etc/k3s-harden/waivers.yaml:3)
-UNKNOWN 4.2.9 kubelet-tls: The title of kubelet-tls; wanted set; reason K3s has not run yet; by operator
-MANUAL 5.1.1 rbac-cluster-admin: The title of rbac-cluster-admin; reason Look at the bindings of cluster-admin.
-FAIL - vm.panic_on_oom: The title of vm.panic_on_oom; wanted 0; found 1; where /proc/sys/vm/panic_on_oom; by k3s-harden apply; to do: Run k3s-harden apply.
+FAIL 1.1.20 pki-certificate-mode: Ensure that the title of pki-certificate-mode; wanted mode 0600 or stricter; found mode 0644; where /var/lib/rancher/k3s/server/tls/a.crt, /var/lib/rancher/k3s/server/tls/b.crt; by k3s-harden apply; to do: Run this:\n    k3s-harden apply
+UNKNOWN 1.2.10 encryption-providers: Ensure that the title of encryption-providers; wanted aescbc; where /var/lib/rancher/k3s/server/cred/encryption-config.json; reason cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied; by operator; to do: Run it as root.
+FAIL 2.2 etcd-client-certificate: Ensure that the title of etcd-client-certificate; wanted true; found false; where /var/lib/rancher/k3s/server/db/etcd/config:12; by operator; to do: Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true
+WAIVED 4.2.4 kubelet-read-only-port: Ensure that the title of kubelet-read-only-port; wanted 0; found 10255; where /etc/rancher/k3s/config.yaml:7; waiver the vendor's agent reads it (until 2027-06-30, /etc/k3s-harden/waivers.yaml:3)
+UNKNOWN 4.2.9 kubelet-tls: Ensure that the title of kubelet-tls; wanted set; reason K3s has not run yet; by operator
+FAIL - vm.panic_on_oom: Ensure that the title of vm.panic_on_oom; wanted 0; found 1; where /proc/sys/vm/panic_on_oom; by k3s-harden apply; to do: Run k3s-harden apply.
 notice the waiver of kubelet-tls expired on 2025-01-01; where /etc/k3s-harden/waivers.yaml:9; to do: Renew it.
 notice nothing more
 section 1.1 Control plane node configuration files: 1 FAIL, 1 NOT_APPLICABLE
@@ -32,6 +31,7 @@ section 5.1 RBAC and service accounts: 1 MANUAL
 section The host, beyond the benchmark: 2 PASS, 1 FAIL
 to be done by k3s-harden apply: vm.panic_on_oom, pki-certificate-mode
 to be done by operator: kubelet-tls, etcd-client-certificate, encryption-providers
+1 control is for a person to look at (MANUAL); -v shows them
 result 3: 5 controls are open (3 PASS, 3 FAIL, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL, 2 UNKNOWN)
 """  # noqa: E501 - a line for each fact
 
@@ -42,7 +42,7 @@ def plain(assessment: Assessment, verbosity: Verbosity = Verbosity.NORMAL) -> li
 
 
 def test_every_fact_has_its_line() -> None:
-    """Status, number and id come first; what is settled is counted."""
+    """Status, number and id come first; what is settled, or for a person, is counted."""
     assert plain(FULL) == NORMAL.splitlines()
 
 
@@ -60,8 +60,8 @@ def test_verbose_adds_the_facts_what_is_settled_and_all_evidence() -> None:
     lines = plain(FULL, Verbosity.VERBOSE)
     assert lines[1] == "fact role: server (k3s.service)"
     assert (
-        "PASS 1.2.1 apiserver-anonymous-auth: The title of apiserver-anonymous-auth; wanted false; found false;"
-        " evidence anonymous-auth=false (what K3s v1.28 itself sets)"
+        "PASS 1.2.1 apiserver-anonymous-auth: Ensure that the title of apiserver-anonymous-auth; wanted false;"
+        " found false; evidence anonymous-auth=false (what K3s v1.28 itself sets)"
     ) in lines
     assert any(line.startswith("NOT_APPLICABLE 1.1.1 ") and "reason K3s runs the API" in line for line in lines)
     (line,) = [line for line in lines if " pki-certificate-mode: " in line]

@@ -1,0 +1,385 @@
+"""Where kube-bench says something else of a node than this program, control by control, and why.
+
+Stated for `kube-bench run --benchmark k3s-cis-…`, as its profiles and code have it (kube-bench, cfg/k3s-cis-*/*.yaml,
+check/check.go and check/test.go). A test holds every entry against what both say of nodes in many states: nothing is
+different without an entry, and no entry is without a difference.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.benchmark import catalogue
+from agent.benchmark.control import Assessed
+from agent.benchmark.versions import Benchmark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.benchmark.control import BenchmarkControl
+
+
+class Reason(Enum):
+    """Why the two differ, as a sentence."""
+
+    JOURNAL = (
+        "It reads the line that K3s logs when it starts a component. Where the journal no longer has that line, or K3s"
+        " runs under another name than k3s or k3s-agent, it fails what is right, or passes what it has not seen."
+    )
+    FIRST_VALUE = (
+        "Of an argument that is given several times it reads the first value. The component takes the last, or adds"
+        " them up."
+    )
+    FIRST_START = "It reads the first start that the journal has, not the last."
+    SPELLING = "It compares text, so that another spelling of the same value, such as 1 for true, is wrong to it."
+    KUBELET_FILES = (
+        "It does not read the kubelet's configuration files, neither an operator's nor K3s' own, which has most"
+        " settings since v1.32."
+    )
+    DATA_DIR = "It looks into /var/lib/rancher/k3s, wherever K3s has its data."
+    NOT_HERE = (
+        "Where there is nothing to judge, such as etcd on a node with SQLite, a component that is switched off, or"
+        " leases before the first pod, it fails, warns or passes. Here that is NOT_APPLICABLE."
+    )
+    NOT_ASKED = "It leaves this to a person, or skips it on K3s. Here the host is looked at."
+    CLUSTER = "It asks the API server with kubectl. Here only the host is looked at, and a person has to ask."
+    NO_EVIDENCE = "It passes although nothing was there to judge, or nothing that it understood. Here that is UNKNOWN."
+    STRICTER = "It fails or warns about what passes here."
+    LAXER = "It passes what fails here."
+
+    @property
+    def label(self) -> str:
+        """Its name, for people."""
+        return self.name.lower().replace("_", " ")
+
+
+class Difference(NamedTuple):
+    """One reason for which kube-bench's profiles of these benchmarks can differ; `note` says what is special here.
+
+    STRICTER and LAXER have a note, no other reason has one.
+    """
+
+    reason: Reason
+    benchmarks: tuple[Benchmark, ...]
+    note: str = ""
+
+
+PROFILED = tuple(benchmark for benchmark in Benchmark if benchmark.kube_bench_profile)
+"""The benchmarks that kube-bench has a profile for on K3s."""
+
+_FIRST, _SECOND, *_NEWER = PROFILED
+_LAST = PROFILED[-1]
+_OLD = (_FIRST, _SECOND)
+_SINCE_1_24 = PROFILED[1:]
+_FROM_1_24_TO_1_8 = PROFILED[1:-1]
+_WITH_PS = (Benchmark.CIS_1_23, Benchmark.CIS_1_7)
+_WITHOUT_PS = (Benchmark.CIS_1_24, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
+
+_CONTAINERD = "It looks for the argument on the command line of containerd, which never has it."
+_API_SERVERS = "It reads the API server's argument of that name, not the kubelet's."
+_NO_SUCH_WORD = "Its test waits for the word permissions, which its audit never prints, so that it never passes."
+_ANY_VALUE = "It takes any value, an empty one, too."
+_ANY_PATH = "It takes any path."
+_LOOPBACK = "It takes 127.0.0.1 alone, and not ::1."
+_WRITTEN_OUT = "It wants the argument written out, although the component's default will do."
+_ALL_BETA = "It does not know that AllBeta=false switches the gate off, too."
+_LINE_START = "It looks for the setting at the start of a line, where K3s never writes it."
+
+
+class _Rows(NamedTuple):
+    """One reason for many controls; without `benchmarks` wherever kube-bench runs the check."""
+
+    reason: Reason
+    ids: tuple[str, ...]
+    benchmarks: tuple[Benchmark, ...] = ()
+    note: str = ""
+
+
+_ETCD_SETTINGS = ("etcd-auto-tls", "etcd-peer-auto-tls")
+_ETCD = (
+    "etcd-server-certificate",
+    "etcd-client-cert-auth",
+    "etcd-peer-certificate",
+    "etcd-peer-client-cert-auth",
+    "etcd-unique-ca",
+)
+_FILES_OF_ETCD = ("apiserver-etcd-client-certificate", "apiserver-etcd-ca-file")
+_GIVEN_FILES = (
+    "apiserver-kubelet-client-certificate",
+    "apiserver-kubelet-certificate-authority",
+    "apiserver-serving-certificate",
+    "apiserver-client-ca-file",
+    "apiserver-service-account-key-file",
+    "secrets-encryption",
+    "controller-manager-service-account-key",
+    "controller-manager-root-ca",
+)
+_LOGS = ("audit-log-maxage", "audit-log-maxbackup", "audit-log-maxsize")
+_PLUGINS = (
+    "apiserver-event-rate-limit",
+    "apiserver-always-admit",
+    "apiserver-security-context-deny",
+    "apiserver-service-account-plugin",
+    "apiserver-namespace-lifecycle",
+    "enable-admission-plugins",
+    "apiserver-external-ips-denied",
+)
+_BY_PS_ONCE = ("apiserver-token-auth-file", "apiserver-external-ips-not-denied")
+_BOOLEANS = (
+    "apiserver-anonymous-auth",
+    "apiserver-profiling",
+    "service-account-lookup",
+    "controller-manager-profiling",
+    "controller-manager-service-account-credentials",
+    "scheduler-profiling",
+    "kubelet-anonymous-auth",
+    "protect-kernel-defaults",
+    "make-iptables-util-chains",
+    "kubelet-rotate-certificates",
+)
+_VALUES = (
+    "apiserver-authorization-not-always-allow",
+    "apiserver-authorization-node",
+    "apiserver-authorization-rbac",
+    "apiserver-secure-port",
+    "apiserver-cipher-suites",
+    "controller-manager-rotate-kubelet-server-certificate",
+    "scheduler-bind-address",
+    "kubelet-authorization-mode",
+    "kubelet-read-only-port",
+    "kubelet-event-qps",
+    "kubelet-rotate-server-certificate",
+    "tls-cipher-suites",
+    "kube-proxy-metrics-bind-address",
+)
+_GIVEN = (
+    "audit-log-path",
+    "request-timeout",
+    "audit-policy-file",
+    "terminated-pod-gc-threshold",
+    "kubelet-pod-max-pids",
+)
+_IN_KUBELET_FILES = (
+    "streaming-connection-idle-timeout",
+    "protect-kernel-defaults",
+    "make-iptables-util-chains",
+    "kubelet-event-qps",
+    "kubelet-rotate-certificates",
+    "kubelet-rotate-server-certificate",
+    "tls-cipher-suites",
+    "kubelet-pod-max-pids",
+)
+_KUBECONFIGS = (
+    "admin-kubeconfig-permissions",
+    "admin-kubeconfig-ownership",
+    "scheduler-kubeconfig-permissions",
+    "scheduler-kubeconfig-ownership",
+    "controller-manager-kubeconfig-permissions",
+    "controller-manager-kubeconfig-ownership",
+)
+_NODE_FILES = (
+    "kube-proxy-kubeconfig-ownership",
+    "kubelet-kubeconfig-ownership",
+    "kubelet-client-ca-permissions",
+    "kubelet-client-ca-ownership",
+)
+_MODES_OF_NODE_FILES = ("kube-proxy-kubeconfig-permissions", "kubelet-kubeconfig-permissions")
+_LEASES = ("cni-permissions", "cni-ownership")
+
+_ROWS = (
+    _Rows(Reason.JOURNAL, (*_GIVEN_FILES, *_LOGS, *_PLUGINS, *_BOOLEANS, *_VALUES, *_GIVEN)),
+    _Rows(Reason.JOURNAL, ("apiserver-etcd-ca-file", "apiserver-encryption-providers")),
+    _Rows(Reason.JOURNAL, ("apiserver-etcd-client-certificate", "streaming-connection-idle-timeout")),
+    _Rows(Reason.JOURNAL, ("apiserver-token-auth-file",), _SINCE_1_24),
+    _Rows(Reason.JOURNAL, ("apiserver-external-ips-not-denied",), _FROM_1_24_TO_1_8),
+    _Rows(Reason.JOURNAL, ("apiserver-always-pull-images", "controller-manager-bind-address"), _WITHOUT_PS),
+    _Rows(Reason.JOURNAL, ("kubelet-serving-certificate",), PROFILED[:-1]),
+    _Rows(Reason.JOURNAL, ("etcd-data-permissions",), _FROM_1_24_TO_1_8),
+    _Rows(Reason.FIRST_VALUE, (*_LOGS, *_PLUGINS, *_BOOLEANS, *_VALUES)),
+    _Rows(Reason.FIRST_VALUE, ("apiserver-external-ips-not-denied",), _FROM_1_24_TO_1_8),
+    _Rows(Reason.FIRST_VALUE, ("apiserver-always-pull-images", "controller-manager-bind-address"), _WITHOUT_PS),
+    _Rows(Reason.FIRST_VALUE, ("streaming-connection-idle-timeout",), PROFILED[:-1]),
+    _Rows(Reason.FIRST_START, ("apiserver-etcd-client-certificate",)),
+    _Rows(Reason.SPELLING, (*_BOOLEANS, "tls-cipher-suites")),
+    _Rows(Reason.SPELLING, ("streaming-connection-idle-timeout",), PROFILED[:-1]),
+    _Rows(Reason.KUBELET_FILES, _IN_KUBELET_FILES),
+    _Rows(Reason.KUBELET_FILES, ("kubelet-read-only-port",), (_LAST,)),
+    _Rows(Reason.DATA_DIR, ("etcd-data-permissions", "pki-ownership", *_KUBECONFIGS, *_ETCD, *_NODE_FILES)),
+    _Rows(Reason.DATA_DIR, ("pki-certificate-permissions", "pki-key-permissions"), _SINCE_1_24),
+    _Rows(Reason.DATA_DIR, (*_ETCD_SETTINGS, *_MODES_OF_NODE_FILES), _SINCE_1_24),
+    _Rows(Reason.DATA_DIR, ("kubelet-serving-certificate",), (_LAST,)),
+    _Rows(Reason.NOT_HERE, (*_GIVEN_FILES, *_LOGS, *_PLUGINS, *_BOOLEANS, *_VALUES, *_GIVEN, *_IN_KUBELET_FILES)),
+    _Rows(Reason.NOT_HERE, (*_ETCD, *_ETCD_SETTINGS, *_FILES_OF_ETCD, *_BY_PS_ONCE, *_LEASES)),
+    _Rows(Reason.NOT_HERE, (*_NODE_FILES, *_MODES_OF_NODE_FILES, "etcd-data-permissions")),
+    _Rows(Reason.NOT_HERE, ("apiserver-always-pull-images", "apiserver-encryption-providers")),
+    _Rows(Reason.NOT_HERE, ("controller-manager-bind-address", "kubelet-client-ca", "kubelet-serving-certificate")),
+    _Rows(
+        Reason.NOT_HERE,
+        (
+            "apiserver-anonymous-auth",
+            "apiserver-encryption-providers",
+            "audit-policy-file",
+            "kubelet-event-qps",
+            "tls-cipher-suites",
+        ),
+        (_FIRST,),
+    ),
+    _Rows(Reason.NOT_ASKED, (*_LEASES, "admin-kubeconfig-permissions", "apiserver-kubelet-https"), _OLD),
+    _Rows(
+        Reason.NOT_ASKED,
+        (
+            "apiserver-anonymous-auth",
+            "audit-log-path",
+            *_LOGS,
+            "request-timeout",
+            "apiserver-service-account-key-file",
+            "apiserver-encryption-providers",
+            "audit-policy-file",
+            "controller-manager-rotate-kubelet-server-certificate",
+            "protect-kernel-defaults",
+            "make-iptables-util-chains",
+            "kubelet-event-qps",
+            "kubelet-rotate-certificates",
+            "kubelet-rotate-server-certificate",
+            "tls-cipher-suites",
+        ),
+        (_FIRST,),
+    ),
+    _Rows(
+        Reason.CLUSTER,
+        ("rbac-cluster-admin", "rbac-wildcards", "default-service-accounts", "service-account-token-mounts"),
+    ),
+    _Rows(Reason.NO_EVIDENCE, (*_ETCD_SETTINGS, "apiserver-encryption-providers")),
+    _Rows(Reason.NO_EVIDENCE, ("etcd-data-permissions",), _FROM_1_24_TO_1_8),
+    _Rows(Reason.NO_EVIDENCE, ("apiserver-etcd-client-certificate",), _SINCE_1_24),
+    _Rows(
+        Reason.STRICTER,
+        ("pki-certificate-permissions", "pki-key-permissions", "kube-proxy-kubeconfig-permissions"),
+        (_FIRST,),
+        _NO_SUCH_WORD,
+    ),
+    _Rows(
+        Reason.STRICTER,
+        ("kubelet-kubeconfig-permissions",),
+        (_FIRST,),
+        "It wants 644 to the letter, and fails the 600 that K3s sets.",
+    ),
+    _Rows(Reason.STRICTER, ("etcd-data-permissions",), (_FIRST,), "It wants 700 to the letter, and fails less."),
+    _Rows(Reason.STRICTER, ("apiserver-always-pull-images",), _WITH_PS, _CONTAINERD),
+    _Rows(
+        Reason.STRICTER,
+        ("apiserver-service-account-plugin",),
+        (_SECOND,),
+        "Its audit keeps the line of the start only if it has the word ServiceAccount, which K3s' own does not.",
+    ),
+    _Rows(Reason.STRICTER, ("request-timeout",), (), _WRITTEN_OUT),
+    _Rows(Reason.STRICTER, ("streaming-connection-idle-timeout",), (_FIRST,), _WRITTEN_OUT),
+    _Rows(
+        Reason.STRICTER,
+        ("streaming-connection-idle-timeout",),
+        (_LAST,),
+        "Its test has the operator noteqx, which it does not know itself, so that no value passes.",
+    ),
+    _Rows(Reason.STRICTER, ("scheduler-bind-address", "kube-proxy-metrics-bind-address"), (), _LOOPBACK),
+    _Rows(Reason.STRICTER, ("controller-manager-bind-address",), _WITHOUT_PS, _LOOPBACK),
+    _Rows(Reason.STRICTER, ("kubelet-anonymous-auth", "kubelet-authorization-mode"), (_LAST,), _API_SERVERS),
+    _Rows(
+        Reason.STRICTER,
+        ("kubelet-rotate-server-certificate",),
+        (),
+        "It fails where another gate that is named after this one is false.",
+    ),
+    _Rows(
+        Reason.STRICTER,
+        ("kubelet-read-only-port", "kubelet-serving-certificate"),
+        (_FIRST,),
+        "It reads the log of k3s alone, so that it finds nothing on an agent.",
+    ),
+    _Rows(
+        Reason.STRICTER,
+        ("controller-manager-kubeconfig-ownership",),
+        _OLD,
+        "It looks at the directory server/tls, not at the kubeconfig.",
+    ),
+    _Rows(Reason.STRICTER, ("pki-ownership",), _OLD, "It looks at directories in server/tls, too."),
+    _Rows(
+        Reason.STRICTER,
+        ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
+        (_FIRST,),
+        "It looks at a certificate in server/tls, which an agent does not have.",
+    ),
+    _Rows(Reason.LAXER, _BY_PS_ONCE, (_FIRST,), _CONTAINERD),
+    _Rows(Reason.LAXER, ("controller-manager-bind-address",), _WITH_PS, _CONTAINERD),
+    _Rows(Reason.LAXER, (*_GIVEN_FILES, *_FILES_OF_ETCD), (), _ANY_VALUE),
+    _Rows(Reason.LAXER, ("kubelet-client-ca", "kubelet-serving-certificate"), PROFILED[:-1], _ANY_VALUE),
+    _Rows(
+        Reason.LAXER,
+        ("kubelet-client-ca", "kubelet-anonymous-auth", "kubelet-authorization-mode"),
+        (_LAST,),
+        _API_SERVERS,
+    ),
+    _Rows(
+        Reason.LAXER,
+        ("kubelet-serving-certificate",),
+        (_LAST,),
+        "Its test names a file where a path into a document belongs, so that it passes wherever kubelet.kubeconfig is.",
+    ),
+    _Rows(Reason.LAXER, ("audit-log-path",), (), "It takes any value, and with - the log has no file."),
+    _Rows(Reason.LAXER, ("audit-policy-file",), (), _ANY_VALUE),
+    _Rows(Reason.LAXER, ("request-timeout",), (), "It takes any value, and 0 means no limit."),
+    _Rows(Reason.LAXER, ("terminated-pod-gc-threshold",), (), "It takes any value, and 0 means no collection."),
+    _Rows(Reason.LAXER, ("kubelet-pod-max-pids",), (), "It takes any value, and below 1 there is no limit."),
+    _Rows(
+        Reason.LAXER,
+        ("kubelet-rotate-server-certificate", "controller-manager-rotate-kubelet-server-certificate"),
+        (),
+        _ALL_BETA,
+    ),
+    _Rows(Reason.LAXER, ("pki-key-permissions",), _SINCE_1_24, "It does not look at the keys in server/tls/etcd."),
+    _Rows(Reason.LAXER, ("pki-ownership",), tuple(_NEWER), "It looks at the directory alone, and at no file in it."),
+    _Rows(
+        Reason.LAXER,
+        ("controller-manager-kubeconfig-ownership",),
+        _OLD,
+        "It looks at the directory server/tls, not at the kubeconfig.",
+    ),
+    _Rows(
+        Reason.LAXER,
+        ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
+        (_FIRST,),
+        "It looks at a certificate in server/tls, not at the one that the kubelet uses.",
+    ),
+    _Rows(Reason.LAXER, ("etcd-server-certificate", "etcd-peer-certificate"), (_FIRST,), _ANY_PATH),
+    _Rows(Reason.LAXER, ("etcd-unique-ca",), (_FIRST,), _ANY_PATH),
+    _Rows(Reason.LAXER, ("etcd-unique-ca",), _SINCE_1_24, "It looks at the authority of the peers alone."),
+    _Rows(Reason.LAXER, _ETCD_SETTINGS, (_FIRST,), _LINE_START),
+)
+
+
+def runs(control: BenchmarkControl, benchmark: Benchmark) -> bool:
+    """Whether kube-bench's profile has a check for it that is run, and not one that only stands there."""
+    number = control.numbers.get(benchmark)
+    is_run = number is not None and number.assessed in (Assessed.AUTOMATED, Assessed.UNSCORED)
+    return is_run and benchmark.kube_bench_profile is not None
+
+
+def _differences(control: BenchmarkControl) -> Iterator[Difference]:
+    run = tuple(benchmark for benchmark in PROFILED if runs(control, benchmark))
+    found: dict[tuple[Reason, str], set[Benchmark]] = {}
+    for rows in _ROWS:
+        if control.id in rows.ids:
+            found.setdefault((rows.reason, rows.note), set()).update(rows.benchmarks or run)
+    for (reason, note), benchmarks in sorted(found.items(), key=lambda one: list(Reason).index(one[0][0])):
+        yield Difference(reason, tuple(benchmark for benchmark in PROFILED if benchmark in benchmarks), note)
+
+
+DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
+    control.id: tuple(_differences(control)) for control in catalogue.CATALOGUE
+}
+"""By id, in the order of Reason. A control without any is judged alike wherever kube-bench has it."""
+
+
+def differences(control: BenchmarkControl, benchmark: Benchmark) -> tuple[Difference, ...]:
+    """Why kube-bench's profile of one benchmark can say something else of a control."""
+    return tuple(one for one in DIFFERENCES[control.id] if benchmark in one.benchmarks)

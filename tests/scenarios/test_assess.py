@@ -1,0 +1,250 @@
+"""assess as auditors and pipelines run it: formats, files, exit codes, and every word of a hardened server's report."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+
+from agent.benchmark.versions import Benchmark
+from agent.present.assessments import AssessmentFormat
+from tests.k3s_tree import K3s, started
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
+from tests.scenarios.loaded_program import CHECKOUT, Completed
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+
+GOLDEN = Path(__file__).with_name("golden_reports") / "server-1.34.txt"
+SCHEMA = json.loads((CHECKOUT / "docs/reference/assessment.schema.json").read_bytes())
+VERSION = "1.34.2+k3s1"
+TOKEN = "K10f00dfacade::server:s3cret-of-the-cluster"  # noqa: S105 - not one
+
+
+@pytest.fixture
+def node(hardened: Hardened) -> HostTree:
+    """A hardened server with etcd on which K3s 1.34 has run."""
+    return prepared(hardened())
+
+
+def prepared(tree: HostTree) -> HostTree:
+    """Let K3s run on a host."""
+    mode = stat.S_IMODE(tree[f"{DATA_DIR}/server"].stat().st_mode)
+    started(tree.root, K3s())
+    tree[f"{DATA_DIR}/server"].chmod(mode)
+    return tree
+
+
+def assess(tree: HostTree, *words: str, version: str = VERSION) -> Completed:
+    """Run the program on a tree."""
+    done = tree.run("assess", "--k3s-version", version, *words)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def open_in(report: str) -> set[str]:
+    """The ids of what is open in a JSON report, which is valid."""
+    found = json.loads(report)
+    jsonschema.validate(found, SCHEMA)
+    return {verdict["id"] for verdict in found["verdicts"] if verdict["is_open"]}
+
+
+def test_the_report_of_a_hardened_server(node: HostTree) -> None:
+    """Every word of it: this is what an operator reads after apply."""
+    done = assess(node)
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(done.stdout, encoding="utf-8")
+    assert done.stdout == GOLDEN.read_text(encoding="utf-8")
+    assert (done.code, done.stderr) == (3, "")
+
+
+def test_what_is_left_after_apply_are_choices(node: HostTree) -> None:
+    """Each costs something, and so is the site's to make; with waivers for them the node passes."""
+    left = open_in(assess(node, "--format", "json").stdout)
+    assert left == {
+        "apiserver-external-ips-denied",
+        "apiserver-event-rate-limit",
+        "apiserver-always-pull-images",
+        "kubelet-pod-max-pids",
+        "kubelet-seccomp-default",
+    }
+    waivers = "".join(f"  - {{control: {name}, reason: Our workloads need it.}}\n" for name in left)
+    node.write(SETTINGS, f"waivers:\n{waivers}")
+    done = assess(node)
+    assert done.code == 0
+    assert done.stdout.count("\nWAIVED ") == len(left)
+    assert "result 0: nothing is open" in done.stdout
+
+
+@pytest.mark.parametrize("wanted", AssessmentFormat)
+def test_each_format_goes_to_the_terminal_and_into_a_file_alike(
+    node: HostTree, tmp_path: Path, wanted: AssessmentFormat
+) -> None:
+    """With the same exit code; the file is for its owner alone, and a line says what is in it."""
+    file = tmp_path / "report"
+    printed = assess(node, "--format", wanted)
+    kept = assess(node, "--format", wanted, "--output", str(file))
+    assert (printed.code, kept.code, kept.stderr) == (3, 3, "")
+    assert kept.stdout.startswith(f"{file}: 5 controls are open (")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    text = file.read_text(encoding="utf-8")
+    # A table in a file is wider; and what is stamped with the time differs by a second now and then.
+    assert wanted is AssessmentFormat.TABLE or len(text.splitlines()) == len(printed.stdout.splitlines())
+    match wanted:
+        case AssessmentFormat.JSON:
+            assert len(open_in(text)) == 5
+        case AssessmentFormat.KUBE_BENCH:
+            assert json.loads(text)["Controls"][0]["version"] == "k3s-cis-2.0"
+        case AssessmentFormat.JUNIT:
+            assert ET.fromstring(text).get("failures") == "5"  # noqa: S314 - our own
+        case AssessmentFormat.SARIF:
+            assert len(json.loads(text)["runs"][0]["results"]) == 5
+        case AssessmentFormat.OPENMETRICS:
+            assert 'k3s_harden_controls{status="FAIL"} 5\n' in text
+        case AssessmentFormat.HTML:
+            assert text.lower().startswith("<!doctype html>")
+        case _:
+            assert "apiserver-event-rate-limit" in text
+
+
+def test_a_report_is_replaced_whole(node: HostTree, tmp_path: Path) -> None:
+    """Whoever reads the old one goes on reading it; a file that others could read no longer is one."""
+    file = tmp_path / "report.json"
+    file.write_text("old\n")
+    file.chmod(0o644)
+    with file.open(encoding="utf-8") as reader:
+        assert assess(node, "--format", "json", "--output", str(file), "--quiet").stdout == ""
+        assert reader.read() == "old\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(tmp_path.glob(".report*")) == []
+
+
+@pytest.mark.root
+def test_root_writes_no_report_where_others_could_lead_it_astray(node: HostTree, tmp_path: Path) -> None:
+    """The way out is a redirection, which the user's own shell does."""
+    tmp_path.chmod(0o777)
+    done = assess(node, "--output", str(tmp_path / "report"))
+    assert (done.code, done.stdout) == (1, "")
+    assert "redirect the output" in done.stderr
+    assert list(tmp_path.glob("*report*")) == []
+
+
+def test_a_report_cannot_go_where_nothing_is(node: HostTree, tmp_path: Path) -> None:
+    """An error of its own, so that no pipeline takes an old file for a new one."""
+    done = assess(node, "--output", str(tmp_path / "absent/report"))
+    assert done.code == 1
+    assert "cannot write" in done.stderr
+
+
+def test_a_baseline_leaves_what_is_new(node: HostTree, tmp_path: Path) -> None:
+    """What was open then is shown, and does not fail the run; what opens later does."""
+    report = tmp_path / "baseline.json"
+    assess(node, "--format", "json", "--output", str(report))
+    calm = assess(node, "--baseline", str(report))
+    assert calm.code == 0
+    assert calm.stdout.count("known from the baseline; by") == 5
+    assert "result 0: nothing new is open, 5 known from the baseline" in calm.stdout
+    node[f"{DATA_DIR}/server/logs"].chmod(0o755)
+    worse = assess(node, "--baseline", str(report), "--quiet")
+    assert worse.code == 3
+    assert [line.split()[2] for line in worse.stdout.splitlines()[:-1]] == ["server/logs:"]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', '{"schema": 1}'])
+def test_a_baseline_that_is_none_is_refused(node: HostTree, tmp_path: Path, content: str | None) -> None:
+    """A gate that compares with nothing would let everything through."""
+    report = tmp_path / "baseline.json"
+    if content is not None:
+        report.write_text(content)
+    done = assess(node, "--baseline", str(report))
+    assert (done.code, done.stdout) == (2, "")
+    assert str(report) in done.stderr
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_each_benchmark_can_be_asked_for(node: HostTree, benchmark: Benchmark) -> None:
+    """With and without its `cis-`."""
+    reports = [assess(node, "--format", "json", "--benchmark", word) for word in (str(benchmark), benchmark.number)]
+    assert {json.loads(one.stdout)["benchmark"] for one in reports} == {str(benchmark)}
+    assert open_in(reports[0].stdout) == open_in(reports[1].stdout)
+
+
+@pytest.mark.parametrize("word", ["9.9", "cis", "k3s-cis-1.9", ""])
+def test_a_wrong_benchmark_is_refused(node: HostTree, word: str) -> None:
+    """Those that are known are listed."""
+    done = assess(node, "--benchmark", word)
+    assert (done.code, done.stdout) == (2, "")
+    assert "cis-1.9, cis-1.10, cis-1.11" in done.stderr
+
+
+def test_verbose_tells_all_and_quiet_what_is_open(node: HostTree) -> None:
+    """In between, what is for a person is counted."""
+    plain, verbose, quiet = (assess(node, *words).stdout for words in ((), ("-v",), ("-q",)))
+    assert "\nMANUAL " not in plain
+    assert "\n38 controls are for a person to look at (MANUAL); -v shows them\n" in plain
+    assert verbose.count("\nMANUAL ") == 38
+    assert verbose.count("\nPASS ") > 80
+    assert [line.split()[0] for line in quiet.splitlines()] == ["FAIL"] * 5 + ["result"]
+
+
+def test_no_report_holds_a_secret(node: HostTree) -> None:
+    """Tokens, the datastore's password and keys are in the very files that are looked at."""
+    node.write(CONFIG, f"token: {TOKEN}\nkube-apiserver-arg: ['token-auth-file=/etc/tokens']\n", 0o600)
+    node.write(f"{DATA_DIR}/server/token", TOKEN, 0o600)
+    key = "c2VjcmV0IG9mIHRoZSBjbHVzdGVy"
+    assert key in node[f"{DATA_DIR}/server/cred/encryption-config.json"].read_text()
+    for wanted in AssessmentFormat:
+        done = assess(node, "-v", "--format", wanted)
+        assert "EventRateLimit" in done.stdout or wanted is AssessmentFormat.OPENMETRICS
+        assert "s3cret" not in done.stdout
+        assert key not in done.stdout
+
+
+def test_a_host_whose_role_cannot_be_told_is_no_failed_one(host: HostTree) -> None:
+    """Wrong usage, with what to say."""
+    done = assess(host)
+    assert (done.code, done.stdout) == (2, "")
+    assert "--role server" in done.stderr
+    assert assess(host, "--role", "agent").code == 3
+
+
+def test_bad_settings_are_refused(node: HostTree) -> None:
+    """Before anything is looked at."""
+    node.write(SETTINGS, "waivers: 1\n")
+    assert assess(node).code == 2
+
+
+def test_a_tree_that_is_not_there_is_refused() -> None:
+    """Not assessed as an empty one."""
+    done = HostTree(Path("/nowhere/at/all")).run("assess")
+    assert done.code == 2
+
+
+def test_nothing_on_the_host_changes(node: HostTree) -> None:
+    """Whatever is asked for."""
+    before = node.entries(with_state=True)
+    for words in ((), ("-v", "--format", "html"), ("--benchmark", "1.23")):
+        assess(node, *words)
+    assert node.entries(with_state=True) == before
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(node: HostTree) -> None:
+    """`| head -1` ends the pipe early; the exit code stays that of the assessment."""
+    script = f'"$0" -m agent assess --root "{node.root}" --k3s-version {VERSION} -v; echo "code $?" >&2'
+    done = subprocess.run(
+        ["sh", "-c", f"{{ {script}; }} | head -n 1", sys.executable],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "k3s-harden assess: cis-2.0, node-1, server, v1.34.2+k3s1\n"
+    assert done.stderr == "code 3\n"

@@ -1,0 +1,441 @@
+"""Nodes with K3s in many states, and what kube-bench and this program say of each.
+
+A disguise is a node that differs from another in nothing that a control asks for, and only in what kube-bench sees.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import component_arguments, evidence, verbs
+from agent.assessment import Assessment
+from agent.benchmark import catalogue, k3s_defaults
+from agent.benchmark.check import AllOf, Component, Flag, Ownership, Permissions
+from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, Place
+from agent.benchmark.kube_bench import Reason
+from agent.component_arguments import ADDS_UP, FEATURE_GATES, KUBELET_FIELDS, GivenBy
+from agent.facts import Datastore
+from agent.guide.criteria import (
+    AbsolutePath,
+    AtLeast,
+    Boolean,
+    Duration,
+    Equals,
+    Loopback,
+    NotGiven,
+    Present,
+)
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
+from agent.model import Owner, Role, Version
+from agent.present.assessments.kube_bench import as_kube_bench
+from agent.settings import Overrides
+from agent.situation import Request, look
+from agent.verdicts import verdict
+from agent.verdicts.look import Look
+from tests import k3s_tree, kube_bench
+from tests.fake import fake_host
+from tests.k3s_tree import DATA_DIR, K3s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from agent.assessment import Status
+    from agent.benchmark.check import Check
+    from agent.benchmark.versions import Benchmark
+    from agent.guide.criteria import Criterion
+    from agent.situation import Situation
+
+    Arguments = Sequence[tuple[Component, str, str]]
+
+_NEW = K3s(encrypts=False)
+_NOBODY = "nobody:nogroup"
+_OWNERS = {"root:root": Owner(0, 0), _NOBODY: Owner(65534, 65534), "root:nogroup": Owner(0, 65534)}
+_ETCD_CONFIG = f"{DATA_DIR}/server/db/etcd/config"
+_ENCRYPTION_CONFIG = f"{DATA_DIR}/server/cred/encryption-config.json"
+_GATE = "RotateKubeletServerCertificate"
+_STRONG = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+_WEAK = "TLS_RSA_WITH_RC4_128_SHA"
+_GATES = (f"{_GATE}=true,Other=false", f"Other=true,{_GATE}=false", "AllBeta=false", f"{_GATE}=false", "Other=true")
+_LISTS: Mapping[str, Sequence[str]] = {
+    "enable-admission-plugins": (
+        "NodeRestriction",
+        "NodeRestriction,EventRateLimit,AlwaysPullImages,DenyServiceExternalIPs,PodSecurityPolicy",
+        "EventRateLimit,AlwaysAdmit,SecurityContextDeny",
+        "EventRateLimit,NodeRestriction",
+    ),
+    "disable-admission-plugins": (
+        "DefaultStorageClass",
+        "DefaultStorageClass,ServiceAccount",
+        "DefaultStorageClass,NamespaceLifecycle",
+    ),
+    "authorization-mode": ("Node,RBAC", "RBAC,Node", "Node,AlwaysAllow", "Webhook", "AlwaysAllow"),
+    FEATURE_GATES: _GATES,
+    "tls-cipher-suites": (_STRONG, _WEAK, f"{_STRONG},{_WEAK}"),
+}
+_ROUNDS = 5
+"""The longest list of values that an argument takes in turn."""
+
+_OTHER_SPELLINGS = {
+    "true": "1",
+    "false": "0",
+    "0": "0s",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A node: what K3s has made, what was changed then, and what is left of its log.
+
+    `files`, `modes` and `gone` are relative to the tree's root, as the paths of `owners` are. `grown` says that K3s ran
+    with SQLite at its first start.
+    """
+
+    name: str
+    version: str
+    k3s: K3s = _NEW
+    config: Mapping[str, object] = field(default_factory=dict)
+    hardened: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
+    gone: Sequence[str] = ()
+    started: bool = True
+    logged: bool = True
+    grown: bool = False
+    cluster_complies: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.version}"
+
+
+class Disguise(NamedTuple):
+    """A node on which `reason` changes what kube-bench says, and the one that is like it in truth."""
+
+    reason: Reason
+    node: Setup
+    like: Setup
+
+
+class Said(NamedTuple):
+    """What kube-bench and this program say of one control, both in kube-bench's words, and our own verdict."""
+
+    theirs: str
+    ours: str
+    status: Status
+
+
+def said(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, Said]:
+    """What both say, by number; `root` is made. Of an agent what is asked of workers alone, as kube-bench would be."""
+    seen, at = _look(setup, benchmark, root)
+    verdicts = tuple(verdict(control, benchmark, at, None) for control in catalogue.of(benchmark))
+    report = json.loads(as_kube_bench(Assessment(benchmark, "", 0, (), verdicts)))
+    groups = [group for part in report["Controls"] for group in part["tests"]]
+    ours = {one["test_number"]: one["status"] for group in groups for one in group["results"]}
+    owners = {f"/{path}": owner for path, owner in setup.owners.items()}
+    journal = _journal(at, setup) if setup.logged and setup.started else {}
+    profile = benchmark.kube_bench_profile
+    assert profile
+    theirs = kube_bench.words(profile, kube_bench.Node(root, journal, owners, setup.cluster_complies))
+    return {
+        one.number.text: Said(theirs[one.number.text], ours[one.number.text], one.status)
+        for one in verdicts
+        if one.number and (seen.facts.role is Role.SERVER or one.section.startswith("4."))
+    }
+
+
+def plain(benchmark: Benchmark, version: str) -> Iterator[Setup]:
+    """Nodes on which kube-bench sees all there is: usual ones, and with each thing broken in turn."""
+    yield from usual(version)
+    yield from with_arguments(benchmark, version)
+    yield from _with_files(version)
+    yield from _with_etcd_settings(version)
+
+
+def usual(version: str) -> Iterator[Setup]:
+    """Nodes as they are found, with little wrong."""
+    encrypts = {"secrets-encryption": True}
+    off = k3s_tree.ENCRYPTION.replace('"providers":[', '"providers":[{"identity":{}},')
+    yield Setup("new, with etcd", version)
+    yield Setup("new, with SQLite", version, k3s=K3s(etcd=False, encrypts=False))
+    yield Setup("hardened", version, hardened=True)
+    yield Setup("agent", version, k3s=K3s(role="agent"))
+    yield Setup("with secrets encrypted", version, k3s=K3s(), config=encrypts)
+    yield Setup("with encryption off", version, k3s=K3s(), config=encrypts, files={_ENCRYPTION_CONFIG: off})
+    yield Setup(
+        "with encryption of its own",
+        version,
+        config=_config([(Component.API_SERVER, "encryption-provider-config", "/etc/encryption.json")]),
+        files={"etc/encryption.json": k3s_tree.ENCRYPTION},
+    )
+    yield Setup("without pods", version, gone=[k3s_tree.LEASE])
+    yield Setup(
+        "without kube-proxy",
+        version,
+        config={"disable-kube-proxy": True},
+        gone=[f"{DATA_DIR}/agent/kubeproxy.kubeconfig"],
+    )
+    agent = [f"{DATA_DIR}/{name}" for name in k3s_tree.AGENT_FILES]
+    yield Setup("without an agent", version, config={"disable-agent": True}, gone=[k3s_tree.LEASE, *agent])
+    rest = ("apiserver", "controller-manager", "scheduler")
+    yield Setup("for etcd alone", version, config={f"disable-{name}": True for name in rest})
+    yield Setup("of a cluster in order", version, cluster_complies=True)
+    for mode in (0o755, 0o750, 0o500):
+        yield Setup(f"etcd's directory with {mode:o}", version, modes={f"{DATA_DIR}/server/db/etcd": mode})
+
+
+def with_arguments(benchmark: Benchmark, version: str) -> Iterator[Setup]:
+    """Nodes on which each argument that a control asks for is given, with each of a few values in turn."""
+    for number in range(_ROUNDS):
+        yield Setup(f"arguments {number}", version, config=_config(_arguments(benchmark, number)))
+
+
+def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
+    """Nodes that fool kube-bench, each beside one that does not."""
+    for setup in (*usual(version), *with_arguments(benchmark, version)):
+        yield Disguise(Reason.JOURNAL, replace(setup, logged=False), setup)
+    new = Setup("new, with etcd", version)
+    yield Disguise(Reason.FIRST_START, Setup("grown from SQLite", version, grown=True), new)
+    for number in range(_ROUNDS):
+        given = _arguments(benchmark, number)
+        yield _repeated(given, _arguments(benchmark, 0), _arguments(benchmark, 1), version)
+        yield _spelt_otherwise(given, version)
+        yield _in_a_file(given, version)
+    certificates = {f"server/tls/{name}.crt": 0o600 for name in ("client-ca", "server-ca", "serving-kube-apiserver")}
+    yield Disguise(
+        Reason.DATA_DIR,
+        Setup(
+            "with its data elsewhere",
+            version,
+            k3s=K3s(encrypts=False, data_dir="srv/k3s"),
+            config={"data-dir": "/srv/k3s"},
+            modes={f"srv/k3s/{name}": mode for name, mode in certificates.items()},
+        ),
+        replace(new, modes={f"{DATA_DIR}/{name}": mode for name, mode in certificates.items()}),
+    )
+
+
+def checks(check: Check) -> tuple[Check, ...]:
+    """The parts of a check."""
+    return check.checks if isinstance(check, AllOf) else (check,)
+
+
+def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, Look]:
+    root.mkdir()
+    version = Version.parse(setup.version)
+    if setup.started:
+        k3s_tree.started(root, setup.k3s._replace(minor=version.minor))
+    for name, text in setup.files.items():
+        k3s_tree.put(root, name, text)
+    for name, mode in setup.modes.items():
+        (root / name).chmod(mode)
+    for name in setup.gone:
+        (root / name).unlink()
+    k3s_tree.put(root, "etc/rancher/k3s/config.yaml", json.dumps(setup.config))
+    host = fake_host(root)
+    request = Request(Overrides(role=setup.k3s.role, k3s_version=setup.version))
+    if setup.hardened:
+        verbs.apply(host, request)
+    seen = look(host, request)
+    asked = (one for control in catalogue.of(benchmark) for one in checks(control.check_of(benchmark)))
+    found = evidence.read(host, seen.facts, [one for one in asked if isinstance(one, Permissions | Ownership)])
+    # Whoever runs the tests stands for root and cannot give files away, so other owners are put in here.
+    files = {
+        check: tuple(
+            match._replace(
+                seen=tuple(
+                    file._replace(owner=_OWNERS[setup.owners.get(str(file.path).lstrip("/"), "root:root")])
+                    for file in match.seen
+                )
+            )
+            for match in matches
+        )
+        for check, matches in found.files.items()
+    }
+    return seen, Look(seen, found._replace(files=files))
+
+
+def _journal(at: Look, setup: Setup) -> dict[str, list[str]]:
+    """What K3s logged at its starts, under the unit that it runs as."""
+    lines = []
+    if setup.grown:
+        before = at.seen._replace(facts=at.facts._replace(datastore=Datastore.SQLITE))
+        lines.append(_start(Component.API_SERVER, Look(before, at.evidence)))
+    if at.facts.datastore is Datastore.ETCD:
+        lines.append("Managed etcd cluster bootstrap already complete and initialized")
+    lines += [_start(one, at) for one in Component if not component_arguments.not_run(one, at.facts)]
+    return {"k3s" if at.facts.role is Role.SERVER else "k3s-agent": lines}
+
+
+def _start(component: Component, at: Look) -> str:
+    """The line with all arguments, in the order of their names (k3s, pkg/util/args.go)."""
+    rows = k3s_defaults.of(component)
+    own = {row.name for row in rows if row.place is Place.ARGUMENT and row.in_version(at.facts.version)}
+    operators = at.facts.effective.flags(component.config_key)
+    if at.facts.version.minor < FIRST_WITH_KUBELET_FILES:
+        # K3s' own option of this name is an argument of the kubelet then.
+        operators = {**operators, PROTECT_KERNEL_DEFAULTS.key: ()}
+    told = {GivenBy.K3S: own, GivenBy.OPERATOR: operators, GivenBy.DROPIN: operators, GivenBy.KUBELET_FILE: ()}
+    words = [
+        f"--{name}={given.value}"
+        for name, argument in sorted(at.arguments(component).found.items())
+        for given in (*argument.overruled, *argument.given)
+        if name in told[given.by]
+    ]
+    return f"Running {component} {' '.join(words)}"
+
+
+def _with_files(version: str) -> Iterator[Setup]:
+    """Nodes with other modes and owners: of all files, and of each file in turn."""
+    paths = [f"{DATA_DIR}/{name}" for name in (*k3s_tree.SERVER_FILES, *k3s_tree.AGENT_FILES)] + [k3s_tree.LEASE]
+    directories = [f"{DATA_DIR}/server/tls", f"{DATA_DIR}/server/tls/etcd"]
+    for mode in (0o777, 0o644, 0o640, 0o400):
+        yield Setup(f"all files with {mode:o}", version, modes=dict.fromkeys(paths, mode))
+    yield Setup("all files of another group", version, owners=dict.fromkeys(paths, "root:nogroup"))
+    for path in paths:
+        yield Setup(f"{path} with 666", version, modes={path: 0o666})
+    for path in (*paths, *directories):
+        yield Setup(f"{path} of {_NOBODY}", version, owners={path: _NOBODY})
+
+
+def _with_etcd_settings(version: str) -> Iterator[Setup]:
+    """Nodes with other settings of etcd: each of them changed and taken out, and those that K3s does not write."""
+    text = k3s_tree.ETCD.format(data=DATA_DIR)
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        key, _, value = line.partition(": ")
+        if line.startswith("  "):
+            other = f"{key}: {'false' if value == 'true' else '/etc/other'}"
+            changed = "\n".join([*lines[:number], other, *lines[number + 1 :]])
+            yield Setup(f"etcd, line {number} changed", version, files={_ETCD_CONFIG: changed})
+            without = "\n".join([*lines[:number], *lines[number + 1 :]])
+            yield Setup(f"etcd, line {number} taken out", version, files={_ETCD_CONFIG: without})
+    for side in ("client", "peer"):
+        for value in ("true", "false"):
+            section = f"{side}-transport-security:\n"
+            added = text.replace(section, f"{section}  auto-tls: {value}\n")
+            yield Setup(f"etcd, {side} auto-tls {value}", version, files={_ETCD_CONFIG: added})
+    yield Setup("etcd, cut off", version, files={_ETCD_CONFIG: text[:40]})
+
+
+def _config(arguments: Arguments) -> dict[str, list[str]]:
+    config: dict[str, list[str]] = {}
+    for component, name, value in arguments:
+        config.setdefault(component.config_key, []).append(f"{name}={value}")
+    return config
+
+
+def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, str]]:
+    """Each argument that a control asks for, with its value number `number`; the components are not in step."""
+    found: dict[tuple[Component, str], Sequence[str]] = {}
+    for control in catalogue.of(benchmark):
+        for check in checks(control.check_of(benchmark)):
+            if isinstance(check, Flag):
+                found[check.component, check.name] = _LISTS.get(check.name) or _values(check.criterion)
+    return [
+        (component, name, values[(number + (component is Component.KUBELET)) % len(values)])
+        for (component, name), values in found.items()
+    ]
+
+
+def _values(criterion: Criterion) -> Sequence[str]:  # noqa: PLR0911 - one for each kind
+    """A value that will do, and some that will not, or nearly."""
+    match criterion:
+        case Boolean():
+            return "true", "false"
+        case AtLeast(least):
+            return str(least), str(least + 1), str(least - 1), "many"
+        case Duration(example):
+            return example, "0"
+        case AbsolutePath():
+            return "/etc/file", "-"
+        case Present():
+            return "/etc/file", ""
+        case NotGiven():
+            return ("/etc/file",)
+        case Loopback():
+            return "127.0.0.1", "0.0.0.0", "::1"  # noqa: S104 - the value that is wrong
+        case Equals(text):
+            return text, "10255"
+        case _:
+            raise AssertionError(criterion)
+
+
+def _repeated(given: Arguments, one: Arguments, other: Arguments, version: str) -> Disguise:
+    """Lists in parts, and before each other value another one, over which it wins."""
+    parts = []
+    for (component, name, value), *others in zip(given, one, other, strict=True):
+        if name in ADDS_UP[component]:
+            parts += [(component, name, part) for part in value.split(",")]
+        else:
+            before = next((text for _, _, text in others if text != value), value)
+            parts += [(component, name, before), (component, name, value)]
+    name = "arguments repeated"
+    return Disguise(
+        Reason.FIRST_VALUE, Setup(name, version, config=_config(parts)), Setup(name, version, config=_config(given))
+    )
+
+
+def _spelt_otherwise(given: Arguments, version: str) -> Disguise:
+    spelt = {other: text for text, other in _OTHER_SPELLINGS.items()}
+    chosen = [
+        (component, name, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305" if name == "tls-cipher-suites" else value)
+        for component, name, value in given
+    ]
+    chosen = [one for one in chosen if one[2] in spelt.values() and (one[2] != "0" or one[1].endswith("timeout"))]
+    others = [(component, name, _OTHER_SPELLINGS[value]) for component, name, value in chosen]
+    name = "arguments spelt otherwise"
+    return Disguise(
+        Reason.SPELLING, Setup(name, version, config=_config(others)), Setup(name, version, config=_config(chosen))
+    )
+
+
+def _in_a_file(given: Arguments, version: str) -> Disguise:
+    """The kubelet's settings in a drop-in, or in what --config names; but for those that K3s' arguments win over."""
+    k3s = Version.parse(version)
+    rows = k3s_defaults.of(Component.KUBELET)
+    own = {row.name for row in rows if row.place is Place.ARGUMENT and row.in_version(k3s) and not row.needs}
+    document: dict[str, object] = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+    chosen = []
+    for component, name, value in given:
+        setting = _typed(name, value)
+        if component is Component.KUBELET and name not in own and setting is not None:
+            chosen.append((component, name, value))
+            _put(document, KUBELET_FIELDS[name].path, setting)
+    text = json.dumps(document)
+    name = "kubelet's settings in a file"
+    like = Setup(name, version, config=_config(chosen))
+    if k3s.minor >= FIRST_WITH_KUBELET_FILES:
+        drop_in = f"{DATA_DIR}/{k3s_defaults.KUBELET_DIRECTORY}/99-site.conf"
+        return Disguise(Reason.KUBELET_FILES, Setup(name, version, files={drop_in: text}), like)
+    config = _config([(Component.KUBELET, "config", "/etc/kubelet.yaml")])
+    return Disguise(Reason.KUBELET_FILES, Setup(name, version, config=config, files={"etc/kubelet.yaml": text}), like)
+
+
+def _put(document: dict[str, object], path: Sequence[str], setting: object) -> None:
+    *above, last = path
+    for key in above:
+        below = document.setdefault(key, {})
+        assert isinstance(below, dict)
+        document = below
+    document[last] = setting
+
+
+def _typed(name: str, value: str) -> object:
+    """The setting that means the same as the argument's value; None where there is none."""
+    if name not in KUBELET_FIELDS:
+        return None
+    match KUBELET_FIELDS[name].wanted:
+        case "true or false":
+            return {"true": True, "false": False}.get(value)
+        case "a whole number":
+            return int(value) if value.lstrip("-").isdecimal() else None
+        case "a list of texts":
+            return value.split(",")
+        case wanted if wanted.startswith("a mapping"):
+            return {gate: on == "true" for gate, _, on in (pair.partition("=") for pair in value.split(","))}
+        case _:
+            return value or None

@@ -1,0 +1,36 @@
+"""What a row says of itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.benchmark.catalogue import CATALOGUE
+from agent.benchmark.check import ByHand
+from agent.benchmark.control import BenchmarkControl
+
+
+@pytest.mark.parametrize(
+    ("title", "recommendation"),
+    [
+        ("The API server asks RBAC", "Ensure that the API server asks RBAC"),
+        ("A pod can have only so many processes", "Ensure that a pod can have only so many processes"),
+        ("DenyServiceExternalIPs is on", "Ensure that DenyServiceExternalIPs is on"),
+        ("RBAC is on", "Ensure that RBAC is on"),
+        ("K3s is root's", "Ensure that K3s is root's"),
+        ("NetworkPolicies are enforced", "Ensure that NetworkPolicies are enforced"),
+        ("Windows containers are not admitted", "Ensure that Windows containers are not admitted"),
+        ("etcd has its own authority", "Ensure that etcd has its own authority"),
+        ("kube-proxy is shy", "Ensure that kube-proxy is shy"),
+        ("Pods have a profile", "Ensure that pods have a profile"),
+    ],
+)
+def test_a_recommendation_is_the_wanted_state_as_a_demand(title: str, recommendation: str) -> None:
+    """A name keeps its capital, any other first word loses it."""
+    row = BenchmarkControl(id="x", title=title, check=ByHand("Look."), why="It matters.", source="upstream.go")
+    assert row.recommendation == recommendation
+
+
+def test_no_title_is_a_demand_itself() -> None:
+    """Or the recommendation would say it twice."""
+    assert [row.id for row in CATALOGUE if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []
+    assert [row.id for row in CATALOGUE if row.title.endswith(".") or " " not in row.title] == []

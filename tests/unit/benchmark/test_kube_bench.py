@@ -1,0 +1,220 @@
+"""Both say the same of a node, or there is a documented reason why not; and each documented reason has been seen.
+
+kube-bench's side is a model of its documented semantics (tests/kube_bench.py), on nodes in many states (nodes.py).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent.assessment import Status
+from agent.benchmark import catalogue
+from agent.benchmark.check import Flag
+from agent.benchmark.control import Assessed
+from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, differences, runs
+from agent.benchmark.versions import Benchmark
+from agent.guide.criteria import SubsetOf
+from tests import kube_bench
+from tests.fake import in_memory
+from tests.unit.benchmark import nodes
+from tests.unit.benchmark.nodes import Said, Setup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+VERSIONS = {
+    Benchmark.CIS_1_23: ("v1.23.17+k3s1",),
+    Benchmark.CIS_1_24: ("v1.24.17+k3s1",),
+    Benchmark.CIS_1_7: ("v1.25.16+k3s1",),
+    Benchmark.CIS_1_8: ("v1.26.15+k3s1",),
+    # kube-bench takes its newest profile for all newer K3s, too. v1.32.2 is one whose kubelet lost an argument.
+    Benchmark.CIS_1_9: ("v1.29.15+k3s1", "v1.32.2+k3s1", "v1.34.1+k3s1"),
+}
+_BY_NUMBER = {
+    (benchmark, number.text): control
+    for control in catalogue.CATALOGUE
+    for benchmark, number in control.numbers.items()
+}
+
+
+class Observed(NamedTuple):
+    """For one profile: the nodes on which a control differs for a reason, and disguises that fooled this program."""
+
+    benchmark: Benchmark
+    seen: Mapping[tuple[str, Reason], list[str]]
+    fooled: list[str]
+
+
+class Comparison:
+    """What both say of nodes, worked out once for each; all nodes lie below one directory."""
+
+    def __init__(self, benchmark: Benchmark, directory: Path) -> None:
+        self._benchmark = benchmark
+        self._directory = directory
+        self._known: dict[str, dict[str, Said]] = {}
+
+    def of(self, setup: Setup) -> dict[str, Said]:
+        """By number."""
+        key = repr(setup)
+        if key not in self._known:
+            root = self._directory / "node"
+            self._known[key] = nodes.said(setup, self._benchmark, root)
+            shutil.rmtree(root)
+        return self._known[key]
+
+
+_TOGETHER = [pytest.param(one, marks=pytest.mark.xdist_group(f"kube-bench {one}"), id=str(one)) for one in PROFILED]
+"""One worker has all tests of a profile, so that its nodes are made once."""
+
+
+@pytest.fixture(scope="module", params=_TOGETHER)
+def observed(request: pytest.FixtureRequest) -> Observed:
+    """For one profile, on all nodes."""
+    benchmark: Benchmark = request.param
+    seen: dict[tuple[str, Reason], list[str]] = defaultdict(list)
+    fooled = []
+    with in_memory() as directory:
+        comparison = Comparison(benchmark, directory)
+        for version in VERSIONS[benchmark]:
+            is_first = version == VERSIONS[benchmark][0]
+            setups = nodes.plain(benchmark, version) if is_first else nodes.usual(version)
+            for setup in (*setups, *nodes.with_arguments(benchmark, version)):
+                for number, reason in _apart(benchmark, comparison.of(setup)):
+                    seen[_BY_NUMBER[benchmark, number].id, reason].append(str(setup))
+            for reason, disguised, like in nodes.disguises(benchmark, version):
+                before = comparison.of(like)
+                for number, after in comparison.of(disguised).items():
+                    name = _BY_NUMBER[benchmark, number].id
+                    fooled += [f"{name}: {disguised}"] if after.status is not before[number].status else []
+                    if after.theirs != before[number].theirs:
+                        seen[name, reason].append(str(disguised))
+            before_start = Setup("before its first start", version, started=False)
+            for number, reason in _apart(benchmark, comparison.of(before_start)):
+                if reason is Reason.NO_EVIDENCE:
+                    seen[_BY_NUMBER[benchmark, number].id, reason].append(str(before_start))
+    return Observed(benchmark, seen, fooled)
+
+
+def test_nothing_differs_without_a_documented_reason(observed: Observed) -> None:
+    """On no node; with the state that shows it."""
+    documented = _documented(observed.benchmark)
+    assert {one: where[:3] for one, where in observed.seen.items() if one not in documented} == {}
+
+
+def test_no_documented_reason_is_without_a_node_that_shows_it(observed: Observed) -> None:
+    """Both differ there for that reason; of a disguise, kube-bench says something else than without it."""
+    assert _documented(observed.benchmark) - observed.seen.keys() == set()
+
+
+def test_what_fools_kube_bench_changes_no_verdict_here(observed: Observed) -> None:
+    """A node without its journal, or with its values written in another way, is judged as before."""
+    assert observed.fooled == []
+
+
+@pytest.mark.parametrize("benchmark", PROFILED, ids=str)
+def test_a_profile_has_the_controls_of_the_catalogue(benchmark: Benchmark) -> None:
+    """With the same numbers, and scored, unscored, manual or skipped as the catalogue says."""
+    assert {number: _assessed(check) for number, check in _profile(benchmark).items()} == {
+        control.numbers[benchmark].text: control.numbers[benchmark].assessed
+        for control in catalogue.CATALOGUE
+        if benchmark in control.numbers
+    }
+
+
+@pytest.mark.parametrize("benchmark", PROFILED, ids=str)
+def test_the_same_ciphers_are_strong(benchmark: Benchmark) -> None:
+    """But for the two names that Go has for some, of which kube-bench takes one for the kubelet."""
+    compared = 0
+    for number, check in _profile(benchmark).items():
+        ours = _BY_NUMBER[benchmark, number].check_of(benchmark)
+        for item in check.get("items", ()):
+            if item.get("flag") == "--tls-cipher-suites":
+                assert isinstance(ours, Flag)
+                assert isinstance(ours.criterion, SubsetOf)
+                theirs = set(item["value"].split(","))
+                assert {_short(name) for name in theirs} == {_short(name) for name in ours.criterion.names}
+                assert theirs <= set(ours.criterion.names)
+                compared += 1
+    assert compared == (1 if benchmark is Benchmark.CIS_1_23 else 2)
+
+
+def test_reasons_are_given_for_controls_that_kube_bench_has() -> None:
+    """Only those that say what is special have a note, and a check that it does not run has but three reasons."""
+    for name, found in DIFFERENCES.items():
+        (control,) = (one for one in catalogue.CATALOGUE if one.id == name)
+        for one in found:
+            assert bool(one.note) is (one.reason in (Reason.STRICTER, Reason.LAXER))
+            for benchmark in one.benchmarks:
+                assert benchmark in control.numbers
+                assert runs(control, benchmark) or one.reason in (Reason.NOT_ASKED, Reason.NOT_HERE)
+
+
+@pytest.mark.parametrize(
+    ("operator", "found", "wanted", "passes"),
+    [
+        ("eq", "False", "false", True),
+        ("eq", "0", "false", False),
+        ("noteq", "false", "false", False),
+        ("gte", "30", "30", True),
+        ("gte", "many", "30", False),
+        ("gt", "0", "0", False),
+        ("has", "Node,RBAC", "RBAC", True),
+        ("nothave", "AlwaysAllow", "AlwaysAllow", False),
+        ("valid_elements", "a, b,", "b,a,c", True),
+        ("valid_elements", "a,d", "b,a,c", False),
+        ("bitmask", "400", "600", True),
+        ("bitmask", "500", "600", False),
+        ("noteqx", "5m", "0", False),
+    ],
+)
+def test_the_model_compares_as_kube_bench_does(operator: str, found: str, wanted: str, *, passes: bool) -> None:
+    """As in its check/test.go: true and false in any case, modes bit by bit, an unknown operator for nothing."""
+    assert kube_bench.compared(operator, found, wanted) is passes
+
+
+def _apart(benchmark: Benchmark, said: Mapping[str, Said]) -> Iterator[tuple[str, Reason]]:
+    for number, one in said.items():
+        if one.theirs != one.ours:
+            yield number, _why(_profile(benchmark)[number], one)
+
+
+def _why(check: Mapping[str, Any], said: Said) -> Reason:
+    """Why both differ on a node where kube-bench sees all there is."""
+    if said.status is Status.NOT_APPLICABLE:
+        return Reason.NOT_HERE
+    if "type" in check:
+        return Reason.NOT_ASKED
+    if "kubectl" in check.get("audit", ()):
+        return Reason.CLUSTER
+    if said.status is Status.UNKNOWN:
+        return Reason.NO_EVIDENCE
+    return Reason.LAXER if said.theirs == "PASS" else Reason.STRICTER
+
+
+def _documented(benchmark: Benchmark) -> set[tuple[str, Reason]]:
+    return {(one.id, difference.reason) for one in catalogue.CATALOGUE for difference in differences(one, benchmark)}
+
+
+def _profile(benchmark: Benchmark) -> Mapping[str, Mapping[str, Any]]:
+    assert benchmark.kube_bench_profile
+    return kube_bench.PROFILES[benchmark.kube_bench_profile]
+
+
+def _assessed(check: Mapping[str, Any]) -> Assessed:
+    match check.get("type"):
+        case "manual":
+            return Assessed.MANUAL
+        case "skip":
+            return Assessed.SKIPPED
+        case _:
+            return Assessed.AUTOMATED if check["scored"] else Assessed.UNSCORED
+
+
+def _short(suite: str) -> str:
+    return suite.replace("_POLY1305_SHA256", "_POLY1305") if "_WITH_" in suite else suite

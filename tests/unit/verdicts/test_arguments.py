@@ -1,0 +1,354 @@
+"""Arguments of what K3s runs: who gave them, where, and what to do about one that is wrong."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assessment import Actor, Status
+from agent.benchmark.versions import Benchmark
+from tests.k3s_tree import K3s
+from tests.unit.verdicts.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT
+
+if TYPE_CHECKING:
+    from tests.unit.verdicts.conftest import Nodes
+    from tests.unit.verdicts.nodes import Node
+
+APPLY = "sudo k3s-harden apply, and restart K3s"
+PLUGINS = "enable-admission-plugins"
+SITE = f"{CONFIG}.d/95-site.yaml"
+
+
+# --- who gave it ---
+
+
+def test_what_k3s_sets_itself_passes_by_k3s(server: Node) -> None:
+    """With its version and the upstream file that says so."""
+    verdict = server.verdict("apiserver-anonymous-auth")
+    assert (verdict.status, verdict.actor) == (Status.PASS, Actor.K3S)
+    assert (verdict.wanted, verdict.found) == ("--anonymous-auth is false", "--anonymous-auth=false")
+    assert verdict.evidence[0].where == "K3s v1.34.9+k3s1 (k3s pkg/daemons/control/server.go)"
+
+
+def test_a_default_of_the_component_passes_where_it_will_do(server: Node) -> None:
+    """It says that nobody gives the argument, and in which file it would stand."""
+    verdict = server.verdict("service-account-lookup")
+    assert (verdict.status, verdict.found) == (Status.PASS, "not set")
+    assert verdict.wanted == "--service-account-lookup is true, or is not set"
+    assert verdict.evidence[0].where == CONFIG
+    assert "neither here nor by K3s v1.34.9+k3s1" in verdict.evidence[0].what
+
+
+def test_what_the_drop_in_of_apply_gives_passes_by_apply(hardened: Node) -> None:
+    """With its line there."""
+    verdict = hardened.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (Status.PASS, Actor.APPLY)
+    assert verdict.evidence[0].what == "--audit-log-maxage=30"
+    assert verdict.evidence[0].where.startswith(f"{DROPIN}:")
+
+
+def test_what_the_operator_gives_passes_by_the_operator(server: Node) -> None:
+    """In whichever file, and with its line."""
+    server.config("kubelet-arg:\n  - pod-max-pids=4096\n")
+    verdict = server.verdict("kubelet-pod-max-pids")
+    assert (verdict.status, verdict.actor) == (Status.PASS, Actor.OPERATOR)
+    assert verdict.evidence == (("--pod-max-pids=4096", f"{CONFIG}:2"),)
+
+
+def test_a_file_of_the_kubelets_gives_its_line(server: Node) -> None:
+    """A later one wins over K3s' own."""
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}authentication: {{anonymous: {{enabled: true}}}}\n")
+    verdict = server.verdict("kubelet-anonymous-auth")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.evidence == (("--anonymous-auth=true", f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"),)
+
+
+# --- what to do ---
+
+
+def test_what_apply_would_set_is_for_apply(server: Node) -> None:
+    """K3s reads it at its next start."""
+    verdict = server.verdict("audit-log-path")
+    assert (verdict.status, verdict.actor, verdict.remedy) == (Status.FAIL, Actor.APPLY, APPLY)
+
+
+def test_before_the_first_start_nothing_has_to_be_restarted(nodes: Nodes) -> None:
+    """Apply, then K3s' installer."""
+    assert nodes().verdict("audit-log-path").remedy == "sudo k3s-harden apply"
+
+
+def test_a_wrong_value_that_ours_comes_after_is_for_apply(server: Node) -> None:
+    """Of a flag with one value the last counts, and the drop-in is read after config.yaml."""
+    server.config("kube-apiserver-arg: [audit-log-maxage=3]\n")
+    verdict = server.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor, verdict.remedy) == (Status.FAIL, Actor.APPLY, APPLY)
+    assert verdict.evidence == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
+
+
+@pytest.mark.parametrize("where", [f"{SITE}:1", UNIT])
+def test_a_wrong_value_that_comes_after_ours_is_for_the_operator(server: Node, where: str) -> None:
+    """Apply could do nothing about a later file, nor about the command line."""
+    if where == UNIT:
+        server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
+    else:
+        server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
+    verdict = server.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.remedy == f"make it `audit-log-maxage=30` at {where}, and restart K3s"
+
+
+def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
+    """Apply has done its part; one sign is missing in somebody else's file."""
+    hardened.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
+    verdict = hardened.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.remedy.startswith(
+        f"write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` at {SITE}:1, which drops what {DROPIN}:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "remedy"),
+    [
+        (
+            "apiserver-authorization-rbac",
+            "authorization-mode=AlwaysAllow",
+            f"take `authorization-mode` out at {CONFIG}:1: K3s then sets it to Node,RBAC itself; restart K3s",
+        ),
+        (
+            "apiserver-authorization-not-always-allow",
+            "authorization-mode=Node,AlwaysAllow,RBAC",
+            f"make it `authorization-mode=Node,RBAC` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-always-admit",
+            "enable-admission-plugins=AlwaysAdmit,NodeRestriction",
+            f"make it `enable-admission-plugins=NodeRestriction` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-always-admit",
+            "enable-admission-plugins=AlwaysAdmit",
+            f"take `{PLUGINS}` out at {CONFIG}:1: K3s then sets it to NodeRestriction itself; restart K3s",
+        ),
+        (
+            "apiserver-service-account-plugin",
+            "disable-admission-plugins=ServiceAccount",
+            f"take `disable-admission-plugins` out at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-token-auth-file",
+            "token-auth-file=/etc/tokens",
+            f"take `token-auth-file` out at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-anonymous-auth",
+            "anonymous-auth",
+            f"take `anonymous-auth` out at {CONFIG}:1: K3s then sets it to false itself; restart K3s",
+        ),
+        (
+            "apiserver-secure-port",
+            "secure-port=0",
+            f"take `secure-port` out at {CONFIG}:1: K3s then sets it to 6444 itself; restart K3s",
+        ),
+        (
+            "service-account-lookup",
+            "service-account-lookup=false",
+            f"make it `service-account-lookup=true` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "request-timeout",
+            "request-timeout=0s",
+            f"make it `request-timeout=300s` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-kubelet-https",
+            "kubelet-https=false",
+            f"make it `kubelet-https=true` at {CONFIG}:1, and restart K3s",
+        ),
+    ],
+)
+def test_a_wrong_value_of_the_operators_has_its_own_remedy(nodes: Nodes, name: str, given: str, remedy: str) -> None:
+    """What else is in a list stays; where K3s' own value is right, the operator's is to go."""
+    old = name in {"apiserver-kubelet-https", "apiserver-secure-port"}
+    server = nodes(K3s(minor=24)) if old else nodes(K3s())
+    server.config(f"kube-apiserver-arg: ['{given}']\n")
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.remedy == remedy
+
+
+def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
+    """Where K3s has a list of its own, that is the better one; the kubelet has none."""
+    server = nodes(K3s())
+    strong = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+    server.drop_in("95-site.yaml", f"kubelet-arg: ['tls-cipher-suites={strong},TLS_RSA_WITH_RC4_128_SHA']\n")
+    verdict = server.verdict("tls-cipher-suites")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.remedy == f"make it `tls-cipher-suites={strong}` at {SITE}:1, and restart K3s"
+
+
+def test_a_row_that_says_what_to_do_is_told_where(server: Node) -> None:
+    """The catalogue's words, and the lines that they are about."""
+    server.drop_in("95-site.yaml", "kube-controller-manager-arg: [profiling=true]\n")
+    verdict = server.verdict("controller-manager-profiling")
+    assert verdict.remedy.startswith("Take 'profiling' out of the list kube-controller-manager-arg")
+    assert verdict.remedy.endswith(f" It is now set at {SITE}:1.")
+
+
+def test_feature_gates_are_read_one_by_one(server: Node) -> None:
+    """One that is off fails; others do not matter."""
+    server.config("kubelet-arg: ['feature-gates=X=true']\n")
+    assert server.verdict("kubelet-rotate-server-certificate").status is Status.PASS
+    server.config("kubelet-arg: ['feature-gates=X=true,RotateKubeletServerCertificate=false']\n")
+    verdict = server.verdict("kubelet-rotate-server-certificate")
+    assert verdict.status is Status.FAIL
+    assert verdict.wanted == "--feature-gates does not list RotateKubeletServerCertificate=false, or is not set"
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("apiserver-event-rate-limit", "event-rate-limit: {qps: 5000, burst: 20000}"),
+        ("apiserver-always-pull-images", "always-pull-images: true"),
+    ],
+)
+def test_what_a_setting_switches_on_says_which(server: Node, name: str, setting: str) -> None:
+    """The line as it goes into the settings is one that the program takes; apply does the rest."""
+    open_ = server.verdict(name)
+    assert (open_.status, open_.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert open_.remedy.startswith(
+        f"put `{setting}` into {SETTINGS} and run `sudo k3s-harden apply`, and restart K3s; or by hand: "
+    )
+    server.put(SETTINGS, f"{setting}\n")
+    ready = server.verdict(name)
+    assert (ready.status, ready.actor, ready.remedy) == (Status.FAIL, Actor.APPLY, APPLY)
+    server.harden()
+    done = server.verdict(name)
+    assert (done.status, done.actor) == (Status.PASS, Actor.APPLY)
+
+
+def test_a_setting_that_has_no_effect_is_not_offered(nodes: Nodes) -> None:
+    """Up to 1.24 there is no file for the limits of the plugin."""
+    verdict = nodes(K3s(minor=24)).verdict("apiserver-event-rate-limit")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert SETTINGS not in verdict.remedy
+    assert verdict.remedy.startswith("First put an entry for EventRateLimit")
+
+
+# --- nodes that Rancher manages ---
+
+
+def test_rancher_gets_what_the_guide_wants_in_its_cluster_object(server: Node) -> None:
+    """What is put into a file of the node is overruled, or gone with the next plan."""
+    server.drop_in("50-rancher.yaml", '{"kube-apiserver-arg": ["profiling=true"]}\n')
+    guide = server.verdict("audit-log-path")
+    assert (guide.actor, guide.remedy) == (
+        Actor.OPERATOR,
+        "put into the Cluster object what `k3s-harden render rancher-cluster` prints",
+    )
+    other = server.verdict("apiserver-profiling")
+    assert (other.status, other.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert other.remedy.startswith("not in a file of this node, but in spec.rkeConfig of the Cluster object: ")
+
+
+def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) -> None:
+    """That one Rancher does not write."""
+    server.drop_in("50-rancher.yaml", "{}\n")
+    server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
+    assert server.verdict("apiserver-profiling").remedy.startswith(f"take `profiling` out at {SITE}:1")
+
+
+# --- what cannot be told, or asked ---
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "reason"),
+    [
+        ("kube-proxy-arg: [config=/etc/p.yaml]\n", "kube-proxy-metrics-bind-address", f"named at {CONFIG}:1 decides"),
+        ("kube-scheduler-arg: [config=/etc/s.yaml]\n", "scheduler-profiling", f"named at {CONFIG}:1 decides"),
+        (
+            "kube-apiserver-arg: [authentication-config=/etc/a.yaml]\n",
+            "apiserver-anonymous-auth",
+            f"named at {CONFIG}:1 decides",
+        ),
+        (
+            "kube-apiserver-arg: [authorization-config=/etc/a.yaml]\n",
+            "apiserver-authorization-rbac",
+            f"named at {CONFIG}:1 decides",
+        ),
+        ("datastore-endpoint: postgres://user:word@db/k3s\n", "apiserver-etcd-ca-file", "if the external datastore"),
+        ("kube-apiserver-arg: [\n", "apiserver-profiling", "K3s would not start with its configuration"),
+        ("kubelet-arg: [config=relative.yaml]\n", "kubelet-anonymous-auth", "a path that is not absolute"),
+    ],
+)
+def test_what_another_file_decides_is_unknown(server: Node, config: str, name: str, reason: str) -> None:
+    """Never passed by a default that may not count; and no secret is told."""
+    server.config(config)
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor, verdict.found) == (Status.UNKNOWN, Actor.OPERATOR, "cannot be told")
+    assert reason in verdict.reason
+    assert verdict.remedy
+    assert "user:word" not in str(verdict)
+
+
+def test_a_scheduler_with_a_file_is_still_asked_for_its_address(server: Node) -> None:
+    """It has no field for that."""
+    server.config("kube-scheduler-arg: [config=/etc/s.yaml, bind-address=0.0.0.0]\n")
+    assert server.verdict("scheduler-bind-address").status is Status.FAIL
+
+
+def test_a_configuration_that_cannot_be_read_is_no_empty_one(server: Node) -> None:
+    """All that depends on it is unknown."""
+    os.mkfifo(server.path(CONFIG))
+    for name in ("apiserver-profiling", "kubelet-anonymous-auth", "kube-proxy-metrics-bind-address"):
+        assert server.verdict(name).status is Status.UNKNOWN
+
+
+def test_a_version_without_its_patch_is_not_guessed_at(nodes: Nodes) -> None:
+    """Releases of one minor differ in K3s' own cipher suites."""
+    server = nodes(K3s(minor=24))
+    server.version = "1.24"
+    verdict = server.verdict("apiserver-cipher-suites")
+    assert verdict.status is Status.UNKNOWN
+    assert "say it in full" in verdict.reason
+
+
+def test_an_agent_runs_no_control_plane(nodes: Nodes) -> None:
+    """And has a kubelet like a server's."""
+    agent = nodes(K3s(role="agent"))
+    verdict = agent.verdict("apiserver-profiling")
+    assert (verdict.status, verdict.actor) == (Status.NOT_APPLICABLE, Actor.NOBODY)
+    assert verdict.reason == "it is for servers, and this is an agent"
+    assert agent.verdict("kubelet-anonymous-auth").status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("switch", "name"),
+    [
+        ("disable-apiserver", "apiserver-profiling"),
+        ("disable-apiserver", "apiserver-encryption-providers"),
+        ("disable-controller-manager", "controller-manager-profiling"),
+        ("disable-scheduler", "scheduler-profiling"),
+        ("disable-agent", "kubelet-anonymous-auth"),
+        ("disable-kube-proxy", "kube-proxy-metrics-bind-address"),
+    ],
+)
+def test_what_k3s_is_told_not_to_run_is_not_applicable(server: Node, switch: str, name: str) -> None:
+    """With the line that tells it."""
+    server.config(f"{switch}: true\n")
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor) == (Status.NOT_APPLICABLE, Actor.NOBODY)
+    assert verdict.reason.startswith(f"`{switch}` at {CONFIG}:1 keeps K3s from running")
+
+
+def test_a_control_of_older_versions_is_not_applicable_to_newer_ones(server: Node) -> None:
+    """An old benchmark may be asked for on any K3s."""
+    verdict = server.verdict("apiserver-security-context-deny", Benchmark.CIS_1_24)
+    assert verdict.status is Status.NOT_APPLICABLE
+    assert verdict.reason == "it is for K3s v1.24 and older, and this is v1.34.9+k3s1"

@@ -1,0 +1,159 @@
+"""etcd's configuration, and how Secrets lie in the datastore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assessment import Actor, Status
+from tests.k3s_tree import K3s
+from tests.unit.verdicts.nodes import CONFIG, DATA
+
+if TYPE_CHECKING:
+    from tests.unit.verdicts.conftest import Nodes
+    from tests.unit.verdicts.nodes import Node
+
+ETCD = "server/db/etcd/config"
+ENCRYPTION = "server/cred/encryption-config.json"
+
+
+def edit(node: Node, path: str, old: str, new: str) -> None:
+    """Replace something in a file that K3s wrote."""
+    file = node.path(path)
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_etcd_as_k3s_configures_it_passes_with_file_and_line(server: Node) -> None:
+    """Both halves of a control are shown."""
+    verdict = server.verdict("etcd-server-certificate")
+    assert (verdict.status, verdict.actor) == (Status.PASS, Actor.K3S)
+    assert [one.where for one in verdict.evidence] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
+    assert verdict.wanted == (
+        f"client-transport-security.cert-file is {DATA}/server/tls/etcd/server-client.crt and"
+        f" client-transport-security.key-file is {DATA}/server/tls/etcd/server-client.key"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "found"),
+    [
+        ("etcd-client-cert-auth", "client-cert-auth: true", "client-cert-auth: false", "false"),
+        ("etcd-client-cert-auth", "  client-cert-auth: true\n", "", "not set"),
+        ("etcd-auto-tls", "client-transport-security:\n", "client-transport-security:\n  auto-tls: true\n", "true"),
+        ("etcd-server-certificate", "server-client.crt", "other.crt", f"{DATA}/server/tls/etcd/other.crt"),
+        ("etcd-unique-ca", "etcd/server-ca.crt", "server-ca.crt", f"{DATA}/server/tls/server-ca.crt"),
+    ],
+)
+def test_a_wrong_value_of_etcds_fails(server: Node, name: str, old: str, new: str, found: str) -> None:
+    """The row says what to do: K3s writes the file anew at each start."""
+    edit(server, ETCD, old, new)
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor, verdict.found) == (Status.FAIL, Actor.OPERATOR, found)
+    assert verdict.remedy.startswith("K3s writes etcd's configuration anew")
+
+
+def test_what_etcd_does_not_set_passes_where_its_default_will_do(server: Node) -> None:
+    """auto-tls is off unless it is switched on."""
+    verdict = server.verdict("etcd-auto-tls")
+    assert (verdict.status, verdict.found) == (Status.PASS, "not set")
+    assert verdict.evidence == (("no client-transport-security.auto-tls", f"{DATA}/{ETCD}"),)
+
+
+def test_etcd_whose_configuration_is_gone_is_unknown(server: Node) -> None:
+    """Its directory is there, so that it is etcd."""
+    server.path(ETCD).unlink()
+    verdict = server.verdict("etcd-client-cert-auth")
+    assert (verdict.status, verdict.found) == (Status.UNKNOWN, "no such file")
+    assert verdict.reason == f"K3s writes {DATA}/{ETCD} when it starts etcd, and it is not there"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "", "client-transport-security: 1\n"])
+def test_a_broken_configuration_of_etcds_is_unknown(server: Node, text: str) -> None:
+    """Also for what passes where it is not set: a file that was cut off sets nothing."""
+    server.put(ETCD, text)
+    for name in ("etcd-client-cert-auth", "etcd-auto-tls", "etcd-unique-ca"):
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (Status.UNKNOWN, Actor.OPERATOR)
+        assert verdict.evidence[0].where == f"{DATA}/{ETCD}"
+
+
+def test_before_the_first_start_nobody_knows_the_datastore(nodes: Nodes) -> None:
+    """So that etcd's controls are neither passed nor out of place."""
+    verdict = nodes().verdict("etcd-auto-tls")
+    assert (verdict.status, verdict.found) == (Status.UNKNOWN, "no datastore")
+    assert verdict.remedy == "start K3s, then assess this host again"
+
+
+@pytest.mark.parametrize(("config", "datastore"), [("", "SQLite"), ("datastore-endpoint: mysql://x\n", "external")])
+def test_another_datastore_has_no_etcd(nodes: Nodes, config: str, datastore: str) -> None:
+    """With which one it is instead."""
+    server = nodes(K3s(etcd=False))
+    server.config(config)
+    verdict = server.verdict("etcd-auto-tls")
+    assert (verdict.status, verdict.actor) == (Status.NOT_APPLICABLE, Actor.NOBODY)
+    assert verdict.reason == f"the datastore here is {datastore}, not etcd"
+
+
+def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
+    """The first provider is the one that writes."""
+    server.config("secrets-encryption: true\n")
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.found) == (Status.PASS, "aescbc")
+    assert verdict.evidence[0] == ("aescbc", f"{DATA}/{ENCRYPTION}:1")
+    assert server.verdict("secrets-encryption").status is Status.PASS
+
+
+def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -> None:
+    """K3s' own file lies there, and nothing hands it to the API server."""
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor, verdict.found) == (
+        Status.FAIL,
+        Actor.APPLY,
+        "Secrets are not encrypted",
+    )
+    assert verdict.evidence[0].where == CONFIG
+
+
+def test_encryption_that_is_disabled_is_not_for_apply(server: Node) -> None:
+    """K3s' own command switches it on again: identity comes first in the file."""
+    server.config("secrets-encryption: true\n")
+    providers = '{"resources":[{"resources":["secrets"],"providers":[{"identity":{}},{"aescbc":{}}]}]}'
+    server.put(ENCRYPTION, providers)
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor, verdict.found) == (Status.FAIL, Actor.OPERATOR, "identity")
+    assert "`k3s secrets-encrypt enable`" in verdict.remedy
+
+
+def test_an_encryption_that_names_no_secrets_fails(server: Node) -> None:
+    """They are then stored as they are."""
+    server.config("secrets-encryption: true\n")
+    server.put(ENCRYPTION, '{"resources":[{"resources":["configmaps"],"providers":[{"aescbc":{}}]}]}')
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.found) == (Status.FAIL, "no provider for Secrets")
+
+
+def test_a_file_of_the_operators_own_is_not_judged(server: Node) -> None:
+    """It may be anything; that one is given is known."""
+    server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor) == (Status.UNKNOWN, Actor.OPERATOR)
+    assert verdict.evidence == (("--encryption-provider-config=/etc/own.yaml", f"{CONFIG}:1"),)
+    assert server.verdict("secrets-encryption").status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    "text", [None, "{", "[]", "null", '{"resources":[{"resources":["secrets"],"providers":[{}]}]}']
+)
+def test_an_encryption_configuration_that_says_nothing_is_unknown(server: Node, text: str | None) -> None:
+    """Missing, cut off, or of another shape."""
+    server.config("secrets-encryption: true\n")
+    if text is None:
+        server.path(ENCRYPTION).unlink()
+    else:
+        server.put(ENCRYPTION, text)
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor) == (Status.UNKNOWN, Actor.OPERATOR)
+    assert f"{DATA}/{ENCRYPTION}" in verdict.reason
