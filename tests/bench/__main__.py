@@ -1,4 +1,4 @@
-"""What apply with nothing to do and check cost, against other ways to do the same and as a host grows: `make bench`.
+"""What apply with nothing to do, check and assess cost, against other ways and as a host grows: `make bench`.
 
 Prints Markdown; docs/explanation/performance.md has what one machine printed. Nothing of this machine is changed.
 """
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _APPLY = "`k3s-harden apply`, nothing to do"
 _CHECK = "`k3s-harden check`"
+_ASSESS = "`k3s-harden assess` of a server"
+_OURS = (_APPLY, _CHECK, _ASSESS)
 _LIVE_CHECK = "`k3s-harden check` of this machine itself"
 _PYTHON = "`python -c pass`"
 _TYPER = "`python -c 'import typer'`"
@@ -71,6 +73,7 @@ def _commands(program: Path, ready: Path) -> dict[str, Command]:
     return {
         _APPLY: Command((str(program), "apply", *tree)),
         _CHECK: Command((str(program), "check", *tree)),
+        _ASSESS: work.assessing(program, work.populated_tree(program)),
         _LIVE_CHECK: live,
         _PYTHON: Command((python, "-c", "pass")),
         _TYPER: Command((python, "-c", "import typer")),
@@ -100,10 +103,10 @@ def _lines(path: str) -> list[str]:
 def _compared(commands: dict[str, Command], rounds: int) -> Iterator[str]:
     """Two ratios a cell: of the time that passed, and of processor time."""
     costs = in_turn(commands, rounds)
-    yield "| command | time | processor | memory | apply takes | check takes |"
-    yield "|---|--:|--:|--:|--:|--:|"
+    yield "| command | time | processor | memory | apply takes | check takes | assess takes |"
+    yield "|---|--:|--:|--:|--:|--:|--:|"
     for name, cost in costs.items():
-        ratios = [_times(costs[ours], cost) if ours != name else "" for ours in (_APPLY, _CHECK)]
+        ratios = [_times(costs[ours], cost) if ours != name else "" for ours in _OURS]
         memory = f"{cost.memory / (1 << 20):.0f} MiB"
         yield f"| {name} | {_time(cost.seconds)} | {_time(cost.processor)} | {memory} | {' | '.join(ratios)} |"
 

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests import k3s_tree
 from tests.bench.measure import HOME, Command, Cost, in_turn, once
-from tests.bench.work import OPTIONS, host_tree
+from tests.bench.work import OPTIONS, assessing, host_tree, populated_tree
+from tests.k3s_tree import DATA_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,19 +46,14 @@ class Growth(NamedTuple):
 
 def measured(program: Path) -> Iterator[Growth]:
     """Each kind of thing, measured."""
-    for name, fill in _KINDS.items():
-        commands = {}
-        for count in COUNTS:
-            root = host_tree(f"growth-{count}")
-            apply = Command((str(program), "apply", "--root", str(root), *OPTIONS))
-            once(apply)
-            for number in range(count):
-                path, content = fill(number)
-                file = root / path
-                file.write_text(content, encoding="utf-8")
-            commands[count] = apply
-        yield Growth(name, _costs(commands))
-    for name, automounts in (("namespaces, all protected already", False), ("namespaces, all to be protected", True)):
+    for name, fill in _APPLIED.items():
+        yield Growth(f"apply: {name}", _costs({count: _apply(program, count, fill) for count in COUNTS}))
+    for name, fill in _ASSESSED.items():
+        yield Growth(f"assess: {name}", _costs({count: _assess(program, count, fill) for count in COUNTS}))
+    for name, automounts in (
+        ("service-accounts: namespaces, all protected already", False),
+        ("service-accounts: namespaces, all to be protected", True),
+    ):
         commands = {count: _service_accounts(program, count, automounts=automounts) for count in COUNTS}
         yield Growth(name, _costs(commands))
     shutil.rmtree(HOME / "trees")
@@ -81,7 +78,7 @@ def _dropin(number: int) -> tuple[str, str]:
 
 def _manifest(number: int) -> tuple[str, str]:
     text = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one-{number}\ndata:\n  key: value\n"
-    return f"var/lib/rancher/k3s/server/manifests/{number:05}.yaml", text
+    return f"{DATA_DIR}/server/manifests/{number:05}.yaml", text
 
 
 def _policy(number: int) -> tuple[str, str]:
@@ -89,15 +86,61 @@ def _policy(number: int) -> tuple[str, str]:
         f"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: one-{number}\nspec:\n"
         "  podSelector: {}\n  ingress:\n    - from:\n        - namespaceSelector: {}\n"
     )
-    return f"var/lib/rancher/k3s/server/manifests/{number:05}.yaml", text
+    return f"{DATA_DIR}/server/manifests/{number:05}.yaml", text
 
 
-_KINDS: dict[str, Callable[[int], tuple[str, str]]] = {
+def _certificate(number: int) -> tuple[str, str]:
+    return f"{DATA_DIR}/server/tls/{number:05}.crt", "a certificate\n"
+
+
+def _key(number: int) -> tuple[str, str]:
+    return f"{DATA_DIR}/server/tls/{number:05}.key", "a key\n"
+
+
+def _kubeconfig(number: int) -> tuple[str, str]:
+    return f"{DATA_DIR}/server/cred/{number:05}.kubeconfig", "apiVersion: v1\nkind: Config\n"
+
+
+def _kubelet_file(number: int) -> tuple[str, str]:
+    text = f"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: {100 + number}\n"
+    return f"{DATA_DIR}/agent/etc/kubelet.conf.d/10-{number:05}.conf", text
+
+
+_APPLIED: dict[str, Callable[[int], tuple[str, str]]] = {
     "files in sysctl.d": _sysctl_file,
     "drop-ins of K3s": _dropin,
     "manifests": _manifest,
     "manifests with a NetworkPolicy, which are parsed": _policy,
 }
+
+
+_ASSESSED: dict[str, Callable[[int], tuple[str, str]]] = {
+    "certificates": _certificate,
+    "keys": _key,
+    "kubeconfigs": _kubeconfig,
+    "drop-ins of K3s": _dropin,
+    "drop-ins of the kubelet": _kubelet_file,
+}
+
+
+def _apply(program: Path, count: int, fill: Callable[[int], tuple[str, str]]) -> Command:
+    root = host_tree(f"growth-{count}")
+    command = Command((str(program), "apply", "--root", str(root), *OPTIONS))
+    once(command)
+    _fill(root, count, fill)
+    return command
+
+
+def _assess(program: Path, count: int, fill: Callable[[int], tuple[str, str]]) -> Command:
+    root = populated_tree(program, f"growth-{count}")
+    _fill(root, count, fill)
+    return assessing(program, root)
+
+
+def _fill(root: Path, count: int, fill: Callable[[int], tuple[str, str]]) -> None:
+    for number in range(count):
+        path, content = fill(number)
+        k3s_tree.put(root, path, content)
 
 
 def _service_accounts(program: Path, count: int, *, automounts: bool) -> Command:

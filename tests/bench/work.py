@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import k3s_tree
 from tests.bench.measure import HOME, BenchError, Command, once
 
 CHECKOUT = Path(__file__).parents[2]
@@ -95,6 +96,21 @@ def ready_tree(program: Path) -> Path:
     root = host_tree("k3s-harden")
     once(Command((str(program), "apply", "--root", str(root), *OPTIONS)))
     return root
+
+
+def populated_tree(program: Path, name: str = "populated") -> Path:
+    """A ready server on which K3s has run, with etcd: nearly every control has something to look at."""
+    root = host_tree(name)
+    once(Command((str(program), "apply", "--root", str(root), *OPTIONS)))
+    mode = stat.S_IMODE((root / _DIRECTORIES[0]).stat().st_mode)
+    k3s_tree.started(root, k3s_tree.K3s())
+    (root / _DIRECTORIES[0]).chmod(mode)
+    return root
+
+
+def assessing(program: Path, root: Path) -> Command:
+    """All controls of the newest benchmark for the K3s of OPTIONS; open ones, which end it with 3, are an answer."""
+    return Command((str(program), "assess", "--root", str(root), *OPTIONS), codes=(0, 3))
 
 
 def by_guide(ready: Path) -> Mean:
