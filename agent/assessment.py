@@ -26,6 +26,11 @@ class Status(str, Enum):
     def __str__(self) -> str:
         return self.value
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something is left to do or to find out."""
+        return self in (Status.FAIL, Status.UNKNOWN)
+
 
 class Actor(str, Enum):
     """Who brings a control about: this program, the operator by hand, K3s by what it does anyway, or nobody."""
@@ -80,7 +85,7 @@ class Verdict(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Whether something is left to do or to find out."""
-        return self.status in (Status.FAIL, Status.UNKNOWN)
+        return self.status.is_open
 
 
 class Notice(NamedTuple):

@@ -41,7 +41,6 @@ REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and some for systemd."""
 
 _VERSION = "K3s version"
-_OPEN = (Status.FAIL, Status.UNKNOWN)
 _ACTIVE_PROFILE = PurePosixPath("/etc/tuned/active_profile")
 _TUNED_DIRECTORIES = tuple(
     map(PurePosixPath, ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned"))
@@ -58,7 +57,7 @@ class Change(NamedTuple):
     @property
     def direction(self) -> str:
         """Whether something is open now that was not, or the other way round, or neither."""
-        was_open, is_open = self.before in _OPEN, self.verdict.is_open
+        was_open, is_open = self.before.is_open, self.verdict.is_open
         return "other" if was_open == is_open else "worse" if is_open else "better"
 
 

@@ -14,6 +14,7 @@ from agent import component_arguments, yaml_reader
 from agent.benchmark.check import Component
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.component_arguments import KubeletConfiguration, KubeletFile
+from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.errors import HostError, InputError
 from agent.k3s_config import is_secret
 from agent.model import Absent, Unreadable
@@ -31,16 +32,11 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Node
 
 ETCD_CONFIGURATION = "server/db/etcd/config"
-ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
-"""Below the data directory, both written by K3s."""
+"""Below the data directory, written by K3s."""
 
 _FILE = "regular file"
 _DIRECTORY = "directory"
 _SYMLINK = "symlink"
-_PROVIDERS = frozenset({"aescbc", "aesgcm", "identity", "kms", "secretbox"})
-_ALL_SECRETS = frozenset({"secrets", "secrets.", "*.", "*.*"})
-"""What names Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has no name."""
-
 _ETCD_SECTIONS = ("client-transport-security", "peer-transport-security")
 _ETCD_TYPES = {
     "auto-tls": bool,
@@ -110,13 +106,10 @@ class EtcdConfiguration(NamedTuple):
 
 
 class EncryptionConfiguration(NamedTuple):
-    """K3s' encryption configuration: the providers for Secrets by name, in order. The first encrypts.
-
-    None at all: it says nothing of Secrets, which are then stored as they are.
-    """
+    """K3s' encryption configuration, with what encryption_configuration.providers_of_secrets says of it."""
 
     path: PurePosixPath
-    providers: tuple[Text, ...]
+    providers: tuple[str, ...]
 
 
 class Evidence(NamedTuple):
@@ -310,13 +303,13 @@ def _etcd(tree: Tree, path: PurePosixPath) -> EtcdConfiguration | Missing | Unkn
 
 
 def _encryption(tree: Tree, path: PurePosixPath) -> EncryptionConfiguration | Missing | Unknown:
-    root = _yaml(tree, path)
-    if isinstance(root, Missing | Unknown):
-        return root
+    data = _content(tree, path)
+    if isinstance(data, Missing | Unknown):
+        return data
     try:
-        return EncryptionConfiguration(path, tuple(_providers(root)))
-    except _UnexpectedError as error:
-        return Unknown(path, f"{path}:{error.line} is not as an encryption configuration is: {error.wanted}")
+        return EncryptionConfiguration(path, providers_of_secrets(data))
+    except ValueError as error:
+        return Unknown(path, f"{path} is not as an encryption configuration is: {error}")
 
 
 class _UnexpectedError(Exception):
@@ -357,30 +350,10 @@ def _text(scalar: Scalar) -> str:
     return str(scalar.value).lower() if isinstance(scalar.value, bool) else str(scalar.value)
 
 
-def _providers(root: Node) -> Iterator[Text]:
-    for item in _sequence(_mapping(root).get("resources"), root):
-        resources = _sequence(_mapping(item).get("resources"), item)
-        # The first that names a resource decides.
-        if any(isinstance(name, Scalar) and name.value in _ALL_SECRETS for name in resources):
-            for provider in _sequence(_mapping(item).get("providers"), item):
-                entries = _mapping(provider).entries
-                if len(entries) != 1 or entries[0].key not in _PROVIDERS:
-                    raise _UnexpectedError(f"a provider must be one of {', '.join(sorted(_PROVIDERS))}", provider)
-                _mapping(entries[0].node)
-                yield Text(entries[0].key, entries[0].line)
-            return
-
-
 def _mapping(node: Node) -> YamlMapping:
     if not isinstance(node, YamlMapping):
         raise _UnexpectedError("it must be a mapping", node)
     return node
-
-
-def _sequence(node: Node | None, above: Node) -> tuple[Node, ...]:
-    if not isinstance(node, Sequence):
-        raise _UnexpectedError("it must be a list", node or above)
-    return node.items
 
 
 def _yaml(tree: Tree, path: PurePosixPath) -> Node | Missing | Unknown:

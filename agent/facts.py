@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import k3s_units
+from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
 from agent.errors import HostError, UsageError
 from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, merge
 from agent.k3s_units import OPENRC_DIRECTORY
@@ -30,7 +31,6 @@ DROPIN_NAME = "90-k3s-harden.yaml"
 RANCHER_DROPIN = "50-rancher.yaml"
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
 _VERSION_TIMEOUT = 20.0
-_ENCRYPTION_CONFIG = "server/cred/encryption-config.json"
 
 
 class Datastore(str, Enum):
@@ -177,7 +177,7 @@ def read(host: Host, settings: Settings) -> HostFacts:
             Fact("managed by Rancher", _yes(rancher_managed), rancher_evidence),
             Fact("datastore", str(datastore), datastore_evidence),
             Fact("joins a cluster", _yes(joins), "`server` in K3s' configuration, or K3S_URL"),
-            Fact("secrets encrypted", _yes(encrypts), f"{data_dir}/{_ENCRYPTION_CONFIG}"),
+            Fact("secrets encrypted", _yes(encrypts), f"{data_dir}/{ENCRYPTION_CONFIGURATION}"),
             Fact("sysctl.d read by", reader.value, reader_evidence),
             Fact("container", container or "no", container_evidence),
             Fact("/etc", "read-only" if etc_is_read_only else "writable", "the flags of its mount"),
@@ -313,16 +313,13 @@ def _datastore(host: Host, data_dir: PurePosixPath, k3s: Configuration) -> tuple
 
 
 def encrypts_secrets(host: Host, data_dir: PurePosixPath) -> bool | None:
-    """Whether K3s encrypts secrets now: the first provider is not `identity`. None where it cannot be told."""
+    """Whether K3s encrypts what it writes now: Secrets' first provider does. None where it cannot be told."""
     try:
-        data = host.tree.read(data_dir / _ENCRYPTION_CONFIG)
-        if data is None:
-            return False
-        import json
-
-        return "identity" not in json.loads(data)["resources"][0]["providers"][0]
-    except (HostError, ValueError, LookupError, TypeError):
+        data = host.tree.read(data_dir / ENCRYPTION_CONFIGURATION)
+        providers = providers_of_secrets(data) if data is not None else ()
+    except (HostError, ValueError):
         return None
+    return bool(providers) and providers[0] != IDENTITY
 
 
 def _container(host: Host) -> tuple[str, str]:

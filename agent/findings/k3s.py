@@ -212,12 +212,14 @@ def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.WARNING)
 def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
     """K3s' network policy controller is off: NetworkPolicies do nothing, unless another controller enforces them."""
-    off = seen.facts.effective.scalar("disable-network-policy")
-    if NETWORK_POLICIES.applies.to(seen.facts.role, seen.facts.version) and off and off[0] == "true":
+    config, key = seen.facts.effective, "disable-network-policy"
+    given = config.scalar(key)
+    if NETWORK_POLICIES.applies.to(seen.facts.role, seen.facts.version) and given and config.boolean(key):
+        value, where = given
         yield Trouble(
             "nothing of K3s enforces the NetworkPolicies",
-            found="disable-network-policy: true",
-            where=str(off[1]),
+            found=f"{key}: {value}",
+            where=str(where),
             remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
         )
 

@@ -28,6 +28,12 @@ def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
     a file with our name in a directory of higher priority, or a link to /dev/null, hides ours altogether. What is
     computed here is what systemd-sysctl (or procps, on hosts without systemd) does.
     """
+    yield from overridden(seen).values()
+
+
+def overridden(seen: Situation) -> dict[str, Trouble]:
+    """By kernel parameter, what takes its value back at the next boot."""
+    found = {}
     files = _with_ours(seen)
     keys = [row.key for row in SYSCTLS]
     outcome = at_boot(files, keys, seen.facts.boot_reader)
@@ -38,7 +44,7 @@ def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
         line = outcome[row.key]
         if line is None and row.written and row.key in undone:
             path, number = undone[row.key]
-            yield Trouble(
+            found[row.key] = Trouble(
                 f"the next boot leaves {row.key} at the kernel's own value",
                 wanted=row.value,
                 found=f"-{row.key}",
@@ -47,7 +53,7 @@ def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
             )
         if line is None or same_value(line.value, row.value) or str(line.path) == PARAMETERS_FILE:
             continue
-        yield Trouble(
+        found[row.key] = Trouble(
             f"the next boot leaves {row.key} at the kernel's own value: it refuses {line.value}"
             if line.refused
             else f"the next boot sets {row.key} to {line.value or 'nothing'}",
@@ -56,6 +62,7 @@ def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
             where=f"{line.path}:{line.line}",
             remedy=f"delete that line, or set it to {row.value}",
         )
+    return found
 
 
 @finding(Level.WARNING)

@@ -41,7 +41,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, look: Look, waiver:
     not_for = "" if isinstance(check, NotInK3s) else _not_for(control, look)
     answer = Answer(Status.NOT_APPLICABLE, reason=not_for) if not_for else answered(check, look)
     actor, remedy = who_acts(control, check, answer, look)
-    is_waived = waiver is not None and answer.status in (Status.FAIL, Status.UNKNOWN)
+    is_waived = waiver is not None and answer.status.is_open
     return Verdict(
         control=control,
         number=control.numbers.get(benchmark),
@@ -81,14 +81,14 @@ def _all_of(answers: Sequence[Answer]) -> Answer:
     deciding = [answer for answer in answers if answer.status is status]
     return Answer(
         status,
-        " and ".join(dict.fromkeys(answer.wanted for answer in answers)),
-        ", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
-        tuple(dict.fromkeys(shown for answer in answers for shown in answer.evidence)),
-        "; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
-        "; ".join(dict.fromkeys(answer.remedy for answer in deciding if answer.remedy)),
-        deciding[0].by,
-        any(answer.instead for answer in deciding),
-        frozenset().union(*(answer.needs for answer in deciding)),
+        wanted=" and ".join(dict.fromkeys(answer.wanted for answer in answers)),
+        found=", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
+        evidence=tuple(dict.fromkeys(shown for answer in answers for shown in answer.evidence)),
+        reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
+        remedy="; ".join(dict.fromkeys(answer.remedy for answer in deciding if answer.remedy)),
+        by=deciding[0].by,
+        instead=any(answer.instead for answer in deciding),
+        needs=frozenset().union(*(answer.needs for answer in deciding)),
     )
 
 

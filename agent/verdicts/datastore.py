@@ -81,11 +81,10 @@ def _providers(check: EncryptionProviders, look: Look, wanted: str) -> Answer:
     if isinstance(config, Unknown):
         shown = (Shown(config.reason, str(config.path)),)
         return Answer(Status.UNKNOWN, wanted, "cannot be told", shown, config.reason, LOOK_AT_IT)
-    providers = tuple(Shown(one.value, f"{config.path}:{one.line}") for one in config.providers)
-    first = providers[0].what if providers else "no provider for Secrets"
+    first = config.providers[0] if config.providers else "no provider for Secrets"
+    seen = tuple(Shown(one, str(config.path)) for one in config.providers or (first,))
     if first in check.providers:
-        return Answer(Status.PASS, wanted, first, providers)
+        return Answer(Status.PASS, wanted, first, seen)
     how = "ask `k3s secrets-encrypt status` on a server; where encryption is disabled, `k3s secrets-encrypt enable`"
     how += ", and restart K3s on each server"
-    seen = providers or (Shown(first, str(config.path)),)
     return Answer(Status.FAIL, wanted, first, seen, remedy=how, by=GivenBy.OPERATOR, instead=True)

@@ -72,7 +72,7 @@ def _seen_of(row: SysctlRow, now: Observed | None, line: Assignment | None) -> I
 
 def _by_others(row: SysctlRow, line: Assignment | None, look: Look) -> str | None:
     """What to do about a file of somebody else's that decides at boot; None where none does."""
-    trouble = next((one for one in look.overridden if row.key in one.message.split()), None)
+    trouble = look.overridden.get(row.key)
     if trouble is not None:
         return f"{trouble.where}: {trouble.remedy}; then {APPLY}"
     if line is None or str(line.path) == PARAMETERS_FILE or same_value(line.value, row.value):
@@ -98,7 +98,7 @@ def _guide_directory(check: GuideDirectory, look: Look) -> Answer:
 
 def _sysctl_precedence(look: Look) -> Answer:
     wanted = f"no file wins over {PARAMETERS_FILE} at boot"
-    troubles = look.overridden
+    troubles = tuple(look.overridden.values())
     if troubles:
         shown = tuple(Shown(one.message, one.where) for one in troubles)
         remedy = "; ".join(f"{one.where}: {one.remedy}" for one in troubles)

@@ -10,7 +10,7 @@ from agent.assessment import Evidence as Shown
 from agent.assessment import Status
 from agent.benchmark.check import Component
 from agent.facts import Datastore
-from agent.findings.kernel import sysctl_overridden
+from agent.findings.kernel import overridden
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s_arguments import missing
 from agent.sysctl_order import SYSCTL_CONF, at_boot
@@ -80,9 +80,9 @@ class Look:
         return at_boot(self.seen.sysctl_files, [row.key for row in SYSCTLS], self.facts.boot_reader)
 
     @cached_property
-    def overridden(self) -> tuple[Trouble, ...]:
-        """What takes kernel parameters of ours back at the next boot."""
-        return tuple(sysctl_overridden(self.seen))
+    def overridden(self) -> Mapping[str, Trouble]:
+        """By kernel parameter, what takes its value back at the next boot."""
+        return overridden(self.seen)
 
     @cached_property
     def unreadable_sysctl_files(self) -> tuple[PurePosixPath, ...]:

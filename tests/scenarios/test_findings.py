@@ -46,8 +46,8 @@ PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden.service"
 SITE = f"{DROPINS}/99-site.yaml"
 """K3s reads it after ours."""
 
-IDENTITY = '{"kind":"EncryptionConfiguration","resources":[{"providers":[{"identity":{}}]}]}'
-AESCBC = '{"kind":"EncryptionConfiguration","resources":[{"providers":[{"aescbc":{}},{"identity":{}}]}]}'
+IDENTITY = '{"kind":"EncryptionConfiguration","resources":[{"resources":["secrets"],"providers":[{"identity":{}}]}]}'
+AESCBC = IDENTITY.replace('{"identity"', '{"aescbc":{}},{"identity"')
 PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
 NETWORK_POLICY = """\
 apiVersion: networking.k8s.io/v1
@@ -362,10 +362,10 @@ CASES = (
     ),
     Case(
         "network-policies-inert",
-        written(CONFIG, "disable-network-policy: true\n"),
+        written(CONFIG, "disable-network-policy: 1\n"),
         written(CONFIG, "disable-network-policy: false\n"),
         where=f"{CONFIG}:1",
-        found="disable-network-policy: true",
+        found="disable-network-policy: 1",
         remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
         cure=line_deleted,
     ),

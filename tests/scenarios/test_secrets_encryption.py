@@ -16,6 +16,7 @@ ETCD = f"{DATA_DIR}/server/db/etcd/member/wal"
 CREDENTIALS = f"{DATA_DIR}/server/cred/encryption-config.json"
 ENCRYPTED = '{"resources":[{"resources":["secrets"],"providers":[{"aescbc":{"keys":[]}},{"identity":{}}]}]}'
 SECRETBOX = '{"resources":[{"resources":["secrets"],"providers":[{"secretbox":{"keys":[]}},{"identity":{}}]}]}'
+AFTER_OTHERS = ENCRYPTED.replace('[{"res', '[{"resources":["configmaps"],"providers":[{"identity":{}}]},{"res', 1)
 NOT_ENCRYPTED = '{"resources":[{"resources":["secrets"],"providers":[{"identity":{}},{"aescbc":{"keys":[]}}]}]}'
 
 BEGINS: dict[str, str] = {}
@@ -54,6 +55,7 @@ CASES = (
     Case("sqlite-not-encrypted", SQLITE, "auto", turned_on=False, warned=True),
     Case("sqlite-identity", _settled(SQLITE, NOT_ENCRYPTED), "auto", turned_on=False, warned=True),
     Case("sqlite-encrypted", _settled(SQLITE, ENCRYPTED), "auto", turned_on=True, warned=False),
+    Case("sqlite-encrypted-after-others", _settled(SQLITE, AFTER_OTHERS), "auto", turned_on=True, warned=False),
     Case("sqlite-secretbox", _settled(SQLITE, SECRETBOX), "auto", turned_on=True, warned=False),
     Case("sqlite-on", SQLITE, "on", turned_on=True, warned=False),
     Case("etcd-not-encrypted", {ETCD: ""}, "auto", turned_on=False, warned=True),

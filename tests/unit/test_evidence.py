@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from agent import evidence
 from agent.benchmark.check import Component, Ownership, Permissions
 from agent.component_arguments import effective
+from agent.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.evidence import (
     EncryptionConfiguration,
     EtcdConfiguration,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 TLS = DEFAULT_DATA_DIR / "server/tls"
 KUBELET_DIRECTORY = DEFAULT_DATA_DIR / "agent/etc/kubelet.conf.d"
 ETCD = DEFAULT_DATA_DIR / evidence.ETCD_CONFIGURATION
-ENCRYPTION = DEFAULT_DATA_DIR / evidence.ENCRYPTION_CONFIGURATION
+ENCRYPTION = DEFAULT_DATA_DIR / ENCRYPTION_CONFIGURATION
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 KEY = "c2VjcmV0LWtleS1vZi10aGlydHktdHdvLWJ5dGVzISE="
 
@@ -425,59 +426,19 @@ def encryption(*providers: object, resources: object = ("secrets",)) -> str:
 
 
 AESCBC = {"aescbc": {"keys": [{"name": "aescbckey", "secret": KEY}]}}
-IDENTITY: object = {"identity": {}}
 
 
-@pytest.mark.parametrize(
-    ("providers", "expected"),
-    [((AESCBC, IDENTITY), ("aescbc", "identity")), ((IDENTITY, AESCBC), ("identity", "aescbc")), ((), ())],
-)
-def test_providers_are_told_in_their_order(
-    providers: tuple[object, ...], expected: tuple[str, ...], root: Path
-) -> None:
-    """The first encrypts; of their keys nothing is kept."""
-    put(root, ENCRYPTION, encryption(*providers))
+def test_an_encryption_configuration_is_kept_without_its_keys(root: Path) -> None:
+    """The names of providers, and no more."""
+    put(root, ENCRYPTION, encryption(AESCBC, {"identity": {}}))
     found = look(root)
-    assert isinstance(found.encryption, EncryptionConfiguration)
-    assert tuple(one.value for one in found.encryption.providers) == expected
+    assert found.encryption == EncryptionConfiguration(ENCRYPTION, ("aescbc", "identity"))
     assert KEY not in repr(found)
 
 
-def test_the_first_entry_for_secrets_decides(root: Path) -> None:
-    """Others say nothing of Secrets."""
-    entries = [
-        {"resources": ["configmaps"], "providers": [IDENTITY]},
-        {"resources": ["secrets"], "providers": [AESCBC]},
-        {"resources": ["*.*"], "providers": [IDENTITY]},
-    ]
-    put(root, ENCRYPTION, json.dumps({"resources": entries}))
-    found = look(root).encryption
-    assert isinstance(found, EncryptionConfiguration)
-    assert [one.value for one in found.providers] == ["aescbc"]
-    put(root, ENCRYPTION, json.dumps({"resources": entries[:1]}))
-    assert look(root).encryption == EncryptionConfiguration(ENCRYPTION, ())
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        encryption(AESCBC, IDENTITY)[:-5],
-        encryption(AESCBC, resources="secrets"),
-        encryption("aescbc"),
-        encryption({}),
-        encryption({**AESCBC, "identity": {}}),
-        encryption({KEY: {}}),
-        encryption({"aescbc": KEY}),
-        json.dumps({"resources": {"secrets": [AESCBC]}}),
-        "\xff",
-    ],
-    ids=range(12),
-)
+@pytest.mark.parametrize("text", [encryption(AESCBC)[:-5], encryption({KEY: {}}), "\xff"], ids=range(3))
 def test_a_spoilt_encryption_configuration_is_unknown_and_keeps_its_keys(text: str, root: Path) -> None:
-    """The reason names the line, and quotes nothing of it."""
+    """The reason names the file, and quotes nothing of it."""
     put(root, ENCRYPTION, text.encode("latin-1"))
     found = look(root)
     assert isinstance(found.encryption, Unknown)
@@ -488,7 +449,7 @@ def test_a_spoilt_encryption_configuration_is_unknown_and_keeps_its_keys(text: s
 # --- anything at all ---
 
 _GOOD = st.sampled_from(
-    [ETCD_TEXT.encode(), encryption(AESCBC, IDENTITY).encode(), (HEAD + "readOnlyPort: 0\n").encode()]
+    [ETCD_TEXT.encode(), encryption(AESCBC, {"identity": {}}).encode(), (HEAD + "readOnlyPort: 0\n").encode()]
 )
 _SPOILT = st.builds(lambda data, cut, more: data[:cut] + more, _GOOD, st.integers(0, 300), st.binary(max_size=8))
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent",),
-    ("agent.completion", "agent.errors", "agent.model", "agent.package_data"),
+    ("agent.completion", "agent.encryption_configuration", "agent.errors", "agent.model", "agent.package_data"),
     ("agent.guide",),
     ("agent.benchmark",),
     ("agent.yaml_reader",),
@@ -59,6 +59,7 @@ PURE = frozenset(
         "agent.culprit",
         "agent.desired",
         "agent.diffs",
+        "agent.encryption_configuration",
         "agent.equivalence",
         "agent.errors",
         "agent.findings",

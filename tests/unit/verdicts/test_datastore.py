@@ -102,7 +102,7 @@ def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
     server.config("secrets-encryption: true\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.found) == (Status.PASS, "aescbc")
-    assert verdict.evidence[0] == ("aescbc", f"{DATA}/{ENCRYPTION}:1")
+    assert verdict.evidence[0] == ("aescbc", f"{DATA}/{ENCRYPTION}")
     assert server.verdict("secrets-encryption").status is Status.PASS
 
 
