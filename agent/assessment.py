@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from agent.report import Fact
 
 
+SCHEMA = 1
+"""The shape of an assessment as JSON (docs/reference/assessment.schema.json); a change of shape is a new number."""
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""How a report writes a time: as RFC 3339 does, in UTC and to the second."""
+
+
 class Status(str, Enum):
     """How it stands with a control. Without evidence it is unknown, never passed."""
 

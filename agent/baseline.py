@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assessment import Status
+from agent.assessment import SCHEMA, TIME_FORMAT, Status
 from agent.errors import HostError, InputError
 
 if TYPE_CHECKING:
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     from agent.host import Host
 
-_SCHEMA = 1
 _HINT = "it must be what `k3s-harden assess --format json` prints"
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Baseline(NamedTuple):
@@ -49,11 +47,11 @@ def parse(data: bytes, where: str) -> Baseline:
 
     try:
         report = json.loads(data)
-        if report["schema"] != _SCHEMA:
-            raise InputError(where, f"it is of schema {report['schema']!r}, and this program reads {_SCHEMA}")
+        if report["schema"] != SCHEMA:
+            raise InputError(where, f"it is of schema {report['schema']!r}, and this program reads {SCHEMA}")
         return Baseline(
             benchmark=str(report["benchmark"]),
-            when=datetime.strptime(report["time"], _TIME).replace(tzinfo=timezone.utc).timestamp(),
+            when=datetime.strptime(report["time"], TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp(),
             facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
             statuses={str(verdict["id"]): Status(verdict["status"]) for verdict in report["verdicts"]},
             known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),

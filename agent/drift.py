@@ -13,7 +13,10 @@ from agent.host.systemd import Systemd
 from agent.journal import STATE
 from agent.model import Absent, Directory, File, FileMode, Sysctl
 from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments.openmetrics import as_openmetrics
+from agent.present.assessments.words import cleaned
 from agent.present.wording import printable
+from agent.report import K3S_VERSION
 from agent.report import Status as Standing
 from agent.settings import Overrides
 from agent.situation import Request, look, read_settings
@@ -40,7 +43,6 @@ _PUBLIC = FileMode(0o644)
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and some for systemd."""
 
-_VERSION = "K3s version"
 _ACTIVE_PROFILE = PurePosixPath("/etc/tuned/active_profile")
 _TUNED_DIRECTORIES = tuple(
     map(PurePosixPath, ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned"))
@@ -150,8 +152,8 @@ def _change(change: Change) -> str:
 
 
 def _upgrade(last: Baseline, now: Assessment) -> str:
-    before = last.facts.get(_VERSION, "")
-    after = next((fact.value for fact in now.facts if fact.name == _VERSION), "")
+    before = last.facts.get(K3S_VERSION, "")
+    after = next((fact.value for fact in now.facts if fact.name == K3S_VERSION), "")
     return f"{before} to {after}" if before and after and before != after else ""
 
 
@@ -186,17 +188,9 @@ def _keep(host: Host, now: Assessment, changes: tuple[Change, ...]) -> None:
 
 
 def _metrics(now: Assessment, changes: tuple[Change, ...]) -> bytes:
-    """What `assess` has, and how many controls the last look found otherwise than the one before."""
-    name = "k3s_harden_drift_controls"
     directions = [change.direction for change in changes]
-    lines = [
-        f"# HELP {name} How many controls the last look found otherwise than the one before it.",
-        f"# TYPE {name} gauge",
-        *(f'{name}{{change="{one}"}} {directions.count(one)}' for one in ("worse", "better", "other")),
-    ]
-    end = "# EOF\n"
-    text = as_text(now, AssessmentFormat.OPENMETRICS).removesuffix(end)
-    return (text + "".join(f"{line}\n" for line in lines) + end).encode()
+    counts = {direction: directions.count(direction) for direction in ("worse", "better", "other")}
+    return as_openmetrics(cleaned(now), counts).encode()
 
 
 def _tuned(host: Host) -> tuple[str, dict[str, Value]]:

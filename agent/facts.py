@@ -13,7 +13,7 @@ from agent.errors import HostError, UsageError
 from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, merge
 from agent.k3s_units import OPENRC_DIRECTORY
 from agent.model import NEWEST_KNOWN, Role, Version
-from agent.report import Fact
+from agent.report import K3S_VERSION, ROLE, Fact
 from agent.sysctl_order import Reader
 
 if TYPE_CHECKING:
@@ -168,8 +168,8 @@ def read(host: Host, settings: Settings) -> HostFacts:
         effective=k3s.effective,
         unreadable=k3s.unreadable,
         evidence=(
-            Fact("role", role.value, role_evidence),
-            Fact("K3s version", str(version or f"{NEWEST_KNOWN} assumed"), version_evidence),
+            Fact(ROLE, role.value, role_evidence),
+            Fact(K3S_VERSION, str(version or f"{NEWEST_KNOWN} assumed"), version_evidence),
             Fact("data directory", str(data_dir), data_dir_evidence),
             Fact("configuration", str(k3s.path), ", ".join(map(str, k3s.files)) or "no file yet"),
             Fact("services", ", ".join(str(unit.path) for unit in units) or "none", "unit files that start K3s"),

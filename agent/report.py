@@ -67,6 +67,11 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
+ROLE = "role"
+K3S_VERSION = "K3s version"
+"""The names of facts that somebody looks up; the others are for people alone."""
+
+
 class Fact(NamedTuple):
     """One thing that was found out about the host, and how."""
 

@@ -16,6 +16,7 @@ from agent.benchmark.sections import SECTIONS
 from agent.errors import ExitCode
 from agent.present.assessments.words import UNNUMBERED, by_section, fact, is_new, timestamp
 from agent.present.wording import printable
+from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -149,7 +150,7 @@ def _header(assessment: Assessment) -> str:
     )
     identity = {
         "Benchmark": f"CIS Kubernetes {assessment.benchmark.number}",
-        "K3s": _text(fact(assessment, "K3s version")),
+        "K3s": _text(fact(assessment, K3S_VERSION)),
         "Assessed": _time(assessment.when),
     }
     known = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in identity.items() if value)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.assessment import Status
-from agent.present.assessments.words import by_section, is_known, section_title, title, waived
+from agent.present.assessments.words import by_section, fact, is_known, section_title, title, waived
+from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def as_junit(assessment: Assessment) -> str:
         properties = SubElement(suite, "properties")
         for name, value in (
             ("benchmark", str(assessment.benchmark)),
-            *((fact.name, fact.value) for fact in assessment.facts[:2]),
+            *((name, fact(assessment, name)) for name in (ROLE, K3S_VERSION)),
         ):
             SubElement(properties, "property", name=name, value=value)
         for verdict in verdicts:

@@ -12,6 +12,7 @@ from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
 from agent.present.assessments.words import UNNUMBERED, by_section, fact, waived
+from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,7 +47,7 @@ def as_kube_bench(assessment: Assessment) -> str:
 
 def _controls(assessment: Assessment, part: str, groups: Iterable[tuple[str, Sequence[Verdict]]]) -> dict[str, object]:
     node_type, text = _PARTS.get(part, _OURS)
-    found = _kubernetes_version(fact(assessment, "K3s version"))
+    found = _kubernetes_version(fact(assessment, K3S_VERSION))
     groups = list(groups)
     return {
         "id": part or UNNUMBERED,

@@ -1,15 +1,14 @@
-"""An assessment as JSON, as docs/reference/assessment.schema.json has it; a change of shape is a new schema number."""
+"""An assessment as JSON, as docs/reference/assessment.schema.json has it; agent.baseline reads it back."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.assessment import SCHEMA
 from agent.present.assessments.words import by_section, is_known, section_title, timestamp, to_do
 
 if TYPE_CHECKING:
     from agent.assessment import Assessment, Verdict
-
-SCHEMA = 1
 
 
 def as_json(assessment: Assessment) -> str:

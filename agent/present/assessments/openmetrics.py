@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.present.assessments.words import fact
+from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,15 +24,18 @@ class _Sample(NamedTuple):
     value: str
 
 
-def as_openmetrics(assessment: Assessment) -> str:
-    """The text in ASCII. A control has a series of its own only while it is open."""
+def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = None) -> str:
+    """The text in ASCII. A control has a series of its own only while it is open.
+
+    `changes` says how many controls got worse, better or otherwise since the look before; None where there was none.
+    """
     from agent import __version__
 
     about = {
         "version": __version__,
         "benchmark": str(assessment.benchmark),
-        "role": fact(assessment, "role"),
-        "k3s_version": fact(assessment, "K3s version"),
+        "role": fact(assessment, ROLE),
+        "k3s_version": fact(assessment, K3S_VERSION),
     }
     counts = [_Sample({"status": str(status)}, str(count)) for status, count in assessment.counts().items()]
     # A series may be there only once, whatever the rows are: the collector would refuse the whole file.
@@ -61,9 +65,16 @@ def as_openmetrics(assessment: Assessment) -> str:
             "A control that failed or could not be told; always 1, and gone when it is met.",
             open_ones.values(),
         ),
+        *_drift(changes or {}),
         "# EOF",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _drift(changes: Mapping[str, int]) -> Iterator[str]:
+    if changes:
+        samples = [_Sample({"change": direction}, str(count)) for direction, count in changes.items()]
+        yield from _gauge("k3s_harden_drift_controls", "How many controls have changed since the last look.", samples)
 
 
 def _gauge(name: str, text: str, samples: Iterable[_Sample]) -> Iterator[str]:

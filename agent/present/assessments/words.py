@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from agent.assessment import Actor, Evidence, Status, Waiver
+from agent.assessment import TIME_FORMAT, Actor, Evidence, Status, Waiver
 from agent.benchmark.sections import SECTIONS
 from agent.present.wording import printable
-from agent.report import Fact
+from agent.report import K3S_VERSION, ROLE, Fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +77,8 @@ def section_title(number: str) -> str:
 
 def title(assessment: Assessment) -> str:
     """The first line: the benchmark, and the host in a few facts."""
-    shown = (str(assessment.benchmark), assessment.node, *(fact.value for fact in assessment.facts[:2]))
+    about = (fact(assessment, name) for name in (ROLE, K3S_VERSION))
+    shown = (str(assessment.benchmark), assessment.node, *about)
     return f"k3s-harden assess: {', '.join(filter(None, shown))}"
 
 
@@ -144,5 +145,5 @@ def fact(assessment: Assessment, name: str) -> str:
 
 
 def timestamp(when: float) -> str:
-    """A time as RFC 3339 writes it, in UTC and to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+    """A time as reports write it."""
+    return time.strftime(TIME_FORMAT, time.gmtime(when))

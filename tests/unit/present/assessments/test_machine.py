@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 from hypothesis import given
 
+from agent.assessment import SCHEMA as NUMBER
 from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Waiver
 from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark
 from agent.present.assessments import AssessmentFormat, as_text
-from agent.present.assessments.machine import SCHEMA as NUMBER
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
     CALM,
