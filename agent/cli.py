@@ -146,7 +146,8 @@ class AssessmentView(NamedTuple):
         AssessmentFormat.AUTO
     )
     output: Annotated[
-        Path | None, typer.Option(help="Write it to this file, mode 0600, instead of printing it.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Write it to this file, mode 0600, instead of printing it; - prints it.", metavar="FILE"),
     ] = None
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print all controls and facts, and all evidence.")
@@ -159,10 +160,10 @@ class AssessmentView(NamedTuple):
 
         verbosity = _verbosity(verbose=self.verbose, quiet=self.quiet)
         with _printing(int(assessment.exit_code)):
-            if self.output is None:
-                present_assessment(assessment, self.output_format, verbosity, sys.stdout)
-            else:
+            if self.output and self.output != Path("-"):
                 _keep(assessment, self.output_format, verbosity, self.output)
+            else:
+                present_assessment(assessment, self.output_format, verbosity, sys.stdout)
         raise typer.Exit(int(assessment.exit_code))
 
 
@@ -179,7 +180,7 @@ def _keep(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity
         Host.real().machine_tree.write(file)
     except HostError as error:
         # As root nothing is written where others could lead it astray; a shell's redirection runs as the user.
-        hint = "name a directory that is there and that only you and root can write to, or redirect the output: >FILE"
+        hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
         raise HostError(error.message, hint) from error
     if verbosity is not Verbosity.QUIET:
         sys.stdout.write(f"{output}: {conclusion(assessment)}\n")

@@ -240,8 +240,15 @@ class Tree:
             return _reason(error)
 
     def write(self, file: File) -> None:
-        """Put `file` in place in one step. Raises HostError, with the old file untouched and nothing left over."""
+        """Put `file` in place in one step. Raises HostError, with the old file untouched and nothing left over.
+
+        What is no regular file is left, too: a rename would take away a symlink or a device as readily as a file.
+        """
         with self._changing("write", file.path) as place:
+            with suppress(FileNotFoundError):
+                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+                if not stat.S_ISREG(found.st_mode):
+                    raise HostError(f"cannot write {file.path}: it is a {_kind(found.st_mode)}")
             temporary = temporary_name(place.name)
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=place.directory)

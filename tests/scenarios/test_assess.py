@@ -137,6 +137,24 @@ def test_root_writes_no_report_where_others_could_lead_it_astray(node: HostTree,
     assert list(tmp_path.glob("*report*")) == []
 
 
+def test_a_report_takes_the_place_of_a_file_alone(node: HostTree, tmp_path: Path) -> None:
+    """A rename would take away a symlink such as /dev/stdout, and whoever reads from it would wait for ever."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    link, fifo = tmp_path / "link", tmp_path / "fifo"
+    link.symlink_to(victim)
+    os.mkfifo(fifo)
+    for path, kind in ((link, "symlink"), (fifo, "FIFO"), (tmp_path, "directory")):
+        done = assess(node, "--output", str(path))
+        assert (done.code, done.stdout) == (1, "")
+        assert f"cannot write {path}: it is a {kind}" in done.stderr
+        assert "redirect the output" in done.stderr
+    assert link.is_symlink()
+    assert fifo.is_fifo()
+    assert victim.read_text() == "mine\n"
+    assert assess(node, "--output", "-").stdout == assess(node).stdout
+
+
 def test_a_report_cannot_go_where_nothing_is(node: HostTree, tmp_path: Path) -> None:
     """An error of its own, so that no pipeline takes an old file for a new one."""
     done = assess(node, "--output", str(tmp_path / "absent/report"))

@@ -419,14 +419,6 @@ def test_no_directory_is_made_of_something_else(
     assert mode_of(root.parent / "outside/precious") == outside
 
 
-def test_a_directory_in_the_place_of_a_file_stays(root: Path, tree: Tree) -> None:
-    """A rename onto it fails, and leaves nothing behind."""
-    (root / "etc/site.conf").mkdir()
-    with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Is a directory$"):
-        tree.write(file())
-    assert names(root / "etc") == ["site.conf"]
-
-
 def test_removing_is_done_when_nothing_is_there(root: Path, tree: Tree) -> None:
     """For files and directories, even where the parent is gone."""
     (root / "etc/site.conf").touch()
@@ -527,6 +519,24 @@ def test_a_link_of_roots_on_the_way_is_followed_inside_the_root(root: Path, tree
     tree.write(file(PurePosixPath("/var/lib/one")))
     tree.write(file(PurePosixPath("/var/relative/two")))
     assert names(root / "srv/data") == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
+def test_a_write_takes_the_place_of_a_regular_file_alone(kind: str, root: Path, tree: Tree) -> None:
+    """A rename would take away a symlink or a device as readily as a file: nobody's /dev/stdout may be lost to it."""
+    there = root / "etc/site.conf"
+    match kind:
+        case "symlink":
+            there.symlink_to(root.parent / "outside/precious")
+        case "FIFO":
+            os.mkfifo(there)
+        case _:
+            there.mkdir()
+    before = there.lstat()
+    with pytest.raises(HostError, match=rf"^cannot write /etc/site.conf: it is a {kind}$"):
+        tree.write(file())
+    assert there.lstat() == before
+    assert names(root / "etc") == ["site.conf"]
 
 
 @pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
