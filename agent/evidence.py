@@ -16,6 +16,7 @@ from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIREC
 from agent.component_arguments import KubeletConfiguration, KubeletFile
 from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.errors import HostError, InputError
+from agent.host.tree import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.k3s_config import is_secret
 from agent.model import Absent, Unreadable
 from agent.yaml_reader import Mapping as YamlMapping
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 ETCD_CONFIGURATION = "server/db/etcd/config"
 """Below the data directory, written by K3s."""
 
-_FILE = "regular file"
-_DIRECTORY = "directory"
-_SYMLINK = "symlink"
 _ETCD_SECTIONS = ("client-transport-security", "peer-transport-security")
 _ETCD_TYPES = {
     "auto-tls": bool,
@@ -159,7 +157,7 @@ class _Files:
     def matches(self, pattern: PurePosixPath, but_for: tuple[str, ...], *, directories: bool) -> Matches:
         key = pattern, directories
         if key not in self._found:
-            self._found[key] = tuple(self._look(pattern, _DIRECTORY if directories else _FILE))
+            self._found[key] = tuple(self._look(pattern, DIRECTORY if directories else REGULAR_FILE))
         found = [one for one in self._found[key] if one.path.name not in but_for]
         return Matches(
             pattern,
@@ -195,7 +193,7 @@ class _Files:
             for path, entry in self._entries(waiting.pop()):
                 found += self._one(path, entry, kind)
                 # No symlink to a directory is followed: it could lead around in a circle.
-                if not isinstance(entry, Unknown) and entry.kind == _DIRECTORY:
+                if not isinstance(entry, Unknown) and entry.kind == DIRECTORY:
                     waiting.append(path)
         return iter(sorted(found, key=lambda one: one.path))
 
@@ -207,10 +205,10 @@ class _Files:
         if isinstance(entry, Unknown):
             yield entry
             return
-        found = self._tree.stat(path) if entry.kind == _SYMLINK else entry
+        found = self._tree.stat(path) if entry.kind == SYMLINK else entry
         if isinstance(found, Absent | Unreadable):
             yield from self._at(path, kind)
-        elif found.kind == kind or (kind == _FILE and found.kind != _DIRECTORY):
+        elif found.kind == kind or (kind == REGULAR_FILE and found.kind != DIRECTORY):
             yield _of_kind(path, found, kind)
 
     def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, Entry | Unknown]]:
@@ -276,7 +274,7 @@ def _dropins(tree: Tree, directory: PurePosixPath) -> dict[tuple[str, ...], Pure
             if isinstance(entry, Unreadable):
                 raise HostError(f"cannot look at {entry.id}: {entry.reason}")
             path = here / entry.name
-            if entry.kind == _DIRECTORY:
+            if entry.kind == DIRECTORY:
                 waiting.append(path)
             elif path.suffix == ".conf" or entry.name == ".conf":
                 found[path.relative_to(directory).parts] = path

@@ -9,10 +9,12 @@ from agent import audit_policy, desired, facts, k3s_units, plan, settings, waive
 from agent.desired import Inputs
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
+from agent.host.tree import REGULAR_FILE
 from agent.journal import Journal
 from agent.k3s_arguments import named_paths
-from agent.model import File, FilePermissions, Role
+from agent.model import Absent, File, FilePermissions, Role, Unreadable
 from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
 from agent.waivers import Scope
 
@@ -183,7 +185,7 @@ def _certificates(host: Host, site: Settings, seen: HostFacts) -> tuple[PurePosi
 
 
 def _refuse_misfits(site: Settings, seen: HostFacts) -> None:
-    if not site.protect_kernel_defaults and seen.version.minor <= 24:  # noqa: PLR2004 - the Kubernetes minor
+    if not site.protect_kernel_defaults and PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(seen.version):
         raise UsageError(
             f"cannot leave out protect-kernel-defaults on K3s {seen.version}: its benchmark has the control",
             "remove `protect-kernel-defaults: false` from the settings; it is for v1.25 and newer",
@@ -198,17 +200,20 @@ def _sysctl_files(host: Host, unreadable: list[str]) -> tuple[SysctlFile, ...]:
     paths = [SYSCTL_CONF, *CREDENTIALS]
     for directory in DIRECTORIES:
         paths += [directory / name for name in host.tree.names(directory) if name.endswith(".conf")]
-    found = []
-    for path in paths:
-        try:
-            data = host.tree.read(path)
-        except HostError as error:
-            # systemd-sysctl cannot read it either, unless it is only we who may not.
-            unreadable.append(error.message)
-            data = None
-        if data is not None or path.parent in DIRECTORIES:
-            found.append(SysctlFile(path, data))
-    return tuple(found)
+    files = (_sysctl_file(host, path, unreadable) for path in paths)
+    return tuple(file for file in files if file.data is not None or file.path.parent in DIRECTORIES)
+
+
+def _sysctl_file(host: Host, path: PurePosixPath, unreadable: list[str]) -> SysctlFile:
+    try:
+        return SysctlFile(path, host.tree.read(path))
+    except HostError as error:
+        entry = host.tree.stat(path)
+        if not isinstance(entry, Absent | Unreadable) and entry.kind != REGULAR_FILE:
+            # As a link to /dev/null, which masks a file: systemd-sysctl takes no line from it either.
+            return SysctlFile(path, None)
+        unreadable.append(error.message)
+        return SysctlFile(path, None, is_readable=False)
 
 
 def _contents(host: Host, paths: Iterable[PurePosixPath], unreadable: list[str]) -> dict[PurePosixPath, bytes | None]:

@@ -57,10 +57,12 @@ class SysctlFile(NamedTuple):
 
     `path` is the entry's own, `data` what is read through it if it is a link. None is an entry that gives no lines:
     a link to /dev/null, a dangling link, a directory. It masks the same name in later directories all the same.
+    `is_readable` is false for a file that has lines, perhaps, and that this look was not let in to.
     """
 
     path: PurePosixPath
     data: bytes | None
+    is_readable: bool = True
 
 
 class Assignment(NamedTuple):
@@ -291,7 +293,7 @@ def _lines(
     split: Callable[[bytes], Iterator[tuple[int, bytes]]],
     parse: Callable[[bytes], tuple[str, bytes | None] | None],
 ) -> Iterator[_Line]:
-    for path, data in files:
+    for path, data, _ in files:
         for number, text in split(data or b""):
             if (parsed := parse(text)) is not None:
                 yield _Line(*parsed, path, number)

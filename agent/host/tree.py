@@ -45,14 +45,17 @@ _FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
 
 _Last = Literal["keep", "follow", "enter"]
 
+REGULAR_FILE = "regular file"
+DIRECTORY = "directory"
+SYMLINK = "symlink"
 _KINDS = {
-    stat.S_IFLNK: "symlink",
+    stat.S_IFLNK: SYMLINK,
     stat.S_IFIFO: "FIFO",
-    stat.S_IFDIR: "directory",
+    stat.S_IFDIR: DIRECTORY,
     stat.S_IFCHR: "character device",
     stat.S_IFBLK: "block device",
     stat.S_IFSOCK: "socket",
-    stat.S_IFREG: "regular file",
+    stat.S_IFREG: REGULAR_FILE,
 }
 
 

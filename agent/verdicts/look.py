@@ -87,7 +87,7 @@ class Look:
     @cached_property
     def unreadable_sysctl_files(self) -> tuple[PurePosixPath, ...]:
         """Files that decide over kernel parameters at boot, and could not be read."""
-        return tuple(file.path for file in self.seen.sysctl_files if file.data is None and file.path != SYSCTL_CONF)
+        return tuple(file.path for file in self.seen.sysctl_files if not file.is_readable and file.path != SYSCTL_CONF)
 
     @cached_property
     def options_to_set(self) -> Mapping[str, Argument]:

@@ -203,6 +203,18 @@ def test_a_wrong_benchmark_is_refused(node: HostTree, word: str) -> None:
     assert "cis-1.9, cis-1.10, cis-1.11" in done.stderr
 
 
+@pytest.mark.parametrize("has_devices", [False, pytest.param(True, marks=pytest.mark.root)])
+def test_a_masked_sysctl_file_hides_nothing(node: HostTree, *, has_devices: bool) -> None:
+    """A link to /dev/null is how sysctl.d(5) has a file switched off; on a live host it leads to a device."""
+    node["etc/sysctl.d/50-pid-max.conf"].symlink_to("/dev/null")
+    if has_devices:
+        node["dev"].mkdir()
+        os.mknod(node["dev/null"], stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    done = assess(node, "-v")
+    assert "UNKNOWN" not in done.stdout
+    assert "cannot read" not in done.stdout
+
+
 def test_verbose_tells_all_and_quiet_what_is_open(node: HostTree) -> None:
     """In between, what is for a person is counted."""
     plain, verbose, quiet = (assess(node, *words).stdout for words in ((), ("-v",), ("-q",)))

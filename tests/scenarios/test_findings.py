@@ -529,8 +529,8 @@ CASES = (
     Case(
         "version-older",
         asked_for("--role", "server", "--k3s-version", "1.3"),
-        asked_for("--role", "server", "--k3s-version", "1.22"),
-        wanted="v1.22 or newer",
+        asked_for("--role", "server", "--k3s-version", "1.23"),
+        wanted="v1.23 or newer",
         found="v1.3.0",
         remedy="correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s",
         cure=asked_again("--role", "server", "--k3s-version", "1.30"),

@@ -62,7 +62,7 @@ rules:
 EVERYTHING_BEFORE_1_25 = {
     **EVERYTHING,
     # The plugin gets its configuration from the file that psa.yaml is from 1.25 on.
-    SETTINGS: re.sub(r"event-rate-limit:\n(?:  .*\n)*", "", EVERYTHING[SETTINGS]),
+    SETTINGS: re.sub(r"event-rate-limit: .*\n", "", EVERYTHING[SETTINGS]),
 }
 
 

@@ -64,7 +64,7 @@ class Machine(NamedTuple):
             place = self.inside(PurePosixPath("/proc/sys", key.replace(".", "/")))
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(UNTOUCHED + b"\n")
-        for path, data in files:
+        for path, data, _ in files:
             if data is None:
                 self.inside(path).symlink_to("/dev/null")
             else:
