@@ -19,7 +19,7 @@ from agent.benchmark.check import Component
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
 from agent.errors import InputError
 from agent.facts import Datastore
-from agent.model import NEWEST_KNOWN, Role, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
@@ -220,7 +220,6 @@ _RULED_BY_A_FILE = {Component.KUBE_PROXY: "", Component.SCHEDULER: "profiling"}
 """
 
 _ON_SERVERS = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
-_OLDEST = 23
 _NEWEST_PATCH = 99
 _DATA_DIR = "{data_dir}"
 
@@ -453,7 +452,7 @@ def _version_doubt(rows: Iterable[Default], facts: HostFacts) -> str:
     """Why K3s' own value for one argument cannot be told from what is known of its version; empty where it can."""
     rows = [row for row in rows if _is_met(row.needs, facts)]
     if not facts.version_is_known:
-        minors = range(_OLDEST, NEWEST_KNOWN.minor + 1)
+        minors = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
         asked = [Version(1, minor, patch) for minor in minors for patch in (0, _NEWEST_PATCH)]
         doubt = "it depends on K3s' version, which is not known; say --k3s-version"
     elif facts.version.patch == 0 and not facts.version.build:

@@ -9,7 +9,7 @@ from agent.facts import Datastore
 from agent.guide.criteria import Includes
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, OptionRow
-from agent.model import Role
+from agent.model import WITHOUT_POD_SECURITY_POLICY, Role
 from agent.settings import SecretsEncryption
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ ADMISSION_PLUGINS = "enable-admission-plugins"
 ADMISSION_CONFIGURATION = "admission-control-config-file"
 AUDIT_POLICY = "audit-policy-file"
 REMOVED_PLUGIN = "PodSecurityPolicy"
-FIRST_WITHOUT_POD_SECURITY_POLICY = 25
-"""The Kubernetes minor from which on the API server exits at a plugin, or refuses an object, of this name."""
+"""The plugin of WITH_POD_SECURITY_POLICY."""
 
 _NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig")
 """How component flags end whose file must exist; audit-log-path and its like are written, not read."""
@@ -184,7 +183,7 @@ def _required_plugins(argument: Argument) -> set[str]:
 
 def _plugins(ours: str, own: Sequence[Given], facts: HostFacts) -> str:
     """One comma-joined value of all plugins, since scanners read the first of several alone."""
-    removed = {REMOVED_PLUGIN} if facts.version.minor >= FIRST_WITHOUT_POD_SECURITY_POLICY else set()
+    removed = {REMOVED_PLUGIN} if WITHOUT_POD_SECURITY_POLICY.includes(facts.version) else set()
     return ",".join(dict.fromkeys(plugin for plugin in [*ours.split(","), *_listed(own)] if plugin not in removed))
 
 

@@ -84,8 +84,8 @@ class Version(NamedTuple):
 NEWEST_KNOWN = Version(1, 37, 0)
 """The newest minor that the rows of the guide were written for."""
 
-OLDEST_COVERED = Version(1, 22, 0)
-"""The oldest minor that the guide, and the oldest of its benchmarks, is for."""
+OLDEST_COVERED = Version(1, 23, 0)
+"""The oldest minor that the guide is for. An older K3s gets this one's rows."""
 
 
 class VersionRange(NamedTuple):
@@ -118,6 +118,11 @@ class VersionRange(NamedTuple):
 
 
 ALL_VERSIONS = VersionRange()
+
+WITH_POD_SECURITY_POLICY = VersionRange(last=24)
+WITHOUT_POD_SECURITY_POLICY = VersionRange(first=25)
+"""Kubernetes removed it: from then on the API server exits at the plugin's name, and refuses objects of the kind."""
+
 BOTH_ROLES = frozenset(Role)
 SERVERS = frozenset({Role.SERVER})
 

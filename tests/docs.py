@@ -26,7 +26,7 @@ from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.host import LOCK, Host
 from agent.host.tree import temporary_name
-from agent.model import NEWEST_KNOWN, Directory, File, FileMode, Role, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
 from agent.present import Verbosity
 from agent.present.table import print_to
 from agent.settings import Overrides, Settings
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from agent.model import Resource
 
 CHECKOUT = Path(__file__).parents[1]
-_OLDEST = 23
-"""The oldest Kubernetes minor that the guide covers."""
-
 _DATA_DIR = PurePosixPath("/D")
 """Stands for K3s' data directory, wherever a host has it."""
 
@@ -304,7 +301,7 @@ def _built() -> Built:
     """What desired.build gives for each role, Kubernetes minor, and with and without Rancher."""
     found: Built = {}
     for role in Role:
-        for minor in range(_OLDEST, NEWEST_KNOWN.minor + 1):
+        for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
             for rancher in (False, True):
                 host = facts.assumed(role, Version(1, minor, 0), _DATA_DIR)._replace(rancher_managed=rancher)
                 found[role, minor, rancher] = {one.id: one for one in desired.build(Settings(), host)}
@@ -337,7 +334,7 @@ def _resource(path: str, mode: FileMode, built: Built) -> tuple[str, ...]:
         str(mode),
         "yes" if own[Role.SERVER] else "never",
         "yes" if own[Role.AGENT] else "never",
-        "all" if first == _OLDEST else f"v1.{first} and newer",
+        "all" if first == OLDEST_COVERED.minor else f"v1.{first} and newer",
         same,
     )
 

@@ -10,7 +10,7 @@ from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
 from agent.guide.k3s_options import OPTIONS, SECRETS_ENCRYPTION
-from agent.model import SERVERS, Applies, VersionRange
+from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, Applies
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
@@ -276,7 +276,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="PodSecurityPolicy is on, or SecurityContextDeny in its place",
         numbers=numbered("1.2.13u 1.2.13u 1.2.12S 1.2.12S - - - - - -"),
         # From v1.25 on the API server does not know PodSecurityPolicy, and exits at the name.
-        applies=Applies(SERVERS, VersionRange(last=24)),
+        applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
         check=_flag("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
         why="With neither a pod chooses its own rights: root, the host's network and files, all capabilities.",
         remedy=(

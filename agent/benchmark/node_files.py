@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from agent.benchmark.check import AllOf, NotInK3s, Ownership, Permissions
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.benchmark.versions import Benchmark
 from agent.model import Applies, FileMode, VersionRange
 
@@ -17,8 +18,8 @@ _KUBELET = "k3s-io/k3s pkg/daemons/agent/agent.go"
 _KUBE_PROXY_KUBECONFIG = ("agent/kubeproxy.kubeconfig",)
 _KUBELET_KUBECONFIG = ("agent/kubelet.kubeconfig",)
 _CLIENT_CA = ("agent/client-ca.crt",)
-_DROP_IN_DIRECTORY = ("agent/etc/kubelet.conf.d",)
-_DROP_INS = ("agent/etc/kubelet.conf.d/**",)
+_DROP_IN_DIRECTORY = (KUBELET_DIRECTORY,)
+_DROP_INS = (f"{KUBELET_DIRECTORY}/**",)
 
 _NO_SERVICE = NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file.")
 _NO_CONFIG_FILE = NotInK3s(
@@ -143,7 +144,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="The kubelet's drop-ins and their directory are root's, and nobody else can change them",
         # K3s' self-assessment calls it not applicable, for want of such a directory. K3s has had one since v1.32.
         numbers=numbered("- - - - - - - - - 4.1.11S"),
-        applies=Applies(versions=VersionRange(first=32)),
+        applies=Applies(versions=VersionRange(first=FIRST_WITH_KUBELET_FILES)),
         check=AllOf(
             (
                 Permissions(_DROP_IN_DIRECTORY, FileMode(0o755), directories=True),

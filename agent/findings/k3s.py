@@ -15,13 +15,12 @@ from agent.k3s_arguments import (
     ADMISSION_PLUGINS,
     API_SERVER,
     AUDIT_POLICY,
-    FIRST_WITHOUT_POD_SECURITY_POLICY,
     REMOVED_PLUGIN,
     given,
     missing,
 )
 from agent.k3s_config import SERVER_ONLY_KEYS
-from agent.model import File, Role
+from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Role
 from agent.report import Level
 from agent.settings import SecretsEncryption
 
@@ -61,7 +60,7 @@ def server_key_on_agent(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def pod_security_policy_plugin(seen: Situation) -> Iterator[Trouble]:
     """PodSecurityPolicy is among the admission plugins of a K3s that no longer has it: the API server exits."""
-    if seen.facts.version.minor < FIRST_WITHOUT_POD_SECURITY_POLICY:
+    if not WITHOUT_POD_SECURITY_POLICY.includes(seen.facts.version):
         return
     for value, source in seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ()):
         if REMOVED_PLUGIN in value.split(","):

@@ -10,8 +10,7 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.findings.registry import Trouble, finding
 from agent.guide.files import POLICY_FILE
-from agent.k3s_arguments import FIRST_WITHOUT_POD_SECURITY_POLICY
-from agent.model import File
+from agent.model import WITHOUT_POD_SECURITY_POLICY, File
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def stale_pod_security_policy(seen: Situation) -> Iterator[Trouble]:
     K3s tries to apply the file for ever and logs an error each time. It must be gone before the upgrade: afterwards
     K3s cannot even remove the object.
     """
-    if seen.facts.version.minor < FIRST_WITHOUT_POD_SECURITY_POLICY:
+    if not WITHOUT_POD_SECURITY_POLICY.includes(seen.facts.version):
         return
     planned = {change.id for change in seen.plan.changes}
     lines: dict[PurePosixPath, list[int]] = {}
@@ -43,7 +42,7 @@ def stale_pod_security_policy(seen: Situation) -> Iterator[Trouble]:
     for path, found in lines.items():
         yield Trouble(
             f"has {len(found)} of the kind PodSecurityPolicy, which this K3s does not know",
-            wanted=f"none from v1.{FIRST_WITHOUT_POD_SECURITY_POLICY} on",
+            wanted=f"none from v1.{WITHOUT_POD_SECURITY_POLICY.first} on",
             where=f"{path}:{found[0]}",
             remedy="k3s-harden apply" if str(path) in planned else "remove them from the file before this K3s starts",
         )

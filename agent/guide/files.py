@@ -12,7 +12,13 @@ from pathlib import PurePosixPath
 from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.guide.sysctls import PARAMETERS_FILE
-from agent.model import SERVERS, Applies, FileMode, VersionRange
+from agent.model import (
+    SERVERS,
+    WITH_POD_SECURITY_POLICY,
+    WITHOUT_POD_SECURITY_POLICY,
+    Applies,
+    FileMode,
+)
 
 POLICY_FILE = "server/manifests/policy.yaml"
 """K3s names the Addon after it, so no other file below manifests/ may be called policy.* (pkg/deploy/controller.go)."""
@@ -183,7 +189,7 @@ POD_SECURITY_POLICIES = FileRow(
         "The guide's RoleBinding in cis-operator-system is written only where the settings say that the namespace"
         " exists: in a namespace that does not, it fails, and K3s applies all its manifests anew every 15 seconds."
     ),
-    applies=Applies(SERVERS, VersionRange(last=24)),
+    applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
 )
 
 POD_SECURITY_ADMISSION = FileRow(
@@ -209,7 +215,7 @@ POD_SECURITY_ADMISSION = FileRow(
         " gets a file with the same defaults and exemptions; on a node that Rancher manages the file is left to"
         " Rancher, because of two admission-control-config-file arguments the last wins, silently."
     ),
-    applies=Applies(SERVERS, VersionRange(first=25)),
+    applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
 )
 
 NETWORK_POLICIES = FileRow(

@@ -12,7 +12,7 @@ from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, POD_SECURITY_ADMISSION
-from agent.model import SERVERS, Applies, VersionRange
+from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, WITHOUT_POD_SECURITY_POLICY, Applies, VersionRange
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -49,12 +49,14 @@ _KUBELET = "kubelet-arg"
 _CONFIG_YAML = "/etc/rancher/k3s/config.yaml"
 
 _SERVERS = Applies(SERVERS)
-_GUIDE_ONLY = VersionRange(first=23, last=26)
-"""The versions that the guide covers."""
-_SINCE_GUIDE = VersionRange(first=27)
+_LAST_COVERED = 26
+"""The newest minor that the guide is for."""
+_COVERED = VersionRange(last=_LAST_COVERED)
+_PAST_THE_GUIDE = VersionRange(first=_LAST_COVERED + 1)
 _LEFT_TO_DEFAULT = (
-    "Set on v1.23 to v1.26, which the guide covers. From v1.27 the K3s project's own guide rules, which leaves it at"
-    " its default: that meets the control, and a flag that a later component drops would keep K3s from starting."
+    "Set on v1.26 and older; the guide ends there. From v1.27 on the K3s project's own guide applies, which leaves the"
+    " argument at its default: that meets the control, and an argument that a later component no longer knows would"
+    " keep K3s from starting."
 )
 _BEYOND = f"Not in the guide, which ends with v1.26; {headings.K3S_GUIDE} has it."
 
@@ -169,7 +171,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
             "With PodSecurityPolicy and no policy in place, no pod is admitted, CoreDNS included. Kubernetes 1.25 does"
             " not know the plugin, and its API server exits: take it out before the upgrade."
         ),
-        applies=Applies(SERVERS, VersionRange(last=24)),
+        applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
     ),
     _argument(
         _API_SERVER,
@@ -187,7 +189,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
             "EventRateLimit and AlwaysPullImages, which the benchmark has and the guide does not, are settings and off."
             " EventRateLimit always comes with a configuration of its own, without which the API server exits."
         ),
-        applies=Applies(SERVERS, VersionRange(first=25)),
+        applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
     _argument(
         _API_SERVER,
@@ -201,7 +203,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
             "K3s exits at its start when the file is missing or cannot be decoded. Of two such arguments the last wins."
         ),
         deviation="The guide leaves it to Rancher, which hands out a file of its own; see pod-security-admission.",
-        applies=Applies(SERVERS, VersionRange(first=25)),
+        applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
 )
 
@@ -218,7 +220,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         ),
         origin=Origin(headings.TEMPLATE, ("1.2.22",)),
         risk="Longer than the default: slow requests pile up for five minutes instead of one.",
-        applies=Applies(SERVERS, _GUIDE_ONLY),
+        applies=Applies(SERVERS, _COVERED),
         deviation=_LEFT_TO_DEFAULT,
     ),
     _argument(
@@ -233,7 +235,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         ),
         origin=Origin(headings.TEMPLATE, ("1.2.24",)),
         risk="None: it is the default.",
-        applies=Applies(SERVERS, _GUIDE_ONLY),
+        applies=Applies(SERVERS, _COVERED),
         deviation=_LEFT_TO_DEFAULT,
     ),
     _argument(
@@ -312,6 +314,9 @@ SECRETS_ENCRYPTION = OptionRow(
     applies=Applies(SERVERS),
 )
 
+PROTECT_KERNEL_DEFAULTS_REQUIRED = VersionRange(last=24)
+"""The versions whose benchmark has the control, so that no setting can turn it off."""
+
 PROTECT_KERNEL_DEFAULTS = OptionRow(
     id="protect-kernel-defaults",
     key="protect-kernel-defaults",
@@ -359,7 +364,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         ),
         origin=Origin(headings.TEMPLATE, ("4.2.7",)),
         risk="None: it is the default.",
-        applies=Applies(versions=_GUIDE_ONLY),
+        applies=Applies(versions=_COVERED),
         deviation=_LEFT_TO_DEFAULT,
     ),
     _argument(
@@ -374,7 +379,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         ),
         origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
         risk="An interactive session that is silent for five minutes is cut.",
-        applies=Applies(versions=_SINCE_GUIDE),
+        applies=Applies(versions=_PAST_THE_GUIDE),
         deviation=_BEYOND,
     ),
     _argument(
@@ -390,7 +395,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         ),
         origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
         risk="A monitoring agent that scrapes kubelet with an old TLS library no longer can.",
-        applies=Applies(versions=_SINCE_GUIDE),
+        applies=Applies(versions=_PAST_THE_GUIDE),
         deviation=_BEYOND,
     ),
 )

@@ -12,7 +12,7 @@ from agent.benchmark.check import AllOf, Component, EncryptionProviders, Flag
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import Excludes, Includes, IncludesOneOf
 from agent.guide.k3s_options import OPTIONS
-from agent.model import NEWEST_KNOWN, Role, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.settings import rows
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def test_an_id_of_the_guide_is_not_used_for_something_else() -> None:
     assert [row.id for row in API_SERVER if row.id in ids and row.guide is None] == []
 
 
-@pytest.mark.parametrize("minor", range(23, NEWEST_KNOWN.minor + 1))
+@pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
 def test_what_the_guide_sets_meets_the_rows_that_it_is_for(minor: int) -> None:
     """After `apply` no control fails that says of itself that `apply` brings it about, on any version."""
     version = Version(1, minor, 0)

@@ -9,9 +9,9 @@ import pytest
 from agent.benchmark.check import AllOf, Component, Flag, NotInK3s
 from agent.benchmark.controllers import CONTROLLERS
 from agent.benchmark.kubelet import KUBELET
-from agent.benchmark.versions import Benchmark
-from agent.guide.k3s_options import OPTIONS
-from agent.model import BOTH_ROLES, SERVERS
+from agent.benchmark.versions import Benchmark, fitting
+from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS_REQUIRED
+from agent.model import BOTH_ROLES, NEWEST_KNOWN, OLDEST_COVERED, SERVERS, Version
 from tests.unit.benchmark.recorded import numbers, recorded
 
 if TYPE_CHECKING:
@@ -216,6 +216,14 @@ def test_what_the_guide_sets_is_taken_from_its_rows() -> None:
         (flag,) = flags(row.check)
         assert flag.criterion == option.meets
         assert flag.name in (option.name, option.key)
+
+
+@pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
+def test_protect_kernel_defaults_is_required_where_the_benchmark_has_it(minor: int) -> None:
+    """A site can leave it out only where no control asks for it."""
+    version = Version(1, minor, 0)
+    has_it = fitting(version) in by_id("protect-kernel-defaults").numbers
+    assert PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(version) is has_it
 
 
 def test_the_controllers_are_asked_of_servers_and_the_kubelet_of_all() -> None:

@@ -12,10 +12,10 @@ from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import DEFAULT_DATA_DIR, DIRECTORIES, FILES, POD_SECURITY_POLICIES
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
-from agent.model import NEWEST_KNOWN, FileMode, Role, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, FileMode, Role, Version
 from tests.data import guide
 
-MINORS = range(23, NEWEST_KNOWN.minor + 1)
+MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
 SERVER, AGENT = Role.SERVER, Role.AGENT
 
 KUBELET_COMPARES = {**guide.SYSCTLS, "kernel.keys.root_maxkeys": "1000000", "kernel.keys.root_maxbytes": "25000000"}
@@ -127,6 +127,12 @@ def test_server_options_are_the_guides_but_for_the_named_deviations(minor: int) 
         expected["kube-apiserver-arg", "service-account-extend-token-expiration"] = "false"
         expected["kube-controller-manager-arg", "terminated-pod-gc-threshold"] = "100"
     assert options(SERVER, minor) == expected
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_k3s_older_than_the_guide_covers_gets_the_rows_of_the_oldest_covered(role: Role) -> None:
+    """As the finding version-older says."""
+    assert options(role, OLDEST_COVERED.minor - 1) == options(role, OLDEST_COVERED.minor)
 
 
 @pytest.mark.parametrize("minor", MINORS)

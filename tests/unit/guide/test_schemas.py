@@ -16,9 +16,9 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
 from agent.guide import manifests
-from agent.model import NEWEST_KNOWN
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED
 
-MINORS = range(23, NEWEST_KNOWN.minor + 1)
+MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
 
 
 @cache
