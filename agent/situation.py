@@ -10,7 +10,6 @@ from agent.desired import Inputs
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
-from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.tree import REGULAR_FILE
 from agent.journal import Journal
