@@ -1,19 +1,22 @@
 """What a site may change: /etc/k3s-harden/config.yaml and the command line, strictly read into typed values. Pure.
 
-A field of Settings is the one place to add an option: its row says the key, how it is read, what is allowed and why it
-is there. Reading, checking, the command line's overrides and docs/reference/settings.md all follow from the rows.
+A field of Settings is the one place to add an option: its row says the key, how it is read, what is allowed, an example
+and why it is there. Reading, checking, the command line's overrides, what `assess` suggests and
+docs/reference/settings.md all follow from the rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from functools import cache
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agent.errors import InputError, UsageError
-from agent.model import FileMode, Role
+from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.model import Applies, FileMode, Role
 from agent.setting_kinds import (
     A_PATH,
     A_VERSION,
@@ -37,6 +40,14 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Document, Node
 
 _LEAVE = "leave"
+_EXAMPLE_WAIVERS = """
+  - control: vm.overcommit_memory
+    reason: the database on these nodes needs strict accounting
+    expires: 2027-06-30
+    role: agent
+    host: db-*
+  - control: cis-1.9/1.2.3
+    reason: the load balancer in front of the shop needs externalIPs"""
 
 DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 """Where the settings are looked for; a host without the file gets the defaults."""
@@ -55,18 +66,38 @@ class SecretsEncryption(str, Enum):
 
 
 class SettingRow(NamedTuple):
-    """One option: its key (dots lead into mappings), its kind, why it is there, its default in words, its field."""
+    """One option: its key (dots lead into mappings), its kind, why it is there, and an example of its value in YAML.
+
+    `default` is the default in words. `applies` says on which hosts the option has any effect, and `name` is its field.
+    """
 
     key: str
     kind: Kind
     why: str
+    example: str
     default: str = ""
+    applies: Applies = Applies()
     name: str = ""
 
+    @property
+    def line(self) -> str:
+        """The example with its key, as one line of the settings file."""
+        *sections, last = self.key.split(".")
+        line = f"{last}: {self.example}"
+        for section in reversed(sections):
+            line = f"{section}: {{{line}}}"
+        return line
 
-def _row(key: str, kind: Kind, why: str, default: str = "") -> MappingProxyType[str, SettingRow]:
-    """Make the metadata of a field of Settings; `default` is for one that says nothing by itself."""
-    return MappingProxyType({"row": SettingRow(key, kind, why, default)})
+    def differs_from_default(self, settings: Settings) -> bool:
+        """Whether the site has chosen something else than the default."""
+        return bool(getattr(settings, self.name) != getattr(Settings(), self.name))
+
+
+def _row(  # noqa: PLR0913 - the parts of a SettingRow
+    key: str, kind: Kind, why: str, default: str = "", *, example: str, applies: Applies = Applies()
+) -> MappingProxyType[str, SettingRow]:
+    """Make the metadata of a field of Settings; `default` is for one whose default says nothing by itself."""
+    return MappingProxyType({"row": SettingRow(key, kind, why, example, default, applies)})
 
 
 def _in_words(value: object) -> str:
@@ -93,6 +124,7 @@ class Settings:
             words({"auto": None, **{role.value: role for role in Role}}),
             "What K3s runs as here, for a host on which K3s is not installed yet.",
             "auto: the services, processes and files of this host tell",
+            example="server",
         ),
     )
     k3s_version: Version | None = field(
@@ -102,6 +134,7 @@ class Settings:
             A_VERSION,
             "The version that K3s has or will have here; what the guide asks depends on its minor.",
             "what the k3s program says, else the newest that is known",
+            example="v1.28.15+k3s1",
         ),
     )
     data_dir: PurePosixPath | None = field(
@@ -111,6 +144,7 @@ class Settings:
             A_PATH,
             "K3s' data directory, if it is moved by means that K3s' configuration files do not show.",
             "`data-dir` of K3s' configuration, else /var/lib/rancher/k3s",
+            example="/srv/k3s",
         ),
     )
     rancher_managed: bool | None = field(
@@ -120,6 +154,7 @@ class Settings:
             words({"auto": None, "true": True, "false": False}),
             "Whether Rancher writes K3s' configuration here: arguments and Pod Security are then left to its Cluster.",
             "auto: Rancher's files tell",
+            example="auto",
         ),
     )
     protect_kernel_defaults: bool = field(
@@ -129,6 +164,7 @@ class Settings:
             SWITCH,
             "Whether the kubelet refuses to start on wrong kernel parameters. The benchmark dropped the control in"
             " 1.25; false is allowed from there on.",
+            example="true",
         ),
     )
     secrets_encryption: SecretsEncryption = field(
@@ -145,6 +181,7 @@ class Settings:
             ),
             "Whether K3s encrypts Secrets in its datastore; it must be the same on all servers. `auto` turns it on"
             " where a server starts a new cluster, never under a live datastore; `leave` says nothing to K3s about it.",
+            example="auto",
         ),
     )
     terminated_pod_gc_threshold: int | None = field(
@@ -154,6 +191,7 @@ class Settings:
             or_null(number(1, 1_000_000)),
             "How many finished pods may exist before the oldest are removed.",
             "the guide's for the K3s version",
+            example="100",
         ),
     )
     audit_policy_file: PurePosixPath | None = field(
@@ -163,6 +201,7 @@ class Settings:
             A_PATH,
             "A file with the site's own audit policy (audit.k8s.io/v1). It is copied to where K3s reads it.",
             "the guide's policy: the metadata of every request",
+            example="/etc/k3s-harden/audit-policy.yaml",
         ),
     )
     audit_max_age: int | None = field(
@@ -172,6 +211,7 @@ class Settings:
             or_null(number(1, 3650, "days")),
             "How long old audit logs are kept. The benchmark wants 30 or more.",
             "the guide's",
+            example="60",
         ),
     )
     audit_max_backups: int | None = field(
@@ -181,6 +221,7 @@ class Settings:
             or_null(number(1, 1000)),
             "How many old audit logs are kept. The benchmark wants 10 or more.",
             "the guide's",
+            example="20",
         ),
     )
     audit_max_size: int | None = field(
@@ -190,6 +231,7 @@ class Settings:
             or_null(number(1, 10_240, "MiB")),
             "How large an audit log grows before a new one is begun. The benchmark wants 100 or more.",
             "the guide's",
+            example="200",
         ),
     )
     network_policy_namespaces: tuple[str, ...] = field(
@@ -197,8 +239,9 @@ class Settings:
         metadata=_row(
             "network-policies.namespaces",
             SOME_NAMESPACES,
-            "Namespaces that get the guide's policy beside those it names: pods take traffic from their own namespace"
-            " alone. A namespace must exist, else K3s applies all its manifests anew every 15 seconds.",
+            "Namespaces that get the guide's policy in addition to those it names: pods take traffic from their own"
+            " namespace alone. A namespace must exist, else K3s applies all its manifests anew every 15 seconds.",
+            example="[shop, billing]",
         ),
     )
     exempt_namespaces: tuple[str, ...] = field(
@@ -206,7 +249,8 @@ class Settings:
         metadata=_row(
             "pod-security.exempt-namespaces",
             SOME_NAMESPACES,
-            "Namespaces that Pod Security leaves alone beside those of the guide's template, from 1.25 on.",
+            "Namespaces that Pod Security leaves alone in addition to those of the guide's template, from 1.25 on.",
+            example="[storage-system]",
         ),
     )
     cis_operator_namespace: bool = field(
@@ -216,6 +260,7 @@ class Settings:
             SWITCH,
             "Whether the namespace cis-operator-system exists, so that the guide's RoleBinding in it can be applied, up"
             " to 1.24.",
+            example="false",
         ),
     )
     event_rate_limit: EventRateLimit | None = field(
@@ -226,6 +271,9 @@ class Settings:
             "Turns the admission plugin EventRateLimit on, from 1.25 on: `burst` events are taken at once, then `qps`"
             " per second.",
             OFF,
+            # The limits of the plugin are part of the admission configuration, which older versions do not get.
+            applies=POD_SECURITY_ADMISSION.applies,
+            example="{qps: 5000, burst: 20000}",
         ),
     )
     always_pull_images: bool = field(
@@ -235,6 +283,7 @@ class Settings:
             SWITCH,
             "Turns the admission plugin AlwaysPullImages on. Every start of a container then asks the registry: pods do"
             " not start while it is out of reach.",
+            example="true",
         ),
     )
     certificate_permissions: FileMode | None = field(
@@ -245,6 +294,7 @@ class Settings:
             "The mode that certificates in server/tls get on servers; benchmarks 1.24 to 1.10 want 0600. K3s makes new"
             " ones with 0644, so each apply sets it again. `leave` lets them be: a certificate is no secret.",
             _LEAVE,
+            example='"0600"',
         ),
     )
     waivers: tuple[SiteWaiver, ...] = field(
@@ -252,9 +302,10 @@ class Settings:
         metadata=_row(
             "waivers",
             SOME_WAIVERS,
-            "Controls that this site puts up with, each with its reason. `expires` is the last day that it counts, in"
-            " UTC; `role` and the shell pattern `host` say where it counts. `apply` leaves a waived kernel parameter"
+            "Controls whose failure this site accepts, each with its reason. `expires` is the last day that it counts,"
+            " in UTC; `role` and the shell pattern `host` say where it counts. `apply` leaves a waived kernel parameter"
             " alone.",
+            example=_EXAMPLE_WAIVERS,
         ),
     )
     waivers_file: PurePosixPath | None = field(
@@ -262,8 +313,9 @@ class Settings:
         metadata=_row(
             "waivers-file",
             A_PATH,
-            "A file with more of them: the same list, for one that several hosts or tools share.",
+            "A file with more waivers: the same list, kept apart so that several hosts or tools can share it.",
             "none",
+            example="/etc/k3s-harden/waivers.yaml",
         ),
     )
     drift_repair: bool = field(
@@ -271,7 +323,8 @@ class Settings:
         metadata=_row(
             "drift.repair",
             SWITCH,
-            "Whether the daily look for drift has apply put right what apply can, or only tells.",
+            "Whether the daily drift check repairs what apply can repair, or only reports it.",
+            example="false",
         ),
     )
     drift_metrics_file: PurePosixPath | None = field(
@@ -279,9 +332,10 @@ class Settings:
         metadata=_row(
             "drift.metrics-file",
             A_PATH,
-            "A second place for the metrics of the daily look, readable by all: a name that ends in .prom in the"
+            "A second place for the metrics of the daily drift check, readable by all: a name that ends in .prom in the"
             " directory of the node-exporter's textfile collector.",
             "none",
+            example="/var/lib/prometheus/node-exporter/k3s-harden.prom",
         ),
     )
 
@@ -302,19 +356,25 @@ class SettingsError(InputError):
         if len(self.problems) == 1:
             where, problem = self.problems[0].where, self.problems[0].problem
         else:
-            # The file is said once, so that the message stays one line that can be read.
+            # The file is named once, so that the message stays one line that can be read.
             every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(wrong))
             where, problem = str(path), f"{len(wrong)} things are wrong: {every_line}"
         super().__init__(where, problem, "k3s-harden explain settings lists them and what they take")
 
 
+@cache
 def rows() -> tuple[SettingRow, ...]:
-    """All options, in the order of the reference; `name` is the field of Settings."""
+    """All options, in the order of the reference."""
     found = []
     for one in fields(Settings):
         row = cast("SettingRow", one.metadata["row"])
         found.append(row._replace(name=one.name, default=row.default or _in_words(one.default)))
     return tuple(found)
+
+
+def row_of(key: str) -> SettingRow:
+    """The option with this key. Raises KeyError where there is none."""
+    return {row.key: row for row in rows()}[key]
 
 
 def load(data: bytes | None, path: PurePosixPath) -> Settings:
@@ -338,7 +398,7 @@ def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
     if not documents:
         return ()
     loader = _Loader()
-    row = next(row for row in rows() if row.name == "waivers")
+    row = row_of("waivers")
     loader.setting(row, Entry(row.key, documents[0].line, documents[0].node))
     return _written_in(path, cast("tuple[SiteWaiver, ...]", loader.outcome(documents, path)["waivers"]))
 
@@ -368,72 +428,21 @@ def override(settings: Settings, overrides: Overrides) -> Settings:
     return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
 
 
-def reference() -> str:
-    """The text of docs/reference/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "<!-- Generated from agent/settings.py; a test compares them. -->",
-        "",
-        f"`{DEFAULT_SETTINGS}` is optional: without it every setting has its default. It is YAML, strictly read:",
-        "an unknown or repeated key, a value that is not allowed, or a placeholder such as `<NAMESPACE>` that was left",
-        "in is refused with file, line and key, everything that is wrong at once, exit code 2 and nothing touched. The",
-        "file decides what root does, so only root may be able to write it.",
-        "",
-        "`--role`, `--k3s-version` and `--data-dir` on the command line win over the file, by the same rules.",
-        "A key with a dot is a key in a mapping: `audit.max-age` is `max-age` below `audit:`.",
-        "",
-        "| key | must be | default | what it is for |",
-        "|---|---|---|---|",
-        *(f"| `{row.key}` | {row.kind.allowed} | {row.default} | {row.why} |" for row in rows()),
-        "",
-        "## A file with everything in it",
-        "",
-        "```yaml",
-        *EXAMPLE.splitlines(),
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+def _example() -> str:
+    lines = []
+    section = ""
+    for row in rows():
+        above, _, last = row.key.rpartition(".")
+        if above and above != section:
+            lines.append(f"{above}:")
+        section = above
+        first, *more = row.example.splitlines()
+        indent = "  " if above else ""
+        lines += [f"{indent}{line}".rstrip() for line in (f"{last}: {first}", *more)]
+    return "".join(f"{line}\n" for line in lines)
 
 
-EXAMPLE = """\
-role: server
-k3s-version: v1.28.15+k3s1
-data-dir: /srv/k3s
-rancher-managed: auto
-protect-kernel-defaults: true
-secrets-encryption: auto
-terminated-pod-gc-threshold: 100
-audit:
-  policy-file: /etc/k3s-harden/audit-policy.yaml
-  max-age: 60
-  max-backups: 20
-  max-size: 200
-network-policies:
-  namespaces: [shop, billing]
-pod-security:
-  exempt-namespaces: [storage-system]
-cis-operator-namespace: false
-event-rate-limit:
-  qps: 5000
-  burst: 20000
-always-pull-images: false
-pki:
-  certificate-permissions: "0600"
-waivers:
-  - control: vm.overcommit_memory
-    reason: the database on these nodes needs strict accounting
-    expires: 2027-06-30
-    role: agent
-    host: db-*
-  - control: cis-1.9/1.2.11
-    reason: the registry is not reachable at all times
-waivers-file: /etc/k3s-harden/waivers.yaml
-drift:
-  repair: false
-  metrics-file: /var/lib/prometheus/node-exporter/k3s-harden.prom
-"""
+EXAMPLE = _example()
 """A settings file that uses every option."""
 
 

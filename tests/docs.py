@@ -226,6 +226,29 @@ def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a cop
     )
 
 
+def _settings() -> str:
+    return page([
+        "# Settings",
+        generated("agent/settings.py"),
+        prose(f"""
+            `{settings.DEFAULT_SETTINGS}` is optional: without it every setting has its default. It is YAML, strictly
+            read: an unknown or repeated key, a value that is not allowed, or a placeholder such as `<NAMESPACE>` that
+            was left in is refused with file, line and key, everything that is wrong at once, exit code 2 and nothing
+            touched. The file decides what root does, so only root may be able to write it.
+        """),
+        prose("""
+            `--role`, `--k3s-version` and `--data-dir` on the command line win over the file, by the same rules. A key
+            with a dot is a key in a mapping: `audit.max-age` is `max-age` below `audit:`.
+        """),
+        table(
+            ("key", "must be", "default", "what it is for"),
+            ((f"`{row.key}`", row.kind.allowed, row.default, prose(row.why)) for row in settings.rows()),
+        ),
+        "## A file with everything in it",
+        f"```yaml\n{settings.EXAMPLE}```",
+    ])  # fmt: skip
+
+
 def _resources() -> str:
     built = _built()
     parts = [
@@ -381,7 +404,7 @@ _PAGES: Mapping[str, Callable[[], str]] = {
     "reference/controls.md": docs_controls.controls,
     "reference/guide-controls.md": docs_controls.guide_controls,
     "reference/cli.md": _cli,
-    "reference/settings.md": settings.reference,
+    "reference/settings.md": _settings,
     "reference/exit-codes.md": _exit_codes,
     "reference/findings.md": _findings,
     "reference/resources.md": _resources,

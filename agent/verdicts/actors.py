@@ -1,46 +1,24 @@
-"""Who brings a control about on this host, and in which words he is told: this program, its operator, K3s or nobody."""
+"""Who brings a control about on this host (this program, its operator, K3s or nobody), and what they have to do."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.assessment import Actor, Status
 from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.component_arguments import GivenBy
 from agent.facts import RANCHER_DROPIN
-from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import OptionRow
-from agent.settings import DEFAULT_SETTINGS
+from agent.settings import DEFAULT_SETTINGS, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
     from agent.k3s_arguments import Argument
-    from agent.settings import Settings
+    from agent.settings import SettingRow
     from agent.verdicts.look import Answer, Look
 
 APPLY = "sudo k3s-harden apply"
-
-
-class Setting(NamedTuple):
-    """What goes into the settings to have `apply` bring a control about, and whether it is there."""
-
-    text: str
-    is_there: Callable[[Settings], bool]
-
-
-SETTINGS = {
-    "always-pull-images": Setting("always-pull-images: true", lambda site: site.always_pull_images),
-    "event-rate-limit": Setting(
-        "event-rate-limit: {qps: 5000, burst: 20000}", lambda site: site.event_rate_limit is not None
-    ),
-    "pki.certificate-permissions": Setting(
-        'pki: {certificate-permissions: "0600"}', lambda site: site.certificate_permissions is not None
-    ),
-}
-"""By what a control's row has as its setting."""
 
 
 def who_acts(control: BenchmarkControl, check: Check, answer: Answer, look: Look) -> tuple[Actor, str]:
@@ -60,8 +38,8 @@ def _who_did(control: BenchmarkControl, answer: Answer, look: Look) -> Actor:
     if answer.by is GivenBy.DROPIN or (control.guide is not None and answer.by is None):
         return Actor.APPLY
     if answer.by is GivenBy.K3S:
-        setting = SETTINGS.get(control.setting)
-        return Actor.APPLY if setting and setting.is_there(look.seen.settings) else Actor.K3S
+        setting = _setting(control)
+        return Actor.APPLY if setting and setting.differs_from_default(look.seen.settings) else Actor.K3S
     return Actor.OPERATOR if answer.by else Actor.NOBODY
 
 
@@ -77,13 +55,19 @@ def _who_will(control: BenchmarkControl, check: Check, answer: Answer, look: Loo
             return Actor.APPLY, APPLY
     elif is_argument and _dropin_would_do(control, check, answer, look):
         return Actor.APPLY, f"{APPLY}, and restart K3s" if look.has_started else APPLY
-    setting = SETTINGS.get(control.setting)
-    if setting and _is_taken(control.setting, look) and not setting.is_there(look.seen.settings):
+    setting = _setting(control)
+    has_effect = setting is not None and setting.applies.to(look.facts.role, look.facts.version)
+    if setting and has_effect and not setting.differs_from_default(look.seen.settings):
         restart = ", and restart K3s" if is_argument else ""
-        return Actor.OPERATOR, f"put `{setting.text}` into {DEFAULT_SETTINGS} and run `{APPLY}`{restart}" + (
+        return Actor.OPERATOR, f"put `{setting.line}` into {DEFAULT_SETTINGS} and run `{APPLY}`{restart}" + (
             f"; or by hand: {by_hand}" if by_hand else ""
         )
     return Actor.OPERATOR, by_hand
+
+
+def _setting(control: BenchmarkControl) -> SettingRow | None:
+    """The setting that has `apply` bring a control about, if there is one."""
+    return row_of(control.setting) if control.setting else None
 
 
 def _by_hand(control: BenchmarkControl, answer: Answer) -> str:
@@ -104,12 +88,6 @@ def _in_the_cluster(control: BenchmarkControl, by_hand: str) -> str:
     if isinstance(control.guide, OptionRow):
         return "put into the Cluster object what `k3s-harden render rancher-cluster` prints"
     return f"not in a file of this node, but in spec.rkeConfig of the Cluster object: {by_hand}"
-
-
-def _is_taken(setting: str, look: Look) -> bool:
-    """Whether the setting has an effect on this host."""
-    # The limits of the plugin stand in the admission configuration, which older versions do not get.
-    return setting != "event-rate-limit" or POD_SECURITY_ADMISSION.applies.to(look.facts.role, look.facts.version)
 
 
 def _dropin_would_do(control: BenchmarkControl, check: Check, answer: Answer, look: Look) -> bool:

@@ -15,8 +15,7 @@ from agent.benchmark.versions import Benchmark, fitting
 from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
 from agent.model import Role, Version
-from agent.settings import DEFAULT_SETTINGS, Settings, load
-from agent.verdicts.actors import SETTINGS as OFFERED
+from agent.settings import DEFAULT_SETTINGS, Settings, load, row_of
 from tests.fake import Clock, in_memory
 from tests.k3s_tree import K3s
 from tests.unit.verdicts.nodes import CONFIG, NEWEST, SETTINGS, UNIT, Node, node
@@ -135,11 +134,12 @@ def test_what_k3s_has_nothing_for_and_what_needs_a_person_say_so(server: Node) -
 
 
 def test_settings_that_are_offered_are_settings() -> None:
-    """Each that a row names has its line, which the program takes, and which switches on what it says."""
-    assert OFFERED.keys() == {control.setting for control in catalogue.CATALOGUE} - {""}
-    for offered in OFFERED.values():
-        assert not offered.is_there(Settings())
-        assert offered.is_there(load(f"{offered.text}\n".encode(), DEFAULT_SETTINGS))
+    """Each that a control names has a line that the program takes, and that switches something on."""
+    offered = [row_of(key) for key in {control.setting for control in catalogue.CATALOGUE} - {""}]
+    assert offered
+    for row in offered:
+        assert not row.differs_from_default(Settings())
+        assert row.differs_from_default(load(f"{row.line}\n".encode(), DEFAULT_SETTINGS))
 
 
 # --- which benchmark ---
