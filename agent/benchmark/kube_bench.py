@@ -68,17 +68,23 @@ class Difference(NamedTuple):
 PROFILED = tuple(benchmark for benchmark in Benchmark if benchmark.kube_bench_profile)
 """The benchmarks that kube-bench has a profile for on K3s."""
 
-_FIRST, _SECOND, *_NEWER = PROFILED
-_LAST = PROFILED[-1]
-_OLD = (_FIRST, _SECOND)
-_SINCE_1_24 = PROFILED[1:]
-_FROM_1_24_TO_1_8 = PROFILED[1:-1]
-_WITH_PS = (Benchmark.CIS_1_23, Benchmark.CIS_1_7)
-_WITHOUT_PS = (Benchmark.CIS_1_24, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
+# Named one by one, so that a profile that kube-bench gains does not come into rows that were written without it.
+_CIS_1_23 = (Benchmark.CIS_1_23,)
+_CIS_1_24 = (Benchmark.CIS_1_24,)
+_CIS_1_9 = (Benchmark.CIS_1_9,)
+_CIS_1_23_AND_1_24 = (Benchmark.CIS_1_23, Benchmark.CIS_1_24)
+_CIS_1_23_TO_1_8 = (Benchmark.CIS_1_23, Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8)
+_CIS_1_24_TO_1_8 = (Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8)
+_CIS_1_24_TO_1_9 = (Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
+_CIS_1_7_TO_1_9 = (Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
+
+# The same check looks through the process list in some profiles, and through K3s' journal in the others.
+_READ_FROM_PS = (Benchmark.CIS_1_23, Benchmark.CIS_1_7)
+_READ_FROM_JOURNAL = (Benchmark.CIS_1_24, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
 
 _CONTAINERD = "It looks for the argument on the command line of containerd, which never has it."
-_API_SERVERS = "It reads the API server's argument of that name, not the kubelet's."
-_NO_SUCH_WORD = "Its test waits for the word permissions, which its audit never prints, so that it never passes."
+_ARGUMENT_OF_API_SERVER = "It reads the API server's argument of that name, not the kubelet's."
+_WORD_NEVER_PRINTED = "Its test waits for the word permissions, which its audit never prints, so that it never passes."
 _ANY_VALUE = "It takes any value, an empty one, too."
 _ANY_PATH = "It takes any path."
 _LOOPBACK = "It takes 127.0.0.1 alone, and not ::1."
@@ -96,16 +102,16 @@ class _Rows(NamedTuple):
     note: str = ""
 
 
-_ETCD_SETTINGS = ("etcd-auto-tls", "etcd-peer-auto-tls")
-_ETCD = (
+_ETCD_AUTO_TLS = ("etcd-auto-tls", "etcd-peer-auto-tls")
+_ETCD_CONFIGURATION = (
     "etcd-server-certificate",
     "etcd-client-cert-auth",
     "etcd-peer-certificate",
     "etcd-peer-client-cert-auth",
     "etcd-unique-ca",
 )
-_FILES_OF_ETCD = ("apiserver-etcd-client-certificate", "apiserver-etcd-ca-file")
-_GIVEN_FILES = (
+_ETCD_FILE_ARGUMENTS = ("apiserver-etcd-client-certificate", "apiserver-etcd-ca-file")
+_FILE_ARGUMENTS = (
     "apiserver-kubelet-client-certificate",
     "apiserver-kubelet-certificate-authority",
     "apiserver-serving-certificate",
@@ -115,8 +121,8 @@ _GIVEN_FILES = (
     "controller-manager-service-account-key",
     "controller-manager-root-ca",
 )
-_LOGS = ("audit-log-maxage", "audit-log-maxbackup", "audit-log-maxsize")
-_PLUGINS = (
+_AUDIT_LOG_ARGUMENTS = ("audit-log-maxage", "audit-log-maxbackup", "audit-log-maxsize")
+_ADMISSION_PLUGINS = (
     "apiserver-event-rate-limit",
     "apiserver-always-admit",
     "apiserver-security-context-deny",
@@ -125,8 +131,8 @@ _PLUGINS = (
     "enable-admission-plugins",
     "apiserver-external-ips-denied",
 )
-_BY_PS_ONCE = ("apiserver-token-auth-file", "apiserver-external-ips-not-denied")
-_BOOLEANS = (
+_READ_FROM_PS_BY_1_23 = ("apiserver-token-auth-file", "apiserver-external-ips-not-denied")
+_BOOLEAN_ARGUMENTS = (
     "apiserver-anonymous-auth",
     "apiserver-profiling",
     "service-account-lookup",
@@ -138,7 +144,7 @@ _BOOLEANS = (
     "make-iptables-util-chains",
     "kubelet-rotate-certificates",
 )
-_VALUES = (
+_VALUE_ARGUMENTS = (
     "apiserver-authorization-not-always-allow",
     "apiserver-authorization-node",
     "apiserver-authorization-rbac",
@@ -153,14 +159,14 @@ _VALUES = (
     "tls-cipher-suites",
     "kube-proxy-metrics-bind-address",
 )
-_GIVEN = (
+_PRESENCE_ARGUMENTS = (
     "audit-log-path",
     "request-timeout",
     "audit-policy-file",
     "terminated-pod-gc-threshold",
     "kubelet-pod-max-pids",
 )
-_IN_KUBELET_FILES = (
+_KUBELET_FILE_FIELDS = (
     "streaming-connection-idle-timeout",
     "protect-kernel-defaults",
     "make-iptables-util-chains",
@@ -170,7 +176,7 @@ _IN_KUBELET_FILES = (
     "tls-cipher-suites",
     "kubelet-pod-max-pids",
 )
-_KUBECONFIGS = (
+_CONTROL_PLANE_KUBECONFIGS = (
     "admin-kubeconfig-permissions",
     "admin-kubeconfig-ownership",
     "scheduler-kubeconfig-permissions",
@@ -184,34 +190,61 @@ _NODE_FILES = (
     "kubelet-client-ca-permissions",
     "kubelet-client-ca-ownership",
 )
-_MODES_OF_NODE_FILES = ("kube-proxy-kubeconfig-permissions", "kubelet-kubeconfig-permissions")
-_LEASES = ("cni-permissions", "cni-ownership")
+_NODE_KUBECONFIG_PERMISSIONS = ("kube-proxy-kubeconfig-permissions", "kubelet-kubeconfig-permissions")
+_CNI_FILES = ("cni-permissions", "cni-ownership")
 
 _ROWS = (
-    _Rows(Reason.JOURNAL, (*_GIVEN_FILES, *_LOGS, *_PLUGINS, *_BOOLEANS, *_VALUES, *_GIVEN)),
+    _Rows(
+        Reason.JOURNAL,
+        (
+            *_FILE_ARGUMENTS,
+            *_AUDIT_LOG_ARGUMENTS,
+            *_ADMISSION_PLUGINS,
+            *_BOOLEAN_ARGUMENTS,
+            *_VALUE_ARGUMENTS,
+            *_PRESENCE_ARGUMENTS,
+        ),
+    ),
     _Rows(Reason.JOURNAL, ("apiserver-etcd-ca-file", "apiserver-encryption-providers")),
     _Rows(Reason.JOURNAL, ("apiserver-etcd-client-certificate", "streaming-connection-idle-timeout")),
-    _Rows(Reason.JOURNAL, ("apiserver-token-auth-file",), _SINCE_1_24),
-    _Rows(Reason.JOURNAL, ("apiserver-external-ips-not-denied",), _FROM_1_24_TO_1_8),
-    _Rows(Reason.JOURNAL, ("apiserver-always-pull-images", "controller-manager-bind-address"), _WITHOUT_PS),
-    _Rows(Reason.JOURNAL, ("kubelet-serving-certificate",), PROFILED[:-1]),
-    _Rows(Reason.JOURNAL, ("etcd-data-permissions",), _FROM_1_24_TO_1_8),
-    _Rows(Reason.FIRST_VALUE, (*_LOGS, *_PLUGINS, *_BOOLEANS, *_VALUES)),
-    _Rows(Reason.FIRST_VALUE, ("apiserver-external-ips-not-denied",), _FROM_1_24_TO_1_8),
-    _Rows(Reason.FIRST_VALUE, ("apiserver-always-pull-images", "controller-manager-bind-address"), _WITHOUT_PS),
-    _Rows(Reason.FIRST_VALUE, ("streaming-connection-idle-timeout",), PROFILED[:-1]),
+    _Rows(Reason.JOURNAL, ("apiserver-token-auth-file",), _CIS_1_24_TO_1_9),
+    _Rows(Reason.JOURNAL, ("apiserver-external-ips-not-denied",), _CIS_1_24_TO_1_8),
+    _Rows(Reason.JOURNAL, ("apiserver-always-pull-images", "controller-manager-bind-address"), _READ_FROM_JOURNAL),
+    _Rows(Reason.JOURNAL, ("kubelet-serving-certificate",), _CIS_1_23_TO_1_8),
+    _Rows(Reason.JOURNAL, ("etcd-data-permissions",), _CIS_1_24_TO_1_8),
+    _Rows(Reason.FIRST_VALUE, (*_AUDIT_LOG_ARGUMENTS, *_ADMISSION_PLUGINS, *_BOOLEAN_ARGUMENTS, *_VALUE_ARGUMENTS)),
+    _Rows(Reason.FIRST_VALUE, ("apiserver-external-ips-not-denied",), _CIS_1_24_TO_1_8),
+    _Rows(Reason.FIRST_VALUE, ("apiserver-always-pull-images", "controller-manager-bind-address"), _READ_FROM_JOURNAL),
+    _Rows(Reason.FIRST_VALUE, ("streaming-connection-idle-timeout",), _CIS_1_23_TO_1_8),
     _Rows(Reason.FIRST_START, ("apiserver-etcd-client-certificate",)),
-    _Rows(Reason.SPELLING, (*_BOOLEANS, "tls-cipher-suites")),
-    _Rows(Reason.SPELLING, ("streaming-connection-idle-timeout",), PROFILED[:-1]),
-    _Rows(Reason.KUBELET_FILES, _IN_KUBELET_FILES),
-    _Rows(Reason.KUBELET_FILES, ("kubelet-read-only-port",), (_LAST,)),
-    _Rows(Reason.DATA_DIR, ("etcd-data-permissions", "pki-ownership", *_KUBECONFIGS, *_ETCD, *_NODE_FILES)),
-    _Rows(Reason.DATA_DIR, ("pki-certificate-permissions", "pki-key-permissions"), _SINCE_1_24),
-    _Rows(Reason.DATA_DIR, (*_ETCD_SETTINGS, *_MODES_OF_NODE_FILES), _SINCE_1_24),
-    _Rows(Reason.DATA_DIR, ("kubelet-serving-certificate",), (_LAST,)),
-    _Rows(Reason.NOT_HERE, (*_GIVEN_FILES, *_LOGS, *_PLUGINS, *_BOOLEANS, *_VALUES, *_GIVEN, *_IN_KUBELET_FILES)),
-    _Rows(Reason.NOT_HERE, (*_ETCD, *_ETCD_SETTINGS, *_FILES_OF_ETCD, *_BY_PS_ONCE, *_LEASES)),
-    _Rows(Reason.NOT_HERE, (*_NODE_FILES, *_MODES_OF_NODE_FILES, "etcd-data-permissions")),
+    _Rows(Reason.SPELLING, (*_BOOLEAN_ARGUMENTS, "tls-cipher-suites")),
+    _Rows(Reason.SPELLING, ("streaming-connection-idle-timeout",), _CIS_1_23_TO_1_8),
+    _Rows(Reason.KUBELET_FILES, _KUBELET_FILE_FIELDS),
+    _Rows(Reason.KUBELET_FILES, ("kubelet-read-only-port",), _CIS_1_9),
+    _Rows(
+        Reason.DATA_DIR,
+        ("etcd-data-permissions", "pki-ownership", *_CONTROL_PLANE_KUBECONFIGS, *_ETCD_CONFIGURATION, *_NODE_FILES),
+    ),
+    _Rows(Reason.DATA_DIR, ("pki-certificate-permissions", "pki-key-permissions"), _CIS_1_24_TO_1_9),
+    _Rows(Reason.DATA_DIR, (*_ETCD_AUTO_TLS, *_NODE_KUBECONFIG_PERMISSIONS), _CIS_1_24_TO_1_9),
+    _Rows(Reason.DATA_DIR, ("kubelet-serving-certificate",), _CIS_1_9),
+    _Rows(
+        Reason.NOT_HERE,
+        (
+            *_FILE_ARGUMENTS,
+            *_AUDIT_LOG_ARGUMENTS,
+            *_ADMISSION_PLUGINS,
+            *_BOOLEAN_ARGUMENTS,
+            *_VALUE_ARGUMENTS,
+            *_PRESENCE_ARGUMENTS,
+            *_KUBELET_FILE_FIELDS,
+        ),
+    ),
+    _Rows(
+        Reason.NOT_HERE,
+        (*_ETCD_CONFIGURATION, *_ETCD_AUTO_TLS, *_ETCD_FILE_ARGUMENTS, *_READ_FROM_PS_BY_1_23, *_CNI_FILES),
+    ),
+    _Rows(Reason.NOT_HERE, (*_NODE_FILES, *_NODE_KUBECONFIG_PERMISSIONS, "etcd-data-permissions")),
     _Rows(Reason.NOT_HERE, ("apiserver-always-pull-images", "apiserver-encryption-providers")),
     _Rows(Reason.NOT_HERE, ("controller-manager-bind-address", "kubelet-client-ca", "kubelet-serving-certificate")),
     _Rows(
@@ -223,15 +256,17 @@ _ROWS = (
             "kubelet-event-qps",
             "tls-cipher-suites",
         ),
-        (_FIRST,),
+        _CIS_1_23,
     ),
-    _Rows(Reason.NOT_ASKED, (*_LEASES, "admin-kubeconfig-permissions", "apiserver-kubelet-https"), _OLD),
+    _Rows(
+        Reason.NOT_ASKED, (*_CNI_FILES, "admin-kubeconfig-permissions", "apiserver-kubelet-https"), _CIS_1_23_AND_1_24
+    ),
     _Rows(
         Reason.NOT_ASKED,
         (
             "apiserver-anonymous-auth",
             "audit-log-path",
-            *_LOGS,
+            *_AUDIT_LOG_ARGUMENTS,
             "request-timeout",
             "apiserver-service-account-key-file",
             "apiserver-encryption-providers",
@@ -244,46 +279,46 @@ _ROWS = (
             "kubelet-rotate-server-certificate",
             "tls-cipher-suites",
         ),
-        (_FIRST,),
+        _CIS_1_23,
     ),
     _Rows(
         Reason.CLUSTER,
         ("rbac-cluster-admin", "rbac-wildcards", "default-service-accounts", "service-account-token-mounts"),
     ),
-    _Rows(Reason.NO_EVIDENCE, (*_ETCD_SETTINGS, "apiserver-encryption-providers")),
-    _Rows(Reason.NO_EVIDENCE, ("etcd-data-permissions",), _FROM_1_24_TO_1_8),
-    _Rows(Reason.NO_EVIDENCE, ("apiserver-etcd-client-certificate",), _SINCE_1_24),
+    _Rows(Reason.NO_EVIDENCE, (*_ETCD_AUTO_TLS, "apiserver-encryption-providers")),
+    _Rows(Reason.NO_EVIDENCE, ("etcd-data-permissions",), _CIS_1_24_TO_1_8),
+    _Rows(Reason.NO_EVIDENCE, ("apiserver-etcd-client-certificate",), _CIS_1_24_TO_1_9),
     _Rows(
         Reason.STRICTER,
         ("pki-certificate-permissions", "pki-key-permissions", "kube-proxy-kubeconfig-permissions"),
-        (_FIRST,),
-        _NO_SUCH_WORD,
+        _CIS_1_23,
+        _WORD_NEVER_PRINTED,
     ),
     _Rows(
         Reason.STRICTER,
         ("kubelet-kubeconfig-permissions",),
-        (_FIRST,),
+        _CIS_1_23,
         "It wants 644 to the letter, and fails the 600 that K3s sets.",
     ),
-    _Rows(Reason.STRICTER, ("etcd-data-permissions",), (_FIRST,), "It wants 700 to the letter, and fails less."),
-    _Rows(Reason.STRICTER, ("apiserver-always-pull-images",), _WITH_PS, _CONTAINERD),
+    _Rows(Reason.STRICTER, ("etcd-data-permissions",), _CIS_1_23, "It wants 700 to the letter, and fails less."),
+    _Rows(Reason.STRICTER, ("apiserver-always-pull-images",), _READ_FROM_PS, _CONTAINERD),
     _Rows(
         Reason.STRICTER,
         ("apiserver-service-account-plugin",),
-        (_SECOND,),
+        _CIS_1_24,
         "Its audit keeps the line of the start only if it has the word ServiceAccount, which K3s' own does not.",
     ),
     _Rows(Reason.STRICTER, ("request-timeout",), (), _WRITTEN_OUT),
-    _Rows(Reason.STRICTER, ("streaming-connection-idle-timeout",), (_FIRST,), _WRITTEN_OUT),
+    _Rows(Reason.STRICTER, ("streaming-connection-idle-timeout",), _CIS_1_23, _WRITTEN_OUT),
     _Rows(
         Reason.STRICTER,
         ("streaming-connection-idle-timeout",),
-        (_LAST,),
+        _CIS_1_9,
         "Its test has the operator noteqx, which it does not know itself, so that no value passes.",
     ),
     _Rows(Reason.STRICTER, ("scheduler-bind-address", "kube-proxy-metrics-bind-address"), (), _LOOPBACK),
-    _Rows(Reason.STRICTER, ("controller-manager-bind-address",), _WITHOUT_PS, _LOOPBACK),
-    _Rows(Reason.STRICTER, ("kubelet-anonymous-auth", "kubelet-authorization-mode"), (_LAST,), _API_SERVERS),
+    _Rows(Reason.STRICTER, ("controller-manager-bind-address",), _READ_FROM_JOURNAL, _LOOPBACK),
+    _Rows(Reason.STRICTER, ("kubelet-anonymous-auth", "kubelet-authorization-mode"), _CIS_1_9, _ARGUMENT_OF_API_SERVER),
     _Rows(
         Reason.STRICTER,
         ("kubelet-rotate-server-certificate",),
@@ -293,36 +328,36 @@ _ROWS = (
     _Rows(
         Reason.STRICTER,
         ("kubelet-read-only-port", "kubelet-serving-certificate"),
-        (_FIRST,),
+        _CIS_1_23,
         "It reads the log of k3s alone, so that it finds nothing on an agent.",
     ),
     _Rows(
         Reason.STRICTER,
         ("controller-manager-kubeconfig-ownership",),
-        _OLD,
+        _CIS_1_23_AND_1_24,
         "It looks at the directory server/tls, not at the kubeconfig.",
     ),
-    _Rows(Reason.STRICTER, ("pki-ownership",), _OLD, "It looks at directories in server/tls, too."),
+    _Rows(Reason.STRICTER, ("pki-ownership",), _CIS_1_23_AND_1_24, "It looks at directories in server/tls, too."),
     _Rows(
         Reason.STRICTER,
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
-        (_FIRST,),
+        _CIS_1_23,
         "It looks at a certificate in server/tls, which an agent does not have.",
     ),
-    _Rows(Reason.LAXER, _BY_PS_ONCE, (_FIRST,), _CONTAINERD),
-    _Rows(Reason.LAXER, ("controller-manager-bind-address",), _WITH_PS, _CONTAINERD),
-    _Rows(Reason.LAXER, (*_GIVEN_FILES, *_FILES_OF_ETCD), (), _ANY_VALUE),
-    _Rows(Reason.LAXER, ("kubelet-client-ca", "kubelet-serving-certificate"), PROFILED[:-1], _ANY_VALUE),
+    _Rows(Reason.LAXER, _READ_FROM_PS_BY_1_23, _CIS_1_23, _CONTAINERD),
+    _Rows(Reason.LAXER, ("controller-manager-bind-address",), _READ_FROM_PS, _CONTAINERD),
+    _Rows(Reason.LAXER, (*_FILE_ARGUMENTS, *_ETCD_FILE_ARGUMENTS), (), _ANY_VALUE),
+    _Rows(Reason.LAXER, ("kubelet-client-ca", "kubelet-serving-certificate"), _CIS_1_23_TO_1_8, _ANY_VALUE),
     _Rows(
         Reason.LAXER,
         ("kubelet-client-ca", "kubelet-anonymous-auth", "kubelet-authorization-mode"),
-        (_LAST,),
-        _API_SERVERS,
+        _CIS_1_9,
+        _ARGUMENT_OF_API_SERVER,
     ),
     _Rows(
         Reason.LAXER,
         ("kubelet-serving-certificate",),
-        (_LAST,),
+        _CIS_1_9,
         "Its test names a file where a path into a document belongs, so that it passes wherever kubelet.kubeconfig is.",
     ),
     _Rows(Reason.LAXER, ("audit-log-path",), (), "It takes any value, and with - the log has no file."),
@@ -336,24 +371,24 @@ _ROWS = (
         (),
         _ALL_BETA,
     ),
-    _Rows(Reason.LAXER, ("pki-key-permissions",), _SINCE_1_24, "It does not look at the keys in server/tls/etcd."),
-    _Rows(Reason.LAXER, ("pki-ownership",), tuple(_NEWER), "It looks at the directory alone, and at no file in it."),
+    _Rows(Reason.LAXER, ("pki-key-permissions",), _CIS_1_24_TO_1_9, "It does not look at the keys in server/tls/etcd."),
+    _Rows(Reason.LAXER, ("pki-ownership",), _CIS_1_7_TO_1_9, "It looks at the directory alone, and at no file in it."),
     _Rows(
         Reason.LAXER,
         ("controller-manager-kubeconfig-ownership",),
-        _OLD,
+        _CIS_1_23_AND_1_24,
         "It looks at the directory server/tls, not at the kubeconfig.",
     ),
     _Rows(
         Reason.LAXER,
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
-        (_FIRST,),
+        _CIS_1_23,
         "It looks at a certificate in server/tls, not at the one that the kubelet uses.",
     ),
-    _Rows(Reason.LAXER, ("etcd-server-certificate", "etcd-peer-certificate"), (_FIRST,), _ANY_PATH),
-    _Rows(Reason.LAXER, ("etcd-unique-ca",), (_FIRST,), _ANY_PATH),
-    _Rows(Reason.LAXER, ("etcd-unique-ca",), _SINCE_1_24, "It looks at the authority of the peers alone."),
-    _Rows(Reason.LAXER, _ETCD_SETTINGS, (_FIRST,), _LINE_START),
+    _Rows(Reason.LAXER, ("etcd-server-certificate", "etcd-peer-certificate"), _CIS_1_23, _ANY_PATH),
+    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_23, _ANY_PATH),
+    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_24_TO_1_9, "It looks at the authority of the peers alone."),
+    _Rows(Reason.LAXER, _ETCD_AUTO_TLS, _CIS_1_23, _LINE_START),
 )
 
 
