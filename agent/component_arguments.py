@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.benchmark import k3s_defaults
-from agent.benchmark.check import Component
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
 from agent.errors import InputError
 from agent.facts import Datastore
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 

@@ -11,14 +11,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import component_arguments, yaml_reader
-from agent.benchmark.check import Component
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.component_arguments import KubeletConfiguration, KubeletFile
 from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.errors import HostError, InputError
 from agent.host.tree import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.k3s_config import is_secret
-from agent.model import Absent, Unreadable
+from agent.model import Absent, Component, Unreadable
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 

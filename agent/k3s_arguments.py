@@ -9,7 +9,7 @@ from agent.facts import Datastore
 from agent.guide.criteria import Includes
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, OptionRow
-from agent.model import WITHOUT_POD_SECURITY_POLICY, Role
+from agent.model import WITHOUT_POD_SECURITY_POLICY, Component, Role
 from agent.settings import SecretsEncryption
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.k3s_config import Effective, Source
     from agent.settings import Settings
 
-API_SERVER = "kube-apiserver-arg"
+API_SERVER = Component.API_SERVER.config_key
 ADMISSION_PLUGINS = "enable-admission-plugins"
 ADMISSION_CONFIGURATION = "admission-control-config-file"
 AUDIT_POLICY = "audit-policy-file"
@@ -132,14 +132,8 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
 def named_paths(config: Effective, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
     """The files that components are told to read at their start, in K3s' order, but for those that K3s makes."""
     found = []
-    for key in (
-        "kube-apiserver-arg",
-        "kube-controller-manager-arg",
-        "kube-scheduler-arg",
-        "kubelet-arg",
-        "kube-proxy-arg",
-    ):
-        for name, values in config.flags(key).items():
+    for component in Component:
+        for name, values in config.flags(component.config_key).items():
             if name == "config" or name.endswith(_NAMES_A_FILE):
                 found += [NamedPath(name, PurePosixPath(value), source) for value, source in values]
     for key in _FILE_KEYS:

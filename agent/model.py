@@ -56,6 +56,24 @@ class Role(str, Enum):
         return self.value
 
 
+class Component(str, Enum):
+    """A part of Kubernetes that K3s runs in its own process."""
+
+    API_SERVER = "kube-apiserver"
+    CONTROLLER_MANAGER = "kube-controller-manager"
+    SCHEDULER = "kube-scheduler"
+    KUBELET = "kubelet"
+    KUBE_PROXY = "kube-proxy"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def config_key(self) -> str:
+        """The key of K3s' configuration that hands it arguments."""
+        return f"{self.value}-arg"
+
+
 class Version(NamedTuple):
     """A K3s version. Decisions rest on the minor alone, since all K3s releases so far have the major 1."""
 

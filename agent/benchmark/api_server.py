@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import AllOf, Component, EncryptionProviders, Flag
+from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
 from agent.guide.k3s_options import OPTIONS, SECRETS_ENCRYPTION
-from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, Applies
+from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
     from agent.guide.files import DirectoryRow
     from agent.guide.sysctls import SysctlRow
-    from agent.model import FileMode
-
-
-class Component(str, Enum):
-    """A part of Kubernetes that K3s runs in its own process."""
-
-    API_SERVER = "kube-apiserver"
-    CONTROLLER_MANAGER = "kube-controller-manager"
-    SCHEDULER = "kube-scheduler"
-    KUBELET = "kubelet"
-    KUBE_PROXY = "kube-proxy"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def config_key(self) -> str:
-        """The key of K3s' configuration that hands it arguments."""
-        return f"{self.value}-arg"
+    from agent.model import Component, FileMode
 
 
 class Permissions(NamedTuple):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agent.benchmark.check import Component, Flag
+from agent.benchmark.check import Flag
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, Present
 from agent.guide.k3s_options import OPTIONS
-from agent.model import SERVERS, Applies
+from agent.model import SERVERS, Applies, Component
 
 _ON_SERVERS = Applies(SERVERS)
 _SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"

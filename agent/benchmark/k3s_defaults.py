@@ -12,8 +12,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.benchmark.check import Component
-from agent.model import ALL_VERSIONS, VersionRange
+from agent.model import ALL_VERSIONS, Component, VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import AllOf, Component, Flag, NotInK3s
+from agent.benchmark.check import AllOf, Flag, NotInK3s
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import (
@@ -22,6 +22,7 @@ from agent.guide.criteria import (
     SubsetOf,
 )
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS
+from agent.model import Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, POD_SECURITY_ADMISSION
-from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, WITHOUT_POD_SECURITY_POLICY, Applies, VersionRange
+from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, WITHOUT_POD_SECURITY_POLICY, Applies, Component, VersionRange
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -43,9 +43,6 @@ def _filled(value: str, data_dir: PurePosixPath) -> str:
     return value.replace("{data_dir}", str(data_dir))
 
 
-_API_SERVER = "kube-apiserver-arg"
-_CONTROLLER_MANAGER = "kube-controller-manager-arg"
-_KUBELET = "kubelet-arg"
 _CONFIG_YAML = "/etc/rancher/k3s/config.yaml"
 
 _SERVERS = Applies(SERVERS)
@@ -62,7 +59,7 @@ _BEYOND = f"Not in the guide, which ends with v1.26; {headings.K3S_GUIDE} has it
 
 
 def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
-    key: str,
+    component: Component,
     name: str,
     value: str,
     meets: Criterion,
@@ -76,7 +73,7 @@ def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fie
 ) -> OptionRow:
     return OptionRow(
         id=name,
-        key=key,
+        key=component.config_key,
         name=name,
         value=value,
         meets=meets,
@@ -85,7 +82,8 @@ def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fie
         origin=origin,
         risk=risk,
         by_hand=(
-            f"Add '{name}={_filled(value, DEFAULT_DATA_DIR)}' to the list '{key}' in {_CONFIG_YAML} and restart K3s."
+            f"Add '{name}={_filled(value, DEFAULT_DATA_DIR)}' to the list"
+            f" '{component.config_key}' in {_CONFIG_YAML} and restart K3s."
         ),
         deviation=deviation,
         applies=applies,
@@ -98,7 +96,7 @@ _FULL_DISK = (
 
 _AUDIT: tuple[OptionRow, ...] = (
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "audit-policy-file",
         f"{{data_dir}}/{AUDIT_POLICY.path}",
         AbsolutePath("an audit policy"),
@@ -108,7 +106,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         risk="K3s exits at its start when the file is missing, cannot be decoded or has no rules.",
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "audit-log-path",
         f"{{data_dir}}/{AUDIT_LOGS.path}/audit.log",
         AbsolutePath("a log file"),
@@ -121,7 +119,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         risk=f"{_FULL_DISK} On the disk of the datastore, a full log can stop the cluster.",
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "audit-log-maxage",
         "30",
         AtLeast(30),
@@ -131,7 +129,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         risk="A busy cluster fills audit-log-maxbackup files sooner, and then that limit decides.",
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "audit-log-maxbackup",
         "10",
         AtLeast(10),
@@ -141,7 +139,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         risk=_FULL_DISK,
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "audit-log-maxsize",
         "100",
         AtLeast(100),
@@ -160,7 +158,7 @@ _ADMISSION_WHY = (
 
 _ADMISSION: tuple[OptionRow, ...] = (
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "enable-admission-plugins",
         "NodeRestriction,PodSecurityPolicy,ServiceAccount",
         Includes(("NodeRestriction", "PodSecurityPolicy")),
@@ -174,7 +172,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "enable-admission-plugins",
         "NodeRestriction,ServiceAccount",
         Includes(("NodeRestriction",)),
@@ -192,7 +190,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
         applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "admission-control-config-file",
         f"{{data_dir}}/{POD_SECURITY_ADMISSION.path}",
         AbsolutePath("an AdmissionConfiguration"),
@@ -209,7 +207,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
 
 _REQUESTS: tuple[OptionRow, ...] = (
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "request-timeout",
         "300s",
         Duration("300s"),
@@ -224,7 +222,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         deviation=_LEFT_TO_DEFAULT,
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "service-account-lookup",
         "true",
         Boolean(wanted=True),
@@ -239,7 +237,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         deviation=_LEFT_TO_DEFAULT,
     ),
     _argument(
-        _API_SERVER,
+        Component.API_SERVER,
         "service-account-extend-token-expiration",
         "false",
         Boolean(wanted=False),
@@ -261,7 +259,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
 
 def _gc_threshold(value: str, origin: Origin, versions: VersionRange, deviation: str = "") -> OptionRow:
     return _argument(
-        _CONTROLLER_MANAGER,
+        Component.CONTROLLER_MANAGER,
         "terminated-pod-gc-threshold",
         value,
         AtLeast(1),
@@ -353,7 +351,7 @@ _STRONG_CIPHERS = (
 
 _KUBELET_ROWS: tuple[OptionRow, ...] = (
     _argument(
-        _KUBELET,
+        Component.KUBELET,
         "make-iptables-util-chains",
         "true",
         Boolean(wanted=True),
@@ -368,7 +366,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         deviation=_LEFT_TO_DEFAULT,
     ),
     _argument(
-        _KUBELET,
+        Component.KUBELET,
         "streaming-connection-idle-timeout",
         "5m",
         Duration("5m"),
@@ -383,7 +381,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         deviation=_BEYOND,
     ),
     _argument(
-        _KUBELET,
+        Component.KUBELET,
         "tls-cipher-suites",
         ",".join(_STRONG_CIPHERS),
         # Go names the ChaCha20 suites in a long and in this short way, and kubelet takes both.

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from agent import component_arguments
 from agent.assessment import Evidence as Shown
 from agent.assessment import Status
-from agent.benchmark.check import Component, EncryptionProviders, EtcdSetting
+from agent.benchmark.check import EncryptionProviders, EtcdSetting
 from agent.component_arguments import GivenBy
 from agent.evidence import Missing, Unknown
 from agent.facts import Datastore
 from agent.guide.criteria import Equals
+from agent.model import Component
 from agent.verdicts.arguments import in_words
 from agent.verdicts.look import LOOK_AT_IT, ONCE_STARTED, Answer, no_etcd
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from agent import component_arguments
 from agent.assessment import Evidence as Shown
 from agent.assessment import Status
-from agent.benchmark.check import Component, Ownership, Permissions
+from agent.benchmark.check import Ownership, Permissions
 from agent.component_arguments import GivenBy
 from agent.facts import Datastore
-from agent.model import ROOT, FilePermissions
+from agent.model import ROOT, Component, FilePermissions
 from agent.verdicts.look import LOOK_AT_IT, ONCE_STARTED, Answer, no_etcd
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import component_arguments
 from agent.assessment import Evidence as Shown
 from agent.assessment import Status
-from agent.benchmark.check import Component
 from agent.facts import Datastore
 from agent.findings.kernel import overridden
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s_arguments import missing
+from agent.model import Component
 from agent.sysctl_order import SYSCTL_CONF, at_boot
 
 if TYPE_CHECKING:

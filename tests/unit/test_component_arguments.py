@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.benchmark.catalogue import CATALOGUE
-from agent.benchmark.check import AllOf, Component, Flag
+from agent.benchmark.check import AllOf, Flag
 from agent.benchmark.k3s_defaults import KUBELET_DEFAULTS_FILE
 from agent.component_arguments import (
     ADDS_UP,
@@ -27,7 +27,7 @@ from agent.component_arguments import (
 )
 from agent.facts import DEFAULT_CONFIG, DEFAULT_DATA_DIR, Datastore, HostFacts, assumed
 from agent.k3s_config import ConfigText, merge
-from agent.model import Role, Version
+from agent.model import Component, Role, Version
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.assessment import Status
-from agent.benchmark.check import Component, Flag, GuideDirectory, Permissions
+from agent.benchmark.check import Flag, GuideDirectory, Permissions
 from agent.culprit import Clues, Value, likely, path_of, tuned_profile
 from agent.guide.criteria import Boolean
 from agent.guide.files import SERVER_DIRECTORY
-from agent.model import FileMode, Times
+from agent.model import Component, FileMode, Times
 from agent.sysctl_order import Assignment
 from tests.unit.assessed import CERTIFICATES, OVERCOMMIT, control, verdict
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent import evidence
-from agent.benchmark.check import Component, Ownership, Permissions
+from agent.benchmark.check import Ownership, Permissions
 from agent.component_arguments import effective
 from agent.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.evidence import (
@@ -29,7 +29,7 @@ from agent.evidence import (
 from agent.facts import DEFAULT_CONFIG, DEFAULT_DATA_DIR, HostFacts, assumed
 from agent.host.tree import LARGEST_READ
 from agent.k3s_config import ConfigText, merge
-from agent.model import ROOT, FileMode, Role, Version
+from agent.model import ROOT, Component, FileMode, Role, Version
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:

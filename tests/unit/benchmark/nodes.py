@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import component_arguments, evidence, verbs
 from agent.assessment import Assessment
 from agent.benchmark import catalogue, k3s_defaults
-from agent.benchmark.check import AllOf, Component, Flag, Ownership, Permissions
+from agent.benchmark.check import AllOf, Flag, Ownership, Permissions
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, Place
 from agent.benchmark.kube_bench import Reason
 from agent.component_arguments import ADDS_UP, FEATURE_GATES, KUBELET_FIELDS, GivenBy
@@ -28,7 +28,7 @@ from agent.guide.criteria import (
     Present,
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
-from agent.model import Owner, Role, Version
+from agent.model import Component, Owner, Role, Version
 from agent.present.assessments.kube_bench import as_kube_bench
 from agent.settings import Overrides
 from agent.situation import Request, look

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent.benchmark.api_server import API_SERVER
-from agent.benchmark.check import AllOf, Component, EncryptionProviders, Flag
+from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import Excludes, Includes, IncludesOneOf
 from agent.guide.k3s_options import OPTIONS
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
 from agent.settings import rows
 
 if TYPE_CHECKING:

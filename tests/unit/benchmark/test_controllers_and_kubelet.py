@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.benchmark.check import AllOf, Component, Flag, NotInK3s
+from agent.benchmark.check import AllOf, Flag, NotInK3s
 from agent.benchmark.controllers import CONTROLLERS
 from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.versions import Benchmark, fitting
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS_REQUIRED
-from agent.model import BOTH_ROLES, NEWEST_KNOWN, OLDEST_COVERED, SERVERS, Version
+from agent.model import BOTH_ROLES, NEWEST_KNOWN, OLDEST_COVERED, SERVERS, Component, Version
 from tests.unit.benchmark.recorded import numbers, recorded
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.benchmark.check import Component
 from agent.benchmark.k3s_defaults import DEFAULTS, Default, Needs, Place, of
 from agent.component_arguments import kubelet_file
-from agent.model import Version
+from agent.model import Component, Version
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark"
 """argument-lines.tsv has lines of K3s' log without their time, as its self-assessment for a benchmark shows them, and

@@ -12,7 +12,6 @@ from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Verdic
 from agent.benchmark.check import (
     AllOf,
     ByHand,
-    Component,
     EncryptionProviders,
     EtcdSetting,
     Flag,
@@ -28,7 +27,7 @@ from agent.guide.control import Origin
 from agent.guide.criteria import Boolean, Present
 from agent.guide.files import DirectoryRow
 from agent.guide.sysctls import SYSCTLS
-from agent.model import FileMode
+from agent.model import Component, FileMode
 from agent.report import Fact
 
 if TYPE_CHECKING:
