@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import k3s_units
 from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
 from agent.errors import HostError, UsageError
+from agent.guide.files import DEFAULT_DATA_DIR, DROPIN_NAME, K3S_CONFIG_FILE
 from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, merge
 from agent.k3s_units import OPENRC_DIRECTORY
 from agent.model import NEWEST_KNOWN, Role, Version
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from agent.host.probe import K3sProcess
     from agent.k3s_units import Unit
     from agent.settings import Settings
-
-DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
-DEFAULT_CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
-DROPIN_NAME = "90-k3s-harden.yaml"
 
 RANCHER_DROPIN = "50-rancher.yaml"
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
@@ -105,7 +102,7 @@ def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA
         version=version,
         version_is_known=True,
         data_dir=data_dir,
-        config_path=DEFAULT_CONFIG,
+        config_path=K3S_CONFIG_FILE,
         rancher_managed=False,
         units=(),
         running_since=None,
@@ -189,7 +186,7 @@ def configuration(host: Host, unit: Unit | None) -> Configuration:
     """Read K3s' configuration for a service: its files, its command line and its environment."""
     environment: Mapping[str, str] = unit.environment if unit else {}
     named = unit.argument("--config", "-c") if unit else None
-    path = PurePosixPath(named or environment.get("K3S_CONFIG_FILE") or DEFAULT_CONFIG)
+    path = PurePosixPath(named or environment.get("K3S_CONFIG_FILE") or K3S_CONFIG_FILE)
     texts, unreadable = _config_texts(host, path)
     arguments = unit.arguments if unit else ()
     source = Source(unit.path, 0) if unit else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import completion, facts, findings, k3s_units, package_data, plan
 from agent.apply import carry_out, refused
 from agent.errors import UsageError
+from agent.guide.files import DEFAULT_DATA_DIR
 from agent.host.systemd import Systemd
 from agent.journal import Journal
 from agent.k3s_units import DROPIN, GATE, PACKAGED_UNITS

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
+from agent.guide.criteria import FALSE, TRUE
 from agent.yaml_reader import resolve, shown
 
 if TYPE_CHECKING:
@@ -98,8 +99,6 @@ _NO_VALUE = _words(
 )
 """Flags that are on by being there: the word after one is not its value (Go's flag package)."""
 
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _COMPONENT = "-arg"
 _PLAIN = re.compile(r"[A-Za-z/](?:[\w./=,@%+:-]*[\w./=,@%+-])?", re.ASCII)
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -175,7 +174,7 @@ class Effective(NamedTuple):
     def boolean(self, key: str) -> bool | None:
         """The value of a flag that is true or false; None where it is not given, or is neither, which stops K3s."""
         found = self.scalar(key)
-        return None if found is None or found[0] not in _TRUE | _FALSE else found[0] in _TRUE
+        return None if found is None or found[0] not in TRUE | FALSE else found[0] in TRUE
 
     def flags(self, key: str) -> Mapping[str, tuple[tuple[str, Source], ...]]:
         """The flags that a key such as `kube-apiserver-arg` gives a component, each with its values in K3s' order.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent import desired, settings
 from agent.cloud_init import user_data
-from agent.facts import DEFAULT_DATA_DIR, assumed
+from agent.facts import assumed
 from agent.guide import manifests
+from agent.guide.files import DEFAULT_DATA_DIR
 from agent.host import Host
 from agent.model import NEWEST_KNOWN, Role
 from agent.situation import Request, read_audit_policy, read_settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import facts, findings, k3s_units, plan
 from agent.apply import carry_out, refused
 from agent.errors import HardenError
-from agent.guide.files import POLICY_FILE
+from agent.guide.files import DROPIN_NAME, POLICY_FILE
 from agent.guide.k3s_options import SECRETS_ENCRYPTION
 from agent.journal import Journal
 from agent.k3s_config import ConfigText, merge

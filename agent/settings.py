@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agent.errors import InputError, UsageError
-from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.guide.files import DEFAULT_DATA_DIR, POD_SECURITY_ADMISSION
 from agent.model import Applies, FileMode, Role
 from agent.setting_kinds import (
     A_PATH,
@@ -143,7 +143,7 @@ class Settings:
             "data-dir",
             A_PATH,
             "K3s' data directory, if it is moved by means that K3s' configuration files do not show.",
-            "`data-dir` of K3s' configuration, else /var/lib/rancher/k3s",
+            f"`data-dir` of K3s' configuration, else {DEFAULT_DATA_DIR}",
             example="/srv/k3s",
         ),
     )

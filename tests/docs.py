@@ -21,7 +21,7 @@ from rich.console import Console
 from agent import desired, facts, findings, install, journal, settings, verbs
 from agent.cli import app
 from agent.errors import ExitCode
-from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
+from agent.guide.files import DEFAULT_DATA_DIR, DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.host import LOCK, Host
@@ -374,7 +374,7 @@ def _drop_in(role: Role, version: Version) -> str:
 def _installed() -> Iterator[tuple[str, str]]:
     wanted = install.Wanted(
         program=PurePosixPath("/usr/bin/k3s-harden"),
-        data_dir=facts.DEFAULT_DATA_DIR,
+        data_dir=DEFAULT_DATA_DIR,
         services=install.USUAL,
         completions=dict.fromkeys(install.COMPLETIONS.values(), b""),
         has_cloud_init=True,

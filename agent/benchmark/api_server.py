@@ -9,15 +9,15 @@ from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
+from agent.guide.files import K3S_CONFIG_FILE
 from agent.guide.k3s_options import OPTIONS, SECRETS_ENCRYPTION
 from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
-    from agent.guide.k3s_options import OptionRow
+from agent.guide.k3s_options import OptionRow
 
 _ON_SERVERS = Applies(SERVERS)
-_CONFIG = "/etc/rancher/k3s/config.yaml"
 _LIST = Component.API_SERVER.config_key
 
 _K3S = "k3s-io/k3s pkg/daemons/control/server.go"
@@ -35,7 +35,7 @@ def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Fla
 def _switched_on(plugin: str) -> str:
     value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
     return (
-        f"Name {plugin} in the argument 'enable-admission-plugins' of the list {_LIST} in {_CONFIG}, such as"
+        f"Name {plugin} in the argument 'enable-admission-plugins' of the list {_LIST} in {K3S_CONFIG_FILE}, such as"
         f" 'enable-admission-plugins={value}', and restart K3s. Keep one such argument, with all plugins joined by"
         " commas: it replaces K3s' own, which is NodeRestriction."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.benchmark.check import Flag
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, Present
+from agent.guide.files import K3S_CONFIG_FILE
 from agent.guide.k3s_options import OPTIONS
 from agent.model import SERVERS, Applies, Component
 
@@ -41,7 +42,7 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
         check=check,
         why=why,
         remedy=(
-            f"Take '{check.name}' out of the list {check.component.config_key} in /etc/rancher/k3s/config.yaml and its"
+            f"Take '{check.name}' out of the list {check.component.config_key} in {K3S_CONFIG_FILE} and its"
             f" drop-ins, and restart K3s: {then}."
         ),
         source=_SOURCE,

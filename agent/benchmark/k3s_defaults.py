@@ -12,6 +12,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.model import ALL_VERSIONS, Component, VersionRange
 
 if TYPE_CHECKING:
@@ -64,10 +65,6 @@ class Default(NamedTuple):
             and version.patch < dict(self.before).get(version.minor, version.patch + 1)
         )
 
-    def depends_on_patch(self, minor: int) -> bool:
-        """Whether releases of one minor differ in it."""
-        return minor in dict((*self.since, *self.before))
-
 
 FIRST_WITH_KUBELET_FILES = 32
 """The minor from which on K3s writes the kubelet's configuration into files instead of arguments."""
@@ -93,7 +90,7 @@ _API_SERVER: tuple[Default, ...] = tuple(
         ("enable-admission-plugins", "NodeRestriction", None),
         (
             "encryption-provider-config",
-            "{data_dir}/server/cred/encryption-config.json",
+            f"{{data_dir}}/{ENCRYPTION_CONFIGURATION}",
             Needs.SECRETS_ENCRYPTION,
         ),
         ("etcd-cafile", f"{_TLS}/etcd/server-ca.crt", Needs.ETCD),

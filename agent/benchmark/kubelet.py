@@ -21,6 +21,7 @@ from agent.guide.criteria import (
     Present,
     SubsetOf,
 )
+from agent.guide.files import K3S_CONFIG_FILE
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS
 from agent.model import Component
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 _K3S = "k3s-io/k3s pkg/daemons/agent/agent_linux.go"
 _DEFAULTS = "kubernetes/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go"
-_CONFIG = "/etc/rancher/k3s/config.yaml"
 _LIST = Component.KUBELET.config_key
 
 _GUIDE = {row.id: row for row in OPTIONS}
@@ -46,13 +46,13 @@ def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Fla
 def _taken_out(*names: str, then: str) -> str:
     arguments = " and ".join(f"'{name}'" for name in names)
     return (
-        f"Take {arguments} out of the list {_LIST} in {_CONFIG} and its drop-ins, and out of what you put into the"
-        f" kubelet's own drop-ins, and restart K3s: {then}."
+        f"Take {arguments} out of the list {_LIST} in {K3S_CONFIG_FILE} and its drop-ins, and out of what you put into"
+        f" the kubelet's own drop-ins, and restart K3s: {then}."
     )
 
 
 def _added(argument: str) -> str:
-    return f"Add '{argument}' to the list {_LIST} in {_CONFIG} and restart K3s."
+    return f"Add '{argument}' to the list {_LIST} in {K3S_CONFIG_FILE} and restart K3s."
 
 
 def _of_the_guide(
@@ -259,7 +259,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         ),
         remedy=(
             f"Look how many processes your largest pod has, and add a larger number, such as 'pod-max-pids=4096', to"
-            f" the list {_LIST} in {_CONFIG}; then restart K3s."
+            f" the list {_LIST} in {K3S_CONFIG_FILE}; then restart K3s."
         ),
         source=_DEFAULTS,
     ),
@@ -287,8 +287,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             "The port asks for no credentials, and tells about the cluster's services and kube-proxy's configuration."
         ),
         remedy=(
-            f"Take 'metrics-bind-address' out of the list {Component.KUBE_PROXY.config_key} in {_CONFIG} and its"
-            " drop-ins, and restart K3s: kube-proxy's own default is 127.0.0.1:10249. Let what collects the metrics run"
+            f"Take 'metrics-bind-address' out of the list {Component.KUBE_PROXY.config_key} in {K3S_CONFIG_FILE} and"
+            " its drop-ins, and restart K3s: kube-proxy's own default is 127.0.0.1:10249. Run what collects the metrics"
             " on the host's network."
         ),
         source="kubernetes/kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+"""What Go's strconv.ParseBool takes."""
 
 
 class Boolean(NamedTuple):
@@ -16,7 +17,7 @@ class Boolean(NamedTuple):
 
     def accepts(self, value: str) -> bool:
         """Whether this value meets the control."""
-        return value in (_TRUE if self.wanted else _FALSE)
+        return value in (TRUE if self.wanted else FALSE)
 
     def __str__(self) -> str:
         return "true" if self.wanted else "false"
@@ -162,7 +163,7 @@ class LeavesGateOn(NamedTuple):
         """Whether this value meets the control."""
         entries = (entry.partition("=") for entry in value.split(",") if entry)
         gates = {gate.strip(): text.strip() for gate, _, text in entries}
-        return gates.get(self.gate, gates.get("AllBeta", "true")) in _TRUE
+        return gates.get(self.gate, gates.get("AllBeta", "true")) in TRUE
 
     def __str__(self) -> str:
         return f"without {self.gate}=false"

@@ -26,9 +26,15 @@ POLICY_FILE = "server/manifests/policy.yaml"
 DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
 """Where K3s keeps its data unless `data-dir` says otherwise."""
 
+K3S_CONFIG_FILE = PurePosixPath("/etc/rancher/k3s/config.yaml")
+"""K3s' main configuration file unless `--config` says otherwise."""
+
+DROPIN_NAME = "90-k3s-harden.yaml"
+"""The name of our part of K3s' configuration, in the directory of drop-ins beside the main file."""
+
 _AUDIT_FILE = "server/audit.yaml"
 _PSA_FILE = "server/psa.yaml"
-_CONFIG_FILE = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
+_CONFIG_FILE = f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}"
 _PUBLIC = FileMode(0o644)
 _SECRET = FileMode(0o600)
 _OWN_DIRECTORY = FileMode(0o700)

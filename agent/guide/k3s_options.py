@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
-from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, POD_SECURITY_ADMISSION
+from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, K3S_CONFIG_FILE, POD_SECURITY_ADMISSION
 from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, WITHOUT_POD_SECURITY_POLICY, Applies, Component, VersionRange
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ class OptionRow(Control):
 def _filled(value: str, data_dir: PurePosixPath) -> str:
     return value.replace("{data_dir}", str(data_dir))
 
-
-_CONFIG_YAML = "/etc/rancher/k3s/config.yaml"
 
 _SERVERS = Applies(SERVERS)
 _LAST_COVERED = 26
@@ -83,7 +81,7 @@ def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fie
         risk=risk,
         by_hand=(
             f"Add '{name}={_filled(value, DEFAULT_DATA_DIR)}' to the list"
-            f" '{component.config_key}' in {_CONFIG_YAML} and restart K3s."
+            f" '{component.config_key}' in {K3S_CONFIG_FILE} and restart K3s."
         ),
         deviation=deviation,
         applies=applies,
@@ -306,8 +304,8 @@ SECRETS_ENCRYPTION = OptionRow(
         " cluster. Losing the key loses the secrets, so back it up with the datastore."
     ),
     by_hand=(
-        f"For a new cluster put 'secrets-encryption: true' into {_CONFIG_YAML} before K3s first starts; for an existing"
-        " one follow 'k3s secrets-encrypt enable' and its documented restarts."
+        f"For a new cluster put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before K3s first starts; for an"
+        " existing one follow 'k3s secrets-encrypt enable' and its documented restarts."
     ),
     applies=Applies(SERVERS),
 )
@@ -330,7 +328,7 @@ PROTECT_KERNEL_DEFAULTS = OptionRow(
     origin=Origin(headings.PROTECT_KERNEL_DEFAULTS, ("4.2.6",)),
     risk="One wrong parameter after a boot, and K3s does not start: that is its purpose. See the kernel parameters.",
     by_hand=(
-        f"Set the kernel parameters first, then put 'protect-kernel-defaults: true' into {_CONFIG_YAML} and restart"
+        f"Set the kernel parameters first, then put 'protect-kernel-defaults: true' into {K3S_CONFIG_FILE} and restart"
         " K3s."
     ),
     deviation=(

@@ -21,6 +21,7 @@ from agent.guide.criteria import (
     NotGiven,
     SubsetOf,
 )
+from agent.guide.files import K3S_CONFIG_FILE
 from agent.verdicts.look import LOOK_AT_IT, Answer, no_etcd
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ def _corrected(check: Flag, argument: Argument, own: Given | None) -> str:
 def _added(check: Flag, value: str) -> str:
     better = _suggested(check.criterion, value)
     if not better:
-        return f"give --{check.name} in `{check.component.config_key}` in /etc/rancher/k3s/config.yaml, and restart K3s"
+        return f"give --{check.name} in `{check.component.config_key}` in {K3S_CONFIG_FILE}, and restart K3s"
     return (
-        f"add `{check.name}={better}` to the list `{check.component.config_key}` in /etc/rancher/k3s/config.yaml,"
+        f"add `{check.name}={better}` to the list `{check.component.config_key}` in {K3S_CONFIG_FILE},"
         " and restart K3s"
     )
 

@@ -25,7 +25,8 @@ from agent.component_arguments import (
     kubelet_file,
     not_run,
 )
-from agent.facts import DEFAULT_CONFIG, DEFAULT_DATA_DIR, Datastore, HostFacts, assumed
+from agent.facts import Datastore, HostFacts, assumed
+from agent.guide.files import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.k3s_config import ConfigText, merge
 from agent.model import Component, Role, Version
 

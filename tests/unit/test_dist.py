@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from agent import __version__, k3s_units
-from agent.facts import DEFAULT_DATA_DIR
+from agent.guide.files import DEFAULT_DATA_DIR
 from agent.host import Host
 from agent.install import CLEAN_HOOK, DATA_DIR_DROPIN, UNITS, USUAL
 from agent.k3s_units import DROPIN, GATE

@@ -26,7 +26,8 @@ from agent.evidence import (
     Text,
     Unknown,
 )
-from agent.facts import DEFAULT_CONFIG, DEFAULT_DATA_DIR, HostFacts, assumed
+from agent.facts import HostFacts, assumed
+from agent.guide.files import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.host.tree import LARGEST_READ
 from agent.k3s_config import ConfigText, merge
 from agent.model import ROOT, Component, FileMode, Role, Version
@@ -65,7 +66,7 @@ def put(root: Path, path: PurePosixPath, content: str | bytes = "", mode: int = 
 
 def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
     base = assumed(Role.SERVER, Version.parse(version))
-    return base._replace(effective=merge([ConfigText(DEFAULT_CONFIG, config.encode())]))
+    return base._replace(effective=merge([ConfigText(K3S_CONFIG_FILE, config.encode())]))
 
 
 def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> Evidence:
