@@ -114,8 +114,8 @@ def _row(row: BenchmarkControl) -> str:
     parts = [
         ("", "As benchmarks have it" if is_explained else f"{row.id}: {row.title}"),
         ("Number", words.numbers(row) or "none; no benchmark asks for it"),
-        ("Wanted", words.wanted(row.check)),
-        *((f"Wanted in {span}", text) for text, span in words.wanted_earlier(row)),
+        ("Wanted", words.asked(row.check)),
+        *((f"Wanted in {span}", text) for text, span in words.asked_earlier(row)),
         ("Why", "" if is_explained else row.why),
         ("For", "" if is_explained else str(row.applies)),
         ("Brought about by", words.brought_about_by(row)),

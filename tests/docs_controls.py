@@ -65,8 +65,8 @@ def controls() -> str:
             terminal, and takes a number as well: `k3s-harden explain cis-1.9/1.2.16`.
         """),
         prose("""
-            A mode is the most that is allowed: whatever has fewer bits passes.
-            Numbers without a word beside them are automated in that benchmark.
+            A mode is stricter than another if it has some of the other's bits and no bit beyond them. Numbers without
+            a word beside them are automated in that benchmark.
         """),
         _benchmarks(),
         prose("""
@@ -194,8 +194,8 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
         f"**{escaped(control.title)}.** For {control.applies}.{level}",
         [
             ("Number", words.numbers(control) or "none; no benchmark asks for it"),
-            ("Wanted", prose(words.wanted(control.check))),
-            *((f"Wanted in {span}", prose(text)) for text, span in words.wanted_earlier(control)),
+            ("Wanted", prose(words.asked(control.check))),
+            *((f"Wanted in {span}", prose(text)) for text, span in words.asked_earlier(control)),
             ("Why", prose(control.why)),
             ("Brought about by", prose(words.brought_about_by(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),

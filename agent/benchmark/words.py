@@ -38,39 +38,60 @@ _ASSESSED = {
 }
 
 
-def wanted(check: Check) -> str:  # noqa: C901, PLR0911 - one for each kind of check
-    """What has to be so, in one line."""
+def wanted(check: Check, data_dir: str = _DATA_DIR) -> str:  # noqa: C901, PLR0911 - one for each kind of check
+    """What has to be so, in one line, for a reader who knows what is looked at; empty where no program can tell."""
     match check:
         case Permissions():
-            return f"{_files(check)}: mode {check.most} or fewer"
+            return f"mode {check.most} or stricter"
         case Ownership():
-            return f"{_files(check)}: owner root:root"
+            return "owner root:root"
         case Flag():
-            return f"`--{check.name}` of {check.component}: {check.criterion}{_or_not_set(check)}"
+            return f"--{check.name} {_predicate(check, data_dir)}"
         case EtcdSetting():
-            return f"`{check.key}` of etcd: {str(check.criterion).replace('{data_dir}', _DATA_DIR)}{_or_not_set(check)}"
+            return f"{check.key} {_predicate(check, data_dir)}"
         case EncryptionProviders():
-            return f"the first provider of K3s' encryption configuration: {' or '.join(check.providers)}"
+            return f"the first provider for Secrets is {' or '.join(check.providers)}"
         case KernelParameter():
-            return f"`{check.row.key} = {check.row.value}`, now and after the next boot"
+            return f"{check.row.value}, now and after the next boot"
         case GuideDirectory():
-            return f"{_below(str(check.row.path))}: mode {check.row.mode}, owner root:root"
+            return f"mode {check.row.mode}, owner root:root"
         case SysctlPrecedence():
-            return f"no file takes a value of `{PARAMETERS_FILE}` back at boot"
+            return f"no file wins over {PARAMETERS_FILE} at boot"
         case AllOf():
-            return "; ".join(map(wanted, check.checks))
+            return " and ".join(dict.fromkeys(wanted(one, data_dir) for one in check.checks))
+        case NotInK3s() | ByHand():
+            return ""
+
+
+def asked(check: Check) -> str:  # noqa: PLR0911 - one for each kind of check
+    """What is looked at and what has to be so, in one line, for a reader who knows the control alone."""
+    match check:
+        case Permissions() | Ownership():
+            return f"{_files(check)}: {wanted(check)}"
+        case Flag():
+            return f"`--{check.name}` of {check.component} {_predicate(check, _DATA_DIR)}"
+        case EtcdSetting():
+            return f"`{check.key}` of etcd {_predicate(check, _DATA_DIR)}"
+        case KernelParameter():
+            return f"`{check.row.key}`: {wanted(check)}"
+        case GuideDirectory():
+            return f"{_below(str(check.row.path))}: {wanted(check)}"
+        case EncryptionProviders() | SysctlPrecedence():
+            return wanted(check)
+        case AllOf():
+            return "; ".join(map(asked, check.checks))
         case NotInK3s():
             return f"not applicable. {check.reason}"
         case ByHand():
             return f"a person's judgement. {check.look}"
 
 
-def wanted_earlier(control: BenchmarkControl) -> Iterator[tuple[str, str]]:
-    """What some benchmarks want instead, with their names as a range."""
+def asked_earlier(control: BenchmarkControl) -> Iterator[tuple[str, str]]:
+    """What some benchmarks ask instead, with their names as a range."""
     found: dict[str, list[Benchmark]] = {}
     for benchmark in control.numbers:
         if benchmark in control.earlier:
-            found.setdefault(wanted(control.earlier[benchmark]), []).append(benchmark)
+            found.setdefault(asked(control.earlier[benchmark]), []).append(benchmark)
     for text, benchmarks in found.items():
         yield text, span(benchmarks)
 
@@ -118,15 +139,17 @@ def _named(run: list[Benchmark]) -> str:
 
 def _files(check: Permissions | Ownership) -> str:
     paths = ", ".join(map(_below, check.paths))
-    return f"{paths} (but not {', '.join(check.but_for)})" if check.but_for else paths
+    return f"{paths} (except {', '.join(check.but_for)})" if check.but_for else paths
 
 
 def _below(path: str) -> str:
     return f"`{path}`" if path.startswith("/") else f"`{_DATA_DIR}/{path}`"
 
 
-def _or_not_set(check: Flag | EtcdSetting) -> str:
-    return ", or not set" if check.unset_passes and not isinstance(check.criterion, NotGiven) else ""
+def _predicate(check: Flag | EtcdSetting, data_dir: str) -> str:
+    wanted = check.criterion.predicate().replace("{data_dir}", data_dir)
+    may_be_unset = check.unset_passes and not isinstance(check.criterion, NotGiven)
+    return f"{wanted}, or is not set" if may_be_unset else wanted
 
 
 def _by_k3s(check: Check) -> bool:
@@ -138,7 +161,7 @@ def _by_k3s(check: Check) -> bool:
             return check.unset_passes or any(check.criterion.accepts(_filled_in(value)) for value in own)
         case AllOf():
             return all(map(_by_k3s, check.checks))
-        case _:
+        case EncryptionProviders() | KernelParameter() | GuideDirectory() | SysctlPrecedence() | NotInK3s() | ByHand():
             return False
 
 

@@ -22,6 +22,10 @@ class Boolean(NamedTuple):
     def __str__(self) -> str:
         return "true" if self.wanted else "false"
 
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
+
 
 class AtLeast(NamedTuple):
     """A decimal number that is no smaller than `least`."""
@@ -34,6 +38,10 @@ class AtLeast(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.least} or more"
+
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
 
 
 class Duration(NamedTuple):
@@ -49,6 +57,10 @@ class Duration(NamedTuple):
     def __str__(self) -> str:
         return f"a duration above zero, such as {self.example}"
 
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
+
 
 class AbsolutePath(NamedTuple):
     """The absolute path of `what`; `-`, which sends a log to standard output, is none."""
@@ -61,6 +73,10 @@ class AbsolutePath(NamedTuple):
 
     def __str__(self) -> str:
         return f"the absolute path of {self.what}"
+
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
 
 
 class Includes(NamedTuple):
@@ -75,6 +91,10 @@ class Includes(NamedTuple):
     def __str__(self) -> str:
         return f"a comma-separated list with {' and '.join(self.names)}"
 
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"lists {' and '.join(self.names)}"
+
 
 class IncludesOneOf(NamedTuple):
     """A comma-separated list with at least one of these names."""
@@ -87,6 +107,10 @@ class IncludesOneOf(NamedTuple):
 
     def __str__(self) -> str:
         return f"a comma-separated list with {' or '.join(self.names)}"
+
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"lists {' or '.join(self.names)}"
 
 
 class Excludes(NamedTuple):
@@ -101,6 +125,10 @@ class Excludes(NamedTuple):
     def __str__(self) -> str:
         return f"no {' and no '.join(self.names)}"
 
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"does not list {' or '.join(self.names)}"
+
 
 class SubsetOf(NamedTuple):
     """A comma-separated list of one or more of these names, and no others."""
@@ -114,6 +142,10 @@ class SubsetOf(NamedTuple):
     def __str__(self) -> str:
         return f"a comma-separated list of some of {', '.join(self.names)}, and no others"
 
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"lists nothing but {', '.join(self.names)}"
+
 
 class Present(NamedTuple):
     """Any value but the empty one."""
@@ -125,6 +157,10 @@ class Present(NamedTuple):
     def __str__(self) -> str:
         return "set"
 
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
+
 
 class NotGiven(NamedTuple):
     """No value at all: the option may not be given."""
@@ -135,6 +171,10 @@ class NotGiven(NamedTuple):
 
     def __str__(self) -> str:
         return "not set"
+
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
 
 
 class Loopback(NamedTuple):
@@ -148,6 +188,10 @@ class Loopback(NamedTuple):
 
     def __str__(self) -> str:
         return "127.0.0.1 or ::1"
+
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
 
 
 class LeavesGateOn(NamedTuple):
@@ -168,6 +212,10 @@ class LeavesGateOn(NamedTuple):
     def __str__(self) -> str:
         return f"without {self.gate}=false"
 
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"does not list {self.gate}=false"
+
 
 class Equals(NamedTuple):
     """Exactly this text."""
@@ -180,6 +228,10 @@ class Equals(NamedTuple):
 
     def __str__(self) -> str:
         return self.text
+
+    def predicate(self) -> str:
+        """The criterion as what follows the name of the value in a sentence."""
+        return f"is {self}"
 
 
 Criterion = (
@@ -197,7 +249,7 @@ Criterion = (
     | LeavesGateOn
     | Equals
 )
-"""What a value has to be for a control to be met; each says so in words as str()."""
+"""What a value has to be for a control to be met; each says so as str(), and as the predicate of a sentence."""
 
 
 def _is_number(value: str) -> bool:

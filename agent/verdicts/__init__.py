@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assessment import Status, Verdict
+from agent.benchmark import words
 from agent.benchmark.check import (
     AllOf,
     ByHand,
@@ -46,7 +47,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, look: Look, waiver:
         control=control,
         number=control.numbers.get(benchmark),
         status=Status.WAIVED if is_waived else answer.status,
-        wanted=answer.wanted,
+        wanted="" if not_for else words.wanted(check, str(look.facts.data_dir)),
         found=answer.found,
         evidence=answer.evidence,
         reason=answer.reason,
@@ -81,7 +82,6 @@ def _all_of(answers: Sequence[Answer]) -> Answer:
     deciding = [answer for answer in answers if answer.status is status]
     return Answer(
         status,
-        wanted=" and ".join(dict.fromkeys(answer.wanted for answer in answers)),
         found=", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
         evidence=tuple(dict.fromkeys(shown for answer in answers for shown in answer.evidence)),
         reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),

@@ -10,6 +10,7 @@ from agent.assessment import Status
 from agent.component_arguments import GivenBy
 from agent.facts import Datastore
 from agent.guide.criteria import (
+    AbsolutePath,
     AtLeast,
     Boolean,
     Duration,
@@ -18,7 +19,9 @@ from agent.guide.criteria import (
     Includes,
     IncludesOneOf,
     LeavesGateOn,
+    Loopback,
     NotGiven,
+    Present,
     SubsetOf,
 )
 from agent.guide.files import K3S_CONFIG_FILE
@@ -34,34 +37,31 @@ if TYPE_CHECKING:
 
 def answer(check: Flag, look: Look) -> Answer:
     """Whether a component has the argument that the check wants, or a default that will do."""
-    wanted = f"--{check.name} {in_words(check.criterion)}"
-    if check.unset_passes and not isinstance(check.criterion, NotGiven):
-        wanted += ", or is not set"
     why = component_arguments.not_run(check.component, look.facts)
     if why:
-        return Answer(Status.NOT_APPLICABLE, wanted, reason=why)
+        return Answer(Status.NOT_APPLICABLE, reason=why)
     arguments = look.arguments(check.component)
     doubt = arguments.doubt(check.name)
     if doubt:
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
+        return Answer(Status.UNKNOWN, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
     argument = arguments.get(check.name)
-    return _unset(check, look, wanted) if argument is None else _set(check, argument, look, wanted)
+    return _unset(check, look) if argument is None else _set(check, argument, look)
 
 
-def _unset(check: Flag, look: Look, wanted: str) -> Answer:
+def _unset(check: Flag, look: Look) -> Answer:
     what = (
         f"--{check.name} is given neither here nor by K3s {look.facts.version}, so {check.component}'s default counts"
     )
     shown = Shown(what, str(look.facts.config_path))
     if check.unset_passes or isinstance(check.criterion, NotGiven):
-        return Answer(Status.PASS, wanted, "not set", (shown,), by=GivenBy.K3S)
+        return Answer(Status.PASS, "not set", (shown,), by=GivenBy.K3S)
     if check.name.startswith("etcd-") and look.facts.datastore is not Datastore.ETCD:
-        return no_etcd(wanted, look)
+        return no_etcd(look)
     lost = _lost(check, look)
     if lost is not None:
         places = (Shown(f"lost: {lost.value}", str(lost.source)), Shown(f"{lost.key}:", str(lost.by)))
-        return Answer(Status.FAIL, wanted, "not set", places, remedy=_kept(lost), by=GivenBy.OPERATOR, instead=True)
-    return Answer(Status.FAIL, wanted, "not set", (shown,), remedy=_added(check, ""))
+        return Answer(Status.FAIL, "not set", places, remedy=_kept(lost), by=GivenBy.OPERATOR, instead=True)
+    return Answer(Status.FAIL, "not set", (shown,), remedy=_added(check, ""))
 
 
 def _lost(check: Flag, look: Look) -> Dropped | None:
@@ -80,16 +80,16 @@ def _kept(lost: Dropped) -> str:
     )
 
 
-def _set(check: Flag, argument: Argument, look: Look, wanted: str) -> Answer:
+def _set(check: Flag, argument: Argument, look: Look) -> Answer:
     given = tuple(Shown(f"--{check.name}={one.value}", one.where) for one in argument.given)
     by = argument.given[-1].by
     found = f"--{check.name}={argument.value}"
     if check.criterion.accepts(argument.value):
-        return Answer(Status.PASS, wanted, found, given, by=by)
+        return Answer(Status.PASS, found, given, by=by)
     if by is GivenBy.K3S:
-        return Answer(Status.FAIL, wanted, found, given, remedy=_added(check, argument.value), by=by)
+        return Answer(Status.FAIL, found, given, remedy=_added(check, argument.value), by=by)
     own = component_arguments.by_k3s(check.component, check.name, look.facts)
-    return Answer(Status.FAIL, wanted, found, given, remedy=_corrected(check, argument, own), by=by)
+    return Answer(Status.FAIL, found, given, remedy=_corrected(check, argument, own), by=by)
 
 
 def _corrected(check: Flag, argument: Argument, own: Given | None) -> str:
@@ -112,14 +112,14 @@ def _added(check: Flag, value: str) -> str:
     if not better:
         return f"give --{check.name} in `{check.component.config_key}` in {K3S_CONFIG_FILE}, and restart K3s"
     return (
-        f"add `{check.name}={better}` to the list `{check.component.config_key}` in {K3S_CONFIG_FILE},"
-        " and restart K3s"
+        f"add `{check.name}={better}` to the list `{check.component.config_key}` in {K3S_CONFIG_FILE}, and restart K3s"
     )
 
 
 def _suggested(criterion: Criterion, value: str) -> str:
     """A value that would do; "" where it depends on the site, or where there is to be none."""
     names = [name for name in value.split(",") if name]
+    better: list[str] = []
     match criterion:
         case Boolean() | Equals():
             better = [str(criterion)]
@@ -135,23 +135,6 @@ def _suggested(criterion: Criterion, value: str) -> str:
             better = [name for name in names if name in criterion.names] or [*criterion.names]
         case LeavesGateOn():
             better = [name for name in names if criterion.accepts(name)]
-        case _:
-            better = []
+        case AbsolutePath() | IncludesOneOf() | Present() | NotGiven() | Loopback():
+            pass
     return ",".join(dict.fromkeys(better))
-
-
-def in_words(criterion: Criterion) -> str:
-    """A criterion as the end of a sentence that begins with a name."""
-    match criterion:
-        case Includes():
-            return f"lists {' and '.join(criterion.names)}"
-        case IncludesOneOf():
-            return f"lists {' or '.join(criterion.names)}"
-        case Excludes():
-            return f"does not list {' or '.join(criterion.names)}"
-        case LeavesGateOn():
-            return f"does not list {criterion.gate}=false"
-        case SubsetOf():
-            return f"lists no others than {', '.join(criterion.names)}"
-        case _:
-            return f"is {criterion}"

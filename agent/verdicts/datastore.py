@@ -14,7 +14,6 @@ from agent.evidence import Missing, Unknown
 from agent.facts import Datastore
 from agent.guide.criteria import Equals
 from agent.model import Component
-from agent.verdicts.arguments import in_words
 from agent.verdicts.look import LOOK_AT_IT, ONCE_STARTED, Answer, no_etcd
 
 if TYPE_CHECKING:
@@ -35,57 +34,55 @@ def _etcd(check: EtcdSetting, look: Look) -> Answer:
     criterion = check.criterion
     if isinstance(criterion, Equals):
         criterion = Equals(criterion.text.replace("{data_dir}", str(look.facts.data_dir)))
-    wanted = f"{check.key} {in_words(criterion)}" + (", or is not set" if check.unset_passes else "")
     if look.facts.datastore is not Datastore.ETCD:
-        return no_etcd(wanted, look)
+        return no_etcd(look)
     config = look.evidence.etcd
     if isinstance(config, Missing):
         reason = f"K3s writes {config.path} when it starts etcd, and it is not there"
-        return Answer(Status.UNKNOWN, wanted, "no such file", reason=reason, remedy=ONCE_STARTED)
+        return Answer(Status.UNKNOWN, "no such file", reason=reason, remedy=ONCE_STARTED)
     if isinstance(config, Unknown):
         shown = (Shown(config.reason, str(config.path)),)
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", shown, config.reason, LOOK_AT_IT)
+        return Answer(Status.UNKNOWN, "cannot be told", shown, config.reason, LOOK_AT_IT)
     value = config.values.get(check.key)
     if value is None:
         status = Status.PASS if check.unset_passes else Status.FAIL
-        return Answer(status, wanted, "not set", (Shown(f"no {check.key}", str(config.path)),), by=GivenBy.K3S)
+        return Answer(status, "not set", (Shown(f"no {check.key}", str(config.path)),), by=GivenBy.K3S)
     status = Status.PASS if criterion.accepts(value.value) else Status.FAIL
     shown = (Shown(f"{check.key}: {value.value}", f"{config.path}:{value.line}"),)
-    return Answer(status, wanted, value.value, shown, by=GivenBy.K3S)
+    return Answer(status, value.value, shown, by=GivenBy.K3S)
 
 
 def _encryption(check: EncryptionProviders, look: Look) -> Answer:
-    wanted = f"the first provider is {' or '.join(check.providers)}"
     why = component_arguments.not_run(Component.API_SERVER, look.facts)
     if why:
-        return Answer(Status.NOT_APPLICABLE, wanted, reason=why)
+        return Answer(Status.NOT_APPLICABLE, reason=why)
     arguments = look.arguments(Component.API_SERVER)
     doubt = arguments.doubt(_ENCRYPTION)
     if doubt:
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
+        return Answer(Status.UNKNOWN, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
     argument = arguments.get(_ENCRYPTION)
     if argument is None:
         none = Shown(f"--{_ENCRYPTION} is not given, so Secrets are stored as they are", str(look.facts.config_path))
-        return Answer(Status.FAIL, wanted, "Secrets are not encrypted", (none,))
+        return Answer(Status.FAIL, "Secrets are not encrypted", (none,))
     named = Shown(f"--{_ENCRYPTION}={argument.value}", argument.given[-1].where)
     if PurePosixPath(argument.value) != look.evidence.encryption.path:
         reason = f"{argument.value} is not K3s' own file, and its content is not judged"
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", (named,), reason, LOOK_AT_IT)
-    return _providers(check, look, wanted)
+        return Answer(Status.UNKNOWN, "cannot be told", (named,), reason, LOOK_AT_IT)
+    return _providers(check, look)
 
 
-def _providers(check: EncryptionProviders, look: Look, wanted: str) -> Answer:
+def _providers(check: EncryptionProviders, look: Look) -> Answer:
     config = look.evidence.encryption
     if isinstance(config, Missing):
         reason = f"K3s writes {config.path} when it starts with secrets-encryption, and it is not there"
-        return Answer(Status.UNKNOWN, wanted, "no such file", reason=reason, remedy=ONCE_STARTED)
+        return Answer(Status.UNKNOWN, "no such file", reason=reason, remedy=ONCE_STARTED)
     if isinstance(config, Unknown):
         shown = (Shown(config.reason, str(config.path)),)
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", shown, config.reason, LOOK_AT_IT)
+        return Answer(Status.UNKNOWN, "cannot be told", shown, config.reason, LOOK_AT_IT)
     first = config.providers[0] if config.providers else "no provider for Secrets"
     seen = tuple(Shown(one, str(config.path)) for one in config.providers or (first,))
     if first in check.providers:
-        return Answer(Status.PASS, wanted, first, seen)
+        return Answer(Status.PASS, first, seen)
     how = "ask `k3s secrets-encrypt status` on a server; where encryption is disabled, `k3s secrets-encrypt enable`"
     how += ", and restart K3s on each server"
-    return Answer(Status.FAIL, wanted, first, seen, remedy=how, by=GivenBy.OPERATOR, instead=True)
+    return Answer(Status.FAIL, first, seen, remedy=how, by=GivenBy.OPERATOR, instead=True)

@@ -39,7 +39,6 @@ def _permissions(check: Permissions, look: Look) -> Answer:
     return _files(
         check,
         look,
-        wanted=f"{check.most} or stricter",
         is_right=is_right,
         shown=lambda file: str(file.mode),
         command=f"chmod {check.most}",
@@ -50,18 +49,16 @@ def _ownership(check: Ownership, look: Look) -> Answer:
     return _files(
         check,
         look,
-        wanted="root:root",
         is_right=lambda file: file.owner == ROOT,
         shown=lambda file: "root:root" if file.owner == ROOT else str(file.owner),
         command="chown root:root",
     )
 
 
-def _files(  # noqa: PLR0913 - what tells modes from owners
+def _files(
     check: Permissions | Ownership,
     look: Look,
     *,
-    wanted: str,
     is_right: Callable[[Seen], bool],
     shown: Callable[[Seen], str],
     command: str,
@@ -72,7 +69,6 @@ def _files(  # noqa: PLR0913 - what tells modes from owners
     if wrong:
         return Answer(
             Status.FAIL,
-            wanted,
             _one_or_many([shown(file) for file in wrong], len(files)),
             tuple(Shown(shown(file), str(file.path)) for file in wrong),
             remedy=_on_files(command, wrong, check, look),
@@ -82,18 +78,16 @@ def _files(  # noqa: PLR0913 - what tells modes from owners
     if doubts:
         return Answer(
             Status.UNKNOWN,
-            wanted,
             "cannot be told",
             tuple(Shown(one.reason, str(one.path)) for one in doubts),
             reason=f"{doubts[0].path}: {doubts[0].reason}",
             remedy=LOOK_AT_IT,
         )
     if not files:
-        return _no_files(wanted, matches, look)
+        return _no_files(matches, look)
     patterns = ", ".join(str(match.pattern) for match in matches if match.seen)
     return Answer(
         Status.PASS,
-        wanted,
         _one_or_many([shown(file) for file in files], len(files)),
         tuple(Shown(shown(file), str(file.path)) for file in files)
         if len(files) <= _MOST_SHOWN
@@ -102,25 +96,25 @@ def _files(  # noqa: PLR0913 - what tells modes from owners
     )
 
 
-def _no_files(wanted: str, matches: Sequence[Matches], look: Look) -> Answer:
+def _no_files(matches: Sequence[Matches], look: Look) -> Answer:
     """What it means that none of the files is there."""
     below = [
         path.relative_to(look.facts.data_dir) for path in _patterns(matches) if look.facts.data_dir in path.parents
     ]
     names = ", ".join(map(str, _patterns(matches)))
     if any(path.is_relative_to("server/db/etcd") for path in below) and look.facts.datastore is not Datastore.ETCD:
-        return no_etcd(wanted, look)
+        return no_etcd(look)
     for part, component in (("agent/kubeproxy.kubeconfig", Component.KUBE_PROXY), ("agent", Component.KUBELET)):
         why = component_arguments.not_run(component, look.facts)
         if why and any(path.is_relative_to(part) for path in below):
-            return Answer(Status.NOT_APPLICABLE, wanted, reason=why)
+            return Answer(Status.NOT_APPLICABLE, reason=why)
     if not look.has_started:
         reason, remedy = "K3s makes it at its first start, and has not started yet", ONCE_STARTED
     elif below:
         reason, remedy = "K3s makes it at each start, and it is not there although K3s has started", LOOK_AT_IT
     else:
-        return Answer(Status.NOT_APPLICABLE, wanted, "no such file", reason=f"there is nothing at {names}")
-    return Answer(Status.UNKNOWN, wanted, "no such file", (Shown("not there", names),), reason=reason, remedy=remedy)
+        return Answer(Status.NOT_APPLICABLE, "no such file", reason=f"there is nothing at {names}")
+    return Answer(Status.UNKNOWN, "no such file", (Shown("not there", names),), reason=reason, remedy=remedy)
 
 
 def _patterns(matches: Sequence[Matches]) -> list[PurePosixPath]:

@@ -37,7 +37,6 @@ def answer(check: KernelParameter | GuideDirectory | SysctlPrecedence, look: Loo
 
 def _kernel_parameter(check: KernelParameter, look: Look) -> Answer:
     row = check.row
-    wanted = f"{row.value}, now and after the next boot"
     now = look.seen.observed.get(row.key)
     line = look.at_boot[row.key]
     is_right_now = isinstance(now, Sysctl) and same_value(now.value, row.value)
@@ -49,18 +48,18 @@ def _kernel_parameter(check: KernelParameter, look: Look) -> Answer:
     if not is_right_at_boot or (isinstance(now, Sysctl) and not is_right_now):
         by_others = _by_others(row, line, look)
         if by_others is not None:
-            return Answer(Status.FAIL, wanted, found, shown, remedy=by_others, by=GivenBy.OPERATOR, instead=True)
+            return Answer(Status.FAIL, found, shown, remedy=by_others, by=GivenBy.OPERATOR, instead=True)
         needs = {row.key} if isinstance(now, Sysctl) and not is_right_now else set()
         needs |= set() if is_right_at_boot else {PARAMETERS_FILE}
         by_hand = f"set {row.key}={row.value} in {PARAMETERS_FILE}, and run `sudo sysctl -w {row.key}={row.value}`"
-        return Answer(Status.FAIL, wanted, found, shown, remedy=by_hand, needs=frozenset(needs))
+        return Answer(Status.FAIL, found, shown, remedy=by_hand, needs=frozenset(needs))
     if look.unreadable_sysctl_files:
         hidden = f"cannot read {look.unreadable_sysctl_files[0]}, which may set it at boot"
-        return Answer(Status.UNKNOWN, wanted, found, shown, hidden, LOOK_AT_IT)
+        return Answer(Status.UNKNOWN, found, shown, hidden, LOOK_AT_IT)
     if not isinstance(now, Sysctl):
         reason = "there is no /proc/sys here" if now is None else in_words(now)
-        return Answer(Status.UNKNOWN, wanted, found, shown, reason, "assess the booted host")
-    return Answer(Status.PASS, wanted, found, shown)
+        return Answer(Status.UNKNOWN, found, shown, reason, "assess the booted host")
+    return Answer(Status.PASS, found, shown)
 
 
 def _seen_of(row: SysctlRow, now: Observed | None, line: Assignment | None) -> Iterator[Shown]:
@@ -82,32 +81,30 @@ def _by_others(row: SysctlRow, line: Assignment | None, look: Look) -> str | Non
 
 def _guide_directory(check: GuideDirectory, look: Look) -> Answer:
     path = look.facts.data_dir / check.row.path
-    wanted = f"{check.row.mode}, root:root"
     now = look.seen.observed.get(str(path))
     if now is None or isinstance(now, Unreadable):
         reason = in_words(now) if now is not None else "it was not looked at"
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", (Shown(reason, str(path)),), reason, LOOK_AT_IT)
+        return Answer(Status.UNKNOWN, "cannot be told", (Shown(reason, str(path)),), reason, LOOK_AT_IT)
     found, status = in_words(now), Status.FAIL
     if isinstance(now, Directory):
-        found = f"{now.mode}, {'root:root' if now.owner == ROOT else now.owner}"
+        found = f"mode {now.mode}, owner {'root:root' if now.owner == ROOT else now.owner}"
         status = Status.PASS if (now.mode, now.owner) == (check.row.mode, ROOT) else Status.FAIL
     remedy = f"sudo install -d -o root -g root -m {check.row.mode} {path}"
     needs = frozenset({str(path)})
-    return Answer(status, wanted, found, (Shown(found, str(path)),), remedy=remedy, needs=needs)
+    return Answer(status, found, (Shown(found, str(path)),), remedy=remedy, needs=needs)
 
 
 def _sysctl_precedence(look: Look) -> Answer:
-    wanted = f"no file wins over {PARAMETERS_FILE} at boot"
     troubles = tuple(look.overridden.values())
     if troubles:
         shown = tuple(Shown(one.message, one.where) for one in troubles)
         remedy = "; ".join(f"{one.where}: {one.remedy}" for one in troubles)
         found = "; ".join(one.message for one in troubles)
-        return Answer(Status.FAIL, wanted, found, shown, remedy=remedy, by=GivenBy.OPERATOR, instead=True)
+        return Answer(Status.FAIL, found, shown, remedy=remedy, by=GivenBy.OPERATOR, instead=True)
     if look.unreadable_sysctl_files:
         reason = f"cannot read {look.unreadable_sysctl_files[0]}"
-        return Answer(Status.UNKNOWN, wanted, "cannot be told", reason=reason, remedy=LOOK_AT_IT)
+        return Answer(Status.UNKNOWN, "cannot be told", reason=reason, remedy=LOOK_AT_IT)
     read = ", ".join(dict.fromkeys(str(file.path.parent) for file in look.seen.sysctl_files))
     count = len(look.seen.sysctl_files)
     files = f"{count} file{'s' if count != 1 else ''} of kernel parameters, none of which does"
-    return Answer(Status.PASS, wanted, "none does", (Shown(files, read or "/etc/sysctl.d"),))
+    return Answer(Status.PASS, "none does", (Shown(files, read or "/etc/sysctl.d"),))

@@ -40,7 +40,6 @@ class Answer(NamedTuple):
     """
 
     status: Status
-    wanted: str = ""
     found: str = ""
     evidence: tuple[Shown, ...] = ()
     reason: str = ""
@@ -100,10 +99,10 @@ class Look:
         return frozenset(change.id for change in self.seen.plan.changes)
 
 
-def no_etcd(wanted: str, look: Look) -> Answer:
+def no_etcd(look: Look) -> Answer:
     """Why there is nothing of etcd on this host."""
     datastore = look.facts.datastore
     if datastore is Datastore.NONE:
         reason = "K3s has made no datastore yet, so it cannot be told whether etcd will be it"
-        return Answer(Status.UNKNOWN, wanted, "no datastore", reason=reason, remedy=ONCE_STARTED)
-    return Answer(Status.NOT_APPLICABLE, wanted, str(datastore), reason=f"the datastore here is {datastore}, not etcd")
+        return Answer(Status.UNKNOWN, "no datastore", reason=reason, remedy=ONCE_STARTED)
+    return Answer(Status.NOT_APPLICABLE, str(datastore), reason=f"the datastore here is {datastore}, not etcd")

@@ -54,8 +54,8 @@ def test_a_number_is_taken_for_what_each_benchmark_means_by_it() -> None:
 def test_an_older_benchmark_that_wants_something_else_says_so() -> None:
     """Both values, each with its benchmarks."""
     text = explained("pki-certificate-permissions")
-    assert "Wanted\n  `<data-dir>/server/tls/*.crt`: mode 0644 or fewer\n" in text
-    assert "Wanted in cis-1.24 to cis-1.10\n  `<data-dir>/server/tls/*.crt`: mode 0600 or fewer\n" in text
+    assert "Wanted\n  `<data-dir>/server/tls/*.crt`: mode 0644 or stricter\n" in text
+    assert "Wanted in cis-1.24 to cis-1.10\n  `<data-dir>/server/tls/*.crt`: mode 0600 or stricter\n" in text
 
 
 def test_where_kube_bench_can_differ_each_reason_is_a_paragraph() -> None:

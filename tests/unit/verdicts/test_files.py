@@ -23,7 +23,7 @@ def test_files_as_k3s_makes_them_pass_by_k3s(server: Node) -> None:
     """Each file that was looked at is evidence, with its mode; nothing is to be done."""
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.actor, verdict.remedy) == (Status.PASS, Actor.K3S, "")
-    assert (verdict.wanted, verdict.found) == ("0600 or stricter", "0600")
+    assert (verdict.wanted, verdict.found) == ("mode 0600 or stricter", "0600")
     assert verdict.evidence == (("0600", f"{DATA}/server/cred/admin.kubeconfig"),)
 
 
@@ -74,7 +74,7 @@ def test_a_file_of_somebody_elses_fails(server: Node) -> None:
     verdict = server.verdict("kubelet-kubeconfig-ownership")
     assert verdict.found == "0:1234"
     assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
-    assert verdict.wanted == "root:root"
+    assert verdict.wanted == "owner root:root"
     assert verdict.remedy == f"sudo chown root:root {DATA}/agent/kubelet.kubeconfig"
 
 

@@ -130,8 +130,8 @@ def test_directories_have_the_guides_mode(hardened: Node) -> None:
     hardened.path("server/logs").chmod(0o750)
     verdict = hardened.verdict("server/logs")
     assert (verdict.status, verdict.actor, verdict.remedy) == (Status.FAIL, Actor.APPLY, "sudo k3s-harden apply")
-    assert (verdict.wanted, verdict.found) == ("0700, root:root", "0750, root:root")
-    assert verdict.evidence == (("0750, root:root", f"{DATA}/server/logs"),)
+    assert (verdict.wanted, verdict.found) == ("mode 0700, owner root:root", "mode 0750, owner root:root")
+    assert verdict.evidence == (("mode 0750, owner root:root", f"{DATA}/server/logs"),)
 
 
 def test_what_stands_in_a_directorys_place_is_for_the_operator(hardened: Node) -> None:
