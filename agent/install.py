@@ -100,7 +100,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
 def files(wanted: Wanted) -> tuple[File, ...]:
     """All files of an installation; where there is a package, those that it has not brought."""
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
-    if wanted.packaged and wanted.data_dir != facts.DEFAULT_DATA_DIR:
+    if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
         units[DATA_DIR_DROPIN] = _DATA_DIR_DROPIN.format(data_dir=wanted.data_dir).encode()
     found = [File(path=UNIT_DIRECTORY / name, content=content, mode=_PUBLIC) for name, content in units.items()]
     if not wanted.packaged:
@@ -221,7 +221,7 @@ def _units(wanted: Wanted) -> dict[str, bytes]:
 def _unit(name: str, wanted: Wanted) -> bytes:
     text = package_data.read("units", *name.split("/"))
     text = text.replace(bytes(PACKAGED_PROGRAM), bytes(wanted.program))
-    return text.replace(bytes(facts.DEFAULT_DATA_DIR), bytes(wanted.data_dir))
+    return text.replace(bytes(DEFAULT_DATA_DIR), bytes(wanted.data_dir))
 
 
 def _is_ours(now: File) -> bool:

@@ -90,7 +90,7 @@ def _switches_off(change: Change) -> bool:
 
 
 def _switches_on(state: State) -> bool:
-    if not isinstance(state, File) or state.path.name != facts.DROPIN_NAME:
+    if not isinstance(state, File) or state.path.name != DROPIN_NAME:
         return False
     return bool(merge([ConfigText(state.path, state.content)]).boolean(SECRETS_ENCRYPTION.key))
 

@@ -39,7 +39,7 @@ NONE_WRITTEN = KubeletConfiguration()
 
 def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", role: Role = Role.SERVER) -> HostFacts:
     base = assumed(role, Version.parse(version))
-    texts = [ConfigText(DEFAULT_CONFIG, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
+    texts = [ConfigText(K3S_CONFIG_FILE, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
     return base._replace(effective=merge(texts))
 
 
@@ -75,7 +75,7 @@ def test_k3s_own_arguments_are_there_with_their_source() -> None:
 def test_an_operator_replaces_what_k3s_gives() -> None:
     """And file and line of the operator's value are named."""
     argument = effective(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
-    assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, f"{DEFAULT_CONFIG}:3"),))
+    assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:3"),))
 
 
 def test_our_dropin_is_told_apart() -> None:
@@ -117,7 +117,7 @@ def test_lists_add_up_and_single_values_are_overruled() -> None:
     assert plugins is not None
     assert profiling is not None
     assert plugins.value == "NodeRestriction,EventRateLimit"
-    assert [one.where for one in plugins.given] == [f"{DEFAULT_CONFIG}:2", f"{DEFAULT_CONFIG}:3"]
+    assert [one.where for one in plugins.given] == [f"{K3S_CONFIG_FILE}:2", f"{K3S_CONFIG_FILE}:3"]
     assert (profiling.value, profiling.overruled[0].value) == ("false", "true")
 
 
@@ -168,7 +168,7 @@ def test_a_file_that_takes_an_arguments_place_leaves_it_open(file: str, argument
     """K3s then leaves the argument out, and the file says what holds; an explicit argument holds anyhow."""
     arguments = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
     assert arguments.get(argument) is None
-    assert f"{DEFAULT_CONFIG}:1" in arguments.doubt(argument)
+    assert f"{K3S_CONFIG_FILE}:1" in arguments.doubt(argument)
     both = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
     assert told(both, argument) == "x"
     assert both.doubt(argument) == ""
@@ -259,7 +259,7 @@ def test_k3s_own_option_sets_protect_kernel_defaults(version: str, option: str) 
     files = (own_file(),) if version == "v1.34.1+k3s1" else ()
     argument = effective(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
     assert argument is not None
-    assert argument.given == (Given(option, GivenBy.OPERATOR, f"{DEFAULT_CONFIG}:1"),)
+    assert argument.given == (Given(option, GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:1"),)
 
 
 def test_protection_that_k3s_will_take_back_does_not_count() -> None:
@@ -290,7 +290,7 @@ def test_a_broken_configuration_leaves_everything_open() -> None:
     """K3s would not start with it, so that nobody knows what it runs with."""
     for component in Component:
         doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
-        assert str(DEFAULT_CONFIG) in doubt
+        assert str(K3S_CONFIG_FILE) in doubt
     unreadable = facts()._replace(unreadable=("cannot read /etc/rancher/k3s/config.yaml: Permission denied",))
     assert "Permission denied" in effective(API_SERVER, unreadable).doubt("anything")
 
@@ -342,7 +342,7 @@ def test_components_that_do_not_run_say_why() -> None:
     """An agent has no control plane, and a server may go without parts of it, or without a kubelet."""
     assert not_run(API_SERVER, facts(role=Role.AGENT)) == "an agent runs no kube-apiserver"
     assert not_run(KUBELET, facts(role=Role.AGENT)) == ""
-    assert f"{DEFAULT_CONFIG}:1" in not_run(API_SERVER, facts("disable-apiserver: true\n"))
+    assert f"{K3S_CONFIG_FILE}:1" in not_run(API_SERVER, facts("disable-apiserver: true\n"))
     assert not_run(KUBELET, facts("disable-apiserver: true\n")) == ""
     assert not_run(KUBELET, facts("disable-agent: true\n"))
     assert not_run(Component.KUBE_PROXY, facts("disable-agent: true\n"))
