@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import evidence, waivers
+from agent import evidence, findings, waivers
 from agent.assessment import Assessment, Notice
 from agent.benchmark import catalogue
 from agent.benchmark.check import AllOf, Ownership, Permissions
-from agent.benchmark.versions import Benchmark, fitting
+from agent.benchmark.versions import FITS, Benchmark, fitting
 from agent.errors import UsageError
-from agent.facts import dropin_directory
 from agent.situation import look
 from agent.verdicts import verdict
 from agent.verdicts.look import Look
@@ -18,6 +17,7 @@ from agent.verdicts.look import Look
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from agent.baseline import Baseline
     from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
     from agent.host import Host
@@ -26,19 +26,25 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Stands for the newest benchmark that is for the host's K3s version."""
 
+_LIMITS = ("version-assumed", "not-readable", "restart-needed")
+"""Findings that say what an assessment could not look at, or what its verdicts are not about."""
+
+_JUDGED = ("mode-loosened", "option-overridden")
+"""Findings that hold K3s, and that verdicts say in their own way."""
+
 
 def assess_host(
     host: Host,
     request: Request,
     benchmark: Benchmark | None = None,
     *,
-    known: frozenset[str] | None = None,
+    earlier: Baseline | None = None,
     watched: Callable[[Sequence[BenchmarkControl]], Iterable[BenchmarkControl]] = iter,
 ) -> Assessment:
     """Assess this host, against the benchmark that fits its K3s version if none is named. Changes nothing.
 
-    `known` has the ids of controls that were open before. The controls go through `watched`, which may show how far it
-    got. Raises what situation.look raises.
+    What was open in the report `earlier` does not make the exit code. The controls go through `watched`, which may show
+    how far it got. Raises what situation.look raises.
     """
     seen = look(host, request)
     benchmark = benchmark or fitting(seen.facts.version)
@@ -54,8 +60,13 @@ def assess_host(
         when=host.now(),
         facts=seen.facts.evidence,
         verdicts=verdicts,
-        notices=(*_notices(host, seen), *chosen.notices, *unused),
-        known=known,
+        notices=(
+            *_notices(seen, benchmark),
+            *(_misfits(earlier, at.evidence.node, benchmark) if earlier else ()),
+            *chosen.notices,
+            *unused,
+        ),
+        known=earlier.known if earlier else None,
     )
 
 
@@ -77,33 +88,22 @@ def _file_checks(check: Check) -> Iterator[Permissions | Ownership]:
             yield one
 
 
-def _notices(host: Host, seen: Situation) -> Iterator[Notice]:
-    """What keeps this assessment from telling all that there is to tell."""
-    if not seen.facts.version_is_known:
-        yield Notice(
-            f"the K3s version is not known: {seen.facts.version} is assumed, and what depends on it is not told",
-            "",
-            "say --k3s-version, or `k3s-version` in the settings",
-        )
-    for complaint in seen.unreadable:
-        yield Notice(complaint, "", "run it as root" if "Permission denied" in complaint else "look at what is there")
-    restart = f"restart {seen.facts.service}"
-    for path in _changed_since_start(host, seen):
-        yield Notice("K3s runs since before this file was changed, and with what it said then", path, restart)
+def _notices(seen: Situation, benchmark: Benchmark) -> Iterator[Notice]:
+    """What limits what this assessment can tell, and what would keep K3s from starting, whatever its verdicts say."""
+    for finding in findings.collect(seen):
+        if finding.id in _LIMITS or (finding.holds_k3s and finding.id not in _JUDGED):
+            yield Notice(f"{finding.message} ({finding.id})", finding.where, finding.remedy)
+    version = seen.facts.version
+    if not FITS[benchmark].includes(version):
+        message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
+        yield Notice(message, "", f"for the one that fits, {fitting(version)}, leave --benchmark out")
 
 
-def _changed_since_start(host: Host, seen: Situation) -> Iterable[str]:
-    """The files that K3s reads at its start alone and that were changed since, by their paths."""
-    since = seen.facts.running_since
-    if since is None:
-        return ()
-    directory = dropin_directory(seen.facts.config_path)
-    names = host.tree.names(directory)
-    read_at_start = (
-        seen.facts.config_path,
-        *(directory / name for name in names if name.endswith((".yaml", ".yml"))),
-        *(unit.path for unit in seen.facts.units if unit.role is seen.facts.role),
-    )
-    times = ((path, host.tree.times(path)) for path in read_at_start)
-    changed = (str(path) for path, found in times if found is not None and found.changed > since)
-    return dict.fromkeys((*seen.stale_inputs, *changed))
+def _misfits(earlier: Baseline, node: str, benchmark: Benchmark) -> Iterator[Notice]:
+    """Why a comparison with an earlier report says less than it seems to."""
+    remedy = "compare with a report of this node and benchmark"
+    if earlier.node != node:
+        yield Notice(f"the baseline is a report of {earlier.node or 'a node without a name'}", "", remedy)
+    if earlier.benchmark != benchmark:
+        message = f"the baseline is a report on {earlier.benchmark}: what that does not have counts as new here"
+        yield Notice(message, "", remedy)

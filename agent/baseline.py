@@ -17,12 +17,13 @@ _HINT = "it must be what `k3s-harden assess --format json` prints"
 
 
 class Baseline(NamedTuple):
-    """How it stood. `when` is in seconds since the epoch, `statuses` by the id of the control.
+    """How it stood, and on which host. `when` is in seconds since the epoch, `statuses` by the id of the control.
 
     `known` has the ids of the controls that were open.
     """
 
     benchmark: str
+    node: str
     when: float
     facts: Mapping[str, str]
     statuses: Mapping[str, Status]
@@ -51,6 +52,7 @@ def parse(data: bytes, where: str) -> Baseline:
             raise InputError(where, f"it is of schema {report['schema']!r}, and this program reads {SCHEMA}")
         return Baseline(
             benchmark=str(report["benchmark"]),
+            node=str(report["node"]),
             when=datetime.strptime(report["time"], TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp(),
             facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
             statuses={str(verdict["id"]): Status(verdict["status"]) for verdict in report["verdicts"]},

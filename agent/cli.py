@@ -277,14 +277,14 @@ def assess(
     from agent.present.assessments.progress import progress
 
     chosen = assessing.benchmark_named(benchmark)
-    known = None
+    earlier = None
     if baseline is not None:
         from agent.baseline import load
 
-        known = load(Host.real(), PurePosixPath(baseline.absolute())).known
+        earlier = load(Host.real(), PurePosixPath(baseline.absolute()))
     shows = view.output is None and view.output_format is AssessmentFormat.AUTO and sys.stdout.isatty()
     watched = progress if shows else iter
-    view.finish(assessing.assess_host(place.host(), wishes.request(), chosen, known=known, watched=watched))
+    view.finish(assessing.assess_host(place.host(), wishes.request(), chosen, earlier=earlier, watched=watched))
 
 
 @app.command(hidden=True)

@@ -58,8 +58,9 @@ class HostFacts(NamedTuple):
 
     `config` is K3s' configuration as everybody but this program wrote it, `effective` with our drop-in in its place;
     `running_since` is in seconds since the epoch, None where no K3s runs. `encrypts_secrets` is None where it cannot
-    be told. `boot_reader` is the program that applies sysctl.d at boot. `unreadable` has the complaints about parts of
-    K3s' configuration that could not be read.
+    be told. `boot_reader` is the program that applies sysctl.d at boot. `config_files` are the files of K3s'
+    configuration that are there, in the order in which it reads them; `unreadable` has the complaints about parts of it
+    that could not be read.
     """
 
     role: Role
@@ -79,6 +80,7 @@ class HostFacts(NamedTuple):
     encrypts_secrets: bool | None
     config: Effective
     effective: Effective
+    config_files: tuple[PurePosixPath, ...] = ()
     unreadable: tuple[str, ...] = ()
     evidence: tuple[Fact, ...] = ()
 
@@ -163,6 +165,7 @@ def read(host: Host, settings: Settings) -> HostFacts:
         encrypts_secrets=encrypts,
         config=k3s.config,
         effective=k3s.effective,
+        config_files=k3s.files,
         unreadable=k3s.unreadable,
         evidence=(
             Fact(ROLE, role.value, role_evidence),

@@ -48,9 +48,9 @@ class Situation(NamedTuple):
     `observed` holds each desired resource, the directories above it and the six kernel parameters. `named_paths` are
     the files that K3s' configuration names, `named_files` the content of those that exist (None: unreadable),
     `manifests` the files of others that K3s would apply, `unwanted` our own that this host does not want. `runs` are
-    those of the journal, and `stale_inputs` what they changed of K3s' configuration since K3s started. `waivers` are
-    all of the site's, `scope` tells which of them count here, and `waived` has those for kernel parameters by key.
-    `unreadable` says what could not be seen.
+    those of the journal, and `stale_inputs` the files of K3s' configuration that were changed since K3s started.
+    `waivers` are all of the site's, `scope` tells which of them count here, and `waived` has those for kernel
+    parameters by key. `unreadable` says what could not be seen.
     """
 
     settings: Settings
@@ -109,7 +109,7 @@ def look(host: Host, request: Request) -> Situation:
         unwanted=_unwanted(host, seen, wanted),
         gate=k3s_units.gate(host),
         runs=runs,
-        stale_inputs=_stale_inputs(journal, runs, seen),
+        stale_inputs=_stale_inputs(host, journal, runs, seen),
         waivers=put_up_with,
         scope=scope,
         waived=waived,
@@ -242,16 +242,20 @@ def _unwanted(host: Host, seen: HostFacts, wanted: Sequence[Resource]) -> dict[P
     return found
 
 
-def _stale_inputs(journal: Journal, runs: Iterable[Entry], seen: HostFacts) -> tuple[str, ...]:
-    """What runs changed, since K3s started, of the files that K3s reads at its start alone."""
+def _stale_inputs(host: Host, journal: Journal, runs: Iterable[Entry], seen: HostFacts) -> tuple[str, ...]:
+    """What was changed, since K3s started, of the files that it reads at its start alone; by their paths."""
     since = seen.running_since
-    read_at_start = {
+    if since is None:
+        return ()
+    ours = {
         str(seen.dropin_path),
         *(str(seen.data_dir / row.path) for row in (AUDIT_POLICY, POD_SECURITY_ADMISSION)),
     }
-    later = [run for run in runs if since is not None and run.started > since]
-    changed = (change.id for run in later for change in journal.changes(run))
-    return tuple(dict.fromkeys(name for name in changed if name in read_at_start))
+    by_us = (change.id for run in runs if run.started > since for change in journal.changes(run))
+    others = (*(unit.path for unit in seen.units if unit.role is seen.role), *seen.config_files)
+    times = ((str(path), host.tree.times(path)) for path in others if str(path) not in ours)
+    by_others = (path for path, found in times if found is not None and found.changed > since)
+    return tuple(dict.fromkeys((*(name for name in by_us if name in ours), *by_others)))
 
 
 def _manifests(host: Host, seen: HostFacts, unreadable: list[str]) -> dict[PurePosixPath, bytes]:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from agent.benchmark.versions import Benchmark
     from agent.verdicts.look import Look
 
+_TO_BE_WAIVED = (Status.FAIL, Status.UNKNOWN, Status.MANUAL)
+"""Of a control that only a person can tell, the waiver's reason says what the person found."""
+
 _WORST_FIRST = (Status.FAIL, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
 
 
@@ -42,7 +45,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, look: Look, waiver:
     not_for = "" if isinstance(check, NotInK3s) else _not_for(control, look)
     answer = Answer(Status.NOT_APPLICABLE, reason=not_for) if not_for else answered(check, look)
     actor, remedy = who_acts(control, check, answer, look)
-    is_waived = waiver is not None and answer.status.is_open
+    is_waived = waiver is not None and answer.status in _TO_BE_WAIVED
     return Verdict(
         control=control,
         number=control.numbers.get(benchmark),

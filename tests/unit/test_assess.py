@@ -9,6 +9,7 @@ import pytest
 
 from agent.assess import AUTO, assess_host, benchmark_named
 from agent.assessment import Actor, Status
+from agent.baseline import Baseline
 from agent.benchmark import catalogue
 from agent.benchmark.check import ByHand, NotInK3s
 from agent.benchmark.versions import Benchmark, fitting
@@ -172,12 +173,17 @@ def test_another_benchmark_is_refused_with_those_that_are_known(wrong: str) -> N
 # --- the exit code ---
 
 
+def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = NEWEST) -> Baseline:
+    """An earlier report in which these controls were open."""
+    return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses={}, known=known)
+
+
 def test_what_is_open_makes_the_exit_code(server: Node) -> None:
     """What failed, and what could not be told; waivers take it away, and what was known before."""
     found = server.assess()
     assert found.exit_code is ExitCode.NOT_AS_WANTED
     ids = frozenset(verdict.control.id for verdict in found.open)
-    known = assess_host(server.host(), server.request(), known=ids)
+    known = assess_host(server.host(), server.request(), earlier=report(ids))
     assert known.exit_code is ExitCode.AS_WANTED
     assert [verdict.status for verdict in known.verdicts] == [verdict.status for verdict in found.verdicts]
     waivers = "".join(f"  - {{control: {name}, reason: It is so here.}}\n" for name in sorted(ids))
@@ -193,7 +199,8 @@ def test_unknown_alone_makes_the_exit_code(server: Node) -> None:
     os.mkfifo(server.path("server/tls/odd.key"))
     found = server.assess()
     others = frozenset(verdict.control.id for verdict in found.verdicts if verdict.status is Status.FAIL)
-    assert assess_host(server.host(), server.request(), known=others).exit_code is ExitCode.NOT_AS_WANTED
+    found = assess_host(server.host(), server.request(), earlier=report(others))
+    assert found.exit_code is ExitCode.NOT_AS_WANTED
 
 
 # --- notices ---
@@ -229,8 +236,8 @@ def test_what_k3s_does_not_run_with_yet_is_said(server: Node, name: str) -> None
         other.unlink()
     server.processes = (K3sProcess(1, Role.SERVER, changed - 1),)
     (notice,) = notices(server)
-    assert (notice.where, notice.remedy) == (name, "restart k3s.service")
-    assert "before this file was changed" in notice.message
+    assert name in notice.message
+    assert (notice.message.endswith(" (restart-needed)"), notice.remedy) == (True, "systemctl restart k3s")
 
 
 def test_what_could_not_be_read_is_said(server: Node) -> None:
@@ -238,7 +245,48 @@ def test_what_could_not_be_read_is_said(server: Node) -> None:
     os.mkfifo(server.path(CONFIG))
     (notice,) = notices(server)
     assert CONFIG in notice.message
-    assert notice.remedy == "look at what is there"
+    assert notice.remedy == "look at it"
+
+
+def test_what_only_a_person_can_tell_can_be_waived(server: Node) -> None:
+    """The reason says what the person found; it is then no longer on the list of what to look at."""
+    server.put(
+        SETTINGS, "waivers:\n  - {control: rbac-cluster-admin, reason: Reviewed in June by the security team.}\n"
+    )
+    found = server.assess()
+    (verdict,) = (one for one in found.verdicts if one.control.id == "rbac-cluster-admin")
+    assert (verdict.status, verdict.waiver and verdict.waiver.reason) == (
+        Status.WAIVED,
+        "Reviewed in June by the security team.",
+    )
+    assert found.notices == ()
+
+
+def test_what_would_keep_k3s_from_starting_is_said(server: Node) -> None:
+    """Whatever the verdicts are: arguments of an API server that exits protect nobody."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
+    assert [(one.message.rpartition(" ")[2], one.where) for one in notices(server)] == [
+        ("(audit-policy-unusable)", f"{CONFIG}:1")
+    ]
+
+
+def test_a_benchmark_for_another_k3s_is_said(server: Node) -> None:
+    """It can be asked for, and its numbers and values are of another time."""
+    (notice,) = server.assess(Benchmark.CIS_1_23).notices
+    assert notice.message == "cis-1.23 is for K3s v1.23 and older, and this is v1.34.9+k3s1"
+    assert "cis-2.0" in notice.remedy
+
+
+def test_a_baseline_of_another_node_or_benchmark_is_said(server: Node) -> None:
+    """What was open there says little of what is new here."""
+    same = report(frozenset())
+    for earlier, count in (
+        (same, 0),
+        (report(frozenset(), "node-2"), 1),
+        (report(frozenset(), "n", Benchmark.CIS_1_9), 2),
+    ):
+        found = assess_host(server.host(), server.request(), earlier=earlier)
+        assert len(found.notices) == count
 
 
 def test_it_says_when_and_where(server: Node) -> None:

@@ -34,6 +34,7 @@ def test_a_report_is_read_back() -> None:
     """All that a comparison needs: which benchmark, when, and how it stood with each control."""
     assert parse(REPORT, WHERE) == Baseline(
         benchmark=str(BENCHMARK),
+        node="node-1",
         when=WHEN,
         facts={"role": "server", "K3s version": VERSION},
         statuses={CERTIFICATES.id: Status.FAIL, KEYS.id: Status.PASS, OVERCOMMIT.id: Status.UNKNOWN},
