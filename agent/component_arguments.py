@@ -18,6 +18,7 @@ from agent.benchmark import k3s_defaults
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
 from agent.errors import InputError
 from agent.facts import Datastore
+from agent.k3s_config import component_flag
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
@@ -297,7 +298,8 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
     for name, values in facts.effective.flags(key).items():
         given = tuple(_by_operator(value, source, facts) for value, source in values)
         if name in defaults and facts.effective.keeps_default(key, name):
-            first = sum(_prepends(text, name) for text, _ in facts.effective.items(key))
+            flags = (component_flag(text) for text, _ in facts.effective.items(key))
+            first = sum(flag.name == name and flag.form == "-" for flag in flags)
             given = (*given[:first], defaults[name], *given[first:])
         found[name] = given
     return {**{name: (default,) for name, default in defaults.items()}, **found}
@@ -418,11 +420,6 @@ def _api_server_port(facts: HostFacts) -> str:
 def _by_operator(value: str, source: Source, facts: HostFacts) -> Given:
     ours = source.path == facts.dropin_path
     return Given(value, GivenBy.DROPIN if ours else GivenBy.OPERATOR, str(source))
-
-
-def _prepends(text: str, flag: str) -> bool:
-    name = text.removeprefix("--").partition("=")[0]
-    return name.endswith("-") and name.rstrip("+-") == flag
 
 
 def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assessment import Status
 from agent.benchmark.check import GuideDirectory, KernelParameter, Ownership, Permissions
+from agent.places import split_place
 from agent.sysctl_order import same_value
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def tuned_profile(data: bytes, path: PurePosixPath) -> Profile:
 
 def path_of(where: str) -> PurePosixPath:
     """The path of a place that evidence was seen at, be it a path or path:line."""
-    return PurePosixPath(re.sub(r":\d+$", "", where))
+    return PurePosixPath(split_place(where)[0])
 
 
 def _causes(verdict: Verdict, clues: Clues) -> Iterator[str]:

@@ -140,6 +140,18 @@ class Ignored(NamedTuple):
     what: str
 
 
+class ComponentFlag(NamedTuple):
+    """A flag that K3s hands a component.
+
+    `form` is "+" where K3s' own value stays and this one comes after it, "-" where it comes before, "" where it
+    takes its place.
+    """
+
+    name: str
+    form: str
+    value: str
+
+
 class Effective(NamedTuple):
     """What K3s gets to see of its files and its command line.
 
@@ -179,12 +191,12 @@ class Effective(NamedTuple):
     def flags(self, key: str) -> Mapping[str, tuple[tuple[str, Source], ...]]:
         """The flags that a key such as `kube-apiserver-arg` gives a component, each with its values in K3s' order.
 
-        Of several values the component takes the last, or adds them up, as the flag is made. `flag+=x` and `flag-=x`
-        are values of `flag`, the latter before all others; without `=` the value is `true` (k3s, pkg/util/args.go).
+        Of several values the component takes the last, or adds them up, as the flag is made. What `flag-=x` gives
+        comes before all others (k3s, pkg/util/args.go).
         """
         found: dict[str, list[tuple[str, Source]]] = {}
         for text, source in self.items(key):
-            name, form, value = _component_flag(text)
+            name, form, value = component_flag(text)
             values = found.setdefault(name, [])
             values.insert(0 if form == "-" else len(values), (value, source))
         return {name: tuple(values) for name, values in found.items()}
@@ -194,8 +206,8 @@ class Effective(NamedTuple):
 
         Only the first time the flag is given decides that (k3s, pkg/util/args.go).
         """
-        forms = (form for name, form, _ in (_component_flag(text) for text, _ in self.items(key)) if name == flag)
-        return next(forms, "+") != ""
+        given = (component_flag(text) for text, _ in self.items(key))
+        return next((one.form for one in given if one.name == flag), "+") != ""
 
 
 def merge(
@@ -218,6 +230,16 @@ def merge(
         ignored=tuple(merger.ignored),
         problems=tuple(merger.problems),
     )
+
+
+def component_flag(text: str) -> ComponentFlag:
+    """Read an item of a key such as `kubelet-arg`: `flag=x`, `flag+=x`, `flag-=x`, or `flag` alone, which is `true`.
+
+    By the rules of K3s (k3s, pkg/util/args.go), which takes dashes in front, too.
+    """
+    name, separator, value = text.removeprefix("--").partition("=")
+    form = name[-1:] if name.endswith(("+", "-")) else ""
+    return ComponentFlag(name.rstrip("+-"), form, value if separator else "true")
 
 
 def is_secret(key: str) -> bool:
@@ -364,13 +386,6 @@ def _seen_by_k3s(scalar: Scalar) -> str:
             return repr(scalar.value).removesuffix(".0")
         case str():
             return scalar.value.strip()
-
-
-def _component_flag(text: str) -> tuple[str, str, str]:
-    """Name, form ("+", "-" or "" for what replaces K3s' default) and value of a component's flag."""
-    name, separator, value = text.removeprefix("--").partition("=")
-    form = name[-1:] if name.endswith(("+", "-")) else ""
-    return name.rstrip("+-"), form, value if separator else "true"
 
 
 def _command_line(words: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assessment import Actor, Status
@@ -9,6 +10,7 @@ from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.component_arguments import GivenBy
 from agent.facts import RANCHER_DROPIN
 from agent.guide.k3s_options import OptionRow
+from agent.places import split_place
 from agent.settings import DEFAULT_SETTINGS, row_of
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ def _by_hand(control: BenchmarkControl, answer: Answer) -> str:
 
 def _is_of_this_node(answer: Answer) -> bool:
     """Whether the value was given in a file that its operator wrote, and not Rancher."""
-    return answer.by is GivenBy.OPERATOR and not any(f"/{RANCHER_DROPIN}:" in one.where for one in answer.evidence)
+    names = {PurePosixPath(split_place(one.where)[0]).name for one in answer.evidence}
+    return answer.by is GivenBy.OPERATOR and RANCHER_DROPIN not in names
 
 
 def _in_the_cluster(control: BenchmarkControl, by_hand: str) -> str:
@@ -111,9 +114,8 @@ def _to_be_set(control: BenchmarkControl, check: Check, look: Look) -> Argument 
 
 def _wins_over(where: str, look: Look) -> bool:
     """Whether what stands there comes after our drop-in, so that it would still win."""
-    path = where.rpartition(":")[0] or where
+    path = PurePosixPath(split_place(where)[0])
     dropin = look.facts.dropin_path
-    directory, _, name = path.rpartition("/")
-    if any(path == str(unit.path) for unit in look.facts.units):
+    if any(path == unit.path for unit in look.facts.units):
         return True
-    return directory == str(dropin.parent) and name > dropin.name
+    return path.parent == dropin.parent and path.name > dropin.name

@@ -25,6 +25,7 @@ from agent.guide.criteria import (
     SubsetOf,
 )
 from agent.guide.files import K3S_CONFIG_FILE
+from agent.k3s_config import component_flag
 from agent.verdicts.look import LOOK_AT_IT, Answer, no_etcd
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def _lost(check: Flag, look: Look) -> Dropped | None:
     """A value that would do, and that a later file has taken away by repeating the key of the list without `+`."""
     for dropped in look.facts.effective.dropped:
         if dropped.key == check.component.config_key:
-            name, _, value = dropped.value.removeprefix("--").partition("=")
-            if name.rstrip("+-") == check.name and check.criterion.accepts(value or "true"):
+            flag = component_flag(dropped.value)
+            if flag.name == check.name and check.criterion.accepts(flag.value):
                 return dropped
     return None
 

@@ -18,7 +18,14 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent",),
-    ("agent.completion", "agent.encryption_configuration", "agent.errors", "agent.model", "agent.package_data"),
+    (
+        "agent.completion",
+        "agent.encryption_configuration",
+        "agent.errors",
+        "agent.model",
+        "agent.package_data",
+        "agent.places",
+    ),
     ("agent.guide",),
     ("agent.benchmark",),
     ("agent.yaml_reader",),
@@ -67,6 +74,7 @@ PURE = frozenset(
         "agent.k3s_arguments",
         "agent.k3s_config",
         "agent.model",
+        "agent.places",
         "agent.plan",
         "agent.rancher",
         "agent.report",

@@ -20,6 +20,7 @@ from agent.benchmark.check import (
     SysctlPrecedence,
 )
 from agent.benchmark.control import Assessed
+from agent.places import split_place
 from agent.present.assessments.words import by_section, is_new, timestamp, waived
 
 if TYPE_CHECKING:
@@ -159,14 +160,14 @@ def _physical(where: str) -> dict[str, object]:
     """The location of a path or "path:line"; empty for what is no absolute path."""
     from urllib.parse import quote
 
-    match = re.fullmatch(r"(/.*?)(?::([1-9][0-9]{0,8}))?", where)
-    if match is None:
+    path, line = split_place(where)
+    if not path.startswith("/"):
         return {}
     # A path that begins with two slashes would name a host.
-    path = f"/{match[1].lstrip('/')}"
+    path = f"/{path.lstrip('/')}"
     place: dict[str, object] = {"artifactLocation": {"uri": f"file://{quote(path)}"}}
-    if match[2]:
-        place["region"] = {"startLine": int(match[2])}
+    if line:
+        place["region"] = {"startLine": line}
     return {"physicalLocation": place}
 
 
