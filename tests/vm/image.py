@@ -77,7 +77,7 @@ _FILES = {
     ),
     "etc/systemd/journald.conf.d/guest.conf": "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n",
     # It would write a line to the journal each time that it is asked something.
-    "etc/systemd/system/qemu-guest-agent.service.d/guest.conf": "[Service]\nStandardOutput=null\nStandardError=null\n",
+    "etc/systemd/system/qemu-guest-agent.service.d/guest.conf": "[Service]\nLogLevelMax=notice\n",
     # All of Debian's devices are 60 ttys and 60 platform devices more, two seconds of each boot.
     "etc/systemd/system/systemd-udev-trigger.service.d/guest.conf": (
         "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=all --action=add"
