@@ -33,6 +33,12 @@ class FileMode(int):
         return f"FileMode(0o{int(self):o})"
 
 
+PRIVATE_FILE = FileMode(0o600)
+"""Of a file that its owner alone reads and writes."""
+PUBLIC_FILE = FileMode(0o644)
+"""Of a file that all read, and its owner alone writes."""
+
+
 class Owner(NamedTuple):
     """Numeric owner and group. In a --root tree made by an ordinary user, that user stands for 0:0 (see Host)."""
 
@@ -162,6 +168,10 @@ class Applies(NamedTuple):
     def __str__(self) -> str:
         roles = "servers and agents" if self.roles == BOTH_ROLES else f"{next(iter(self.roles))}s only"
         return f"{roles}, {self.versions}"
+
+
+ON_SERVERS = Applies(SERVERS)
+"""Servers of all versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.guide_options import of_the_guide
 from agent.benchmark.versions import Benchmark
+from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
 from agent.guide.files import K3S_CONFIG_FILE
-from agent.guide.k3s_options import OPTIONS, SECRETS_ENCRYPTION
-from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
+from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
+from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
-from agent.guide.k3s_options import OptionRow
 
-_ON_SERVERS = Applies(SERVERS)
 _LIST = Component.API_SERVER.config_key
 
 _K3S = "k3s-io/k3s pkg/daemons/control/server.go"
@@ -41,27 +41,8 @@ def _switched_on(plugin: str) -> str:
     )
 
 
-def _by_name(identifier: str) -> tuple[OptionRow, ...]:
-    # The guide has its rows for older versions first.
-    return tuple(row for row in OPTIONS if row.id == identifier)
-
-
-def _of_the_guide(identifier: str, numbers: str, source: str, *, unset_passes: bool = False) -> BenchmarkControl:
-    row = _by_name(identifier)[-1]
-    return BenchmarkControl(
-        id=row.id,
-        title=row.title,
-        numbers=numbered(numbers),
-        applies=_ON_SERVERS,
-        check=_flag(row.name, row.meets, unset_passes=unset_passes),
-        why=row.why,
-        guide=row,
-        source=source,
-    )
-
-
-_POD_SECURITY_POLICY = _by_name("enable-admission-plugins")[0]
-_NODE_RESTRICTION = _by_name("enable-admission-plugins")[-1]
+_POD_SECURITY_POLICY = oldest("enable-admission-plugins")
+_NODE_RESTRICTION = newest("enable-admission-plugins")
 
 _BY_FILE = "Where 'authorization-config' names a file, K3s leaves the argument out, and the file decides."
 
@@ -70,16 +51,10 @@ _SUITES = (
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
     "TLS_CHACHA20_POLY1305_SHA256",
-    *(
+    *with_long_names(
         f"{exchange}_{cipher}"
         for exchange in _KEY_EXCHANGES
-        # Go names the ChaCha20 suites in a long and in a short way, and the API server takes both.
-        for cipher in (
-            "AES_128_GCM_SHA256",
-            "AES_256_GCM_SHA384",
-            "CHACHA20_POLY1305",
-            "CHACHA20_POLY1305_SHA256",
-        )
+        for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305")
     ),
 )
 _SUITES_UNTIL_1_11 = (
@@ -106,7 +81,7 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-anonymous-auth",
         title="The API server refuses anonymous requests",
         numbers=numbered("1.2.1M 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1M"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("anonymous-auth", Boolean(wanted=False)),
         why=(
             "By its own default the API server gives a request without credentials the name system:anonymous; one"
@@ -119,7 +94,7 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-token-auth-file",
         title="The API server reads no file of tokens",
         numbers=numbered("1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("token-auth-file", NotGiven(), unset_passes=True),
         why=(
             "Its tokens lie there in clear text and never expire, and a stolen one is good until somebody edits the"
@@ -134,7 +109,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-kubelet-https",
         title="The API server speaks TLS to kubelets",
         numbers=numbered("1.2.4S 1.2.4S - - - - - - - -"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("kubelet-https", Boolean(wanted=True), unset_passes=True),
         why="What goes to a kubelet is what runs in its pods, and what comes back is their logs and terminals.",
         source="kubernetes/kubernetes cmd/kube-apiserver/app/options/options.go",
@@ -143,7 +118,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-kubelet-client-certificate",
         title="The API server shows kubelets a client certificate",
         numbers=numbered("1.2.5A 1.2.5A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=AllOf((_flag("kubelet-client-certificate", Present()), _flag("kubelet-client-key", Present()))),
         why=(
             "Without one the API server is anonymous to a kubelet: either the kubelet refuses it, and logs and exec"
@@ -155,7 +130,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-kubelet-certificate-authority",
         title="The API server checks kubelets' certificates",
         numbers=numbered("1.2.6A 1.2.6A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("kubelet-certificate-authority", Present()),
         why=(
             "Otherwise whoever answers under a node's address passes for its kubelet, and reads what kubectl exec and"
@@ -170,7 +145,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-authorization-not-always-allow",
         title="The API server does not allow everything to everybody",
         numbers=numbered("1.2.7A 1.2.7A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         # Without the argument the API server itself allows everything.
         check=_flag("authorization-mode", Excludes(("AlwaysAllow",))),
         why=f"With AlwaysAllow each account, a pod's too, may do all things: RBAC is not asked. {_BY_FILE}",
@@ -180,7 +155,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-authorization-node",
         title="The API server authorizes kubelets as nodes",
         numbers=numbered("1.2.8A 1.2.8A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("authorization-mode", Includes(("Node",))),
         why=(
             "The Node authorizer lets a kubelet read the Secrets and volumes of its own pods alone. Without it kubelets"
@@ -192,7 +167,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-authorization-rbac",
         title="The API server asks RBAC",
         numbers=numbered("1.2.9A 1.2.9A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("authorization-mode", Includes(("RBAC",))),
         why=(
             "Without it Roles and their bindings count for nothing, and nobody can be given just what the work takes."
@@ -207,7 +182,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-external-ips-not-denied",
         title="DenyServiceExternalIPs is not on",
         numbers=numbered("1.2.3A 1.2.3A 1.2.3A 1.2.3A - - - - - -"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
         why=(
             "The plugin refuses each new Service with external IPs, and workloads that need them no longer deploy. The"
@@ -219,7 +194,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-external-ips-denied",
         title="DenyServiceExternalIPs is on",
         numbers=numbered("- - - - 1.2.3u 1.2.3M 1.2.3M 1.2.3M 1.2.3M 1.2.3M"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
         why=(
             "Who may create a Service can otherwise claim any address in its externalIPs, and gets the traffic that"
@@ -235,7 +210,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-event-rate-limit",
         title="EventRateLimit is on",
         numbers=numbered("1.2.10u 1.2.10u 1.2.9u 1.2.9u 1.2.9u 1.2.9M 1.2.9M 1.2.9M 1.2.9M 1.2.9M"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("EventRateLimit",))),
         why=(
             "Otherwise one pod that fails over and over, or somebody who means it, can fill the datastore and keep the"
@@ -252,7 +227,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-always-admit",
         title="AlwaysAdmit is not on",
         numbers=numbered("1.2.11A 1.2.11A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
         why="It stands for admission without a look. It is deprecated and does nothing that somebody could want.",
         source=_PLUGINS,
@@ -261,7 +236,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-always-pull-images",
         title="AlwaysPullImages is on",
         numbers=numbered("1.2.12u 1.2.12u 1.2.11u 1.2.11u 1.2.11u 1.2.11M 1.2.11M 1.2.11M 1.2.11M 1.2.11M"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("AlwaysPullImages",))),
         why=(
             "A private image that one pod had pulled can otherwise be run by each pod of that node, with no right to"
@@ -291,7 +266,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="ServiceAccount is not off",
         numbers=numbered("1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A"),
         level=2,
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
         why=(
             "The plugin gives each pod an account of its namespace, and refuses one that does not exist. Without it a"
@@ -304,7 +279,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="NamespaceLifecycle is not off",
         numbers=numbered("1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A"),
         level=2,
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
         why=(
             "Without it objects can be put into namespaces that do not exist or are being deleted, and default and"
@@ -317,7 +292,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="NodeRestriction is on",
         numbers=numbered("1.2.16A 1.2.16A 1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A"),
         level=2,
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("NodeRestriction",))),
         why=(
             "The plugin lets a kubelet change its own Node and its own pods alone. Without it one stolen node can"
@@ -334,7 +309,7 @@ _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-secure-port",
         title="The API server serves on a port with TLS",
         numbers=numbered("1.2.17A 1.2.17A 1.2.16A - - - - - - -"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("secure-port", AtLeast(1), unset_passes=True),
         why="0 switches off the one port on which requests are encrypted, authenticated and authorized.",
         source=_K3S,
@@ -343,7 +318,7 @@ _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-profiling",
         title="The API server offers no profiling",
         numbers=numbered("1.2.18A 1.2.18A 1.2.17A 1.2.16A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("profiling", Boolean(wanted=False)),
         why=(
             "Profiles show what the API server does inside, and taking one costs processor time: good for whoever"
@@ -354,40 +329,46 @@ _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
 )
 
 _AUDIT_ROWS: tuple[BenchmarkControl, ...] = (
-    _of_the_guide(
-        "audit-log-path",
+    of_the_guide(
+        newest("audit-log-path"),
+        Component.API_SERVER,
         "1.2.19S 1.2.19u 1.2.18u 1.2.17u 1.2.16u 1.2.16M 1.2.16M 1.2.16M 1.2.16M 1.2.16A",
-        _AUDIT,
+        source=_AUDIT,
     ),
-    _of_the_guide(
-        "audit-log-maxage",
+    of_the_guide(
+        newest("audit-log-maxage"),
+        Component.API_SERVER,
         "1.2.20S 1.2.20u 1.2.19u 1.2.18u 1.2.17u 1.2.17M 1.2.17M 1.2.17M 1.2.17M 1.2.17A",
-        _AUDIT,
+        source=_AUDIT,
     ),
-    _of_the_guide(
-        "audit-log-maxbackup",
+    of_the_guide(
+        newest("audit-log-maxbackup"),
+        Component.API_SERVER,
         "1.2.21S 1.2.21u 1.2.20u 1.2.19u 1.2.18u 1.2.18M 1.2.18M 1.2.18M 1.2.18M 1.2.18A",
-        _AUDIT,
+        source=_AUDIT,
     ),
-    _of_the_guide(
-        "audit-log-maxsize",
+    of_the_guide(
+        newest("audit-log-maxsize"),
+        Component.API_SERVER,
         "1.2.22S 1.2.22u 1.2.21u 1.2.20u 1.2.19u 1.2.19M 1.2.19M 1.2.19M 1.2.19M 1.2.19A",
-        _AUDIT,
+        source=_AUDIT,
     ),
 )
 
 _REQUEST_ROWS: tuple[BenchmarkControl, ...] = (
-    _of_the_guide(
-        "request-timeout",
+    of_the_guide(
+        newest("request-timeout"),
+        Component.API_SERVER,
         "1.2.23S 1.2.23u 1.2.22u 1.2.21u 1.2.20u 1.2.20M 1.2.20M 1.2.20M 1.2.20M 1.2.20M",
-        _REQUESTS,
+        source=_REQUESTS,
         # The default is a limit, 60 s, and to be changed only where it is needed: to leave it is appropriate.
         unset_passes=True,
     ),
-    _of_the_guide(
-        "service-account-lookup",
+    of_the_guide(
+        newest("service-account-lookup"),
+        Component.API_SERVER,
         "1.2.24A 1.2.24A 1.2.23A 1.2.22A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A",
-        _AUTHENTICATION,
+        source=_AUTHENTICATION,
         unset_passes=True,
     ),
 )
@@ -397,7 +378,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-service-account-key-file",
         title="Service accounts' tokens are checked with a key of their own",
         numbers=numbered("1.2.25S 1.2.25A 1.2.24A 1.2.23A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("service-account-key-file", Present()),
         why=(
             "Without it the API server checks tokens with the key of its serving certificate: one key for two things,"
@@ -409,7 +390,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-etcd-client-certificate",
         title="The API server shows etcd a client certificate",
         numbers=numbered("1.2.26A 1.2.26A 1.2.25A 1.2.24A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=AllOf((_flag("etcd-certfile", Present()), _flag("etcd-keyfile", Present()))),
         why=(
             "An etcd that answers without a certificate answers everybody, and has all Secrets. It matters where K3s"
@@ -421,7 +402,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-serving-certificate",
         title="The API server has a certificate and key to serve with",
         numbers=numbered("1.2.27A 1.2.27A 1.2.26A 1.2.25A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=AllOf((_flag("tls-cert-file", Present()), _flag("tls-private-key-file", Present()))),
         why=(
             "Otherwise the API server signs a certificate itself, which no client can check, and a client that does"
@@ -433,7 +414,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-client-ca-file",
         title="The API server checks clients' certificates",
         numbers=numbered("1.2.28A 1.2.28A 1.2.27A 1.2.26A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("client-ca-file", Present()),
         why=(
             "Kubelets and the control plane prove who they are by certificates of this authority; without it they are"
@@ -445,7 +426,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-etcd-ca-file",
         title="The API server checks etcd's certificate",
         numbers=numbered("1.2.29A 1.2.29A 1.2.28A 1.2.27A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("etcd-cafile", Present()),
         why=(
             "Otherwise whoever answers under etcd's address is told all that the cluster stores. It matters where K3s"
@@ -460,7 +441,7 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
         id=SECRETS_ENCRYPTION.id,
         title=SECRETS_ENCRYPTION.title,
         numbers=numbered("1.2.30u 1.2.30u 1.2.29u 1.2.28u 1.2.27u 1.2.27M 1.2.27M 1.2.27M 1.2.27M 1.2.27M"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_flag("encryption-provider-config", Present()),
         why=SECRETS_ENCRYPTION.why,
         remedy=SECRETS_ENCRYPTION.by_hand,
@@ -471,7 +452,7 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-encryption-providers",
         title="What encrypts Secrets is a strong provider",
         numbers=numbered("1.2.31M 1.2.31u 1.2.30u 1.2.29u 1.2.28u 1.2.28M 1.2.28M 1.2.28M 1.2.28M 1.2.28M"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=EncryptionProviders(("aescbc", "kms", "secretbox")),
         why=(
             "The first provider of the file encrypts what is written. Where that is identity, Secrets lie in clear"
@@ -491,7 +472,7 @@ _LAST_ROWS: tuple[BenchmarkControl, ...] = (
         id="apiserver-cipher-suites",
         title="The API server speaks strong ciphers only",
         numbers=numbered("1.2.32u 1.2.32A 1.2.31A 1.2.30A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29M"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=_suites(_SUITES),
         earlier=MappingProxyType(
             {
@@ -514,15 +495,17 @@ _LAST_ROWS: tuple[BenchmarkControl, ...] = (
         ),
         source="k3s-io/k3s pkg/cli/server/server.go",
     ),
-    _of_the_guide(
-        "service-account-extend-token-expiration",
+    of_the_guide(
+        newest("service-account-extend-token-expiration"),
+        Component.API_SERVER,
         "- - - - - - 1.2.30A 1.2.30A 1.2.30A 1.2.30A",
-        _AUTHENTICATION,
+        source=_AUTHENTICATION,
     ),
-    _of_the_guide(
-        "audit-policy-file",
+    of_the_guide(
+        newest("audit-policy-file"),
+        Component.API_SERVER,
         "3.2.1M 3.2.1u 3.2.1u 3.2.1u 3.2.1u 3.2.1M 3.2.1M 3.2.1M 3.2.1M 3.2.1M",
-        _AUDIT,
+        source=_AUDIT,
     ),
 )
 

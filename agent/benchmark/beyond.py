@@ -8,7 +8,7 @@ from agent.benchmark.check import AllOf, GuideDirectory, KernelParameter, Owners
 from agent.benchmark.control import BenchmarkControl
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.model import SERVERS, Applies, FileMode
+from agent.model import ON_SERVERS, PRIVATE_FILE
 
 if TYPE_CHECKING:
     from agent.guide.files import DirectoryRow
@@ -65,8 +65,8 @@ BEYOND: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="k3s-kubeconfig",
         title="The kubeconfig that K3s writes for its administrator is root's alone",
-        applies=Applies(SERVERS),
-        check=AllOf((Permissions(_KUBECONFIG, FileMode(0o600)), Ownership(_KUBECONFIG))),
+        applies=ON_SERVERS,
+        check=AllOf((Permissions(_KUBECONFIG, PRIVATE_FILE), Ownership(_KUBECONFIG))),
         why=(
             "It holds the key of a cluster administrator itself, where the kubeconfigs that the benchmarks look at only"
             " name files. Whoever can read it is administrator, and nobody can revoke that."

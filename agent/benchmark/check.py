@@ -32,6 +32,10 @@ class Ownership(NamedTuple):
     directories: bool = False
 
 
+WHY_OWNERSHIP = "Whoever owns a file can give it any mode."
+"""Why a control asks for the owner of a file beside its mode."""
+
+
 class Flag(NamedTuple):
     """A component's argument has a value that `criterion` accepts, whoever set it: the operator, or K3s itself.
 

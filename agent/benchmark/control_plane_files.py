@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from agent.benchmark.check import AllOf, NotInK3s, Ownership, Permissions
+from agent.benchmark.check import WHY_OWNERSHIP, AllOf, NotInK3s, Ownership, Permissions
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
-from agent.model import SERVERS, Applies, FileMode
+from agent.model import ON_SERVERS, PRIVATE_FILE, PUBLIC_FILE, FileMode
 
-_ON_SERVERS = Applies(SERVERS)
-_ROOT_ALONE = FileMode(0o600)
-_PUBLIC = FileMode(0o644)
 _CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
 _EMBEDDED = "k3s-io/k3s pkg/daemons/executor/embed.go"
 
@@ -27,7 +24,6 @@ _A_POD_SPEC = (
     "The kubelet runs what a static pod's file says with the rights of the control plane, so who can write the file"
     " can take the cluster over."
 )
-_AN_OWNER = "Whoever owns a file can give it any mode."
 
 
 def _pod_spec(name: str, component: str, *, permissions: str, ownership: str) -> tuple[BenchmarkControl, ...]:
@@ -37,7 +33,7 @@ def _pod_spec(name: str, component: str, *, permissions: str, ownership: str) ->
             id=f"{name}-pod-spec-permissions",
             title=f"The pod spec of {component} has restrictive permissions",
             numbers=numbered(permissions),
-            applies=_ON_SERVERS,
+            applies=ON_SERVERS,
             check=nothing,
             why=_A_POD_SPEC,
             source=_EMBEDDED,
@@ -46,7 +42,7 @@ def _pod_spec(name: str, component: str, *, permissions: str, ownership: str) ->
             id=f"{name}-pod-spec-ownership",
             title=f"The pod spec of {component} belongs to root:root",
             numbers=numbered(ownership),
-            applies=_ON_SERVERS,
+            applies=ON_SERVERS,
             check=nothing,
             why=_A_POD_SPEC,
             source=_EMBEDDED,
@@ -84,8 +80,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The files of the container network have restrictive permissions",
         numbers=numbered("1.1.9S 1.1.9S 1.1.9u 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9M"),
         # host-local locks its directory by an empty file named lock, which it makes with 0750.
-        check=Permissions(_LEASES, _ROOT_ALONE, but_for=("lock",)),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_LEASES, _PUBLIC, but_for=("lock",))}),
+        check=Permissions(_LEASES, PRIVATE_FILE, but_for=("lock",)),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_LEASES, PUBLIC_FILE, but_for=("lock",))}),
         why=(
             "They say which pod has which address. Who can change them has an address handed out twice, and gets"
             " another pod's traffic."
@@ -97,14 +93,14 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The files of the container network belong to root:root",
         numbers=numbered("1.1.10S 1.1.10S 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10M"),
         check=Ownership(_LEASES),
-        why=f"{_AN_OWNER} These say which pod has which address.",
+        why=f"{WHY_OWNERSHIP} These say which pod has which address.",
         source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
     BenchmarkControl(
         id="etcd-data-permissions",
         title="etcd's data directory has restrictive permissions",
         numbers=numbered("1.1.11A 1.1.11A 1.1.11A 1.1.11A 1.1.11u 1.1.11M 1.1.11M 1.1.11M 1.1.11M 1.1.11A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=Permissions(_ETCD_DATA, FileMode(0o700), directories=True),
         why=(
             "The whole cluster is in this directory, its secrets too. Who gets at the files reads and changes it all,"
@@ -116,7 +112,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="etcd-data-ownership",
         title="etcd's data directory belongs to etcd:etcd",
         numbers=numbered("1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=NotInK3s("etcd runs in K3s' own process as root, so its data is root's, and there is no user etcd."),
         why="An etcd that runs as a user of its own cannot be turned against the rest of the host.",
         source=_EMBEDDED,
@@ -125,8 +121,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="admin-kubeconfig-permissions",
         title="The administrator's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.13S 1.1.13S 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A"),
-        applies=_ON_SERVERS,
-        check=Permissions(_ADMIN, _ROOT_ALONE),
+        applies=ON_SERVERS,
+        check=Permissions(_ADMIN, PRIVATE_FILE),
         why=(
             "It leads to a certificate of the group system:masters, which RBAC does not restrict and nobody can"
             " revoke. Who can change it sends the administrator to another API server."
@@ -137,18 +133,18 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="admin-kubeconfig-ownership",
         title="The administrator's kubeconfig belongs to root:root",
         numbers=numbered("1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=Ownership(_ADMIN),
-        why=f"{_AN_OWNER} This one leads to the administrator's certificate.",
+        why=f"{WHY_OWNERSHIP} This one leads to the administrator's certificate.",
         source=_CERTIFICATES,
     ),
     BenchmarkControl(
         id="scheduler-kubeconfig-permissions",
         title="The scheduler's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A"),
-        applies=_ON_SERVERS,
-        check=Permissions(_SCHEDULER, _ROOT_ALONE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_SCHEDULER, _PUBLIC)}),
+        applies=ON_SERVERS,
+        check=Permissions(_SCHEDULER, PRIVATE_FILE),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_SCHEDULER, PUBLIC_FILE)}),
         why=(
             "It leads to the certificate of the scheduler, which may put any pod on any node. Who can change it sends"
             " the scheduler to another API server."
@@ -159,18 +155,18 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="scheduler-kubeconfig-ownership",
         title="The scheduler's kubeconfig belongs to root:root",
         numbers=numbered("1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=Ownership(_SCHEDULER),
-        why=f"{_AN_OWNER} This one leads to the scheduler's certificate.",
+        why=f"{WHY_OWNERSHIP} This one leads to the scheduler's certificate.",
         source=_CERTIFICATES,
     ),
     BenchmarkControl(
         id="controller-manager-kubeconfig-permissions",
         title="The controller manager's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A"),
-        applies=_ON_SERVERS,
-        check=Permissions(_CONTROLLER_MANAGER, _ROOT_ALONE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, _PUBLIC)}),
+        applies=ON_SERVERS,
+        check=Permissions(_CONTROLLER_MANAGER, PRIVATE_FILE),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, PUBLIC_FILE)}),
         why=(
             "It leads to the certificate of the controller manager, which may make a token for any service account."
             " Who can change it sends the controller manager to another API server."
@@ -181,16 +177,16 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="controller-manager-kubeconfig-ownership",
         title="The controller manager's kubeconfig belongs to root:root",
         numbers=numbered("1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=Ownership(_CONTROLLER_MANAGER),
-        why=f"{_AN_OWNER} This one leads to the controller manager's certificate.",
+        why=f"{WHY_OWNERSHIP} This one leads to the controller manager's certificate.",
         source=_CERTIFICATES,
     ),
     BenchmarkControl(
         id="pki-ownership",
         title="The directory of certificates and keys and all files in it belong to root:root",
         numbers=numbered("1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=AllOf((Ownership(("server/tls",), directories=True), Ownership(("server/tls/**",)))),
         why=(
             "Who owns a certificate authority's file, or the directory that it is in, can put another in its place,"
@@ -202,8 +198,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="pki-certificate-permissions",
         title="The certificates of the control plane have restrictive permissions",
         numbers=numbered("1.1.20u 1.1.20u 1.1.20u 1.1.20u 1.1.20A 1.1.20M 1.1.20A 1.1.20A 1.1.20A 1.1.20M"),
-        applies=_ON_SERVERS,
-        check=Permissions(_CERTIFICATE_FILES, _PUBLIC),
+        applies=ON_SERVERS,
+        check=Permissions(_CERTIFICATE_FILES, PUBLIC_FILE),
         # CIS 1.23 had 644; 1.24 asked for 600, which also closes reading, and 1.11 went back.
         earlier=MappingProxyType(
             dict.fromkeys(
@@ -214,7 +210,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
                     Benchmark.CIS_1_9,
                     Benchmark.CIS_1_10,
                 ),
-                Permissions(_CERTIFICATE_FILES, _ROOT_ALONE),
+                Permissions(_CERTIFICATE_FILES, PRIVATE_FILE),
             )
         ),
         why=(
@@ -228,8 +224,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="pki-key-permissions",
         title="The private keys of the control plane have restrictive permissions",
         numbers=numbered("1.1.21u 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21M"),
-        applies=_ON_SERVERS,
-        check=Permissions(_KEY_FILES, _ROOT_ALONE),
+        applies=ON_SERVERS,
+        check=Permissions(_KEY_FILES, PRIVATE_FILE),
         why=(
             "Who can read a certificate authority's key signs certificates for anybody, a cluster administrator too;"
             " the key for service accounts makes tokens for any of them."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from agent.benchmark.check import Flag
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.guide_options import of_the_guide
 from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, Present
 from agent.guide.files import K3S_CONFIG_FILE
-from agent.guide.k3s_options import OPTIONS
-from agent.model import SERVERS, Applies, Component
+from agent.guide.k3s_options import newest
+from agent.model import ON_SERVERS, Component
 
-_ON_SERVERS = Applies(SERVERS)
 _SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"
 _PROFILING = (
     "The profiler tells who may call it what the program does and holds in memory, and costs time while it runs. It is"
@@ -19,10 +19,6 @@ _LOCAL = (
     "Its port tells about the cluster, and is one more that can be attacked; nothing outside the host needs it. Where"
     " the cluster has IPv6 alone, K3s sets ::1, which is as good."
 )
-
-
-# The guide has its row for older versions first.
-_GARBAGE = [row for row in OPTIONS if row.id == "terminated-pod-gc-threshold"][-1]
 
 
 def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
@@ -38,7 +34,7 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
         id=identifier,
         title=title,
         numbers=numbered(numbers),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=check,
         why=why,
         remedy=(
@@ -50,14 +46,10 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
 
 
 CONTROLLERS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
-        id=_GARBAGE.id,
-        title=_GARBAGE.title,
-        numbers=numbered("1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1M 1.3.1M 1.3.1M 1.3.1M 1.3.1M"),
-        applies=_ON_SERVERS,
-        check=Flag(Component.CONTROLLER_MANAGER, _GARBAGE.name, _GARBAGE.meets),
-        why=_GARBAGE.why,
-        guide=_GARBAGE,
+    of_the_guide(
+        newest("terminated-pod-gc-threshold"),
+        Component.CONTROLLER_MANAGER,
+        "1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1M 1.3.1M 1.3.1M 1.3.1M 1.3.1M",
         source=_SOURCE,
     ),
     _row(

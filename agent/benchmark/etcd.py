@@ -5,9 +5,8 @@ from __future__ import annotations
 from agent.benchmark.check import AllOf, EtcdSetting
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.guide.criteria import Boolean, Equals
-from agent.model import SERVERS, Applies
+from agent.model import ON_SERVERS
 
-_ON_SERVERS = Applies(SERVERS)
 _REMEDY = (
     "K3s writes etcd's configuration anew at each start, and none of its options changes this value: restart K3s and"
     " look again. If the value is still wrong, find out what changes the file, or where this K3s came from."
@@ -24,7 +23,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         id="etcd-server-certificate",
         title="etcd serves its clients with K3s' certificate and key",
         numbers=numbered("2.1A 2.1u 2.1u 2.1u 2.1u 2.1M 2.1M 2.1M 2.1M 2.1A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=AllOf(
             (
                 _file("client-transport-security.cert-file", "server-client.crt"),
@@ -39,7 +38,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         id="etcd-client-cert-auth",
         title="etcd asks its clients for a certificate",
         numbers=numbered("2.2A 2.2u 2.2u 2.2u 2.2u 2.2M 2.2M 2.2M 2.2M 2.2A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=EtcdSetting("client-transport-security.client-cert-auth", Boolean(wanted=True)),
         why=("Otherwise whoever reaches the port reads and writes the whole cluster, past the API server and RBAC."),
         remedy=_REMEDY,
@@ -49,7 +48,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         id="etcd-auto-tls",
         title="etcd makes up no certificate for its clients",
         numbers=numbered("2.3A 2.3u 2.3u 2.3u 2.3u 2.3M 2.3M 2.3M 2.3M 2.3A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=EtcdSetting("client-transport-security.auto-tls", Boolean(wanted=False), unset_passes=True),
         why="A certificate that etcd signs itself proves nothing, so a client cannot tell etcd from an impostor.",
         remedy=_REMEDY,
@@ -59,7 +58,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         id="etcd-peer-certificate",
         title="etcd speaks to its peers with K3s' certificate and key",
         numbers=numbered("2.4A 2.4u 2.4u 2.4u 2.4u 2.4M 2.4M 2.4M 2.4M 2.4A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=AllOf(
             (
                 _file("peer-transport-security.cert-file", "peer-server-client.crt"),
@@ -74,7 +73,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         id="etcd-peer-client-cert-auth",
         title="etcd asks its peers for a certificate",
         numbers=numbered("2.5A 2.5u 2.5u 2.5u 2.5u 2.5M 2.5M 2.5M 2.5M 2.5A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=EtcdSetting("peer-transport-security.client-cert-auth", Boolean(wanted=True)),
         why="Otherwise whoever reaches the port can pass for a member of etcd, and copy and change all data.",
         remedy=_REMEDY,
@@ -84,7 +83,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         id="etcd-peer-auto-tls",
         title="etcd makes up no certificate for its peers",
         numbers=numbered("2.6A 2.6u 2.6u 2.6u 2.6u 2.6M 2.6M 2.6M 2.6M 2.6A"),
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=EtcdSetting("peer-transport-security.auto-tls", Boolean(wanted=False), unset_passes=True),
         why="A certificate that a member signs itself proves nothing, so its peers cannot tell it from an impostor.",
         remedy=_REMEDY,
@@ -95,7 +94,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         title="etcd has certificate authorities of its own",
         numbers=numbered("2.7u 2.7u 2.7u 2.7u 2.7u 2.7M 2.7M 2.7M 2.7M 2.7M"),
         level=2,
-        applies=_ON_SERVERS,
+        applies=ON_SERVERS,
         check=AllOf(
             (
                 _file("client-transport-security.trusted-ca-file", "server-ca.crt"),

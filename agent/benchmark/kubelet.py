@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.check import AllOf, Flag, NotInK3s
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.guide_options import of_the_guide
 from agent.benchmark.versions import Benchmark
+from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import (
     AtLeast,
     Boolean,
@@ -22,21 +24,15 @@ from agent.guide.criteria import (
     SubsetOf,
 )
 from agent.guide.files import K3S_CONFIG_FILE
-from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, newest
 from agent.model import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.benchmark.check import Check
     from agent.guide.criteria import Criterion
-    from agent.guide.k3s_options import OptionRow
 
 _K3S = "k3s-io/k3s pkg/daemons/agent/agent_linux.go"
 _DEFAULTS = "kubernetes/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go"
 _LIST = Component.KUBELET.config_key
-
-_GUIDE = {row.id: row for row in OPTIONS}
 
 
 def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Flag:
@@ -55,36 +51,10 @@ def _added(argument: str) -> str:
     return f"Add '{argument}' to the list {_LIST} in {K3S_CONFIG_FILE} and restart K3s."
 
 
-def _of_the_guide(
-    row: OptionRow,
-    check: Flag,
-    numbers: str,
-    *,
-    source: str = _DEFAULTS,
-    earlier: Mapping[Benchmark, Check] | None = None,
-) -> BenchmarkControl:
-    return BenchmarkControl(
-        id=row.id,
-        title=row.title,
-        numbers=numbered(numbers),
-        check=check,
-        earlier=MappingProxyType(dict(earlier or {})),
-        why=row.why,
-        guide=row,
-        source=source,
-    )
-
-
-_IDLE_TIMEOUT = _GUIDE["streaming-connection-idle-timeout"]
-_IPTABLES = _GUIDE["make-iptables-util-chains"]
-_CIPHERS = _GUIDE["tls-cipher-suites"]
-
-_STRONG = _CIPHERS.value.split(",")
+_CIPHERS = newest("tls-cipher-suites")
 _STRONG_UNTIL_1_11 = SubsetOf(
     (
-        *_STRONG,
-        # Go names the ChaCha20 suites in this long way, too, and the kubelet takes both.
-        *(f"{suite}_SHA256" for suite in _STRONG if suite.endswith("_POLY1305")),
+        *with_long_names(_CIPHERS.value.split(",")),
         "TLS_RSA_WITH_AES_128_GCM_SHA256",
         "TLS_RSA_WITH_AES_256_GCM_SHA384",
     )
@@ -141,21 +111,25 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         remedy=_taken_out("read-only-port", then="K3s sets it to 0 itself, which closes the port"),
         source=_K3S,
     ),
-    _of_the_guide(
-        _IDLE_TIMEOUT,
-        _flag(_IDLE_TIMEOUT.name, _IDLE_TIMEOUT.meets, unset_passes=True),
+    of_the_guide(
+        newest("streaming-connection-idle-timeout"),
+        Component.KUBELET,
         "4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5M 4.2.5M 4.2.5M 4.2.5M 4.2.5M",
+        source=_DEFAULTS,
+        unset_passes=True,
     ),
-    _of_the_guide(
+    of_the_guide(
         PROTECT_KERNEL_DEFAULTS,
-        _flag(PROTECT_KERNEL_DEFAULTS.key, PROTECT_KERNEL_DEFAULTS.meets),
+        Component.KUBELET,
         "4.2.6S 4.2.6A - - - - - - - -",
         source=_K3S,
     ),
-    _of_the_guide(
-        _IPTABLES,
-        _flag(_IPTABLES.name, _IPTABLES.meets, unset_passes=True),
+    of_the_guide(
+        newest("make-iptables-util-chains"),
+        Component.KUBELET,
         "4.2.7S 4.2.7A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A",
+        source=_DEFAULTS,
+        unset_passes=True,
     ),
     BenchmarkControl(
         id="kubelet-hostname-override",
@@ -230,9 +204,9 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         ),
         source="k3s-io/k3s pkg/agent/config/config.go",
     ),
-    _of_the_guide(
+    of_the_guide(
         _CIPHERS,
-        _flag(_CIPHERS.name, _CIPHERS.meets),
+        Component.KUBELET,
         "4.2.13M 4.2.13u 4.2.12u 4.2.12u 4.2.12u 4.2.12M 4.2.12M 4.2.12M 4.2.12M 4.2.12M",
         earlier=dict.fromkeys(
             (
@@ -244,8 +218,9 @@ KUBELET: tuple[BenchmarkControl, ...] = (
                 Benchmark.CIS_1_10,
                 Benchmark.CIS_1_11,
             ),
-            _flag(_CIPHERS.name, _STRONG_UNTIL_1_11),
+            _STRONG_UNTIL_1_11,
         ),
+        source=_DEFAULTS,
     ),
     BenchmarkControl(
         id="kubelet-pod-max-pids",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from agent.benchmark.check import AllOf, NotInK3s, Ownership, Permissions
+from agent.benchmark.check import WHY_OWNERSHIP, AllOf, NotInK3s, Ownership, Permissions
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.benchmark.versions import Benchmark
-from agent.model import Applies, FileMode, VersionRange
+from agent.model import PRIVATE_FILE, PUBLIC_FILE, Applies, FileMode, VersionRange
 
-_ROOT_ALONE = FileMode(0o600)
-_PUBLIC = FileMode(0o644)
 _AGENT = "k3s-io/k3s pkg/agent/config/config.go"
 _KUBELET = "k3s-io/k3s pkg/daemons/agent/agent.go"
 
@@ -30,7 +28,6 @@ _A_CONFIG_FILE = (
     "The file says how the kubelet tells who its clients are and what they may do, so who can write it can command the"
     " node."
 )
-_AN_OWNER = "Whoever owns a file can give it any mode."
 
 NODE_FILES: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
@@ -53,8 +50,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         id="kube-proxy-kubeconfig-permissions",
         title="kube-proxy's kubeconfig has restrictive permissions",
         numbers=numbered("4.1.3u 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3M"),
-        check=Permissions(_KUBE_PROXY_KUBECONFIG, _ROOT_ALONE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, _PUBLIC)}),
+        check=Permissions(_KUBE_PROXY_KUBECONFIG, PRIVATE_FILE),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, PUBLIC_FILE)}),
         why=(
             "It leads to the certificate of kube-proxy, which sees all services and their endpoints. Who can change it"
             " sends kube-proxy to another API server, and so decides where the node's traffic goes."
@@ -66,15 +63,15 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="kube-proxy's kubeconfig belongs to root:root",
         numbers=numbered("4.1.4u 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4M"),
         check=Ownership(_KUBE_PROXY_KUBECONFIG),
-        why=f"{_AN_OWNER} This one leads to kube-proxy's certificate.",
+        why=f"{WHY_OWNERSHIP} This one leads to kube-proxy's certificate.",
         source=_AGENT,
     ),
     BenchmarkControl(
         id="kubelet-kubeconfig-permissions",
         title="The kubelet's kubeconfig has restrictive permissions",
         numbers=numbered("4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A"),
-        check=Permissions(_KUBELET_KUBECONFIG, _ROOT_ALONE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, _PUBLIC)}),
+        check=Permissions(_KUBELET_KUBECONFIG, PRIVATE_FILE),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, PUBLIC_FILE)}),
         why=(
             "It leads to the node's certificate, which opens the secrets of every pod here. Who can change it sends"
             " the kubelet to another API server, and so has any pod run."
@@ -86,14 +83,14 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="The kubelet's kubeconfig belongs to root:root",
         numbers=numbered("4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A"),
         check=Ownership(_KUBELET_KUBECONFIG),
-        why=f"{_AN_OWNER} This one leads to the node's certificate.",
+        why=f"{WHY_OWNERSHIP} This one leads to the node's certificate.",
         source=_AGENT,
     ),
     BenchmarkControl(
         id="kubelet-client-ca-permissions",
         title="The certificate authority of the kubelet's clients has restrictive permissions",
         numbers=numbered("4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7M"),
-        check=Permissions(_CLIENT_CA, _PUBLIC),
+        check=Permissions(_CLIENT_CA, PUBLIC_FILE),
         earlier=MappingProxyType(
             dict.fromkeys(
                 (
@@ -106,7 +103,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
                     Benchmark.CIS_1_12,
                     Benchmark.CIS_2_0,
                 ),
-                Permissions(_CLIENT_CA, _ROOT_ALONE),
+                Permissions(_CLIENT_CA, PRIVATE_FILE),
             )
         ),
         why=(
@@ -120,7 +117,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="The certificate authority of the kubelet's clients belongs to root:root",
         numbers=numbered("4.1.8u 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8M"),
         check=Ownership(_CLIENT_CA),
-        why=f"{_AN_OWNER} This one says whom the kubelet obeys.",
+        why=f"{WHY_OWNERSHIP} This one says whom the kubelet obeys.",
         source=_AGENT,
     ),
     BenchmarkControl(
@@ -149,7 +146,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
             (
                 Permissions(_DROP_IN_DIRECTORY, FileMode(0o755), directories=True),
                 Ownership(_DROP_IN_DIRECTORY, directories=True),
-                Permissions(_DROP_INS, _PUBLIC),
+                Permissions(_DROP_INS, PUBLIC_FILE),
                 Ownership(_DROP_INS),
             )
         ),

@@ -7,7 +7,7 @@ from agent.guide.control import Control, Origin
 from agent.guide.files import DIRECTORIES, FILES
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
-from agent.model import SERVERS, Applies
+from agent.model import ON_SERVERS
 
 DEFAULT_SERVICE_ACCOUNTS = Control(
     id="default-service-accounts",
@@ -29,7 +29,7 @@ DEFAULT_SERVICE_ACCOUNTS = Control(
         "The guide has a script to run again by hand when accounts are added. Here it is a command and a timer, because"
         " every new namespace brings a new default account."
     ),
-    applies=Applies(SERVERS),
+    applies=ON_SERVERS,
 )
 
 CONTROLS: tuple[Control, ...] = tuple(

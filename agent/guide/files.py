@@ -13,6 +13,9 @@ from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.model import (
+    ON_SERVERS,
+    PRIVATE_FILE,
+    PUBLIC_FILE,
     SERVERS,
     WITH_POD_SECURITY_POLICY,
     WITHOUT_POD_SECURITY_POLICY,
@@ -35,8 +38,6 @@ DROPIN_NAME = "90-k3s-harden.yaml"
 _AUDIT_FILE = "server/audit.yaml"
 _PSA_FILE = "server/psa.yaml"
 _CONFIG_FILE = f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}"
-_PUBLIC = FileMode(0o644)
-_SECRET = FileMode(0o600)
 _OWN_DIRECTORY = FileMode(0o700)
 _K3S_NEVER_FIXES = (
     "K3s creates it with 0700 but leaves the mode of one that exists as it is, so what a provisioning tool or a"
@@ -75,15 +76,14 @@ def _directory(path: str, *, title: str, why: str, heading: str, risk: str) -> D
         risk=risk,
         by_hand=f"sudo install -d -o root -g root -m {_OWN_DIRECTORY} {DEFAULT_DATA_DIR}/{path}",
         deviation=_MKDIR,
-        applies=Applies(SERVERS),
+        applies=ON_SERVERS,
     )
 
 
 def _render_to(path: str, what: str) -> str:
     # PurePosixPath's `/` keeps an absolute path as it is.
-    return (
-        f"k3s-harden render {what} | sudo install -D -o root -g root -m {_SECRET} /dev/stdin {DEFAULT_DATA_DIR / path}"
-    )
+    target = DEFAULT_DATA_DIR / path
+    return f"k3s-harden render {what} | sudo install -D -o root -g root -m {PRIVATE_FILE} /dev/stdin {target}"
 
 
 SERVER_DIRECTORY = _directory(
@@ -131,7 +131,7 @@ DIRECTORIES: tuple[DirectoryRow, ...] = (SERVER_DIRECTORY, MANIFESTS, AUDIT_LOGS
 KERNEL_PARAMETERS_FILE = FileRow(
     id="kernel-parameters-file",
     path=PurePosixPath(PARAMETERS_FILE),
-    mode=_PUBLIC,
+    mode=PUBLIC_FILE,
     title="The kernel parameters are set at every boot",
     why=(
         "The running kernel forgets its parameters at a reboot. systemd-sysctl sets them again from this file before"
@@ -142,7 +142,7 @@ KERNEL_PARAMETERS_FILE = FileRow(
         "None of its own: see the parameters. A file that sorts later, or /etc/sysctl.conf, still wins over it at boot."
     ),
     by_hand=(
-        f"Write the four lines 'key=value' to {PARAMETERS_FILE}, mode {_PUBLIC}, owner root, and run 'sudo sysctl"
+        f"Write the four lines 'key=value' to {PARAMETERS_FILE}, mode {PUBLIC_FILE}, owner root, and run 'sudo sysctl"
         " --system'."
     ),
     deviation=(
@@ -154,7 +154,7 @@ KERNEL_PARAMETERS_FILE = FileRow(
 AUDIT_POLICY = FileRow(
     id="audit-policy",
     path=PurePosixPath(_AUDIT_FILE),
-    mode=_SECRET,
+    mode=PRIVATE_FILE,
     title="The API server has an audit policy",
     why=(
         "The policy says which requests the API server logs; the guide's has the metadata of every request (who, what,"
@@ -168,13 +168,13 @@ AUDIT_POLICY = FileRow(
         " audit-log-maxbackup files and the one being written."
     ),
     by_hand=_render_to(_AUDIT_FILE, "audit-policy"),
-    applies=Applies(SERVERS),
+    applies=ON_SERVERS,
 )
 
 POD_SECURITY_POLICIES = FileRow(
     id="pod-security-policies",
     path=PurePosixPath(POLICY_FILE),
-    mode=_SECRET,
+    mode=PRIVATE_FILE,
     title="Pods are restricted by PodSecurityPolicies",
     why=(
         "With the PodSecurityPolicy plugin no pod is admitted that no policy allows. restricted-psp is for everyone: no"
@@ -201,7 +201,7 @@ POD_SECURITY_POLICIES = FileRow(
 POD_SECURITY_ADMISSION = FileRow(
     id="pod-security-admission",
     path=PurePosixPath(_PSA_FILE),
-    mode=_SECRET,
+    mode=PRIVATE_FILE,
     title="Pods are restricted by Pod Security Admission",
     why=(
         "Without a configuration the PodSecurity plugin, which is on, enforces nothing in a namespace that has no"
@@ -227,7 +227,7 @@ POD_SECURITY_ADMISSION = FileRow(
 NETWORK_POLICIES = FileRow(
     id="network-policies",
     path=PurePosixPath(POLICY_FILE),
-    mode=_SECRET,
+    mode=PRIVATE_FILE,
     title="The built-in namespaces have NetworkPolicies",
     why=(
         "Without a policy every pod may connect to every other. In kube-system, default and kube-public these let in"
@@ -247,13 +247,13 @@ NETWORK_POLICIES = FileRow(
         " namespace. The guide leaves the namespace of the DNS policy open; only kube-system has the pods that it"
         " selects."
     ),
-    applies=Applies(SERVERS),
+    applies=ON_SERVERS,
 )
 
 K3S_CONFIG = FileRow(
     id="k3s-config",
     path=PurePosixPath(_CONFIG_FILE),
-    mode=_SECRET,
+    mode=PRIVATE_FILE,
     title="K3s starts with the guide's arguments",
     why=(
         "The arguments below take effect only if K3s gets them. K3s reads config.yaml first and then this directory in"

@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.guide import headings
+from agent.guide.cipher_suites import with_long_names
 from agent.guide.control import Control, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, K3S_CONFIG_FILE, POD_SECURITY_ADMISSION
-from agent.model import SERVERS, WITH_POD_SECURITY_POLICY, WITHOUT_POD_SECURITY_POLICY, Applies, Component, VersionRange
+from agent.model import (
+    ON_SERVERS,
+    SERVERS,
+    WITH_POD_SECURITY_POLICY,
+    WITHOUT_POD_SECURITY_POLICY,
+    Applies,
+    Component,
+    VersionRange,
+)
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -43,7 +52,6 @@ def _filled(value: str, data_dir: PurePosixPath) -> str:
     return value.replace("{data_dir}", str(data_dir))
 
 
-_SERVERS = Applies(SERVERS)
 _LAST_COVERED = 26
 """The newest minor that the guide is for."""
 _COVERED = VersionRange(last=_LAST_COVERED)
@@ -66,7 +74,7 @@ def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fie
     why: str,
     origin: Origin,
     risk: str,
-    applies: Applies = _SERVERS,
+    applies: Applies = ON_SERVERS,
     deviation: str = "",
 ) -> OptionRow:
     return OptionRow(
@@ -307,7 +315,7 @@ SECRETS_ENCRYPTION = OptionRow(
         f"For a new cluster put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before K3s first starts; for an"
         " existing one follow 'k3s secrets-encrypt enable' and its documented restarts."
     ),
-    applies=Applies(SERVERS),
+    applies=ON_SERVERS,
 )
 
 PROTECT_KERNEL_DEFAULTS_REQUIRED = VersionRange(last=24)
@@ -382,8 +390,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         Component.KUBELET,
         "tls-cipher-suites",
         ",".join(_STRONG_CIPHERS),
-        # Go names the ChaCha20 suites in a long and in this short way, and kubelet takes both.
-        SubsetOf((*_STRONG_CIPHERS, *(f"{name}_SHA256" for name in _STRONG_CIPHERS if name.endswith("_POLY1305")))),
+        SubsetOf(with_long_names(_STRONG_CIPHERS)),
         title="kubelet speaks strong ciphers only",
         why=(
             "Go's defaults still have suites in CBC mode and without forward secrecy for old clients; kubelet's"
@@ -406,3 +413,21 @@ OPTIONS: tuple[OptionRow, ...] = (
     *_KUBELET_ROWS,
 )
 """All of them; where a key and name come twice, no version has both."""
+
+
+def oldest(identifier: str) -> OptionRow:
+    """The row with this id that is for the oldest versions. Raises ValueError where no row has it."""
+    return min(_with_id(identifier), key=_first_version)
+
+
+def newest(identifier: str) -> OptionRow:
+    """The row with this id that is for the newest versions. Raises ValueError where no row has it."""
+    return max(_with_id(identifier), key=_first_version)
+
+
+def _with_id(identifier: str) -> list[OptionRow]:
+    return [row for row in OPTIONS if row.id == identifier]
+
+
+def _first_version(row: OptionRow) -> int:
+    return row.applies.versions.first or 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, Includes, SubsetOf
-from agent.guide.k3s_options import OPTIONS
+from agent.guide.k3s_options import OPTIONS, newest, oldest
 
 ON, OFF = Boolean(wanted=True), Boolean(wanted=False)
 THIRTY = AtLeast(30)
@@ -66,21 +67,34 @@ def test_words(meets: Criterion, words: str) -> None:
     assert str(meets) == words
 
 
-def accepted_by(name: str, value: str, *, newest: bool = True) -> bool:
-    """Ask the last or the first row of that name."""
-    rows = [row for row in OPTIONS if row.id == name]
-    return rows[-1 if newest else 0].meets.accepts(value)
+def test_of_rows_with_one_id_the_oldest_and_the_newest_can_be_had() -> None:
+    """By the versions that they are for; a row that is alone is both, and an id that nothing has is an error."""
+    rows = [row for row in OPTIONS if row.id == "terminated-pod-gc-threshold"]
+    assert {str(row.applies.versions) for row in rows} == {"v1.28 and older", "v1.29 and newer"}
+    assert str(oldest("terminated-pod-gc-threshold").applies.versions) == "v1.28 and older"
+    assert str(newest("terminated-pod-gc-threshold").applies.versions) == "v1.29 and newer"
+    assert oldest("request-timeout") is newest("request-timeout")
+    for find in (oldest, newest):
+        with pytest.raises(ValueError, match="empty"):
+            find("request-time")
 
 
 def test_a_plugin_that_is_on_by_default_need_not_be_named() -> None:
     """K3s' own `NodeRestriction` meets the control: the API server has ServiceAccount on anyway."""
-    assert accepted_by("enable-admission-plugins", "NodeRestriction")
-    assert not accepted_by("enable-admission-plugins", "ServiceAccount")
-    assert not accepted_by("enable-admission-plugins", "NodeRestriction", newest=False)
+    assert newest("enable-admission-plugins").meets.accepts("NodeRestriction")
+    assert not newest("enable-admission-plugins").meets.accepts("ServiceAccount")
+    assert not oldest("enable-admission-plugins").meets.accepts("NodeRestriction")
 
 
 def test_both_names_of_a_chacha20_suite_are_accepted() -> None:
     """Go has a short and a long name for it."""
-    assert accepted_by("tls-cipher-suites", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
-    assert accepted_by("tls-cipher-suites", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305")
-    assert not accepted_by("tls-cipher-suites", "TLS_RSA_WITH_AES_128_CBC_SHA")
+    suites = newest("tls-cipher-suites").meets
+    assert suites.accepts("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
+    assert suites.accepts("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305")
+    assert not suites.accepts("TLS_RSA_WITH_AES_128_CBC_SHA")
+
+
+def test_only_chacha20_suites_of_tls_1_2_have_a_second_name() -> None:
+    """The long names follow all of the short ones."""
+    suites = ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
+    assert with_long_names(suites) == (*suites, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
