@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import k3s_arguments
 from agent.guide import files as rows
 from agent.guide import manifests
-from agent.guide.manifests import EventRateLimit
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s_config import dropin
 from agent.model import Directory, File, FilePermissions, Resource, Role, Sysctl
@@ -76,8 +75,7 @@ def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
 
 def admission_configuration(settings: Settings) -> bytes:
     """The content of psa.yaml."""
-    limit = settings.event_rate_limit
-    return _with_header(manifests.pod_security_admission(settings.exempt_namespaces, limit and EventRateLimit(*limit)))
+    return _with_header(manifests.pod_security_admission(settings.exempt_namespaces, settings.event_rate_limit))
 
 
 def audit_policy_file(own: bytes | None) -> bytes:
@@ -93,7 +91,7 @@ def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
         if row.name:
             lists.setdefault(row.key, []).append(f"{row.name}={value}")
         else:
-            scalars[row.key] = value == "true" or value
+            scalars[row.key] = True if value == "true" else value
     return dropin(HEADER, scalars, lists)
 
 

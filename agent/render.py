@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import desired, settings
 from agent.cloud_init import user_data
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from agent.facts import HostFacts
     from agent.settings import Overrides, Settings
 
-    Renderer = Callable[[Settings, HostFacts], bytes]
+
+class _Order(NamedTuple):
+    """What a document is made from; `host` is for the files that the settings name."""
+
+    settings: Settings
+    facts: HostFacts
+    host: Host
+    download: Download | None
 
 
 def rendered(
@@ -38,20 +45,16 @@ def rendered(
     else:
         site = read_settings(host, Request(overrides, settings_file))
     facts = assumed(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
-    if what == "audit-policy":
-        return desired.audit_policy_file(read_audit_policy(host, site))
-    if what == "cloud-init":
-        return user_data(facts, download)
-    return RENDERERS[what](site, facts)
+    return RENDERERS[what](_Order(site, facts, host, download))
 
 
-def _rancher_cluster(site: Settings, facts: HostFacts) -> bytes:
+def _rancher_cluster(order: _Order) -> bytes:
     from agent.rancher import cluster
 
-    return cluster(site, facts)
+    return cluster(order.settings, order.facts)
 
 
-def _account_update_pair(_site: Settings, _facts: HostFacts) -> bytes:
+def _account_update_pair(_: _Order) -> bytes:
     """Both files as one script that writes them, so that one command makes the pair."""
     parts = [b"# Writes account_update.yaml and account_update.sh into this directory; run by: sh\n"]
     for name, content in (
@@ -63,13 +66,13 @@ def _account_update_pair(_site: Settings, _facts: HostFacts) -> bytes:
     return b"".join(parts)
 
 
-RENDERERS: Mapping[str, Renderer] = {
-    "sysctl": lambda _site, _facts: desired.sysctl_file(),
-    "audit-policy": lambda _site, _facts: desired.audit_policy_file(None),
-    "policy": desired.policy_manifest,
-    "psa": lambda site, _facts: desired.admission_configuration(site),
-    "k3s-config": desired.k3s_config,
+RENDERERS: Mapping[str, Callable[[_Order], bytes]] = {
+    "sysctl": lambda _: desired.sysctl_file(),
+    "audit-policy": lambda order: desired.audit_policy_file(read_audit_policy(order.host, order.settings)),
+    "policy": lambda order: desired.policy_manifest(order.settings, order.facts),
+    "psa": lambda order: desired.admission_configuration(order.settings),
+    "k3s-config": lambda order: desired.k3s_config(order.settings, order.facts),
     "rancher-cluster": _rancher_cluster,
     "service-accounts": _account_update_pair,
-    "cloud-init": lambda _site, facts: user_data(facts),
+    "cloud-init": lambda order: user_data(order.facts, order.download),
 }

@@ -187,7 +187,8 @@ def _waiver(node: Node) -> SiteWaiver:
     for entry in node.entries:
         if entry.key not in _WAIVER_KEYS:
             raise Refused(f"without the key `{shown(entry.key)}`", node._replace(line=entry.line))
-    for _, again in duplicates(node):
+    if repeated := duplicates(node):
+        _, again = repeated[0]
         raise Refused(f"with one `{again.key}` each", again.node)
     values: dict[str, object] = {}
     for key, (allowed, of) in _WAIVER_KEYS.items():
