@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.assessment import Status
-from agent.present.assessments.words import by_section, fact, is_known, section_title, title, waived
+from agent.present.assessments.words import by_section, fact, is_known, noticed, section_title, title, waived
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def as_junit(assessment: Assessment) -> str:
             SubElement(properties, "property", name=name, value=value)
         for verdict in verdicts:
             _case(suite, assessment, verdict)
+    first = root.find("testsuite")
+    if first is not None and assessment.notices:
+        # The schemas have no place for words on all suites.
+        SubElement(first, "system-out").text = "\n".join(map(noticed, assessment.notices))
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root).decode("ascii")}\n'
 

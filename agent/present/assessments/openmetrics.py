@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.present.assessments.words import fact
+from agent.present.assessments.words import fact, seconds
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.assessment import Assessment
+
+
+_DAY = 86_400
 
 
 class _Sample(NamedTuple):
@@ -65,10 +68,23 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
             "A control that failed or could not be told; always 1, and gone when it is met.",
             open_ones.values(),
         ),
+        *_waivers(assessment),
         *_drift(changes or {}),
         "# EOF",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _waivers(assessment: Assessment) -> Iterator[str]:
+    """When each waiver counts no more, which is the day after its last one: an alert can come in time."""
+    samples = {
+        verdict.control.id: _Sample({"id": verdict.control.id}, f"{seconds(verdict.waiver.expires) + _DAY:.0f}")
+        for verdict in assessment.verdicts
+        if verdict.waiver and verdict.waiver.expires
+    }
+    if samples:
+        text = "When the waiver of a control ends, in seconds since the epoch."
+        yield from _gauge("k3s_harden_waiver_expiry_timestamp_seconds", text, samples.values())
 
 
 def _drift(changes: Mapping[str, int]) -> Iterator[str]:

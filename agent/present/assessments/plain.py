@@ -14,6 +14,7 @@ from agent.present.assessments.words import (
     in_numbers,
     is_known,
     is_new,
+    noticed,
     section_title,
     title,
     to_do,
@@ -24,7 +25,7 @@ from agent.present.wording import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.assessment import Assessment, Notice, Verdict
+    from agent.assessment import Assessment, Verdict
 
 _LEFT_TO_VERBOSE = (Status.PASS, Status.NOT_APPLICABLE, Status.MANUAL)
 
@@ -52,7 +53,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         for verdict in verdicts:
             if verbosity is Verbosity.VERBOSE or verdict.status not in _LEFT_TO_VERBOSE:
                 yield _verdict(assessment, verdict, verbosity)
-    yield from map(_notice, assessment.notices)
+    yield from (f"notice {noticed(notice)}" for notice in assessment.notices)
     for number in by_section(assessment):
         yield f"section {section_title(number)}: {in_numbers(assessment.counts(number))}"
     for actor, verdicts in to_do(assessment).items():
@@ -83,9 +84,3 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
         parts.append(f"by {verdict.actor}")
         parts += [f"to do: {verdict.remedy}"] if verdict.remedy else []
     return "; ".join(parts)
-
-
-def _notice(notice: Notice) -> str:
-    line = f"notice {notice.message}"
-    line += f"; where {notice.where}" if notice.where else ""
-    return f"{line}; to do: {notice.remedy}" if notice.remedy else line

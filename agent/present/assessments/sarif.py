@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from agent.assessment import Status
 from agent.benchmark.check import (
     AllOf,
-    ByHand,
     EncryptionProviders,
     EtcdSetting,
     Flag,
     GuideDirectory,
     KernelParameter,
+    Manual,
     NotInK3s,
     Ownership,
     Permissions,
@@ -197,7 +197,7 @@ def subject(check: Check) -> str:
             return check.row.id
         case AllOf():
             return ", ".join(map(subject, check.checks))
-        case EncryptionProviders() | SysctlPrecedence() | NotInK3s() | ByHand():
+        case EncryptionProviders() | SysctlPrecedence() | NotInK3s() | Manual():
             return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import time
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,16 @@ def waived(waiver: Waiver) -> str:
     return f"{words}, {waiver.where})" if waiver.where else f"{words})"
 
 
+def noticed(notice: Notice) -> str:
+    """A notice in one line."""
+    parts = (
+        notice.message,
+        f"where {notice.where}" if notice.where else "",
+        notice.remedy and f"to do: {notice.remedy}",
+    )
+    return "; ".join(filter(None, parts))
+
+
 def few(seen: Sequence[Evidence]) -> tuple[Sequence[Evidence], str]:
     """The first pieces of evidence, and in words how many are left out: a thousand files may all be wrong alike."""
     left = len(seen) - _FEW
@@ -142,6 +153,11 @@ def few(seen: Sequence[Evidence]) -> tuple[Sequence[Evidence], str]:
 def fact(assessment: Assessment, name: str) -> str:
     """The value of a fact; empty where nobody found out."""
     return next((fact.value for fact in assessment.facts if fact.name == name), "")
+
+
+def seconds(day: str) -> float:
+    """The start of a day, YYYY-MM-DD, in UTC and in seconds since the epoch."""
+    return float(calendar.timegm(time.strptime(day, "%Y-%m-%d")))
 
 
 def timestamp(when: float) -> str:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Verdict, Waiver
 from agent.benchmark import catalogue
-from agent.benchmark.check import ByHand, NotInK3s
+from agent.benchmark.check import Manual, NotInK3s
 from agent.benchmark.control import Assessed, BenchmarkControl, Number
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
@@ -36,7 +36,7 @@ def control(id_: str, title: str, number: str = "", assessed: Assessed = Assesse
         id=id_,
         title=title,
         numbers=MappingProxyType(numbers),
-        check=ByHand("see"),
+        check=Manual("see"),
         why=_WHY,
         source="k3s-io/k3s pkg/daemons/control/server.go",
     )
@@ -121,7 +121,7 @@ def of_catalogue(benchmark: Benchmark) -> Assessment:
     verdicts = []
     for index, row in enumerate(catalogue.of(benchmark)):
         match check := row.check_of(benchmark):
-            case ByHand():
+            case Manual():
                 shown = MANUAL._replace(reason=check.look, remedy=check.look)
             case NotInK3s():
                 shown = NOT_APPLICABLE._replace(reason=check.reason)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Verdict, Waiver
 from agent.benchmark.check import (
     AllOf,
-    ByHand,
     EncryptionProviders,
     EtcdSetting,
     Flag,
     GuideDirectory,
     KernelParameter,
+    Manual,
     NotInK3s,
     Permissions,
     SysctlPrecedence,
@@ -133,7 +133,7 @@ DOES_NOT_APPLY = verdict(
     actor=Actor.NOBODY,
 )
 FOR_A_PERSON = verdict(
-    row("rbac-cluster-admin", ByHand("Look at the bindings of cluster-admin."), "5.1.1", Assessed.MANUAL),
+    row("rbac-cluster-admin", Manual("Look at the bindings of cluster-admin."), "5.1.1", Assessed.MANUAL),
     Status.MANUAL,
     reason="Look at the bindings of cluster-admin.",
 )

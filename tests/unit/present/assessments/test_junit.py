@@ -163,6 +163,15 @@ def test_a_suite_says_of_which_node_and_when() -> None:
     assert {case.classname for case in suite} == {"1-1 Control plane node configuration files"}
 
 
+def test_what_the_assessment_says_of_itself_is_in_the_first_suite() -> None:
+    """A waiver that has ended, say: the schemas have no place for words on all suites."""
+    root = ET.fromstring(junit(FULL))  # noqa: S314 - our own
+    texts = [suite.findtext("system-out") for suite in root]
+    assert [bool(text) for text in texts] == [True] + [False] * (len(texts) - 1)
+    for notice in FULL.notices:
+        assert notice.message in str(texts[0])
+
+
 @given(assessment=hostile())
 def test_any_text_leaves_it_xml(assessment: Assessment) -> None:
     """Some characters XML cannot hold even as references; a parser would refuse the whole file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,14 @@ def test_what_was_assessed_and_when() -> None:
     }
     (when,) = found["k3s_harden_assessment_timestamp_seconds"]
     assert when.value == WHEN
+
+
+def test_the_end_of_a_waiver_can_be_alerted_on() -> None:
+    """The last day counts: it ends with the start of the next one, in UTC."""
+    (sample,) = samples(FULL)["k3s_harden_waiver_expiry_timestamp_seconds"]
+    assert sample.labels == {"id": "kubelet-read-only-port"}
+    assert sample.value == datetime(2027, 7, 1, tzinfo=timezone.utc).timestamp()
+    assert "k3s_harden_waiver_expiry_timestamp_seconds" not in samples(CALM)
 
 
 def test_a_control_that_is_there_twice_makes_no_second_series() -> None:
