@@ -132,7 +132,7 @@ def read(host: Host, facts: HostFacts, checks: Iterable[Permissions | Ownership]
         node=host.name,
         files={
             check: tuple(
-                files.matches(facts.data_dir / path, check.but_for, directories=check.directories)
+                files.matches(facts.data_dir / path, check.except_names, directories=check.directories)
                 for path in check.paths
             )
             for check in checks
@@ -153,11 +153,11 @@ class _Files:
         self._listed: dict[PurePosixPath, tuple[Entry | Unknown, ...]] = {}
         self._found: dict[tuple[PurePosixPath, bool], tuple[Seen | Unknown, ...]] = {}
 
-    def matches(self, pattern: PurePosixPath, but_for: tuple[str, ...], *, directories: bool) -> Matches:
+    def matches(self, pattern: PurePosixPath, except_names: tuple[str, ...], *, directories: bool) -> Matches:
         key = pattern, directories
         if key not in self._found:
             self._found[key] = tuple(self._look(pattern, DIRECTORY if directories else REGULAR_FILE))
-        found = [one for one in self._found[key] if one.path.name not in but_for]
+        found = [one for one in self._found[key] if one.path.name not in except_names]
         return Matches(
             pattern,
             tuple(one for one in found if isinstance(one, Seen)),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark import catalogue, words
 from agent.benchmark.beyond import BEYOND
-from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, differences, runs
+from agent.benchmark.check import Manual, NotInK3s
+from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import FITS, Benchmark
 from agent.explain import origin_in_words
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.benchmark.control import BenchmarkControl, Number
+    from agent.benchmark.kube_bench import Difference
     from agent.guide.control import Control
 
 _GUIDE_PAGE = "guide-controls.md"
@@ -60,7 +62,7 @@ def controls() -> str:
         generated("agent/benchmark"),
         prose(f"""
             All {len(found)} controls that `k3s-harden assess` knows, one entry each, whatever number a benchmark gives
-            it. {sum(control.is_host_checkable for control in found)} of them can be answered by a look at the host;
+            it. {sum(map(_is_host_checkable, found))} of them can be answered by a look at the host;
             the others are for a person, or K3s has nothing of the kind. `k3s-harden explain ID` prints an entry in a
             terminal, and takes a number as well: `k3s-harden explain cis-1.9/1.2.16`.
         """),
@@ -100,7 +102,7 @@ def kube_bench() -> str:
             UNKNOWN are FAIL, or WARN where its profile does not score the check, NOT_APPLICABLE and WAIVED are INFO.
         """),
         "## Reasons",
-        table(("reason", "is"), ((reason.label, reason.value) for reason in Reason)),
+        table(("reason", "is"), ((_label(reason), reason.value) for reason in Reason)),
         *_profiles(),
         "## What kube-bench does not look at",
         prose("""
@@ -210,7 +212,7 @@ def _profiles() -> Iterator[str]:
     for benchmark in PROFILED:
         yield f"## {benchmark.kube_bench_profile}"
         inside = [control for control in catalogue.of(benchmark) if benchmark in control.numbers]
-        alike = sum(not differences(control, benchmark) for control in inside)
+        alike = sum(not _differences(control, benchmark) for control in inside)
         yield f"{len(inside)} controls; of {alike} both say the same wherever they look."
         yield table(
             ("number", "control", "kube-bench", "can differ"),
@@ -226,10 +228,22 @@ def _profiles() -> Iterator[str]:
         )
 
 
+def _is_host_checkable(control: BenchmarkControl) -> bool:
+    return not isinstance(control.check, (Manual, NotInK3s))
+
+
+def _differences(control: BenchmarkControl, benchmark: Benchmark) -> tuple[Difference, ...]:
+    return tuple(one for one in DIFFERENCES[control.id] if benchmark in one.benchmarks)
+
+
+def _label(reason: Reason) -> str:
+    return reason.name.lower().replace("_", " ")
+
+
 def _in_short(control: BenchmarkControl, benchmark: Benchmark) -> str:
-    found = differences(control, benchmark)
-    labels = ", ".join(one.reason.label for one in found if not one.note)
-    notes = (f"{one.reason.label} ({one.note.removesuffix('.')})" for one in found if one.note)
+    found = _differences(control, benchmark)
+    labels = ", ".join(_label(one.reason) for one in found if not one.note)
+    notes = (f"{_label(one.reason)} ({one.note.removesuffix('.')})" for one in found if one.note)
     return "; ".join((*([labels] if labels else []), *notes))
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.api_server import API_SERVER
 from agent.benchmark.beyond import BEYOND
-from agent.benchmark.by_hand import BY_HAND
 from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
-from agent.benchmark.controllers import CONTROLLERS
+from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.benchmark.etcd import ETCD
 from agent.benchmark.kubelet import KUBELET
+from agent.benchmark.manual import MANUAL
 from agent.benchmark.node_files import NODE_FILES
 from agent.benchmark.versions import Benchmark
 
@@ -29,7 +29,15 @@ def _newest_first(control: BenchmarkControl) -> tuple[tuple[int, ...], int]:
     return _as_integers(control.numbers[newest]), -list(Benchmark).index(newest)
 
 
-_NUMBERED = (*CONTROL_PLANE_FILES, *API_SERVER, *CONTROLLERS, *ETCD, *NODE_FILES, *KUBELET, *BY_HAND)
+_NUMBERED = (
+    *CONTROL_PLANE_FILES,
+    *API_SERVER,
+    *CONTROLLER_MANAGER_AND_SCHEDULER,
+    *ETCD,
+    *NODE_FILES,
+    *KUBELET,
+    *MANUAL,
+)
 
 CATALOGUE: tuple[BenchmarkControl, ...] = (*sorted(_NUMBERED, key=_newest_first), *BEYOND)
 """In the order of each control's number in the newest benchmark that has it; then what no benchmark has."""

@@ -15,12 +15,12 @@ class Permissions(NamedTuple):
     """No file may have a permission bit beyond `most`.
 
     `paths` are relative to the data directory or absolute. `*` in the last part stands for any name, `**` for every
-    file below, at any depth; names in `but_for` are left out. `directories` says that the paths are directories.
+    file below, at any depth; names in `except_names` are left out. `directories` says that the paths are directories.
     """
 
     paths: tuple[str, ...]
     most: FileMode
-    but_for: tuple[str, ...] = ()
+    except_names: tuple[str, ...] = ()
     directories: bool = False
 
 
@@ -28,7 +28,7 @@ class Ownership(NamedTuple):
     """Everything at these paths, written as in Permissions, belongs to root:root."""
 
     paths: tuple[str, ...]
-    but_for: tuple[str, ...] = ()
+    except_names: tuple[str, ...] = ()
     directories: bool = False
 
 
@@ -93,7 +93,7 @@ class NotInK3s(NamedTuple):
     reason: str
 
 
-class ByHand(NamedTuple):
+class Manual(NamedTuple):
     """Only a person, or the API server, can tell; `look` says what to look at, in one sentence or command."""
 
     look: str
@@ -110,5 +110,5 @@ Check = (
     | SysctlPrecedence
     | AllOf
     | NotInK3s
-    | ByHand
+    | Manual
 )

@@ -7,7 +7,6 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.benchmark.check import ByHand, NotInK3s
 from agent.benchmark.versions import Benchmark
 from agent.model import Applies
 
@@ -79,11 +78,6 @@ class BenchmarkControl:
         """What CIS would call it: the title is the state that is wanted, and says nothing of whether it is so."""
         first, _, rest = self.title.partition(" ")
         return f"Ensure that {first if _is_a_name(first) else first.lower()} {rest}"
-
-    @property
-    def is_host_checkable(self) -> bool:
-        """Whether a look at the host can answer it."""
-        return not isinstance(self.check, (ByHand, NotInK3s))
 
 
 def _is_a_name(word: str) -> bool:

@@ -80,8 +80,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The files of the container network have restrictive permissions",
         numbers=numbered("1.1.9S 1.1.9S 1.1.9u 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9M"),
         # host-local locks its directory by an empty file named lock, which it makes with 0750.
-        check=Permissions(_LEASES, PRIVATE_FILE, but_for=("lock",)),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_LEASES, PUBLIC_FILE, but_for=("lock",))}),
+        check=Permissions(_LEASES, PRIVATE_FILE, except_names=("lock",)),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_LEASES, PUBLIC_FILE, except_names=("lock",))}),
         why=(
             "They say which pod has which address. Who can change them has an address handed out twice, and gets"
             " another pod's traffic."

@@ -45,7 +45,7 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
     )
 
 
-CONTROLLERS: tuple[BenchmarkControl, ...] = (
+CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
     of_the_guide(
         newest("terminated-pod-gc-threshold"),
         Component.CONTROLLER_MANAGER,

@@ -48,11 +48,6 @@ class Reason(Enum):
     STRICTER = "It fails or warns about what passes here."
     LAXER = "It passes what fails here."
 
-    @property
-    def label(self) -> str:
-        """Its name, for people."""
-        return self.name.lower().replace("_", " ")
-
 
 class Difference(NamedTuple):
     """One reason for which kube-bench's profiles of these benchmarks can differ; `note` says what is special here.
@@ -413,8 +408,3 @@ DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
     control.id: tuple(_differences(control)) for control in catalogue.CATALOGUE
 }
 """By id, in the order of Reason. A control without any is judged alike wherever kube-bench has it."""
-
-
-def differences(control: BenchmarkControl, benchmark: Benchmark) -> tuple[Difference, ...]:
-    """Why kube-bench's profile of one benchmark can say something else of a control."""
-    return tuple(one for one in DIFFERENCES[control.id] if benchmark in one.benchmarks)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import ByHand
+from agent.benchmark.check import Manual
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
@@ -43,7 +43,7 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
         numbers=numbered(numbers),
         level=level,
         applies=Applies(roles),
-        check=ByHand(look),
+        check=Manual(look),
         why=why,
         guide=guide,
         source=source,
@@ -540,5 +540,5 @@ _DATA: tuple[BenchmarkControl, ...] = (
     ),
 )
 
-BY_HAND: tuple[BenchmarkControl, ...] = (*_USERS, *_KUBELET, *_ACCESS, *_PODS, *_NETWORK, *_DATA)
+MANUAL: tuple[BenchmarkControl, ...] = (*_USERS, *_KUBELET, *_ACCESS, *_PODS, *_NETWORK, *_DATA)
 """In the benchmarks' order."""

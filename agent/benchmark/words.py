@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from agent.benchmark import k3s_defaults
 from agent.benchmark.check import (
     AllOf,
-    ByHand,
     EncryptionProviders,
     EtcdSetting,
     Flag,
     GuideDirectory,
     KernelParameter,
+    Manual,
     NotInK3s,
     Ownership,
     Permissions,
@@ -59,7 +59,7 @@ def wanted(check: Check, data_dir: str = _DATA_DIR) -> str:  # noqa: C901, PLR09
             return f"no file wins over {PARAMETERS_FILE} at boot"
         case AllOf():
             return " and ".join(dict.fromkeys(wanted(one, data_dir) for one in check.checks))
-        case NotInK3s() | ByHand():
+        case NotInK3s() | Manual():
             return ""
 
 
@@ -82,7 +82,7 @@ def asked(check: Check) -> str:  # noqa: PLR0911 - one for each kind of check
             return "; ".join(map(asked, check.checks))
         case NotInK3s():
             return f"not applicable. {check.reason}"
-        case ByHand():
+        case Manual():
             return f"a person's judgement. {check.look}"
 
 
@@ -120,7 +120,7 @@ def brought_about_by(control: BenchmarkControl) -> str:
     """Who sees to it on a host as this program and K3s leave it."""
     if isinstance(control.check, NotInK3s):
         return "nobody, since K3s has nothing of the kind"
-    if isinstance(control.check, ByHand):
+    if isinstance(control.check, Manual):
         return f"the operator, on top of the guide's `{control.guide.id}`" if control.guide else "the operator"
     if control.setting:
         return f"`k3s-harden apply`, once `{control.setting}` is set"
@@ -139,7 +139,7 @@ def _named(run: list[Benchmark]) -> str:
 
 def _files(check: Permissions | Ownership) -> str:
     paths = ", ".join(map(_below, check.paths))
-    return f"{paths} (except {', '.join(check.but_for)})" if check.but_for else paths
+    return f"{paths} (except {', '.join(check.except_names)})" if check.except_names else paths
 
 
 def _below(path: str) -> str:
@@ -161,7 +161,7 @@ def _by_k3s(check: Check) -> bool:
             return check.unset_passes or any(check.criterion.accepts(_filled_in(value)) for value in own)
         case AllOf():
             return all(map(_by_k3s, check.checks))
-        case EncryptionProviders() | KernelParameter() | GuideDirectory() | SysctlPrecedence() | NotInK3s() | ByHand():
+        case EncryptionProviders() | KernelParameter() | GuideDirectory() | SysctlPrecedence() | NotInK3s() | Manual():
             return False
 
 

@@ -8,12 +8,12 @@ from agent.assessment import Status, Verdict
 from agent.benchmark import words
 from agent.benchmark.check import (
     AllOf,
-    ByHand,
     EncryptionProviders,
     EtcdSetting,
     Flag,
     GuideDirectory,
     KernelParameter,
+    Manual,
     NotInK3s,
     Ownership,
     Permissions,
@@ -75,7 +75,7 @@ def answered(check: Check, look: Look) -> Answer:  # noqa: PLR0911 - one for eac
             return _all_of([answered(one, look) for one in check.checks])
         case NotInK3s():
             return Answer(Status.NOT_APPLICABLE, reason=check.reason)
-        case ByHand():
+        case Manual():
             return Answer(Status.MANUAL, reason=check.look, remedy=check.look)
 
 

@@ -11,7 +11,7 @@ from agent.assess import AUTO, assess_host, benchmark_named
 from agent.assessment import Actor, Status
 from agent.baseline import Baseline
 from agent.benchmark import catalogue
-from agent.benchmark.check import ByHand, NotInK3s
+from agent.benchmark.check import Manual, NotInK3s
 from agent.benchmark.versions import Benchmark, fitting
 from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
@@ -130,7 +130,7 @@ def test_what_k3s_has_nothing_for_and_what_needs_a_person_say_so(server: Node) -
         check = verdict.control.check
         if isinstance(check, NotInK3s):
             assert (verdict.status, verdict.reason) == (Status.NOT_APPLICABLE, check.reason)
-        if isinstance(check, ByHand):
+        if isinstance(check, Manual):
             assert (verdict.status, verdict.reason, verdict.remedy) == (Status.MANUAL, check.look, check.look)
 
 

@@ -73,12 +73,12 @@ def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = 
     return evidence.read(fake_host(root), seen or facts(), checks)
 
 
-def permissions(*paths: str, but_for: tuple[str, ...] = (), directories: bool = False) -> Permissions:
-    return Permissions(paths, FileMode(0o600), but_for, directories)
+def permissions(*paths: str, except_names: tuple[str, ...] = (), directories: bool = False) -> Permissions:
+    return Permissions(paths, FileMode(0o600), except_names, directories)
 
 
-def matches(root: Path, path: str, but_for: tuple[str, ...] = (), *, directories: bool = False) -> Matches:
-    check = permissions(path, but_for=but_for, directories=directories)
+def matches(root: Path, path: str, except_names: tuple[str, ...] = (), *, directories: bool = False) -> Matches:
+    check = permissions(path, except_names=except_names, directories=directories)
     return look(root, check).files[check][0]
 
 
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_neither_seen_nor_unknown(path: str, root: Path) ->
 
 
 def test_a_star_stands_for_any_name_in_a_directory(root: Path) -> None:
-    """Directories among the files are not meant, nor what lies below them; names in but_for are left out."""
+    """Directories among the files are not meant, nor what lies below them; names in except_names are left out."""
     for name in ("b.crt", "a.crt", "a.key", "old.crt/x.crt", "temporary-certs/y.crt", "skipped.crt"):
         put(root, TLS / name)
     assert names(matches(root, "server/tls/*.crt", ("skipped.crt",))) == ["server/tls/a.crt", "server/tls/b.crt"]
@@ -144,7 +144,7 @@ def test_each_check_has_its_own_answer(root: Path) -> None:
     checks = (
         permissions("server/tls/*.crt", "server/tls"),
         Ownership(("server/tls/*.crt",)),
-        Ownership(("server/tls/*.crt",), but_for=("a.crt",)),
+        Ownership(("server/tls/*.crt",), except_names=("a.crt",)),
     )
     found = look(root, *checks).files
     assert [len(found[check]) for check in checks] == [2, 1, 1]

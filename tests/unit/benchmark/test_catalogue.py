@@ -8,7 +8,7 @@ import pytest
 
 from agent.benchmark.beyond import BEYOND
 from agent.benchmark.catalogue import CATALOGUE, named, of
-from agent.benchmark.check import AllOf, ByHand, GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.benchmark.check import AllOf, GuideDirectory, KernelParameter, Manual, SysctlPrecedence
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
 from agent.guide.controls import CONTROLS
@@ -52,14 +52,14 @@ def test_a_benchmark_has_as_many_controls_as_kube_bench_has_checks(benchmark: Be
     """All of them, by how they are assessed, and as many of them that a look at a host can answer."""
     rows = [row for row in of(benchmark) if benchmark in row.numbers]
     assert Counter(row.numbers[benchmark].assessed.value for row in rows) == TOTALS[benchmark]
-    assert sum(not isinstance(row.check, ByHand) for row in rows) == HOST_CHECKABLE[benchmark]
+    assert sum(not isinstance(row.check, Manual) for row in rows) == HOST_CHECKABLE[benchmark]
 
 
 def test_the_benchmarks_that_kube_bench_knows_have_96_controls_on_the_host_and_39_others() -> None:
     """A control is one, however often its number moved."""
     known = [row for row in CATALOGUE if row.numbers.keys() & TOTALS.keys()]
-    assert sum(not isinstance(row.check, ByHand) for row in known) == 96
-    assert sum(isinstance(row.check, ByHand) for row in known) == 39
+    assert sum(not isinstance(row.check, Manual) for row in known) == 96
+    assert sum(isinstance(row.check, Manual) for row in known) == 39
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.benchmark.catalogue import CATALOGUE
-from agent.benchmark.check import ByHand
+from agent.benchmark.check import Manual
 from agent.benchmark.control import BenchmarkControl
 
 
@@ -26,7 +26,7 @@ from agent.benchmark.control import BenchmarkControl
 )
 def test_a_recommendation_is_the_wanted_state_as_a_demand(title: str, recommendation: str) -> None:
     """A name keeps its capital, any other first word loses it."""
-    row = BenchmarkControl(id="x", title=title, check=ByHand("Look."), why="It matters.", source="upstream.go")
+    row = BenchmarkControl(id="x", title=title, check=Manual("Look."), why="It matters.", source="upstream.go")
     assert row.recommendation == recommendation
 
 

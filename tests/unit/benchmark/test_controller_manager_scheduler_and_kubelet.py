@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.benchmark.check import AllOf, Flag, NotInK3s
-from agent.benchmark.controllers import CONTROLLERS
+from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.versions import Benchmark, fitting
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS_REQUIRED
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
 
-ROWS = CONTROLLERS + KUBELET
+ROWS = CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET
 SECTIONS = ("1.3", "1.4", "4.2", "4.3")
 
 OF_K3S = {
@@ -228,7 +228,7 @@ def test_protect_kernel_defaults_is_required_where_the_benchmark_has_it(minor: i
 
 def test_the_controllers_are_asked_of_servers_and_the_kubelet_of_all() -> None:
     """An agent runs a kubelet and a kube-proxy, and no controller manager or scheduler."""
-    assert {row.applies.roles for row in CONTROLLERS} == {SERVERS}
+    assert {row.applies.roles for row in CONTROLLER_MANAGER_AND_SCHEDULER} == {SERVERS}
     assert {row.applies.roles for row in KUBELET} == {BOTH_ROLES}
 
 

@@ -169,7 +169,9 @@ def test_permissions_and_ownership_are_asked_of_the_same_files() -> None:
 def test_only_the_lock_of_the_leases_is_left_out() -> None:
     """host-local makes its lock 0750; its owner is asked for as everybody's is."""
     left_out = {
-        row.id for row, part in asked(ROWS) if isinstance(part, (Permissions, Ownership)) and part.but_for == ("lock",)
+        row.id
+        for row, part in asked(ROWS)
+        if isinstance(part, (Permissions, Ownership)) and part.except_names == ("lock",)
     }
     assert left_out == {"cni-permissions"}
 

@@ -15,7 +15,7 @@ from agent.assessment import Status
 from agent.benchmark import catalogue
 from agent.benchmark.check import Flag
 from agent.benchmark.control import Assessed
-from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, differences, runs
+from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import SubsetOf
 from tests import kube_bench
@@ -198,7 +198,7 @@ def _why(check: Mapping[str, Any], said: Said) -> Reason:
 
 
 def _documented(benchmark: Benchmark) -> set[tuple[str, Reason]]:
-    return {(one.id, difference.reason) for one in catalogue.CATALOGUE for difference in differences(one, benchmark)}
+    return {(name, one.reason) for name, found in DIFFERENCES.items() for one in found if benchmark in one.benchmarks}
 
 
 def _profile(benchmark: Benchmark) -> Mapping[str, Mapping[str, Any]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.benchmark.by_hand import BY_HAND
-from agent.benchmark.check import ByHand
+from agent.benchmark.check import Manual
+from agent.benchmark.manual import MANUAL
 from agent.benchmark.versions import Benchmark
 from agent.guide.controls import CONTROLS
 from agent.model import BOTH_ROLES, SERVERS
@@ -17,7 +17,7 @@ from tests.unit.benchmark.recorded import numbers, recorded
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
 
-each_row = pytest.mark.parametrize("row", BY_HAND, ids=lambda row: row.id)
+each_row = pytest.mark.parametrize("row", MANUAL, ids=lambda row: row.id)
 
 
 def test_these_are_the_recorded_controls_of_their_sections() -> None:
@@ -27,8 +27,8 @@ def test_these_are_the_recorded_controls_of_their_sections() -> None:
         for identifier, line in recorded().items()
         if any(number.startswith(("3.", "5.")) for number, _ in line.values())
     }
-    assert {row.id for row in BY_HAND} == theirs | {"kubelet-ip-address-deny"}
-    assert len({row.id for row in BY_HAND}) == len(BY_HAND)
+    assert {row.id for row in MANUAL} == theirs | {"kubelet-ip-address-deny"}
+    assert len({row.id for row in MANUAL}) == len(MANUAL)
 
 
 @each_row
@@ -40,17 +40,16 @@ def test_each_control_has_the_numbers_and_letters_of_the_sources(row: BenchmarkC
 def test_39_are_in_the_benchmarks_that_kube_bench_knows_and_three_came_later() -> None:
     """The counts of its k3s-cis-1.23 to k3s-cis-1.9 together."""
     known = {benchmark for benchmark in Benchmark if benchmark.kube_bench_profile}
-    later = {row.id for row in BY_HAND if not row.numbers.keys() & known}
+    later = {row.id for row in MANUAL if not row.numbers.keys() & known}
     assert later == {"kubelet-ip-address-deny", "rbac-kubelet-subresources", "pods-proc-mount"}
-    assert len(BY_HAND) - len(later) == 39
+    assert len(MANUAL) - len(later) == 39
 
 
 @each_row
 def test_each_says_in_one_sentence_what_to_look_at(row: BenchmarkControl) -> None:
     """An auditor can do it at once: a command, a place or a question, with nothing left to fill in."""
-    assert isinstance(row.check, ByHand)
+    assert isinstance(row.check, Manual)
     assert not row.earlier
-    assert not row.is_host_checkable
     look = row.check.look
     assert 40 <= len(look) <= 400
     assert re.match(r"(Ask|Compare|Look|Read|Run) ", look)
@@ -64,13 +63,13 @@ def test_each_says_in_one_sentence_what_to_look_at(row: BenchmarkControl) -> Non
 
 def test_the_cluster_is_looked_at_from_a_server() -> None:
     """An agent has no kubectl that may; of a node itself there is only what systemd lets in."""
-    assert {row.id for row in BY_HAND if row.applies.roles == BOTH_ROLES} == {"kubelet-ip-address-deny"}
-    assert {row.applies.roles for row in BY_HAND} == {SERVERS, BOTH_ROLES}
+    assert {row.id for row in MANUAL if row.applies.roles == BOTH_ROLES} == {"kubelet-ip-address-deny"}
+    assert {row.applies.roles for row in MANUAL} == {SERVERS, BOTH_ROLES}
 
 
 def test_what_the_guide_does_for_a_control_is_linked_and_said() -> None:
     """psa.yaml for pods, policy.yaml for NetworkPolicies, the default accounts, and the audit policy."""
-    linked = {row.id: row.guide for row in BY_HAND if row.guide}
+    linked = {row.id: row.guide for row in MANUAL if row.guide}
     assert all(guide in CONTROLS for guide in linked.values())
     assert {identifier: guide.id for identifier, guide in linked.items() if guide.id != "pod-security-admission"} == {
         "audit-policy-coverage": "audit-policy",
@@ -79,18 +78,18 @@ def test_what_the_guide_does_for_a_control_is_linked_and_said() -> None:
     }
     assert {identifier for identifier, guide in linked.items() if guide.id == "pod-security-admission"} == {
         "pod-policy-mechanism",
-        *(row.id for row in BY_HAND if row.id.startswith("pods-")),
+        *(row.id for row in MANUAL if row.id.startswith("pods-")),
     }
     said = {"pod-security-admission": "psa.yaml", "network-policies": "policy.yaml", "audit-policy": "audit.yaml"}
-    for row in BY_HAND:
+    for row in MANUAL:
         if row.guide:
-            assert isinstance(row.check, ByHand)
+            assert isinstance(row.check, Manual)
             assert said.get(row.guide.id, "k3s-harden service-accounts") in row.check.look, row.id
 
 
 def test_levels_are_those_of_cis() -> None:
     """Its profile for high security."""
-    assert {row.id for row in BY_HAND if row.level == 2} == {
+    assert {row.id for row in MANUAL if row.level == 2} == {
         "audit-policy-coverage",
         "kubelet-ip-address-deny",
         "pods-root",
@@ -103,4 +102,4 @@ def test_levels_are_those_of_cis() -> None:
         "pods-security-context",
         "default-namespace",
     }
-    assert {row.level for row in BY_HAND} == {1, 2}
+    assert {row.level for row in MANUAL} == {1, 2}
