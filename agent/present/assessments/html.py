@@ -214,7 +214,7 @@ def _step(verdict: Verdict) -> str:
 def _links(rows: Iterable[_Row]) -> str:
     """The controls of one step as a list of links."""
     items = (
-        f'<li><a href="#{row.anchor}">{_icon(row.verdict.status)}{_number(row.verdict)}'
+        f'<li><a href="#{row.anchor}">{_icon(row.verdict.status)}{_name(row.verdict)}'
         f"{_text(row.verdict.control.recommendation)}</a>{row.since}</li>"
         for row in rows
     )
@@ -224,7 +224,7 @@ def _links(rows: Iterable[_Row]) -> str:
 def _waivers(rows: Sequence[_Row]) -> str:
     lines = [
         f'<tr role="row"><th role="rowheader" scope="row"><a href="#{row.anchor}">{_icon(row.verdict.status)}'
-        f"{_number(row.verdict)}{_text(row.verdict.control.recommendation)}</a></th>"
+        f"{_name(row.verdict)}{_text(row.verdict.control.recommendation)}</a></th>"
         f'<td role="cell">{_text(waiver.reason)}</td><td role="cell">{_until(waiver.expires)}</td>'
         f'<td role="cell">{_place(waiver.where)}</td></tr>'
         for row in rows
@@ -339,7 +339,7 @@ def _control(row: _Row) -> str:
     """A control's line, and below it all that is known of it."""
     verdict, anchor = row.verdict, row.anchor
     until = f"<small>{_until(verdict.waiver.expires)}</small>" if verdict.waiver else ""
-    number = _number(verdict) or "&ndash;"
+    number = _name(verdict) if verdict.number else "&ndash;"
     return (
         f'<tbody role="rowgroup" id="{anchor}" data-status="{verdict.status}"'
         f' data-actor="{verdict.actor.name.lower()}"><tr role="row" class="line">'
@@ -483,8 +483,10 @@ def _until(expires: str) -> str:
     return f"until {_text(expires)}" if expires else "for good"
 
 
-def _number(verdict: Verdict) -> str:
-    return f'<span class="no">{_text(verdict.number.text)} </span>' if verdict.number else ""
+def _name(verdict: Verdict) -> str:
+    """By what a waiver or a person calls the control: its number, or its id where no benchmark has it."""
+    name = verdict.number.text if verdict.number else verdict.control.id
+    return f'<span class="no">{_text(name)} </span>'
 
 
 def _number_of(count: int, noun: str) -> str:
