@@ -4,8 +4,8 @@ K3s hands every component arguments of its own. An operator's argument replaces 
 comes after it, with `-=` before it (k3s, pkg/util/args.go). Of an argument that is given several times a component
 takes the last value, or adds them up.
 
-The kubelet reads files beside, in the order of their names. A later file wins over an earlier one, field by field, and
-any argument over all files (kubernetes, cmd/kubelet/app/server.go).
+The kubelet reads configuration files, too, and any argument wins over all of them (kubernetes,
+cmd/kubelet/app/server.go).
 """
 
 from __future__ import annotations
@@ -13,24 +13,19 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
 from agent.benchmark import k3s_defaults
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
-from agent.errors import InputError
 from agent.facts import Datastore
 from agent.k3s_config import component_flag
+from agent.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
-from agent.yaml_reader import Mapping as YamlMapping
-from agent.yaml_reader import Scalar, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import PurePosixPath
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.benchmark.k3s_defaults import Default
     from agent.facts import HostFacts
     from agent.k3s_config import Source
-    from agent.yaml_reader import Node
 
 
 class GivenBy(str, Enum):
@@ -90,31 +85,6 @@ class Arguments(NamedTuple):
         return self.doubts.get("") or self.doubts.get(name, "")
 
 
-class KubeletFile(NamedTuple):
-    """A file of the kubelet's configuration, with what it has for the fields of KUBELET_FIELDS.
-
-    `settings` is by the name of the argument that means the same: the value as that argument would have it (None for a
-    field that is null, which takes earlier values back), and its line. `problem` says why the kubelet or this program
-    cannot read the file; it has no settings then.
-    """
-
-    path: PurePosixPath
-    settings: Mapping[str, tuple[str | None, int]]
-    problem: str = ""
-
-
-class KubeletConfiguration(NamedTuple):
-    """What the kubelet reads beside its arguments: `files` in its order, of which the later wins.
-
-    `problem` says why it cannot be told which files there are.
-    """
-
-    files: tuple[KubeletFile, ...] = ()
-    problem: str = ""
-
-
-FEATURE_GATES = "feature-gates"
-
 ADDS_UP = {
     Component.API_SERVER: frozenset(
         {
@@ -139,72 +109,6 @@ Of any other argument the last value counts.
 """
 
 
-def _boolean(node: Node) -> str | None:
-    return str(node.value).lower() if isinstance(node, Scalar) and isinstance(node.value, bool) else None
-
-
-def _integer(node: Node) -> str | None:
-    is_number = isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool)
-    return str(node.value) if isinstance(node, Scalar) and is_number else None
-
-
-def _string(node: Node) -> str | None:
-    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
-
-
-def _list(node: Node) -> str | None:
-    if not isinstance(node, Sequence):
-        return None
-    items = [_string(item) for item in node.items]
-    return None if None in items else ",".join(item for item in items if item is not None)
-
-
-def _gates(node: Node) -> str | None:
-    if not isinstance(node, YamlMapping):
-        return None
-    switches = {entry.key: _boolean(entry.node) for entry in node.entries}
-    return None if None in switches.values() else ",".join(f"{gate}={on}" for gate, on in switches.items())
-
-
-class _Field(NamedTuple):
-    """A field of KubeletConfiguration: its path, what has to be there, and how that reads as an argument."""
-
-    path: tuple[str, ...]
-    wanted: str
-    text: Callable[[Node], str | None]
-
-
-def _field(path: str, wanted: str, text: Callable[[Node], str | None]) -> _Field:
-    return _Field(tuple(path.split(".")), wanted, text)
-
-
-KUBELET_FIELDS: Mapping[str, _Field] = {
-    "anonymous-auth": _field("authentication.anonymous.enabled", "true or false", _boolean),
-    "authentication-token-webhook": _field("authentication.webhook.enabled", "true or false", _boolean),
-    "authorization-mode": _field("authorization.mode", "a text", _string),
-    "client-ca-file": _field("authentication.x509.clientCAFile", "a text", _string),
-    "event-qps": _field("eventRecordQPS", "a whole number", _integer),
-    FEATURE_GATES: _field("featureGates", "a mapping of names to true or false", _gates),
-    "make-iptables-util-chains": _field("makeIPTablesUtilChains", "true or false", _boolean),
-    "pod-max-pids": _field("podPidsLimit", "a whole number", _integer),
-    "protect-kernel-defaults": _field("protectKernelDefaults", "true or false", _boolean),
-    "read-only-port": _field("readOnlyPort", "a whole number", _integer),
-    "rotate-certificates": _field("rotateCertificates", "true or false", _boolean),
-    "rotate-server-certificates": _field("serverTLSBootstrap", "true or false", _boolean),
-    "seccomp-default": _field("seccompDefault", "true or false", _boolean),
-    "streaming-connection-idle-timeout": _field("streamingConnectionIdleTimeout", "a duration as text", _string),
-    "tls-cert-file": _field("tlsCertFile", "a text", _string),
-    "tls-cipher-suites": _field("tlsCipherSuites", "a list of texts", _list),
-    "tls-min-version": _field("tlsMinVersion", "a text", _string),
-    "tls-private-key-file": _field("tlsPrivateKeyFile", "a text", _string),
-}
-"""The fields of KubeletConfiguration that a control asks for, by the argument of the kubelet that means the same.
-
-As the kubelet's options bind them (kubernetes, cmd/kubelet/app/options/options.go).
-"""
-
-_GROUP = "kubelet.config.k8s.io/"
-_KIND = "KubeletConfiguration"
 _PROTECT = "protect-kernel-defaults"
 _SWITCHES = {
     Component.API_SERVER: "disable-apiserver",
@@ -249,14 +153,6 @@ def effective(component: Component, facts: HostFacts, kubelet: KubeletConfigurat
 def by_k3s(component: Component, name: str, facts: HostFacts) -> Given | None:
     """What K3s itself gives for an argument where the operator leaves it alone; None where it gives none."""
     return next((_default(row, facts) for row in _in_force(component, facts) if row.name == name), None)
-
-
-def kubelet_file(data: bytes, path: PurePosixPath) -> KubeletFile:
-    """Read a file of the kubelet's configuration (kubelet.config.k8s.io). Raises nothing."""
-    try:
-        return KubeletFile(path, _settings(data, path))
-    except InputError as error:
-        return KubeletFile(path, {}, error.message)
 
 
 def _component(component: Component, facts: HostFacts) -> Arguments:
@@ -476,44 +372,3 @@ def _api_server_doubts(facts: HostFacts) -> Iterator[tuple[str, str]]:
     if facts.datastore is Datastore.EXTERNAL:
         for name in ("etcd-cafile", "etcd-certfile", "etcd-keyfile"):
             yield name, "K3s hands it on if the external datastore is etcd, and its address, a secret, is not looked at"
-
-
-def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, int]]:
-    """Raises InputError where the kubelet would exit at the file, or this program cannot read it."""
-    documents = yaml_reader.read(data, path)
-    root = documents[0].node if documents else None
-    if not isinstance(root, YamlMapping):
-        raise InputError(str(path), f"it is no {_KIND}")
-    version = root.text("apiVersion") or ""
-    if root.text("kind") != _KIND or not version.startswith(_GROUP):
-        raise InputError(f"{path}:{root.line}", f"it does not say that it is a {_KIND} of {_GROUP.rstrip('/')}")
-    found: dict[str, tuple[str | None, int]] = {}
-    for name, field in KUBELET_FIELDS.items():
-        node = _descend(root, field, path)
-        if node is None:
-            continue
-        if isinstance(node, Scalar) and node.value is None:
-            found[name] = None, node.line
-            continue
-        value = field.text(node)
-        if value is None:
-            raise _wrong(field.path, path, node, field.wanted)
-        found[name] = value, node.line
-    return found
-
-
-def _descend(root: YamlMapping, field: _Field, path: PurePosixPath) -> Node | None:
-    """The node of a field, or the null above it; None where it is not there."""
-    node: Node | None = root
-    for depth, key in enumerate(field.path):
-        if node is None or (isinstance(node, Scalar) and node.value is None):
-            return node
-        if not isinstance(node, YamlMapping):
-            raise _wrong(field.path[:depth], path, node, "a mapping")
-        node = node.get(key)
-    return node
-
-
-def _wrong(field: tuple[str, ...], path: PurePosixPath, node: Node, wanted: str) -> InputError:
-    # What is there instead is not said: it is not known what somebody put into a wrong place.
-    return InputError(f"{path}:{node.line}", f"`{'.'.join(field)}` must be {wanted}")

@@ -10,44 +10,23 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import component_arguments, yaml_reader
-from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
-from agent.component_arguments import KubeletConfiguration, KubeletFile
+from agent import etcd_configuration, kubelet_configuration
 from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.errors import HostError, InputError
+from agent.etcd_configuration import ETCD_CONFIGURATION
 from agent.host.tree import DIRECTORY, REGULAR_FILE, SYMLINK
-from agent.k3s_config import is_secret
-from agent.model import Absent, Component, Unreadable
-from agent.yaml_reader import Mapping as YamlMapping
-from agent.yaml_reader import Scalar, Sequence
+from agent.kubelet_configuration import KubeletConfiguration, KubeletFile
+from agent.model import Absent, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.benchmark.check import Ownership, Permissions
+    from agent.etcd_configuration import Text
     from agent.facts import HostFacts
     from agent.host import Host
     from agent.host.tree import Entry, Tree
     from agent.model import FileMode, Owner
-    from agent.yaml_reader import Node
-
-ETCD_CONFIGURATION = "server/db/etcd/config"
-"""Below the data directory, written by K3s."""
-
-_ETCD_SECTIONS = ("client-transport-security", "peer-transport-security")
-_ETCD_TYPES = {
-    "auto-tls": bool,
-    "cert-file": str,
-    "client-cert-auth": bool,
-    "key-file": str,
-    "trusted-ca-file": str,
-}
-"""What etcd exits at where it is anything else."""
-
-_COPY_OF_CONFIG = "10-cli-config.conf"
-_COPY_OF_CONFIG_DIR = "20-cli-config-dir"
-_FIRST_WITH_CONFIG_DIR = 30
-"""The minor from which on the kubelet takes --config-dir without more ado (kubernetes, cmd/kubelet/app/server.go)."""
 
 
 class Seen(NamedTuple):
@@ -85,18 +64,8 @@ class Matches(NamedTuple):
     unknown: tuple[Unknown, ...] = ()
 
 
-class Text(NamedTuple):
-    """A value in a file, with its line (from 1)."""
-
-    value: str
-    line: int
-
-
 class EtcdConfiguration(NamedTuple):
-    """The configuration that K3s wrote for its etcd: each value by its key, dots leading into mappings.
-
-    Lists are joined by commas. What is null is not there.
-    """
+    """The configuration that K3s wrote for its etcd, with what etcd_configuration.values says of it."""
 
     path: PurePosixPath
     values: Mapping[str, Text]
@@ -112,7 +81,7 @@ class EncryptionConfiguration(NamedTuple):
 class Evidence(NamedTuple):
     """What was looked at. `files` is by the check that asks, for each of its paths in their order.
 
-    `node` is the host's name in small letters, empty where none is set.
+    `node` is the host's name in lower case, empty where none is set.
     """
 
     node: str
@@ -237,30 +206,18 @@ def _of_kind(path: PurePosixPath, found: Entry, kind: str) -> Seen | Unknown:
 
 def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:
     """The files that the kubelet reads at K3s' next start, each by the path where its content stands now."""
-    given = facts.effective.flags(Component.KUBELET.config_key)
-    config = given["config"][-1][0] if "config" in given else ""
-    config_dir = given["config-dir"][-1][0] if "config-dir" in given else ""
-    if any(path and not path.startswith("/") for path in (config, config_dir)):
-        return KubeletConfiguration(problem="the kubelet's configuration is named by a path that is not absolute")
+    try:
+        sources = kubelet_configuration.sources(facts.effective, facts.version, facts.data_dir)
+    except ValueError as error:
+        return KubeletConfiguration(problem=str(error))
     paths: dict[tuple[str, ...], PurePosixPath] = {}
     try:
-        if facts.version.minor >= FIRST_WITH_KUBELET_FILES:
-            # K3s copies what the operator names into its own directory (k3s, pkg/daemons/agent/agent.go).
-            own = facts.data_dir / KUBELET_DIRECTORY
-            paths.update(_dropins(tree, own))
-            if config and not config.startswith(str(own)):
-                paths[_COPY_OF_CONFIG,] = PurePosixPath(config)
-            if config_dir and not config_dir.startswith(str(own)):
-                copied = _dropins(tree, PurePosixPath(config_dir))
-                paths.update({(_COPY_OF_CONFIG_DIR, *name): path for name, path in copied.items()})
-        else:
-            if config:
-                paths[()] = PurePosixPath(config)
-            if config_dir and facts.version.minor >= _FIRST_WITH_CONFIG_DIR:
-                paths.update(_dropins(tree, PurePosixPath(config_dir)))
+        for source in sources:
+            found = _dropins(tree, source.path) if source.is_directory else {(): source.path}
+            paths.update({(*source.names, *names): path for names, path in found.items()})
     except HostError as error:
         return KubeletConfiguration(problem=error.message)
-    return KubeletConfiguration(tuple(_kubelet_file(tree, paths[name]) for name in sorted(paths)))
+    return KubeletConfiguration(tuple(_kubelet_file(tree, paths[names]) for names in sorted(paths)))
 
 
 def _dropins(tree: Tree, directory: PurePosixPath) -> dict[tuple[str, ...], PurePosixPath]:
@@ -286,17 +243,17 @@ def _kubelet_file(tree: Tree, path: PurePosixPath) -> KubeletFile:
         return KubeletFile(path, {}, f"cannot read {path}: there is no such file")
     if isinstance(data, Unknown):
         return KubeletFile(path, {}, data.reason)
-    return component_arguments.kubelet_file(data, path)
+    return kubelet_configuration.kubelet_file(data, path)
 
 
 def _etcd(tree: Tree, path: PurePosixPath) -> EtcdConfiguration | Missing | Unknown:
-    root = _yaml(tree, path)
-    if isinstance(root, Missing | Unknown):
-        return root
+    data = _content(tree, path)
+    if isinstance(data, Missing | Unknown):
+        return data
     try:
-        return EtcdConfiguration(path, _etcd_values(_mapping(root)))
-    except _UnexpectedError as error:
-        return Unknown(path, f"{path}:{error.line} is not as etcd's configuration is: {error.wanted}")
+        return EtcdConfiguration(path, etcd_configuration.values(data, path))
+    except InputError as error:
+        return Unknown(path, error.message)
 
 
 def _encryption(tree: Tree, path: PurePosixPath) -> EncryptionConfiguration | Missing | Unknown:
@@ -307,61 +264,6 @@ def _encryption(tree: Tree, path: PurePosixPath) -> EncryptionConfiguration | Mi
         return EncryptionConfiguration(path, providers_of_secrets(data))
     except ValueError as error:
         return Unknown(path, f"{path} is not as an encryption configuration is: {error}")
-
-
-class _UnexpectedError(Exception):
-    """Something else than `wanted` is in this line. What it is, a key perhaps, is not said."""
-
-    def __init__(self, wanted: str, node: Node) -> None:
-        super().__init__(wanted)
-        self.wanted = wanted
-        self.line = node.line
-
-
-def _etcd_values(root: YamlMapping) -> dict[str, Text]:
-    for section in _ETCD_SECTIONS:
-        # K3s always writes both, so that a file without them was cut off.
-        if not isinstance(root.get(section), YamlMapping):
-            raise _UnexpectedError(f"`{section}` must be there as a mapping", root.get(section) or root)
-    return dict(_flat(root, ""))
-
-
-def _flat(mapping: YamlMapping, prefix: str) -> Iterator[tuple[str, Text]]:
-    for entry in {entry.key: entry for entry in mapping.entries}.values():
-        # A key with a dot in it would look like one of a mapping below, which it is not to etcd.
-        if "." in entry.key or is_secret(entry.key):
-            continue
-        key, node = prefix + entry.key, entry.node
-        if isinstance(node, YamlMapping):
-            yield from _flat(node, f"{key}.")
-        elif isinstance(node, Sequence):
-            yield key, Text(",".join(_text(item) for item in node.items if isinstance(item, Scalar)), node.line)
-        elif node.value is not None:
-            kind = _ETCD_TYPES.get(entry.key, object)
-            if not isinstance(node.value, kind):
-                raise _UnexpectedError(f"`{key}` must be {'true or false' if kind is bool else 'a text'}", node)
-            yield key, Text(_text(node), node.line)
-
-
-def _text(scalar: Scalar) -> str:
-    return str(scalar.value).lower() if isinstance(scalar.value, bool) else str(scalar.value)
-
-
-def _mapping(node: Node) -> YamlMapping:
-    if not isinstance(node, YamlMapping):
-        raise _UnexpectedError("it must be a mapping", node)
-    return node
-
-
-def _yaml(tree: Tree, path: PurePosixPath) -> Node | Missing | Unknown:
-    data = _content(tree, path)
-    if isinstance(data, Missing | Unknown):
-        return data
-    try:
-        documents = yaml_reader.read(data, path)
-    except InputError as error:
-        return Unknown(path, error.message)
-    return documents[0].node if documents else Unknown(path, f"cannot use {path}: it is empty")
 
 
 def _content(tree: Tree, path: PurePosixPath) -> bytes | Missing | Unknown:

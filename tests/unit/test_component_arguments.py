@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.benchmark.catalogue import CATALOGUE
-from agent.benchmark.check import AllOf, Flag
 from agent.benchmark.k3s_defaults import KUBELET_DEFAULTS_FILE
 from agent.component_arguments import (
     ADDS_UP,
-    KUBELET_FIELDS,
     Argument,
     Arguments,
     Given,
     GivenBy,
-    KubeletConfiguration,
-    KubeletFile,
     effective,
-    kubelet_file,
     not_run,
 )
 from agent.facts import Datastore, HostFacts, assumed
 from agent.guide.files import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.k3s_config import ConfigText, merge
+from agent.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.model import Component, Role, Version
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
@@ -350,102 +344,7 @@ def test_components_that_do_not_run_say_why() -> None:
     assert not_run(Component.SCHEDULER, facts("disable-scheduler: false\n")) == ""
 
 
-# --- the kubelet's files ---
-
-
-def test_every_argument_that_a_control_asks_of_the_kubelet_has_its_field() -> None:
-    """Otherwise a file could set it unseen."""
-    checks = chain.from_iterable((row.check, *row.earlier.values()) for row in CATALOGUE)
-    parts = chain.from_iterable(check.checks if isinstance(check, AllOf) else (check,) for check in checks)
-    asked = {part.name for part in parts if isinstance(part, Flag) and part.component is KUBELET}
-    assert asked
-    assert asked <= set(KUBELET_FIELDS)
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "value"),
-    [
-        ("makeIPTablesUtilChains: yes", "make-iptables-util-chains", "true"),
-        ("eventRecordQPS: 0", "event-qps", "0"),
-        ("podPidsLimit: 4096", "pod-max-pids", "4096"),
-        ("tlsCipherSuites: [A, B]", "tls-cipher-suites", "A,B"),
-        ("seccompDefault: true\nseccompDefault: false", "seccomp-default", "false"),
-        ("streamingConnectionIdleTimeout: 5m", "streaming-connection-idle-timeout", "5m"),
-        ('{"rotateCertificates": false}', "rotate-certificates", "false"),
-    ],
-)
-def test_fields_read_as_the_arguments_of_the_same_meaning(text: str, name: str, value: str) -> None:
-    """YAML 1.1 or JSON; of a key that stands twice the last counts, as it does to the kubelet."""
-    head = '{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", '
-    data = head + text.removeprefix("{") if text.startswith("{") else HEAD + text
-    file = kubelet_file(data.encode(), OWN)
-    assert file.problem == ""
-    assert file.settings[name][0] == value
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "---\n",
-        "[]",
-        "just text",
-        "kind: KubeletConfiguration\nauthentication: {anonymous: {enabled: false}}\n",
-        "apiVersion: v1\nkind: KubeletConfiguration\n",
-        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: CredentialProviderConfig\n",
-        HEAD + "authentication: [anonymous]\n",
-        HEAD + "authentication: {anonymous: {enabled: 'false'}}\n",
-        HEAD + "readOnlyPort: '0'\n",
-        HEAD + "readOnlyPort: false\n",
-        HEAD + "readOnlyPort: 0.5\n",
-        HEAD + "tlsCertFile: [x]\n",
-        HEAD + "tlsCipherSuites: X\n",
-        HEAD + "tlsCipherSuites: [{}]\n",
-        HEAD + "featureGates: [A]\n",
-        HEAD + "featureGates: {A: maybe}\n",
-        HEAD + "tlsCertFile: *nowhere\n",
-        HEAD + "a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
-        "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
-        "e: [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\n",
-        HEAD + "protectKernelDefaults: true\n" + "#" * 2_000_000,
-    ],
-    ids=range(20),
-)
-def test_what_the_kubelet_would_exit_at_has_no_settings(text: str) -> None:
-    """A wrong type is no value, and neither is a file of another kind."""
-    file = kubelet_file(text.encode(), OWN)
-    assert str(OWN) in file.problem
-    assert not file.settings
-
-
-_KEYS = st.sampled_from(sorted(set(chain.from_iterable(field.path for field in KUBELET_FIELDS.values()))))
-_LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-_TREES = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(_KEYS | st.text(), inner), max_leaves=20)
-
-
-@given(st.dictionaries(_KEYS, _TREES))
-def test_any_tree_in_a_kubelet_file_gives_values_of_the_right_kind_or_a_problem(tree: dict[str, object]) -> None:
-    """Whatever is below whichever key."""
-    import json
-
-    head = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
-    file = kubelet_file(json.dumps(tree | head).encode(), OWN)
-    assert not (file.problem and file.settings)
-    for name, (value, line) in file.settings.items():
-        assert line >= 1
-        if KUBELET_FIELDS[name].wanted == "true or false":
-            assert value in {None, "true", "false"}
-        if KUBELET_FIELDS[name].wanted == "a whole number":
-            assert value is None or value.lstrip("-").isdecimal()
-
-
-@given(st.binary(max_size=400))
-@example(RECORDED.read_bytes()[:200])
-@example(b"\xff\xfe")
-def test_any_bytes_give_no_settings_or_right_ones(data: bytes) -> None:
-    """Nothing raises, and a file that was cut off has either its fields or none."""
-    file = kubelet_file(data, OWN)
-    assert not file.settings or not file.problem
+# --- anything at all ---
 
 
 @given(

@@ -15,7 +15,7 @@ from agent.benchmark import catalogue, k3s_defaults
 from agent.benchmark.check import AllOf, Flag, Ownership, Permissions
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, Place
 from agent.benchmark.kube_bench import Reason
-from agent.component_arguments import ADDS_UP, FEATURE_GATES, KUBELET_FIELDS, GivenBy
+from agent.component_arguments import ADDS_UP, GivenBy
 from agent.facts import Datastore
 from agent.guide.criteria import (
     AbsolutePath,
@@ -28,6 +28,7 @@ from agent.guide.criteria import (
     Present,
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
+from agent.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.model import Component, Owner, Role, Version
 from agent.present.assessments.kube_bench import as_kube_bench
 from agent.settings import Overrides

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.benchmark.k3s_defaults import DEFAULTS, Default, Needs, Place, of
-from agent.component_arguments import kubelet_file
+from agent.kubelet_configuration import kubelet_file
 from agent.model import Component, Version
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark"

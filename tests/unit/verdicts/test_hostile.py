@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from agent.assessment import Status
 from agent.benchmark.check import AllOf, EncryptionProviders, EtcdSetting, Flag
 from agent.benchmark.versions import Benchmark
-from agent.component_arguments import KUBELET_FIELDS
 from agent.host.tree import LARGEST_READ
+from agent.kubelet_configuration import KUBELET_FIELDS
 from agent.model import Component
 from agent.present.assessments import AssessmentFormat, as_text
 from tests.fake import in_memory
