@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from functools import lru_cache
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
+
+from agent.libc_glob import LONGEST_PATTERN, braces_expanded, expression, globbed, is_glob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -216,7 +216,7 @@ def _outcome(key: str, writes: Sequence[_Line], accepts: Callable[[str, str], bo
         value = (line.value or b"").decode("utf-8", "backslashreplace")
         refused = not accepts(key, value)
         if outcome is None or not refused:
-            outcome = Assignment(key, value, line.path, line.number, glob=_is_glob(line.name), refused=refused)
+            outcome = Assignment(key, value, line.path, line.number, glob=is_glob(line.name), refused=refused)
         if not refused:
             break
     return outcome
@@ -235,7 +235,7 @@ def _relevant(files: Iterable[SysctlFile], keys: Iterable[str], reader: Reader) 
 def _systemd_options(files: Sequence[SysctlFile], names: frozenset[str]) -> dict[str, _Line]:
     options: dict[str, _Line] = {}
     for line in _lines(files, _systemd_lines, _systemd_assignment):
-        if line.name in names or _is_glob(line.name):
+        if line.name in names or is_glob(line.name):
             # As in systemd a name given again with the value it has keeps its place, and moves to the end otherwise.
             # That decides between patterns, which are written in this order.
             if line.name in options and options[line.name].value != line.value:
@@ -250,13 +250,13 @@ def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[st
         (pattern, option)
         for option in options.values()
         if option.value is not None
-        for pattern in (_braces_expanded(option.name) if _is_glob(option.name) else [option.name])
+        for pattern in (braces_expanded(option.name) if is_glob(option.name) else [option.name])
     ]
 
     def writes(pattern: str, option: _Line, name: str) -> bool:
-        if not _is_glob(option.name):
+        if not is_glob(option.name):
             return pattern == name
-        path = _globbed(pattern, name)
+        path = globbed(pattern, name)
         # Excluded are the names that have a line of their own, which an empty alternative's `a//b` is not.
         return path is not None and path not in options
 
@@ -267,22 +267,22 @@ def _procps(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str
     lines = [
         line
         for line in _lines(files, _procps_lines, _procps_assignment)
-        if _is_glob(line.name) or _simplified(line.name) in names
+        if is_glob(line.name) or _simplified(line.name) in names
     ]
     given = {line.name for line in lines}
     excluded = [
-        _expression(line.name, across_slashes=True)
+        expression(line.name, across_slashes=True)
         for line in lines
-        if line.value is None and _is_glob(line.name) and len(line.name) <= _PATTERN_MAX
+        if line.value is None and is_glob(line.name) and len(line.name) <= LONGEST_PATTERN
     ]
 
     def writes(line: _Line, name: str) -> bool:
         if line.value is None:
             return False
-        if not _is_glob(line.name):
+        if not is_glob(line.name):
             # A slash or dot at the end makes the kernel look for a directory.
             return _simplified(line.name) == name and line.name.endswith(name.rpartition("/")[2])
-        path = _globbed(line.name, name)
+        path = globbed(line.name, name)
         return path is not None and path not in given and not any(e.fullmatch(path) for e in excluded)
 
     return lambda name: [line for line in lines if writes(line, name)]
@@ -342,7 +342,7 @@ def _procps_assignment(line: bytes) -> tuple[str, bytes | None] | None:
     return name, value.strip(blanks) if equals else None
 
 
-# --- names and patterns -----------------------------------------------------------------------------------------------
+# --- names -----------------------------------------------------------------------------------------------------------
 
 
 def _slashed(key: str) -> str:
@@ -358,147 +358,3 @@ def _simplified(name: str) -> str:
         while parts[:1] == [".."]:
             del parts[0]
     return "/".join(parts)
-
-
-def _is_glob(name: str) -> bool:
-    return "*" in name or "?" in name or "[" in name
-
-
-_PATTERN_MAX = 4096
-_BRACE_STEPS = 1000
-"""The longest pattern, and the most alternatives of braces, that are looked at; what is beyond matches nothing here.
-
-Both programs would go on, and with `{a,b}{a,b}…` not end: nobody must be able to stop a check that way.
-"""
-
-
-def _braces_expanded(pattern: str) -> list[str]:
-    """The patterns that glob(3) makes of `{a,b}` with GLOB_BRACE; braces that are not closed stand for themselves."""
-    expanded: list[str] = []
-    left = [pattern] if len(pattern) <= _PATTERN_MAX else []
-    for _ in range(_BRACE_STEPS):
-        if not left:
-            break
-        text = left.pop()
-        begin = _first_brace(text)
-        if begin is None:
-            expanded.append(text)
-            continue
-        bounds = [begin]
-        while text[bounds[-1]] != "}" and (end := _alternative_end(text, bounds[-1] + 1)) is not None:
-            bounds.append(end)
-        if text[bounds[-1]] != "}":
-            expanded.append(text)
-            continue
-        rest = text[bounds[-1] + 1 :]
-        left += [text[:begin] + text[low + 1 : high] + rest for low, high in pairwise(bounds)]
-    return expanded
-
-
-def _first_brace(text: str) -> int | None:
-    match = re.match(r"(?:\\.|[^{\\])*\{", text, re.DOTALL)
-    return match.end() - 1 if match else None
-
-
-def _alternative_end(text: str, start: int) -> int | None:
-    depth = 0
-    position = start
-    while position < len(text):
-        char = text[position]
-        if (char == "}" and depth == 0) or (char == "," and depth == 0):
-            return position
-        depth += (char == "{") - (char == "}")
-        position += 2 if char == "\\" else 1
-    return None
-
-
-def _globbed(pattern: str, name: str) -> str | None:
-    """The path that glob(3) gives for the key `name`, with the pattern's own empty and `.` parts; None for no match."""
-    literal = re.match(r"[^*?\[\\/.]*", pattern)
-    if len(pattern) > _PATTERN_MAX or (literal and not name.startswith(literal[0])):
-        return None
-    left = name.split("/")[::-1]
-    path: list[str] = []
-    # A slash separates parts, escaped or not.
-    for part in re.sub(r"\\(.)", lambda escape: "/" if escape[1] == "/" else escape[0], pattern).split("/"):
-        if part in {"", "."}:
-            path.append(part)
-        elif left and _expression(part).fullmatch(left[-1]):
-            path.append(left.pop())
-        else:
-            return None
-    return "/".join(path) if not left and path[-1] not in {"", "."} else None
-
-
-@lru_cache(maxsize=256)
-def _expression(pattern: str, *, across_slashes: bool = False) -> re.Pattern[str]:
-    """fnmatch(3) in the C locale as a regular expression: for one part of a path, as in glob(3), or for all of it."""
-    one = "." if across_slashes else "[^/]"
-    out = ["(?!\\.)" if pattern[:1] in {"*", "?", "["} and not across_slashes else ""]
-    position = 0
-    while position < len(pattern):
-        char = pattern[position]
-        position += 1
-        if char == "*":
-            if out[-1] != f"{one}*":
-                out.append(f"{one}*")
-        elif char == "?":
-            out.append(one)
-        elif char == "[" and (bracket := _bracket(pattern, position)) is not None:
-            expression, position = bracket
-            out.append(expression)
-        elif char == "\\":
-            out.append(re.escape(pattern[position]) if position < len(pattern) else "(?!)")
-            position += 1
-        else:
-            out.append(re.escape(char))
-    return re.compile("".join(out), re.DOTALL)
-
-
-_CLASSES = {
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "blank": r" \t",
-    "cntrl": r"\x00-\x1f\x7f",
-    "digit": "0-9",
-    "graph": r"\x21-\x7e",
-    "lower": "a-z",
-    "print": r"\x20-\x7e",
-    "punct": r"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
-    "space": r" \t\n\v\f\r",
-    "upper": "A-Z",
-    "xdigit": "0-9A-Fa-f",
-}
-
-_BRACKET_ITEM = (
-    r"(?s)\[:(?P<cls>\w+):\]"
-    r"|(?:\[(?P<delim>[.=])(?P<symbol>.)(?P=delim)\]|\\(?P<escaped>.)|(?P<char>[^\\]))"
-    r"(?:-(?!\])(?:\\(?P<high_escaped>.)|(?P<high>[^\\])))?"
-)
-"""Compiled when the first bracket is met: few files have one, and this module is part of every start."""
-
-
-def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
-    """The bracket expression whose `[` is before `start`, and the position behind it; None if it has no end."""
-    if pattern.find("]", start + 1) < 0:
-        return None
-    negated = pattern[start : start + 1] in {"!", "^"}
-    first = position = start + negated
-    body = []
-    item = re.compile(_BRACKET_ITEM)
-    while pattern[position : position + 1] != "]" or position == first:
-        match = item.match(pattern, position)
-        if match is None:
-            return None
-        position = match.end()
-        if match["cls"] is not None:
-            body.append(_CLASSES.get(match["cls"], ""))
-            continue
-        low = match["symbol"] or match["escaped"] or match["char"]
-        high = match["high_escaped"] or match["high"] or low
-        if low <= high:
-            body.append(f"\\x{ord(low):02x}-\\x{ord(high):02x}")
-    chars = "".join(body)
-    if negated:
-        return f"[^/{chars}]", position + 1
-    return f"[{chars}]" if chars else "(?!)", position + 1

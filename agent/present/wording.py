@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
 from agent.present import Verbosity
-from agent.report import GATE, Level, Status
+from agent.report import GATE_VERB, Level, Status
 
 if TYPE_CHECKING:
     from agent.report import Item, Report
@@ -52,7 +52,7 @@ def verdict(report: Report) -> str:
     errors = sum(finding.level is Level.ERROR for finding in report.findings)
     warnings = sum(finding.level is Level.WARNING for finding in report.findings)
     parts += [f"{n} {word}{'s' if n > 1 else ''}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
-    if report.verb == GATE and report.is_ready:
+    if report.verb == GATE_VERB and report.is_ready:
         words = "K3s may start"
     elif not report.writes:
         words = _READ_VERDICTS[code]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from base64 import b64encode
 from hashlib import sha256
-from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __version__, package_data
@@ -14,8 +12,8 @@ from agent.assessment import Actor, Status
 from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.errors import ExitCode
+from agent.present.assessments.markup import block, data_table, escaped, icon, inline, paragraphs, part, place, symbols
 from agent.present.assessments.words import UNNUMBERED, by_section, fact, is_new, timestamp
-from agent.present.wording import printable
 from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
@@ -55,32 +53,8 @@ _ASSESSED = {
     Assessed.MANUAL: "by hand",
     Assessed.SKIPPED: "not applicable to K3s",
 }
-_QUOTED = re.compile(r"`([^`]+)`|(?<!\w)'(?=\S)([^']*[^\s'])'(?!\w)")
-_COMMAND = re.compile(r"(?:`([^`]+)`|(sudo .+?))(?:,? (and .+))?")
-"""A line that is a command, in backticks or from root on, and what is to be done after it."""
 _REMEDY_HEADINGS = {Status.PASS: "Should it ever fail", Status.MANUAL: "What to look at"}
 _VERDICTS = {ExitCode.AS_WANTED: "Nothing is open", ExitCode.NOT_AS_WANTED: "Not as wanted"}
-
-# Each has an outline of its own, so that a print in black and white can be read.
-_ICONS = {
-    Status.FAIL: '<path class="solid" d="M5.3 1.5h5.4l3.8 3.8v5.4l-3.8 3.8H5.3l-3.8-3.8V5.3z"/>'
-    '<path class="on" d="M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8"/>',
-    Status.UNKNOWN: '<path d="M8 1.2L14.8 8 8 14.8 1.2 8z"/>'
-    '<path d="M6.4 6.5a1.6 1.6 0 1 1 2.4 1.4c-.6.3-.8.7-.8 1.2M8 11v.1"/>',
-    Status.MANUAL: '<path d="M1.2 8S3.6 3.6 8 3.6 14.8 8 14.8 8 12.4 12.4 8 12.4 1.2 8 1.2 8z"/>'
-    '<circle cx="8" cy="8" r="1.9"/>',
-    Status.WAIVED: '<path d="M3.5 14.5v-12h9.2L10.4 6l2.3 3.5H3.5"/>',
-    Status.PASS: '<circle cx="8" cy="8" r="6.5"/><path d="M5 8.3l2.1 2.1L11.2 6"/>',
-    Status.NOT_APPLICABLE: '<rect x="1.7" y="3.7" width="12.6" height="8.6" rx="4.3"/><path d="M5.5 8h5"/>',
-}
-_PATTERNS = {
-    Status.FAIL: "",
-    Status.UNKNOWN: '<path d="M-1 1l2-2M0 6l6-6M5 7l2-2"/>',
-    Status.MANUAL: '<circle cx="1.5" cy="1.5" r="1"/><circle cx="4.5" cy="4.5" r="1"/>',
-    Status.WAIVED: '<path d="M1.5 0v6M4.5 0v6"/>',
-    Status.PASS: "",
-    Status.NOT_APPLICABLE: '<path d="M0 3h6"/>',
-}
 
 
 class _Row(NamedTuple):
@@ -112,11 +86,11 @@ def as_html(assessment: Assessment) -> str:
             '<meta name="color-scheme" content="light dark">',
             '<meta name="referrer" content="no-referrer">',
             f'<meta name="generator" content="k3s-harden {__version__}">',
-            f"<title>{_text(title)}</title>",
+            f"<title>{escaped(title)}</title>",
             f"<style>{style}</style>",
             "</head>",
             "<body>",
-            _symbols(),
+            symbols(),
             '<a class="skip" href="#controls">To the controls</a>',
             _header(assessment),
             "<main>",
@@ -145,20 +119,20 @@ def _header(assessment: Assessment) -> str:
     counts = assessment.counts()
     status = Status.FAIL if code else Status.PASS
     tiles = "".join(
-        f'<li class="{status}"><b>{counts[status]}</b><span>{_icon(status)}{word}</span></li>'
+        f'<li class="{status}"><b>{counts[status]}</b><span>{icon(status)}{word}</span></li>'
         for status, word in _WORDS.items()
     )
     identity = {
         "Benchmark": f"CIS Kubernetes {assessment.benchmark.number}",
-        "K3s": _text(fact(assessment, K3S_VERSION)),
+        "K3s": escaped(fact(assessment, K3S_VERSION)),
         "Assessed": _time(assessment.when),
     }
     known = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in identity.items() if value)
     return (
         '<header class="top"><div class="name"><p class="kind">K3s node assessment</p>'
-        f"<h1>{_text(assessment.node)}</h1>"
+        f"<h1>{escaped(assessment.node)}</h1>"
         f'<dl class="identity">{known}</dl></div>'
-        f'<div class="verdict {status}">{_icon(status)}<div><p class="is">{_VERDICTS[code]}</p>'
+        f'<div class="verdict {status}">{icon(status)}<div><p class="is">{_VERDICTS[code]}</p>'
         f"<p>{_verdict(assessment)}</p></div></div>"
         f'<ul class="tiles" aria-label="Totals">{tiles}</ul></header>'
     )
@@ -192,30 +166,30 @@ def _to_do(rows: Sequence[_Row]) -> str:
         )
         bodies.append(_of_actor("A person", "to look and to judge", [line]))
     nothing = "" if any(row.verdict.is_open for row in rows) else '<p class="calm">Nothing is left to repair.</p>'
-    table = _table("to-do", ("Who", "Controls", "What to do"), bodies) if any(bodies) else ""
-    return _part("next", "What to do next", nothing + table)
+    table = data_table("to-do", ("Who", "Controls", "What to do"), bodies) if any(bodies) else ""
+    return part("next", "What to do next", nothing + table)
 
 
 def _of_actor(name: str, does: str, lines: Sequence[tuple[str, str]]) -> str:
     if not lines:
         return ""
-    who = f'<th role="rowheader" scope="rowgroup" rowspan="{len(lines)}">{_text(name)}<small>{does}</small></th>'
+    who = f'<th role="rowheader" scope="rowgroup" rowspan="{len(lines)}">{escaped(name)}<small>{does}</small></th>'
     first, *others = (f'<td role="cell">{controls}</td><td role="cell">{step}</td>' for controls, step in lines)
     trs = "".join(f'<tr role="row">{cells}</tr>' for cells in (who + first, *others))
     return f'<tbody role="rowgroup">{trs}</tbody>'
 
 
 def _step(verdict: Verdict) -> str:
-    parts = [_prose(verdict.reason)] if verdict.status is Status.UNKNOWN else []
-    parts.append(_prose(verdict.remedy))
+    parts = [paragraphs(verdict.reason)] if verdict.status is Status.UNKNOWN else []
+    parts.append(paragraphs(verdict.remedy))
     return "".join(parts) or "<p>See what is wanted and what was found.</p>"
 
 
 def _links(rows: Iterable[_Row]) -> str:
     """The controls of one step as a list of links."""
     items = (
-        f'<li><a href="#{row.anchor}">{_icon(row.verdict.status)}{_name(row.verdict)}'
-        f"{_text(row.verdict.control.recommendation)}</a>{row.since}</li>"
+        f'<li><a href="#{row.anchor}">{icon(row.verdict.status)}{_name(row.verdict)}'
+        f"{escaped(row.verdict.control.recommendation)}</a>{row.since}</li>"
         for row in rows
     )
     return f'<ul class="links">{"".join(items)}</ul>'
@@ -223,23 +197,23 @@ def _links(rows: Iterable[_Row]) -> str:
 
 def _waivers(rows: Sequence[_Row]) -> str:
     lines = [
-        f'<tr role="row"><th role="rowheader" scope="row"><a href="#{row.anchor}">{_icon(row.verdict.status)}'
-        f"{_name(row.verdict)}{_text(row.verdict.control.recommendation)}</a></th>"
-        f'<td role="cell">{_text(waiver.reason)}</td><td role="cell">{_until(waiver.expires)}</td>'
-        f'<td role="cell">{_place(waiver.where)}</td></tr>'
+        f'<tr role="row"><th role="rowheader" scope="row"><a href="#{row.anchor}">{icon(row.verdict.status)}'
+        f"{_name(row.verdict)}{escaped(row.verdict.control.recommendation)}</a></th>"
+        f'<td role="cell">{escaped(waiver.reason)}</td><td role="cell">{_until(waiver.expires)}</td>'
+        f'<td role="cell">{place(waiver.where)}</td></tr>'
         for row in rows
         if (waiver := row.verdict.waiver)
     ]
     body = f'<tbody role="rowgroup">{"".join(lines)}</tbody>'
-    return _part("waivers", "Waivers", _table("waivers", ("Control", "Reason", "Lasts", "Given in"), [body]), lines)
+    return part("waivers", "Waivers", data_table("waivers", ("Control", "Reason", "Lasts", "Given in"), [body]), lines)
 
 
 def _notices(assessment: Assessment) -> str:
     items = [
-        f"<li><p>{_code(notice.message)}{_place(notice.where)}</p>{_prose(notice.remedy)}</li>"
+        f"<li><p>{inline(notice.message)}{place(notice.where)}</p>{paragraphs(notice.remedy)}</li>"
         for notice in assessment.notices
     ]
-    return _part("notices", "About this assessment", f'<ul class="notices">{"".join(items)}</ul>', items)
+    return part("notices", "About this assessment", f'<ul class="notices">{"".join(items)}</ul>', items)
 
 
 def _summary(assessment: Assessment, sections: Mapping[str, Sequence[_Row]]) -> str:
@@ -250,7 +224,7 @@ def _summary(assessment: Assessment, sections: Mapping[str, Sequence[_Row]]) -> 
         counts = assessment.counts(number)
         cells = "".join(
             f'<td role="cell" class="n {status}{"" if counts[status] else " zero"}">'
-            f'{_icon(status)}<span class="word">{word}</span> {counts[status] or "&ndash;"}</td>'
+            f'{icon(status)}<span class="word">{word}</span> {counts[status] or "&ndash;"}</td>'
             for status, word in _WORDS.items()
         )
         lines.append(
@@ -265,9 +239,9 @@ def _summary(assessment: Assessment, sections: Mapping[str, Sequence[_Row]]) -> 
         f'<td role="cell" class="chart"></td>{totals}<td role="cell" class="n all">{len(assessment.verdicts)}</td>'
         "</tr></tfoot>"
     )
-    heads = ("Section", "Controls", *(f"{_icon(status)}{word}" for status, word in _WORDS.items()), "All")
+    heads = ("Section", "Controls", *(f"{icon(status)}{word}" for status, word in _WORDS.items()), "All")
     body = f'<tbody role="rowgroup">{"".join(lines)}</tbody>'
-    return _part("sections", "By section", _table("sections", heads, [body, foot]), lines)
+    return part("sections", "By section", data_table("sections", heads, [body, foot]), lines)
 
 
 def _bar(counts: dict[Status, int], most: int) -> str:
@@ -287,10 +261,10 @@ def _bar(counts: dict[Status, int], most: int) -> str:
 
 def _facts(assessment: Assessment) -> str:
     items = [
-        f"<div><dt>{_text(known.name)}</dt><dd>{_text(known.value)}<small>{_code(known.evidence)}</small></dd></div>"
+        f"<div><dt>{escaped(known.name)}</dt><dd>{escaped(known.value)}<small>{inline(known.evidence)}</small></dd></div>"
         for known in assessment.facts
     ]
-    return _part("node", "The node, and how that is known", f'<dl class="facts">{"".join(items)}</dl>', items)
+    return part("node", "The node, and how that is known", f'<dl class="facts">{"".join(items)}</dl>', items)
 
 
 # --- the controls ---
@@ -301,27 +275,27 @@ def _controls(rows: Sequence[_Row], sections: Mapping[str, Sequence[_Row]]) -> s
     for number, inside in sections.items():
         anchor = _section_anchor(number)
         heads = ("No.", "Control", "Status", "Wanted", "Found", "Who acts")
-        table = _table("controls", heads, [_control(row) for row in inside], f' aria-labelledby="{anchor}"')
+        table = data_table("controls", heads, [_control(row) for row in inside], f' aria-labelledby="{anchor}"')
         tallies = ((_WORDS[status], sum(row.verdict.status is status for row in inside)) for status in _WORDS)
         tally = ", ".join(f"{count} {word.lower()}" for word, count in tallies if count)
         parts.append(
-            f'<section class="section" data-section="{_text(number or UNNUMBERED)}">'
+            f'<section class="section" data-section="{escaped(number or UNNUMBERED)}">'
             f'<div class="head"><h3 id="{anchor}">{_section_title(number)}</h3><small>{tally}</small></div>'
             f"{table}</section>"
         )
     body = "\n".join((_filters(rows, sections), *parts, '<p class="none" hidden>No control is like this.</p>'))
-    return _part("controls", "Controls", body)
+    return part("controls", "Controls", body)
 
 
 def _filters(rows: Sequence[_Row], sections: Iterable[str]) -> str:
     """The filters. They need the script, which shows them."""
     statuses = "".join(
-        f'<label class="{status}"><input type="checkbox" name="status" value="{status}">{_icon(status)}{word}'
+        f'<label class="{status}"><input type="checkbox" name="status" value="{status}">{icon(status)}{word}'
         f"<b>{sum(row.verdict.status is status for row in rows)}</b></label>"
         for status, word in _WORDS.items()
     )
     choices = "".join(
-        f'<option value="{_text(number or UNNUMBERED)}">{_section_title(number)}</option>' for number in sections
+        f'<option value="{escaped(number or UNNUMBERED)}">{_section_title(number)}</option>' for number in sections
     )
     actors = "".join(f'<option value="{actor.name.lower()}">{name}</option>' for actor, (name, _) in _ACTORS.items())
     return (
@@ -344,10 +318,10 @@ def _control(row: _Row) -> str:
         f'<tbody role="rowgroup" id="{anchor}" data-status="{verdict.status}"'
         f' data-actor="{verdict.actor.name.lower()}"><tr role="row" class="line">'
         f'<td role="cell" class="no"><a href="#{anchor}">{number}</a></td>'
-        f'<th role="rowheader" scope="row">{_text(verdict.control.recommendation)}{row.since}</th>'
-        f'<td role="cell" class="status {verdict.status}"><span>{_icon(verdict.status)}{_WORDS[verdict.status]}</span>'
-        f'{until}</td><td role="cell" class="wanted"><div>{_text(verdict.wanted)}</div></td>'
-        f'<td role="cell" class="found"><div>{_text(verdict.found)}</div></td>'
+        f'<th role="rowheader" scope="row">{escaped(verdict.control.recommendation)}{row.since}</th>'
+        f'<td role="cell" class="status {verdict.status}"><span>{icon(verdict.status)}{_WORDS[verdict.status]}</span>'
+        f'{until}</td><td role="cell" class="wanted"><div>{escaped(verdict.wanted)}</div></td>'
+        f'<td role="cell" class="found"><div>{escaped(verdict.found)}</div></td>'
         f'<td role="cell" class="who">{_ACTORS[verdict.actor][0]}</td></tr>\n'
         f'<tr role="row" class="more"><td role="cell" colspan="6"><div id="{anchor}:more">{_details(verdict)}</div>'
         "</td></tr></tbody>"
@@ -361,23 +335,23 @@ def _details(verdict: Verdict) -> str:
     # What a person has to look at is both why a look at the host cannot tell, and what to do about it.
     reason = "" if verdict.reason == verdict.remedy else verdict.reason
     remedy = "" if verdict.status is Status.NOT_APPLICABLE else verdict.remedy
-    evidence = "".join(f"<li>{_text(seen.what)}{_place(seen.where)}</li>" for seen in verdict.evidence)
+    evidence = "".join(f"<li>{escaped(seen.what)}{place(seen.where)}</li>" for seen in verdict.evidence)
     told = (
-        _block(f"Why {_WORDS[verdict.status].lower()}", _prose(reason)),
-        _block("Waived", f"<p>{_text(waiver.reason)}</p><p>{_until(waiver.expires)}{_place(waiver.where)}</p>")
+        block(f"Why {_WORDS[verdict.status].lower()}", paragraphs(reason)),
+        block("Waived", f"<p>{escaped(waiver.reason)}</p><p>{_until(waiver.expires)}{place(waiver.where)}</p>")
         if waiver
         else "",
-        _block("Evidence", f'<ul class="evidence">{evidence}</ul>' if evidence else ""),
-        _block(heading, _prose(remedy), " remedy"),
-        _block("Why it is asked", _prose(control.why)),
+        block("Evidence", f'<ul class="evidence">{evidence}</ul>' if evidence else ""),
+        block(heading, paragraphs(remedy), " remedy"),
+        block("Why it is asked", paragraphs(control.why)),
     )
     how = _ASSESSED[verdict.number.assessed] if verdict.number else "beyond the benchmark"
     origin = (
-        ("Id", f"<code>{_text(control.id)}</code>"),
+        ("Id", f"<code>{escaped(control.id)}</code>"),
         ("Level", str(control.level)),
         ("Assessed", how),
-        ("For", _text(str(control.applies))),
-        ("Source", _text(control.source)),
+        ("For", escaped(str(control.applies))),
+        ("Source", escaped(control.source)),
     )
     about = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in origin)
     return f'<div class="told">{"".join(told)}</div><dl class="about">{about}</dl>'
@@ -388,16 +362,16 @@ def _details(verdict: Verdict) -> str:
 
 def _legend() -> str:
     items = "".join(
-        f'<div><dt class="status {status}"><span>{_icon(status)}{word}</span></dt><dd>{_MEANINGS[status]}</dd></div>'
+        f'<div><dt class="status {status}"><span>{icon(status)}{word}</span></dt><dd>{_MEANINGS[status]}</dd></div>'
         for status, word in _WORDS.items()
     )
-    return _part("legend", "How to read this", f'<dl class="legend">{items}</dl>')
+    return part("legend", "How to read this", f'<dl class="legend">{items}</dl>')
 
 
 def _footer(assessment: Assessment) -> str:
     return (
         '<footer><p class="sign"><span>Reviewed by</span><span>Date</span><span>Signature</span></p>'
-        f"<p>Made by k3s-harden {__version__} on {_text(assessment.node)}, {_time(assessment.when)}, against CIS"
+        f"<p>Made by k3s-harden {__version__} on {escaped(assessment.node)}, {_time(assessment.when)}, against CIS"
         f" Kubernetes Benchmark {assessment.benchmark.number}. Nothing on the node was changed.</p></footer>"
     )
 
@@ -434,59 +408,21 @@ def _section_anchor(number: str) -> str:
 
 
 def _section_title(number: str) -> str:
-    title = _text(SECTIONS.get(number, ""))
-    return f'<span class="no">{_text(number)}</span> {title}' if number else title
+    title = escaped(SECTIONS.get(number, ""))
+    return f'<span class="no">{escaped(number)}</span> {title}' if number else title
 
 
-# --- pieces of HTML ---
-
-
-def _text(text: str) -> str:
-    """Text of anybody as HTML: it is shown sign by sign, and what cannot be seen is spelt out."""
-    return escape(printable(text))
-
-
-def _code(text: str) -> str:
-    """A sentence of our own, in which `this` and 'this' are code."""
-    return _QUOTED.sub(lambda found: f"<code>{found[1] or found[2]}</code>", escape(printable(text), quote=False))
-
-
-def _prose(text: str) -> str:
-    """Paragraphs, one a line, in which commands and indented lines are blocks to be copied as they are."""
-    blocks: list[str] = []
-    copied: list[str] = []
-    for line in [*text.split("\n"), ""]:
-        if line.strip() and line[0] in " \t":
-            copied.append(printable(line.replace("\t", "    ")))
-            continue
-        if copied:
-            blocks.append(_to_copy(textwrap.dedent("\n".join(copied))))
-            copied = []
-        sentence = line.strip()
-        if command := _COMMAND.fullmatch(sentence):
-            blocks.append(_to_copy(printable(command[1] or command[2])))
-            sentence = command[3]
-        if sentence:
-            blocks.append(f"<p>{_code(sentence)}</p>")
-    return "".join(blocks)
-
-
-def _to_copy(text: str) -> str:
-    return f'<pre class="copy" tabindex="0">{escape(text)}</pre>'
-
-
-def _place(where: str) -> str:
-    return f' <span class="where">{_text(where)}</span>' if where else ""
+# --- words ---
 
 
 def _until(expires: str) -> str:
-    return f"until {_text(expires)}" if expires else "for good"
+    return f"until {escaped(expires)}" if expires else "for good"
 
 
 def _name(verdict: Verdict) -> str:
     """By what a waiver or a person calls the control: its number, or its id where no benchmark has it."""
     name = verdict.number.text if verdict.number else verdict.control.id
-    return f'<span class="no">{_text(name)} </span>'
+    return f'<span class="no">{escaped(name)} </span>'
 
 
 def _number_of(count: int, noun: str) -> str:
@@ -496,45 +432,6 @@ def _number_of(count: int, noun: str) -> str:
 def _time(when: float) -> str:
     machine = timestamp(when)
     return f'<time datetime="{machine}">{machine.replace("T", " ").replace("Z", " UTC")}</time>'
-
-
-def _part(name: str, heading: str, body: str, needed: Sequence[object] | None = None) -> str:
-    """A part of the page with its heading; empty where `needed` is."""
-    if needed is not None and not needed:
-        return ""
-    title = f'<h2 id="{name}">{heading}</h2>'
-    return f'<section class="part part-{name}" aria-labelledby="{name}">{title}\n{body}</section>'
-
-
-def _table(name: str, heads: Iterable[str], bodies: Iterable[str], attributes: str = "") -> str:
-    """A table. The roles stay when a narrow screen lays it out as something else, which takes the implied ones away."""
-    cells = "".join(f'<th role="columnheader" scope="col">{head}</th>' for head in heads)
-    rows = "\n".join(filter(None, bodies))
-    return (
-        f'<table role="table" class="{name}"{attributes}><thead role="rowgroup"><tr role="row">{cells}</tr></thead>\n'
-        f"{rows}</table>"
-    )
-
-
-def _block(heading: str, body: str, more: str = "") -> str:
-    return f'<div class="block{more}"><div class="label">{heading}</div>{body}</div>' if body else ""
-
-
-def _icon(status: Status) -> str:
-    return f'<svg class="icon {status}" aria-hidden="true"><use href="#icon-{status}"/></svg>'
-
-
-def _symbols() -> str:
-    """The icons and the fillings of the bars, each drawn once."""
-    icons = "".join(
-        f'<symbol id="icon-{status}" viewBox="0 0 16 16">{drawing}</symbol>' for status, drawing in _ICONS.items()
-    )
-    fills = "".join(
-        f'<pattern id="fill-{status}" class="{status}" width="6" height="6" patternUnits="userSpaceOnUse">'
-        f'<rect width="6" height="6"/>{drawing}</pattern>'
-        for status, drawing in _PATTERNS.items()
-    )
-    return f'<svg class="symbols" aria-hidden="true" width="0" height="0">{icons}<defs>{fills}</defs></svg>'
 
 
 def _asset(name: str) -> str:
