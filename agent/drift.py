@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import baseline, culprit, k3s_units, verbs
+from agent import baseline, culprit, gate, verbs
 from agent.assessment import Actor, Status
 from agent.culprit import PACKAGE_DATABASES, Clues
 from agent.errors import HardenError, HostError, InputError
@@ -164,8 +164,8 @@ def _repairable(now: Assessment) -> bool:
 def _repair(host: Host, request: Request) -> Iterator[str]:
     """Have apply do what it can: by its own unit, where that is installed, since this one may not write."""
     systemd = Systemd(host)
-    if request == Request(Overrides()) and systemd.is_running and k3s_units.gate(host).unit is not None:
-        systemd.run_to_end(k3s_units.GATE, timeout=REPAIR_TIMEOUT)
+    if request == Request(Overrides()) and systemd.is_running and gate.look(host).unit is not None:
+        systemd.run_to_end(gate.UNIT, timeout=REPAIR_TIMEOUT)
         return
     report = verbs.apply(host, request)
     for item in report.items:

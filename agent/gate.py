@@ -1,54 +1,60 @@
-"""What the gate (systemd/k3s-harden.service) remembers: the K3s services that it kept down, to start them once it can.
-
-A service whose start was refused is not started again by systemd. So a gate that fails starts a marker,
-k3s-harden-waiting@SERVICE, for each service that was waiting for it, and the next run that finds the host ready starts
-the services that still have one. systemd itself stops the marker when an operator stops the service, so that a K3s
-that was stopped, before or meanwhile, stays down.
-"""
+"""The gate as a host has it: k3s-harden.service, and a drop-in of each service that starts K3s."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from agent.host.systemd import Systemd
+from agent import unit_files
+from agent.errors import HostError
+from agent.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.host import Host
 
-_OURS = "k3s-harden"
-_MARKER = "k3s-harden-waiting@"
-_SIGNS = PurePosixPath("/run/k3s-harden")
-_SIGN = "waiting."
-"""Each marker leaves a file while it is active, so that a run with nothing to release need not ask systemd."""
-
-_SERVICE = ".service"
-_SWITCHED_OFF = frozenset({"disabled", "masked", "masked-runtime"})
+UNIT = "k3s-harden.service"
+DROPIN = "10-k3s-harden.conf"
+"""The two halves of the gate: the unit, and a drop-in of each service that starts K3s."""
 
 
-def hold(host: Host) -> None:
-    """Mark the K3s services whose start waits for us."""
-    systemd = Systemd(host)
-    if not systemd.is_running:
-        return
-    for unit in systemd.waiting_starts():
-        if unit.startswith("k3s") and unit.endswith(_SERVICE) and not unit.startswith(_OURS):
-            systemd.start(f"{_MARKER}{unit}")
+class Gate(NamedTuple):
+    """What is there of the gate: its unit, and the drop-ins by the service they are for.
+
+    `mounts` are the paths that the unit waits for to be mounted. `packaged` says that the distribution's package is
+    installed, which has a unit of its own whatever else there is.
+    """
+
+    unit: PurePosixPath | None
+    dropins: Mapping[str, PurePosixPath]
+    mounts: tuple[PurePosixPath, ...]
+    packaged: bool
 
 
-def release(host: Host) -> tuple[str, ...]:
-    """Queue the start of what was kept down, but for what was disabled since; returns what is being started."""
-    if not host.is_live:
-        return ()
-    systemd = Systemd(host)
-    started = []
-    for sign in host.tree.names(_SIGNS):
-        if not sign.startswith(_SIGN):
-            continue
-        unit = f"{sign.removeprefix(_SIGN)}{_SERVICE}"
-        systemd.stop(f"{_MARKER}{unit}")
-        state = systemd.state(unit)
-        if state.active in ("inactive", "failed") and state.file not in _SWITCHED_OFF:
-            systemd.start(unit)
-            started.append(unit)
-    return tuple(started)
+def look(host: Host) -> Gate:
+    """Look for both halves of the gate in all directories of systemd."""
+    units = [directory / UNIT for directory in UNIT_DIRECTORIES if host.tree.exists(directory / UNIT)]
+    dropins: dict[str, PurePosixPath] = {}
+    for directory in UNIT_DIRECTORIES:
+        for name in host.tree.names(directory):
+            if name.endswith(".service.d") and name.startswith("k3s"):
+                path = directory / name / DROPIN
+                if host.tree.exists(path):
+                    dropins.setdefault(name.removesuffix(".d"), path)
+    return Gate(
+        unit=units[0] if units else None,
+        dropins=dropins,
+        mounts=_mounts(host, units[0]) if units else (),
+        packaged=PACKAGED_UNITS / UNIT in units,
+    )
+
+
+def _mounts(host: Host, unit: PurePosixPath) -> tuple[PurePosixPath, ...]:
+    """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
+    try:
+        text = (host.tree.read(unit) or b"").decode(errors="replace")
+    except HostError:
+        text = ""
+    lines = unit_files.settings("\n".join([text, *unit_files.dropins(host, unit.name)]), "RequiresMountsFor")
+    return tuple(PurePosixPath(word) for line in lines for word in line)

@@ -5,36 +5,37 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import completion, facts, findings, k3s_units, package_data, plan
+from agent import completion, facts, findings, gate, k3s_units, package_data, plan
 from agent.apply import carry_out, refused
 from agent.errors import UsageError
+from agent.gate import DROPIN
 from agent.guide.files import DEFAULT_DATA_DIR
 from agent.host.systemd import Systemd
 from agent.journal import Journal
-from agent.k3s_units import DROPIN, GATE, PACKAGED_UNITS
 from agent.model import Absent, Directory, File, FileMode, Role
 from agent.plan import Change, in_words
 from agent.report import Fact, Item, Report, Status
 from agent.situation import read_settings
+from agent.unit_files import PACKAGED_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from agent.gate import Gate
     from agent.host import Host
-    from agent.k3s_units import Gate
     from agent.situation import Request
 
 
 UNIT_DIRECTORY = PurePosixPath("/etc/systemd/system")
 UNITS = (
-    GATE,
+    gate.UNIT,
     "k3s-harden-waiting@.service",
     "k3s-harden-check.service",
     "k3s-harden-check.timer",
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
 )
-DATA_DIR_DROPIN = f"{GATE}.d/10-data-dir.conf"
+DATA_DIR_DROPIN = f"{gate.UNIT}.d/10-data-dir.conf"
 """Says where K3s keeps its data to a gate that came with a package, and so knows the usual place alone."""
 
 CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
@@ -91,7 +92,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
     found = Wanted(program, data_dir, services, completions, has_cloud_init)
-    if not k3s_units.gate(host).packaged:
+    if not gate.look(host).packaged:
         return found
     places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
     return found._replace(packaged=frozenset(places))
@@ -119,7 +120,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     host.refuse_ordinary_user("install")
     if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
         raise UsageError(
-            f"cannot install a gate that runs {wanted.program}: there is that of the package, {PACKAGED_UNITS / GATE}",
+            f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / gate.UNIT}",
             f"run {PACKAGED_PROGRAM} install, or say --program {PACKAGED_PROGRAM}; or remove the package first",
         )
     problem = host.tree.trust_problem(wanted.program)
@@ -136,7 +137,7 @@ def install(host: Host, wanted: Wanted) -> Report:
         items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items)
-    return _report("install", items, [file.id for file in resources], k3s_units.gate(host))
+    return _report("install", items, [file.id for file in resources], gate.look(host))
 
 
 def uninstall(host: Host, wanted: Wanted) -> Report:
@@ -154,8 +155,8 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
         _stop_timers(host, places)
         items = _remove(host, places, wanted)
     _reload(host, items)
-    gate = k3s_units.gate(host)
-    return _report("uninstall", items, [], gate)._replace(findings=findings.after_uninstall(gate))
+    left = gate.look(host)
+    return _report("uninstall", items, [], left)._replace(findings=findings.after_uninstall(left))
 
 
 def _hiding(host: Host, wanted: Wanted) -> list[PurePosixPath]:
@@ -201,11 +202,11 @@ def _reload(host: Host, items: Sequence[Item]) -> None:
         systemd.reload()
 
 
-def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], gate: Gate) -> Report:
+def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate) -> Report:
     done = {item.id for item in items}
     untouched = [Item(name, Status.AS_WANTED) for name in all_ids if name not in done]
-    evidence = "runs before each start of K3s" + (", and came with a package" if gate.packaged else "")
-    facts = (Fact("gate", str(gate.unit or UNIT_DIRECTORY / GATE), evidence),)
+    evidence = "runs before each start of K3s" + (", and came with a package" if there.packaged else "")
+    facts = (Fact("gate", str(there.unit or UNIT_DIRECTORY / gate.UNIT), evidence),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from agent.errors import ExitCode
 
-GATE = "gate"
+GATE_VERB = "gate"
 """The verb whose exit code says whether K3s may start, and nothing else."""
 
 
@@ -102,7 +102,7 @@ class Report(NamedTuple):
     @property
     def exit_code(self) -> ExitCode:
         """By the table in errors.ExitCode."""
-        if self.verb == GATE and self.is_ready:
+        if self.verb == GATE_VERB and self.is_ready:
             return ExitCode.AS_WANTED
         statuses = {item.status for item in self.items}
         left = [item for item in self.items if item.status in (Status.FAILED, Status.REFUSED, Status.EDITED)]

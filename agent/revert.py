@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import facts, findings, k3s_units, plan
+from agent import facts, findings, gate, k3s_units, plan
 from agent.apply import carry_out, refused
 from agent.errors import HardenError
 from agent.guide.files import DROPIN_NAME, POLICY_FILE
@@ -30,7 +30,7 @@ _LEFT = (Status.FAILED, Status.REFUSED, Status.EDITED)
 def revert(host: Host, *, last: bool, force: bool) -> Report:
     """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced."""
     host.refuse_ordinary_user("revert")
-    gates = k3s_units.gate(host)
+    gates = gate.look(host)
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import audit_policy, desired, facts, k3s_units, plan, settings, waivers
+from agent import audit_policy, desired, facts, gate, plan, settings, waivers
 from agent.desired import Inputs
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.facts import HostFacts
+    from agent.gate import Gate
     from agent.host import Host
     from agent.host.tree import Tree
     from agent.journal import Entry
     from agent.k3s_arguments import NamedPath
-    from agent.k3s_units import Gate
     from agent.model import Observed, Resource
     from agent.plan import Plan
     from agent.setting_kinds import SiteWaiver
@@ -107,7 +107,7 @@ def look(host: Host, request: Request) -> Situation:
         named_files=_contents(host, [one.path for one in named], unreadable),
         manifests=_manifests(host, seen, unreadable),
         unwanted=_unwanted(host, seen, wanted),
-        gate=k3s_units.gate(host),
+        gate=gate.look(host),
         runs=runs,
         stale_inputs=_stale_inputs(host, journal, runs, seen),
         waivers=put_up_with,

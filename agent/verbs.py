@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import findings, plan
-from agent import gate as waiting_services
+from agent import findings, plan, waiting_services
 from agent.apply import execute, refused
 from agent.errors import HardenError
 from agent.journal import Journal
 from agent.plan import difference
-from agent.report import GATE, Item, Report, Status
+from agent.report import GATE_VERB, Item, Report, Status
 from agent.situation import look
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def gate(host: Host, request: Request) -> Report:
     Raises what apply raises; the waiting service is remembered then, too.
     """
     try:
-        report = apply(host, request)._replace(verb=GATE)
+        report = apply(host, request)._replace(verb=GATE_VERB)
     except HardenError:
         waiting_services.hold(host)
         raise

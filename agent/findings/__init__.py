@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings import files, k3s, kernel, manifests, site, undone
-from agent.findings.registry import KINDS, of
-from agent.findings.undone import after_release, after_revert, after_uninstall
+from agent.findings import aftermath, files, k3s, kernel, manifests, node
+from agent.findings.aftermath import after_release, after_revert, after_uninstall
+from agent.findings.registry import KINDS
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ __all__ = [
     "after_release",
     "after_revert",
     "after_uninstall",
+    "aftermath",
     "collect",
     "files",
     "k3s",
     "kernel",
     "manifests",
-    "site",
-    "undone",
+    "node",
 ]
 
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
@@ -34,5 +34,7 @@ _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 
 def collect(seen: Situation) -> tuple[Finding, ...]:
     """All findings, gathered in one run: errors first, then in the order they are declared."""
-    found: Iterable[Finding] = (of(name, trouble) for name, kind in KINDS.items() for trouble in kind.detect(seen))
+    found: Iterable[Finding] = (
+        kind.case(trouble) for kind in KINDS.values() if kind.detect is not None for trouble in kind.detect(seen)
+    )
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.level)))

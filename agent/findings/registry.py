@@ -1,6 +1,7 @@
 """How a finding is declared: one function, whose name is its id and whose docstring `explain` prints.
 
-To add one, write the function in the module of its topic; nothing else names it.
+To add one, write the function in the module of its topic; nothing else names it. What no look at a host can tell is
+declared without a function.
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ class Detector(Protocol):
 
 
 class Kind(NamedTuple):
-    """A kind of finding; `holds_k3s` as in report.Finding."""
+    """A kind of finding; `holds_k3s` as in report.Finding. One without `detect` is said by a verb, of what it did."""
 
     id: str
     level: Level
     holds_k3s: bool
     explanation: str
-    detect: Detector
+    detect: Detector | None
+
+    def case(self, trouble: Trouble) -> Finding:
+        """A case of this kind, as the report has it."""
+        return Finding(self.id, self.level, self.holds_k3s, *trouble)
 
 
 KINDS: dict[str, Kind] = {}
@@ -59,6 +64,7 @@ def finding(level: Level, *, holds_k3s: bool | None = None) -> Callable[[Detecto
     return declare
 
 
-def of(name: str, trouble: Trouble) -> Finding:
-    """A case of the kind with this id, as the report has it."""
-    return Finding(name, KINDS[name].level, KINDS[name].holds_k3s, *trouble)
+def declared(name: str, level: Level, explanation: str) -> Kind:
+    """Declare a kind of finding that a verb says of what it did. It keeps no K3s down."""
+    KINDS[name] = Kind(name, level, holds_k3s=False, explanation=explanation, detect=None)
+    return KINDS[name]

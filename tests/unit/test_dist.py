@@ -22,11 +22,11 @@ import psutil
 import pytest
 import yaml
 
-from agent import __version__, k3s_units
+from agent import __version__, gate
+from agent.gate import DROPIN
 from agent.guide.files import DEFAULT_DATA_DIR
 from agent.host import Host
 from agent.install import CLEAN_HOOK, DATA_DIR_DROPIN, UNITS, USUAL
-from agent.k3s_units import DROPIN, GATE
 from tests.dist import reading
 from tests.dist.manual import manual
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
@@ -367,7 +367,7 @@ def test_removal_stops_and_takes_away_every_unit() -> None:
     script = (SOURCES / "let-go.sh").read_text().replace("\\\n", " ")
     (stopped,) = re.findall(r"^ *systemctl stop (.+) \|\| true", script, re.MULTILINE)
     (removed,) = re.findall(r"^for file in (.+); do$", script, re.MULTILINE)
-    assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {GATE}
+    assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {gate.UNIT}
     assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", DATA_DIR_DROPIN}
 
 
@@ -529,7 +529,7 @@ def test_a_package_brings_manual_and_completions(package: reading.Package) -> No
 def test_the_program_finds_both_halves_of_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
     """On a host with the package, check sees a gate for servers and agents, though `install` was never run."""
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
-    gate = k3s_units.gate(Host.tree_at(str(tmp_path)))
-    assert (gate.unit, gate.packaged) == (SYSTEMD / k3s_units.GATE, True)
-    assert set(gate.dropins) == set(USUAL)
-    assert DEFAULT_DATA_DIR in gate.mounts
+    found = gate.look(Host.tree_at(str(tmp_path)))
+    assert (found.unit, found.packaged) == (SYSTEMD / gate.UNIT, True)
+    assert set(found.dropins) == set(USUAL)
+    assert DEFAULT_DATA_DIR in found.mounts

@@ -15,7 +15,7 @@ from agent.errors import (
     ReadOnlyEnvironmentError,
     UsageError,
 )
-from agent.report import GATE, Finding, Item, Level, Report, Status
+from agent.report import GATE_VERB, Finding, Item, Level, Report, Status
 
 AS_WANTED, DIFFERS, REFUSED = Status.AS_WANTED, Status.DIFFERS, Status.REFUSED
 EDITED, CHANGED, KEPT, FAILED = Status.EDITED, Status.CHANGED, Status.KEPT, Status.FAILED
@@ -113,7 +113,7 @@ def test_a_finding_keeps_k3s_down_only_if_it_says_so(level: Level) -> None:
 def test_the_gate_says_0_exactly_when_k3s_may_start() -> None:
     """For any two statuses and any finding; systemd starts K3s on 0 and on nothing else."""
     for one, other, finding, holds in product(Status, Status, (None, *Level), (False, True)):
-        seen = report(one, other, verb=GATE, finding=finding)
+        seen = report(one, other, verb=GATE_VERB, finding=finding)
         seen = seen._replace(findings=tuple(f._replace(holds_k3s=holds) for f in seen.findings))
         assert (seen.exit_code == 0) == seen.is_ready
 

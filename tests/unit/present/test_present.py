@@ -10,7 +10,7 @@ import pytest
 from agent.errors import ExitCode
 from agent.present import Format, Verbosity, fitting
 from agent.present.wording import verdict
-from agent.report import GATE, Finding, Item, Level, Report, Status
+from agent.report import GATE_VERB, Finding, Item, Level, Report, Status
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
 
@@ -54,7 +54,7 @@ CODES = {
     ("apply", 3): "applied, but not as wanted: see the errors",
     ("apply", 4): "partly applied: see what is left",
     ("apply", 6): "cannot be changed from inside this environment",
-    (GATE, 0): "K3s may start",
+    (GATE_VERB, 0): "K3s may start",
 }
 
 
@@ -69,7 +69,7 @@ CODES = {
         ("apply", [Item("/a", Status.DIFFERS)], 3),
         ("apply", [Item("/a", Status.REFUSED)], 4),
         ("apply", [Item("/a", Status.FAILED, blocked_by_environment=True)], 6),
-        (GATE, [Item("/a", Status.EDITED)], 0),
+        (GATE_VERB, [Item("/a", Status.EDITED)], 0),
     ],
 )
 def test_the_verdict_goes_by_the_exit_code(verb: str, items: list[Item], code: int) -> None:
@@ -81,7 +81,7 @@ def test_the_verdict_goes_by_the_exit_code(verb: str, items: list[Item], code: i
 
 def test_every_report_has_a_verdict() -> None:
     """Whatever the verb, the items and the findings."""
-    verbs = ("apply", "check", "diff", GATE, "revert", "install", "uninstall", "service-accounts")
+    verbs = ("apply", "check", "diff", GATE_VERB, "revert", "install", "uninstall", "service-accounts")
     for verb, status, level, blocked in product(verbs, Status, Level, (False, True)):
         items = (Item("/a", status, blocked_by_environment=blocked),)
         findings = (Finding("f", level, holds_k3s=blocked, message="m"),)

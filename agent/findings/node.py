@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, finding
-from agent.k3s_units import DROPIN, GATE
+from agent.gate import DROPIN, UNIT
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role
 from agent.report import Level
 
@@ -87,7 +87,7 @@ def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
         for service, path in dropins.items():
             yield Trouble(
                 f"{service} does not start: the gate that it waits for is missing",
-                wanted=GATE,
+                wanted=UNIT,
                 where=str(path),
                 remedy="k3s-harden install, or uninstall to do without the gate",
             )

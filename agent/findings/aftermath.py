@@ -4,55 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, finding, of
+from agent.findings.registry import KINDS, Trouble, declared
 from agent.report import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
     from pathlib import PurePosixPath
 
-    from agent.k3s_units import Gate
+    from agent.gate import Gate
     from agent.report import Finding
-    from agent.situation import Situation
 
 _DELETE = (
     "k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
     " | k3s kubectl delete --ignore-not-found -f -"
 )
 
-
-@finding(Level.NOTE)
-def objects_remain(seen: Situation) -> Iterator[Trouble]:
+OBJECTS_REMAIN = declared(
+    "objects-remain",
+    Level.NOTE,
     """After a revert: K3s keeps the objects of a manifest that is gone, so the cluster still has its policies.
 
     They are removed with kubectl, on one server.
-    """
-    del seen
-    yield from ()
+    """,
+)
 
+K3S_RELEASED = declared(
+    "k3s-released",
+    Level.NOTE,
+    "After an apply: the gate had kept K3s down at its last start, and the host is ready now, so K3s is started.",
+)
 
-@finding(Level.NOTE)
-def k3s_released(seen: Situation) -> Iterator[Trouble]:
-    """After an apply: the gate had kept K3s down at its last start, and the host is ready now, so K3s is started."""
-    del seen
-    yield from ()
+GATE_REMAINS = declared(
+    "gate-remains",
+    Level.WARNING,
+    """After a revert, or an uninstall beside the package: the gate is still there, and hardens the host again.
+
+    It does so at K3s' next start. What a package brought goes with the package.
+    """,
+)
 
 
 def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
     """What to say of services that are being started."""
     return tuple(
-        of("k3s-released", Trouble(f"{service}, which the gate kept down, is being started")) for service in services
+        K3S_RELEASED.case(Trouble(f"{service}, which the gate kept down, is being started")) for service in services
     )
-
-
-@finding(Level.WARNING)
-def gate_remains(seen: Situation) -> Iterator[Trouble]:
-    """After a revert, or an uninstall beside the package: the gate is still there, and hardens the host again.
-
-    It does so at K3s' next start. What a package brought goes with the package.
-    """
-    del seen
-    yield from ()
 
 
 def after_uninstall(gate: Gate) -> tuple[Finding, ...]:
@@ -65,9 +61,9 @@ def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_ma
     found = []
     if lost_manifest:
         message = "K3s keeps the objects of the manifest that was here"
-        found.append(of("objects-remain", Trouble(message, remedy=f"on one server: {_DELETE}")))
+        found.append(OBJECTS_REMAIN.case(Trouble(message, remedy=f"on one server: {_DELETE}")))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
-        found.append(of("restart-needed", Trouble("K3s runs with what was undone", remedy="restart K3s")))
+        found.append(KINDS["restart-needed"].case(Trouble("K3s runs with what was undone", remedy="restart K3s")))
     if undone and gate.unit is not None:
         found.append(_remaining(gate.unit, gate))
     return tuple(found)
@@ -76,4 +72,4 @@ def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_ma
 def _remaining(unit: PurePosixPath, gate: Gate) -> Finding:
     message = "the gate is still installed: K3s' next start hardens this host again"
     remedy = "remove the package k3s-harden" if gate.packaged else "k3s-harden uninstall"
-    return of("gate-remains", Trouble(message, where=str(unit), remedy=remedy))
+    return GATE_REMAINS.case(Trouble(message, where=str(unit), remedy=remedy))

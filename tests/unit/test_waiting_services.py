@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.gate import hold, release
 from agent.host import Host
 from agent.host.probe import no_processes
 from agent.host.process import Completed
+from agent.waiting_services import hold, release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
