@@ -12,7 +12,7 @@ from agent.benchmark.versions import FITS, Benchmark, fitting
 from agent.errors import UsageError
 from agent.situation import look
 from agent.verdicts import verdict
-from agent.verdicts.look import Look
+from agent.verdicts.node import AssessedNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +50,7 @@ def assess_host(
     benchmark = benchmark or fitting(seen.facts.version)
     controls = catalogue.of(benchmark)
     asked = [check for control in controls for check in _file_checks(control.check_of(benchmark))]
-    at = Look(seen, evidence.read(host, seen.facts, asked))
+    at = AssessedNode(seen, evidence.read(host, seen.facts, asked))
     chosen = waivers.select(seen.waivers, controls, benchmark, seen.scope)
     verdicts = tuple(verdict(control, benchmark, at, chosen.of(control)) for control in watched(controls))
     unused = chosen.unused({one.control.id: one.status for one in verdicts})

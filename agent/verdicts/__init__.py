@@ -22,7 +22,7 @@ from agent.benchmark.check import (
 from agent.model import Role
 from agent.verdicts import arguments, datastore, files, host
 from agent.verdicts.actors import who_acts
-from agent.verdicts.look import Answer
+from agent.verdicts.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
     from agent.benchmark.versions import Benchmark
-    from agent.verdicts.look import Look
+    from agent.verdicts.node import AssessedNode
 
 _TO_BE_WAIVED = (Status.FAIL, Status.UNKNOWN, Status.MANUAL)
 """Of a control that only a person can tell, the waiver's reason says what the person found."""
@@ -39,18 +39,18 @@ _TO_BE_WAIVED = (Status.FAIL, Status.UNKNOWN, Status.MANUAL)
 _WORST_FIRST = (Status.FAIL, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
 
 
-def verdict(control: BenchmarkControl, benchmark: Benchmark, look: Look, waiver: Waiver | None) -> Verdict:
+def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode, waiver: Waiver | None) -> Verdict:
     """How it stands with one control."""
     check = control.check_of(benchmark)
-    not_for = "" if isinstance(check, NotInK3s) else _not_for(control, look)
-    answer = Answer(Status.NOT_APPLICABLE, reason=not_for) if not_for else answered(check, look)
-    actor, remedy = who_acts(control, check, answer, look)
+    not_for = "" if isinstance(check, NotInK3s) else _not_for(control, node)
+    answer = Answer(Status.NOT_APPLICABLE, reason=not_for) if not_for else answered(check, node)
+    actor, remedy = who_acts(control, check, answer, node)
     is_waived = waiver is not None and answer.status in _TO_BE_WAIVED
     return Verdict(
         control=control,
         number=control.numbers.get(benchmark),
         status=Status.WAIVED if is_waived else answer.status,
-        wanted="" if not_for else words.wanted(check, str(look.facts.data_dir)),
+        wanted="" if not_for else words.wanted(check, str(node.facts.data_dir)),
         found=answer.found,
         evidence=answer.evidence,
         reason=answer.reason,
@@ -60,19 +60,19 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, look: Look, waiver:
     )
 
 
-def answered(check: Check, look: Look) -> Answer:  # noqa: PLR0911 - one for each kind of check
+def answered(check: Check, node: AssessedNode) -> Answer:  # noqa: PLR0911 - one for each kind of check
     """What one check says of this host."""
     match check:
         case Permissions() | Ownership():
-            return files.answer(check, look)
+            return files.answer(check, node)
         case Flag():
-            return arguments.answer(check, look)
+            return arguments.answer(check, node)
         case EtcdSetting() | EncryptionProviders():
-            return datastore.answer(check, look)
+            return datastore.answer(check, node)
         case KernelParameter() | GuideDirectory() | SysctlPrecedence():
-            return host.answer(check, look)
+            return host.answer(check, node)
         case AllOf():
-            return _all_of([answered(one, look) for one in check.checks])
+            return _all_of([answered(one, node) for one in check.checks])
         case NotInK3s():
             return Answer(Status.NOT_APPLICABLE, reason=check.reason)
         case Manual():
@@ -90,18 +90,18 @@ def _all_of(answers: Sequence[Answer]) -> Answer:
         reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
         remedy="; ".join(dict.fromkeys(answer.remedy for answer in deciding if answer.remedy)),
         by=deciding[0].by,
-        instead=any(answer.instead for answer in deciding),
+        remedy_is_for_this_host=any(answer.remedy_is_for_this_host for answer in deciding),
         needs=frozenset().union(*(answer.needs for answer in deciding)),
     )
 
 
-def _not_for(control: BenchmarkControl, look: Look) -> str:
+def _not_for(control: BenchmarkControl, node: AssessedNode) -> str:
     """Why a control is not for this host, as a sentence; empty where it is."""
     roles, versions = control.applies
-    if look.facts.role not in roles:
-        return f"it is for {next(iter(roles))}s, and this is {_ROLE[look.facts.role]}"
-    if not versions.includes(look.facts.version):
-        return f"it is for K3s {versions}, and this is {look.facts.version}"
+    if node.facts.role not in roles:
+        return f"it is for {next(iter(roles))}s, and this is {_ROLE[node.facts.role]}"
+    if not versions.includes(node.facts.version):
+        return f"it is for K3s {versions}, and this is {node.facts.version}"
     return ""
 
 

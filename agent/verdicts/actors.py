@@ -18,48 +18,49 @@ if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
     from agent.k3s_arguments import Argument
     from agent.settings import SettingRow
-    from agent.verdicts.look import Answer, Look
+    from agent.verdicts.answer import Answer
+    from agent.verdicts.node import AssessedNode
 
 APPLY = "sudo k3s-harden apply"
 
 
-def who_acts(control: BenchmarkControl, check: Check, answer: Answer, look: Look) -> tuple[Actor, str]:
+def who_acts(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> tuple[Actor, str]:
     """Who brings a control about on this host, and what is to be done where it is open."""
     match answer.status:
         case Status.NOT_APPLICABLE:
             return Actor.NOBODY, ""
         case Status.PASS:
-            return _who_did(control, answer, look), ""
-        case Status.FAIL if not answer.instead:
-            return _who_will(control, check, answer, look)
+            return _who_did(control, answer, node), ""
+        case Status.FAIL if not answer.remedy_is_for_this_host:
+            return _who_will(control, check, answer, node)
         case _:
             return Actor.OPERATOR, answer.remedy
 
 
-def _who_did(control: BenchmarkControl, answer: Answer, look: Look) -> Actor:
+def _who_did(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> Actor:
     if answer.by is GivenBy.DROPIN or (control.guide is not None and answer.by is None):
         return Actor.APPLY
     if answer.by is GivenBy.K3S:
         setting = _setting(control)
-        return Actor.APPLY if setting and setting.differs_from_default(look.seen.settings) else Actor.K3S
+        return Actor.APPLY if setting and setting.differs_from_default(node.seen.settings) else Actor.K3S
     return Actor.OPERATOR if answer.by else Actor.NOBODY
 
 
-def _who_will(control: BenchmarkControl, check: Check, answer: Answer, look: Look) -> tuple[Actor, str]:
+def _who_will(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> tuple[Actor, str]:
     is_argument = isinstance(check, Flag | EncryptionProviders) or (
         isinstance(check, AllOf) and all(isinstance(one, Flag) for one in check.checks)
     )
     by_hand = _by_hand(control, answer)
-    if is_argument and look.facts.rancher_managed and not _is_of_this_node(answer):
+    if is_argument and node.facts.rancher_managed and not _is_of_this_node(answer):
         return Actor.OPERATOR, _in_the_cluster(control, by_hand)
     if answer.needs:
-        if answer.needs <= look.pending:
+        if answer.needs <= node.pending:
             return Actor.APPLY, APPLY
-    elif is_argument and _dropin_would_do(control, check, answer, look):
-        return Actor.APPLY, f"{APPLY}, and restart K3s" if look.has_started else APPLY
+    elif is_argument and _dropin_would_do(control, check, answer, node):
+        return Actor.APPLY, f"{APPLY}, and restart K3s" if node.has_started else APPLY
     setting = _setting(control)
-    has_effect = setting is not None and setting.applies.to(look.facts.role, look.facts.version)
-    if setting and has_effect and not setting.differs_from_default(look.seen.settings):
+    has_effect = setting is not None and setting.applies.to(node.facts.role, node.facts.version)
+    if setting and has_effect and not setting.differs_from_default(node.seen.settings):
         restart = ", and restart K3s" if is_argument else ""
         return Actor.OPERATOR, f"put `{setting.line}` into {DEFAULT_SETTINGS} and run `{APPLY}`{restart}" + (
             f"; or by hand: {by_hand}" if by_hand else ""
@@ -93,29 +94,29 @@ def _in_the_cluster(control: BenchmarkControl, by_hand: str) -> str:
     return f"not in a file of this node, but in spec.rkeConfig of the Cluster object: {by_hand}"
 
 
-def _dropin_would_do(control: BenchmarkControl, check: Check, answer: Answer, look: Look) -> bool:
+def _dropin_would_do(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> bool:
     """Whether `apply` would write something into our drop-in that brings this about."""
-    argument = _to_be_set(control, check, look)
-    if argument is None or str(look.facts.dropin_path) not in look.pending:
+    argument = _to_be_set(control, check, node)
+    if argument is None or str(node.facts.dropin_path) not in node.pending:
         return False
     if isinstance(check, Flag) and check.name == argument.row.name and not check.criterion.accepts(argument.value):
         return False
-    return not any(_wins_over(one.where, look) for one in answer.evidence)
+    return not any(_wins_over(one.where, node) for one in answer.evidence)
 
 
-def _to_be_set(control: BenchmarkControl, check: Check, look: Look) -> Argument | None:
+def _to_be_set(control: BenchmarkControl, check: Check, node: AssessedNode) -> Argument | None:
     """The option of the guide that a control asks for, if our drop-in has to set it."""
     if control.guide is not None:
-        return look.options_to_set.get(control.guide.id)
-    argument = look.options_to_set.get(check.name) if isinstance(check, Flag) else None
+        return node.options_to_set.get(control.guide.id)
+    argument = node.options_to_set.get(check.name) if isinstance(check, Flag) else None
     is_its = argument is not None and isinstance(check, Flag) and argument.row.key == check.component.config_key
     return argument if is_its else None
 
 
-def _wins_over(where: str, look: Look) -> bool:
+def _wins_over(where: str, node: AssessedNode) -> bool:
     """Whether what stands there comes after our drop-in, so that it would still win."""
     path = PurePosixPath(split_place(where)[0])
-    dropin = look.facts.dropin_path
-    if any(path == unit.path for unit in look.facts.units):
+    dropin = node.facts.dropin_path
+    if any(path == unit.path for unit in node.facts.units):
         return True
     return path.parent == dropin.parent and path.name > dropin.name

@@ -26,48 +26,51 @@ from agent.guide.criteria import (
 )
 from agent.guide.files import K3S_CONFIG_FILE
 from agent.k3s_config import component_flag
-from agent.verdicts.look import LOOK_AT_IT, Answer, no_etcd
+from agent.verdicts.answer import LOOK_AT_IT, Answer
+from agent.verdicts.datastore import no_etcd
 
 if TYPE_CHECKING:
     from agent.benchmark.check import Flag
     from agent.component_arguments import Argument, Given
     from agent.guide.criteria import Criterion
     from agent.k3s_config import Dropped
-    from agent.verdicts.look import Look
+    from agent.verdicts.node import AssessedNode
 
 
-def answer(check: Flag, look: Look) -> Answer:
+def answer(check: Flag, node: AssessedNode) -> Answer:
     """Whether a component has the argument that the check wants, or a default that will do."""
-    why = component_arguments.not_run(check.component, look.facts)
+    why = component_arguments.not_run(check.component, node.facts)
     if why:
         return Answer(Status.NOT_APPLICABLE, reason=why)
-    arguments = look.arguments(check.component)
+    arguments = node.arguments(check.component)
     doubt = arguments.doubt(check.name)
     if doubt:
         return Answer(Status.UNKNOWN, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
     argument = arguments.get(check.name)
-    return _unset(check, look) if argument is None else _set(check, argument, look)
+    return _unset(check, node) if argument is None else _set(check, argument, node)
 
 
-def _unset(check: Flag, look: Look) -> Answer:
+def _unset(check: Flag, node: AssessedNode) -> Answer:
     what = (
-        f"--{check.name} is given neither here nor by K3s {look.facts.version}, so {check.component}'s default counts"
+        f"--{check.name} is given neither here nor by K3s {node.facts.version}, so {check.component}'s default counts"
     )
-    shown = Shown(what, str(look.facts.config_path))
+    shown = Shown(what, str(node.facts.config_path))
     if check.unset_passes or isinstance(check.criterion, NotGiven):
         return Answer(Status.PASS, "not set", (shown,), by=GivenBy.K3S)
-    if check.name.startswith("etcd-") and look.facts.datastore is not Datastore.ETCD:
-        return no_etcd(look)
-    lost = _lost(check, look)
+    if check.name.startswith("etcd-") and node.facts.datastore is not Datastore.ETCD:
+        return no_etcd(node)
+    lost = _lost(check, node)
     if lost is not None:
         places = (Shown(f"lost: {lost.value}", str(lost.source)), Shown(f"{lost.key}:", str(lost.by)))
-        return Answer(Status.FAIL, "not set", places, remedy=_kept(lost), by=GivenBy.OPERATOR, instead=True)
+        return Answer(
+            Status.FAIL, "not set", places, remedy=_kept(lost), by=GivenBy.OPERATOR, remedy_is_for_this_host=True
+        )
     return Answer(Status.FAIL, "not set", (shown,), remedy=_added(check, ""))
 
 
-def _lost(check: Flag, look: Look) -> Dropped | None:
+def _lost(check: Flag, node: AssessedNode) -> Dropped | None:
     """A value that would do, and that a later file has taken away by repeating the key of the list without `+`."""
-    for dropped in look.facts.effective.dropped:
+    for dropped in node.facts.effective.dropped:
         if dropped.key == check.component.config_key:
             flag = component_flag(dropped.value)
             if flag.name == check.name and check.criterion.accepts(flag.value):
@@ -81,7 +84,7 @@ def _kept(lost: Dropped) -> str:
     )
 
 
-def _set(check: Flag, argument: Argument, look: Look) -> Answer:
+def _set(check: Flag, argument: Argument, node: AssessedNode) -> Answer:
     given = tuple(Shown(f"--{check.name}={one.value}", one.where) for one in argument.given)
     by = argument.given[-1].by
     found = f"--{check.name}={argument.value}"
@@ -89,7 +92,7 @@ def _set(check: Flag, argument: Argument, look: Look) -> Answer:
         return Answer(Status.PASS, found, given, by=by)
     if by is GivenBy.K3S:
         return Answer(Status.FAIL, found, given, remedy=_added(check, argument.value), by=by)
-    own = component_arguments.by_k3s(check.component, check.name, look.facts)
+    own = component_arguments.by_k3s(check.component, check.name, node.facts)
     return Answer(Status.FAIL, found, given, remedy=_corrected(check, argument, own), by=by)
 
 

@@ -14,29 +14,38 @@ from agent.evidence import Missing, Unknown
 from agent.facts import Datastore
 from agent.guide.criteria import Equals
 from agent.model import Component
-from agent.verdicts.look import LOOK_AT_IT, ONCE_STARTED, Answer, no_etcd
+from agent.verdicts.answer import LOOK_AT_IT, ONCE_STARTED, Answer
 
 if TYPE_CHECKING:
-    from agent.verdicts.look import Look
+    from agent.verdicts.node import AssessedNode
 
 _ENCRYPTION = "encryption-provider-config"
 """The API server's argument that names the file."""
 
 
-def answer(check: EtcdSetting | EncryptionProviders, look: Look) -> Answer:
+def answer(check: EtcdSetting | EncryptionProviders, node: AssessedNode) -> Answer:
     """What the configuration files of etcd and of the encryption say."""
     if isinstance(check, EtcdSetting):
-        return _etcd(check, look)
-    return _encryption(check, look)
+        return _etcd(check, node)
+    return _encryption(check, node)
 
 
-def _etcd(check: EtcdSetting, look: Look) -> Answer:
+def no_etcd(node: AssessedNode) -> Answer:
+    """Why there is nothing of etcd on this host."""
+    datastore = node.facts.datastore
+    if datastore is Datastore.NONE:
+        reason = "K3s has made no datastore yet, so it cannot be told whether etcd will be it"
+        return Answer(Status.UNKNOWN, "no datastore", reason=reason, remedy=ONCE_STARTED)
+    return Answer(Status.NOT_APPLICABLE, str(datastore), reason=f"the datastore here is {datastore}, not etcd")
+
+
+def _etcd(check: EtcdSetting, node: AssessedNode) -> Answer:
     criterion = check.criterion
     if isinstance(criterion, Equals):
-        criterion = Equals(criterion.text.replace("{data_dir}", str(look.facts.data_dir)))
-    if look.facts.datastore is not Datastore.ETCD:
-        return no_etcd(look)
-    config = look.evidence.etcd
+        criterion = Equals(criterion.text.replace("{data_dir}", str(node.facts.data_dir)))
+    if node.facts.datastore is not Datastore.ETCD:
+        return no_etcd(node)
+    config = node.evidence.etcd
     if isinstance(config, Missing):
         reason = f"K3s writes {config.path} when it starts etcd, and it is not there"
         return Answer(Status.UNKNOWN, "no such file", reason=reason, remedy=ONCE_STARTED)
@@ -52,27 +61,27 @@ def _etcd(check: EtcdSetting, look: Look) -> Answer:
     return Answer(status, value.value, shown, by=GivenBy.K3S)
 
 
-def _encryption(check: EncryptionProviders, look: Look) -> Answer:
-    why = component_arguments.not_run(Component.API_SERVER, look.facts)
+def _encryption(check: EncryptionProviders, node: AssessedNode) -> Answer:
+    why = component_arguments.not_run(Component.API_SERVER, node.facts)
     if why:
         return Answer(Status.NOT_APPLICABLE, reason=why)
-    arguments = look.arguments(Component.API_SERVER)
+    arguments = node.arguments(Component.API_SERVER)
     doubt = arguments.doubt(_ENCRYPTION)
     if doubt:
         return Answer(Status.UNKNOWN, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
     argument = arguments.get(_ENCRYPTION)
     if argument is None:
-        none = Shown(f"--{_ENCRYPTION} is not given, so Secrets are stored as they are", str(look.facts.config_path))
+        none = Shown(f"--{_ENCRYPTION} is not given, so Secrets are stored as they are", str(node.facts.config_path))
         return Answer(Status.FAIL, "Secrets are not encrypted", (none,))
     named = Shown(f"--{_ENCRYPTION}={argument.value}", argument.given[-1].where)
-    if PurePosixPath(argument.value) != look.evidence.encryption.path:
+    if PurePosixPath(argument.value) != node.evidence.encryption.path:
         reason = f"{argument.value} is not K3s' own file, and its content is not judged"
         return Answer(Status.UNKNOWN, "cannot be told", (named,), reason, LOOK_AT_IT)
-    return _providers(check, look)
+    return _providers(check, node)
 
 
-def _providers(check: EncryptionProviders, look: Look) -> Answer:
-    config = look.evidence.encryption
+def _providers(check: EncryptionProviders, node: AssessedNode) -> Answer:
+    config = node.evidence.encryption
     if isinstance(config, Missing):
         reason = f"K3s writes {config.path} when it starts with secrets-encryption, and it is not there"
         return Answer(Status.UNKNOWN, "no such file", reason=reason, remedy=ONCE_STARTED)
@@ -85,4 +94,4 @@ def _providers(check: EncryptionProviders, look: Look) -> Answer:
         return Answer(Status.PASS, first, seen)
     how = "ask `k3s secrets-encrypt status` on a server; where encryption is disabled, `k3s secrets-encrypt enable`"
     how += ", and restart K3s on each server"
-    return Answer(Status.FAIL, first, seen, remedy=how, by=GivenBy.OPERATOR, instead=True)
+    return Answer(Status.FAIL, first, seen, remedy=how, by=GivenBy.OPERATOR, remedy_is_for_this_host=True)

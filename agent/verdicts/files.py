@@ -12,43 +12,44 @@ from agent.benchmark.check import Ownership, Permissions
 from agent.component_arguments import GivenBy
 from agent.facts import Datastore
 from agent.model import ROOT, Component, FilePermissions
-from agent.verdicts.look import LOOK_AT_IT, ONCE_STARTED, Answer, no_etcd
+from agent.verdicts.answer import LOOK_AT_IT, ONCE_STARTED, Answer
+from agent.verdicts.datastore import no_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import PurePosixPath
 
     from agent.evidence import Matches, Seen
-    from agent.verdicts.look import Look
+    from agent.verdicts.node import AssessedNode
 
 _MOST_SHOWN = 5
 """Files that are named one by one where all are right, or in a command; of more, the pattern that finds them."""
 
 
-def answer(check: Permissions | Ownership, look: Look) -> Answer:
+def answer(check: Permissions | Ownership, node: AssessedNode) -> Answer:
     """Whether all files that the check is about are as it wants them."""
     if isinstance(check, Permissions):
-        return _permissions(check, look)
-    return _ownership(check, look)
+        return _permissions(check, node)
+    return _ownership(check, node)
 
 
-def _permissions(check: Permissions, look: Look) -> Answer:
+def _permissions(check: Permissions, node: AssessedNode) -> Answer:
     def is_right(file: Seen) -> bool:
         return not file.mode & ~check.most
 
     return _files(
         check,
-        look,
+        node,
         is_right=is_right,
         shown=lambda file: str(file.mode),
         command=f"chmod {check.most}",
     )
 
 
-def _ownership(check: Ownership, look: Look) -> Answer:
+def _ownership(check: Ownership, node: AssessedNode) -> Answer:
     return _files(
         check,
-        look,
+        node,
         is_right=lambda file: file.owner == ROOT,
         shown=lambda file: "root:root" if file.owner == ROOT else str(file.owner),
         command="chown root:root",
@@ -57,13 +58,13 @@ def _ownership(check: Ownership, look: Look) -> Answer:
 
 def _files(
     check: Permissions | Ownership,
-    look: Look,
+    node: AssessedNode,
     *,
     is_right: Callable[[Seen], bool],
     shown: Callable[[Seen], str],
     command: str,
 ) -> Answer:
-    matches = look.evidence.files[check]
+    matches = node.evidence.files[check]
     files = [file for match in matches for file in match.seen]
     wrong = [file for file in files if not is_right(file)]
     if wrong:
@@ -71,7 +72,7 @@ def _files(
             Status.FAIL,
             _one_or_many([shown(file) for file in wrong], len(files)),
             tuple(Shown(shown(file), str(file.path)) for file in wrong),
-            remedy=_on_files(command, wrong, check, look),
+            remedy=_on_files(command, wrong, check, node),
             needs=_permissions_of(wrong, check),
         )
     doubts = [one for match in matches for one in match.unknown]
@@ -84,7 +85,7 @@ def _files(
             remedy=LOOK_AT_IT,
         )
     if not files:
-        return _no_files(matches, look)
+        return _no_files(matches, node)
     patterns = ", ".join(str(match.pattern) for match in matches if match.seen)
     return Answer(
         Status.PASS,
@@ -96,19 +97,19 @@ def _files(
     )
 
 
-def _no_files(matches: Sequence[Matches], look: Look) -> Answer:
+def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
     """What it means that none of the files is there."""
     below = [
-        path.relative_to(look.facts.data_dir) for path in _patterns(matches) if look.facts.data_dir in path.parents
+        path.relative_to(node.facts.data_dir) for path in _patterns(matches) if node.facts.data_dir in path.parents
     ]
     names = ", ".join(map(str, _patterns(matches)))
-    if any(path.is_relative_to("server/db/etcd") for path in below) and look.facts.datastore is not Datastore.ETCD:
-        return no_etcd(look)
+    if any(path.is_relative_to("server/db/etcd") for path in below) and node.facts.datastore is not Datastore.ETCD:
+        return no_etcd(node)
     for part, component in (("agent/kubeproxy.kubeconfig", Component.KUBE_PROXY), ("agent", Component.KUBELET)):
-        why = component_arguments.not_run(component, look.facts)
+        why = component_arguments.not_run(component, node.facts)
         if why and any(path.is_relative_to(part) for path in below):
             return Answer(Status.NOT_APPLICABLE, reason=why)
-    if not look.has_started:
+    if not node.has_started:
         reason, remedy = "K3s makes it at its first start, and has not started yet", ONCE_STARTED
     elif below:
         reason, remedy = "K3s makes it at each start, and it is not there although K3s has started", LOOK_AT_IT
@@ -121,11 +122,11 @@ def _patterns(matches: Sequence[Matches]) -> list[PurePosixPath]:
     return [match.pattern for match in matches]
 
 
-def _on_files(command: str, wrong: Sequence[Seen], check: Permissions | Ownership, look: Look) -> str:
+def _on_files(command: str, wrong: Sequence[Seen], check: Permissions | Ownership, node: AssessedNode) -> str:
     """A command to copy, whatever the files are called."""
     if len(wrong) <= _MOST_SHOWN:
         return f"sudo {command} {' '.join(quote(str(file.path)) for file in wrong)}"
-    paths = [look.facts.data_dir / path for path in check.paths]
+    paths = [node.facts.data_dir / path for path in check.paths]
     trees = " ".join(quote(str(path.parent)) for path in paths if path.name == "**")
     found = [f"find {trees} -type f -exec {command} {{}} +"] if trees else []
     # The shell of an ordinary user cannot look into these directories.

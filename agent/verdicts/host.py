@@ -13,7 +13,7 @@ from agent.model import ROOT, Directory, Sysctl, Unreadable
 from agent.plan import in_words
 from agent.sysctl_order import same_value
 from agent.verdicts.actors import APPLY
-from agent.verdicts.look import LOOK_AT_IT, Answer
+from agent.verdicts.answer import LOOK_AT_IT, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from agent.guide.sysctls import SysctlRow
     from agent.model import Observed
     from agent.sysctl_order import Assignment
-    from agent.verdicts.look import Look
+    from agent.verdicts.node import AssessedNode
 
 
-def answer(check: KernelParameter | GuideDirectory | SysctlPrecedence, look: Look) -> Answer:
+def answer(check: KernelParameter | GuideDirectory | SysctlPrecedence, node: AssessedNode) -> Answer:
     """Whether the host itself is as the guide wants it."""
     match check:
         case KernelParameter():
-            return _kernel_parameter(check, look)
+            return _kernel_parameter(check, node)
         case GuideDirectory():
-            return _guide_directory(check, look)
+            return _guide_directory(check, node)
         case SysctlPrecedence():
-            return _sysctl_precedence(look)
+            return _sysctl_precedence(node)
 
 
-def _kernel_parameter(check: KernelParameter, look: Look) -> Answer:
+def _kernel_parameter(check: KernelParameter, node: AssessedNode) -> Answer:
     row = check.row
-    now = look.seen.observed.get(row.key)
-    line = look.at_boot[row.key]
+    now = node.seen.observed.get(row.key)
+    line = node.at_boot[row.key]
     is_right_now = isinstance(now, Sysctl) and same_value(now.value, row.value)
     is_right_at_boot = not row.written if line is None else same_value(line.value, row.value)
     shown = tuple(_seen_of(row, now, line))
@@ -46,15 +46,17 @@ def _kernel_parameter(check: KernelParameter, look: Look) -> Answer:
     if line is None and row.written:
         found += ", and no file sets it at boot"
     if not is_right_at_boot or (isinstance(now, Sysctl) and not is_right_now):
-        by_others = _by_others(row, line, look)
+        by_others = _by_others(row, line, node)
         if by_others is not None:
-            return Answer(Status.FAIL, found, shown, remedy=by_others, by=GivenBy.OPERATOR, instead=True)
+            return Answer(
+                Status.FAIL, found, shown, remedy=by_others, by=GivenBy.OPERATOR, remedy_is_for_this_host=True
+            )
         needs = {row.key} if isinstance(now, Sysctl) and not is_right_now else set()
         needs |= set() if is_right_at_boot else {PARAMETERS_FILE}
         by_hand = f"set {row.key}={row.value} in {PARAMETERS_FILE}, and run `sudo sysctl -w {row.key}={row.value}`"
         return Answer(Status.FAIL, found, shown, remedy=by_hand, needs=frozenset(needs))
-    if look.unreadable_sysctl_files:
-        hidden = f"cannot read {look.unreadable_sysctl_files[0]}, which may set it at boot"
+    if node.unreadable_sysctl_files:
+        hidden = f"cannot read {node.unreadable_sysctl_files[0]}, which may set it at boot"
         return Answer(Status.UNKNOWN, found, shown, hidden, LOOK_AT_IT)
     if not isinstance(now, Sysctl):
         reason = "there is no /proc/sys here" if now is None else in_words(now)
@@ -69,9 +71,9 @@ def _seen_of(row: SysctlRow, now: Observed | None, line: Assignment | None) -> I
         yield Shown(f"{line.value} at boot", f"{line.path}:{line.line}")
 
 
-def _by_others(row: SysctlRow, line: Assignment | None, look: Look) -> str | None:
+def _by_others(row: SysctlRow, line: Assignment | None, node: AssessedNode) -> str | None:
     """What to do about a file of somebody else's that decides at boot; None where none does."""
-    trouble = look.overridden.get(row.key)
+    trouble = node.overridden.get(row.key)
     if trouble is not None:
         return f"{trouble.where}: {trouble.remedy}; then {APPLY}"
     if line is None or str(line.path) == PARAMETERS_FILE or same_value(line.value, row.value):
@@ -79,9 +81,9 @@ def _by_others(row: SysctlRow, line: Assignment | None, look: Look) -> str | Non
     return f"delete the line at {line.path}:{line.line}, or set it to {row.value}; then {APPLY}"
 
 
-def _guide_directory(check: GuideDirectory, look: Look) -> Answer:
-    path = look.facts.data_dir / check.row.path
-    now = look.seen.observed.get(str(path))
+def _guide_directory(check: GuideDirectory, node: AssessedNode) -> Answer:
+    path = node.facts.data_dir / check.row.path
+    now = node.seen.observed.get(str(path))
     if now is None or isinstance(now, Unreadable):
         reason = in_words(now) if now is not None else "it was not looked at"
         return Answer(Status.UNKNOWN, "cannot be told", (Shown(reason, str(path)),), reason, LOOK_AT_IT)
@@ -94,17 +96,17 @@ def _guide_directory(check: GuideDirectory, look: Look) -> Answer:
     return Answer(status, found, (Shown(found, str(path)),), remedy=remedy, needs=needs)
 
 
-def _sysctl_precedence(look: Look) -> Answer:
-    troubles = tuple(look.overridden.values())
+def _sysctl_precedence(node: AssessedNode) -> Answer:
+    troubles = tuple(node.overridden.values())
     if troubles:
         shown = tuple(Shown(one.message, one.where) for one in troubles)
         remedy = "; ".join(f"{one.where}: {one.remedy}" for one in troubles)
         found = "; ".join(one.message for one in troubles)
-        return Answer(Status.FAIL, found, shown, remedy=remedy, by=GivenBy.OPERATOR, instead=True)
-    if look.unreadable_sysctl_files:
-        reason = f"cannot read {look.unreadable_sysctl_files[0]}"
+        return Answer(Status.FAIL, found, shown, remedy=remedy, by=GivenBy.OPERATOR, remedy_is_for_this_host=True)
+    if node.unreadable_sysctl_files:
+        reason = f"cannot read {node.unreadable_sysctl_files[0]}"
         return Answer(Status.UNKNOWN, "cannot be told", reason=reason, remedy=LOOK_AT_IT)
-    read = ", ".join(dict.fromkeys(str(file.path.parent) for file in look.seen.sysctl_files))
-    count = len(look.seen.sysctl_files)
+    read = ", ".join(dict.fromkeys(str(file.path.parent) for file in node.seen.sysctl_files))
+    count = len(node.seen.sysctl_files)
     files = f"{count} file{'s' if count != 1 else ''} of kernel parameters, none of which does"
     return Answer(Status.PASS, "none does", (Shown(files, read or "/etc/sysctl.d"),))

@@ -34,7 +34,7 @@ from agent.present.assessments.kube_bench import as_kube_bench
 from agent.settings import Overrides
 from agent.situation import Request, look
 from agent.verdicts import verdict
-from agent.verdicts.look import Look
+from agent.verdicts.node import AssessedNode
 from tests import k3s_tree, kube_bench
 from tests.fake import fake_host
 from tests.k3s_tree import DATA_DIR, K3s
@@ -224,7 +224,7 @@ def checks(check: Check) -> tuple[Check, ...]:
     return check.checks if isinstance(check, AllOf) else (check,)
 
 
-def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, Look]:
+def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, AssessedNode]:
     root.mkdir()
     version = Version.parse(setup.version)
     if setup.started:
@@ -256,22 +256,22 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, Lo
         )
         for check, matches in found.files.items()
     }
-    return seen, Look(seen, found._replace(files=files))
+    return seen, AssessedNode(seen, found._replace(files=files))
 
 
-def _journal(at: Look, setup: Setup) -> dict[str, list[str]]:
+def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
     """What K3s logged at its starts, under the unit that it runs as."""
     lines = []
     if setup.grown:
         before = at.seen._replace(facts=at.facts._replace(datastore=Datastore.SQLITE))
-        lines.append(_start(Component.API_SERVER, Look(before, at.evidence)))
+        lines.append(_start(Component.API_SERVER, AssessedNode(before, at.evidence)))
     if at.facts.datastore is Datastore.ETCD:
         lines.append("Managed etcd cluster bootstrap already complete and initialized")
     lines += [_start(one, at) for one in Component if not component_arguments.not_run(one, at.facts)]
     return {"k3s" if at.facts.role is Role.SERVER else "k3s-agent": lines}
 
 
-def _start(component: Component, at: Look) -> str:
+def _start(component: Component, at: AssessedNode) -> str:
     """The line with all arguments, in the order of their names (k3s, pkg/util/args.go)."""
     rows = k3s_defaults.of(component)
     own = {row.name for row in rows if row.place is Place.ARGUMENT and row.in_version(at.facts.version)}

@@ -1,14 +1,11 @@
-"""One look at a host for all controls, and what each check makes of it."""
+"""A node as the checks see it: what was looked at once, and what several of them work out from it."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import component_arguments
-from agent.assessment import Evidence as Shown
-from agent.assessment import Status
-from agent.facts import Datastore
 from agent.findings.kernel import overridden
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s_arguments import missing
@@ -19,38 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-    from agent.component_arguments import Arguments, GivenBy
+    from agent.component_arguments import Arguments
     from agent.evidence import Evidence
     from agent.findings.registry import Trouble
     from agent.k3s_arguments import Argument
     from agent.situation import Situation
     from agent.sysctl_order import Assignment
 
-ONCE_STARTED = "start K3s, then assess this host again"
-LOOK_AT_IT = "put right what the reason names, or look at it by hand, then assess this host again"
-"""What is left to do where something cannot be told."""
 
-
-class Answer(NamedTuple):
-    """What a check says, without regard to whose control it is.
-
-    `remedy` is what an operator does by hand; `instead` says that it counts and not what the control's row has, since
-    it is about this very host. `needs` has the ids of the resources that have to change, where that is enough. `by` is
-    who gave the value that decides.
-    """
-
-    status: Status
-    found: str = ""
-    evidence: tuple[Shown, ...] = ()
-    reason: str = ""
-    remedy: str = ""
-    by: GivenBy | None = None
-    instead: bool = False
-    needs: frozenset[str] = frozenset()
-
-
-class Look:
-    """One look at a host, with what several controls ask for worked out once."""
+class AssessedNode:
+    """What was looked at on a node, with what several controls ask for worked out once."""
 
     def __init__(self, seen: Situation, evidence: Evidence) -> None:
         self.seen = seen
@@ -97,12 +72,3 @@ class Look:
     def pending(self) -> frozenset[str]:
         """The ids of the resources that `apply` would change."""
         return frozenset(change.id for change in self.seen.plan.changes)
-
-
-def no_etcd(look: Look) -> Answer:
-    """Why there is nothing of etcd on this host."""
-    datastore = look.facts.datastore
-    if datastore is Datastore.NONE:
-        reason = "K3s has made no datastore yet, so it cannot be told whether etcd will be it"
-        return Answer(Status.UNKNOWN, "no datastore", reason=reason, remedy=ONCE_STARTED)
-    return Answer(Status.NOT_APPLICABLE, str(datastore), reason=f"the datastore here is {datastore}, not etcd")

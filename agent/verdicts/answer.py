@@ -1,0 +1,32 @@
+"""What a check says of a host, before it is settled who has to act."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from agent.assessment import Evidence as Shown
+    from agent.assessment import Status
+    from agent.component_arguments import GivenBy
+
+ONCE_STARTED = "start K3s, then assess this host again"
+LOOK_AT_IT = "put right what the reason names, or look at it by hand, then assess this host again"
+"""What is left to do where something cannot be told."""
+
+
+class Answer(NamedTuple):
+    """What a check says, without regard to whose control it is.
+
+    `remedy` is what an operator does by hand; `remedy_is_for_this_host` says that it names what is wrong on this very
+    host, so that it counts and not what the control's row has. `needs` has the ids of the resources that have to
+    change, where that is enough. `by` is who gave the value that decides.
+    """
+
+    status: Status
+    found: str = ""
+    evidence: tuple[Shown, ...] = ()
+    reason: str = ""
+    remedy: str = ""
+    by: GivenBy | None = None
+    remedy_is_for_this_host: bool = False
+    needs: frozenset[str] = frozenset()
