@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import k3s_arguments
+from agent import dropin_options
 from agent.guide import files as rows
 from agent.guide import manifests
 from agent.guide.sysctls import SYSCTLS
@@ -87,7 +87,7 @@ def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
     """The content of our drop-in for K3s' configuration: only what the operator's own files do not already have."""
     scalars: dict[str, bool | str] = {}
     lists: dict[str, list[str]] = {}
-    for row, value in k3s_arguments.missing(settings, facts):
+    for row, value in dropin_options.missing(settings, facts):
         if row.name:
             lists.setdefault(row.key, []).append(f"{row.name}={value}")
         else:

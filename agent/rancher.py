@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import k3s_arguments
+from agent import dropin_options
+from agent.dropin_options import ADMISSION_CONFIGURATION_FLAG
 from agent.guide.files import POD_SECURITY_ADMISSION
-from agent.k3s_arguments import ADMISSION_CONFIGURATION
 from agent.model import Role
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def cluster(settings: Settings, facts: HostFacts) -> bytes:
     """
     everywhere: dict[str, list[str] | str] = {}
     servers: dict[str, list[str] | str] = {}
-    for row, value in k3s_arguments.wanted(settings, facts):
-        if row.name == ADMISSION_CONFIGURATION:
+    for row, value in dropin_options.wanted(settings, facts):
+        if row.name == ADMISSION_CONFIGURATION_FLAG:
             continue
         part = everywhere if Role.AGENT in row.applies.roles else servers
         if row.name:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import audit_policy, desired, facts, gate, plan, settings, waivers
+from agent import audit_policy, desired, facts, gate, plan, preconditions, settings, waivers
 from agent.desired import Inputs
+from agent.dropin_options import named_paths
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.tree import REGULAR_FILE
 from agent.journal import Journal
-from agent.k3s_arguments import named_paths
 from agent.model import Absent, File, FilePermissions, Role, Unreadable
 from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
 from agent.waivers import Scope
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath
 
+    from agent.dropin_options import NamedPath
     from agent.facts import HostFacts
     from agent.gate import Gate
     from agent.host import Host
     from agent.host.tree import Tree
     from agent.journal import Entry
-    from agent.k3s_arguments import NamedPath
     from agent.model import Observed, Resource
     from agent.plan import Plan
     from agent.setting_kinds import SiteWaiver
@@ -48,7 +49,8 @@ class Situation(NamedTuple):
     `observed` holds each desired resource, the directories above it and the six kernel parameters. `named_paths` are
     the files that K3s' configuration names, `named_files` the content of those that exist (None: unreadable),
     `manifests` the files of others that K3s would apply, `unwanted` our own that this host does not want. `runs` are
-    those of the journal, and `stale_inputs` the files of K3s' configuration that were changed since K3s started.
+    those of the journal, `damaged_runs` what is wrong with the records that cannot be understood, by their paths, and
+    `stale_inputs` the files of K3s' configuration that were changed since K3s started.
     `waivers` are all of the site's, `scope` tells which of them count here, and `waived` has those for kernel
     parameters by key. `unreadable` says what could not be seen.
     """
@@ -65,6 +67,7 @@ class Situation(NamedTuple):
     unwanted: dict[PurePosixPath, bytes]
     gate: Gate
     runs: tuple[Entry, ...]
+    damaged_runs: dict[PurePosixPath, HostError]
     stale_inputs: tuple[str, ...]
     waivers: tuple[SiteWaiver, ...]
     scope: Scope
@@ -95,13 +98,21 @@ def look(host: Host, request: Request) -> Situation:
         runs = journal.entries()
     except HostError as error:
         unreadable.append(error.message)
+    steps = plan.make(
+        wanted,
+        observed,
+        journal.written if runs else plan.nothing,
+        partial(preconditions.of, data_dir=seen.data_dir),
+        force=request.force,
+    )
+    damaged = journal.damage(runs, in_full=not steps.is_empty)
     named = named_paths(seen.effective, seen.data_dir)
     return Situation(
         settings=site,
         facts=seen,
         desired=wanted,
         observed=observed,
-        plan=plan.make(wanted, observed, journal.is_ours if runs else _nobody, force=request.force),
+        plan=steps,
         sysctl_files=_sysctl_files(host, unreadable),
         named_paths=named,
         named_files=_contents(host, [one.path for one in named], unreadable),
@@ -109,7 +120,8 @@ def look(host: Host, request: Request) -> Situation:
         unwanted=_unwanted(host, seen, wanted),
         gate=gate.look(host),
         runs=runs,
-        stale_inputs=_stale_inputs(host, journal, runs, seen),
+        damaged_runs=damaged,
+        stale_inputs=_stale_inputs(host, journal, [run for run in runs if run.path not in damaged], seen),
         waivers=put_up_with,
         scope=scope,
         waived=waived,
@@ -190,10 +202,6 @@ def _refuse_misfits(site: Settings, seen: HostFacts) -> None:
             f"cannot leave out protect-kernel-defaults on K3s {seen.version}: its benchmark has the control",
             "remove `protect-kernel-defaults: false` from the settings; it is for v1.25 and newer",
         )
-
-
-def _nobody(_: object) -> bool:
-    return False
 
 
 def _sysctl_files(host: Host, unreadable: list[str]) -> tuple[SysctlFile, ...]:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import audit_policy, k3s_arguments, yaml_reader
+from agent import audit_policy, dropin_options, yaml_reader
+from agent.dropin_options import (
+    ADMISSION_CONFIGURATION_FLAG,
+    ADMISSION_PLUGINS_FLAG,
+    API_SERVER_KEY,
+    AUDIT_POLICY_FLAG,
+    REMOVED_PLUGIN,
+    given,
+    missing,
+)
 from agent.errors import InputError
 from agent.facts import Datastore
 from agent.findings.registry import Trouble, finding
 from agent.guide.files import NETWORK_POLICIES
 from agent.guide.k3s_options import SECRETS_ENCRYPTION
-from agent.k3s_arguments import (
-    ADMISSION_CONFIGURATION,
-    ADMISSION_PLUGINS,
-    API_SERVER,
-    AUDIT_POLICY,
-    REMOVED_PLUGIN,
-    given,
-    missing,
-)
 from agent.k3s_config import SERVER_ONLY_KEYS
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Role
 from agent.report import Level
@@ -62,7 +62,7 @@ def pod_security_policy_plugin(seen: Situation) -> Iterator[Trouble]:
     """PodSecurityPolicy is among the admission plugins of a K3s that no longer has it: the API server exits."""
     if not WITHOUT_POD_SECURITY_POLICY.includes(seen.facts.version):
         return
-    for value, source in seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ()):
+    for value, source in seen.facts.effective.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ()):
         if REMOVED_PLUGIN in value.split(","):
             ours = source.path == seen.facts.dropin_path
             left_over = source.path in seen.unwanted
@@ -77,7 +77,7 @@ def pod_security_policy_plugin(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
     """The audit policy that the API server is told to read is missing, cannot be decoded, or has no rules: it exits."""
-    for path, source in _named(seen, AUDIT_POLICY):
+    for path, source in _named(seen, AUDIT_POLICY_FLAG):
         if path not in seen.named_files:
             yield Trouble(
                 "K3s would not start: its audit policy does not exist",
@@ -100,10 +100,10 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
 
     It exits as well if the plugin EventRateLimit is on and has no configuration in that file.
     """
-    plugins = seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ())
+    plugins = seen.facts.effective.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
     limited = [(value, source) for value, source in plugins if "EventRateLimit" in value.split(",")]
     configured: set[str | None] = set()
-    for path, source in _named(seen, ADMISSION_CONFIGURATION):
+    for path, source in _named(seen, ADMISSION_CONFIGURATION_FLAG):
         if not limited and _is_as_wanted(seen, path):
             continue
         found = _configured_plugins(seen, path)
@@ -120,7 +120,7 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
         if "EventRateLimit" not in configured:
             yield Trouble(
                 "K3s would not start: the plugin EventRateLimit has no configuration",
-                wanted=f"an entry for it in the file of {ADMISSION_CONFIGURATION}",
+                wanted=f"an entry for it in the file of {ADMISSION_CONFIGURATION_FLAG}",
                 found=value,
                 where=str(source),
                 remedy="set `event-rate-limit` in the settings and run k3s-harden apply, or take the plugin out",
@@ -131,7 +131,7 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
 def named_file_missing(seen: Situation) -> Iterator[Trouble]:
     """K3s' configuration names a file that does not exist; the component that is to read it exits."""
     for option, path, source in seen.named_paths:
-        if option not in {AUDIT_POLICY, ADMISSION_CONFIGURATION} and path not in seen.named_files:
+        if option not in {AUDIT_POLICY_FLAG, ADMISSION_CONFIGURATION_FLAG} and path not in seen.named_files:
             yield Trouble(
                 f"K3s would not start: the file of {option} does not exist",
                 found=str(path),
@@ -163,14 +163,14 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
     ours = str(seen.facts.dropin_path)
     if any(change.id == ours for change in seen.plan.changes):
         return  # ours is not in place yet, so nothing can have come after it
-    for argument in missing(seen.settings, seen.facts):
-        if argument.row.name == ADMISSION_PLUGINS:
+    for option in missing(seen.settings, seen.facts):
+        if option.row.name == ADMISSION_PLUGINS_FLAG:
             continue  # the API server adds them up
-        last = given(seen.facts.effective, argument.row)[-1:]
-        if last and str(last[0].source.path) != ours and not argument.row.meets.accepts(last[0].value):
+        last = given(seen.facts.effective, option.row)[-1:]
+        if last and str(last[0].source.path) != ours and not option.row.meets.accepts(last[0].value):
             yield Trouble(
-                f"{argument.row.name or argument.row.key} is set again after our file",
-                wanted=str(argument.row.meets),
+                f"{option.row.name or option.row.key} is set again after our file",
+                wanted=str(option.row.meets),
                 found=last[0].value,
                 where=str(last[0].source),
                 remedy="remove it there, or give it a value that meets the control",
@@ -180,11 +180,11 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
     """Two files are given as the admission configuration. The API server reads the last alone, without a word."""
-    named = _named(seen, ADMISSION_CONFIGURATION)
+    named = _named(seen, ADMISSION_CONFIGURATION_FLAG)
     if len({path for path, _ in named}) > 1:
         for path, source in named[:-1]:
             yield Trouble(
-                f"{path} is not read: {ADMISSION_CONFIGURATION} is given again at {named[-1][1]}",
+                f"{path} is not read: {ADMISSION_CONFIGURATION_FLAG} is given again at {named[-1][1]}",
                 wanted="one file",
                 found=f"{len(named)} files",
                 where=str(source),
@@ -195,10 +195,10 @@ def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.WARNING)
 def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
     """The admission plugins stand in several arguments: the API server adds them up, scanners read the first alone."""
-    values = seen.facts.effective.flags(API_SERVER).get(ADMISSION_PLUGINS, ())
+    values = seen.facts.effective.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
     if len(values) > 1:
         yield Trouble(
-            f"{ADMISSION_PLUGINS} is given {len(values)} times; kube-bench sees the first alone",
+            f"{ADMISSION_PLUGINS_FLAG} is given {len(values)} times; kube-bench sees the first alone",
             wanted="one value, joined by commas",
             found=" and ".join(value for value, _ in values),
             where=str(values[0][1]),
@@ -227,7 +227,7 @@ def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
 def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
     """Secrets lie in the datastore in clear text. That is not switched under a live datastore: it could lose them."""
     facts = seen.facts
-    if facts.role is Role.AGENT or k3s_arguments.encrypts(seen.settings, facts) or facts.encrypts_secrets is not False:
+    if facts.role is Role.AGENT or dropin_options.encrypts(seen.settings, facts) or facts.encrypts_secrets is not False:
         return
     if seen.settings.secrets_encryption is SecretsEncryption.AUTO and not _operator_encrypts(seen):
         if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
@@ -235,7 +235,7 @@ def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
                 "this server joins a cluster: secrets-encryption must be as on its other servers, or it cannot join",
                 remedy="set `secrets-encryption: on` or `off` in the settings, whichever the others have",
             )
-        elif not k3s_arguments.starts_a_cluster(facts):
+        elif not dropin_options.starts_a_cluster(facts):
             yield Trouble(
                 "secrets are not encrypted, and this cluster has data",
                 wanted="secrets-encryption: true",

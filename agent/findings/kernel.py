@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.dropin_options import missing
 from agent.findings.registry import Trouble, finding
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.k3s_arguments import missing
 from agent.model import File, Sysctl
 from agent.plan import in_words
 from agent.report import Level
@@ -169,7 +169,7 @@ def _will_protect(seen: Situation) -> bool:
     """Whether K3s' configuration has protect-kernel-defaults once apply has written our part of it."""
     if seen.facts.rancher_managed:
         return False
-    return any(argument.row is PROTECT_KERNEL_DEFAULTS for argument in missing(seen.settings, seen.facts))
+    return any(option.row is PROTECT_KERNEL_DEFAULTS for option in missing(seen.settings, seen.facts))
 
 
 def _with_ours(seen: Situation) -> list[SysctlFile]:

@@ -16,7 +16,7 @@ from agent.settings import DEFAULT_SETTINGS, row_of
 if TYPE_CHECKING:
     from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
-    from agent.k3s_arguments import Argument
+    from agent.dropin_options import WantedOption
     from agent.settings import SettingRow
     from agent.verdicts.answer import Answer
     from agent.verdicts.node import AssessedNode
@@ -96,21 +96,21 @@ def _in_the_cluster(control: BenchmarkControl, by_hand: str) -> str:
 
 def _dropin_would_do(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> bool:
     """Whether `apply` would write something into our drop-in that brings this about."""
-    argument = _to_be_set(control, check, node)
-    if argument is None or str(node.facts.dropin_path) not in node.pending:
+    option = _to_be_set(control, check, node)
+    if option is None or str(node.facts.dropin_path) not in node.pending:
         return False
-    if isinstance(check, Flag) and check.name == argument.row.name and not check.criterion.accepts(argument.value):
+    if isinstance(check, Flag) and check.name == option.row.name and not check.criterion.accepts(option.value):
         return False
     return not any(_wins_over(one.where, node) for one in answer.evidence)
 
 
-def _to_be_set(control: BenchmarkControl, check: Check, node: AssessedNode) -> Argument | None:
+def _to_be_set(control: BenchmarkControl, check: Check, node: AssessedNode) -> WantedOption | None:
     """The option of the guide that a control asks for, if our drop-in has to set it."""
     if control.guide is not None:
         return node.options_to_set.get(control.guide.id)
-    argument = node.options_to_set.get(check.name) if isinstance(check, Flag) else None
-    is_its = argument is not None and isinstance(check, Flag) and argument.row.key == check.component.config_key
-    return argument if is_its else None
+    option = node.options_to_set.get(check.name) if isinstance(check, Flag) else None
+    is_its = option is not None and isinstance(check, Flag) and option.row.key == check.component.config_key
+    return option if is_its else None
 
 
 def _wins_over(where: str, node: AssessedNode) -> bool:

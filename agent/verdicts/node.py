@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agent import component_arguments
+from agent.dropin_options import missing
 from agent.findings.kernel import overridden
 from agent.guide.sysctls import SYSCTLS
-from agent.k3s_arguments import missing
 from agent.model import Component
 from agent.sysctl_order import SYSCTL_CONF, at_boot
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.component_arguments import Arguments
+    from agent.dropin_options import WantedOption
     from agent.evidence import Evidence
     from agent.findings.registry import Trouble
-    from agent.k3s_arguments import Argument
     from agent.situation import Situation
     from agent.sysctl_order import Assignment
 
@@ -64,9 +64,9 @@ class AssessedNode:
         return tuple(file.path for file in self.seen.sysctl_files if not file.is_readable and file.path != SYSCTL_CONF)
 
     @cached_property
-    def options_to_set(self) -> Mapping[str, Argument]:
+    def options_to_set(self) -> Mapping[str, WantedOption]:
         """By id the guide's options that our drop-in has to set, or already sets."""
-        return {argument.row.id: argument for argument in missing(self.seen.settings, self.facts)}
+        return {option.row.id: option for option in missing(self.seen.settings, self.facts)}
 
     @cached_property
     def pending(self) -> frozenset[str]:

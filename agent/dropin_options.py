@@ -1,4 +1,4 @@
-"""Which of the guide's K3s options this host needs from us, given what its operator already set. Pure."""
+"""Which of the guide's K3s options our drop-in has to set on this host, given what its operator already set. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.facts import Datastore
 from agent.guide.criteria import Includes
-from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, OptionRow
 from agent.model import WITHOUT_POD_SECURITY_POLICY, Component, Role
-from agent.settings import SecretsEncryption
+from agent.settings import SecretsEncryption, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
     from agent.k3s_config import Effective, Source
     from agent.settings import Settings
 
-API_SERVER = Component.API_SERVER.config_key
-ADMISSION_PLUGINS = "enable-admission-plugins"
-ADMISSION_CONFIGURATION = "admission-control-config-file"
-AUDIT_POLICY = "audit-policy-file"
+API_SERVER_KEY = Component.API_SERVER.config_key
+ADMISSION_PLUGINS_FLAG = "enable-admission-plugins"
+ADMISSION_CONFIGURATION_FLAG = "admission-control-config-file"
+AUDIT_POLICY_FLAG = "audit-policy-file"
 REMOVED_PLUGIN = "PodSecurityPolicy"
 """The plugin of WITH_POD_SECURITY_POLICY."""
 
@@ -39,14 +38,14 @@ _FILE_KEYS = (
 )
 
 
-class Argument(NamedTuple):
-    """A row with the value that this host should have for it."""
+class WantedOption(NamedTuple):
+    """An option of the guide with the value that this host should have for it."""
 
     row: OptionRow
     value: str
 
 
-class Given(NamedTuple):
+class ConfiguredValue(NamedTuple):
     """A value that K3s' configuration has for an option, and where it stands."""
 
     value: str
@@ -61,7 +60,7 @@ class NamedPath(NamedTuple):
     source: Source
 
 
-def wanted(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
+def wanted(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     """The guide's options for a host of this role and version, with the site's values; no operator's file counts."""
     found = []
     for row in OPTIONS:
@@ -71,11 +70,11 @@ def wanted(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
             continue
         if row is SECRETS_ENCRYPTION and not encrypts(settings, facts):
             continue
-        found.append(Argument(row, _value(row, settings, facts)))
+        found.append(WantedOption(row, _value(row, settings, facts)))
     return tuple(found)
 
 
-def missing(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
+def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     """Of the wanted options, those that our drop-in has to set: the operator's own files have no value that will do.
 
     None at all on a node that Rancher manages, whose arguments belong in its Cluster object.
@@ -83,30 +82,30 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[Argument, ...]:
     if facts.rancher_managed:
         return ()
     found = []
-    for argument in wanted(settings, facts):
-        own = given(facts.config, argument.row)
-        if any(one.value == argument.value for one in own[-1:]) and _is_in_dropin(argument, facts):
-            found.append(argument)  # twice the same hurts nobody, and to take it out would change a file for nothing
+    for option in wanted(settings, facts):
+        own = given(facts.config, option.row)
+        if any(one.value == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
+            found.append(option)  # twice the same hurts nobody, and to take it out would change a file for nothing
             continue
-        if argument.row.name == ADMISSION_PLUGINS:
-            if not _required_plugins(argument) <= set(_listed(own)):
-                found.append(argument._replace(value=_plugins(argument.value, own, facts)))
-        elif not own or not argument.row.meets.accepts(own[-1].value):
-            found.append(argument)
+        if option.row.name == ADMISSION_PLUGINS_FLAG:
+            if not _required_plugins(option) <= set(_listed(own)):
+                found.append(option._replace(value=_plugins(option.value, own, facts)))
+        elif not own or not option.row.meets.accepts(own[-1].value):
+            found.append(option)
     return tuple(found)
 
 
-def given(config: Effective, row: OptionRow) -> tuple[Given, ...]:
+def given(config: Effective, row: OptionRow) -> tuple[ConfiguredValue, ...]:
     """What a configuration says for a row's option, in K3s' order: of several values of one flag the last wins."""
     if row.name:
-        return tuple(Given(value, source) for value, source in config.flags(row.key).get(row.name, ()))
+        return tuple(ConfiguredValue(value, source) for value, source in config.flags(row.key).get(row.name, ()))
     found = config.scalar(row.key)
-    return (Given(*found),) if found else ()
+    return (ConfiguredValue(*found),) if found else ()
 
 
-def _is_in_dropin(argument: Argument, facts: HostFacts) -> bool:
-    values = given(facts.effective, argument.row)
-    return any(one.source.path == facts.dropin_path and one.value == argument.value for one in values)
+def _is_in_dropin(option: WantedOption, facts: HostFacts) -> bool:
+    values = given(facts.effective, option.row)
+    return any(one.source.path == facts.dropin_path and one.value == option.value for one in values)
 
 
 def encrypts(settings: Settings, facts: HostFacts) -> bool:
@@ -150,11 +149,10 @@ def starts_a_cluster(facts: HostFacts) -> bool:
 
 
 def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
-    if row.name == ADMISSION_PLUGINS:
+    if row.name == ADMISSION_PLUGINS_FLAG:
         optional = {
-            # Its configuration stands in the admission file, which older versions do not get.
             "EventRateLimit": settings.event_rate_limit is not None
-            and POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version),
+            and row_of("event-rate-limit").applies.to(facts.role, facts.version),
             "AlwaysPullImages": settings.always_pull_images,
         }
         return ",".join([row.value, *(plugin for plugin, on in optional.items() if on)])
@@ -168,18 +166,18 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
     return row.text(facts.data_dir) if number is None else str(number)
 
 
-def _required_plugins(argument: Argument) -> set[str]:
+def _required_plugins(option: WantedOption) -> set[str]:
     """What has to be switched on: ServiceAccount, which the guide names, is on by default."""
-    row = argument.row
+    row = option.row
     needed = set(row.meets.names) if isinstance(row.meets, Includes) else set()
-    return needed | (set(argument.value.split(",")) - set(row.value.split(",")))
+    return needed | (set(option.value.split(",")) - set(row.value.split(",")))
 
 
-def _plugins(ours: str, own: Sequence[Given], facts: HostFacts) -> str:
+def _plugins(ours: str, own: Sequence[ConfiguredValue], facts: HostFacts) -> str:
     """One comma-joined value of all plugins, since scanners read the first of several alone."""
     removed = {REMOVED_PLUGIN} if WITHOUT_POD_SECURITY_POLICY.includes(facts.version) else set()
     return ",".join(dict.fromkeys(plugin for plugin in [*ours.split(","), *_listed(own)] if plugin not in removed))
 
 
-def _listed(own: Sequence[Given]) -> list[str]:
+def _listed(own: Sequence[ConfiguredValue]) -> list[str]:
     return [plugin for one in own for plugin in one.value.split(",") if plugin]
