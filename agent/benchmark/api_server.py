@@ -35,9 +35,9 @@ def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Fla
 def _switched_on(plugin: str) -> str:
     value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
     return (
-        f"Name {plugin} in the argument 'enable-admission-plugins' of the list {_LIST} in {K3S_CONFIG_FILE}, such as"
-        f" 'enable-admission-plugins={value}', and restart K3s. Keep one such argument, with all plugins joined by"
-        " commas: it replaces K3s' own, which is NodeRestriction."
+        f"Name {plugin} in the argument 'enable-admission-plugins' of the list {_LIST} in {K3S_CONFIG_FILE}, for"
+        f" example 'enable-admission-plugins={value}', and restart K3s. Keep a single such argument, with all plugins"
+        " joined by commas: it replaces K3s' own, which is NodeRestriction."
     )
 
 
@@ -84,9 +84,9 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("anonymous-auth", Boolean(wanted=False)),
         why=(
-            "By its own default the API server gives a request without credentials the name system:anonymous; one"
-            " role too many for that name, and the cluster is open to whoever reaches the port. Where"
-            " 'authentication-config' names a file, K3s leaves the argument out, and the file decides."
+            "By its own default the API server takes a request without credentials as one of the user"
+            " system:anonymous; a single role too many for that user opens the cluster to anyone who can reach the"
+            " port. Where 'authentication-config' names a file, K3s leaves the argument out, and the file decides."
         ),
         source=_K3S,
     ),
@@ -97,8 +97,8 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("token-auth-file", NotGiven(), unset_passes=True),
         why=(
-            "Its tokens lie there in clear text and never expire, and a stolen one is good until somebody edits the"
-            " file and restarts the API server."
+            "The tokens are there in clear text and never expire, and a stolen one works until somebody edits the file"
+            " and restarts the API server."
         ),
         source=_AUTHENTICATION,
     ),
@@ -111,7 +111,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.4S 1.2.4S - - - - - - - -"),
         applies=ON_SERVERS,
         check=_flag("kubelet-https", Boolean(wanted=True), unset_passes=True),
-        why="What goes to a kubelet is what runs in its pods, and what comes back is their logs and terminals.",
+        why="The connection carries the commands that are run in pods, and their logs and terminals in return.",
         source="kubernetes/kubernetes cmd/kube-apiserver/app/options/options.go",
     ),
     BenchmarkControl(
@@ -121,8 +121,8 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=AllOf((_flag("kubelet-client-certificate", Present()), _flag("kubelet-client-key", Present()))),
         why=(
-            "Without one the API server is anonymous to a kubelet: either the kubelet refuses it, and logs and exec"
-            " fail, or it lets everybody in."
+            "Without one the API server is anonymous to a kubelet: either the kubelet refuses it, so that logs and"
+            " exec fail, or it lets everybody in."
         ),
         source=_K3S,
     ),
@@ -133,8 +133,8 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("kubelet-certificate-authority", Present()),
         why=(
-            "Otherwise whoever answers under a node's address passes for its kubelet, and reads what kubectl exec and"
-            " port-forward send there."
+            "Otherwise anyone who answers at a node's address passes for its kubelet, and can read what kubectl exec"
+            " and port-forward send there."
         ),
         source=_K3S,
     ),
@@ -148,7 +148,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         # Without the argument the API server itself allows everything.
         check=_flag("authorization-mode", Excludes(("AlwaysAllow",))),
-        why=f"With AlwaysAllow each account, a pod's too, may do all things: RBAC is not asked. {_BY_FILE}",
+        why=f"With AlwaysAllow every account, a pod's included, may do everything: RBAC is not asked. {_BY_FILE}",
         source=_K3S,
     ),
     BenchmarkControl(
@@ -158,8 +158,8 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("authorization-mode", Includes(("Node",))),
         why=(
-            "The Node authorizer lets a kubelet read the Secrets and volumes of its own pods alone. Without it kubelets"
-            f" need a role for those of the whole cluster, and one stolen node has them all. {_BY_FILE}"
+            "The Node authorizer lets a kubelet read only the Secrets and volumes of its own pods. Without it kubelets"
+            f" need a role for those of the whole cluster, and one compromised node has them all. {_BY_FILE}"
         ),
         source=_K3S,
     ),
@@ -170,8 +170,8 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("authorization-mode", Includes(("RBAC",))),
         why=(
-            "Without it Roles and their bindings count for nothing, and nobody can be given just what the work takes."
-            f" {_BY_FILE}"
+            "Without it Roles and their bindings have no effect, and nobody can be given just the rights that their"
+            f" work takes. {_BY_FILE}"
         ),
         source=_K3S,
     ),
@@ -185,8 +185,8 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
         why=(
-            "The plugin refuses each new Service with external IPs, and workloads that need them no longer deploy. The"
-            " benchmarks turned round with 1.9, which wants it on."
+            "The plugin refuses every new Service with external IPs, so workloads that need them can no longer be"
+            " deployed. The benchmarks reversed this with 1.9, which wants the plugin on."
         ),
         source=_PLUGINS,
     ),
@@ -197,12 +197,12 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
         why=(
-            "Who may create a Service can otherwise claim any address in its externalIPs, and gets the traffic that"
-            " the nodes' pods send there (CVE-2020-8554)."
+            "Otherwise anyone who may create a Service can claim any address in its externalIPs, and receives the"
+            " traffic that the nodes' pods send there (CVE-2020-8554)."
         ),
         remedy=(
-            f"{_switched_on('DenyServiceExternalIPs')} Look first for Services that use externalIPs: they stay, but"
-            " cannot be given new ones."
+            f"{_switched_on('DenyServiceExternalIPs')} First look for Services that use externalIPs: they keep them,"
+            " but cannot be given new ones."
         ),
         source=_PLUGINS,
     ),
@@ -213,8 +213,8 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("EventRateLimit",))),
         why=(
-            "Otherwise one pod that fails over and over, or somebody who means it, can fill the datastore and keep the"
-            " API server busy with events."
+            "Otherwise a pod that fails over and over, or an attacker, can fill the datastore and keep the API server"
+            " busy with events."
         ),
         remedy=(
             "First put an entry for EventRateLimit, with its limits, into the file that 'admission-control-config-file'"
@@ -229,7 +229,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.11A 1.2.11A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A"),
         applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
-        why="It stands for admission without a look. It is deprecated and does nothing that somebody could want.",
+        why="It admits everything without a check. It is deprecated, and nothing needs it.",
         source=_PLUGINS,
     ),
     BenchmarkControl(
@@ -239,8 +239,8 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("AlwaysPullImages",))),
         why=(
-            "A private image that one pod had pulled can otherwise be run by each pod of that node, with no right to"
-            " pull it. Its price is that no container starts while its registry is out of reach."
+            "Otherwise a private image that one pod has pulled can be run by every pod of that node, with no right to"
+            " pull it. The price is that no container starts while its registry is out of reach."
         ),
         remedy=_switched_on("AlwaysPullImages"),
         setting="always-pull-images",
@@ -253,9 +253,9 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         # From v1.25 on the API server does not know PodSecurityPolicy, and exits at the name.
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
         check=_flag("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
-        why="With neither a pod chooses its own rights: root, the host's network and files, all capabilities.",
+        why="With neither, a pod chooses its own rights: root, the host's network and files, all capabilities.",
         remedy=(
-            f"{_switched_on('PodSecurityPolicy')} Have policies in the cluster first, such as those of policy.yaml:"
+            f"{_switched_on('PodSecurityPolicy')} Put policies into the cluster first, such as those of policy.yaml:"
             " with the plugin and no policy, no pod is admitted."
         ),
         guide=_POD_SECURITY_POLICY,
@@ -269,8 +269,8 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
         why=(
-            "The plugin gives each pod an account of its namespace, and refuses one that does not exist. Without it a"
-            " pod has no identity of its own that rights could be bound to."
+            "The plugin gives each pod a service account of its namespace, and refuses one that does not exist."
+            " Without it a pod has no identity of its own that rights could be bound to."
         ),
         source=_PLUGINS,
     ),
@@ -282,8 +282,8 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
         why=(
-            "Without it objects can be put into namespaces that do not exist or are being deleted, and default and"
-            " kube-system can be deleted themselves."
+            "Without it objects can be created in namespaces that do not exist or are being deleted, and default and"
+            " kube-system can themselves be deleted."
         ),
         source=_PLUGINS,
     ),
@@ -295,7 +295,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("enable-admission-plugins", Includes(("NodeRestriction",))),
         why=(
-            "The plugin lets a kubelet change its own Node and its own pods alone. Without it one stolen node can"
+            "The plugin lets a kubelet change only its own Node and its own pods. Without it one compromised node can"
             " relabel the others and draw their pods, with the Secrets in them, to itself."
         ),
         remedy=_switched_on("NodeRestriction"),
@@ -321,8 +321,8 @@ _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("profiling", Boolean(wanted=False)),
         why=(
-            "Profiles show what the API server does inside, and taking one costs processor time: good for whoever"
-            " prepares an attack, and of use to others only while they look for a fault."
+            "Profiles show what the API server does inside, and taking one costs processor time: this helps whoever"
+            " prepares an attack, and others only while they look for a fault."
         ),
         source=_K3S,
     ),
@@ -381,8 +381,8 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("service-account-key-file", Present()),
         why=(
-            "Without it the API server checks tokens with the key of its serving certificate: one key for two things,"
-            " which cannot be renewed one by one."
+            "Without it the API server checks tokens with the key of its serving certificate: one key for two"
+            " purposes, neither of which can be renewed without the other."
         ),
         source=_K3S,
     ),
@@ -393,8 +393,8 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=AllOf((_flag("etcd-certfile", Present()), _flag("etcd-keyfile", Present()))),
         why=(
-            "An etcd that answers without a certificate answers everybody, and has all Secrets. It matters where K3s"
-            " runs etcd, and where its datastore is reached over TLS."
+            "An etcd that answers without a certificate answers everybody, and it holds all Secrets. This matters"
+            " where K3s runs etcd, and where its datastore is reached over TLS."
         ),
         source=_K3S,
     ),
@@ -405,8 +405,8 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=AllOf((_flag("tls-cert-file", Present()), _flag("tls-private-key-file", Present()))),
         why=(
-            "Otherwise the API server signs a certificate itself, which no client can check, and a client that does"
-            " not check tells its token to whoever answers."
+            "Otherwise the API server signs a certificate itself, which no client can verify, and a client that does"
+            " not verify it gives its token to whoever answers."
         ),
         source=_K3S,
     ),
@@ -417,8 +417,8 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("client-ca-file", Present()),
         why=(
-            "Kubelets and the control plane prove who they are by certificates of this authority; without it they are"
-            " nobody, and weaker ways to log in take its place."
+            "Kubelets and the control plane prove who they are with certificates of this authority; without it they"
+            " cannot, and weaker ways to authenticate take its place."
         ),
         source=_K3S,
     ),
@@ -429,8 +429,8 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=_flag("etcd-cafile", Present()),
         why=(
-            "Otherwise whoever answers under etcd's address is told all that the cluster stores. It matters where K3s"
-            " runs etcd, and where its datastore is reached over TLS."
+            "Otherwise anyone who answers at etcd's address is sent everything that the cluster stores. This matters"
+            " where K3s runs etcd, and where its datastore is reached over TLS."
         ),
         source=_K3S,
     ),
@@ -455,12 +455,13 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=EncryptionProviders(("aescbc", "kms", "secretbox")),
         why=(
-            "The first provider of the file encrypts what is written. Where that is identity, Secrets lie in clear"
-            " text although an encryption configuration is there."
+            "The first provider in the file encrypts what is written. Where that is identity, Secrets are stored in"
+            " clear text, although there is an encryption configuration."
         ),
         remedy=(
-            "Ask 'k3s secrets-encrypt status' on a server. Where encryption is disabled, run 'k3s secrets-encrypt"
-            f" enable' and its documented restarts. Where there is no encryption at all: {SECRETS_ENCRYPTION.by_hand}"
+            "Run 'k3s secrets-encrypt status' on a server. Where encryption is disabled, run 'k3s secrets-encrypt"
+            " enable' and do its documented restarts. Where there is no encryption at all:"
+            f" {SECRETS_ENCRYPTION.by_hand}"
         ),
         guide=SECRETS_ENCRYPTION,
         source=_ENCRYPTION,
@@ -490,8 +491,8 @@ _LAST_ROWS: tuple[BenchmarkControl, ...] = (
             }
         ),
         why=(
-            "A weak suite lets somebody who has recorded the traffic, or sits in its way, read it: tokens, Secrets and"
-            " terminals. Suites without forward secrecy open the past when the key is lost."
+            "With a weak suite somebody who has recorded the traffic, or can intercept it, can read it: tokens,"
+            " Secrets and terminals. Without forward secrecy, the loss of a key also opens all traffic of the past."
         ),
         source="k3s-io/k3s pkg/cli/server/server.go",
     ),

@@ -51,8 +51,8 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         title="No file takes the kernel parameters back at boot",
         check=SysctlPrecedence(),
         why=(
-            "The kernel forgets its parameters at a reboot, and of all files that set one the last that is read wins."
-            " A value that is right today, by hand or by an earlier kubelet, is gone after the boot, and the kubelet"
+            "The kernel forgets its parameters at a reboot, and of all files that set one, the last to be read wins. A"
+            " value that is right today, set by hand or by an earlier kubelet, is gone after the boot, and the kubelet"
             " then refuses to start."
         ),
         remedy=(
@@ -68,8 +68,8 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=AllOf((Permissions(_KUBECONFIG, PRIVATE_FILE), Ownership(_KUBECONFIG))),
         why=(
-            "It holds the key of a cluster administrator itself, where the kubeconfigs that the benchmarks look at only"
-            " name files. Whoever can read it is administrator, and nobody can revoke that."
+            "Unlike the kubeconfigs that the benchmarks look at, which only name files, it contains the key of a"
+            " cluster administrator. Anyone who can read it is an administrator, and nobody can revoke that."
         ),
         remedy=(
             f"Take 'write-kubeconfig-mode' and 'write-kubeconfig-group' out of K3s' configuration, and run 'sudo chmod"

@@ -21,8 +21,8 @@ _CERTIFICATE_FILES = ("server/tls/*.crt",)
 _KEY_FILES = ("server/tls/*.key", "server/tls/etcd/*.key")
 
 _A_POD_SPEC = (
-    "The kubelet runs what a static pod's file says with the rights of the control plane, so who can write the file"
-    " can take the cluster over."
+    "The kubelet runs whatever a static pod's file says with the rights of the control plane, so anyone who can write"
+    " the file can take over the cluster."
 )
 
 
@@ -83,8 +83,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_LEASES, PRIVATE_FILE, except_names=("lock",)),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_LEASES, PUBLIC_FILE, except_names=("lock",))}),
         why=(
-            "They say which pod has which address. Who can change them has an address handed out twice, and gets"
-            " another pod's traffic."
+            "They record which pod has which address. Anyone who can change them can have an address handed out twice"
+            " and receive another pod's traffic."
         ),
         source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
@@ -93,7 +93,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The files of the container network belong to root:root",
         numbers=numbered("1.1.10S 1.1.10S 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10M"),
         check=Ownership(_LEASES),
-        why=f"{WHY_OWNERSHIP} These say which pod has which address.",
+        why=f"{WHY_OWNERSHIP} These record which pod has which address.",
         source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
     BenchmarkControl(
@@ -103,8 +103,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=Permissions(_ETCD_DATA, FileMode(0o700), directories=True),
         why=(
-            "The whole cluster is in this directory, its secrets too. Who gets at the files reads and changes it all,"
-            " with no API server between."
+            "The whole cluster, its secrets included, is in this directory. Anyone with access to the files can read"
+            " and change all of it, with no API server in between."
         ),
         source="k3s-io/k3s pkg/daemons/executor/executor.go",
     ),
@@ -113,7 +113,9 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="etcd's data directory belongs to etcd:etcd",
         numbers=numbered("1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S"),
         applies=ON_SERVERS,
-        check=NotInK3s("etcd runs in K3s' own process as root, so its data is root's, and there is no user etcd."),
+        check=NotInK3s(
+            "etcd runs in K3s' own process as root, so its data belongs to root, and there is no user called etcd."
+        ),
         why="An etcd that runs as a user of its own cannot be turned against the rest of the host.",
         source=_EMBEDDED,
     ),
@@ -125,7 +127,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_ADMIN, PRIVATE_FILE),
         why=(
             "It leads to a certificate of the group system:masters, which RBAC does not restrict and nobody can"
-            " revoke. Who can change it sends the administrator to another API server."
+            " revoke. Anyone who can change it can send the administrator to another API server."
         ),
         source=_CERTIFICATES,
     ),
@@ -146,8 +148,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_SCHEDULER, PRIVATE_FILE),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_SCHEDULER, PUBLIC_FILE)}),
         why=(
-            "It leads to the certificate of the scheduler, which may put any pod on any node. Who can change it sends"
-            " the scheduler to another API server."
+            "It leads to the certificate of the scheduler, which may put any pod on any node. Anyone who can change it"
+            " can send the scheduler to another API server."
         ),
         source=_CERTIFICATES,
     ),
@@ -169,7 +171,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, PUBLIC_FILE)}),
         why=(
             "It leads to the certificate of the controller manager, which may make a token for any service account."
-            " Who can change it sends the controller manager to another API server."
+            " Anyone who can change it can send the controller manager to another API server."
         ),
         source=_CERTIFICATES,
     ),
@@ -189,8 +191,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=AllOf((Ownership(("server/tls",), directories=True), Ownership(("server/tls/**",)))),
         why=(
-            "Who owns a certificate authority's file, or the directory that it is in, can put another in its place,"
-            " and the cluster trusts whatever that one signs."
+            "Anyone who owns a certificate authority's file, or the directory that it is in, can replace it, and the"
+            " cluster then trusts whatever the replacement signs."
         ),
         source=_CERTIFICATES,
     ),
@@ -214,8 +216,9 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
             )
         ),
         why=(
-            "Who can change a certificate authority's certificate decides whom the cluster trusts. Reading one tells"
-            " names and addresses, no secret; K3s writes them with 0644, and does so again when it renews them."
+            "Anyone who can change a certificate authority's certificate decides whom the cluster trusts. Reading one"
+            " reveals names and addresses, but no secret; K3s writes them with 0644, and does so again when it renews"
+            " them."
         ),
         setting="pki.certificate-permissions",
         source=_CERTIFICATES,
@@ -227,8 +230,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=Permissions(_KEY_FILES, PRIVATE_FILE),
         why=(
-            "Who can read a certificate authority's key signs certificates for anybody, a cluster administrator too;"
-            " the key for service accounts makes tokens for any of them."
+            "Anyone who can read a certificate authority's key can sign certificates for anybody, a cluster"
+            " administrator included; with the key for service accounts they can make tokens for any of them."
         ),
         source=_CERTIFICATES,
     ),

@@ -12,12 +12,12 @@ from agent.model import ON_SERVERS, Component
 
 _SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"
 _PROFILING = (
-    "The profiler tells who may call it what the program does and holds in memory, and costs time while it runs. It is"
-    " for those who search for a fault, so it is off until then."
+    "The profiler shows anyone who may call it what the program does and holds in memory, and costs time while it"
+    " runs. It is there for finding faults, so it is off until then."
 )
 _LOCAL = (
-    "Its port tells about the cluster, and is one more that can be attacked; nothing outside the host needs it. Where"
-    " the cluster has IPv6 alone, K3s sets ::1, which is as good."
+    "The port reveals details of the cluster, and is one more that can be attacked; nothing outside the host needs it."
+    " In a cluster with IPv6 alone K3s sets ::1, which is just as good."
 )
 
 
@@ -78,7 +78,7 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         title="Tokens of service accounts are signed with a key of their own",
         why=(
             "A key that signs these tokens and nothing else can be rotated without a change to any certificate, and"
-            " its loss gives nothing else away."
+            " its loss exposes nothing else."
         ),
         then="K3s sets it itself, to a key that it makes",
     ),
@@ -89,7 +89,7 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         title="Pods get the authority that vouches for the API server",
         why=(
             "The controller manager puts it beside each pod's token. A pod without it cannot tell the API server from"
-            " an impostor, to whom it then hands its token."
+            " an impostor, and gives its token to either."
         ),
         then="K3s sets it itself, to the authority of the cluster",
     ),
@@ -104,8 +104,8 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         ),
         title="The controller manager renews the kubelets' serving certificates",
         why=(
-            "With the gate off, a kubelet that asks for a new serving certificate gets none, and runs on until the old"
-            " one ends. K3s leaves the gate on; the certificates of its own kubelets it makes itself."
+            "With the gate off, a kubelet that asks for a new serving certificate gets none, and goes on with the old"
+            " one until it expires. K3s leaves the gate on; it makes the certificates of its own kubelets itself."
         ),
         then="the gate RotateKubeletServerCertificate is on by default; other gates can stay in the list",
     ),

@@ -30,7 +30,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
                 _file("client-transport-security.key-file", "server-client.key"),
             )
         ),
-        why="Without them etcd serves in plain text, and whoever is on the way reads the cluster's secrets.",
+        why="Without them etcd serves in plain text, and anyone on the network path can read the cluster's secrets.",
         remedy=_REMEDY,
         source=_SOURCE,
     ),
@@ -40,7 +40,10 @@ ETCD: tuple[BenchmarkControl, ...] = (
         numbers=numbered("2.2A 2.2u 2.2u 2.2u 2.2u 2.2M 2.2M 2.2M 2.2M 2.2A"),
         applies=ON_SERVERS,
         check=EtcdSetting("client-transport-security.client-cert-auth", Boolean(wanted=True)),
-        why=("Otherwise whoever reaches the port reads and writes the whole cluster, past the API server and RBAC."),
+        why=(
+            "Otherwise anyone who can reach the port can read and write the whole cluster, past the API server and"
+            " RBAC."
+        ),
         remedy=_REMEDY,
         source=_SOURCE,
     ),
@@ -75,7 +78,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         numbers=numbered("2.5A 2.5u 2.5u 2.5u 2.5u 2.5M 2.5M 2.5M 2.5M 2.5A"),
         applies=ON_SERVERS,
         check=EtcdSetting("peer-transport-security.client-cert-auth", Boolean(wanted=True)),
-        why="Otherwise whoever reaches the port can pass for a member of etcd, and copy and change all data.",
+        why="Otherwise anyone who can reach the port can pass for a member of etcd, and copy and change all data.",
         remedy=_REMEDY,
         source=_SOURCE,
     ),
@@ -102,8 +105,8 @@ ETCD: tuple[BenchmarkControl, ...] = (
             )
         ),
         why=(
-            "If etcd trusts an authority that also signs for the cluster, each client certificate of the cluster opens"
-            " etcd, where RBAC does not hold."
+            "If etcd trusts an authority that also signs for the cluster, every client certificate of the cluster"
+            " opens etcd, where RBAC does not apply."
         ),
         remedy=_REMEDY,
         source=_SOURCE,

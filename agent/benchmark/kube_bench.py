@@ -32,19 +32,19 @@ class Reason(Enum):
         " them up."
     )
     FIRST_START = "It reads the first start that the journal has, not the last."
-    SPELLING = "It compares text, so that another spelling of the same value, such as 1 for true, is wrong to it."
+    SPELLING = "It compares text, so another spelling of the same value, such as 1 for true, does not pass."
     KUBELET_FILES = (
-        "It does not read the kubelet's configuration files, neither an operator's nor K3s' own, which has most"
+        "It does not read the kubelet's configuration files, neither an operator's nor K3s' own, which holds most"
         " settings since v1.32."
     )
-    DATA_DIR = "It looks into /var/lib/rancher/k3s, wherever K3s has its data."
+    DATA_DIR = "It looks into /var/lib/rancher/k3s, wherever K3s keeps its data."
     NOT_HERE = (
         "Where there is nothing to judge, such as etcd on a node with SQLite, a component that is switched off, or"
         " leases before the first pod, it fails, warns or passes. Here that is NOT_APPLICABLE."
     )
     NOT_ASKED = "It leaves this to a person, or skips it on K3s. Here the host is looked at."
     CLUSTER = "It asks the API server with kubectl. Here only the host is looked at, and a person has to ask."
-    NO_EVIDENCE = "It passes although nothing was there to judge, or nothing that it understood. Here that is UNKNOWN."
+    NO_EVIDENCE = "It passes although there was nothing to judge, or nothing that it understood. Here that is UNKNOWN."
     STRICTER = "It fails or warns about what passes here."
     LAXER = "It passes what fails here."
 
@@ -79,12 +79,12 @@ _READ_FROM_JOURNAL = (Benchmark.CIS_1_24, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
 
 _CONTAINERD = "It looks for the argument on the command line of containerd, which never has it."
 _ARGUMENT_OF_API_SERVER = "It reads the API server's argument of that name, not the kubelet's."
-_WORD_NEVER_PRINTED = "Its test waits for the word permissions, which its audit never prints, so that it never passes."
-_ANY_VALUE = "It takes any value, an empty one, too."
-_ANY_PATH = "It takes any path."
-_LOOPBACK = "It takes 127.0.0.1 alone, and not ::1."
-_WRITTEN_OUT = "It wants the argument written out, although the component's default will do."
-_ALL_BETA = "It does not know that AllBeta=false switches the gate off, too."
+_WORD_NEVER_PRINTED = "Its test waits for the word permissions, which its audit never prints, so it never passes."
+_ANY_VALUE = "It accepts any value, even an empty one."
+_ANY_PATH = "It accepts any path."
+_LOOPBACK = "It accepts only 127.0.0.1, and not ::1."
+_WRITTEN_OUT = "It wants the argument to be given, although the component's default would do."
+_ALL_BETA = "It does not know that AllBeta=false also switches the gate off."
 _LINE_START = "It looks for the setting at the start of a line, where K3s never writes it."
 
 
@@ -293,15 +293,15 @@ _ROWS = (
         Reason.STRICTER,
         ("kubelet-kubeconfig-permissions",),
         _CIS_1_23,
-        "It wants 644 to the letter, and fails the 600 that K3s sets.",
+        "It wants exactly 644, and fails the 600 that K3s sets.",
     ),
-    _Rows(Reason.STRICTER, ("etcd-data-permissions",), _CIS_1_23, "It wants 700 to the letter, and fails less."),
+    _Rows(Reason.STRICTER, ("etcd-data-permissions",), _CIS_1_23, "It wants exactly 700, and fails stricter modes."),
     _Rows(Reason.STRICTER, ("apiserver-always-pull-images",), _READ_FROM_PS, _CONTAINERD),
     _Rows(
         Reason.STRICTER,
         ("apiserver-service-account-plugin",),
         _CIS_1_24,
-        "Its audit keeps the line of the start only if it has the word ServiceAccount, which K3s' own does not.",
+        "Its audit keeps the start line only if it contains the word ServiceAccount, which K3s' own does not.",
     ),
     _Rows(Reason.STRICTER, ("request-timeout",), (), _WRITTEN_OUT),
     _Rows(Reason.STRICTER, ("streaming-connection-idle-timeout",), _CIS_1_23, _WRITTEN_OUT),
@@ -309,7 +309,7 @@ _ROWS = (
         Reason.STRICTER,
         ("streaming-connection-idle-timeout",),
         _CIS_1_9,
-        "Its test has the operator noteqx, which it does not know itself, so that no value passes.",
+        "Its test has the operator noteqx, which kube-bench does not know, so no value passes.",
     ),
     _Rows(Reason.STRICTER, ("scheduler-bind-address", "kube-proxy-metrics-bind-address"), (), _LOOPBACK),
     _Rows(Reason.STRICTER, ("controller-manager-bind-address",), _READ_FROM_JOURNAL, _LOOPBACK),
@@ -324,7 +324,7 @@ _ROWS = (
         Reason.STRICTER,
         ("kubelet-read-only-port", "kubelet-serving-certificate"),
         _CIS_1_23,
-        "It reads the log of k3s alone, so that it finds nothing on an agent.",
+        "It reads only the log of k3s, so it finds nothing on an agent.",
     ),
     _Rows(
         Reason.STRICTER,
@@ -332,7 +332,7 @@ _ROWS = (
         _CIS_1_23_AND_1_24,
         "It looks at the directory server/tls, not at the kubeconfig.",
     ),
-    _Rows(Reason.STRICTER, ("pki-ownership",), _CIS_1_23_AND_1_24, "It looks at directories in server/tls, too."),
+    _Rows(Reason.STRICTER, ("pki-ownership",), _CIS_1_23_AND_1_24, "It also looks at directories in server/tls."),
     _Rows(
         Reason.STRICTER,
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
@@ -353,13 +353,13 @@ _ROWS = (
         Reason.LAXER,
         ("kubelet-serving-certificate",),
         _CIS_1_9,
-        "Its test names a file where a path into a document belongs, so that it passes wherever kubelet.kubeconfig is.",
+        "Its test names a file where a path into a document belongs, so it passes wherever kubelet.kubeconfig is.",
     ),
-    _Rows(Reason.LAXER, ("audit-log-path",), (), "It takes any value, and with - the log has no file."),
+    _Rows(Reason.LAXER, ("audit-log-path",), (), "It accepts any value, and with - the log has no file."),
     _Rows(Reason.LAXER, ("audit-policy-file",), (), _ANY_VALUE),
-    _Rows(Reason.LAXER, ("request-timeout",), (), "It takes any value, and 0 means no limit."),
-    _Rows(Reason.LAXER, ("terminated-pod-gc-threshold",), (), "It takes any value, and 0 means no collection."),
-    _Rows(Reason.LAXER, ("kubelet-pod-max-pids",), (), "It takes any value, and below 1 there is no limit."),
+    _Rows(Reason.LAXER, ("request-timeout",), (), "It accepts any value, and 0 means no limit."),
+    _Rows(Reason.LAXER, ("terminated-pod-gc-threshold",), (), "It accepts any value, and 0 means no collection."),
+    _Rows(Reason.LAXER, ("kubelet-pod-max-pids",), (), "It accepts any value, and below 1 there is no limit."),
     _Rows(
         Reason.LAXER,
         ("kubelet-rotate-server-certificate", "controller-manager-rotate-kubelet-server-certificate"),
@@ -367,7 +367,7 @@ _ROWS = (
         _ALL_BETA,
     ),
     _Rows(Reason.LAXER, ("pki-key-permissions",), _CIS_1_24_TO_1_9, "It does not look at the keys in server/tls/etcd."),
-    _Rows(Reason.LAXER, ("pki-ownership",), _CIS_1_7_TO_1_9, "It looks at the directory alone, and at no file in it."),
+    _Rows(Reason.LAXER, ("pki-ownership",), _CIS_1_7_TO_1_9, "It looks only at the directory, and at no file in it."),
     _Rows(
         Reason.LAXER,
         ("controller-manager-kubeconfig-ownership",),
@@ -382,7 +382,7 @@ _ROWS = (
     ),
     _Rows(Reason.LAXER, ("etcd-server-certificate", "etcd-peer-certificate"), _CIS_1_23, _ANY_PATH),
     _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_23, _ANY_PATH),
-    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_24_TO_1_9, "It looks at the authority of the peers alone."),
+    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_24_TO_1_9, "It looks only at the authority of the peers."),
     _Rows(Reason.LAXER, _ETCD_AUTO_TLS, _CIS_1_23, _LINE_START),
 )
 

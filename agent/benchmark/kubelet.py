@@ -68,8 +68,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A"),
         check=_flag("anonymous-auth", Boolean(wanted=False)),
         why=(
-            "Through the kubelet one runs commands in any container of the node and reads all logs. By its own default"
-            " it serves who shows no credentials, as the user system:anonymous."
+            "Through the kubelet a client can run commands in any container of the node and read all logs. By its own"
+            " default it also serves clients without credentials, as the user system:anonymous."
         ),
         remedy=_taken_out("anonymous-auth", then="K3s sets it to false itself"),
         source=_K3S,
@@ -80,8 +80,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A"),
         check=_flag("authorization-mode", Excludes(("AlwaysAllow",))),
         why=(
-            "With AlwaysAllow, which is its own default, the kubelet lets every client that it knows do anything, any"
-            " pod with a token among them. With Webhook it asks the API server, where RBAC decides."
+            "With AlwaysAllow, which is its own default, the kubelet lets every client that it can identify do"
+            " anything, any pod with a token included. With Webhook it asks the API server, where RBAC decides."
         ),
         remedy=_taken_out("authorization-mode", then="K3s sets it to Webhook itself"),
         source=_K3S,
@@ -92,7 +92,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A"),
         check=_flag("client-ca-file", Present()),
         why=(
-            "The API server shows the kubelet a certificate; without the authority that vouches for it, the kubelet"
+            "The API server presents a certificate to the kubelet; without the authority that signed it, the kubelet"
             " cannot tell the API server from anybody else."
         ),
         remedy=_taken_out("client-ca-file", then="K3s sets it itself, to a file that it keeps"),
@@ -105,7 +105,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         # Given no file with --config, the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
         check=_flag("read-only-port", Equals("0")),
         why=(
-            "On the read-only port the kubelet tells everybody who reaches it which pods run on the node, with their"
+            "On the read-only port the kubelet tells anyone who can reach it which pods run on the node, with their"
             " environment, and its metrics."
         ),
         remedy=_taken_out("read-only-port", then="K3s sets it to 0 itself, which closes the port"),
@@ -141,7 +141,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         ),
         why=(
             "A name that differs from the one in the node's certificate breaks TLS between the kubelet and the API"
-            " server, and makes logs hard to put together."
+            " server, and makes logs hard to correlate."
         ),
         source=_K3S,
     ),
@@ -155,8 +155,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             dict.fromkeys((Benchmark.CIS_1_23, Benchmark.CIS_1_24), _flag("event-qps", Equals("0")))
         ),
         why=(
-            "The kubelet drops events beyond this many a second, and with them the traces of what happened on the"
-            " node. 0 means no limit, at the price that a node in trouble can flood the datastore."
+            "The kubelet drops events beyond this many a second, and with them traces of what happened on the node. 0"
+            " means no limit, at the price that a node in trouble can flood the datastore."
         ),
         remedy=_added("event-qps=0"),
         source=_DEFAULTS,
@@ -167,8 +167,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.2.10u 4.2.10A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9M"),
         check=AllOf((_flag("tls-cert-file", Present()), _flag("tls-private-key-file", Present()))),
         why=(
-            "Without them the kubelet signs a certificate itself, by which the API server cannot tell it from an"
-            " impostor that sits in between."
+            "Without them the kubelet signs a certificate itself, and the API server cannot tell it from an impostor"
+            " in between."
         ),
         remedy=_taken_out(
             "tls-cert-file",
@@ -183,8 +183,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.2.11S 4.2.11A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A"),
         check=_flag("rotate-certificates", Boolean(wanted=True), unset_passes=True),
         why=(
-            "A node whose certificate has ended drops out of the cluster. K3s does not leave that to the kubelet: at"
-            " its start it renews all certificates of the node that are about to end."
+            "A node whose certificate has expired drops out of the cluster. K3s does not leave this to the kubelet: at"
+            " its start it renews all certificates of the node that are about to expire."
         ),
         remedy=_taken_out("rotate-certificates", then="K3s renews the certificate itself"),
         source="k3s-io/k3s pkg/agent/config/config.go",
@@ -195,8 +195,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.2.12S 4.2.12A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11M"),
         check=_flag("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
         why=(
-            "With the gate off the kubelet asks for no new serving certificate before the old one ends. K3s leaves the"
-            " gate on, and makes and renews the certificate itself when it starts."
+            "With the gate off the kubelet does not ask for a new serving certificate before the old one expires. K3s"
+            " leaves the gate on, and makes and renews the certificate itself when it starts."
         ),
         remedy=_taken_out(
             "feature-gates",
@@ -229,12 +229,12 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         # The kubelet takes a number below 1, such as its default -1, for no limit.
         check=_flag("pod-max-pids", AtLeast(1)),
         why=(
-            "All pods share the host's process numbers. One pod that forks without end takes them all, and then no"
-            " other pod, and not the host either, can start anything."
+            "All pods share the host's process IDs. One pod that forks without end takes them all, and then no other"
+            " pod, nor the host itself, can start anything."
         ),
         remedy=(
-            f"Look how many processes your largest pod has, and add a larger number, such as 'pod-max-pids=4096', to"
-            f" the list {_LIST} in {K3S_CONFIG_FILE}; then restart K3s."
+            "Find out how many processes your largest pod has, and add a larger number, such as 'pod-max-pids=4096',"
+            f" to the list {_LIST} in {K3S_CONFIG_FILE}; then restart K3s."
         ),
         source=_DEFAULTS,
     ),
@@ -244,8 +244,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("- - - - - - 4.2.14M 4.2.14M 4.2.14M 4.2.14M"),
         check=_flag("seccomp-default", Boolean(wanted=True)),
         why=(
-            "A pod that asks for no seccomp profile runs with none by default, and can make every system call. The"
-            " runtime's own profile keeps from it those that hardly any program needs and many attacks do."
+            "A pod that asks for no seccomp profile runs without one by default, and can make every system call. The"
+            " runtime's own profile denies those that hardly any program needs and many attacks use."
         ),
         remedy=(
             f"Try your workloads with 'seccompProfile: type: RuntimeDefault' in their security context first; a program"
@@ -258,9 +258,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         title="kube-proxy shows its metrics to the host alone",
         numbers=numbered("- - - - 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1M"),
         check=Flag(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
-        why=(
-            "The port asks for no credentials, and tells about the cluster's services and kube-proxy's configuration."
-        ),
+        why=("The port asks for no credentials, and reveals the cluster's services and kube-proxy's configuration."),
         remedy=(
             f"Take 'metrics-bind-address' out of the list {Component.KUBE_PROXY.config_key} in {K3S_CONFIG_FILE} and"
             " its drop-ins, and restart K3s: kube-proxy's own default is 127.0.0.1:10249. Run what collects the metrics"

@@ -21,12 +21,12 @@ _DROP_INS = (f"{KUBELET_DIRECTORY}/**",)
 
 _NO_SERVICE = NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file.")
 _NO_CONFIG_FILE = NotInK3s(
-    "K3s never starts the kubelet with a --config file of its own: it gives arguments and, since v1.32, drop-ins."
+    "K3s never starts the kubelet with a --config file of its own: it passes arguments and, since v1.32, drop-ins."
 )
-_A_SERVICE = "Who can write a service's file has commands run as root at the next start."
+_A_SERVICE = "Anyone who can write a service's file can have commands run as root at the next start."
 _A_CONFIG_FILE = (
-    "The file says how the kubelet tells who its clients are and what they may do, so who can write it can command the"
-    " node."
+    "The file says how the kubelet authenticates its clients and what they may do, so anyone who can write it controls"
+    " the node."
 )
 
 NODE_FILES: tuple[BenchmarkControl, ...] = (
@@ -53,8 +53,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_KUBE_PROXY_KUBECONFIG, PRIVATE_FILE),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, PUBLIC_FILE)}),
         why=(
-            "It leads to the certificate of kube-proxy, which sees all services and their endpoints. Who can change it"
-            " sends kube-proxy to another API server, and so decides where the node's traffic goes."
+            "It leads to the certificate of kube-proxy, which sees all services and their endpoints. Anyone who can"
+            " change it can send kube-proxy to another API server, and so decide where the node's traffic goes."
         ),
         source=_AGENT,
     ),
@@ -73,8 +73,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_KUBELET_KUBECONFIG, PRIVATE_FILE),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, PUBLIC_FILE)}),
         why=(
-            "It leads to the node's certificate, which opens the secrets of every pod here. Who can change it sends"
-            " the kubelet to another API server, and so has any pod run."
+            "It leads to the node's certificate, which opens the secrets of every pod on the node. Anyone who can"
+            " change it can send the kubelet to another API server, and so have any pod run."
         ),
         source=_AGENT,
     ),
@@ -107,8 +107,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
             )
         ),
         why=(
-            "The kubelet obeys clients that an authority in this file vouches for. Who can write it adds one of their"
-            " own, and runs commands in any container of the node."
+            "The kubelet obeys clients whose certificate an authority in this file has signed. Anyone who can write it"
+            " can add an authority of their own, and run commands in any container of the node."
         ),
         source=_AGENT,
     ),
@@ -151,8 +151,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
             )
         ),
         why=(
-            "A drop-in overrides any setting of the kubelet, so who can write one lets clients in without a"
-            " certificate and allows them everything."
+            "A drop-in overrides any setting of the kubelet, so anyone who can write one can let clients in without a"
+            " certificate and allow them everything."
         ),
         source=_AGENT,
     ),

@@ -13,9 +13,9 @@ DEFAULT_SERVICE_ACCOUNTS = Control(
     id="default-service-accounts",
     title="Default service accounts hand out no token",
     why=(
-        "A pod that names no ServiceAccount gets its namespace's 'default', and with it a token for the API server that"
-        " hardly any such pod needs; whoever breaks into the pod has it then. With automountServiceAccountToken: false"
-        " a pod gets a token only if it asks for one."
+        "A pod that names no ServiceAccount gets its namespace's 'default', and with it a token for the API server"
+        " that hardly any such pod needs; anyone who breaks into the pod then has it. With"
+        " automountServiceAccountToken: false a pod gets a token only if it asks for one."
     ),
     origin=Origin(headings.SERVICE_ACCOUNTS, ("5.1.5",)),
     risk=(

@@ -40,7 +40,7 @@ _PSA_FILE = "server/psa.yaml"
 _CONFIG_FILE = f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}"
 _OWN_DIRECTORY = FileMode(0o700)
 _K3S_NEVER_FIXES = (
-    "K3s creates it with 0700 but leaves the mode of one that exists as it is, so what a provisioning tool or a"
+    "K3s creates it with 0700 but leaves the mode of an existing one as it is, so one that a provisioning tool or a"
     " 'mkdir -p' made stays open for good."
 )
 _MKDIR = (
@@ -90,8 +90,8 @@ SERVER_DIRECTORY = _directory(
     "server",
     title="The server's directory is root's alone",
     why=(
-        "It holds the datastore, the cluster's private keys, the join token and every kubeconfig of the control"
-        " plane: who can list it knows where to look, and one loose file inside gives the cluster away."
+        "It holds the datastore, the cluster's private keys, the join token and every kubeconfig of the control plane:"
+        " anyone who can list it knows where to look, and one file with loose permissions gives the cluster away."
     ),
     heading=headings.POD_SECURITY,
     risk=(
@@ -104,8 +104,8 @@ MANIFESTS = _directory(
     "server/manifests",
     title="The manifests directory is root's alone",
     why=(
-        "K3s applies whatever lies here with full rights over the cluster, every 15 seconds, so who can write here"
-        " is cluster administrator; and the manifests may hold secrets."
+        "K3s applies whatever lies here with full rights over the cluster, every 15 seconds, so anyone who can write"
+        " here is a cluster administrator; and the manifests may hold secrets."
     ),
     heading=headings.POD_SECURITY,
     risk="A deployment tool that drops manifests here as an ordinary user no longer can.",
@@ -115,8 +115,8 @@ AUDIT_LOGS = _directory(
     "server/logs",
     title="The audit log's directory is root's alone",
     why=(
-        "The audit log tells who did what to which object, names of users and of secrets included. Making the"
-        " directory beforehand keeps its mode from depending on who writes the first log."
+        "The audit log tells who did what to which object, names of users and of secrets included. Made beforehand,"
+        " the directory has a mode that does not depend on what writes the first log."
     ),
     heading=headings.AUDIT,
     risk=(
@@ -147,7 +147,7 @@ KERNEL_PARAMETERS_FILE = FileRow(
     ),
     deviation=(
         "The guide loads the file with 'sysctl -p'. Here the same values are written to /proc/sys and read back: that"
-        " needs no procps, and shows at once a value that the kernel did not take."
+        " needs no procps, and reveals at once a value that the kernel did not take."
     ),
 )
 
@@ -159,7 +159,7 @@ AUDIT_POLICY = FileRow(
     why=(
         "The policy says which requests the API server logs; the guide's has the metadata of every request (who, what,"
         " when, from where) and no bodies, so that no secret gets into the log. Without a policy nothing is logged,"
-        " whatever the other audit arguments say. The mode keeps from others what escapes the log."
+        " whatever the other audit arguments say. The mode keeps others from learning what is not logged."
     ),
     origin=Origin(headings.AUDIT, ("3.2.1",)),
     risk=(
@@ -177,9 +177,10 @@ POD_SECURITY_POLICIES = FileRow(
     mode=PRIVATE_FILE,
     title="Pods are restricted by PodSecurityPolicies",
     why=(
-        "With the PodSecurityPolicy plugin no pod is admitted that no policy allows. restricted-psp is for everyone: no"
-        " privileges, no host namespaces, not as root. The other two leave K3s' own pods in kube-system and ServiceLB"
-        " what they need. They must lie here before K3s first starts, or CoreDNS and the rest are never admitted."
+        "With the PodSecurityPolicy plugin a pod is admitted only if a policy allows it. restricted-psp is for"
+        " everyone: no privileges, no host namespaces, not as root. The other two give K3s' own pods in kube-system"
+        " and ServiceLB what they need. They must be here before K3s first starts, or CoreDNS and the rest are never"
+        " admitted."
     ),
     origin=Origin(
         headings.POD_SECURITY,
@@ -187,8 +188,8 @@ POD_SECURITY_POLICIES = FileRow(
     ),
     risk=(
         "Pods that run as root, privileged or on the host's network outside kube-system are no longer admitted."
-        " Kubernetes 1.25 knows no PodSecurityPolicy: left in this file across that upgrade, K3s fails to apply the"
-        " file for ever. Change the file before the new version starts."
+        " Kubernetes 1.25 does not know PodSecurityPolicy: if the file still has them after that upgrade, K3s fails to"
+        " apply it for ever. Change the file before the new version starts."
     ),
     by_hand=_render_to(POLICY_FILE, "policy --k3s-version 1.24"),
     deviation=(
@@ -206,14 +207,13 @@ POD_SECURITY_ADMISSION = FileRow(
     why=(
         "Without a configuration the PodSecurity plugin, which is on, enforces nothing in a namespace that has no"
         " labels. This one makes the 'restricted' standard the default for every namespace: no privileges, no host"
-        " namespaces, not as root, a seccomp profile. The exempt namespaces are those whose pods cannot live with"
-        " that."
+        " namespaces, not as root, a seccomp profile. The exempt namespaces are those whose pods cannot run under it."
     ),
     origin=Origin(headings.POD_SECURITY),
     risk=(
-        "Pods that do not meet the restricted standard are refused, at their next start too, and that is most Helm"
-        " charts with their defaults. Label such a namespace pod-security.kubernetes.io/enforce=baseline, or exempt it"
-        " in the settings. K3s reads the file at its start only."
+        "Pods that do not meet the restricted standard are refused, at their next start too; most Helm charts with"
+        " their defaults do not meet it. Label such a namespace pod-security.kubernetes.io/enforce=baseline, or exempt"
+        " it in the settings. K3s reads the file at its start only."
     ),
     by_hand=f"{_render_to(_PSA_FILE, 'psa')}; then name the file in admission-control-config-file.",
     deviation=(
@@ -230,8 +230,8 @@ NETWORK_POLICIES = FileRow(
     mode=PRIVATE_FILE,
     title="The built-in namespaces have NetworkPolicies",
     why=(
-        "Without a policy every pod may connect to every other. In kube-system, default and kube-public these let in"
-        " what comes from the namespace itself, and beside it DNS, metrics-server, Traefik and its ServiceLB, and"
+        "Without a policy every pod may connect to every other. In kube-system, default and kube-public these allow"
+        " traffic from within the namespace, and traffic to DNS, metrics-server, Traefik and its ServiceLB, and"
         " nothing else; K3s' network policy controller enforces them."
     ),
     origin=Origin(headings.NETWORK_POLICIES),

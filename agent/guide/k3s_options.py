@@ -130,7 +130,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         "30",
         AtLeast(30),
         title="Audit logs are kept for 30 days",
-        why="An intrusion is often found weeks later, and the log of that day has to be there still. Unit: days.",
+        why="An intrusion is often found weeks later, and the log of that day must still be there. Unit: days.",
         origin=Origin(headings.AUDIT, ("1.2.19",)),
         risk="A busy cluster fills audit-log-maxbackup files sooner, and then that limit decides.",
     ),
@@ -140,7 +140,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         "10",
         AtLeast(10),
         title="Ten rotated audit logs are kept",
-        why="Bounds the disk that rotated logs take, and keeps enough of them to look back. Unit: files.",
+        why="Limits the disk space that rotated logs take, and keeps enough of them to look back. Unit: files.",
         origin=Origin(headings.AUDIT, ("1.2.20",)),
         risk=_FULL_DISK,
     ),
@@ -157,9 +157,9 @@ _AUDIT: tuple[OptionRow, ...] = (
 )
 
 _ADMISSION_WHY = (
-    "NodeRestriction lets a kubelet change its own Node and its own pods only, so that one stolen node does not give"
-    " away the others. The argument replaces K3s' own default, which is NodeRestriction, so it has to be named again."
-    " ServiceAccount, which gives pods their identity, is on by default; naming it guards against nothing but doubt."
+    "NodeRestriction lets a kubelet change only its own Node and its own pods, so that one compromised node does not"
+    " give away the others. The argument replaces K3s' own default, which is NodeRestriction, so it has to be named"
+    " again. ServiceAccount, which gives pods their identity, is on by default; naming it only removes doubt."
 )
 
 _ADMISSION: tuple[OptionRow, ...] = (
@@ -168,7 +168,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
         "enable-admission-plugins",
         "NodeRestriction,PodSecurityPolicy,ServiceAccount",
         Includes(("NodeRestriction", "PodSecurityPolicy")),
-        title="The admission plugins are on that restrict nodes and pods",
+        title="The admission plugins that restrict nodes and pods are on",
         why=f"{_ADMISSION_WHY} PodSecurityPolicy makes the policies of policy.yaml count.",
         origin=Origin(headings.TEMPLATE, ("1.2.15", "5.2", "1.2.13")),
         risk=(
@@ -182,16 +182,17 @@ _ADMISSION: tuple[OptionRow, ...] = (
         "enable-admission-plugins",
         "NodeRestriction,ServiceAccount",
         Includes(("NodeRestriction",)),
-        title="The admission plugin is on that restricts nodes",
+        title="The admission plugin that restricts nodes is on",
         why=_ADMISSION_WHY,
         origin=Origin(headings.TEMPLATE, ("1.2.15", "1.2.13")),
         risk=(
-            "Two enable-admission-plugins arguments add up in the API server, but scanners read the first alone: keep"
+            "Two enable-admission-plugins arguments add up in the API server, but scanners read only the first: keep"
             " one, joined by commas."
         ),
         deviation=(
-            "EventRateLimit and AlwaysPullImages, which the benchmark has and the guide does not, are settings and off."
-            " EventRateLimit always comes with a configuration of its own, without which the API server exits."
+            "EventRateLimit and AlwaysPullImages, which the benchmark has and the guide does not, are settings that"
+            " are off by default. EventRateLimit always comes with a configuration of its own, without which the API"
+            " server exits."
         ),
         applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
@@ -234,8 +235,8 @@ _REQUESTS: tuple[OptionRow, ...] = (
         Boolean(wanted=True),
         title="Tokens of deleted service accounts are refused",
         why=(
-            "The API server looks whether the token's ServiceAccount, and its Secret, still exist; otherwise a token"
-            " stays good after its account was deleted. This is the default; the argument makes it visible."
+            "The API server checks whether the token's ServiceAccount, and its Secret, still exist; otherwise a token"
+            " stays valid after its account was deleted. This is the default; the argument makes it visible."
         ),
         origin=Origin(headings.TEMPLATE, ("1.2.24",)),
         risk="None: it is the default.",
@@ -250,7 +251,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         title="Service account tokens expire when they say",
         why=(
             "By default the API server makes the tokens it puts into pods last a year instead of the hour they ask"
-            " for, for clients that never read them again. A stolen token is then good for a year."
+            " for, for the sake of clients that never read them again. A stolen token then works for a year."
         ),
         origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
         risk=(
@@ -302,8 +303,8 @@ SECRETS_ENCRYPTION = OptionRow(
     meets=Boolean(wanted=True),
     title="Secrets are encrypted in the datastore",
     why=(
-        "Otherwise every Secret lies in the datastore, and in each of its snapshots and backups, in clear text. K3s"
-        " makes the key and keeps it on the servers."
+        "Otherwise every Secret is stored in clear text, in the datastore and in each of its snapshots and backups."
+        " K3s makes the key and keeps it on the servers."
     ),
     origin=Origin(headings.TEMPLATE),
     risk=(
@@ -329,7 +330,7 @@ PROTECT_KERNEL_DEFAULTS = OptionRow(
     meets=Boolean(wanted=True),
     title="kubelet refuses to run on wrong kernel parameters",
     why=(
-        "Without it kubelet silently writes the kernel parameters that it wants, over what the administrator chose, and"
+        "Without it kubelet silently sets the kernel parameters that it wants, whatever the administrator chose, and"
         " nobody learns that the host's own configuration is wrong. With it, kubelet compares six of them and exits on"
         " a wrong one."
     ),

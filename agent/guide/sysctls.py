@@ -147,8 +147,8 @@ SYSCTLS: tuple[SysctlRow, ...] = (
         "25000000",
         title="root's kernel keys may take 25 MB",
         why=(
-            "Bounds, in bytes, the payload of root's keys: 25 bytes for each key of kernel.keys.root_maxkeys. At the"
-            " quota no further container can start."
+            "Limits the payload of root's keys, in bytes: 25 for each key of kernel.keys.root_maxkeys. At the quota no"
+            " further container can start."
         ),
     ),
 )
