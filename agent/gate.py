@@ -20,13 +20,14 @@ DROPIN = "10-k3s-harden.conf"
 
 
 class Gate(NamedTuple):
-    """What is there of the gate: its unit, and the drop-ins by the service they are for.
+    """What is there of the gate: its unit, and the drop-ins by the service they are for. What is masked is not there.
 
-    `mounts` are the paths that the unit waits for to be mounted. `packaged` says that the distribution's package is
-    installed, which has a unit of its own whatever else there is.
+    `mask` is what keeps systemd from reading a unit. `mounts` are the paths that the unit waits for to be mounted.
+    `packaged` says that the distribution's package is installed, which has a unit of its own whatever else there is.
     """
 
     unit: PurePosixPath | None
+    mask: PurePosixPath | None
     dropins: Mapping[str, PurePosixPath]
     mounts: tuple[PurePosixPath, ...]
     packaged: bool
@@ -42,10 +43,13 @@ def look(host: Host) -> Gate:
                 path = directory / name / DROPIN
                 if host.tree.exists(path):
                     dropins.setdefault(name.removesuffix(".d"), path)
+    unit = units[0] if units else None
+    mask = unit if unit is not None and unit_files.is_masked(host, unit) else None
     return Gate(
-        unit=units[0] if units else None,
-        dropins=dropins,
-        mounts=_mounts(host, units[0]) if units else (),
+        unit=None if mask else unit,
+        mask=mask,
+        dropins={service: path for service, path in dropins.items() if not unit_files.is_masked(host, path)},
+        mounts=() if mask or unit is None else _mounts(host, unit),
         packaged=PACKAGED_UNITS / UNIT in units,
     )
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError
+from agent.model import File
 
 if TYPE_CHECKING:
     from agent.host import Host
@@ -26,6 +27,14 @@ UNIT_DIRECTORIES = tuple(
 
 PACKAGED_UNITS = UNIT_DIRECTORIES[-1]
 """Where a distribution's package puts its units; those of the same name in an earlier directory would hide them."""
+
+
+def is_masked(host: Host, path: PurePosixPath) -> bool:
+    """Whether a unit or drop-in is there to hide those of the same name: a link to /dev/null, or an empty file."""
+    if host.tree.link_target(path) == "/dev/null":
+        return True
+    found = host.tree.look(path)
+    return isinstance(found, File) and not found.content
 
 
 def settings(text: str, name: str) -> list[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, finding
+from agent.findings.registry import APPLY, INSTALL, Trouble, finding
 from agent.gate import DROPIN, UNIT
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role
 from agent.report import Level
@@ -71,7 +71,7 @@ def read_only_etc(seen: Situation) -> Iterator[Trouble]:
     if seen.facts.etc_is_read_only and any(change.id.startswith("/etc/") for change in seen.plan.changes):
         yield Trouble(
             "/etc is read-only, and files are missing there",
-            remedy="run k3s-harden apply --root on the image, or make /etc writable",
+            remedy=f"run {APPLY} --root on the image, or make /etc writable",
         )
 
 
@@ -79,17 +79,19 @@ def read_only_etc(seen: Situation) -> Iterator[Trouble]:
 def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
     """The gate has two halves, k3s-harden.service and a drop-in of each service that starts K3s, and one is missing.
 
-    Without the unit the drop-in waits for a sign that nobody gives, so K3s does not start; without the drop-in K3s
+    Without the unit, or where it is masked, the drop-in waits for a sign that nobody gives: K3s does not start from
+    the next boot on. Until then the sign of an earlier success lets it start ungated. Without the drop-in K3s always
     starts ungated.
     """
-    unit, dropins = seen.gate.unit, seen.gate.dropins
+    unit, mask, dropins = seen.gate.unit, seen.gate.mask, seen.gate.dropins
     if unit is None:
+        state = f"masked by {mask}" if mask else "missing"
         for service, path in dropins.items():
             yield Trouble(
-                f"{service} does not start: the gate that it waits for is missing",
+                f"{service} starts ungated until the next boot, and then not at all: its gate is {state}",
                 wanted=UNIT,
                 where=str(path),
-                remedy="k3s-harden install, or uninstall to do without the gate",
+                remedy=f"{f'systemctl unmask {UNIT}' if mask else INSTALL}, or uninstall to do without the gate",
             )
         return
     for service in (unit.path.name for unit in seen.facts.units):
@@ -98,7 +100,7 @@ def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
                 f"{service} starts without the gate",
                 wanted=f"{service}.d/{DROPIN}",
                 where=str(unit),
-                remedy=f"k3s-harden install --unit {service}",
+                remedy=f"{INSTALL} --unit {service}",
             )
 
 
@@ -117,7 +119,7 @@ def gate_before_mount(seen: Situation) -> Iterator[Trouble]:
             wanted=f"RequiresMountsFor={data_dir}",
             found=f"RequiresMountsFor={' '.join(map(str, gate.mounts))}",
             where=str(gate.unit),
-            remedy="k3s-harden install",
+            remedy=INSTALL,
         )
 
 

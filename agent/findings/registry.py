@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from agent.situation import Situation
 
 
+APPLY = "k3s-harden apply"
+INSTALL = "k3s-harden install"
+"""Remedies, as they are typed."""
+
+
 class Trouble(NamedTuple):
     """One case of a finding; `where` is a path, with `:line` where it is known."""
 

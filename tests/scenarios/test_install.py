@@ -110,7 +110,7 @@ def test_a_file_in_the_way_is_refused_by_its_kind(ready: HostTree) -> None:
 
 
 def test_check_misses_the_half_that_is_gone(ready: HostTree) -> None:
-    """A drop-in without its unit keeps K3s down; a service without its drop-in starts ungated."""
+    """A drop-in without its unit keeps K3s down from the next boot on; a service without its drop-in starts ungated."""
     ready.options = ("--k3s-version", "1.34")
     ready.unit("server")
     ready.run("install", "--program", PROGRAM)
@@ -122,7 +122,32 @@ def test_check_misses_the_half_that_is_gone(ready: HostTree) -> None:
     ready[GATE].unlink()
     missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.where == dropin("k3s.service"))
     assert missing.wanted == "k3s-harden.service"
-    assert "does not start" in missing.message
+    assert missing.message.startswith("k3s.service starts ungated until the next boot, and then not at all")
+    assert missing.remedy == "k3s-harden install, or uninstall to do without the gate"
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_half_that_is_masked_is_missing(ready: HostTree, *, link: bool) -> None:
+    """systemd takes a link to /dev/null, and an empty file, for a mask: of the unit, and of the drop-in."""
+
+    def mask(path: str) -> None:
+        ready[path].unlink(missing_ok=True)
+        if link:
+            ready[path].symlink_to("/dev/null")
+        else:
+            ready.write(path, "")
+
+    ready.options = ("--k3s-version", "1.34")
+    ready.unit("server")
+    ready.run("install", "--program", PROGRAM)
+    mask(dropin("k3s.service"))
+    assert ready.seen("check").only("gate-half-missing").wanted == "k3s.service.d/10-k3s-harden.conf"
+    ready[dropin("k3s.service")].unlink()
+    ready.run("install", "--program", PROGRAM)
+    mask(GATE)
+    missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.where == dropin("k3s.service"))
+    assert missing.message.endswith(f"its gate is masked by {GATE}")
+    assert missing.remedy == "systemctl unmask k3s-harden.service, or uninstall to do without the gate"
 
 
 def test_revert_says_that_the_gate_would_harden_again(ready: HostTree) -> None:

@@ -86,6 +86,19 @@ def _seconds(node: Node, command: str) -> float:
     return float(after) - float(before)
 
 
+def test_1_however_often_the_gate_has_run_it_runs_again(node: Node) -> None:
+    """At systemd's limit of starts it would be refused, and K3s would find the sign of the last success."""
+    # The default burst of five within an hour instead of ten seconds: a slow guest is to meet the limit, too.
+    node.put("/etc/systemd/system.conf.d/limit.conf", "[Manager]\nDefaultStartLimitIntervalSec=1h\n")
+    node.systemctl("daemon-reexec")
+    for _ in range(6):
+        node.systemctl("start", GATE)
+    node.break_host()
+    refused = node.systemctl("start", SERVER, check=False)
+    assert (refused.code, node.starts()) == (1, [])
+    assert "Assertion failed" in refused.err
+
+
 # --- 2: the repair alone brings K3s up, and nothing that an operator switched off ---
 
 
@@ -264,6 +277,23 @@ def test_4_check_notices_a_missing_half(node: Node, half: str) -> None:
     node.run(f"rm /usr/lib/systemd/system/{half}")
     node.systemctl("daemon-reload")
     assert "gate-half-missing" in node.harden("check", check=False).out
+
+
+def test_4_without_its_unit_the_gate_holds_from_the_next_boot_on(node: Node) -> None:
+    """Until then the sign of an earlier success lets K3s start ungated, as `check` says."""
+    node.systemctl("start", GATE)
+    node.systemctl("mask", GATE)
+    node.break_host()
+    node.systemctl("start", SERVER)
+    assert node.is_up()
+    node.repair_host()
+    said = node.harden("check", check=False).out
+    assert "starts ungated until the next boot, and then not at all" in said
+    assert f"systemctl unmask {GATE}" in said
+    node.reboot()
+    node.wait_until('test -z "$(systemctl list-jobs --no-legend)"')
+    assert not node.is_up()
+    assert len(node.starts()) == 1
 
 
 # --- 5: how far it is shut in ---
