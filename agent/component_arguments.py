@@ -1,4 +1,4 @@
-"""Which arguments each component of Kubernetes has in the end, and where each of them stands. Pure.
+"""Which arguments each component of Kubernetes ends up with, and where each of them is given. Pure.
 
 K3s hands every component arguments of its own. An operator's argument replaces K3s' of the same name; with `+=` it
 comes after it, with `-=` before it (k3s, pkg/util/args.go). Of an argument that is given several times a component
@@ -36,7 +36,7 @@ class GivenBy(str, Enum):
     DROPIN = "k3s-harden"
     """This program's own part of K3s' configuration."""
     KUBELET_FILE = "kubelet configuration"
-    """A file that the kubelet reads, whoever wrote it; but for K3s' own."""
+    """A file that the kubelet reads, whoever wrote it, except K3s' own."""
     K3S = "K3s"
     """K3s itself, in this version and configuration."""
 
@@ -118,7 +118,7 @@ _SWITCHES = {
     Component.KUBE_PROXY: "disable-kube-proxy",
 }
 _RULED_BY_A_FILE = {Component.KUBE_PROXY: "", Component.SCHEDULER: "profiling"}
-"""What counts for nothing beside a file that `config` names, "" for all arguments that are asked for.
+"""What a component ignores where `config` names a file; "" stands for all arguments that are asked for.
 
 (kubernetes, cmd/kube-proxy/app/options.go and cmd/kube-scheduler/app/options/deprecated.go)
 """
@@ -353,7 +353,7 @@ def _version_doubt(rows: Iterable[Default], facts: HostFacts) -> str:
         doubt = f"it depends on the patch release of K3s, which is not known; say it in full, as in {example}"
     else:
         return ""
-    # Where K3s changed the name of a file of its own alone, the argument is there all the same.
+    # Where K3s only renamed a file of its own, the argument is there all the same.
     kinds = [
         {"a file" if row.value.startswith(_DATA_DIR) else row.value for row in rows if row.in_version(version)}
         for version in asked

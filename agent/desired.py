@@ -27,11 +27,11 @@ what a site may change is in /etc/k3s-harden/config.yaml. See k3s-harden explain
 """The same on every host and of every version, since servers whose manifests differ undo each other's."""
 
 MARK = f"# {HEADER.splitlines()[0]}\n".encode()
-"""How each file of ours begins, but for a site's own audit policy."""
+"""How each file of ours begins, except a site's own audit policy."""
 
 
 class Inputs(NamedTuple):
-    """What the wanted state depends on beside settings and facts.
+    """What the wanted state depends on in addition to settings and facts.
 
     `audit_policy` is the content of the site's own policy file; None takes the guide's. `waived` has the keys of the
     kernel parameters that the site wants left alone, `certificates` the files in server/tls that K3s made.

@@ -75,7 +75,7 @@ def wanted(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
 
 
 def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
-    """Of the wanted options, those that our drop-in has to set: the operator's own files have no value that will do.
+    """Of the wanted options, those that our drop-in has to set: the operator's own files do not meet the control.
 
     None at all on a node that Rancher manages, whose arguments belong in its Cluster object.
     """
@@ -85,7 +85,7 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     for option in wanted(settings, facts):
         own = given(facts.config, option.row)
         if any(one.value == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
-            found.append(option)  # twice the same hurts nobody, and to take it out would change a file for nothing
+            found.append(option)  # a second, equal value does no harm, and removing it would change a file for nothing
             continue
         if option.row.name == ADMISSION_PLUGINS_FLAG:
             if not _required_plugins(option) <= set(_listed(own)):
@@ -129,7 +129,7 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
 
 
 def named_paths(config: Effective, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
-    """The files that components are told to read at their start, in K3s' order, but for those that K3s makes."""
+    """The files that components are told to read at their start, in K3s' order, except those that K3s makes."""
     found = []
     for component in Component:
         for name, values in config.flags(component.config_key).items():
@@ -174,7 +174,7 @@ def _required_plugins(option: WantedOption) -> set[str]:
 
 
 def _plugins(ours: str, own: Sequence[ConfiguredValue], facts: HostFacts) -> str:
-    """One comma-joined value of all plugins, since scanners read the first of several alone."""
+    """One comma-joined value of all plugins, since scanners read only the first of several."""
     removed = {REMOVED_PLUGIN} if WITHOUT_POD_SECURITY_POLICY.includes(facts.version) else set()
     return ",".join(dict.fromkeys(plugin for plugin in [*ours.split(","), *_listed(own)] if plugin not in removed))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.guide.control import Control, Origin
 
 SETTINGS = "settings"
-"""The one word beside the ids."""
+"""What `explain` takes in addition to ids and numbers."""
 
 _WIDTH = 100
 _AS_IT_IS = "By hand"

@@ -242,6 +242,11 @@ def component_flag(text: str) -> ComponentFlag:
     return ComponentFlag(name.rstrip("+-"), form, value if separator else "true")
 
 
+def has_suffix(name: str, *suffixes: str) -> bool:
+    """Whether a file's name ends in one of the suffixes, in whatever case: `.YAML` counts (k3s, pkg/agent/util)."""
+    return name.lower().endswith(suffixes)
+
+
 def is_secret(key: str) -> bool:
     """Whether the value of a key must not be shown: a known secret, or a key that looks like one (a misspelt one)."""
     return ALIASES.get(key, key) in SECRET_KEYS or (key.rstrip().endswith(_SECRET_LOOK) and key not in SERVER_ONLY_KEYS)
@@ -298,7 +303,7 @@ class _Merger:
             return
         for document in documents[1:]:
             self.ignored.append(
-                Ignored(Source(file.path, document.line), "K3s reads the first document of a file alone")
+                Ignored(Source(file.path, document.line), "K3s reads only the first document of a file")
             )
         node = documents[0].node
         if isinstance(node, yaml_reader.Mapping):
@@ -322,12 +327,12 @@ class _Merger:
     def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
         for first, again in yaml_reader.duplicates(mapping):
             if first.key != "<<" and not first.key.endswith("+"):
-                what = f"`{shown(first.key)}` stands in this file twice, and K3s takes it from line {again.line}"
+                what = f"`{shown(first.key)}` is in this file twice, and K3s takes it from line {again.line}"
                 self.ignored.append(Ignored(Source(path, first.line), what))
         for entry in mapping.entries:
             if entry.key == "<<":
                 # go-yaml merges it into the very slice that it replaces afterwards (decode.go, mappingSlice).
-                self.ignored.append(Ignored(Source(path, entry.line), "K3s does not take over what `<<` merges"))
+                self.ignored.append(Ignored(Source(path, entry.line), "K3s ignores what `<<` merges"))
             else:
                 self._entry(entry, path)
 
@@ -359,7 +364,7 @@ class _Merger:
             if isinstance(item, yaml_reader.Scalar):
                 texts.append((_shown(key, item), Source(path, item.line)))
             else:
-                self._unsuitable(key, item, path, "has an item that is no single value")
+                self._unsuitable(key, item, path, "has an item that is not a single value")
         return _Value(texts, is_list=True)
 
     def _unsuitable(self, key: str, node: Node, path: PurePosixPath, what: str) -> None:

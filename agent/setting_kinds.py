@@ -1,6 +1,6 @@
 """The kinds of value that a setting can have: what is allowed, in words, and what a YAML node stands for. Pure.
 
-A kind refuses what it does not allow, and says what more it wants and where; settings.py makes the complaint of that.
+A kind refuses what it does not allow, and says what more it wants and where; settings.py makes a message of that.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
 
 
 class SiteWaiver(NamedTuple):
-    """What a site says of a control that it puts up with.
+    """A control whose failure a site accepts, with the reason.
 
     `control` is an id of ours, a CIS number, or benchmark/number. `expires` is the last day it counts, YYYY-MM-DD, ""
     for never. It counts for one role, or for both (None), and for hosts whose name fits the shell pattern `host`, ""

@@ -240,7 +240,7 @@ class Settings:
             "network-policies.namespaces",
             SOME_NAMESPACES,
             "Namespaces that get the guide's policy in addition to those it names: pods take traffic from their own"
-            " namespace alone. A namespace must exist, else K3s applies all its manifests anew every 15 seconds.",
+            " namespace alone. A namespace must exist, or K3s applies all its manifests anew every 15 seconds.",
             example="[shop, billing]",
         ),
     )
@@ -292,7 +292,7 @@ class Settings:
             "pki.certificate-permissions",
             words({_LEAVE: None, "0600": FileMode(0o600)}),
             "The mode that certificates in server/tls get on servers; benchmarks 1.24 to 1.10 want 0600. K3s makes new"
-            " ones with 0644, so each apply sets it again. `leave` lets them be: a certificate is no secret.",
+            " ones with 0644, so each apply sets it again. `leave` does not touch them: a certificate is no secret.",
             _LEAVE,
             example='"0600"',
         ),
@@ -303,8 +303,8 @@ class Settings:
             "waivers",
             SOME_WAIVERS,
             "Controls whose failure this site accepts, each with its reason. `expires` is the last day that it counts,"
-            " in UTC; `role` and the shell pattern `host` say where it counts. `apply` leaves a waived kernel parameter"
-            " alone.",
+            " in UTC; `role` and the shell pattern `host` say where it counts. `apply` does not touch a waived"
+            " kernel parameter.",
             example=_EXAMPLE_WAIVERS,
         ),
     )

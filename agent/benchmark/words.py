@@ -64,7 +64,7 @@ def wanted(check: Check, data_dir: str = _DATA_DIR) -> str:  # noqa: C901, PLR09
 
 
 def asked(check: Check) -> str:  # noqa: PLR0911 - one for each kind of check
-    """What is looked at and what has to be so, in one line, for a reader who knows the control alone."""
+    """What is looked at and what has to be so, in one line, for a reader who knows only the control."""
     match check:
         case Permissions() | Ownership():
             return f"{_files(check)}: {wanted(check)}"

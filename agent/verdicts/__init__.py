@@ -1,4 +1,4 @@
-"""How it stands with each control of a benchmark, from one look at the host and the evidence it left. Pure."""
+"""The verdict on each control of a benchmark, from one look at the host and the evidence gathered there. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _WORST_FIRST = (Status.FAIL, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
 
 
 def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode, waiver: Waiver | None) -> Verdict:
-    """How it stands with one control."""
+    """The verdict on one control; the waiver counts only where the control would be open."""
     check = control.check_of(benchmark)
     not_for = "" if isinstance(check, NotInK3s) else _not_for(control, node)
     answer = Answer(Status.NOT_APPLICABLE, reason=not_for) if not_for else answered(check, node)
@@ -80,7 +80,7 @@ def answered(check: Check, node: AssessedNode) -> Answer:  # noqa: PLR0911 - one
 
 
 def _all_of(answers: Sequence[Answer]) -> Answer:
-    """The worst of several; what was seen for the others is kept, too."""
+    """The worst of several answers, with the evidence of all."""
     status = min((answer.status for answer in answers), key=_WORST_FIRST.index)
     deciding = [answer for answer in answers if answer.status is status]
     return Answer(

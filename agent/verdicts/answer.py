@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from agent.component_arguments import GivenBy
 
 ONCE_STARTED = "start K3s, then assess this host again"
-LOOK_AT_IT = "put right what the reason names, or look at it by hand, then assess this host again"
-"""What is left to do where something cannot be told."""
+LOOK_AT_IT = "repair what the reason names, or check it by hand; then assess this host again"
+"""What the operator has to do where a check has no answer."""
 
 
 class Answer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Arguments of the components that K3s runs, whoever gave them."""
+"""Verdicts on the arguments of the components that K3s runs, whoever gave them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def answer(check: Flag, node: AssessedNode) -> Answer:
-    """Whether a component has the argument that the check wants, or a default that will do."""
+    """Whether a component has the argument that the check wants, or a default that meets it."""
     why = component_arguments.not_run(check.component, node.facts)
     if why:
         return Answer(Status.NOT_APPLICABLE, reason=why)
@@ -52,7 +52,7 @@ def answer(check: Flag, node: AssessedNode) -> Answer:
 
 def _unset(check: Flag, node: AssessedNode) -> Answer:
     what = (
-        f"--{check.name} is given neither here nor by K3s {node.facts.version}, so {check.component}'s default counts"
+        f"--{check.name} is given neither here nor by K3s {node.facts.version}, so {check.component}'s default applies"
     )
     shown = Shown(what, str(node.facts.config_path))
     if check.unset_passes or isinstance(check.criterion, NotGiven):
@@ -69,7 +69,7 @@ def _unset(check: Flag, node: AssessedNode) -> Answer:
 
 
 def _lost(check: Flag, node: AssessedNode) -> Dropped | None:
-    """A value that would do, and that a later file has taken away by repeating the key of the list without `+`."""
+    """A value that meets the check, and that a later file has dropped by repeating the key of the list without `+`."""
     for dropped in node.facts.effective.dropped:
         if dropped.key == check.component.config_key:
             flag = component_flag(dropped.value)
@@ -106,8 +106,8 @@ def _corrected(check: Flag, argument: Argument, own: Given | None) -> str:
         and check.criterion.accepts(own.value)
         and not (isinstance(check.criterion, Excludes) and better)
     ):
-        return f"take `{check.name}` out at {places}: K3s then sets it to {own.value} itself; restart K3s"
-    what = f"make it `{check.name}={better}`" if better else f"take `{check.name}` out"
+        return f"remove `{check.name}` at {places}: K3s then sets it to {own.value} itself; restart K3s"
+    what = f"set `{check.name}={better}`" if better else f"remove `{check.name}`"
     return f"{what} at {places}, and restart K3s"
 
 
@@ -121,7 +121,7 @@ def _added(check: Flag, value: str) -> str:
 
 
 def _suggested(criterion: Criterion, value: str) -> str:
-    """A value that would do; "" where it depends on the site, or where there is to be none."""
+    """A value that meets the criterion; "" where it depends on the site, or where there must be none."""
     names = [name for name in value.split(",") if name]
     better: list[str] = []
     match criterion:

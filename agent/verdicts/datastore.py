@@ -1,4 +1,4 @@
-"""etcd's configuration, and how Secrets lie in the datastore."""
+"""Verdicts on etcd's configuration, and on the encryption of Secrets in the datastore."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def no_etcd(node: AssessedNode) -> Answer:
     """Why there is nothing of etcd on this host."""
     datastore = node.facts.datastore
     if datastore is Datastore.NONE:
-        reason = "K3s has made no datastore yet, so it cannot be told whether etcd will be it"
+        reason = "K3s has made no datastore yet, so it is not known whether it will be etcd"
         return Answer(Status.UNKNOWN, "no datastore", reason=reason, remedy=ONCE_STARTED)
     return Answer(Status.NOT_APPLICABLE, str(datastore), reason=f"the datastore here is {datastore}, not etcd")
 

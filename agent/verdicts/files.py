@@ -1,4 +1,4 @@
-"""Modes and owners of files."""
+"""Verdicts on the modes and owners of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is beyond the benchmark: kernel parameters, and the guide's directories."""
+"""Verdicts on what is beyond the benchmarks: kernel parameters, and the guide's directories."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_component_flags_in_all_their_forms() -> None:
         ("- a\n", f"{MAIN}:1", "not a mapping"),
         ("just words\n", f"{MAIN}:1", "not a mapping"),
         ("kubelet-arg:\n  a: b\n", f"{MAIN}:2", "`kubelet-arg` has a mapping"),
-        ("kubelet-arg:\n  - a: b\n", f"{MAIN}:2", "no single value"),
+        ("kubelet-arg:\n  - a: b\n", f"{MAIN}:2", "not a single value"),
         (b"a: \xff\n", f"{MAIN}:1", "UTF-8"),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_wrong_value_that_comes_after_ours_is_for_the_operator(server: Node, w
         server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
-    assert verdict.remedy == f"make it `audit-log-maxage=30` at {where}, and restart K3s"
+    assert verdict.remedy == f"set `audit-log-maxage=30` at {where}, and restart K3s"
 
 
 def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
@@ -116,57 +116,57 @@ def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
         (
             "apiserver-authorization-rbac",
             "authorization-mode=AlwaysAllow",
-            f"take `authorization-mode` out at {CONFIG}:1: K3s then sets it to Node,RBAC itself; restart K3s",
+            f"remove `authorization-mode` at {CONFIG}:1: K3s then sets it to Node,RBAC itself; restart K3s",
         ),
         (
             "apiserver-authorization-not-always-allow",
             "authorization-mode=Node,AlwaysAllow,RBAC",
-            f"make it `authorization-mode=Node,RBAC` at {CONFIG}:1, and restart K3s",
+            f"set `authorization-mode=Node,RBAC` at {CONFIG}:1, and restart K3s",
         ),
         (
             "apiserver-always-admit",
             "enable-admission-plugins=AlwaysAdmit,NodeRestriction",
-            f"make it `enable-admission-plugins=NodeRestriction` at {CONFIG}:1, and restart K3s",
+            f"set `enable-admission-plugins=NodeRestriction` at {CONFIG}:1, and restart K3s",
         ),
         (
             "apiserver-always-admit",
             "enable-admission-plugins=AlwaysAdmit",
-            f"take `{PLUGINS}` out at {CONFIG}:1: K3s then sets it to NodeRestriction itself; restart K3s",
+            f"remove `{PLUGINS}` at {CONFIG}:1: K3s then sets it to NodeRestriction itself; restart K3s",
         ),
         (
             "apiserver-service-account-plugin",
             "disable-admission-plugins=ServiceAccount",
-            f"take `disable-admission-plugins` out at {CONFIG}:1, and restart K3s",
+            f"remove `disable-admission-plugins` at {CONFIG}:1, and restart K3s",
         ),
         (
             "apiserver-token-auth-file",
             "token-auth-file=/etc/tokens",
-            f"take `token-auth-file` out at {CONFIG}:1, and restart K3s",
+            f"remove `token-auth-file` at {CONFIG}:1, and restart K3s",
         ),
         (
             "apiserver-anonymous-auth",
             "anonymous-auth",
-            f"take `anonymous-auth` out at {CONFIG}:1: K3s then sets it to false itself; restart K3s",
+            f"remove `anonymous-auth` at {CONFIG}:1: K3s then sets it to false itself; restart K3s",
         ),
         (
             "apiserver-secure-port",
             "secure-port=0",
-            f"take `secure-port` out at {CONFIG}:1: K3s then sets it to 6444 itself; restart K3s",
+            f"remove `secure-port` at {CONFIG}:1: K3s then sets it to 6444 itself; restart K3s",
         ),
         (
             "service-account-lookup",
             "service-account-lookup=false",
-            f"make it `service-account-lookup=true` at {CONFIG}:1, and restart K3s",
+            f"set `service-account-lookup=true` at {CONFIG}:1, and restart K3s",
         ),
         (
             "request-timeout",
             "request-timeout=0s",
-            f"make it `request-timeout=300s` at {CONFIG}:1, and restart K3s",
+            f"set `request-timeout=300s` at {CONFIG}:1, and restart K3s",
         ),
         (
             "apiserver-kubelet-https",
             "kubelet-https=false",
-            f"make it `kubelet-https=true` at {CONFIG}:1, and restart K3s",
+            f"set `kubelet-https=true` at {CONFIG}:1, and restart K3s",
         ),
     ],
 )
@@ -187,7 +187,7 @@ def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
     server.drop_in("95-site.yaml", f"kubelet-arg: ['tls-cipher-suites={strong},TLS_RSA_WITH_RC4_128_SHA']\n")
     verdict = server.verdict("tls-cipher-suites")
     assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
-    assert verdict.remedy == f"make it `tls-cipher-suites={strong}` at {SITE}:1, and restart K3s"
+    assert verdict.remedy == f"set `tls-cipher-suites={strong}` at {SITE}:1, and restart K3s"
 
 
 def test_a_row_that_says_what_to_do_is_told_where(server: Node) -> None:
@@ -261,7 +261,7 @@ def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) ->
     """That one Rancher does not write."""
     server.drop_in("50-rancher.yaml", "{}\n")
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
-    assert server.verdict("apiserver-profiling").remedy.startswith(f"take `profiling` out at {SITE}:1")
+    assert server.verdict("apiserver-profiling").remedy.startswith(f"remove `profiling` at {SITE}:1")
 
 
 # --- what cannot be told, or asked ---
