@@ -117,6 +117,25 @@ class Wishes(NamedTuple):
         )
 
 
+class Described(NamedTuple):
+    """As Wishes, of a host that is not looked at."""
+
+    config: Annotated[Path | None, typer.Option(help="Settings file. [default: none]", metavar="FILE")] = None
+    role: Annotated[
+        RoleChoice, typer.Option(help="What K3s is to be on the host; auto: what the settings say, else a server.")
+    ] = RoleChoice.AUTO
+    k3s_version: Annotated[
+        str | None, typer.Option(help="K3s version, such as 1.34. [default: the newest known]", metavar="VERSION")
+    ] = None
+    data_dir: Annotated[
+        Path | None, typer.Option(help="K3s' data directory. [default: the usual one]", metavar="DIR")
+    ] = None
+
+    def wishes(self) -> Wishes:
+        """The same as of any host."""
+        return Wishes(*self)
+
+
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print all facts, too, with their evidence.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")]
 
@@ -186,7 +205,7 @@ def _keep(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity
         sys.stdout.write(f"{output}: {conclusion(assessment)}\n")
 
 
-_Group = type[Place | Wishes | View | AssessmentView]
+_Group = type[Place | Wishes | Described | View | AssessmentView]
 
 
 def takes(*groups: _Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -217,7 +236,7 @@ def _parameters(group: _Group) -> tuple[inspect.Parameter, ...]:
     )
 
 
-_SHARED = {group: _parameters(group) for group in (Place, Wishes, View, AssessmentView)}
+_SHARED = {group: _parameters(group) for group in (Place, Wishes, Described, View, AssessmentView)}
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files, and keep them as backups.")]
@@ -324,29 +343,35 @@ def revert(
 
 
 @app.command()
-@takes(Wishes)
+@takes(Described)
 def render(
-    wishes: Wishes,
+    described: Described,
     what: Annotated[Rendering, typer.Argument(help=f"What to print: {_RENDERINGS}.", metavar="WHAT")],
     *,
     url: Annotated[
-        str | None, typer.Option(help="For cloud-init: the self-contained program. [default: pip]", metavar="URL")
+        str | None,
+        typer.Option(help="For cloud-init: where the host gets the program from, as one file.", metavar="URL"),
     ] = None,
-    sha256: Annotated[str | None, typer.Option(help="For cloud-init: its checksum.", metavar="HEX")] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="For cloud-init: the checksum of that file.", metavar="HEX")
+    ] = None,
 ) -> None:
     """Print what apply would write, or what Rancher or cloud-init need, without looking at the host."""
     from agent.render import rendered
 
-    download = _download(url, sha256) if what is Rendering.CLOUD_INIT else None
+    download = _download(what, url, sha256)
+    wishes = described.wishes()
     _print(rendered(what.value, wishes.settings_file, wishes.overrides(), download).decode())
 
 
-def _download(url: str | None, sha256: str | None) -> Download | None:
+def _download(what: Rendering, url: str | None, sha256: str | None) -> Download | None:
     """What --url and --sha256 say; neither may be without the other, nor be anything that a shell could read into."""
     from agent.cloud_init import Download
 
     if url is None and sha256 is None:
         return None
+    if what is not Rendering.CLOUD_INIT:
+        raise UsageError(f"cannot use --url or --sha256 for {what.value}: they are for cloud-init alone")
     if url is None or sha256 is None:
         raise UsageError("cannot use --url without --sha256, nor the other way round")
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII) or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import __version__
-from agent.model import Role
+from agent.errors import UsageError
+from agent.facts import dropin_directory
+from agent.guide.files import DEFAULT_DATA_DIR
+from agent.k3s_config import dropin
+from agent.model import FileMode, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePosixPath
+
     from agent.facts import HostFacts
+    from agent.model import Version
 
 
 class Download(NamedTuple):
@@ -18,70 +27,98 @@ class Download(NamedTuple):
     sha256: str
 
 
+_BOOTSTRAP = "/usr/local/sbin/k3s-harden-bootstrap"
+
 _DOCUMENT = """\
 #cloud-config
 # Hardens this host with k3s-harden, then installs and starts K3s, as {role}. Every step may run again.
-package_update: true
-packages: [{packages}]
 write_files:
-  - path: /etc/k3s-harden/config.yaml
-    permissions: "0644"
-    content: |
-      role: {role}
-  - path: /usr/local/sbin/k3s-harden-bootstrap
-    permissions: "0755"
-    content: |
-      #!/bin/sh
-      # One script that stops at its first failure, since of runcmd's commands the last alone decides what cloud-init
-      # reports. K3s comes last: where a step before it fails, there is no K3s on the host that could start.
-      set -eu
-      umask 022
-      export HOME=/root LC_ALL=C.UTF-8
-
-{program}
-      # The gate is there before K3s is, so that K3s cannot start without it, now or at a later boot.
-      /usr/local/bin/k3s-harden install
-      /usr/local/bin/k3s-harden apply --k3s-version {family}
-
-{k3s}
-      /usr/local/bin/k3s-harden check
-runcmd:
-  - [/usr/local/sbin/k3s-harden-bootstrap]
+{files}runcmd:
+  - [{bootstrap}]
 """
 
-_DOWNLOADED = """\
-      curl --fail --silent --show-error --location --retry 5 --output /usr/local/bin/k3s-harden.new '{url}'
-      echo '{sha256}  /usr/local/bin/k3s-harden.new' | sha256sum --check --quiet -
-      chmod 0755 /usr/local/bin/k3s-harden.new
-      mv /usr/local/bin/k3s-harden.new /usr/local/bin/k3s-harden
+# No `packages:` in the document. dnf installs none of a list with one name that it does not know, and refuses curl
+# where there is curl-minimal; and whatever becomes of the list, cloud-init goes on to runcmd.
+_SCRIPT = """\
+#!/bin/sh
+# One script that stops at its first failure, since of runcmd's commands the last alone decides what cloud-init
+# reports. K3s comes last: where a step before it fails, there is no K3s on the host that could start.
+set -eu
+umask 022
+export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+
+# Small images of Debian and Ubuntu may lack curl; others have it.
+command -v curl >/dev/null || {{ apt-get --quiet update; apt-get --quiet --yes install curl ca-certificates; }}
+
+curl --fail --silent --show-error --location --retry 5 --output /usr/local/bin/k3s-harden.new '{url}'
+echo '{sha256}  /usr/local/bin/k3s-harden.new' | sha256sum --check --quiet -
+chmod 0755 /usr/local/bin/k3s-harden.new
+mv /usr/local/bin/k3s-harden.new /usr/local/bin/k3s-harden
+# Python is there, as cloud-init is written in it. Release 9 of the RHEL family has 3.9, and newer ones as packages.
+/usr/local/bin/k3s-harden --version || dnf --assumeyes install python3.12
+
+# The gate is there before K3s is, so that K3s cannot start without it, now or at a later boot.
+/usr/local/bin/k3s-harden install
+/usr/local/bin/k3s-harden apply --k3s-version {version}
+
+curl --fail --silent --show-error --location --retry 5 --output /usr/local/sbin/k3s-install https://get.k3s.io
+{environment} sh /usr/local/sbin/k3s-install {role}
+
+/usr/local/bin/k3s-harden check
 """
 
-_BY_PIP = """\
-      python3 -m venv /opt/k3s-harden
-      /opt/k3s-harden/bin/pip install --quiet --disable-pip-version-check 'k3s-harden=={version}'
-      ln -sf /opt/k3s-harden/bin/k3s-harden /usr/local/bin/k3s-harden
-"""
+_JOINS = "K3S_URL=https://server.example:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
 
-_K3S = """\
-      curl --fail --silent --show-error --location --retry 5 --output /usr/local/sbin/k3s-install https://get.k3s.io
-      INSTALL_K3S_CHANNEL=v{family} {environment}sh /usr/local/sbin/k3s-install {role}
-"""
+_DATA_DIR_CONFIG = "10-data-dir.yaml"
+_DATA_DIR_HEADER = "Where K3s keeps its data. k3s-harden reads it here, too.\n"
 
-_AGENT_ENVIRONMENT = "K3S_URL=https://server.example:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token "
+_PROGRAM = FileMode(0o755)
+_PUBLIC = FileMode(0o644)
+_PRIVATE = FileMode(0o600)
 
 
-def user_data(facts: HostFacts, download: Download | None = None) -> bytes:
-    """The document for a fresh host of this role and K3s version; it holds no secret.
+def user_data(facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes]) -> bytes:
+    """The document for a fresh host of this role, K3s version and data directory; it holds no secret.
 
-    Without a `download` pip installs the program, in a virtual environment. An agent's document names an example
-    server, and expects the token in a file that the image or another part of the user-data puts there.
+    `files` are the site's settings and the files that they name, by their paths on the host. An agent's document names
+    an example server, and expects the token in a file that the image or another part of the user-data puts there.
+    Raises UsageError for a version that is neither a minor nor a release of K3s.
     """
-    program = _BY_PIP.format(version=__version__) if download is None else _DOWNLOADED.format(**download._asdict())
-    environment = _AGENT_ENVIRONMENT if facts.role is Role.AGENT else ""
-    return _DOCUMENT.format(
-        role=facts.role,
-        packages="python3-venv, curl, ca-certificates" if download is None else "python3, curl, ca-certificates",
-        program=program,
-        family=facts.version.family,
-        k3s=_K3S.format(family=facts.version.family, environment=environment, role=facts.role),
-    ).encode()
+    release = _release(facts.version)
+    environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
+    if facts.role is Role.AGENT:
+        environment = f"{environment} {_JOINS}"
+    script = _SCRIPT.format(**download._asdict(), version=release, environment=environment, role=facts.role)
+    parts = [_file(str(path), content, _PUBLIC) for path, content in files.items()]
+    if facts.data_dir != DEFAULT_DATA_DIR:
+        path = dropin_directory(facts.config_path) / _DATA_DIR_CONFIG
+        parts.append(_file(str(path), dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {}), _PRIVATE))
+    parts.append(_file(_BOOTSTRAP, script.encode(), _PROGRAM))
+    return _DOCUMENT.format(role=facts.role, files="".join(parts), bootstrap=_BOOTSTRAP).encode()
+
+
+def _release(version: Version) -> str:
+    """The version in the words of K3s' installer and of --k3s-version: a minor, or all of a release."""
+    if version.patch and not version.build:
+        raise UsageError(
+            f"cannot have cloud-init install K3s {version}: no release has this name",
+            f"say all of it, such as {version}+k3s1, or the minor alone: {version.family}",
+        )
+    return str(version) if version.build else version.family
+
+
+def _file(path: str, content: bytes, mode: FileMode) -> str:
+    """An entry of write_files; a string of JSON is one of YAML, too."""
+    lines = [f"  - path: {json.dumps(path, ensure_ascii=False)}", f'    permissions: "{mode}"', *_content(content)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _content(data: bytes) -> list[str]:
+    """The bytes in lines that a person can read, where YAML gives just these bytes back, and else in base64."""
+    text = data.decode("utf-8", "replace")
+    body = text.removesuffix("\n")
+    plain = all(character == "\n" or character.isprintable() for character in body)
+    if text.encode() != data or not plain or not body or body[0] in " \n" or body[-1] == "\n":
+        return ["    encoding: b64", f'    content: "{base64.b64encode(data).decode()}"']
+    style = "|" if text.endswith("\n") else "|-"
+    return [f"    content: {style}", *(f"      {line}" if line else "" for line in body.split("\n"))]

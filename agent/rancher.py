@@ -20,7 +20,8 @@ _PSA_TEMPLATE = "rancher-restricted"
 def cluster(settings: Settings, facts: HostFacts) -> bytes:
     """A `provisioning.cattle.io/v1` Cluster with all arguments (guide: Reference Hardened K3s Template Configuration).
 
-    What only servers know goes into machineGlobalConfig, what agents know, too, into machineSelectorConfig.
+    What only servers know goes into machineGlobalConfig, what agents know, too, into machineSelectorConfig. `facts` are
+    those of a server.
     """
     everywhere: dict[str, list[str] | str] = {}
     servers: dict[str, list[str] | str] = {}
@@ -43,9 +44,10 @@ def cluster(settings: Settings, facts: HostFacts) -> bytes:
     ]
     if POD_SECURITY_ADMISSION.applies.to(Role.SERVER, facts.version):
         lines.append(f"  defaultPodSecurityAdmissionConfigurationTemplateName: {_PSA_TEMPLATE}")
+    release = str(facts.version) if facts.version.build else f"# a K3s version, such as {facts.version.family}"
     lines += [
         "  enableNetworkPolicy: true",
-        f"  kubernetesVersion: # a K3s version, such as {facts.version.family}",
+        f"  kubernetesVersion: {release}",
         "  rkeConfig:",
         "    machineGlobalConfig:",
         *_keys(servers, "      "),

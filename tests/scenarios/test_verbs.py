@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from agent import install, verbs
-from agent.cli import Rendering, app
+from agent.cli import app
 from agent.errors import ExitCode, LockHeldError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from agent.report import Report
     from tests.scenarios.conftest import Hardened
-    from tests.scenarios.loaded_program import LoadedProgram
 
 SEEN_VERBS = ("apply", "check", "diff")
 """The verbs that look at a host and know what they want of it."""
@@ -384,81 +383,6 @@ def test_an_apply_with_nothing_to_do_writes_nothing(role: str, hardened: Hardene
     seen = host.seen("apply")
     assert (seen.code, seen.with_status("changed")) == (0, set())
     assert host.stamps() == before
-
-
-# --- render ---
-
-
-@pytest.mark.parametrize("version", ["1.23", "1.24", "1.25", "1.34"])
-def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Hardened, program: LoadedProgram) -> None:
-    """Whoever installs what `render` prints has what `apply` makes on a fresh host."""
-    host = hardened("server", version)
-    written = {"sysctl": KERNEL_FILE, "audit-policy": AUDIT, "policy": POLICY, "k3s-config": DROPIN, "psa": PSA}
-    for what, path in written.items():
-        done = program.run("render", what, "--role", "server", "--k3s-version", version)
-        assert done.code == 0
-        if host[path].exists():
-            assert done.stdout == host[path].read_text()
-        else:
-            assert (what, version) in {("psa", "1.23"), ("psa", "1.24")}
-
-
-def test_render_for_an_agent_has_only_what_an_agent_takes(hardened: Hardened) -> None:
-    """The configuration of an agent is that which `apply` writes there."""
-    done = run("render", "k3s-config", "--role", "agent", "--k3s-version", "1.34")
-    assert done.stdout == hardened("agent")[DROPIN].read_text()
-
-
-@pytest.mark.parametrize("what", [*Rendering])
-@pytest.mark.parametrize("role", ["server", "agent", "auto"])
-def test_render_needs_no_host(what: Rendering, role: str, program: LoadedProgram) -> None:
-    """All documents can be printed for every role, without a complaint."""
-    done = program.run("render", what.value, "--role", role, "--k3s-version", "1.24")
-    assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.endswith("\n")
-
-
-def test_render_goes_by_the_settings_that_are_named(tmp_path: Path) -> None:
-    """Settings and options change the documents as they change what `apply` writes."""
-    site = tmp_path / "site.yaml"
-    site.write_text("pod-security:\n  exempt-namespaces: [storage-system]\n")
-    assert '- "storage-system"' in run("render", "psa", "--config", str(site)).stdout
-    moved = run("render", "k3s-config", "--data-dir", "/srv/k3s", "--role", "server").stdout
-    assert "audit-policy-file=/srv/k3s/server/audit.yaml" in moved
-    site.write_text("no-such-setting: 1\n")
-    done = run("render", "psa", "--config", str(site))
-    assert (done.code, done.stdout) == (2, "")
-    assert f"{site}:1" in done.stderr
-
-
-URL = "https://download.example/k3s-harden.pyz"
-SHA256 = "0123456789abcdef" * 4
-
-
-def test_render_cloud_init_downloads_what_it_is_told_to() -> None:
-    """`--url` and `--sha256` say where the program comes from and that it is that one."""
-    done = run("render", "cloud-init", "--role", "server", "--url", URL, "--sha256", SHA256)
-    assert done.code == 0
-    assert URL in done.stdout
-    assert SHA256 in done.stdout
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--url", URL),
-        ("--sha256", SHA256),
-        ("--url", URL, "--sha256", "0123"),
-        ("--url", "https://download.example/$(reboot)", "--sha256", SHA256),
-        ("--url", "https://download.example/a'b", "--sha256", SHA256),
-        ("--url", "https://download.example/a b", "--sha256", SHA256),
-        ("--url", "download.example", "--sha256", SHA256),
-    ],
-)
-def test_render_cloud_init_refuses_half_a_download_and_shell_code(options: tuple[str, ...]) -> None:
-    """What it prints is run by root, so nothing gets in that a shell could read as more than a URL."""
-    done = run("render", "cloud-init", "--role", "server", *options)
-    assert (done.code, done.stdout) == (2, "")
 
 
 # --- explain, and what the program says of itself ---

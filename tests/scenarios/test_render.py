@@ -1,0 +1,201 @@
+"""What `render` prints, and what it refuses to print, as users and their scripts know it."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from agent.cli import Rendering
+from tests.scenarios.host_tree import AUDIT, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.scenarios.conftest import Hardened
+    from tests.scenarios.loaded_program import LoadedProgram
+
+URL = "https://download.example/k3s-harden.pyz"
+SHA256 = "0123456789abcdef" * 4
+DOWNLOAD = ("--url", URL, "--sha256", SHA256)
+
+
+def options(what: Rendering) -> tuple[str, ...]:
+    """What a document cannot do without."""
+    return DOWNLOAD if what is Rendering.CLOUD_INIT else ()
+
+
+def cloud_init(program: LoadedProgram, *words: str) -> dict[str, str]:
+    """The files that a rendered document has cloud-init write, by their paths."""
+    done = program.run("render", "cloud-init", *DOWNLOAD, *words)
+    assert (done.code, done.stderr) == (0, "")
+    document: dict[str, Any] = yaml.safe_load(done.stdout)
+    return {
+        file["path"]: base64.b64decode(file["content"]).decode() if "encoding" in file else file["content"]
+        for file in document["write_files"]
+    }
+
+
+@pytest.mark.parametrize("version", ["1.23", "1.24", "1.25", "1.34"])
+def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Hardened, program: LoadedProgram) -> None:
+    """Whoever installs what `render` prints has what `apply` makes on a fresh host."""
+    host = hardened("server", version)
+    written = {"sysctl": KERNEL_FILE, "audit-policy": AUDIT, "policy": POLICY, "k3s-config": DROPIN, "psa": PSA}
+    for what, path in written.items():
+        done = program.run("render", what, "--role", "server", "--k3s-version", version)
+        assert done.code == 0
+        if host[path].exists():
+            assert done.stdout == host[path].read_text()
+        else:
+            assert (what, version) in {("psa", "1.23"), ("psa", "1.24")}
+
+
+def test_render_for_an_agent_has_only_what_an_agent_takes(hardened: Hardened) -> None:
+    """The configuration of an agent is that which `apply` writes there."""
+    done = run("render", "k3s-config", "--role", "agent", "--k3s-version", "1.34")
+    assert done.stdout == hardened("agent")[DROPIN].read_text()
+
+
+@pytest.mark.parametrize("what", ["policy", "rancher-cluster"])
+@pytest.mark.parametrize("version", ["1.24", "1.34"])
+def test_what_a_whole_cluster_has_is_the_same_for_every_role(what: str, version: str, program: LoadedProgram) -> None:
+    """A Cluster object has no role, and neither has a manifest: no half of one is printed for an agent."""
+    server, agent = (program.run("render", what, "--k3s-version", version, "--role", r) for r in ("server", "agent"))
+    assert agent.stdout == server.stdout
+    assert len(server.stdout.splitlines()) > 20
+
+
+def test_the_cluster_for_rancher_has_the_release_that_is_named(program: LoadedProgram) -> None:
+    """A minor is no release, so that with one the line is left for the reader to fill in."""
+    for version, said in (("v1.34.2+k3s1", "v1.34.2+k3s1"), ("1.34", None)):
+        cluster = yaml.safe_load(program.run("render", "rancher-cluster", "--k3s-version", version).stdout)
+        assert cluster["spec"]["kubernetesVersion"] == said
+
+
+@pytest.mark.parametrize("what", [*Rendering])
+@pytest.mark.parametrize("role", ["server", "agent", "auto"])
+def test_render_needs_no_host(what: Rendering, role: str, program: LoadedProgram) -> None:
+    """All documents can be printed for every role, without a complaint."""
+    done = program.run("render", what.value, "--role", role, "--k3s-version", "1.24", *options(what))
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.endswith("\n")
+
+
+def test_render_goes_by_the_settings_that_are_named(tmp_path: Path) -> None:
+    """Settings and options change the documents as they change what `apply` writes."""
+    site = tmp_path / "site.yaml"
+    site.write_text("pod-security:\n  exempt-namespaces: [storage-system]\n")
+    assert '- "storage-system"' in run("render", "psa", "--config", str(site)).stdout
+    moved = run("render", "k3s-config", "--data-dir", "/srv/k3s", "--role", "server").stdout
+    assert "audit-policy-file=/srv/k3s/server/audit.yaml" in moved
+    site.write_text("no-such-setting: 1\n")
+    done = run("render", "psa", "--config", str(site))
+    assert (done.code, done.stdout) == (2, "")
+    assert f"{site}:1" in done.stderr
+
+
+# --- cloud-init: which program ---
+
+
+def test_render_cloud_init_downloads_what_it_is_told_to() -> None:
+    """`--url` and `--sha256` say where the program comes from and that it is that one."""
+    done = run("render", "cloud-init", "--role", "server", *DOWNLOAD)
+    assert done.code == 0
+    assert URL in done.stdout
+    assert SHA256 in done.stdout
+
+
+def test_render_cloud_init_names_no_program_by_itself() -> None:
+    """Root on the host would run whatever is found under a name, so a URL and a checksum are asked for."""
+    done = run("render", "cloud-init", "--role", "server")
+    assert (done.code, done.stdout) == (2, "")
+    assert "--url" in done.stderr
+    assert "--sha256" in done.stderr
+    assert "SHA256SUMS" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--url", URL),
+        ("--sha256", SHA256),
+        ("--url", URL, "--sha256", "0123"),
+        ("--url", "https://download.example/$(reboot)", "--sha256", SHA256),
+        ("--url", "https://download.example/a'b", "--sha256", SHA256),
+        ("--url", "https://download.example/a b", "--sha256", SHA256),
+        ("--url", "download.example", "--sha256", SHA256),
+    ],
+)
+def test_render_cloud_init_refuses_half_a_download_and_shell_code(words: tuple[str, ...]) -> None:
+    """What it prints is run by root, so nothing gets in that a shell could read as more than a URL."""
+    done = run("render", "cloud-init", "--role", "server", *words)
+    assert (done.code, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("what", [what for what in Rendering if what is not Rendering.CLOUD_INIT])
+@pytest.mark.parametrize("words", [("--url", URL), ("--sha256", SHA256), DOWNLOAD], ids=" ".join)
+def test_a_download_is_for_cloud_init_alone(what: Rendering, words: tuple[str, ...], program: LoadedProgram) -> None:
+    """Elsewhere the options would be dropped without a word."""
+    done = program.run("render", what.value, *words)
+    assert (done.code, done.stdout) == (2, "")
+    assert "cloud-init alone" in done.stderr
+
+
+# --- cloud-init: the settings ---
+
+
+def test_cloud_init_carries_the_settings_and_what_they_name(tmp_path: Path, program: LoadedProgram) -> None:
+    """Word for word, at the paths that the program reads on the host; the role is added."""
+    policy, waivers, site = (tmp_path / name for name in ("audit.yaml", "waivers.yaml", "site.yaml"))
+    policy.write_bytes(program.run("render", "audit-policy").stdout.encode())
+    waivers.write_text("- control: vm.panic_on_oom\n  reason: the database's own")
+    site.write_text(f"# ours\naudit: {{policy-file: {policy}, max-age: 60}}\nwaivers-file: {waivers}")
+    files = cloud_init(program, "--config", str(site), "--role", "agent")
+    assert files[SETTINGS] == site.read_text() + "\nrole: agent\n"
+    assert files[str(policy)] == policy.read_text()
+    assert files[str(waivers)] == waivers.read_text()
+
+
+def test_cloud_init_leaves_settings_with_a_role_as_they_are(tmp_path: Path, program: LoadedProgram) -> None:
+    """Role, version and data directory of the document are theirs."""
+    site = tmp_path / "site.yaml"
+    site.write_text("role: agent\nk3s-version: v1.33.4+k3s1\ndata-dir: /srv/k3s\n")
+    files = cloud_init(program, "--config", str(site))
+    script = files["/usr/local/sbin/k3s-harden-bootstrap"]
+    assert files[SETTINGS] == site.read_text()
+    assert "k3s-install agent\n" in script
+    assert "INSTALL_K3S_VERSION=v1.33.4+k3s1 " in script
+    assert yaml.safe_load(files["/etc/rancher/k3s/config.yaml.d/10-data-dir.yaml"]) == {"data-dir": "/srv/k3s"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("role: agent\n", ("--role", "server")),
+        ("k3s-version: '1.33'\n", ("--k3s-version", "1.34")),
+        ("data-dir: /srv/a\n", ("--data-dir", "/srv/b")),
+        ("role: auto\n", ("--role", "server")),
+        ("{audit: {max-age: 60}}\n", ()),
+        ("audit: {policy-file: /no/such/file}\n", ()),
+        ("waivers-file: /no/such/file\n", ()),
+    ],
+)
+def test_cloud_init_refuses_settings_that_would_not_be_those_of_the_host(
+    settings: str, words: tuple[str, ...], tmp_path: Path, program: LoadedProgram
+) -> None:
+    """A contradiction, a file that no role can be added to, and a file that is named and not there, are told."""
+    site = tmp_path / "site.yaml"
+    site.write_text(settings)
+    done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)
+    assert (done.code, done.stdout) == (2, "")
+    assert str(site) in done.stderr or "/no/such/file" in done.stderr
+
+
+def test_render_says_that_it_reads_no_settings_by_itself() -> None:
+    """Its help does not promise what the other verbs do: that the host is asked."""
+    text = " ".join(run("render", "--help").stdout.split())
+    assert "Settings file. [default: none]" in text
+    assert "/etc/k3s-harden/config.yaml" not in text
+    assert "k3s --version" not in text
