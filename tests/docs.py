@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from rich.console import Console
 
-from agent import desired, facts, findings, install, journal, settings, verbs
+from agent import desired, drift, facts, findings, install, journal, settings, verbs
 from agent.cli import app
 from agent.errors import ExitCode
 from agent.guide.files import DEFAULT_DATA_DIR, DIRECTORIES, FILES, DirectoryRow, FileRow
@@ -295,13 +295,19 @@ def _resources() -> str:
         table(
             ("path", "mode", "is"),
             (
-                (f"`{journal.STATE}`", "0700", "what `revert` needs"),
-                (f"`{journal.JOURNAL}`", "0700", "one file, mode 0600, for each run that changed something"),
+                (f"`{journal.STATE}`", "0700", "what it keeps of this host"),
+                (
+                    f"`{journal.JOURNAL}`",
+                    "0700",
+                    "what `revert` needs: a file, mode 0600, for each run that changed anything",
+                ),
                 (
                     f"`{journal.BACKUPS}`",
                     "0700",
                     "what `--force` and `install` replaced, mode 0600",
                 ),
+                (f"`{drift.REPORT}`", "0600", "the last assessment, with which the daily look compares"),
+                (f"`{drift.METRICS}`", "0600", "its metrics, for a collector that reads files"),
                 (f"`{LOCK}`", "0600", "the lock; empty, or the number of the process that writes"),
             ),
         ),
@@ -373,7 +379,7 @@ def _drop_in(role: Role, version: Version) -> str:
 
 def _installed() -> Iterator[tuple[str, str]]:
     wanted = install.Wanted(
-        program=PurePosixPath("/usr/bin/k3s-harden"),
+        program=install.PACKAGED_PROGRAM,
         data_dir=DEFAULT_DATA_DIR,
         services=install.USUAL,
         completions=dict.fromkeys(install.COMPLETIONS.values(), b""),

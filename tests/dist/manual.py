@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agent import __version__
+from agent.drift import METRICS, REPORT
 from agent.errors import ExitCode
 from agent.host import LOCK
 from agent.journal import BACKUPS, JOURNAL
@@ -33,6 +34,8 @@ _FILES = (
     (DEFAULT_SETTINGS, "What a site changes, if it changes anything. k3s-harden explain settings lists all of it."),
     (JOURNAL, "What was there before each run, for revert. Removed when the Debian package is purged."),
     (BACKUPS, "Hand-edited files that were replaced with --force."),
+    (REPORT, "The last assessment of the daily look, with which the next one compares."),
+    (METRICS, "Its metrics, for a collector that reads files."),
     (LOCK, "Held by a run that writes."),
 )
 _EXAMPLES = (

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import html
+import importlib
+import pkgutil
 import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent import settings
+import agent
+from agent import drift, journal, settings
 from agent.benchmark import catalogue
 from agent.errors import ExitCode
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.report import Level, Status
 from tests import docs, markdown
+from tests.dist.manual import manual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +133,16 @@ def test_settings_in_the_howtos_are_valid() -> None:
     for page, body in examples:
         assert settings.load(body.encode(), PurePosixPath(page.name)) != settings.Settings()
     assert examples
+
+
+def test_the_reference_and_the_manual_name_every_place_of_its_own() -> None:
+    """Whatever the program keeps below its directory of state is told to those who look there."""
+    modules = (importlib.import_module(module.name) for module in pkgutil.walk_packages(agent.__path__, "agent."))
+    public = (value for module in modules for name, value in vars(module).items() if not name.startswith("_"))
+    places = {value for value in public if isinstance(value, PurePosixPath) and journal.STATE in value.parents}
+    assert {journal.JOURNAL, journal.BACKUPS, drift.REPORT, drift.METRICS} <= places
+    reference, page = docs.pages()["reference/resources.md"], manual(0).replace("\\-", "-")
+    assert [path for path in places if f"| `{path}` |" not in reference or f".I {path}\n" not in page] == []
 
 
 def test_the_readme_has_the_exit_codes() -> None:
