@@ -13,7 +13,7 @@ from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
-from agent.host.tree import REGULAR_FILE
+from agent.host.tree import CHARACTER_DEVICE, DIRECTORY
 from agent.journal import Journal
 from agent.model import Absent, File, FilePermissions, Role, Unreadable
 from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
@@ -217,8 +217,8 @@ def _sysctl_file(host: Host, path: PurePosixPath, unreadable: list[str]) -> Sysc
         return SysctlFile(path, host.tree.read(path))
     except HostError as error:
         entry = host.tree.stat(path)
-        if not isinstance(entry, Absent | Unreadable) and entry.kind != REGULAR_FILE:
-            # As a link to /dev/null, which masks a file: systemd-sysctl takes no line from it either.
+        if not isinstance(entry, Absent | Unreadable) and entry.kind in (CHARACTER_DEVICE, DIRECTORY):
+            # A link to /dev/null masks a file: systemd-sysctl takes no line from it, nor from a directory.
             return SysctlFile(path, None)
         unreadable.append(error.message)
         return SysctlFile(path, None, is_readable=False)

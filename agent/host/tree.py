@@ -48,13 +48,16 @@ _Last = Literal["keep", "follow", "enter"]
 REGULAR_FILE = "regular file"
 DIRECTORY = "directory"
 SYMLINK = "symlink"
+CHARACTER_DEVICE = "character device"
+FIFO = "FIFO"
+SOCKET = "socket"
 _KINDS = {
     stat.S_IFLNK: SYMLINK,
-    stat.S_IFIFO: "FIFO",
+    stat.S_IFIFO: FIFO,
     stat.S_IFDIR: DIRECTORY,
-    stat.S_IFCHR: "character device",
+    stat.S_IFCHR: CHARACTER_DEVICE,
     stat.S_IFBLK: "block device",
-    stat.S_IFSOCK: "socket",
+    stat.S_IFSOCK: SOCKET,
     stat.S_IFREG: REGULAR_FILE,
 }
 
