@@ -6,11 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
-from agent.model import File
+from agent.model import Absent, File
 from agent.plan import difference, in_words
 from agent.report import Item, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.host import Host
     from agent.journal import Journal
     from agent.plan import Change, Plan, Refusal
@@ -21,18 +23,29 @@ def execute(plan: Plan, host: Host, journal: Journal) -> tuple[Item, ...]:
 
     To be called under the lock. Raises HostError, with nothing changed, if the journal cannot be written.
     """
-    items: list[Item] = []
+    items: tuple[Item, ...] = ()
     if plan.changes:
         entry = journal.begin(plan.changes)
-        for change in plan.changes:
-            item = carry_out(change, host, journal)
-            # What would lie in a directory that nobody can make here is forbidden by the same mount.
-            if item.status is Status.FAILED and any(i.blocked_by_environment and _is_in(item.id, i.id) for i in items):
-                item = item._replace(blocked_by_environment=True)
-            items.append(item)
+        items = carry_out_all(plan.changes, host, journal)
         with suppress(HostError):  # the record is whole; the next run closes it as that of a run that was cut off
             journal.finish(entry)
     return (*items, *map(refused, plan.refusals))
+
+
+def carry_out_all(changes: Iterable[Change], host: Host, journal: Journal) -> tuple[Item, ...]:
+    """Make the changes in order; one that fails stops only those that need it."""
+    items: list[Item] = []
+    failed: dict[str, Item] = {}
+    for change in changes:
+        lacking = [failed[name] for name in change.needs if name in failed]
+        item = _not_made(change, lacking) if lacking else carry_out(change, host, journal)
+        if item.status is Status.FAILED:
+            # What would lie in a directory that nobody can make here is forbidden by the same mount.
+            if any(other.blocked_by_environment and _is_in(item.id, other.id) for other in failed.values()):
+                item = item._replace(blocked_by_environment=True)
+            failed[item.id] = item
+        items.append(item)
+    return tuple(items)
 
 
 def carry_out(change: Change, host: Host, journal: Journal) -> Item:
@@ -43,10 +56,10 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     if now != change.before:
         found = f"somebody changed it meanwhile: {difference(change.before, now)}"
         return Item(change.id, Status.FAILED, found, "run again")
-    hint = ""
+    kept = ""
     try:
         if change.backup and isinstance(change.before, File):
-            hint = f"the file that was there is kept as {journal.backup(change.before)}"
+            kept = f"; the file that was there is kept as {journal.backup(change.before)}"
         host.put(change.after)
     except NotEmptyError as error:
         return Item(change.id, Status.KEPT, error.message)
@@ -56,7 +69,18 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     now = host.observe(change.id)
     if now != change.after:
         return Item(change.id, Status.FAILED, f"written, but it reads back as {in_words(now)}")
-    return Item(change.id, Status.CHANGED, difference(change.before, change.after), hint)
+    return Item(change.id, Status.CHANGED, difference(change.before, change.after) + kept)
+
+
+def _not_made(change: Change, lacking: Iterable[Item]) -> Item:
+    done = "removed" if isinstance(change.after, Absent) else "written" if isinstance(change.after, File) else "set"
+    return Item(
+        change.id,
+        Status.FAILED,
+        f"not {done}, since it comes after what failed: {', '.join(item.id for item in lacking)}",
+        "put that right, then run this again",
+        blocked_by_environment=all(item.blocked_by_environment for item in lacking),
+    )
 
 
 def _is_in(path: str, directory: str) -> bool:

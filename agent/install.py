@@ -132,7 +132,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     resources = files(wanted)
     in_place = {file.path for file in resources}
     with host.lock():
-        steps = plan.make(resources, host.observe_all(resources), lambda _: False, force=True)
+        steps = plan.make(resources, host.observe_all(resources), force=True)
         items = _carry_out(host, steps.changes)
         items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]

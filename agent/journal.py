@@ -29,6 +29,7 @@ BACKUPS = STATE / "backups"
 _PRIVATE_DIRECTORY = FileMode(0o700)
 _PRIVATE_FILE = FileMode(0o600)
 _SCHEMA = 1
+_BEGIN, _END = b"{\n", b"\n}\n"
 _MOST_RECORDS = 50
 """Beyond it the two oldest records are folded into one: a host that fights us at each boot must not fill its disk."""
 
@@ -71,7 +72,10 @@ class Journal(NamedTuple):
         try:
             record = json.loads(data or b"")
             if record["schema"] != _SCHEMA:
-                raise HostError(f"cannot read {entry.path}: it is of schema {record['schema']}, this reads {_SCHEMA}")
+                raise HostError(
+                    f"cannot read {entry.path}: it is of schema {record['schema']}, this reads {_SCHEMA}",
+                    "run the k3s-harden that wrote it, which is a newer one",
+                )
             return tuple(Change(_decode(c["before"]), _decode(c["after"])) for c in record["changes"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HostError(
@@ -91,20 +95,38 @@ class Journal(NamedTuple):
             for change in self.changes(entry):
                 first = before.setdefault(change.id, change.before)
                 earlier = left.get(change.id, ())
-                if not _keeps_content(change) or any(_same_content(change.after, one) for one in (first, *earlier)):
+                if not change.keeps_content or any(_same_content(change.after, one) for one in (first, *earlier)):
                     left[change.id] = (*earlier, change.after)
         return before, left
 
-    def is_ours(self, file: File) -> bool:
-        """Whether any run wrote exactly this content there: an /etc that went back to its image is still ours.
+    def written(self, name: str) -> tuple[bytes, ...]:
+        """The contents that any run gave the file of this id: an /etc that went back to its image is still ours.
 
-        To set the mode of what somebody else wrote is not to write it.
+        To set the mode of what somebody else wrote is not to write it. A record that cannot be read tells nothing.
         """
-        return any(
-            change.id == file.id and _same_content(change.after, file) and not _keeps_content(change)
-            for entry in self.entries()
-            for change in self.changes(entry)
-        )
+        contents: list[bytes] = []
+        for entry in self.entries():
+            with suppress(HostError):
+                contents += (
+                    change.after.content
+                    for change in self.changes(entry)
+                    if change.id == name and isinstance(change.after, File) and not change.keeps_content
+                )
+        return tuple(dict.fromkeys(contents))
+
+    def damage(self, entries: Iterable[Entry], *, in_full: bool) -> dict[PurePosixPath, HostError]:
+        """What is wrong with the records that cannot be understood, by their paths.
+
+        Without `in_full` only their ends are looked at, which finds those that are empty or cut off, and costs nothing.
+        """
+        found = {}
+        for entry in entries:
+            try:
+                if in_full or not self._seems_whole(entry):
+                    self.changes(entry)
+            except HostError as error:
+                found[entry.path] = error
+        return found
 
     def begin(self, changes: Sequence[Change]) -> Entry:
         """Write down what is about to change; to be called under the lock, before the first change."""
@@ -168,6 +190,10 @@ class Journal(NamedTuple):
         self.host.tree.write(File(path=path, content=file.content, mode=_PRIVATE_FILE))
         return path
 
+    def _seems_whole(self, entry: Entry) -> bool:
+        data = self.host.tree.read(entry.path) or b""
+        return data.startswith(_BEGIN) and data.endswith(_END)
+
     def _make_directory(self, path: PurePosixPath) -> None:
         for parent in (*reversed(STATE.parents), STATE):
             if isinstance(self.host.tree.look(parent), Absent):
@@ -179,7 +205,7 @@ class Journal(NamedTuple):
         by_id: dict[str, list[Change]] = {}
         for change in (*self.changes(older), *self.changes(newer)):
             kept = by_id.setdefault(change.id, [])
-            if kept and _keeps_content(change):
+            if kept and change.keeps_content:
                 kept[1:] = [change]  # apart, since merged it would read as if we had written that content
             else:
                 kept[:] = [Change(kept[0].before if kept else change.before, change.after)]
@@ -202,11 +228,6 @@ class Journal(NamedTuple):
 
 def _same_content(one: State, other: State) -> bool:
     return isinstance(one, File) and isinstance(other, File) and one.content == other.content
-
-
-def _keeps_content(change: Change) -> bool:
-    """Whether a file's mode or owner changes and what it says does not."""
-    return _same_content(change.before, change.after)
 
 
 def _encode(state: State) -> dict[str, str]:

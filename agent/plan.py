@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.model import (
@@ -19,26 +20,40 @@ from agent.model import (
     Sysctl,
     Unreadable,
 )
+from agent.sysctl_order import same_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 _NEW_PARENT_MODE = FileMode(0o755)
 """Mode of a directory that is missing on the way to a managed one; K3s and its installer use the same."""
 
 
+Need = PurePosixPath | Sysctl
+"""What a file depends on: a file that has to be there, or a live kernel value."""
+
+
 class Change(NamedTuple):
-    """One step. `backup` says that `before` is somebody's work, to be kept as a file of its own."""
+    """One step. `backup` says that `before` is somebody's work, to be kept as a file of its own.
+
+    `needs` has the ids of earlier changes; if one of them fails, this one must not be made.
+    """
 
     before: State
     after: State
     backup: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         """The id of the resource that changes."""
         return self.after.id
+
+    @property
+    def keeps_content(self) -> bool:
+        """Whether a file's mode or owner changes and what it says does not."""
+        one, other = self.before, self.after
+        return isinstance(one, File) and isinstance(other, File) and one.content == other.content
 
 
 class Refusal(NamedTuple):
@@ -62,17 +77,25 @@ class Plan(NamedTuple):
         return not self.changes and not self.refusals
 
 
+def nothing(_: object) -> tuple[()]:
+    """For a plan of files that no earlier run wrote, or that need nothing."""
+    return ()
+
+
 def make(
     desired: Iterable[Resource],
     observed: Mapping[str, Observed],
-    is_ours: Callable[[File], bool],
+    written: Callable[[str], Collection[bytes]] = nothing,
+    needs: Callable[[File], Iterable[Need]] = nothing,
     *,
     force: bool = False,
 ) -> Plan:
     """The plan that leads from `observed` to `desired`.
 
-    `observed` holds each desired resource and each directory above it; `is_ours` tells whether a file's content was
-    written by this program. With `force`, files that somebody edited are replaced, and kept as backups.
+    `observed` holds each desired resource, each directory above it, and the kernel values that `needs` speaks of, if
+    there is a kernel. `written` has the contents that this program ever gave the file of an id, `needs` what has to be
+    there before a file may be written; such a file comes after what it needs. With `force`, files that somebody edited
+    are replaced, and kept as backups.
     """
     changes: dict[str, Change] = {}
     refusals: list[Refusal] = []
@@ -81,7 +104,8 @@ def make(
         resource = _in_its_own_words(wanted, now)
         if now == resource:
             continue
-        for step in _steps(resource, now, is_ours, force=force):
+        intended = _steps(resource, now, written, force=force)
+        for step in (made for one in intended for made in _with_needs(one, needs, changes, refusals, observed)):
             if isinstance(step, Refusal):
                 refusals.append(step)
                 continue
@@ -125,10 +149,38 @@ def undo(
                 Refusal(
                     resource_id,
                     f"was changed since k3s-harden wrote it: {difference(ours[-1], now)}",
-                    "undo that change, or run again with --force (a file is kept as a backup)",
+                    "undo that change, or run again with --force"
+                    + (", which keeps the file as a backup" if isinstance(now, File) else ""),
                     edited=True,
                 )
             )
+    return Plan(changes=tuple(changes), refusals=tuple(refusals))
+
+
+def keep_needed(steps: Plan, user: Observed, needs: Callable[[File], Iterable[Need]]) -> Plan:
+    """The plan without the steps that take away what a file needs that is there once the plan is carried out.
+
+    `user` is that file as it is now. The steps that take away what only its content of today needs come after its own.
+    """
+    own = next((change for change in steps.changes if change.id == user.id), None)
+    final = user if own is None else own.after
+    needed_now = tuple(needs(user)) if isinstance(user, File) else ()
+    needed_then = tuple(needs(final)) if isinstance(final, File) else ()
+    changes = [] if own is None else [own]
+    refusals = list(steps.refusals)
+    for change in steps.changes:
+        if change is own:
+            continue
+        if _takes_away(change, needed_then):
+            refusals.append(
+                Refusal(
+                    change.id, f"is kept, since {user.id} still needs it", "once that file is undone, run this again"
+                )
+            )
+        elif own is not None and _takes_away(change, needed_now):
+            changes.append(change._replace(needs=(*change.needs, own.id)))
+        else:
+            changes.append(change)
     return Plan(changes=tuple(changes), refusals=tuple(refusals))
 
 
@@ -177,16 +229,68 @@ def _in_its_own_words(wanted: Resource, now: Observed) -> Resource:
     """The wanted file with the content that is there, where that says the same; a stricter mode is as good."""
     if isinstance(wanted, FilePermissions) and isinstance(now, FilePermissions) and not now.mode & ~wanted.mode:
         return now
-    if isinstance(wanted, File) and isinstance(now, File) and not is_damaged(now, wanted):
-        from agent.equivalence import says_the_same
-
-        if says_the_same(wanted.path.name, now.content, wanted.content):
-            return replace(wanted, content=now.content)
+    if (
+        isinstance(wanted, File)
+        and isinstance(now, File)
+        and not is_damaged(now, wanted)
+        and _says_the_same(now, wanted.content)
+    ):
+        return replace(wanted, content=now.content)
     return wanted
 
 
+def _says_the_same(file: File, content: bytes) -> bool:
+    from agent.equivalence import says_the_same
+
+    return says_the_same(file.path.name, file.content, content)
+
+
+def _with_needs(
+    step: Change | Refusal,
+    needs: Callable[[File], Iterable[Need]],
+    changes: Mapping[str, Change],
+    refusals: Iterable[Refusal],
+    observed: Mapping[str, Observed],
+) -> Iterator[Change | Refusal]:
+    """The step, told which changes must not fail before it; or its refusal, if what it needs will not be there."""
+    if isinstance(step, Refusal) or not isinstance(step.after, File) or step.keeps_content:
+        yield step
+        return
+    # What somebody edited is there all the same.
+    refused = {refusal.id for refusal in refusals if not refusal.edited}
+    awaited, lacking = [], []
+    for need in needs(step.after):
+        name = need.id if isinstance(need, Sysctl) else str(need)
+        now = observed.get(name)
+        if name in refused:
+            lacking.append(f"it needs {name}, which is refused")
+        elif name in changes:
+            awaited += [] if changes[name].keeps_content else [name]
+        elif isinstance(need, Sysctl) and now is not None and not _is_value(now, need):
+            lacking.append(f"it needs {name} to be {need.value}, and found {in_words(now)}")
+    if not lacking:
+        yield step._replace(needs=tuple(awaited))
+        return
+    yield Refusal(step.id, f"not written, since {', and '.join(lacking)}", "put that right, then run this again")
+    if isinstance(step.before, File):
+        yield from _guarded(step.before, step.after)
+
+
+def _takes_away(change: Change, needs: Iterable[Need]) -> bool:
+    return any(
+        need.id == change.id and not _is_value(change.after, need)
+        if isinstance(need, Sysctl)
+        else str(need) == change.id and not isinstance(change.after, File)
+        for need in needs
+    )
+
+
+def _is_value(state: Observed, wanted: Sysctl) -> bool:
+    return isinstance(state, Sysctl) and same_value(state.value, wanted.value)
+
+
 def _steps(
-    wanted: Resource, now: Observed, is_ours: Callable[[File], bool], *, force: bool
+    wanted: Resource, now: Observed, written: Callable[[str], Collection[bytes]], *, force: bool
 ) -> Iterator[Change | Refusal]:
     match wanted:
         case Sysctl():
@@ -194,7 +298,7 @@ def _steps(
         case Directory():
             yield _directory_step(wanted, now)
         case File():
-            yield from _file_steps(wanted, now, is_ours, force=force)
+            yield from _file_steps(wanted, now, written, force=force)
         case FilePermissions():
             yield from _permissions_steps(wanted, now)
 
@@ -223,7 +327,7 @@ def _permissions_steps(wanted: FilePermissions, now: Observed) -> Iterator[Chang
 
 
 def _file_steps(
-    wanted: File, now: Observed, is_ours: Callable[[File], bool], *, force: bool
+    wanted: File, now: Observed, written: Callable[[str], Collection[bytes]], *, force: bool
 ) -> Iterator[Change | Refusal]:
     if isinstance(now, Absent):
         yield Change(now, wanted)
@@ -233,9 +337,10 @@ def _file_steps(
         yield _blocked(now)
     elif now.immutable:
         yield _immutable(now)
-    elif now.content == wanted.content or is_ours(now) or is_damaged(now, wanted):
+    elif now.content == wanted.content or is_damaged(now, wanted) or now.content in (ours := written(wanted.id)):
         yield Change(now, wanted)
-    elif force:
+    elif force or any(_says_the_same(now, content) for content in ours):
+        # Ours with somebody's comments in it holds nothing that the host depends on, but they may want it back.
         yield Change(now, wanted, backup=True)
     else:
         yield Refusal(
@@ -244,10 +349,14 @@ def _file_steps(
             "compare with `k3s-harden diff`; to replace it and keep a backup, run again with --force",
             edited=True,
         )
-        # Whose content it is does not matter for who may read it.
-        guarded = replace(now, mode=wanted.mode, owner=wanted.owner)
-        if guarded != now:
-            yield Change(now, guarded)
+        yield from _guarded(now, wanted)
+
+
+def _guarded(now: File, wanted: File) -> Iterator[Change]:
+    """A file that is not rewritten gets mode and owner: whose content it is does not matter for who may read it."""
+    guarded = replace(now, mode=wanted.mode, owner=wanted.owner)
+    if guarded != now:
+        yield Change(now, guarded)
 
 
 def _blocked(now: Observed) -> Refusal:

@@ -44,13 +44,11 @@ def file_edited(seen: Situation) -> Iterator[Trouble]:
 
     It is kept. What a site may change belongs into the settings; --force replaces the file and keeps a backup.
     """
-    refused = {refusal.id for refusal in seen.plan.refusals}
-    for wanted in seen.desired:
-        now = seen.observed[wanted.id]
-        if wanted.id in refused and isinstance(wanted, File) and isinstance(now, File) and not now.immutable:
+    for refusal in seen.plan.refusals:
+        if refusal.edited:
             yield Trouble(
                 "has content that k3s-harden did not write",
-                where=wanted.id,
+                where=refusal.id,
                 remedy="see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force",
             )
 
@@ -94,3 +92,13 @@ def interrupted_run(seen: Situation) -> Iterator[Trouble]:
     for run in seen.runs:
         if not run.finished:
             yield Trouble("an earlier run was cut off", where=str(run.path), remedy="k3s-harden apply")
+
+
+@finding(Level.WARNING)
+def journal_damaged(seen: Situation) -> Iterator[Trouble]:
+    """A record of the journal cannot be understood: revert refuses to undo by half a memory.
+
+    Nor is it known what that run wrote, so a file of an earlier release or setting may be taken for an edited one.
+    """
+    for path, error in seen.damaged_runs.items():
+        yield Trouble(error.message, where=str(path), remedy=error.hint)

@@ -90,7 +90,8 @@ def test_force_replaces_an_edited_file_and_keeps_it(path: str, hardened: Hardene
     seen = host.seen("apply", "--force")
     assert (seen.code, seen.with_status("changed")) == (0, {path})
     assert host.entries() == before
-    (kept,) = (Path(found) for found in re.findall(rf"{STATE}/backups/\S+", seen.hints[path]))
+    assert seen.hints[path] == ""
+    (kept,) = (Path(found) for found in re.findall(rf"{STATE}/backups/\S+", seen.details[path]))
     assert host[str(kept)].read_bytes() == edited
     modes = {entry.mode for name, entry in host.entries(with_state=True).items() if name.startswith(STATE)}
     assert modes == {0o600, 0o700}
@@ -132,6 +133,25 @@ def test_a_file_that_says_the_same_in_its_own_words_is_left(hardened: Hardened) 
         seen = host.seen(verb)
         assert (seen.code, seen.findings) == (0, ())
     assert host.entries() == before
+
+
+@pytest.mark.parametrize("path", [POLICY, DROPIN])
+@pytest.mark.parametrize("verb", ["apply", "gate"])
+def test_a_comment_in_a_file_of_ours_keeps_no_later_version_of_it_away(
+    verb: str, path: str, hardened: Hardened
+) -> None:
+    """At the upgrade to 1.25 the file must change or K3s fails; what it was, the comment too, is kept as a backup."""
+    host = hardened("server", "1.24")
+    commented = host[path].read_bytes() + b"# Ticket 4711.\n"
+    host[path].write_bytes(commented)
+    assert host.seen("check").with_status("edited") == set()
+    host.options = ("--role", "server", "--k3s-version", "1.25")
+    seen = host.seen(verb, *(host.options if verb == "gate" else ()))
+    assert (seen.code, seen.items[path]) == (0, "changed")
+    assert "PodSecurityPolicy" not in host[path].read_text()
+    (kept,) = host[f"{STATE}/backups"].iterdir()
+    assert kept.read_bytes() == commented
+    assert kept.name in seen.details[path]
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -376,4 +396,18 @@ def test_a_journal_that_cannot_be_understood_is_named(hardened: Hardened) -> Non
     done = host.run("revert")
     assert (done.code, done.stdout) == (1, "")
     assert record.name in done.stderr
+    assert "move it away" in done.stderr
     assert host.entries() == before
+
+
+def test_a_damaged_record_hides_nothing_else(hardened: Hardened) -> None:
+    """`check` has it among all that it finds; `apply` does what it can, and leaves what may be somebody's work."""
+    host = hardened("server", "1.24")
+    (record,) = host[f"{STATE}/journal"].iterdir()
+    record.write_text("{")
+    host.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
+    assert host.seen("check").ids == {"journal-damaged", "sysctl-overridden"}
+    host.options = ("--role", "server", "--k3s-version", "1.34")
+    assert host.seen("check").ids >= {"journal-damaged", "sysctl-overridden", "file-edited"}
+    seen = host.seen("apply")
+    assert (seen.code, seen.items[PSA], seen.items[POLICY]) == (4, "changed", "edited")

@@ -140,9 +140,7 @@ def test_what_lies_in_a_directory_that_could_not_be_made_fails_on_its_own(host: 
     deep = File(path=ETC / "d/e/f", content=b"x", mode=FileMode(0o600))
     strict = contrary(host, read_only=("/etc/d",))
     observed = strict.observe_all([deep])
-    items = execute(
-        make([deep, file("z")], {**observed, "/etc/z": absent("z")}, lambda _: False), strict, Journal(strict)
-    )
+    items = execute(make([deep, file("z")], {**observed, "/etc/z": absent("z")}), strict, Journal(strict))
     assert [(item.id, item.status) for item in items] == [
         ("/etc/d", Status.FAILED),
         ("/etc/d/e", Status.FAILED),
@@ -151,6 +149,31 @@ def test_what_lies_in_a_directory_that_could_not_be_made_fails_on_its_own(host: 
     ]
     assert items[2].detail == "cannot write /etc/d/e/f: its parent directory does not exist"
     assert [item.blocked_by_environment for item in items] == [True, True, True, False]
+
+
+def test_what_needs_a_change_that_failed_is_not_made(host: Host) -> None:
+    """It says why, and is the environment's doing only if all of that is; the rest is made."""
+    strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
+    value = Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0"))
+    changes = (
+        Change(absent("a"), file("a")),
+        value,
+        Change(absent("b"), file("b"), needs=("/etc/a", KEY)),
+        Change(absent("c"), file("c"), needs=(KEY,)),
+        Change(absent("d"), file("d"), needs=("/etc/c",)),
+        Change(absent("e"), file("e"), needs=("/etc/f",)),
+    )
+    items = execute(plan_of(*changes), strict, Journal(strict))
+    assert [(item.status, item.blocked_by_environment) for item in items] == [
+        (Status.FAILED, False),
+        (Status.FAILED, True),
+        (Status.FAILED, False),
+        (Status.FAILED, True),
+        (Status.FAILED, True),
+        (Status.CHANGED, False),
+    ]
+    assert items[2].detail == f"not written, since it comes after what failed: /etc/a, {KEY}"
+    assert names(Path(host.root, "etc")) == ["e"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +215,8 @@ def test_a_file_of_somebody_is_kept_before_it_is_replaced(host: Host) -> None:
     host.put(before)
     item = carry_out(Change(before, file(), backup=True), host, Journal(host))
     assert item.status is Status.CHANGED
-    kept = item.hint.removeprefix("the file that was there is kept as ")
+    assert item.hint == ""
+    kept = item.detail.removeprefix("content; the file that was there is kept as ")
     assert host.tree.read(PurePosixPath(kept)) == b"theirs\0"
     assert host.observe("/etc/a") == file()
 
@@ -248,7 +272,7 @@ def test_a_plan_made_of_a_real_tree_leads_where_it_should(host: Host) -> None:
 
     def plan() -> Plan:
         seen: dict[str, Observed] = host.observe_all(wanted)
-        return make(wanted, seen, Journal(host).is_ours)
+        return make(wanted, seen, Journal(host).written)
 
     before = os.umask(0o077)
     try:

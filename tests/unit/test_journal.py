@@ -18,7 +18,7 @@ from agent.plan import Change, undo
 from tests.fake import Clock, fake_host, in_memory, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from agent.host import Host
 
@@ -122,7 +122,7 @@ def test_a_state_directory_that_is_there_keeps_its_mode(journal: Journal, host: 
 def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> None:
     """To look for them makes nothing."""
     assert journal.entries() == ()
-    assert not journal.is_ours(file(b"x"))
+    assert journal.written(str(A)) == ()
     assert journal.finish_interrupted() == ()
     assert names(Path(host.root)) == ["etc"]
 
@@ -180,10 +180,8 @@ def test_content_is_ours_if_any_run_wrote_it(journal: Journal) -> None:
     """Not only the last: an /etc that went back to its image has the work of an earlier one."""
     run(journal, Change(ABSENT, file(b"first")))
     run(journal, Change(file(b"first"), file(b"second")))
-    assert journal.is_ours(file(b"first", 0o777))
-    assert journal.is_ours(file(b"second"))
-    assert not journal.is_ours(file(b"third"))
-    assert not journal.is_ours(File(path=A.with_name("b"), content=b"first", mode=FileMode(0o600)))
+    assert journal.written(str(A)) == (b"first", b"second")
+    assert journal.written("/etc/b") == ()
 
 
 def test_to_repair_a_mode_makes_no_content_ours(journal: Journal) -> None:
@@ -191,8 +189,7 @@ def test_to_repair_a_mode_makes_no_content_ours(journal: Journal) -> None:
     run(journal, Change(ABSENT, file(b"ours")))
     edited = file(b"edited", 0o644), file(b"edited")
     run(journal, Change(*edited))
-    assert not journal.is_ours(file(b"edited"))
-    assert journal.is_ours(file(b"ours"))
+    assert journal.written(str(A)) == (b"ours",)
     back = undo(*journal.history(journal.entries()), {str(A): edited[1]})
     assert back.changes == ()
     assert [refusal.edited for refusal in back.refusals] == [True]
@@ -225,7 +222,7 @@ def test_fifty_records_are_kept_and_older_ones_folded(journal: Journal, host: Ho
     assert before == {KEY: value("0"), str(A): ABSENT}
     assert left[str(A)] == (file(b"ours"),)
     assert left[KEY][-1] == value("1")
-    assert journal.is_ours(file(b"ours"))
+    assert journal.written(str(A)) == (b"ours",)
     sizes = [path.stat().st_size for path in Path(host.root, *JOURNAL.parts[1:]).iterdir()]
     assert max(sizes) < 1000
 
@@ -237,8 +234,7 @@ def test_folding_makes_no_content_ours_either(journal: Journal) -> None:
         edited = f"edit {number}".encode()
         run(journal, Change(file(edited, 0o644), file(edited)))
     assert len(journal.entries()) == 50
-    assert journal.is_ours(file(b"ours"))
-    assert not any(journal.is_ours(file(f"edit {number}".encode())) for number in range(120))
+    assert journal.written(str(A)) == (b"ours",)
     before, left = journal.history(journal.entries())
     assert (before, left) == ({str(A): ABSENT}, {str(A): (file(b"ours"),)})
 
@@ -315,12 +311,31 @@ def test_a_broken_record_is_an_error_with_advice(content: bytes, journal: Journa
     """Not a traceback, and not a revert that silently leaves something out."""
     entry = run(journal, Change(value("0"), value("1")))
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
-    questions: list[Callable[[], object]] = [lambda: journal.history([entry]), lambda: journal.is_ours(file(b"x"))]
-    for ask in questions:
-        with pytest.raises(HostError) as caught:
-            ask()
-        assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
-        assert caught.value.hint.startswith("restore it from a backup, or move it away")
+    with pytest.raises(HostError) as caught:
+        journal.history([entry])
+    assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
+    assert caught.value.hint.startswith("restore it from a backup, or move it away")
+
+
+def test_a_broken_record_takes_nothing_away_from_the_others(journal: Journal, host: Host) -> None:
+    """What they wrote is still known; what the broken one wrote is not, so a file of it may be somebody's."""
+    run(journal, Change(ABSENT, file(b"first")))
+    broken = run(journal, Change(file(b"first"), file(b"second")))
+    run(journal, Change(file(b"second"), file(b"third")))
+    Path(host.root, *broken.path.parts[1:]).write_bytes(b"{")
+    assert journal.written(str(A)) == (b"first", b"third")
+    assert list(journal.damage(journal.entries(), in_full=True)) == [broken.path]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
+def test_a_record_that_was_cut_off_is_found_at_a_glance(content: bytes, journal: Journal, host: Host) -> None:
+    """As a power cut or a full disk leaves it; the error says what to do."""
+    entry = run(journal, Change(value("0"), value("1")))
+    assert journal.damage([entry], in_full=False) == journal.damage([entry], in_full=True) == {}
+    Path(host.root, *entry.path.parts[1:]).write_bytes(content)
+    for in_full in (False, True):
+        (error,) = journal.damage([entry], in_full=in_full).values()
+        assert error.hint.startswith("restore it from a backup, or move it away")
 
 
 def test_a_record_of_another_schema_is_not_guessed_at(journal: Journal, host: Host) -> None:
@@ -328,8 +343,9 @@ def test_a_record_of_another_schema_is_not_guessed_at(journal: Journal, host: Ho
     entry = run(journal, Change(value("0"), value("1")))
     record = Path(host.root, *entry.path.parts[1:])
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
-    with pytest.raises(HostError, match=r"it is of schema 2, this reads 1$"):
+    with pytest.raises(HostError, match=r"it is of schema 2, this reads 1$") as caught:
         journal.changes(entry)
+    assert "a newer one" in caught.value.hint
 
 
 def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:

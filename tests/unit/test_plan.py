@@ -24,7 +24,7 @@ from agent.model import (
     Sysctl,
     Unreadable,
 )
-from agent.plan import Change, Plan, Refusal, difference, in_words, is_damaged, make, undo
+from agent.plan import Change, Need, Plan, Refusal, difference, in_words, is_damaged, keep_needed, make, undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,9 +56,10 @@ class World(NamedTuple):
     observed: dict[str, Observed]
     ours: frozenset[bytes]
 
-    def is_ours(self, found: File) -> bool:
-        """Whether a run wrote this content."""
-        return found.content in self.ours
+    def written(self, name: str) -> frozenset[bytes]:
+        """The contents that runs wrote there."""
+        del name
+        return self.ours
 
     def after(self, changes: Iterable[Change]) -> World:
         """The world once these changes were made; each begins where the one before it ended."""
@@ -118,7 +119,7 @@ def worlds(draw: st.DrawFn) -> World:
 @given(world=worlds(), force=st.booleans())
 def test_a_plan_leads_to_what_is_wanted_but_for_what_it_refuses(world: World, *, force: bool) -> None:
     """Each wanted resource is as wanted afterwards, or its refusal is named, and then the content is as it was."""
-    plan = make(WANTED, world.observed, world.is_ours, force=force)
+    plan = make(WANTED, world.observed, world.written, force=force)
     then = world.after(plan.changes)
     refused = {refusal.id for refusal in plan.refusals}
     for wanted in WANTED:
@@ -135,7 +136,7 @@ def test_a_plan_leads_to_what_is_wanted_but_for_what_it_refuses(world: World, *,
 @given(world=worlds(), force=st.booleans())
 def test_a_plan_touches_nothing_else(world: World, *, force: bool) -> None:
     """Beside what is wanted only directories that are missing on the way; none that is there changes."""
-    plan = make(WANTED, world.observed, world.is_ours, force=force)
+    plan = make(WANTED, world.observed, world.written, force=force)
     ids = {wanted.id for wanted in WANTED}
     for change in plan.changes:
         if change.id not in ids:
@@ -145,8 +146,8 @@ def test_a_plan_touches_nothing_else(world: World, *, force: bool) -> None:
 @given(world=worlds(), force=st.booleans())
 def test_a_second_plan_has_nothing_to_do(world: World, *, force: bool) -> None:
     """What was refused is refused again, in the same words, and nothing else is left."""
-    first = make(WANTED, world.observed, world.is_ours, force=force)
-    second = make(WANTED, world.after(first.changes).observed, world.is_ours, force=force)
+    first = make(WANTED, world.observed, world.written, force=force)
+    second = make(WANTED, world.after(first.changes).observed, world.written, force=force)
     assert second.changes == ()
     assert second.refusals == first.refusals
     assert second.is_empty == (not first.refusals)
@@ -155,8 +156,8 @@ def test_a_second_plan_has_nothing_to_do(world: World, *, force: bool) -> None:
 @given(world=worlds())
 def test_force_refuses_only_what_it_cannot_replace(world: World) -> None:
     """What somebody wrote is replaced, and marked as a backup; special files, directories and the like stay."""
-    plain = make(WANTED, world.observed, world.is_ours)
-    forced = make(WANTED, world.observed, world.is_ours, force=True)
+    plain = make(WANTED, world.observed, world.written)
+    forced = make(WANTED, world.observed, world.written, force=True)
     edited = {refusal.id for refusal in plain.refusals if refusal.edited}
     assert {refusal.id for refusal in forced.refusals} == {r.id for r in plain.refusals} - edited
     assert {change.id for change in forced.changes if change.backup} == edited
@@ -170,7 +171,7 @@ def remembered(changes: Sequence[Change]) -> tuple[dict[str, State], dict[str, t
 @given(world=worlds(), force=st.booleans())
 def test_undoing_leads_back_to_the_first_state(world: World, *, force: bool) -> None:
     """Every file, mode, owner and value, and no directory that was made is left."""
-    changes = make(WANTED, world.observed, world.is_ours, force=force).changes
+    changes = make(WANTED, world.observed, world.written, force=force).changes
     then = world.after(changes)
     back = undo(*remembered(changes), then.observed)
     assert back.refusals == ()
@@ -180,7 +181,7 @@ def test_undoing_leads_back_to_the_first_state(world: World, *, force: bool) -> 
 @given(world=worlds(), force=st.booleans(), made=st.integers(0, 10), edit=CONTENTS)
 def test_undoing_what_was_cut_off_or_edited(world: World, made: int, edit: bytes, *, force: bool) -> None:
     """What was not yet made is no obstacle; an edit is refused without force, and kept as a backup with it."""
-    changes = make(WANTED, world.observed, world.is_ours).changes
+    changes = make(WANTED, world.observed, world.written).changes
     then = world.after(changes[:made])
     now = then.observed[A.as_posix()]
     if isinstance(now, File):
@@ -201,7 +202,7 @@ def test_undoing_what_was_cut_off_or_edited(world: World, made: int, edit: bytes
 def planned(*observed: Observed, wanted: Iterable[Resource], force: bool = False, ours: bytes = b"earlier\n") -> Plan:
     seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
     seen.update({_id(state): state for state in observed})
-    return make(wanted, seen, lambda found: found.content == ours, force=force)
+    return make(wanted, seen, lambda _: [ours], force=force)
 
 
 def _id(state: Observed) -> str:
@@ -324,6 +325,135 @@ def test_a_file_that_says_the_same_in_other_words_is_left_alone() -> None:
     assert planned(loose, wanted=[wanted]) == Plan(changes=(Change(loose, now),), refusals=())
 
 
+def test_what_somebody_commented_in_a_file_of_ours_is_rewritten_and_kept_as_a_backup() -> None:
+    """It says what a run wrote there, so that no edit is lost to the host; one that says more is an edit still."""
+    path = PurePosixPath("/srv/k3s/x.yaml")
+    wanted = File(path=path, content=b"a: 2\n", mode=FileMode(0o644))
+    now = File(path=path, content=b"# why\na: 1\n", mode=FileMode(0o644))
+    assert planned(now, wanted=[wanted], ours=b"a: 1\n").changes == (Change(now, wanted, backup=True),)
+    edited = replace(now, content=b"# why\na: 1\nb: 1\n")
+    assert [refusal.edited for refusal in planned(edited, wanted=[wanted], ours=b"a: 1\n").refusals] == [True]
+
+
+# --- what a file needs ---
+
+
+NEEDS: tuple[Need, ...] = (A, Sysctl(key=KEY, value="0"))
+NEEDY = file(B)
+
+
+def with_needs(*observed: Observed, wanted: Iterable[Resource] = WANTED) -> Plan:
+    """A plan in which B needs A and a kernel value."""
+    seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
+    seen.update({_id(state): state for state in observed})
+    return make(wanted, seen, lambda _: [b"old\n"], lambda one: NEEDS if one.path == B else ())
+
+
+def test_a_file_comes_after_what_it_needs() -> None:
+    """The change names the changes that must not fail before it, and no others."""
+    plan = with_needs(
+        Absent(id=str(A)), Sysctl(key=KEY, value="1"), Absent(id=str(B)), wanted=(*WANTED[1:2], WANTED[3], NEEDY)
+    )
+    assert [(change.id, change.needs) for change in plan.changes] == [(str(A), ()), (KEY, ()), (str(B), (str(A), KEY))]
+    assert plan.refusals == ()
+
+
+def test_a_file_is_not_written_where_what_it_needs_is_refused() -> None:
+    """Nor where a kernel value that nobody sets is another one; what is there already gets its mode, and stays."""
+    plan = with_needs(
+        Obstacle(id=str(A), kind="FIFO"),
+        Sysctl(key=KEY, value="1"),
+        file(B, b"old\n", 0o666),
+        wanted=[WANTED[1], NEEDY],
+    )
+    assert plan.changes == (Change(file(B, b"old\n", 0o666), file(B, b"old\n")),)
+    reason = f"not written, since it needs {A}, which is refused, and it needs {KEY} to be 0, and found 1"
+    assert [(refusal.id, refusal.reason) for refusal in plan.refusals][1:] == [(str(B), reason)]
+    assert not plan.refusals[1].edited
+
+
+@pytest.mark.parametrize(
+    ("needed", "value"),
+    [
+        (file(content=b"edited\n"), Sysctl(key=KEY, value="0")),
+        (file(), Sysctl(key=KEY, value=" 00")),
+        (file(), Sysctl(key="other", value="1")),
+    ],
+    ids=["edited", "the same number", "no kernel"],
+)
+def test_what_is_there_is_enough(needed: File, value: Sysctl) -> None:
+    """Whoever wrote it; and where there is no kernel, its values are left to the first boot."""
+    plan = with_needs(needed, value, Absent(id=str(B)), wanted=[WANTED[1], NEEDY])
+    assert plan.changes == (Change(Absent(id=str(B)), NEEDY),)
+
+
+def test_a_repaired_mode_waits_for_nothing() -> None:
+    """What the file says, and so what it needs, does not change; nor is a file that is needed gone while it is."""
+    loose = file(B, mode=0o666)
+    plan = with_needs(Obstacle(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, wanted=[WANTED[1], file(B)])
+    assert plan.changes == (Change(loose, file(B)),)
+    plan = with_needs(file(mode=0o666), Sysctl(key=KEY, value="0"), Absent(id=str(B)), wanted=[WANTED[1], NEEDY])
+    assert [change.needs for change in plan.changes] == [(), ()]
+
+
+def undone(*changes: Change, refusals: tuple[Refusal, ...] = (), user: Observed = NEEDY) -> Plan:
+    return keep_needed(Plan(changes, refusals), user, lambda one: NEEDS if one.content == NEEDY.content else ())
+
+
+GONE = Change(file(), Absent(id=str(A)))
+RESET = Change(Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"))
+
+
+def test_what_a_file_that_stays_needs_is_kept() -> None:
+    """And nothing else is: one that is rewritten is there still."""
+    refusal = Refusal(str(B), "was changed", "look", edited=True)
+    plan = undone(GONE, RESET, refusals=(refusal,))
+    assert plan.changes == ()
+    kept = f"is kept, since {B} still needs it"
+    assert [(one.id, one.reason) for one in plan.refusals[1:]] == [(str(A), kept), (KEY, kept)]
+    rewritten = Change(file(), file(content=b"earlier\n"))
+    assert undone(rewritten) == Plan((rewritten,), ())
+
+
+def test_what_a_file_needed_goes_after_it() -> None:
+    """The file itself comes first, wherever it stood, and if it fails the others must not be made."""
+    own = Change(NEEDY, Absent(id=str(B)))
+    other = Change(directory("/srv"), directory("/srv", 0o700))
+    assert undone(GONE, other, own, RESET).changes == (
+        own,
+        GONE._replace(needs=(str(B),)),
+        other,
+        RESET._replace(needs=(str(B),)),
+    )
+
+
+def test_a_file_that_comes_back_keeps_what_it_needs() -> None:
+    """What counts is how it will be."""
+    back = Change(file(B, b"newer\n"), NEEDY)
+    plan = undone(GONE, back, user=back.before)
+    assert plan.changes == (back,)
+    assert [refusal.id for refusal in plan.refusals] == [str(A)]
+
+
+def test_a_file_that_is_none_needs_nothing() -> None:
+    """What is in its place cannot be told."""
+    for user in (Absent(id=str(B)), Obstacle(id=str(B), kind="FIFO")):
+        assert undone(GONE, RESET, user=user) == Plan((GONE, RESET), ())
+
+
+# --- the way back ---
+
+
+def test_only_a_file_is_said_to_be_kept_as_a_backup() -> None:
+    """--force has nothing to keep of a kernel value."""
+    hints = []
+    for ours, now in ((file(), file(content=b"x")), (Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="9"))):
+        (refusal,) = undo({now.id: Absent(id=now.id)}, {now.id: (ours,)}, {now.id: now}).refusals
+        hints.append(refusal.hint)
+    assert ["backup" in hint for hint in hints] == [True, False]
+    assert all("--force" in hint for hint in hints)
+
+
 def test_undo_takes_each_state_that_a_run_left_for_ours() -> None:
     """A run that was cut off before it wrote leaves what the run before it had written."""
     first, second = file(content=b"first\n"), file(content=b"second\n")
@@ -400,7 +530,7 @@ def permissions(mode: int) -> FilePermissions:
 
 def guarded(now: Observed) -> Plan:
     wanted = permissions(0o600)
-    return make([wanted], {wanted.id: now}, lambda _: False)
+    return make([wanted], {wanted.id: now})
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o601, 0o700, 0o4600])
