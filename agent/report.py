@@ -109,7 +109,9 @@ class Report(NamedTuple):
         if self.writes and left:
             if all(item.blocked_by_environment for item in left):
                 return ExitCode.ENVIRONMENT
-            nothing_done = Status.FAILED in statuses and Status.CHANGED not in statuses
+            nothing_done = Status.CHANGED not in statuses and (
+                Status.FAILED in statuses or statuses == {Status.REFUSED}
+            )
             return ExitCode.ERROR if nothing_done else ExitCode.PARTLY
         if left or not self.is_ready or any(finding.level is Level.ERROR for finding in self.findings):
             return ExitCode.NOT_AS_WANTED
