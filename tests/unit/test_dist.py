@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -130,6 +131,21 @@ def test_the_checksums_are_those_of_all_files(dist: Path) -> None:
     files = [file for file in sorted(dist.iterdir()) if file.name != "SHA256SUMS"]
     assert lines == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
     assert [file.suffix for file in files] == [".rpm", ".pyz", ".deb", ".whl", ".gz"]
+
+
+def test_what_is_handed_out_is_no_larger_than_the_documents_say(dist: Path) -> None:
+    """Each row of the table in docs/howto/packages.md, and the byte code for one Python."""
+    text = (CHECKOUT / "docs/howto/packages.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+)` \|.*\| less than (\d+) MiB \|$", text, re.MULTILINE)
+    limits = {Path(name).suffix: int(limit) for name, limit in rows}
+    assert limits.keys() == {".deb", ".rpm", ".pyz", ".whl"}
+    assert [kind for kind, limit in limits.items() if the(dist, f"*{kind}").stat().st_size >= limit << 20] == []
+    (each,) = re.findall(r"up to (\d+) MiB each", text)
+    with ZipFile(the(dist, "*.pyz")) as archive:
+        sizes = Counter[str]()
+        for member in archive.infolist():
+            sizes[PurePosixPath(member.filename).parts[0]] += member.compress_size
+    assert max(sizes[one.directory] for one in interpreters()) <= int(each) << 20
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(checkout: Path, dist: Path) -> None:
