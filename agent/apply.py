@@ -77,7 +77,7 @@ def _not_made(change: Change, lacking: Iterable[Item]) -> Item:
     return Item(
         change.id,
         Status.FAILED,
-        f"not {done}, since it comes after what failed: {', '.join(item.id for item in lacking)}",
+        f"not {done}, since {' and '.join(item.id for item in lacking)} failed",
         "put that right, then run this again",
         blocked_by_environment=all(item.blocked_by_environment for item in lacking),
     )

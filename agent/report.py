@@ -109,10 +109,9 @@ class Report(NamedTuple):
         if self.writes and left:
             if all(item.blocked_by_environment for item in left):
                 return ExitCode.ENVIRONMENT
-            nothing_done = Status.CHANGED not in statuses and (
-                Status.FAILED in statuses or statuses == {Status.REFUSED}
-            )
-            return ExitCode.ERROR if nothing_done else ExitCode.PARTLY
+            # An edit that is left is somebody's decision, and no error.
+            is_error = not statuses.isdisjoint({Status.FAILED, Status.REFUSED}) and Status.CHANGED not in statuses
+            return ExitCode.ERROR if is_error else ExitCode.PARTLY
         if left or not self.is_ready or any(finding.level is Level.ERROR for finding in self.findings):
             return ExitCode.NOT_AS_WANTED
         return ExitCode.AS_WANTED

@@ -202,7 +202,7 @@ def test_what_is_left_after_an_apply_is_named(start: Start, asked: Asked) -> Non
         seen = verbs.check(machine, request._replace(force=False))
         assert {item.id for item in seen.items if item.status is not Status.AS_WANTED} == left
         assert bool(left) <= (seen.exit_code == 3)
-        assert bool(left) == (done.exit_code == 4)
+        assert bool(left) == (done.exit_code in {1, 4})
         if not left:
             assert [finding for finding in seen.findings if finding.remedy == "k3s-harden apply"] == []
         if asked.force:

@@ -59,14 +59,14 @@ def test_a_verb_that_looks_says_0_or_3(statuses: tuple[Status, ...], code: int) 
         ((CHANGED, REFUSED), 4),
         ((CHANGED, EDITED), 4),
         ((AS_WANTED, EDITED), 4),
-        ((REFUSED, AS_WANTED), 4),
-        ((REFUSED, EDITED), 4),
-        ((REFUSED, REFUSED), 1),
+        ((REFUSED, AS_WANTED), 1),
+        ((REFUSED, EDITED), 1),
+        ((EDITED,), 4),
         ((CHANGED, DIFFERS), 3),
     ],
 )
 def test_a_verb_that_writes_says_what_is_left(statuses: tuple[Status, ...], code: int) -> None:
-    """1 where nothing was changed and something failed or nothing is as wanted, 4 where something is left.
+    """1 where something failed or was refused and nothing was changed, 4 where something else is left.
 
     3 where somebody changed it back meanwhile.
     """
