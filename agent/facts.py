@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import k3s_units
 from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
-from agent.errors import HostError, UsageError
+from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import DEFAULT_DATA_DIR, DROPIN_NAME, K3S_CONFIG_FILE
-from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, merge
+from agent.host.tree import DIRECTORY, FIFO, SOCKET, Entry
+from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, has_suffix, merge
 from agent.k3s_units import OPENRC_DIRECTORY
 from agent.model import NEWEST_KNOWN, Role, Version
 from agent.report import K3S_VERSION, ROLE, Fact
@@ -29,6 +30,13 @@ RANCHER_DROPIN = "50-rancher.yaml"
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
 _VERSION_TIMEOUT = 20.0
 
+_NO_FILES = {
+    DIRECTORY: "K3s would not start",
+    FIFO: "K3s would wait for ever",
+    SOCKET: "K3s would not start",
+}
+"""What K3s does where it opens one of these as a file of its configuration."""
+
 
 class Datastore(str, Enum):
     """Where the cluster's state lies, as far as this host tells."""
@@ -43,13 +51,17 @@ class Datastore(str, Enum):
 
 
 class Configuration(NamedTuple):
-    """K3s' configuration: `config` as everybody but this program wrote it, `effective` with our drop-in, too."""
+    """K3s' configuration: `config` as everybody but this program wrote it, `effective` with our drop-in, too.
+
+    `unfit` and `unreadable` as in HostFacts.
+    """
 
     path: PurePosixPath
     files: tuple[PurePosixPath, ...]
     config: Effective
     effective: Effective
     environment: Mapping[str, str]
+    unfit: tuple[InputError, ...]
     unreadable: tuple[str, ...]
 
 
@@ -59,8 +71,8 @@ class HostFacts(NamedTuple):
     `config` is K3s' configuration as everybody but this program wrote it, `effective` with our drop-in in its place;
     `running_since` is in seconds since the epoch, None where no K3s runs. `encrypts_secrets` is None where it cannot
     be told. `boot_reader` is the program that applies sysctl.d at boot. `config_files` are the files of K3s'
-    configuration that are there, in the order in which it reads them; `unreadable` has the complaints about parts of it
-    that could not be read.
+    configuration that are there, in the order in which it reads them. `unfit` says of what is no file, in a place where
+    K3s reads one, what K3s does at it; `unreadable` has the complaints about what could not be read, or judged, here.
     """
 
     role: Role
@@ -81,6 +93,7 @@ class HostFacts(NamedTuple):
     config: Effective
     effective: Effective
     config_files: tuple[PurePosixPath, ...] = ()
+    unfit: tuple[InputError, ...] = ()
     unreadable: tuple[str, ...] = ()
     evidence: tuple[Fact, ...] = ()
 
@@ -166,6 +179,7 @@ def read(host: Host, settings: Settings) -> HostFacts:
         config=k3s.config,
         effective=k3s.effective,
         config_files=k3s.files,
+        unfit=k3s.unfit,
         unreadable=k3s.unreadable,
         evidence=(
             Fact(ROLE, role.value, role_evidence),
@@ -190,31 +204,54 @@ def configuration(host: Host, unit: Unit | None) -> Configuration:
     environment: Mapping[str, str] = unit.environment if unit else {}
     named = unit.argument("--config", "-c") if unit else None
     path = PurePosixPath(named or environment.get("K3S_CONFIG_FILE") or K3S_CONFIG_FILE)
-    texts, unreadable = _config_texts(host, path)
+    texts, unfit, unreadable = _config_texts(host, path)
     arguments = unit.arguments if unit else ()
     source = Source(unit.path, 0) if unit else None
     ours = dropin_directory(path) / DROPIN_NAME
+    effective = merge(texts, arguments, source)
     return Configuration(
         path=path,
         files=tuple(text.path for text in texts),
         config=merge([text for text in texts if text.path != ours], arguments, source),
-        effective=merge(texts, arguments, source),
+        effective=effective,
         environment=environment,
-        unreadable=unreadable,
+        unfit=unfit,
+        unreadable=(*unreadable, *(error.message for error in effective.unjudged)),
     )
 
 
-def _config_texts(host: Host, config_path: PurePosixPath) -> tuple[tuple[ConfigText, ...], tuple[str, ...]]:
-    """K3s' configuration files in the order it reads them, and the complaints about what could not be read."""
+def _config_texts(
+    host: Host, config_path: PurePosixPath
+) -> tuple[tuple[ConfigText, ...], tuple[InputError, ...], tuple[str, ...]]:
+    """K3s' configuration files in the order it reads them, what is no file, and what could not be read.
+
+    By k3s, pkg/configfilearg/parser.go: dotDFiles passes over directories, but not over links to one; readConfigFile
+    wants the main file or a drop-in; and at a drop-in that is a link to nothing, Parse goes on without any of them.
+    """
     directory = dropin_directory(config_path)
     texts: list[ConfigText] = []
+    unfit: list[InputError] = []
     unreadable: list[str] = []
-    paths = [config_path]
-    try:
-        paths += [directory / name for name in host.tree.names(directory) if name.endswith((".yaml", ".yml"))]
-    except HostError as error:
-        unreadable.append(error.message)
-    for path in paths:
+    dropins: list[PurePosixPath] = []
+    kind = _kind(host, directory)
+    if kind not in ("", DIRECTORY):
+        unfit.append(InputError(str(directory), f"K3s would not start: it is a {kind}, and no directory"))
+    else:
+        try:
+            dropins += [
+                directory / entry.name
+                for entry in host.tree.entries(directory)
+                if isinstance(entry, Entry) and entry.kind != DIRECTORY and has_suffix(entry.name, ".yaml", ".yml")
+            ]
+        except HostError as error:
+            unreadable.append(error.message)
+    for path in (config_path, *dropins):
+        if host.tree.link_target(path) == "/dev/null":
+            continue  # as an empty file
+        kind = _kind(host, path)
+        if kind in _NO_FILES:
+            unfit.append(InputError(str(path), f"{_NO_FILES[kind]}: it is a {kind}"))
+            continue
         try:
             data = host.tree.read(path)
         except HostError as error:
@@ -222,7 +259,15 @@ def _config_texts(host: Host, config_path: PurePosixPath) -> tuple[tuple[ConfigT
             continue
         if data is not None:
             texts.append(ConfigText(path, data))
-    return tuple(texts), tuple(unreadable)
+        elif path != config_path and host.tree.link_target(path) is not None:
+            unfit.append(InputError(str(path), "K3s would start without all of its configuration: it links to nothing"))
+    return tuple(texts), tuple(unfit), tuple(unreadable)
+
+
+def _kind(host: Host, path: PurePosixPath) -> str:
+    """What is at a path, links followed; empty where nothing is, or nothing can be seen."""
+    found = host.tree.stat(path)
+    return found.kind if isinstance(found, Entry) else ""
 
 
 def data_directory(settings: Settings, k3s: Configuration) -> tuple[PurePosixPath, str]:

@@ -157,13 +157,15 @@ class Effective(NamedTuple):
 
     `values` has each flag by its long name, with all its values in the order K3s reads them. `dropped` are values that
     a later file without `+` lost, `ignored` what K3s passes over, `problems` the files, and values in them, that keep
-    K3s from starting; what is right in such a file counts nevertheless.
+    K3s from starting; what is right in such a file counts nevertheless. `unjudged` are files that K3s may well read, but
+    this program does not.
     """
 
     values: Mapping[str, tuple[tuple[str, Source], ...]]
     dropped: tuple[Dropped, ...]
     ignored: tuple[Ignored, ...]
     problems: tuple[InputError, ...]
+    unjudged: tuple[InputError, ...]
 
     def keys(self) -> Mapping[str, Source]:
         """The long names of all flags that are given, each with where its last value stands."""
@@ -215,7 +217,7 @@ def merge(
 ) -> Effective:
     """Merge the files, in the order K3s reads them, and the words after `k3s server` or `k3s agent`.
 
-    `arguments_source` is where those words stand. Raises nothing: what is wrong with a file is among `problems`.
+    `arguments_source` is where those words stand. Raises nothing: what is wrong with a file is in the result.
     """
     merger = _Merger()
     for file in files:
@@ -229,6 +231,7 @@ def merge(
         dropped=tuple(merger.dropped),
         ignored=tuple(merger.ignored),
         problems=tuple(merger.problems),
+        unjudged=tuple(merger.unjudged),
     )
 
 
@@ -284,7 +287,7 @@ class _Value(NamedTuple):
 class _Merger:
     """The state of K3s' readConfigFile, and of the flags it makes."""
 
-    __slots__ = ("dropped", "given", "ignored", "problems", "values")
+    __slots__ = ("dropped", "given", "ignored", "problems", "unjudged", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, _Value] = {}
@@ -292,10 +295,14 @@ class _Merger:
         self.dropped: list[Dropped] = []
         self.ignored: list[Ignored] = []
         self.problems: list[InputError] = []
+        self.unjudged: list[InputError] = []
 
     def read(self, file: ConfigText) -> None:
         try:
             documents = yaml_reader.read(file.data, file.path)
+        except yaml_reader.BoundsError as error:
+            self.unjudged.append(error)
+            return
         except InputError as error:
             self.problems.append(error)
             return

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import audit_policy, desired, facts, gate, plan, preconditions, settings, waivers
+from agent import audit_policy, desired, facts, gate, k3s_manifests, plan, preconditions, settings, waivers
 from agent.desired import Inputs
 from agent.dropin_options import named_paths
 from agent.errors import HostError, InputError, UsageError
@@ -15,6 +15,7 @@ from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.tree import CHARACTER_DEVICE, DIRECTORY
 from agent.journal import Journal
+from agent.k3s_manifests import NO_MANIFESTS
 from agent.model import Absent, File, FilePermissions, Role, Unreadable
 from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
 from agent.waivers import Scope
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.tree import Tree
     from agent.journal import Entry
+    from agent.k3s_manifests import Manifests
     from agent.model import Observed, Resource
     from agent.plan import Plan
     from agent.setting_kinds import SiteWaiver
@@ -48,11 +50,12 @@ class Situation(NamedTuple):
 
     `observed` holds each desired resource, the directories above it and the six kernel parameters. `named_paths` are
     the files that K3s' configuration names, `named_files` the content of those that exist (None: unreadable),
-    `manifests` the files of others that K3s would apply, `unwanted` our own that this host does not want. `runs` are
+    `manifests` what K3s makes of its manifests directory, `unwanted` our own that this host does not want. `runs` are
     those of the journal, `damaged_runs` what is wrong with the records that cannot be understood, by their paths, and
     `stale_inputs` the files of K3s' configuration that were changed since K3s started.
     `waivers` are all of the site's, `scope` tells which of them count here, and `waived` has those for kernel
-    parameters by key. `unreadable` says what could not be seen.
+    parameters by key. `had_pod_security_policies` says, where the version of K3s is not known, whether policy.yaml has
+    or had what only K3s v1.24 and older want. `unreadable` says what could not be seen.
     """
 
     settings: Settings
@@ -63,7 +66,8 @@ class Situation(NamedTuple):
     sysctl_files: tuple[SysctlFile, ...]
     named_paths: tuple[NamedPath, ...]
     named_files: dict[PurePosixPath, bytes | None]
-    manifests: dict[PurePosixPath, bytes]
+    manifests: Manifests
+    had_pod_security_policies: bool
     unwanted: dict[PurePosixPath, bytes]
     gate: Gate
     runs: tuple[Entry, ...]
@@ -107,6 +111,8 @@ def look(host: Host, request: Request) -> Situation:
     )
     damaged = journal.damage(runs, in_full=not steps.is_empty)
     named = named_paths(seen.effective, seen.data_dir)
+    in_manifests = _manifests(host, seen)
+    unreadable += in_manifests.unreadable
     return Situation(
         settings=site,
         facts=seen,
@@ -116,7 +122,8 @@ def look(host: Host, request: Request) -> Situation:
         sysctl_files=_sysctl_files(host, unreadable),
         named_paths=named,
         named_files=_contents(host, [one.path for one in named], unreadable),
-        manifests=_manifests(host, seen, unreadable),
+        manifests=in_manifests,
+        had_pod_security_policies=not seen.version_is_known and _had_pod_security_policies(seen, observed, journal),
         unwanted=_unwanted(host, seen, wanted),
         gate=gate.look(host),
         runs=runs,
@@ -266,30 +273,14 @@ def _stale_inputs(host: Host, journal: Journal, runs: Iterable[Entry], seen: Hos
     return tuple(dict.fromkeys((*(name for name in by_us if name in ours), *by_others)))
 
 
-def _manifests(host: Host, seen: HostFacts, unreadable: list[str]) -> dict[PurePosixPath, bytes]:
-    """The files that K3s would apply, but for our own (K3s: pkg/deploy/controller.go walks sub-directories, too)."""
+def _manifests(host: Host, seen: HostFacts) -> Manifests:
     if seen.role is not Role.SERVER:
-        return {}
-    ours = seen.data_dir / POLICY_FILE
-    found: dict[PurePosixPath, bytes] = {}
-    waiting = [ours.parent]
-    while waiting:
-        directory = waiting.pop()
-        try:
-            names = host.tree.names(directory)
-        except HostError as error:
-            unreadable.append(error.message)
-            continue
-        skipped = {name.removesuffix(".skip") for name in names if name.endswith(".skip")}
-        for name in names:
-            path = directory / name
-            if name.startswith(".") or name in skipped or path == ours:
-                continue
-            if not name.endswith((".yaml", ".yml", ".json")):
-                waiting.append(path)  # a directory, or it has no names in it
-                continue
-            try:
-                found[path] = host.tree.read(path) or b""
-            except HostError as error:
-                unreadable.append(error.message)
-    return found
+        return NO_MANIFESTS
+    return k3s_manifests.read(host.tree, (seen.data_dir / POLICY_FILE).parent, seen.effective)
+
+
+def _had_pod_security_policies(seen: HostFacts, observed: dict[str, Observed], journal: Journal) -> bool:
+    policy = str(seen.data_dir / POLICY_FILE)
+    now = observed.get(policy)
+    contents = (now.content if isinstance(now, File) else b"", *journal.written(policy))
+    return any(b"kind: PodSecurityPolicy\n" in content for content in contents)

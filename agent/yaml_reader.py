@@ -53,6 +53,10 @@ Value = str | int | float | bool | None
 """What a scalar can stand for; a bool is an int to Python, so ask for bool first."""
 
 
+class BoundsError(InputError):
+    """A file is beyond the bounds of this reader. It may well be right: other programs have bounds of their own."""
+
+
 class Scalar(NamedTuple):
     """A single value; `text` is it as written, without quotes. Lines count from 1."""
 
@@ -107,8 +111,9 @@ def read(
 ) -> tuple[Document, ...]:
     """Read all documents of a file; one without any content gives none.
 
-    Raises InputError with file and, where there is one, line: too large, not UTF-8, not YAML, nested deeper than
-    MAX_DEPTH, or more than `max_nodes` nodes once aliases are followed (a few lines of them can stand for billions).
+    Raises InputError with file and, where there is one, line: not UTF-8, or not YAML. BoundsError is for what is larger
+    than `max_bytes`, nested deeper than MAX_DEPTH, or has more than `max_nodes` nodes once aliases are followed (a few
+    lines of them can stand for billions).
     """
     text = _decoded(data, path, max_bytes)
     simple = _simple(text) if 2 * text.count("\n") < max_nodes else None
@@ -205,7 +210,7 @@ def _integer(plain: str) -> int | None:
 
 def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
     if len(data) > max_bytes:
-        raise InputError(str(path), f"it has {len(data)} bytes, and at most {max_bytes} are read")
+        raise BoundsError(str(path), f"it has {len(data)} bytes, and k3s-harden reads at most {max_bytes}")
     try:
         return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -330,7 +335,7 @@ class _Builder:
 
     def open(self, collection: _Open) -> None:
         if len(self.opened) >= MAX_DEPTH:
-            raise InputError(f"{self.path}:{collection.line}", f"it is nested deeper than {MAX_DEPTH} levels")
+            raise BoundsError(f"{self.path}:{collection.line}", f"it is nested deeper than {MAX_DEPTH} levels")
         self._count(1, collection.line)
         self.opened.append(collection)
 
@@ -354,7 +359,7 @@ class _Builder:
         self.nodes += weight
         if self.nodes > self.max_nodes:
             problem = f"it has more than {self.max_nodes} values, aliases counted as what they stand for"
-            raise InputError(f"{self.path}:{line}", problem)
+            raise BoundsError(f"{self.path}:{line}", problem)
 
     def _place(self, node: Node, anchor: str | None, weight: int) -> None:
         if anchor is not None:

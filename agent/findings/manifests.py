@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.findings.registry import Trouble, finding
-from agent.guide.files import POLICY_FILE
+from agent.findings.registry import APPLY, Trouble, finding
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File
 from agent.report import Level
 
@@ -36,15 +35,15 @@ def stale_pod_security_policy(seen: Situation) -> Iterator[Trouble]:
         return
     planned = {change.id for change in seen.plan.changes}
     lines: dict[PurePosixPath, list[int]] = {}
-    for path, document in _documents(seen):
-        if _kind(document) == "PodSecurityPolicy":
-            lines.setdefault(path, []).append(document.line)
+    for one in _objects(seen):
+        if one.kind == "PodSecurityPolicy":
+            lines.setdefault(one.path, []).append(one.line)
     for path, found in lines.items():
         yield Trouble(
             f"has {len(found)} of the kind PodSecurityPolicy, which this K3s does not know",
             wanted=f"none from v1.{WITHOUT_POD_SECURITY_POLICY.first} on",
             where=f"{path}:{found[0]}",
-            remedy="k3s-harden apply" if str(path) in planned else "remove them from the file before this K3s starts",
+            remedy=APPLY if str(path) in planned else "remove them from the file before this K3s starts",
         )
 
 
@@ -55,14 +54,14 @@ def selector_matches_no_namespace(seen: Situation) -> Iterator[Trouble]:
     Such a policy lets nothing in, not even from within the namespace. kubernetes.io/metadata.name is the label that
     the API server keeps on every namespace.
     """
-    for path, document in _documents(seen):
-        if _kind(document) == "NetworkPolicy":
-            for line in _name_selectors(document.node):
+    for one in _objects(seen):
+        if one.kind == "NetworkPolicy":
+            for line in _name_selectors(one.node):
                 yield Trouble(
                     "selects namespaces by the label `name`, which none has",
                     wanted="kubernetes.io/metadata.name",
                     found="name",
-                    where=f"{path}:{line}",
+                    where=f"{one.path}:{line}",
                     remedy="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
                 )
 
@@ -70,43 +69,69 @@ def selector_matches_no_namespace(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR, holds_k3s=False)
 def manifest_placeholder(seen: Situation) -> Iterator[Trouble]:
     """A manifest still has a placeholder such as <NAMESPACE>. It is no legal name, so the object is never made."""
-    for path, document in _documents(seen):
-        for scalar in yaml_reader.scalars(document.node):
+    for one in _objects(seen):
+        for scalar in yaml_reader.scalars(one.node):
             if re.fullmatch(_PLACEHOLDER, scalar.text):
                 yield Trouble(
                     "has a placeholder that nobody filled in",
                     found=scalar.text,
-                    where=f"{path}:{scalar.line}",
+                    where=f"{one.path}:{scalar.line}",
                     remedy="write the real name there",
                 )
 
 
 @finding(Level.WARNING)
 def manifest_broken(seen: Situation) -> Iterator[Trouble]:
-    """A manifest is not YAML. K3s then applies nothing of that file, not even its whole documents."""
-    for path, data in _foreign(seen):
+    """A manifest is not YAML: K3s applies nothing of that file, not even its whole documents.
+
+    At a link to nothing it applies nothing of the whole directory, our file neither.
+    """
+    for path, data in _in_need_of_a_look(seen):
         problem = _parsed(path, data)
-        if isinstance(problem, InputError):
+        if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
             yield Trouble(
                 f"K3s applies nothing of it: {problem.problem}", where=problem.where, remedy="repair the file"
             )
+    for link in seen.manifests.broken_links:
+        yield Trouble("K3s applies no manifest at all: this one links to nothing", where=str(link), remedy=f"rm {link}")
 
 
-def _foreign(seen: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The manifests that may need a look: all but our own, and ours where it is not as we would write it."""
-    yield from seen.manifests.items()
-    for wanted in seen.desired:
-        now = seen.observed[wanted.id]
-        if wanted.id == str(seen.facts.data_dir / POLICY_FILE) and isinstance(now, File) and now != wanted:
-            yield now.path, now.content
+class _Object(NamedTuple):
+    """An object that K3s applies, and where it begins."""
+
+    kind: str | None
+    node: Node
+    path: PurePosixPath
+    line: int
 
 
-def _documents(seen: Situation) -> Iterator[tuple[PurePosixPath, Document]]:
-    for path, data in _foreign(seen):
+def _in_need_of_a_look(seen: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """The manifests that K3s applies, but for ours where it is as we would write it."""
+    as_wanted = {one.path: one.content for one in seen.desired if isinstance(one, File)}
+    return ((path, data) for path, data in seen.manifests.applied.items() if as_wanted.get(path) != data)
+
+
+def _objects(seen: Situation) -> Iterator[_Object]:
+    for path, data in _in_need_of_a_look(seen):
         parsed = _parsed(path, data)
-        if not isinstance(parsed, InputError):
-            for document in parsed:
-                yield path, document
+        for document in () if isinstance(parsed, InputError) else parsed:
+            yield from _unpacked(document, path)
+
+
+def _unpacked(document: Document, path: PurePosixPath) -> Iterator[_Object]:
+    """The objects of a document: what has `items` is a list to K3s, whatever its kind (controller.go, toObjects).
+
+    Items of a list such as NetworkPolicyList that do not name their kind get it from the list's.
+    """
+    node = document.node
+    kind = node.text("kind") if isinstance(node, yaml_reader.Mapping) else None
+    items = node.get("items") if isinstance(node, yaml_reader.Mapping) else None
+    if not isinstance(items, yaml_reader.Sequence):
+        yield _Object(kind, node, path, document.line)
+        return
+    for item in items.items:
+        own = item.text("kind") if isinstance(item, yaml_reader.Mapping) else None
+        yield _Object(own or (kind or "").removesuffix("List"), item, path, item.line)
 
 
 @lru_cache(maxsize=256)
@@ -118,10 +143,6 @@ def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputErr
         return yaml_reader.read(data, path, max_bytes=_LARGEST_MANIFEST)
     except InputError as error:
         return error
-
-
-def _kind(document: Document) -> str | None:
-    return document.node.text("kind") if isinstance(document.node, yaml_reader.Mapping) else None
 
 
 def _name_selectors(node: Node) -> Iterator[int]:

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "agent.package_data",
         "agent.places",
     ),
-    ("agent.guide",),
+    ("agent.admission_plugins", "agent.guide"),
     ("agent.benchmark",),
     ("agent.yaml_reader",),
     ("agent.setting_kinds",),
@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.assessment",),
     ("agent.culprit", "agent.waivers"),
     ("agent.host",),
-    ("agent.baseline", "agent.unit_files", "agent.waiting_services"),
+    ("agent.baseline", "agent.k3s_manifests", "agent.unit_files", "agent.waiting_services"),
     ("agent.gate", "agent.k3s_units"),
     ("agent.facts",),
     ("agent.component_arguments", "agent.dropin_options"),
@@ -60,6 +60,7 @@ Any other module may import only from layers below its own. A new module is put 
 
 PURE = frozenset(
     {
+        "agent.admission_plugins",
         "agent.assessment",
         "agent.audit_policy",
         "agent.benchmark",
