@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, finding
+from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
 from agent.model import Directory, File
 from agent.plan import is_damaged
 from agent.report import Level
@@ -34,7 +34,7 @@ def file_damaged(seen: Situation) -> Iterator[Trouble]:
                 wanted=f"{len(wanted.content)} bytes",
                 found=f"{len(now.content)} bytes",
                 where=wanted.id,
-                remedy="k3s-harden apply",
+                remedy=written_by_apply(seen, wanted.id),
             )
 
 
@@ -59,15 +59,16 @@ def mode_loosened(seen: Situation) -> Iterator[Trouble]:
 
     K3s never changes the mode of a directory that exists, so whatever made it looser decides until it is repaired.
     """
+    changing = {change.id for change in seen.plan.changes}
     for wanted in seen.desired:
         now = seen.observed[wanted.id]
-        if isinstance(wanted, (File, Directory)) and isinstance(now, (File, Directory)) and now.mode & ~wanted.mode:
+        if isinstance(wanted, (File, Directory)) and isinstance(now, type(wanted)) and now.mode & ~wanted.mode:
             yield Trouble(
                 "others can get at it",
                 wanted=str(wanted.mode),
                 found=str(now.mode),
                 where=wanted.id,
-                remedy="k3s-harden apply",
+                remedy=APPLY if wanted.id in changing else written_by_apply(seen, wanted.id),
             )
 
 
@@ -91,7 +92,7 @@ def interrupted_run(seen: Situation) -> Iterator[Trouble]:
     """An earlier run was cut off before it ended. The next apply finishes it and takes its left-overs away."""
     for run in seen.runs:
         if not run.finished:
-            yield Trouble("an earlier run was cut off", where=str(run.path), remedy="k3s-harden apply")
+            yield Trouble("an earlier run was cut off", where=str(run.path), remedy=APPLY)
 
 
 @finding(Level.WARNING)

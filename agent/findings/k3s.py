@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import audit_policy, dropin_options, yaml_reader
+from agent import admission_plugins, audit_policy, dropin_options, yaml_reader
 from agent.dropin_options import (
     ADMISSION_CONFIGURATION_FLAG,
     ADMISSION_PLUGINS_FLAG,
     API_SERVER_KEY,
     AUDIT_POLICY_FLAG,
-    REMOVED_PLUGIN,
     given,
     missing,
 )
 from agent.errors import InputError
 from agent.facts import Datastore
-from agent.findings.registry import Trouble, finding
-from agent.guide.files import NETWORK_POLICIES
-from agent.guide.k3s_options import SECRETS_ENCRYPTION
+from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
+from agent.guide.files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.k3s_config import SERVER_ONLY_KEYS
-from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Role
+from agent.model import Component, File, Role
 from agent.report import Level
 from agent.settings import SecretsEncryption
 
@@ -31,16 +30,21 @@ if TYPE_CHECKING:
     from agent.k3s_config import Source
     from agent.situation import Situation
 
-_OUR_FILES = "k3s-harden apply"
+_DISABLED_PLUGINS_FLAG = "disable-admission-plugins"
 
 
 @finding(Level.ERROR)
 def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
-    """A file of K3s' configuration is not what K3s can read, so that K3s would not start."""
+    """A file of K3s' configuration is not what K3s can read, so that K3s would not start, or start without all of it.
+
+    The latter is what it does at a link to nothing among the drop-ins: none of the files counts then.
+    """
     for problem in seen.facts.effective.problems:
         yield Trouble(
             f"K3s would not start: {problem.problem}", where=problem.where, remedy=problem.hint or "repair it"
         )
+    for problem in seen.facts.unfit:
+        yield Trouble(problem.problem, where=problem.where, remedy="put a file in its place, or take it away")
 
 
 @finding(Level.ERROR)
@@ -58,19 +62,44 @@ def server_key_on_agent(seen: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.ERROR)
-def pod_security_policy_plugin(seen: Situation) -> Iterator[Trouble]:
-    """PodSecurityPolicy is among the admission plugins of a K3s that no longer has it: the API server exits."""
-    if not WITHOUT_POD_SECURITY_POLICY.includes(seen.facts.version):
-        return
-    for value, source in seen.facts.effective.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ()):
-        if REMOVED_PLUGIN in value.split(","):
-            ours = source.path == seen.facts.dropin_path
-            left_over = source.path in seen.unwanted
+def admission_plugins_refused(seen: Situation) -> Iterator[Trouble]:
+    """The API server exits at an admission plugin that it does not have, and at one that is both enabled and disabled.
+
+    PodSecurityPolicy is gone from v1.25 on. An empty name is no plugin either, as after a comma at the end.
+    """
+    for flag in (ADMISSION_PLUGINS_FLAG, _DISABLED_PLUGINS_FLAG):
+        for plugin, values in _plugins(seen, flag).items():
+            if admission_plugins.is_unknown(plugin, seen.facts.version):
+                for value, source in _of_the_operator(seen, values):
+                    yield Trouble(
+                        f"K3s would not start: the plugin {plugin or 'without a name'} is unknown to K3s"
+                        f" {seen.facts.version}",
+                        found=value,
+                        where=str(source),
+                        remedy=_taken_out(seen, plugin, source),
+                    )
+    enabled = {*_plugins(seen, ADMISSION_PLUGINS_FLAG), *_plugins_to_come(seen)}
+    for plugin, values in _plugins(seen, _DISABLED_PLUGINS_FLAG).items():
+        if plugin in enabled:
+            for value, source in values:
+                yield Trouble(
+                    f"K3s would not start: the plugin {plugin} is both enabled and disabled",
+                    found=value,
+                    where=str(source),
+                    remedy=_taken_out(seen, plugin, source),
+                )
+
+
+@finding(Level.ERROR)
+def pod_security_disabled(seen: Situation) -> Iterator[Trouble]:
+    """The admission plugin PodSecurity is switched off, so that psa.yaml does nothing, without a word of K3s."""
+    if POD_SECURITY_ADMISSION.applies.to(seen.facts.role, seen.facts.version) and not seen.facts.rancher_managed:
+        for value, source in _plugins(seen, _DISABLED_PLUGINS_FLAG).get(admission_plugins.POD_SECURITY, ()):
             yield Trouble(
-                f"K3s would not start: the plugin {REMOVED_PLUGIN} is unknown to K3s {seen.facts.version}",
+                f"{seen.facts.data_dir / POD_SECURITY_ADMISSION.path} does nothing: the plugin that reads it is off",
                 found=value,
                 where=str(source),
-                remedy=f"rm {source.path}" if left_over else _OUR_FILES if ours else f"take {REMOVED_PLUGIN} out there",
+                remedy=_taken_out(seen, admission_plugins.POD_SECURITY, source),
             )
 
 
@@ -100,9 +129,9 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
 
     It exits as well if the plugin EventRateLimit is on and has no configuration in that file.
     """
-    plugins = seen.facts.effective.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
-    limited = [(value, source) for value, source in plugins if "EventRateLimit" in value.split(",")]
+    limited = _of_the_operator(seen, _plugins(seen, ADMISSION_PLUGINS_FLAG).get("EventRateLimit", []))
     configured: set[str | None] = set()
+    unusable = False
     for path, source in _named(seen, ADMISSION_CONFIGURATION_FLAG):
         if not limited and _is_as_wanted(seen, path):
             continue
@@ -110,20 +139,21 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
         if isinstance(found, frozenset):
             configured |= found
             continue
+        unusable = True
         yield Trouble(
             f"K3s would not start: its admission configuration cannot be used: {found}",
             found=str(path),
             where=str(source),
             remedy=_repair(seen, path),
         )
-    for value, source in limited:
-        if "EventRateLimit" not in configured:
+    if "EventRateLimit" not in configured and not unusable:
+        for value, source in limited[:1]:
             yield Trouble(
                 "K3s would not start: the plugin EventRateLimit has no configuration",
                 wanted=f"an entry for it in the file of {ADMISSION_CONFIGURATION_FLAG}",
                 found=value,
                 where=str(source),
-                remedy="set `event-rate-limit` in the settings and run k3s-harden apply, or take the plugin out",
+                remedy=f"set `event-rate-limit` in the settings and run {APPLY}, or take the plugin out",
             )
 
 
@@ -159,8 +189,22 @@ def list_dropped(seen: Situation) -> Iterator[Trouble]:
 
 @finding(Level.ERROR)
 def option_overridden(seen: Situation) -> Iterator[Trouble]:
-    """A file that K3s reads after ours, or its command line, sets an option to what does not meet the control."""
+    """A file that K3s reads after ours, or its command line, sets an option to what does not meet the control.
+
+    An argument of kubelet has the last word over K3s' own protect-kernel-defaults, wherever it stands.
+    """
     ours = str(seen.facts.dropin_path)
+    if any(option.row is PROTECT_KERNEL_DEFAULTS for option in dropin_options.wanted(seen.settings, seen.facts)):
+        flags = seen.facts.effective.flags(Component.KUBELET.config_key)
+        for value, source in flags.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
+            if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value):
+                yield Trouble(
+                    f"{PROTECT_KERNEL_DEFAULTS.key} is taken back by an argument of kubelet",
+                    wanted=str(PROTECT_KERNEL_DEFAULTS.meets),
+                    found=value,
+                    where=str(source),
+                    remedy="remove it there",
+                )
     if any(change.id == ours for change in seen.plan.changes):
         return  # ours is not in place yet, so nothing can have come after it
     for option in missing(seen.settings, seen.facts):
@@ -210,16 +254,32 @@ def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
 
 @finding(Level.WARNING)
 def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
-    """K3s' network policy controller is off: NetworkPolicies do nothing, unless another controller enforces them."""
+    """K3s' network policy controller is off: NetworkPolicies do nothing, unless another controller enforces them.
+
+    Or K3s does not apply policy.yaml at all, since a file `policy.yaml.skip` or its key `disable` says so.
+    """
     config, key = seen.facts.effective, "disable-network-policy"
+    if not NETWORK_POLICIES.applies.to(seen.facts.role, seen.facts.version):
+        return
     given = config.scalar(key)
-    if NETWORK_POLICIES.applies.to(seen.facts.role, seen.facts.version) and given and config.boolean(key):
+    if given and config.boolean(key):
         value, where = given
         yield Trouble(
             "nothing of K3s enforces the NetworkPolicies",
             found=f"{key}: {value}",
             where=str(where),
             remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
+        )
+    policy = seen.facts.data_dir / NETWORK_POLICIES.path
+    if policy.name in seen.manifests.skips:
+        skip = seen.manifests.skips[policy.name]
+        yield Trouble(f"K3s passes over {policy}", found=skip.name, where=str(skip), remedy=f"rm {skip}")
+    if policy.stem in seen.manifests.disabled:
+        yield Trouble(
+            f"K3s deletes {policy}, with the objects in it",
+            found=f"disable: {policy.stem}",
+            where=str(seen.manifests.disabled[policy.stem]),
+            remedy=f"take {policy.stem} out there",
         )
 
 
@@ -266,10 +326,42 @@ def _operator_encrypts(seen: Situation) -> bool:
     return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].value)
 
 
+def _plugins(seen: Situation, flag: str) -> dict[str, list[tuple[str, Source]]]:
+    """The admission plugins that a flag of the API server names, each with the values it stands in."""
+    found: dict[str, list[tuple[str, Source]]] = {}
+    for value, source in seen.facts.effective.flags(API_SERVER_KEY).get(flag, ()):
+        for plugin in dict.fromkeys(value.split(",") if value else ()):
+            found.setdefault(plugin, []).append((value, source))
+    return found
+
+
+def _plugins_to_come(seen: Situation) -> Iterator[str]:
+    """The admission plugins that are enabled without a word in the configuration: by apply, or by K3s itself."""
+    for option in missing(seen.settings, seen.facts):
+        if option.row.name == ADMISSION_PLUGINS_FLAG:
+            yield from option.value.split(",")
+    if seen.facts.effective.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_FLAG):
+        yield admission_plugins.K3S_DEFAULT
+
+
+def _of_the_operator(seen: Situation, values: list[tuple[str, Source]]) -> list[tuple[str, Source]]:
+    """Of some values those that our file does not merely repeat."""
+    return [one for one in values if one[1].path != seen.facts.dropin_path] or values
+
+
+def _taken_out(seen: Situation, plugin: str, source: Source) -> str:
+    """The remedy for a plugin that must not stand in a value."""
+    if source.path in seen.unwanted:
+        return f"rm {source.path}"
+    if source.path == seen.facts.dropin_path:
+        return written_by_apply(seen, str(source.path))
+    return f"take {plugin or 'the comma too many'} out there"
+
+
 def _repair(seen: Situation, path: PurePosixPath) -> str:
     """What mends a file that K3s' configuration names: we do, if it is one of ours."""
     if any(one.id == str(path) for one in seen.desired):
-        return _OUR_FILES
+        return written_by_apply(seen, str(path))
     return "repair that file, or take the option out: ours is used then"
 
 

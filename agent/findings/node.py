@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.findings.registry import APPLY, INSTALL, Trouble, finding
 from agent.gate import DROPIN, UNIT
+from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role
 from agent.report import Level
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from agent.situation import Situation
 
+_SAY_VERSION = "say --k3s-version"
+
 
 @finding(Level.NOTE)
 def version_assumed(seen: Situation) -> Iterator[Trouble]:
@@ -21,8 +24,23 @@ def version_assumed(seen: Situation) -> Iterator[Trouble]:
 
     The families differ: K3s v1.24 and older want PodSecurityPolicies, v1.25 and newer must not have them.
     """
-    if not seen.facts.version_is_known:
-        yield Trouble(f"the K3s version is not known; {seen.facts.version} is assumed", remedy="say --k3s-version")
+    if not (seen.facts.version_is_known or seen.had_pod_security_policies):
+        yield Trouble(f"the K3s version is not known; {seen.facts.version} is assumed", remedy=_SAY_VERSION)
+
+
+@finding(Level.WARNING)
+def other_family_assumed(seen: Situation) -> Iterator[Trouble]:
+    """The K3s version cannot be told, and the newest family that was taken is not the one this host was hardened for.
+
+    policy.yaml has or had PodSecurityPolicies, which K3s v1.24 and older want. An apply takes them, and their plugin,
+    from such a K3s.
+    """
+    if seen.had_pod_security_policies:
+        yield Trouble(
+            f"the K3s version is not known; {seen.facts.version} is assumed, but an earlier run was for v1.24 or older",
+            where=str(seen.facts.data_dir / POLICY_FILE),
+            remedy=_SAY_VERSION,
+        )
 
 
 @finding(Level.NOTE)

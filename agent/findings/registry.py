@@ -21,6 +21,15 @@ INSTALL = "k3s-harden install"
 """Remedies, as they are typed."""
 
 
+def written_by_apply(seen: Situation, resource_id: str) -> str:
+    """The remedy for a resource of ours: apply, with what has to come first where apply would refuse it."""
+    refusals = (refusal for refusal in seen.plan.refusals if refusal.id == resource_id)
+    refusal = next(refusals, None)
+    if refusal is None:
+        return APPLY
+    return f"{APPLY} --force, which keeps a backup" if refusal.edited else f"{refusal.hint}; then {APPLY}"
+
+
 class Trouble(NamedTuple):
     """One case of a finding; `where` is a path, with `:line` where it is known."""
 

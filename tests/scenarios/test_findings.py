@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,6 +64,7 @@ spec:
             matchLabels:
               {label}: shop
 """
+INDENTED = NETWORK_POLICY.replace("\n", "\n  ").rstrip(" ")
 WAIVER = """\
 waivers:
   - control: vm.panic_on_oom
@@ -92,6 +94,18 @@ def asked_for(*options: str) -> Callable[[HostTree], object]:
 
 def both(*edits: Callable[[HostTree], object]) -> Callable[[HostTree], object]:
     return lambda host: [edit(host) for edit in edits]
+
+
+def linked(path: str, target: str) -> Callable[[HostTree], object]:
+    def change(host: HostTree) -> None:
+        host[path].parent.mkdir(parents=True, exist_ok=True)
+        host[path].symlink_to(target)
+
+    return change
+
+
+def a_fifo(path: str) -> Callable[[HostTree], object]:
+    return lambda host: os.mkfifo(host[path])
 
 
 def cut_in_half(path: str) -> Callable[[HostTree], object]:
@@ -133,6 +147,10 @@ def line_replaced(pattern: str, replacement: str) -> Callable[[HostTree, Finding
 
 def file_put(path: str, content: str) -> Callable[[HostTree, Finding], object]:
     return lambda host, _: host.write(path, content)
+
+
+def removed(path: str) -> Callable[[HostTree, Finding], object]:
+    return lambda host, _: host[path].rmdir() if host[path].is_dir() else host[path].unlink()
 
 
 def asked_again(*options: str) -> Callable[[HostTree, Finding], object]:
@@ -222,6 +240,42 @@ CASES = (
         cure=line_replaced("^ +", ""),
     ),
     Case(
+        "k3s-config-broken",
+        lambda host: host[CONFIG].mkdir(),
+        lambda host: host[SITE].mkdir(),
+        where=CONFIG,
+        remedy="put a file in its place, or take it away",
+        cure=removed(CONFIG),
+        name="directory",
+    ),
+    Case(
+        "k3s-config-broken",
+        a_fifo(SITE),
+        a_fifo(f"{DROPINS}/99-site.txt"),
+        where=SITE,
+        remedy="put a file in its place, or take it away",
+        cure=removed(SITE),
+        name="fifo",
+    ),
+    Case(
+        "k3s-config-broken",
+        linked(SITE, "/etc/nowhere.yaml"),
+        both(linked(SITE, "/dev/null"), linked(CONFIG, "/etc/nowhere.yaml")),
+        where=SITE,
+        remedy="put a file in its place, or take it away",
+        cure=removed(SITE),
+        name="link",
+    ),
+    Case(
+        "k3s-config-broken",
+        both(lambda host: host[DROPIN].unlink(), lambda host: host[DROPINS].rmdir(), written(DROPINS, "")),
+        both(lambda host: host[DROPIN].unlink(), lambda host: host[DROPINS].rmdir()),
+        where=DROPINS,
+        remedy="put a file in its place, or take it away",
+        cure=removed(DROPINS),
+        name="drop-ins",
+    ),
+    Case(
         "server-key-on-agent",
         written(CONFIG, "node-name: a\ndisable: traefik\n"),
         written(CONFIG, "node-name: a\nnode-label: b=c\n"),
@@ -232,7 +286,7 @@ CASES = (
         role="agent",
     ),
     Case(
-        "pod-security-policy-plugin",
+        "admission-plugins-refused",
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n"),
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurity\n"),
         where=f"{SITE}:2",
@@ -240,6 +294,59 @@ CASES = (
         remedy="take PodSecurityPolicy out there",
         cure=line_replaced(",PodSecurityPolicy", ""),
         version="1.25",
+    ),
+    Case(
+        "admission-plugins-refused",
+        written(SITE, "kube-apiserver-arg+: enable-admission-plugins=NodeRestrictions\n"),
+        written(SITE, "kube-apiserver-arg+: enable-admission-plugins=NodeRestriction\n"),
+        where=f"{SITE}:1",
+        found="NodeRestrictions",
+        remedy="take NodeRestrictions out there",
+        cure=line_replaced("NodeRestrictions", "NodeRestriction"),
+        name="misspelt",
+    ),
+    Case(
+        "admission-plugins-refused",
+        written(SITE, "kube-apiserver-arg+: disable-admission-plugins=SecurityContextDeny\n"),
+        asked_for("--role", "server", "--k3s-version", "1.29"),
+        where=f"{SITE}:1",
+        found="SecurityContextDeny",
+        remedy="take SecurityContextDeny out there",
+        cure=line_deleted,
+        version="1.30",
+        name="removed",
+    ),
+    Case(
+        "admission-plugins-refused",
+        written(SITE, "kube-apiserver-arg+: enable-admission-plugins=AlwaysPullImages,\n"),
+        written(SITE, "kube-apiserver-arg+: enable-admission-plugins=\n"),
+        where=f"{SITE}:1",
+        found="AlwaysPullImages,",
+        remedy="take the comma too many out there",
+        cure=line_replaced(",$", ""),
+        name="empty",
+    ),
+    Case(
+        "admission-plugins-refused",
+        written(SITE, "kube-apiserver-arg+: disable-admission-plugins=DefaultStorageClass,ServiceAccount\n"),
+        written(SITE, "kube-apiserver-arg+: disable-admission-plugins=DefaultStorageClass,LimitRanger\n"),
+        where=f"{SITE}:1",
+        found="DefaultStorageClass,ServiceAccount",
+        remedy="take ServiceAccount out there",
+        cure=line_replaced(",ServiceAccount", ""),
+        name="overlap",
+    ),
+    Case(
+        "pod-security-disabled",
+        written(SITE, "kube-apiserver-arg+: disable-admission-plugins=PodSecurity\n"),
+        both(
+            written(SITE, "kube-apiserver-arg+: disable-admission-plugins=PodSecurity\n"),
+            asked_for("--role", "server", "--k3s-version", "1.24"),
+        ),
+        where=f"{SITE}:1",
+        found="PodSecurity",
+        remedy="take PodSecurity out there",
+        cure=line_deleted,
     ),
     Case(
         "audit-policy-unusable",
@@ -263,6 +370,15 @@ CASES = (
         remedy="repair that file, or take the option out: ours is used then",
         cure=line_replaced(r"\[\]", "[{level: Metadata}]"),
         name="operator",
+    ),
+    Case(
+        "audit-policy-unusable",
+        written(AUDIT, "rules: []\n"),
+        edited(AUDIT),
+        where=f"{AUDIT}:1",
+        remedy="k3s-harden apply --force, which keeps a backup",
+        cure=lambda host, _: host.run("apply", "--force"),
+        name="edited",
     ),
     Case(
         "admission-configuration-unusable",
@@ -313,6 +429,28 @@ CASES = (
         found="1",
         remedy="remove it there, or give it a value that meets the control",
         cure=line_replaced("=1", "=30"),
+    ),
+    Case(
+        "option-overridden",
+        written(f"{DROPINS}/99-site.YAML", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
+        written(f"{DROPINS}/99-site.YAML.old", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
+        where=f"{DROPINS}/99-site.YAML:2",
+        wanted="30 or more",
+        found="1",
+        remedy="remove it there, or give it a value that meets the control",
+        cure=line_replaced("=1", "=30"),
+        name="upper-case",
+    ),
+    Case(
+        "option-overridden",
+        written(CONFIG, "kubelet-arg:\n  - protect-kernel-defaults=false\n"),
+        written(CONFIG, "kubelet-arg:\n  - protect-kernel-defaults\n"),
+        where=f"{CONFIG}:2",
+        wanted="true",
+        found="false",
+        remedy="remove it there",
+        cure=line_deleted,
+        name="kubelet",
     ),
     Case(
         "option-overridden",
@@ -375,6 +513,25 @@ CASES = (
         found="disable-network-policy: 1",
         remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
         cure=line_deleted,
+    ),
+    Case(
+        "network-policies-inert",
+        written(f"{MANIFESTS}/shop/policy.yaml.skip", ""),
+        both(written(f"{MANIFESTS}/policy.skip", ""), written(f"{MANIFESTS}/policy.yaml.SKIP", "")),
+        where=f"{MANIFESTS}/shop/policy.yaml.skip",
+        found="policy.yaml.skip",
+        remedy=f"rm {MANIFESTS}/shop/policy.yaml.skip",
+        name="skip",
+    ),
+    Case(
+        "network-policies-inert",
+        written(CONFIG, "disable:\n  - traefik, policy\n"),
+        written(CONFIG, "disable:\n  - traefik, policy.yaml\n"),
+        where=f"{CONFIG}:2",
+        found="disable: policy",
+        remedy="take policy out there",
+        cure=line_replaced(", policy", ""),
+        name="disable",
     ),
     Case(
         "secrets-not-encrypted",
@@ -490,6 +647,33 @@ CASES = (
         cure=lambda host, _: host[f"{MANIFESTS}/own.yaml"].unlink(),
     ),
     Case(
+        "stale-pod-security-policy",
+        written(
+            f"{MANIFESTS}/own.JSON", '{"kind": "PodSecurityPolicyList", "items": [\n{"metadata": {"name": "own"}}]}'
+        ),
+        written(
+            f"{MANIFESTS}/own.JSON", '{"kind": "ConfigMapList", "items": [\n{"data": {"kind": "PodSecurityPolicy"}}]}'
+        ),
+        where=f"{MANIFESTS}/own.JSON:2",
+        wanted="none from v1.25 on",
+        remedy="remove them from the file before this K3s starts",
+        cure=removed(f"{MANIFESTS}/own.JSON"),
+        name="list",
+    ),
+    Case(
+        "selector-matches-no-namespace",
+        written(f"{MANIFESTS}/own.yaml", f"kind: List\nitems:\n- {INDENTED.format(label='name')}"),
+        written(
+            f"{MANIFESTS}/own.yaml", f"kind: List\nitems:\n- {INDENTED.format(label='kubernetes.io/metadata.name')}"
+        ),
+        where=f"{MANIFESTS}/own.yaml:14",
+        wanted="kubernetes.io/metadata.name",
+        found="name",
+        remedy="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
+        cure=line_replaced("name:", "kubernetes.io/metadata.name:"),
+        name="list",
+    ),
+    Case(
         "selector-matches-no-namespace",
         written(f"{MANIFESTS}/shop/own.yml", NETWORK_POLICY.format(label="name")),
         written(f"{MANIFESTS}/shop/own.yml", NETWORK_POLICY.format(label="kubernetes.io/metadata.name")),
@@ -518,6 +702,23 @@ CASES = (
         where=f"{MANIFESTS}/own.yaml:2",
         remedy="repair the file",
         cure=line_replaced(r"\[\}", "[]}"),
+    ),
+    Case(
+        "manifest-broken",
+        linked(f"{MANIFESTS}/own.yaml", "/etc/nowhere.yaml"),
+        both(linked(f"{MANIFESTS}/own.yaml", "/etc/own.yaml"), written("/etc/own.yaml", "kind: ConfigMap\n")),
+        where=f"{MANIFESTS}/own.yaml",
+        remedy=f"rm {MANIFESTS}/own.yaml",
+        name="link",
+    ),
+    Case(
+        "other-family-assumed",
+        asked_for("--role", "server"),
+        asked_for("--role", "server", "--k3s-version", "1.25"),
+        where=POLICY,
+        remedy="say --k3s-version",
+        cure=asked_again("--role", "server", "--k3s-version", "1.24"),
+        version="1.24",
     ),
     Case(
         "version-assumed",
@@ -691,6 +892,48 @@ def test_six_things_broken_at_once_are_all_in_one_report(hardened: Hardened) -> 
     }
     levels = [finding.level for finding in seen.findings]
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
+
+
+def test_a_directory_in_a_file_s_place_is_no_loosened_mode(hardened: Hardened) -> None:
+    """Its mode is nobody's concern: what is wrong is that it is there, which the refusal says."""
+    host = hardened()
+    host[AUDIT].unlink()
+    host[AUDIT].mkdir(0o755)
+    seen = host.seen("check")
+    assert seen.of("mode-loosened") == ()
+    assert seen.items[AUDIT] == "refused"
+
+
+def test_a_plugin_without_its_configuration_is_named_once(hardened: Hardened) -> None:
+    """Ours repeats the operator's plugins, so that the value to mend is theirs; nor is a missing file two faults."""
+    host = hardened()
+    host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=EventRateLimit\n")
+    host.run("apply")
+    assert "EventRateLimit" in host[DROPIN].read_text()
+    assert host.seen("check").only("admission-configuration-unusable").where == f"{CONFIG}:2"
+    host[PSA].unlink()
+    assert host.seen("check").only("admission-configuration-unusable").found == PSA
+
+
+def test_a_configuration_that_is_too_large_for_us_is_not_called_broken(hardened: Hardened) -> None:
+    """K3s may well read it: it is said that nobody here did, and K3s is not held."""
+    host = hardened()
+    host.write(CONFIG, "# a comment\n" * (1 << 17))
+    seen = host.seen("check")
+    assert (seen.code, seen.of("k3s-config-broken")) == (0, ())
+    assert "k3s-harden reads at most 1048576" in seen.only("not-readable").message
+    assert host.run("gate").code == 0
+
+
+def test_an_apply_for_the_wrong_family_is_not_silent(hardened: Hardened) -> None:
+    """Whoever forgets --k3s-version on a host of 1.24 learns it from `apply -q`, and from each run after it."""
+    host = hardened("server", "1.24")
+    host.options = ("--role", "server")
+    for _ in range(2):
+        assert "other-family-assumed" in host.run("apply", "-q").stdout
+    host.options = ("--role", "server", "--k3s-version", "1.24")
+    assert host.run("apply").code == 0
+    assert host.seen("check").of("other-family-assumed") == ()
 
 
 def test_everything_that_is_wrong_with_a_kernel_is_said(hardened: Hardened) -> None:

@@ -36,7 +36,7 @@ def test_an_upgrade_from_1_24_to_1_25_takes_pod_security_policies_away(hardened:
     at(host, "server", "1.25")
     seen = host.seen("check")
     assert seen.code == 3
-    assert {"pod-security-policy-plugin", "stale-pod-security-policy"} <= seen.ids
+    assert {"admission-plugins-refused", "stale-pod-security-policy"} <= seen.ids
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())
     assert seen.with_status("changed") == {POLICY, PSA, DROPIN}

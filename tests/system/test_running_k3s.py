@@ -161,7 +161,7 @@ def test_an_upgrade_across_125_takes_the_policies_out(machine: Machine) -> None:
     install(machine, "v1.25.16+k3s4")
     seen = report(machine, "check", "--role", "server")
     assert seen["exit_code"] == 3
-    assert findings(seen) >= {"stale-pod-security-policy", "pod-security-policy-plugin"}
+    assert findings(seen) >= {"stale-pod-security-policy", "admission-plugins-refused"}
     assert report(machine, "apply", "--role", "server")["exit_code"] == 0
     policy = machine.path("/var/lib/rancher/k3s/server/manifests/policy.yaml").read_bytes()
     assert b"kind: PodSecurityPolicy" not in policy
