@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
-from agent import facts, findings, gate, k3s_units, plan
-from agent.apply import carry_out, refused
+from agent import facts, findings, gate, k3s_units, plan, preconditions
+from agent.apply import carry_out_all, refused
+from agent.desired import HEADER
 from agent.errors import HardenError
-from agent.guide.files import DROPIN_NAME, POLICY_FILE
+from agent.guide.files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.guide.k3s_options import SECRETS_ENCRYPTION
 from agent.journal import Journal
-from agent.k3s_config import ConfigText, merge
-from agent.model import Absent, File
-from agent.plan import Plan, Refusal
+from agent.k3s_config import ConfigText, dropin, merge
+from agent.model import Absent, Directory, File
+from agent.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, Report, Status
 from agent.settings import Overrides, Settings
 from agent.situation import Request, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from agent.host import Host
-    from agent.model import State
-    from agent.plan import Change
+    from agent.journal import Entry
+    from agent.model import Observed, State
 
 _LEFT = (Status.FAILED, Status.REFUSED, Status.EDITED)
+_OPTION = f"`{SECRETS_ENCRYPTION.key}: true`"
+_LOST_OTHERWISE = "without which K3s could not read this cluster's secrets"
+_SAY_IT_YOURSELF = f"put {_OPTION} into K3s' config.yaml, then run this again"
+
+
+class _K3s(NamedTuple):
+    """What revert must not take from K3s: `encrypts` says that it may encrypt, by nobody's word but ours."""
+
+    dropin: PurePosixPath
+    data_dir: PurePosixPath
+    encrypts: bool
+
+
+class _WayBack(NamedTuple):
+    """The steps back. `encryption` leads from before the first run to a drop-in with secrets-encryption alone.
+
+    It is empty where no such drop-in stays; else the journal remembers it, and the directories made for the file.
+    """
+
+    steps: Plan
+    encryption: tuple[Change, ...] = ()
 
 
 def revert(host: Host, *, last: bool, force: bool) -> Report:
-    """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced."""
+    """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced.
+
+    What K3s would not start without is kept, as long as its configuration needs it, and so is secrets-encryption.
+    """
     host.refuse_ordinary_user("revert")
     gates = gate.look(host)
     with host.lock():
@@ -36,16 +63,10 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         journal.finish_interrupted()
         runs = journal.entries()[-1:] if last else journal.entries()
         before, left = journal.history(runs)
-        steps = plan.undo(before, left, {name: host.observe(name) for name in before}, force=force)
-        runs = journal.reopen(runs)
-        items = _carry_out(_keeping_secrets_readable(steps, host), before, host, journal)
-        try:
-            if any(item.status in _LEFT for item in items):
-                journal.finish_interrupted()
-            else:
-                journal.forget(runs)
-        except HardenError as error:
-            items = (*items, Item("the journal", Status.FAILED, error.message, error.hint))
+        k3s = _look_at_k3s(host)
+        observed = {name: host.observe(name) for name in (*before, str(k3s.dropin))}
+        way = _way_back(plan.undo(before, left, observed, force=force), before, observed, k3s)
+        items = _carry_out(way, runs, before, host, journal)
     undone = {item.id for item in items if item.status is Status.CHANGED}
     found = findings.after_revert(
         undone,
@@ -57,50 +78,111 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     return Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
 
 
-def _carry_out(steps: Plan, before: Mapping[str, State], host: Host, journal: Journal) -> tuple[Item, ...]:
-    # An undo needs no record of its own: what it leads from and to is in the journal already.
-    done = [carry_out(change, host, journal) for change in steps.changes]
-    planned = {change.id for change in steps.changes} | {refusal.id for refusal in steps.refusals}
-    already = [Item(name, Status.AS_WANTED, "as it was before") for name in before if name not in planned]
-    return (*done, *map(refused, steps.refusals), *already)
-
-
-def _keeping_secrets_readable(steps: Plan, host: Host) -> Plan:
-    """The plan without what would take secrets-encryption away from a K3s that encrypts, forced or not.
-
-    K3s reads its key only with that option (k3s, pkg/daemons/control/server.go): every Secret would be lost to it.
-    """
-    losing = {change.id for change in steps.changes if _switches_off(change)}
-    if not losing or not _depends_on_encryption(host):
-        return steps
-    refusals = [
-        Refusal(
-            name,
-            "holds `secrets-encryption: true`, without which K3s could not read this cluster's secrets",
-            "put `secrets-encryption: true` into K3s' config.yaml, then run this again",
-        )
-        for name in losing
-    ]
-    changes = tuple(change for change in steps.changes if change.id not in losing)
-    return Plan(changes=changes, refusals=(*steps.refusals, *refusals))
-
-
-def _switches_off(change: Change) -> bool:
-    return _switches_on(change.before) and not _switches_on(change.after)
-
-
-def _switches_on(state: State) -> bool:
-    if not isinstance(state, File) or state.path.name != DROPIN_NAME:
-        return False
-    return bool(merge([ConfigText(state.path, state.content)]).boolean(SECRETS_ENCRYPTION.key))
-
-
-def _depends_on_encryption(host: Host) -> bool:
-    """Whether K3s encrypts, or that cannot be told, and nobody but us tells it to."""
+def _look_at_k3s(host: Host) -> _K3s:
     try:
         site = read_settings(host, Request(Overrides()))
     except HardenError:
         site = Settings()
     k3s = facts.configuration(host, k3s_units.chosen(k3s_units.installed(host), site.role))
     data_dir, _ = facts.data_directory(site, k3s)
-    return facts.encrypts_secrets(host, data_dir) is not False and not k3s.config.boolean(SECRETS_ENCRYPTION.key)
+    may_encrypt = facts.encrypts_secrets(host, data_dir) is not False
+    return _K3s(
+        dropin=facts.dropin_directory(k3s.path) / DROPIN_NAME,
+        data_dir=data_dir,
+        encrypts=may_encrypt and not k3s.config.boolean(SECRETS_ENCRYPTION.key),
+    )
+
+
+def _way_back(steps: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _WayBack:
+    way = _keeping_secrets_readable(steps, before) if k3s.encrypts else _WayBack(steps)
+    steps = way.steps
+    # Where the configuration of K3s has moved since, the drop-in of then is looked at, too.
+    for name in dict.fromkeys((*(name for name in before if _is_dropin(name)), str(k3s.dropin))):
+        steps = plan.keep_needed(steps, observed[name], partial(preconditions.of, data_dir=k3s.data_dir))
+    return way._replace(steps=steps)
+
+
+def _keeping_secrets_readable(steps: Plan, before: Mapping[str, State]) -> _WayBack:
+    """The way back that takes secrets-encryption away from no K3s that encrypts, forced or not.
+
+    K3s reads its key only with that option (k3s, pkg/daemons/control/server.go): every Secret would be lost to it.
+    """
+    for change in steps.changes:
+        if not (_switches_on(change.before) and not _switches_on(change.after)):
+            continue
+        others = [other for other in steps.changes if other is not change]
+        if not isinstance(change.after, Absent):
+            refusal = Refusal(change.id, f"holds {_OPTION}, {_LOST_OTHERWISE}", _SAY_IT_YOURSELF)
+            return _WayBack(Plan(tuple(others), (*steps.refusals, refusal)))
+        alone = _encryption_alone(change.id)
+        above = [
+            other
+            for other in others
+            if isinstance(other.before, Directory) and isinstance(other.after, Absent)
+            if other.before.path in alone.path.parents
+        ]
+        changes = [other for other in others if other not in above]
+        if change.before != alone:
+            changes.insert(0, change._replace(after=alone))
+        made_for_it = [Change(one.after, one.before) for one in reversed(above)]
+        return _WayBack(Plan(tuple(changes), steps.refusals), (*made_for_it, Change(before[change.id], alone)))
+    return _WayBack(steps)
+
+
+def _encryption_alone(name: str) -> File:
+    content = dropin(HEADER, {SECRETS_ENCRYPTION.key: True}, {})
+    return File(path=PurePosixPath(name), content=content, mode=K3S_CONFIG.mode)
+
+
+def _switches_on(state: State) -> bool:
+    if not isinstance(state, File) or not _is_dropin(state.id):
+        return False
+    return bool(merge([ConfigText(state.path, state.content)]).boolean(SECRETS_ENCRYPTION.key))
+
+
+def _is_dropin(name: str) -> bool:
+    return name.endswith(f"/{DROPIN_NAME}")
+
+
+def _carry_out(
+    way: _WayBack, runs: Sequence[Entry], before: Mapping[str, State], host: Host, journal: Journal
+) -> tuple[Item, ...]:
+    # An undo needs no record of its own: what it leads from and to is in the journal already. Only a drop-in that no
+    # run has written so does, or the next revert would take it for an edited one.
+    is_remembered = bool(runs and way.encryption) and journal.changes(runs[-1]) == way.encryption
+    if way.encryption and not is_remembered:
+        journal.begin(way.encryption)
+        to_forget = runs
+    else:
+        runs = journal.reopen(runs)
+        to_forget = runs[:-1] if is_remembered else runs
+    items = (
+        *(_told(item, way) for item in carry_out_all(way.steps.changes, host, journal)),
+        *map(refused, way.steps.refusals),
+    )
+    named = {item.id for item in items}
+    items = (
+        *items,
+        *(_told(Item(name, Status.AS_WANTED, "as it was before"), way) for name in before if name not in named),
+    )
+    try:
+        if not any(item.status in _LEFT for item in items):
+            journal.forget(to_forget)
+        journal.finish_interrupted()
+    except HardenError as error:
+        items = (*items, Item("the journal", Status.FAILED, error.message, error.hint))
+    return items
+
+
+def _told(item: Item, way: _WayBack) -> Item:
+    """The item, if it is of the drop-in that stays or of a directory above it, with a word on that."""
+    *above, own = (change.id for change in way.encryption) if way.encryption else ("",)
+    stays = f"holds {_OPTION} alone, {_LOST_OTHERWISE}"
+    match item.status:
+        case Status.AS_WANTED if item.id in above:
+            return Item(item.id, Status.KEPT, f"holds {own}")
+        case Status.AS_WANTED if item.id == own:
+            return Item(item.id, Status.KEPT, stays, _SAY_IT_YOURSELF)
+        case Status.CHANGED if item.id == own:
+            return item._replace(detail=f"{item.detail}; it now {stays}", hint=_SAY_IT_YOURSELF)
+    return item

@@ -297,6 +297,46 @@ def test_revert_refuses_what_was_edited_since_and_names_it(hardened: Hardened, p
     assert kept - edited.keys() == {f"{DATA_DIR}/server", DATA_DIR, "/var/lib/rancher"}
 
 
+@pytest.mark.parametrize("version", ["1.24", "1.34"])
+def test_what_an_edited_drop_in_needs_stays_with_it(version: str, hardened: Hardened, pristine: HostTree) -> None:
+    """The files that it names, the kernel values that kubelet insists on by it: K3s starts, now and after a boot."""
+    host = hardened("server", version)
+    host.edit(DROPIN)
+    before = host.entries()
+    named = {AUDIT} | ({PSA} if version == "1.34" else set())
+    values = {"vm.panic_on_oom", "vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops"}
+    seen = host.seen("revert")
+    assert (seen.code, seen.with_status("edited")) == (4, {DROPIN})
+    assert seen.with_status("refused") == {*named, KERNEL_FILE, *values} - {"vm.panic_on_oom"}
+    assert all(DROPIN in seen.details[name] for name in seen.with_status("refused"))
+    kept = {path for path, entry in before.items() if host.entries().get(path) == entry}
+    assert kept >= {DROPIN, *named, KERNEL_FILE, *(path for path in before if path.startswith("/proc/sys/"))}
+    assert POLICY not in host.entries()
+    assert host.run("revert", "--force").code == 0
+    assert host.entries() == pristine.entries()
+
+
+def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_values(hardened: Hardened) -> None:
+    """kubelet then sets them itself."""
+    host = hardened("agent")
+    host[DROPIN].write_text(host[DROPIN].read_text().replace("protect-kernel-defaults: true\n", ""))
+    seen = host.seen("revert")
+    assert (seen.with_status("edited"), seen.with_status("refused")) == ({DROPIN}, set())
+    assert KERNEL_FILE not in host.entries()
+
+
+def test_a_run_that_made_a_named_file_anew_is_not_undone_alone(hardened: Hardened) -> None:
+    """The drop-in of an earlier run names it still."""
+    host = hardened()
+    host[AUDIT].unlink()
+    assert host.run("apply").code == 0
+    before = host.entries()
+    seen = host.seen("revert", "--last")
+    assert seen.with_status("refused") == {AUDIT}
+    assert host.entries() == before
+    assert host.run("revert").code == 0
+
+
 def test_revert_can_be_forced_after_it_refused(hardened: Hardened, pristine: HostTree) -> None:
     """The journal stays as long as anything is left of what it knows; the edited file is kept as a backup."""
     host = hardened()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, SETTINGS, HostTree
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, PSA, SETTINGS, STATE, HostTree, copied
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.scenarios.conftest import Hardened
 
 STATE_DB = f"{DATA_DIR}/server/db/state.db"
@@ -149,3 +152,115 @@ def test_an_agent_never_has_the_key(setting: str, host: HostTree) -> None:
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())
     assert "secrets-encryption" not in host[DROPIN].read_text()
+
+
+# --- revert ---
+
+
+ALONE = b"secrets-encryption: true\n"
+
+
+def started(host: HostTree) -> HostTree:
+    """K3s has run there once, and encrypts."""
+    host.write(STATE_DB, "data", 0o600)
+    host.write(CREDENTIALS, ENCRYPTED, 0o600)
+    return host
+
+
+def said(host: HostTree) -> bytes:
+    """The drop-in without its comments."""
+    return b"".join(line for line in host[DROPIN].read_bytes().splitlines(keepends=True) if line[:1] != b"#")
+
+
+def left_of_us(host: HostTree, pristine: HostTree) -> set[str]:
+    """The files that are there beyond those of K3s and of the host as it was, and the values that are not as before."""
+    before = pristine.entries()
+    now = {path: entry for path, entry in host.entries().items() if entry.kind == "file"}
+    return {path for path, entry in now.items() if before.get(path) != entry} - {STATE_DB, CREDENTIALS}
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.34"])
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "forced"])
+def test_revert_leaves_encryption_alone_to_a_k3s_that_encrypts(
+    version: str, force: tuple[str, ...], hardened: Hardened, pristine: HostTree
+) -> None:
+    """The drop-in names nothing that is gone, and all else is as it was: K3s starts, and reads its Secrets."""
+    host = started(hardened("server", version))
+    seen = host.seen("revert", *force)
+    assert (seen.code, seen.items[DROPIN]) == (0, "changed")
+    assert "`secrets-encryption: true` alone" in seen.details[DROPIN]
+    assert said(host) == ALONE
+    assert host.entries()[DROPIN].mode == 0o600
+    assert left_of_us(host, pristine) == {DROPIN}
+
+
+@pytest.mark.parametrize(
+    ("path", "content"), [(CREDENTIALS, NOT_ENCRYPTED), (CONFIG, "secrets-encryption: true\n")], ids=["off", "own word"]
+)
+def test_a_revert_after_that_does_nothing_until_k3s_no_longer_needs_it(
+    path: str, content: str, hardened: Hardened, pristine: HostTree
+) -> None:
+    """Then the drop-in goes as well, and the journal with it: decrypted, or said in a file of the operator's own."""
+    host = started(hardened())
+    assert host.run("revert").code == 0
+    before = host.entries()
+    seen = host.seen("revert")
+    assert (seen.code, seen.with_status("changed"), seen.items[DROPIN]) == (0, set(), "kept")
+    assert host.entries() == before
+    host.write(path, content)
+    assert host.run("revert").code == 0
+    assert left_of_us(host, pristine) == {path} - {CREDENTIALS}
+    assert STATE not in host.entries(with_state=True)
+
+
+def test_a_revert_that_was_cut_off_is_gone_on_with(hardened: Hardened, pristine: HostTree, tmp_path: Path) -> None:
+    """The drop-in that it left is in the journal before it is on the disk, and nobody's edit."""
+    host = started(hardened())
+    through = copied(host, tmp_path / "through")
+    assert through.run("revert").code == 0
+    (record,) = through[f"{STATE}/journal"].iterdir()
+    shutil.copy(record, host[f"{STATE}/journal/{record.with_suffix('.begun').name}"])
+    shutil.copy(through[DROPIN], host[DROPIN])
+    assert host.seen("check").ids >= {"interrupted-run"}
+    assert host.run("revert").code == 0
+    assert said(host) == ALONE
+    assert left_of_us(host, pristine) == {DROPIN}
+    assert [path.suffix for path in host[f"{STATE}/journal"].iterdir()] == [".json"]
+
+
+def test_what_revert_left_is_ours_to_apply_and_to_revert_again(hardened: Hardened, pristine: HostTree) -> None:
+    """No edit is seen in it, and no second revert finds less than the first."""
+    host = started(hardened())
+    wanted = host.entries()
+    for _ in range(2):
+        assert host.run("revert").code == 0
+        assert left_of_us(host, pristine) == {DROPIN}
+        assert host.run("apply").code == 0
+        assert host.entries() == wanted
+    assert list(host[STATE].iterdir()) == [host[f"{STATE}/journal"]]
+
+
+def test_a_forced_revert_keeps_an_edited_drop_in_as_a_backup(hardened: Hardened, pristine: HostTree) -> None:
+    """And leaves encryption alone there, too."""
+    host = started(hardened())
+    host.edit(DROPIN)
+    edited = host[DROPIN].read_bytes()
+    assert host.run("revert", "--force").code == 0
+    assert said(host) == ALONE
+    assert left_of_us(host, pristine) == {DROPIN}
+    assert [path.read_bytes() for path in host[f"{STATE}/backups"].iterdir()] == [edited]
+
+
+def test_an_earlier_drop_in_without_encryption_does_not_come_back(host: HostTree) -> None:
+    """To undo the run that switched it on is refused, and what the drop-in names stays with it."""
+    host.write(SETTINGS, "secrets-encryption: leave\nprotect-kernel-defaults: false\n")
+    assert host.run("apply").code == 0
+    host[SETTINGS].unlink()
+    host[PSA].unlink()
+    assert host.run("apply").code == 0
+    started(host)
+    before = host.entries()
+    seen = host.seen("revert", "--last")
+    assert seen.items[DROPIN] == seen.items[PSA] == "refused"
+    assert "config.yaml" in seen.hints[DROPIN]
+    assert host.entries() == before

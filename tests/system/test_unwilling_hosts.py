@@ -32,7 +32,10 @@ def left_overs(machine: Machine) -> list[str]:
 
 
 def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None:
-    """Where /proc/sys is read-only, as in a container, each wrong value is named; the files are still put in place."""
+    """Where /proc/sys is read-only, as in a container, each wrong value is named, and the files are put in place.
+
+    But for the drop-in: by it kubelet would exit at those values.
+    """
     machine.make_read_only("/proc/sys")
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 6
@@ -40,7 +43,8 @@ def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None
     for key in ("vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops"):
         assert f"failed {key}: cannot write /proc/sys/{key.replace('.', '/')}: Read-only file system" in run.stdout
     assert machine.entry(PARAMETERS) is not None
-    assert machine.entry(DROPIN) is not None
+    assert f"failed {DROPIN}: not written, since vm.overcommit_memory and kernel.panic and " in run.stdout
+    assert machine.entry(DROPIN) is None
     again = machine.harden("apply", *SERVER)
     assert again.returncode == 6
     assert machine.harden("check", *SERVER).returncode == 3
