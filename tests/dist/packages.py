@@ -24,7 +24,7 @@ from tests.dist.payload import CARRIED, gather
 from tests.dist.tools import CHECKOUT, CannotBuildError, nfpm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.dist.payload import Payload
 
@@ -51,22 +51,23 @@ class Entry(NamedTuple):
     kind: str = ""
 
 
-def package(wheel: Path, directory: Path, epoch: int) -> None:
-    """Make both packages of the program in this wheel."""
+def package(wheel: Path, directory: Path, epoch: int, version: str = __version__) -> None:
+    """Make both packages of the program in this wheel, as this version."""
+    settings = _settings(version)
     # Debian and Ubuntu have PyYAML, compiled, for the very Python that runs the program; RHEL has not.
     for_debian = gather(wheel, set(CARRIED) - {"pyyaml"})
-    _pack("deb", [*_deb(for_debian, epoch)], directory, epoch)
-    _pack("rpm", [*_rpm(gather(wheel), epoch)], directory, epoch)
+    _pack("deb", [*_deb(for_debian, epoch, settings)], directory, epoch, settings)
+    _pack("rpm", [*_rpm(gather(wheel), epoch)], directory, epoch, settings)
 
 
-def _deb(payload: Payload, epoch: int) -> Iterator[Entry]:
+def _deb(payload: Payload, epoch: int, settings: Mapping[str, Any]) -> Iterator[Entry]:
     yield from _both("deb", payload, epoch)
     hook = _source("deb/k3s-harden.rtupdate")
     yield Entry(PurePosixPath("/usr/share/python3/runtime.d/k3s-harden.rtupdate"), hook, 0o755)
     documents = PurePosixPath("/usr/share/doc/k3s-harden")
     yield Entry(documents / "copyright", _copyright(payload))
     yield Entry(documents / "changelog.gz", _compressed((CHECKOUT / "CHANGELOG.md").read_bytes()))
-    yield Entry(documents / "changelog.Debian.gz", _compressed(_debian_changelog(epoch)))
+    yield Entry(documents / "changelog.Debian.gz", _compressed(_debian_changelog(epoch, settings)))
 
 
 def _rpm(payload: Payload, epoch: int) -> Iterator[Entry]:
@@ -101,7 +102,7 @@ def _systemd(path: PurePosixPath, data: bytes) -> Entry:
     return Entry(_UNITS / path, data)
 
 
-def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int) -> None:
+def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int, settings: Mapping[str, Any]) -> None:
     time = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     own = {parent for entry in entries for parent in entry.path.parents if _is_ours(parent)}
     contents: list[dict[str, Any]] = [
@@ -113,10 +114,10 @@ def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int) 
             file.write_bytes(entry.data)
             info = {"mode": entry.mode, "mtime": time}
             contents.append({"src": str(file), "dst": str(entry.path), "type": entry.kind, "file_info": info})
-        settings = _settings() | {"mtime": time, "contents": contents, "disable_globbing": True}
+        complete = {**settings, "mtime": time, "contents": contents, "disable_globbing": True}
         # JSON is YAML.
         config = Path(name, "nfpm.json")
-        config.write_text(json.dumps(settings), encoding="utf-8")
+        config.write_text(json.dumps(complete), encoding="utf-8")
         command: list[str | Path] = [
             nfpm(),
             "package",
@@ -137,10 +138,10 @@ def _is_ours(directory: PurePosixPath) -> bool:
     return "k3s-harden" in directory.parts or directory.parent == _UNITS
 
 
-def _settings() -> dict[str, Any]:
+def _settings(version: str) -> dict[str, Any]:
     """What nfpm.yaml says, and the version; by a tilde both package managers sort a release candidate first."""
     settings: dict[str, Any] = yaml.safe_load((_SOURCES / "nfpm.yaml").read_text(encoding="utf-8"))
-    return settings | {"version": re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", __version__)}
+    return settings | {"version": re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version)}
 
 
 def _source(name: str) -> bytes:
@@ -155,9 +156,8 @@ def _compressed(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _debian_changelog(epoch: int) -> bytes:
+def _debian_changelog(epoch: int, settings: Mapping[str, Any]) -> bytes:
     date = format_datetime(datetime.fromtimestamp(epoch, timezone.utc))
-    settings = _settings()
     return (
         f"k3s-harden ({settings['version']}-{settings['release']}) unstable; urgency=medium\n\n"
         f"  * What has changed is in changelog.gz beside this file.\n\n"

@@ -1,4 +1,14 @@
-"""Guests for the tests of this tier. A test that fails shows the console and the journal of its guests."""
+"""Guests for the tests of this tier. A test that fails shows the console and the journal of its guests.
+
+The number in the name of a test is that of the promise that it proves:
+
+1. K3s never starts on a host that is not ready.
+2. The repair alone brings K3s up, and nothing that an operator switched off.
+3. Every start is covered, and a healthy K3s is never touched.
+4. The gate has its place in the boot: in no ordering cycle, before K3s is installed, and beside cloud-init.
+5. The gate is shut in, and can still do its work.
+6. All of this outlasts what a host goes through: reboots, power cuts, cloning, mounts, a read-only /etc, an odd umask.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.dist.build import build
+from tests.dist.packages import package
 from tests.vm import image as guest_image
 from tests.vm.guest import GuestError
 from tests.vm.node import Node, put_package, put_stand_in
@@ -19,6 +30,8 @@ if TYPE_CHECKING:
 
     from tests.vm.guest import Saved
     from tests.vm.image import Image
+
+OLDER_VERSION = "0.0.1"
 
 _GUESTS = pytest.StashKey[list[Node]]()
 
@@ -32,9 +45,12 @@ def image(worker_id: str, request: pytest.FixtureRequest) -> Image:
 
 
 class Packages(NamedTuple):
-    """What the working tree gives out: Debian's package, and the program in one file."""
+    """What the working tree gives out: packages, the same as of an older version, and the program in one file."""
 
     deb: Path
+    rpm: Path
+    older_deb: Path
+    older_rpm: Path
     single_file: Path
 
 
@@ -42,12 +58,20 @@ class Packages(NamedTuple):
 def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packages:
     """Built from the working tree, once for all workers."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
-    directory = shared / "dist"
+    directory, older = shared / "dist", shared / "older"
     with (shared / "dist.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not directory.exists():
+        if not older.exists():
             build(directory)
-    return Packages(next(directory.glob("*.deb")), next(directory.glob("*.pyz")))
+            older.mkdir()
+            package(next(directory.glob("*.whl")), older, epoch=0, version=OLDER_VERSION)
+    return Packages(
+        deb=next(directory.glob("*.deb")),
+        rpm=next(directory.glob("*.rpm")),
+        older_deb=next(older.glob("*.deb")),
+        older_rpm=next(older.glob("*.rpm")),
+        single_file=next(directory.glob("*.pyz")),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ _PACKAGES = (
     "python3-psutil",
     "python3-yaml",
     "qemu-guest-agent",
+    "rpm",
     "sudo",
 )
 _NOT_UNPACKED = ("doc", "info", "locale", "man")
