@@ -51,7 +51,14 @@ def overridden(seen: Situation) -> dict[str, Trouble]:
                 where=f"{path}:{number}",
                 remedy="delete that line: it takes ours back",
             )
-        if line is None or same_value(line.value, row.value) or str(line.path) == PARAMETERS_FILE:
+        elif line is None and row.written and _is_refused(seen) and all(file.is_readable for file in files):
+            found[row.key] = Trouble(
+                f"nothing sets {row.key} at the next boot, which leaves it at the kernel's own value",
+                wanted=row.value,
+                where=PARAMETERS_FILE,
+                remedy=f"add the line {row.key}={row.value}",
+            )
+        if line is None or same_value(line.value, row.value):
             continue
         found[row.key] = Trouble(
             f"the next boot leaves {row.key} at the kernel's own value: it refuses {line.value}"
@@ -103,10 +110,12 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
             continue
         waiver = seen.waived.get(row.key)
         if waiver is not None:
-            # kubelet knows no waiver, so what apply is about to write counts, too.
+            # kubelet knows no waiver, so what apply would write counts, too.
             if protected or _will_protect(seen):
                 yield Trouble(
-                    f"K3s would not start: kubelet refuses {row.key}, and its waiver keeps apply from setting it",
+                    f"K3s would not start: kubelet refuses {row.key}, and its waiver keeps apply from setting it"
+                    if protected
+                    else f"kubelet would refuse {row.key}, and its waiver keeps apply from setting it",
                     wanted=row.value,
                     found=in_words(now),
                     where=waiver.where,
@@ -172,8 +181,18 @@ def _will_protect(seen: Situation) -> bool:
     return any(option.row is PROTECT_KERNEL_DEFAULTS for option in missing(seen.settings, seen.facts))
 
 
+def _is_refused(seen: Situation) -> bool:
+    """Whether apply leaves something else in the place of our file of kernel parameters."""
+    return any(refusal.id == PARAMETERS_FILE for refusal in seen.plan.refusals)
+
+
 def _with_ours(seen: Situation) -> list[SysctlFile]:
-    """The files as they will be once ours is in place: before the first apply, it is not what is missing that wins."""
+    """The files as they will be once ours is in place: before the first apply, it is not what is missing that wins.
+
+    What stands where ours belongs and is not replaced counts as it is.
+    """
+    if _is_refused(seen):
+        return list(seen.sysctl_files)
     files = [file for file in seen.sysctl_files if str(file.path) != PARAMETERS_FILE]
     ours = (one for one in seen.desired if isinstance(one, File) and one.id == PARAMETERS_FILE)
     return files + [SysctlFile(one.path, one.content) for one in ours]

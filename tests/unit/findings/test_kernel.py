@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent import verbs
+from agent.findings.kernel import kernel_parameter
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.report import Level, Status
 from agent.settings import Overrides
-from agent.situation import Request
+from agent.situation import Request, look
 from tests.fake import Clock, fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -161,9 +162,11 @@ def test_a_file_that_sets_a_waived_parameter_overrides_nothing(node: Node) -> No
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])
 def test_kubelet_knows_no_waiver(verb: Callable[[Host, Request], Report], node: Node) -> None:
-    """With protect-kernel-defaults it would exit at the value, which is said before apply writes that option, too."""
+    """With protect-kernel-defaults it would exit at the value: apply does not write that option, and it is said why."""
     node.waives(protects=True)
     report = verb(node.host, REQUEST)
+    (refused,) = (item for item in report.items if item.status is Status.REFUSED)
+    assert refused.detail == f"not written, since it needs {KEY} to be 1, and found 2"
     (error,) = of(report, "kernel-parameter")
     assert error.holds_k3s
     assert error.where == f"{SETTINGS}:2"
@@ -175,3 +178,59 @@ def test_kubelet_takes_a_waived_parameter_that_is_right_anyway(node: Node) -> No
     node.waives(protects=True)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("1\n")
     assert of(verbs.apply(node.host, REQUEST), "kernel-parameter") == []
+
+
+# --- our own file, edited ---
+
+
+def edits(node: Node, content: str) -> list[Finding]:
+    """What is found once somebody has written this into the file of kernel parameters."""
+    node.settles("protect-kernel-defaults: false\n")
+    verbs.apply(node.host, REQUEST)
+    (node.root / PARAMETERS_FILE.lstrip("/")).write_text(content)
+    return of(verbs.check(node.host, REQUEST), "sysctl-overridden")
+
+
+OURS = "vm.overcommit_memory=1\nvm.panic_on_oom=0\nkernel.panic_on_oops=1\n"
+
+
+def test_an_edited_file_of_ours_counts_as_it_is(node: Node) -> None:
+    """apply does not replace it, so that its line is what the next boot takes."""
+    (error,) = edits(node, f"{OURS}kernel.panic=5\n")
+    assert error.message == "the next boot sets kernel.panic to 5"
+    assert (error.wanted, error.found, error.where) == ("10", "5", f"{PARAMETERS_FILE}:4")
+
+
+def test_what_an_edited_file_of_ours_no_longer_sets_is_missed(node: Node) -> None:
+    """Unless another file sets it."""
+    (error,) = edits(node, OURS)
+    assert error.message.startswith("nothing sets kernel.panic at the next boot")
+    assert (error.wanted, error.where, error.remedy) == ("10", PARAMETERS_FILE, "add the line kernel.panic=10")
+    (node.root / "etc/sysctl.d/10-site.conf").write_text("kernel.panic = 10\n")
+    assert edits(node, OURS) == []
+
+
+@pytest.mark.parametrize("content", [f"{OURS}kernel.panic=10\nvm.swappiness=1\n", "", "# nothing yet\n"])
+def test_an_edit_that_changes_no_value_of_ours_overrides_nothing(content: str, node: Node) -> None:
+    """Nor does a file that apply writes anew, as one that a crash emptied."""
+    (node.root / "etc/sysctl.d").mkdir()
+    (node.root / "etc/sysctl.d/10-site.conf").write_text(f"{OURS}kernel.panic=10\n" if "yet" in content else "")
+    assert edits(node, content) == []
+
+
+def test_what_is_no_file_sets_nothing(node: Node) -> None:
+    """A directory in its place is left alone, and gives no lines."""
+    (node.root / PARAMETERS_FILE.lstrip("/")).mkdir(parents=True)
+    found = of(verbs.check(node.host, REQUEST), "sysctl-overridden")
+    assert len(found) == sum(row.written for row in SYSCTLS)
+
+
+def test_where_the_kernel_is_read_only_the_remedy_is_one_for_the_machine(node: Node) -> None:
+    """In a container with a read-only /proc/sys apply could do nothing; sysctl could not either."""
+    verbs.apply(node.host, REQUEST)
+    (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
+    seen = look(node.host, REQUEST)
+    (trouble,) = kernel_parameter(seen)
+    assert trouble.remedy == "k3s-harden apply"
+    (trouble,) = kernel_parameter(seen._replace(facts=seen.facts._replace(kernel_is_read_only=True)))
+    assert trouble.remedy.startswith(f"on the machine that runs this container: sysctl -w {KEY}=1")
