@@ -70,9 +70,10 @@ class HostFacts(NamedTuple):
 
     `config` is K3s' configuration as everybody but this program wrote it, `effective` with our drop-in in its place;
     `running_since` is in seconds since the epoch, None where no K3s runs. `encrypts_secrets` is None where it cannot
-    be told. `boot_reader` is the program that applies sysctl.d at boot. `config_files` are the files of K3s'
-    configuration that are there, in the order in which it reads them. `unfit` says of what is no file, in a place where
-    K3s reads one, what K3s does at it; `unreadable` has the complaints about what could not be read, or judged, here.
+    be told. `boot_reader` is the program that applies sysctl.d at boot. `kernel_is_read_only` tells a container whose
+    /proc/sys is mounted so. `config_files` are the files of K3s' configuration that are there, in the order in which it
+    reads them. `unfit` says what K3s does at something that is no file, where it reads one; `unreadable` has the
+    complaints about what could not be read, or judged, here.
     """
 
     role: Role
@@ -92,6 +93,7 @@ class HostFacts(NamedTuple):
     encrypts_secrets: bool | None
     config: Effective
     effective: Effective
+    kernel_is_read_only: bool = False
     config_files: tuple[PurePosixPath, ...] = ()
     unfit: tuple[InputError, ...] = ()
     unreadable: tuple[str, ...] = ()
@@ -178,6 +180,7 @@ def read(host: Host, settings: Settings) -> HostFacts:
         encrypts_secrets=encrypts,
         config=k3s.config,
         effective=k3s.effective,
+        kernel_is_read_only=host.is_read_only(PurePosixPath("/proc/sys")),
         config_files=k3s.files,
         unfit=k3s.unfit,
         unreadable=k3s.unreadable,

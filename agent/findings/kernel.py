@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.dropin_options import missing
-from agent.findings.registry import Trouble, finding
+from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.model import File, Sysctl
+from agent.model import Absent, Component, File, Sysctl
 from agent.plan import in_words
 from agent.report import Level
 from agent.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
@@ -17,6 +17,9 @@ from agent.waivers import expired, since
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.guide.sysctls import SysctlRow
+    from agent.k3s_config import Source
+    from agent.model import Observed
     from agent.situation import Situation
 
 
@@ -102,8 +105,7 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
     K3s exits with it, and systemd starts K3s again every few seconds, for ever. The guide writes four of the six; the
     other two have the right value on an unchanged kernel.
     """
-    protect = seen.facts.effective.scalar(PROTECT_KERNEL_DEFAULTS.key)
-    protected = protect is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(protect[0])
+    protected = _protected(seen)
     for row in SYSCTLS:
         now = seen.observed.get(row.key)
         if now is None or (isinstance(now, Sysctl) and same_value(now.value, row.value)):
@@ -128,10 +130,8 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
             f"K3s would not start: kubelet refuses {row.key}" if protected else f"{row.key} is not as kubelet wants it",
             wanted=row.value,
             found=in_words(now),
-            where=str(protect[1]) if protect is not None and protected else "",
-            remedy="k3s-harden apply"
-            if row.written
-            else f"sysctl -w {row.key}={row.value}, and keep it in a file in /etc/sysctl.d",
+            where=str(protected or ""),
+            remedy=_set(seen, row, now),
         )
 
 
@@ -170,8 +170,27 @@ def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
     if not seen.facts.has_kernel:
         yield Trouble(
             "there is no /proc/sys here: live kernel values are left to the first boot",
-            remedy="run k3s-harden apply or check on the booted host",
+            remedy=f"run {APPLY} or check on the booted host",
         )
+
+
+def _protected(seen: Situation) -> Source | None:
+    """Where kubelet is told to insist on kernel parameters: an argument of its own has the last word over K3s' key."""
+    config, key = seen.facts.effective, PROTECT_KERNEL_DEFAULTS.key
+    own = config.scalar(key)
+    for value, source in config.flags(Component.KUBELET.config_key).get(key, ())[-1:] or ((own,) if own else ()):
+        return source if PROTECT_KERNEL_DEFAULTS.meets.accepts(value) else None
+    return None
+
+
+def _set(seen: Situation, row: SysctlRow, now: Observed) -> str:
+    """The remedy for a parameter that is not as kubelet wants it."""
+    command = f"sysctl -w {row.key}={row.value}"
+    if isinstance(now, Absent):
+        return "use a kernel that has the parameter"
+    if seen.facts.kernel_is_read_only:
+        return f"on the machine that runs this container: {command}, and keep it in a file in /etc/sysctl.d"
+    return written_by_apply(seen, row.key) if row.written else f"{command}, and keep it in a file in /etc/sysctl.d"
 
 
 def _will_protect(seen: Situation) -> bool:

@@ -631,6 +631,42 @@ CASES = (
         name="only-verified",
     ),
     Case(
+        "kernel-parameter",
+        lambda host: host["/proc/sys/vm/panic_on_oom"].unlink(),
+        both(
+            lambda host: host["/proc/sys/vm/panic_on_oom"].unlink(),
+            written(CONFIG, "kubelet-arg: protect-kernel-defaults=false\n"),
+        ),
+        where=f"{DROPIN}:3",
+        wanted="0",
+        found="absent",
+        remedy="use a kernel that has the parameter",
+        cure=file_put("/proc/sys/vm/panic_on_oom", "0\n"),
+        name="absent",
+    ),
+    Case(
+        "kernel-parameter",
+        both(
+            written(SETTINGS, "protect-kernel-defaults: false\n"),
+            both(
+                lambda host: host.run("apply"),
+                both(
+                    written(CONFIG, "kubelet-arg: protect-kernel-defaults=true\n"),
+                    written("/proc/sys/vm/panic_on_oom", "1\n"),
+                ),
+            ),
+        ),
+        both(
+            written(SETTINGS, "protect-kernel-defaults: false\n"),
+            both(lambda host: host.run("apply"), written("/proc/sys/vm/panic_on_oom", "1\n")),
+        ),
+        where=f"{CONFIG}:1",
+        wanted="0",
+        found="1",
+        remedy="k3s-harden apply",
+        name="kubelet",
+    ),
+    Case(
         "no-kernel-here",
         lambda host: host["/proc/sys"].rename(host["/proc/other"]),
         nothing,
