@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import replace
 
 from agent.k3s_config import HIDDEN, is_secret
-from agent.model import File, Observed
-from agent.plan import difference
+from agent.model import Absent, File
 
 _EXPLICIT_KEY = re.compile(r"\?\s+[\"']?([\w.-]+)\+?[\"']?")
 _KEY = re.compile(r"[\"']?([\w.-]+)\+?[\"']?\s*[:=]")
 _NO_END_OF_LINE = "\n\\ No newline at end of file"
 
 
-def unified(before: Observed, after: Observed) -> str:
-    """A unified diff for files, one line old → new for everything else; empty where nothing differs."""
-    if before == after:
-        return ""
-    if not isinstance(after, File) and not isinstance(before, File):
-        return f"{difference(before, after)}\n"
+def unified(before: File | Absent, after: File | Absent) -> str:
+    """A unified diff of what a file says and is to say; empty where that is the same, whatever its mode and owner."""
     name = after.id
-    old, new = _lines(before), _lines(after)
-    text = "".join(difflib.unified_diff(old, new, f"{name} (now)", f"{name} (wanted)"))
-    if isinstance(before, File) and isinstance(after, File):
-        access = difference(replace(before, content=b""), replace(after, content=b""))
-        text += f"{access}\n" if access else ""
-    return text
+    return "".join(difflib.unified_diff(_lines(before), _lines(after), f"{name} (now)", f"{name} (wanted)"))
 
 
-def _lines(state: Observed) -> list[str]:
+def _lines(state: File | Absent) -> list[str]:
     """The lines of a file, each with its end, as difflib takes them."""
     if not isinstance(state, File) or not state.content:
         return []

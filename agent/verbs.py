@@ -8,6 +8,7 @@ from agent import findings, plan, waiting_services
 from agent.apply import execute, refused
 from agent.errors import HardenError
 from agent.journal import Journal
+from agent.model import Absent, File
 from agent.plan import difference
 from agent.report import GATE_VERB, Item, Report, Status
 from agent.situation import look
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.host import Host
+    from agent.model import Observed, State
     from agent.situation import Request, Situation
 
 
@@ -27,19 +29,27 @@ def check(host: Host, request: Request) -> Report:
 
 def diff(host: Host, request: Request) -> Report:
     """What apply would change, with unified diffs of files. Changes nothing."""
-    from agent.diffs import unified
-
     seen = look(host, request)
     wanted = {resource.id: resource for resource in seen.desired}
     changes = {change.id: change for change in seen.plan.changes}
     items = []
     for item in _standing(seen):
         if item.status is Status.DIFFERS:
-            change = changes[item.id]
-            items.append(item._replace(diff=unified(change.before, change.after)))
+            items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not Status.AS_WANTED:
-            items.append(item._replace(diff=unified(seen.observed[item.id], wanted[item.id])))
+            items.append(_compared(item, seen.observed[item.id], wanted[item.id]))
     return _report("diff", seen, items)
+
+
+def _compared(item: Item, now: Observed, wanted: State) -> Item:
+    """The item of a file with the lines that differ; for everything else its words say all."""
+    from agent.diffs import unified
+
+    if not isinstance(wanted, File):
+        return item
+    if not isinstance(now, File | Absent):
+        return item._replace(detail=f"{item.detail}, and cannot be compared")
+    return item._replace(diff=unified(now, wanted))
 
 
 def apply(host: Host, request: Request) -> Report:
