@@ -459,8 +459,9 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
             " clear text, although there is an encryption configuration."
         ),
         remedy=(
-            "Run 'k3s secrets-encrypt status' on a server. Where encryption is disabled, run 'k3s secrets-encrypt"
-            " enable' and do its documented restarts. Where there is no encryption at all:"
+            "Where `k3s secrets-encrypt disable` has put identity first: run `k3s secrets-encrypt enable` on one"
+            " server, restart K3s on every server, and run `k3s secrets-encrypt reencrypt --force --skip` on one, since"
+            " the Secrets that are there stay in clear text until then. Where nothing is encrypted yet:"
             f" {SECRETS_ENCRYPTION.by_hand}"
         ),
         guide=SECRETS_ENCRYPTION,

@@ -299,7 +299,7 @@ def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 "secrets are not encrypted, and this cluster has data",
                 wanted="secrets-encryption: true",
-                remedy="follow K3s' own steps, on each server in turn: k3s secrets-encrypt status, then enable",
+                remedy="`k3s-harden explain secrets-encryption` has the steps; older releases of K3s have none",
             )
 
 

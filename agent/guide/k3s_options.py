@@ -295,6 +295,15 @@ _GARBAGE: tuple[OptionRow, ...] = (
     ),
 )
 
+ENCRYPTED_FROM_NOW_ON = (
+    "run `k3s secrets-encrypt rotate-keys` on one server, which encrypts the Secrets that are there; once `k3s"
+    " secrets-encrypt status` says reencrypt_finished, restart K3s on every server"
+)
+"""What ends the steps that switch encryption on: until then the Secrets that are there stay in clear text.
+
+(k3s-io/docs, docs/cli/secrets-encrypt.md)
+"""
+
 SECRETS_ENCRYPTION = OptionRow(
     id="secrets-encryption",
     key="secrets-encryption",
@@ -313,8 +322,11 @@ SECRETS_ENCRYPTION = OptionRow(
         " cluster. Losing the key loses the secrets, so back it up with the datastore."
     ),
     by_hand=(
-        f"For a new cluster put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before K3s first starts; for an"
-        " existing one follow 'k3s secrets-encrypt enable' and its documented restarts."
+        f"For a new cluster put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before K3s first starts. In a cluster"
+        " that has data, K3s can start to encrypt only from its releases of January 2026 on (v1.32.11+k3s3,"
+        " v1.33.7+k3s3, v1.34.3+k3s3, v1.35.0+k3s3): upgrade an older one first. Then take a snapshot of the datastore;"
+        " run `k3s secrets-encrypt enable` on one server; put that line into the configuration of every server and"
+        f" restart each; and {ENCRYPTED_FROM_NOW_ON}."
     ),
     applies=ON_SERVERS,
 )

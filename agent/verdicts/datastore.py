@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent import component_arguments
+from agent import component_arguments, encryption_configuration
 from agent.assessment import Evidence as Shown
 from agent.assessment import Status
 from agent.benchmark.check import EncryptionProviders, EtcdSetting
@@ -13,14 +13,19 @@ from agent.component_arguments import GivenBy
 from agent.evidence import Missing, Unknown
 from agent.facts import Datastore
 from agent.guide.criteria import Equals
+from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.model import Component
 from agent.verdicts.answer import LOOK_AT_IT, ONCE_STARTED, Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.verdicts.node import AssessedNode
 
 _ENCRYPTION = "encryption-provider-config"
 """The API server's argument that names the file."""
+
+_ENABLE = "encryption is disabled: run `k3s secrets-encrypt enable` on one server, restart K3s on every server"
 
 
 def answer(check: EtcdSetting | EncryptionProviders, node: AssessedNode) -> Answer:
@@ -92,6 +97,30 @@ def _providers(check: EncryptionProviders, node: AssessedNode) -> Answer:
     seen = tuple(Shown(one, str(config.path)) for one in config.providers or (first,))
     if first in check.providers:
         return Answer(Status.PASS, first, seen)
-    how = "ask `k3s secrets-encrypt status` on a server; where encryption is disabled, `k3s secrets-encrypt enable`"
-    how += ", and restart K3s on each server"
+    how = _encrypted(config.providers, check)
     return Answer(Status.FAIL, first, seen, remedy=how, by=GivenBy.OPERATOR, remedy_is_for_this_host=True)
+
+
+def _encrypted(providers: Sequence[str], check: EncryptionProviders) -> str:
+    """The steps to a strong provider first, up to and including the Secrets that are there.
+
+    From k3s-io/docs, docs/cli/secrets-encrypt.md, and k3s, pkg/server/handlers/secrets-encrypt.go, which reencrypts for
+    aescbc alone, and refuses a file that has anything but aescbc, secretbox and identity.
+    """
+    match providers:
+        case (encryption_configuration.IDENTITY,):
+            return f"`k3s secrets-encrypt enable` has prepared it, and no key is made yet: {ENCRYPTED_FROM_NOW_ON}"
+        case (encryption_configuration.IDENTITY, "aescbc"):
+            return (
+                f"{_ENABLE}, and run `k3s secrets-encrypt reencrypt --force --skip` on one: until then the Secrets that"
+                " are there stay in clear text"
+            )
+        case (encryption_configuration.IDENTITY, "aescbc" | "secretbox", *_):
+            return f"{_ENABLE}; then {ENCRYPTED_FROM_NOW_ON}"
+        case _:
+            return (
+                "K3s writes no such file, and `k3s secrets-encrypt` refuses it, so find out who wrote it. By"
+                f" Kubernetes' own steps: put {' or '.join(check.providers)} first for `secrets`, with a key of its own, and"
+                " keep what is there behind it; the same on every server; restart K3s on each; then write all Secrets anew:"
+                " `kubectl get secrets --all-namespaces -o json | kubectl replace -f -`"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,14 +118,37 @@ def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -
     assert verdict.evidence[0].where == CONFIG
 
 
-def test_encryption_that_is_disabled_is_not_for_apply(server: Node) -> None:
-    """K3s' own command switches it on again: identity comes first in the file."""
+@pytest.mark.parametrize(
+    ("providers", "steps"),
+    [
+        (("identity", "aescbc"), ("enable", "restart K3s", "reencrypt --force --skip")),
+        (("identity", "secretbox"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
+        (("identity", "secretbox", "aescbc"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
+        (("identity",), ("rotate-keys", "reencrypt_finished", "restart K3s")),
+        (("aesgcm", "identity"), ("find out who wrote it", "aescbc or kms or secretbox first", "kubectl replace")),
+        (("identity", "kms"), ("find out who wrote it", "restart K3s", "kubectl replace")),
+    ],
+)
+def test_encryption_by_a_weak_provider_has_all_steps(
+    server: Node, providers: tuple[str, ...], steps: tuple[str, ...]
+) -> None:
+    """By K3s' own command where it can, up to the Secrets that are there: they stay as they are until the last step."""
     server.config("secrets-encryption: true\n")
-    providers = '{"resources":[{"resources":["secrets"],"providers":[{"identity":{}},{"aescbc":{}}]}]}'
-    server.put(ENCRYPTION, providers)
+    listed = ",".join(f'{{"{one}":{{}}}}' for one in providers)
+    server.put(ENCRYPTION, f'{{"resources":[{{"resources":["secrets"],"providers":[{listed}]}}]}}')
     verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.actor, verdict.found) == (Status.FAIL, Actor.OPERATOR, "identity")
-    assert "`k3s secrets-encrypt enable`" in verdict.remedy
+    assert (verdict.status, verdict.actor, verdict.found) == (Status.FAIL, Actor.OPERATOR, providers[0])
+    assert re.search(".*".join(map(re.escape, steps)), verdict.remedy)
+    assert ("secrets-encrypt enable" in verdict.remedy) is ("enable" in steps or providers == ("identity",))
+
+
+def test_a_cluster_that_never_encrypted_gets_the_steps_for_its_data(server: Node) -> None:
+    """K3s can start to encrypt it only from some releases on, and the key alone encrypts nothing that is there."""
+    server.path(ENCRYPTION).unlink()
+    for name in ("secrets-encryption", "apiserver-encryption-providers"):
+        remedy = server.verdict(name).remedy
+        steps = ("v1.34.3+k3s3", "snapshot", "secrets-encrypt enable", "restart each", "secrets-encrypt rotate-keys")
+        assert re.search(".*".join(map(re.escape, steps)), remedy)
 
 
 def test_an_encryption_that_names_no_secrets_fails(server: Node) -> None:
