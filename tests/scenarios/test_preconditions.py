@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.host_tree import AUDIT, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, HostTree
+from tests.scenarios.host_tree import AUDIT, CONFIG, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, HostTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,13 @@ def test_a_kernel_value_that_apply_does_not_set_keeps_the_drop_in_away(host: Hos
     host.write(SETTINGS, "protect-kernel-defaults: false\n")
     host.run("apply")
     assert DROPIN in host.entries()
+
+
+def test_a_drop_in_that_is_kept_away_is_overridden_by_nothing(host: HostTree) -> None:
+    """What the operator's file has is what the drop-in would set right."""
+    host.write(CONFIG, "kube-apiserver-arg: [audit-log-maxage=5]\n")
+    host.write(LIVE, "5\n")
+    assert host.seen("check").ids == {"kernel-parameter"}
 
 
 def test_a_drop_in_that_is_right_stays(hardened: Hardened) -> None:
