@@ -61,4 +61,4 @@ def _mounts(host: Host, unit: PurePosixPath) -> tuple[PurePosixPath, ...]:
     except HostError:
         text = ""
     lines = unit_files.settings("\n".join([text, *unit_files.dropins(host, unit.name)]), "RequiresMountsFor")
-    return tuple(PurePosixPath(word) for line in lines for word in line)
+    return tuple(PurePosixPath(word.replace("%%", "%")) for line in lines for word in line)

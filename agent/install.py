@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ from agent.errors import UsageError
 from agent.gate import DROPIN
 from agent.guide.files import DEFAULT_DATA_DIR
 from agent.host.systemd import Systemd
+from agent.host.tree import REGULAR_FILE, Entry
 from agent.journal import Journal
 from agent.model import Absent, Directory, File, FileMode, Role
 from agent.plan import Change, in_words
@@ -54,6 +56,12 @@ USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 _PUBLIC = FileMode(0o644)
 _PROGRAM = FileMode(0o755)
+_EXECUTABLE = 0o111
+
+_HIDDEN_FROM_UNITS = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - read only
+"""What ProtectHome= and PrivateTmp= of our units keep from the program."""
+
+_MISFIT = "its name has a quote, a backslash, a $ or a control character"
 _DATA_DIR_DROPIN = """\
 # Written by `k3s-harden install`: the package's unit knows the usual place of K3s' data alone.
 [Unit]
@@ -79,14 +87,14 @@ class Wanted(NamedTuple):
 def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
     """An installation for this host: the usual services, those that are there under another name, and the named ones.
 
-    A named service runs K3s as what its unit says, or as what the request says while there is no such unit.
+    A named service runs K3s as what its unit says, or as what the request says while there is no such unit. Raises
+    UsageError for a name that cannot be one of K3s' services.
     """
     site = read_settings(host, request)
     installed = k3s_units.installed(host)
     services = USUAL | {unit.path.name: unit.role for unit in installed}
     for name in named:
-        if not name.endswith(".service") or "/" in name:
-            raise UsageError(f"cannot guard {name}: it is no name of a service", "such as --unit k3s-east.service")
+        _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
     data_dir, _ = facts.data_directory(site, facts.configuration(host, k3s_units.chosen(installed, site.role)))
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
@@ -102,7 +110,7 @@ def files(wanted: Wanted) -> tuple[File, ...]:
     """All files of an installation; where there is a package, those that it has not brought."""
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
-        units[DATA_DIR_DROPIN] = _DATA_DIR_DROPIN.format(data_dir=wanted.data_dir).encode()
+        units[DATA_DIR_DROPIN] = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir)).encode()
     found = [File(path=UNIT_DIRECTORY / name, content=content, mode=_PUBLIC) for name, content in units.items()]
     if not wanted.packaged:
         found += [File(path=path, content=content, mode=_PUBLIC) for path, content in wanted.completions.items()]
@@ -114,8 +122,8 @@ def files(wanted: Wanted) -> tuple[File, ...]:
 def install(host: Host, wanted: Wanted) -> Report:
     """Put the files in place and have systemd read them. Nothing is started or stopped; what is replaced is kept.
 
-    Raises UsageError for a program that others could change, since the gate runs it as root at each K3s start, and for
-    one that the gate of an installed package does not run.
+    Raises UsageError for a program that others could change, since the gate runs it as root at each K3s start, for one
+    that it could not run or see, and for one that the gate of an installed package does not run.
     """
     host.refuse_ordinary_user("install")
     if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
@@ -123,11 +131,15 @@ def install(host: Host, wanted: Wanted) -> Report:
             f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / gate.UNIT}",
             f"run {PACKAGED_PROGRAM} install, or say --program {PACKAGED_PROGRAM}; or remove the package first",
         )
-    problem = host.tree.trust_problem(wanted.program)
+    problem = _program_problem(host, wanted.program)
     if problem:
         raise UsageError(
             f"cannot install a gate that runs {wanted.program}: {problem}",
             "put the program where root alone can write, such as /opt/k3s-harden, or name it with --program",
+        )
+    if not _fits_in_a_unit(wanted.data_dir):
+        raise UsageError(
+            f"cannot install a gate that waits for the mount of {wanted.data_dir}: {_MISFIT}", "give it another name"
         )
     resources = files(wanted)
     in_place = {file.path for file in resources}
@@ -157,6 +169,38 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     _reload(host, items)
     left = gate.look(host)
     return _report("uninstall", items, [], left)._replace(findings=findings.after_uninstall(left))
+
+
+def _refuse_service(name: str) -> None:
+    if name.startswith("k3s-harden"):
+        raise UsageError(f"cannot guard {name}: it is a service of ours", "name one that starts K3s")
+    if not re.fullmatch(r"k3s[-\w.@]*\.service", name, re.ASCII):
+        raise UsageError(
+            f"cannot guard {name}: the services of K3s are called k3s.service, k3s-NAME.service",
+            "such as --unit k3s-east.service, for INSTALL_K3S_NAME=east",
+        )
+
+
+def _program_problem(host: Host, program: PurePosixPath) -> str:
+    """Why a gate could not run this program, or should not; empty where it can."""
+    if not program.is_absolute():
+        return "it is no absolute path"
+    if not _fits_in_a_unit(program):
+        return _MISFIT
+    hidden = next((place for place in _HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
+    if hidden is not None:
+        return f"its units do not see {hidden}"
+    found = host.tree.stat(program)
+    if isinstance(found, Entry) and found.kind != REGULAR_FILE:
+        return f"it is a {found.kind}"
+    problem = host.tree.trust_problem(program)
+    if not problem and isinstance(found, Entry) and not found.mode & _EXECUTABLE:
+        return f"it is not executable: its mode is {found.mode}"
+    return problem
+
+
+def _fits_in_a_unit(path: PurePosixPath) -> bool:
+    return str(path).isprintable() and not set(str(path)) & set("\"'\\$")
 
 
 def _hiding(host: Host, wanted: Wanted) -> list[PurePosixPath]:
@@ -220,9 +264,15 @@ def _units(wanted: Wanted) -> dict[str, bytes]:
 
 
 def _unit(name: str, wanted: Wanted) -> bytes:
-    text = package_data.read("units", *name.split("/"))
-    text = text.replace(bytes(PACKAGED_PROGRAM), bytes(wanted.program))
-    return text.replace(bytes(DEFAULT_DATA_DIR), bytes(wanted.data_dir))
+    text = package_data.read("units", *name.split("/")).decode()
+    words = {str(PACKAGED_PROGRAM): _word(wanted.program), str(DEFAULT_DATA_DIR): _word(wanted.data_dir)}
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text).encode()
+
+
+def _word(path: PurePosixPath) -> str:
+    """A path as one word of a unit, by systemd.syntax(7): % begins a specifier, and a blank ends a word."""
+    word = str(path).replace("%", "%%")
+    return word if re.fullmatch(r"[\w./%+,:=@-]+", word) else f'"{word}"'
 
 
 def _is_ours(now: File) -> bool:

@@ -157,8 +157,8 @@ class Effective(NamedTuple):
 
     `values` has each flag by its long name, with all its values in the order K3s reads them. `dropped` are values that
     a later file without `+` lost, `ignored` what K3s passes over, `problems` the files, and values in them, that keep
-    K3s from starting; what is right in such a file counts nevertheless. `unjudged` are files that K3s may well read, but
-    this program does not.
+    K3s from starting; what is right in such a file counts nevertheless. `unjudged` are files that K3s may well read,
+    but this program does not.
     """
 
     values: Mapping[str, tuple[tuple[str, Source], ...]]

@@ -73,6 +73,51 @@ def test_a_program_that_others_can_change_is_no_gate(ready: HostTree) -> None:
     assert not ready[GATE].exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/opt", "it is a directory"),
+        ("/opt/plain", "it is not executable: its mode is 0644"),
+        ("/opt/none", "No such file or directory"),
+        ("opt/program", "it is no absolute path"),
+        ("/root/program", "its units do not see /root"),
+        ("/opt/a$b", "its name has a quote, a backslash, a $ or a control character"),
+        ("/opt/a\nb", "its name has a quote, a backslash, a $ or a control character"),
+    ],
+)
+def test_a_program_that_the_gate_could_not_run_is_refused(ready: HostTree, path: str, problem: str) -> None:
+    """K3s would be held at its next start by a gate that cannot work."""
+    for name in ("/opt/program", "/root/program", "/opt/a$b", "/opt/a\nb"):
+        ready.write(name, "#!/bin/sh\n", 0o755)
+    ready.write("/opt/plain", "#!/bin/sh\n", 0o644)
+    done = ready.run("install", "--program", path)
+    assert (done.code, problem in done.stderr) == (2, True), done
+    assert not ready[UNITS].exists()
+
+
+@pytest.mark.parametrize("path", ["/opt/my dir/100%/k3s-harden", "/opt/k3s;harden"])
+def test_a_path_is_one_word_of_a_unit(ready: HostTree, path: str) -> None:
+    """Of the program and of the data directory: quoted, with no specifier in it; the gate is found as it is meant."""
+    ready.write(path, "#!/bin/sh\n", 0o755)
+    ready.write("/etc/rancher/k3s/config.yaml", f"data-dir: {path}.d\n")
+    assert ready.run("install", "--program", path).code == 0
+    word = path.replace("%", "%%")
+    assert f'ExecStart="{word}" gate\n' in ready[GATE].read_text()
+    assert f'RequiresMountsFor=/etc /var/lib/k3s-harden "{word}.d"\n' in ready[GATE].read_text()
+    ready.options = ("--role", "server", "--k3s-version", "1.34")
+    assert ready.seen("check").of("gate-before-mount") == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["edge.service", "k3s-a b.service", "k3s-east", "k3s/east.service", "k3s-harden.service", "k3s-é.service"]
+)
+def test_a_service_that_cannot_be_one_of_k3s_is_not_guarded(ready: HostTree, name: str) -> None:
+    """The gate that held it would not release it; and the gate does not wait for itself."""
+    done = ready.run("install", "--program", PROGRAM, "--unit", name)
+    assert (done.code, f"cannot guard {name}" in done.stderr) == (2, True), done
+    assert not ready[UNITS].exists()
+
+
 def test_an_edited_unit_is_replaced_and_kept(ready: HostTree) -> None:
     """A gate has to be the one that this version needs; nobody's work is lost by that."""
     ready.run("install", "--program", PROGRAM)
