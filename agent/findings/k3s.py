@@ -205,8 +205,8 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
                     where=str(source),
                     remedy="remove it there",
                 )
-    not_in_place = (*seen.plan.changes, *(refusal for refusal in seen.plan.refusals if not refusal.edited))
-    if any(step.id == ours for step in not_in_place):
+    kept_away = (refusal.id for refusal in seen.plan.refusals if not refusal.edited)
+    if ours in {*(change.id for change in seen.plan.changes), *kept_away}:
         return  # ours is not in place yet, so nothing can have come after it
     for option in missing(seen.settings, seen.facts):
         if option.row.name == ADMISSION_PLUGINS_FLAG:
