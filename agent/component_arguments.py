@@ -322,6 +322,8 @@ def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument
     doubts: dict[str, str] = {}
     if facts.effective.problems:
         doubts[""] = f"K3s would not start with its configuration: {facts.effective.problems[0].message}"
+    elif facts.unfit:
+        doubts[""] = facts.unfit[0].message
     elif facts.unreadable:
         doubts[""] = facts.unreadable[0]
     rows = tuple(k3s_defaults.of(component))

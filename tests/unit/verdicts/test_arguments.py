@@ -13,6 +13,9 @@ from tests.k3s_tree import K3s
 from tests.unit.verdicts.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.unit.verdicts.conftest import Nodes
     from tests.unit.verdicts.nodes import Node
 
@@ -303,9 +306,14 @@ def test_a_scheduler_with_a_file_is_still_asked_for_its_address(server: Node) ->
     assert server.verdict("scheduler-bind-address").status is Status.FAIL
 
 
-def test_a_configuration_that_cannot_be_read_is_no_empty_one(server: Node) -> None:
-    """All that depends on it is unknown."""
-    os.mkfifo(server.path(CONFIG))
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, link_to_itself])
+def test_a_configuration_that_cannot_be_read_is_no_empty_one(server: Node, plant: Callable[[Path], None]) -> None:
+    """All that depends on it is unknown, whether K3s could not read it or only this program."""
+    plant(server.path(CONFIG))
     for name in ("apiserver-profiling", "kubelet-anonymous-auth", "kube-proxy-metrics-bind-address"):
         assert server.verdict(name).status is Status.UNKNOWN
 

@@ -70,9 +70,7 @@ def test_our_file_edited_by_hand_is_for_the_operator(hardened: Node) -> None:
     file.write_text(file.read_text().replace("vm.overcommit_memory=1", "vm.overcommit_memory=2"))
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.actor, verdict.found) == (Status.FAIL, Actor.OPERATOR, "1 now, 2 at boot")
-    assert verdict.remedy == (
-        f"set vm.overcommit_memory=1 in {PARAMETERS_FILE}, and run `sudo sysctl -w vm.overcommit_memory=1`"
-    )
+    assert verdict.remedy == f"{PARAMETERS_FILE}:4: delete that line, or set it to 1; then sudo k3s-harden apply"
 
 
 def test_the_limits_on_keys_are_the_kernels_own(server: Node) -> None:
