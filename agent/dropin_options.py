@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.admission_plugins import is_unknown
 from agent.facts import Datastore
 from agent.guide.criteria import Includes
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, OptionRow
-from agent.model import WITHOUT_POD_SECURITY_POLICY, Component, Role
+from agent.model import Component, Role
 from agent.settings import SecretsEncryption, row_of
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ API_SERVER_KEY = Component.API_SERVER.config_key
 ADMISSION_PLUGINS_FLAG = "enable-admission-plugins"
 ADMISSION_CONFIGURATION_FLAG = "admission-control-config-file"
 AUDIT_POLICY_FLAG = "audit-policy-file"
-REMOVED_PLUGIN = "PodSecurityPolicy"
-"""The plugin of WITH_POD_SECURITY_POLICY."""
 
 _NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig")
 """How component flags end whose file must exist; audit-log-path and its like are written, not read."""
@@ -174,9 +173,9 @@ def _required_plugins(option: WantedOption) -> set[str]:
 
 
 def _plugins(ours: str, own: Sequence[ConfiguredValue], facts: HostFacts) -> str:
-    """One comma-joined value of all plugins, since scanners read only the first of several."""
-    removed = {REMOVED_PLUGIN} if WITHOUT_POD_SECURITY_POLICY.includes(facts.version) else set()
-    return ",".join(dict.fromkeys(plugin for plugin in [*ours.split(","), *_listed(own)] if plugin not in removed))
+    """One comma-joined value of all plugins that K3s has, since scanners read only the first of several."""
+    plugins = dict.fromkeys([*ours.split(","), *_listed(own)])
+    return ",".join(plugin for plugin in plugins if not is_unknown(plugin, facts.version))
 
 
 def _listed(own: Sequence[ConfiguredValue]) -> list[str]:

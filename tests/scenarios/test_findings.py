@@ -545,7 +545,7 @@ CASES = (
             written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
         ),
         wanted="secrets-encryption: true",
-        remedy="follow K3s' own steps, on each server in turn: k3s secrets-encrypt status, then enable",
+        remedy="`k3s-harden explain secrets-encryption` has the steps; older releases of K3s have none",
         cure=file_put(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
     ),
     Case(
@@ -800,7 +800,10 @@ CASES = (
         "gate-before-mount",
         both(
             written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
-            both(written("/usr/bin/k3s-harden", "#!/bin/sh\n"), written(CONFIG, "data-dir: /srv/k3s\n")),
+            both(
+                lambda host: host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755),
+                written(CONFIG, "data-dir: /srv/k3s\n"),
+            ),
         ),
         both(
             written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
@@ -949,6 +952,14 @@ def test_a_plugin_without_its_configuration_is_named_once(hardened: Hardened) ->
     assert host.seen("check").only("admission-configuration-unusable").where == f"{CONFIG}:2"
     host[PSA].unlink()
     assert host.seen("check").only("admission-configuration-unusable").found == PSA
+
+
+def test_a_misspelt_plugin_is_not_repeated_in_our_file(hardened: Hardened) -> None:
+    """So that it is gone once the operator has taken it out."""
+    host = hardened()
+    host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages,NodeRestrictions\n")
+    assert host.run("apply").code == 3
+    assert "=NodeRestriction,ServiceAccount,AlwaysPullImages\n" in host[DROPIN].read_text()
 
 
 def test_a_configuration_that_is_too_large_for_us_is_not_called_broken(hardened: Hardened) -> None:
