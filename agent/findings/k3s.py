@@ -194,7 +194,8 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
     An argument of kubelet has the last word over K3s' own protect-kernel-defaults, wherever it stands.
     """
     ours = str(seen.facts.dropin_path)
-    if any(option.row is PROTECT_KERNEL_DEFAULTS for option in dropin_options.wanted(seen.settings, seen.facts)):
+    wanted = () if seen.facts.rancher_managed else dropin_options.wanted(seen.settings, seen.facts)
+    if any(option.row is PROTECT_KERNEL_DEFAULTS for option in wanted):
         flags = seen.facts.effective.flags(Component.KUBELET.config_key)
         for value, source in flags.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
             if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value):
