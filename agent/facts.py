@@ -12,7 +12,7 @@ from agent.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, p
 from agent.errors import HostError, InputError, UsageError
 from agent.guide.files import DEFAULT_DATA_DIR, DROPIN_NAME, K3S_CONFIG_FILE
 from agent.host.tree import DIRECTORY, FIFO, SOCKET, Entry
-from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, Source, has_suffix, merge
+from agent.k3s_config import SERVER_ONLY_KEYS, ConfigText, Effective, has_suffix, merge
 from agent.k3s_units import OPENRC_DIRECTORY
 from agent.model import NEWEST_KNOWN, Role, Version
 from agent.report import K3S_VERSION, ROLE, Fact
@@ -209,13 +209,12 @@ def configuration(host: Host, unit: Unit | None) -> Configuration:
     path = PurePosixPath(named or environment.get("K3S_CONFIG_FILE") or K3S_CONFIG_FILE)
     texts, unfit, unreadable = _config_texts(host, path)
     arguments = unit.arguments if unit else ()
-    source = Source(unit.path, 0) if unit else None
     ours = dropin_directory(path) / DROPIN_NAME
-    effective = merge(texts, arguments, source)
+    effective = merge(texts, arguments)
     return Configuration(
         path=path,
         files=tuple(text.path for text in texts),
-        config=merge([text for text in texts if text.path != ours], arguments, source),
+        config=merge([text for text in texts if text.path != ours], arguments),
         effective=effective,
         environment=environment,
         unfit=unfit,

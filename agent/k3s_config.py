@@ -10,7 +10,6 @@ Secrets never get beyond merge(): their text is replaced before it is kept, so n
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
@@ -20,6 +19,7 @@ from agent.yaml_reader import resolve, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
 
     from agent.yaml_reader import Entry, Node, Scalar
 
@@ -124,6 +124,16 @@ class Source(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else str(self.path)
 
 
+class Word(NamedTuple):
+    """A word of a command line, and where it stands. It can be the cluster's token, so it never shows its text."""
+
+    text: str
+    source: Source
+
+    def __repr__(self) -> str:
+        return f"Word({len(self.text)} characters, {str(self.source)!r})"
+
+
 class Dropped(NamedTuple):
     """A value of a list that a later file lost by repeating the key without `+`; `by` is where it did so."""
 
@@ -212,20 +222,18 @@ class Effective(NamedTuple):
         return next((one.form for one in given if one.name == flag), "+") != ""
 
 
-def merge(
-    files: Iterable[ConfigText], arguments: Sequence[str] = (), arguments_source: Source | None = None
-) -> Effective:
+def merge(files: Iterable[ConfigText], arguments: Sequence[Word] = ()) -> Effective:
     """Merge the files, in the order K3s reads them, and the words after `k3s server` or `k3s agent`.
 
-    `arguments_source` is where those words stand. Raises nothing: what is wrong with a file is in the result.
+    Raises nothing: what is wrong with a file is in the result.
     """
     merger = _Merger()
     for file in files:
         merger.read(file)
     for name, text, source in merger.listed():
         merger.give(name, text, source)
-    for name, text in _command_line(arguments):
-        merger.give(name, text, arguments_source or Source(PurePosixPath("-"), 0))
+    for name, text, source in _command_line(arguments):
+        merger.give(name, text, source)
     return Effective(
         values={key: tuple(values) for key, values in merger.given.items()},
         dropped=tuple(merger.dropped),
@@ -400,22 +408,25 @@ def _seen_by_k3s(scalar: Scalar) -> str:
             return scalar.value.strip()
 
 
-def _command_line(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The flags of a command line, one hyphen or two, by Go's rules: `--flag=x`, `--flag x`, `--switch`."""
+def _command_line(words: Sequence[Word]) -> Iterator[tuple[str, str, Source]]:
+    """The flags of a command line, one hyphen or two, by Go's rules: `--flag=x`, `--flag x`, `--switch`.
+
+    Each with where its value stands.
+    """
     rest = list(reversed(words))
     while rest:
-        word = rest.pop()
+        word, source = rest.pop()
         if word == "--":
             return
         if not word.startswith("-") or word == "-":
             continue
         name, separator, value = word.removeprefix("-").removeprefix("-").partition("=")
         if separator:
-            yield name, value
+            yield name, value, source
         elif name in _NO_VALUE or not rest:
-            yield name, "true"
+            yield name, "true", source
         else:
-            yield name, rest.pop()
+            yield (name, *rest.pop())
 
 
 def _written(text: str) -> str:

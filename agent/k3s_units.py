@@ -8,35 +8,40 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import unit_files
 from agent.errors import HostError
+from agent.k3s_config import Source, Word
 from agent.model import Role
 from agent.unit_files import UNIT_DIRECTORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.host import Host
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 
 _ROLES = tuple(role.value for role in Role)
+_EXEC_START = re.compile(r"ExecStart=[-@:+!]*(.*)", re.DOTALL)
+_OPENRC_COMMAND = re.compile(r"command(?:_args)?=[\"']?(.*?)[\"']?", re.DOTALL)
 _ENVIRONMENT = ("K3S_URL", "K3S_DATASTORE_ENDPOINT", "K3S_DATA_DIR", "K3S_CONFIG_FILE")
 
 
 class Unit(NamedTuple):
     """A service that starts K3s: its words after `k3s server` or `k3s agent`, and what its environment files set.
 
-    Of the environment only the names in _ENVIRONMENT are kept: the token is in there, too.
+    `path` is the unit itself; a word may stand in one of its drop-ins. Of the environment only the names in
+    _ENVIRONMENT are kept: the token is in there, too.
     """
 
     path: PurePosixPath
     binary: PurePosixPath
     role: Role
-    arguments: tuple[str, ...]
+    arguments: tuple[Word, ...]
     environment: Mapping[str, str]
 
     def argument(self, *names: str) -> str | None:
         """The value of a flag on the command line, under any of its names; None where it is not given."""
-        for word, following in zip(self.arguments, (*self.arguments, "")[1:], strict=True):
+        texts = [word.text for word in self.arguments]
+        for word, following in zip(texts, (*texts, "")[1:], strict=True):
             name, separator, value = word.partition("=")
             if name in names:
                 return value if separator else following
@@ -58,24 +63,19 @@ def installed(host: Host) -> tuple[Unit, ...]:
 
 
 def _unit(host: Host, path: PurePosixPath) -> Unit | None:
-    import shlex
-
     try:
-        text = (host.tree.read(path) or b"").decode(errors="replace")
+        texts = {path: (host.tree.read(path) or b"").decode(errors="replace")}
     except HostError:
         return None
-    # What `systemctl edit` made of the unit comes after it, and the last ExecStart= counts.
-    text = re.sub(r"\\\n", " ", "\n".join([text, *unit_files.dropins(host, path.name)]))
-    # systemd's ExecStart=, or command= and command_args= of an OpenRC script.
-    command = re.findall(r"^ExecStart=(?:[-@:+!]*)(.*)$", text, re.MULTILINE)[-1:] or [
-        " ".join(re.findall(r"^command(?:_args)?=[\"']?(.*?)[\"']?$", text, re.MULTILINE))
-    ]
+    # What `systemctl edit` made of the unit comes after it.
+    texts |= unit_files.dropins(host, path.name)
     try:
-        words = shlex.split(command[0])
+        words = _command(texts)
     except ValueError:
         return None
-    if len(words) < 2 or words[1] not in _ROLES:  # noqa: PLR2004 - a program and its first argument
+    if len(words) < 2 or words[1].text not in _ROLES:  # noqa: PLR2004 - a program and its first argument
         return None
+    text = re.sub(r"\\\n", " ", "\n".join(texts.values()))
     files = (
         f"{path}.env",
         f"/etc/default/{path.stem}",
@@ -86,7 +86,40 @@ def _unit(host: Host, path: PurePosixPath) -> Unit | None:
     for file in (*files, *(word.lstrip("-") for line in unit_files.settings(text, "EnvironmentFile") for word in line)):
         if file.startswith("/") and "%" not in file:
             environment |= _environment(host, PurePosixPath(file))
-    return Unit(path, PurePosixPath(words[0]), Role(words[1]), tuple(words[2:]), environment)
+    return Unit(path, PurePosixPath(words[0].text), Role(words[1].text), tuple(words[2:]), environment)
+
+
+def _command(texts: Mapping[PurePosixPath, str]) -> list[Word]:
+    """The words of the last ExecStart= of a unit, or of command= and command_args= of an OpenRC script.
+
+    Raises ValueError where a quote is not closed.
+    """
+    lines = [(Source(path, number), line) for path, text in texts.items() for number, line in _logical_lines(text)]
+    started = [(source, found[1]) for source, line in lines if (found := _EXEC_START.fullmatch(line))]
+    script = [(source, found[1]) for source, line in lines if (found := _OPENRC_COMMAND.fullmatch(line))]
+    return [word for source, text in started[-1:] or script for word in _words(text, source)]
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Each line with its number, what a backslash continues put together; the ends of lines stay, to be counted."""
+    first, held = 1, []
+    for number, line in enumerate(text.split("\n"), 1):
+        held.append(line.removesuffix("\\"))
+        if not line.endswith("\\"):
+            yield first, " \n".join(held)
+            first, held = number + 1, []
+    if held:
+        yield first, " \n".join(held)
+
+
+def _words(text: str, start: Source) -> Iterator[Word]:
+    import shlex
+
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    for word in lexer:
+        yield Word(word, Source(start.path, start.line + lexer.lineno - 1))
 
 
 def _environment(host: Host, path: PurePosixPath) -> Mapping[str, str]:

@@ -50,17 +50,17 @@ def settings(text: str, name: str) -> list[list[str]]:
     return found
 
 
-def dropins(host: Host, name: str) -> list[str]:
+def dropins(host: Host, name: str) -> dict[PurePosixPath, str]:
     """The texts of a unit's drop-ins, by file name over all directories; of two with one name the first counts."""
     paths: dict[str, PurePosixPath] = {}
     for directory in UNIT_DIRECTORIES:
         for file in host.tree.names(directory / f"{name}.d"):
             if file.endswith(".conf"):
                 paths.setdefault(file, directory / f"{name}.d" / file)
-    texts = []
+    texts = {}
     for file in sorted(paths):
         try:
-            texts.append((host.tree.read(paths[file]) or b"").decode(errors="replace"))
+            texts[paths[file]] = (host.tree.read(paths[file]) or b"").decode(errors="replace")
         except HostError:
             continue
     return texts

@@ -117,6 +117,6 @@ def _wins_over(where: str, node: AssessedNode) -> bool:
     """Whether what stands there comes after our drop-in, so that it would still win."""
     path = PurePosixPath(split_place(where)[0])
     dropin = node.facts.dropin_path
-    if any(path == unit.path for unit in node.facts.units):
+    if path in node.services:
         return True
     return path.parent == dropin.parent and path.name > dropin.name

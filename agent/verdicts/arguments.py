@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import component_arguments
@@ -26,10 +27,14 @@ from agent.guide.criteria import (
 )
 from agent.guide.files import K3S_CONFIG_FILE
 from agent.k3s_config import component_flag
+from agent.k3s_units import OPENRC_DIRECTORY
+from agent.places import split_place
 from agent.verdicts.answer import LOOK_AT_IT, Answer
 from agent.verdicts.datastore import no_etcd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.benchmark.check import Flag
     from agent.component_arguments import Argument, Given
     from agent.guide.criteria import Criterion
@@ -93,22 +98,31 @@ def _set(check: Flag, argument: Argument, node: AssessedNode) -> Answer:
     if by is GivenBy.K3S:
         return Answer(Status.FAIL, found, given, remedy=_added(check, argument.value), by=by)
     own = component_arguments.by_k3s(check.component, check.name, node.facts)
-    return Answer(Status.FAIL, found, given, remedy=_corrected(check, argument, own), by=by)
+    return Answer(Status.FAIL, found, given, remedy=_corrected(check, argument, own, node), by=by)
 
 
-def _corrected(check: Flag, argument: Argument, own: Given | None) -> str:
+def _corrected(check: Flag, argument: Argument, own: Given | None, node: AssessedNode) -> str:
     """What to do about a value that somebody gave; what else is in a list stays."""
     wrong = [one for one in argument.given if not check.criterion.accepts(one.value)] or argument.given
     places = ", ".join(dict.fromkeys(one.where for one in wrong))
+    restart = _restart(wrong, node)
     better = _suggested(check.criterion, argument.value)
     if (
         own is not None
         and check.criterion.accepts(own.value)
         and not (isinstance(check.criterion, Excludes) and better)
     ):
-        return f"remove `{check.name}` at {places}: K3s then sets it to {own.value} itself; restart K3s"
+        return f"remove `{check.name}` at {places}: K3s then sets it to {own.value} itself; {restart}"
     what = f"set `{check.name}={better}`" if better else f"remove `{check.name}`"
-    return f"{what} at {places}, and restart K3s"
+    return f"{what} at {places}, and {restart}"
+
+
+def _restart(changed: Sequence[Given], node: AssessedNode) -> str:
+    """What has to be done for a change to count: systemd reads a unit anew only when it is told to."""
+    paths = {PurePosixPath(split_place(one.where)[0]) for one in changed} & node.services
+    if any(path.parent != OPENRC_DIRECTORY for path in paths):
+        return "run `systemctl daemon-reload` and restart K3s"
+    return "restart K3s"
 
 
 def _added(check: Flag, value: str) -> str:

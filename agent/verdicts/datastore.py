@@ -120,7 +120,7 @@ def _encrypted(providers: Sequence[str], check: EncryptionProviders) -> str:
         case _:
             return (
                 "K3s writes no such file, and `k3s secrets-encrypt` refuses it, so find out who wrote it. By"
-                f" Kubernetes' own steps: put {' or '.join(check.providers)} first for `secrets`, with a key of its own, and"
-                " keep what is there behind it; the same on every server; restart K3s on each; then write all Secrets anew:"
-                " `kubectl get secrets --all-namespaces -o json | kubectl replace -f -`"
+                f" Kubernetes' own steps: put {' or '.join(check.providers)} first for `secrets`, with a key of its"
+                " own, and keep what is there behind it; the same on every server; restart K3s on each; then write all"
+                " Secrets anew: `kubectl get secrets --all-namespaces -o json | kubectl replace -f -`"
             )

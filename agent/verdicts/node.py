@@ -49,6 +49,11 @@ class AssessedNode:
         )
 
     @cached_property
+    def services(self) -> frozenset[PurePosixPath]:
+        """The files that have K3s' command line: units, their drop-ins and scripts."""
+        return frozenset(word.source.path for unit in self.facts.units for word in unit.arguments)
+
+    @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:
         """The line that sets each kernel parameter at the next boot."""
         return at_boot(self.seen.sysctl_files, [row.key for row in SYSCTLS], self.facts.boot_reader)

@@ -147,12 +147,15 @@ def test_arguments_of_the_service_count(words: tuple[str, ...], host: HostTree) 
 
 
 def test_an_argument_of_the_service_that_undoes_the_control_is_named(host: HostTree) -> None:
-    """No file can outvote the command line, so that is a finding with the unit as its place."""
+    """No file can outvote the command line, so that is a finding with its line of the unit as its place."""
     host.unit("server", "--kube-apiserver-arg=audit-log-maxage=1")
     seen = host.seen("apply")
     assert seen.code == 3
     finding = seen.only("option-overridden")
-    assert (finding.where, finding.found, finding.wanted) == ("/etc/systemd/system/k3s.service", "1", "30 or more")
+    unit = "/etc/systemd/system/k3s.service"
+    lines = host[unit].read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "audit-log-maxage" in text)
+    assert (finding.where, finding.found, finding.wanted) == (f"{unit}:{line}", "1", "30 or more")
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])

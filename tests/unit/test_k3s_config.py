@@ -18,6 +18,7 @@ from agent.k3s_config import (
     Dropped,
     Effective,
     Source,
+    Word,
     dropin,
     is_secret,
     merge,
@@ -142,7 +143,9 @@ def test_the_command_line_comes_last() -> None:
         "--",
         "--debug",
     ]
-    effective = merge(config("kube-apiserver-arg: [a=1]\ndata-dir: /old\nselinux: true\n"), words, UNIT)
+    effective = merge(
+        config("kube-apiserver-arg: [a=1]\ndata-dir: /old\nselinux: true\n"), [Word(word, UNIT) for word in words]
+    )
     assert texts(effective, "kube-apiserver-arg") == ["a=1", "b=2", "c=3"]
     assert effective.scalar("data-dir") == ("/data", UNIT)
     assert effective.boolean("protect-kernel-defaults") is True
@@ -248,7 +251,8 @@ def test_a_secret_is_never_in_what_is_kept(key: str) -> None:
         ([], (f"--{key}={HUSH}",)),
         ([], (f"-{key}", HUSH)),
     ):
-        effective = merge(files, words)
+        effective = merge(files, [Word(word, UNIT) for word in words])
+        assert HUSH not in repr([Word(word, UNIT) for word in words])
         assert effective.is_set(ALIASES.get(key, key))
         assert HUSH not in repr((effective, files))
         assert set(texts(effective, ALIASES.get(key, key))) == {HIDDEN}
@@ -349,6 +353,6 @@ def test_scalars_of_a_dropin_come_back(text: str, switch: bool) -> None:  # noqa
 @given(st.lists(st.binary(max_size=100), max_size=3), st.lists(st.text(max_size=10), max_size=5))
 def test_nothing_makes_the_merge_fail(files: list[bytes], words: list[str]) -> None:
     """Bytes of any kind, and words of any kind, give an answer with the problems named."""
-    effective = merge([ConfigText(MAIN, data) for data in files], words)
+    effective = merge([ConfigText(MAIN, data) for data in files], [Word(word, UNIT) for word in words])
     assert all(values for values in effective.values.values())
     assert len(effective.problems) <= sum(map(len, files))

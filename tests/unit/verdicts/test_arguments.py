@@ -91,16 +91,36 @@ def test_a_wrong_value_that_ours_comes_after_is_for_apply(server: Node) -> None:
     assert verdict.evidence == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
 
 
-@pytest.mark.parametrize("where", [f"{SITE}:1", UNIT])
-def test_a_wrong_value_that_comes_after_ours_is_for_the_operator(server: Node, where: str) -> None:
-    """Apply could do nothing about a later file, nor about the command line."""
-    if where == UNIT:
-        server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
-    else:
-        server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
+def test_a_wrong_value_in_a_later_file_is_for_the_operator(server: Node) -> None:
+    """Apply could do nothing about it."""
+    server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
-    assert verdict.remedy == f"set `audit-log-maxage=30` at {where}, and restart K3s"
+    assert verdict.remedy == f"set `audit-log-maxage=30` at {SITE}:1, and restart K3s"
+
+
+def test_a_wrong_value_in_the_unit_is_for_the_operator(server: Node) -> None:
+    """The command line has the last word, and systemd has to be told that its line is another one."""
+    server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
+    verdict = server.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.evidence == (("--audit-log-maxage=3", f"{UNIT}:4"),)
+    assert verdict.remedy == (
+        f"set `audit-log-maxage=30` at {UNIT}:4, and run `systemctl daemon-reload` and restart K3s"
+    )
+
+
+def test_a_wrong_value_in_a_drop_in_of_the_unit_is_found_there(server: Node) -> None:
+    """The unit itself does not have it."""
+    edited = f"{UNIT}.d/10-site.conf"
+    command = "/usr/local/bin/k3s server --kube-apiserver-arg=profiling=true"
+    server.put(edited, f"[Service]\nExecStart=\nExecStart={command}\n")
+    verdict = server.verdict("apiserver-profiling")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.evidence == (("--profiling=true", f"{edited}:3"),)
+    assert verdict.remedy.startswith(f"remove `profiling` at {edited}:3")
+    server.put(edited, f"[Service]\nExecStart=\nExecStart={command.replace('profiling=true', 'audit-log-maxage=3')}\n")
+    assert server.verdict("audit-log-maxage").actor is Actor.OPERATOR
 
 
 def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
