@@ -157,31 +157,32 @@ def undo(
     return Plan(changes=tuple(changes), refusals=tuple(refusals))
 
 
-def keep_needed(steps: Plan, user: Observed, needs: Callable[[File], Iterable[Need]]) -> Plan:
-    """The plan without the steps that take away what a file needs that is there once the plan is carried out.
+def keep_needed(steps: Plan, user: File, needs: Callable[[File], Iterable[Need]]) -> Plan:
+    """The plan without the steps that take away what a file needs, if the plan is refused that file.
 
-    `user` is that file as it is now. The steps that take away what only its content of today needs come after its own.
+    `user` is the file as it is now. If the plan changes it, the steps that take away what only its content of today
+    needs come after its own.
     """
+    if any(refusal.id == user.id for refusal in steps.refusals):
+        needed = tuple(needs(user))
+        kept = [
+            Refusal(change.id, f"is kept, since {user.id} still needs it", "once that file is undone, run this again")
+            for change in steps.changes
+            if _takes_away(change, needed)
+        ]
+        changes = [change for change in steps.changes if not _takes_away(change, needed)]
+        return Plan(changes=tuple(changes), refusals=(*steps.refusals, *kept))
     own = next((change for change in steps.changes if change.id == user.id), None)
-    final = user if own is None else own.after
-    needed_now = tuple(needs(user)) if isinstance(user, File) else ()
-    needed_then = tuple(needs(final)) if isinstance(final, File) else ()
-    changes = [] if own is None else [own]
-    refusals = list(steps.refusals)
-    for change in steps.changes:
-        if change is own:
-            continue
-        if _takes_away(change, needed_then):
-            refusals.append(
-                Refusal(
-                    change.id, f"is kept, since {user.id} still needs it", "once that file is undone, run this again"
-                )
-            )
-        elif own is not None and _takes_away(change, needed_now):
-            changes.append(change._replace(needs=(*change.needs, own.id)))
-        else:
-            changes.append(change)
-    return Plan(changes=tuple(changes), refusals=tuple(refusals))
+    if own is None:
+        return steps
+    needed_then = tuple(needs(own.after)) if isinstance(own.after, File) else ()
+    needed = tuple(need for need in needs(user) if need not in needed_then)
+    others = [
+        change._replace(needs=(*change.needs, own.id)) if _takes_away(change, needed) else change
+        for change in steps.changes
+        if change is not own
+    ]
+    return steps._replace(changes=(own, *others))
 
 
 def is_damaged(now: File, wanted: File) -> bool:

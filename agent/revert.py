@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import facts, findings, gate, k3s_units, plan, preconditions
 from agent.apply import carry_out_all, refused
 from agent.desired import HEADER
+from agent.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.errors import HardenError
 from agent.guide.files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.guide.k3s_options import SECRETS_ENCRYPTION
@@ -34,11 +35,10 @@ _SAY_IT_YOURSELF = f"put {_OPTION} into K3s' config.yaml, then run this again"
 
 
 class _K3s(NamedTuple):
-    """What revert must not take from K3s: `encrypts` says that it may encrypt, by nobody's word but ours."""
+    """What revert must not take from K3s. `encrypts` is None where it cannot be told, False by somebody else's word."""
 
-    dropin: PurePosixPath
     data_dir: PurePosixPath
-    encrypts: bool
+    encrypts: bool | None
 
 
 class _WayBack(NamedTuple):
@@ -54,7 +54,8 @@ class _WayBack(NamedTuple):
 def revert(host: Host, *, last: bool, force: bool) -> Report:
     """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced.
 
-    What K3s would not start without is kept, as long as its configuration needs it, and so is secrets-encryption.
+    Where our part of K3s' configuration cannot be undone, what K3s would not start without then is kept as well, and
+    where K3s encrypts by it, secrets-encryption alone is left in it.
     """
     host.refuse_ordinary_user("revert")
     gates = gate.look(host)
@@ -64,7 +65,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         runs = journal.entries()[-1:] if last else journal.entries()
         before, left = journal.history(runs)
         k3s = _look_at_k3s(host)
-        observed = {name: host.observe(name) for name in (*before, str(k3s.dropin))}
+        observed = {name: host.observe(name) for name in before}
         way = _way_back(plan.undo(before, left, observed, force=force), before, observed, k3s)
         items = _carry_out(way, runs, before, host, journal)
     undone = {item.id for item in items if item.status is Status.CHANGED}
@@ -85,24 +86,20 @@ def _look_at_k3s(host: Host) -> _K3s:
         site = Settings()
     k3s = facts.configuration(host, k3s_units.chosen(k3s_units.installed(host), site.role))
     data_dir, _ = facts.data_directory(site, k3s)
-    may_encrypt = facts.encrypts_secrets(host, data_dir) is not False
-    return _K3s(
-        dropin=facts.dropin_directory(k3s.path) / DROPIN_NAME,
-        data_dir=data_dir,
-        encrypts=may_encrypt and not k3s.config.boolean(SECRETS_ENCRYPTION.key),
-    )
+    encrypts = False if k3s.config.boolean(SECRETS_ENCRYPTION.key) else facts.encrypts_secrets(host, data_dir)
+    return _K3s(data_dir, encrypts)
 
 
 def _way_back(steps: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _WayBack:
-    way = _keeping_secrets_readable(steps, before) if k3s.encrypts else _WayBack(steps)
+    way = _WayBack(steps) if k3s.encrypts is False else _keeping_secrets_readable(steps, before, k3s)
     steps = way.steps
-    # Where the configuration of K3s has moved since, the drop-in of then is looked at, too.
-    for name in dict.fromkeys((*(name for name in before if _is_dropin(name)), str(k3s.dropin))):
-        steps = plan.keep_needed(steps, observed[name], partial(preconditions.of, data_dir=k3s.data_dir))
+    for name, now in observed.items():
+        if _is_dropin(name) and isinstance(now, File):
+            steps = plan.keep_needed(steps, now, partial(preconditions.of, data_dir=k3s.data_dir))
     return way._replace(steps=steps)
 
 
-def _keeping_secrets_readable(steps: Plan, before: Mapping[str, State]) -> _WayBack:
+def _keeping_secrets_readable(steps: Plan, before: Mapping[str, State], k3s: _K3s) -> _WayBack:
     """The way back that takes secrets-encryption away from no K3s that encrypts, forced or not.
 
     K3s reads its key only with that option (k3s, pkg/daemons/control/server.go): every Secret would be lost to it.
@@ -111,8 +108,11 @@ def _keeping_secrets_readable(steps: Plan, before: Mapping[str, State]) -> _WayB
         if not (_switches_on(change.before) and not _switches_on(change.after)):
             continue
         others = [other for other in steps.changes if other is not change]
-        if not isinstance(change.after, Absent):
-            refusal = Refusal(change.id, f"holds {_OPTION}, {_LOST_OTHERWISE}", _SAY_IT_YOURSELF)
+        if k3s.encrypts is None or not isinstance(change.after, Absent):
+            found = f"holds {_OPTION}, {_LOST_OTHERWISE}"
+            if k3s.encrypts is None:
+                found += f", if it encrypts: {k3s.data_dir / ENCRYPTION_CONFIGURATION} does not tell"
+            refusal = Refusal(change.id, found, _SAY_IT_YOURSELF)
             return _WayBack(Plan(tuple(others), (*steps.refusals, refusal)))
         alone = _encryption_alone(change.id)
         above = [

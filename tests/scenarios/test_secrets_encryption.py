@@ -240,6 +240,21 @@ def test_what_revert_left_is_ours_to_apply_and_to_revert_again(hardened: Hardene
     assert list(host[STATE].iterdir()) == [host[f"{STATE}/journal"]]
 
 
+@pytest.mark.parametrize("state", ["", "{", "[]"])
+def test_revert_leaves_the_drop_in_whole_while_it_cannot_be_told(state: str, hardened: Hardened) -> None:
+    """With all that it needs; it goes once the file of K3s' can be read."""
+    host = started(hardened())
+    host.write(CREDENTIALS, state, 0o600)
+    before = host.entries()[DROPIN]
+    seen = host.seen("revert", "--force")
+    assert (seen.code, seen.items[DROPIN], seen.items[PSA]) == (4, "refused", "refused")
+    assert f"{CREDENTIALS} does not tell" in seen.details[DROPIN]
+    assert host.entries()[DROPIN] == before
+    host.write(CREDENTIALS, NOT_ENCRYPTED, 0o600)
+    assert host.run("revert").code == 0
+    assert DROPIN not in host.entries()
+
+
 def test_a_forced_revert_keeps_an_edited_drop_in_as_a_backup(hardened: Hardened, pristine: HostTree) -> None:
     """And leaves encryption alone there, too."""
     host = started(hardened())

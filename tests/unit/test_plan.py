@@ -396,28 +396,29 @@ def test_a_repaired_mode_waits_for_nothing() -> None:
     assert [change.needs for change in plan.changes] == [(), ()]
 
 
-def undone(*changes: Change, refusals: tuple[Refusal, ...] = (), user: Observed = NEEDY) -> Plan:
-    return keep_needed(Plan(changes, refusals), user, lambda one: NEEDS if one.content == NEEDY.content else ())
+def undone(*changes: Change, refusals: tuple[Refusal, ...] = ()) -> Plan:
+    return keep_needed(Plan(changes, refusals), NEEDY, lambda one: NEEDS if one.content == NEEDY.content else ())
 
 
 GONE = Change(file(), Absent(id=str(A)))
 RESET = Change(Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"))
 
 
-def test_what_a_file_that_stays_needs_is_kept() -> None:
-    """And nothing else is: one that is rewritten is there still."""
+def test_what_a_file_needs_is_kept_if_it_cannot_be_undone() -> None:
+    """And nothing else is: what is rewritten is there still."""
     refusal = Refusal(str(B), "was changed", "look", edited=True)
     plan = undone(GONE, RESET, refusals=(refusal,))
     assert plan.changes == ()
     kept = f"is kept, since {B} still needs it"
     assert [(one.id, one.reason) for one in plan.refusals[1:]] == [(str(A), kept), (KEY, kept)]
     rewritten = Change(file(), file(content=b"earlier\n"))
-    assert undone(rewritten) == Plan((rewritten,), ())
+    assert undone(rewritten, refusals=(refusal,)) == Plan((rewritten,), (refusal,))
 
 
-def test_what_a_file_needed_goes_after_it() -> None:
+@pytest.mark.parametrize("after", [Absent(id=str(B)), file(B, b"earlier\n")], ids=["absent", "earlier"])
+def test_what_a_file_needed_goes_after_it(after: State) -> None:
     """The file itself comes first, wherever it stood, and if it fails the others must not be made."""
-    own = Change(NEEDY, Absent(id=str(B)))
+    own = Change(NEEDY, after)
     other = Change(directory("/srv"), directory("/srv", 0o700))
     assert undone(GONE, other, own, RESET).changes == (
         own,
@@ -427,18 +428,11 @@ def test_what_a_file_needed_goes_after_it() -> None:
     )
 
 
-def test_a_file_that_comes_back_keeps_what_it_needs() -> None:
-    """What counts is how it will be."""
-    back = Change(file(B, b"newer\n"), NEEDY)
-    plan = undone(GONE, back, user=back.before)
-    assert plan.changes == (back,)
-    assert [refusal.id for refusal in plan.refusals] == [str(A)]
-
-
-def test_a_file_that_is_none_needs_nothing() -> None:
-    """What is in its place cannot be told."""
-    for user in (Absent(id=str(B)), Obstacle(id=str(B), kind="FIFO")):
-        assert undone(GONE, RESET, user=user) == Plan((GONE, RESET), ())
+def test_a_host_that_was_so_before_becomes_so_again() -> None:
+    """Undo is no opinion: the file may have been there, with its needs unmet, before anything was changed."""
+    assert undone(GONE, RESET) == Plan((GONE, RESET), ())
+    own = Change(NEEDY, file(B, mode=0o666))
+    assert undone(GONE, own) == Plan((own, GONE), ())
 
 
 # --- the way back ---
