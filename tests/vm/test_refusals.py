@@ -41,6 +41,19 @@ _SERVER = {
         f"echo 'kube-apiserver-arg+: [enable-admission-plugins=PodSecurityPolicy]' >{_CONFIG}.d/95-site.yaml",
         'plugin "PodSecurityPolicy" is unknown',
     ),
+    "an admission plugin that never was": (
+        f"echo 'kube-apiserver-arg+: [enable-admission-plugins=NodeRestrictions]' >{_CONFIG}.d/95-site.yaml",
+        'enable-admission-plugins plugin "NodeRestrictions" is unknown',
+    ),
+    "a comma too many among the admission plugins": (
+        f"echo 'kube-apiserver-arg+: [\"disable-admission-plugins=Priority,\"]' >{_CONFIG}.d/95-site.yaml",
+        'disable-admission-plugins plugin "" is unknown',
+    ),
+    "an admission plugin that is enabled and disabled": (
+        f"echo 'kube-apiserver-arg+: [disable-admission-plugins=ServiceAccount]' >{_CONFIG}.d/95-site.YAML",
+        "[ServiceAccount] in enable-admission-plugins and disable-admission-plugins overlapped",
+    ),
+    "a configuration that is a directory": (f"mkdir {_CONFIG}", "Is a directory"),
     "a kernel value that kubelet compares, and nobody writes": (
         "sysctl -w kernel.keys.root_maxkeys=500000",
         "invalid kernel flag: kernel/keys/root_maxkeys",
@@ -51,7 +64,7 @@ _SERVER = {
         "must not be empty",
     ),
 }
-_UNDO = f"rm -f {_CONFIG}.d/95-site.yaml; sysctl -w kernel.keys.root_maxkeys=1000000"
+_UNDO = f"rm -rf {_CONFIG} {_CONFIG}.d/95-site.*; sysctl -w kernel.keys.root_maxkeys=1000000"
 
 
 def _assert_both_refuse(node: Node, case: str, role: str, complaint: str) -> None:

@@ -97,12 +97,16 @@ def configured_flags(command_line: list[str]) -> list[tuple[str, str]]:
     directory = Path(f"{main}.d")
     files = [Path(main)] if Path(main).exists() else []
     if directory.is_dir():
-        files += sorted(path for path in directory.iterdir() if path.name.lower().endswith((".yaml", ".yml")))
+        with os.scandir(directory) as entries:
+            names = sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+        files += [directory / name for name in names if name.lower().endswith((".yaml", ".yml"))]
     values: dict[str, list[Any]] = {}
     for file in files:
         try:
             content = yaml.safe_load(file.read_text()) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except FileNotFoundError:
+            return []  # a drop-in that is a link to nothing: Parse takes it for no configuration at all
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise RefusedError(f"{file}: {error}", "k3s pkg/configfilearg/parser.go") from error
         for key, value in content.items():
             name, appends = str(key).removesuffix("+"), str(key).endswith("+")
@@ -210,17 +214,27 @@ def refuse_audit_policy(arguments: dict[str, list[str]]) -> None:
 
 
 def refuse_admission(arguments: dict[str, list[str]]) -> None:
-    """The API server stops at plugins that it does not know, and at a configuration of them that it cannot read."""
-    enabled = [name for value in arguments["enable-admission-plugins"] for name in value.split(",") if name]
+    """The API server stops at plugins that it does not know or that are on and off, and at a bad configuration."""
+    source = "kubernetes staging/src/k8s.io/apiserver/pkg/server/options/admission.go, Validate"
     known = PLUGINS | {"PodSecurityPolicy"} if minor() <= LAST_WITH_PSP else PLUGINS
-    for name in enabled:
-        if name not in known:
-            source = "kubernetes staging/src/k8s.io/apiserver/pkg/server/options/admission.go, Validate"
-            raise RefusedError(f'enable-admission-plugins plugin "{name}" is unknown', source)
+    enabled, disabled = (plugins(arguments, f"{verb}-admission-plugins") for verb in ("enable", "disable"))
+    for verb, names in (("enable", enabled), ("disable", disabled)):
+        for name in names:
+            if name not in known:
+                raise RefusedError(f'{verb}-admission-plugins plugin "{name}" is unknown', source)
+    if set(enabled) & set(disabled):
+        both = " ".join(sorted(set(enabled) & set(disabled)))
+        message = f"[{both}] in enable-admission-plugins and disable-admission-plugins overlapped"
+        raise RefusedError(message, source)
     configured = admission_configuration((arguments.get("admission-control-config-file") or [""])[-1])
     if "EventRateLimit" in enabled and not (configured.get("EventRateLimit") or {}).get("limits"):
         source = "kubernetes plugin/pkg/admission/eventratelimit/admission.go, Register"
         raise RefusedError("limits: Invalid value: []: must not be empty", source)
+
+
+def plugins(arguments: dict[str, list[str]], flag: str) -> list[str]:
+    """The names in a flag of pflag's StringSlice, which splits each value at its commas, and makes nothing of none."""
+    return [name for value in arguments.get(flag, []) for name in (value.split(",") if value else [])]
 
 
 def admission_configuration(path: str) -> dict[str, Any]:
