@@ -6,10 +6,11 @@ The document is `render cloud-init`'s own. A guest has no network, so that its t
 from __future__ import annotations
 
 import hashlib
+import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -37,14 +38,15 @@ bootcmd:
 """
 
 
-def _rendered(directory: Path, program: Path) -> str:
-    """The document that the README's command makes, of a program on the seed disk."""
+def _rendered(directory: Path, program: Path, *words: str) -> str:
+    """The document that the README's command makes, with further words, of a program on the seed disk."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "URL": f"file://{_SEED}/{program.name}",
         "SHA256": hashlib.sha256(program.read_bytes()).hexdigest(),
     }
-    subprocess.run(("/bin/sh", "-c", commands("cloud-init")), cwd=directory, env=environment, check=True)
+    command = commands("cloud-init").replace(" >user-data", f" {shlex.join(words)} >user-data")
+    subprocess.run(("/bin/sh", "-c", command), cwd=directory, env=environment, check=True)
     text = (directory / "user-data").read_text()
     assert text.count("https://get.k3s.io") == 1
     return text.replace("https://get.k3s.io", f"file://{_SEED}/install.sh")
@@ -89,15 +91,66 @@ def test_4_first_boot_second_boot_and_clean(new_node: Callable[..., Node], packa
     assert_done(3)
 
 
+def test_settings_data_directory_and_release_reach_the_host(
+    new_node: Callable[..., Node], packages: Packages, tmp_path: Path
+) -> None:
+    """K3s and k3s-harden keep to one data directory, K3s is the very release, and the settings are in force."""
+    site = tmp_path / "site.yaml"
+    site.write_text("audit:\n  max-age: 77\n")
+    user_data = _rendered(
+        tmp_path, packages.single_file, "--config", str(site), "--data-dir", "/srv/k3s", "--k3s-version", "v1.33.4+k3s1"
+    )
+    node = new_node("fresh")
+    node.boot(seed=_seed(tmp_path, packages.single_file, user_data))
+    assert "status: done" in node.run("cloud-init status --long --wait", timeout=400).out
+    node.wait_until_up()
+    (start,) = node.starts()
+    assert start.version == "v1.33.4+k3s1"
+    assert start.modes["/srv/k3s/server/audit.yaml"] == "0600"
+    assert node.read("/etc/k3s-harden/config.yaml") == f"{site.read_text()}role: server\n"
+    assert "audit-log-maxage=77" in node.read("/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml")
+    assert "/srv/k3s" in node.unit(GATE)["RequiresMountsFor"].split()
+    assert node.run("test -e /var/lib/rancher", check=False).code == 1
+
+
+class Failure(NamedTuple):
+    """A failure planted in a step: words put in place of others in the document, or a command that runs before it."""
+
+    told: str
+    old: str = ""
+    new: str = ""
+    command: str = ""
+
+
+_INSTALLATION = "sh /usr/local/sbin/k3s-install server"
+
 _FAILURES = {
-    "the program's bytes are others": ("{digest}", "0" * 64, ""),
-    "the gate cannot be installed": ("", "", "mkdir -p /etc/systemd/system/k3s-harden.service"),
-    "the host cannot be hardened": ("", "", "mkdir -p /var/lib/rancher/k3s/server/audit.yaml"),
-    "K3s cannot be downloaded": ("/install.sh", "/no-such-file", ""),
-    "K3s would not start": (
-        "",
-        "",
-        "mkdir -p /etc/rancher/k3s; echo 'kube-apiserver-arg: [audit-policy-file=/none]' >/etc/rancher/k3s/config.yaml",
+    "curl is missing and cannot be installed": Failure(
+        told="E: ", command="dpkg --force-depends --purge curl >/dev/null"
+    ),
+    "the program's bytes are others": Failure(
+        told="/usr/local/bin/k3s-harden.new: FAILED", old="{digest}", new="0" * 64
+    ),
+    "the program cannot run": Failure(
+        told="dnf: not found",
+        command="mount --bind /usr/local/bin /usr/local/bin && mount -o remount,bind,noexec /usr/local/bin",
+    ),
+    "the gate cannot be installed": Failure(
+        told="/etc/systemd/system/k3s-harden.service", command="mkdir -p /etc/systemd/system/k3s-harden.service"
+    ),
+    "the host cannot be hardened": Failure(
+        told="/var/lib/rancher/k3s/server/audit.yaml", command="mkdir -p /var/lib/rancher/k3s/server/audit.yaml"
+    ),
+    "K3s cannot be downloaded": Failure(told="curl: (37)", old="/install.sh", new="/no-such-file"),
+    "K3s' installer fails": Failure(
+        told=f"{STAND_IN_HOME}/version: Is a directory", command=f"mkdir -p {STAND_IN_HOME}/version"
+    ),
+    "K3s would not start": Failure(
+        told="/none",
+        command=(
+            "mkdir -p /etc/rancher/k3s;"
+            " echo 'kube-apiserver-arg: [audit-policy-file=/none]' >/etc/rancher/k3s/config.yaml"
+        ),
     ),
 }
 
@@ -106,16 +159,34 @@ _FAILURES = {
 def test_a_failure_in_any_step_is_told_and_leaves_no_k3s_running(
     new_node: Callable[..., Node], packages: Packages, tmp_path: Path, failure: str
 ) -> None:
-    """cloud-init reports the error, and K3s does not run."""
-    old, new, command = _FAILURES[failure]
-    user_data = _rendered(tmp_path, packages.single_file)
-    old = old.format(digest=hashlib.sha256(packages.single_file.read_bytes()).hexdigest())
-    planted = user_data.replace(old, new) if old else user_data
-    vendor_data = f"{_VENDOR_DATA}  - {command!r}\n" if command else _VENDOR_DATA
-    assert (planted, vendor_data) != (user_data, _VENDOR_DATA)
+    """cloud-init reports the error, its log says which step failed, and K3s does not run."""
     node = new_node("fresh")
-    node.boot(seed=_seed(tmp_path, packages.single_file, planted, vendor_data))
-    status = node.run("cloud-init status --long --wait", check=False, timeout=400)
-    assert (status.code, "status: error" in status.out) == (1, True)
+    _assert_fails(node, packages, tmp_path, _FAILURES[failure])
     assert node.run("pgrep --exact k3s-server", check=False).code == 1
     assert node.starts() == []
+
+
+def test_a_failing_last_check_is_told_and_leaves_k3s_running(
+    new_node: Callable[..., Node], packages: Packages, tmp_path: Path
+) -> None:
+    """K3s was started on a host that was ready, and is not taken down for what only the next boot would undo."""
+    undone = f"{_INSTALLATION}; echo vm.panic_on_oom=1 >/etc/sysctl.d/99-local.conf"
+    node = new_node("fresh")
+    _assert_fails(
+        node, packages, tmp_path, Failure(told="/etc/sysctl.d/99-local.conf:1", old=_INSTALLATION, new=undone)
+    )
+    node.wait_until_up()
+    assert len(node.starts()) == 1
+
+
+def _assert_fails(node: Node, packages: Packages, directory: Path, failure: Failure) -> None:
+    """Boot with this failure planted; the step that fails is the one that was meant, and cloud-init tells of it."""
+    user_data = _rendered(directory, packages.single_file)
+    old = failure.old.format(digest=hashlib.sha256(packages.single_file.read_bytes()).hexdigest())
+    planted = user_data.replace(old, failure.new) if old else user_data
+    vendor_data = f"{_VENDOR_DATA}  - {failure.command!r}\n" if failure.command else _VENDOR_DATA
+    assert (planted, vendor_data) != (user_data, _VENDOR_DATA)
+    node.boot(seed=_seed(directory, packages.single_file, planted, vendor_data))
+    status = node.run("cloud-init status --long --wait", check=False, timeout=400)
+    assert (status.code, "status: error" in status.out) == (1, True)
+    assert failure.told in node.read("/var/log/cloud-init-output.log")
