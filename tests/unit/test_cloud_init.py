@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import subprocess
 from pathlib import PurePosixPath
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -17,16 +18,22 @@ from agent.cloud_init import Download, user_data
 from agent.errors import UsageError
 from agent.model import Role, Version
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 DOWNLOAD = Download("https://download.example/k3s-harden", "0123456789abcdef" * 4)
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 BOOTSTRAP = PurePosixPath("/usr/local/sbin/k3s-harden-bootstrap")
 
 
 def document(
-    role: Role = Role.SERVER, version: str = "1.34", data_dir: str = "/var/lib/rancher/k3s", **files: bytes
+    role: Role = Role.SERVER,
+    version: str = "1.34",
+    data_dir: str = "/var/lib/rancher/k3s",
+    files: Mapping[PurePosixPath, bytes] = MappingProxyType({}),
 ) -> dict[str, Any]:
     host = facts.assumed(role, Version.parse(version), PurePosixPath(data_dir))
-    read: dict[str, Any] = yaml.safe_load(user_data(host, DOWNLOAD, {PurePosixPath(p): d for p, d in files.items()}))
+    read: dict[str, Any] = yaml.safe_load(user_data(host, DOWNLOAD, files))
     return read
 
 
@@ -47,14 +54,14 @@ def script(read: dict[str, Any]) -> str:
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.text("a: #\n-|'\"{", max_size=12).map(str.encode)))
 def test_a_file_arrives_byte_for_byte(content: bytes) -> None:
     """Whatever is in it: blanks at its ends, control characters, what YAML would take for its own."""
-    assert written(document(**{str(PATH): content}))[PATH] == content
+    assert written(document(files={PATH: content}))[PATH] == content
 
 
 @given(st.text("/srv k3s:#'\"é😀\\", min_size=1))
 def test_a_path_arrives_as_it_is(name: str) -> None:
     """Settings may name files of any name, and a data directory may have any, too."""
     path = PurePosixPath(f"/x{name}")
-    read = document(**{str(path): b"a\n"}, data_dir=str(path))
+    read = document(files={path: b"a\n"}, data_dir=str(path))
     assert written(read)[path] == b"a\n"
     dropin = written(read)[PurePosixPath("/etc/rancher/k3s/config.yaml.d/10-data-dir.yaml")]
     assert yaml.safe_load(dropin) == {"data-dir": str(path)}
