@@ -168,6 +168,16 @@ def test_the_chinese_readme_is_in_step() -> None:
     assert list(_fences(CHINESE)) == list(_fences(README))
 
 
+def test_the_plan_of_the_house_has_each_room() -> None:
+    """A module that the plan does not show is one that a newcomer does not find."""
+    table = re.findall(r"^\|(.*?)\|", _text(DOCS / "explanation/design.md"), re.MULTILINE)
+    shown = set(re.findall(r"`(\w+?)(?:/|\.py)`", " ".join(table)))
+    there = {
+        path.stem for path in (ROOT / "agent").glob("[!_]*") if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert shown == there
+
+
 def test_the_index_of_decisions_has_each_with_its_title_and_status() -> None:
     """A record that the index does not have, or has under another title, is not found."""
     listed = dict(re.findall(r"^\| \[(.*)\]\(.*\) \| (.*) \|$", _text(DOCS / "adr/README.md"), re.MULTILINE))
