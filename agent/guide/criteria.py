@@ -28,13 +28,18 @@ class Boolean(NamedTuple):
 
 
 class AtLeast(NamedTuple):
-    """A decimal number that is no smaller than `least`."""
+    """A whole number that is no smaller than `least`, as Go reads it: 0x1e and 036 are 30.
+
+    `example` is one that a site may start from, where the least is not.
+    """
 
     least: int
+    example: int = 0
 
     def accepts(self, value: str) -> bool:
         """Whether this value meets the control."""
-        return _is_number(value) and int(value) >= self.least
+        number = _go_integer(value)
+        return number is not None and number >= self.least
 
     def __str__(self) -> str:
         return f"{self.least} or more"
@@ -252,6 +257,22 @@ Criterion = (
 """What a value has to be for a control to be met; each says so as str(), and as the predicate of a sentence."""
 
 
-def _is_number(value: str) -> bool:
-    # Ten digits are past any limit of these flags, which are Go's int or int32.
-    return re.fullmatch(r"[0-9]{1,10}", value) is not None
+def _go_integer(text: str) -> int | None:
+    """A number as pflag reads it, which leaves the base to its prefix (Go's strconv.ParseInt with base 0).
+
+    None for what it refuses, and for what is past any limit of these flags, which are Go's int or int32.
+    """
+    found = re.fullmatch(r"([+-]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([0-9]+))", text, re.ASCII)
+    if found is None or len(text) > _LONGEST_NUMBER:
+        return None
+    sign, _, hexadecimal, _, binary, _, octal, decimal = found.groups()
+    if decimal is not None:
+        if decimal.startswith("0") and decimal != "0":
+            return None
+        number = int(decimal)
+    else:
+        number = int(hexadecimal, 16) if hexadecimal else int(binary, 2) if binary else int(octal, 8)
+    return -number if sign == "-" else number
+
+
+_LONGEST_NUMBER = 10

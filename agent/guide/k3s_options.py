@@ -269,7 +269,7 @@ def _gc_threshold(value: str, origin: Origin, versions: VersionRange, deviation:
         Component.CONTROLLER_MANAGER,
         "terminated-pod-gc-threshold",
         value,
-        AtLeast(1),
+        AtLeast(1, example=int(value)),
         title="Ended pods are cleared away",
         why=(
             "The controller manager deletes the oldest ended pods once there are more than this; with its default of"
