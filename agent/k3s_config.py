@@ -4,7 +4,8 @@ K3s makes one list of flags of its files, the main file first and then the drop-
 line's flags behind it (k3s, pkg/configfilearg/parser.go). In the files, `key:` replaces what earlier files had for the
 key, and `key+:` appends to it. In the list, a flag with one value keeps its last, and one with many adds up.
 
-Secrets never get beyond merge(): their text is replaced before it is kept, so nothing can print it.
+Secrets never get beyond merge(): their text is replaced before it is kept, so nothing can print it. So is what looks
+like one of K3s' tokens, under whichever key it stands.
 """
 
 from __future__ import annotations
@@ -84,6 +85,12 @@ SECRET_KEYS = _words(
 
 HIDDEN = "(not shown)"
 """What stands for the value of a secret."""
+
+_DATASTORES = re.compile(r"(?:https?|mysql|nats|postgres|postgresql|sqlite)://")
+"""The schemes of a datastore's address (kine, pkg/drivers), which tell its kind and no secret."""
+
+_TOKEN = re.compile(r"K10[0-9a-f]+::\S*", re.ASCII | re.IGNORECASE)
+"""A token with the hash of the cluster's certificate authority in front (k3s, pkg/clientaccess/token.go)."""
 
 _SECRET_LOOK = ("token", "secret", "secret-key", "access-key", "password", "passwd")
 _NO_VALUE = _words(
@@ -165,13 +172,15 @@ class ComponentFlag(NamedTuple):
 class Effective(NamedTuple):
     """What K3s gets to see of its files and its command line.
 
-    `values` has each flag by its long name, with all its values in the order K3s reads them. `dropped` are values that
-    a later file without `+` lost, `ignored` what K3s passes over, `problems` the files, and values in them, that keep
+    `values` has each flag by its long name, with all its values in the order K3s reads them. `begins` has, by key, the
+    last place in the files that gives it without `+`: what stands before it is lost. `dropped` are the values of lists
+    that were lost so, `ignored` what K3s passes over, `problems` the files, and values in them, that keep
     K3s from starting; what is right in such a file counts nevertheless. `unjudged` are files that K3s may well read,
     but this program does not.
     """
 
     values: Mapping[str, tuple[tuple[str, Source], ...]]
+    begins: Mapping[str, Source]
     dropped: tuple[Dropped, ...]
     ignored: tuple[Ignored, ...]
     problems: tuple[InputError, ...]
@@ -236,6 +245,7 @@ def merge(files: Iterable[ConfigText], arguments: Sequence[Word] = ()) -> Effect
         merger.give(name, text, source)
     return Effective(
         values={key: tuple(values) for key, values in merger.given.items()},
+        begins={ALIASES.get(key, key): source for key, source in merger.begins.items()},
         dropped=tuple(merger.dropped),
         ignored=tuple(merger.ignored),
         problems=tuple(merger.problems),
@@ -261,6 +271,16 @@ def has_suffix(name: str, *suffixes: str) -> bool:
 def is_secret(key: str) -> bool:
     """Whether the value of a key must not be shown: a known secret, or a key that looks like one (a misspelt one)."""
     return ALIASES.get(key, key) in SECRET_KEYS or (key.rstrip().endswith(_SECRET_LOOK) and key not in SERVER_ONLY_KEYS)
+
+
+def without_secrets(key: str, text: str) -> str:
+    """What may be kept of a value: of a secret that there is one, and of the datastore's address the scheme."""
+    if not text:
+        return ""
+    if ALIASES.get(key, key) == "datastore-endpoint":
+        scheme = _DATASTORES.match(text)
+        return f"{scheme[0] if scheme else ''}{HIDDEN}"
+    return HIDDEN if is_secret(key) else _TOKEN.sub(HIDDEN, text)
 
 
 def dropin(header: str, scalars: Mapping[str, str | bool], lists: Mapping[str, Sequence[str]]) -> bytes:
@@ -295,11 +315,12 @@ class _Value(NamedTuple):
 class _Merger:
     """The state of K3s' readConfigFile, and of the flags it makes."""
 
-    __slots__ = ("dropped", "given", "ignored", "problems", "unjudged", "values")
+    __slots__ = ("begins", "dropped", "given", "ignored", "problems", "unjudged", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, _Value] = {}
         self.given: dict[str, list[tuple[str, Source]]] = {}
+        self.begins: dict[str, Source] = {}
         self.dropped: list[Dropped] = []
         self.ignored: list[Ignored] = []
         self.problems: list[InputError] = []
@@ -337,7 +358,7 @@ class _Merger:
 
     def give(self, name: str, text: str, source: Source) -> None:
         key = ALIASES.get(name, name)
-        self.given.setdefault(key, []).append((HIDDEN if text and is_secret(key) else text, source))
+        self.given.setdefault(key, []).append((without_secrets(key, text), source))
 
     def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
         for first, again in yaml_reader.duplicates(mapping):
@@ -362,6 +383,8 @@ class _Merger:
             texts += new.listed()
             self.values[key] = _Value(texts, is_list=True)
             return
+        if not entry.key.endswith("+"):
+            self.begins[key] = Source(path, entry.line)
         if old is not None and (old.is_list or new.is_list or key.endswith(_COMPONENT)):
             still_there = {text for text, _ in new.texts}
             by = Source(path, entry.line)
@@ -389,8 +412,7 @@ class _Merger:
 
 
 def _shown(key: str, scalar: Scalar) -> str:
-    text = _seen_by_k3s(scalar)
-    return HIDDEN if text and is_secret(key) else text
+    return without_secrets(key, _seen_by_k3s(scalar))
 
 
 def _seen_by_k3s(scalar: Scalar) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import unit_files
 from agent.errors import HostError
-from agent.k3s_config import Source, Word
+from agent.k3s_config import Source, Word, without_secrets
 from agent.model import Role
 from agent.unit_files import UNIT_DIRECTORIES
 
@@ -22,14 +22,23 @@ OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 _ROLES = tuple(role.value for role in Role)
 _EXEC_START = re.compile(r"ExecStart=[-@:+!]*(.*)", re.DOTALL)
 _OPENRC_COMMAND = re.compile(r"command(?:_args)?=[\"']?(.*?)[\"']?", re.DOTALL)
-_ENVIRONMENT = ("K3S_URL", "K3S_DATASTORE_ENDPOINT", "K3S_DATA_DIR", "K3S_CONFIG_FILE")
+_ENVIRONMENT = {
+    "K3S_CONFIG_FILE": "config",
+    "K3S_DATASTORE_CAFILE": "datastore-cafile",
+    "K3S_DATASTORE_CERTFILE": "datastore-certfile",
+    "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
+    "K3S_DATASTORE_KEYFILE": "datastore-keyfile",
+    "K3S_DATA_DIR": "data-dir",
+    "K3S_URL": "server",
+}
+"""Variables that stand for a key of the configuration where it is not given (k3s, pkg/cli/cmds)."""
 
 
 class Unit(NamedTuple):
     """A service that starts K3s: its words after `k3s server` or `k3s agent`, and what its environment files set.
 
     `path` is the unit itself; a word may stand in one of its drop-ins. Of the environment only the names in
-    _ENVIRONMENT are kept: the token is in there, too.
+    _ENVIRONMENT are kept, without secrets: the token is in there, too.
     """
 
     path: PurePosixPath
@@ -37,6 +46,10 @@ class Unit(NamedTuple):
     role: Role
     arguments: tuple[Word, ...]
     environment: Mapping[str, str]
+
+    def variable(self, key: str) -> str:
+        """The value for a key of K3s' configuration in the environment; "" where there is none."""
+        return next((value for name, value in self.environment.items() if _ENVIRONMENT[name] == key), "")
 
     def argument(self, *names: str) -> str | None:
         """The value of a flag on the command line, under any of its names; None where it is not given."""
@@ -132,7 +145,7 @@ def _environment(host: Host, path: PurePosixPath) -> Mapping[str, str]:
 
 def _variables(text: str) -> dict[str, str]:
     pairs = re.findall(r"^(?:export )?(\w+)=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
-    return {name: value for name, value in pairs if name in _ENVIRONMENT and value}
+    return {name: without_secrets(_ENVIRONMENT[name], value) for name, value in pairs if name in _ENVIRONMENT and value}
 
 
 def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:

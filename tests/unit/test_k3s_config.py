@@ -258,6 +258,40 @@ def test_a_secret_is_never_in_what_is_kept(key: str) -> None:
         assert set(texts(effective, ALIASES.get(key, key))) == {HIDDEN}
 
 
+@pytest.mark.parametrize("scheme", ["https://", "mysql://", "postgres://", "nats://"])
+def test_of_a_datastores_address_the_scheme_alone_is_kept(scheme: str) -> None:
+    """It tells what kind it is; users and passwords are in the rest."""
+    effective = merge(config(f"datastore-endpoint: '{scheme}k3s:hunter2@a/b?c=d://e'\n"))
+    assert texts(effective, "datastore-endpoint") == [f"{scheme}{HIDDEN}"]
+
+
+@pytest.mark.parametrize("address", ["hunter2", "hunter2://x", "https:/hunter2", " mysql//k3s:hunter2@a"])
+def test_an_address_of_no_known_kind_is_a_secret_as_a_whole(address: str) -> None:
+    """Somebody may have put a password there."""
+    assert texts(merge(config(f"datastore-endpoint: '{address}'\n")), "datastore-endpoint") == [HIDDEN]
+
+
+@pytest.mark.parametrize("key", ["node-name", "server", "kubelet-arg", "nonsense"])
+def test_what_looks_like_a_token_is_hidden_under_any_key(key: str) -> None:
+    """A line that was shifted or misspelt is shown in a finding, and the rest of it is of use there."""
+    for effective in (
+        merge(config(f"{key}: 'a={HUSH}'\n")),
+        merge(config(f"{key}: ['a={HUSH}']\n", b=f"{key}: [x]\n")),
+        merge([], [Word(f"--{key}=a={HUSH}", UNIT)]),
+    ):
+        assert "hunter2" not in repr(effective)
+        assert texts(effective, key)[0] in {"x", f"a={HIDDEN}"}
+        assert all(lost.value == f"a={HIDDEN}" for lost in effective.dropped)
+
+
+def test_where_a_list_begins_is_the_last_key_without_a_plus() -> None:
+    """What stands before it is lost, though nothing was there."""
+    effective = merge(
+        config("kubelet-arg: [a=1]\n", b="# x\nkubelet-arg: [b=2]\n", c="kubelet-arg+: [c=3]\nkube-proxy-arg+: [d=4]\n")
+    )
+    assert effective.begins == {"kubelet-arg": Source(DROPINS / "b.yaml", 2)}
+
+
 def test_an_empty_secret_is_not_set() -> None:
     """A key without a value is as good as none."""
     effective = merge(config("token: ''\nagent-token:\nserver: https://a:6443\n"))
