@@ -17,7 +17,7 @@ from agent.benchmark import k3s_defaults
 from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
 from agent.facts import Datastore
 from agent.k3s_config import component_flag
-from agent.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration
+from agent.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
 
 if TYPE_CHECKING:
@@ -45,11 +45,15 @@ class GivenBy(str, Enum):
 
 
 class Given(NamedTuple):
-    """One value of an argument. `where` is `path:line`, or K3s' version and the upstream source that says so."""
+    """One value of an argument. `where` is `path:line`, or K3s' version and the upstream source that says so.
+
+    `written` is how it is put there, "" for `--name=value`: as an option of K3s' own, or as a field of a file.
+    """
 
     value: str
     by: GivenBy
     where: str
+    written: str = ""
 
 
 class Argument(NamedTuple):
@@ -66,6 +70,19 @@ class Argument(NamedTuple):
     overruled: tuple[Given, ...] = ()
 
 
+class Doubt(NamedTuple):
+    """Why an argument cannot be told, as a sentence.
+
+    `where` is the place that it is about, and `what` what stands there; `look` is what a person reads to tell. "" for
+    none.
+    """
+
+    reason: str
+    what: str = ""
+    where: str = ""
+    look: str = ""
+
+
 class Arguments(NamedTuple):
     """What a component is told, by the names of its arguments without dashes.
 
@@ -74,15 +91,15 @@ class Arguments(NamedTuple):
 
     component: Component
     found: Mapping[str, Argument]
-    doubts: Mapping[str, str]
+    doubts: Mapping[str, Doubt]
 
     def get(self, name: str) -> Argument | None:
         """The argument of this name; None where it is not given, so that the component's own default counts."""
         return self.found.get(name)
 
-    def doubt(self, name: str) -> str:
-        """Why nothing can be said of this argument, be it in `found` or not; empty where it can."""
-        return self.doubts.get("") or self.doubts.get(name, "")
+    def doubt(self, name: str) -> Doubt | None:
+        """Why nothing can be said of this argument, be it in `found` or not; None where it can."""
+        return self.doubts.get("") or self.doubts.get(name)
 
 
 ADDS_UP = {
@@ -109,6 +126,14 @@ Of any other argument the last value counts.
 """
 
 
+ETCD_FILES = {
+    "etcd-cafile": "datastore-cafile",
+    "etcd-certfile": "datastore-certfile",
+    "etcd-keyfile": "datastore-keyfile",
+}
+"""The API server's arguments for etcd, with K3s' own options that become them where etcd is none of K3s'."""
+
+_ENCRYPT = "secrets-encryption"
 _PROTECT = "protect-kernel-defaults"
 _SWITCHES = {
     Component.API_SERVER: "disable-apiserver",
@@ -117,8 +142,11 @@ _SWITCHES = {
     Component.KUBELET: "disable-agent",
     Component.KUBE_PROXY: "disable-kube-proxy",
 }
-_RULED_BY_A_FILE = {Component.KUBE_PROXY: "", Component.SCHEDULER: "profiling"}
-"""What a component ignores where `config` names a file; "" stands for all arguments that are asked for.
+_RULED_BY_A_FILE = {
+    Component.KUBE_PROXY: ("", "`metricsBindAddress`, which has to be unset or on 127.0.0.1 or [::1],"),
+    Component.SCHEDULER: ("profiling", "`enableProfiling`, which has to be there as false,"),
+}
+"""What a component ignores where `config` names a file, "" for all arguments that are asked for, and what the file has.
 
 (kubernetes, cmd/kube-proxy/app/options.go and cmd/kube-scheduler/app/options/deprecated.go)
 """
@@ -155,6 +183,14 @@ def by_k3s(component: Component, name: str, facts: HostFacts) -> Given | None:
     return next((_default(row, facts) for row in _in_force(component, facts) if row.name == name), None)
 
 
+def option_behind(component: Component, name: str, facts: HostFacts) -> Given | None:
+    """The option of K3s' own that has it give an argument, as it is set; None where no option decides that."""
+    if all(row.needs is not Needs.SECRETS_ENCRYPTION for row in k3s_defaults.of(component) if row.name == name):
+        return None
+    found = facts.effective.scalar(_ENCRYPT)
+    return _by_operator(*found, facts)._replace(written=f"{_ENCRYPT}: {found[0]}") if found else None
+
+
 def _component(component: Component, facts: HostFacts) -> Arguments:
     found = {
         name: _combined(component, name, values) for name, values in _on_the_command_line(component, facts).items()
@@ -175,8 +211,11 @@ def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
             argument = _combined(Component.KUBELET, name, (*values, *arguments.get(name, ())))
             found[name] = argument._replace(overruled=(*lost, *argument.overruled))
     doubts = _doubts(Component.KUBELET, facts, found)
-    unread = kubelet.problem or next((file.problem for file in kubelet.files if file.problem), "")
-    if unread:
+    unread = Doubt(kubelet.problem) if kubelet.problem else None
+    for file in kubelet.files:
+        if file.problem and unread is None:
+            unread = Doubt(file.problem, "cannot be read", str(file.path))
+    if unread is not None:
         for name in KUBELET_FIELDS:
             if name == FEATURE_GATES or name not in arguments:
                 doubts.setdefault(name, unread)
@@ -187,6 +226,8 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
     """All values of each argument in the order that K3s hands them on."""
     key = component.config_key
     defaults = {row.name: _default(row, facts) for row in _in_force(component, facts) if row.place is Place.ARGUMENT}
+    if component is Component.API_SERVER:
+        defaults.update(_of_an_external_etcd(facts))
     if component is Component.KUBELET and facts.version.minor < FIRST_WITH_KUBELET_FILES:
         option = _own_option(facts)
         defaults.update({_PROTECT: option} if option else {})
@@ -228,16 +269,49 @@ def _fields_in_order(facts: HostFacts, kubelet: KubeletConfiguration) -> Iterato
     for file in kubelet.files:
         by = GivenBy.K3S if file.path == own else GivenBy.KUBELET_FILE
         for name, (value, line) in file.settings.items():
-            yield name, None if value is None else Given(value, by, f"{file.path}:{line}")
+            given = None if value is None else Given(value, by, f"{file.path}:{line}", as_field(name, value))
+            yield name, given
         if file.path == own:
             # K3s writes this file anew at its next start, and then what its option says.
             yield _PROTECT, _own_option(facts)
 
 
+def datastore_address(facts: HostFacts) -> Given | None:
+    """The address of an external datastore, without what is secret in it: `mysql://(not shown)`; None without one."""
+    return _datastore_option("datastore-endpoint", facts)
+
+
+def is_etcd(address: Given) -> bool | None:
+    """Whether a datastore's address is that of an etcd (kine, pkg/endpoint/endpoint.go); None where it says not."""
+    scheme, separator, _ = address.value.partition("://")
+    return scheme in {"http", "https"} if separator else None
+
+
+def _of_an_external_etcd(facts: HostFacts) -> Iterator[tuple[str, Given]]:
+    """What K3s hands on to the API server of its own options for an etcd that it does not run itself."""
+    address = datastore_address(facts)
+    if address is not None and is_etcd(address):
+        for name, key in ETCD_FILES.items():
+            given = _datastore_option(key, facts)
+            if given is not None and given.value:
+                yield name, given
+
+
+def _datastore_option(key: str, facts: HostFacts) -> Given | None:
+    found = facts.effective.scalar(key)
+    if found is not None and found[0]:
+        return _by_operator(*found, facts)._replace(written=f"{key}: {found[0]}")
+    for unit in facts.units:
+        value = unit.variable(key)
+        if value and unit.role is facts.role:
+            return Given(value, GivenBy.OPERATOR, str(unit.path), f"{key}, in the environment: {value}")
+    return None
+
+
 def _own_option(facts: HostFacts) -> Given | None:
     """K3s' own option for what is an argument of the kubelet, too."""
     found = facts.effective.scalar(_PROTECT)
-    return _by_operator(*found, facts) if found else None
+    return _by_operator(*found, facts)._replace(written=f"{_PROTECT}: {found[0]}") if found else None
 
 
 def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Argument:
@@ -262,7 +336,7 @@ def _is_met(need: Needs | None, facts: HostFacts) -> bool:
         case Needs.ETCD:
             return _runs_etcd(facts)
         case Needs.SECRETS_ENCRYPTION:
-            return facts.effective.boolean("secrets-encryption") is True
+            return facts.effective.boolean(_ENCRYPT) is True
         case Needs.PROTECT_KERNEL_DEFAULTS:
             return facts.effective.boolean(_PROTECT) is True
         case Needs.NO_AUTHENTICATION_CONFIG | Needs.NO_AUTHORIZATION_CONFIG:
@@ -283,11 +357,11 @@ def _runs_etcd(facts: HostFacts) -> bool:
             return facts.joins_a_cluster or facts.effective.boolean("cluster-init") is True
 
 
-def _names_a_file(need: Needs, facts: HostFacts) -> Source | None:
-    """Where the operator gives the file that takes the place of an argument of K3s'; None where they do not."""
+def _names_a_file(need: Needs, facts: HostFacts) -> tuple[str, str, Source] | None:
+    """The operator's argument with a file that takes the place of one of K3s', and where; None where there is none."""
     name = "authentication-config" if need is Needs.NO_AUTHENTICATION_CONFIG else "authorization-config"
     values = facts.effective.flags(Component.API_SERVER.config_key).get(name, ())
-    return next((source for value, source in values if value), None)
+    return next(((name, value, source) for value, source in values if value), None)
 
 
 def _default(row: Default, facts: HostFacts) -> Given:
@@ -318,28 +392,35 @@ def _by_operator(value: str, source: Source, facts: HostFacts) -> Given:
     return Given(value, GivenBy.DROPIN if ours else GivenBy.OPERATOR, str(source))
 
 
-def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument]) -> dict[str, str]:
-    doubts: dict[str, str] = {}
+def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument]) -> dict[str, Doubt]:
+    doubts: dict[str, Doubt] = {}
     if facts.effective.problems:
-        doubts[""] = f"K3s would not start with its configuration: {facts.effective.problems[0].message}"
+        problem = facts.effective.problems[0]
+        reason = f"K3s would not start with its configuration: {problem.message}"
+        doubts[""] = Doubt(reason, problem.problem, problem.where)
     elif facts.unfit:
-        doubts[""] = facts.unfit[0].message
+        doubts[""] = Doubt(facts.unfit[0].message, facts.unfit[0].problem, facts.unfit[0].where)
     elif facts.unreadable:
-        doubts[""] = facts.unreadable[0]
+        doubts[""] = Doubt(facts.unreadable[0])
     rows = tuple(k3s_defaults.of(component))
     guesses = {_default(row, facts) for row in rows}
     for name in dict.fromkeys(row.name for row in rows):
         argument = found.get(name)
         if argument is None or not guesses.isdisjoint(argument.given):
-            doubt = _version_doubt([row for row in rows if row.name == name], facts)
-            doubts.update({name: doubt} if doubt else {})
-    ruled = _RULED_BY_A_FILE.get(component)
-    if ruled is not None and "config" in found:
-        where = found["config"].given[-1].where
-        doubts.setdefault(ruled, f"the file that is named at {where} decides it, and its content is not judged")
+            reason = _version_doubt([row for row in rows if row.name == name], facts)
+            doubts.update({name: Doubt(reason)} if reason else {})
+    if component in _RULED_BY_A_FILE and "config" in found:
+        name, look = _RULED_BY_A_FILE[component]
+        given = found["config"].given[-1]
+        doubts.setdefault(name, _decided_by("config", given.value, given.where, look))
     if component is Component.API_SERVER:
         doubts.update({name: doubt for name, doubt in _api_server_doubts(facts) if name not in found})
     return doubts
+
+
+def _decided_by(argument: str, file: str, where: str, look: str) -> Doubt:
+    reason = f"the file that is named at {where} decides it, and its content is not judged"
+    return Doubt(reason, f"--{argument}={file}", where, f"read {look} in {file}")
 
 
 def _version_doubt(rows: Iterable[Default], facts: HostFacts) -> str:
@@ -363,14 +444,26 @@ def _version_doubt(rows: Iterable[Default], facts: HostFacts) -> str:
     return doubt if any(kind != kinds[0] for kind in kinds) else ""
 
 
-def _api_server_doubts(facts: HostFacts) -> Iterator[tuple[str, str]]:
-    for name, need in (
-        ("anonymous-auth", Needs.NO_AUTHENTICATION_CONFIG),
-        ("authorization-mode", Needs.NO_AUTHORIZATION_CONFIG),
+def _api_server_doubts(facts: HostFacts) -> Iterator[tuple[str, Doubt]]:
+    for name, need, look in (
+        (
+            "anonymous-auth",
+            Needs.NO_AUTHENTICATION_CONFIG,
+            "`anonymous`, which has to be there with `enabled: false`,",
+        ),
+        (
+            "authorization-mode",
+            Needs.NO_AUTHORIZATION_CONFIG,
+            "the `type` of each of `authorizers`, of which Node and RBAC have to be there and AlwaysAllow must not,",
+        ),
     ):
-        source = _names_a_file(need, facts)
-        if source is not None:
-            yield name, f"the file that is named at {source} decides it, and its content is not judged"
-    if facts.datastore is Datastore.EXTERNAL:
-        for name in ("etcd-cafile", "etcd-certfile", "etcd-keyfile"):
-            yield name, "K3s hands it on if the external datastore is etcd, and its address, a secret, is not looked at"
+        found = _names_a_file(need, facts)
+        if found is not None:
+            argument, file, source = found
+            yield name, _decided_by(argument, file, str(source), look)
+    address = datastore_address(facts)
+    if facts.datastore is Datastore.EXTERNAL and (address is None or is_etcd(address) is None):
+        reason = "K3s hands it on if the external datastore is etcd, which its address does not tell"
+        where = address.where if address else ""
+        for name in ETCD_FILES:
+            yield name, Doubt(reason, "datastore-endpoint" if where else "", where)

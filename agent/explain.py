@@ -119,7 +119,7 @@ def _row(row: BenchmarkControl) -> str:
         ("Why", "" if is_explained else row.why),
         ("For", "" if is_explained else str(row.applies)),
         ("Brought about by", words.brought_about_by(row)),
-        ("To repair", row.remedy),
+        ("To repair", row.repair),
         ("Where kube-bench can say something else", "\n".join(_differences(row))),
         ("Source", row.source),
     ]

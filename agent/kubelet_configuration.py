@@ -132,6 +132,17 @@ KUBELET_FIELDS: Mapping[str, Field] = {
 As the kubelet's options bind them (kubernetes, cmd/kubelet/app/options/options.go).
 """
 
+
+def as_field(name: str, value: str) -> str:
+    """An argument of KUBELET_FIELDS as a file has it: `authentication.anonymous.enabled: true`."""
+    field = KUBELET_FIELDS[name]
+    if field.text is _list:
+        value = f"[{value.replace(',', ', ')}]"
+    elif field.text is _gates:
+        value = f"{{{value.replace('=', ': ').replace(',', ', ')}}}"
+    return f"{'.'.join(field.path)}: {value}"
+
+
 _GROUP = "kubelet.config.k8s.io/"
 _KIND = "KubeletConfiguration"
 

@@ -201,7 +201,7 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
             ("Why", prose(control.why)),
             ("Brought about by", prose(words.brought_about_by(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
-            ("To repair", prose(control.remedy)),
+            ("To repair", prose(control.repair)),
             ("kube-bench", f"can [say something else]({_KUBE_BENCH_PAGE})" if DIFFERENCES[control.id] else ""),
             ("Source", f"`{control.source}`"),
         ],

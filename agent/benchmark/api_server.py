@@ -200,10 +200,8 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
             "Otherwise anyone who may create a Service can claim any address in its externalIPs, and receives the"
             " traffic that the nodes' pods send there (CVE-2020-8554)."
         ),
-        remedy=(
-            f"{_switched_on('DenyServiceExternalIPs')} First look for Services that use externalIPs: they keep them,"
-            " but cannot be given new ones."
-        ),
+        caution="First look for Services that use externalIPs: they keep them, but cannot be given new ones.",
+        remedy=_switched_on("DenyServiceExternalIPs"),
         source=_PLUGINS,
     ),
     BenchmarkControl(
@@ -216,10 +214,11 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
             "Otherwise a pod that fails over and over, or an attacker, can fill the datastore and keep the API server"
             " busy with events."
         ),
-        remedy=(
+        caution=(
             "First put an entry for EventRateLimit, with its limits, into the file that 'admission-control-config-file'"
-            f" names: without them the API server exits at its start. {_switched_on('EventRateLimit')}"
+            " names: without them the API server exits at its start."
         ),
+        remedy=_switched_on("EventRateLimit"),
         setting="event-rate-limit",
         source=_PLUGINS,
     ),
@@ -254,10 +253,11 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
         check=_flag("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
         why="With neither, a pod chooses its own rights: root, the host's network and files, all capabilities.",
-        remedy=(
-            f"{_switched_on('PodSecurityPolicy')} Put policies into the cluster first, such as those of policy.yaml:"
-            " with the plugin and no policy, no pod is admitted."
+        caution=(
+            "First put policies into the cluster, such as those of policy.yaml: with the plugin and no policy, no pod"
+            " is admitted."
         ),
+        remedy=_switched_on("PodSecurityPolicy"),
         guide=_POD_SECURITY_POLICY,
         source=_PLUGINS,
     ),

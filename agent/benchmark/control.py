@@ -53,7 +53,8 @@ class BenchmarkControl:
     guide's id. `numbers` is empty for what no benchmark has. `level` is CIS' own: 1 costs no function, 2 may.
     `earlier` has what some benchmarks want instead of `check`. `guide` is the guide's control that `apply` brings
     about, `setting` the key of the settings that makes it do so. `why` and `remedy` are for the one who reads a report;
-    `remedy` is empty where it follows from the check. `source` is the upstream file that decides it on K3s.
+    `remedy` is empty where it follows from the check, and `caution` has what to see to before whatever is done about
+    it. `source` is the upstream file that decides it on K3s.
     """
 
     id: str
@@ -64,6 +65,7 @@ class BenchmarkControl:
     check: Check
     earlier: Mapping[Benchmark, Check] = field(default_factory=lambda: MappingProxyType({}))
     why: str
+    caution: str = ""
     remedy: str = ""
     guide: Control | None = None
     setting: str = ""
@@ -72,6 +74,11 @@ class BenchmarkControl:
     def check_of(self, benchmark: Benchmark) -> Check:
         """What this benchmark asks."""
         return self.earlier.get(benchmark, self.check)
+
+    @property
+    def repair(self) -> str:
+        """What to do, for a reader who knows only the control; empty where it follows from the check."""
+        return f"{self.caution} {self.remedy}".strip()
 
     @property
     def recommendation(self) -> str:

@@ -227,15 +227,13 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         title="A pod can have only so many processes",
         numbers=numbered("- - 4.2.13u 4.2.13u 4.2.13u 4.2.13M 4.2.13M 4.2.13M 4.2.13M 4.2.13M"),
         # The kubelet takes a number below 1, such as its default -1, for no limit.
-        check=_flag("pod-max-pids", AtLeast(1)),
+        check=_flag("pod-max-pids", AtLeast(1, example=4096)),
         why=(
             "All pods share the host's process IDs. One pod that forks without end takes them all, and then no other"
             " pod, nor the host itself, can start anything."
         ),
-        remedy=(
-            "Find out how many processes your largest pod has, and add a larger number, such as 'pod-max-pids=4096',"
-            f" to the list {_LIST} in {K3S_CONFIG_FILE}; then restart K3s."
-        ),
+        caution="First find out how many processes your largest pod has, and take a larger number.",
+        remedy=_added("pod-max-pids=4096"),
         source=_DEFAULTS,
     ),
     BenchmarkControl(
@@ -247,10 +245,11 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             "A pod that asks for no seccomp profile runs without one by default, and can make every system call. The"
             " runtime's own profile denies those that hardly any program needs and many attacks use."
         ),
-        remedy=(
-            f"Try your workloads with 'seccompProfile: type: RuntimeDefault' in their security context first; a program"
-            f" that needs a rare system call fails with it. {_added('seccomp-default=true')}"
+        caution=(
+            "First try your workloads with 'seccompProfile: type: RuntimeDefault' in their security context; a program"
+            " that needs a rare system call fails with it."
         ),
+        remedy=_added("seccomp-default=true"),
         source=_DEFAULTS,
     ),
     BenchmarkControl(
@@ -259,10 +258,10 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("- - - - 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1M"),
         check=Flag(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
         why=("The port asks for no credentials, and reveals the cluster's services and kube-proxy's configuration."),
+        caution="First have what collects the metrics run on the host's network.",
         remedy=(
             f"Take 'metrics-bind-address' out of the list {Component.KUBE_PROXY.config_key} in {K3S_CONFIG_FILE} and"
-            " its drop-ins, and restart K3s: kube-proxy's own default is 127.0.0.1:10249. Run what collects the metrics"
-            " on the host's network."
+            " its drop-ins, and restart K3s: kube-proxy's own default is 127.0.0.1:10249."
         ),
         source="kubernetes/kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go",
     ),

@@ -9,14 +9,17 @@ from agent.assessment import Actor, Status
 from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.component_arguments import GivenBy
 from agent.facts import RANCHER_DROPIN
+from agent.guide.files import K3S_CONFIG_FILE
 from agent.guide.k3s_options import OptionRow
 from agent.places import split_place
 from agent.settings import DEFAULT_SETTINGS, row_of
+from agent.verdicts.changes import with_plus
 
 if TYPE_CHECKING:
     from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
     from agent.dropin_options import WantedOption
+    from agent.k3s_config import Source
     from agent.settings import SettingRow
     from agent.verdicts.answer import Answer
     from agent.verdicts.node import AssessedNode
@@ -38,34 +41,41 @@ def who_acts(control: BenchmarkControl, check: Check, answer: Answer, node: Asse
 
 
 def _who_did(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> Actor:
-    if answer.by is GivenBy.DROPIN or (control.guide is not None and answer.by is None):
-        return Actor.APPLY
-    if answer.by is GivenBy.K3S:
-        setting = _setting(control)
-        return Actor.APPLY if setting and setting.differs_from_default(node.seen.settings) else Actor.K3S
-    return Actor.OPERATOR if answer.by else Actor.NOBODY
+    match answer.by:
+        case GivenBy.DROPIN:
+            return Actor.APPLY
+        case GivenBy.K3S:
+            setting = _setting(control)
+            return Actor.APPLY if setting and setting.differs_from_default(node.seen.settings) else Actor.K3S
+        case GivenBy.OPERATOR | GivenBy.KUBELET_FILE:
+            return Actor.OPERATOR
+        case None:
+            return Actor.NOBODY
 
 
 def _who_will(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> tuple[Actor, str]:
     is_argument = isinstance(check, Flag | EncryptionProviders) or (
         isinstance(check, AllOf) and all(isinstance(one, Flag) for one in check.checks)
     )
-    by_hand = _by_hand(control, answer)
     if is_argument and node.facts.rancher_managed and not _is_of_this_node(answer):
-        return Actor.OPERATOR, _in_the_cluster(control, by_hand)
+        return Actor.OPERATOR, _in_the_cluster(control, answer)
+    first = _what_drops_ours(control, check, node)
     if answer.needs:
         if answer.needs <= node.pending:
             return Actor.APPLY, APPLY
     elif is_argument and _dropin_would_do(control, check, answer, node):
+        if first:
+            return Actor.OPERATOR, f"{first}run `{APPLY}`, and restart K3s"
         return Actor.APPLY, f"{APPLY}, and restart K3s" if node.has_started else APPLY
     setting = _setting(control)
     has_effect = setting is not None and setting.applies.to(node.facts.role, node.facts.version)
     if setting and has_effect and not setting.differs_from_default(node.seen.settings):
         restart = ", and restart K3s" if is_argument else ""
-        return Actor.OPERATOR, f"put `{setting.line}` into {DEFAULT_SETTINGS} and run `{APPLY}`{restart}" + (
+        by_hand = _by_hand(control, answer, node)
+        return Actor.OPERATOR, f"{first}put `{setting.line}` into {DEFAULT_SETTINGS} and run `{APPLY}`{restart}" + (
             f"; or by hand: {by_hand}" if by_hand else ""
         )
-    return Actor.OPERATOR, by_hand
+    return Actor.OPERATOR, _what_drops_the_first(control, check, answer, node) + _by_hand(control, answer, node)
 
 
 def _setting(control: BenchmarkControl) -> SettingRow | None:
@@ -73,25 +83,69 @@ def _setting(control: BenchmarkControl) -> SettingRow | None:
     return row_of(control.setting) if control.setting else None
 
 
-def _by_hand(control: BenchmarkControl, answer: Answer) -> str:
-    """The row's own words, with the places where somebody set something else; or the check's."""
+def _by_hand(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> str:
+    """What to change where somebody gave a value; else the row's own words, or the check's."""
+    if _is_somebodys(answer) and answer.remedy:
+        return _after(control.caution, answer.remedy)
     if not control.remedy:
-        return answer.remedy
-    places = ", ".join(dict.fromkeys(one.where for one in answer.evidence)) if answer.by is GivenBy.OPERATOR else ""
-    return f"{control.remedy} It is now set at {places}." if places else control.remedy
+        return _after(control.caution, answer.remedy)
+    option = node.facts.effective.scalar(control.guide.key) if isinstance(control.guide, OptionRow) else None
+    is_set = option is not None and isinstance(control.guide, OptionRow) and not control.guide.name
+    now = f" It is now `{option[0]}` at {option[1]}: change it there." if is_set and option else ""
+    # The rows say where K3s' configuration usually is.
+    return control.repair.replace(str(K3S_CONFIG_FILE), str(node.facts.config_path)) + now
+
+
+def _after(caution: str, remedy: str) -> str:
+    return f"{caution} {remedy[:1].upper()}{remedy[1:]}" if caution else remedy
+
+
+def _is_somebodys(answer: Answer) -> bool:
+    """Whether the value that decides was given by somebody, in K3s' configuration or in a file of the kubelet's."""
+    return answer.by in (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)
+
+
+def _what_drops_ours(control: BenchmarkControl, check: Check, node: AssessedNode) -> str:
+    """What to do first where a file after our drop-in drops what ours has in a component's list; empty where none."""
+    key, begins = _begins(control, check, node)
+    if begins is None or not _wins_over(str(begins), node):
+        return ""
+    return f"{with_plus(key, begins)}, which drops what earlier files have in that list; then "
+
+
+def _what_drops_the_first(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> str:
+    """The same for what has to be added to the list in K3s' main file."""
+    key, begins = _begins(control, check, node)
+    if begins is None or begins.path == node.facts.config_path or _is_somebodys(answer):
+        return ""
+    return f"{with_plus(key, begins)}, which drops what earlier files have in that list; then: "
+
+
+def _begins(control: BenchmarkControl, check: Check, node: AssessedNode) -> tuple[str, Source | None]:
+    """The list that a check's argument goes into, and the place from which on K3s takes it."""
+    flag = next((one for one in check.checks if isinstance(one, Flag)), None) if isinstance(check, AllOf) else check
+    if not isinstance(flag, Flag) or (isinstance(control.guide, OptionRow) and not control.guide.name):
+        return "", None
+    key = flag.component.config_key
+    return key, node.facts.effective.begins.get(key)
 
 
 def _is_of_this_node(answer: Answer) -> bool:
     """Whether the value was given in a file that its operator wrote, and not Rancher."""
     names = {PurePosixPath(split_place(one.where)[0]).name for one in answer.evidence}
-    return answer.by is GivenBy.OPERATOR and RANCHER_DROPIN not in names
+    return _is_somebodys(answer) and RANCHER_DROPIN not in names
 
 
-def _in_the_cluster(control: BenchmarkControl, by_hand: str) -> str:
+def _in_the_cluster(control: BenchmarkControl, answer: Answer) -> str:
     """Rancher writes K3s' configuration of its nodes anew, from the Cluster object."""
     if isinstance(control.guide, OptionRow):
         return "put into the Cluster object what `k3s-harden render rancher-cluster` prints"
-    return f"not in a file of this node, but in spec.rkeConfig of the Cluster object: {by_hand}"
+    by_row = control.repair.replace(f" in {K3S_CONFIG_FILE}", "")
+    text = _after(control.caution, answer.remedy) if _is_somebodys(answer) or not control.remedy else by_row
+    return (
+        "in the Cluster object, below spec.rkeConfig, where machineGlobalConfig or the machineSelectorConfig of this"
+        f" node has it: {text}"
+    )
 
 
 def _dropin_would_do(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> bool:
@@ -101,7 +155,10 @@ def _dropin_would_do(control: BenchmarkControl, check: Check, answer: Answer, no
         return False
     if isinstance(check, Flag) and check.name == option.row.name and not check.criterion.accepts(option.value):
         return False
-    return not any(_wins_over(one.where, node) for one in answer.evidence)
+    if not option.row.name:
+        now = node.facts.effective.scalar(option.row.key)
+        return now is None or not _wins_over(str(now[1]), node)
+    return not (_is_somebodys(answer) and any(_wins_over(one.where, node) for one in answer.evidence))
 
 
 def _to_be_set(control: BenchmarkControl, check: Check, node: AssessedNode) -> WantedOption | None:

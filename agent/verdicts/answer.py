@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.assessment import Evidence as Shown
+from agent.assessment import Status
+
 if TYPE_CHECKING:
-    from agent.assessment import Evidence as Shown
-    from agent.assessment import Status
-    from agent.component_arguments import GivenBy
+    from agent.component_arguments import Doubt, GivenBy
 
 ONCE_STARTED = "start K3s, then assess this host again"
 LOOK_AT_IT = "repair what the reason names, or check it by hand; then assess this host again"
@@ -30,3 +31,9 @@ class Answer(NamedTuple):
     by: GivenBy | None = None
     remedy_is_for_this_host: bool = False
     needs: frozenset[str] = frozenset()
+
+
+def doubtful(doubt: Doubt) -> Answer:
+    """The answer where an argument cannot be told."""
+    shown = (Shown(doubt.what, doubt.where),) if doubt.where else ()
+    return Answer(Status.UNKNOWN, "cannot be told", shown, doubt.reason, doubt.look or LOOK_AT_IT)

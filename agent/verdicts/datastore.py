@@ -15,11 +15,12 @@ from agent.facts import Datastore
 from agent.guide.criteria import Equals
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.model import Component
-from agent.verdicts.answer import LOOK_AT_IT, ONCE_STARTED, Answer
+from agent.verdicts.answer import LOOK_AT_IT, ONCE_STARTED, Answer, doubtful
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.component_arguments import Given
     from agent.verdicts.node import AssessedNode
 
 _ENCRYPTION = "encryption-provider-config"
@@ -38,6 +39,10 @@ def answer(check: EtcdSetting | EncryptionProviders, node: AssessedNode) -> Answ
 def no_etcd(node: AssessedNode) -> Answer:
     """Why there is nothing of etcd on this host."""
     datastore = node.facts.datastore
+    switch = node.facts.effective.scalar("disable-etcd")
+    if switch is not None and node.facts.effective.boolean("disable-etcd"):
+        reason = f"`disable-etcd` at {switch[1]} keeps etcd from this host"
+        return Answer(Status.NOT_APPLICABLE, reason=reason)
     if datastore is Datastore.NONE:
         reason = "K3s has made no datastore yet, so it is not known whether it will be etcd"
         return Answer(Status.UNKNOWN, "no datastore", reason=reason, remedy=ONCE_STARTED)
@@ -48,7 +53,7 @@ def _etcd(check: EtcdSetting, node: AssessedNode) -> Answer:
     criterion = check.criterion
     if isinstance(criterion, Equals):
         criterion = Equals(criterion.text.replace("{data_dir}", str(node.facts.data_dir)))
-    if node.facts.datastore is not Datastore.ETCD:
+    if node.facts.datastore is not Datastore.ETCD or node.facts.effective.boolean("disable-etcd"):
         return no_etcd(node)
     config = node.evidence.etcd
     if isinstance(config, Missing):
@@ -73,19 +78,24 @@ def _encryption(check: EncryptionProviders, node: AssessedNode) -> Answer:
     arguments = node.arguments(Component.API_SERVER)
     doubt = arguments.doubt(_ENCRYPTION)
     if doubt:
-        return Answer(Status.UNKNOWN, "cannot be told", reason=doubt, remedy=LOOK_AT_IT)
+        return doubtful(doubt)
     argument = arguments.get(_ENCRYPTION)
+    option = component_arguments.option_behind(Component.API_SERVER, _ENCRYPTION, node.facts)
     if argument is None:
-        none = Shown(f"--{_ENCRYPTION} is not given, so Secrets are stored as they are", str(node.facts.config_path))
-        return Answer(Status.FAIL, "Secrets are not encrypted", (none,))
+        none = f"--{_ENCRYPTION} is not given, so Secrets are stored as they are"
+        files = [str(file) for file in node.facts.config_files] or [f"K3s {node.facts.version}"]
+        shown = [Shown(none, file) for file in files[:1]]
+        shown += [Shown(option.written, option.where)] if option else []
+        return Answer(Status.FAIL, "Secrets are not encrypted", tuple(shown))
     named = Shown(f"--{_ENCRYPTION}={argument.value}", argument.given[-1].where)
     if PurePosixPath(argument.value) != node.evidence.encryption.path:
         reason = f"{argument.value} is not K3s' own file, and its content is not judged"
         return Answer(Status.UNKNOWN, "cannot be told", (named,), reason, LOOK_AT_IT)
-    return _providers(check, node)
+    return _providers(check, node, argument.given[-1] if option is None else option)
 
 
-def _providers(check: EncryptionProviders, node: AssessedNode) -> Answer:
+def _providers(check: EncryptionProviders, node: AssessedNode, given: Given) -> Answer:
+    """What the file says; `given` is what has the API server read it."""
     config = node.evidence.encryption
     if isinstance(config, Missing):
         reason = f"K3s writes {config.path} when it starts with secrets-encryption, and it is not there"
@@ -96,7 +106,7 @@ def _providers(check: EncryptionProviders, node: AssessedNode) -> Answer:
     first = config.providers[0] if config.providers else "no provider for Secrets"
     seen = tuple(Shown(one, str(config.path)) for one in config.providers or (first,))
     if first in check.providers:
-        return Answer(Status.PASS, first, seen)
+        return Answer(Status.PASS, first, seen, by=given.by)
     how = _encrypted(config.providers, check)
     return Answer(Status.FAIL, first, seen, remedy=how, by=GivenBy.OPERATOR, remedy_is_for_this_host=True)
 

@@ -61,7 +61,14 @@ def _kernel_parameter(check: KernelParameter, node: AssessedNode) -> Answer:
     if not isinstance(now, Sysctl):
         reason = "there is no /proc/sys here" if now is None else in_words(now)
         return Answer(Status.UNKNOWN, found, shown, reason, "assess the booted host")
-    return Answer(Status.PASS, found, shown)
+    return Answer(Status.PASS, found, shown, by=_who_set(line))
+
+
+def _who_set(line: Assignment | None) -> GivenBy | None:
+    """Whose line sets a kernel parameter at boot; None where it keeps the kernel's own value."""
+    if line is None:
+        return None
+    return GivenBy.DROPIN if str(line.path) == PARAMETERS_FILE else GivenBy.OPERATOR
 
 
 def _seen_of(row: SysctlRow, now: Observed | None, line: Assignment | None) -> Iterator[Shown]:
@@ -93,7 +100,8 @@ def _guide_directory(check: GuideDirectory, node: AssessedNode) -> Answer:
         status = Status.PASS if (now.mode, now.owner) == (check.row.mode, ROOT) else Status.FAIL
     remedy = f"sudo install -d -o root -g root -m {check.row.mode} {path}"
     needs = frozenset({str(path)})
-    return Answer(status, found, (Shown(found, str(path)),), remedy=remedy, needs=needs)
+    by = None if status is Status.FAIL else GivenBy.DROPIN if node.seen.runs else GivenBy.OPERATOR
+    return Answer(status, found, (Shown(found, str(path)),), remedy=remedy, needs=needs, by=by)
 
 
 def _sysctl_precedence(node: AssessedNode) -> Answer:

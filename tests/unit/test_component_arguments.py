@@ -28,6 +28,8 @@ API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
 RECORDED = Path(__file__).parents[1] / "data/benchmark/00-k3s-defaults.conf"
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+ANONYMOUS = "authentication.anonymous.enabled: {}"
+"""How the kubelet's file has its anonymous-auth."""
 NONE_WRITTEN = KubeletConfiguration()
 
 
@@ -40,6 +42,11 @@ def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", 
 def told(arguments: Arguments, name: str) -> str | None:
     argument = arguments.get(name)
     return argument.value if argument else None
+
+
+def why(arguments: Arguments, name: str) -> str:
+    doubt = arguments.doubt(name)
+    return doubt.reason if doubt else ""
 
 
 def conf(text: str, name: str = "50-site.conf") -> KubeletFile:
@@ -136,7 +143,7 @@ def test_the_api_server_gets_etcds_files_where_k3s_runs_etcd(seen: HostFacts, *,
     """Or will run it after its first start."""
     arguments = effective(API_SERVER, seen)
     assert (arguments.get("etcd-cafile") is not None) is has_it
-    assert arguments.doubt("etcd-cafile") == ""
+    assert arguments.doubt("etcd-cafile") is None
 
 
 def test_an_external_datastore_leaves_etcds_files_open() -> None:
@@ -162,10 +169,13 @@ def test_a_file_that_takes_an_arguments_place_leaves_it_open(file: str, argument
     """K3s then leaves the argument out, and the file says what holds; an explicit argument holds anyhow."""
     arguments = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
     assert arguments.get(argument) is None
-    assert f"{K3S_CONFIG_FILE}:1" in arguments.doubt(argument)
+    doubt = arguments.doubt(argument)
+    assert doubt is not None
+    assert (doubt.what, doubt.where) == (f"--{file}=/etc/a.yaml", f"{K3S_CONFIG_FILE}:1")
+    assert "/etc/a.yaml" in doubt.look
     both = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
     assert told(both, argument) == "x"
-    assert both.doubt(argument) == ""
+    assert both.doubt(argument) is None
 
 
 @pytest.mark.parametrize(
@@ -199,13 +209,15 @@ def test_an_unwritten_file_is_taken_for_what_k3s_will_write(version: str) -> Non
         "protect-kernel-defaults": None,
     }.items():
         assert told(arguments, name) == value
-        assert arguments.doubt(name) == ""
+        assert arguments.doubt(name) is None
 
 
 def test_a_written_file_counts_with_its_lines() -> None:
     """What K3s wrote is seen, and not only assumed."""
     argument = effective(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
-    assert argument == Argument("anonymous-auth", "false", (Given("false", GivenBy.K3S, f"{OWN}:8"),))
+    assert argument == Argument(
+        "anonymous-auth", "false", (Given("false", GivenBy.K3S, f"{OWN}:8", ANONYMOUS.format("false")),)
+    )
 
 
 def test_a_later_file_wins_and_an_argument_over_all_files() -> None:
@@ -214,7 +226,7 @@ def test_a_later_file_wins_and_an_argument_over_all_files() -> None:
     arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
     anonymous = arguments.get("anonymous-auth")
     assert anonymous is not None
-    assert anonymous.given == (Given("true", GivenBy.KUBELET_FILE, f"{files[1].path}:3"),)
+    assert anonymous.given == (Given("true", GivenBy.KUBELET_FILE, f"{files[1].path}:3", ANONYMOUS.format("true")),)
     assert [one.value for one in anonymous.overruled] == ["false"]
     assert told(arguments, "read-only-port") == "0"  # K3s gives it as an argument
     stronger = effective(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
@@ -253,7 +265,9 @@ def test_k3s_own_option_sets_protect_kernel_defaults(version: str, option: str) 
     files = (own_file(),) if version == "v1.34.1+k3s1" else ()
     argument = effective(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
     assert argument is not None
-    assert argument.given == (Given(option, GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:1"),)
+    assert argument.given == (
+        Given(option, GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:1", f"protect-kernel-defaults: {option}"),
+    )
 
 
 def test_protection_that_k3s_will_take_back_does_not_count() -> None:
@@ -284,9 +298,10 @@ def test_a_broken_configuration_leaves_everything_open() -> None:
     """K3s would not start with it, so that nobody knows what it runs with."""
     for component in Component:
         doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
-        assert str(K3S_CONFIG_FILE) in doubt
+        assert doubt is not None
+        assert doubt.where.startswith(str(K3S_CONFIG_FILE))
     unreadable = facts()._replace(unreadable=("cannot read /etc/rancher/k3s/config.yaml: Permission denied",))
-    assert "Permission denied" in effective(API_SERVER, unreadable).doubt("anything")
+    assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
 
 
 def test_a_file_that_the_kubelet_cannot_read_leaves_its_fields_open() -> None:
@@ -294,9 +309,9 @@ def test_a_file_that_the_kubelet_cannot_read_leaves_its_fields_open() -> None:
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
     arguments = effective(KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken)))
-    assert "50-broken.conf" in arguments.doubt("anonymous-auth")
-    assert arguments.doubt("event-qps") == ""
-    assert arguments.doubt("read-only-port") == ""
+    assert "50-broken.conf" in why(arguments, "anonymous-auth")
+    assert arguments.doubt("event-qps") is None
+    assert arguments.doubt("read-only-port") is None
 
 
 def test_without_a_look_at_its_files_the_kubelets_fields_are_open() -> None:
@@ -322,7 +337,7 @@ def test_a_path_that_k3s_renamed_is_no_doubt() -> None:
 
 def test_a_minor_alone_leaves_open_what_its_patch_releases_changed() -> None:
     """`1.24` may be v1.24.0 or v1.24.17; what the operator says holds in each."""
-    assert "v1.24.1+k3s1" in effective(API_SERVER, facts(version="1.24")).doubt("tls-cipher-suites")
+    assert "v1.24.1+k3s1" in why(effective(API_SERVER, facts(version="1.24")), "tls-cipher-suites")
     assert not effective(API_SERVER, facts(version="1.27")).doubt("tls-cipher-suites")
     said = facts("kube-apiserver-arg: [tls-cipher-suites=X]\n", version="1.24")
     assert not effective(API_SERVER, said).doubt("tls-cipher-suites")

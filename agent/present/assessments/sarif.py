@@ -83,7 +83,7 @@ def as_sarif(assessment: Assessment) -> str:
 
 def _rule(verdict: Verdict) -> dict[str, object]:
     control = verdict.control
-    texts = (control.why, control.remedy or verdict.remedy)
+    texts = (control.why, control.repair or verdict.remedy)
     return {
         "id": control.id,
         "shortDescription": {"text": _plain(control.recommendation)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,12 +37,21 @@ def test_what_k3s_sets_itself_passes_by_k3s(server: Node) -> None:
 
 
 def test_a_default_of_the_component_passes_where_it_will_do(server: Node) -> None:
-    """It says that nobody gives the argument, and in which file it would stand."""
+    """It says that nobody gives the argument."""
     verdict = server.verdict("service-account-lookup")
     assert (verdict.status, verdict.found) == (Status.PASS, "not set")
     assert verdict.wanted == "--service-account-lookup is true, or is not set"
-    assert verdict.evidence[0].where == CONFIG
-    assert "neither here nor by K3s v1.34.9+k3s1" in verdict.evidence[0].what
+    nobody = "no configuration file sets --service-account-lookup, and K3s v1.34.9+k3s1 does not"
+    assert verdict.evidence == ((f"{nobody}, so kube-apiserver's default applies", "K3s v1.34.9+k3s1"),)
+
+
+def test_what_is_not_set_names_the_files_that_were_searched(server: Node) -> None:
+    """Those that are there, and of the kubelet's argument its own, too."""
+    server.config("node-name: a\n")
+    server.drop_in("95-site.yaml", "{}\n")
+    assert [one.where for one in server.verdict("service-account-lookup").evidence] == [CONFIG, SITE]
+    searched = [one.where for one in server.verdict("kubelet-event-qps").evidence]
+    assert searched == [CONFIG, SITE, f"{DATA}/agent/etc/kubelet.conf.d/00-k3s-defaults.conf"]
 
 
 def test_what_the_drop_in_of_apply_gives_passes_by_apply(hardened: Node) -> None:
@@ -66,7 +76,35 @@ def test_a_file_of_the_kubelets_gives_its_line(server: Node) -> None:
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}authentication: {{anonymous: {{enabled: true}}}}\n")
     verdict = server.verdict("kubelet-anonymous-auth")
     assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
-    assert verdict.evidence == (("--anonymous-auth=true", f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"),)
+    place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
+    assert verdict.evidence == (("authentication.anonymous.enabled: true", place),)
+    assert verdict.remedy == (
+        f"remove `authentication.anonymous.enabled` at {place}: K3s then sets it to false itself; restart K3s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "remedy"),
+    [
+        ("kubelet-event-qps", "eventRecordQPS: -1", "set `eventRecordQPS: 0`"),
+        ("kubelet-pod-max-pids", "podPidsLimit: -1", "set `podPidsLimit: 4096`"),
+        ("kubelet-rotate-certificates", "rotateCertificates: false", "set `rotateCertificates: true`"),
+        (
+            "kubelet-rotate-server-certificate",
+            "featureGates: {RotateKubeletServerCertificate: false, A: true}",
+            "set `featureGates: {A: true}`",
+        ),
+    ],
+)
+def test_a_field_of_the_kubelets_is_corrected_as_a_field(server: Node, name: str, written: str, remedy: str) -> None:
+    """In the words of its file, and not as the argument that means the same."""
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}{written}\n")
+    verdict = server.verdict(name)
+    place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
+    assert verdict.evidence == ((written, place),)
+    assert remedy in verdict.remedy.replace("Set", "set")
+    assert f" at {place}, and restart K3s" in verdict.remedy
 
 
 # --- what to do ---
@@ -213,12 +251,82 @@ def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
     assert verdict.remedy == f"set `tls-cipher-suites={strong}` at {SITE}:1, and restart K3s"
 
 
-def test_a_row_that_says_what_to_do_is_told_where(server: Node) -> None:
-    """The catalogue's words, and the lines that they are about."""
-    server.drop_in("95-site.yaml", "kube-controller-manager-arg: [profiling=true]\n")
-    verdict = server.verdict("controller-manager-profiling")
-    assert verdict.remedy.startswith("Take 'profiling' out of the list kube-controller-manager-arg")
-    assert verdict.remedy.endswith(f" It is now set at {SITE}:1.")
+@pytest.mark.parametrize(
+    ("name", "config", "remedy"),
+    [
+        (
+            "controller-manager-profiling",
+            "kube-controller-manager-arg: [profiling=true]\n",
+            f"remove `profiling` at {SITE}:1: K3s then sets it to false itself; restart K3s",
+        ),
+        ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=0` at {SITE}:1, and restart K3s"),
+        (
+            "kubelet-pod-max-pids",
+            "kubelet-arg: [pod-max-pids=-1]\n",
+            (
+                "First find out how many processes your largest pod has, and take a larger number. Set"
+                f" `pod-max-pids=4096` at {SITE}:1, and restart K3s"
+            ),
+        ),
+        (
+            "apiserver-external-ips-denied",
+            "kube-apiserver-arg: [enable-admission-plugins=NodeRestriction]\n",
+            (
+                "First look for Services that use externalIPs: they keep them, but cannot be given new ones. Set"
+                f" `enable-admission-plugins=NodeRestriction,DenyServiceExternalIPs` at {SITE}:1, and restart K3s"
+            ),
+        ),
+    ],
+)
+def test_a_value_that_is_there_is_changed_there(server: Node, name: str, config: str, remedy: str) -> None:
+    """And not added a second time; what a row says to see to first comes first."""
+    server.drop_in("95-site.yaml", config)
+    assert server.verdict(name).remedy == remedy
+
+
+# --- where it goes ---
+
+
+def test_what_is_to_be_added_goes_into_the_hosts_own_configuration(server: Node) -> None:
+    """Which the unit may have somewhere else."""
+    server.starts_with("--config", "/etc/k3s/c.yaml")
+    server.put("/etc/k3s/c.yaml", "kubelet-arg: [v=2]\n")
+    server.put(CONFIG, "kubelet-arg: [event-qps=-1]\n")
+    remedy = server.verdict("kubelet-seccomp-default").remedy
+    assert remedy.endswith("Add 'seccomp-default=true' to the list kubelet-arg in /etc/k3s/c.yaml and restart K3s.")
+    assert CONFIG not in server.verdict("apiserver-external-ips-denied").remedy
+    assert server.verdict("kubelet-event-qps").evidence[0].where == "/etc/k3s/c.yaml"
+
+
+def test_a_list_that_a_drop_in_begins_anew_has_to_be_joined_first(server: Node) -> None:
+    """What is added to config.yaml would be dropped."""
+    server.config("kubelet-arg: [v=2]\n")
+    server.drop_in("50-x.yaml", "# ours\nkubelet-arg: [v=3]\n")
+    assert server.verdict("kubelet-seccomp-default").remedy.startswith(
+        f"write `kubelet-arg+:` instead of `kubelet-arg:` at {CONFIG}.d/50-x.yaml:2, which drops what earlier files"
+        " have in that list; then: First try your workloads"
+    )
+
+
+@pytest.mark.parametrize("name", ["apiserver-event-rate-limit", "apiserver-always-pull-images", "audit-log-path"])
+def test_what_our_drop_in_cannot_bring_about_alone_says_what_comes_first(server: Node, name: str) -> None:
+    """A later file drops the list, with all that apply puts there."""
+    server.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert re.match(
+        rf"write `kube-apiserver-arg\+:` instead of `kube-apiserver-arg:` at {re.escape(SITE)}:1, which drops .*; then"
+        r" (?:put `.*` into .* and )?run `sudo k3s-harden apply`, and restart K3s",
+        verdict.remedy,
+    )
+
+
+def test_an_option_that_is_off_is_named(server: Node) -> None:
+    """K3s' own option has no list to be added to."""
+    server.drop_in("95-site.yaml", "secrets-encryption: false\n")
+    verdict = server.verdict("secrets-encryption")
+    assert verdict.evidence == (("secrets-encryption: false", f"{SITE}:1"),)
+    assert verdict.remedy.endswith(f" It is now `false` at {SITE}:1: change it there.")
 
 
 def test_feature_gates_are_read_one_by_one(server: Node) -> None:
@@ -277,7 +385,12 @@ def test_rancher_gets_what_the_guide_wants_in_its_cluster_object(server: Node) -
     )
     other = server.verdict("apiserver-profiling")
     assert (other.status, other.actor) == (Status.FAIL, Actor.OPERATOR)
-    assert other.remedy.startswith("not in a file of this node, but in spec.rkeConfig of the Cluster object: ")
+    assert other.remedy == (
+        "in the Cluster object, below spec.rkeConfig, where machineGlobalConfig or the machineSelectorConfig of this"
+        " node has it: take `profiling` out of `kube-apiserver-arg`: K3s then sets it to false itself"
+    )
+    added = server.verdict("kubelet-seccomp-default")
+    assert added.remedy.endswith("Add 'seccomp-default=true' to the list kubelet-arg and restart K3s.")
 
 
 def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) -> None:
@@ -305,7 +418,7 @@ def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) ->
             "apiserver-authorization-rbac",
             f"named at {CONFIG}:1 decides",
         ),
-        ("datastore-endpoint: postgres://user:word@db/k3s\n", "apiserver-etcd-ca-file", "if the external datastore"),
+        ("datastore-endpoint: user:word@db/k3s\n", "apiserver-etcd-ca-file", "if the external datastore"),
         ("kube-apiserver-arg: [\n", "apiserver-profiling", "K3s would not start with its configuration"),
         ("kubelet-arg: [config=relative.yaml]\n", "kubelet-anonymous-auth", "a path that is not absolute"),
     ],
@@ -316,8 +429,30 @@ def test_what_another_file_decides_is_unknown(server: Node, config: str, name: s
     verdict = server.verdict(name)
     assert (verdict.status, verdict.actor, verdict.found) == (Status.UNKNOWN, Actor.OPERATOR, "cannot be told")
     assert reason in verdict.reason
+    assert verdict.evidence or "absolute" in reason
     assert verdict.remedy
     assert "user:word" not in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "fields"),
+    [
+        ("kube-proxy-arg: [config", "kube-proxy-metrics-bind-address", ("metricsBindAddress",)),
+        ("kube-scheduler-arg: [config", "scheduler-profiling", ("enableProfiling",)),
+        ("kube-apiserver-arg: [authentication-config", "apiserver-anonymous-auth", ("anonymous", "enabled: false")),
+        ("kube-apiserver-arg: [authorization-config", "apiserver-authorization-rbac", ("authorizers", "RBAC")),
+    ],
+)
+def test_a_file_that_is_not_judged_has_fields_to_read(
+    server: Node, argument: str, name: str, fields: tuple[str, ...]
+) -> None:
+    """What it would have to say, for a person to look up."""
+    server.config(f"{argument}=/etc/a.yaml]\n")
+    verdict = server.verdict(name)
+    assert verdict.evidence[0].where == f"{CONFIG}:1"
+    assert verdict.remedy.startswith("read ")
+    assert verdict.remedy.endswith(" in /etc/a.yaml")
+    assert all(field in verdict.remedy for field in fields)
 
 
 def test_a_scheduler_with_a_file_is_still_asked_for_its_address(server: Node) -> None:

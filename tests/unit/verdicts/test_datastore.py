@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.assessment import Actor, Status
 from tests.k3s_tree import K3s
-from tests.unit.verdicts.nodes import CONFIG, DATA
+from tests.unit.verdicts.nodes import CONFIG, DATA, UNIT
 
 if TYPE_CHECKING:
     from tests.unit.verdicts.conftest import Nodes
@@ -88,6 +89,60 @@ def test_before_the_first_start_nobody_knows_the_datastore(nodes: Nodes) -> None
     assert verdict.remedy == "start K3s, then assess this host again"
 
 
+def test_a_server_without_etcd_of_its_own_is_never_asked_for_it(nodes: Nodes) -> None:
+    """A control plane alone keeps its data on other servers, and will have none here."""
+    server = nodes(K3s())
+    shutil.rmtree(server.path("server/db"))
+    server.config("server: https://10.0.0.1:6443\ndisable-etcd: true\n")
+    for name in ("etcd-auto-tls", "etcd-client-cert-auth", "etcd-data-permissions"):
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (Status.NOT_APPLICABLE, Actor.NOBODY)
+        assert verdict.reason == f"`disable-etcd` at {CONFIG}:2 keeps etcd from this host"
+    assert server.verdict("apiserver-etcd-ca-file").status is Status.PASS
+
+
+ETCD_ROWS = ("apiserver-etcd-ca-file", "apiserver-etcd-client-certificate")
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgres", "nats"])
+def test_a_database_asks_for_no_file_of_etcds(nodes: Nodes, scheme: str) -> None:
+    """Its address tells its kind, and of the rest nothing is said."""
+    server = nodes(K3s(etcd=False))
+    server.config(f"datastore-endpoint: {scheme}://k3s:w0rd@10.0.0.9/k3s\n")
+    for name in ETCD_ROWS:
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (Status.NOT_APPLICABLE, Actor.NOBODY)
+        assert f"{CONFIG}:1 it is {scheme}, not etcd" in verdict.reason
+        assert "w0rd" not in repr(verdict)
+
+
+def test_an_etcd_of_somebody_elses_is_asked_for_its_files(nodes: Nodes) -> None:
+    """K3s hands its own options on to the API server."""
+    server = nodes(K3s(etcd=False))
+    server.config("datastore-endpoint: https://a:2379,https://b:2379\n")
+    for name in ETCD_ROWS:
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+        assert verdict.evidence[0] == ("datastore-endpoint: https://(not shown)", f"{CONFIG}:1")
+        assert re.search(rf"set `datastore-\w+` to the path of that file in {CONFIG}", verdict.remedy)
+    files = "".join(f"datastore-{name}: /etc/etcd/{name}\n" for name in ("cafile", "certfile", "keyfile"))
+    server.config(f"datastore-endpoint: https://a:2379\n{files}")
+    for name in ETCD_ROWS:
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (Status.PASS, Actor.OPERATOR)
+    assert server.verdict(ETCD_ROWS[0]).evidence == (("datastore-cafile: /etc/etcd/cafile", f"{CONFIG}:2"),)
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "https"])
+def test_the_address_of_a_datastore_may_be_in_the_environment(nodes: Nodes, scheme: str) -> None:
+    """Where install.sh keeps what it was given in variables."""
+    server = nodes(K3s(etcd=False))
+    server.put(f"{UNIT}.env", f"K3S_DATASTORE_ENDPOINT={scheme}://k3s:w0rd@a\nK3S_DATASTORE_CAFILE=/etc/ca\n")
+    verdict = server.verdict("apiserver-etcd-ca-file")
+    assert verdict.status is (Status.PASS if scheme == "https" else Status.NOT_APPLICABLE)
+    assert "w0rd" not in repr((verdict, server.host().tree))
+
+
 @pytest.mark.parametrize(("config", "datastore"), [("", "SQLite"), ("datastore-endpoint: mysql://x\n", "external")])
 def test_another_datastore_has_no_etcd(nodes: Nodes, config: str, datastore: str) -> None:
     """With which one it is instead."""
@@ -104,7 +159,20 @@ def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.found) == (Status.PASS, "aescbc")
     assert verdict.evidence[0] == ("aescbc", f"{DATA}/{ENCRYPTION}")
-    assert server.verdict("secrets-encryption").status is Status.PASS
+    option = server.verdict("secrets-encryption")
+    assert (option.status, option.actor) == (Status.PASS, Actor.OPERATOR)
+    assert option.evidence[0] == ("secrets-encryption: true", f"{CONFIG}:1")
+    assert verdict.actor is Actor.OPERATOR
+
+
+def test_encryption_that_apply_switched_on_passes_by_apply(nodes: Nodes) -> None:
+    """Its drop-in has the option."""
+    server = nodes()
+    server.harden()
+    server.put(ENCRYPTION, '{"resources":[{"resources":["secrets"],"providers":[{"aescbc":{}}]}]}')
+    for name in ("secrets-encryption", "apiserver-encryption-providers"):
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (Status.PASS, Actor.APPLY)
 
 
 def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -> None:
@@ -115,7 +183,7 @@ def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -
         Actor.APPLY,
         "Secrets are not encrypted",
     )
-    assert verdict.evidence[0].where == CONFIG
+    assert verdict.evidence[0].where == "K3s v1.34.9+k3s1"
 
 
 @pytest.mark.parametrize(

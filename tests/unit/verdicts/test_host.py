@@ -28,6 +28,17 @@ def test_a_value_that_is_right_now_and_at_boot_passes_by_apply(hardened: Node) -
     assert verdict.evidence == (("1 now", LIVE), ("1 at boot", f"{PARAMETERS_FILE}:4"))
 
 
+def test_a_value_that_the_operators_file_sets_passes_by_the_operator(server: Node) -> None:
+    """Apply never ran here."""
+    server.put("/etc/sysctl.d/50-mine.conf", "kernel.panic = 10\n", 0o644)
+    server.path("/proc/sys/kernel/panic").write_text("10\n")
+    verdict = server.verdict("kernel.panic")
+    assert (verdict.status, verdict.actor) == (Status.PASS, Actor.OPERATOR)
+    server.path("server/manifests").mkdir(mode=0o700)
+    directory = server.verdict("server/manifests")
+    assert (directory.status, directory.actor) == (Status.PASS, Actor.OPERATOR)
+
+
 def test_a_value_that_nobody_set_is_for_apply(server: Node) -> None:
     """Neither now nor at boot; a value that is right by chance does not last."""
     verdict = server.verdict("vm.overcommit_memory")
