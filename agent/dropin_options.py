@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 API_SERVER_KEY = Component.API_SERVER.config_key
 ADMISSION_PLUGINS_FLAG = "enable-admission-plugins"
+DISABLED_PLUGINS_FLAG = "disable-admission-plugins"
 ADMISSION_CONFIGURATION_FLAG = "admission-control-config-file"
 AUDIT_POLICY_FLAG = "audit-policy-file"
 

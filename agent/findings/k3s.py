@@ -10,6 +10,7 @@ from agent.dropin_options import (
     ADMISSION_PLUGINS_FLAG,
     API_SERVER_KEY,
     AUDIT_POLICY_FLAG,
+    DISABLED_PLUGINS_FLAG,
     given,
     missing,
 )
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from agent.k3s_config import Source
     from agent.situation import Situation
-
-_DISABLED_PLUGINS_FLAG = "disable-admission-plugins"
 
 
 @finding(Level.ERROR)
@@ -67,7 +66,7 @@ def admission_plugins_refused(seen: Situation) -> Iterator[Trouble]:
 
     PodSecurityPolicy is gone from v1.25 on. An empty name is no plugin either, as after a comma at the end.
     """
-    for flag in (ADMISSION_PLUGINS_FLAG, _DISABLED_PLUGINS_FLAG):
+    for flag in (ADMISSION_PLUGINS_FLAG, DISABLED_PLUGINS_FLAG):
         for plugin, values in _plugins(seen, flag).items():
             if admission_plugins.is_unknown(plugin, seen.facts.version):
                 for value, source in _of_the_operator(seen, values):
@@ -79,7 +78,7 @@ def admission_plugins_refused(seen: Situation) -> Iterator[Trouble]:
                         remedy=_taken_out(seen, plugin, source),
                     )
     enabled = {*_plugins(seen, ADMISSION_PLUGINS_FLAG), *_plugins_to_come(seen)}
-    for plugin, values in _plugins(seen, _DISABLED_PLUGINS_FLAG).items():
+    for plugin, values in _plugins(seen, DISABLED_PLUGINS_FLAG).items():
         if plugin in enabled:
             for value, source in values:
                 yield Trouble(
@@ -94,7 +93,7 @@ def admission_plugins_refused(seen: Situation) -> Iterator[Trouble]:
 def pod_security_disabled(seen: Situation) -> Iterator[Trouble]:
     """The admission plugin PodSecurity is switched off, so that psa.yaml does nothing, without a word of K3s."""
     if POD_SECURITY_ADMISSION.applies.to(seen.facts.role, seen.facts.version) and not seen.facts.rancher_managed:
-        for value, source in _plugins(seen, _DISABLED_PLUGINS_FLAG).get(admission_plugins.POD_SECURITY, ()):
+        for value, source in _plugins(seen, DISABLED_PLUGINS_FLAG).get(admission_plugins.POD_SECURITY, ()):
             yield Trouble(
                 f"{seen.facts.data_dir / POD_SECURITY_ADMISSION.path} does nothing: the plugin that reads it is off",
                 found=value,

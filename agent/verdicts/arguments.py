@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import component_arguments
 from agent.assessment import Evidence as Shown
 from agent.assessment import Status
 from agent.component_arguments import ETCD_FILES, GivenBy
+from agent.dropin_options import (
+    ADMISSION_CONFIGURATION_FLAG,
+    ADMISSION_PLUGINS_FLAG,
+    AUDIT_POLICY_FLAG,
+    DISABLED_PLUGINS_FLAG,
+)
 from agent.facts import Datastore
-from agent.guide.criteria import NotGiven
+from agent.findings.k3s import admission_configuration_unusable, audit_policy_unusable
+from agent.guide.criteria import Includes, IncludesOneOf, NotGiven
 from agent.k3s_config import component_flag
 from agent.model import Component
 from agent.verdicts import changes
-from agent.verdicts.answer import Answer, doubtful
+from agent.verdicts.answer import LOOK_AT_IT, Answer, doubtful
 from agent.verdicts.datastore import no_etcd
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
     from agent.benchmark.check import Flag
     from agent.component_arguments import Argument, Given
+    from agent.findings.registry import Trouble
     from agent.k3s_config import Dropped
     from agent.verdicts.node import AssessedNode
 
@@ -107,10 +116,55 @@ def _set(check: Flag, argument: Argument, node: AssessedNode) -> Answer:
         by = option.by
         given = (_shown(check, option), *given)
     if check.criterion.accepts(argument.value):
-        return Answer(Status.PASS, found, given, by=by)
+        refused = _refused(check, argument, node, given)
+        return refused or Answer(Status.PASS, found, given, by=by)
     if by is GivenBy.K3S:
         return Answer(Status.FAIL, found, given, remedy=changes.added(check, argument.value, node), by=by)
     return Answer(Status.FAIL, found, given, remedy=changes.corrected(check, argument, own, node), by=by)
+
+
+def _refused(check: Flag, argument: Argument, node: AssessedNode, given: tuple[Shown, ...]) -> Answer | None:
+    """The answer where the value is right and the API server exits at it all the same; None where it does not."""
+    if check.component is not Component.API_SERVER:
+        return None
+    if check.name == AUDIT_POLICY_FLAG:
+        return _unusable(PurePosixPath(argument.value), audit_policy_unusable(node.seen), node, given)
+    if check.name != ADMISSION_PLUGINS_FLAG or not isinstance(check.criterion, Includes | IncludesOneOf):
+        return None
+    plugins = {*check.criterion.names} & {*argument.value.split(",")}
+    off = node.arguments(check.component).get(DISABLED_PLUGINS_FLAG)
+    for one in off.given if off else ():
+        for plugin in sorted(plugins & {*one.value.split(",")}):
+            shown = Shown(f"--{DISABLED_PLUGINS_FLAG}={one.value}", one.where)
+            found = f"{plugin} is both enabled and disabled, so K3s would not start"
+            remedy = f"take {plugin} out of `{DISABLED_PLUGINS_FLAG}` at {one.where}"
+            return Answer(Status.FAIL, found, (*given, shown), remedy=remedy, remedy_is_for_this_host=True)
+    if "EventRateLimit" in plugins:
+        file = node.arguments(check.component).get(ADMISSION_CONFIGURATION_FLAG)
+        path = PurePosixPath(file.value) if file else None
+        return _unusable(path, admission_configuration_unusable(node.seen), node, given)
+    return None
+
+
+def _unusable(
+    path: PurePosixPath | None, troubles: Iterator[Trouble], node: AssessedNode, given: tuple[Shown, ...]
+) -> Answer | None:
+    """The answer where a file that the API server reads at its start is not what it can use; None where it is."""
+    trouble = next(troubles, None)
+    if trouble is not None:
+        return Answer(
+            Status.FAIL,
+            trouble.message,
+            (*given, Shown(trouble.message, trouble.where)),
+            remedy=trouble.remedy,
+            remedy_is_for_this_host=str(path) not in node.pending,
+            needs=frozenset({str(path)}),
+        )
+    if path is not None and node.seen.named_files.get(path, b"") is None:
+        shown = Shown("cannot be read", str(path))
+        reason = f"{path} cannot be read, and K3s does not start where it is not what it has to be"
+        return Answer(Status.UNKNOWN, "cannot be told", (*given, shown), reason, LOOK_AT_IT)
+    return None
 
 
 def _shown(check: Flag, given: Given) -> Shown:

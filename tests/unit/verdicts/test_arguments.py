@@ -339,6 +339,76 @@ def test_feature_gates_are_read_one_by_one(server: Node) -> None:
     assert verdict.wanted == "--feature-gates does not list RotateKubeletServerCertificate=false, or is not set"
 
 
+# --- what the API server exits at ---
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (None, "its audit policy does not exist"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", "its audit policy cannot be used"),
+        ("kind: [", "its audit policy cannot be used"),
+    ],
+)
+def test_an_audit_policy_that_cannot_be_used_fails(server: Node, policy: str | None, said: str) -> None:
+    """The API server would exit at it, so that it logs nothing."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
+    if policy is not None:
+        server.put("/etc/policy.yaml", policy)
+    verdict = server.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert said in verdict.found
+    assert verdict.evidence[0] == ("--audit-policy-file=/etc/policy.yaml", f"{CONFIG}:1")
+    assert verdict.remedy
+
+
+def test_an_audit_policy_that_can_be_used_passes(server: Node) -> None:
+    """Whatever its rules are."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
+    server.put("/etc/policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+    verdict = server.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor) == (Status.PASS, Actor.OPERATOR)
+
+
+def test_an_audit_policy_that_may_not_be_read_is_unknown(server: Node) -> None:
+    """A FIFO has no content that could be looked at."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
+    os.mkfifo(server.path("/etc/policy.yaml"))
+    verdict = server.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor) == (Status.UNKNOWN, Actor.OPERATOR)
+
+
+def test_an_audit_policy_of_ours_that_is_gone_is_for_apply(hardened: Node) -> None:
+    """Which writes it again."""
+    hardened.path("server/audit.yaml").unlink()
+    verdict = hardened.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor, verdict.remedy) == (Status.FAIL, Actor.APPLY, "sudo k3s-harden apply")
+
+
+@pytest.mark.parametrize("plugin", ["NodeRestriction", "EventRateLimit", "AlwaysPullImages"])
+def test_a_plugin_that_is_on_and_off_fails(server: Node, plugin: str) -> None:
+    """The API server exits at that, also where K3s switches the plugin on by itself."""
+    ids = {"EventRateLimit": "apiserver-event-rate-limit", "AlwaysPullImages": "apiserver-always-pull-images"}
+    on = [] if plugin == "NodeRestriction" else [f"enable-admission-plugins+={plugin}"]
+    server.config(f"kube-apiserver-arg: {[*on, f'disable-admission-plugins={plugin}']}\n")
+    verdict = server.verdict(ids.get(plugin, PLUGINS))
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert verdict.found == f"{plugin} is both enabled and disabled, so K3s would not start"
+    assert verdict.remedy == f"take {plugin} out of `disable-admission-plugins` at {CONFIG}:1"
+
+
+def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
+    """EventRateLimit has no limits of its own."""
+    server.config(f"kube-apiserver-arg: [{PLUGINS}+=EventRateLimit, admission-control-config-file=/etc/a.yaml]\n")
+    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
+    server.put("/etc/a.yaml", f"{head}- name: PodSecurity\n")
+    verdict = server.verdict("apiserver-event-rate-limit")
+    assert (verdict.status, verdict.actor) == (Status.FAIL, Actor.OPERATOR)
+    assert "EventRateLimit has no configuration" in verdict.found
+    server.put("/etc/a.yaml", f"{head}- name: EventRateLimit\n  configuration: {{}}\n")
+    assert server.verdict("apiserver-event-rate-limit").status is Status.PASS
+
+
 # --- settings ---
 
 
