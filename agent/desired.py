@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
     """What the wanted state depends on in addition to settings and facts.
 
     `audit_policy` is the content of the site's own policy file; None takes the guide's. `waived` has the keys of the
-    kernel parameters that the site wants left alone, `certificates` the files in server/tls that K3s made.
+    kernel parameters that the site wants left alone, `certificates` those of the control plane that K3s made.
     """
 
     audit_policy: bytes | None = None

@@ -135,7 +135,9 @@ class _Files:
 
     def _look(self, pattern: PurePosixPath, kind: str) -> Iterator[Seen | Unknown]:
         if pattern.name == "**":
-            return self._below(pattern.parent, kind)
+            return self._below(pattern.parent, "*", kind)
+        if pattern.parent.name == "**":
+            return self._below(pattern.parent.parent, pattern.name, kind)
         if "*" in pattern.name:
             return self._among(pattern, kind)
         return self._at(pattern, kind)
@@ -154,12 +156,13 @@ class _Files:
             if path == pattern.parent or fnmatchcase(path.name, pattern.name):
                 yield from self._one(path, entry, kind)
 
-    def _below(self, directory: PurePosixPath, kind: str) -> Iterator[Seen | Unknown]:
+    def _below(self, directory: PurePosixPath, name: str, kind: str) -> Iterator[Seen | Unknown]:
         found: list[Seen | Unknown] = []
         waiting = [directory]
         while waiting:
             for path, entry in self._entries(waiting.pop()):
-                found += self._one(path, entry, kind)
+                if isinstance(entry, Unknown) or fnmatchcase(path.name, name):
+                    found += self._one(path, entry, kind)
                 # No symlink to a directory is followed: it could lead around in a circle.
                 if not isinstance(entry, Unknown) and entry.kind == DIRECTORY:
                     waiting.append(path)

@@ -291,8 +291,9 @@ class Settings:
         metadata=_row(
             "pki.certificate-permissions",
             words({_LEAVE: None, "0600": FileMode(0o600)}),
-            "The mode that certificates in server/tls get on servers; benchmarks 1.24 to 1.10 want 0600. K3s makes new"
-            " ones with 0644, so each apply sets it again. `leave` does not touch them: a certificate is no secret.",
+            "The mode that certificates in server/tls and server/tls/etcd get on servers; benchmarks 1.24 to 1.10 want"
+            " 0600. K3s makes new ones with 0644, so each apply sets it again. `leave` does not touch them: a"
+            " certificate is no secret.",
             _LEAVE,
             example='"0600"',
         ),

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import audit_policy, desired, facts, gate, k3s_manifests, plan, preconditions, settings, waivers
+from agent.benchmark.control_plane_files import CERTIFICATE_DIRECTORIES
 from agent.desired import Inputs
 from agent.dropin_options import named_paths
 from agent.errors import HostError, InputError, UsageError
@@ -198,8 +199,8 @@ def _certificates(host: Host, site: Settings, seen: HostFacts) -> tuple[PurePosi
     """The certificates whose mode the site wants set, where K3s has made any. What is no regular file is none."""
     if site.certificate_permissions is None or seen.role is not Role.SERVER:
         return ()
-    directory = seen.data_dir / "server/tls"
-    paths = (directory / name for name in host.tree.names(directory) if name.endswith(".crt"))
+    directories = (seen.data_dir / directory for directory in CERTIFICATE_DIRECTORIES)
+    paths = (top / name for top in directories for name in host.tree.names(top) if name.endswith(".crt"))
     return tuple(path for path in paths if isinstance(host.tree.permissions(path), FilePermissions))
 
 

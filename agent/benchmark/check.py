@@ -15,7 +15,8 @@ class Permissions(NamedTuple):
     """No file may have a permission bit beyond `most`.
 
     `paths` are relative to the data directory or absolute. `*` in the last part stands for any name, `**` for every
-    file below, at any depth; names in `except_names` are left out. `directories` says that the paths are directories.
+    file below, at any depth, and `**/` before the last part for any depth; names in `except_names` are left out.
+    `directories` says that the paths are directories.
     """
 
     paths: tuple[str, ...]

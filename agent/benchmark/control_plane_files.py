@@ -17,8 +17,14 @@ _ETCD_DATA = ("server/db/etcd",)
 _ADMIN = ("server/cred/admin.kubeconfig",)
 _SCHEDULER = ("server/cred/scheduler.kubeconfig",)
 _CONTROLLER_MANAGER = ("server/cred/controller.kubeconfig",)
-_CERTIFICATE_FILES = ("server/tls/*.crt",)
-_KEY_FILES = ("server/tls/*.key", "server/tls/etcd/*.key")
+CERTIFICATE_DIRECTORIES = ("server/tls", "server/tls/etcd")
+"""Where, below the data directory, K3s keeps the control plane's certificates.
+
+What is deeper is made by the components for themselves, at each start.
+"""
+
+_CERTIFICATE_FILES = tuple(f"{directory}/*.crt" for directory in CERTIFICATE_DIRECTORIES)
+_KEY_FILES = ("server/tls/**/*.key",)
 
 _A_POD_SPEC = (
     "The kubelet runs whatever a static pod's file says with the rights of the control plane, so anyone who can write"

@@ -372,7 +372,18 @@ _ROWS = (
         (),
         _ALL_BETA,
     ),
-    _Rows(Reason.LAXER, ("pki-key-permissions",), _CIS_1_24_TO_1_9, "It does not look at the keys in server/tls/etcd."),
+    _Rows(
+        Reason.LAXER,
+        ("pki-key-permissions",),
+        _CIS_1_24_TO_1_9,
+        "It does not look at the keys in directories below server/tls.",
+    ),
+    _Rows(
+        Reason.LAXER,
+        ("pki-certificate-permissions",),
+        _CIS_1_24_TO_1_9,
+        "It does not look at the certificates in server/tls/etcd.",
+    ),
     _Rows(Reason.LAXER, ("pki-ownership",), _CIS_1_7_TO_1_9, "It looks only at the directory, and at no file in it."),
     _Rows(
         Reason.LAXER,

@@ -126,12 +126,19 @@ def _on_files(command: str, wrong: Sequence[Seen], check: Permissions | Ownershi
     """A command to copy, whatever the files are called."""
     if len(wrong) <= _MOST_SHOWN:
         return f"sudo {command} {' '.join(quote(str(file.path)) for file in wrong)}"
-    paths = [node.facts.data_dir / path for path in check.paths]
-    trees = " ".join(quote(str(path.parent)) for path in paths if path.name == "**")
-    found = [f"find {trees} -type f -exec {command} {{}} +"] if trees else []
     # The shell of an ordinary user cannot look into these directories.
-    named = [f"{command} {quote(str(path.parent))}/{path.name}" for path in paths if path.name != "**"]
-    return f"sudo sh -c {quote('; '.join([*found, *named]))}"
+    commands = dict.fromkeys(_on_all(command, node.facts.data_dir / path) for path in check.paths)
+    return f"sudo sh -c {quote('; '.join(commands))}"
+
+
+def _on_all(command: str, pattern: PurePosixPath) -> str:
+    """A command for all that a path of a check finds."""
+    if pattern.name == "**":
+        return f"find {quote(str(pattern.parent))} -type f -exec {command} {{}} +"
+    if pattern.parent.name == "**":
+        top, name = quote(str(pattern.parent.parent)), quote(pattern.name)
+        return f"find {top} -type f -name {name} -exec {command} {{}} +"
+    return f"{command} {quote(str(pattern.parent))}/{pattern.name}"
 
 
 def _permissions_of(wrong: Sequence[Seen], check: Permissions | Ownership) -> frozenset[str]:

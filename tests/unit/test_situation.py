@@ -122,12 +122,13 @@ def test_a_waivers_file_that_is_no_file_is_refused(site: Site) -> None:
 
 
 def test_apply_keeps_certificates_from_others_and_revert_lets_them_in_again(server: Site) -> None:
-    """Those of server/tls itself, as the control means it; keys, and what lies deeper, are not touched."""
+    """Those of server/tls and of etcd's, as the control means it; keys, and what lies deeper, are not touched."""
+    server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "its own")
     report = verbs.apply(server.host, REQUEST)
     changed = {item.id: item.detail for item in report.items if item.status is Status.CHANGED}
     assert changed[f"mode of /{TLS}/server-ca.crt"] == "0644 → 0600"
-    modes = [server.mode(name) for name in ("client-ca.crt", "server-ca.crt", "server-ca.key", "etcd/server-ca.crt")]
-    assert modes == [0o600, 0o600, 0o600, 0o644]
+    names = ("client-ca.crt", "server-ca.key", "etcd/server-ca.crt", "kube-scheduler/kube-scheduler.crt")
+    assert [server.mode(name) for name in names] == [0o600, 0o600, 0o600, 0o644]
     assert (server.root / TLS / "server-ca.crt").read_text() == "server-ca.crt"
     revert(server.host, last=False, force=False)
     assert [server.mode(name) for name in ("client-ca.crt", "server-ca.crt")] == [0o644, 0o644]

@@ -79,6 +79,9 @@ _LISTS: Mapping[str, Sequence[str]] = {
 _ROUNDS = 5
 """The longest list of values that an argument takes in turn."""
 
+_CERTIFICATES = ("client-ca", "server-ca", "serving-kube-apiserver")
+"""Those of the tree that lie in server/tls itself."""
+
 _OTHER_SPELLINGS = {
     "true": "1",
     "false": "0",
@@ -184,6 +187,7 @@ def usual(version: str) -> Iterator[Setup]:
     rest = ("apiserver", "controller-manager", "scheduler")
     yield Setup("for etcd alone", version, config={f"disable-{name}": True for name in rest})
     yield Setup("of a cluster in order", version, cluster_complies=True)
+    yield Setup("with all certificates closed but etcd's", version, modes=_certificates(DATA_DIR, _CERTIFICATES))
     for mode in (0o755, 0o750, 0o500):
         yield Setup(f"etcd's directory with {mode:o}", version, modes={f"{DATA_DIR}/server/db/etcd": mode})
 
@@ -205,7 +209,7 @@ def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
         yield _repeated(given, _arguments(benchmark, 0), _arguments(benchmark, 1), version)
         yield _spelt_otherwise(given, version)
         yield _in_a_file(given, version)
-    certificates = {f"server/tls/{name}.crt": 0o600 for name in ("client-ca", "server-ca", "serving-kube-apiserver")}
+    every = (*_CERTIFICATES, "etcd/server-ca")
     yield Disguise(
         Reason.DATA_DIR,
         Setup(
@@ -213,10 +217,15 @@ def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
             version,
             k3s=K3s(encrypts=False, data_dir="srv/k3s"),
             config={"data-dir": "/srv/k3s"},
-            modes={f"srv/k3s/{name}": mode for name, mode in certificates.items()},
+            modes=_certificates("srv/k3s", every),
         ),
-        replace(new, modes={f"{DATA_DIR}/{name}": mode for name, mode in certificates.items()}),
+        replace(new, modes=_certificates(DATA_DIR, every)),
     )
+
+
+def _certificates(data_dir: str, names: Sequence[str]) -> Mapping[str, int]:
+    """The modes of certificates that their owner alone can read."""
+    return {f"{data_dir}/server/tls/{name}.crt": 0o600 for name in names}
 
 
 def checks(check: Check) -> tuple[Check, ...]:

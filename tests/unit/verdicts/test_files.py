@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,6 @@ from tests.unit.verdicts.nodes import CONFIG, DATA, SETTINGS
 if TYPE_CHECKING:
     from tests.unit.verdicts.conftest import Nodes
     from tests.unit.verdicts.nodes import Node
-
-CERTIFICATES = ("server/tls/client-ca.crt", "server/tls/server-ca.crt", "server/tls/serving-kube-apiserver.crt")
 
 
 def test_files_as_k3s_makes_them_pass_by_k3s(server: Node) -> None:
@@ -34,7 +33,7 @@ def test_of_many_right_files_their_number_is_told(server: Node) -> None:
     verdict = server.verdict("pki-key-permissions")
     assert verdict.status is Status.PASS
     assert verdict.found == "0600 (13 files)"
-    assert verdict.evidence == (("13 files, 0600", f"{DATA}/server/tls/*.key, {DATA}/server/tls/etcd/*.key"),)
+    assert verdict.evidence == (("13 files, 0600", f"{DATA}/server/tls/**/*.key"),)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o700, 0o666])
@@ -62,9 +61,24 @@ def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: Node)
     verdict = server.verdict("pki-key-permissions")
     assert verdict.found == "0640 (9 of 13 files)"
     assert len(verdict.evidence) == 9
-    assert verdict.remedy == (
-        f"sudo sh -c 'chmod 0600 {DATA}/server/tls/*.key; chmod 0600 {DATA}/server/tls/etcd/*.key'"
-    )
+    find = f"find {DATA}/server/tls -type f -name '*.key' -exec chmod 0600 {{}} +"
+    assert verdict.remedy == f"sudo sh -c {shlex.quote(find)}"
+
+
+@pytest.mark.parametrize("name", ["etcd/peer-ca.key", "kube-scheduler/kube-scheduler.key", "temporary-certs/a/b.key"])
+def test_a_key_at_any_depth_is_seen(server: Node, name: str) -> None:
+    """The components keep keys of their own below server/tls."""
+    server.put(f"server/tls/{name}", "key\n", 0o644)
+    verdict = server.verdict("pki-key-permissions")
+    assert (verdict.status, verdict.found) == (Status.FAIL, "0644 (1 of 5 files)")
+    assert verdict.evidence == (("0644", f"{DATA}/server/tls/{name}"),)
+
+
+def test_certificates_of_etcd_are_seen(server: Node) -> None:
+    """They are in a directory of their own, and anyone who could change one would decide whom etcd trusts."""
+    server.path("server/tls/etcd/server-ca.crt").chmod(0o666)
+    verdict = server.verdict("pki-certificate-permissions")
+    assert verdict.evidence == (("0666", f"{DATA}/server/tls/etcd/server-ca.crt"),)
 
 
 @pytest.mark.root
@@ -82,7 +96,7 @@ def test_a_file_of_somebody_elses_fails(server: Node) -> None:
 def test_certificates_are_for_a_setting_where_a_benchmark_wants_them_closed(server: Node, benchmark: Benchmark) -> None:
     """The exact line for the settings; with it in place for apply, and once it ran, done by it."""
     open_ = server.verdict("pki-certificate-permissions", benchmark)
-    assert (open_.status, open_.actor, len(open_.evidence)) == (Status.FAIL, Actor.OPERATOR, 3)
+    assert (open_.status, open_.actor, len(open_.evidence)) == (Status.FAIL, Actor.OPERATOR, 4)
     assert open_.remedy.startswith(
         f'put `pki: {{certificate-permissions: "0600"}}` into {SETTINGS} and run `sudo k3s-harden apply`; or by hand:'
         " sudo chmod 0600 "
@@ -99,7 +113,7 @@ def test_certificates_are_for_a_setting_where_a_benchmark_wants_them_closed(serv
 def test_certificates_pass_as_k3s_makes_them_where_a_benchmark_lets_them(server: Node, benchmark: Benchmark) -> None:
     """A certificate is no secret."""
     verdict = server.verdict("pki-certificate-permissions", benchmark)
-    assert (verdict.status, verdict.actor, verdict.found) == (Status.PASS, Actor.K3S, "0644 (3 files)")
+    assert (verdict.status, verdict.actor, verdict.found) == (Status.PASS, Actor.K3S, "0644 (4 files)")
 
 
 def test_what_k3s_will_make_is_unknown_before_its_first_start(nodes: Nodes) -> None:
