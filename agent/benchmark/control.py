@@ -7,11 +7,12 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.benchmark.check import AllOf, EncryptionProviders, EtcdSetting, Flag, KernelParameter
 from agent.benchmark.versions import Benchmark
 from agent.model import Applies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from agent.benchmark.check import Check
     from agent.guide.control import Control
@@ -82,9 +83,30 @@ class BenchmarkControl:
 
     @property
     def recommendation(self) -> str:
-        """What CIS would call it: the title is the state that is wanted, and says nothing of whether it is so."""
+        """What CIS would call it: the title is the state that is wanted, and says nothing of whether it is so.
+
+        CIS' own titles are about arguments and keys, so those that are looked at follow in brackets.
+        """
         first, _, rest = self.title.partition(" ")
-        return f"Ensure that {first if _is_a_name(first) else first.lower()} {rest}"
+        names = ", ".join(dict.fromkeys(_looked_at(self.check)))
+        return f"Ensure that {first if _is_a_name(first) else first.lower()} {rest}" + (f" ({names})" if names else "")
+
+
+def _looked_at(check: Check) -> Iterator[str]:
+    match check:
+        case Flag():
+            yield f"--{check.name}"
+        case EncryptionProviders():
+            yield "--encryption-provider-config"
+        case EtcdSetting():
+            yield check.key
+        case KernelParameter():
+            yield check.row.key
+        case AllOf():
+            for one in check.checks:
+                yield from _looked_at(one)
+        case _:
+            pass  # files, which their titles name
 
 
 def _is_a_name(word: str) -> bool:

@@ -30,6 +30,31 @@ def test_a_recommendation_is_the_wanted_state_as_a_demand(title: str, recommenda
     assert row.recommendation == recommendation
 
 
+@pytest.mark.parametrize(
+    ("name", "recommendation"),
+    [
+        ("apiserver-anonymous-auth", "Ensure that the API server refuses anonymous requests (--anonymous-auth)"),
+        (
+            "apiserver-serving-certificate",
+            (
+                "Ensure that the API server has a certificate and key to serve with"
+                " (--tls-cert-file, --tls-private-key-file)"
+            ),
+        ),
+        ("kernel.panic_on_oops", "Ensure that a kernel oops is a panic (kernel.panic_on_oops)"),
+        (
+            "etcd-auto-tls",
+            "Ensure that etcd makes up no certificate for its clients (client-transport-security.auto-tls)",
+        ),
+        ("admin-kubeconfig-permissions", "Ensure that the administrator's kubeconfig has restrictive permissions"),
+    ],
+)
+def test_what_is_looked_at_follows_the_recommendation(name: str, recommendation: str) -> None:
+    """CIS' titles name it, and a reader who has them beside the report looks for it."""
+    (row,) = (row for row in CATALOGUE if row.id == name)
+    assert row.recommendation == recommendation
+
+
 def test_no_title_is_a_demand_itself() -> None:
     """Or the recommendation would say it twice."""
     assert [row.id for row in CATALOGUE if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 NORMAL = r"""k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1
 FAIL 1.1.20 pki-certificate-mode: Ensure that the title of pki-certificate-mode; wanted mode 0600 or stricter; found mode 0644; where /var/lib/rancher/k3s/server/tls/a.crt, /var/lib/rancher/k3s/server/tls/b.crt; by k3s-harden apply; to do: Run this:\n    k3s-harden apply
-UNKNOWN 1.2.10 encryption-providers: Ensure that the title of encryption-providers; wanted aescbc; where /var/lib/rancher/k3s/server/cred/encryption-config.json; reason cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied; by operator; to do: Run it as root.
-FAIL 2.2 etcd-client-certificate: Ensure that the title of etcd-client-certificate; wanted true; found false; where /var/lib/rancher/k3s/server/db/etcd/config:12; by operator; to do: Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true
-WAIVED 4.2.4 kubelet-read-only-port: Ensure that the title of kubelet-read-only-port; wanted 0; found 10255; where /etc/rancher/k3s/config.yaml:7; waiver the vendor's agent reads it (until 2027-06-30, /etc/k3s-harden/waivers.yaml:3)
-UNKNOWN 4.2.9 kubelet-tls: Ensure that the title of kubelet-tls; wanted set; reason K3s has not run yet; by operator
-FAIL - vm.panic_on_oom: Ensure that the title of vm.panic_on_oom; wanted 0; found 1; where /proc/sys/vm/panic_on_oom; by k3s-harden apply; to do: Run k3s-harden apply.
+UNKNOWN 1.2.10 encryption-providers: Ensure that the title of encryption-providers (--encryption-provider-config); wanted aescbc; where /var/lib/rancher/k3s/server/cred/encryption-config.json; reason cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied; by operator; to do: Run it as root.
+FAIL 2.2 etcd-client-certificate: Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth); wanted true; found false; where /var/lib/rancher/k3s/server/db/etcd/config:12; by operator; to do: Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true
+WAIVED 4.2.4 kubelet-read-only-port: Ensure that the title of kubelet-read-only-port (--read-only-port); wanted 0; found 10255; where /etc/rancher/k3s/config.yaml:7; waiver the vendor's agent reads it (until 2027-06-30, /etc/k3s-harden/waivers.yaml:3)
+UNKNOWN 4.2.9 kubelet-tls: Ensure that the title of kubelet-tls (--tls-cert-file); wanted set; reason K3s has not run yet; by operator
+FAIL - vm.panic_on_oom: Ensure that the title of vm.panic_on_oom (vm.panic_on_oom); wanted 0; found 1; where /proc/sys/vm/panic_on_oom; by k3s-harden apply; to do: Run k3s-harden apply.
 notice the waiver of kubelet-tls expired on 2025-01-01; where /etc/k3s-harden/waivers.yaml:9; to do: Renew it.
 notice nothing more
 section 1.1 Control plane node configuration files: 1 FAIL, 1 NOT_APPLICABLE
@@ -60,8 +60,8 @@ def test_verbose_adds_the_facts_what_is_settled_and_all_evidence() -> None:
     lines = plain(FULL, Verbosity.VERBOSE)
     assert lines[1] == "fact role: server (k3s.service)"
     assert (
-        "PASS 1.2.1 apiserver-anonymous-auth: Ensure that the title of apiserver-anonymous-auth; wanted false;"
-        " found false; evidence anonymous-auth=false (what K3s v1.28 itself sets)"
+        "PASS 1.2.1 apiserver-anonymous-auth: Ensure that the title of apiserver-anonymous-auth (--anonymous-auth);"
+        " wanted false; found false; evidence anonymous-auth=false (what K3s v1.28 itself sets)"
     ) in lines
     assert any(line.startswith("NOT_APPLICABLE 1.1.1 ") and "reason K3s runs the API" in line for line in lines)
     (line,) = [line for line in lines if " pki-certificate-mode: " in line]

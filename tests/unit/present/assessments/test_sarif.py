@@ -174,11 +174,11 @@ def test_evidence_is_a_location() -> None:
 def test_a_message_tells_all() -> None:
     """What was wanted and found, why, and who is to do what."""
     assert results()["etcd-client-certificate"]["message"]["text"] == (
-        "Ensure that the title of etcd-client-certificate: wanted true; found false\nTo do, by operator: "
-        + WARNS.remedy
+        "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): wanted true;"
+        " found false\nTo do, by operator: " + WARNS.remedy
     )
     assert results()["kubelet-tls"]["message"]["text"] == (
-        "Ensure that the title of kubelet-tls: wanted set; K3s has not run yet"
+        "Ensure that the title of kubelet-tls (--tls-cert-file): wanted set; K3s has not run yet"
     )
 
 

@@ -60,7 +60,7 @@ def test_a_control_is_a_row_below_its_section() -> None:
     assert lines[section + 1].split() == [
         "UNKNOWN",
         "1.2.10",
-        *("Ensure", "that", "the", "title", "of", "encryption-providers"),
+        *("Ensure", "that", "the", "title", "of", "encryption-providers", "(--encryption-provider-config)"),
         "encryption-providers",
     ]
     assert "1.2.1 " not in "".join(lines), "what passed is shown by -v alone"
