@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.component_arguments import GivenBy
+from agent.dropin_options import ADMISSION_PLUGINS_FLAG
 from agent.facts import RANCHER_DROPIN
 from agent.guide.criteria import (
     AbsolutePath,
@@ -40,8 +41,9 @@ def corrected(check: Flag, argument: Argument, own: Given | None, node: Assessed
     """What to do about a value that somebody gave; what else is in a list stays. `own` is what K3s gives itself."""
     wrong = [one for one in argument.given if not check.criterion.accepts(one.value)] or argument.given
     better = _suggested(check.criterion, argument.value)
-    is_right_without = own is not None and check.criterion.accepts(own.value)
-    if own is not None and is_right_without and not (isinstance(check.criterion, Excludes) and better):
+    # Of authorizers K3s' own are all that is wanted; of plugins the operator's own would be lost.
+    is_kept = check.name == ADMISSION_PLUGINS_FLAG or isinstance(check.criterion, Excludes)
+    if own is not None and check.criterion.accepts(own.value) and not (is_kept and better):
         done = f"{_taken_out(check, wrong, node)}: K3s then sets it to {own.value} itself"
         return done if _is_ranchers(wrong, node) else f"{done}; {_restart(wrong, node)}"
     done = _set(check, better, wrong, node) if better else _taken_out(check, wrong, node)

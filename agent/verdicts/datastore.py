@@ -46,7 +46,9 @@ def no_etcd(node: AssessedNode) -> Answer:
     if datastore is Datastore.NONE:
         reason = "K3s has made no datastore yet, so it is not known whether it will be etcd"
         return Answer(Status.UNKNOWN, "no datastore", reason=reason, remedy=ONCE_STARTED)
-    return Answer(Status.NOT_APPLICABLE, str(datastore), reason=f"the datastore here is {datastore}, not etcd")
+    return Answer(
+        Status.NOT_APPLICABLE, str(datastore), reason=f"the datastore here is {datastore}, not an etcd that K3s runs"
+    )
 
 
 def _etcd(check: EtcdSetting, node: AssessedNode) -> Answer:

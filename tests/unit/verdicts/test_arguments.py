@@ -259,6 +259,11 @@ def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
             "kube-controller-manager-arg: [profiling=true]\n",
             f"remove `profiling` at {SITE}:1: K3s then sets it to false itself; restart K3s",
         ),
+        (
+            "enable-admission-plugins",
+            "kube-apiserver-arg: [enable-admission-plugins=AlwaysPullImages]\n",
+            f"set `{PLUGINS}=AlwaysPullImages,NodeRestriction` at {SITE}:1, and restart K3s",
+        ),
         ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=0` at {SITE}:1, and restart K3s"),
         (
             "kubelet-pod-max-pids",

@@ -150,7 +150,7 @@ def test_another_datastore_has_no_etcd(nodes: Nodes, config: str, datastore: str
     server.config(config)
     verdict = server.verdict("etcd-auto-tls")
     assert (verdict.status, verdict.actor) == (Status.NOT_APPLICABLE, Actor.NOBODY)
-    assert verdict.reason == f"the datastore here is {datastore}, not etcd"
+    assert verdict.reason == f"the datastore here is {datastore}, not an etcd that K3s runs"
 
 
 def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:

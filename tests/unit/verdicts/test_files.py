@@ -178,7 +178,7 @@ def test_etcds_directory_is_not_applicable_to_another_datastore(nodes: Nodes) ->
     """SQLite has none."""
     verdict = nodes(K3s(etcd=False)).verdict("etcd-data-permissions")
     assert verdict.status is Status.NOT_APPLICABLE
-    assert verdict.reason == "the datastore here is SQLite, not etcd"
+    assert verdict.reason == "the datastore here is SQLite, not an etcd that K3s runs"
 
 
 def test_a_container_network_without_leases_is_not_applicable(server: Node) -> None:
