@@ -54,8 +54,9 @@ def test_a_number_is_taken_for_what_each_benchmark_means_by_it() -> None:
 def test_an_older_benchmark_that_wants_something_else_says_so() -> None:
     """Both values, each with its benchmarks."""
     text = explained("pki-certificate-permissions")
-    assert "Wanted\n  `<data-dir>/server/tls/*.crt`: mode 0644 or stricter\n" in text
-    assert "Wanted in cis-1.24 to cis-1.10\n  `<data-dir>/server/tls/*.crt`: mode 0600 or stricter\n" in text
+    files = "`<data-dir>/server/tls/*.crt`, `<data-dir>/server/tls/etcd/*.crt`"
+    assert f"Wanted\n  {files}: mode 0644 or stricter\n" in text
+    assert f"Wanted in cis-1.24 to cis-1.10\n  {files}: mode 0600 or stricter\n" in text
 
 
 def test_where_kube_bench_can_differ_each_reason_is_a_paragraph() -> None:
