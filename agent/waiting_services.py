@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _OURS = "k3s-harden"
 _MARKER = "k3s-harden-waiting@"
-_SIGNS = PurePosixPath("/run/k3s-harden")
+SIGNS = PurePosixPath("/run/k3s-harden")
+"""Where the gate's sign of success and those of the markers lie; empty after a boot."""
 _SIGN = "waiting."
 """Each marker leaves a file while it is active, so that a run with nothing to release need not ask systemd."""
 
@@ -42,7 +43,7 @@ def release(host: Host) -> tuple[str, ...]:
         return ()
     systemd = Systemd(host)
     started = []
-    for sign in host.tree.names(_SIGNS):
+    for sign in host.tree.names(SIGNS):
         if not sign.startswith(_SIGN):
             continue
         unit = f"{sign.removeprefix(_SIGN)}{_SERVICE}"

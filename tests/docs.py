@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from rich.console import Console
 
-from agent import desired, drift, facts, findings, install, journal, settings, verbs
+from agent import desired, drift, facts, findings, install, journal, settings, verbs, waiting_services
 from agent.cli import app
 from agent.errors import ExitCode
 from agent.guide.files import DEFAULT_DATA_DIR, DIRECTORIES, FILES, DirectoryRow, FileRow
@@ -308,6 +308,7 @@ def _resources() -> str:
                 ),
                 (f"`{drift.REPORT}`", "0600", "the last assessment, with which the daily look compares"),
                 (f"`{drift.METRICS}`", "0600", "its metrics, for a collector that reads files"),
+                (f"`{waiting_services.SIGNS}`", "0755", "signs of the gate: its last success, and what it kept down"),
                 (f"`{LOCK}`", "0600", "the lock; empty, or the number of the process that writes"),
             ),
         ),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _DELETE = (
     "k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
-    " | k3s kubectl delete --ignore-not-found -f -"
+    " | k3s kubectl delete --ignore-not-found -f -; where the settings name namespaces, render needs --config"
 )
 
 OBJECTS_REMAIN = declared(
