@@ -265,8 +265,12 @@ def start_server(flags: list[tuple[str, str]]) -> Path:
     for name in ("server", "server/cred", "server/db", "server/manifests", "server/tls"):
         (data_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     (data_dir / "server/db/state.db").touch(mode=0o600)
-    if given(flags, "secrets-encryption") == "true":
-        (data_dir / "server/cred/encryption-config.json").touch(mode=0o600)
+    configuration = data_dir / "server/cred/encryption-config.json"
+    if given(flags, "secrets-encryption") == "true" and not configuration.exists():
+        # As K3s makes it (pkg/daemons/control/deps/deps.go), with a key that nobody uses.
+        providers = [{"aescbc": {"keys": [{"name": "aescbckey", "secret": "c3RhbmQtaW4="}]}}, {"identity": {}}]
+        configuration.touch(mode=0o600)
+        configuration.write_text(json.dumps({"resources": [{"resources": ["secrets"], "providers": providers}]}))
     return data_dir
 
 
