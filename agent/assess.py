@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import evidence, findings, waivers
+from agent import evidence, findings, waived_controls
 from agent.assessment import Assessment, Notice
 from agent.benchmark import catalogue
 from agent.benchmark.check import AllOf, Ownership, Permissions
@@ -51,7 +51,7 @@ def assess_host(
     controls = catalogue.of(benchmark)
     asked = [check for control in controls for check in _file_checks(control.check_of(benchmark))]
     at = AssessedNode(seen, evidence.read(host, seen.facts, asked))
-    chosen = waivers.select(seen.waivers, controls, benchmark, seen.scope)
+    chosen = waived_controls.select(seen.waivers, controls, benchmark, seen.scope)
     verdicts = tuple(verdict(control, benchmark, at, chosen.of(control)) for control in watched(controls))
     unused = chosen.unused({one.control.id: one.status for one in verdicts})
     return Assessment(

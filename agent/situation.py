@@ -7,11 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import audit_policy, desired, facts, gate, k3s_manifests, plan, preconditions, settings, waivers
-from agent.benchmark.control_plane_files import CERTIFICATE_DIRECTORIES
 from agent.desired import Inputs
 from agent.dropin_options import named_paths
 from agent.errors import HostError, InputError, UsageError
-from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
+from agent.guide.files import (
+    AUDIT_POLICY,
+    CERTIFICATE_DIRECTORIES,
+    FILES,
+    K3S_CONFIG,
+    POD_SECURITY_ADMISSION,
+    POLICY_FILE,
+)
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.tree import CHARACTER_DEVICE, DIRECTORY

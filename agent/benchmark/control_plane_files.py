@@ -7,6 +7,7 @@ from types import MappingProxyType
 from agent.benchmark.check import WHY_OWNERSHIP, AllOf, NotInK3s, Ownership, Permissions
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
+from agent.guide.files import CERTIFICATE_DIRECTORIES
 from agent.model import ON_SERVERS, PRIVATE_FILE, PUBLIC_FILE, FileMode
 
 _CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
@@ -17,12 +18,6 @@ _ETCD_DATA = ("server/db/etcd",)
 _ADMIN = ("server/cred/admin.kubeconfig",)
 _SCHEDULER = ("server/cred/scheduler.kubeconfig",)
 _CONTROLLER_MANAGER = ("server/cred/controller.kubeconfig",)
-CERTIFICATE_DIRECTORIES = ("server/tls", "server/tls/etcd")
-"""Where, below the data directory, K3s keeps the control plane's certificates.
-
-What is deeper is made by the components for themselves, at each start.
-"""
-
 _CERTIFICATE_FILES = tuple(f"{directory}/*.crt" for directory in CERTIFICATE_DIRECTORIES)
 _KEY_FILES = ("server/tls/**/*.key",)
 

@@ -35,6 +35,12 @@ K3S_CONFIG_FILE = PurePosixPath("/etc/rancher/k3s/config.yaml")
 DROPIN_NAME = "90-k3s-harden.yaml"
 """The name of our part of K3s' configuration, in the directory of drop-ins beside the main file."""
 
+CERTIFICATE_DIRECTORIES = ("server/tls", "server/tls/etcd")
+"""Where, below the data directory, K3s keeps the control plane's certificates.
+
+What is deeper is made by the components for themselves, at each start.
+"""
+
 _AUDIT_FILE = "server/audit.yaml"
 _PSA_FILE = "server/psa.yaml"
 _CONFIG_FILE = f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}"
