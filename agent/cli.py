@@ -8,6 +8,7 @@ import re
 import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
@@ -208,23 +209,32 @@ def _keep(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity
 _Group = type[Place | Wishes | Described | View | AssessmentView]
 
 
+class _Taking:
+    """A command with the options of some groups. What it takes is worked out when Typer asks, which it does for one."""
+
+    def __init__(self, command: Callable[..., None], groups: Sequence[_Group]) -> None:
+        self._command = command
+        self._groups = groups
+        self.__name__ = command.__name__
+        self.__doc__ = command.__doc__
+
+    def __call__(self, **options: Any) -> None:  # noqa: ANN401 - Typer passes what each option's type says
+        values = [group(**{name: options.pop(name) for name in group._fields}) for group in self._groups]
+        self._command(*values, **options)
+
+    @cached_property
+    def __signature__(self) -> inspect.Signature:
+        own = list(inspect.signature(self._command, eval_str=True).parameters.values())[len(self._groups) :]
+        return inspect.Signature([*own, *(parameter for group in self._groups for parameter in _parameters(group))])
+
+    @cached_property
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override] # a class says its own in another way
+        return {name: parameter.annotation for name, parameter in self.__signature__.parameters.items()}
+
+
 def takes(*groups: _Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of these groups: one value each, its first arguments; its own options come after."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def run(**options: Any) -> None:  # noqa: ANN401 - Typer passes what each option's type says
-            values = [group(**{name: options.pop(name) for name in group._fields}) for group in groups]
-            command(*values, **options)
-
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[len(groups) :]
-        shared = [parameter for group in groups for parameter in _SHARED[group]]
-        parameters = [*own, *shared]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        return run
-
-    return decorate
+    return lambda command: _Taking(command, groups)
 
 
 def _parameters(group: _Group) -> tuple[inspect.Parameter, ...]:
@@ -234,9 +244,6 @@ def _parameters(group: _Group) -> tuple[inspect.Parameter, ...]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
         for name, default in group._field_defaults.items()
     )
-
-
-_SHARED = {group: _parameters(group) for group in (Place, Wishes, Described, View, AssessmentView)}
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files, and keep them as backups.")]

@@ -86,7 +86,7 @@ SECRET_KEYS = _words(
 HIDDEN = "(not shown)"
 """What stands for the value of a secret."""
 
-_DATASTORES = re.compile(r"(?:https?|mysql|nats|postgres|postgresql|sqlite)://")
+_DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql", "sqlite"))
 """The schemes of a datastore's address (kine, pkg/drivers), which tell its kind and no secret."""
 
 _TOKEN = re.compile(r"K10[0-9a-f]+::\S*", re.ASCII | re.IGNORECASE)
@@ -278,8 +278,7 @@ def without_secrets(key: str, text: str) -> str:
     if not text:
         return ""
     if ALIASES.get(key, key) == "datastore-endpoint":
-        scheme = _DATASTORES.match(text)
-        return f"{scheme[0] if scheme else ''}{HIDDEN}"
+        return next((scheme for scheme in _DATASTORES if text.startswith(scheme)), "") + HIDDEN
     return HIDDEN if is_secret(key) else _TOKEN.sub(HIDDEN, text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import time
 from typing import TYPE_CHECKING
 
@@ -157,7 +156,9 @@ def fact(assessment: Assessment, name: str) -> str:
 
 def seconds(day: str) -> float:
     """The start of a day, YYYY-MM-DD, in UTC and in seconds since the epoch."""
-    return float(calendar.timegm(time.strptime(day, "%Y-%m-%d")))
+    from datetime import datetime, timezone
+
+    return datetime.fromisoformat(day).replace(tzinfo=timezone.utc).timestamp()
 
 
 def timestamp(when: float) -> str:
