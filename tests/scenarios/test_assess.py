@@ -66,6 +66,14 @@ def test_the_report_of_a_hardened_server(node: HostTree) -> None:
     assert (done.code, done.stderr) == (3, "")
 
 
+def test_the_how_to_shows_lines_of_this_report() -> None:
+    """What a reader meets there is what the program prints."""
+    page = (CHECKOUT / "docs/howto/assess.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert set(shown) - {"…"} <= set(GOLDEN.read_text(encoding="utf-8").splitlines())
+    assert len(shown) > 3
+
+
 def test_what_is_left_after_apply_are_choices(node: HostTree) -> None:
     """Each costs something, and so is the site's to make; with waivers for them the node passes."""
     left = open_in(assess(node, "--format", "json").stdout)
