@@ -10,7 +10,7 @@ JOBS := 2
 UV_VERSION := 0.13.9
 
 # The lower ends of the ranges in pyproject.toml. Typer of that age needs a Click of that age, which pip does not know.
-OLDEST := psutil==5.9.4 pyyaml==6.0.1 rich==13.3.1 typer==0.12.4 'click<8.2'
+OLDEST := psutil==5.9.4 pyyaml==6.0.1 rich==13.3.1 typer==0.16.0 'click<8.3'
 
 PY = $(VENV)/bin/python
 PINS := tests/requirements

@@ -48,7 +48,7 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
     "ten-megabytes": ("# " + "x" * 10_000_000 + "\n", "", ("large",)),
     "anchors": (ANCHORS, "", ("more than 100000 values",)),
     "ten-megabytes-of-anchors": ("".join(f"a{n}: &a{n} x\n" for n in range(600_000)), "", ("large",)),
-    "deep": ("[" * 5000 + "]" * 5000, ":1", ("nesting depth",)),
+    "deep": ("[" * 5000 + "]" * 5000, ":1", ("nest",)),
 }
 
 
