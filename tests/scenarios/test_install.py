@@ -80,14 +80,14 @@ def test_a_program_that_others_can_change_is_no_gate(ready: HostTree) -> None:
         ("/opt/plain", "it is not executable: its mode is 0644"),
         ("/opt/none", "No such file or directory"),
         ("opt/program", "it is no absolute path"),
-        ("/root/program", "its units do not see /root"),
+        ("/home/program", "its units do not see /home"),
         ("/opt/a$b", "its name has a quote, a backslash, a $ or a control character"),
         ("/opt/a\nb", "its name has a quote, a backslash, a $ or a control character"),
     ],
 )
 def test_a_program_that_the_gate_could_not_run_is_refused(ready: HostTree, path: str, problem: str) -> None:
     """K3s would be held at its next start by a gate that cannot work."""
-    for name in ("/opt/program", "/root/program", "/opt/a$b", "/opt/a\nb"):
+    for name in ("/opt/program", "/home/program", "/opt/a$b", "/opt/a\nb"):
         ready.write(name, "#!/bin/sh\n", 0o755)
     ready.write("/opt/plain", "#!/bin/sh\n", 0o644)
     done = ready.run("install", "--program", path)

@@ -25,6 +25,8 @@ SLOW = frozenset({"json", "psutil", "rich", "yaml"})
 
 FOR_OTHER_VERBS = frozenset(
     {
+        "agent.assessment",
+        "agent.benchmark",
         "agent.cloud_init",
         "agent.diffs",
         "agent.explain",

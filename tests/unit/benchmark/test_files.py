@@ -189,12 +189,12 @@ def test_etcd_as_k3s_configures_it_meets_every_row() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "broken"),
     [
-        ("client-transport-security.cert-file", "/root/own.crt", "etcd-server-certificate"),
-        ("client-transport-security.key-file", "/root/own.key", "etcd-server-certificate"),
+        ("client-transport-security.cert-file", "/srv/own.crt", "etcd-server-certificate"),
+        ("client-transport-security.key-file", "/srv/own.key", "etcd-server-certificate"),
         ("client-transport-security.client-cert-auth", "false", "etcd-client-cert-auth"),
         ("client-transport-security.auto-tls", "true", "etcd-auto-tls"),
-        ("peer-transport-security.cert-file", "/root/own.crt", "etcd-peer-certificate"),
-        ("peer-transport-security.key-file", "/root/own.key", "etcd-peer-certificate"),
+        ("peer-transport-security.cert-file", "/srv/own.crt", "etcd-peer-certificate"),
+        ("peer-transport-security.key-file", "/srv/own.key", "etcd-peer-certificate"),
         ("peer-transport-security.client-cert-auth", "false", "etcd-peer-client-cert-auth"),
         ("peer-transport-security.auto-tls", "true", "etcd-peer-auto-tls"),
         ("client-transport-security.trusted-ca-file", "/srv/k3s/server/tls/client-ca.crt", "etcd-unique-ca"),

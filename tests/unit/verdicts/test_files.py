@@ -201,11 +201,11 @@ def test_the_kubeconfig_for_people_is_roots_alone(server: Node) -> None:
 
 def test_the_kubeconfig_for_people_is_followed_to_where_it_lies(server: Node) -> None:
     """With `write-kubeconfig` K3s makes the usual path a symlink."""
-    server.config("write-kubeconfig: /root/k3s.yaml\n")
-    server.put("/root/k3s.yaml", "secret\n", 0o640)
+    server.config("write-kubeconfig: /srv/k3s.yaml\n")
+    server.put("/srv/k3s.yaml", "secret\n", 0o640)
     usual = server.path("/etc/rancher/k3s/k3s.yaml")
     usual.unlink()
-    usual.symlink_to("/root/k3s.yaml")
+    usual.symlink_to("/srv/k3s.yaml")
     assert (server.verdict("k3s-kubeconfig").status, server.verdict("k3s-kubeconfig").found) == (Status.FAIL, "0640")
 
 
