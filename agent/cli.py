@@ -22,13 +22,13 @@ from agent.present.assessments import AssessmentFormat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agent.assessment import Assessment
-    from agent.cloud_init import Download
+    from agent.assess.assessment import Assessment
     from agent.host import Host
-    from agent.install import Wanted
     from agent.report import Report
-    from agent.settings import Overrides
+    from agent.settings.schema import Overrides
     from agent.situation import Request
+    from agent.verbs.install import Wanted
+    from agent.verbs.render.cloud_init import Download
 
 app = typer.Typer(
     name="k3s-harden",
@@ -109,7 +109,7 @@ class Wishes(NamedTuple):
 
     def overrides(self) -> Overrides:
         """What the command line says over the settings."""
-        from agent.settings import Overrides
+        from agent.settings.schema import Overrides
 
         return Overrides(
             role=None if self.role is RoleChoice.AUTO else self.role.value,
@@ -253,7 +253,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace hand-edited files,
 @takes(Place, Wishes, View)
 def apply(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> None:
     """Make this host as the guide wants it, then look again and report. Nothing to do writes nothing."""
-    from agent import verbs
+    from agent.verbs import converge as verbs
 
     view.finish(verbs.apply(place.host(), wishes.request(force=force)))
 
@@ -262,7 +262,7 @@ def apply(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> 
 @takes(Place, Wishes, View)
 def check(place: Place, wishes: Wishes, view: View) -> None:
     """Is the host as it should be, now and at the next boot, and would K3s start? Changes nothing."""
-    from agent import verbs
+    from agent.verbs import converge as verbs
 
     view.finish(verbs.check(place.host(), wishes.request()))
 
@@ -271,7 +271,7 @@ def check(place: Place, wishes: Wishes, view: View) -> None:
 @takes(Place, Wishes, View)
 def diff(place: Place, wishes: Wishes, view: View, *, force: Force = False) -> None:
     """Show what apply would change. Changes nothing."""
-    from agent import verbs
+    from agent.verbs import converge as verbs
 
     view.finish(verbs.diff(place.host(), wishes.request(force=force)))
 
@@ -298,14 +298,14 @@ def assess(
 
     The exit code is 3 where a control failed or could not be told, and has no waiver.
     """
-    from agent import assess as assessing
     from agent.host import Host
     from agent.present.assessments.progress import progress
+    from agent.verbs import assess as assessing
 
     chosen = assessing.benchmark_named(benchmark)
     earlier = None
     if baseline is not None:
-        from agent.baseline import load
+        from agent.assess.baseline import load
 
         earlier = load(Host.real(), PurePosixPath(baseline.absolute()))
     shows = view.output is None and view.output_format is AssessmentFormat.AUTO and sys.stdout.isatty()
@@ -317,8 +317,8 @@ def assess(
 @takes(Place, Wishes)
 def drift(place: Place, wishes: Wishes) -> None:
     """Run assess for k3s-harden-check.service: keep report and metrics, and print a line for each change."""
-    from agent.assess import assess_host
-    from agent.drift import drift as changes
+    from agent.verbs.assess import assess_host
+    from agent.verbs.drift import drift as changes
 
     host, request = place.host(), wishes.request()
     for line in changes(host, request, lambda: assess_host(host, request)):
@@ -329,7 +329,7 @@ def drift(place: Place, wishes: Wishes) -> None:
 @takes(Place, Wishes, View)
 def gate(place: Place, wishes: Wishes, view: View) -> None:
     """Run apply for k3s-harden.service: exit 0 if K3s may start, else remember what waits, to be started later."""
-    from agent import verbs
+    from agent.verbs import converge as verbs
 
     view.finish(verbs.gate(place.host(), wishes.request()))
 
@@ -344,7 +344,7 @@ def revert(
     force: Force = False,
 ) -> None:
     """Undo from the journal: files, modes and live values as they were before the first apply."""
-    from agent.revert import revert as undo
+    from agent.verbs.revert import revert as undo
 
     view.finish(undo(place.host(), last=last, force=force))
 
@@ -364,7 +364,7 @@ def render(
     ] = None,
 ) -> None:
     """Print what apply would write, or what Rancher or cloud-init need, without looking at the host."""
-    from agent.render import rendered
+    from agent.verbs.render import rendered
 
     download = _download(what, url, sha256)
     wishes = described.wishes()
@@ -373,7 +373,7 @@ def render(
 
 def _download(what: Rendering, url: str | None, sha256: str | None) -> Download | None:
     """What --url and --sha256 say; neither may be without the other, nor be anything that a shell could read into."""
-    from agent.cloud_init import Download
+    from agent.verbs.render.cloud_init import Download
 
     if url is None and sha256 is None:
         return None
@@ -398,7 +398,7 @@ def explain(
     ] = None,
 ) -> None:
     """What a control or a finding is, why, what it can break, and how to repair it by hand."""
-    from agent.explain import explained, listed
+    from agent.verbs.explain import explained, listed
 
     _print(listed() if what is None else explained(what))
 
@@ -416,7 +416,7 @@ def service_accounts(
 ) -> None:
     """Once K3s is up: no automatic token for the default ServiceAccount of any namespace."""
     from agent.host import Host
-    from agent.service_accounts import protect
+    from agent.verbs.service_accounts import protect
 
     file = None if kubeconfig is None else str(kubeconfig.absolute())
     view.finish(protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait))
@@ -435,7 +435,7 @@ Program = Annotated[
 @takes(Place, Wishes, View)
 def install(place: Place, wishes: Wishes, view: View, *, unit: Services = None, program: Program = None) -> None:
     """Put the systemd gate, the timers and shell completions in place. Starts nothing."""
-    from agent.install import install as put
+    from agent.verbs.install import install as put
 
     host = place.host()
     view.finish(put(host, _installation(host, wishes, unit or (), program)))
@@ -445,14 +445,14 @@ def install(place: Place, wishes: Wishes, view: View, *, unit: Services = None, 
 @takes(Place, Wishes, View)
 def uninstall(place: Place, wishes: Wishes, view: View, *, program: Program = None) -> None:
     """Take away what install put in place. The hardening stays: revert undoes that."""
-    from agent.install import uninstall as take_away
+    from agent.verbs.install import uninstall as take_away
 
     host = place.host()
     view.finish(take_away(host, _installation(host, wishes, (), program)))
 
 
 def _installation(host: Host, wishes: Wishes, named: Sequence[str], program: Path | None) -> Wanted:
-    from agent.install import wanted
+    from agent.verbs.install import wanted
 
     return wanted(host, wishes.request(), named, PurePosixPath(program or os.path.realpath(sys.argv[0])))
 
@@ -501,7 +501,7 @@ def _keep_command(name: str = "") -> None:
 def _print(text: str) -> None:
     from agent.present import fitting
 
-    with _printing(int(ExitCode.AS_WANTED)):
+    with _printing(int(ExitCode.COMPLIANT)):
         sys.stdout.write(fitting(text, sys.stdout))
 
 

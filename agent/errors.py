@@ -22,11 +22,11 @@ class ExitCode(IntEnum):
         member.meaning = meaning
         return member
 
-    AS_WANTED = 0, "the host is as wanted"
+    COMPLIANT = 0, "the host is as wanted"
     ERROR = 1, "an error; nothing was changed, or everything was undone"
     USAGE = 2, "wrong usage or invalid settings; nothing was touched"
-    NOT_AS_WANTED = 3, "differences, open controls, or findings that would keep K3s from starting or undo the hardening"
-    PARTLY = 4, "partly applied; the report says what is left"
+    NOT_COMPLIANT = 3, "differences, open controls, or findings that would keep K3s from starting or undo the hardening"
+    PARTIAL = 4, "partly applied; the report says what is left"
     LOCKED = 5, "another run holds the lock"
     ENVIRONMENT = 6, "this environment cannot be changed from here; change it on the host that runs it"
 

@@ -245,6 +245,76 @@ class Absent:
     id: str
 
 
+class Location(NamedTuple):
+    """A file, or a line of it. Only presenters format it."""
+
+    path: PurePosixPath
+    line: int = 0
+    """Counted from 1; 0 is the file as a whole."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else str(self.path)
+
+
+class FixOwner(str, Enum):
+    """The owner of a fix."""
+
+    APPLY = "apply"
+    OPERATOR = "operator"
+    K3S = "k3s"
+    NONE = "none"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Restart(Enum):
+    """What has to restart before a remediation takes effect."""
+
+    NOT_NEEDED = "not needed"
+    K3S = "K3s"
+    DAEMON_RELOAD_AND_K3S = "systemd's manager configuration, then K3s"
+
+
+@dataclass(frozen=True)
+class OwnCommand:
+    """A verb of k3s-harden. Presenters add sudo and the options of the current run."""
+
+    verb: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShellCommand:
+    """A command line of another program, complete as it is to be pasted."""
+
+    line: str
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A step that no command does: a sentence in the imperative, without its final period."""
+
+    text: str
+    location: Location | None = None
+    """The file, or the line of it, that the step edits."""
+
+
+@dataclass(frozen=True)
+class Remediation:
+    """Steps that fix one problem, in order."""
+
+    steps: tuple[OwnCommand | ShellCommand | Instruction, ...] = ()
+    owner: FixOwner = FixOwner.OPERATOR
+    restart: Restart = Restart.NOT_NEEDED
+    alternative: Remediation | None = None
+    """Another way to the same result, by hand."""
+
+
+NO_REMEDIATION = Remediation(owner=FixOwner.NONE)
+"""Nothing has to be done."""
+
+
 class Times(NamedTuple):
     """When a file was last written (mtime), and when anything of it last changed, mode and owner too (ctime).
 

@@ -11,10 +11,10 @@ GATE_VERB = "gate"
 """The verb whose exit code says whether K3s may start, and nothing else."""
 
 
-class Status(str, Enum):
+class ItemStatus(str, Enum):
     """How it stands with one resource: `edited` is a file that somebody else wrote, which is left as it is."""
 
-    AS_WANTED = "as wanted"
+    COMPLIANT = "compliant"
     DIFFERS = "differs"
     REFUSED = "refused"
     EDITED = "edited"
@@ -44,7 +44,7 @@ class Item(NamedTuple):
     """
 
     id: str
-    status: Status
+    status: ItemStatus
     detail: str = ""
     hint: str = ""
     blocked_by_environment: bool = False
@@ -54,12 +54,12 @@ class Item(NamedTuple):
 class Finding(NamedTuple):
     """Something wrong that is no resource. `where` is a file, a file and line, or empty.
 
-    `holds_k3s` says that K3s must not be started like this.
+    `blocks_gate` says that K3s must not be started like this.
     """
 
     id: str
     level: Level
-    holds_k3s: bool
+    blocks_gate: bool
     message: str
     wanted: str = ""
     found: str = ""
@@ -96,22 +96,26 @@ class Report(NamedTuple):
         A hand-edited file does not keep K3s down, nor does what only the next boot would undo: whoever edits a policy
         must not find the node dead at its next restart, and the gate runs again at the next boot.
         """
-        standing = (Status.FAILED, Status.REFUSED, Status.DIFFERS)
-        return not any(item.status in standing for item in self.items) and not any(f.holds_k3s for f in self.findings)
+        standing = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.DIFFERS)
+        return not any(item.status in standing for item in self.items) and not any(f.blocks_gate for f in self.findings)
 
     @property
     def exit_code(self) -> ExitCode:
         """By the table in errors.ExitCode."""
         if self.verb == GATE_VERB and self.is_ready:
-            return ExitCode.AS_WANTED
+            return ExitCode.COMPLIANT
         statuses = {item.status for item in self.items}
-        left = [item for item in self.items if item.status in (Status.FAILED, Status.REFUSED, Status.EDITED)]
+        left = [
+            item for item in self.items if item.status in (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
+        ]
         if self.writes and left:
             if all(item.blocked_by_environment for item in left):
                 return ExitCode.ENVIRONMENT
             # An edit that is left is somebody's decision, and no error.
-            is_error = not statuses.isdisjoint({Status.FAILED, Status.REFUSED}) and Status.CHANGED not in statuses
-            return ExitCode.ERROR if is_error else ExitCode.PARTLY
+            is_error = (
+                not statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}) and ItemStatus.CHANGED not in statuses
+            )
+            return ExitCode.ERROR if is_error else ExitCode.PARTIAL
         if left or not self.is_ready or any(finding.level is Level.ERROR for finding in self.findings):
-            return ExitCode.NOT_AS_WANTED
-        return ExitCode.AS_WANTED
+            return ExitCode.NOT_COMPLIANT
+        return ExitCode.COMPLIANT

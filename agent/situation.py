@@ -6,42 +6,42 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import audit_policy, desired, facts, gate, k3s_manifests, plan, preconditions, settings, waivers
-from agent.desired import Inputs
-from agent.dropin_options import named_paths
+from agent.changes.journal import Journal
+from agent.desired import preconditions
+from agent.desired import resources as desired
+from agent.desired.dropin_options import named_paths
+from agent.desired.resources import Inputs
 from agent.errors import HostError, InputError, UsageError
-from agent.guide.files import (
-    AUDIT_POLICY,
-    CERTIFICATE_DIRECTORIES,
-    FILES,
-    K3S_CONFIG,
-    POD_SECURITY_ADMISSION,
-    POLICY_FILE,
-)
+from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.tree import CHARACTER_DEVICE, DIRECTORY
-from agent.journal import Journal
-from agent.k3s_manifests import NO_MANIFESTS
+from agent.k3s import audit_policy
+from agent.k3s.paths import CERTIFICATE_DIRECTORIES
+from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
 from agent.model import Absent, File, FilePermissions, Role, Unreadable
-from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
-from agent.waivers import Scope
+from agent.node import facts, gate, k3s_manifests
+from agent.node.k3s_manifests import NO_MANIFESTS
+from agent.plan import plan
+from agent.settings import schema as settings
+from agent.settings import waivers
+from agent.settings.waivers import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath
 
-    from agent.dropin_options import NamedPath
-    from agent.facts import HostFacts
-    from agent.gate import Gate
+    from agent.changes.journal import Entry
+    from agent.desired.dropin_options import NamedPath
     from agent.host import Host
     from agent.host.tree import Tree
-    from agent.journal import Entry
-    from agent.k3s_manifests import Manifests
     from agent.model import Observed, Resource
-    from agent.plan import Plan
-    from agent.setting_kinds import SiteWaiver
-    from agent.settings import Overrides, Settings
+    from agent.node.facts import HostFacts
+    from agent.node.gate import Gate
+    from agent.node.k3s_manifests import Manifests
+    from agent.plan.plan import Plan
+    from agent.settings.schema import Overrides, Settings
+    from agent.settings.value_kinds import SiteWaiver
 
 
 class Request(NamedTuple):
@@ -117,7 +117,7 @@ def look(host: Host, request: Request) -> Situation:
         force=request.force,
     )
     damaged = journal.damage(runs, in_full=not steps.is_empty)
-    named = named_paths(seen.effective, seen.data_dir)
+    named = named_paths(seen.merged_config, seen.data_dir)
     in_manifests = _manifests(host, seen)
     unreadable += in_manifests.unreadable
     return Situation(
@@ -283,7 +283,7 @@ def _stale_inputs(host: Host, journal: Journal, runs: Iterable[Entry], seen: Hos
 def _manifests(host: Host, seen: HostFacts) -> Manifests:
     if seen.role is not Role.SERVER:
         return NO_MANIFESTS
-    return k3s_manifests.read(host.tree, (seen.data_dir / POLICY_FILE).parent, seen.effective)
+    return k3s_manifests.read(host.tree, (seen.data_dir / POLICY_FILE).parent, seen.merged_config)
 
 
 def _had_pod_security_policies(seen: HostFacts, observed: dict[str, Observed], journal: Journal) -> bool:

@@ -18,19 +18,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from rich.console import Console
 
-from agent import desired, drift, facts, findings, install, journal, settings, verbs, waiting_services
+from agent import findings
+from agent.changes import journal
 from agent.cli import app
+from agent.desired import resources as desired
 from agent.errors import ExitCode
-from agent.guide.files import DEFAULT_DATA_DIR, DIRECTORIES, FILES, DirectoryRow, FileRow
+from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.host import LOCK, Host
 from agent.host.tree import temporary_name
+from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
+from agent.node import facts
 from agent.present import Verbosity
 from agent.present.table import print_to
-from agent.settings import Overrides, Settings
+from agent.settings import schema as settings
+from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
+from agent.verbs import converge as verbs
+from agent.verbs import drift, install, waiting_services
 from tests import docs_controls
 from tests.markdown import anchor, generated, page, prose, table
 
@@ -128,18 +135,18 @@ def _findings() -> str:
         "# Findings",
         generated("agent/findings"),
         prose("""
-            What `check` finds beyond differences, each with a stable id, what was wanted and found, the file and
+            What `check` finds beyond differences, each with a stable id, what wcompliant and found, the file and
             line, and what to do. All are gathered in one run. An error makes `check` and `diff` end with 3. An error
             that holds K3s also makes the [gate](../howto/systemd.md) fail: with any other K3s can start, and the next
             boot or a person is what it is about. `k3s-harden explain ID` prints the same in a terminal.
         """),
         table(
             ("id", "level", "holds K3s"),
-            ((f"[`{kind.id}`](#{kind.id})", str(kind.level), "yes" if kind.holds_k3s else "no") for kind in kinds),
+            ((f"[`{kind.id}`](#{kind.id})", str(kind.level), "yes" if kind.blocks_gate else "no") for kind in kinds),
         ),
     ]
     for kind in kinds:
-        parts += [f"## {kind.id}", f"{kind.level}{', holds K3s' if kind.holds_k3s else ''}"]
+        parts += [f"## {kind.id}", f"{kind.level}{', holds K3s' if kind.blocks_gate else ''}"]
         parts += [prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
     return page(parts)
 

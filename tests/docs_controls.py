@@ -10,12 +10,12 @@ from agent.benchmark.check import Manual, NotInK3s
 from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import FITS, Benchmark
-from agent.explain import origin_in_words
 from agent.guide import headings
 from agent.guide.controls import CONTROLS
 from agent.guide.files import DirectoryRow, FileRow
 from agent.guide.k3s_options import OptionRow
 from agent.guide.sysctls import SysctlRow
+from agent.verbs.explain import origin_in_words
 from tests.markdown import anchor, escaped, generated, page, prose, table
 
 if TYPE_CHECKING:

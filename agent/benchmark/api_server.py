@@ -11,8 +11,8 @@ from agent.benchmark.guide_options import of_the_guide
 from agent.benchmark.versions import Benchmark
 from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
-from agent.guide.files import K3S_CONFIG_FILE
 from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
+from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
 
 if TYPE_CHECKING:

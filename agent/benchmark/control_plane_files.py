@@ -7,7 +7,7 @@ from types import MappingProxyType
 from agent.benchmark.check import WHY_OWNERSHIP, AllOf, NotInK3s, Ownership, Permissions
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
-from agent.guide.files import CERTIFICATE_DIRECTORIES
+from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 from agent.model import ON_SERVERS, PRIVATE_FILE, PUBLIC_FILE, FileMode
 
 _CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"

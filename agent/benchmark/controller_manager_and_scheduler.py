@@ -6,8 +6,8 @@ from agent.benchmark.check import Flag
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.guide_options import of_the_guide
 from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, Present
-from agent.guide.files import K3S_CONFIG_FILE
 from agent.guide.k3s_options import newest
+from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import ON_SERVERS, Component
 
 _SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"

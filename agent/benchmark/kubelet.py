@@ -23,8 +23,8 @@ from agent.guide.criteria import (
     Present,
     SubsetOf,
 )
-from agent.guide.files import K3S_CONFIG_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, newest
+from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Component
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from agent.benchmark.check import WHY_OWNERSHIP, AllOf, NotInK3s, Ownership, Permissions
 from agent.benchmark.control import BenchmarkControl, numbered
-from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.benchmark.versions import Benchmark
+from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.model import PRIVATE_FILE, PUBLIC_FILE, Applies, FileMode, VersionRange
 
 _AGENT = "k3s-io/k3s pkg/agent/config/config.go"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark import k3s_defaults
 from agent.benchmark.check import (
     AllOf,
     EncryptionProviders,
@@ -22,6 +21,7 @@ from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import NotGiven
 from agent.guide.sysctls import PARAMETERS_FILE
+from agent.k3s import default_arguments as k3s_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import PurePosixPath
 
-    from agent.gate import Gate
+    from agent.node.gate import Gate
     from agent.report import Finding
 
 _DELETE = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
 from agent.model import Directory, File
-from agent.plan import is_damaged
+from agent.plan.plan import is_damaged
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def file_damaged(seen: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(Level.ERROR, holds_k3s=False)
+@finding(Level.ERROR, blocks_gate=False)
 def file_edited(seen: Situation) -> Iterator[Trouble]:
     """A managed file has content that k3s-harden did not write: it was edited, or was there before.
 

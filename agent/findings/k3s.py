@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import admission_plugins, audit_policy, dropin_options, yaml_reader
-from agent.dropin_options import (
+from agent import yaml_reader
+from agent.desired import dropin_options
+from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_FLAG,
     ADMISSION_PLUGINS_FLAG,
     API_SERVER_KEY,
@@ -15,20 +16,21 @@ from agent.dropin_options import (
     missing,
 )
 from agent.errors import InputError
-from agent.facts import Datastore
 from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
 from agent.guide.files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
-from agent.k3s_config import SERVER_ONLY_KEYS
+from agent.k3s import admission_plugins, audit_policy
+from agent.k3s.config import SERVER_ONLY_KEYS
 from agent.model import Component, File, Role
+from agent.node.facts import Datastore
 from agent.report import Level
-from agent.settings import SecretsEncryption
+from agent.settings.schema import SecretsEncryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.k3s_config import Source
+    from agent.model import Location
     from agent.situation import Situation
 
 
@@ -38,7 +40,7 @@ def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
 
     The latter is what it does at a link to nothing among the drop-ins: none of the files counts then.
     """
-    for problem in seen.facts.effective.problems:
+    for problem in seen.facts.merged_config.problems:
         yield Trouble(
             f"K3s would not start: {problem.problem}", where=problem.where, remedy=problem.hint or "repair it"
         )
@@ -50,7 +52,7 @@ def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
 def server_key_on_agent(seen: Situation) -> Iterator[Trouble]:
     """An agent's configuration has a key that only servers know: k3s-agent exits at it, and restarts for ever."""
     if seen.facts.role is Role.AGENT:
-        for key, source in seen.facts.effective.keys().items():
+        for key, source in seen.facts.merged_config.keys().items():
             if key in SERVER_ONLY_KEYS:
                 yield Trouble(
                     f"K3s would not start: `{key}` is no key of k3s agent",
@@ -172,8 +174,8 @@ def named_file_missing(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def list_dropped(seen: Situation) -> Iterator[Trouble]:
     """A later file repeats the key of a list without `+`, so K3s drops what earlier files, ours too, had in it."""
-    lost: dict[tuple[str, Source], list[str]] = {}
-    for dropped in seen.facts.effective.dropped:
+    lost: dict[tuple[str, Location], list[str]] = {}
+    for dropped in seen.facts.merged_config.dropped:
         if seen.facts.dropin_path in (dropped.source.path, dropped.by.path):
             lost.setdefault((dropped.key, dropped.by), []).append(dropped.value)
     for (key, by), values in lost.items():
@@ -195,7 +197,7 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
     ours = str(seen.facts.dropin_path)
     wanted = () if seen.facts.rancher_managed else dropin_options.wanted(seen.settings, seen.facts)
     if any(option.row is PROTECT_KERNEL_DEFAULTS for option in wanted):
-        flags = seen.facts.effective.flags(Component.KUBELET.config_key)
+        flags = seen.facts.merged_config.flags(Component.KUBELET.config_key)
         for value, source in flags.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
             if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value):
                 yield Trouble(
@@ -211,7 +213,7 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
     for option in missing(seen.settings, seen.facts):
         if option.row.name == ADMISSION_PLUGINS_FLAG:
             continue  # the API server adds them up
-        last = given(seen.facts.effective, option.row)[-1:]
+        last = given(seen.facts.merged_config, option.row)[-1:]
         if last and str(last[0].source.path) != ours and not option.row.meets.accepts(last[0].value):
             yield Trouble(
                 f"{option.row.name or option.row.key} is set again after our file",
@@ -240,7 +242,7 @@ def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.WARNING)
 def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
     """The admission plugins stand in several arguments: the API server adds them up, scanners read the first alone."""
-    values = seen.facts.effective.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
+    values = seen.facts.merged_config.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
     if len(values) > 1:
         yield Trouble(
             f"{ADMISSION_PLUGINS_FLAG} is given {len(values)} times; kube-bench sees the first alone",
@@ -259,7 +261,7 @@ def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
 
     Or K3s does not apply policy.yaml at all, since a file `policy.yaml.skip` or its key `disable` says so.
     """
-    config, key = seen.facts.effective, "disable-network-policy"
+    config, key = seen.facts.merged_config, "disable-network-policy"
     if not NETWORK_POLICIES.applies.to(seen.facts.role, seen.facts.version):
         return
     given = config.scalar(key)
@@ -304,7 +306,7 @@ def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(Level.ERROR, holds_k3s=False)
+@finding(Level.ERROR, blocks_gate=False)
 def secrets_encryption_kept(seen: Situation) -> Iterator[Trouble]:
     """The settings say off or leave, but K3s encrypts by our argument, which is therefore kept.
 
@@ -323,14 +325,14 @@ def secrets_encryption_kept(seen: Situation) -> Iterator[Trouble]:
 
 
 def _operator_encrypts(seen: Situation) -> bool:
-    own = given(seen.facts.config, SECRETS_ENCRYPTION)
+    own = given(seen.facts.operator_config, SECRETS_ENCRYPTION)
     return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].value)
 
 
-def _plugins(seen: Situation, flag: str) -> dict[str, list[tuple[str, Source]]]:
+def _plugins(seen: Situation, flag: str) -> dict[str, list[tuple[str, Location]]]:
     """The admission plugins that a flag of the API server names, each with the values it stands in."""
-    found: dict[str, list[tuple[str, Source]]] = {}
-    for value, source in seen.facts.effective.flags(API_SERVER_KEY).get(flag, ()):
+    found: dict[str, list[tuple[str, Location]]] = {}
+    for value, source in seen.facts.merged_config.flags(API_SERVER_KEY).get(flag, ()):
         for plugin in dict.fromkeys(value.split(",") if value else ()):
             found.setdefault(plugin, []).append((value, source))
     return found
@@ -341,16 +343,16 @@ def _plugins_to_come(seen: Situation) -> Iterator[str]:
     for option in missing(seen.settings, seen.facts):
         if option.row.name == ADMISSION_PLUGINS_FLAG:
             yield from option.value.split(",")
-    if seen.facts.effective.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_FLAG):
+    if seen.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_FLAG):
         yield admission_plugins.K3S_DEFAULT
 
 
-def _of_the_operator(seen: Situation, values: list[tuple[str, Source]]) -> list[tuple[str, Source]]:
+def _of_the_operator(seen: Situation, values: list[tuple[str, Location]]) -> list[tuple[str, Location]]:
     """Of some values those that our file does not merely repeat."""
     return [one for one in values if one[1].path != seen.facts.dropin_path] or values
 
 
-def _taken_out(seen: Situation, plugin: str, source: Source) -> str:
+def _taken_out(seen: Situation, plugin: str, source: Location) -> str:
     """The remedy for a plugin that must not stand in a value."""
     if source.path in seen.unwanted:
         return f"rm {source.path}"
@@ -366,7 +368,7 @@ def _repair(seen: Situation, path: PurePosixPath) -> str:
     return "repair that file, or take the option out: ours is used then"
 
 
-def _named(seen: Situation, option: str) -> list[tuple[PurePosixPath, Source]]:
+def _named(seen: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:
     return [(path, source) for name, path, source in seen.named_paths if name == option]
 
 

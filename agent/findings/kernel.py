@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.dropin_options import missing
+from agent.desired.dropin_options import missing
 from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
 from agent.model import Absent, Component, File, Sysctl
-from agent.plan import in_words
+from agent.plan.plan import in_words
 from agent.report import Level
-from agent.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
-from agent.waivers import expired, since
+from agent.settings.waivers import expired, since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.guide.sysctls import SysctlRow
-    from agent.k3s_config import Source
-    from agent.model import Observed
+    from agent.model import Location, Observed
     from agent.situation import Situation
 
 
-@finding(Level.ERROR, holds_k3s=False)
+@finding(Level.ERROR, blocks_gate=False)
 def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
     """Another file wins over 90-kubelet.conf at the next boot, so that the right value of today will not last.
 
@@ -174,9 +173,9 @@ def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
         )
 
 
-def _protected(seen: Situation) -> Source | None:
+def _protected(seen: Situation) -> Location | None:
     """Where kubelet is told to insist on kernel parameters: an argument of its own has the last word over K3s' key."""
-    config, key = seen.facts.effective, PROTECT_KERNEL_DEFAULTS.key
+    config, key = seen.facts.merged_config, PROTECT_KERNEL_DEFAULTS.key
     own = config.scalar(key)
     for value, source in config.flags(Component.KUBELET.config_key).get(key, ())[-1:] or ((own,) if own else ()):
         return source if PROTECT_KERNEL_DEFAULTS.meets.accepts(value) else None

@@ -66,7 +66,7 @@ def selector_matches_no_namespace(seen: Situation) -> Iterator[Trouble]:
                 )
 
 
-@finding(Level.ERROR, holds_k3s=False)
+@finding(Level.ERROR, blocks_gate=False)
 def manifest_placeholder(seen: Situation) -> Iterator[Trouble]:
     """A manifest still has a placeholder such as <NAMESPACE>. It is no legal name, so the object is never made."""
     for one in _objects(seen):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import APPLY, INSTALL, Trouble, finding
-from agent.gate import DROPIN, UNIT
 from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role
+from agent.node.gate import DROPIN, UNIT
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def read_only_etc(seen: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.ERROR, holds_k3s=False)
+@finding(Level.ERROR, blocks_gate=False)
 def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
     """The gate has two halves, k3s-harden.service and a drop-in of each service that starts K3s, and one is missing.
 

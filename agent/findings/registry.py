@@ -49,29 +49,29 @@ class Detector(Protocol):
 
 
 class Kind(NamedTuple):
-    """A kind of finding; `holds_k3s` as in report.Finding. One without `detect` is said by a verb, of what it did."""
+    """A kind of finding; `blocks_gate` as in report.Finding. One without `detect` is said by a verb, of what it did."""
 
     id: str
     level: Level
-    holds_k3s: bool
+    blocks_gate: bool
     explanation: str
     detect: Detector | None
 
     def case(self, trouble: Trouble) -> Finding:
         """A case of this kind, as the report has it."""
-        return Finding(self.id, self.level, self.holds_k3s, *trouble)
+        return Finding(self.id, self.level, self.blocks_gate, *trouble)
 
 
 KINDS: dict[str, Kind] = {}
 """All kinds by id, in the order of the modules that declare them."""
 
 
-def finding(level: Level, *, holds_k3s: bool | None = None) -> Callable[[Detector], Detector]:
+def finding(level: Level, *, blocks_gate: bool | None = None) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding of this level. An error keeps K3s down unless it is said not to."""
 
     def declare(detect: Detector) -> Detector:
         name = detect.__name__.replace("_", "-")  # type: ignore[attr-defined]
-        holds = level is Level.ERROR if holds_k3s is None else holds_k3s
+        holds = level is Level.ERROR if blocks_gate is None else blocks_gate
         KINDS[name] = Kind(name, level, holds, detect.__doc__ or "", detect)
         return detect
 
@@ -80,5 +80,5 @@ def finding(level: Level, *, holds_k3s: bool | None = None) -> Callable[[Detecto
 
 def declared(name: str, level: Level, explanation: str) -> Kind:
     """Declare a kind of finding that a verb says of what it did. It keeps no K3s down."""
-    KINDS[name] = Kind(name, level, holds_k3s=False, explanation=explanation, detect=None)
+    KINDS[name] = Kind(name, level, blocks_gate=False, explanation=explanation, detect=None)
     return KINDS[name]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-"""What Go's strconv.ParseBool takes."""
+from agent.k3s.go_values import FALSE, TRUE, integer, is_duration
 
 
 class Boolean(NamedTuple):
@@ -38,7 +36,7 @@ class AtLeast(NamedTuple):
 
     def accepts(self, value: str) -> bool:
         """Whether this value meets the control."""
-        number = _go_integer(value)
+        number = integer(value)
         return number is not None and number >= self.least
 
     def __str__(self) -> str:
@@ -56,8 +54,7 @@ class Duration(NamedTuple):
 
     def accepts(self, value: str) -> bool:
         """Whether this value meets the control."""
-        well_formed = re.fullmatch(r"(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+", value, re.ASCII)
-        return well_formed is not None and re.search(r"[1-9]", value) is not None
+        return is_duration(value) and re.search(r"[1-9]", value) is not None
 
     def __str__(self) -> str:
         return f"a duration above zero, such as {self.example}"
@@ -255,24 +252,3 @@ Criterion = (
     | Equals
 )
 """What a value has to be for a control to be met; each says so as str(), and as the predicate of a sentence."""
-
-
-def _go_integer(text: str) -> int | None:
-    """A number as pflag reads it, which leaves the base to its prefix (Go's strconv.ParseInt with base 0).
-
-    None for what it refuses, and for what is past any limit of these flags, which are Go's int or int32.
-    """
-    found = re.fullmatch(r"([+-]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([0-9]+))", text, re.ASCII)
-    if found is None or len(text) > _LONGEST_NUMBER:
-        return None
-    sign, _, hexadecimal, _, binary, _, octal, decimal = found.groups()
-    if decimal is not None:
-        if decimal.startswith("0") and decimal != "0":
-            return None
-        number = int(decimal)
-    else:
-        number = int(hexadecimal, 16) if hexadecimal else int(binary, 2) if binary else int(octal, 8)
-    return -number if sign == "-" else number
-
-
-_LONGEST_NUMBER = 10

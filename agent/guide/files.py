@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.guide.sysctls import PARAMETERS_FILE
+from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import (
     ON_SERVERS,
     PRIVATE_FILE,
@@ -26,20 +27,8 @@ from agent.model import (
 POLICY_FILE = "server/manifests/policy.yaml"
 """K3s names the Addon after it, so no other file below manifests/ may be called policy.* (pkg/deploy/controller.go)."""
 
-DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
-"""Where K3s keeps its data unless `data-dir` says otherwise."""
-
-K3S_CONFIG_FILE = PurePosixPath("/etc/rancher/k3s/config.yaml")
-"""K3s' main configuration file unless `--config` says otherwise."""
-
 DROPIN_NAME = "90-k3s-harden.yaml"
 """The name of our part of K3s' configuration, in the directory of drop-ins beside the main file."""
-
-CERTIFICATE_DIRECTORIES = ("server/tls", "server/tls/etcd")
-"""Where, below the data directory, K3s keeps the control plane's certificates.
-
-What is deeper is made by the components for themselves, at each start.
-"""
 
 _AUDIT_FILE = "server/audit.yaml"
 _PSA_FILE = "server/psa.yaml"

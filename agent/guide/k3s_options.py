@@ -12,7 +12,8 @@ from agent.guide import headings
 from agent.guide.cipher_suites import with_long_names
 from agent.guide.control import Control, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
-from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, DEFAULT_DATA_DIR, K3S_CONFIG_FILE, POD_SECURITY_ADMISSION
+from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import (
     ON_SERVERS,
     SERVERS,

@@ -12,7 +12,7 @@ from rich.text import Text
 from agent.errors import ExitCode
 from agent.present import Verbosity, fitting
 from agent.present.wording import printable, title, verdict, worth_showing
-from agent.report import Level, Status
+from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from agent.report import Finding, Item, Report
 
 _STATUS_STYLE = {
-    Status.AS_WANTED: "green",
-    Status.CHANGED: "bold green",
-    Status.KEPT: "yellow",
-    Status.DIFFERS: "yellow",
-    Status.REFUSED: "bold red",
-    Status.EDITED: "bold yellow",
-    Status.FAILED: "bold red",
+    ItemStatus.COMPLIANT: "green",
+    ItemStatus.CHANGED: "bold green",
+    ItemStatus.KEPT: "yellow",
+    ItemStatus.DIFFERS: "yellow",
+    ItemStatus.REFUSED: "bold red",
+    ItemStatus.EDITED: "bold yellow",
+    ItemStatus.FAILED: "bold red",
 }
 _LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
@@ -60,7 +60,7 @@ def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
         if verbosity > Verbosity.QUIET or finding.level is not Level.NOTE:
             console.print(_finding(finding))
     if verbosity > Verbosity.QUIET or report.exit_code:
-        good = report.exit_code is ExitCode.AS_WANTED
+        good = report.exit_code is ExitCode.COMPLIANT
         mark = "✔" if good else "✘"
         console.print(_text(f"{mark} {verdict(report)}", "bold green" if good else "bold red"))
 

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
 from agent.present import Verbosity
-from agent.report import GATE_VERB, Level, Status
+from agent.report import GATE_VERB, ItemStatus, Level
 
 if TYPE_CHECKING:
     from agent.report import Item, Report
 
 _READ_VERDICTS = {
-    ExitCode.AS_WANTED: "as wanted, now and at the next boot",
-    ExitCode.NOT_AS_WANTED: "not as wanted",
+    ExitCode.COMPLIANT: "as wanted, now and at the next boot",
+    ExitCode.NOT_COMPLIANT: "not as wanted",
 }
 _WRITE_VERDICTS = {
     ExitCode.ERROR: "an error; nothing was changed",
-    ExitCode.NOT_AS_WANTED: "applied, but not as wanted: see the errors",
-    ExitCode.PARTLY: "partly applied: see what is left",
+    ExitCode.NOT_COMPLIANT: "applied, but not as wanted: see the errors",
+    ExitCode.PARTIAL: "partly applied: see what is left",
     ExitCode.ENVIRONMENT: "cannot be changed from inside this environment",
 }
 _DONE = {"revert": ("undone", "nothing to undo"), "uninstall": ("taken away", "nothing to take away")}
@@ -27,8 +27,8 @@ _DONE = {"revert": ("undone", "nothing to undo"), "uninstall": ("taken away", "n
 def worth_showing(item: Item, verbosity: Verbosity) -> bool:
     """Whether an item has a line: -v shows all, -q only what is wrong or left, and neither what is as wanted."""
     if verbosity is Verbosity.QUIET:
-        return item.status not in (Status.AS_WANTED, Status.CHANGED)
-    return verbosity is Verbosity.VERBOSE or item.status is not Status.AS_WANTED
+        return item.status not in (ItemStatus.COMPLIANT, ItemStatus.CHANGED)
+    return verbosity is Verbosity.VERBOSE or item.status is not ItemStatus.COMPLIANT
 
 
 def printable(text: str) -> str:
@@ -47,7 +47,7 @@ def title(report: Report) -> str:
 def verdict(report: Report) -> str:
     """The last line: how it ended and with which numbers."""
     code = report.exit_code
-    counts = {status: sum(item.status is status for item in report.items) for status in Status}
+    counts = {status: sum(item.status is status for item in report.items) for status in ItemStatus}
     parts = [f"{count} {status}" for status, count in counts.items() if count]
     errors = sum(finding.level is Level.ERROR for finding in report.findings)
     warnings = sum(finding.level is Level.WARNING for finding in report.findings)
@@ -56,9 +56,9 @@ def verdict(report: Report) -> str:
         words = "K3s may start"
     elif not report.writes:
         words = _READ_VERDICTS[code]
-    elif code is ExitCode.AS_WANTED:
+    elif code is ExitCode.COMPLIANT:
         done, nothing_done = _DONE.get(report.verb, ("as wanted", "as wanted; nothing was changed"))
-        words = done if counts[Status.CHANGED] else nothing_done
+        words = done if counts[ItemStatus.CHANGED] else nothing_done
     else:
         words = _WRITE_VERDICTS[code]
     return f"{words} ({', '.join(parts)})" if parts else words

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import agent.cli  # noqa: F401 - what the program itself has in memory, too
 from agent.host import Host, process
 from agent.present import Format, Verbosity, present
-from agent.service_accounts import protect
+from agent.verbs.service_accounts import protect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

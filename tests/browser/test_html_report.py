@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.assessment import Actor, Evidence, Status
+from agent.assess.assessment import Actor, ControlStatus, Evidence
 from agent.benchmark.sections import SECTIONS
 from agent.present.assessments.html import as_html
 from agent.report import Fact
@@ -20,7 +20,7 @@ from tests.unit.present.assessments import html_sample as sample
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agent.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Verdict
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -204,14 +204,14 @@ def test_the_browsers_own_search_finds_what_is_folded(reader: Reader) -> None:
 
 
 STATES: dict[str, Callable[[Verdict], bool]] = {
-    "#status=FAIL": lambda shown: shown.status is Status.FAIL,
+    "#status=FAIL": lambda shown: shown.status is ControlStatus.FAIL,
     "#status=FAIL,UNKNOWN": lambda shown: shown.is_open,
     "#section=1.2": lambda shown: shown.section == "1.2",
     "#section=host": lambda shown: shown.section == "",
     "#actor=apply": lambda shown: shown.actor is Actor.APPLY,
     "#text=NAME-14": lambda shown: "name-14" in shown.control.id,
     "#text=pull+secret": lambda shown: shown.waiver is not None,
-    "#status=FAIL&actor=k3s": lambda shown: shown.status is Status.FAIL and shown.actor is Actor.K3S,
+    "#status=FAIL&actor=k3s": lambda shown: shown.status is ControlStatus.FAIL and shown.actor is Actor.K3S,
     "#text=no+such+words": lambda _: False,
     "#status=%3Cb%3E&section=%22&actor=x": lambda _: True,
     "#%E0%A4%A": lambda _: True,
@@ -236,7 +236,7 @@ def test_the_filters_write_the_address(reader: Reader) -> None:
     """Clicks and words become the state; Clear takes it all back."""
     reader.open(LARGE)
     reader.click("label.FAIL")
-    assert (reader.state(), reader.shown()) == ("#status=FAIL", ids(lambda shown: shown.status is Status.FAIL))
+    assert (reader.state(), reader.shown()) == ("#status=FAIL", ids(lambda shown: shown.status is ControlStatus.FAIL))
     reader.click("label.UNKNOWN")
     assert (reader.state(), reader.shown()) == ("#status=FAIL,UNKNOWN", ids(lambda shown: shown.is_open))
     reader.page.press("/", 191, "/")
@@ -251,7 +251,7 @@ def test_the_filters_write_the_address(reader: Reader) -> None:
 def test_a_link_to_a_control_shows_it_whatever_is_filtered(reader: Reader) -> None:
     """It is unfolded, and within the window."""
     reader.open(LARGE, "#status=PASS")
-    failed = next(shown for shown in LARGE.verdicts if shown.status is Status.FAIL)
+    failed = next(shown for shown in LARGE.verdicts if shown.status is ControlStatus.FAIL)
     anchor = f"control:{failed.control.id}"
     assert failed.control.id not in reader.shown()
     reader.page.value(f"document.querySelector('.to-do a[href=\"#{anchor}\"]').click()")
@@ -268,7 +268,7 @@ def test_what_a_person_must_look_at_is_one_click_away(reader: Reader) -> None:
     reader.open(LARGE)
     reader.click("a.filter")
     reader.page.value("new Promise((done) => setTimeout(done, 100))")
-    assert reader.shown() == ids(lambda shown: shown.status is Status.MANUAL)
+    assert reader.shown() == ids(lambda shown: shown.status is ControlStatus.MANUAL)
 
 
 def test_a_command_can_be_copied(reader: Reader) -> None:
@@ -307,7 +307,7 @@ def test_without_scripts_all_of_it_is_there(reader: Reader) -> None:
 def test_every_text_can_be_read(reader: Reader, scheme: str, width: int) -> None:
     """Contrast of texts and icons is that of WCAG's level AA, in both themes, unfolded and with filters chosen."""
     reader.page.look(scheme=scheme, width=width)
-    reader.open(LARGE, "#status=" + ",".join(map(str, Status)))
+    reader.open(LARGE, "#status=" + ",".join(map(str, ControlStatus)))
     reader.page.value("document.querySelector('[name=unfold]').click()")
     looked, *unreadable = reader.page.value(UNREADABLE)
     assert looked > 3000

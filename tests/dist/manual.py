@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.drift import METRICS, REPORT
+from agent.verbs.drift import METRICS, REPORT
 from agent.errors import ExitCode
 from agent.host import LOCK
-from agent.journal import BACKUPS, JOURNAL
-from agent.settings import DEFAULT_SETTINGS
+from agent.changes.journal import BACKUPS, JOURNAL
+from agent.settings.schema import DEFAULT_SETTINGS
 from tests.docs import Command, Option, commands, program_options
 
 if TYPE_CHECKING:

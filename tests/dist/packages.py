@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from agent import __version__
-from agent.completion import script
-from agent.install import CLEAN_HOOK
+from agent.verbs.completion import script
+from agent.verbs.install import CLEAN_HOOK
 from tests.dist.manual import manual
 from tests.dist.payload import CARRIED, gather
 from tests.dist.tools import CHECKOUT, CannotBuildError, nfpm

@@ -81,7 +81,7 @@ class Finding(NamedTuple):
     found: str
     where: str
     remedy: str
-    holds_k3s: bool
+    blocks_gate: bool
 
 
 class Seen(NamedTuple):

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent import verbs
-from agent.explain import explained
 from agent.findings import KINDS
 from agent.host import Host
 from agent.host.probe import K3sProcess
 from agent.host.process import run_nothing
 from agent.model import Role
-from agent.settings import Overrides
+from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.verbs import converge as verbs
+from agent.verbs.explain import explained
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -902,10 +902,10 @@ def test_each_kind_of_finding_has_a_scenario() -> None:
     ("role", "version"), [("server", "1.24"), ("server", "1.34"), ("agent", "1.24"), ("agent", "1.34")]
 )
 def test_a_host_on_which_nothing_is_wrong_has_no_findings(role: str, version: str, hardened: Hardened) -> None:
-    """Right after `apply`, `check` has nothing to say but that all is as wanted."""
+    """Right after `apply`, `check` has nothing to say but that all is compliant."""
     seen = hardened(role, version).seen("check")
     assert (seen.code, seen.findings) == (0, ())
-    assert set(seen.items.values()) == {"as wanted"}
+    assert set(seen.items.values()) == {"compliant"}
 
 
 def test_six_things_broken_at_once_are_all_in_one_report(hardened: Hardened) -> None:

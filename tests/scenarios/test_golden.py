@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent.model import NEWEST_KNOWN
-from agent.settings import EXAMPLE
+from agent.settings.schema import EXAMPLE
 from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def test_a_drop_in_that_is_right_stays(hardened: Hardened) -> None:
     host[AUDIT].mkdir()
     before = host.entries()
     seen = host.seen("apply")
-    assert seen.items[DROPIN] == "as wanted"
+    assert seen.items[DROPIN] == "compliant"
     assert seen.with_status("refused") == {AUDIT}
     assert host.entries() == before
 

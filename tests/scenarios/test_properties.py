@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from agent import verbs
 from agent.host import Host
 from agent.model import NEWEST_KNOWN
-from agent.render import rendered
-from agent.report import Status
-from agent.revert import revert
-from agent.settings import Overrides
+from agent.report import ItemStatus
+from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.verbs import converge as verbs
+from agent.verbs.render import rendered
+from agent.verbs.revert import revert
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -197,16 +197,16 @@ def test_what_is_left_after_an_apply_is_named(start: Start, asked: Asked) -> Non
         request = Request(Overrides(role=asked.role, k3s_version=asked.version), force=asked.force)
         machine = Host.tree_at(str(host.root))
         done = verbs.apply(machine, request)
-        left = {item.id for item in done.items if item.status in {Status.EDITED, Status.REFUSED}}
+        left = {item.id for item in done.items if item.status in {ItemStatus.EDITED, ItemStatus.REFUSED}}
         event(f"left over: {len(left)}")
         seen = verbs.check(machine, request._replace(force=False))
-        assert {item.id for item in seen.items if item.status is not Status.AS_WANTED} == left
+        assert {item.id for item in seen.items if item.status is not ItemStatus.COMPLIANT} == left
         assert bool(left) <= (seen.exit_code == 3)
         assert bool(left) == (done.exit_code in {1, 4})
         if not left:
             assert [finding for finding in seen.findings if finding.remedy == "k3s-harden apply"] == []
         if asked.force:
-            assert not any(item.status is Status.EDITED for item in done.items)
+            assert not any(item.status is ItemStatus.EDITED for item in done.items)
 
 
 def test_any_number_of_runs_can_be_undone() -> None:
@@ -233,7 +233,7 @@ def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
     assert verbs.check(machine, request).items
     assert host.stamps() == stamps
     done = verbs.apply(machine, request)
-    for status in (Status.EDITED, Status.REFUSED):
+    for status in (ItemStatus.EDITED, ItemStatus.REFUSED):
         left = {
             name: found.removesuffix(", and cannot be compared") for name, found in details(announced, status).items()
         }
@@ -242,14 +242,16 @@ def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
     # Where a backup is kept is not known before.
     changed = {
         name: found.partition("; the file that was there")[0]
-        for name, found in details(done, Status.CHANGED).items()
-        if name not in details(done, Status.EDITED)
+        for name, found in details(done, ItemStatus.CHANGED).items()
+        if name not in details(done, ItemStatus.EDITED)
     }
-    differs = {k: v for k, v in details(announced, Status.DIFFERS).items() if k not in details(done, Status.EDITED)}
+    differs = {
+        k: v for k, v in details(announced, ItemStatus.DIFFERS).items() if k not in details(done, ItemStatus.EDITED)
+    }
     assert differs == changed
-    assert not details(done, Status.FAILED)
+    assert not details(done, ItemStatus.FAILED)
     written = {path for path in looked.keys() | host.entries().keys() if looked.get(path) != host.entries().get(path)}
-    assert written == {place(name) for name in details(done, Status.CHANGED)}
+    assert written == {place(name) for name in details(done, ItemStatus.CHANGED)}
     leftovers = [path for path in host.entries(with_state=True) if path.endswith(".k3s-harden")]
     assert leftovers == []
     return written
@@ -259,9 +261,9 @@ def converged(host: HostTree, machine: Host, request: Request) -> None:
     """Hold a second run, which must not write at all, against the disk."""
     stamps = host.stamps()
     again = verbs.apply(machine, request)
-    assert not details(again, Status.CHANGED)
+    assert not details(again, ItemStatus.CHANGED)
     assert host.stamps() == stamps
-    assert not details(verbs.check(machine, request), Status.DIFFERS)
+    assert not details(verbs.check(machine, request), ItemStatus.DIFFERS)
 
 
 def undone(host: HostTree, first: Mapping[str, Entry | None]) -> None:
@@ -270,19 +272,19 @@ def undone(host: HostTree, first: Mapping[str, Entry | None]) -> None:
     report = revert(Host.tree_at(str(host.root)), last=False, force=False)
     status = {place(item.id): item.status for item in report.items}
     assert status.keys() == first.keys()
-    assert Status.FAILED not in status.values()
+    assert ItemStatus.FAILED not in status.values()
     after = host.entries()
     encrypting = {place(item.id) for item in report.items if "`secrets-encryption: true` alone" in item.detail}
     for path in (first.keys() | at_last.keys() | after.keys()) - encrypting:
-        undone_now = status.get(path) in {Status.CHANGED, Status.AS_WANTED}
+        undone_now = status.get(path) in {ItemStatus.CHANGED, ItemStatus.COMPLIANT}
         assert after.get(path) == (first[path] if undone_now else at_last.get(path)), path
-    left = set(status.values()) & {Status.EDITED, Status.REFUSED}
+    left = set(status.values()) & {ItemStatus.EDITED, ItemStatus.REFUSED}
     assert all(after[path].content.endswith(b".\nsecrets-encryption: true\n") for path in encrypting)
     assert host[f"{STATE}/journal"].exists() == bool(left or encrypting)
     event(f"left by revert: {len(left)}")
 
 
-def details(report: Report, status: Status) -> dict[str, str]:
+def details(report: Report, status: ItemStatus) -> dict[str, str]:
     return {item.id: item.detail for item in report.items if item.status is status}
 
 

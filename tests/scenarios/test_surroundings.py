@@ -116,7 +116,7 @@ def nobody_reads() -> Iterator[int]:
 
 @pytest.mark.parametrize("form", ["plain", "json", "table"])
 def test_a_full_disk_behind_the_output_is_an_error(form: str, hardened: Hardened) -> None:
-    """A report that got lost must not look like a host that is as wanted; the code of a bad one stays."""
+    """A report that got lost must not look like a host that is compliant; the code of a bad one stays."""
     host = hardened()
     with Path("/dev/full").open("wb") as full:
         done = host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE)

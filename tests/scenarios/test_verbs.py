@@ -18,16 +18,17 @@ import jsonschema
 import pytest
 import typer
 
-from agent import install, verbs
 from agent.cli import app
 from agent.errors import ExitCode, LockHeldError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.host import Host
 from agent.present import Format
-from agent.revert import revert
-from agent.settings import Overrides
+from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.verbs import converge as verbs
+from agent.verbs import install
+from agent.verbs.revert import revert
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -138,7 +139,7 @@ def test_4_is_for_a_host_that_is_only_partly_as_wanted(host: HostTree) -> None:
     host.write(AUDIT, "somebody's own\n")
     seen = host.seen("apply")
     assert seen.code == 4
-    assert {AUDIT} == {name for name, status in seen.items.items() if status not in {"as wanted", "changed"}}
+    assert {AUDIT} == {name for name, status in seen.items.items() if status not in {"compliant", "changed"}}
     assert host[POLICY].exists()
 
 
@@ -257,8 +258,8 @@ def test_verbose_shows_the_facts_with_their_evidence_and_what_is_well(host: Host
     assert "fact K3s version: v1.28.0 (given)" in lines
     assert any(re.fullmatch(rf"fact data directory: /srv/k3s \({unit}:\d+\)", line) for line in lines)
     assert f"fact services: {unit} (unit files that start K3s)" in lines
-    assert "as wanted vm.overcommit_memory: 1" in lines
-    assert not any(line.startswith(("fact ", "as wanted ")) for line in host.run("check").stdout.splitlines())
+    assert "compliant vm.overcommit_memory: 1" in lines
+    assert not any(line.startswith(("fact ", "compliant ")) for line in host.run("check").stdout.splitlines())
 
 
 @pytest.mark.parametrize("verb", SEEN_VERBS)
@@ -347,7 +348,7 @@ def test_diff_shows_what_would_change_line_by_line(hardened: Hardened) -> None:
     assert "differs kernel.panic: 0 → 10\n" in text
     assert f"--- {PSA} (now)\n+++ {PSA} (wanted)\n@@ -0,0 " in text
     assert "\n-omitManagedFields: true\n" in text
-    assert "as wanted" not in text.replace("not as wanted", "")
+    assert "compliant" not in text.replace("not as wanted", "")
 
 
 @pytest.mark.parametrize(

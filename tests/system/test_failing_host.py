@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent import verbs
 from agent.errors import ExitCode, HardenError, HostError
 from agent.host import Host
 from agent.host.tree import Tree
 from agent.model import Unreadable
-from agent.report import Report, Status
-from agent.revert import revert
-from agent.settings import Overrides
+from agent.report import ItemStatus, Report
+from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.verbs import converge as verbs
+from agent.verbs.revert import revert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -137,7 +137,7 @@ class FailingHost(Host):
 Files = dict[str, tuple[int, bytes]]
 """All that is below a root but for our own state: mode and content by path."""
 
-LEFT = (Status.FAILED, Status.REFUSED, Status.EDITED)
+LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 
 
 class Outcome(NamedTuple):
@@ -198,7 +198,7 @@ def new_host(directory: Path) -> Place:
 
 def upgraded_host(directory: Path) -> Place:
     place = Place(directory, "apply")
-    assert place.run("apply", Fuse(), OLDER).code is ExitCode.AS_WANTED
+    assert place.run("apply", Fuse(), OLDER).code is ExitCode.COMPLIANT
     place.keep()
     return place
 
@@ -206,7 +206,7 @@ def upgraded_host(directory: Path) -> Place:
 def host_to_be_undone(directory: Path) -> Place:
     place = Place(directory, "revert")
     for request in (OLDER, NEWER):
-        assert place.run("apply", Fuse(), request).code is ExitCode.AS_WANTED
+        assert place.run("apply", Fuse(), request).code is ExitCode.COMPLIANT
     place.keep()
     return place
 
@@ -218,7 +218,7 @@ BEGINNINGS = pytest.mark.parametrize(
 
 @BEGINNINGS
 def test_a_failure_is_told_and_healed(in_memory: Path, begin: Callable[[Path], Place]) -> None:
-    """Whatever fails: the exit code and the items say what was done, and the next run ends as wanted."""
+    """Whatever fails: the exit code and the items say what was done, and the next run ends compliant."""
     place = begin(in_memory)
     calls, ended = an_undisturbed_run(place)
     place.again()
@@ -286,7 +286,7 @@ def an_undisturbed_run(place: Place) -> tuple[list[str], Files]:
     place.again()
     fuse = Fuse()
     outcome = place.run(place.verb, fuse)
-    assert outcome.code is ExitCode.AS_WANTED
+    assert outcome.code is ExitCode.COMPLIANT
     assert sum(map(changes, fuse.calls)) > 5
     return fuse.calls, outcome.files
 
@@ -296,20 +296,20 @@ def untrue(place: Place, outcome: Outcome, before: Files, ended: Files) -> Itera
     now = outcome.files
     if place.left_overs():
         yield f"leaves {place.left_overs()}"
-    if outcome.code is ExitCode.AS_WANTED and now != ended:
+    if outcome.code is ExitCode.COMPLIANT and now != ended:
         yield f"exit 0, but {unlike(now, ended)} are not as wanted"
     if outcome.code is ExitCode.ERROR and now != before:
         yield f"exit 1, but {unlike(now, before)} were changed"
     for item in outcome.report.items if outcome.report else ():
         path = item.id.lstrip("/") if item.id.startswith("/") else f"proc/sys/{item.id.replace('.', '/')}"
-        if item.status is Status.CHANGED and now.get(path) != ended.get(path):
+        if item.status is ItemStatus.CHANGED and now.get(path) != ended.get(path):
             yield f"{item.id} is not what was reported as changed"
 
 
 def not_healed(place: Place, ended: Files) -> Iterator[str]:
     """What is wrong after the next run, on a host that works again, and after a revert of all."""
     outcome = place.run(place.verb, Fuse())
-    if outcome.code is not ExitCode.AS_WANTED:
+    if outcome.code is not ExitCode.COMPLIANT:
         told = [item for item in outcome.report.items if item.status in LEFT] if outcome.report else "an error"
         yield f"the next {place.verb} exits {int(outcome.code)}: {told}"
     if outcome.files != ended:
@@ -322,7 +322,7 @@ def not_healed(place: Place, ended: Files) -> Iterator[str]:
 def not_undone(place: Place) -> Iterator[str]:
     """What is wrong after a revert on a host that works."""
     outcome = place.run("revert", Fuse())
-    if outcome.code is not ExitCode.AS_WANTED or outcome.files != place.origin:
+    if outcome.code is not ExitCode.COMPLIANT or outcome.files != place.origin:
         yield f"revert exits {int(outcome.code)} and leaves {unlike(outcome.files, place.origin)}"
     if (place.root / "var/lib/k3s-harden").exists():
         yield "revert leaves the journal"

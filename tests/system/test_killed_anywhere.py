@@ -255,7 +255,7 @@ def while_it_is_undone(runs: Runs, place: Path) -> Story:
     ids=lambda begin: begin.__name__,
 )
 def test_a_run_that_is_killed_anywhere_does_no_damage(runs: Runs, begin: Callable[[Runs, Path], Story]) -> None:
-    """After a kill at any change: nothing is half, apply ends as wanted and clean, revert leads to the start."""
+    """After a kill at any change: nothing is half, apply ends compliant and clean, revert leads to the start."""
     story = begin(runs, runs.place / "start")
     old = without_state(read(story.start))
     runs.start_from(story.start)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent import verbs
 from agent.errors import ExitCode, LockHeldError
 from agent.host import Host
-from agent.settings import Overrides
+from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.verbs import converge as verbs
 from tests.system.machine import HARDENED, PROGRAM, START, live_values
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def start(machine: Machine, *words: str) -> subprocess.Popen[str]:
 
 
 def test_twenty_applies_at_once_do_the_work_once(machine: Machine) -> None:
-    """All twenty end as wanted, one of them did everything, and a check beside them never fails for it."""
+    """All twenty end compliant, one of them did everything, and a check beside them never fails for it."""
     applies = [start(machine, "apply", *SERVER) for _ in range(MANY)]
     codes = set()
     while any(run.poll() is None for run in applies):
@@ -115,13 +115,13 @@ def test_a_run_waits_for_the_lock_and_goes_on_when_its_holder_is_killed(machine:
         assert machine.harden("check", *SERVER).returncode == 3, "a reader needs no lock"
     finally:
         machine.kill(holder)
-    assert "as wanted" in run.communicate()[0]
+    assert "compliant" in run.communicate()[0]
     assert run.returncode == 0
     assert live_values() == HARDENED
 
 
 def test_a_run_that_is_killed_at_work_holds_nobody_up(machine: Machine) -> None:
-    """kill -9 of an apply that holds the lock: the next one gets it at once, and ends as wanted."""
+    """kill -9 of an apply that holds the lock: the next one gets it at once, and ends compliant."""
     lock = machine.path("/run/k3s-harden.lock")
     killed = []
     for milliseconds in (0, 2, 5, 10):

@@ -157,7 +157,7 @@ def test_a_value_that_drifts_is_found_and_repaired(machine: Machine) -> None:
     machine.set_live({"kernel.panic": "0"})
     found = report(machine, "check", *SERVER)
     assert found["exit_code"] == 3
-    assert [name for name, status in statuses(found).items() if status != "as wanted"] == ["kernel.panic"]
+    assert [name for name, status in statuses(found).items() if status != "compliant"] == ["kernel.panic"]
     done = report(machine, "apply", *SERVER)
     assert done["exit_code"] == 0
     assert [name for name, status in statuses(done).items() if status == "changed"] == ["kernel.panic"]
@@ -175,7 +175,7 @@ def test_an_apply_with_nothing_to_do_writes_nothing(machine: Machine) -> None:
 @pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
 @pytest.mark.parametrize("verb", ["check", "diff", "render"])
 def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: bool) -> None:
-    """check, diff and render change nothing, on a host that is as wanted and on one that is not."""
+    """check, diff and render change nothing, on a host that is compliant and on one that is not."""
     if hardened:
         machine.harden("apply", *SERVER)
     words = ("policy", "--k3s-version", "1.34") if verb == "render" else SERVER

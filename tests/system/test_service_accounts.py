@@ -120,13 +120,13 @@ def test_every_namespace_is_protected_once(machine: Machine, cluster: Cluster) -
     assert {name: item["status"] for name, item in items.items()} == {
         "default": "changed",
         "kube-system": "changed",
-        "done": "as wanted",
+        "done": "compliant",
     }
     patches = [line for line in cluster.requests if " patch " in line]
     assert len(patches) == 2
     code, items = protect(machine)
     assert code == 0
-    assert {item["status"] for item in items.values()} == {"as wanted"}
+    assert {item["status"] for item in items.values()} == {"compliant"}
     assert [line for line in cluster.requests if " patch " in line] == patches
 
 

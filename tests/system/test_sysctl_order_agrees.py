@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, Reader, SysctlFile, at_boot, integer
+from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, Reader, SysctlFile, at_boot, integer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assessment import Actor, Assessment, Evidence, Status, Verdict
+from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Verdict
 from agent.benchmark.check import KernelParameter, Permissions
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
@@ -51,7 +51,7 @@ OVERCOMMIT = control(
 
 def verdict(  # noqa: PLR0913 - each has its default
     about: BenchmarkControl,
-    status: Status = Status.PASS,
+    status: ControlStatus = ControlStatus.PASS,
     *,
     found: str = "",
     where: str = "",

@@ -23,11 +23,12 @@ import psutil
 import pytest
 import yaml
 
-from agent import __version__, gate
-from agent.gate import DROPIN
-from agent.guide.files import DEFAULT_DATA_DIR
+from agent import __version__
 from agent.host import Host
-from agent.install import CLEAN_HOOK, DATA_DIR_DROPIN, UNITS, USUAL
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.node import gate
+from agent.node.gate import DROPIN
+from agent.verbs.install import CLEAN_HOOK, DATA_DIR_DROPIN, UNITS, USUAL
 from tests.dist import reading
 from tests.dist.manual import manual
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import agent
-from agent import drift, journal, settings
 from agent.benchmark import catalogue
+from agent.changes import journal
 from agent.errors import ExitCode
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
-from agent.report import Level, Status
+from agent.report import ItemStatus, Level
+from agent.settings import schema as settings
+from agent.verbs import drift
 from tests import docs, markdown
 from tests.dist.manual import manual
 
@@ -158,7 +160,7 @@ def test_how_to_read_a_report_explains_every_word_of_one() -> None:
     """Each status, level and exit code has its row, and none is there that no report has."""
     words = re.findall(r"^\| ([\w ]+?) \|", _text(DOCS / "howto/read-a-report.md"), re.MULTILINE)
     codes = [str(int(code)) for code in ExitCode]
-    assert words == ["word", *map(str, Status), "level", *map(str, Level), "code", *codes]
+    assert words == ["word", *map(str, ItemStatus), "level", *map(str, Level), "code", *codes]
 
 
 def test_the_chinese_readme_is_in_step() -> None:
@@ -183,7 +185,7 @@ def test_the_index_of_decisions_has_each_with_its_title_and_status() -> None:
     listed = dict(re.findall(r"^\| \[(.*)\]\(.*\) \| (.*) \|$", _text(DOCS / "adr/README.md"), re.MULTILINE))
     written = {}
     for record in DOCS.glob("adr/0*.md"):
-        title, status = re.findall(r"^(?:# |Status: )(.*)$", _text(record), re.MULTILINE)[:2]
+        title, status = re.findall(r"^(?:# |ItemStatus: )(.*)$", _text(record), re.MULTILINE)[:2]
         assert title.startswith(f"{record.name[:4]}: ")
         written[title] = status
     assert listed == written

@@ -15,16 +15,16 @@ from agent.errors import (
     ReadOnlyEnvironmentError,
     UsageError,
 )
-from agent.report import GATE_VERB, Finding, Item, Level, Report, Status
+from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
 
-AS_WANTED, DIFFERS, REFUSED = Status.AS_WANTED, Status.DIFFERS, Status.REFUSED
-EDITED, CHANGED, KEPT, FAILED = Status.EDITED, Status.CHANGED, Status.KEPT, Status.FAILED
+AS_WANTED, DIFFERS, REFUSED = ItemStatus.COMPLIANT, ItemStatus.DIFFERS, ItemStatus.REFUSED
+EDITED, CHANGED, KEPT, FAILED = ItemStatus.EDITED, ItemStatus.CHANGED, ItemStatus.KEPT, ItemStatus.FAILED
 
 
-def report(*statuses: Status, verb: str = "apply", blocked: bool = False, finding: Level | None = None) -> Report:
+def report(*statuses: ItemStatus, verb: str = "apply", blocked: bool = False, finding: Level | None = None) -> Report:
     """A report with one item of each status; those that failed are blocked by the environment, or not."""
     items = [Item(f"/{n}", s, blocked_by_environment=blocked and s is FAILED) for n, s in enumerate(statuses)]
-    findings = () if finding is None else (Finding("a-finding", finding, holds_k3s=False, message="m"),)
+    findings = () if finding is None else (Finding("a-finding", finding, blocks_gate=False, message="m"),)
     return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=tuple(items), findings=findings)
 
 
@@ -39,7 +39,7 @@ def report(*statuses: Status, verb: str = "apply", blocked: bool = False, findin
         ((DIFFERS, EDITED, REFUSED, AS_WANTED), 3),
     ],
 )
-def test_a_verb_that_looks_says_0_or_3(statuses: tuple[Status, ...], code: int) -> None:
+def test_a_verb_that_looks_says_0_or_3(statuses: tuple[ItemStatus, ...], code: int) -> None:
     """0 only where nothing at all differs."""
     assert report(*statuses, verb="check").exit_code == report(*statuses, verb="diff").exit_code == code
 
@@ -65,7 +65,7 @@ def test_a_verb_that_looks_says_0_or_3(statuses: tuple[Status, ...], code: int) 
         ((CHANGED, DIFFERS), 3),
     ],
 )
-def test_a_verb_that_writes_says_what_is_left(statuses: tuple[Status, ...], code: int) -> None:
+def test_a_verb_that_writes_says_what_is_left(statuses: tuple[ItemStatus, ...], code: int) -> None:
     """1 where something failed or was refused and nothing was changed, 4 where something else is left.
 
     3 where somebody changed it back meanwhile.
@@ -83,7 +83,7 @@ def test_a_verb_that_writes_says_what_is_left(statuses: tuple[Status, ...], code
         ((CHANGED,), 0),
     ],
 )
-def test_6_is_for_a_run_that_the_environment_alone_held_up(statuses: tuple[Status, ...], code: int) -> None:
+def test_6_is_for_a_run_that_the_environment_alone_held_up(statuses: tuple[ItemStatus, ...], code: int) -> None:
     """Whatever else is left can be put right from here, which is more useful to know."""
     assert report(*statuses, blocked=True).exit_code == code
 
@@ -101,8 +101,8 @@ def test_what_is_left_counts_for_more_than_a_finding() -> None:
     assert report(FAILED, blocked=True, finding=Level.ERROR).exit_code == 6
 
 
-@pytest.mark.parametrize("status", Status)
-def test_what_is_not_in_place_keeps_k3s_down(status: Status) -> None:
+@pytest.mark.parametrize("status", ItemStatus)
+def test_what_is_not_in_place_keeps_k3s_down(status: ItemStatus) -> None:
     """But not a hand-edited file: whoever edits a policy must not find the node dead at its next restart."""
     assert report(AS_WANTED, status).is_ready == (status not in {DIFFERS, REFUSED, FAILED})
 
@@ -110,16 +110,16 @@ def test_what_is_not_in_place_keeps_k3s_down(status: Status) -> None:
 @pytest.mark.parametrize("level", Level)
 def test_a_finding_keeps_k3s_down_only_if_it_says_so(level: Level) -> None:
     """Whatever its level: what only the next boot would undo does not."""
-    holding = Finding("f", level, holds_k3s=True, message="m")
+    holding = Finding("f", level, blocks_gate=True, message="m")
     assert not report()._replace(findings=(holding,)).is_ready
-    assert report()._replace(findings=(holding._replace(holds_k3s=False),)).is_ready
+    assert report()._replace(findings=(holding._replace(blocks_gate=False),)).is_ready
 
 
 def test_the_gate_says_0_exactly_when_k3s_may_start() -> None:
     """For any two statuses and any finding; systemd starts K3s on 0 and on nothing else."""
-    for one, other, finding, holds in product(Status, Status, (None, *Level), (False, True)):
+    for one, other, finding, holds in product(ItemStatus, ItemStatus, (None, *Level), (False, True)):
         seen = report(one, other, verb=GATE_VERB, finding=finding)
-        seen = seen._replace(findings=tuple(f._replace(holds_k3s=holds) for f in seen.findings))
+        seen = seen._replace(findings=tuple(f._replace(blocks_gate=holds) for f in seen.findings))
         assert (seen.exit_code == 0) == seen.is_ready
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent import verbs
+from agent.changes.journal import Journal
 from agent.errors import InputError
-from agent.journal import Journal
 from agent.model import FileMode, Role
-from agent.report import Status
-from agent.revert import revert
-from agent.settings import Overrides
+from agent.report import ItemStatus
+from agent.settings.schema import Overrides
 from agent.situation import Request, look
+from agent.verbs import converge as verbs
+from agent.verbs.revert import revert
 from tests.fake import Clock, fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_apply_keeps_certificates_from_others_and_revert_lets_them_in_again(serv
     """Those of server/tls and of etcd's, as the control means it; keys, and what lies deeper, are not touched."""
     server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "its own")
     report = verbs.apply(server.host, REQUEST)
-    changed = {item.id: item.detail for item in report.items if item.status is Status.CHANGED}
+    changed = {item.id: item.detail for item in report.items if item.status is ItemStatus.CHANGED}
     assert changed[f"mode of /{TLS}/server-ca.crt"] == "0644 → 0600"
     names = ("client-ca.crt", "server-ca.key", "etcd/server-ca.crt", "kube-scheduler/kube-scheduler.crt")
     assert [server.mode(name) for name in names] == [0o600, 0o600, 0o600, 0o644]
@@ -141,8 +141,8 @@ def test_certificates_that_k3s_made_anew_get_their_mode_again(server: Site) -> N
     server.put(f"{TLS}/server-ca.crt", "renewed")
     server.put(f"{TLS}/new.crt", "new")
     checked = {item.id: item.status for item in verbs.check(server.host, REQUEST).items}
-    assert checked[f"mode of /{TLS}/server-ca.crt"] is checked[f"mode of /{TLS}/new.crt"] is Status.DIFFERS
-    assert checked[f"mode of /{TLS}/client-ca.crt"] is Status.AS_WANTED
+    assert checked[f"mode of /{TLS}/server-ca.crt"] is checked[f"mode of /{TLS}/new.crt"] is ItemStatus.DIFFERS
+    assert checked[f"mode of /{TLS}/client-ca.crt"] is ItemStatus.COMPLIANT
     assert verbs.apply(server.host, REQUEST).exit_code == 0
     assert [server.mode(name) for name in ("server-ca.crt", "new.crt")] == [0o600, 0o600]
     revert(server.host, last=False, force=False)
@@ -171,7 +171,7 @@ def test_what_is_no_file_of_k3s_is_no_certificate(server: Site) -> None:
 
 
 def test_before_k3s_has_made_any_there_is_nothing_to_do(site: Site) -> None:
-    """A fresh host is as wanted."""
+    """A fresh host is compliant."""
     site.settles("pki: {certificate-permissions: '0600'}\n")
     verbs.apply(site.host, REQUEST)
     assert verbs.check(site.host, REQUEST).exit_code == 0

@@ -79,7 +79,7 @@ def test_new_namespaces_are_patched_and_one_that_fails_does_not_stop_the_others(
     assert "read-only/default" in node.journal(ACCOUNTS)
 
 
-def test_it_waits_for_the_api_and_never_holds_k3s_up(node: Node) -> None:
+def test_it_waits_for_the_api_and_never_blocks_gate_up(node: Node) -> None:
     """Started while K3s is down it waits; K3s' start goes on past it, and then it finds what it waited for."""
     node.systemctl("start", SERVER)
     node.systemctl("stop", SERVER, TIMER)

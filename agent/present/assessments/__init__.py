@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from agent.present import Verbosity, fitting
 
 if TYPE_CHECKING:
-    from agent.assessment import Assessment
+    from agent.assess.assessment import Assessment
 
 
 class AssessmentFormat(str, Enum):

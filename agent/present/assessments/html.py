@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __version__, package_data
-from agent.assessment import Actor, Status
+from agent.assess.assessment import Actor, ControlStatus
 from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.errors import ExitCode
@@ -19,25 +19,25 @@ from agent.report import K3S_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Verdict
 
 _WORDS = {
-    Status.FAIL: "Fail",
-    Status.UNKNOWN: "Unknown",
-    Status.MANUAL: "Manual",
-    Status.WAIVED: "Waived",
-    Status.PASS: "Pass",
-    Status.NOT_APPLICABLE: "Not applicable",
+    ControlStatus.FAIL: "Fail",
+    ControlStatus.UNKNOWN: "Unknown",
+    ControlStatus.MANUAL: "Manual",
+    ControlStatus.WAIVED: "Waived",
+    ControlStatus.PASS: "Pass",
+    ControlStatus.NOT_APPLICABLE: "Not applicable",
 }
 """In the order of the report: what is left to do comes first, so that its bars share one base line."""
 
 _MEANINGS = {
-    Status.FAIL: "What was seen is not what the control wants.",
-    Status.UNKNOWN: "It could not be told: what would show it is not there, or could not be read. It counts as open.",
-    Status.MANUAL: "A person has to look, or the API server has to be asked: a look at the host cannot tell.",
-    Status.WAIVED: "It fails, and the site has said why it puts up with that, and until when.",
-    Status.PASS: "What was seen is what the control wants. The evidence says what was seen, and where.",
-    Status.NOT_APPLICABLE: "This node has nothing that the control could be asked of; the reason stands with it.",
+    ControlStatus.FAIL: "What was seen is not what the control wants.",
+    ControlStatus.UNKNOWN: "It could not be told: what would show it is not there, or could not be read. It counts as open.",
+    ControlStatus.MANUAL: "A person has to look, or the API server has to be asked: a look at the host cannot tell.",
+    ControlStatus.WAIVED: "It fails, and the site has said why it puts up with that, and until when.",
+    ControlStatus.PASS: "What was seen is what the control wants. The evidence says what was seen, and where.",
+    ControlStatus.NOT_APPLICABLE: "This node has nothing that the control could be asked of; the reason stands with it.",
 }
 _ACTORS = {
     Actor.APPLY: ("k3s-harden apply", "this command brings it about"),
@@ -53,8 +53,8 @@ _ASSESSED = {
     Assessed.MANUAL: "by hand",
     Assessed.SKIPPED: "not applicable to K3s",
 }
-_REMEDY_HEADINGS = {Status.PASS: "Should it ever fail", Status.MANUAL: "What to look at"}
-_VERDICTS = {ExitCode.AS_WANTED: "Nothing is open", ExitCode.NOT_AS_WANTED: "Not as wanted"}
+_REMEDY_HEADINGS = {ControlStatus.PASS: "Should it ever fail", ControlStatus.MANUAL: "What to look at"}
+_VERDICTS = {ExitCode.COMPLIANT: "Nothing is open", ExitCode.NOT_COMPLIANT: "Not as wanted"}
 
 
 class _Row(NamedTuple):
@@ -117,7 +117,7 @@ def as_html(assessment: Assessment) -> str:
 def _header(assessment: Assessment) -> str:
     code = assessment.exit_code
     counts = assessment.counts()
-    status = Status.FAIL if code else Status.PASS
+    status = ControlStatus.FAIL if code else ControlStatus.PASS
     tiles = "".join(
         f'<li class="{status}"><b>{counts[status]}</b><span>{icon(status)}{word}</span></li>'
         for status, word in _WORDS.items()
@@ -142,7 +142,7 @@ def _verdict(assessment: Assessment) -> str:
     """The verdict in numbers, and what a pipeline got."""
     counts = assessment.counts()
     total = _number_of(len(assessment.verdicts), "control")
-    words = f"Of {total}, {counts[Status.FAIL]} failed and {counts[Status.UNKNOWN]} could not be told."
+    words = f"Of {total}, {counts[ControlStatus.FAIL]} failed and {counts[ControlStatus.UNKNOWN]} could not be told."
     if assessment.known is not None:
         words += f" Against the earlier report {len(assessment.open)} of these are new."
     return f"{words} Exit code {int(assessment.exit_code)}."
@@ -158,10 +158,10 @@ def _to_do(rows: Sequence[_Row]) -> str:
                 steps.setdefault(_step(row.verdict), []).append(row)
         lines = [(_links(sharing), step) for step, sharing in steps.items()]
         bodies.append(_of_actor(*_ACTORS[actor], lines))
-    by_hand = sum(row.verdict.status is Status.MANUAL for row in rows)
+    by_hand = sum(row.verdict.status is ControlStatus.MANUAL for row in rows)
     if by_hand:
         line = (
-            f'<a class="filter" href="#status={Status.MANUAL}">{_number_of(by_hand, "control")}</a>',
+            f'<a class="filter" href="#status={ControlStatus.MANUAL}">{_number_of(by_hand, "control")}</a>',
             "<p>What to look at stands with each. No look at the host can do it.</p>",
         )
         bodies.append(_of_actor("A person", "to look and to judge", [line]))
@@ -180,7 +180,7 @@ def _of_actor(name: str, does: str, lines: Sequence[tuple[str, str]]) -> str:
 
 
 def _step(verdict: Verdict) -> str:
-    parts = [paragraphs(verdict.reason)] if verdict.status is Status.UNKNOWN else []
+    parts = [paragraphs(verdict.reason)] if verdict.status is ControlStatus.UNKNOWN else []
     parts.append(paragraphs(verdict.remedy))
     return "".join(parts) or "<p>See what is wanted and what was found.</p>"
 
@@ -244,7 +244,7 @@ def _summary(assessment: Assessment, sections: Mapping[str, Sequence[_Row]]) -> 
     return part("sections", "By section", data_table("sections", heads, [body, foot]), lines)
 
 
-def _bar(counts: dict[Status, int], most: int) -> str:
+def _bar(counts: dict[ControlStatus, int], most: int) -> str:
     """A stacked bar; `most` controls fill the width."""
     parts, words, left = [], [], 0
     for status, word in _WORDS.items():
@@ -274,7 +274,7 @@ def _controls(rows: Sequence[_Row], sections: Mapping[str, Sequence[_Row]]) -> s
     parts = []
     for number, inside in sections.items():
         anchor = _section_anchor(number)
-        heads = ("No.", "Control", "Status", "Wanted", "Found", "Who acts")
+        heads = ("No.", "Control", "ControlStatus", "Wanted", "Found", "Who acts")
         table = data_table("controls", heads, [_control(row) for row in inside], f' aria-labelledby="{anchor}"')
         tallies = ((_WORDS[status], sum(row.verdict.status is status for row in inside)) for status in _WORDS)
         tally = ", ".join(f"{count} {word.lower()}" for word, count in tallies if count)
@@ -300,7 +300,7 @@ def _filters(rows: Sequence[_Row], sections: Iterable[str]) -> str:
     actors = "".join(f'<option value="{actor.name.lower()}">{name}</option>' for actor, (name, _) in _ACTORS.items())
     return (
         '<div class="filters" role="search" aria-label="Filter the controls" hidden>'
-        f'<fieldset><legend>Status</legend>{statuses}</fieldset><div class="rest">'
+        f'<fieldset><legend>ControlStatus</legend>{statuses}</fieldset><div class="rest">'
         f'<label>Section<select name="section"><option value="">all</option>{choices}</select></label>'
         f'<label>Who acts<select name="actor"><option value="">all</option>{actors}</select></label>'
         '<label class="search">Text<input type="search" name="text" autocomplete="off" spellcheck="false"></label>'
@@ -334,7 +334,7 @@ def _details(verdict: Verdict) -> str:
     heading = _REMEDY_HEADINGS.get(verdict.status, "What to do")
     # What a person has to look at is both why a look at the host cannot tell, and what to do about it.
     reason = "" if verdict.reason == verdict.remedy else verdict.reason
-    remedy = "" if verdict.status is Status.NOT_APPLICABLE else verdict.remedy
+    remedy = "" if verdict.status is ControlStatus.NOT_APPLICABLE else verdict.remedy
     evidence = "".join(f"<li>{escaped(seen.what)}{place(seen.where)}</li>" for seen in verdict.evidence)
     told = (
         block(f"Why {_WORDS[verdict.status].lower()}", paragraphs(reason)),

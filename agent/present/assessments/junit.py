@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from agent.assessment import Status
+from agent.assess.assessment import ControlStatus
 from agent.present.assessments.words import by_section, fact, is_known, noticed, section_title, title, waived
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Verdict
 
 
 def as_junit(assessment: Assessment) -> str:
@@ -55,14 +55,14 @@ def _counted(assessment: Assessment, verdicts: Sequence[Verdict]) -> dict[str, s
     counted = [verdict.status for verdict in verdicts if not _is_skipped(assessment, verdict)]
     return {
         "tests": str(len(verdicts)),
-        "failures": str(counted.count(Status.FAIL)),
-        "errors": str(counted.count(Status.UNKNOWN)),
+        "failures": str(counted.count(ControlStatus.FAIL)),
+        "errors": str(counted.count(ControlStatus.UNKNOWN)),
         "time": "0",
     }
 
 
 def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
-    return is_known(assessment, verdict) or not (verdict.is_open or verdict.status is Status.PASS)
+    return is_known(assessment, verdict) or not (verdict.is_open or verdict.status is ControlStatus.PASS)
 
 
 def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
@@ -77,9 +77,9 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     )
     if _is_skipped(assessment, verdict):
         SubElement(case, "skipped", message=_why_skipped(assessment, verdict))
-    elif verdict.status is Status.FAIL:
+    elif verdict.status is ControlStatus.FAIL:
         SubElement(case, "failure", type="FAIL", message=_in_short(verdict)).text = _at_length(verdict)
-    elif verdict.status is Status.UNKNOWN:
+    elif verdict.status is ControlStatus.UNKNOWN:
         SubElement(case, "error", type="UNKNOWN", message=verdict.reason or "unknown").text = _at_length(verdict)
     if verdict.evidence:
         seen = "\n".join(f"{evidence.what} ({evidence.where})" for evidence in verdict.evidence)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assessment import Status
+from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
@@ -17,7 +17,7 @@ from agent.report import K3S_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from agent.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Verdict
 
 _PARTS = {
     "1": ("master", "Control Plane Security Configuration"),
@@ -98,21 +98,21 @@ def _is_scored(verdict: Verdict) -> bool:
 def _state(verdict: Verdict) -> str:
     """kube-bench's word. Like it, what is not scored can only warn; a person's work warns, what is skipped informs."""
     match verdict.status:
-        case Status.PASS:
+        case ControlStatus.PASS:
             return "PASS"
-        case Status.FAIL | Status.UNKNOWN:
+        case ControlStatus.FAIL | ControlStatus.UNKNOWN:
             return "FAIL" if _is_scored(verdict) else "WARN"
-        case Status.MANUAL:
+        case ControlStatus.MANUAL:
             return "WARN"
-        case Status.WAIVED | Status.NOT_APPLICABLE:
+        case ControlStatus.WAIVED | ControlStatus.NOT_APPLICABLE:
             return "INFO"
 
 
 def _reason(verdict: Verdict) -> str:
     """Why it neither passed nor failed: kube-bench has no words of its own for that."""
-    if verdict.status is Status.WAIVED and verdict.waiver:
+    if verdict.status is ControlStatus.WAIVED and verdict.waiver:
         return f"waived: {waived(verdict.waiver)}"
-    if verdict.status is Status.UNKNOWN:
+    if verdict.status is ControlStatus.UNKNOWN:
         return f"unknown: {verdict.reason}" if verdict.reason else "unknown"
     return verdict.reason
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assessment import SCHEMA
+from agent.assess.assessment import SCHEMA
 from agent.present.assessments.words import by_section, is_known, section_title, timestamp, to_do
 
 if TYPE_CHECKING:
-    from agent.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Verdict
 
 
 def as_json(assessment: Assessment) -> str:

@@ -7,7 +7,7 @@ import textwrap
 from html import escape
 from typing import TYPE_CHECKING
 
-from agent.assessment import Status
+from agent.assess.assessment import ControlStatus
 from agent.present.wording import printable
 
 if TYPE_CHECKING:
@@ -19,23 +19,23 @@ _COMMAND = re.compile(r"(?:`([^`]+)`|(sudo .+?))(?:,? (and .+))?")
 
 # Each has an outline of its own, so that a print in black and white can be read.
 _ICONS = {
-    Status.FAIL: '<path class="solid" d="M5.3 1.5h5.4l3.8 3.8v5.4l-3.8 3.8H5.3l-3.8-3.8V5.3z"/>'
+    ControlStatus.FAIL: '<path class="solid" d="M5.3 1.5h5.4l3.8 3.8v5.4l-3.8 3.8H5.3l-3.8-3.8V5.3z"/>'
     '<path class="on" d="M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8"/>',
-    Status.UNKNOWN: '<path d="M8 1.2L14.8 8 8 14.8 1.2 8z"/>'
+    ControlStatus.UNKNOWN: '<path d="M8 1.2L14.8 8 8 14.8 1.2 8z"/>'
     '<path d="M6.4 6.5a1.6 1.6 0 1 1 2.4 1.4c-.6.3-.8.7-.8 1.2M8 11v.1"/>',
-    Status.MANUAL: '<path d="M1.2 8S3.6 3.6 8 3.6 14.8 8 14.8 8 12.4 12.4 8 12.4 1.2 8 1.2 8z"/>'
+    ControlStatus.MANUAL: '<path d="M1.2 8S3.6 3.6 8 3.6 14.8 8 14.8 8 12.4 12.4 8 12.4 1.2 8 1.2 8z"/>'
     '<circle cx="8" cy="8" r="1.9"/>',
-    Status.WAIVED: '<path d="M3.5 14.5v-12h9.2L10.4 6l2.3 3.5H3.5"/>',
-    Status.PASS: '<circle cx="8" cy="8" r="6.5"/><path d="M5 8.3l2.1 2.1L11.2 6"/>',
-    Status.NOT_APPLICABLE: '<rect x="1.7" y="3.7" width="12.6" height="8.6" rx="4.3"/><path d="M5.5 8h5"/>',
+    ControlStatus.WAIVED: '<path d="M3.5 14.5v-12h9.2L10.4 6l2.3 3.5H3.5"/>',
+    ControlStatus.PASS: '<circle cx="8" cy="8" r="6.5"/><path d="M5 8.3l2.1 2.1L11.2 6"/>',
+    ControlStatus.NOT_APPLICABLE: '<rect x="1.7" y="3.7" width="12.6" height="8.6" rx="4.3"/><path d="M5.5 8h5"/>',
 }
 _FILLINGS = {
-    Status.FAIL: "",
-    Status.UNKNOWN: '<path d="M-1 1l2-2M0 6l6-6M5 7l2-2"/>',
-    Status.MANUAL: '<circle cx="1.5" cy="1.5" r="1"/><circle cx="4.5" cy="4.5" r="1"/>',
-    Status.WAIVED: '<path d="M1.5 0v6M4.5 0v6"/>',
-    Status.PASS: "",
-    Status.NOT_APPLICABLE: '<path d="M0 3h6"/>',
+    ControlStatus.FAIL: "",
+    ControlStatus.UNKNOWN: '<path d="M-1 1l2-2M0 6l6-6M5 7l2-2"/>',
+    ControlStatus.MANUAL: '<circle cx="1.5" cy="1.5" r="1"/><circle cx="4.5" cy="4.5" r="1"/>',
+    ControlStatus.WAIVED: '<path d="M1.5 0v6M4.5 0v6"/>',
+    ControlStatus.PASS: "",
+    ControlStatus.NOT_APPLICABLE: '<path d="M0 3h6"/>',
 }
 
 
@@ -101,7 +101,7 @@ def block(heading: str, body: str, more: str = "") -> str:
     return f'<div class="block{more}"><div class="label">{heading}</div>{body}</div>' if body else ""
 
 
-def icon(status: Status) -> str:
+def icon(status: ControlStatus) -> str:
     """The drawing of a status, which symbols() has once for the whole page."""
     return f'<svg class="icon {status}" aria-hidden="true"><use href="#icon-{status}"/></svg>'
 

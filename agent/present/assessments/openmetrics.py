@@ -14,7 +14,7 @@ from agent.report import K3S_VERSION, ROLE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.assessment import Assessment
+    from agent.assess.assessment import Assessment
 
 
 _DAY = 86_400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assessment import Status
+from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments.words import (
     by_section,
@@ -25,9 +25,9 @@ from agent.present.wording import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Verdict
 
-_LEFT_TO_VERBOSE = (Status.PASS, Status.NOT_APPLICABLE, Status.MANUAL)
+_LEFT_TO_VERBOSE = (ControlStatus.PASS, ControlStatus.NOT_APPLICABLE, ControlStatus.MANUAL)
 
 
 def as_lines(assessment: Assessment, verbosity: Verbosity) -> str:
@@ -64,7 +64,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
 
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
-    """Status, number ("-" for none) and id come first, so that each is a word of its own for awk and cut."""
+    """ControlStatus, number ("-" for none) and id come first, so that each is a word of its own for awk and cut."""
     number = verdict.number.text if verdict.number else "-"
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("wanted", verdict.wanted), ("found", verdict.found)) if text]

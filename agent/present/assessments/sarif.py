@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.assessment import Status
+from agent.assess.assessment import ControlStatus
+from agent.assess.places import split_place
 from agent.benchmark.check import (
     AllOf,
     EncryptionProviders,
@@ -20,11 +21,10 @@ from agent.benchmark.check import (
     SysctlPrecedence,
 )
 from agent.benchmark.control import Assessed
-from agent.places import split_place
 from agent.present.assessments.words import by_section, is_new, timestamp, waived
 
 if TYPE_CHECKING:
-    from agent.assessment import Assessment, Evidence, Notice, Verdict
+    from agent.assess.assessment import Assessment, Evidence, Notice, Verdict
     from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
 
@@ -32,7 +32,7 @@ _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sa
 _FINGERPRINT = "control/v1"
 """The name of our fingerprint; another way to make it gets another version, as SARIF 3.27.17 asks."""
 
-_REPORTED = (Status.FAIL, Status.UNKNOWN, Status.WAIVED)
+_REPORTED = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.WAIVED)
 """GitHub and others show every result as a problem, whatever its kind: what is none is left out."""
 
 
@@ -105,7 +105,7 @@ def _level(verdict: Verdict) -> str:
 
 
 def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, object]:
-    is_unknown = verdict.status is Status.UNKNOWN
+    is_unknown = verdict.status is ControlStatus.UNKNOWN
     shape: dict[str, object] = {
         "ruleId": verdict.control.id,
         "ruleIndex": rule,
@@ -125,7 +125,7 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
     }
     if assessment.known is not None:
         shape["baselineState"] = "new" if is_new(assessment, verdict) else "unchanged"
-    if verdict.status is Status.WAIVED and verdict.waiver:
+    if verdict.status is ControlStatus.WAIVED and verdict.waiver:
         place = _physical(verdict.waiver.where)
         shape["suppressions"] = [
             {

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from agent.assessment import Status
+from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity, fitting
 from agent.present.assessments.words import (
     by_section,
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from agent.assessment import Assessment, Notice, Verdict
+    from agent.assess.assessment import Assessment, Notice, Verdict
     from agent.report import Fact
 
 _STYLE = {
-    Status.PASS: "green",
-    Status.FAIL: "bold red",
-    Status.WAIVED: "yellow",
-    Status.NOT_APPLICABLE: "dim",
-    Status.MANUAL: "cyan",
-    Status.UNKNOWN: "bold magenta",
+    ControlStatus.PASS: "green",
+    ControlStatus.FAIL: "bold red",
+    ControlStatus.WAIVED: "yellow",
+    ControlStatus.NOT_APPLICABLE: "dim",
+    ControlStatus.MANUAL: "cyan",
+    ControlStatus.UNKNOWN: "bold magenta",
 }
 _WIDE = 120
 """Columns of a table that goes into a file, where no terminal says how wide it may be."""
@@ -91,7 +91,7 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
 def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
     if verbosity is Verbosity.QUIET:
         return is_new(assessment, verdict)
-    return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is Status.WAIVED
+    return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
 
 
 def _sum_up(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
@@ -107,7 +107,7 @@ def _sum_up(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
         console.print(_actors(assessment))
     if verbosity is Verbosity.NORMAL and for_a_person(assessment):
         console.print()
-        console.print(_text(for_a_person(assessment), _STYLE[Status.MANUAL]))
+        console.print(_text(for_a_person(assessment), _STYLE[ControlStatus.MANUAL]))
 
 
 def _head(console: Console, text: str) -> None:
@@ -202,7 +202,7 @@ def _summary(assessment: Assessment) -> Table:
     return table
 
 
-def _counts(counts: Mapping[Status, int]) -> Text:
+def _counts(counts: Mapping[ControlStatus, int]) -> Text:
     return Text("  ").join(_text(f"{count} {status}", _STYLE[status]) for status, count in counts.items() if count)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from agent.assessment import TIME_FORMAT, Actor, Evidence, Status, Waiver
+from agent.assess.assessment import TIME_FORMAT, Actor, ControlStatus, Evidence, Waiver
 from agent.benchmark.sections import SECTIONS
 from agent.present.wording import printable
 from agent.report import K3S_VERSION, ROLE, Fact
@@ -13,7 +13,7 @@ from agent.report import K3S_VERSION, ROLE, Fact
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.assessment import Assessment, Notice, Verdict
+    from agent.assess.assessment import Assessment, Notice, Verdict
 
 UNNUMBERED = "host"
 """Stands for the section of what no benchmark has, in formats that need a name for each section."""
@@ -95,14 +95,14 @@ def conclusion(assessment: Assessment) -> str:
     return f"{words} ({counted})" if counted else words
 
 
-def in_numbers(counts: Mapping[Status, int]) -> str:
+def in_numbers(counts: Mapping[ControlStatus, int]) -> str:
     """How many controls have each status, but for those that none has."""
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
 
 
 def for_a_person(assessment: Assessment) -> str:
     """How many controls only a person can tell, where they are not shown one by one; empty where there is none."""
-    count = assessment.counts()[Status.MANUAL]
+    count = assessment.counts()[ControlStatus.MANUAL]
     return f"{_controls(count)} for a person to look at (MANUAL); -v shows them" if count else ""
 
 

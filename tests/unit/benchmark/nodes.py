@@ -9,14 +9,15 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import component_arguments, evidence, verbs
-from agent.assessment import Assessment
-from agent.benchmark import catalogue, k3s_defaults
+from agent.assess import arguments as component_arguments
+from agent.assess import evidence
+from agent.assess.arguments import ADDS_UP, GivenBy
+from agent.assess.assessment import Assessment
+from agent.assess.verdicts import verdict
+from agent.assess.verdicts.node import AssessedNode
+from agent.benchmark import catalogue
 from agent.benchmark.check import AllOf, Flag, Ownership, Permissions
-from agent.benchmark.k3s_defaults import FIRST_WITH_KUBELET_FILES, Place
 from agent.benchmark.kube_bench import Reason
-from agent.component_arguments import ADDS_UP, GivenBy
-from agent.facts import Datastore
 from agent.guide.criteria import (
     AbsolutePath,
     AtLeast,
@@ -28,13 +29,15 @@ from agent.guide.criteria import (
     Present,
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
-from agent.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
+from agent.k3s import default_arguments as k3s_defaults
+from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, Place
+from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.model import Component, Owner, Role, Version
+from agent.node.facts import Datastore
 from agent.present.assessments.kube_bench import as_kube_bench
-from agent.settings import Overrides
+from agent.settings.schema import Overrides
 from agent.situation import Request, look
-from agent.verdicts import verdict
-from agent.verdicts.node import AssessedNode
+from agent.verbs import converge as verbs
 from tests import k3s_tree, kube_bench
 from tests.fake import fake_host
 from tests.k3s_tree import DATA_DIR, K3s
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from agent.assessment import Status
+    from agent.assess.assessment import ControlStatus
     from agent.benchmark.check import Check
     from agent.benchmark.versions import Benchmark
     from agent.guide.criteria import Criterion
@@ -129,7 +132,7 @@ class Said(NamedTuple):
 
     theirs: str
     ours: str
-    status: Status
+    status: ControlStatus
 
 
 def said(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, Said]:
@@ -284,7 +287,7 @@ def _start(component: Component, at: AssessedNode) -> str:
     """The line with all arguments, in the order of their names (k3s, pkg/util/args.go)."""
     rows = k3s_defaults.of(component)
     own = {row.name for row in rows if row.place is Place.ARGUMENT and row.in_version(at.facts.version)}
-    operators = at.facts.effective.flags(component.config_key)
+    operators = at.facts.merged_config.flags(component.config_key)
     if at.facts.version.minor < FIRST_WITH_KUBELET_FILES:
         # K3s' own option of this name is an argument of the kubelet then.
         operators = {**operators, PROTECT_KERNEL_DEFAULTS.key: ()}

@@ -13,7 +13,7 @@ from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import Excludes, Includes, IncludesOneOf
 from agent.guide.k3s_options import OPTIONS
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
-from agent.settings import rows
+from agent.settings.schema import rows
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl

@@ -14,7 +14,7 @@ from agent.benchmark.node_files import NODE_FILES
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
 from agent.guide.criteria import Equals
-from agent.guide.files import DEFAULT_DATA_DIR
+from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import BOTH_ROLES, SERVERS, FileMode
 
 if TYPE_CHECKING:

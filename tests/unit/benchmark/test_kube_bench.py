@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.assessment import Status
+from agent.assess.assessment import ControlStatus
 from agent.benchmark import catalogue
 from agent.benchmark.check import Flag
 from agent.benchmark.control import Assessed
@@ -186,13 +186,13 @@ def _apart(benchmark: Benchmark, said: Mapping[str, Said]) -> Iterator[tuple[str
 
 def _why(check: Mapping[str, Any], said: Said) -> Reason:
     """Why both differ on a node where kube-bench sees all there is."""
-    if said.status is Status.NOT_APPLICABLE:
+    if said.status is ControlStatus.NOT_APPLICABLE:
         return Reason.NOT_HERE
     if "type" in check:
         return Reason.NOT_ASKED
     if "kubectl" in check.get("audit", ()):
         return Reason.CLUSTER
-    if said.status is Status.UNKNOWN:
+    if said.status is ControlStatus.UNKNOWN:
         return Reason.NO_EVIDENCE
     return Reason.LAXER if said.theirs == "PASS" else Reason.STRICTER
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent import verbs
 from agent.findings.kernel import kernel_parameter
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.report import Level, Status
-from agent.settings import Overrides
+from agent.report import ItemStatus, Level
+from agent.settings.schema import Overrides
 from agent.situation import Request, look
+from agent.verbs import converge as verbs
 from tests.fake import Clock, fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def test_a_waiver_takes_a_parameter_out_that_an_earlier_apply_wrote(node: Node) 
     verbs.apply(node.host, REQUEST)
     node.waives()
     report = verbs.apply(node.host, REQUEST)
-    assert [item.id for item in report.items if item.status is Status.CHANGED] == [PARAMETERS_FILE]
+    assert [item.id for item in report.items if item.status is ItemStatus.CHANGED] == [PARAMETERS_FILE]
     assert not node.keeps(KEY)
     assert node.live() == "1"
 
@@ -165,10 +165,10 @@ def test_kubelet_knows_no_waiver(verb: Callable[[Host, Request], Report], node: 
     """With protect-kernel-defaults it would exit at the value: apply does not write that option, and it is said why."""
     node.waives(protects=True)
     report = verb(node.host, REQUEST)
-    (refused,) = (item for item in report.items if item.status is Status.REFUSED)
+    (refused,) = (item for item in report.items if item.status is ItemStatus.REFUSED)
     assert refused.detail == f"not written, since it needs {KEY} to be 1, and found 2"
     (error,) = of(report, "kernel-parameter")
-    assert error.holds_k3s
+    assert error.blocks_gate
     assert error.where == f"{SETTINGS}:2"
     assert "protect-kernel-defaults: false" in error.remedy
 

@@ -9,9 +9,10 @@ import pytest
 
 from agent.guide import headings, k3s_options
 from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
-from agent.guide.files import DEFAULT_DATA_DIR, DIRECTORIES, FILES, POD_SECURITY_POLICIES
+from agent.guide.files import DIRECTORIES, FILES, POD_SECURITY_POLICIES
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
+from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, FileMode, Role, Version
 from tests.data import guide
 

@@ -6,7 +6,7 @@ from io import BytesIO, TextIOWrapper
 from typing import TYPE_CHECKING
 
 from agent.present import Format, Verbosity, present
-from agent.report import Fact, Finding, Item, Level, Report, Status
+from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
 
 if TYPE_CHECKING:
     from agent.report import Report as AnyReport
@@ -18,19 +18,21 @@ FULL = Report(
     writes=True,
     facts=(Fact("role", "server", "k3s.service"), Fact("K3s version", "v1.34.1+k3s1", "/usr/local/bin/k3s --version")),
     items=(
-        Item("/etc/as-wanted", Status.AS_WANTED, "file, mode 0600"),
-        Item("/etc/a", Status.DIFFERS, "content", diff=DIFF),
-        Item("/etc/refused", Status.REFUSED, "is a FIFO, which is left alone", "look at it"),
-        Item("/etc/edited", Status.EDITED, "exists with content that k3s-harden did not write", "use --force"),
-        Item("/etc/changed", Status.CHANGED, "mode 0644 → 0600", "the file that was there is kept as /b"),
-        Item("/etc/kept", Status.KEPT, "cannot remove /etc/kept: it holds files that are not ours"),
-        Item("vm.panic_on_oom", Status.FAILED, "cannot write: Read-only file system", "", blocked_by_environment=True),
-        Item("/etc/bare", Status.CHANGED),
+        Item("/etc/as-wanted", ItemStatus.COMPLIANT, "file, mode 0600"),
+        Item("/etc/a", ItemStatus.DIFFERS, "content", diff=DIFF),
+        Item("/etc/refused", ItemStatus.REFUSED, "is a FIFO, which is left alone", "look at it"),
+        Item("/etc/edited", ItemStatus.EDITED, "exists with content that k3s-harden did not write", "use --force"),
+        Item("/etc/changed", ItemStatus.CHANGED, "mode 0644 → 0600", "the file that was there is kept as /b"),
+        Item("/etc/kept", ItemStatus.KEPT, "cannot remove /etc/kept: it holds files that are not ours"),
+        Item(
+            "vm.panic_on_oom", ItemStatus.FAILED, "cannot write: Read-only file system", "", blocked_by_environment=True
+        ),
+        Item("/etc/bare", ItemStatus.CHANGED),
     ),
     findings=(
         Finding("sysctl-override", Level.ERROR, True, "another file wins", "1", "0", "/etc/sysctl.conf:3", "remove it"),  # noqa: FBT003 - in the order of the fields
-        Finding("some-warning", Level.WARNING, holds_k3s=False, message="it weakens", remedy="tighten it"),
-        Finding("some-note", Level.NOTE, holds_k3s=False, message="worth knowing"),
+        Finding("some-warning", Level.WARNING, blocks_gate=False, message="it weakens", remedy="tighten it"),
+        Finding("some-note", Level.NOTE, blocks_gate=False, message="worth knowing"),
     ),
 )
 

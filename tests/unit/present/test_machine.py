@@ -12,7 +12,7 @@ import pytest
 from agent.present import Format
 from agent.present.machine import SCHEMA as NUMBER
 from agent.present.machine import as_json
-from agent.report import Fact, Finding, Item, Level, Report, Status
+from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, shown
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_the_schema_knows_exactly_the_fields_and_words_of_a_report() -> None:
     definitions = SCHEMA["$defs"]
     for name, kind in (("fact", Fact), ("item", Item), ("finding", Finding)):
         assert definitions[name]["required"] == list(kind._fields)
-    assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in Status]
+    assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in ItemStatus]
     assert definitions["finding"]["properties"]["level"]["enum"] == [str(level) for level in Level]
     assert SCHEMA["required"] == list(json.loads(as_json(CALM)))
 
@@ -79,7 +79,7 @@ def test_the_schema_knows_exactly_the_fields_and_words_of_a_report() -> None:
         lambda report: report["items"][0].pop("diff"),
         lambda report: report["findings"][0].update(level="fatal"),
         lambda report: report["findings"][0].update(id="With Spaces"),
-        lambda report: report["findings"][0].update(holds_k3s="yes"),
+        lambda report: report["findings"][0].update(blocks_gate="yes"),
         lambda report: report["facts"][0].pop("evidence"),
     ],
 )
@@ -93,7 +93,7 @@ def test_what_is_no_report_is_not_valid(spoil: Any) -> None:  # noqa: ANN401 - i
 @pytest.mark.parametrize("text", ['\n\x1b[2J"\\', "→ é 日本", "\udc80", "\0", "</script>"])
 def test_any_text_survives(text: str) -> None:
     """JSON has escapes of its own; a name that is no UTF-8 comes out as Python knows it."""
-    report = CALM._replace(items=(Item(f"/etc/{text}", Status.DIFFERS, text),))
+    report = CALM._replace(items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
     assert as_json(report).isascii(), "an encoding that lacks a character would make it no JSON"
     for seen in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
         assert seen["items"][0]["id"] == f"/etc/{text}"

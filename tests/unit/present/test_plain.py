@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.present import Verbosity
-from agent.report import Finding, Item, Level, Report, Status
+from agent.report import Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, shown
 
 NORMAL = """\
@@ -26,13 +26,13 @@ changed /etc/bare
 error sysctl-override: another file wins; wanted 1; found 0; where /etc/sysctl.conf:3; to do: remove it
 warning some-warning: it weakens; to do: tighten it
 note some-note: worth knowing
-result 4: partly applied: see what is left (1 as wanted, 1 differs, 1 refused, 1 edited, 2 changed, 1 kept, 1 failed, \
+result 4: partly applied: see what is left (1 compliant, 1 differs, 1 refused, 1 edited, 2 changed, 1 kept, 1 failed, \
 1 error, 1 warning)
 """
 
 
 def test_every_fact_has_its_line() -> None:
-    """What it is, how it stands, what to do; the title comes first, the result last; what is as wanted is counted."""
+    """What it is, how it stands, what to do; the title comes first, the result last; what is compliant is counted."""
     assert shown(FULL) == NORMAL
 
 
@@ -42,7 +42,7 @@ def test_verbose_adds_the_facts_and_what_is_as_wanted() -> None:
     added = [
         "fact role: server (k3s.service)",
         "fact K3s version: v1.34.1+k3s1 (/usr/local/bin/k3s --version)",
-        "as wanted /etc/as-wanted: file, mode 0600",
+        "compliant /etc/as-wanted: file, mode 0600",
     ]
     assert lines[1:4] == added
     assert [line for line in lines if line not in added] == NORMAL.splitlines()
@@ -60,7 +60,7 @@ def test_quiet_leaves_only_what_is_wrong_or_left() -> None:
 def test_a_host_as_wanted_takes_two_lines() -> None:
     """The title and the result."""
     assert shown(CALM) == (
-        "k3s-harden check: server, v1.34.1+k3s1\nresult 0: as wanted, now and at the next boot (1 as wanted)\n"
+        "k3s-harden check: server, v1.34.1+k3s1\nresult 0: compliant, now and at the next boot (1 compliant)\n"
     )
 
 
@@ -70,7 +70,7 @@ def test_a_report_about_nothing_is_still_one() -> None:
     assert shown(nothing) == "k3s-harden revert\nresult 0: nothing to undo\n"
 
 
-BARE = Finding("the-id", Level.ERROR, holds_k3s=False, message="m")
+BARE = Finding("the-id", Level.ERROR, blocks_gate=False, message="m")
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,15 @@ def test_each_field_of_a_finding_is_on_its_line(finding: Finding) -> None:
 @pytest.mark.parametrize("char", ["\n", "\r", "\x1b[2J", "\x07", "\x85", "\u2028", "\u202e", "\x9b", "\udc80", "\0"])
 def test_nothing_found_on_a_host_makes_a_line_or_moves_the_cursor(char: str) -> None:
     """File names and contents are other people's: they must not forge a result or clear a terminal."""
-    hostile = f"a{char}result 0: as wanted"
+    hostile = f"a{char}result 0: compliant"
     report = Report(
         verb="check",
         writes=False,
         facts=(),
-        items=(Item(f"/etc/{hostile}", Status.REFUSED, hostile, hostile, diff=f"-{hostile.replace(chr(10), '')}\n"),),
-        findings=(Finding("f", Level.ERROR, holds_k3s=False, message=hostile, found=hostile, where=hostile),),
+        items=(
+            Item(f"/etc/{hostile}", ItemStatus.REFUSED, hostile, hostile, diff=f"-{hostile.replace(chr(10), '')}\n"),
+        ),
+        findings=(Finding("f", Level.ERROR, blocks_gate=False, message=hostile, found=hostile, where=hostile),),
     )
     text = shown(report, verbosity=Verbosity.VERBOSE)
     assert len(text.splitlines()) == 5

@@ -10,7 +10,7 @@ import pytest
 from agent.errors import ExitCode
 from agent.present import Format, Verbosity, fitting
 from agent.present.wording import verdict
-from agent.report import GATE_VERB, Finding, Item, Level, Report, Status
+from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
 
@@ -27,7 +27,7 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 def test_no_encoding_is_an_error(encoding: str, wanted: Format) -> None:
     """What it lacks is replaced, in each format; nothing is lost or added."""
     report = FULL._replace(
-        findings=(*FULL.findings, Finding("odd", Level.NOTE, holds_k3s=False, message="→ 日本 \udcff"))
+        findings=(*FULL.findings, Finding("odd", Level.NOTE, blocks_gate=False, message="→ 日本 \udcff"))
     )
     text = shown(report, wanted, stream=Stream(encoding))
     assert "sysctl-override" in text
@@ -46,10 +46,10 @@ def test_our_own_signs_have_a_plain_form() -> None:
 
 
 CODES = {
-    ("check", 0): "as wanted, now and at the next boot",
+    ("check", 0): "compliant, now and at the next boot",
     ("check", 3): "not as wanted",
-    ("diff", 0): "as wanted, now and at the next boot",
-    ("apply", 0): "as wanted",
+    ("diff", 0): "compliant, now and at the next boot",
+    ("apply", 0): "compliant",
     ("apply", 1): "an error; nothing was changed",
     ("apply", 3): "applied, but not as wanted: see the errors",
     ("apply", 4): "partly applied: see what is left",
@@ -61,16 +61,16 @@ CODES = {
 @pytest.mark.parametrize(
     ("verb", "items", "code"),
     [
-        ("check", [Item("/a", Status.AS_WANTED)], 0),
-        ("check", [Item("/a", Status.DIFFERS)], 3),
+        ("check", [Item("/a", ItemStatus.COMPLIANT)], 0),
+        ("check", [Item("/a", ItemStatus.DIFFERS)], 3),
         ("diff", [], 0),
-        ("apply", [Item("/a", Status.CHANGED)], 0),
-        ("apply", [Item("/a", Status.FAILED)], 1),
-        ("apply", [Item("/a", Status.DIFFERS)], 3),
-        ("apply", [Item("/a", Status.REFUSED)], 1),
-        ("apply", [Item("/a", Status.EDITED)], 4),
-        ("apply", [Item("/a", Status.FAILED, blocked_by_environment=True)], 6),
-        (GATE_VERB, [Item("/a", Status.EDITED)], 0),
+        ("apply", [Item("/a", ItemStatus.CHANGED)], 0),
+        ("apply", [Item("/a", ItemStatus.FAILED)], 1),
+        ("apply", [Item("/a", ItemStatus.DIFFERS)], 3),
+        ("apply", [Item("/a", ItemStatus.REFUSED)], 1),
+        ("apply", [Item("/a", ItemStatus.EDITED)], 4),
+        ("apply", [Item("/a", ItemStatus.FAILED, blocked_by_environment=True)], 6),
+        (GATE_VERB, [Item("/a", ItemStatus.EDITED)], 0),
     ],
 )
 def test_the_verdict_goes_by_the_exit_code(verb: str, items: list[Item], code: int) -> None:
@@ -83,9 +83,9 @@ def test_the_verdict_goes_by_the_exit_code(verb: str, items: list[Item], code: i
 def test_every_report_has_a_verdict() -> None:
     """Whatever the verb, the items and the findings."""
     verbs = ("apply", "check", "diff", GATE_VERB, "revert", "install", "uninstall", "service-accounts")
-    for verb, status, level, blocked in product(verbs, Status, Level, (False, True)):
+    for verb, status, level, blocked in product(verbs, ItemStatus, Level, (False, True)):
         items = (Item("/a", status, blocked_by_environment=blocked),)
-        findings = (Finding("f", level, holds_k3s=blocked, message="m"),)
+        findings = (Finding("f", level, blocks_gate=blocked, message="m"),)
         report = Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
         assert verdict(report)
         assert report.exit_code in {0, 1, 3, 4, 6}
@@ -95,20 +95,20 @@ def test_every_report_has_a_verdict() -> None:
 
 def test_the_verdict_counts() -> None:
     """Each status, errors and warnings, in the right number of words; notes are not worth counting."""
-    two = Finding("f", Level.ERROR, holds_k3s=False, message="m")
-    assert verdict(CALM._replace(findings=(two, two))) == "not as wanted (1 as wanted, 2 errors)"
+    two = Finding("f", Level.ERROR, blocks_gate=False, message="m")
+    assert verdict(CALM._replace(findings=(two, two))) == "not as wanted (1 compliant, 2 errors)"
     assert verdict(FULL).endswith("2 changed, 1 kept, 1 failed, 1 error, 1 warning)")
 
 
 def test_an_apply_with_nothing_to_do_says_so() -> None:
     """As do revert and uninstall, in their own words."""
-    done, idle = (Item("/a", Status.CHANGED),), (Item("/a", Status.AS_WANTED),)
+    done, idle = (Item("/a", ItemStatus.CHANGED),), (Item("/a", ItemStatus.COMPLIANT),)
     words = {
-        "apply": ("as wanted", "as wanted; nothing was changed"),
+        "apply": ("compliant", "compliant; nothing was changed"),
         "revert": ("undone", "nothing to undo"),
         "uninstall": ("taken away", "nothing to take away"),
     }
     for verb, expected in words.items():
         reports = [Report(verb=verb, writes=True, facts=(), items=items, findings=()) for items in (done, idle)]
         assert tuple(verdict(report).partition(" (")[0] for report in reports) == expected
-    assert ExitCode.AS_WANTED.meaning
+    assert ExitCode.COMPLIANT.meaning

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from agent.present import Format, Verbosity
 from agent.present.table import print_to
-from agent.report import Finding, Item, Level, Report, Status
+from agent.report import Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
 
@@ -33,7 +33,7 @@ def words(text: str) -> str:
 def test_everything_is_there_at_any_width(width: int) -> None:
     """Long paths are broken, not cut; no line is wider than the terminal."""
     long_path = "/var/lib/rancher/k3s/server/manifests/" + "x" * 90
-    report = FULL._replace(items=(*FULL.items, Item(long_path, Status.EDITED, "d" * 100, "h" * 100)))
+    report = FULL._replace(items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d" * 100, "h" * 100)))
     text = table(report, width=width)
     assert max(map(len, text.splitlines())) <= width
     assert text.count("x") >= 90
@@ -54,7 +54,7 @@ def test_each_item_is_a_row() -> None:
 
 def test_nothing_of_a_narrow_column_is_lost() -> None:
     """Of each item all characters come out, in their order, one column at a time."""
-    report = CALM._replace(items=(Item("i" * 100, Status.CHANGED, "d" * 200, "h" * 300),))
+    report = CALM._replace(items=(Item("i" * 100, ItemStatus.CHANGED, "d" * 200, "h" * 300),))
     text = table(report)
     assert (text.count("i"), text.count("d"), text.count("h")) >= (100, 200, 300)
     body = "\n".join(text.splitlines()[1:-1])
@@ -63,7 +63,7 @@ def test_nothing_of_a_narrow_column_is_lost() -> None:
 
 def test_colour_only_adds_colour() -> None:
     """A terminal without it shows the same text; brackets in it are text, and no markup."""
-    report = FULL._replace(items=(*FULL.items, Item("/etc/[bold]a[/]", Status.DIFFERS, "[red]x :smile:")))
+    report = FULL._replace(items=(*FULL.items, Item("/etc/[bold]a[/]", ItemStatus.DIFFERS, "[red]x :smile:")))
     plain, coloured = table(report), table(report, colour=True)
     assert "\x1b[" not in plain
     assert "\x1b[" in coloured
@@ -86,7 +86,7 @@ def test_a_line_of_a_diff_has_the_colour_of_its_sign(line: str, code: int) -> No
 
 
 def test_verbose_adds_facts_and_quiet_takes_away_what_is_well() -> None:
-    """On a terminal, what is as wanted is shown without asking: a person wants to see what was looked at."""
+    """On a terminal, what is compliant is shown without asking: a person wants to see what was looked at."""
     assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)
     assert "k3s.service" not in table()
     assert "/etc/as-wanted" in table()
@@ -100,7 +100,7 @@ def test_verbose_adds_facts_and_quiet_takes_away_what_is_well() -> None:
 
 def test_the_last_line_says_whether_all_is_well() -> None:
     """By a sign that is seen at once."""
-    assert table(CALM).splitlines()[-1].startswith("✔ as wanted")
+    assert table(CALM).splitlines()[-1].startswith("✔ compliant")
     assert "✘ partly applied" in table()
 
 
@@ -112,8 +112,8 @@ def test_nothing_found_on_a_host_moves_the_cursor(char: str) -> None:
         verb="check",
         writes=False,
         facts=(),
-        items=(Item(hostile, Status.DIFFERS, hostile, hostile, diff=f"-{hostile}\n"),),
-        findings=(Finding("f", Level.ERROR, holds_k3s=False, message=hostile, found=hostile, remedy=hostile),),
+        items=(Item(hostile, ItemStatus.DIFFERS, hostile, hostile, diff=f"-{hostile}\n"),),
+        findings=(Finding("f", Level.ERROR, blocks_gate=False, message=hostile, found=hostile, remedy=hostile),),
     )
     text = table(report, verbosity=Verbosity.VERBOSE)
     assert all(line.isprintable() for line in text.split("\n"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Verdict, Waiver
+from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Notice, Verdict, Waiver
 from agent.benchmark import catalogue
 from agent.benchmark.check import Manual, NotInK3s
 from agent.benchmark.control import Assessed, BenchmarkControl, Number
@@ -42,7 +42,7 @@ def control(id_: str, title: str, number: str = "", assessed: Assessed = Assesse
     )
 
 
-def verdict(row: BenchmarkControl, status: Status, actor: Actor = Actor.OPERATOR) -> Verdict:
+def verdict(row: BenchmarkControl, status: ControlStatus, actor: Actor = Actor.OPERATOR) -> Verdict:
     """A verdict with something in most fields."""
     return Verdict(
         control=row,
@@ -66,31 +66,33 @@ FACTS = (
     Fact("datastore", "embedded etcd", "/var/lib/rancher/k3s/server/db/etcd"),
     Fact("joins a cluster", "no", "`server` in K3s' configuration, or K3S_URL"),
 )
-WAIVED = verdict(control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"), Status.WAIVED)._replace(
-    waiver=Waiver("the registry needs no pull secret", "2027-03-31", "/etc/k3s-harden/waivers.yaml:4")
-)
-WAIVED_FOR_GOOD = verdict(control("pod-pids", "A limit on pod PIDs", "4.2.13"), Status.WAIVED)._replace(
+WAIVED = verdict(
+    control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"), ControlStatus.WAIVED
+)._replace(waiver=Waiver("the registry needs no pull secret", "2027-03-31", "/etc/k3s-harden/waivers.yaml:4"))
+WAIVED_FOR_GOOD = verdict(control("pod-pids", "A limit on pod PIDs", "4.2.13"), ControlStatus.WAIVED)._replace(
     waiver=Waiver("one tenant alone", "", "/etc/k3s-harden/waivers.yaml:9")
 )
-PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), Status.PASS, Actor.K3S)
-FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), Status.FAIL, Actor.APPLY)._replace(
+PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), ControlStatus.PASS, Actor.K3S)
+FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, Actor.APPLY)._replace(
     remedy=_RUN_APPLY
 )
-FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), Status.FAIL, Actor.APPLY)._replace(
+FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, Actor.APPLY)._replace(
     remedy=_RUN_APPLY
 )
-FAILED_BY_HAND = verdict(control("encryption", "Encryption at rest", "1.2.27"), Status.FAIL)
-UNKNOWN = verdict(control("read-only-port", "Read-only port", "4.2.4"), Status.UNKNOWN)._replace(
+FAILED_BY_HAND = verdict(control("encryption", "Encryption at rest", "1.2.27"), ControlStatus.FAIL)
+UNKNOWN = verdict(control("read-only-port", "Read-only port", "4.2.4"), ControlStatus.UNKNOWN)._replace(
     reason="cannot read /var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf: Permission denied",
     remedy="Run it as root.",
 )
 NOT_APPLICABLE = verdict(
-    control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED), Status.NOT_APPLICABLE, Actor.NOBODY
+    control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED), ControlStatus.NOT_APPLICABLE, Actor.NOBODY
 )._replace(evidence=(), reason="K3s runs the API server in its own process.")
-MANUAL = verdict(control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL), Status.MANUAL)._replace(
+MANUAL = verdict(
+    control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL), ControlStatus.MANUAL
+)._replace(
     evidence=(), reason="Who may do what is kept in the cluster.", remedy="`kubectl get clusterrolebindings -o wide`"
 )
-BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), Status.FAIL, Actor.APPLY)._replace(
+BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, Actor.APPLY)._replace(
     remedy=_RUN_APPLY, found="1"
 )
 
@@ -133,7 +135,7 @@ def of_catalogue(benchmark: Benchmark) -> Assessment:
     return MIXED._replace(benchmark=benchmark, verdicts=tuple(verdicts))
 
 
-_STATUSES = (*(Status.PASS,) * 6, *Status)
+_STATUSES = (*(ControlStatus.PASS,) * 6, *ControlStatus)
 
 
 def large(count: int = 150) -> Assessment:
@@ -153,8 +155,10 @@ def large(count: int = 150) -> Assessment:
                 wanted="a comma-separated list with NodeRestriction and EventRateLimit",
                 found="NodeRestriction",
                 evidence=WAIVED.evidence * (1 + index % 2),
-                reason=UNKNOWN.reason if status in (Status.UNKNOWN, Status.MANUAL, Status.NOT_APPLICABLE) else "",
-                waiver=WAIVED.waiver if status is Status.WAIVED else None,
+                reason=UNKNOWN.reason
+                if status in (ControlStatus.UNKNOWN, ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
+                else "",
+                waiver=WAIVED.waiver if status is ControlStatus.WAIVED else None,
             )
         )
     return MIXED._replace(verdicts=tuple(verdicts))

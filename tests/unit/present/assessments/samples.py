@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Verdict, Waiver
+from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Notice, Verdict, Waiver
 from agent.benchmark.check import (
     AllOf,
     EncryptionProviders,
@@ -61,7 +61,7 @@ def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed
     )
 
 
-def verdict(control: BenchmarkControl, status: Status, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
+def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
     """A verdict on it; what is not given is empty, and for the operator."""
     bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Actor.OPERATOR, "")
     return bare._replace(**fields)
@@ -72,7 +72,7 @@ _WAIVER = Waiver("the vendor's agent reads it", "2027-06-30", "/etc/k3s-harden/w
 
 PASSES = verdict(
     row("apiserver-anonymous-auth", Flag(Component.API_SERVER, "anonymous-auth", Boolean(wanted=False)), "1.2.1"),
-    Status.PASS,
+    ControlStatus.PASS,
     wanted="false",
     found="false",
     evidence=(Evidence("anonymous-auth=false", "what K3s v1.28 itself sets"),),
@@ -80,7 +80,7 @@ PASSES = verdict(
 )
 FAILS = verdict(
     row("pki-certificate-mode", Permissions(("server/tls/*.crt",), FileMode(0o600)), "1.1.20"),
-    Status.FAIL,
+    ControlStatus.FAIL,
     wanted="mode 0600 or stricter",
     found="mode 0644",
     evidence=(
@@ -97,7 +97,7 @@ WARNS = verdict(
         "2.2",
         Assessed.UNSCORED,
     ),
-    Status.FAIL,
+    ControlStatus.FAIL,
     wanted="true",
     found="false",
     evidence=(Evidence("client-cert-auth: false", "/var/lib/rancher/k3s/server/db/etcd/config:12"),),
@@ -105,7 +105,7 @@ WARNS = verdict(
 )
 CANNOT_TELL = verdict(
     row("encryption-providers", EncryptionProviders(("aescbc",)), "1.2.10"),
-    Status.UNKNOWN,
+    ControlStatus.UNKNOWN,
     wanted="aescbc",
     reason="cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied",
     evidence=(Evidence("Permission denied", "/var/lib/rancher/k3s/server/cred/encryption-config.json"),),
@@ -113,13 +113,13 @@ CANNOT_TELL = verdict(
 )
 CANNOT_TELL_EITHER = verdict(
     row("kubelet-tls", AllOf((Flag(Component.KUBELET, "tls-cert-file", Present()),)), "4.2.9", Assessed.UNSCORED),
-    Status.UNKNOWN,
+    ControlStatus.UNKNOWN,
     wanted="set",
     reason="K3s has not run yet",
 )
 WAIVED = verdict(
     row("kubelet-read-only-port", Flag(Component.KUBELET, "read-only-port", Present()), "4.2.4"),
-    Status.WAIVED,
+    ControlStatus.WAIVED,
     wanted="0",
     found="10255",
     evidence=(Evidence("read-only-port=10255", "/etc/rancher/k3s/config.yaml:7"),),
@@ -128,18 +128,18 @@ WAIVED = verdict(
 )
 DOES_NOT_APPLY = verdict(
     row("apiserver-pod-spec-mode", NotInK3s("K3s runs the API server in its own process."), "1.1.1", Assessed.SKIPPED),
-    Status.NOT_APPLICABLE,
+    ControlStatus.NOT_APPLICABLE,
     reason="K3s runs the API server in its own process.",
     actor=Actor.NOBODY,
 )
 FOR_A_PERSON = verdict(
     row("rbac-cluster-admin", Manual("Look at the bindings of cluster-admin."), "5.1.1", Assessed.MANUAL),
-    Status.MANUAL,
+    ControlStatus.MANUAL,
     reason="Look at the bindings of cluster-admin.",
 )
 KERNEL_FAILS = verdict(
     row("vm.panic_on_oom", KernelParameter(_SYSCTL)),
-    Status.FAIL,
+    ControlStatus.FAIL,
     wanted="0",
     found="1",
     evidence=(Evidence("1", "/proc/sys/vm/panic_on_oom"),),
@@ -148,13 +148,13 @@ KERNEL_FAILS = verdict(
 )
 DIRECTORY_PASSES = verdict(
     row("server-directory", GuideDirectory(_DIRECTORY)),
-    Status.PASS,
+    ControlStatus.PASS,
     wanted="mode 0700",
     found="mode 0700",
     evidence=(Evidence("mode 0700", "/var/lib/rancher/k3s/server"),),
     actor=Actor.APPLY,
 )
-PRECEDENCE_PASSES = verdict(row("sysctl-precedence", SysctlPrecedence()), Status.PASS)
+PRECEDENCE_PASSES = verdict(row("sysctl-precedence", SysctlPrecedence()), ControlStatus.PASS)
 
 FACTS = (
     Fact("role", "server", "k3s.service"),

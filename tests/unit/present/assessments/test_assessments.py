@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from hypothesis import given
 
-from agent.assessment import Assessment, Status
+from agent.assess.assessment import Assessment, ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text, present
 from agent.present.assessments.words import by_section, cleaned, conclusion, section_title, timestamp, title, waived
@@ -160,4 +160,4 @@ def test_a_time_is_told_in_utc() -> None:
 
 def test_each_status_is_in_the_sample() -> None:
     """Or the tests beside this one would not look at it."""
-    assert {one.status for one in FULL.verdicts} == set(Status)
+    assert {one.status for one in FULL.verdicts} == set(ControlStatus)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import package_data
-from agent.assessment import Assessment, Evidence, Notice, Status, Waiver
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Notice, Waiver
 from agent.benchmark import catalogue
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
@@ -28,7 +28,7 @@ from tests.unit.present.assessments import html_sample as sample
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.assessment import Verdict
+    from agent.assess.assessment import Verdict
 
 ROOT = Path(__file__).parents[4]
 VOID = {"circle", "input", "meta", "path", "rect", "use"}
@@ -121,7 +121,7 @@ def test_a_control_has_all_that_is_known_of_it(shown: Verdict) -> None:
     if shown.waiver:
         expected += [shown.waiver.reason, shown.waiver.where]
         expected.append(f"until {shown.waiver.expires}" if shown.waiver.expires else "for good")
-    if shown.status is not Status.NOT_APPLICABLE:
+    if shown.status is not ControlStatus.NOT_APPLICABLE:
         expected += [line.strip(" `") for line in shown.remedy.splitlines() if "`" not in line.strip("`")]
     assert [part for part in expected if words(part) not in text] == []
 
@@ -193,7 +193,7 @@ def test_the_top_says_which_node_and_how_it_stands() -> None:
         "CIS Kubernetes 1.9",
         "v1.29.4+k3s1",
         "2026-11-21 08:00:00 UTC",
-        "Not as wanted",
+        "Not compliant",
         "Of 10 controls, 4 failed and 1 could not be told.",
         "Exit code 3",
         "4Fail1Unknown1Manual2Waived1Pass1Not applicable",
@@ -307,7 +307,7 @@ def test_every_id_is_unique_and_every_reference_leads_somewhere(assessment: Asse
     shown = page(assessment)
     assert len(set(shown.ids)) == len(shown.ids)
     assert all(re.fullmatch(r"\S+", id_) for id_ in shown.ids)
-    inside = {f"#{id_}" for id_ in shown.ids} | {f"#status={status}" for status in Status}
+    inside = {f"#{id_}" for id_ in shown.ids} | {f"#status={status}" for status in ControlStatus}
     assert set(shown.attributes("href")) <= inside
     assert {f"#{id_}" for id_ in shown.attributes("aria-labelledby")} <= inside
     assert {f"url({target})" for target in inside} >= {fill for fill in shown.attributes("fill") if fill != "none"}

@@ -15,7 +15,7 @@ from tests.unit.present.assessments.samples import CALM, COMPARED, FULL, NOTHING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.assessment import Assessment
+    from agent.assess.assessment import Assessment
 
 # What Jenkins' schema (jenkins-junit.xsd) allows: the attributes of each element, with those it must have in
 # capitals here, and the elements in it.

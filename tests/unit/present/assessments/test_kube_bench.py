@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from agent.assessment import Assessment, Status, Verdict
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
@@ -151,7 +151,7 @@ def test_the_version_of_kubernetes_is_left_out_where_it_is_not_known() -> None:
         (DOES_NOT_APPLY, "INFO", False, "skip"),
         (WAIVED, "INFO", True, "skip"),
         (KERNEL_FAILS, "FAIL", True, ""),
-        (FOR_A_PERSON._replace(status=Status.FAIL), "WARN", False, ""),
+        (FOR_A_PERSON._replace(status=ControlStatus.FAIL), "WARN", False, ""),
     ],
     ids=lambda value: value.control.id if isinstance(value, Verdict) else str(value),
 )

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from agent.assessment import SCHEMA as NUMBER
-from agent.assessment import Actor, Assessment, Evidence, Notice, Status, Waiver
+from agent.assess.assessment import SCHEMA as NUMBER
+from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Notice, Waiver
 from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark
 from agent.present.assessments import AssessmentFormat, as_text
@@ -96,8 +96,8 @@ def test_sections_and_actors_sum_up() -> None:
 def test_the_schema_knows_exactly_the_words_of_an_assessment() -> None:
     """A new status, actor, benchmark or field comes with its description, or this fails."""
     definitions = SCHEMA["$defs"]
-    assert definitions["verdict"]["properties"]["status"]["enum"] == [str(status) for status in Status]
-    assert definitions["counts"]["required"] == [str(status) for status in Status]
+    assert definitions["verdict"]["properties"]["status"]["enum"] == [str(status) for status in ControlStatus]
+    assert definitions["counts"]["required"] == [str(status) for status in ControlStatus]
     assert definitions["actor"]["enum"] == [str(actor) for actor in Actor]
     assert SCHEMA["properties"]["benchmark"]["enum"] == [str(benchmark) for benchmark in Benchmark]
     assert definitions["verdict"]["properties"]["assessed"]["enum"] == [*(one.name.lower() for one in Assessed), ""]

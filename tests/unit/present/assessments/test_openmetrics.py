@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from agent import __version__
-from agent.assessment import Assessment, Status
+from agent.assess.assessment import Assessment, ControlStatus
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.report import Fact
 from tests.unit.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN, hostile
@@ -106,7 +106,7 @@ def test_any_text_leaves_it_metrics(assessment: Assessment) -> None:
         assert {name: len(found) for name, found in samples(one).items()} == {
             "k3s_harden_info": 1,
             "k3s_harden_assessment_timestamp_seconds": 1,
-            "k3s_harden_controls": len(Status),
+            "k3s_harden_controls": len(ControlStatus),
             "k3s_harden_control_open": 5,
         }
 

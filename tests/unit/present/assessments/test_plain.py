@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 
-from agent.assessment import Evidence
+from agent.assess.assessment import Evidence
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text
 from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, NOTHING, hostile
 
 if TYPE_CHECKING:
-    from agent.assessment import Assessment
+    from agent.assess.assessment import Assessment
 
 NORMAL = r"""k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1
 FAIL 1.1.20 pki-certificate-mode: Ensure that the title of pki-certificate-mode; wanted mode 0600 or stricter; found mode 0644; where /var/lib/rancher/k3s/server/tls/a.crt, /var/lib/rancher/k3s/server/tls/b.crt; by k3s-harden apply; to do: Run this:\n    k3s-harden apply

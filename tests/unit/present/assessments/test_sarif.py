@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from agent.assessment import Assessment, Evidence, Status, Waiver
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Waiver
 from agent.benchmark.check import EncryptionProviders, Permissions
 from agent.model import FileMode
 from agent.present.assessments import AssessmentFormat, as_text
@@ -172,7 +172,7 @@ def test_evidence_is_a_location() -> None:
 
 
 def test_a_message_tells_all() -> None:
-    """What was wanted and found, why, and who is to do what."""
+    """What wcompliant and found, why, and who is to do what."""
     assert results()["etcd-client-certificate"]["message"]["text"] == (
         "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): wanted true;"
         " found false\nTo do, by operator: " + WARNS.remedy
@@ -211,7 +211,7 @@ def test_each_control_of_the_sample_has_a_subject_or_an_id_that_says_it() -> Non
     assert subjects["apiserver-anonymous-auth"] == "kube-apiserver --anonymous-auth"
     assert subjects["vm.panic_on_oom"] == "vm.panic_on_oom"
     assert subjects["server-directory"] == "server-directory"
-    bare = verdict(row("encryption-providers", EncryptionProviders(("aescbc",))), Status.UNKNOWN)
+    bare = verdict(row("encryption-providers", EncryptionProviders(("aescbc",))), ControlStatus.UNKNOWN)
     (place,) = results(FULL._replace(verdicts=(bare,)))["encryption-providers"]["locations"]
     assert place == {"logicalLocations": [{"fullyQualifiedName": "encryption-providers"}]}
 

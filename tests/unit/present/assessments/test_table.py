@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from rich.console import Console
 
-from agent.assessment import Assessment, Evidence, Status
+from agent.assess.assessment import Assessment, ControlStatus, Evidence
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.present.assessments.table import print_to
@@ -124,7 +124,7 @@ def test_the_summary_counts_by_section_and_by_who_must_act() -> None:
 def test_quiet_leaves_what_makes_the_exit_code() -> None:
     """Nothing where nothing is open."""
     text = table(COMPARED, verbosity=Verbosity.QUIET)
-    statuses = [line.split()[0] for line in text.splitlines() if line.split() and line.split()[0] in set(Status)]
+    statuses = [line.split()[0] for line in text.splitlines() if line.split() and line.split()[0] in set(ControlStatus)]
     assert statuses == ["UNKNOWN", "FAIL", "FAIL"]
     assert table(CALM, verbosity=Verbosity.QUIET) == ""
 
@@ -156,7 +156,7 @@ def test_nothing_from_a_host_moves_the_cursor_or_makes_a_row(assessment: Assessm
     """Rich lets most of it through; no line but ours begins with a status."""
     lines = table(assessment, verbosity=Verbosity.VERBOSE).split("\n")
     assert all(line.isprintable() for line in lines)
-    rows = [line for line in lines if re.match(f"(?:{'|'.join(Status)})  ", line)]
+    rows = [line for line in lines if re.match(f"(?:{'|'.join(ControlStatus)})  ", line)]
     assert len(rows) == len(FULL.verdicts)
 
 

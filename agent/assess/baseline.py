@@ -1,0 +1,62 @@
+"""An earlier JSON report of `assess`, read back: how it stood with each control then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
+from agent.errors import HostError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePosixPath
+
+    from agent.host import Host
+
+_HINT = "it must be what `k3s-harden assess --format json` prints"
+
+
+class Baseline(NamedTuple):
+    """How it stood, and on which host. `when` is in seconds since the epoch, `statuses` by the id of the control.
+
+    `known` has the ids of the controls that were open.
+    """
+
+    benchmark: str
+    node: str
+    when: float
+    facts: Mapping[str, str]
+    statuses: Mapping[str, ControlStatus]
+    known: frozenset[str]
+
+
+def load(host: Host, path: PurePosixPath) -> Baseline:
+    """Read the report at a path of this machine. Raises InputError where there is none, or it cannot be used."""
+    try:
+        data = host.machine_tree.read(path)
+    except HostError as error:
+        raise InputError(str(path), error.message) from error
+    if data is None:
+        raise InputError(str(path), "there is no such file")
+    return parse(data, str(path))
+
+
+def parse(data: bytes, where: str) -> Baseline:
+    """Read a report. Raises InputError for what is none, or of a shape that this program does not know."""
+    import json
+    from datetime import datetime, timezone
+
+    try:
+        report = json.loads(data)
+        if report["schema"] != SCHEMA:
+            raise InputError(where, f"it is of schema {report['schema']!r}, and this program reads {SCHEMA}")
+        return Baseline(
+            benchmark=str(report["benchmark"]),
+            node=str(report["node"]),
+            when=datetime.strptime(report["time"], TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp(),
+            facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
+            statuses={str(verdict["id"]): ControlStatus(verdict["status"]) for verdict in report["verdicts"]},
+            known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(where, "it is no report of an assessment", _HINT) from error

@@ -1,0 +1,33 @@
+"""What has to be in place before K3s starts with our part of its configuration. Pure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.desired.dropin_options import named_paths
+from agent.guide.files import DROPIN_NAME
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
+from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.k3s.config import ConfigText, merge
+from agent.model import Sysctl
+
+if TYPE_CHECKING:
+    from agent.model import File
+    from agent.plan.plan import Need
+
+
+def of(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
+    """The files that a drop-in of ours names and the kernel values that kubelet insists on by it; none of other files.
+
+    K3s exits if one of them is missing or wrong. The file that sets the values is among them: the next boot needs it.
+    """
+    if file.path.name != DROPIN_NAME:
+        return ()
+    config = merge([ConfigText(file.path, file.content)])
+    files = [named.path for named in named_paths(config, data_dir)]
+    values: list[Sysctl] = []
+    if config.boolean(PROTECT_KERNEL_DEFAULTS.key):
+        files.append(PurePosixPath(PARAMETERS_FILE))
+        values = [Sysctl(key=row.key, value=row.value) for row in SYSCTLS]
+    return (*dict.fromkeys(files), *values)

@@ -1,0 +1,133 @@
+"""What this host should have: the guide's rows, a site's settings and the host's facts made into resources. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.desired import dropin_options
+from agent.guide import files as rows
+from agent.guide import manifests
+from agent.guide.sysctls import SYSCTLS
+from agent.k3s.config import dropin
+from agent.linux.sysctl_order import written
+from agent.model import Directory, File, FilePermissions, Resource, Role, Sysctl
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from pathlib import PurePosixPath
+
+    from agent.guide.files import FileRow
+    from agent.node.facts import HostFacts
+    from agent.settings.schema import Settings
+
+HEADER = """\
+Managed by k3s-harden. An edit made here is reported and kept, not overwritten;
+what a site may change is in /etc/k3s-harden/config.yaml. See k3s-harden explain.
+"""
+"""The same on every host and of every version, since servers whose manifests differ undo each other's."""
+
+MARK = f"# {HEADER.splitlines()[0]}\n".encode()
+"""How each file of ours begins, except a site's own audit policy."""
+
+
+class Inputs(NamedTuple):
+    """What the wanted state depends on in addition to settings and facts.
+
+    `audit_policy` is the content of the site's own policy file; None takes the guide's. `waived` has the keys of the
+    kernel parameters that the site wants left alone, `certificates` those of the control plane that K3s made.
+    """
+
+    audit_policy: bytes | None = None
+    waived: Collection[str] = frozenset()
+    certificates: Iterable[PurePosixPath] = ()
+
+
+_NO_INPUTS = Inputs()
+
+
+def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> tuple[Resource, ...]:
+    """All that the guide wants of this host, in the order it is to be made.
+
+    K3s' configuration comes last: it makes kubelet insist on the kernel values, and names files, that have to be there
+    should the run be cut off in between. Live kernel values are left out where there is no kernel to look at.
+    """
+    return (
+        *_kernel(facts, inputs.waived),
+        *_directories(facts),
+        *_certificates(settings, facts, inputs.certificates),
+        *_files(settings, facts, inputs.audit_policy),
+    )
+
+
+def sysctl_file(waived: Collection[str] = frozenset()) -> bytes:
+    """The content of 90-kubelet.conf, without the keys that are waived."""
+    return written({row.key: row.value for row in SYSCTLS if row.written and row.key not in waived}, HEADER)
+
+
+def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
+    """The content of policy.yaml: the PodSecurityPolicies of versions that know them, and the NetworkPolicies."""
+    parts = []
+    if rows.POD_SECURITY_POLICIES.applies.to(facts.role, facts.version):
+        parts.append(manifests.pod_security_policies(cis_operator_namespace=settings.cis_operator_namespace))
+    parts.append(manifests.network_policies(settings.network_policy_namespaces))
+    return _with_header(b"".join(parts))
+
+
+def admission_configuration(settings: Settings) -> bytes:
+    """The content of psa.yaml."""
+    return _with_header(manifests.pod_security_admission(settings.exempt_namespaces, settings.event_rate_limit))
+
+
+def audit_policy_file(own: bytes | None) -> bytes:
+    """The content of audit.yaml: the site's own policy as it is, or the guide's."""
+    return _with_header(manifests.audit_policy()) if own is None else own
+
+
+def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
+    """The content of our drop-in for K3s' configuration: only what the operator's own files do not already have."""
+    scalars: dict[str, bool | str] = {}
+    lists: dict[str, list[str]] = {}
+    for row, value in dropin_options.missing(settings, facts):
+        if row.name:
+            lists.setdefault(row.key, []).append(f"{row.name}={value}")
+        else:
+            scalars[row.key] = True if value == "true" else value
+    return dropin(HEADER, scalars, lists)
+
+
+def _directories(facts: HostFacts) -> Iterator[Directory]:
+    for row in rows.DIRECTORIES:
+        if row.applies.to(facts.role, facts.version):
+            yield Directory(path=facts.data_dir / row.path, mode=row.mode)
+
+
+def _certificates(
+    settings: Settings, facts: HostFacts, certificates: Iterable[PurePosixPath]
+) -> Iterator[FilePermissions]:
+    mode = settings.certificate_permissions
+    if mode is not None and facts.role is Role.SERVER:
+        yield from (FilePermissions(path=path, mode=mode) for path in certificates)
+
+
+def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> Iterator[File]:
+    def file(row: FileRow, content: bytes, path: PurePosixPath | None = None) -> Sequence[File]:
+        if not row.applies.to(facts.role, facts.version):
+            return ()
+        return (File(path=path or facts.data_dir / row.path, content=content, mode=row.mode),)
+
+    yield from file(rows.AUDIT_POLICY, audit_policy_file(audit_policy))
+    yield from file(rows.NETWORK_POLICIES, policy_manifest(settings, facts))
+    if not facts.rancher_managed:
+        yield from file(rows.POD_SECURITY_ADMISSION, admission_configuration(settings))
+        yield from file(rows.K3S_CONFIG, k3s_config(settings, facts), facts.dropin_path)
+
+
+def _kernel(facts: HostFacts, waived: Collection[str]) -> Iterator[File | Sysctl]:
+    row = rows.KERNEL_PARAMETERS_FILE
+    yield File(path=facts.data_dir / row.path, content=sysctl_file(waived), mode=row.mode)
+    if facts.has_kernel:
+        yield from (Sysctl(key=r.key, value=r.value) for r in SYSCTLS if r.written and r.key not in waived)
+
+
+def _with_header(content: bytes) -> bytes:
+    return "".join(f"# {line}\n" for line in HEADER.splitlines()).encode() + content

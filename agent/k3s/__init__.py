@@ -1,0 +1,1 @@
+"""Rules of K3s and its components: configuration merge, configuration files, default arguments, paths."""

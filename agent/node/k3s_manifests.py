@@ -1,0 +1,109 @@
+"""What K3s' deploy controller makes of its manifests directory: what it applies, passes over, and takes away.
+
+By k3s, pkg/deploy/controller.go: it walks the directory with all below it, and follows links to directories, but none
+in those. Files count by their suffix, in whatever case. `NAME.skip`, wherever it lies, has each file NAME passed over;
+what `disable` names, a file without its suffix or a directory, is deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import HostError
+from agent.host.tree import DIRECTORY, SYMLINK, Entry
+from agent.k3s.config import has_suffix
+from agent.model import Absent, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import PurePosixPath
+
+    from agent.host.tree import Tree
+    from agent.k3s.config import MergedConfig
+    from agent.model import Location
+
+_SKIP = ".skip"
+
+
+class Manifests(NamedTuple):
+    """The manifests directory of a server.
+
+    `applied` is what K3s applies, `skips` the `.skip` files by the name of what they have passed over, `disabled` where
+    K3s' configuration says to delete what has that name. At one of the `broken_links` K3s applies nothing of all.
+    `unreadable` says what could not be read.
+    """
+
+    applied: Mapping[PurePosixPath, bytes]
+    skips: Mapping[str, PurePosixPath]
+    disabled: Mapping[str, Location]
+    broken_links: tuple[PurePosixPath, ...]
+    unreadable: tuple[str, ...]
+
+
+NO_MANIFESTS = Manifests({}, {}, {}, (), ())
+"""What an agent has."""
+
+
+def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifests:
+    """Look through the directory, and read what K3s applies."""
+    walk = _Walk(tree, directory)
+    skips = {path.name.removesuffix(_SKIP): path for path in walk.files if path.name.endswith(_SKIP)}
+    disabled = {name.strip(): at for value, at in config.items("disable") for name in value.split(",") if name.strip()}
+    applied: dict[PurePosixPath, bytes] = {}
+    for path in walk.files:
+        if _is_applied(path, directory, skips, disabled):
+            try:
+                applied[path] = tree.read(path) or b""
+            except HostError as error:
+                walk.unreadable.append(error.message)
+    return Manifests(applied, skips, disabled, tuple(walk.broken_links), tuple(walk.unreadable))
+
+
+def _is_applied(path: PurePosixPath, top: PurePosixPath, skipped: Collection[str], disabled: Collection[str]) -> bool:
+    if path.name.startswith(".") or path.name in skipped or not has_suffix(path.name, ".yaml", ".yml", ".json"):
+        return False
+    below = path.relative_to(top)
+    return path.stem not in disabled and not any(str(parent) in disabled for parent in below.parents)
+
+
+class _Walk:
+    """Everything below a directory but directories, and what was in the way."""
+
+    __slots__ = ("broken_links", "files", "tree", "unreadable")
+
+    def __init__(self, tree: Tree, top: PurePosixPath) -> None:
+        self.tree = tree
+        self.files: list[PurePosixPath] = []
+        self.broken_links: list[PurePosixPath] = []
+        self.unreadable: list[str] = []
+        self._enter(top, follows_links=True)
+
+    def _enter(self, top: PurePosixPath, *, follows_links: bool) -> None:
+        waiting = [top]
+        while waiting:
+            directory = waiting.pop()
+            try:
+                entries = self.tree.entries(directory)
+            except HostError as error:
+                self.unreadable.append(error.message)
+                continue
+            for entry in entries:
+                if isinstance(entry, Unreadable):
+                    self.unreadable.append(f"cannot look at {entry.id}: {entry.reason}")
+                    continue
+                path = directory / entry.name
+                if entry.kind == DIRECTORY:
+                    waiting.append(path)
+                elif entry.kind == SYMLINK and follows_links:
+                    self._follow(path)
+                else:
+                    self.files.append(path)
+
+    def _follow(self, link: PurePosixPath) -> None:
+        target = self.tree.stat(link)
+        if isinstance(target, Absent):
+            self.broken_links.append(link)
+        elif isinstance(target, Entry) and target.kind == DIRECTORY:
+            self._enter(link, follows_links=False)
+        else:
+            self.files.append(link)

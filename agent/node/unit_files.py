@@ -1,0 +1,38 @@
+"""systemd's unit files on a host: masks and drop-ins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError
+from agent.linux.unit_files import UNIT_DIRECTORIES
+from agent.model import File
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from agent.host import Host
+
+
+def is_masked(host: Host, path: PurePosixPath) -> bool:
+    """Whether a unit or drop-in is there to hide those of the same name: a link to /dev/null, or an empty file."""
+    if host.tree.link_target(path) == "/dev/null":
+        return True
+    found = host.tree.look(path)
+    return isinstance(found, File) and not found.content
+
+
+def dropins(host: Host, name: str) -> dict[PurePosixPath, str]:
+    """The texts of a unit's drop-ins, by file name over all directories; of two with one name the first counts."""
+    paths: dict[str, PurePosixPath] = {}
+    for directory in UNIT_DIRECTORIES:
+        for file in host.tree.names(directory / f"{name}.d"):
+            if file.endswith(".conf"):
+                paths.setdefault(file, directory / f"{name}.d" / file)
+    texts = {}
+    for file in sorted(paths):
+        try:
+            texts[paths[file]] = (host.tree.read(paths[file]) or b"").decode(errors="replace")
+        except HostError:
+            continue
+    return texts

@@ -1,0 +1,1 @@
+"""What a site can change: the settings schema, kinds of values, waivers."""

@@ -1,0 +1,283 @@
+"""Puts the gate and the timers in place, and takes them away, where no package has: on hosts and images without one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import findings, package_data
+from agent.changes.execute import carry_out, refused
+from agent.changes.journal import Journal
+from agent.errors import UsageError
+from agent.host.systemd import Systemd
+from agent.host.tree import REGULAR_FILE, Entry
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.linux.unit_files import PACKAGED_UNITS
+from agent.model import Absent, Directory, File, FileMode, Role
+from agent.node import facts, gate, k3s_units
+from agent.node.gate import DROPIN
+from agent.plan import plan
+from agent.plan.plan import Change, in_words
+from agent.report import Fact, Item, ItemStatus, Report
+from agent.situation import read_settings
+from agent.verbs import completion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.host import Host
+    from agent.node.gate import Gate
+    from agent.situation import Request
+
+
+UNIT_DIRECTORY = PurePosixPath("/etc/systemd/system")
+UNITS = (
+    gate.UNIT,
+    "k3s-harden-waiting@.service",
+    "k3s-harden-check.service",
+    "k3s-harden-check.timer",
+    "k3s-harden-service-accounts.service",
+    "k3s-harden-service-accounts.timer",
+)
+DATA_DIR_DROPIN = f"{gate.UNIT}.d/10-data-dir.conf"
+"""Says where K3s keeps its data to a gate that came with a package, and so knows the usual place alone."""
+
+CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
+"""Run by `cloud-init clean`; only put where cloud-init is."""
+
+COMPLETIONS = {
+    "bash": PurePosixPath("/usr/local/share/bash-completion/completions/k3s-harden"),
+    "zsh": PurePosixPath("/usr/local/share/zsh/site-functions/_k3s-harden"),
+    "fish": PurePosixPath("/usr/local/share/fish/vendor_completions.d/k3s-harden.fish"),
+}
+"""Where each shell looks for what an administrator, and no package, installed."""
+
+USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
+"""The services of install.sh; a drop-in may come before the service it is for."""
+
+PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
+_PUBLIC = FileMode(0o644)
+_PROGRAM = FileMode(0o755)
+_EXECUTABLE = 0o111
+
+_HIDDEN_FROM_UNITS = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - read only
+"""What ProtectHome= and PrivateTmp= of our units keep from the program."""
+
+_MISFIT = "its name has a quote, a backslash, a $ or a control character"
+_DATA_DIR_DROPIN = """\
+# Written by `k3s-harden install`: the package's unit knows the usual place of K3s' data alone.
+[Unit]
+RequiresMountsFor={data_dir}
+"""
+
+
+class Wanted(NamedTuple):
+    """Where the program lies, where K3s keeps its data, the services to guard, and the completion scripts by path.
+
+    `packaged` holds what the distribution's package has put in place of the units and drop-ins, by their names below
+    a directory of units: all of it that is there, and nothing where there is no package.
+    """
+
+    program: PurePosixPath
+    data_dir: PurePosixPath
+    services: dict[str, Role]
+    completions: dict[PurePosixPath, bytes]
+    has_cloud_init: bool
+    packaged: frozenset[str] = frozenset()
+
+
+def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
+    """An installation for this host: the usual services, those that are there under another name, and the named ones.
+
+    A named service runs K3s as what its unit says, or as what the request says while there is no such unit. Raises
+    UsageError for a name that cannot be one of K3s' services.
+    """
+    site = read_settings(host, request)
+    installed = k3s_units.installed(host)
+    services = USUAL | {unit.path.name: unit.role for unit in installed}
+    for name in named:
+        _refuse_service(name)
+        services.setdefault(name, site.role or Role.SERVER)
+    data_dir, _ = facts.data_directory(site, facts.configuration(host, k3s_units.chosen(installed, site.role)))
+    has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
+    completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
+    found = Wanted(program, data_dir, services, completions, has_cloud_init)
+    if not gate.look(host).packaged:
+        return found
+    places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
+    return found._replace(packaged=frozenset(places))
+
+
+def files(wanted: Wanted) -> tuple[File, ...]:
+    """All files of an installation; where there is a package, those that it has not brought."""
+    units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
+    if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
+        units[DATA_DIR_DROPIN] = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir)).encode()
+    found = [File(path=UNIT_DIRECTORY / name, content=content, mode=_PUBLIC) for name, content in units.items()]
+    if not wanted.packaged:
+        found += [File(path=path, content=content, mode=_PUBLIC) for path, content in wanted.completions.items()]
+        if wanted.has_cloud_init:
+            found.append(File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=_PROGRAM))
+    return tuple(found)
+
+
+def install(host: Host, wanted: Wanted) -> Report:
+    """Put the files in place and have systemd read them. Nothing is started or stopped; what is replaced is kept.
+
+    Raises UsageError for a program that others could change, since the gate runs it as root at each K3s start, for one
+    that it could not run or see, and for one that the gate of an installed package does not run.
+    """
+    host.refuse_ordinary_user("install")
+    if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
+        raise UsageError(
+            f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / gate.UNIT}",
+            f"run {PACKAGED_PROGRAM} install, or say --program {PACKAGED_PROGRAM}; or remove the package first",
+        )
+    problem = _program_problem(host, wanted.program)
+    if problem:
+        raise UsageError(
+            f"cannot install a gate that runs {wanted.program}: {problem}",
+            "put the program where root alone can write, such as /opt/k3s-harden, or name it with --program",
+        )
+    if not _fits_in_a_unit(wanted.data_dir):
+        raise UsageError(
+            f"cannot install a gate that waits for the mount of {wanted.data_dir}: {_MISFIT}", "give it another name"
+        )
+    resources = files(wanted)
+    in_place = {file.path for file in resources}
+    with host.lock():
+        steps = plan.make(resources, host.observe_all(resources), force=True)
+        items = _carry_out(host, steps.changes)
+        items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
+    items += [refused(refusal) for refusal in steps.refusals]
+    _reload(host, items)
+    return _report("install", items, [file.id for file in resources], gate.look(host))
+
+
+def uninstall(host: Host, wanted: Wanted) -> Report:
+    """Take away every file of an installation, whatever services it guards, and leave what belongs to a package.
+
+    What is not as `wanted` has it is kept as a backup.
+    """
+    host.refuse_ordinary_user("uninstall")
+    dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
+    places = [UNIT_DIRECTORY / name for name in (*UNITS, *dropins) if name not in wanted.packaged]
+    places += [*_hiding(host, wanted), *COMPLETIONS.values()]
+    if not wanted.packaged:
+        places.append(CLEAN_HOOK)
+    with host.lock():
+        _stop_timers(host, places)
+        items = _remove(host, places, wanted)
+    _reload(host, items)
+    left = gate.look(host)
+    return _report("uninstall", items, [], left)._replace(findings=findings.after_uninstall(left))
+
+
+def _refuse_service(name: str) -> None:
+    if name.startswith("k3s-harden"):
+        raise UsageError(f"cannot guard {name}: it is a service of ours", "name one that starts K3s")
+    if not re.fullmatch(r"k3s[-\w.@]*\.service", name, re.ASCII):
+        raise UsageError(
+            f"cannot guard {name}: the services of K3s are called k3s.service, k3s-NAME.service",
+            "such as --unit k3s-east.service, for INSTALL_K3S_NAME=east",
+        )
+
+
+def _program_problem(host: Host, program: PurePosixPath) -> str:
+    """Why a gate could not run this program, or should not; empty where it can."""
+    if not program.is_absolute():
+        return "it is no absolute path"
+    if not _fits_in_a_unit(program):
+        return _MISFIT
+    hidden = next((place for place in _HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
+    if hidden is not None:
+        return f"its units do not see {hidden}"
+    found = host.tree.stat(program)
+    if isinstance(found, Entry) and found.kind != REGULAR_FILE:
+        return f"it is a {found.kind}"
+    problem = host.tree.trust_problem(program)
+    if not problem and isinstance(found, Entry) and not found.mode & _EXECUTABLE:
+        return f"it is not executable: its mode is {found.mode}"
+    return problem
+
+
+def _fits_in_a_unit(path: PurePosixPath) -> bool:
+    return str(path).isprintable() and not set(str(path)) & set("\"'\\$")
+
+
+def _hiding(host: Host, wanted: Wanted) -> list[PurePosixPath]:
+    """What an installation put where it hides or adds to what a package brought. A link, as of a mask, stays."""
+    places = [UNIT_DIRECTORY / name for name in (*sorted(wanted.packaged), DATA_DIR_DROPIN)]
+    return [path for path in places if isinstance(now := host.tree.look(path), File) and _is_ours(now)]
+
+
+def _stop_timers(host: Host, units: Iterable[PurePosixPath]) -> None:
+    """Stop the timers among these units, each of which would go on to start a service that is gone."""
+    systemd = Systemd(host)
+    if systemd.is_running:
+        for unit in units:
+            if unit.suffix == ".timer" and isinstance(host.tree.look(unit), File):
+                systemd.stop(unit.name)
+
+
+def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list[Item]:
+    unedited = {file.content for one in (wanted, wanted._replace(packaged=frozenset())) for file in files(one)}
+    items: list[Item] = []
+    for path in places:
+        now = host.observe(str(path))
+        if isinstance(now, Absent):
+            continue
+        if not isinstance(now, File) or not _is_ours(now):
+            items.append(Item(str(path), ItemStatus.REFUSED, f"is not ours: {in_words(now)}", "look at it"))
+            continue
+        items += _carry_out(host, [Change(now, Absent(id=now.id), backup=now.content not in unedited)])
+        parent = host.observe(str(path.parent))
+        if path.parent.name.endswith(".d") and isinstance(parent, Directory):
+            host.tree.remove_directory(path.parent)
+    return items
+
+
+def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:
+    # The files are all ours by name, so there is nothing of the host's for the journal to remember.
+    return [carry_out(change, host, Journal(host)) for change in changes]
+
+
+def _reload(host: Host, items: Sequence[Item]) -> None:
+    systemd = Systemd(host)
+    if systemd.is_running and any(item.status is ItemStatus.CHANGED for item in items):
+        systemd.reload()
+
+
+def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate) -> Report:
+    done = {item.id for item in items}
+    untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
+    evidence = "runs before each start of K3s" + (", and came with a package" if there.packaged else "")
+    facts = (Fact("gate", str(there.unit or UNIT_DIRECTORY / gate.UNIT), evidence),)
+    return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
+
+
+def _units(wanted: Wanted) -> dict[str, bytes]:
+    """The units, and the drop-ins of the services to guard, by their names below a directory of units."""
+    found = {name: _unit(name, wanted) for name in UNITS}
+    for service, role in wanted.services.items():
+        usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
+        found[f"{service}.d/{DROPIN}"] = _unit(f"{usual}.d/{DROPIN}", wanted)
+    return found
+
+
+def _unit(name: str, wanted: Wanted) -> bytes:
+    text = package_data.read("units", *name.split("/")).decode()
+    words = {str(PACKAGED_PROGRAM): _word(wanted.program), str(DEFAULT_DATA_DIR): _word(wanted.data_dir)}
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text).encode()
+
+
+def _word(path: PurePosixPath) -> str:
+    """A path as one word of a unit, by systemd.syntax(7): % begins a specifier, and a blank ends a word."""
+    word = str(path).replace("%", "%%")
+    return word if re.fullmatch(r"[\w./%+,:=@-]+", word) else f'"{word}"'
+
+
+def _is_ours(now: File) -> bool:
+    """Whether a file is an installation's, of whatever version: all of them name the program."""
+    return b"k3s-harden" in now.content

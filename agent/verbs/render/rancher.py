@@ -1,0 +1,68 @@
+"""The guide's reference Cluster for Rancher, which then writes the arguments to its nodes itself. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.desired import dropin_options
+from agent.desired.dropin_options import ADMISSION_CONFIGURATION_FLAG
+from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.model import Role
+
+if TYPE_CHECKING:
+    from agent.node.facts import HostFacts
+    from agent.settings.schema import Settings
+
+_PSA_TEMPLATE = "rancher-restricted"
+"""Rancher's own Pod Security template; it hands out the admission configuration, so no argument names one here."""
+
+
+def cluster(settings: Settings, facts: HostFacts) -> bytes:
+    """A `provisioning.cattle.io/v1` Cluster with all arguments (guide: Reference Hardened K3s Template Configuration).
+
+    What only servers know goes into machineGlobalConfig, what agents know, too, into machineSelectorConfig. `facts` are
+    those of a server.
+    """
+    everywhere: dict[str, list[str] | str] = {}
+    servers: dict[str, list[str] | str] = {}
+    for row, value in dropin_options.wanted(settings, facts):
+        if row.name == ADMISSION_CONFIGURATION_FLAG:
+            continue
+        part = everywhere if Role.AGENT in row.applies.roles else servers
+        if row.name:
+            arguments = part.setdefault(row.key, [])
+            if isinstance(arguments, list):
+                arguments.append(f"{row.name}={value}")
+        else:
+            part[row.key] = value
+    lines = [
+        "apiVersion: provisioning.cattle.io/v1",
+        "kind: Cluster",
+        "metadata:",
+        "  name: # the name of the cluster",
+        "spec:",
+    ]
+    if POD_SECURITY_ADMISSION.applies.to(Role.SERVER, facts.version):
+        lines.append(f"  defaultPodSecurityAdmissionConfigurationTemplateName: {_PSA_TEMPLATE}")
+    release = str(facts.version) if facts.version.build else f"# a K3s version, such as {facts.version.family}"
+    lines += [
+        "  enableNetworkPolicy: true",
+        f"  kubernetesVersion: {release}",
+        "  rkeConfig:",
+        "    machineGlobalConfig:",
+        *_keys(servers, "      "),
+        "    machineSelectorConfig:",
+        "      - config:",
+        *_keys(everywhere, "          "),
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _keys(part: dict[str, list[str] | str], indent: str) -> list[str]:
+    lines = []
+    for key, value in part.items():
+        if isinstance(value, str):
+            lines.append(f"{indent}{key}: {value}")
+        else:
+            lines += [f"{indent}{key}:", *(f"{indent}  - {argument}" for argument in value)]
+    return lines

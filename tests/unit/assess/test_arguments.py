@@ -1,0 +1,382 @@
+"""What a component is told in the end: by K3s, the operator, this program's drop-in and the kubelet's files."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.assess.arguments import (
+    ADDS_UP,
+    Argument,
+    Arguments,
+    Given,
+    GivenBy,
+    effective,
+    not_run,
+)
+from agent.k3s.config import ConfigText, merge
+from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
+from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
+from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.model import Component, Role, Version
+from agent.node.facts import Datastore, HostFacts, assumed
+
+API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
+OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
+RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"
+HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+ANONYMOUS = "authentication.anonymous.enabled: {}"
+"""How the kubelet's file has its anonymous-auth."""
+NONE_WRITTEN = KubeletConfiguration()
+
+
+def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", role: Role = Role.SERVER) -> HostFacts:
+    base = assumed(role, Version.parse(version))
+    texts = [ConfigText(K3S_CONFIG_FILE, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
+    return base._replace(merged_config=merge(texts))
+
+
+def told(arguments: Arguments, name: str) -> str | None:
+    argument = arguments.get(name)
+    return argument.value if argument else None
+
+
+def why(arguments: Arguments, name: str) -> str:
+    doubt = arguments.doubt(name)
+    return doubt.reason if doubt else ""
+
+
+def conf(text: str, name: str = "50-site.conf") -> KubeletFile:
+    return kubelet_file((HEAD + text).encode(), OWN.with_name(name))
+
+
+def own_file(text: str | None = None) -> KubeletFile:
+    return kubelet_file(RECORDED.read_bytes() if text is None else (HEAD + text).encode(), OWN)
+
+
+# --- K3s and the operator ---
+
+
+def test_k3s_own_arguments_are_there_with_their_source() -> None:
+    """Without a word of the operator a component has what K3s gives it, in this version, with paths filled in."""
+    arguments = effective(API_SERVER, facts()._replace(data_dir=PurePosixPath("/srv/k3s")))
+    assert arguments.get("profiling") == Argument(
+        "profiling",
+        "false",
+        (Given("false", GivenBy.K3S, "K3s v1.34.1+k3s1 (k3s pkg/daemons/control/server.go)"),),
+    )
+    assert told(arguments, "client-ca-file") == "/srv/k3s/server/tls/client-ca.crt"
+    assert arguments.get("audit-log-path") is None
+    assert not arguments.doubts
+
+
+def test_an_operator_replaces_what_k3s_gives() -> None:
+    """And file and line of the operator's value are named."""
+    argument = effective(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
+    assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:3"),))
+
+
+def test_our_dropin_is_told_apart() -> None:
+    """What this program wrote is not the operator's."""
+    seen = facts(dropin="kube-apiserver-arg+:\n  - audit-log-maxage=30\n")
+    argument = effective(API_SERVER, seen).get("audit-log-maxage")
+    assert argument is not None
+    assert argument.given == (Given("30", GivenBy.DROPIN, f"{seen.dropin_path}:2"),)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("enable-admission-plugins=EventRateLimit", "EventRateLimit"),
+        ("enable-admission-plugins+=EventRateLimit", "NodeRestriction,EventRateLimit"),
+        ("enable-admission-plugins-=EventRateLimit", "EventRateLimit,NodeRestriction"),
+        ("anonymous-auth+=true", "true"),
+        ("anonymous-auth-=true", "false"),
+        ("--anonymous-auth", "true"),
+    ],
+)
+def test_plus_and_minus_keep_what_k3s_gives(argument: str, value: str) -> None:
+    """A list has both, in order; of a single value the last counts, which for `-=` is K3s' own."""
+    name = argument.partition("=")[0].strip("-+")
+    assert told(effective(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
+
+
+def test_lists_add_up_and_single_values_are_overruled() -> None:
+    """What lost is told, too: a reader of the file may think that it counts."""
+    seen = facts(
+        "kube-apiserver-arg:\n"
+        "  - enable-admission-plugins=NodeRestriction\n"
+        "  - enable-admission-plugins=EventRateLimit\n"
+        "  - profiling=true\n"
+        "  - profiling=false\n"
+    )
+    arguments = effective(API_SERVER, seen)
+    plugins, profiling = arguments.get("enable-admission-plugins"), arguments.get("profiling")
+    assert plugins is not None
+    assert profiling is not None
+    assert plugins.value == "NodeRestriction,EventRateLimit"
+    assert [one.where for one in plugins.given] == [f"{K3S_CONFIG_FILE}:2", f"{K3S_CONFIG_FILE}:3"]
+    assert (profiling.value, profiling.overruled[0].value) == ("false", "true")
+
+
+def test_of_each_feature_gate_the_last_word_counts() -> None:
+    """`component:gate` is the gate."""
+    seen = facts("kube-controller-manager-arg: ['feature-gates=A=true,B=true', 'feature-gates=kube:A=false']\n")
+    assert told(effective(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
+
+
+@pytest.mark.parametrize(
+    ("seen", "has_it"),
+    [
+        (facts()._replace(datastore=Datastore.ETCD), True),
+        (facts()._replace(datastore=Datastore.SQLITE), False),
+        (facts("cluster-init: true\n")._replace(datastore=Datastore.SQLITE), True),
+        (facts()._replace(datastore=Datastore.NONE), False),
+        (facts()._replace(datastore=Datastore.NONE, joins_a_cluster=True), True),
+        (facts("cluster-init: true\n"), True),
+    ],
+)
+def test_the_api_server_gets_etcds_files_where_k3s_runs_etcd(seen: HostFacts, *, has_it: bool) -> None:
+    """Or will run it after its first start."""
+    arguments = effective(API_SERVER, seen)
+    assert (arguments.get("etcd-cafile") is not None) is has_it
+    assert arguments.doubt("etcd-cafile") is None
+
+
+def test_an_external_datastore_leaves_etcds_files_open() -> None:
+    """It may be etcd, whose files K3s hands on, or a database."""
+    seen = facts()._replace(datastore=Datastore.EXTERNAL)
+    assert effective(API_SERVER, seen).doubt("etcd-cafile")
+    given_anyhow = facts("kube-apiserver-arg: [etcd-cafile=/x]\n")._replace(datastore=Datastore.EXTERNAL)
+    assert not effective(API_SERVER, given_anyhow).doubt("etcd-cafile")
+
+
+def test_encryption_follows_k3s_option() -> None:
+    """The provider's file is handed on only where secrets-encryption is on."""
+    assert effective(API_SERVER, facts()).get("encryption-provider-config") is None
+    path = told(effective(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
+    assert path == "/var/lib/rancher/k3s/server/cred/encryption-config.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "argument"),
+    [("authentication-config", "anonymous-auth"), ("authorization-config", "authorization-mode")],
+)
+def test_a_file_that_takes_an_arguments_place_leaves_it_open(file: str, argument: str) -> None:
+    """K3s then leaves the argument out, and the file says what holds; an explicit argument holds anyhow."""
+    arguments = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
+    assert arguments.get(argument) is None
+    doubt = arguments.doubt(argument)
+    assert doubt is not None
+    assert (doubt.what, doubt.where) == (f"--{file}=/etc/a.yaml", f"{K3S_CONFIG_FILE}:1")
+    assert "/etc/a.yaml" in doubt.look
+    both = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
+    assert told(both, argument) == "x"
+    assert both.doubt(argument) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "port", "address"),
+    [
+        ("", "6444", "127.0.0.1"),
+        ("https-listen-port: 7443\n", "7444", "127.0.0.1"),
+        ("https-listen-port: x\nservice-cidr: 10.43.0.0/16,fd00::/112\n", "6444", "127.0.0.1"),
+        ("service-cidr: fd00::/112\n", "6444", "::1"),
+        ("node-ip: fd00::1\n", "6444", "::1"),
+    ],
+)
+def test_ports_and_addresses_follow_k3s_own_options(config: str, port: str, address: str) -> None:
+    """The API server listens on the port after the supervisor's; a cluster of IPv6 alone has the loopback of IPv6."""
+    assert told(effective(API_SERVER, facts(config)), "secure-port") == port
+    assert told(effective(Component.SCHEDULER, facts(config)), "bind-address") == address
+
+
+# --- the kubelet ---
+
+
+@pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
+def test_an_unwritten_file_is_taken_for_what_k3s_will_write(version: str) -> None:
+    """Before K3s' first start its settings are told by its version, as the arguments of older versions are."""
+    arguments = effective(KUBELET, facts(version=version), NONE_WRITTEN)
+    for name, value in {
+        "anonymous-auth": "false",
+        "authorization-mode": "Webhook",
+        "client-ca-file": "/var/lib/rancher/k3s/agent/client-ca.crt",
+        "read-only-port": "0",
+        "protect-kernel-defaults": None,
+    }.items():
+        assert told(arguments, name) == value
+        assert arguments.doubt(name) is None
+
+
+def test_a_written_file_counts_with_its_lines() -> None:
+    """What K3s wrote is seen, and not only assumed."""
+    argument = effective(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
+    assert argument == Argument(
+        "anonymous-auth", "false", (Given("false", GivenBy.K3S, f"{OWN}:8", ANONYMOUS.format("false")),)
+    )
+
+
+def test_a_later_file_wins_and_an_argument_over_all_files() -> None:
+    """Those that lost are told, the weakest first."""
+    files = (own_file(), conf("authentication: {anonymous: {enabled: true}}\nreadOnlyPort: 10255\n"))
+    arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
+    anonymous = arguments.get("anonymous-auth")
+    assert anonymous is not None
+    assert anonymous.given == (Given("true", GivenBy.KUBELET_FILE, f"{files[1].path}:3", ANONYMOUS.format("true")),)
+    assert [one.value for one in anonymous.overruled] == ["false"]
+    assert told(arguments, "read-only-port") == "0"  # K3s gives it as an argument
+    stronger = effective(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
+    argument = stronger.get("anonymous-auth")
+    assert argument is not None
+    assert argument.value == "false"
+    assert [one.value for one in argument.overruled] == ["false", "true"]
+
+
+def test_null_takes_an_earlier_value_back() -> None:
+    """The kubelet's own default holds then, also where the mapping above the field is null."""
+    files = (own_file(), conf("tlsCertFile: null\nauthentication:\n"))
+    arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
+    assert arguments.get("tls-cert-file") is None
+    assert arguments.get("anonymous-auth") is None
+    assert told(arguments, "tls-private-key-file") == "/var/lib/rancher/k3s/agent/serving-kubelet.key"
+
+
+def test_lists_are_replaced_and_feature_gates_merged() -> None:
+    """As the kubelet merges files, and as its arguments win over them."""
+    files = (
+        conf("featureGates: {A: true, B: true}\ntlsCipherSuites: [V, W]\n"),
+        conf("featureGates: {B: false}\ntlsCipherSuites: [Z]\n"),
+    )
+    seen = facts("kubelet-arg: ['feature-gates=C=true']\n")
+    arguments = effective(KUBELET, seen, KubeletConfiguration(files))
+    assert told(arguments, "feature-gates") == "A=true,B=false,C=true"
+    assert told(arguments, "tls-cipher-suites") == "Z"
+
+
+@pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
+@pytest.mark.parametrize("option", ["true", "false"])
+def test_k3s_own_option_sets_protect_kernel_defaults(version: str, option: str) -> None:
+    """In every version, with the operator's file and line; K3s' file only has what it was at the last start."""
+    seen = facts(f"protect-kernel-defaults: {option}\n", version=version)
+    files = (own_file(),) if version == "v1.34.1+k3s1" else ()
+    argument = effective(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
+    assert argument is not None
+    assert argument.given == (
+        Given(option, GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:1", f"protect-kernel-defaults: {option}"),
+    )
+
+
+def test_protection_that_k3s_will_take_back_does_not_count() -> None:
+    """The file still has it, the option is gone."""
+    arguments = effective(KUBELET, facts(), KubeletConfiguration((own_file(),)))
+    assert arguments.get("protect-kernel-defaults") is None
+
+
+def test_the_kubelets_own_argument_wins_over_k3s_option() -> None:
+    """K3s hands both on, and the kubelet takes the argument."""
+    for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
+        seen = facts("protect-kernel-defaults: true\nkubelet-arg: [protect-kernel-defaults=false]\n", version=version)
+        assert told(effective(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
+
+
+def test_four_releases_leave_the_read_only_port_open() -> None:
+    """A file of the operator or an argument closes it."""
+    seen = facts(version="v1.32.3+k3s1")
+    assert told(effective(KUBELET, seen, KubeletConfiguration((own_file(),))), "read-only-port") == "10255"
+    closed = KubeletConfiguration((own_file(), conf("readOnlyPort: 0\n")))
+    assert told(effective(KUBELET, seen, closed), "read-only-port") == "0"
+
+
+# --- what cannot be told ---
+
+
+def test_a_broken_configuration_leaves_everything_open() -> None:
+    """K3s would not start with it, so that nobody knows what it runs with."""
+    for component in Component:
+        doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
+        assert doubt is not None
+        assert doubt.where.startswith(str(K3S_CONFIG_FILE))
+    unreadable = facts()._replace(unreadable=("cannot read /etc/rancher/k3s/config.yaml: Permission denied",))
+    assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
+
+
+def test_a_file_that_the_kubelet_cannot_read_leaves_its_fields_open() -> None:
+    """But for those that an argument decides."""
+    broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
+    assert broken.problem
+    arguments = effective(KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken)))
+    assert "50-broken.conf" in why(arguments, "anonymous-auth")
+    assert arguments.doubt("event-qps") is None
+    assert arguments.doubt("read-only-port") is None
+
+
+def test_without_a_look_at_its_files_the_kubelets_fields_are_open() -> None:
+    """No evidence is no value."""
+    assert effective(KUBELET, facts()).doubt("anonymous-auth")
+    assert not effective(KUBELET, facts()).doubt("read-only-port")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_open"), [("tls-cipher-suites", True), ("profiling", False), ("service-account-key-file", False)]
+)
+def test_an_unknown_version_leaves_open_what_depends_on_it(name: str, *, is_open: bool) -> None:
+    """And nothing that K3s does in all versions."""
+    seen = facts()._replace(version_is_known=False)
+    assert bool(effective(API_SERVER, seen).doubt(name)) is is_open
+
+
+def test_a_path_that_k3s_renamed_is_no_doubt() -> None:
+    """The argument is there in every version."""
+    seen = facts()._replace(version_is_known=False)
+    assert not effective(Component.CONTROLLER_MANAGER, seen).doubt("service-account-private-key-file")
+
+
+def test_a_minor_alone_leaves_open_what_its_patch_releases_changed() -> None:
+    """`1.24` may be v1.24.0 or v1.24.17; what the operator says holds in each."""
+    assert "v1.24.1+k3s1" in why(effective(API_SERVER, facts(version="1.24")), "tls-cipher-suites")
+    assert not effective(API_SERVER, facts(version="1.27")).doubt("tls-cipher-suites")
+    said = facts("kube-apiserver-arg: [tls-cipher-suites=X]\n", version="1.24")
+    assert not effective(API_SERVER, said).doubt("tls-cipher-suites")
+    assert effective(KUBELET, facts(version="1.32"), NONE_WRITTEN).doubt("read-only-port")
+
+
+# --- which components there are ---
+
+
+def test_components_that_do_not_run_say_why() -> None:
+    """An agent has no control plane, and a server may go without parts of it, or without a kubelet."""
+    assert not_run(API_SERVER, facts(role=Role.AGENT)) == "an agent runs no kube-apiserver"
+    assert not_run(KUBELET, facts(role=Role.AGENT)) == ""
+    assert f"{K3S_CONFIG_FILE}:1" in not_run(API_SERVER, facts("disable-apiserver: true\n"))
+    assert not_run(KUBELET, facts("disable-apiserver: true\n")) == ""
+    assert not_run(KUBELET, facts("disable-agent: true\n"))
+    assert not_run(Component.KUBE_PROXY, facts("disable-agent: true\n"))
+    assert not_run(Component.KUBE_PROXY, facts("disable-kube-proxy: true\n"))
+    assert not_run(Component.SCHEDULER, facts("disable-scheduler: false\n")) == ""
+
+
+# --- anything at all ---
+
+
+@given(
+    st.lists(
+        st.sampled_from(["profiling=true", "profiling+=x", "profiling-=y", "tls-cipher-suites-=a,b", "=", "-", ""])
+    ),
+    st.sampled_from(list(Component)),
+)
+def test_any_arguments_lose_nothing(arguments: list[str], component: Component) -> None:
+    """Each value that the operator gave is among those that count or those that are overruled."""
+    import json
+
+    seen = facts(json.dumps({component.config_key: arguments}))
+    found = effective(component, seen, NONE_WRITTEN).found
+    for name, values in seen.merged_config.flags(component.config_key).items():
+        argument = found[name]
+        kept = [one.value for one in (*argument.given, *argument.overruled) if one.by is GivenBy.OPERATOR]
+        assert sorted(kept) == sorted(value for value, _ in values)
+        if name not in ADDS_UP[component]:
+            assert len(argument.given) == 1

@@ -1,0 +1,135 @@
+"""An earlier report of an assessment, as it is read back; what is none is refused, and nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.assess.assessment import ControlStatus
+from agent.assess.baseline import Baseline, load, parse
+from agent.errors import ExitCode, InputError
+from agent.host import Host
+from agent.present.assessments import AssessmentFormat, as_text
+from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+WHERE = "/tmp/report.json"  # noqa: S108 - is never opened
+REPORT = as_text(
+    assessment(
+        verdict(CERTIFICATES, ControlStatus.FAIL),
+        verdict(KEYS, ControlStatus.PASS),
+        verdict(OVERCOMMIT, ControlStatus.UNKNOWN),
+        when=WHEN,
+    ),
+    AssessmentFormat.JSON,
+).encode()
+
+
+def test_a_report_is_read_back() -> None:
+    """All that a comparison needs: which benchmark, when, and how it stood with each control."""
+    assert parse(REPORT, WHERE) == Baseline(
+        benchmark=str(BENCHMARK),
+        node="node-1",
+        when=WHEN,
+        facts={"role": "server", "K3s version": VERSION},
+        statuses={
+            CERTIFICATES.id: ControlStatus.FAIL,
+            KEYS.id: ControlStatus.PASS,
+            OVERCOMMIT.id: ControlStatus.UNKNOWN,
+        },
+        known=frozenset({CERTIFICATES.id, OVERCOMMIT.id}),
+    )
+
+
+def test_what_a_report_says_was_open_is_no_news_to_the_next() -> None:
+    """Only what is new makes the exit code."""
+    known = parse(REPORT, WHERE).known
+    same = assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS))._replace(known=known)
+    worse = assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS, ControlStatus.FAIL))._replace(
+        known=known
+    )
+    assert (same.exit_code, worse.exit_code) == (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
+    assert [one.control.id for one in worse.open] == [KEYS.id]
+
+
+def spoilt(**changes: object) -> bytes:
+    """The report with other values in it."""
+    return json.dumps({**json.loads(REPORT), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'"schema"',
+        b"[" * 100_000,
+        REPORT[: len(REPORT) // 2],
+        b'{"schema": 1}',
+        spoilt(time="yesterday"),
+        spoilt(time=None),
+        spoilt(facts={"role": "server"}),
+        spoilt(facts=[1]),
+        spoilt(verdicts=None),
+        spoilt(verdicts=[{"id": "x"}]),
+        spoilt(verdicts=[{"id": "x", "status": "FINE", "is_open": False}]),
+        spoilt(verdicts=[["x", "PASS"]]),
+    ],
+)
+def test_what_is_no_report_is_refused(data: bytes) -> None:
+    """A pipeline that gates on it must not pass because the file was cut off."""
+    with pytest.raises(InputError, match=f"^cannot use {WHERE}: it is no report of an assessment$") as caught:
+        parse(data, WHERE)
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_report_of_check_is_no_report_of_an_assessment() -> None:
+    """It has a schema of its own with the same number."""
+    with pytest.raises(InputError):
+        parse(b'{"schema": 1, "verb": "check", "facts": [], "items": [], "findings": []}', WHERE)
+
+
+@pytest.mark.parametrize("schema", [2, 0, "1", None])
+def test_a_report_of_another_shape_is_refused(schema: object) -> None:
+    """Its words may mean something else."""
+    with pytest.raises(InputError, match="it is of schema"):
+        parse(spoilt(schema=schema), WHERE)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(key=st.sampled_from(sorted(json.loads(REPORT))), value=JSON)
+def test_any_report_is_read_or_refused(key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+    """Nothing but InputError comes out of any content."""
+    try:
+        outcome: object = parse(spoilt(**{key: value}), WHERE)
+    except InputError as error:
+        outcome = error
+    assert isinstance(outcome, Baseline | InputError)
+
+
+def test_a_report_is_loaded_from_a_file_of_this_machine(tmp_path: Path) -> None:
+    """A path that was typed is not one below --root."""
+    (tmp_path / "report.json").write_bytes(REPORT)
+    host = Host.tree_at(str(tmp_path / "host"))
+    assert load(host, PurePosixPath(tmp_path / "report.json")) == parse(REPORT, WHERE)
+    with pytest.raises(InputError, match="there is no such file"):
+        load(host, PurePosixPath(tmp_path / "none.json"))
+    with pytest.raises(InputError, match="it is a directory"):
+        load(host, PurePosixPath(tmp_path))

@@ -1,0 +1,433 @@
+"""What is looked at on a host for the controls: nothing raises, and what cannot be read never looks like a value."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from agent.assess import evidence
+from agent.assess.arguments import effective
+from agent.assess.evidence import (
+    EncryptionConfiguration,
+    EtcdConfiguration,
+    Evidence,
+    Matches,
+    Missing,
+    Seen,
+    Unknown,
+)
+from agent.benchmark.check import Ownership, Permissions
+from agent.host.tree import LARGEST_READ
+from agent.k3s.config import ConfigText, merge
+from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
+from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, Text
+from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.model import ROOT, Component, FileMode, Role, Version
+from agent.node.facts import HostFacts, assumed
+from tests.fake import fake_host, in_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TLS = DEFAULT_DATA_DIR / "server/tls"
+KUBELET_DIRECTORY = DEFAULT_DATA_DIR / "agent/etc/kubelet.conf.d"
+ETCD = DEFAULT_DATA_DIR / ETCD_CONFIGURATION
+ENCRYPTION = DEFAULT_DATA_DIR / ENCRYPTION_CONFIGURATION
+HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+KEY = "c2VjcmV0LWtleS1vZi10aGlydHktdHdvLWJ5dGVzISE="
+
+ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """An empty host below a directory; beside it lies what must never be looked at."""
+    with in_memory() as directory:
+        (directory / "host").mkdir()
+        (directory / "outside").mkdir()
+        (directory / "outside/precious.crt").write_text("precious\n")
+        yield directory / "host"
+
+
+def put(root: Path, path: PurePosixPath, content: str | bytes = "", mode: int = 0o600) -> Path:
+    place = root / path.relative_to("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content.encode() if isinstance(content, str) else content)
+    place.chmod(mode)
+    return place
+
+
+def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
+    base = assumed(Role.SERVER, Version.parse(version))
+    return base._replace(merged_config=merge([ConfigText(K3S_CONFIG_FILE, config.encode())]))
+
+
+def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> Evidence:
+    return evidence.read(fake_host(root), seen or facts(), checks)
+
+
+def permissions(*paths: str, except_names: tuple[str, ...] = (), directories: bool = False) -> Permissions:
+    return Permissions(paths, FileMode(0o600), except_names, directories)
+
+
+def matches(root: Path, path: str, except_names: tuple[str, ...] = (), *, directories: bool = False) -> Matches:
+    check = permissions(path, except_names=except_names, directories=directories)
+    return look(root, check).files[check][0]
+
+
+def names(found: Matches) -> list[str]:
+    return [str(one.path.relative_to(DEFAULT_DATA_DIR)) for one in found.seen]
+
+
+# --- modes and owners ---
+
+
+def test_a_file_is_seen_with_its_mode_and_owner(root: Path) -> None:
+    """By its path on the host; whoever the tree belongs to is root there."""
+    put(root, TLS / "server-ca.crt", mode=0o644)
+    assert matches(root, "server/tls/server-ca.crt") == Matches(
+        TLS / "server-ca.crt", (Seen(TLS / "server-ca.crt", FileMode(0o644), ROOT),)
+    )
+
+
+def test_a_file_is_seen_that_nobody_may_read(root: Path) -> None:
+    """Its mode is no secret, and its content is not asked for."""
+    put(root, TLS / "server-ca.key", mode=0o000)
+    assert matches(root, "server/tls/server-ca.key").seen[0].mode == FileMode(0)
+
+
+@pytest.mark.parametrize("path", ["server/tls/x.crt", "server/tls/*.crt", "server/tls/**", "/var/lib/cni/networks/**"])
+def test_what_is_not_there_is_neither_seen_nor_unknown(path: str, root: Path) -> None:
+    """Whether the file or its directory is missing."""
+    found = matches(root, path)
+    assert (found.seen, found.unknown) == ((), ())
+    assert str(found.pattern).endswith(path)
+
+
+def test_a_star_stands_for_any_name_in_a_directory(root: Path) -> None:
+    """Directories among the files are not meant, nor what lies below them; names in except_names are left out."""
+    for name in ("b.crt", "a.crt", "a.key", "old.crt/x.crt", "temporary-certs/y.crt", "skipped.crt"):
+        put(root, TLS / name)
+    assert names(matches(root, "server/tls/*.crt", ("skipped.crt",))) == ["server/tls/a.crt", "server/tls/b.crt"]
+    assert names(matches(root, "server/tls/*", directories=True)) == [
+        "server/tls/old.crt",
+        "server/tls/temporary-certs",
+    ]
+
+
+def test_two_stars_stand_for_all_files_below(root: Path) -> None:
+    """At any depth, in the order of paths."""
+    for name in ("z", "etcd/client.key", "etcd/deep/er/x", "a", "etcd/lock"):
+        put(root, TLS / name)
+    below = ["a", "etcd/client.key", "etcd/deep/er/x", "z"]
+    assert names(matches(root, "server/tls/**", ("lock",))) == [f"server/tls/{name}" for name in below]
+    directories = names(matches(root, "server/tls/**", directories=True))
+    assert directories == ["server/tls/etcd", "server/tls/etcd/deep", "server/tls/etcd/deep/er"]
+
+
+def test_paths_from_the_root_leave_the_data_directory(root: Path) -> None:
+    """CNI keeps its files elsewhere."""
+    put(root, PurePosixPath("/var/lib/cni/networks/cbr0/10.42.0.2"))
+    assert [one.path.name for one in matches(root, "/var/lib/cni/networks/**").seen] == ["10.42.0.2"]
+
+
+def test_each_check_has_its_own_answer(root: Path) -> None:
+    """Also where two ask for the same paths; each has its paths in order."""
+    put(root, TLS / "a.crt")
+    checks = (
+        permissions("server/tls/*.crt", "server/tls"),
+        Ownership(("server/tls/*.crt",)),
+        Ownership(("server/tls/*.crt",), except_names=("a.crt",)),
+    )
+    found = look(root, *checks).files
+    assert [len(found[check]) for check in checks] == [2, 1, 1]
+    assert [len(found[check][0].seen) for check in checks] == [1, 1, 0]
+
+
+def test_a_symlink_is_what_it_leads_to(root: Path) -> None:
+    """K3s follows it, inside the host; a link to a directory is not entered, so that none leads around in a circle."""
+    put(root, PurePosixPath("/srv/real.crt"), mode=0o640)
+    put(root, TLS / "a.crt")
+    tls = root / TLS.relative_to("/")
+    (tls / "link.crt").symlink_to("/srv/real.crt")
+    (tls / "circle").symlink_to(".")
+    (tls / "circle.crt").symlink_to(".")
+    for path in ("server/tls/*.crt", "server/tls/**"):
+        found = matches(root, path)
+        assert names(found) == ["server/tls/a.crt", "server/tls/link.crt"]
+        assert found.seen[1].mode == FileMode(0o640)
+        assert not found.unknown
+    assert matches(root, "server/tls/link.crt").seen[0].mode == FileMode(0o640)
+
+
+def dangling(place: Path) -> None:
+    place.symlink_to("nowhere")
+
+
+def loop(place: Path) -> None:
+    place.symlink_to(place.name)
+
+
+def fifo(place: Path) -> None:
+    os.mkfifo(place)
+
+
+def outside(place: Path) -> None:
+    place.symlink_to(place.parents[6] / "outside/precious.crt")
+
+
+@pytest.mark.parametrize("plant", [dangling, loop, fifo, outside])
+@pytest.mark.parametrize("path", ["server/tls/odd.crt", "server/tls/*.crt", "server/tls/**"])
+def test_what_is_no_file_is_unknown(plant: Callable[[Path], None], path: str, root: Path) -> None:
+    """With its path and a reason; it is never taken for missing. What lies outside the host is not there."""
+    put(root, TLS / "good.crt")
+    plant(root / (TLS / "odd.crt").relative_to("/"))
+    found = matches(root, path)
+    assert [(one.path, bool(one.reason)) for one in found.unknown] == [(TLS / "odd.crt", True)]
+    assert [one.path.name for one in found.seen] == (["good.crt"] if "*" in path else [])
+
+
+def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
+    """And a file in place of a directory, be it asked for itself or as what holds the files."""
+    put(root, TLS / "x.crt/y")
+    put(root, DEFAULT_DATA_DIR / "server/db")
+    assert matches(root, "server/tls/x.crt").unknown == (
+        Unknown(TLS / "x.crt", "it is a directory, not a regular file"),
+    )
+    assert matches(root, "server/db", directories=True).unknown
+    for path in ("server/db/etcd/config", "server/db/*", "server/db/**"):
+        found = matches(root, path)
+        assert found.unknown
+        assert not found.seen
+
+
+@ordinary_user
+def test_a_directory_that_may_not_be_listed_is_unknown(root: Path) -> None:
+    """Whoever is not root learns what they could not see, and nothing passes for it."""
+    put(root, TLS / "a.crt")
+    place = root / TLS.relative_to("/")
+    for mode in (0o000, 0o400, 0o100):
+        place.chmod(mode)
+        found = [matches(root, path) for path in ("server/tls/*.crt", "server/tls/**")]
+        place.chmod(0o700)
+        assert all(one.unknown and not one.seen for one in found)
+        assert all("Permission denied" in unknown.reason for one in found for unknown in one.unknown)
+
+
+def test_a_thousand_files_are_each_seen_once(root: Path) -> None:
+    """By all checks that ask for them."""
+    for number in range(1000):
+        put(root, TLS / f"{number:04}.crt")
+    checks = (permissions("server/tls/*.crt"), Ownership(("server/tls/**",)))
+    found = look(root, *checks).files
+    assert [len({one.path for one in found[check][0].seen}) for check in checks] == [1000, 1000]
+
+
+def test_nothing_on_the_host_is_changed_or_read(root: Path) -> None:
+    """A look at modes opens no file: the time of its last access stays, and a FIFO does not hang."""
+    place = put(root, TLS / "a.key", "key")
+    os.utime(place, (1, 1))
+    look(root, permissions("server/tls/*.key"))
+    assert place.stat().st_atime == 1
+
+
+# --- the host's name ---
+
+
+def test_the_node_has_the_hosts_name(root: Path) -> None:
+    """In small letters, as K3s has it; empty where the tree has none."""
+    assert look(root).node == ""
+    put(root, PurePosixPath("/etc/hostname"), "Node-7.Example\n")
+    assert look(root).node == "node-7.example"
+
+
+# --- the kubelet's files ---
+
+
+def kubelet_paths(root: Path, seen: HostFacts) -> list[str]:
+    return [str(file.path) for file in look(root, seen=seen).kubelet.files]
+
+
+def test_the_kubelets_files_come_in_its_order(root: Path) -> None:
+    """By name, sub-directories in their place, and *.conf alone."""
+    for name in ("20-cli-config-dir/b.conf", "10-a.conf", "00-k3s-defaults.conf", "x.yaml", "99-z.conf", "15.conf.bak"):
+        put(root, KUBELET_DIRECTORY / name, HEAD)
+    order = ["00-k3s-defaults.conf", "10-a.conf", "20-cli-config-dir/b.conf", "99-z.conf"]
+    assert kubelet_paths(root, facts()) == [str(KUBELET_DIRECTORY / name) for name in order]
+
+
+def test_what_an_argument_names_takes_its_copys_place(root: Path) -> None:
+    """K3s copies it at its next start, over what it copied before."""
+    for name in ("10-cli-config.conf", "20-cli-config-dir/a.conf", "20-cli-config-dir/b.conf", "15-site.conf"):
+        put(root, KUBELET_DIRECTORY / name, HEAD)
+    put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD)
+    put(root, PurePosixPath("/etc/kubelet.d/b.conf"), HEAD)
+    seen = facts("kubelet-arg: ['config=/etc/kubelet.yaml', 'config-dir=/etc/kubelet.d']\n")
+    assert kubelet_paths(root, seen) == [
+        "/etc/kubelet.yaml",
+        str(KUBELET_DIRECTORY / "15-site.conf"),
+        str(KUBELET_DIRECTORY / "20-cli-config-dir/a.conf"),
+        "/etc/kubelet.d/b.conf",
+    ]
+
+
+def test_older_versions_read_what_the_operator_names_alone(root: Path) -> None:
+    """K3s' own directory is of 1.32 and newer."""
+    put(root, KUBELET_DIRECTORY / "50-site.conf", HEAD)
+    put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD + "eventRecordQPS: 5\n")
+    assert kubelet_paths(root, facts(version="v1.31.4+k3s1")) == []
+    seen = facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n", "v1.31.4+k3s1")
+    found = look(root, seen=seen)
+    assert [str(file.path) for file in found.kubelet.files] == ["/etc/kubelet.yaml"]
+    argument = effective(Component.KUBELET, seen, found.kubelet).get("event-qps")
+    assert argument is not None
+    assert argument.given[0].where == "/etc/kubelet.yaml:3"
+
+
+def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
+    """K3s would not start; and a path that is not absolute leads nobody knows where."""
+    gone = look(root, seen=facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n"))
+    assert "/etc/kubelet.yaml" in gone.kubelet.files[0].problem
+    assert look(root, seen=facts("kubelet-arg: ['config=kubelet.yaml']\n")).kubelet.problem
+
+
+@pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
+def test_odd_things_among_the_kubelets_files_are_problems(plant: Callable[[Path], None], root: Path) -> None:
+    """Each is named, and takes away the certainty of all that files decide; a directory is entered, as kubelet does."""
+    put(root, KUBELET_DIRECTORY / "00-k3s-defaults.conf", HEAD)
+    plant(root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
+    found = look(root).kubelet
+    if plant is Path.mkdir:
+        assert [file.path.name for file in found.files] == ["00-k3s-defaults.conf"]
+        return
+    assert found.files[1].problem
+    assert effective(Component.KUBELET, facts(), found).doubt("anonymous-auth")
+
+
+def test_a_kubelet_directory_that_is_a_file_is_a_problem(root: Path) -> None:
+    """The kubelet would exit."""
+    put(root, KUBELET_DIRECTORY)
+    assert look(root).kubelet.problem
+
+
+# --- etcd ---
+
+ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transport-security: {}\n"
+
+
+def test_etcds_configuration_is_read_with_its_lines(root: Path) -> None:
+    """And says where it is."""
+    put(root, ETCD, ETCD_TEXT)
+    assert look(root).etcd == EtcdConfiguration(ETCD, {"client-transport-security.client-cert-auth": Text("true", 2)})
+
+
+def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
+    """Which is not the same as unknown."""
+    found = look(root)
+    assert found.etcd == Missing(ETCD)
+    assert found.encryption == Missing(ENCRYPTION)
+
+
+@pytest.mark.parametrize("text", ["", ETCD_TEXT[:40], "a: b\n" + "#" * 10_000_000], ids=["empty", "cut off", "huge"])
+def test_a_spoilt_etcd_configuration_is_unknown(text: str, root: Path) -> None:
+    """With the file in the reason."""
+    put(root, ETCD, text)
+    found = look(root).etcd
+    assert isinstance(found, Unknown)
+    assert str(ETCD) in found.reason
+
+
+@pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
+@pytest.mark.parametrize("path", [ETCD, ENCRYPTION])
+def test_odd_things_in_place_of_k3s_files_are_unknown(
+    plant: Callable[[Path], None], path: PurePosixPath, root: Path
+) -> None:
+    """None hangs, and none looks missing."""
+    place = root / path.relative_to("/")
+    place.parent.mkdir(parents=True)
+    plant(place)
+    found = look(root)
+    assert isinstance(found.etcd if path == ETCD else found.encryption, Unknown)
+
+
+@ordinary_user
+def test_files_that_may_not_be_read_are_unknown(root: Path) -> None:
+    """With the reason."""
+    put(root, ETCD, ETCD_TEXT, 0o000)
+    put(root, ENCRYPTION, "{}", 0o000)
+    found = look(root)
+    for one in (found.etcd, found.encryption):
+        assert isinstance(one, Unknown)
+        assert "Permission denied" in one.reason
+
+
+# --- encryption ---
+
+
+def encryption(*providers: object, resources: object = ("secrets",)) -> str:
+    return json.dumps(
+        {
+            "kind": "EncryptionConfiguration",
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "resources": [{"resources": resources, "providers": providers}],
+        },
+        separators=(",", ":"),
+    )
+
+
+AESCBC = {"aescbc": {"keys": [{"name": "aescbckey", "secret": KEY}]}}
+
+
+def test_an_encryption_configuration_is_kept_without_its_keys(root: Path) -> None:
+    """The names of providers, and no more."""
+    put(root, ENCRYPTION, encryption(AESCBC, {"identity": {}}))
+    found = look(root)
+    assert found.encryption == EncryptionConfiguration(ENCRYPTION, ("aescbc", "identity"))
+    assert KEY not in repr(found)
+
+
+@pytest.mark.parametrize("text", [encryption(AESCBC)[:-5], encryption({KEY: {}}), "\xff"], ids=range(3))
+def test_a_spoilt_encryption_configuration_is_unknown_and_keeps_its_keys(text: str, root: Path) -> None:
+    """The reason names the file, and quotes nothing of it."""
+    put(root, ENCRYPTION, text.encode("latin-1"))
+    found = look(root)
+    assert isinstance(found.encryption, Unknown)
+    assert str(ENCRYPTION) in found.encryption.reason
+    assert KEY not in repr(found)
+
+
+# --- anything at all ---
+
+_GOOD = st.sampled_from(
+    [ETCD_TEXT.encode(), encryption(AESCBC, {"identity": {}}).encode(), (HEAD + "readOnlyPort: 0\n").encode()]
+)
+_SPOILT = st.builds(lambda data, cut, more: data[:cut] + more, _GOOD, st.integers(0, 300), st.binary(max_size=8))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | _GOOD | _SPOILT)
+@example(b"a" * (LARGEST_READ + 1))
+def test_no_content_of_any_file_raises(root: Path, data: bytes) -> None:
+    """Nor is a value made of what cannot be read: each file has its values or a reason."""
+    for path in (ETCD, ENCRYPTION, KUBELET_DIRECTORY / "50-x.conf", PurePosixPath("/etc/hostname")):
+        put(root, path, data)
+    found = look(root, permissions("server/**"))
+    for one in (found.etcd, found.encryption):
+        assert not isinstance(one, Missing)
+        assert not isinstance(one, Unknown) or one.reason
+    file = found.kubelet.files[0]
+    assert not (file.problem and file.settings)
+    assert KEY not in repr(found)
+
+
+def test_a_mode_beyond_permissions_is_seen(root: Path) -> None:
+    """Set-user-ID and the like are bits of a mode, too."""
+    put(root, TLS / "a.crt", mode=0o4755)
+    assert matches(root, "server/tls/a.crt").seen[0].mode == FileMode(stat.S_ISUID | 0o755)

@@ -1,0 +1,178 @@
+"""Waivers: which count here and today, for which control; those that do nothing are said, so that none is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.assess.assessment import ControlStatus, Waiver
+from agent.assess.waived_controls import select
+from agent.benchmark import catalogue
+from agent.benchmark.versions import Benchmark
+from agent.model import Role
+from agent.settings.value_kinds import SiteWaiver
+from agent.settings.waivers import Scope
+
+if TYPE_CHECKING:
+    from agent.assess.waived_controls import Selection
+
+PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
+HERE = Scope(Role.SERVER, "db-1.example.org", "2027-01-01")
+NEW, OLD = Benchmark.CIS_1_9, Benchmark.CIS_1_23
+EVENTS, RBAC, CERTIFICATES = "apiserver-event-rate-limit", "apiserver-authorization-rbac", "pki-certificate-permissions"
+
+
+def waiver(
+    control: str = CERTIFICATES, line: int = 3, *, expires: str = "", role: Role | None = None, host: str = ""
+) -> SiteWaiver:
+    return SiteWaiver(control, "it is so", expires, role, host, line, PATH)
+
+
+def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: Scope = HERE) -> Selection:
+    return select(waivers, catalogue.of(benchmark), benchmark, scope)
+
+
+def said(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
+    return [notice.message for notice in selected(*waivers, benchmark=benchmark).notices]
+
+
+# --- what a waiver is for ---
+
+
+def test_a_waiver_is_for_the_control_with_its_id() -> None:
+    """The report has reason, date, file and line from it; other controls have none."""
+    chosen = selected(waiver(expires="2027-06-30"))
+    (control,) = catalogue.named(CERTIFICATES)
+    assert chosen.of(control) == Waiver("it is so", "2027-06-30", f"{PATH}:3")
+    assert chosen.by_control.keys() == {CERTIFICATES}
+    assert chosen.notices == ()
+    assert all(chosen.of(other) is None for other in catalogue.CATALOGUE if other is not control)
+
+
+@pytest.mark.parametrize(
+    ("text", "benchmark", "control"),
+    [
+        ("1.2.9", NEW, EVENTS),
+        ("1.2.9", OLD, RBAC),
+        ("cis-1.9/1.2.9", NEW, EVENTS),
+        ("cis-1.9/1.2.9", OLD, EVENTS),
+        ("cis-1.23/1.2.9", NEW, RBAC),
+        ("2.1", NEW, "etcd-server-certificate"),
+        ("server/manifests", NEW, "server/manifests"),
+    ],
+)
+def test_a_number_means_what_it_means_in_its_benchmark(text: str, benchmark: Benchmark, control: str) -> None:
+    """One that says which benchmark means the same control in all others; one that does not, that of the assessed."""
+    assert selected(waiver(text), benchmark=benchmark).by_control.keys() == {control}
+
+
+def test_a_number_that_will_mean_another_control_is_said() -> None:
+    """An update of K3s can bring another benchmark along, and the waiver would hide what nobody meant."""
+    (notice,) = selected(waiver("1.2.9")).notices
+    assert notice.message == f"the waiver of 1.2.9 means {EVENTS} in cis-1.9, and in other versions another control"
+    assert EVENTS in notice.remedy
+    assert notice.where == f"{PATH}:3"
+    assert said(waiver("1.1.20")) == said(waiver("cis-1.9/1.2.9")) == []
+
+
+def test_a_number_that_the_benchmark_does_not_have_is_said() -> None:
+    """With the ids under which other versions have it."""
+    (notice,) = selected(waiver("5.6.4"), benchmark=Benchmark.CIS_1_9).notices
+    assert notice.message == "the waiver of 5.6.4 is for nothing: cis-1.9 has no such number"
+    assert all(control.id in notice.remedy for control in catalogue.named("5.6.4"))
+
+
+@pytest.mark.parametrize("text", ["kernel.panick", "9.9.9", "cis-9.9/1.2.9", "cis-1.9/9.9", "cis-1.9/"])
+def test_a_waiver_that_names_no_control_is_said(text: str) -> None:
+    """A slip of the pen must not look like a decision."""
+    assert said(waiver(text)) == [f"the waiver of {text} is for nothing: no benchmark has that control"]
+    assert selected(waiver(text)).by_control == {}
+
+
+def test_a_control_that_this_benchmark_lacks_is_silent() -> None:
+    """One list serves clusters of several versions."""
+    gone = next(control.id for control in catalogue.CATALOGUE if OLD in control.numbers and NEW not in control.numbers)
+    chosen = selected(waiver(gone))
+    assert (chosen.by_control, chosen.notices, chosen.unused({})) == ({}, (), ())
+
+
+# --- where and when ---
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {},
+        {"role": Role.SERVER},
+        {"host": "db-*"},
+        {"host": "DB-1"},
+        {"host": "db-1.example.org"},
+        {"host": "*.org"},
+        {"host": "db-[0-9]", "role": Role.SERVER},
+    ],
+)
+def test_a_waiver_for_this_host_counts(scope: dict[str, Any]) -> None:
+    """By role, and by host name, whole or up to its first dot."""
+    assert selected(waiver(**scope)).by_control
+
+
+@pytest.mark.parametrize(
+    "scope", [{"role": Role.AGENT}, {"host": "web-*"}, {"host": "db"}, {"host": "db-*", "role": Role.AGENT}]
+)
+@pytest.mark.parametrize("expires", ["", "2026-12-31"])
+@pytest.mark.parametrize("control", [CERTIFICATES, "9.9.9"])
+def test_a_waiver_for_others_is_silent(control: str, expires: str, scope: dict[str, Any]) -> None:
+    """Expired or not, known or not: it is for whom it is for."""
+    chosen = selected(waiver(control, expires=expires, **scope))
+    assert (chosen.by_control, chosen.notices, chosen.meant) == ({}, (), ())
+
+
+def test_a_waiver_counts_on_its_last_day_and_no_longer() -> None:
+    """Then the control fails again, and it is said since when."""
+    last = waiver(expires="2027-01-01")
+    assert selected(last).by_control
+    after = selected(last, scope=HERE._replace(today="2027-01-02"))
+    assert after.by_control == {}
+    assert [notice.message for notice in after.notices] == [
+        f"the waiver of {CERTIFICATES} counts no more since 2027-01-02"
+    ]
+    assert after.notices[0].where == f"{PATH}:3"
+
+
+def test_of_two_waivers_for_one_control_the_first_that_counts_is_shown() -> None:
+    """An expired one with another in its place needs no word; nor does it matter how each names the control."""
+    over, renewed, again = waiver(expires="2026-12-31"), waiver("1.1.20", line=5), waiver(line=7)
+    chosen = selected(over, renewed, again)
+    assert chosen.by_control[CERTIFICATES].where == f"{PATH}:5"
+    assert chosen.notices == ()
+
+
+def test_an_expired_waiver_that_names_nothing_is_said_once() -> None:
+    """One reason to take it out is enough."""
+    assert said(waiver("kernel.panick", expires="2026-12-31")) == said(waiver("kernel.panick"))
+
+
+# --- what nothing needed ---
+
+
+@pytest.mark.parametrize("status", [ControlStatus.PASS, ControlStatus.NOT_APPLICABLE])
+def test_a_waiver_that_nothing_needs_is_said(status: ControlStatus) -> None:
+    """It would hide the failure of the day after tomorrow."""
+    (notice,) = selected(waiver()).unused({CERTIFICATES: status})
+    assert notice.message == f"nothing needs the waiver of {CERTIFICATES}: it is {status}"
+    assert notice.where == f"{PATH}:3"
+
+
+@pytest.mark.parametrize(
+    "status", [ControlStatus.WAIVED, ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL]
+)
+def test_a_waiver_that_something_needs_is_not_spoken_of(status: ControlStatus) -> None:
+    """It has done what it is for, or a person has to look anyway."""
+    assert selected(waiver()).unused({CERTIFICATES: status}) == ()
+
+
+def test_a_waiver_that_does_not_count_is_not_unused_as_well() -> None:
+    """What is said of it is that it has expired."""
+    assert selected(waiver(expires="2026-12-31")).unused({CERTIFICATES: ControlStatus.PASS}) == ()

@@ -1,0 +1,45 @@
+"""Nodes for the tests of this directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.fake import in_memory
+from tests.k3s_tree import K3s
+from tests.unit.assess.verdicts.nodes import Node, node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Nodes(Protocol):
+    """Makes nodes of any kind."""
+
+    def __call__(self, k3s: K3s | None = None, version: str = "") -> Node:
+        """One more node; without `k3s` a server on which K3s never ran."""
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    """Nodes of any kind, each with a tree of its own."""
+    with in_memory() as directory:
+
+        def make(k3s: K3s | None = None, version: str = "") -> Node:
+            return node(directory / str(len(list(directory.iterdir()))), k3s, version)
+
+        yield make
+
+
+@pytest.fixture
+def server(nodes: Nodes) -> Node:
+    """A server with etcd on which K3s 1.34 has run, and nobody has hardened anything."""
+    return nodes(K3s())
+
+
+@pytest.fixture
+def hardened(server: Node) -> Node:
+    """The same after apply."""
+    server.harden()
+    return server

@@ -1,0 +1,102 @@
+"""Nodes on which K3s has run, for tests of what is made of them: each test breaks one thing of its own copy."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.benchmark.versions import Benchmark
+from agent.errors import ExitCode
+from agent.settings.schema import Overrides
+from agent.situation import Request
+from agent.verbs import converge as verbs
+from agent.verbs.assess import assess_host
+from tests.fake import fake_host
+from tests.k3s_tree import DATA_DIR, K3s, fresh, put, started
+
+if TYPE_CHECKING:
+    from agent.assess.assessment import Assessment, Verdict
+    from agent.host import Host
+    from agent.host.probe import K3sProcess
+
+CONFIG = "/etc/rancher/k3s/config.yaml"
+DROPIN = f"{CONFIG}.d/90-k3s-harden.yaml"
+SETTINGS = "/etc/k3s-harden/config.yaml"
+UNIT = "/etc/systemd/system/k3s.service"
+DATA = f"/{DATA_DIR}"
+NEWEST = Benchmark.CIS_2_0
+"""The benchmark that fits K3s 1.34, which the nodes have unless a test says otherwise."""
+
+
+@dataclass
+class Node:
+    """A host below `root`; `version` is K3s' in full, "" where nobody says it."""
+
+    root: Path
+    role: str = "server"
+    version: str = "1.34.2+k3s1"
+    processes: tuple[K3sProcess, ...] = ()
+
+    def host(self) -> Host:
+        """The host, with what runs on it."""
+        return fake_host(self.root, processes=self.processes)
+
+    def request(self) -> Request:
+        """What is asked for on the command line."""
+        return Request(Overrides(role=self.role, k3s_version=self.version or None))
+
+    def path(self, path: str) -> Path:
+        """Where a path of the host lies; one without a slash in front is below K3s' data directory."""
+        return self.root / (path.lstrip("/") if path.startswith("/") else f"{DATA_DIR}/{path}")
+
+    def put(self, path: str, text: str, mode: int = 0o600) -> Path:
+        """Put a file there."""
+        return put(self.root, str(self.path(path).relative_to(self.root)), text, mode)
+
+    def config(self, text: str) -> None:
+        """Write K3s' configuration as its operator does."""
+        self.put(CONFIG, text)
+
+    def drop_in(self, name: str, text: str) -> None:
+        """Write a drop-in of K3s' configuration."""
+        self.put(f"{CONFIG}.d/{name}", text)
+
+    def starts_with(self, *arguments: str) -> None:
+        """Put arguments behind `k3s server` in the unit."""
+        unit = self.path(UNIT)
+        unit.write_text(unit.read_text().replace("k3s server", " ".join(("k3s server", *arguments))))
+
+    def harden(self) -> None:
+        """Run apply, which has to do all of its own, whatever it says of somebody else's."""
+        done = verbs.apply(self.host(), self.request()).exit_code
+        assert done in (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
+
+    def assess(self, benchmark: Benchmark | None = None) -> Assessment:
+        """Assess the node."""
+        return assess_host(self.host(), self.request(), benchmark)
+
+    def verdict(self, name: str, benchmark: Benchmark | None = None) -> Verdict:
+        """How it stands with one control, by its id."""
+        (found,) = [one for one in self.assess(benchmark).verdicts if one.control.id == name]
+        return found
+
+
+def node(root: Path, k3s: K3s | None = None, version: str = "") -> Node:
+    """A node of its own for a test; without `k3s` a server that is to be, on which K3s never ran."""
+    shutil.copytree(_template(k3s), root, symlinks=True)
+    made = Node(root, k3s.role if k3s else "server")
+    made.version = version or (f"1.{k3s.minor}.9+k3s1" if k3s else made.version)
+    return made
+
+
+@cache
+def _template(k3s: K3s | None) -> Path:
+    root = Path(_TEMPLATES.name, str(_template.cache_info().currsize))
+    return started(fresh(root), k3s) if k3s else fresh(root)
+
+
+_TEMPLATES = tempfile.TemporaryDirectory()

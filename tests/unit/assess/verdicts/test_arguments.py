@@ -1,0 +1,592 @@
+"""Arguments of what K3s runs: who gave them, where, and what to do about one that is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assess.assessment import Actor, ControlStatus
+from agent.benchmark.versions import Benchmark
+from tests.k3s_tree import K3s
+from tests.unit.assess.verdicts.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.assess.verdicts.conftest import Nodes
+    from tests.unit.assess.verdicts.nodes import Node
+
+APPLY = "sudo k3s-harden apply, and restart K3s"
+PLUGINS = "enable-admission-plugins"
+SITE = f"{CONFIG}.d/95-site.yaml"
+
+
+# --- who gave it ---
+
+
+def test_what_k3s_sets_itself_passes_by_k3s(server: Node) -> None:
+    """With its version and the upstream file that says so."""
+    verdict = server.verdict("apiserver-anonymous-auth")
+    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.K3S)
+    assert (verdict.wanted, verdict.found) == ("--anonymous-auth is false", "--anonymous-auth=false")
+    assert verdict.evidence[0].where == "K3s v1.34.9+k3s1 (k3s pkg/daemons/control/server.go)"
+
+
+def test_a_default_of_the_component_passes_where_it_will_do(server: Node) -> None:
+    """It says that nobody gives the argument."""
+    verdict = server.verdict("service-account-lookup")
+    assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
+    assert verdict.wanted == "--service-account-lookup is true, or is not set"
+    nobody = "no configuration file sets --service-account-lookup, and K3s v1.34.9+k3s1 does not"
+    assert verdict.evidence == ((f"{nobody}, so kube-apiserver's default applies", "K3s v1.34.9+k3s1"),)
+
+
+def test_what_is_not_set_names_the_files_that_were_searched(server: Node) -> None:
+    """Those that are there, and of the kubelet's argument its own, too."""
+    server.config("node-name: a\n")
+    server.drop_in("95-site.yaml", "{}\n")
+    assert [one.where for one in server.verdict("service-account-lookup").evidence] == [CONFIG, SITE]
+    searched = [one.where for one in server.verdict("kubelet-event-qps").evidence]
+    assert searched == [CONFIG, SITE, f"{DATA}/agent/etc/kubelet.conf.d/00-k3s-defaults.conf"]
+
+
+def test_what_the_drop_in_of_apply_gives_passes_by_apply(hardened: Node) -> None:
+    """With its line there."""
+    verdict = hardened.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.APPLY)
+    assert verdict.evidence[0].what == "--audit-log-maxage=30"
+    assert verdict.evidence[0].where.startswith(f"{DROPIN}:")
+
+
+def test_what_the_operator_gives_passes_by_the_operator(server: Node) -> None:
+    """In whichever file, and with its line."""
+    server.config("kubelet-arg:\n  - pod-max-pids=4096\n")
+    verdict = server.verdict("kubelet-pod-max-pids")
+    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.OPERATOR)
+    assert verdict.evidence == (("--pod-max-pids=4096", f"{CONFIG}:2"),)
+
+
+def test_a_file_of_the_kubelets_gives_its_line(server: Node) -> None:
+    """A later one wins over K3s' own."""
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}authentication: {{anonymous: {{enabled: true}}}}\n")
+    verdict = server.verdict("kubelet-anonymous-auth")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
+    assert verdict.evidence == (("authentication.anonymous.enabled: true", place),)
+    assert verdict.remedy == (
+        f"remove `authentication.anonymous.enabled` at {place}: K3s then sets it to false itself; restart K3s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "remedy"),
+    [
+        ("kubelet-event-qps", "eventRecordQPS: -1", "set `eventRecordQPS: 0`"),
+        ("kubelet-pod-max-pids", "podPidsLimit: -1", "set `podPidsLimit: 4096`"),
+        ("kubelet-rotate-certificates", "rotateCertificates: false", "set `rotateCertificates: true`"),
+        (
+            "kubelet-rotate-server-certificate",
+            "featureGates: {RotateKubeletServerCertificate: false, A: true}",
+            "set `featureGates: {A: true}`",
+        ),
+    ],
+)
+def test_a_field_of_the_kubelets_is_corrected_as_a_field(server: Node, name: str, written: str, remedy: str) -> None:
+    """In the words of its file, and not as the argument that means the same."""
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}{written}\n")
+    verdict = server.verdict(name)
+    place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
+    assert verdict.evidence == ((written, place),)
+    assert remedy in verdict.remedy.replace("Set", "set")
+    assert f" at {place}, and restart K3s" in verdict.remedy
+
+
+# --- what to do ---
+
+
+def test_what_apply_would_set_is_for_apply(server: Node) -> None:
+    """K3s reads it at its next start."""
+    verdict = server.verdict("audit-log-path")
+    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.FAIL, Actor.APPLY, APPLY)
+
+
+def test_before_the_first_start_nothing_has_to_be_restarted(nodes: Nodes) -> None:
+    """Apply, then K3s' installer."""
+    assert nodes().verdict("audit-log-path").remedy == "sudo k3s-harden apply"
+
+
+def test_a_wrong_value_that_ours_comes_after_is_for_apply(server: Node) -> None:
+    """Of a flag with one value the last counts, and the drop-in is read after config.yaml."""
+    server.config("kube-apiserver-arg: [audit-log-maxage=3]\n")
+    verdict = server.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.FAIL, Actor.APPLY, APPLY)
+    assert verdict.evidence == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
+
+
+def test_a_wrong_value_in_a_later_file_is_for_the_operator(server: Node) -> None:
+    """Apply could do nothing about it."""
+    server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
+    verdict = server.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert verdict.remedy == f"set `audit-log-maxage=30` at {SITE}:1, and restart K3s"
+
+
+def test_a_wrong_value_in_the_unit_is_for_the_operator(server: Node) -> None:
+    """The command line has the last word, and systemd has to be told that its line is another one."""
+    server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
+    verdict = server.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert verdict.evidence == (("--audit-log-maxage=3", f"{UNIT}:4"),)
+    assert verdict.remedy == (
+        f"set `audit-log-maxage=30` at {UNIT}:4, and run `systemctl daemon-reload` and restart K3s"
+    )
+
+
+def test_a_wrong_value_in_a_drop_in_of_the_unit_is_found_there(server: Node) -> None:
+    """The unit itself does not have it."""
+    edited = f"{UNIT}.d/10-site.conf"
+    command = "/usr/local/bin/k3s server --kube-apiserver-arg=profiling=true"
+    server.put(edited, f"[Service]\nExecStart=\nExecStart={command}\n")
+    verdict = server.verdict("apiserver-profiling")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert verdict.evidence == (("--profiling=true", f"{edited}:3"),)
+    assert verdict.remedy.startswith(f"remove `profiling` at {edited}:3")
+    server.put(edited, f"[Service]\nExecStart=\nExecStart={command.replace('profiling=true', 'audit-log-maxage=3')}\n")
+    assert server.verdict("audit-log-maxage").actor is Actor.OPERATOR
+
+
+def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
+    """Apply has done its part; one sign is missing in somebody else's file."""
+    hardened.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
+    verdict = hardened.verdict("audit-log-maxage")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert verdict.remedy.startswith(
+        f"write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` at {SITE}:1, which drops what {DROPIN}:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "remedy"),
+    [
+        (
+            "apiserver-authorization-rbac",
+            "authorization-mode=AlwaysAllow",
+            f"remove `authorization-mode` at {CONFIG}:1: K3s then sets it to Node,RBAC itself; restart K3s",
+        ),
+        (
+            "apiserver-authorization-not-always-allow",
+            "authorization-mode=Node,AlwaysAllow,RBAC",
+            f"set `authorization-mode=Node,RBAC` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-always-admit",
+            "enable-admission-plugins=AlwaysAdmit,NodeRestriction",
+            f"set `enable-admission-plugins=NodeRestriction` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-always-admit",
+            "enable-admission-plugins=AlwaysAdmit",
+            f"remove `{PLUGINS}` at {CONFIG}:1: K3s then sets it to NodeRestriction itself; restart K3s",
+        ),
+        (
+            "apiserver-service-account-plugin",
+            "disable-admission-plugins=ServiceAccount",
+            f"remove `disable-admission-plugins` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-token-auth-file",
+            "token-auth-file=/etc/tokens",
+            f"remove `token-auth-file` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-anonymous-auth",
+            "anonymous-auth",
+            f"remove `anonymous-auth` at {CONFIG}:1: K3s then sets it to false itself; restart K3s",
+        ),
+        (
+            "apiserver-secure-port",
+            "secure-port=0",
+            f"remove `secure-port` at {CONFIG}:1: K3s then sets it to 6444 itself; restart K3s",
+        ),
+        (
+            "service-account-lookup",
+            "service-account-lookup=false",
+            f"set `service-account-lookup=true` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "request-timeout",
+            "request-timeout=0s",
+            f"set `request-timeout=300s` at {CONFIG}:1, and restart K3s",
+        ),
+        (
+            "apiserver-kubelet-https",
+            "kubelet-https=false",
+            f"set `kubelet-https=true` at {CONFIG}:1, and restart K3s",
+        ),
+    ],
+)
+def test_a_wrong_value_of_the_operators_has_its_own_remedy(nodes: Nodes, name: str, given: str, remedy: str) -> None:
+    """What else is in a list stays; where K3s' own value is right, the operator's is to go."""
+    old = name in {"apiserver-kubelet-https", "apiserver-secure-port"}
+    server = nodes(K3s(minor=24)) if old else nodes(K3s())
+    server.config(f"kube-apiserver-arg: ['{given}']\n")
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert verdict.remedy == remedy
+
+
+def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
+    """Where K3s has a list of its own, that is the better one; the kubelet has none."""
+    server = nodes(K3s())
+    strong = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+    server.drop_in("95-site.yaml", f"kubelet-arg: ['tls-cipher-suites={strong},TLS_RSA_WITH_RC4_128_SHA']\n")
+    verdict = server.verdict("tls-cipher-suites")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert verdict.remedy == f"set `tls-cipher-suites={strong}` at {SITE}:1, and restart K3s"
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "remedy"),
+    [
+        (
+            "controller-manager-profiling",
+            "kube-controller-manager-arg: [profiling=true]\n",
+            f"remove `profiling` at {SITE}:1: K3s then sets it to false itself; restart K3s",
+        ),
+        (
+            "enable-admission-plugins",
+            "kube-apiserver-arg: [enable-admission-plugins=AlwaysPullImages]\n",
+            f"set `{PLUGINS}=AlwaysPullImages,NodeRestriction` at {SITE}:1, and restart K3s",
+        ),
+        ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=0` at {SITE}:1, and restart K3s"),
+        (
+            "kubelet-pod-max-pids",
+            "kubelet-arg: [pod-max-pids=-1]\n",
+            (
+                "First find out how many processes your largest pod has, and take a larger number. Set"
+                f" `pod-max-pids=4096` at {SITE}:1, and restart K3s"
+            ),
+        ),
+        (
+            "apiserver-external-ips-denied",
+            "kube-apiserver-arg: [enable-admission-plugins=NodeRestriction]\n",
+            (
+                "First look for Services that use externalIPs: they keep them, but cannot be given new ones. Set"
+                f" `enable-admission-plugins=NodeRestriction,DenyServiceExternalIPs` at {SITE}:1, and restart K3s"
+            ),
+        ),
+    ],
+)
+def test_a_value_that_is_there_is_changed_there(server: Node, name: str, config: str, remedy: str) -> None:
+    """And not added a second time; what a row says to see to first comes first."""
+    server.drop_in("95-site.yaml", config)
+    assert server.verdict(name).remedy == remedy
+
+
+# --- where it goes ---
+
+
+def test_what_is_to_be_added_goes_into_the_hosts_own_configuration(server: Node) -> None:
+    """Which the unit may have somewhere else."""
+    server.starts_with("--config", "/etc/k3s/c.yaml")
+    server.put("/etc/k3s/c.yaml", "kubelet-arg: [v=2]\n")
+    server.put(CONFIG, "kubelet-arg: [event-qps=-1]\n")
+    remedy = server.verdict("kubelet-seccomp-default").remedy
+    assert remedy.endswith("Add 'seccomp-default=true' to the list kubelet-arg in /etc/k3s/c.yaml and restart K3s.")
+    assert CONFIG not in server.verdict("apiserver-external-ips-denied").remedy
+    assert server.verdict("kubelet-event-qps").evidence[0].where == "/etc/k3s/c.yaml"
+
+
+def test_a_list_that_a_drop_in_begins_anew_has_to_be_joined_first(server: Node) -> None:
+    """What is added to config.yaml would be dropped."""
+    server.config("kubelet-arg: [v=2]\n")
+    server.drop_in("50-x.yaml", "# ours\nkubelet-arg: [v=3]\n")
+    assert server.verdict("kubelet-seccomp-default").remedy.startswith(
+        f"write `kubelet-arg+:` instead of `kubelet-arg:` at {CONFIG}.d/50-x.yaml:2, which drops what earlier files"
+        " have in that list; then: First try your workloads"
+    )
+
+
+@pytest.mark.parametrize("name", ["apiserver-event-rate-limit", "apiserver-always-pull-images", "audit-log-path"])
+def test_what_our_drop_in_cannot_bring_about_alone_says_what_comes_first(server: Node, name: str) -> None:
+    """A later file drops the list, with all that apply puts there."""
+    server.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert re.match(
+        rf"write `kube-apiserver-arg\+:` instead of `kube-apiserver-arg:` at {re.escape(SITE)}:1, which drops .*; then"
+        r" (?:put `.*` into .* and )?run `sudo k3s-harden apply`, and restart K3s",
+        verdict.remedy,
+    )
+
+
+def test_an_option_that_is_off_is_named(server: Node) -> None:
+    """K3s' own option has no list to be added to."""
+    server.drop_in("95-site.yaml", "secrets-encryption: false\n")
+    verdict = server.verdict("secrets-encryption")
+    assert verdict.evidence == (("secrets-encryption: false", f"{SITE}:1"),)
+    assert verdict.remedy.endswith(f" It is now `false` at {SITE}:1: change it there.")
+
+
+def test_feature_gates_are_read_one_by_one(server: Node) -> None:
+    """One that is off fails; others do not matter."""
+    server.config("kubelet-arg: ['feature-gates=X=true']\n")
+    assert server.verdict("kubelet-rotate-server-certificate").status is ControlStatus.PASS
+    server.config("kubelet-arg: ['feature-gates=X=true,RotateKubeletServerCertificate=false']\n")
+    verdict = server.verdict("kubelet-rotate-server-certificate")
+    assert verdict.status is ControlStatus.FAIL
+    assert verdict.wanted == "--feature-gates does not list RotateKubeletServerCertificate=false, or is not set"
+
+
+# --- what the API server exits at ---
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (None, "its audit policy does not exist"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", "its audit policy cannot be used"),
+        ("kind: [", "its audit policy cannot be used"),
+    ],
+)
+def test_an_audit_policy_that_cannot_be_used_fails(server: Node, policy: str | None, said: str) -> None:
+    """The API server would exit at it, so that it logs nothing."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
+    if policy is not None:
+        server.put("/etc/policy.yaml", policy)
+    verdict = server.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert said in verdict.found
+    assert verdict.evidence[0] == ("--audit-policy-file=/etc/policy.yaml", f"{CONFIG}:1")
+    assert verdict.remedy
+
+
+def test_an_audit_policy_that_can_be_used_passes(server: Node) -> None:
+    """Whatever its rules are."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
+    server.put("/etc/policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+    verdict = server.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.OPERATOR)
+
+
+def test_an_audit_policy_that_may_not_be_read_is_unknown(server: Node) -> None:
+    """A FIFO has no content that could be looked at."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
+    os.mkfifo(server.path("/etc/policy.yaml"))
+    verdict = server.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
+
+
+def test_an_audit_policy_of_ours_that_is_gone_is_for_apply(hardened: Node) -> None:
+    """Which writes it again."""
+    hardened.path("server/audit.yaml").unlink()
+    verdict = hardened.verdict("audit-policy-file")
+    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.FAIL, Actor.APPLY, "sudo k3s-harden apply")
+
+
+@pytest.mark.parametrize("plugin", ["NodeRestriction", "EventRateLimit", "AlwaysPullImages"])
+def test_a_plugin_that_is_on_and_off_fails(server: Node, plugin: str) -> None:
+    """The API server exits at that, also where K3s switches the plugin on by itself."""
+    ids = {"EventRateLimit": "apiserver-event-rate-limit", "AlwaysPullImages": "apiserver-always-pull-images"}
+    on = [] if plugin == "NodeRestriction" else [f"enable-admission-plugins+={plugin}"]
+    server.config(f"kube-apiserver-arg: {[*on, f'disable-admission-plugins={plugin}']}\n")
+    verdict = server.verdict(ids.get(plugin, PLUGINS))
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert verdict.found == f"{plugin} is both enabled and disabled, so K3s would not start"
+    assert verdict.remedy == f"take {plugin} out of `disable-admission-plugins` at {CONFIG}:1"
+
+
+def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
+    """EventRateLimit has no limits of its own."""
+    server.config(f"kube-apiserver-arg: [{PLUGINS}+=EventRateLimit, admission-control-config-file=/etc/a.yaml]\n")
+    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
+    server.put("/etc/a.yaml", f"{head}- name: PodSecurity\n")
+    verdict = server.verdict("apiserver-event-rate-limit")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert "EventRateLimit has no configuration" in verdict.found
+    server.put("/etc/a.yaml", f"{head}- name: EventRateLimit\n  configuration: {{}}\n")
+    assert server.verdict("apiserver-event-rate-limit").status is ControlStatus.PASS
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("apiserver-event-rate-limit", "event-rate-limit: {qps: 5000, burst: 20000}"),
+        ("apiserver-always-pull-images", "always-pull-images: true"),
+    ],
+)
+def test_what_a_setting_switches_on_says_which(server: Node, name: str, setting: str) -> None:
+    """The line as it goes into the settings is one that the program takes; apply does the rest."""
+    open_ = server.verdict(name)
+    assert (open_.status, open_.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert open_.remedy.startswith(
+        f"put `{setting}` into {SETTINGS} and run `sudo k3s-harden apply`, and restart K3s; or by hand: "
+    )
+    server.put(SETTINGS, f"{setting}\n")
+    ready = server.verdict(name)
+    assert (ready.status, ready.actor, ready.remedy) == (ControlStatus.FAIL, Actor.APPLY, APPLY)
+    server.harden()
+    done = server.verdict(name)
+    assert (done.status, done.actor) == (ControlStatus.PASS, Actor.APPLY)
+
+
+def test_a_setting_that_has_no_effect_is_not_offered(nodes: Nodes) -> None:
+    """Up to 1.24 there is no file for the limits of the plugin."""
+    verdict = nodes(K3s(minor=24)).verdict("apiserver-event-rate-limit")
+    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert SETTINGS not in verdict.remedy
+    assert verdict.remedy.startswith("First put an entry for EventRateLimit")
+
+
+# --- nodes that Rancher manages ---
+
+
+def test_rancher_gets_what_the_guide_wants_in_its_cluster_object(server: Node) -> None:
+    """What is put into a file of the node is overruled, or gone with the next plan."""
+    server.drop_in("50-rancher.yaml", '{"kube-apiserver-arg": ["profiling=true"]}\n')
+    guide = server.verdict("audit-log-path")
+    assert (guide.actor, guide.remedy) == (
+        Actor.OPERATOR,
+        "put into the Cluster object what `k3s-harden render rancher-cluster` prints",
+    )
+    other = server.verdict("apiserver-profiling")
+    assert (other.status, other.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert other.remedy == (
+        "in the Cluster object, below spec.rkeConfig, where machineGlobalConfig or the machineSelectorConfig of this"
+        " node has it: take `profiling` out of `kube-apiserver-arg`: K3s then sets it to false itself"
+    )
+    added = server.verdict("kubelet-seccomp-default")
+    assert added.remedy.endswith("Add 'seccomp-default=true' to the list kubelet-arg and restart K3s.")
+
+
+def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) -> None:
+    """That one Rancher does not write."""
+    server.drop_in("50-rancher.yaml", "{}\n")
+    server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
+    assert server.verdict("apiserver-profiling").remedy.startswith(f"remove `profiling` at {SITE}:1")
+
+
+# --- what cannot be told, or asked ---
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "reason"),
+    [
+        ("kube-proxy-arg: [config=/etc/p.yaml]\n", "kube-proxy-metrics-bind-address", f"named at {CONFIG}:1 decides"),
+        ("kube-scheduler-arg: [config=/etc/s.yaml]\n", "scheduler-profiling", f"named at {CONFIG}:1 decides"),
+        (
+            "kube-apiserver-arg: [authentication-config=/etc/a.yaml]\n",
+            "apiserver-anonymous-auth",
+            f"named at {CONFIG}:1 decides",
+        ),
+        (
+            "kube-apiserver-arg: [authorization-config=/etc/a.yaml]\n",
+            "apiserver-authorization-rbac",
+            f"named at {CONFIG}:1 decides",
+        ),
+        ("datastore-endpoint: user:word@db/k3s\n", "apiserver-etcd-ca-file", "if the external datastore"),
+        ("kube-apiserver-arg: [\n", "apiserver-profiling", "K3s would not start with its configuration"),
+        ("kubelet-arg: [config=relative.yaml]\n", "kubelet-anonymous-auth", "a path that is not absolute"),
+    ],
+)
+def test_what_another_file_decides_is_unknown(server: Node, config: str, name: str, reason: str) -> None:
+    """Never passed by a default that may not count; and no secret is told."""
+    server.config(config)
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.UNKNOWN, Actor.OPERATOR, "cannot be told")
+    assert reason in verdict.reason
+    assert verdict.evidence or "absolute" in reason
+    assert verdict.remedy
+    assert "user:word" not in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "fields"),
+    [
+        ("kube-proxy-arg: [config", "kube-proxy-metrics-bind-address", ("metricsBindAddress",)),
+        ("kube-scheduler-arg: [config", "scheduler-profiling", ("enableProfiling",)),
+        ("kube-apiserver-arg: [authentication-config", "apiserver-anonymous-auth", ("anonymous", "enabled: false")),
+        ("kube-apiserver-arg: [authorization-config", "apiserver-authorization-rbac", ("authorizers", "RBAC")),
+    ],
+)
+def test_a_file_that_is_not_judged_has_fields_to_read(
+    server: Node, argument: str, name: str, fields: tuple[str, ...]
+) -> None:
+    """What it would have to say, for a person to look up."""
+    server.config(f"{argument}=/etc/a.yaml]\n")
+    verdict = server.verdict(name)
+    assert verdict.evidence[0].where == f"{CONFIG}:1"
+    assert verdict.remedy.startswith("read ")
+    assert verdict.remedy.endswith(" in /etc/a.yaml")
+    assert all(field in verdict.remedy for field in fields)
+
+
+def test_a_scheduler_with_a_file_is_still_asked_for_its_address(server: Node) -> None:
+    """It has no field for that."""
+    server.config("kube-scheduler-arg: [config=/etc/s.yaml, bind-address=0.0.0.0]\n")
+    assert server.verdict("scheduler-bind-address").status is ControlStatus.FAIL
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, link_to_itself])
+def test_a_configuration_that_cannot_be_read_is_no_empty_one(server: Node, plant: Callable[[Path], None]) -> None:
+    """All that depends on it is unknown, whether K3s could not read it or only this program."""
+    plant(server.path(CONFIG))
+    for name in ("apiserver-profiling", "kubelet-anonymous-auth", "kube-proxy-metrics-bind-address"):
+        assert server.verdict(name).status is ControlStatus.UNKNOWN
+
+
+def test_a_version_without_its_patch_is_not_guessed_at(nodes: Nodes) -> None:
+    """Releases of one minor differ in K3s' own cipher suites."""
+    server = nodes(K3s(minor=24))
+    server.version = "1.24"
+    verdict = server.verdict("apiserver-cipher-suites")
+    assert verdict.status is ControlStatus.UNKNOWN
+    assert "say it in full" in verdict.reason
+
+
+def test_an_agent_runs_no_control_plane(nodes: Nodes) -> None:
+    """And has a kubelet like a server's."""
+    agent = nodes(K3s(role="agent"))
+    verdict = agent.verdict("apiserver-profiling")
+    assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
+    assert verdict.reason == "it is for servers, and this is an agent"
+    assert agent.verdict("kubelet-anonymous-auth").status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize(
+    ("switch", "name"),
+    [
+        ("disable-apiserver", "apiserver-profiling"),
+        ("disable-apiserver", "apiserver-encryption-providers"),
+        ("disable-controller-manager", "controller-manager-profiling"),
+        ("disable-scheduler", "scheduler-profiling"),
+        ("disable-agent", "kubelet-anonymous-auth"),
+        ("disable-kube-proxy", "kube-proxy-metrics-bind-address"),
+    ],
+)
+def test_what_k3s_is_told_not_to_run_is_not_applicable(server: Node, switch: str, name: str) -> None:
+    """With the line that tells it."""
+    server.config(f"{switch}: true\n")
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
+    assert verdict.reason.startswith(f"`{switch}` at {CONFIG}:1 keeps K3s from running")
+
+
+def test_a_control_of_older_versions_is_not_applicable_to_newer_ones(server: Node) -> None:
+    """An old benchmark may be asked for on any K3s."""
+    verdict = server.verdict("apiserver-security-context-deny", Benchmark.CIS_1_24)
+    assert verdict.status is ControlStatus.NOT_APPLICABLE
+    assert verdict.reason == "it is for K3s v1.24 and older, and this is v1.34.9+k3s1"

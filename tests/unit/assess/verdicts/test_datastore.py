@@ -1,0 +1,251 @@
+"""etcd's configuration, and how Secrets lie in the datastore."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assess.assessment import Actor, ControlStatus
+from tests.k3s_tree import K3s
+from tests.unit.assess.verdicts.nodes import CONFIG, DATA, UNIT
+
+if TYPE_CHECKING:
+    from tests.unit.assess.verdicts.conftest import Nodes
+    from tests.unit.assess.verdicts.nodes import Node
+
+ETCD = "server/db/etcd/config"
+ENCRYPTION = "server/cred/encryption-config.json"
+
+
+def edit(node: Node, path: str, old: str, new: str) -> None:
+    """Replace something in a file that K3s wrote."""
+    file = node.path(path)
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_etcd_as_k3s_configures_it_passes_with_file_and_line(server: Node) -> None:
+    """Both halves of a control are shown."""
+    verdict = server.verdict("etcd-server-certificate")
+    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.K3S)
+    assert [one.where for one in verdict.evidence] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
+    assert verdict.wanted == (
+        f"client-transport-security.cert-file is {DATA}/server/tls/etcd/server-client.crt and"
+        f" client-transport-security.key-file is {DATA}/server/tls/etcd/server-client.key"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "found"),
+    [
+        ("etcd-client-cert-auth", "client-cert-auth: true", "client-cert-auth: false", "false"),
+        ("etcd-client-cert-auth", "  client-cert-auth: true\n", "", "not set"),
+        ("etcd-auto-tls", "client-transport-security:\n", "client-transport-security:\n  auto-tls: true\n", "true"),
+        ("etcd-server-certificate", "server-client.crt", "other.crt", f"{DATA}/server/tls/etcd/other.crt"),
+        ("etcd-unique-ca", "etcd/server-ca.crt", "server-ca.crt", f"{DATA}/server/tls/server-ca.crt"),
+    ],
+)
+def test_a_wrong_value_of_etcds_fails(server: Node, name: str, old: str, new: str, found: str) -> None:
+    """The row says what to do: K3s writes the file anew at each start."""
+    edit(server, ETCD, old, new)
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.FAIL, Actor.OPERATOR, found)
+    assert verdict.remedy.startswith("K3s writes etcd's configuration anew")
+
+
+def test_what_etcd_does_not_set_passes_where_its_default_will_do(server: Node) -> None:
+    """auto-tls is off unless it is switched on."""
+    verdict = server.verdict("etcd-auto-tls")
+    assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
+    assert verdict.evidence == (("no client-transport-security.auto-tls", f"{DATA}/{ETCD}"),)
+
+
+def test_etcd_whose_configuration_is_gone_is_unknown(server: Node) -> None:
+    """Its directory is there, so that it is etcd."""
+    server.path(ETCD).unlink()
+    verdict = server.verdict("etcd-client-cert-auth")
+    assert (verdict.status, verdict.found) == (ControlStatus.UNKNOWN, "no such file")
+    assert verdict.reason == f"K3s writes {DATA}/{ETCD} when it starts etcd, and it is not there"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "", "client-transport-security: 1\n"])
+def test_a_broken_configuration_of_etcds_is_unknown(server: Node, text: str) -> None:
+    """Also for what passes where it is not set: a file that was cut off sets nothing."""
+    server.put(ETCD, text)
+    for name in ("etcd-client-cert-auth", "etcd-auto-tls", "etcd-unique-ca"):
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
+        assert verdict.evidence[0].where == f"{DATA}/{ETCD}"
+
+
+def test_before_the_first_start_nobody_knows_the_datastore(nodes: Nodes) -> None:
+    """So that etcd's controls are neither passed nor out of place."""
+    verdict = nodes().verdict("etcd-auto-tls")
+    assert (verdict.status, verdict.found) == (ControlStatus.UNKNOWN, "no datastore")
+    assert verdict.remedy == "start K3s, then assess this host again"
+
+
+def test_a_server_without_etcd_of_its_own_is_never_asked_for_it(nodes: Nodes) -> None:
+    """A control plane alone keeps its data on other servers, and will have none here."""
+    server = nodes(K3s())
+    shutil.rmtree(server.path("server/db"))
+    server.config("server: https://10.0.0.1:6443\ndisable-etcd: true\n")
+    for name in ("etcd-auto-tls", "etcd-client-cert-auth", "etcd-data-permissions"):
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
+        assert verdict.reason == f"`disable-etcd` at {CONFIG}:2 keeps etcd from this host"
+    assert server.verdict("apiserver-etcd-ca-file").status is ControlStatus.PASS
+
+
+ETCD_ROWS = ("apiserver-etcd-ca-file", "apiserver-etcd-client-certificate")
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgres", "nats"])
+def test_a_database_asks_for_no_file_of_etcds(nodes: Nodes, scheme: str) -> None:
+    """Its address tells its kind, and of the rest nothing is said."""
+    server = nodes(K3s(etcd=False))
+    server.config(f"datastore-endpoint: {scheme}://k3s:w0rd@10.0.0.9/k3s\n")
+    for name in ETCD_ROWS:
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
+        assert f"{CONFIG}:1 it is {scheme}, not etcd" in verdict.reason
+        assert "w0rd" not in repr(verdict)
+
+
+def test_an_etcd_of_somebody_elses_is_asked_for_its_files(nodes: Nodes) -> None:
+    """K3s hands its own options on to the API server."""
+    server = nodes(K3s(etcd=False))
+    server.config("datastore-endpoint: https://a:2379,https://b:2379\n")
+    for name in ETCD_ROWS:
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+        assert verdict.evidence[0] == ("datastore-endpoint: https://(not shown)", f"{CONFIG}:1")
+        assert re.search(rf"set `datastore-\w+` to the path of that file in {CONFIG}", verdict.remedy)
+    files = "".join(f"datastore-{name}: /etc/etcd/{name}\n" for name in ("cafile", "certfile", "keyfile"))
+    server.config(f"datastore-endpoint: https://a:2379\n{files}")
+    for name in ETCD_ROWS:
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.OPERATOR)
+    assert server.verdict(ETCD_ROWS[0]).evidence == (("datastore-cafile: /etc/etcd/cafile", f"{CONFIG}:2"),)
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "https"])
+def test_the_address_of_a_datastore_may_be_in_the_environment(nodes: Nodes, scheme: str) -> None:
+    """Where install.sh keeps what it was given in variables."""
+    server = nodes(K3s(etcd=False))
+    server.put(f"{UNIT}.env", f"K3S_DATASTORE_ENDPOINT={scheme}://k3s:w0rd@a\nK3S_DATASTORE_CAFILE=/etc/ca\n")
+    verdict = server.verdict("apiserver-etcd-ca-file")
+    assert verdict.status is (ControlStatus.PASS if scheme == "https" else ControlStatus.NOT_APPLICABLE)
+    assert "w0rd" not in repr((verdict, server.host().tree))
+
+
+@pytest.mark.parametrize(("config", "datastore"), [("", "SQLite"), ("datastore-endpoint: mysql://x\n", "external")])
+def test_another_datastore_has_no_etcd(nodes: Nodes, config: str, datastore: str) -> None:
+    """With which one it is instead."""
+    server = nodes(K3s(etcd=False))
+    server.config(config)
+    verdict = server.verdict("etcd-auto-tls")
+    assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
+    assert verdict.reason == f"the datastore here is {datastore}, not an etcd that K3s runs"
+
+
+def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
+    """The first provider is the one that writes."""
+    server.config("secrets-encryption: true\n")
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.found) == (ControlStatus.PASS, "aescbc")
+    assert verdict.evidence[0] == ("aescbc", f"{DATA}/{ENCRYPTION}")
+    option = server.verdict("secrets-encryption")
+    assert (option.status, option.actor) == (ControlStatus.PASS, Actor.OPERATOR)
+    assert option.evidence[0] == ("secrets-encryption: true", f"{CONFIG}:1")
+    assert verdict.actor is Actor.OPERATOR
+
+
+def test_encryption_that_apply_switched_on_passes_by_apply(nodes: Nodes) -> None:
+    """Its drop-in has the option."""
+    server = nodes()
+    server.harden()
+    server.put(ENCRYPTION, '{"resources":[{"resources":["secrets"],"providers":[{"aescbc":{}}]}]}')
+    for name in ("secrets-encryption", "apiserver-encryption-providers"):
+        verdict = server.verdict(name)
+        assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.APPLY)
+
+
+def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -> None:
+    """K3s' own file lies there, and nothing hands it to the API server."""
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor, verdict.found) == (
+        ControlStatus.FAIL,
+        Actor.APPLY,
+        "Secrets are not encrypted",
+    )
+    assert verdict.evidence[0].where == "K3s v1.34.9+k3s1"
+
+
+@pytest.mark.parametrize(
+    ("providers", "steps"),
+    [
+        (("identity", "aescbc"), ("enable", "restart K3s", "reencrypt --force --skip")),
+        (("identity", "secretbox"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
+        (("identity", "secretbox", "aescbc"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
+        (("identity",), ("rotate-keys", "reencrypt_finished", "restart K3s")),
+        (("aesgcm", "identity"), ("find out who wrote it", "aescbc or kms or secretbox first", "kubectl replace")),
+        (("identity", "kms"), ("find out who wrote it", "restart K3s", "kubectl replace")),
+    ],
+)
+def test_encryption_by_a_weak_provider_has_all_steps(
+    server: Node, providers: tuple[str, ...], steps: tuple[str, ...]
+) -> None:
+    """By K3s' own command where it can, up to the Secrets that are there: they stay as they are until the last step."""
+    server.config("secrets-encryption: true\n")
+    listed = ",".join(f'{{"{one}":{{}}}}' for one in providers)
+    server.put(ENCRYPTION, f'{{"resources":[{{"resources":["secrets"],"providers":[{listed}]}}]}}')
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.FAIL, Actor.OPERATOR, providers[0])
+    assert re.search(".*".join(map(re.escape, steps)), verdict.remedy)
+    assert ("secrets-encrypt enable" in verdict.remedy) is ("enable" in steps or providers == ("identity",))
+
+
+def test_a_cluster_that_never_encrypted_gets_the_steps_for_its_data(server: Node) -> None:
+    """K3s can start to encrypt it only from some releases on, and the key alone encrypts nothing that is there."""
+    server.path(ENCRYPTION).unlink()
+    for name in ("secrets-encryption", "apiserver-encryption-providers"):
+        remedy = server.verdict(name).remedy
+        steps = ("v1.34.3+k3s3", "snapshot", "secrets-encrypt enable", "restart each", "secrets-encrypt rotate-keys")
+        assert re.search(".*".join(map(re.escape, steps)), remedy)
+
+
+def test_an_encryption_that_names_no_secrets_fails(server: Node) -> None:
+    """They are then stored as they are."""
+    server.config("secrets-encryption: true\n")
+    server.put(ENCRYPTION, '{"resources":[{"resources":["configmaps"],"providers":[{"aescbc":{}}]}]}')
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "no provider for Secrets")
+
+
+def test_a_file_of_the_operators_own_is_not_judged(server: Node) -> None:
+    """It may be anything; that one is given is known."""
+    server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
+    assert verdict.evidence == (("--encryption-provider-config=/etc/own.yaml", f"{CONFIG}:1"),)
+    assert server.verdict("secrets-encryption").status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize(
+    "text", [None, "{", "[]", "null", '{"resources":[{"resources":["secrets"],"providers":[{}]}]}']
+)
+def test_an_encryption_configuration_that_says_nothing_is_unknown(server: Node, text: str | None) -> None:
+    """Missing, cut off, or of another shape."""
+    server.config("secrets-encryption: true\n")
+    if text is None:
+        server.path(ENCRYPTION).unlink()
+    else:
+        server.put(ENCRYPTION, text)
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
+    assert f"{DATA}/{ENCRYPTION}" in verdict.reason

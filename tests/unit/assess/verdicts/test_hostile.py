@@ -1,0 +1,252 @@
+"""Whatever K3s' files hold: no traceback, and nothing passes on evidence that is broken.
+
+What a file says is told by PyYAML and json here, so that the program's own readers cannot agree with themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agent.assess.assessment import ControlStatus
+from agent.benchmark.check import AllOf, EncryptionProviders, EtcdSetting, Flag
+from agent.benchmark.versions import Benchmark
+from agent.host.tree import LARGEST_READ
+from agent.k3s.kubelet_configuration import KUBELET_FIELDS
+from agent.model import Component
+from agent.present.assessments import AssessmentFormat, as_text
+from tests.fake import in_memory
+from tests.k3s_tree import K3s
+from tests.unit.assess.verdicts.nodes import CONFIG, Node, node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from agent.assess.assessment import Assessment
+    from agent.benchmark.control import BenchmarkControl
+
+SITE = f"{CONFIG}.d/50-site.yaml"
+KUBELET = "agent/etc/kubelet.conf.d/99-site.conf"
+OWN_KUBELET = "agent/etc/kubelet.conf.d/00-k3s-defaults.conf"
+ETCD = "server/db/etcd/config"
+ENCRYPTION = "server/cred/encryption-config.json"
+FILES = (CONFIG, SITE, KUBELET, OWN_KUBELET, ETCD, ENCRYPTION)
+TEXTS = {
+    CONFIG: "secrets-encryption: true\nkube-apiserver-arg:\n  - audit-log-maxage=30\nkubelet-arg: [pod-max-pids=99]\n",
+    SITE: "kube-apiserver-arg+:\n  - request-timeout=300s\nnode-label+: [a=b]\n",
+    KUBELET: "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nauthorization: {mode: Webhook}\n",
+}
+"""What is put where K3s itself writes nothing."""
+
+_KEYS = (
+    *(
+        "kube-apiserver-arg",
+        "kube-apiserver-arg+",
+        "kubelet-arg",
+        "secrets-encryption",
+        "data-dir",
+        "disable-agent",
+        "<<",
+    ),
+    *("apiVersion", "kind", "authentication", "anonymous", "enabled", "authorization", "mode", "featureGates"),
+    *("client-transport-security", "peer-transport-security", "client-cert-auth", "auto-tls", "cert-file"),
+    *("resources", "providers", "aescbc", "identity"),
+)
+_WORDS = (
+    *("true", "kubelet.config.k8s.io/v1beta1", "KubeletConfiguration", "secrets", "anonymous-auth", "profiling=true"),
+    *("authorization-mode=", "feature-gates=,=,", "tls-cipher-suites=,", "config=", "=", "+=", "--", "\x00", "\u2028"),
+)
+
+
+class Broken(NamedTuple):
+    """A file, and what is done to it: new content, made of the old, or something else in its place."""
+
+    path: str
+    content: Callable[[bytes], bytes] | None
+    kind: str = ""
+
+
+def _anything() -> st.SearchStrategy[Any]:
+    leaves = st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.sampled_from(_WORDS),
+        st.text(max_size=9),
+    )
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(_KEYS), inner, max_size=6)
+        ),
+        max_leaves=12,
+    )
+
+
+def _bytes() -> st.SearchStrategy[Callable[[bytes], bytes]]:
+    """Truncated, overwritten, of wrong types, with aliases, not UTF-8, or any bytes at all."""
+    cut = st.integers(0, 600).map(lambda end: lambda old: old[: end % (len(old) + 1)])
+    mixed = st.tuples(st.integers(0, 600), st.binary(min_size=1, max_size=8)).map(
+        lambda change: (
+            lambda old: old[: change[0] % len(old)] + change[1] + old[change[0] % len(old) + len(change[1]) :]
+        )
+    )
+    typed = _anything().map(lambda value: lambda _: json.dumps(value).encode())
+    aliased = st.sampled_from(
+        (
+            b"a: &a [*a]\n",
+            b"a: &a {<<: *a}\n",
+            b"a0: &a0 [1]\n" + b"".join(b"a%d: &a%d [*a%d,*a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40)),
+            b"- &a [" + b"[" * 4000,
+            b"---\n---\n- *nothing\n",
+            b"!!python/object/apply:os.getcwd []\n",
+        )
+    )
+    wrapped = aliased.map(lambda text: lambda old: text + old)
+    encoded = st.sampled_from(("utf-16", "utf-32", "latin-1")).map(
+        lambda name: lambda old: ("é" + old.decode()).encode(name)
+    )
+    return st.one_of(cut, mixed, typed, wrapped, encoded, st.binary(max_size=64).map(lambda content: lambda _: content))
+
+
+def broken() -> st.SearchStrategy[Broken]:
+    """One file of K3s', in a state that nobody wants."""
+    content = st.builds(Broken, st.sampled_from(FILES), _bytes())
+    kinds = st.sampled_from(("FIFO", "directory", "loop", "dangling", "below a file"))
+    replaced = st.builds(Broken, st.sampled_from(FILES), st.none(), kinds)
+    # The kubelet goes through directories for the files in them, whatever they are called.
+    return st.one_of(content, replaced.filter(lambda how: how.kind != "directory" or "kubelet.conf.d" not in how.path))
+
+
+def _break(one: Node, how: Broken) -> Path:
+    file = one.path(how.path)
+    if how.content is not None:
+        file.write_bytes(how.content(file.read_bytes()))
+        return file
+    file.unlink()
+    match how.kind:
+        case "FIFO":
+            os.mkfifo(file)
+        case "directory":
+            file.mkdir()
+        case "loop":
+            file.symlink_to(file.name)
+        case "dangling":
+            file.symlink_to("/nowhere")
+        case _:
+            file.symlink_to("/proc/sys/vm/overcommit_memory/below")
+    return file
+
+
+@given(how=broken())
+@example(how=Broken(ETCD, lambda old: old + b"#" * LARGEST_READ))
+@example(how=Broken(ENCRYPTION, lambda old: old + b" " * 10_000_000))
+@example(how=Broken(CONFIG, lambda old: old + b"#" * 10_000_000))
+@example(how=Broken(OWN_KUBELET, lambda old: old + b"#" * 10_000_000))
+@example(how=Broken(KUBELET, lambda _: b""))
+@example(how=Broken(ETCD, lambda _: b""))
+def test_nothing_passes_on_broken_evidence(how: Broken) -> None:
+    """And each presenter can show what is left."""
+    with in_memory() as directory:
+        one = node(directory / "node", K3s())
+        for path, text in TEXTS.items():
+            one.put(path, text)
+        file = _break(one, how)
+        data = file.read_bytes() if file.is_file() else b""
+        data = data if len(data) <= LARGEST_READ else b""
+        found = one.assess(Benchmark.CIS_1_24)
+    assert all(verdict.evidence for verdict in found.verdicts if verdict.status is ControlStatus.PASS)
+    assert [name for name, why in _unfounded(found, how.path, data) if why] == []
+    for shown in (AssessmentFormat.PLAIN, AssessmentFormat.JSON):
+        assert as_text(found, shown)
+
+
+def _unfounded(found: Assessment, path: str, data: bytes) -> Iterator[tuple[str, str]]:
+    """Each control that passed, with why the file does not say so; empty where it does, or decides nothing of it."""
+    value = _value(data)
+    for verdict in found.verdicts:
+        if verdict.status is not ControlStatus.PASS:
+            continue
+        for check in _checks(verdict.control):
+            why = ""
+            if isinstance(check, EtcdSetting) and path == ETCD:
+                why = _etcd_says(value, check)
+            elif isinstance(check, EncryptionProviders) and path == ENCRYPTION:
+                why = _encryption_says(value, check)
+            elif isinstance(check, Flag) and path in (CONFIG, SITE):
+                # K3s does not start with anything but a mapping, or nothing at all.
+                why = "" if value is None or isinstance(value, dict) else "no mapping"
+            elif isinstance(check, Flag) and check.component is Component.KUBELET and path in (KUBELET, OWN_KUBELET):
+                given = any(f"--{check.name}=" in seen.what and CONFIG in seen.where for seen in verdict.evidence)
+                is_field = check.name in KUBELET_FIELDS
+                why = "" if given or not is_field or _is_kubelets(value) else "no configuration of a kubelet"
+                # K3s hands this one on as an argument, in any version but a few.
+                why = "" if check.name == "read-only-port" else why
+            yield verdict.control.id, why
+
+
+def _checks(control: BenchmarkControl) -> tuple[object, ...]:
+    check = control.check_of(Benchmark.CIS_1_24)
+    return check.checks if isinstance(check, AllOf) else (check,)
+
+
+def _value(data: bytes) -> Any:  # noqa: ANN401 - of any YAML
+    """What PyYAML makes of the first document; an object of no kind where it makes nothing of it."""
+    try:
+        return next(iter(yaml.load_all(data.decode(), Loader=yaml.SafeLoader)), None)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, TypeError, AttributeError):
+        return object()
+
+
+def _is_kubelets(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("kind") == "KubeletConfiguration"
+        and str(value.get("apiVersion")).startswith("kubelet.config.k8s.io/")
+    )
+
+
+def _etcd_says(value: object, check: EtcdSetting) -> str:
+    section, _, key = check.key.partition(".")
+    if not isinstance(value, dict) or not isinstance(value.get(section), dict):
+        return "no such section"
+    there = value[section].get(key)
+    if there is None:
+        return "" if check.unset_passes else "not set"
+    text = str(there).lower() if isinstance(there, bool) else str(there)
+    wanted = str(check.criterion).replace("{data_dir}", "/var/lib/rancher/k3s")
+    return "" if text == wanted else f"it is {text}"
+
+
+def _encryption_says(value: object, check: EncryptionProviders) -> str:
+    try:
+        providers = next(
+            one["providers"]
+            for one in value["resources"]  # type: ignore[index] # what is no mapping raises TypeError
+            if {"secrets", "secrets.", "*.", "*.*"} & set(one["resources"])
+        )
+        (first,) = providers[0]
+    except (TypeError, LookupError, ValueError, StopIteration):
+        return "no providers"
+    return "" if first in check.providers else f"it is {first}"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("path", FILES)
+def test_what_may_not_be_read_passes_nothing(path: str) -> None:
+    """An ordinary user's assessment says what it could not see."""
+    with in_memory() as directory:
+        one = node(directory / "node", K3s())
+        for name, text in TEXTS.items():
+            one.put(name, text)
+        one.path(path).chmod(0)
+        found = one.assess()
+    assert [name for name, why in _unfounded(found, path, b"\xff") if why] == []

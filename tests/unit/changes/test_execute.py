@@ -1,0 +1,289 @@
+"""The only writer: the journal comes first, each change is looked at before and after, a failure stops no other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.changes.execute import carry_out, execute, refused
+from agent.changes.journal import Journal
+from agent.errors import HostError, ReadOnlyEnvironmentError
+from agent.host import Host
+from agent.host.probe import no_processes
+from agent.model import Absent, Directory, File, FileMode, State, Sysctl
+from agent.plan.plan import Change, Plan, Refusal, make
+from agent.report import Item, ItemStatus
+from tests.fake import Programs, fake_host, in_memory, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.model import Observed, Resource
+
+ETC = PurePosixPath("/etc")
+KEY = "vm.panic_on_oom"
+
+
+def file(name: str = "a", content: bytes = b"new", mode: int = 0o600) -> File:
+    return File(path=ETC / name, content=content, mode=FileMode(mode))
+
+
+def absent(name: str) -> Absent:
+    return Absent(id=str(ETC / name))
+
+
+def plan_of(*changes: Change) -> Plan:
+    return Plan(changes=changes, refusals=())
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host with an /etc and one kernel value."""
+    with in_memory() as root:
+        (root / "etc").mkdir()
+        (root / "proc/sys/vm").mkdir(parents=True)
+        (root / "proc/sys/vm/panic_on_oom").write_text("1\n")
+        yield fake_host(root)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrary(Host):
+    """A host that fails at some paths, and on which somebody else works, too."""
+
+    fails_at: tuple[str, ...] = ()
+    read_only: tuple[str, ...] = ()
+    undoes: tuple[str, ...] = ()
+    seen_at_first_change: list[list[str]]
+
+    def put(self, state: State) -> None:
+        """Fail, or do it, or only say that it was done."""
+        if state.id in (*self.fails_at, *self.read_only):
+            kind = HostError if state.id in self.fails_at else ReadOnlyEnvironmentError
+            raise kind(f"cannot write {state.id}: as the test wants", "look at the test")
+        if not self.seen_at_first_change:
+            journal = Path(self.root, "var/lib/k3s-harden/journal")
+            self.seen_at_first_change.append(names(journal) if journal.exists() else [])
+        if state.id not in self.undoes:
+            # Named, since a dataclass with slots is not the class that a bare super() remembers.
+            Host.put(self, state)
+
+
+def contrary(
+    host: Host, *, fails_at: tuple[str, ...] = (), read_only: tuple[str, ...] = (), undoes: tuple[str, ...] = ()
+) -> Contrary:
+    return Contrary(
+        root=host.root,
+        run=Programs(),
+        probe=no_processes,
+        now=host.now,
+        uid=host.uid,
+        gid=host.gid,
+        fails_at=fails_at,
+        read_only=read_only,
+        undoes=undoes,
+        seen_at_first_change=[],
+    )
+
+
+def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
+    """And is closed after the last; it knows all that the plan would change."""
+    strict = contrary(host)
+    journal = Journal(strict)
+    changes = (Change(absent("a"), file("a")), Change(absent("b"), file("b")))
+    items = execute(plan_of(*changes), strict, journal)
+    assert strict.seen_at_first_change == [["000001-1700000000.begun"]]
+    assert [entry.finished for entry in journal.entries()] == [True]
+    assert journal.changes(journal.entries()[0]) == changes
+    assert items == tuple(Item(f"/etc/{name}", ItemStatus.CHANGED, "absent → file, mode 0600") for name in "ab")
+
+
+def test_nothing_is_changed_if_the_journal_cannot_be_written(host: Host) -> None:
+    """What cannot be undone is not done."""
+    Path(host.root, "var").write_text("a file in the way")
+    with pytest.raises(HostError, match="var, a regular file"):
+        execute(plan_of(Change(absent("a"), file("a"))), host, Journal(host))
+    assert names(Path(host.root, "etc")) == []
+
+
+def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
+    """Its refusals are still reported."""
+    refusal = Refusal("/etc/a", "is a FIFO", "look")
+    items = execute(Plan(changes=(), refusals=(refusal,)), host, Journal(host))
+    assert items == (Item("/etc/a", ItemStatus.REFUSED, "is a FIFO", "look"),)
+    assert names(Path(host.root)) == ["etc", "proc"]
+
+
+def test_one_failure_does_not_stop_the_others(host: Host) -> None:
+    """It is reported with its reason and what to do; all is recorded all the same."""
+    strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
+    journal = Journal(strict)
+    changes = (
+        Change(absent("a"), file("a")),
+        Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")),
+        Change(absent("b"), file("b")),
+    )
+    first, second, third = execute(plan_of(*changes), strict, journal)
+    assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: as the test wants", "look at the test")
+    assert second == Item(
+        KEY,
+        ItemStatus.FAILED,
+        f"cannot write {KEY}: as the test wants",
+        "look at the test",
+        blocked_by_environment=True,
+    )
+    assert third.status is ItemStatus.CHANGED
+    assert [entry.finished for entry in journal.entries()] == [True]
+
+
+def test_what_lies_in_a_directory_that_could_not_be_made_fails_on_its_own(host: Host) -> None:
+    """A missing parent is an error of the host, not the end of the run."""
+    deep = File(path=ETC / "d/e/f", content=b"x", mode=FileMode(0o600))
+    strict = contrary(host, read_only=("/etc/d",))
+    observed = strict.observe_all([deep])
+    items = execute(make([deep, file("z")], {**observed, "/etc/z": absent("z")}), strict, Journal(strict))
+    assert [(item.id, item.status) for item in items] == [
+        ("/etc/d", ItemStatus.FAILED),
+        ("/etc/d/e", ItemStatus.FAILED),
+        ("/etc/d/e/f", ItemStatus.FAILED),
+        ("/etc/z", ItemStatus.CHANGED),
+    ]
+    assert items[2].detail == "cannot write /etc/d/e/f: its parent directory does not exist"
+    assert [item.blocked_by_environment for item in items] == [True, True, True, False]
+
+
+def test_what_needs_a_change_that_failed_is_not_made(host: Host) -> None:
+    """It says why, and is the environment's doing only if all of that is; the rest is made."""
+    strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
+    value = Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0"))
+    changes = (
+        Change(absent("a"), file("a")),
+        value,
+        Change(absent("b"), file("b"), needs=("/etc/a", KEY)),
+        Change(absent("c"), file("c"), needs=(KEY,)),
+        Change(absent("d"), file("d"), needs=("/etc/c",)),
+        Change(absent("e"), file("e"), needs=("/etc/f",)),
+    )
+    items = execute(plan_of(*changes), strict, Journal(strict))
+    assert [(item.status, item.blocked_by_environment) for item in items] == [
+        (ItemStatus.FAILED, False),
+        (ItemStatus.FAILED, True),
+        (ItemStatus.FAILED, False),
+        (ItemStatus.FAILED, True),
+        (ItemStatus.FAILED, True),
+        (ItemStatus.CHANGED, False),
+    ]
+    assert items[2].detail == f"not written, since /etc/a and {KEY} failed"
+    assert names(Path(host.root, "etc")) == ["e"]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        file(content=b"else"),
+        file(content=b"old", mode=0o644),
+        Directory(path=ETC / "a", mode=FileMode(0o700)),
+    ],
+)
+def test_what_somebody_changed_meanwhile_is_left_alone(now: State, host: Host) -> None:
+    """Between the look and the change: the next run looks again."""
+    host.put(now)
+    item = carry_out(Change(file(content=b"old"), file()), host, Journal(host))
+    assert (item.status, item.hint) == (ItemStatus.FAILED, "run again")
+    assert item.detail.startswith("somebody changed it meanwhile: ")
+    assert host.observe("/etc/a") == now
+
+
+def test_what_somebody_brought_about_meanwhile_is_not_written_again(host: Host) -> None:
+    """It is compliant, so nothing fails."""
+    host.put(file())
+    before = Path(host.root, "etc/a").stat()
+    item = carry_out(Change(absent("a"), file()), host, Journal(host))
+    assert item == Item("/etc/a", ItemStatus.CHANGED, "absent → file, mode 0600")
+    assert Path(host.root, "etc/a").stat() == before
+
+
+def test_a_change_that_does_not_last_is_a_failure(host: Host) -> None:
+    """Changed means seen again and compliant: a kernel may take a value and keep its own."""
+    strict = contrary(host, undoes=(KEY,))
+    item = carry_out(Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")), strict, Journal(strict))
+    assert item == Item(KEY, ItemStatus.FAILED, "written, but it reads back as 1")
+
+
+def test_a_file_of_somebody_is_kept_before_it_is_replaced(host: Host) -> None:
+    """The report says where."""
+    before = file(content=b"theirs\0")
+    host.put(before)
+    item = carry_out(Change(before, file(), backup=True), host, Journal(host))
+    assert item.status is ItemStatus.CHANGED
+    assert item.hint == ""
+    kept = item.detail.removeprefix("content; the file that was there is kept as ")
+    assert host.tree.read(PurePosixPath(kept)) == b"theirs\0"
+    assert host.observe("/etc/a") == file()
+
+
+def test_a_file_that_cannot_be_kept_is_not_replaced(host: Host) -> None:
+    """Force is no reason to lose it."""
+    before = file(content=b"theirs")
+    host.put(before)
+    Path(host.root, "var").write_text("a file in the way")
+    item = carry_out(Change(before, file(), backup=True), host, Journal(host))
+    assert item.status is ItemStatus.FAILED
+    assert host.observe("/etc/a") == before
+
+
+def test_a_directory_with_something_in_it_is_kept_and_said(host: Host) -> None:
+    """It is no failure: what is in it is somebody's."""
+    directory = Directory(path=ETC / "d", mode=FileMode(0o755))
+    host.put(directory)
+    host.put(file("d/theirs"))
+    item = carry_out(Change(directory, absent("d")), host, Journal(host))
+    assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it holds files that are not ours")
+
+
+def test_a_record_that_cannot_be_closed_does_not_hide_what_was_done(host: Host) -> None:
+    """The changes are made, and reported; the next run closes the record."""
+
+    class Stubborn(Journal):
+        def finish(self, entry: object) -> None:
+            raise HostError(f"cannot rename {entry}")
+
+    items = execute(plan_of(Change(absent("a"), file())), host, Stubborn(host))
+    assert [item.status for item in items] == [ItemStatus.CHANGED]
+    assert [entry.finished for entry in Journal(host).entries()] == [False]
+    assert len(Journal(host).finish_interrupted()) == 1
+
+
+def test_an_edit_and_an_obstacle_are_told_apart() -> None:
+    """By the refusal's own word."""
+    refusal = Refusal("/etc/a", "reason", "hint", edited=True)
+    assert refused(refusal) == Item("/etc/a", ItemStatus.EDITED, "reason", "hint")
+    assert refused(refusal._replace(edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")
+
+
+def test_a_plan_made_of_a_real_tree_leads_where_it_should(host: Host) -> None:
+    """Plan and hand together: modes, content, missing directories and values; a second plan is empty."""
+    wanted: list[Resource] = [
+        Directory(path=PurePosixPath("/srv/k3s/server"), mode=FileMode(0o700)),
+        File(path=PurePosixPath("/srv/k3s/server/manifests/x.yaml"), content=b"x: 1\n", mode=FileMode(0o600)),
+        replace(file(), mode=FileMode(0o644)),
+        Sysctl(key=KEY, value="0"),
+    ]
+    host.put(file(content=b""))
+
+    def plan() -> Plan:
+        seen: dict[str, Observed] = host.observe_all(wanted)
+        return make(wanted, seen, Journal(host).written)
+
+    before = os.umask(0o077)
+    try:
+        items = execute(plan(), host, Journal(host))
+    finally:
+        os.umask(before)
+    assert {item.status for item in items} == {ItemStatus.CHANGED}
+    assert [host.observe(resource.id) for resource in wanted] == wanted
+    assert host.observe("/srv/k3s") == Directory(path=PurePosixPath("/srv/k3s"), mode=FileMode(0o755))
+    assert plan().is_empty

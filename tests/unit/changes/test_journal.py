@@ -1,0 +1,358 @@
+"""What was there before each run: complete, bounded, readable after a crash, and never mistaken for our own work."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.changes.journal import BACKUPS, JOURNAL, STATE, Entry, Journal
+from agent.errors import HostError
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
+from agent.plan.plan import Change, undo
+from tests.fake import Clock, fake_host, in_memory, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.host import Host
+
+A = PurePosixPath("/etc/a.conf")
+KEY = "vm.panic_on_oom"
+ABSENT = Absent(id=str(A))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The host's clock."""
+    return Clock(1_700_000_000.7)
+
+
+@pytest.fixture
+def host(clock: Clock) -> Iterator[Host]:
+    """An empty host."""
+    with in_memory() as root:
+        (root / "etc").mkdir()
+        yield fake_host(root, clock=clock)
+
+
+@pytest.fixture
+def journal(host: Host) -> Journal:
+    """Its journal."""
+    return Journal(host)
+
+
+def file(content: bytes, mode: int = 0o600) -> File:
+    return File(path=A, content=content, mode=FileMode(mode))
+
+
+def value(text: str) -> Sysctl:
+    return Sysctl(key=KEY, value=text)
+
+
+def run(journal: Journal, *changes: Change) -> Entry:
+    """One run, from begin to end."""
+    entry = journal.begin(changes)
+    journal.finish(entry)
+    return entry._replace(finished=True)
+
+
+PATHS = st.from_regex(r"(/[^/\x00]{1,20}){1,4}", fullmatch=True).map(PurePosixPath).filter(lambda path: path.name != "")
+ACCESS = {
+    "mode": st.integers(0, 0o7777).map(FileMode),
+    "owner": st.builds(Owner, uid=st.integers(0, 2**32 - 1), gid=st.integers(0, 2**32 - 1)),
+}
+STATES: st.SearchStrategy[State] = st.one_of(
+    st.builds(File, path=PATHS, content=st.binary(max_size=300), **ACCESS, immutable=st.just(value=False)),
+    st.builds(Directory, path=PATHS, **ACCESS),
+    st.builds(FilePermissions, path=PATHS, mode=ACCESS["mode"]),
+    st.builds(Sysctl, key=st.text(min_size=1), value=st.text()),
+    st.builds(Absent, id=st.text(min_size=1)),
+)
+
+
+@given(changes=st.lists(st.tuples(STATES, STATES), min_size=1, max_size=5))
+def test_each_state_comes_back_as_it_was(changes: list[tuple[State, State]]) -> None:
+    """Binary content, odd names, every mode and owner: what is not remembered exactly cannot be put back."""
+    with in_memory() as root:
+        journal = Journal(fake_host(root))
+        written = [Change(before, after) for before, after in changes]
+        assert journal.changes(journal.begin(written)) == tuple(written)
+
+
+def test_a_record_is_there_before_the_run_and_closed_after_it(journal: Journal, host: Host) -> None:
+    """Its name tells number, time and state; text in it is legible."""
+    changes = (Change(ABSENT, file("é\n".encode())), Change(value("0"), value("1")))
+    entry = journal.begin(changes)
+    assert entry == Entry(1, 1_700_000_000, finished=False)
+    record = Path(host.root, *JOURNAL.parts[1:]) / "000001-1700000000.begun"
+    assert record.exists()
+    assert json.loads(record.read_bytes())["changes"][1]["after"] == {"sysctl": KEY, "value": "1"}
+    assert journal.entries() == (entry,)
+    journal.finish(entry)
+    assert names(record.parent) == ["000001-1700000000.json"]
+    assert journal.entries() == (entry._replace(finished=True),)
+    assert journal.changes(journal.entries()[0]) == changes
+
+
+def test_the_journal_is_roots_alone(journal: Journal, host: Host) -> None:
+    """It holds what files that are private held; what it lies in is made like any other directory."""
+    run(journal, Change(ABSENT, file(b"x")))
+    journal.backup(file(b"secret"))
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in Path(host.root, "var").rglob("*")}
+    below = {mode for path, mode in found.items() if str(STATE) in str(path)}
+    assert below == {0o700, 0o600}
+    assert found[Path(host.root, "var/lib")] == 0o755
+
+
+def test_a_state_directory_that_is_there_keeps_its_mode(journal: Journal, host: Host) -> None:
+    """An administrator made it so; the journal in it is private all the same."""
+    Path(host.root, *STATE.parts[1:]).mkdir(parents=True)
+    Path(host.root, *STATE.parts[1:]).chmod(0o755)
+    run(journal, Change(ABSENT, file(b"x")))
+    assert stat.S_IMODE(Path(host.root, *STATE.parts[1:]).stat().st_mode) == 0o755
+    assert stat.S_IMODE(Path(host.root, *JOURNAL.parts[1:]).stat().st_mode) == 0o700
+
+
+def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> None:
+    """To look for them makes nothing."""
+    assert journal.entries() == ()
+    assert journal.written(str(A)) == ()
+    assert journal.finish_interrupted() == ()
+    assert names(Path(host.root)) == ["etc"]
+
+
+def test_runs_are_counted_and_told_in_their_order(journal: Journal, clock: Clock) -> None:
+    """Whatever the clock says: it may be set back."""
+    for seconds in (50, 10, 30):
+        clock.seconds = seconds
+        run(journal, Change(value("0"), value("1")))
+    assert [(entry.number, entry.started) for entry in journal.entries()] == [(1, 50), (2, 10), (3, 30)]
+
+
+def test_what_is_no_record_is_overlooked(journal: Journal, host: Host) -> None:
+    """Left-overs, copies that somebody made, and names that only look like one."""
+    run(journal, Change(value("0"), value("1")))
+    directory = Path(host.root, *JOURNAL.parts[1:])
+    for name in (
+        ".000002-5.begun.k3s-harden",
+        "000001-1700000000.json.bak",
+        "2-5.json",
+        "x-y.json",
+        "000003.json",
+        "README",
+    ):
+        (directory / name).touch()
+    assert [entry.number for entry in journal.entries()] == [1]
+
+
+def test_a_run_that_was_cut_off_is_seen_and_closed(journal: Journal, host: Host) -> None:
+    """What it left over is taken away, files it had nothing to do with stay; its record counts like any other."""
+    entry = journal.begin([Change(ABSENT, file(b"x")), Change(value("0"), value("1"))])
+    etc = Path(host.root, "etc")
+    (etc / ".a.conf.k3s-harden").write_bytes(b"half")
+    (etc / ".b.conf.k3s-harden").touch()
+    (Path(host.root, *JOURNAL.parts[1:]) / f".{entry.path.name}.k3s-harden").touch()
+    assert journal.finish_interrupted() == (entry,)
+    assert names(etc) == [".b.conf.k3s-harden"]
+    assert names(Path(host.root, *JOURNAL.parts[1:])) == ["000001-1700000000.json"]
+    assert journal.finish_interrupted() == ()
+    assert journal.history(journal.entries())[0] == {str(A): ABSENT, KEY: value("0")}
+
+
+def test_history_is_the_first_before_and_all_that_was_left(journal: Journal) -> None:
+    """Over all runs, in the order in which things were first touched."""
+    run(journal, Change(value("0"), value("1")))
+    run(journal, Change(ABSENT, file(b"first")), Change(value("2"), value("3")))
+    run(journal, Change(file(b"first"), file(b"second")))
+    before, left = journal.history(journal.entries())
+    assert list(before.items()) == [(KEY, value("0")), (str(A), ABSENT)]
+    assert left == {KEY: (value("1"), value("3")), str(A): (file(b"first"), file(b"second"))}
+    assert journal.history(journal.entries()[-1:]) == ({str(A): file(b"first")}, {str(A): (file(b"second"),)})
+
+
+def test_content_is_ours_if_any_run_wrote_it(journal: Journal) -> None:
+    """Not only the last: an /etc that went back to its image has the work of an earlier one."""
+    run(journal, Change(ABSENT, file(b"first")))
+    run(journal, Change(file(b"first"), file(b"second")))
+    assert journal.written(str(A)) == (b"first", b"second")
+    assert journal.written("/etc/b") == ()
+
+
+def test_to_repair_a_mode_makes_no_content_ours(journal: Journal) -> None:
+    """Else the next run would overwrite what somebody edited, and revert would remove it."""
+    run(journal, Change(ABSENT, file(b"ours")))
+    edited = file(b"edited", 0o644), file(b"edited")
+    run(journal, Change(*edited))
+    assert journal.written(str(A)) == (b"ours",)
+    back = undo(*journal.history(journal.entries()), {str(A): edited[1]})
+    assert back.changes == ()
+    assert [refusal.edited for refusal in back.refusals] == [True]
+
+
+def test_a_mode_that_was_repaired_is_put_back(journal: Journal) -> None:
+    """The content was there before the first run, or is ours: nothing is lost by it."""
+    theirs = Change(file(b"theirs", 0o644), file(b"theirs"))
+    run(journal, theirs)
+    assert undo(*journal.history(journal.entries()), {str(A): theirs.after}).changes == (
+        Change(theirs.after, theirs.before),
+    )
+    journal.forget(journal.entries())
+    run(journal, Change(ABSENT, file(b"ours")))
+    run(journal, Change(file(b"ours", 0o666), file(b"ours")))
+    assert undo(*journal.history(journal.entries()), {str(A): file(b"ours")}).changes == (
+        Change(file(b"ours"), ABSENT),
+    )
+
+
+def test_fifty_records_are_kept_and_older_ones_folded(journal: Journal, host: Host) -> None:
+    """Whatever fights us at each boot must not fill the disk, and the state before the first run is not lost."""
+    run(journal, Change(ABSENT, file(b"ours")), Change(value("0"), value("1")))
+    for number in range(2, 130):
+        run(journal, Change(value(f"{number}"), value("1")))
+    entries = journal.entries()
+    assert len(entries) == 50
+    assert entries[-1].number == 129
+    before, left = journal.history(entries)
+    assert before == {KEY: value("0"), str(A): ABSENT}
+    assert left[str(A)] == (file(b"ours"),)
+    assert left[KEY][-1] == value("1")
+    assert journal.written(str(A)) == (b"ours",)
+    sizes = [path.stat().st_size for path in Path(host.root, *JOURNAL.parts[1:]).iterdir()]
+    assert max(sizes) < 1000
+
+
+def test_folding_makes_no_content_ours_either(journal: Journal) -> None:
+    """Nor does it forget what is."""
+    run(journal, Change(ABSENT, file(b"ours")))
+    for number in range(120):
+        edited = f"edit {number}".encode()
+        run(journal, Change(file(edited, 0o644), file(edited)))
+    assert len(journal.entries()) == 50
+    assert journal.written(str(A)) == (b"ours",)
+    before, left = journal.history(journal.entries())
+    assert (before, left) == ({str(A): ABSENT}, {str(A): (file(b"ours"),)})
+
+
+def test_a_fold_that_was_cut_off_changes_nothing(journal: Journal, host: Host) -> None:
+    """The older record is then still there, beside the one that has it in it."""
+    for number in range(50):
+        run(journal, Change(value(f"{number}"), value("1")))
+    first = Path(host.root, *JOURNAL.parts[1:], "000001-1700000000.json")
+    kept = first.read_bytes()
+    run(journal, Change(value("50"), value("1")))
+    assert not first.exists()
+    folded = journal.history(journal.entries())
+    first.write_bytes(kept)
+    assert journal.history(journal.entries())[0] == folded[0] == {KEY: value("0")}
+    assert set(journal.history(journal.entries())[1][KEY]) == set(folded[1][KEY]) == {value("1")}
+
+
+def test_what_was_undone_is_forgotten(journal: Journal, host: Host) -> None:
+    """The newest alone, or all; with the last one the journal and its directory go, unless something else is in it."""
+    entries = [run(journal, Change(value("0"), value("1"))) for _ in range(3)]
+    journal.forget(entries[-1:])
+    assert journal.entries() == tuple(entries[:-1])
+    journal.forget(entries[:-1])
+    assert names(Path(host.root, "var/lib")) == []
+    run(journal, Change(value("0"), value("1")))
+    kept = journal.backup(file(b"theirs"))
+    journal.forget(journal.entries())
+    assert names(Path(host.root, *STATE.parts[1:])) == ["backups"]
+    assert host.tree.read(kept) == b"theirs"
+
+
+def test_each_backup_has_a_name_of_its_own(journal: Journal, host: Host, clock: Clock) -> None:
+    """It tells the file and when; two in a second, or of files whose names begin alike, do not meet."""
+    paths = [journal.backup(file(content)) for content in (b"1", b"2")]
+    paths.append(journal.backup(File(path=A.with_name("a.conf.1700000000.3"), content=b"3", mode=FileMode(0o600))))
+    clock.sleep(100)
+    paths.append(journal.backup(file(b"4")))
+    assert paths[0] == BACKUPS / "etc_a.conf.1700000000.1"
+    assert len(set(paths)) == 4
+    assert [host.tree.read(path) for path in paths] == [b"1", b"2", b"3", b"4"]
+
+
+def changing_to(state: object) -> bytes:
+    """A record of a change from nothing to this."""
+    return json.dumps({"schema": 1, "changes": [{"before": {"absent": "/x"}, "after": state}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe\0",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"schema": 1}',
+        b'{"schema": 1, "changes": 5}',
+        b'{"schema": 1, "changes": [5]}',
+        changing_to({}),
+        changing_to(None),
+        changing_to({"file": 1, "content": "", "mode": "0600", "owner": "0:0"}),
+        changing_to({"file": "/x", "content": 5, "mode": "0600", "owner": "0:0"}),
+        changing_to({"file": "/x", "content": "\u20ac", "mode": "0600", "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": 5, "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": "9", "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": "77777", "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": "0600", "owner": "0"}),
+        changing_to({"directory": "/x", "mode": "0600", "owner": 5}),
+    ],
+    ids=str,
+)
+def test_a_broken_record_is_an_error_with_advice(content: bytes, journal: Journal, host: Host) -> None:
+    """Not a traceback, and not a revert that silently leaves something out."""
+    entry = run(journal, Change(value("0"), value("1")))
+    Path(host.root, *entry.path.parts[1:]).write_bytes(content)
+    with pytest.raises(HostError) as caught:
+        journal.history([entry])
+    assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
+    assert caught.value.hint.startswith("restore it from a backup, or move it away")
+
+
+def test_a_broken_record_takes_nothing_away_from_the_others(journal: Journal, host: Host) -> None:
+    """What they wrote is still known; what the broken one wrote is not, so a file of it may be somebody's."""
+    run(journal, Change(ABSENT, file(b"first")))
+    broken = run(journal, Change(file(b"first"), file(b"second")))
+    run(journal, Change(file(b"second"), file(b"third")))
+    Path(host.root, *broken.path.parts[1:]).write_bytes(b"{")
+    assert journal.written(str(A)) == (b"first", b"third")
+    assert list(journal.damage(journal.entries(), in_full=True)) == [broken.path]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
+def test_a_record_that_was_cut_off_is_found_at_a_glance(content: bytes, journal: Journal, host: Host) -> None:
+    """As a power cut or a full disk leaves it; the error says what to do."""
+    entry = run(journal, Change(value("0"), value("1")))
+    assert journal.damage([entry], in_full=False) == journal.damage([entry], in_full=True) == {}
+    Path(host.root, *entry.path.parts[1:]).write_bytes(content)
+    for in_full in (False, True):
+        (error,) = journal.damage([entry], in_full=in_full).values()
+        assert error.hint.startswith("restore it from a backup, or move it away")
+
+
+def test_a_record_of_another_schema_is_not_guessed_at(journal: Journal, host: Host) -> None:
+    """A newer version of this program wrote it."""
+    entry = run(journal, Change(value("0"), value("1")))
+    record = Path(host.root, *entry.path.parts[1:])
+    record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(HostError, match=r"it is of schema 2, this reads 1$") as caught:
+        journal.changes(entry)
+    assert "a newer one" in caught.value.hint
+
+
+def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:
+    """Something else is in the place of the state directory."""
+    Path(host.root, "var/lib").mkdir(parents=True)
+    Path(host.root, *STATE.parts[1:]).symlink_to("/etc")
+    Path(host.root, "var/lib").chmod(0o777)
+    with pytest.raises(HostError, match="its parent directory /var/lib is not safe"):
+        journal.begin([Change(value("0"), value("1"))])
+    assert names(Path(host.root, "etc")) == []

@@ -1,0 +1,132 @@
+"""The arguments that K3s sets by itself, held against the lines that K3s logged when it started the components."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from agent.k3s.default_arguments import DEFAULTS, Default, Needs, Place, of
+from agent.k3s.kubelet_configuration import kubelet_file
+from agent.model import Component, Version
+
+RECORDED = Path(__file__).parents[2] / "data" / "benchmark"
+"""argument-lines.tsv has lines of K3s' log without their time, as its self-assessment for a benchmark shows them, and
+00-k3s-defaults.conf what the self-assessment for 2.1 shows of that file."""
+
+RELEASES = {
+    "cis-1.23": Version(1, 23, 10, "+k3s1"),
+    "cis-1.24": Version(1, 24, 17, "+k3s1"),
+    "cis-1.7": Version(1, 25, 16, "+k3s4"),
+    "cis-1.9": Version(1, 29, 15, "+k3s1"),
+    "cis-1.10": Version(1, 31, 12, "+k3s1"),
+    "cis-1.12": Version(1, 35, 4, "+k3s1"),
+    "cis-2.1": Version(1, 36, 1, "+k3s1"),
+}
+"""No line says which K3s wrote it: these are for the benchmark, and from before the day of the line."""
+
+BY_THE_OPERATOR = {
+    Component.API_SERVER: {"enable-admission-plugins"},
+    Component.KUBELET: {"streaming-connection-idle-timeout"},
+}
+"""Of the rows' arguments, those that the K3s of some self-assessment was given."""
+
+FIELDS = {"{data_dir}": "/var/lib/rancher/k3s", "{loopback}": "127.0.0.1", "{apiserver_port}": "6444"}
+
+
+def lines() -> list[tuple[str, Component, dict[str, str]]]:
+    found = []
+    for line in (RECORDED / "argument-lines.tsv").read_text(encoding="utf-8").splitlines():
+        benchmark, text = line.split("\t")
+        _, component, *words = text.split()
+        pairs = (word.removeprefix("--").partition("=") for word in words)
+        found.append((benchmark, Component(component), {name: value for name, _, value in pairs}))
+    return found
+
+
+def text(row: Default) -> str:
+    value = row.value
+    for field, meaning in FIELDS.items():
+        value = value.replace(field, meaning)
+    return value
+
+
+def in_force(benchmark: str, component: Component) -> list[Default]:
+    encrypts = benchmark != "cis-1.23"
+    return [
+        row
+        for row in of(component)
+        if row.in_version(RELEASES[benchmark]) and (encrypts or row.needs is not Needs.SECRETS_ENCRYPTION)
+    ]
+
+
+@pytest.mark.parametrize(("benchmark", "component", "logged"), lines(), ids=lambda part: str(part)[:30])
+def test_k3s_starts_components_with_these(benchmark: str, component: Component, logged: dict[str, str]) -> None:
+    """Each row that is in force is in K3s' line, and each argument of the line that there are rows for is in force."""
+    operators = BY_THE_OPERATOR.get(component, set())
+    rows = {
+        row.name: text(row)
+        for row in in_force(benchmark, component)
+        if row.place is Place.ARGUMENT and row.name not in operators
+    }
+    names = {row.name for row in of(component)} - operators
+    assert rows == {name: value for name, value in logged.items() if name in names}
+
+
+def test_every_component_with_rows_has_a_line() -> None:
+    """So that no row goes unchecked."""
+    assert {row.component for row in DEFAULTS} <= {component for _, component, _ in lines()}
+
+
+def test_k3s_writes_these_for_the_kubelet() -> None:
+    """From 1.32 on its settings are in a file, and of those that a control asks for the file has no others."""
+    path = RECORDED / "00-k3s-defaults.conf"
+    written = kubelet_file(path.read_bytes(), PurePosixPath("/00-k3s-defaults.conf"))
+    rows = {row.name: text(row) for row in in_force("cis-2.1", Component.KUBELET) if row.place is Place.KUBELET_FILE}
+    assert {name: value for name, (value, _) in written.settings.items()} == rows
+    assert written.settings["tls-cert-file"][1] == 61
+
+
+def test_of_one_argument_one_row_is_in_force() -> None:
+    """In every release, in each of the places where K3s can say it."""
+    for version in (Version(1, minor, patch, "+k3s1") for minor in range(22, 40) for patch in range(30)):
+        seen = [(row.component, row.name, row.place) for row in DEFAULTS if row.in_version(version)]
+        assert len(seen) == len(set(seen)), version
+
+
+def value(component: Component, name: str, version: str) -> list[str]:
+    return [row.value for row in of(component) if row.name == name and row.in_version(Version.parse(version))]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_set"),
+    [
+        ("v1.22.17+k3s1", False),
+        ("v1.23.15+k3s1", False),
+        ("v1.23.16+k3s1", True),
+        ("v1.24.9+k3s2", False),
+        ("v1.24.10+k3s1", True),
+        ("v1.25.5+k3s2", False),
+        ("v1.26.0+k3s2", False),
+        ("v1.26.1+k3s1", True),
+        ("v1.27.1+k3s1", True),
+    ],
+)
+def test_the_api_server_gets_strong_ciphers_since_january_2023(version: str, *, is_set: bool) -> None:
+    """Earlier releases of each minor leave it to Go, whose suites are more."""
+    assert bool(value(Component.API_SERVER, "tls-cipher-suites", version)) is is_set
+
+
+@pytest.mark.parametrize(
+    ("version", "port"),
+    [
+        ("v1.31.9+k3s1", "0"),
+        ("v1.32.0+k3s1", "10255"),
+        ("v1.32.3+k3s1", "10255"),
+        ("v1.32.4+k3s1", "0"),
+        ("v1.33.0+k3s1", "0"),
+    ],
+)
+def test_four_releases_opened_the_read_only_port(version: str, port: str) -> None:
+    """The zero was lost on its way into the kubelet's file, and comes as an argument since."""
+    assert value(Component.KUBELET, "read-only-port", version) == [port]

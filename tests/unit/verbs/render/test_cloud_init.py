@@ -1,0 +1,127 @@
+"""The user-data document: readable YAML that carries every byte it is given, and a script for a plain shell."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.errors import UsageError
+from agent.model import Role, Version
+from agent.node import facts
+from agent.verbs.render.cloud_init import Download, user_data
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DOWNLOAD = Download("https://download.example/k3s-harden", "0123456789abcdef" * 4)
+PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
+BOOTSTRAP = PurePosixPath("/usr/local/sbin/k3s-harden-bootstrap")
+
+
+def document(
+    role: Role = Role.SERVER,
+    version: str = "1.34",
+    data_dir: str = "/var/lib/rancher/k3s",
+    files: Mapping[PurePosixPath, bytes] = MappingProxyType({}),
+) -> dict[str, Any]:
+    host = facts.assumed(role, Version.parse(version), PurePosixPath(data_dir))
+    read: dict[str, Any] = yaml.safe_load(user_data(host, DOWNLOAD, files))
+    return read
+
+
+def written(read: dict[str, Any]) -> dict[PurePosixPath, bytes]:
+    """What cloud-init writes."""
+    return {
+        PurePosixPath(file["path"]): base64.b64decode(file["content"])
+        if "encoding" in file
+        else file["content"].encode()
+        for file in read["write_files"]
+    }
+
+
+def script(read: dict[str, Any]) -> str:
+    return written(read)[BOOTSTRAP].decode()
+
+
+@given(st.one_of(st.binary(), st.text().map(str.encode), st.text("a: #\n-|'\"{", max_size=12).map(str.encode)))
+def test_a_file_arrives_byte_for_byte(content: bytes) -> None:
+    """Whatever is in it: blanks at its ends, control characters, what YAML would take for its own."""
+    assert written(document(files={PATH: content}))[PATH] == content
+
+
+@given(st.text("/srv k3s:#'\"é😀\\", min_size=1))
+def test_a_path_arrives_as_it_is(name: str) -> None:
+    """Settings may name files of any name, and a data directory may have any, too."""
+    path = PurePosixPath(f"/x{name}")
+    read = document(files={path: b"a\n"}, data_dir=str(path))
+    assert written(read)[path] == b"a\n"
+    dropin = written(read)[PurePosixPath("/etc/rancher/k3s/config.yaml.d/10-data-dir.yaml")]
+    assert yaml.safe_load(dropin) == {"data-dir": str(path)}
+
+
+def test_text_stays_readable() -> None:
+    """What a person reviews before a host runs it is text in the document."""
+    text = b"role: server\n\naudit:\n  max-age: 60\n"
+    made = user_data(facts.assumed(Role.SERVER, Version(1, 34, 0)), DOWNLOAD, {PATH: text}).decode()
+    assert "      role: server\n\n      audit:\n        max-age: 60\n" in made
+    assert "encoding" not in made
+
+
+def test_the_usual_data_directory_is_not_written_down() -> None:
+    """K3s and k3s-harden know it."""
+    assert set(written(document())) == {BOOTSTRAP}
+
+
+@pytest.mark.parametrize(
+    ("version", "environment", "words"),
+    [
+        ("1.34", "INSTALL_K3S_CHANNEL=v1.34 ", "--k3s-version 1.34\n"),
+        ("v1.34.2+k3s1", "INSTALL_K3S_VERSION=v1.34.2+k3s1 ", "--k3s-version v1.34.2+k3s1\n"),
+        ("v1.35.0-rc1+k3s1", "INSTALL_K3S_VERSION=v1.35.0-rc1+k3s1 ", "--k3s-version v1.35.0-rc1+k3s1\n"),
+    ],
+)
+def test_k3s_is_installed_as_the_version_that_is_named(version: str, environment: str, words: str) -> None:
+    """The newest of a minor, or the very release, and the host is hardened for the same one."""
+    for role in Role:
+        text = script(document(role, version))
+        assert f"\n{environment}" in text
+        assert words in text
+
+
+def test_a_version_that_is_no_release_is_refused() -> None:
+    """v1.34.2 alone would have the newest of the minor installed, which is not what was said."""
+    with pytest.raises(UsageError, match=r"v1\.34\.2") as refused:
+        document(version="1.34.2")
+    assert "v1.34.2+k3s1" in refused.value.hint
+
+
+@pytest.mark.parametrize("role", [*Role])
+def test_the_script_is_one_for_a_plain_shell(role: Role) -> None:
+    """It stops at its first failure, and an agent's alone names a server."""
+    read = document(role)
+    text = script(read)
+    assert read["runcmd"] == [[str(BOOTSTRAP)]]
+    assert "\nset -eu\n" in text
+    assert ("K3S_URL=" in text) == (role is Role.AGENT)
+    run = subprocess.run(["sh", "-n"], input=text, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_nothing_comes_from_where_a_stranger_could_put_it() -> None:
+    """The program is the one with this checksum, and the document has no other that root would run before it."""
+    text = script(document())
+    assert text.index(DOWNLOAD.sha256) < text.index("k3s-harden --version") < text.index("k3s-harden install")
+    assert "pip" not in text
+
+
+def test_packages_are_not_cloud_inits_business() -> None:
+    """It goes on to runcmd without them, and dnf takes a list with one unknown name for nothing."""
+    assert "packages" not in document()

@@ -1,0 +1,304 @@
+"""A whole assessment: what holds for every control on every node, and what the assessment says of itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assess.assessment import Actor, ControlStatus
+from agent.assess.baseline import Baseline
+from agent.benchmark import catalogue
+from agent.benchmark.check import Manual, NotInK3s
+from agent.benchmark.versions import Benchmark, fitting
+from agent.errors import ExitCode, UsageError
+from agent.host.probe import K3sProcess
+from agent.model import Role, Version
+from agent.settings.schema import DEFAULT_SETTINGS, Settings, load, row_of
+from agent.verbs.assess import AUTO, assess_host, benchmark_named
+from tests.fake import Clock, in_memory
+from tests.k3s_tree import K3s
+from tests.unit.assess.verdicts.nodes import CONFIG, NEWEST, SETTINGS, UNIT, Node, node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.assess.assessment import Notice, Verdict
+
+BAD = """\
+kube-apiserver-arg:
+  - anonymous-auth=true
+  - authorization-mode=AlwaysAllow
+  - audit-log-maxage=3
+  - enable-admission-plugins=AlwaysAdmit
+  - profiling=true
+  - token-auth-file=/etc/tokens
+kubelet-arg: [anonymous-auth=true, read-only-port=10255, feature-gates=RotateKubeletServerCertificate=false]
+kube-proxy-arg: [metrics-bind-address=0.0.0.0]
+write-kubeconfig-mode: "644"
+"""
+NODES = {
+    "server": (K3s(), ""),
+    "server with SQLite": (K3s(etcd=False), ""),
+    "server of 1.23": (K3s(minor=23), ""),
+    "server of 1.28": (K3s(minor=28), ""),
+    "server of 1.36": (K3s(minor=36), ""),
+    "agent": (K3s(role="agent"), ""),
+    "agent of 1.24": (K3s(role="agent", minor=24), ""),
+    "server to be": (None, ""),
+    "server with an external datastore": (K3s(etcd=False), "datastore-endpoint: postgres://user:s3cret@db/k3s\n"),
+    "server with a bad configuration": (K3s(), BAD),
+    "server that K3s cannot start on": (K3s(), "kube-apiserver-arg: [\n"),
+}
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Where nodes can be made."""
+    with in_memory() as found:
+        yield found
+
+
+@pytest.fixture
+def server(directory: Path) -> Node:
+    """A server with etcd on which K3s 1.34 has run."""
+    return node(directory / "server", K3s())
+
+
+# --- what holds for each verdict ---
+
+
+@pytest.mark.parametrize("hardened", [False, True], ids=["fresh", "hardened"])
+@pytest.mark.parametrize("name", NODES)
+def test_every_verdict_can_be_traced_and_acted_on(directory: Path, name: str, *, hardened: bool) -> None:
+    """Nothing passes without evidence, nothing is open without a remedy, nothing is left out without a reason."""
+    k3s, config = NODES[name]
+    one = node(directory / "node", k3s)
+    if config:
+        one.config(config)
+    if hardened and "cannot start" not in name:
+        one.harden()
+    for benchmark in Benchmark:
+        found = one.assess(benchmark)
+        assert [verdict.control for verdict in found.verdicts] == list(catalogue.of(benchmark))
+        assert [verdict.control.id for verdict in found.verdicts if _complaint(verdict)] == []
+        assert "s3cret" not in str(found)
+
+
+def _complaint(verdict: Verdict) -> str:
+    """What is missing from a verdict; empty where it is complete."""
+    there: tuple[object, ...]
+    match verdict.status:
+        case ControlStatus.PASS:
+            there = (verdict.wanted, verdict.found, verdict.evidence, not verdict.remedy)
+        case ControlStatus.FAIL:
+            acts = verdict.actor in (Actor.APPLY, Actor.OPERATOR)
+            there = (verdict.wanted, verdict.found, verdict.evidence, verdict.remedy and acts and not verdict.reason)
+        case ControlStatus.UNKNOWN:
+            there = (verdict.wanted, verdict.reason, verdict.remedy, verdict.actor is Actor.OPERATOR)
+        case ControlStatus.NOT_APPLICABLE:
+            there = (verdict.reason, not verdict.remedy, verdict.actor is Actor.NOBODY, not verdict.waiver)
+        case _:
+            there = (verdict.reason, verdict.remedy, verdict.actor is Actor.OPERATOR, not verdict.waiver)
+    places = all(seen.what and seen.where and "(not shown)" not in seen.what for seen in verdict.evidence)
+    return "" if all(there) and places else str(verdict)
+
+
+@pytest.mark.parametrize("minor", [23, 24, 25, 26, 28, 31, 34, 36])
+@pytest.mark.parametrize("config", ["", BAD], ids=["plain", "bad"])
+def test_what_apply_is_to_do_it_does(directory: Path, minor: int, config: str) -> None:
+    """After apply nothing is left for it, on any version and against any benchmark; and nothing got worse."""
+    one = node(directory / "node", K3s(minor=minor))
+    one.config(config)
+    before = {benchmark: one.assess(benchmark) for benchmark in Benchmark}
+    one.harden()
+    for benchmark, was in before.items():
+        now = one.assess(benchmark)
+        left = {verdict.control.id for verdict in now.verdicts if verdict.is_open}
+        promised = {verdict.control.id for verdict in was.open if verdict.actor is Actor.APPLY}
+        assert len(promised) >= 10
+        assert promised & left == set()
+        assert left <= {verdict.control.id for verdict in was.open}
+        assert {verdict.actor for verdict in now.open} == {Actor.OPERATOR}
+
+
+def test_what_k3s_has_nothing_for_and_what_needs_a_person_say_so(server: Node) -> None:
+    """On any node, whatever is in its files."""
+    for verdict in server.assess().verdicts:
+        check = verdict.control.check
+        if isinstance(check, NotInK3s):
+            assert (verdict.status, verdict.reason) == (ControlStatus.NOT_APPLICABLE, check.reason)
+        if isinstance(check, Manual):
+            assert (verdict.status, verdict.reason, verdict.remedy) == (ControlStatus.MANUAL, check.look, check.look)
+
+
+def test_settings_that_are_offered_are_settings() -> None:
+    """Each that a control names has a line that the program takes, and that switches something on."""
+    offered = [row_of(key) for key in {control.setting for control in catalogue.CATALOGUE} - {""}]
+    assert offered
+    for row in offered:
+        assert not row.differs_from_default(Settings())
+        assert row.differs_from_default(load(f"{row.line}\n".encode(), DEFAULT_SETTINGS))
+
+
+# --- which benchmark ---
+
+
+@pytest.mark.parametrize("spelling", ["cis-1.10", "1.10"])
+def test_a_benchmark_is_named_with_or_without_its_cis(spelling: str) -> None:
+    """People write both."""
+    assert benchmark_named(spelling) is Benchmark.CIS_1_10
+
+
+def test_auto_is_the_newest_that_is_for_the_version(directory: Path) -> None:
+    """So that an update of K3s may bring another."""
+    assert benchmark_named(AUTO) is None
+    for minor, benchmark in ((23, "cis-1.23"), (24, "cis-1.24"), (25, "cis-1.7"), (29, "cis-1.11"), (36, "cis-2.1")):
+        assert node(directory / str(minor), K3s(minor=minor)).assess().benchmark == benchmark
+    assert fitting(Version.parse("1.22")) is Benchmark.CIS_1_23
+    assert fitting(Version.parse("1.99")) is Benchmark.CIS_2_1
+
+
+@pytest.mark.parametrize("wrong", ["", "cis", "cis-", "cis-9.9", "CIS-1.9", "k3s-cis-1.9", "1.10.0", "newest"])
+def test_another_benchmark_is_refused_with_those_that_are_known(wrong: str) -> None:
+    """A typing error must not lead to another benchmark."""
+    with pytest.raises(UsageError) as caught:
+        benchmark_named(wrong)
+    assert "cis-1.23, cis-1.24, cis-1.7" in caught.value.hint
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+# --- the exit code ---
+
+
+def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = NEWEST) -> Baseline:
+    """An earlier report in which these controls were open."""
+    return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses={}, known=known)
+
+
+def test_what_is_open_makes_the_exit_code(server: Node) -> None:
+    """What failed, and what could not be told; waivers take it away, and what was known before."""
+    found = server.assess()
+    assert found.exit_code is ExitCode.NOT_COMPLIANT
+    ids = frozenset(verdict.control.id for verdict in found.open)
+    known = assess_host(server.host(), server.request(), earlier=report(ids))
+    assert known.exit_code is ExitCode.COMPLIANT
+    assert [verdict.status for verdict in known.verdicts] == [verdict.status for verdict in found.verdicts]
+    waivers = "".join(f"  - {{control: {name}, reason: It is so here.}}\n" for name in sorted(ids))
+    server.put(SETTINGS, f"waivers:\n{waivers}")
+    waived = server.assess()
+    assert waived.exit_code is ExitCode.COMPLIANT
+    assert {verdict.control.id for verdict in waived.verdicts if verdict.status is ControlStatus.WAIVED} == ids
+    assert all(verdict.remedy for verdict in waived.verdicts if verdict.status is ControlStatus.WAIVED)
+
+
+def test_unknown_alone_makes_the_exit_code(server: Node) -> None:
+    """Nobody can say that the node is as it should be."""
+    os.mkfifo(server.path("server/tls/odd.key"))
+    found = server.assess()
+    others = frozenset(verdict.control.id for verdict in found.verdicts if verdict.status is ControlStatus.FAIL)
+    found = assess_host(server.host(), server.request(), earlier=report(others))
+    assert found.exit_code is ExitCode.NOT_COMPLIANT
+
+
+# --- notices ---
+
+
+def notices(one: Node) -> list[Notice]:
+    return list(one.assess().notices)
+
+
+def test_a_plain_node_needs_no_notice(server: Node) -> None:
+    """They are for what keeps the assessment from telling all."""
+    assert notices(server) == []
+
+
+def test_a_version_that_is_not_known_is_said(server: Node) -> None:
+    """What depends on it is unknown, and one option would tell."""
+    server.version = ""
+    (notice,) = notices(server)
+    assert "the K3s version is not known" in notice.message
+    assert "--k3s-version" in notice.remedy
+
+
+@pytest.mark.parametrize("name", [CONFIG, f"{CONFIG}.d/10-site.yaml", UNIT])
+def test_what_k3s_does_not_run_with_yet_is_said(server: Node, name: str) -> None:
+    """It runs since before the file was changed: the files tell of its next start."""
+    server.put(CONFIG, "{}\n")
+    server.drop_in("10-site.yaml", "{}\n")
+    changed = server.path(name).stat().st_ctime
+    others = [server.path(other) for other in (CONFIG, f"{CONFIG}.d/10-site.yaml", UNIT) if other != name]
+    server.processes = (K3sProcess(1, Role.SERVER, changed + 1),)
+    assert notices(server) == []
+    for other in others:
+        other.unlink()
+    server.processes = (K3sProcess(1, Role.SERVER, changed - 1),)
+    (notice,) = notices(server)
+    assert name in notice.message
+    assert (notice.message.endswith(" (restart-needed)"), notice.remedy) == (True, "systemctl restart k3s")
+
+
+def test_what_could_not_be_read_is_said(server: Node) -> None:
+    """With what to do about it; not even root can read a symlink that leads to itself."""
+    path = server.path(CONFIG)
+    path.symlink_to(path.name)
+    (notice,) = notices(server)
+    assert CONFIG in notice.message
+    assert notice.remedy == "look at it"
+
+
+def test_what_only_a_person_can_tell_can_be_waived(server: Node) -> None:
+    """The reason says what the person found; it is then no longer on the list of what to look at."""
+    server.put(
+        SETTINGS, "waivers:\n  - {control: rbac-cluster-admin, reason: Reviewed in June by the security team.}\n"
+    )
+    found = server.assess()
+    (verdict,) = (one for one in found.verdicts if one.control.id == "rbac-cluster-admin")
+    assert (verdict.status, verdict.waiver and verdict.waiver.reason) == (
+        ControlStatus.WAIVED,
+        "Reviewed in June by the security team.",
+    )
+    assert found.notices == ()
+
+
+def test_what_would_keep_k3s_from_starting_is_said(server: Node) -> None:
+    """Whatever the verdicts are: arguments of an API server that exits protect nobody."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
+    assert [(one.message.rpartition(" ")[2], one.where) for one in notices(server)] == [
+        ("(audit-policy-unusable)", f"{CONFIG}:1")
+    ]
+
+
+def test_a_benchmark_for_another_k3s_is_said(server: Node) -> None:
+    """It can be asked for, and its numbers and values are of another time."""
+    (notice,) = server.assess(Benchmark.CIS_1_23).notices
+    assert notice.message == "cis-1.23 is for K3s v1.23 and older, and this is v1.34.9+k3s1"
+    assert "cis-2.0" in notice.remedy
+
+
+def test_a_baseline_of_another_node_or_benchmark_is_said(server: Node) -> None:
+    """What was open there says little of what is new here."""
+    same = report(frozenset())
+    for earlier, count in (
+        (same, 0),
+        (report(frozenset(), "node-2"), 1),
+        (report(frozenset(), "n", Benchmark.CIS_1_9), 2),
+    ):
+        found = assess_host(server.host(), server.request(), earlier=earlier)
+        assert len(found.notices) == count
+
+
+def test_it_says_when_and_where(server: Node) -> None:
+    """By the host's own clock and name."""
+    found = server.assess()
+    assert (found.when, found.node, found.benchmark) == (Clock().seconds, "node-1", NEWEST)
+    assert found.facts[0].name == "role"
+
+
+def test_nothing_is_changed(server: Node) -> None:
+    """Not a file, and not a time of one."""
+    before = {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")}
+    server.assess()
+    assert {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")} == before

@@ -1,0 +1,412 @@
+"""The daily look: a line for each change and none without one, what is kept for the next, and repair if told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from configparser import ConfigParser
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
+
+from agent.assess.assessment import Actor, Assessment, ControlStatus
+from agent.errors import HostError, InputError
+from agent.guide.sysctls import SYSCTLS
+from agent.host.process import Completed
+from agent.settings.schema import Overrides
+from agent.situation import Request
+from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, Change, drift
+from tests.fake import Clock, Programs, fake_host, in_memory, names
+from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.assess.assessment import Verdict
+
+REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
+CHECKOUT = Path(__file__).parents[3]
+CRT = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
+
+
+@dataclass
+class Node:
+    """A host that is found as each test says; `assessed` counts how often the last look assessed it."""
+
+    root: Path
+    programs: Programs = field(default_factory=Programs)
+    is_live: bool = False
+    now: float = WHEN
+    assessed: int = 0
+
+    def look(
+        self,
+        *found: Verdict,
+        repaired: tuple[Verdict, ...] = (),
+        request: Request = REQUEST,
+        version: str = "v1.34.1+k3s1",
+    ) -> list[str]:
+        """Run drift on a host that is so, and once it has been repaired is so still, or otherwise."""
+
+        def assess() -> Assessment:
+            self.assessed += 1
+            self.now += 60
+            return assessment(*(repaired if repaired and self.assessed > 1 else found), when=self.now, version=version)
+
+        self.assessed = 0
+        host = fake_host(self.root, clock=Clock(self.now), programs=self.programs, is_live=self.is_live)
+        return list(drift(host, request, assess))
+
+    def path(self, path: str | PurePosixPath) -> Path:
+        """Where a path of the host lies on this machine."""
+        return self.root / str(path).lstrip("/")
+
+    def put(self, path: str, text: str) -> None:
+        """Put a file there."""
+        self.path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.path(path).write_text(text)
+
+    def metrics(self, path: str | PurePosixPath = METRICS) -> dict[str, float]:
+        """All samples, as Prometheus reads them."""
+        text = self.path(path).read_text()
+        found = {
+            sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
+            for family in text_families(text)
+            for sample in family.samples
+        }
+        assert list(openmetrics_families(text))  # type: ignore[no-untyped-call]
+        return found
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """A hardened host on which K3s has a certificate."""
+    with in_memory() as root:
+        host = Node(root)
+        for row in SYSCTLS:
+            host.put(f"/proc/sys/{row.key.replace('.', '/')}", f"{row.value}\n")
+        host.put("/etc/k3s-harden/config.yaml", "")
+        host.put(CRT, "certificate")
+        host.path("/var/lib").chmod(0o755)
+        yield host
+
+
+OPEN = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
+
+
+# --- what is said ---
+
+
+def test_the_first_look_has_nothing_to_compare_with(node: Node) -> None:
+    """Whatever is open, none of it is a change."""
+    assert node.look(OPEN, verdict(KEYS)) == []
+
+
+def test_nothing_is_said_where_nothing_changed(node: Node) -> None:
+    """A log that speaks every day is not read."""
+    node.look(OPEN, verdict(KEYS))
+    assert node.look(OPEN, verdict(KEYS)) == []
+
+
+def test_a_control_that_fails_since_the_last_look(node: Node) -> None:
+    """Its id and number, what was found, where, and who likely did it."""
+    node.look(verdict(CERTIFICATES), verdict(KEYS))
+    os.utime(node.path(CRT), (node.now + 60, node.now + 60))
+    (line,) = node.look(OPEN, verdict(KEYS))
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(WHEN + 120))
+    assert line == (
+        f"PASS → FAIL pki-certificate-permissions (1.1.20): found 0644 ({CRT});"
+        f" likely K3s, which renewed its certificates: {CRT} was written {when}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (OPEN, verdict(CERTIFICATES, found="0600", where=CRT), "FAIL → PASS pki-certificate-permissions (1.1.20)"),
+        (verdict(KEYS), verdict(KEYS, ControlStatus.UNKNOWN, reason="I/O error"), "PASS → UNKNOWN pki-key-permissions"),
+        (OPEN, verdict(CERTIFICATES, ControlStatus.WAIVED), "FAIL → WAIVED pki-certificate-permissions (1.1.20)"),
+        (
+            verdict(OVERCOMMIT),
+            verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"),
+            "PASS → FAIL vm.overcommit_memory: found 2",
+        ),
+    ],
+)
+def test_every_change_of_state_has_its_line(before: Verdict, after: Verdict, words: str, node: Node) -> None:
+    """The better ones, too: somebody may have done them unasked."""
+    node.look(before)
+    (line,) = node.look(after)
+    assert line.startswith(words)
+
+
+def test_a_change_is_said_once(node: Node) -> None:
+    """The next look compares with this one."""
+    node.look(verdict(CERTIFICATES))
+    assert len(node.look(OPEN)) == 1
+    assert node.look(OPEN) == []
+
+
+def test_the_clues_come_from_the_host(node: Node) -> None:
+    """tuned's active profile, and one that it builds on, is asked for by drift itself."""
+    node.look(verdict(OVERCOMMIT))
+    node.put("/proc/sys/vm/overcommit_memory", "2\n")
+    node.put("/etc/tuned/active_profile", "site\n")
+    node.put("/etc/tuned/site/tuned.conf", "[main]\ninclude=database\n[sysctl]\nkernel.panic=10\n")
+    node.put("/usr/lib/tuned/database/tuned.conf", "[main]\ninclude=site\n[sysctl]\nvm.overcommit_memory=2\n")
+    (line,) = node.look(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"))
+    assert line.endswith("; likely tuned's profile site (/usr/lib/tuned/database/tuned.conf:4)")
+
+
+def test_an_update_of_k3s_is_told_by_the_two_reports(node: Node) -> None:
+    """Each knows its version."""
+    node.look(verdict(KEYS), version="v1.34.1+k3s1")
+    (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version="v1.35.0+k3s1")
+    assert line.endswith("; likely K3s itself, which went from v1.34.1+k3s1 to v1.35.0+k3s1")
+
+
+def test_another_benchmark_is_said_and_what_only_one_has_is_no_change(node: Node) -> None:
+    """K3s' update can bring another benchmark along, which must not look as if everything had changed."""
+    node.look(verdict(CERTIFICATES))
+    report = json.loads(node.path(REPORT).read_bytes())
+    node.path(REPORT).write_text(json.dumps({**report, "benchmark": "cis-1.8"}))
+    assert node.look(verdict(KEYS, ControlStatus.FAIL)) == [
+        "cis-1.8 → cis-1.9: controls that only one of them has are not compared"
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"schema": 9}'])
+def test_a_last_report_that_is_spoilt_is_said_and_written_anew(content: str, node: Node) -> None:
+    """A disk that was full once does not stop the look for ever."""
+    node.look(OPEN)
+    node.path(REPORT).write_text(content)
+    (line,) = node.look(OPEN)
+    assert line.startswith(f"cannot use {REPORT}: ")
+    assert line.endswith("; there is nothing to compare with")
+    assert node.look(OPEN) == []
+
+
+def test_what_others_wrote_cannot_make_lines_of_its_own(node: Node) -> None:
+    """The log takes one line for one change."""
+    node.look(verdict(KEYS))
+    (line,) = node.look(verdict(KEYS, ControlStatus.FAIL, found="x\nPASS → FAIL \x1b[1mforged"))
+    assert line.isprintable()
+
+
+# --- what is kept ---
+
+
+def test_report_and_metrics_are_roots_alone(node: Node) -> None:
+    """Reports say where a host is weak. Nothing else is left there."""
+    node.look(OPEN)
+    state = node.path(REPORT).parent
+    modes = {path.relative_to(state): stat.S_IMODE(path.stat().st_mode) for path in state.rglob("*")}
+    assert {str(path): mode for path, mode in modes.items()} == {
+        "assessment.json": 0o600,
+        "metrics": 0o700,
+        "metrics/k3s-harden.prom": 0o600,
+    }
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    report = json.loads(node.path(REPORT).read_bytes())
+    assert [(one["id"], one["status"]) for one in report["verdicts"]] == [(CERTIFICATES.id, "FAIL")]
+
+
+def test_metrics_tell_what_is_open_and_what_changed(node: Node) -> None:
+    """Prometheus can alert on either, and on a time that is too long ago."""
+    node.look(
+        verdict(CERTIFICATES), verdict(KEYS, ControlStatus.FAIL), verdict(OVERCOMMIT, ControlStatus.NOT_APPLICABLE)
+    )
+    drifted = "k3s_harden_drift_controls"
+    assert [node.metrics()[f"{drifted} {one}"] for one in ("worse", "better", "other")] == [0, 0, 0]
+    node.look(OPEN, verdict(KEYS), verdict(OVERCOMMIT))
+    found = node.metrics()
+    assert [found[f"{drifted} {one}"] for one in ("worse", "better", "other")] == [1, 1, 1]
+    assert found["k3s_harden_controls FAIL"] == 1
+    assert found["k3s_harden_assessment_timestamp_seconds"] == pytest.approx(node.now)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        (ControlStatus.PASS, ControlStatus.FAIL, "worse"),
+        (ControlStatus.WAIVED, ControlStatus.FAIL, "worse"),
+        (ControlStatus.PASS, ControlStatus.UNKNOWN, "worse"),
+        (ControlStatus.FAIL, ControlStatus.PASS, "better"),
+        (ControlStatus.UNKNOWN, ControlStatus.NOT_APPLICABLE, "better"),
+        (ControlStatus.FAIL, ControlStatus.WAIVED, "better"),
+        (ControlStatus.FAIL, ControlStatus.UNKNOWN, "other"),
+        (ControlStatus.PASS, ControlStatus.NOT_APPLICABLE, "other"),
+    ],
+)
+def test_worse_is_what_opens_something(before: ControlStatus, after: ControlStatus, direction: str) -> None:
+    """What is open is what the exit code of assess counts."""
+    assert Change(before, verdict(KEYS, after)).direction == direction
+
+
+def test_metrics_have_a_second_place_that_all_can_read(node: Node) -> None:
+    """The node-exporter is no root; the temporary name of a file that is being written is none that it reads."""
+    node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/node_exporter/k3s.prom}\n")
+    node.path("/var/lib/node_exporter").mkdir()
+    node.path("/var/lib/node_exporter").chmod(0o755)
+    node.look(OPEN)
+    copy = node.path("/var/lib/node_exporter/k3s.prom")
+    assert copy.read_bytes() == node.path(METRICS).read_bytes()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o644
+    assert names(copy.parent) == ["k3s.prom"]
+
+
+def test_a_second_place_that_cannot_be_written_is_an_error_after_all_else(node: Node) -> None:
+    """What changed was said and kept: the next look would not say it again."""
+    node.look(verdict(CERTIFICATES))
+    node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/none/k3s.prom}\n")
+    lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda: assessment(OPEN))
+    assert next(lines).startswith("PASS → FAIL")
+    with pytest.raises(HostError, match=r"^cannot write /var/lib/none/k3s\.prom: "):
+        next(lines)
+    assert json.loads(node.path(REPORT).read_bytes())["verdicts"][0]["status"] == "FAIL"
+
+
+def test_bad_settings_end_the_look_before_anything_is_kept(node: Node) -> None:
+    """As for every verb."""
+    node.put("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
+    with pytest.raises(InputError, match="there is no setting"):
+        node.look(OPEN)
+    assert not node.path(REPORT).exists()
+
+
+# --- repair ---
+
+
+REPAIRABLE = OPEN._replace(actor=Actor.APPLY)
+REPAIRED = verdict(CERTIFICATES, found="0600", where=CRT, actor=Actor.APPLY)
+REPAIRS = "drift: {repair: true}\npki: {certificate-permissions: '0600'}\n"
+
+
+@pytest.mark.parametrize("settings", ["", "drift: {repair: false}\npki: {certificate-permissions: '0600'}\n"])
+def test_nothing_is_repaired_unless_the_site_says_so(settings: str, node: Node) -> None:
+    """To look is not to touch."""
+    node.put("/etc/k3s-harden/config.yaml", settings)
+    node.look(REPAIRED)
+    node.path(CRT).chmod(0o644)
+    before = {path: path.stat() for path in node.root.rglob("*") if "k3s-harden" not in str(path)}
+    node.look(REPAIRABLE)
+    assert node.assessed == 1
+    assert {path: path.stat() for path in before if path.is_file()} == {p: s for p, s in before.items() if p.is_file()}
+    assert stat.S_IMODE(node.path(CRT).stat().st_mode) == 0o644
+
+
+def test_what_apply_can_put_right_is_put_right_where_the_site_says_so(node: Node) -> None:
+    """The change is said, then its repair, and the report is of what is so in the end."""
+    node.put("/etc/k3s-harden/config.yaml", REPAIRS)
+    node.look(REPAIRED)
+    node.path(CRT).chmod(0o644)
+    broken, repaired = node.look(REPAIRABLE, repaired=(REPAIRED,))
+    assert broken.startswith("PASS → FAIL pki-certificate-permissions (1.1.20): found 0644")
+    assert repaired == f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); by k3s-harden apply"
+    assert stat.S_IMODE(node.path(CRT).stat().st_mode) == 0o600
+    assert json.loads(node.path(REPORT).read_bytes())["verdicts"][0]["status"] == "PASS"
+    assert node.metrics()["k3s_harden_drift_controls worse"] == 1
+
+
+@pytest.mark.parametrize("actor", [Actor.OPERATOR, Actor.K3S, Actor.NOBODY])
+def test_what_apply_cannot_put_right_starts_no_repair(actor: Actor, node: Node) -> None:
+    """apply would do other things than what failed."""
+    node.put("/etc/k3s-harden/config.yaml", REPAIRS)
+    node.look(OPEN._replace(actor=actor))
+    assert node.assessed == 1
+
+
+def test_what_apply_could_not_do_is_said(node: Node) -> None:
+    """With its reason."""
+    node.put("/etc/k3s-harden/config.yaml", REPAIRS)
+    node.put("/etc/sysctl.d/90-kubelet.conf", "somebody's = own\n")
+    assert any(
+        line.startswith("not repaired: /etc/sysctl.d/90-kubelet.conf: exists with content")
+        for line in node.look(REPAIRABLE)
+    )
+
+
+SYSTEMCTL = ("/usr/bin/systemctl", "start", "k3s-harden.service")
+LIVE = Request(Overrides())
+
+
+@pytest.fixture
+def booted(node: Node) -> Node:
+    """A host with systemd and the gate, as whoever looks from the sandbox of its unit finds it."""
+    node.is_live = True
+    node.put("/etc/k3s-harden/config.yaml", f"role: server\nk3s-version: 1.34\n{REPAIRS}")
+    node.put("/usr/bin/systemctl", "")
+    node.put("/etc/systemd/system/k3s-harden.service", "[Service]\n")
+    node.path("/run/systemd/system").mkdir(parents=True)
+    return node
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may repair a live host")
+
+
+@needs_root
+def test_a_unit_that_may_not_write_asks_the_one_that_may(booted: Node) -> None:
+    """The gate's unit applies; drift waits for its end, and looks again."""
+    booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
+    lines = booted.look(REPAIRABLE, repaired=(REPAIRED,), request=LIVE)
+    assert booted.programs.asked == [SYSTEMCTL]
+    assert lines == [f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); by k3s-harden apply"]
+    assert stat.S_IMODE(booted.path(CRT).stat().st_mode) != 0o600, "the stand-in for systemd did nothing"
+
+
+@needs_root
+def test_a_repair_that_fails_is_an_error_after_all_else(booted: Node) -> None:
+    """The host is looked at and kept all the same, so that metrics show it."""
+    booted.programs = Programs({SYSTEMCTL: Completed(1, "", "Job for k3s-harden.service failed.\n")})
+    with pytest.raises(HostError, match=r"^cannot start by systemctl: Job for k3s-harden\.service failed"):
+        booted.look(REPAIRABLE, request=LIVE)
+    assert json.loads(booted.path(REPORT).read_bytes())["verdicts"][0]["status"] == "FAIL"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root is not refused")
+def test_an_ordinary_user_is_refused(booted: Node) -> None:
+    """The report could not be kept."""
+    with pytest.raises(HostError, match="cannot drift: this changes the host, which needs root"):
+        booted.look(OPEN, request=LIVE)
+
+
+# --- the unit that runs it ---
+
+UNITS = CHECKOUT / "systemd"
+
+
+def unit(name: str) -> ConfigParser:
+    """A unit's file; of a key that stands there twice the last."""
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capital letters
+    parser.read(UNITS / name)
+    return parser
+
+
+def test_the_unit_runs_drift_and_may_write_where_drift_writes() -> None:
+    """And at the textfile collector's usual places, if they exist; nowhere else."""
+    service = unit("k3s-harden-check.service")["Service"]
+    assert service["ExecStart"] == "/usr/bin/k3s-harden drift"
+    assert service["ProtectSystem"] == "strict"
+    assert REPORT.parent == METRICS.parent.parent == PurePosixPath("/var/lib", service["StateDirectory"])
+    assert all(path.startswith("-/var/lib/") for path in service["ReadWritePaths"].split())
+
+
+def test_a_repair_is_waited_for_as_long_as_its_unit_may_take() -> None:
+    """The look has time for it, and for itself."""
+    allowed = float(unit("k3s-harden.service")["Service"]["TimeoutStartSec"])
+    whole = float(unit("k3s-harden-check.service")["Service"]["TimeoutStartSec"])
+    assert allowed < REPAIR_TIMEOUT < whole / 2
+
+
+def test_the_timer_looks_daily_and_after_boot() -> None:
+    """Not all nodes at once."""
+    timer = unit("k3s-harden-check.timer")["Timer"]
+    assert timer["OnCalendar"] == "daily"
+    assert {"OnBootSec", "RandomizedDelaySec"} <= timer.keys()

@@ -1,0 +1,46 @@
+"""What `uninstall` asks of systemd; the files themselves are the scenarios' business."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from agent.host.process import Completed
+from agent.settings.schema import Overrides
+from agent.situation import Request
+from agent.verbs import install
+from tests.fake import Programs, fake_host
+
+PROGRAM = PurePosixPath("/opt/k3s-harden")
+SYSTEMCTL = "/usr/bin/systemctl"
+REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
+TIMERS = [unit for unit in install.UNITS if unit.endswith(".timer")]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("packaged", [False, True])
+def test_uninstall_stops_the_timers_that_it_takes_away(tmp_path: Path, *, packaged: bool) -> None:
+    """Before their files go, since systemd keeps a timer that runs; those of a package stay and go on."""
+    for program in (PROGRAM, PurePosixPath(SYSTEMCTL), install.PACKAGED_PROGRAM):
+        file = tmp_path / program.relative_to("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(0o755)
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    nothing_said = Completed(0, "", "")
+    words = [("daemon-reload",), *(("stop", "--no-block", timer) for timer in TIMERS)]
+    programs = Programs({(SYSTEMCTL, *said): nothing_said for said in words})
+    host = fake_host(tmp_path, programs=programs, is_live=True)
+    installation = install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM)
+    if packaged:
+        for one in install.files(installation):
+            if one.path.is_relative_to(install.UNIT_DIRECTORY):
+                unit = tmp_path / "usr/lib/systemd/system" / one.path.relative_to(install.UNIT_DIRECTORY)
+                unit.parent.mkdir(parents=True, exist_ok=True)
+                unit.write_bytes(one.content)
+        installation = install.wanted(host, REQUEST, (), install.PACKAGED_PROGRAM)
+    install.install(host, installation)
+    programs.asked.clear()
+    install.uninstall(host, installation)
+    stopped = [said[-1] for said in programs.asked if said[1] == "stop"]
+    assert stopped == ([] if packaged else TIMERS)
