@@ -1,38 +1,41 @@
-"""What can go wrong, and the exit code each kind ends the program with.
+"""Errors and the exit code of each kind.
 
-A message starts with "cannot" and names the thing, what was wanted and what was found; what to do about it is
-the hint, kept apart so that every presenter can set it off.
+A message is one line that starts with "cannot", names the object, and says what was found and what was expected.
+The hint says what to do; presenters print it on its own line.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from agent.model import Location
 
 
 class ExitCode(IntEnum):
-    """The same for every verb; docs/reference/exit-codes.md is generated from the meanings."""
+    """The exit codes of every verb; docs/reference/exit-codes.md is generated from the meanings."""
 
     meaning: str
 
     def __new__(cls, value: int, meaning: str) -> ExitCode:
-        """A member is its number, with the meaning beside it."""
+        """Make a member from its number and meaning."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
         return member
 
-    COMPLIANT = 0, "the host is as wanted"
-    ERROR = 1, "an error; nothing was changed, or everything was undone"
-    USAGE = 2, "wrong usage or invalid settings; nothing was touched"
-    NOT_COMPLIANT = 3, "differences, open controls, or findings that would keep K3s from starting or undo the hardening"
-    PARTIAL = 4, "partly applied; the report says what is left"
+    COMPLIANT = 0, "the host is compliant"
+    ERROR = 1, "an error; nothing was changed, or all changes were reverted"
+    USAGE = 2, "wrong usage or invalid settings; nothing was changed"
+    NOT_COMPLIANT = 3, "differences, open controls, or findings that keep K3s from starting or weaken the hardening"
+    PARTIAL = 4, "partially applied or reverted; the report lists what is left"
     LOCKED = 5, "another run holds the lock"
-    ENVIRONMENT = 6, "this environment cannot be changed from here; change it on the host that runs it"
+    ENVIRONMENT = 6, "this environment is read-only; make the change on the host that runs it"
 
 
 class HardenError(Exception):
-    """Base of all errors that a user can cause; anything else is a bug.
+    """Base of all errors that a user can cause; any other exception is a bug.
 
     `message` is one line that starts with "cannot"; `hint` says what to do and may be empty.
     """
@@ -46,37 +49,37 @@ class HardenError(Exception):
 
 
 class HostError(HardenError):
-    """The host refused an operation: permissions, a full disk, a path that is not what it should be."""
+    """The host refused an operation, for example for missing permissions or a full disk."""
 
 
 class NotEmptyError(HostError):
-    """A directory cannot be removed, since it holds files of others."""
+    """A directory cannot be removed because it contains files of other programs."""
 
 
 class UsageError(HardenError):
-    """An option or a combination of options makes no sense here."""
+    """An option or a combination of options is invalid."""
 
     exit_code = ExitCode.USAGE
 
 
 class InputError(HardenError):
-    """A file that a person wrote cannot be used: `where` is `path` or `path:line`."""
+    """A file that a person wrote cannot be used."""
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, where: str, problem: str, hint: str = "") -> None:
-        super().__init__(f"cannot use {where}: {problem}", hint)
-        self.where = where
+    def __init__(self, location: Location, problem: str, hint: str = "") -> None:
+        super().__init__(f"cannot use {location}: {problem}", hint)
+        self.location = location
         self.problem = problem
 
 
 class LockHeldError(HardenError):
-    """Another run holds the lock and did not let go in time."""
+    """Another run held the lock for longer than the wait."""
 
     exit_code = ExitCode.LOCKED
 
 
 class ReadOnlyEnvironmentError(HostError):
-    """The kernel or a mount forbids the write to everyone here, as in a container with a read-only /proc/sys."""
+    """The kernel or a mount forbids the write to every user, as in a container with a read-only /proc/sys."""
 
     exit_code = ExitCode.ENVIRONMENT

@@ -19,7 +19,7 @@ from agent.host.tree import CHARACTER_DEVICE, DIRECTORY
 from agent.k3s import audit_policy
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
-from agent.model import Absent, File, FilePermissions, Role, Unreadable
+from agent.model import Absent, File, FilePermissions, Location, Role, Unreadable
 from agent.node import facts, gate, k3s_manifests
 from agent.node.k3s_manifests import NO_MANIFESTS
 from agent.plan import plan
@@ -150,12 +150,12 @@ def read_settings(host: Host, request: Request) -> Settings:
     if path is not None:
         tree = host.machine_tree
         if not tree.exists(path):
-            raise InputError(str(path), "there is no such file")
+            raise InputError(Location(path), "there is no such file")
     path = path or settings.DEFAULT_SETTINGS
     try:
         data = tree.read(path)
     except HostError as error:
-        raise InputError(str(path), error.message) from error
+        raise InputError(Location(path), error.message) from error
     if data is not None:
         _refuse_others_file(tree, path)
     return settings.override(settings.load(data, path), request.overrides)
@@ -169,12 +169,12 @@ def read_audit_policy(host: Host, site: Settings) -> bytes | None:
     try:
         data = host.tree.read(path)
     except HostError as error:
-        raise InputError(str(path), error.message) from error
+        raise InputError(Location(path), error.message) from error
     if data is None:
-        raise InputError(str(path), "there is no such file", "`audit.policy-file` in the settings names it")
+        raise InputError(Location(path), "there is no such file", "`audit.policy-file` in the settings names it")
     problems = audit_policy.problems(data, path)
     if problems:
-        raise InputError(problems[0].where, "; ".join(problem.problem for problem in problems))
+        raise InputError(problems[0].location, "; ".join(problem.problem for problem in problems))
     return data
 
 
@@ -186,9 +186,9 @@ def read_waivers(host: Host, site: Settings) -> tuple[SiteWaiver, ...]:
     try:
         data = host.tree.read(path)
     except HostError as error:
-        raise InputError(str(path), error.message) from error
+        raise InputError(Location(path), error.message) from error
     if data is None:
-        raise InputError(str(path), "there is no such file", "`waivers-file` in the settings names it")
+        raise InputError(Location(path), "there is no such file", "`waivers-file` in the settings names it")
     _refuse_others_file(host.tree, path)
     return settings.load_waivers(data, path)
 
@@ -197,7 +197,7 @@ def _refuse_others_file(tree: Tree, path: PurePosixPath) -> None:
     problem = tree.trust_problem(path)
     if problem:
         raise InputError(
-            str(path), f"it decides what root does, and {problem}", f"chown root:root {path}; chmod go-w {path}"
+            Location(path), f"it decides what root does, and {problem}", f"chown root:root {path}; chmod go-w {path}"
         )
 
 

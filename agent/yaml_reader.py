@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import InputError
+from agent.model import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -210,12 +211,12 @@ def _integer(plain: str) -> int | None:
 
 def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
     if len(data) > max_bytes:
-        raise BoundsError(str(path), f"it has {len(data)} bytes, and k3s-harden reads at most {max_bytes}")
+        raise BoundsError(Location(path), f"it has {len(data)} bytes, and k3s-harden reads at most {max_bytes}")
     try:
         return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}", "it is not UTF-8 text", "save the file as UTF-8") from None
+        raise InputError(Location(path, line), "it is not UTF-8 text", "save the file as UTF-8") from None
 
 
 def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
@@ -223,7 +224,7 @@ def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
     if unprintable:
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
-        raise InputError(f"{path}:{line}", f"it has the character {code}, which YAML does not allow")
+        raise InputError(Location(path, line), f"it has the character {code}, which YAML does not allow")
 
 
 def _simple(text: str) -> tuple[Document, ...] | None:
@@ -335,7 +336,7 @@ class _Builder:
 
     def open(self, collection: _Open) -> None:
         if len(self.opened) >= MAX_DEPTH:
-            raise BoundsError(f"{self.path}:{collection.line}", f"it is nested deeper than {MAX_DEPTH} levels")
+            raise BoundsError(Location(self.path, collection.line), f"it is nested deeper than {MAX_DEPTH} levels")
         self._count(1, collection.line)
         self.opened.append(collection)
 
@@ -350,7 +351,7 @@ class _Builder:
     def alias(self, name: str, line: int) -> None:
         if name not in self.anchors:
             # Also what an anchor inside its own value looks like: it is not complete yet.
-            raise InputError(f"{self.path}:{line}", f"the alias *{name} has no anchor before it")
+            raise InputError(Location(self.path, line), f"the alias *{name} has no anchor before it")
         node, weight = self.anchors[name]
         self._count(weight, line)
         self._place(node, None, weight)
@@ -359,7 +360,7 @@ class _Builder:
         self.nodes += weight
         if self.nodes > self.max_nodes:
             problem = f"it has more than {self.max_nodes} values, aliases counted as what they stand for"
-            raise BoundsError(f"{self.path}:{line}", problem)
+            raise BoundsError(Location(self.path, line), problem)
 
     def _place(self, node: Node, anchor: str | None, weight: int) -> None:
         if anchor is not None:
@@ -377,12 +378,12 @@ class _Builder:
         elif isinstance(node, Scalar):
             parent.key = node
         else:
-            raise InputError(f"{self.path}:{node.line}", "a list or a mapping cannot be a key")
+            raise InputError(Location(self.path, node.line), "a list or a mapping cannot be a key")
 
 
 def _syntax_error(error: YAMLError, path: PurePosixPath) -> InputError:
     # PyYAML's own text would quote the line, which can hold a token: only its name for the problem is used.
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    location = Location(path, mark.line + 1 if mark else 0)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
-    return InputError(where, f"it is not YAML: {problem}")
+    return InputError(location, f"it is not YAML: {problem}")

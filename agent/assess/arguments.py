@@ -397,9 +397,9 @@ def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument
     if facts.merged_config.problems:
         problem = facts.merged_config.problems[0]
         reason = f"K3s would not start with its configuration: {problem.message}"
-        doubts[""] = Doubt(reason, problem.problem, problem.where)
+        doubts[""] = Doubt(reason, problem.problem, str(problem.location))
     elif facts.unfit:
-        doubts[""] = Doubt(facts.unfit[0].message, facts.unfit[0].problem, facts.unfit[0].where)
+        doubts[""] = Doubt(facts.unfit[0].message, facts.unfit[0].problem, str(facts.unfit[0].location))
     elif facts.unreadable:
         doubts[""] = Doubt(facts.unreadable[0])
     rows = tuple(k3s_defaults.of(component))

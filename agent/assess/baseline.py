@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
 from agent.errors import HostError, InputError
+from agent.model import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,13 +36,13 @@ def load(host: Host, path: PurePosixPath) -> Baseline:
     try:
         data = host.machine_tree.read(path)
     except HostError as error:
-        raise InputError(str(path), error.message) from error
+        raise InputError(Location(path), error.message) from error
     if data is None:
-        raise InputError(str(path), "there is no such file")
-    return parse(data, str(path))
+        raise InputError(Location(path), "there is no such file")
+    return parse(data, path)
 
 
-def parse(data: bytes, where: str) -> Baseline:
+def parse(data: bytes, path: PurePosixPath) -> Baseline:
     """Read a report. Raises InputError for what is none, or of a shape that this program does not know."""
     import json
     from datetime import datetime, timezone
@@ -49,7 +50,7 @@ def parse(data: bytes, where: str) -> Baseline:
     try:
         report = json.loads(data)
         if report["schema"] != SCHEMA:
-            raise InputError(where, f"it is of schema {report['schema']!r}, and this program reads {SCHEMA}")
+            raise InputError(Location(path), f"it is of schema {report['schema']!r}, and this program reads {SCHEMA}")
         return Baseline(
             benchmark=str(report["benchmark"]),
             node=str(report["node"]),
@@ -59,4 +60,4 @@ def parse(data: bytes, where: str) -> Baseline:
             known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(where, "it is no report of an assessment", _HINT) from error
+        raise InputError(Location(path), "it is no report of an assessment", _HINT) from error

@@ -42,10 +42,10 @@ def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
     """
     for problem in seen.facts.merged_config.problems:
         yield Trouble(
-            f"K3s would not start: {problem.problem}", where=problem.where, remedy=problem.hint or "repair it"
+            f"K3s would not start: {problem.problem}", where=str(problem.location), remedy=problem.hint or "repair it"
         )
     for problem in seen.facts.unfit:
-        yield Trouble(problem.problem, where=problem.where, remedy="put a file in its place, or take it away")
+        yield Trouble(problem.problem, where=str(problem.location), remedy="put a file in its place, or take it away")
 
 
 @finding(Level.ERROR)
@@ -119,7 +119,7 @@ def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
         for problem in () if data is None or _is_as_wanted(seen, path) else audit_policy.problems(data, path):
             yield Trouble(
                 f"K3s would not start: its audit policy cannot be used: {problem.problem}",
-                where=problem.where,
+                where=str(problem.location),
                 remedy=_repair(seen, path),
             )
 

@@ -90,7 +90,7 @@ def manifest_broken(seen: Situation) -> Iterator[Trouble]:
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
             yield Trouble(
-                f"K3s applies nothing of it: {problem.problem}", where=problem.where, remedy="repair the file"
+                f"K3s applies nothing of it: {problem.problem}", where=str(problem.location), remedy="repair the file"
             )
     for link in seen.manifests.broken_links:
         yield Trouble("K3s applies no manifest at all: this one links to nothing", where=str(link), remedy=f"rm {link}")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
+from agent.model import Location
 from agent.yaml_reader import (
     Mapping,
     Scalar,
@@ -42,8 +43,8 @@ def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
     # The API server takes the first document, and passes the others over.
     node = documents[0].node if documents else None
     if not isinstance(node, Mapping):
-        return (InputError(str(path), "it is empty or no mapping; an audit policy is wanted"),)
-    return tuple(InputError(f"{path}:{line}", problem) for line, problem in _policy_problems(node))
+        return (InputError(Location(path), "it is empty or no mapping; an audit policy is wanted"),)
+    return tuple(InputError(Location(path, line), problem) for line, problem in _policy_problems(node))
 
 
 def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:

@@ -335,9 +335,11 @@ class _Merger:
         if isinstance(node, yaml_reader.Mapping):
             self._mapping(node, file.path)
         elif not (isinstance(node, yaml_reader.Scalar) and node.value is None):
-            where = f"{file.path}:{node.line}"
             self.problems.append(
-                InputError(where, "it is not a mapping of keys to values, as K3s' configuration must be")
+                InputError(
+                    Location(file.path, node.line),
+                    "it is not a mapping of keys to values, as K3s' configuration must be",
+                )
             )
 
     def listed(self) -> Iterator[tuple[str, str, Location]]:
@@ -398,7 +400,7 @@ class _Merger:
     def _unsuitable(self, key: str, node: Node, path: PurePosixPath, what: str) -> None:
         hint = "quote an item that has a colon and a space in it"
         problem = f"`{shown(key)}` {what}; K3s takes a single value, or a list of them"
-        self.problems.append(InputError(f"{path}:{node.line}", problem, hint))
+        self.problems.append(InputError(Location(path, node.line), problem, hint))
 
 
 def _shown(key: str, scalar: Scalar) -> str:

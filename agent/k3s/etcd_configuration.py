@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.config import is_secret
+from agent.model import Location
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
@@ -45,7 +46,7 @@ def values(data: bytes, path: PurePosixPath) -> dict[str, Text]:
     """
     documents = yaml_reader.read(data, path)
     if not documents:
-        raise InputError(str(path), "it is empty")
+        raise InputError(Location(path), "it is empty")
     root = documents[0].node
     if not isinstance(root, YamlMapping):
         raise _unexpected("it must be a mapping", root, path)
@@ -79,4 +80,4 @@ def _text(scalar: Scalar) -> str:
 
 def _unexpected(wanted: str, node: Node, path: PurePosixPath) -> InputError:
     # What is there instead is not said: it is not known what somebody put into a wrong place.
-    return InputError(f"{path}:{node.line}", wanted)
+    return InputError(Location(path, node.line), wanted)

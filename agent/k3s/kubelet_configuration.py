@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
-from agent.model import Component
+from agent.model import Component, Location
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
@@ -186,10 +186,10 @@ def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, i
     documents = yaml_reader.read(data, path)
     root = documents[0].node if documents else None
     if not isinstance(root, YamlMapping):
-        raise InputError(str(path), f"it is no {_KIND}")
+        raise InputError(Location(path), f"it is no {_KIND}")
     version = root.text("apiVersion") or ""
     if root.text("kind") != _KIND or not version.startswith(_GROUP):
-        raise InputError(f"{path}:{root.line}", f"it does not say that it is a {_KIND} of {_GROUP.rstrip('/')}")
+        raise InputError(Location(path, root.line), f"it does not say that it is a {_KIND} of {_GROUP.rstrip('/')}")
     found: dict[str, tuple[str | None, int]] = {}
     for name, field in KUBELET_FIELDS.items():
         node = _descend(root, field, path)
@@ -219,4 +219,4 @@ def _descend(root: YamlMapping, field: Field, path: PurePosixPath) -> Node | Non
 
 def _wrong(field: tuple[str, ...], path: PurePosixPath, node: Node, wanted: str) -> InputError:
     # What is there instead is not said: it is not known what somebody put into a wrong place.
-    return InputError(f"{path}:{node.line}", f"`{'.'.join(field)}` must be {wanted}")
+    return InputError(Location(path, node.line), f"`{'.'.join(field)}` must be {wanted}")

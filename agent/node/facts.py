@@ -14,7 +14,7 @@ from agent.k3s.config import SERVER_ONLY_KEYS, ConfigText, MergedConfig, has_suf
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.linux.sysctl_order import Reader
-from agent.model import NEWEST_KNOWN, Role, Version
+from agent.model import NEWEST_KNOWN, Location, Role, Version
 from agent.node import k3s_units
 from agent.node.k3s_units import OPENRC_DIRECTORY
 from agent.report import K3S_VERSION, ROLE, Fact
@@ -238,7 +238,7 @@ def _config_texts(
     dropins: list[PurePosixPath] = []
     kind = _kind(host, directory)
     if kind not in ("", DIRECTORY):
-        unfit.append(InputError(str(directory), f"K3s would not start: it is a {kind}, and no directory"))
+        unfit.append(InputError(Location(directory), f"K3s would not start: it is a {kind}, and no directory"))
     else:
         try:
             dropins += [
@@ -253,7 +253,7 @@ def _config_texts(
             continue  # as an empty file
         kind = _kind(host, path)
         if kind in _NO_FILES:
-            unfit.append(InputError(str(path), f"{_NO_FILES[kind]}: it is a {kind}"))
+            unfit.append(InputError(Location(path), f"{_NO_FILES[kind]}: it is a {kind}"))
             continue
         try:
             data = host.tree.read(path)
@@ -263,7 +263,9 @@ def _config_texts(
         if data is not None:
             texts.append(ConfigText(path, data))
         elif path != config_path and host.tree.link_target(path) is not None:
-            unfit.append(InputError(str(path), "K3s would start without all of its configuration: it links to nothing"))
+            unfit.append(
+                InputError(Location(path), "K3s would start without all of its configuration: it links to nothing")
+            )
     return tuple(texts), tuple(unfit), tuple(unreadable)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from agent.errors import InputError, UsageError
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import Applies, FileMode, Role
+from agent.model import Applies, FileMode, Location, Role
 from agent.settings.value_kinds import (
     A_PATH,
     A_VERSION,
@@ -354,14 +354,14 @@ class SettingsError(InputError):
     """A settings file with one or more things wrong; `problems` has each, in the order of their lines."""
 
     def __init__(self, path: PurePosixPath, wrong: list[tuple[int, str]]) -> None:
-        self.problems = tuple(InputError(f"{path}:{line}", problem) for line, problem in sorted(wrong))
+        self.problems = tuple(InputError(Location(path, line), problem) for line, problem in sorted(wrong))
         if len(self.problems) == 1:
-            where, problem = self.problems[0].where, self.problems[0].problem
+            location, problem = self.problems[0].location, self.problems[0].problem
         else:
             # The file is named once, so that the message stays one line that can be read.
             every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(wrong))
-            where, problem = str(path), f"{len(wrong)} things are wrong: {every_line}"
-        super().__init__(where, problem, "k3s-harden explain settings lists them and what they take")
+            location, problem = Location(path), f"{len(wrong)} things are wrong: {every_line}"
+        super().__init__(location, problem, "k3s-harden explain settings lists them and what they take")
 
 
 @cache

@@ -129,7 +129,7 @@ def _last(host: Host) -> tuple[Baseline | None, str]:
     """The last report, None without one, and what to say of one that cannot be used."""
     try:
         data = host.tree.read(REPORT)
-        return (None if data is None else baseline.parse(data, str(REPORT))), ""
+        return (None if data is None else baseline.parse(data, REPORT)), ""
     except (HostError, InputError) as error:
         return None, printable(f"{error.message}; there is nothing to compare with")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -15,6 +16,7 @@ from agent.errors import (
     ReadOnlyEnvironmentError,
     UsageError,
 )
+from agent.model import Location
 from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
 
 AS_WANTED, DIFFERS, REFUSED = ItemStatus.COMPLIANT, ItemStatus.DIFFERS, ItemStatus.REFUSED
@@ -129,7 +131,7 @@ def test_the_gate_says_0_exactly_when_k3s_may_start() -> None:
         (HardenError("m"), 1),
         (HostError("m"), 1),
         (UsageError("m"), 2),
-        (InputError("/etc/k3s-harden/config.yaml:3", "p"), 2),
+        (InputError(Location(PurePosixPath("/etc/k3s-harden/config.yaml"), 3), "p"), 2),
         (LockHeldError("m"), 5),
         (ReadOnlyEnvironmentError("m"), 6),
     ],
@@ -141,12 +143,12 @@ def test_each_kind_of_error_has_its_exit_code(error: HardenError, code: int) -> 
     assert error.hint == ""
 
 
-def test_an_error_of_input_names_its_place() -> None:
+def test_an_input_error_names_its_location() -> None:
     """Path and line, then what is wrong."""
-    error = InputError("/a:3", "no such key", "remove it")
-    assert (str(error), error.where, error.problem, error.hint) == (
+    error = InputError(Location(PurePosixPath("/a"), 3), "no such key", "remove it")
+    assert (str(error), error.location, error.problem, error.hint) == (
         "cannot use /a:3: no such key",
-        "/a:3",
+        Location(PurePosixPath("/a"), 3),
         "no such key",
         "remove it",
     )
@@ -155,11 +157,11 @@ def test_an_error_of_input_names_its_place() -> None:
 def test_the_exit_codes_are_those_of_the_table() -> None:
     """Scripts of users depend on the numbers; each has a meaning."""
     assert {code.name: int(code) for code in ExitCode} == {
-        "AS_WANTED": 0,
+        "COMPLIANT": 0,
         "ERROR": 1,
         "USAGE": 2,
-        "NOT_AS_WANTED": 3,
-        "PARTLY": 4,
+        "NOT_COMPLIANT": 3,
+        "PARTIAL": 4,
         "LOCKED": 5,
         "ENVIRONMENT": 6,
     }

@@ -141,7 +141,7 @@ def test_any_bytes_are_read_or_refused_with_the_file_named(data: bytes) -> None:
     try:
         read(data, PATH)
     except InputError as error:
-        wheres.append(error.where)
+        wheres.append(str(error.location))
     assert all(where.startswith(str(PATH)) for where in wheres)
 
 
@@ -161,7 +161,7 @@ def test_any_bytes_are_read_or_refused_with_the_file_named(data: bytes) -> None:
 def test_what_cannot_be_read_is_named_with_its_line(data: bytes, where: str, problem: str) -> None:
     """The error leads to the line and says what is wrong with it."""
     error = refused(data)
-    assert error.where == f"{PATH}{where}"
+    assert str(error.location) == f"{PATH}{where}"
     assert problem in error.problem
 
 
@@ -243,7 +243,7 @@ def test_both_of_pyyamls_loaders_give_the_same(data: str) -> None:
         try:
             return tuple(yaml_reader._documents(yaml.parse(data, Loader=loader), PATH, yaml_reader.MAX_NODES))  # type: ignore[arg-type]
         except InputError as error:
-            return error.where
+            return str(error.location)
 
     assert outcome(yaml.SafeLoader) == outcome(yaml.CSafeLoader)
 

@@ -9,7 +9,7 @@ from agent.errors import InputError, UsageError
 from agent.guide import manifests
 from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import NEWEST_KNOWN, Role
+from agent.model import NEWEST_KNOWN, Location, Role
 from agent.node.facts import assumed
 from agent.settings import schema as settings
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides
@@ -83,14 +83,14 @@ def _settings_file(order: _Order) -> dict[PurePosixPath, bytes]:
         own, asked = getattr(written, name), getattr(order.settings, name)
         if own not in (None, asked):
             key = name.replace("_", "-")
-            raise InputError(str(path), f"it says `{key}: {own}`, and --{key} is {asked}", "say the same in both")
+            raise InputError(Location(path), f"it says `{key}: {own}`, and --{key} is {asked}", "say the same in both")
     if written.role is None:
         data += (b"" if data.endswith(b"\n") or not data else b"\n") + f"role: {order.facts.role}\n".encode()
         try:
             settings.load(data, path)
         except InputError as error:
             hint = f"write role: {order.facts.role} into it"
-            raise InputError(str(path), "it does not say the role, and no line can be added", hint) from error
+            raise InputError(Location(path), "it does not say the role, and no line can be added", hint) from error
     return {DEFAULT_SETTINGS: data}
 
 

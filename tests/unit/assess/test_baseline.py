@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-WHERE = "/tmp/report.json"  # noqa: S108 - is never opened
+WHERE = PurePosixPath("/tmp/report.json")  # noqa: S108 - is never opened
 REPORT = as_text(
     assessment(
         verdict(CERTIFICATES, ControlStatus.FAIL),

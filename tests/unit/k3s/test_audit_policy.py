@@ -29,7 +29,7 @@ rules:
 
 
 def policy(data: str) -> list[tuple[str, str]]:
-    return [(one.where.removeprefix(str(POLICY)), one.problem) for one in problems(data.encode(), POLICY)]
+    return [(str(one.location).removeprefix(str(POLICY)), one.problem) for one in problems(data.encode(), POLICY)]
 
 
 def test_a_policy_that_the_api_server_takes_has_no_problems() -> None:

@@ -205,7 +205,7 @@ def test_component_flags_in_all_their_forms() -> None:
 def test_a_broken_file_is_told_and_hides_nothing_else(text: str | bytes, where: str, problem: str) -> None:
     """What is wrong with one file is among the problems; the others are merged."""
     effective = merge(config(text, z="node-name: z\n"))
-    assert [error.where for error in effective.problems] == [where]
+    assert [str(error.location) for error in effective.problems] == [where]
     assert problem in effective.problems[0].problem
     assert effective.scalar("node-name") == ("z", Location(DROPINS / "z.yaml", 1))
 

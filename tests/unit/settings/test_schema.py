@@ -38,7 +38,7 @@ def wrong(text: str) -> list[tuple[str, str]]:
     with pytest.raises(SettingsError) as caught:
         loaded(text)
     assert caught.value.exit_code is ExitCode.USAGE
-    return [(problem.where.removeprefix(str(PATH)), problem.problem) for problem in caught.value.problems]
+    return [(str(problem.location).removeprefix(str(PATH)), problem.problem) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize("data", [None, b"", b"# nothing\n", b"---\n", b"audit:\n", b"{}"])
@@ -257,7 +257,7 @@ def test_waivers_may_have_a_file_of_their_own() -> None:
     assert load_waivers(b"# none\n", other) == ()
     with pytest.raises(SettingsError) as caught:
         load_waivers(b"- control: 1.2.9\n  reason: <WHY>\n---\n- x\n", other)
-    assert [problem.where for problem in caught.value.problems] == [f"{other}:2", f"{other}:3"]
+    assert [str(problem.location) for problem in caught.value.problems] == [f"{other}:2", f"{other}:3"]
 
 
 def test_everything_wrong_is_said_at_once_in_one_line() -> None:
@@ -266,7 +266,7 @@ def test_everything_wrong_is_said_at_once_in_one_line() -> None:
     assert [where for where, _ in wrong(text)] == [":1", ":2", ":4", ":5"]
     with pytest.raises(SettingsError) as caught:
         loaded(text)
-    assert caught.value.where == str(PATH)
+    assert str(caught.value.location) == str(PATH)
     assert "4 things are wrong: line 1: `always-pull-images`" in caught.value.message
     assert "; line 5: `role` must be" in caught.value.message
     assert "\n" not in caught.value.message
@@ -277,7 +277,7 @@ def test_a_single_mistake_has_the_line_in_its_place() -> None:
     """`path:line` leads an editor to it."""
     with pytest.raises(SettingsError) as caught:
         loaded("\nrole: nobody\n")
-    assert caught.value.where == f"{PATH}:2"
+    assert str(caught.value.location) == f"{PATH}:2"
     assert caught.value.message.startswith(f"cannot use {PATH}:2: `role` must be")
 
 
@@ -286,7 +286,7 @@ def test_what_cannot_be_read_at_all_is_bad_input(data: bytes) -> None:
     """YAML errors, other encodings and attacks end as an error of the file."""
     with pytest.raises(InputError) as caught:
         load(data, PATH)
-    assert caught.value.where.startswith(str(PATH))
+    assert str(caught.value.location).startswith(str(PATH))
 
 
 @given(st.binary(max_size=60) | st.text(st.sampled_from("role: audit\n-[]{},&*<>'\"onf0"), max_size=60).map(str.encode))
