@@ -192,7 +192,7 @@ def _keep(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity
     from agent.host import Host
     from agent.model import File, FileMode
     from agent.present.assessments import as_text
-    from agent.present.assessments.words import conclusion
+    from agent.present.assessments.common import conclusion
 
     data = as_text(assessment, wanted, verbosity).encode()
     file = File(path=PurePosixPath(output.absolute()), content=data, mode=FileMode(0o600))

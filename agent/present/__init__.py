@@ -1,4 +1,4 @@
-"""One report, several presenters: Rich on a terminal, plain lines in a journal or pipe, JSON for machines."""
+"""Output formats of a report: a table on a terminal, plain lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Format(str, Enum):
-    """How a report is shown; auto is a table on a terminal and plain lines elsewhere."""
+    """Output format; auto selects a table on a terminal and plain lines elsewhere."""
 
     AUTO = "auto"
     TABLE = "table"
@@ -25,7 +25,7 @@ _IN_ASCII = {"→": "->", "—": "-", "…": "...", "✔": "+", "✘": "x"}
 
 
 class Verbosity(int, Enum):
-    """How much of a report is shown."""
+    """Amount of detail in formats for people."""
 
     QUIET = -1
     NORMAL = 0
@@ -33,7 +33,7 @@ class Verbosity(int, Enum):
 
 
 def present(report: Report, wanted: Format, verbosity: Verbosity, stream: TextIO) -> None:
-    """Write the report to `stream`. Characters that its encoding lacks are replaced, never an error."""
+    """Write the report to `stream`; characters that its encoding lacks are replaced."""
     if wanted is Format.AUTO:
         wanted = Format.TABLE if stream.isatty() else Format.PLAIN
     if wanted is Format.JSON:
@@ -53,7 +53,7 @@ def present(report: Report, wanted: Format, verbosity: Verbosity, stream: TextIO
 
 
 def fitting(text: str, stream: TextIO) -> str:
-    """The text as far as the stream's encoding goes, with our own signs in ASCII where it lacks them."""
+    """Return the text with every character that the stream's encoding lacks replaced by ASCII."""
     encoding = stream.encoding or "ascii"
     try:
         text.encode(encoding)

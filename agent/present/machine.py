@@ -1,4 +1,4 @@
-"""The report as JSON. docs/reference/report.schema.json describes it; a change of shape is a new schema number."""
+"""A report as JSON; docs/reference/report.schema.json describes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCHEMA = 1
 
 
 def as_json(report: Report) -> str:
-    """One JSON object and a line break. Keys are always all there; what does not apply is an empty string."""
+    """Return one JSON object and a line break. Every key is present; a text that does not apply is empty."""
     import json
 
     from agent import __version__
@@ -26,5 +26,5 @@ def as_json(report: Report) -> str:
         "items": [item._asdict() for item in report.items],
         "findings": [finding._asdict() for finding in report.findings],
     }
-    # In ASCII, so that no stream's encoding can make it anything but JSON.
+    # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(shape, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""The report on a terminal, by Rich."""
+"""A report as a Rich table for a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from agent.errors import ExitCode
 from agent.present import Verbosity, fitting
-from agent.present.wording import printable, title, verdict, worth_showing
+from agent.present.text import is_shown, printable, result, title
 from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ _STATUS_STYLE = {
 }
 _LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
-"""By the sign that a line of a diff begins with, which says the same where there is no colour."""
+"""By the first character of a line of a diff."""
 
 
 def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
-    """Write the report to a terminal. Characters that its encoding lacks are replaced, which Rich alone does not do."""
+    """Write the report to a terminal; characters that its encoding lacks are replaced (Rich would raise an error)."""
     console = Console(file=stream, highlight=False)
     with console.capture() as captured:
         print_to(console, report, verbosity)
@@ -44,12 +44,12 @@ def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
 
 
 def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
-    """Write the report to a Rich console; the README's picture is made with a recording one."""
+    """Write the report to a Rich console; the picture in the README comes from a recording one."""
     if verbosity > Verbosity.QUIET:
         console.print(_text(title(report), "bold"))
     if verbosity is Verbosity.VERBOSE:
         console.print(_facts(report))
-    items = [i for i in report.items if verbosity > Verbosity.QUIET or worth_showing(i, verbosity)]
+    items = [i for i in report.items if verbosity > Verbosity.QUIET or is_shown(i, verbosity)]
     if items:
         console.print(_items(items))
     for item in items:
@@ -62,7 +62,7 @@ def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
     if verbosity > Verbosity.QUIET or report.exit_code:
         good = report.exit_code is ExitCode.COMPLIANT
         mark = "✔" if good else "✘"
-        console.print(_text(f"{mark} {verdict(report)}", "bold green" if good else "bold red"))
+        console.print(_text(f"{mark} {result(report)}", "bold green" if good else "bold red"))
 
 
 def _text(text: str, style: str = "") -> Text:
@@ -76,7 +76,7 @@ def _items(items: Sequence[Item]) -> Table:
     table.add_column(overflow="fold")
     for item in items:
         detail = [_text(item.detail)] if item.detail else []
-        hint = [_text(item.hint, "italic")] if item.hint else []
+        hint = [_text(f"fix: {item.hint}", "italic")] if item.hint else []
         table.add_row(_text(item.status, _STATUS_STYLE[item.status]), _text(item.id), Group(*detail, *hint))
     return table
 
@@ -95,10 +95,10 @@ def _finding(finding: Finding) -> RenderableType:
     head.append(f"  {printable(finding.message)}")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for name, value in (
-        ("wanted", finding.wanted),
+        ("expected", finding.wanted),
         ("found", finding.found),
-        ("where", finding.where),
-        ("to do", finding.remedy),
+        ("location", finding.where),
+        ("fix", finding.remedy),
     ):
         if value:
             table.add_row(_text(name, "dim"), _text(value))

@@ -16,9 +16,9 @@ from agent.linux.sysctl_order import Reader, at_boot
 from agent.model import Absent, Directory, File, FileMode, Sysctl
 from agent.node import gate
 from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments.common import cleaned
 from agent.present.assessments.openmetrics import as_openmetrics
-from agent.present.assessments.words import cleaned
-from agent.present.wording import printable
+from agent.present.text import printable
 from agent.report import K3S_VERSION, ItemStatus
 from agent.settings.schema import Overrides
 from agent.situation import Request, look, read_settings

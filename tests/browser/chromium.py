@@ -132,17 +132,16 @@ class Page:
         return message
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:
-        match event:
-            case "Page.loadEventFired":
-                self._loaded = True
-            case "Network.requestWillBeSent":
-                self.requests.append(details["request"]["url"])
-            case "Log.entryAdded":
-                self.complaints.append(details["entry"]["text"])
-            case "Runtime.exceptionThrown":
-                self.complaints.append(str(details["exceptionDetails"]))
-            case "Runtime.consoleAPICalled" if details["type"] in {"error", "warning", "assert"}:
-                self.complaints.append(str(details["args"]))
+        if event == "Page.loadEventFired":
+            self._loaded = True
+        elif event == "Network.requestWillBeSent":
+            self.requests.append(details["request"]["url"])
+        elif event == "Log.entryAdded":
+            self.complaints.append(details["entry"]["text"])
+        elif event == "Runtime.exceptionThrown":
+            self.complaints.append(str(details["exceptionDetails"]))
+        elif event == "Runtime.consoleAPICalled" and details["type"] in {"error", "warning", "assert"}:
+            self.complaints.append(str(details["args"]))
 
 
 def _pipe() -> tuple[int, int]:

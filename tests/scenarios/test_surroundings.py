@@ -171,7 +171,7 @@ def test_on_a_terminal_the_report_is_a_table_and_elsewhere_it_is_lines(hardened:
     text = shown.decode()
     assert process.returncode == 3
     assert "\x1b[" in text
-    assert "✘ not as wanted" in text
+    assert "✘ Host is not compliant" in text
     lines = host.run("check").stdout
     assert "\x1b" not in lines
     assert all(re.match(r"(k3s-harden|differs|error|result) ", line) for line in lines.splitlines())

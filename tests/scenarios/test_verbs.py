@@ -348,7 +348,7 @@ def test_diff_shows_what_would_change_line_by_line(hardened: Hardened) -> None:
     assert "differs kernel.panic: 0 → 10\n" in text
     assert f"--- {PSA} (now)\n+++ {PSA} (wanted)\n@@ -0,0 " in text
     assert "\n-omitManagedFields: true\n" in text
-    assert "compliant" not in text.replace("not as wanted", "")
+    assert "compliant" not in text.replace("not compliant", "")
 
 
 @pytest.mark.parametrize(

@@ -452,7 +452,7 @@ def test_the_entries_of_the_packages_run_the_program(dist: Path, tmp_path: Path,
             check=False,
         )
         assert run.returncode == 3, run.stderr
-        assert "not as wanted" in run.stdout
+        assert "Host is not compliant" in run.stdout
         assert not list(root.rglob("__pycache__"))
 
 

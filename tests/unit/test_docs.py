@@ -156,11 +156,11 @@ def test_the_readme_has_the_exit_codes() -> None:
     ]
 
 
-def test_how_to_read_a_report_explains_every_word_of_one() -> None:
-    """Each status, level and exit code has its row, and none is there that no report has."""
+def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> None:
+    """Each has a row, and no row is obsolete."""
     words = re.findall(r"^\| ([\w ]+?) \|", _text(DOCS / "howto/read-a-report.md"), re.MULTILINE)
     codes = [str(int(code)) for code in ExitCode]
-    assert words == ["word", *map(str, ItemStatus), "level", *map(str, Level), "code", *codes]
+    assert words == ["status", *map(str, ItemStatus), "level", *map(str, Level), "code", *codes]
 
 
 def test_the_chinese_readme_is_in_step() -> None:
@@ -185,7 +185,7 @@ def test_the_index_of_decisions_has_each_with_its_title_and_status() -> None:
     listed = dict(re.findall(r"^\| \[(.*)\]\(.*\) \| (.*) \|$", _text(DOCS / "adr/README.md"), re.MULTILINE))
     written = {}
     for record in DOCS.glob("adr/0*.md"):
-        title, status = re.findall(r"^(?:# |ItemStatus: )(.*)$", _text(record), re.MULTILINE)[:2]
+        title, status = re.findall(r"^(?:# |Status: )(.*)$", _text(record), re.MULTILINE)[:2]
         assert title.startswith(f"{record.name[:4]}: ")
         written[title] = status
     assert listed == written

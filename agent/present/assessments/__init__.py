@@ -33,54 +33,52 @@ def present(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosi
     if wanted is AssessmentFormat.AUTO:
         wanted = AssessmentFormat.TABLE if stream.isatty() else AssessmentFormat.PLAIN
     if wanted is AssessmentFormat.TABLE:
+        from agent.present.assessments.common import cleaned
         from agent.present.assessments.table import as_table
-        from agent.present.assessments.words import cleaned
 
         as_table(cleaned(assessment), verbosity, stream)
     else:
         stream.write(fitting(as_text(assessment, wanted, verbosity), stream))
 
 
-def as_text(  # noqa: PLR0911 - one for each format
+def as_text(  # noqa: PLR0911 - one branch for each format
     assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity = Verbosity.NORMAL
 ) -> str:
-    """The assessment as the text of a file in UTF-8, which ends with a line break; auto is plain lines.
+    """Return the assessment in a format, ended by a line break; auto is plain lines.
 
-    `verbosity` is for the formats that people read, but for HTML: the others always have all of it.
+    `verbosity` changes only the formats for people, HTML excepted; the others are always complete.
     """
-    from agent.present.assessments.words import cleaned
+    from agent.present.assessments.common import cleaned
 
     assessment = cleaned(assessment)
-    match wanted:
-        case AssessmentFormat.AUTO | AssessmentFormat.PLAIN:
-            from agent.present.assessments.plain import as_lines
+    if wanted is AssessmentFormat.TABLE:
+        from agent.present.assessments.table import as_wide_table
 
-            return as_lines(assessment, verbosity)
-        case AssessmentFormat.TABLE:
-            from agent.present.assessments.table import as_wide_table
+        return as_wide_table(assessment, verbosity)
+    if wanted is AssessmentFormat.JSON:
+        from agent.present.assessments.machine import as_json
 
-            return as_wide_table(assessment, verbosity)
-        case AssessmentFormat.JSON:
-            from agent.present.assessments.machine import as_json
+        return as_json(assessment)
+    if wanted is AssessmentFormat.KUBE_BENCH:
+        from agent.present.assessments.kube_bench import as_kube_bench
 
-            return as_json(assessment)
-        case AssessmentFormat.KUBE_BENCH:
-            from agent.present.assessments.kube_bench import as_kube_bench
+        return as_kube_bench(assessment)
+    if wanted is AssessmentFormat.JUNIT:
+        from agent.present.assessments.junit import as_junit
 
-            return as_kube_bench(assessment)
-        case AssessmentFormat.JUNIT:
-            from agent.present.assessments.junit import as_junit
+        return as_junit(assessment)
+    if wanted is AssessmentFormat.SARIF:
+        from agent.present.assessments.sarif import as_sarif
 
-            return as_junit(assessment)
-        case AssessmentFormat.SARIF:
-            from agent.present.assessments.sarif import as_sarif
+        return as_sarif(assessment)
+    if wanted is AssessmentFormat.OPENMETRICS:
+        from agent.present.assessments.openmetrics import as_openmetrics
 
-            return as_sarif(assessment)
-        case AssessmentFormat.OPENMETRICS:
-            from agent.present.assessments.openmetrics import as_openmetrics
+        return as_openmetrics(assessment)
+    if wanted is AssessmentFormat.HTML:
+        from agent.present.assessments.html import as_html
 
-            return as_openmetrics(assessment)
-        case AssessmentFormat.HTML:
-            from agent.present.assessments.html import as_html
+        return as_html(assessment)
+    from agent.present.assessments.plain import as_lines
 
-            return as_html(assessment)
+    return as_lines(assessment, verbosity)

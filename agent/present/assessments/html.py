@@ -12,8 +12,8 @@ from agent.assess.assessment import Actor, ControlStatus
 from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.errors import ExitCode
+from agent.present.assessments.common import UNNUMBERED, by_section, fact, is_new, timestamp
 from agent.present.assessments.markup import block, data_table, escaped, icon, inline, paragraphs, part, place, symbols
-from agent.present.assessments.words import UNNUMBERED, by_section, fact, is_new, timestamp
 from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ _WORDS = {
 
 _MEANINGS = {
     ControlStatus.FAIL: "What was seen is not what the control wants.",
-    ControlStatus.UNKNOWN: "It could not be told: what would show it is not there, or could not be read. It counts as open.",
+    ControlStatus.UNKNOWN: "Could not be determined: the evidence is missing or not readable. Counts as open.",
     ControlStatus.MANUAL: "A person has to look, or the API server has to be asked: a look at the host cannot tell.",
     ControlStatus.WAIVED: "It fails, and the site has said why it puts up with that, and until when.",
     ControlStatus.PASS: "What was seen is what the control wants. The evidence says what was seen, and where.",
-    ControlStatus.NOT_APPLICABLE: "This node has nothing that the control could be asked of; the reason stands with it.",
+    ControlStatus.NOT_APPLICABLE: "The control does not apply to this node; see its reason.",
 }
 _ACTORS = {
     Actor.APPLY: ("k3s-harden apply", "this command brings it about"),
@@ -54,7 +54,7 @@ _ASSESSED = {
     Assessed.SKIPPED: "not applicable to K3s",
 }
 _REMEDY_HEADINGS = {ControlStatus.PASS: "Should it ever fail", ControlStatus.MANUAL: "What to look at"}
-_VERDICTS = {ExitCode.COMPLIANT: "Nothing is open", ExitCode.NOT_COMPLIANT: "Not as wanted"}
+_VERDICTS = {ExitCode.COMPLIANT: "Nothing is open", ExitCode.NOT_COMPLIANT: "Not compliant"}
 
 
 class _Row(NamedTuple):
@@ -274,7 +274,7 @@ def _controls(rows: Sequence[_Row], sections: Mapping[str, Sequence[_Row]]) -> s
     parts = []
     for number, inside in sections.items():
         anchor = _section_anchor(number)
-        heads = ("No.", "Control", "ControlStatus", "Wanted", "Found", "Who acts")
+        heads = ("No.", "Control", "Status", "Wanted", "Found", "Who acts")
         table = data_table("controls", heads, [_control(row) for row in inside], f' aria-labelledby="{anchor}"')
         tallies = ((_WORDS[status], sum(row.verdict.status is status for row in inside)) for status in _WORDS)
         tally = ", ".join(f"{count} {word.lower()}" for word, count in tallies if count)
@@ -300,7 +300,7 @@ def _filters(rows: Sequence[_Row], sections: Iterable[str]) -> str:
     actors = "".join(f'<option value="{actor.name.lower()}">{name}</option>' for actor, (name, _) in _ACTORS.items())
     return (
         '<div class="filters" role="search" aria-label="Filter the controls" hidden>'
-        f'<fieldset><legend>ControlStatus</legend>{statuses}</fieldset><div class="rest">'
+        f'<fieldset><legend>Status</legend>{statuses}</fieldset><div class="rest">'
         f'<label>Section<select name="section"><option value="">all</option>{choices}</select></label>'
         f'<label>Who acts<select name="actor"><option value="">all</option>{actors}</select></label>'
         '<label class="search">Text<input type="search" name="text" autocomplete="off" spellcheck="false"></label>'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.assess.assessment import ControlStatus
-from agent.present.assessments.words import by_section, fact, is_known, noticed, section_title, title, waived
+from agent.present.assessments.common import by_section, fact, is_known, noticed, section_title, title, waived
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
-from agent.present.assessments.words import UNNUMBERED, by_section, fact, waived
+from agent.present.assessments.common import UNNUMBERED, by_section, fact, waived
 from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
@@ -97,15 +97,11 @@ def _is_scored(verdict: Verdict) -> bool:
 
 def _state(verdict: Verdict) -> str:
     """kube-bench's word. Like it, what is not scored can only warn; a person's work warns, what is skipped informs."""
-    match verdict.status:
-        case ControlStatus.PASS:
-            return "PASS"
-        case ControlStatus.FAIL | ControlStatus.UNKNOWN:
-            return "FAIL" if _is_scored(verdict) else "WARN"
-        case ControlStatus.MANUAL:
-            return "WARN"
-        case ControlStatus.WAIVED | ControlStatus.NOT_APPLICABLE:
-            return "INFO"
+    if verdict.status is ControlStatus.PASS:
+        return "PASS"
+    if verdict.status in (ControlStatus.WAIVED, ControlStatus.NOT_APPLICABLE):
+        return "INFO"
+    return "FAIL" if verdict.is_open and _is_scored(verdict) else "WARN"
 
 
 def _reason(verdict: Verdict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import SCHEMA
-from agent.present.assessments.words import by_section, is_known, section_title, timestamp, to_do
+from agent.present.assessments.common import by_section, is_known, section_title, timestamp, to_do
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Verdict

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.present.wording import printable
+from agent.present.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.present.assessments.words import fact, seconds
+from agent.present.assessments.common import fact, seconds
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:

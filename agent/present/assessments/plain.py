@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity
-from agent.present.assessments.words import (
+from agent.present.assessments.common import (
     by_section,
     conclusion,
     few,
@@ -20,7 +20,7 @@ from agent.present.assessments.words import (
     to_do,
     waived,
 )
-from agent.present.wording import printable
+from agent.present.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
 
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
-    """ControlStatus, number ("-" for none) and id come first, so that each is a word of its own for awk and cut."""
+    """Status, number ("-" for none) and id come first, so that each is a word of its own for awk and cut."""
     number = verdict.number.text if verdict.number else "-"
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("wanted", verdict.wanted), ("found", verdict.found)) if text]

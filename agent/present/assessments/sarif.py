@@ -9,19 +9,15 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.places import split_place
 from agent.benchmark.check import (
     AllOf,
-    EncryptionProviders,
     EtcdSetting,
     Flag,
     GuideDirectory,
     KernelParameter,
-    Manual,
-    NotInK3s,
     Ownership,
     Permissions,
-    SysctlPrecedence,
 )
 from agent.benchmark.control import Assessed
-from agent.present.assessments.words import by_section, is_new, timestamp, waived
+from agent.present.assessments.common import by_section, is_new, timestamp, waived
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Notice, Verdict
@@ -186,19 +182,17 @@ def _fingerprint(control: BenchmarkControl) -> str:
 
 def subject(check: Check) -> str:
     """What a check looks at, in words that are the same on every node; empty where its row's id says all."""
-    match check:
-        case Permissions() | Ownership():
-            return ", ".join(check.paths)
-        case Flag():
-            return f"{check.component} --{check.name}"
-        case EtcdSetting():
-            return f"etcd {check.key}"
-        case KernelParameter() | GuideDirectory():
-            return check.row.id
-        case AllOf():
-            return ", ".join(map(subject, check.checks))
-        case EncryptionProviders() | SysctlPrecedence() | NotInK3s() | Manual():
-            return ""
+    if isinstance(check, (Permissions, Ownership)):
+        return ", ".join(check.paths)
+    if isinstance(check, Flag):
+        return f"{check.component} --{check.name}"
+    if isinstance(check, EtcdSetting):
+        return f"etcd {check.key}"
+    if isinstance(check, (KernelParameter, GuideDirectory)):
+        return check.row.id
+    if isinstance(check, AllOf):
+        return ", ".join(map(subject, check.checks))
+    return ""
 
 
 def _plain(text: str) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity, fitting
-from agent.present.assessments.words import (
+from agent.present.assessments.common import (
     by_section,
     conclusion,
     few,
@@ -24,7 +24,7 @@ from agent.present.assessments.words import (
     to_do,
     waived,
 )
-from agent.present.wording import printable
+from agent.present.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Reports for the presenters: one with everything in it, and a stream like a terminal or a pipe."""
+"""Sample reports for the presenters, and a stream that acts as a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -11,28 +11,37 @@ from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
 if TYPE_CHECKING:
     from agent.report import Report as AnyReport
 
-DIFF = "--- /etc/a (now)\n+++ /etc/a (wanted)\n@@ -1 +1 @@\n-old\n+new\nmode 0644 → 0600\n"
+DIFF = "--- /etc/a (now)\n+++ /etc/a (expected)\n@@ -1 +1 @@\n-old\n+new\nmode 0644 → 0600\n"
 
 FULL = Report(
     verb="apply",
     writes=True,
     facts=(Fact("role", "server", "k3s.service"), Fact("K3s version", "v1.34.1+k3s1", "/usr/local/bin/k3s --version")),
     items=(
-        Item("/etc/as-wanted", ItemStatus.COMPLIANT, "file, mode 0600"),
+        Item("/etc/compliant", ItemStatus.COMPLIANT, "file, mode 0600"),
         Item("/etc/a", ItemStatus.DIFFERS, "content", diff=DIFF),
-        Item("/etc/refused", ItemStatus.REFUSED, "is a FIFO, which is left alone", "look at it"),
+        Item("/etc/refused", ItemStatus.REFUSED, "is a FIFO, expected a regular file", "remove it"),
         Item("/etc/edited", ItemStatus.EDITED, "exists with content that k3s-harden did not write", "use --force"),
-        Item("/etc/changed", ItemStatus.CHANGED, "mode 0644 → 0600", "the file that was there is kept as /b"),
-        Item("/etc/kept", ItemStatus.KEPT, "cannot remove /etc/kept: it holds files that are not ours"),
+        Item("/etc/changed", ItemStatus.CHANGED, "mode 0644 → 0600; backup: /b"),
+        Item("/etc/kept", ItemStatus.KEPT, "cannot remove /etc/kept: directory is not empty"),
         Item(
             "vm.panic_on_oom", ItemStatus.FAILED, "cannot write: Read-only file system", "", blocked_by_environment=True
         ),
         Item("/etc/bare", ItemStatus.CHANGED),
     ),
     findings=(
-        Finding("sysctl-override", Level.ERROR, True, "another file wins", "1", "0", "/etc/sysctl.conf:3", "remove it"),  # noqa: FBT003 - in the order of the fields
-        Finding("some-warning", Level.WARNING, blocks_gate=False, message="it weakens", remedy="tighten it"),
-        Finding("some-note", Level.NOTE, blocks_gate=False, message="worth knowing"),
+        Finding(
+            "sysctl-override",
+            Level.ERROR,
+            blocks_gate=True,
+            message="a later file overrides it",
+            wanted="1",
+            found="0",
+            where="/etc/sysctl.conf:3",
+            remedy="remove it",
+        ),
+        Finding("some-warning", Level.WARNING, blocks_gate=False, message="mode is too open", remedy="tighten it"),
+        Finding("some-note", Level.NOTE, blocks_gate=False, message="kernel is older"),
     ),
 )
 
@@ -40,14 +49,14 @@ CALM = Report(verb="check", writes=False, facts=FULL.facts, items=FULL.items[:1]
 
 
 class Stream(TextIOWrapper):
-    """What a report is written to; `is_terminal` makes it look like one."""
+    """A stream in memory; `is_terminal` is what isatty() returns."""
 
     def __init__(self, encoding: str = "utf-8", *, is_terminal: bool = False) -> None:
         super().__init__(BytesIO(), encoding=encoding, newline="\n")
         self.is_terminal = is_terminal
 
     def isatty(self) -> bool:
-        """Whether a person looks at it."""
+        """Return whether the stream claims to be a terminal."""
         return self.is_terminal
 
 
@@ -57,7 +66,7 @@ def shown(
     verbosity: Verbosity = Verbosity.NORMAL,
     stream: Stream | None = None,
 ) -> str:
-    """What a presenter writes, as its reader sees it."""
+    """Return what a presenter writes, decoded."""
     stream = stream or Stream()
     present(report, wanted, verbosity, stream)
     stream.flush()

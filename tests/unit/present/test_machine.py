@@ -1,4 +1,4 @@
-"""JSON for machines: the shape that docs/reference/report.schema.json describes, and all of the report in it."""
+"""The JSON report: complete and valid against docs/reference/report.schema.json."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def objects(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The descriptions of all objects, the report itself first."""
+    """Yield name and schema of each object, starting with the report."""
     yield "report", schema
     yield from schema["$defs"].items()
 
 
-def test_the_schema_is_one() -> None:
-    """Of the draft that it names; every key of it has a description, and no other key is allowed."""
+def test_the_schema_is_valid_and_strict() -> None:
+    """Every key is required and has a description; no other key is allowed."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == VALIDATOR.META_SCHEMA["$id"]
     for name, described in objects(SCHEMA):
@@ -39,8 +39,8 @@ def test_the_schema_is_one() -> None:
 
 
 @pytest.mark.parametrize("report", [FULL, CALM, Report(verb="revert", writes=True, facts=(), items=(), findings=())])
-def test_a_report_is_valid_and_all_there(report: Report) -> None:
-    """Each fact, item and finding with each of its fields; the exit code with its meaning."""
+def test_a_report_is_valid_and_complete(report: Report) -> None:
+    """Each fact, item and finding has each of its fields."""
     text = as_json(report)
     assert text.endswith("}\n")
     seen = json.loads(text)
@@ -56,8 +56,8 @@ def test_a_report_is_valid_and_all_there(report: Report) -> None:
     assert seen["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
 
 
-def test_the_schema_knows_exactly_the_fields_and_words_of_a_report() -> None:
-    """A new status, level or field comes with its description, or this fails."""
+def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
+    """A new status, level or field needs a description."""
     definitions = SCHEMA["$defs"]
     for name, kind in (("fact", Fact), ("item", Item), ("finding", Finding)):
         assert definitions[name]["required"] == list(kind._fields)
@@ -83,18 +83,18 @@ def test_the_schema_knows_exactly_the_fields_and_words_of_a_report() -> None:
         lambda report: report["facts"][0].pop("evidence"),
     ],
 )
-def test_what_is_no_report_is_not_valid(spoil: Any) -> None:  # noqa: ANN401 - it spoils any JSON
-    """The schema lets nothing through that a program could trip over."""
+def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - any JSON
+    """By the schema."""
     report = json.loads(as_json(FULL))
     spoil(report)
     assert not VALIDATOR.is_valid(report)
 
 
 @pytest.mark.parametrize("text", ['\n\x1b[2J"\\', "→ é 日本", "\udc80", "\0", "</script>"])
-def test_any_text_survives(text: str) -> None:
-    """JSON has escapes of its own; a name that is no UTF-8 comes out as Python knows it."""
+def test_any_text_is_preserved(text: str) -> None:
+    """Even names that are not valid UTF-8."""
     report = CALM._replace(items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
-    assert as_json(report).isascii(), "an encoding that lacks a character would make it no JSON"
+    assert as_json(report).isascii()
     for seen in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
         assert seen["items"][0]["id"] == f"/etc/{text}"
         assert seen["items"][0]["detail"] == text

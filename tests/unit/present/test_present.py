@@ -1,4 +1,4 @@
-"""Which presenter is chosen, and what becomes of characters that a stream cannot take."""
+"""Selection of the format, characters that a stream lacks, and the result line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from agent.errors import ExitCode
 from agent.present import Format, Verbosity, fitting
-from agent.present.wording import verdict
+from agent.present.text import result
 from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
 
 def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
-    """A pipe and a journal are no terminals."""
+    """A pipe is not a terminal."""
     assert shown(FULL, Format.AUTO) == shown(FULL, Format.PLAIN)
     on_a_terminal = shown(FULL, Format.AUTO, stream=Stream(is_terminal=True))
     assert on_a_terminal == shown(FULL, Format.TABLE, stream=Stream(is_terminal=True))
@@ -25,7 +25,7 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "euc-jp", "utf-8", "utf-16"])
 @pytest.mark.parametrize("wanted", [Format.PLAIN, Format.TABLE, Format.JSON])
 def test_no_encoding_is_an_error(encoding: str, wanted: Format) -> None:
-    """What it lacks is replaced, in each format; nothing is lost or added."""
+    """Characters that it lacks are replaced, in each format."""
     report = FULL._replace(
         findings=(*FULL.findings, Finding("odd", Level.NOTE, blocks_gate=False, message="→ 日本 \udcff"))
     )
@@ -34,8 +34,8 @@ def test_no_encoding_is_an_error(encoding: str, wanted: Format) -> None:
     assert "some-note" in text
 
 
-def test_our_own_signs_have_a_plain_form() -> None:
-    """Where the stream cannot take them; others become escapes, and what it can take stays as it is."""
+def test_our_own_symbols_have_an_ascii_form() -> None:
+    """Other characters that the stream lacks become escapes."""
     text = "a → b — c … ✔ ✘ é"
     assert fitting(text, Stream("utf-8")) == text
     assert fitting(text, Stream("ascii")) == r"a -> b - c ... + x \xe9"
@@ -46,15 +46,18 @@ def test_our_own_signs_have_a_plain_form() -> None:
 
 
 CODES = {
-    ("check", 0): "compliant, now and at the next boot",
-    ("check", 3): "not as wanted",
-    ("diff", 0): "compliant, now and at the next boot",
-    ("apply", 0): "compliant",
-    ("apply", 1): "an error; nothing was changed",
-    ("apply", 3): "applied, but not as wanted: see the errors",
-    ("apply", 4): "partly applied: see what is left",
-    ("apply", 6): "cannot be changed from inside this environment",
+    ("check", 0): "Host is compliant, now and after the next boot",
+    ("check", 3): "Host is not compliant",
+    ("diff", 0): "Host is compliant, now and after the next boot",
+    ("apply", 0): "Host is compliant",
+    ("apply", 1): "Failed; nothing was changed",
+    ("apply", 3): "Applied, but the host is not compliant",
+    ("apply", 4): "Partially applied; see what is left",
+    ("apply", 6): "Nothing can be changed from inside this environment",
+    ("revert", 4): "Partially reverted; see what is left",
     (GATE_VERB, 0): "K3s may start",
+    (GATE_VERB, 1): "K3s is blocked",
+    (GATE_VERB, 3): "K3s is blocked",
 }
 
 
@@ -70,45 +73,50 @@ CODES = {
         ("apply", [Item("/a", ItemStatus.REFUSED)], 1),
         ("apply", [Item("/a", ItemStatus.EDITED)], 4),
         ("apply", [Item("/a", ItemStatus.FAILED, blocked_by_environment=True)], 6),
+        ("revert", [Item("/a", ItemStatus.EDITED)], 4),
         (GATE_VERB, [Item("/a", ItemStatus.EDITED)], 0),
+        (GATE_VERB, [Item("/a", ItemStatus.FAILED)], 1),
+        (GATE_VERB, [Item("/a", ItemStatus.DIFFERS)], 3),
     ],
 )
-def test_the_verdict_goes_by_the_exit_code(verb: str, items: list[Item], code: int) -> None:
-    """Its words say what the number means for this verb."""
+def test_the_result_states_the_meaning_of_the_exit_code(verb: str, items: list[Item], code: int) -> None:
+    """For each verb."""
     report = Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=tuple(items), findings=())
     assert report.exit_code == code
-    assert verdict(report).partition(" (")[0] == CODES[verb, code]
+    assert result(report).partition(" (")[0].rstrip(".") == CODES[verb, code]
 
 
-def test_every_report_has_a_verdict() -> None:
-    """Whatever the verb, the items and the findings."""
+def test_every_report_has_a_result() -> None:
+    """For all combinations of verb, status and level."""
     verbs = ("apply", "check", "diff", GATE_VERB, "revert", "install", "uninstall", "service-accounts")
     for verb, status, level, blocked in product(verbs, ItemStatus, Level, (False, True)):
         items = (Item("/a", status, blocked_by_environment=blocked),)
         findings = (Finding("f", level, blocks_gate=blocked, message="m"),)
         report = Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
-        assert verdict(report)
+        assert result(report)
         assert report.exit_code in {0, 1, 3, 4, 6}
         for wanted in (Format.PLAIN, Format.JSON):
             assert shown(report, wanted, Verbosity.QUIET if report.exit_code else Verbosity.NORMAL)
 
 
-def test_the_verdict_counts() -> None:
-    """Each status, errors and warnings, in the right number of words; notes are not worth counting."""
+def test_the_result_has_counts() -> None:
+    """Of each status, of errors and of warnings; notes are not counted."""
     two = Finding("f", Level.ERROR, blocks_gate=False, message="m")
-    assert verdict(CALM._replace(findings=(two, two))) == "not as wanted (1 compliant, 2 errors)"
-    assert verdict(FULL).endswith("2 changed, 1 kept, 1 failed, 1 error, 1 warning)")
+    assert result(CALM._replace(findings=(two, two))) == "Host is not compliant (1 compliant, 2 errors)."
+    assert result(FULL).endswith("2 changed, 1 kept, 1 failed, 1 error, 1 warning).")
 
 
-def test_an_apply_with_nothing_to_do_says_so() -> None:
-    """As do revert and uninstall, in their own words."""
+def test_a_run_without_changes_says_so() -> None:
+    """For each verb that writes."""
     done, idle = (Item("/a", ItemStatus.CHANGED),), (Item("/a", ItemStatus.COMPLIANT),)
     words = {
-        "apply": ("compliant", "compliant; nothing was changed"),
-        "revert": ("undone", "nothing to undo"),
-        "uninstall": ("taken away", "nothing to take away"),
+        "apply": ("Host is compliant", "Host is compliant; nothing was changed"),
+        "revert": ("Reverted", "Nothing to revert"),
+        "install": ("Installed", "Already installed; nothing was changed"),
+        "uninstall": ("Uninstalled", "Nothing to uninstall"),
+        "service-accounts": ("Compliant", "Compliant; nothing was changed"),
     }
     for verb, expected in words.items():
         reports = [Report(verb=verb, writes=True, facts=(), items=items, findings=()) for items in (done, idle)]
-        assert tuple(verdict(report).partition(" (")[0] for report in reports) == expected
+        assert tuple(result(report).partition(" (")[0] for report in reports) == expected
     assert ExitCode.COMPLIANT.meaning

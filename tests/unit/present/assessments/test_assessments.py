@@ -11,7 +11,7 @@ from hypothesis import given
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text, present
-from agent.present.assessments.words import by_section, cleaned, conclusion, section_title, timestamp, title, waived
+from agent.present.assessments.common import by_section, cleaned, conclusion, section_title, timestamp, title, waived
 from tests.unit.present.assessments.samples import (
     CALM,
     COMPARED,

@@ -12,8 +12,8 @@ from rich.console import Console
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments.common import cleaned
 from agent.present.assessments.table import print_to
-from agent.present.assessments.words import cleaned
 from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, WARNS, hostile
 
 

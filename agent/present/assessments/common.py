@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import TIME_FORMAT, Actor, ControlStatus, Evidence, Waiver
 from agent.benchmark.sections import SECTIONS
-from agent.present.wording import printable
+from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE, Fact
 
 if TYPE_CHECKING:
