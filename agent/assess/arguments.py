@@ -18,7 +18,7 @@ from agent.k3s.config import component_flag
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
-from agent.node.facts import Datastore
+from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -398,10 +398,11 @@ def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument
         problem = facts.merged_config.problems[0]
         reason = f"K3s would not start with its configuration: {problem.message}"
         doubts[""] = Doubt(reason, problem.problem, str(problem.location))
-    elif facts.unfit:
-        doubts[""] = Doubt(facts.unfit[0].message, facts.unfit[0].problem, str(facts.unfit[0].location))
-    elif facts.unreadable:
-        doubts[""] = Doubt(facts.unreadable[0])
+    elif facts.configuration.unfit:
+        error = facts.configuration.unfit[0]
+        doubts[""] = Doubt(error.message, error.problem, str(error.location))
+    elif facts.configuration.unreadable:
+        doubts[""] = Doubt(facts.configuration.unreadable[0])
     rows = tuple(k3s_defaults.of(component))
     guesses = {_default(row, facts) for row in rows}
     for name in dict.fromkeys(row.name for row in rows):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus, Notice, Waiver
 from agent.benchmark.catalogue import named
-from agent.settings.waivers import since
+from agent.settings.waivers import first_day_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +46,9 @@ class Selection(NamedTuple):
             if standing and standing <= _SETTLED:
                 words = " and ".join(sorted(map(str, standing)))
                 message = f"nothing needs the waiver of {waiver.control}: it is {words}"
-                found.append(Notice(message, waiver.where, "take it out, so that it does not hide a failure later"))
+                found.append(
+                    Notice(message, str(waiver.location), "take it out, so that it does not hide a failure later")
+                )
         return tuple(found)
 
 
@@ -68,20 +70,20 @@ def select(
         ids = tuple(control.id for control in named if control.id in assessed)
         if notice is not None:
             notices.append(notice)
-        if scope.is_over(waiver):
+        if scope.is_expired(waiver):
             over += [(waiver, ids)] if named else []
             continue
         meant.append((waiver, ids))
         for name in ids:
-            by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, waiver.where))
+            by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, str(waiver.location)))
     notices += [_over(waiver) for waiver, ids in over if not by_control.keys() & set(ids)]
     return Selection(by_control, tuple(notices), tuple(meant))
 
 
 def _over(waiver: SiteWaiver) -> Notice:
     return Notice(
-        f"the waiver of {waiver.control} counts no more since {since(waiver)}",
-        waiver.where,
+        f"the waiver of {waiver.control} counts no more since {first_day_without(waiver)}",
+        str(waiver.location),
         "put right what it was for, or give it a new date",
     )
 
@@ -92,16 +94,18 @@ def _named(waiver: SiteWaiver, benchmark: Benchmark) -> tuple[Sequence[Benchmark
     anywhere = named(text)
     if not anywhere:
         remedy = "take the id from a report of k3s-harden assess"
-        return (), Notice(f"the waiver of {text} is for nothing: no benchmark has that control", waiver.where, remedy)
+        return (), Notice(
+            f"the waiver of {text} is for nothing: no benchmark has that control", str(waiver.location), remedy
+        )
     if not re.fullmatch(r"[\d.]+", text):
         return anywhere, None
     here = [control for control in anywhere if benchmark in control.numbers and control.numbers[benchmark].text == text]
     if not here:
         message = f"the waiver of {text} is for nothing: {benchmark} has no such number"
-        return here, Notice(message, waiver.where, f"other versions have it: write {_ids(anywhere)}")
+        return here, Notice(message, str(waiver.location), f"other versions have it: write {_ids(anywhere)}")
     if len(anywhere) > len(here):
         message = f"the waiver of {text} means {_ids(here)} in {benchmark}, and in other versions another control"
-        return here, Notice(message, waiver.where, f"write {_ids(here)}, which does not move")
+        return here, Notice(message, str(waiver.location), f"write {_ids(here)}, which does not move")
     return here, None
 
 

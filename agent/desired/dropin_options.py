@@ -9,7 +9,7 @@ from agent.guide.criteria import Includes
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, OptionRow
 from agent.k3s.admission_plugins import is_unknown
 from agent.model import Component, Role
-from agent.node.facts import Datastore
+from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
 
 if TYPE_CHECKING:

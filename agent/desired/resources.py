@@ -125,7 +125,7 @@ def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> 
 def _kernel(facts: HostFacts, waived: Collection[str]) -> Iterator[File | Sysctl]:
     row = rows.KERNEL_PARAMETERS_FILE
     yield File(path=facts.data_dir / row.path, content=sysctl_file(waived), mode=row.mode)
-    if facts.has_kernel:
+    if facts.platform.has_kernel:
         yield from (Sysctl(key=r.key, value=r.value) for r in SYSCTLS if r.written and r.key not in waived)
 
 

@@ -78,7 +78,7 @@ def left_over(seen: Situation) -> Iterator[Trouble]:
 
     Removing it could hurt more than leaving it, should the role have been told wrong: `revert` or a person does it.
     """
-    for path, content in seen.unwanted.items():
+    for path, content in seen.k3s_files.obsolete.items():
         yield Trouble(
             "k3s-harden wrote it, but this host does not want it now",
             where=str(path),
@@ -90,7 +90,7 @@ def left_over(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.WARNING)
 def interrupted_run(seen: Situation) -> Iterator[Trouble]:
     """An earlier run was cut off before it ended. The next apply finishes it and takes its left-overs away."""
-    for run in seen.runs:
+    for run in seen.journal.runs:
         if not run.finished:
             yield Trouble("an earlier run was cut off", where=str(run.path), remedy=APPLY)
 
@@ -101,5 +101,5 @@ def journal_damaged(seen: Situation) -> Iterator[Trouble]:
 
     Nor is it known what that run wrote, so a file of an earlier release or setting may be taken for an edited one.
     """
-    for path, error in seen.damaged_runs.items():
+    for path, error in seen.journal.damaged.items():
         yield Trouble(error.message, where=str(path), remedy=error.hint)

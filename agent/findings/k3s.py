@@ -22,7 +22,7 @@ from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.k3s import admission_plugins, audit_policy
 from agent.k3s.config import SERVER_ONLY_KEYS
 from agent.model import Component, File, Role
-from agent.node.facts import Datastore
+from agent.node.datastore import Datastore
 from agent.report import Level
 from agent.settings.schema import SecretsEncryption
 
@@ -44,7 +44,7 @@ def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"K3s would not start: {problem.problem}", where=str(problem.location), remedy=problem.hint or "repair it"
         )
-    for problem in seen.facts.unfit:
+    for problem in seen.facts.configuration.unfit:
         yield Trouble(problem.problem, where=str(problem.location), remedy="put a file in its place, or take it away")
 
 
@@ -108,14 +108,14 @@ def pod_security_disabled(seen: Situation) -> Iterator[Trouble]:
 def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
     """The audit policy that the API server is told to read is missing, cannot be decoded, or has no rules: it exits."""
     for path, source in _named(seen, AUDIT_POLICY_FLAG):
-        if path not in seen.named_files:
+        if path not in seen.k3s_files.contents:
             yield Trouble(
                 "K3s would not start: its audit policy does not exist",
                 found=str(path),
                 where=str(source),
                 remedy=_repair(seen, path),
             )
-        data = seen.named_files.get(path)
+        data = seen.k3s_files.contents.get(path)
         for problem in () if data is None or _is_as_wanted(seen, path) else audit_policy.problems(data, path):
             yield Trouble(
                 f"K3s would not start: its audit policy cannot be used: {problem.problem}",
@@ -161,8 +161,8 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def named_file_missing(seen: Situation) -> Iterator[Trouble]:
     """K3s' configuration names a file that does not exist; the component that is to read it exits."""
-    for option, path, source in seen.named_paths:
-        if option not in {AUDIT_POLICY_FLAG, ADMISSION_CONFIGURATION_FLAG} and path not in seen.named_files:
+    for option, path, source in seen.k3s_files.named_paths:
+        if option not in {AUDIT_POLICY_FLAG, ADMISSION_CONFIGURATION_FLAG} and path not in seen.k3s_files.contents:
             yield Trouble(
                 f"K3s would not start: the file of {option} does not exist",
                 found=str(path),
@@ -274,14 +274,14 @@ def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
             remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
         )
     policy = seen.facts.data_dir / NETWORK_POLICIES.path
-    if policy.name in seen.manifests.skips:
-        skip = seen.manifests.skips[policy.name]
+    if policy.name in seen.k3s_files.manifests.skips:
+        skip = seen.k3s_files.manifests.skips[policy.name]
         yield Trouble(f"K3s passes over {policy}", found=skip.name, where=str(skip), remedy=f"rm {skip}")
-    if policy.stem in seen.manifests.disabled:
+    if policy.stem in seen.k3s_files.manifests.disabled:
         yield Trouble(
             f"K3s deletes {policy}, with the objects in it",
             found=f"disable: {policy.stem}",
-            where=str(seen.manifests.disabled[policy.stem]),
+            where=str(seen.k3s_files.manifests.disabled[policy.stem]),
             remedy=f"take {policy.stem} out there",
         )
 
@@ -354,7 +354,7 @@ def _of_the_operator(seen: Situation, values: list[tuple[str, Location]]) -> lis
 
 def _taken_out(seen: Situation, plugin: str, source: Location) -> str:
     """The remedy for a plugin that must not stand in a value."""
-    if source.path in seen.unwanted:
+    if source.path in seen.k3s_files.obsolete:
         return f"rm {source.path}"
     if source.path == seen.facts.dropin_path:
         return written_by_apply(seen, str(source.path))
@@ -369,20 +369,20 @@ def _repair(seen: Situation, path: PurePosixPath) -> str:
 
 
 def _named(seen: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:
-    return [(path, source) for name, path, source in seen.named_paths if name == option]
+    return [(path, source) for name, path, source in seen.k3s_files.named_paths if name == option]
 
 
 def _is_as_wanted(seen: Situation, path: PurePosixPath) -> bool:
     """Whether a file has what we put there, which need not be judged: to parse it would take longer than all else."""
-    data = seen.named_files.get(path)
+    data = seen.k3s_files.contents.get(path)
     return any(isinstance(one, File) and one.path == path and one.content == data for one in seen.desired)
 
 
 def _configured_plugins(seen: Situation, path: PurePosixPath) -> frozenset[str | None] | str:
     """The plugins that an AdmissionConfiguration has entries for, or what is wrong with it."""
-    if path not in seen.named_files:
+    if path not in seen.k3s_files.contents:
         return "it does not exist"
-    data = seen.named_files[path]
+    data = seen.k3s_files.contents[path]
     if data is None:
         return frozenset({"EventRateLimit"})  # not ours to read: benefit of the doubt, and not-readable says so
     try:

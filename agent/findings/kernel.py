@@ -12,7 +12,7 @@ from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, s
 from agent.model import Absent, Component, File, Sysctl
 from agent.plan.plan import in_words
 from agent.report import Level
-from agent.settings.waivers import expired, since
+from agent.settings.waivers import first_day_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +38,10 @@ def overridden(seen: Situation) -> dict[str, Trouble]:
     found = {}
     files = _with_ours(seen)
     keys = [row.key for row in SYSCTLS]
-    outcome = at_boot(files, keys, seen.facts.boot_reader)
-    undone = taken_back(files, keys) if seen.facts.boot_reader is Reader.SYSTEMD else {}
+    outcome = at_boot(files, keys, seen.facts.platform.boot_reader)
+    undone = taken_back(files, keys) if seen.facts.platform.boot_reader is Reader.SYSTEMD else {}
     for row in SYSCTLS:
-        if row.key in seen.waived:
+        if row.key in seen.waivers.kernel_parameters:
             continue
         line = outcome[row.key]
         if line is None and row.written and row.key in undone:
@@ -80,12 +80,12 @@ def sysctl_conf_disagrees(seen: Situation) -> Iterator[Trouble]:
 
     Whoever runs that command, by hand or by an installer, changes the running kernel until the next boot.
     """
-    if seen.facts.boot_reader is Reader.PROCPS:
+    if seen.facts.platform.boot_reader is Reader.PROCPS:
         return
     keys = [row.key for row in SYSCTLS]
     systemd, procps = (at_boot(_with_ours(seen), keys, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS))
     for row in SYSCTLS:
-        line = None if row.key in seen.waived else procps[row.key]
+        line = None if row.key in seen.waivers.kernel_parameters else procps[row.key]
         if line is None or line.path != SYSCTL_CONF or same_value(line.value, row.value) or line == systemd[row.key]:
             continue
         yield Trouble(
@@ -109,7 +109,7 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
         now = seen.observed.get(row.key)
         if now is None or (isinstance(now, Sysctl) and same_value(now.value, row.value)):
             continue
-        waiver = seen.waived.get(row.key)
+        waiver = seen.waivers.kernel_parameters.get(row.key)
         if waiver is not None:
             # kubelet knows no waiver, so what apply would write counts, too.
             if protected or _will_protect(seen):
@@ -119,7 +119,7 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
                     else f"kubelet would refuse {row.key}, and its waiver keeps apply from setting it",
                     wanted=row.value,
                     found=in_words(now),
-                    where=waiver.where,
+                    where=str(waiver.location),
                     remedy="set `protect-kernel-defaults: false` in the settings, or take the waiver out",
                 )
             continue
@@ -140,25 +140,25 @@ def kernel_parameter_waived(seen: Situation) -> Iterator[Trouble]:
 
     What the kernel has stays, and so does what an earlier apply set, until the next boot.
     """
-    for key, waiver in seen.waived.items():
+    for key, waiver in seen.waivers.kernel_parameters.items():
         now = seen.observed.get(key)
         until = f" until {waiver.expires}" if waiver.expires else ""
         yield Trouble(
             f"{key} is left alone{until}: {waiver.reason}",
             wanted=next(row.value for row in SYSCTLS if row.key == key),
             found="" if now is None else in_words(now),
-            where=waiver.where,
+            where=str(waiver.location),
         )
 
 
 @finding(Level.NOTE)
 def waiver_expired(seen: Situation) -> Iterator[Trouble]:
     """The waiver of a kernel parameter has had its last day, so apply writes the parameter again."""
-    for waiver in expired(seen.waivers, [row.id for row in SYSCTLS], seen.scope):
+    for waiver in seen.waivers.expired([row.id for row in SYSCTLS]):
         yield Trouble(
-            f"the waiver of {waiver.control} counts no more since {since(waiver)}",
+            f"the waiver of {waiver.control} counts no more since {first_day_without(waiver)}",
             found=waiver.expires,
-            where=waiver.where,
+            where=str(waiver.location),
             remedy="take it out, or give it a new date",
         )
 
@@ -166,7 +166,7 @@ def waiver_expired(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.NOTE)
 def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
     """The host tree has no /proc/sys, as an image that is being built: kernel values are left to its first boot."""
-    if not seen.facts.has_kernel:
+    if not seen.facts.platform.has_kernel:
         yield Trouble(
             "there is no /proc/sys here: live kernel values are left to the first boot",
             remedy=f"run {APPLY} or check on the booted host",
@@ -187,7 +187,7 @@ def _set(seen: Situation, row: SysctlRow, now: Observed) -> str:
     command = f"sysctl -w {row.key}={row.value}"
     if isinstance(now, Absent):
         return "use a kernel that has the parameter"
-    if seen.facts.kernel_is_read_only:
+    if seen.facts.platform.kernel_is_read_only:
         return f"on the machine that runs this container: {command}, and keep it in a file in /etc/sysctl.d"
     return written_by_apply(seen, row.key) if row.written else f"{command}, and keep it in a file in /etc/sysctl.d"
 

@@ -92,7 +92,7 @@ def manifest_broken(seen: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"K3s applies nothing of it: {problem.problem}", where=str(problem.location), remedy="repair the file"
             )
-    for link in seen.manifests.broken_links:
+    for link in seen.k3s_files.manifests.broken_links:
         yield Trouble("K3s applies no manifest at all: this one links to nothing", where=str(link), remedy=f"rm {link}")
 
 
@@ -108,7 +108,7 @@ class _Object(NamedTuple):
 def _in_need_of_a_look(seen: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
     """The manifests that K3s applies, but for ours where it is as we would write it."""
     as_wanted = {one.path: one.content for one in seen.desired if isinstance(one, File)}
-    return ((path, data) for path, data in seen.manifests.applied.items() if as_wanted.get(path) != data)
+    return ((path, data) for path, data in seen.k3s_files.manifests.applied.items() if as_wanted.get(path) != data)
 
 
 def _objects(seen: Situation) -> Iterator[_Object]:

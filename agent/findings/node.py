@@ -24,7 +24,7 @@ def version_assumed(seen: Situation) -> Iterator[Trouble]:
 
     The families differ: K3s v1.24 and older want PodSecurityPolicies, v1.25 and newer must not have them.
     """
-    if not (seen.facts.version_is_known or seen.had_pod_security_policies):
+    if not (seen.facts.version_is_known or seen.k3s_files.had_pod_security_policies):
         yield Trouble(f"the K3s version is not known; {seen.facts.version} is assumed", remedy=_SAY_VERSION)
 
 
@@ -35,7 +35,7 @@ def other_family_assumed(seen: Situation) -> Iterator[Trouble]:
     policy.yaml has or had PodSecurityPolicies, which K3s v1.24 and older want. An apply takes them, and their plugin,
     from such a K3s.
     """
-    if seen.had_pod_security_policies:
+    if seen.k3s_files.had_pod_security_policies:
         yield Trouble(
             f"the K3s version is not known; {seen.facts.version} is assumed, but an earlier run was for v1.24 or older",
             where=str(seen.facts.data_dir / POLICY_FILE),
@@ -86,7 +86,7 @@ def rancher_managed(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.ERROR)
 def read_only_etc(seen: Situation) -> Iterator[Trouble]:
     """/etc cannot be written, as on an immutable system: what belongs there has to come with the image."""
-    if seen.facts.etc_is_read_only and any(change.id.startswith("/etc/") for change in seen.plan.changes):
+    if seen.facts.platform.etc_is_read_only and any(change.id.startswith("/etc/") for change in seen.plan.changes):
         yield Trouble(
             "/etc is read-only, and files are missing there",
             remedy=f"run {APPLY} --root on the image, or make /etc writable",
@@ -151,8 +151,8 @@ def not_readable(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.WARNING)
 def restart_needed(seen: Situation) -> Iterator[Trouble]:
     """K3s runs since before a file was changed that it reads at its start only, so the change has no effect yet."""
-    if seen.stale_inputs:
+    if seen.k3s_files.changed_since_start:
         yield Trouble(
-            f"K3s runs since before the last change of {' and '.join(seen.stale_inputs)}",
+            f"K3s runs since before the last change of {' and '.join(seen.k3s_files.changed_since_start)}",
             remedy=f"systemctl restart {seen.facts.service.removesuffix('.service')}",
         )

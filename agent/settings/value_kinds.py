@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.manifests import EventRateLimit
-from agent.model import Role, Version
+from agent.model import Location, Role, Version
 from agent.yaml_reader import Mapping, Scalar, Sequence, alternatives, duplicates, shown
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class SiteWaiver(NamedTuple):
 
     `control` is an id of ours, a CIS number, or benchmark/number. `expires` is the last day it counts, YYYY-MM-DD, ""
     for never. It counts for one role, or for both (None), and for hosts whose name fits the shell pattern `host`, ""
-    for all. `path` and `line` say where it is written.
+    for all.
     """
 
     control: str
@@ -59,13 +59,8 @@ class SiteWaiver(NamedTuple):
     expires: str = ""
     role: Role | None = None
     host: str = ""
-    line: int = 0
-    path: PurePosixPath = PurePosixPath()
-
-    @property
-    def where(self) -> str:
-        """The file and the line."""
-        return f"{self.path}:{self.line}"
+    location: Location = Location(PurePosixPath())
+    """Where the waiver is written."""
 
 
 def words(choices: dict[str, object]) -> Kind:
@@ -201,7 +196,7 @@ def _waiver(node: Node) -> SiteWaiver:
             values[key] = of(value)
         except Refused:
             raise Refused(f"the `{key}` {allowed}", value) from None
-    return SiteWaiver(line=node.line, **values)  # type: ignore[arg-type]  # each came out of its own reader
+    return SiteWaiver(location=Location(PurePosixPath(), node.line), **values)  # type: ignore[arg-type]  # each came out of its own reader
 
 
 def _control(node: Node) -> str:

@@ -1,65 +1,81 @@
-"""Which of a site's waivers count on this host today, and which kernel parameters they are for. Pure."""
+"""Waivers of a site, and which of them apply to this host today. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.sysctls import SYSCTLS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Mapping
 
     from agent.model import Role
     from agent.settings.value_kinds import SiteWaiver
 
 
 class Scope(NamedTuple):
-    """Where and when a waiver has to count: `node` is the host name in small letters, `today` YYYY-MM-DD in UTC."""
+    """The host and day that waivers are tested against."""
 
     role: Role
     node: str
+    """The host name in lower case."""
     today: str
+    """YYYY-MM-DD, in UTC."""
 
     def includes(self, waiver: SiteWaiver) -> bool:
-        """Whether the waiver is for this host, expired or not; a pattern fits the whole host name or its first part."""
+        """Return whether the waiver is for this host, expired or not.
+
+        A pattern matches the whole host name or its first label.
+        """
         from fnmatch import fnmatchcase
 
         names = (self.node, self.node.partition(".")[0])
-        fits = not waiver.host or any(fnmatchcase(name, waiver.host.lower()) for name in names)
-        return fits and waiver.role in (None, self.role)
+        matches = not waiver.host or any(fnmatchcase(name, waiver.host.lower()) for name in names)
+        return matches and waiver.role in (None, self.role)
 
-    def counts(self, waiver: SiteWaiver) -> bool:
-        """Whether the waiver is for this host, and its last day is not over."""
-        return self.includes(waiver) and not self.is_over(waiver)
+    def applies(self, waiver: SiteWaiver) -> bool:
+        """Return whether the waiver is for this host and has not expired."""
+        return self.includes(waiver) and not self.is_expired(waiver)
 
-    def is_over(self, waiver: SiteWaiver) -> bool:
-        """Whether the last day that it counts is over."""
+    def is_expired(self, waiver: SiteWaiver) -> bool:
+        """Return whether the last day of the waiver has passed."""
         return waiver.expires != "" and waiver.expires < self.today
 
 
-def kernel_parameters(waivers: Iterable[SiteWaiver], scope: Scope) -> dict[str, SiteWaiver]:
-    """The waivers that count for a kernel parameter of the guide, by its key: `apply` leaves these alone."""
-    keys = {row.id: row.key for row in SYSCTLS}
-    found: dict[str, SiteWaiver] = {}
-    for waiver in waivers:
-        if waiver.control in keys and scope.counts(waiver):
-            found.setdefault(keys[waiver.control], waiver)
-    return found
+@dataclass(frozen=True)
+class Waivers:
+    """All waivers of a site, with the host and day that they are tested against."""
+
+    all: tuple[SiteWaiver, ...]
+    scope: Scope
+
+    @cached_property
+    def kernel_parameters(self) -> Mapping[str, SiteWaiver]:
+        """The first waiver that applies to each kernel parameter of the guide, by key. `apply` skips these keys."""
+        keys = {row.id: row.key for row in SYSCTLS}
+        found: dict[str, SiteWaiver] = {}
+        for waiver in self.all:
+            if waiver.control in keys and self.scope.applies(waiver):
+                found.setdefault(keys[waiver.control], waiver)
+        return found
+
+    def expired(self, ids: Collection[str]) -> tuple[SiteWaiver, ...]:
+        """Return the expired waivers for these controls on this host, unless another waiver applies."""
+        waived = {waiver.control for waiver in self.all if self.scope.applies(waiver)}
+        return tuple(
+            waiver
+            for waiver in self.all
+            if waiver.control in ids
+            and waiver.control not in waived
+            and self.scope.includes(waiver)
+            and self.scope.is_expired(waiver)
+        )
 
 
-def expired(waivers: Iterable[SiteWaiver], ids: Collection[str], scope: Scope) -> tuple[SiteWaiver, ...]:
-    """The waivers of these controls that are for this host and whose last day is over, with no other in their place."""
-    waivers = tuple(waivers)
-    waived = {waiver.control for waiver in waivers if scope.counts(waiver)}
-    return tuple(
-        waiver
-        for waiver in waivers
-        if waiver.control in ids and waiver.control not in waived and scope.includes(waiver) and scope.is_over(waiver)
-    )
-
-
-def since(waiver: SiteWaiver) -> str:
-    """The first day, YYYY-MM-DD, on which an expired waiver counts no more."""
+def first_day_without(waiver: SiteWaiver) -> str:
+    """Return the day after the last day of a waiver, YYYY-MM-DD."""
     from datetime import date, timedelta
 
     return (date.fromisoformat(waiver.expires) + timedelta(days=1)).isoformat()

@@ -13,7 +13,7 @@ from agent.benchmark import catalogue
 from agent.benchmark.check import AllOf, Ownership, Permissions
 from agent.benchmark.versions import FITS, Benchmark, fitting
 from agent.errors import UsageError
-from agent.situation import look
+from agent.situation import observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,12 +47,12 @@ def assess_host(
     What was open in the report `earlier` does not make the exit code. The controls go through `watched`, which may show
     how far it got. Raises what situation.look raises.
     """
-    seen = look(host, request)
+    seen = observe(host, request)
     benchmark = benchmark or fitting(seen.facts.version)
     controls = catalogue.of(benchmark)
     asked = [check for control in controls for check in _file_checks(control.check_of(benchmark))]
     at = AssessedNode(seen, evidence.read(host, seen.facts, asked))
-    chosen = waived_controls.select(seen.waivers, controls, benchmark, seen.scope)
+    chosen = waived_controls.select(seen.waivers.all, controls, benchmark, seen.waivers.scope)
     verdicts = tuple(verdict(control, benchmark, at, chosen.of(control)) for control in watched(controls))
     unused = chosen.unused({one.control.id: one.status for one in verdicts})
     return Assessment(

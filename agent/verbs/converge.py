@@ -12,7 +12,7 @@ from agent.model import Absent, File
 from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report
-from agent.situation import look
+from agent.situation import observe
 from agent.verbs import waiting_services
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 def check(host: Host, request: Request) -> Report:
     """Whether the host is as wanted, now and at the next boot, and whether K3s would start. Changes nothing."""
-    seen = look(host, request)
+    seen = observe(host, request)
     return _report("check", seen, _standing(seen))
 
 
 def diff(host: Host, request: Request) -> Report:
     """What apply would change, with unified diffs of files. Changes nothing."""
-    seen = look(host, request)
+    seen = observe(host, request)
     wanted = {resource.id: resource for resource in seen.desired}
     changes = {change.id: change for change in seen.plan.changes}
     items = []
@@ -56,8 +56,8 @@ def _compared(item: Item, now: Observed, wanted: State) -> Item:
 
 def apply(host: Host, request: Request) -> Report:
     """Make the host as wanted, then look again. Nothing to do writes nothing at all, and needs no lock."""
-    seen = look(host, request)
-    settled = all(run.finished for run in seen.runs)
+    seen = observe(host, request)
+    settled = all(run.finished for run in seen.journal.runs)
     if not (settled and seen.plan.is_empty):
         host.refuse_ordinary_user("apply")
     if settled and not seen.plan.changes:
@@ -66,9 +66,9 @@ def apply(host: Host, request: Request) -> Report:
         journal = Journal(host)
         journal.finish_interrupted()
         # Between the first look and the lock another run may have done all there was to do.
-        done = execute(look(host, request).plan, host, journal)
+        done = execute(observe(host, request).plan, host, journal)
     try:
-        seen = look(host, request)
+        seen = observe(host, request)
     except HardenError as error:
         again = Item("this host", ItemStatus.FAILED, f"cannot be looked at again: {error.message}", error.hint)
         return Report(verb="apply", writes=True, facts=seen.facts.evidence, items=(*done, again), findings=())

@@ -15,13 +15,14 @@ from agent.host.systemd import Systemd
 from agent.linux.sysctl_order import Reader, at_boot
 from agent.model import Absent, Directory, File, FileMode, Sysctl
 from agent.node import gate
+from agent.node.site_files import read_settings
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.present.assessments.common import cleaned
 from agent.present.assessments.openmetrics import as_openmetrics
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ItemStatus
 from agent.settings.schema import Overrides
-from agent.situation import Request, look, read_settings
+from agent.situation import Request, observe
 from agent.verbs import converge as verbs
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
     right is put right, and said, too. Raises HardenError, at the end and with all else done, for what could not be.
     """
     host.refuse_ordinary_user("drift")
-    site = read_settings(host, request)
+    site = read_settings(host, request.settings_file, request.overrides)
     failure: HardenError | None = None
     last, complaint = _last(host)
     if complaint:
@@ -103,10 +104,10 @@ def compared(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[Chan
 
 def clues(host: Host, request: Request, since: float, changes: Iterable[Change], upgrade: str = "") -> Clues:
     """All that the host shows beside its controls. Raises what situation.look does."""
-    seen = look(host, request)
+    seen = observe(host, request)
     keys = [name for name, state in seen.observed.items() if isinstance(state, Sysctl)]
-    other = Reader.PROCPS if seen.facts.boot_reader is Reader.SYSTEMD else Reader.SYSTEMD
-    boot, by_hand = (at_boot(seen.sysctl_files, keys, reader) for reader in (seen.facts.boot_reader, other))
+    other = Reader.PROCPS if seen.facts.platform.boot_reader is Reader.SYSTEMD else Reader.SYSTEMD
+    boot, by_hand = (at_boot(seen.sysctl_files, keys, reader) for reader in (seen.facts.platform.boot_reader, other))
     tuned, tuned_sysctls = _tuned(host)
     paths = {culprit.path_of(evidence.where) for change in changes for evidence in change.verdict.evidence}
     paths |= {*PACKAGE_DATABASES, *(line.path for line in (*boot.values(), *by_hand.values()) if line is not None)}
@@ -119,7 +120,7 @@ def clues(host: Host, request: Request, since: float, changes: Iterable[Change],
         by_hand=by_hand,
         tuned=tuned,
         tuned_sysctls=tuned_sysctls,
-        applied=max((run.started for run in seen.runs), default=None),
+        applied=max((run.started for run in seen.journal.runs), default=None),
         started=seen.facts.running_since,
         upgrade=upgrade,
     )

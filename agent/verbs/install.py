@@ -17,10 +17,10 @@ from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import Absent, Directory, File, FileMode, Role
 from agent.node import facts, gate, k3s_units
 from agent.node.gate import DROPIN
+from agent.node.site_files import read_settings
 from agent.plan import plan
 from agent.plan.plan import Change, in_words
 from agent.report import Fact, Item, ItemStatus, Report
-from agent.situation import read_settings
 from agent.verbs import completion
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     A named service runs K3s as what its unit says, or as what the request says while there is no such unit. Raises
     UsageError for a name that cannot be one of K3s' services.
     """
-    site = read_settings(host, request)
+    site = read_settings(host, request.settings_file, request.overrides)
     installed = k3s_units.installed(host)
     services = USUAL | {unit.path.name: unit.role for unit in installed}
     for name in named:

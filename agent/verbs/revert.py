@@ -18,11 +18,12 @@ from agent.k3s.config import ConfigText, dropin, merge
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.model import Absent, Directory, File
 from agent.node import facts, gate, k3s_units
+from agent.node.datastore import encrypts_secrets
+from agent.node.site_files import read_settings
 from agent.plan import plan
 from agent.plan.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.settings.schema import Overrides, Settings
-from agent.situation import Request, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,12 +85,12 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
 
 def _look_at_k3s(host: Host) -> _K3s:
     try:
-        site = read_settings(host, Request(Overrides()))
+        site = read_settings(host, None, Overrides())
     except HardenError:
         site = Settings()
     k3s = facts.configuration(host, k3s_units.chosen(k3s_units.installed(host), site.role))
     data_dir, _ = facts.data_directory(site, k3s)
-    encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else facts.encrypts_secrets(host, data_dir)
+    encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
     return _K3s(data_dir, encrypts)
 
 

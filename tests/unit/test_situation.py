@@ -13,7 +13,7 @@ from agent.errors import InputError
 from agent.model import FileMode, Role
 from agent.report import ItemStatus
 from agent.settings.schema import Overrides
-from agent.situation import Request, look
+from agent.situation import Request, observe
 from agent.verbs import converge as verbs
 from agent.verbs.revert import revert
 from tests.fake import Clock, fake_host, in_memory
@@ -79,17 +79,22 @@ def test_waivers_of_the_settings_and_of_their_file_all_count(site: Site) -> None
     """Each has the file and line that it stands in; the scope is this host, today."""
     site.settles(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
     site.put(WAIVERS, "- control: kernel.panic\n  reason: two\n")
-    seen = look(site.host, REQUEST)
-    assert [waiver.where for waiver in seen.waivers] == ["/etc/k3s-harden/config.yaml:3", f"{WAIVERS}:1"]
-    assert (seen.scope.role, seen.scope.node, seen.scope.today) == (Role.SERVER, "node-1", "2027-01-01")
-    assert {key: waiver.reason for key, waiver in seen.waived.items()} == {"kernel.panic": "two"}
+    situation = observe(site.host, REQUEST)
+    assert [str(waiver.location) for waiver in situation.waivers.all] == [
+        "/etc/k3s-harden/config.yaml:3",
+        f"{WAIVERS}:1",
+    ]
+    assert situation.waivers.scope == (Role.SERVER, "node-1", "2027-01-01")
+    assert {key: waiver.reason for key, waiver in situation.waivers.kernel_parameters.items()} == {
+        "kernel.panic": "two"
+    }
 
 
 def test_a_waivers_file_that_is_missing_is_bad_settings(site: Site) -> None:
     """To go on without it would change what it was to keep."""
     site.settles(f"waivers-file: {WAIVERS}\n")
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: there is no such file$") as caught:
-        look(site.host, REQUEST)
+        observe(site.host, REQUEST)
     assert "waivers-file" in caught.value.hint
 
 
@@ -99,15 +104,15 @@ def test_a_waivers_file_that_is_wrong_is_bad_settings(text: str, site: Site) -> 
     site.settles(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, text)
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}"):
-        look(site.host, REQUEST)
+        observe(site.host, REQUEST)
 
 
 def test_a_waivers_file_that_others_can_write_is_refused(site: Site) -> None:
     """It keeps root from setting what others would rather not have set."""
     site.settles(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, "[]\n", 0o666)
-    with pytest.raises(InputError, match="it decides what root does, and others can write to it"):
-        look(site.host, REQUEST)
+    with pytest.raises(InputError, match="root runs with these settings, and others can write to it"):
+        observe(site.host, REQUEST)
 
 
 def test_a_waivers_file_that_is_no_file_is_refused(site: Site) -> None:
@@ -115,7 +120,7 @@ def test_a_waivers_file_that_is_no_file_is_refused(site: Site) -> None:
     site.settles(f"waivers-file: {WAIVERS}\n")
     os.mkfifo(site.root / WAIVERS.lstrip("/"))
     with pytest.raises(InputError, match="it is a FIFO"):
-        look(site.host, REQUEST)
+        observe(site.host, REQUEST)
 
 
 # --- certificates ---

@@ -93,7 +93,7 @@ def _by_hand(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> s
     is_set = option is not None and isinstance(control.guide, OptionRow) and not control.guide.name
     now = f" It is now `{option[0]}` at {option[1]}: change it there." if is_set and option else ""
     # The rows say where K3s' configuration usually is.
-    return control.repair.replace(str(K3S_CONFIG_FILE), str(node.facts.config_path)) + now
+    return control.repair.replace(str(K3S_CONFIG_FILE), str(node.facts.configuration.path)) + now
 
 
 def _after(caution: str, remedy: str) -> str:
@@ -116,7 +116,7 @@ def _what_drops_ours(control: BenchmarkControl, check: Check, node: AssessedNode
 def _what_drops_the_first(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> str:
     """The same for what has to be added to the list in K3s' main file."""
     key, begins = _begins(control, check, node)
-    if begins is None or begins.path == node.facts.config_path or _is_somebodys(answer):
+    if begins is None or begins.path == node.facts.configuration.path or _is_somebodys(answer):
         return ""
     return f"{with_plus(key, begins)}, which drops what earlier files have in that list; then: "
 

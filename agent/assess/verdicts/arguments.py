@@ -22,7 +22,7 @@ from agent.findings.k3s import admission_configuration_unusable, audit_policy_un
 from agent.guide.criteria import Includes, IncludesOneOf, NotGiven
 from agent.k3s.config import component_flag
 from agent.model import Component
-from agent.node.facts import Datastore
+from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def _searched(check: Flag, node: AssessedNode) -> Iterator[Shown]:
         f"no configuration file sets --{check.name}, and K3s {facts.version} does not, so {check.component}'s default"
         " applies"
     )
-    files = [*facts.config_files]
+    files = [*facts.configuration.files]
     if check.component is Component.KUBELET:
         files += [file.path for file in node.evidence.kubelet.files]
     if not files:
@@ -97,7 +97,7 @@ def _of_etcd(check: Flag, node: AssessedNode, shown: tuple[Shown, ...]) -> Answe
         reason = f"the datastore here is external, and by its address at {address.where} it is {kind}, not etcd"
         return Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
     key = ETCD_FILES[check.name]
-    remedy = f"set `{key}` to the path of that file in {node.facts.config_path}, and restart K3s"
+    remedy = f"set `{key}` to the path of that file in {node.facts.configuration.path}, and restart K3s"
     return Answer(ControlStatus.FAIL, "not set", (Shown(address.written, address.where), *shown), remedy=remedy)
 
 
@@ -165,7 +165,7 @@ def _unusable(
             remedy_is_for_this_host=str(path) not in node.pending,
             needs=frozenset({str(path)}),
         )
-    if path is not None and node.seen.named_files.get(path, b"") is None:
+    if path is not None and node.seen.k3s_files.contents.get(path, b"") is None:
         shown = Shown("cannot be read", str(path))
         reason = f"{path} cannot be read, and K3s does not start where it is not what it has to be"
         return Answer(ControlStatus.UNKNOWN, "cannot be told", (*given, shown), reason, LOOK_AT_IT)

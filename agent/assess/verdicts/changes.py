@@ -58,7 +58,7 @@ def added(check: Flag, value: str, node: AssessedNode) -> str:
     what += (
         f" in the list `{check.component.config_key}`" if not better else f" to the list `{check.component.config_key}`"
     )
-    return what if node.facts.rancher_managed else f"{what} in {node.facts.config_path}, and restart K3s"
+    return what if node.facts.rancher_managed else f"{what} in {node.facts.configuration.path}, and restart K3s"
 
 
 def kept(lost: Dropped) -> str:

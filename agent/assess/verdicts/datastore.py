@@ -16,7 +16,7 @@ from agent.guide.criteria import Equals
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s import encryption_configuration
 from agent.model import Component
-from agent.node.facts import Datastore
+from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def _encryption(check: EncryptionProviders, node: AssessedNode) -> Answer:
     option = component_arguments.option_behind(Component.API_SERVER, _ENCRYPTION, node.facts)
     if argument is None:
         none = f"--{_ENCRYPTION} is not given, so Secrets are stored as they are"
-        files = [str(file) for file in node.facts.config_files] or [f"K3s {node.facts.version}"]
+        files = [str(file) for file in node.facts.configuration.files] or [f"K3s {node.facts.version}"]
         shown = [Shown(none, file) for file in files[:1]]
         shown += [Shown(option.written, option.where)] if option else []
         return Answer(ControlStatus.FAIL, "Secrets are not encrypted", tuple(shown))

@@ -13,7 +13,7 @@ from agent.assess.verdicts.answer import LOOK_AT_IT, ONCE_STARTED, Answer
 from agent.assess.verdicts.datastore import no_etcd
 from agent.benchmark.check import Ownership, Permissions
 from agent.model import ROOT, Component, FilePermissions
-from agent.node.facts import Datastore
+from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -100,7 +100,7 @@ def _guide_directory(check: GuideDirectory, node: AssessedNode) -> Answer:
         status = ControlStatus.PASS if (now.mode, now.owner) == (check.row.mode, ROOT) else ControlStatus.FAIL
     remedy = f"sudo install -d -o root -g root -m {check.row.mode} {path}"
     needs = frozenset({str(path)})
-    by = None if status is ControlStatus.FAIL else GivenBy.DROPIN if node.seen.runs else GivenBy.OPERATOR
+    by = None if status is ControlStatus.FAIL else GivenBy.DROPIN if node.seen.journal.runs else GivenBy.OPERATOR
     return Answer(status, found, (Shown(found, str(path)),), remedy=remedy, needs=needs, by=by)
 
 

@@ -56,7 +56,7 @@ class AssessedNode:
     @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:
         """The line that sets each kernel parameter at the next boot."""
-        return at_boot(self.seen.sysctl_files, [row.key for row in SYSCTLS], self.facts.boot_reader)
+        return at_boot(self.seen.sysctl_files, [row.key for row in SYSCTLS], self.facts.platform.boot_reader)
 
     @cached_property
     def overridden(self) -> Mapping[str, Trouble]:

@@ -11,9 +11,9 @@ from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, Location, Role
 from agent.node.facts import assumed
+from agent.node.site_files import read_audit_policy, read_settings, read_waivers
 from agent.settings import schema as settings
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides
-from agent.situation import Request, read_audit_policy, read_settings, read_waivers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ def rendered(
     if settings_file is None:
         site = settings.override(settings.Settings(), overrides)
     else:
-        site = read_settings(host, Request(overrides, settings_file))
+        site = read_settings(host, settings_file, overrides)
     facts = assumed(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
     return RENDERERS[what](_Order(site, facts, host, settings_file, download))
 

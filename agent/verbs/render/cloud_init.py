@@ -91,7 +91,7 @@ def user_data(facts: HostFacts, download: Download, files: Mapping[PurePosixPath
     script = _SCRIPT.format(**download._asdict(), version=release, environment=environment, role=facts.role)
     parts = [_file(str(path), content, _PUBLIC) for path, content in files.items()]
     if facts.data_dir != DEFAULT_DATA_DIR:
-        path = dropin_directory(facts.config_path) / _DATA_DIR_CONFIG
+        path = dropin_directory(facts.configuration.path) / _DATA_DIR_CONFIG
         parts.append(_file(str(path), dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {}), _PRIVATE))
     parts.append(_file(_BOOTSTRAP, script.encode(), _PROGRAM))
     return _DOCUMENT.format(role=facts.role, files="".join(parts), bootstrap=_BOOTSTRAP).encode()

@@ -22,7 +22,8 @@ from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Component, Role, Version
-from agent.node.facts import Datastore, HostFacts, assumed
+from agent.node.datastore import Datastore
+from agent.node.facts import HostFacts, assumed
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
@@ -36,7 +37,7 @@ NONE_WRITTEN = KubeletConfiguration()
 def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", role: Role = Role.SERVER) -> HostFacts:
     base = assumed(role, Version.parse(version))
     texts = [ConfigText(K3S_CONFIG_FILE, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
-    return base._replace(merged_config=merge(texts))
+    return base._replace(configuration=base.configuration._replace(merged_config=merge(texts)))
 
 
 def told(arguments: Arguments, name: str) -> str | None:
@@ -300,7 +301,8 @@ def test_a_broken_configuration_leaves_everything_open() -> None:
         doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
         assert doubt is not None
         assert doubt.where.startswith(str(K3S_CONFIG_FILE))
-    unreadable = facts()._replace(unreadable=("cannot read /etc/rancher/k3s/config.yaml: Permission denied",))
+    message = "cannot read /etc/rancher/k3s/config.yaml: Permission denied"
+    unreadable = facts()._replace(configuration=facts().configuration._replace(unreadable=(message,)))
     assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
 
 

@@ -66,7 +66,8 @@ def put(root: Path, path: PurePosixPath, content: str | bytes = "", mode: int = 
 
 def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
     base = assumed(Role.SERVER, Version.parse(version))
-    return base._replace(merged_config=merge([ConfigText(K3S_CONFIG_FILE, config.encode())]))
+    merged = merge([ConfigText(K3S_CONFIG_FILE, config.encode())])
+    return base._replace(configuration=base.configuration._replace(merged_config=merged))
 
 
 def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> Evidence:

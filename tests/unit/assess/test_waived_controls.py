@@ -11,7 +11,7 @@ from agent.assess.assessment import ControlStatus, Waiver
 from agent.assess.waived_controls import select
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
-from agent.model import Role
+from agent.model import Location, Role
 from agent.settings.value_kinds import SiteWaiver
 from agent.settings.waivers import Scope
 
@@ -27,7 +27,7 @@ EVENTS, RBAC, CERTIFICATES = "apiserver-event-rate-limit", "apiserver-authorizat
 def waiver(
     control: str = CERTIFICATES, line: int = 3, *, expires: str = "", role: Role | None = None, host: str = ""
 ) -> SiteWaiver:
-    return SiteWaiver(control, "it is so", expires, role, host, line, PATH)
+    return SiteWaiver(control, "it is so", expires, role, host, Location(PATH, line))
 
 
 def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: Scope = HERE) -> Selection:

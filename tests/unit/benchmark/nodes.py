@@ -33,10 +33,10 @@ from agent.k3s import default_arguments as k3s_defaults
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, Place
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.model import Component, Owner, Role, Version
-from agent.node.facts import Datastore
+from agent.node.datastore import Datastore
 from agent.present.assessments.kube_bench import as_kube_bench
 from agent.settings.schema import Overrides
-from agent.situation import Request, look
+from agent.situation import Request, observe
 from agent.verbs import converge as verbs
 from tests import k3s_tree, kube_bench
 from tests.fake import fake_host
@@ -252,7 +252,7 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
     request = Request(Overrides(role=setup.k3s.role, k3s_version=setup.version))
     if setup.hardened:
         verbs.apply(host, request)
-    seen = look(host, request)
+    seen = observe(host, request)
     asked = (one for control in catalogue.of(benchmark) for one in checks(control.check_of(benchmark)))
     found = evidence.read(host, seen.facts, [one for one in asked if isinstance(one, Permissions | Ownership)])
     # Whoever runs the tests stands for root and cannot give files away, so other owners are put in here.

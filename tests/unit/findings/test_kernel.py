@@ -10,7 +10,7 @@ from agent.findings.kernel import kernel_parameter
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.report import ItemStatus, Level
 from agent.settings.schema import Overrides
-from agent.situation import Request, look
+from agent.situation import Request, observe
 from agent.verbs import converge as verbs
 from tests.fake import Clock, fake_host, in_memory
 
@@ -229,8 +229,9 @@ def test_where_the_kernel_is_read_only_the_remedy_is_one_for_the_machine(node: N
     """In a container with a read-only /proc/sys apply could do nothing; sysctl could not either."""
     verbs.apply(node.host, REQUEST)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
-    seen = look(node.host, REQUEST)
+    seen = observe(node.host, REQUEST)
     (trouble,) = kernel_parameter(seen)
     assert trouble.remedy == "k3s-harden apply"
-    (trouble,) = kernel_parameter(seen._replace(facts=seen.facts._replace(kernel_is_read_only=True)))
+    read_only = seen.facts._replace(platform=seen.facts.platform._replace(kernel_is_read_only=True))
+    (trouble,) = kernel_parameter(seen._replace(facts=read_only))
     assert trouble.remedy.startswith(f"on the machine that runs this container: sysctl -w {KEY}=1")

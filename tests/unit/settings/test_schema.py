@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent import yaml_reader
 from agent.errors import ExitCode, InputError, UsageError
 from agent.guide.manifests import EventRateLimit
-from agent.model import FileMode, Role, Version
+from agent.model import FileMode, Location, Role, Version
 from agent.settings.schema import (
     EXAMPLE,
     Overrides,
@@ -74,10 +74,11 @@ def test_every_setting_arrives_as_what_it_is() -> None:
                 "2027-06-30",
                 Role.AGENT,
                 "db-*",
-                23,
-                PATH,
+                Location(PATH, 23),
             ),
-            SiteWaiver("cis-1.9/1.2.3", "the load balancer in front of the shop needs externalIPs", line=28, path=PATH),
+            SiteWaiver(
+                "cis-1.9/1.2.3", "the load balancer in front of the shop needs externalIPs", location=Location(PATH, 28)
+            ),
         ),
         waivers_file=PurePosixPath("/etc/k3s-harden/waivers.yaml"),
         drift_repair=False,
@@ -194,7 +195,7 @@ WAIVER = "waivers:\n  - control: 1.2.9\n    reason: it is limited at the load ba
 def test_a_waiver_names_a_control_as_it_was_written(control: str) -> None:
     """1.10 is no 1.1, and 2.1, which is a number to YAML, is one of CIS' own."""
     (waiver,) = loaded(f"waivers:\n  - control: {control}\n    reason: because  of\n      the database\n").waivers
-    assert (waiver.control, waiver.reason, waiver.where) == (control, "because of the database", f"{PATH}:2")
+    assert (waiver.control, waiver.reason, waiver.location) == (control, "because of the database", Location(PATH, 2))
 
 
 @pytest.mark.parametrize("text", ["waivers:\n", "waivers: []\n"])
@@ -253,7 +254,7 @@ def test_waivers_may_have_a_file_of_their_own() -> None:
     other = PurePosixPath("/etc/waivers.yaml")
     listed = WAIVER.partition("\n")[2].encode()
     (waiver,) = load_waivers(listed, other)
-    assert (waiver.control, waiver.where) == ("1.2.9", f"{other}:1")
+    assert (waiver.control, waiver.location) == ("1.2.9", Location(other, 1))
     assert load_waivers(b"# none\n", other) == ()
     with pytest.raises(SettingsError) as caught:
         load_waivers(b"- control: 1.2.9\n  reason: <WHY>\n---\n- x\n", other)

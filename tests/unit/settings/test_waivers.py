@@ -1,4 +1,4 @@
-"""Waivers of kernel parameters, and the day on which one ends."""
+"""Waivers that apply to a host, waivers of kernel parameters, and expired waivers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.model import Role
+from agent.model import Location, Role
 from agent.settings.value_kinds import SiteWaiver
-from agent.settings.waivers import Scope, expired, kernel_parameters, since
+from agent.settings.waivers import Scope, Waivers, first_day_without
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 HERE = Scope(Role.SERVER, "db-1.example.org", "2027-01-01")
@@ -17,29 +17,29 @@ HERE = Scope(Role.SERVER, "db-1.example.org", "2027-01-01")
 def waiver(
     control: str = "pki-certificate-permissions", line: int = 3, *, expires: str = "", role: Role | None = None
 ) -> SiteWaiver:
-    return SiteWaiver(control, "it is so", expires, role, "", line, PATH)
+    return SiteWaiver(control, "it is so", expires, role, "", Location(PATH, line))
 
 
 @pytest.mark.parametrize(("last", "first"), [("2026-12-31", "2027-01-01"), ("2028-02-28", "2028-02-29")])
-def test_the_day_after_the_last(last: str, first: str) -> None:
-    """Over the ends of months and years."""
-    assert since(waiver(expires=last)) == first
+def test_first_day_without_crosses_months_and_years(last: str, first: str) -> None:
+    """The day after the last day of a month or year is in the next one."""
+    assert first_day_without(waiver(expires=last)) == first
 
 
-def test_a_kernel_parameter_is_waived_by_its_id() -> None:
-    """The first that counts; whatever else is waived is nothing to apply."""
-    over, first = waiver("kernel.panic", expires="2026-12-31"), waiver("kernel.panic", line=5)
-    waivers = [over, first, waiver("kernel.panic", line=7), waiver("vm.panic_on_oom", role=Role.AGENT), waiver()]
-    assert kernel_parameters(waivers, HERE) == {"kernel.panic": first}
+def test_kernel_parameters_maps_keys_to_the_first_waiver_that_applies() -> None:
+    """Expired waivers, waivers of another role and waivers of other controls are skipped."""
+    expired, first = waiver("kernel.panic", expires="2026-12-31"), waiver("kernel.panic", line=5)
+    waivers = (expired, first, waiver("kernel.panic", line=7), waiver("vm.panic_on_oom", role=Role.AGENT), waiver())
+    assert Waivers(waivers, HERE).kernel_parameters == {"kernel.panic": first}
 
 
-def test_an_expired_waiver_is_told_where_no_other_stands_in() -> None:
-    """And only of the controls that are asked for, and on the hosts that it is for."""
-    over, elsewhere = (
+def test_expired_skips_controls_that_another_waiver_covers() -> None:
+    """It returns only waivers of the given controls for this host."""
+    expired, other_role = (
         waiver("kernel.panic", expires="2026-12-31"),
         waiver("kernel.panic", expires="2026-12-31", role=Role.AGENT),
     )
     ids = {"kernel.panic", "vm.panic_on_oom"}
-    assert expired([over, elsewhere, waiver(expires="2026-12-31")], ids, HERE) == (over,)
-    assert expired([over, waiver("kernel.panic")], ids, HERE) == ()
-    assert expired([waiver("kernel.panic", expires="2027-01-01")], ids, HERE) == ()
+    assert Waivers((expired, other_role, waiver(expires="2026-12-31")), HERE).expired(ids) == (expired,)
+    assert Waivers((expired, waiver("kernel.panic")), HERE).expired(ids) == ()
+    assert Waivers((waiver("kernel.panic", expires="2027-01-01"),), HERE).expired(ids) == ()

@@ -1,0 +1,50 @@
+"""Datastore of the cluster on this host, and whether K3s encrypts Secrets in it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError
+from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from agent.host import Host
+
+
+class Datastore(str, Enum):
+    """The kind of datastore that K3s has on this host."""
+
+    NONE = "none yet"
+    SQLITE = "SQLite"
+    ETCD = "embedded etcd"
+    EXTERNAL = "external"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def detect_datastore(host: Host, data_dir: PurePosixPath, *, has_endpoint: bool) -> tuple[Datastore, str]:
+    """Return the kind of datastore and its source; `has_endpoint` if K3s' configuration sets datastore-endpoint."""
+    if has_endpoint:
+        return Datastore.EXTERNAL, "datastore-endpoint in K3s' configuration"
+    for name, kind in (("etcd", Datastore.ETCD), ("state.db", Datastore.SQLITE)):
+        path = data_dir / "server/db" / name
+        if host.tree.exists(path):
+            return kind, str(path)
+    return Datastore.NONE, f"nothing in {data_dir}/server/db"
+
+
+def encrypts_secrets(host: Host, data_dir: PurePosixPath) -> bool | None:
+    """Return whether K3s encrypts new Secrets; None if it could not be determined.
+
+    K3s writes with the first provider for Secrets.
+    """
+    try:
+        data = host.tree.read(data_dir / ENCRYPTION_CONFIGURATION)
+        providers = providers_of_secrets(data) if data is not None else ()
+    except (HostError, ValueError):
+        return None
+    return bool(providers) and providers[0] != IDENTITY

@@ -1,0 +1,71 @@
+"""Operating system of this host: container, read-only mounts, and the program that applies sysctl.d at boot."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import HostError
+from agent.linux.sysctl_order import Reader
+from agent.node.k3s_units import OPENRC_DIRECTORY
+from agent.report import Fact
+
+if TYPE_CHECKING:
+    from agent.host import Host
+
+
+class Platform(NamedTuple):
+    """The operating system below K3s."""
+
+    boot_reader: Reader = Reader.SYSTEMD
+    """The program that applies sysctl.d at boot."""
+    has_kernel: bool = True
+    """Whether the kernel parameters of this host can be read: False for a host tree that is not live."""
+    etc_is_read_only: bool = False
+    """Whether /etc is on a read-only mount."""
+    kernel_is_read_only: bool = False
+    """Whether /proc/sys is on a read-only mount, as in a container."""
+
+
+def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
+    """Return the platform, and the facts of it for reports."""
+    reader, reader_source = _boot_reader(host)
+    container, container_source = _container(host)
+    platform = Platform(
+        boot_reader=reader,
+        has_kernel=host.has_kernel,
+        etc_is_read_only=host.is_read_only(PurePosixPath("/etc")),
+        kernel_is_read_only=host.is_read_only(PurePosixPath("/proc/sys")),
+    )
+    return platform, (
+        Fact("sysctl.d read by", reader.value, reader_source),
+        Fact("container", container or "no", container_source),
+        Fact("/etc", "read-only" if platform.etc_is_read_only else "writable", "the flags of its mount"),
+    )
+
+
+def _container(host: Host) -> tuple[str, str]:
+    """Return the container manager, or an empty text outside a container, and the source.
+
+    systemd writes the manager's name to a world-readable file; Docker and Podman create a file of their own.
+    """
+    path = PurePosixPath("/run/systemd/container")
+    try:
+        name = (host.tree.read(path) or b"").decode(errors="replace").strip()
+    except HostError:
+        name = ""
+    if name:
+        return name, str(path)
+    for marker, manager in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
+        if host.tree.exists(PurePosixPath(marker)):
+            return manager, marker
+    return "", f"no {path}"
+
+
+def _boot_reader(host: Host) -> tuple[Reader, str]:
+    for path in (PurePosixPath("/usr/lib/systemd/systemd-sysctl"), PurePosixPath("/lib/systemd/systemd-sysctl")):
+        if host.tree.exists(path):
+            return Reader.SYSTEMD, str(path)
+    if host.tree.names(OPENRC_DIRECTORY) and not host.tree.names(PurePosixPath("/usr/lib/systemd")):
+        return Reader.PROCPS, f"{OPENRC_DIRECTORY} and no systemd"
+    return Reader.SYSTEMD, "assumed"

@@ -1,0 +1,83 @@
+"""Files that a site writes: its settings, and the audit policy and waivers that they name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError, InputError
+from agent.k3s import audit_policy
+from agent.model import Location
+from agent.settings import schema
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from agent.host import Host
+    from agent.host.tree import Tree
+    from agent.settings.schema import Overrides, Settings
+    from agent.settings.value_kinds import SiteWaiver
+
+
+def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:
+    """Read the settings, and apply the overrides of the command line.
+
+    `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
+    the file is invalid, or writable by others than root.
+    """
+    tree = host.tree if path is None else host.machine_tree
+    if path is not None and not tree.exists(path):
+        raise InputError(Location(path), "there is no such file")
+    path = path or schema.DEFAULT_SETTINGS
+    data = _read(tree, path)
+    if data is not None:
+        _require_trust(tree, path)
+    return schema.override(schema.load(data, path), overrides)
+
+
+def read_audit_policy(host: Host, settings: Settings) -> bytes | None:
+    """Read the audit policy of the site; None if it has none. Raises InputError if the API server would reject it."""
+    path = settings.audit_policy_file
+    if path is None:
+        return None
+    data = _read_named(host.tree, path, "audit.policy-file")
+    problems = audit_policy.problems(data, path)
+    if problems:
+        raise InputError(problems[0].location, "; ".join(problem.problem for problem in problems))
+    return data
+
+
+def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
+    """Read the waivers of the file that the settings name.
+
+    Raises InputError if the file is missing, invalid, or writable by others than root.
+    """
+    path = settings.waivers_file
+    if path is None:
+        return ()
+    data = _read_named(host.tree, path, "waivers-file")
+    _require_trust(host.tree, path)
+    return schema.load_waivers(data, path)
+
+
+def _read_named(tree: Tree, path: PurePosixPath, setting: str) -> bytes:
+    data = _read(tree, path)
+    if data is None:
+        raise InputError(Location(path), "there is no such file", f"`{setting}` in the settings names it")
+    return data
+
+
+def _read(tree: Tree, path: PurePosixPath) -> bytes | None:
+    try:
+        return tree.read(path)
+    except HostError as error:
+        raise InputError(Location(path), error.message) from error
+
+
+def _require_trust(tree: Tree, path: PurePosixPath) -> None:
+    problem = tree.trust_problem(path)
+    if problem:
+        raise InputError(
+            Location(path),
+            f"root runs with these settings, and {problem}",
+            f"chown root:root {path}; chmod go-w {path}",
+        )
