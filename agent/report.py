@@ -6,6 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from agent.errors import ExitCode
+from agent.model import NO_REMEDIATION, Location, Remediation
 
 GATE_VERB = "gate"
 """The verb whose exit code says whether K3s may start, and nothing else."""
@@ -52,19 +53,20 @@ class Item(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something wrong that is no resource. `where` is a file, a file and line, or empty.
-
-    `blocks_gate` says that K3s must not be started like this.
-    """
+    """A problem that is not a resource."""
 
     id: str
+    """The kind of the finding, as `explain` takes it."""
     level: Level
     blocks_gate: bool
+    """Whether K3s would run unhardened or unprotected, so that the gate must not release it."""
+    prevents_start: bool
+    """Whether K3s fails by itself at its next start."""
     message: str
-    wanted: str = ""
+    expected: str = ""
     found: str = ""
-    where: str = ""
-    remedy: str = ""
+    location: Location | None = None
+    remediation: Remediation = NO_REMEDIATION
 
 
 ROLE = "role"

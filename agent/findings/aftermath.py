@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import KINDS, Trouble, declared
+from agent.findings.registry import KINDS, UNINSTALL, Trouble, declared, instruction
+from agent.model import Location
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from agent.node.gate import Gate
     from agent.report import Finding
+
 
 _DELETE = (
     "k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
@@ -61,9 +63,13 @@ def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_ma
     found = []
     if lost_manifest:
         message = "K3s keeps the objects of the manifest that was here"
-        found.append(OBJECTS_REMAIN.case(Trouble(message, remedy=f"on one server: {_DELETE}")))
+        found.append(OBJECTS_REMAIN.case(Trouble(message, remediation=instruction(f"on one server: {_DELETE}"))))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
-        found.append(KINDS["restart-needed"].case(Trouble("K3s runs with what was undone", remedy="restart K3s")))
+        found.append(
+            KINDS["restart-needed"].case(
+                Trouble("K3s runs with what was undone", remediation=instruction("restart K3s"))
+            )
+        )
     if undone and gate.unit is not None:
         found.append(_remaining(gate.unit, gate))
     return tuple(found)
@@ -71,5 +77,5 @@ def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_ma
 
 def _remaining(unit: PurePosixPath, gate: Gate) -> Finding:
     message = "the gate is still installed: K3s' next start hardens this host again"
-    remedy = "remove the package k3s-harden" if gate.packaged else "k3s-harden uninstall"
-    return GATE_REMAINS.case(Trouble(message, where=str(unit), remedy=remedy))
+    remedy = instruction("remove the package k3s-harden") if gate.packaged else UNINSTALL
+    return GATE_REMAINS.case(Trouble(message, location=Location(unit), remediation=remedy))

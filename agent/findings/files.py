@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
-from agent.model import Directory, File
+from agent.findings.registry import APPLY, Trouble, finding, instruction, written_by_apply
+from agent.model import Directory, File, Location
 from agent.plan.plan import is_damaged
 from agent.report import Level
 
@@ -31,10 +32,10 @@ def file_damaged(seen: Situation) -> Iterator[Trouble]:
         ):
             yield Trouble(
                 "is empty" if not now.content else "is cut off, or holds NUL bytes",
-                wanted=f"{len(wanted.content)} bytes",
+                expected=f"{len(wanted.content)} bytes",
                 found=f"{len(now.content)} bytes",
-                where=wanted.id,
-                remedy=written_by_apply(seen, wanted.id),
+                location=Location(wanted.path),
+                remediation=written_by_apply(seen, wanted.id),
             )
 
 
@@ -48,8 +49,10 @@ def file_edited(seen: Situation) -> Iterator[Trouble]:
         if refusal.edited:
             yield Trouble(
                 "has content that k3s-harden did not write",
-                where=refusal.id,
-                remedy="see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force",
+                location=Location(PurePosixPath(refusal.id)),
+                remediation=instruction(
+                    "see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force"
+                ),
             )
 
 
@@ -65,10 +68,10 @@ def mode_loosened(seen: Situation) -> Iterator[Trouble]:
         if isinstance(wanted, (File, Directory)) and isinstance(now, type(wanted)) and now.mode & ~wanted.mode:
             yield Trouble(
                 "others can get at it",
-                wanted=str(wanted.mode),
+                expected=str(wanted.mode),
                 found=str(now.mode),
-                where=wanted.id,
-                remedy=APPLY if wanted.id in changing else written_by_apply(seen, wanted.id),
+                location=Location(wanted.path),
+                remediation=APPLY if wanted.id in changing else written_by_apply(seen, wanted.id),
             )
 
 
@@ -81,9 +84,9 @@ def left_over(seen: Situation) -> Iterator[Trouble]:
     for path, content in seen.k3s_files.obsolete.items():
         yield Trouble(
             "k3s-harden wrote it, but this host does not want it now",
-            where=str(path),
+            location=Location(path),
             found=f"{len(content)} bytes",
-            remedy=f"if it is not needed: rm {path}",
+            remediation=instruction(f"if it is not needed: rm {path}"),
         )
 
 
@@ -92,7 +95,7 @@ def interrupted_run(seen: Situation) -> Iterator[Trouble]:
     """An earlier run was cut off before it ended. The next apply finishes it and takes its left-overs away."""
     for run in seen.journal.runs:
         if not run.finished:
-            yield Trouble("an earlier run was cut off", where=str(run.path), remedy=APPLY)
+            yield Trouble("an earlier run was cut off", location=Location(run.path), remediation=APPLY)
 
 
 @finding(Level.WARNING)
@@ -102,4 +105,4 @@ def journal_damaged(seen: Situation) -> Iterator[Trouble]:
     Nor is it known what that run wrote, so a file of an earlier release or setting may be taken for an edited one.
     """
     for path, error in seen.journal.damaged.items():
-        yield Trouble(error.message, where=str(path), remedy=error.hint)
+        yield Trouble(error.message, location=Location(path), remediation=instruction(error.hint))

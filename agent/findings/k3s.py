@@ -16,12 +16,12 @@ from agent.desired.dropin_options import (
     missing,
 )
 from agent.errors import InputError
-from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
+from agent.findings.registry import Trouble, finding, instruction, shell_command, written_by_apply
 from agent.guide.files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.k3s import admission_plugins, audit_policy
-from agent.k3s.options import SERVER_ONLY_KEYS
-from agent.model import Component, File, Role
+from agent.k3s.config import SERVER_ONLY_KEYS
+from agent.model import Component, File, Location, Role
 from agent.node.datastore import Datastore
 from agent.report import Level
 from agent.settings.schema import SecretsEncryption
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.model import Location
+    from agent.model import Remediation
     from agent.situation import Situation
 
 
@@ -42,23 +42,29 @@ def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
     """
     for problem in seen.facts.merged_config.problems:
         yield Trouble(
-            f"K3s would not start: {problem.problem}", where=str(problem.location), remedy=problem.hint or "repair it"
+            f"K3s would not start: {problem.problem}",
+            location=problem.location,
+            remediation=instruction(problem.hint or "repair it"),
         )
     for problem in seen.facts.configuration.unfit:
-        yield Trouble(problem.problem, where=str(problem.location), remedy="put a file in its place, or take it away")
+        yield Trouble(
+            problem.problem,
+            location=problem.location,
+            remediation=instruction("put a file in its place, or take it away"),
+        )
 
 
 @finding(Level.ERROR)
 def server_key_on_agent(seen: Situation) -> Iterator[Trouble]:
     """An agent's configuration has a key that only servers know: k3s-agent exits at it, and restarts for ever."""
     if seen.facts.role is Role.AGENT:
-        for key, source in seen.facts.merged_config.locations().items():
+        for key, source in seen.facts.merged_config.keys().items():
             if key in SERVER_ONLY_KEYS:
                 yield Trouble(
                     f"K3s would not start: `{key}` is no key of k3s agent",
                     found=key,
-                    where=str(source),
-                    remedy="remove it",
+                    location=source,
+                    remediation=instruction("remove it"),
                 )
 
 
@@ -76,8 +82,8 @@ def admission_plugins_refused(seen: Situation) -> Iterator[Trouble]:
                         f"K3s would not start: the plugin {plugin or 'without a name'} is unknown to K3s"
                         f" {seen.facts.version}",
                         found=value,
-                        where=str(source),
-                        remedy=_taken_out(seen, plugin, source),
+                        location=source,
+                        remediation=_taken_out(seen, plugin, source),
                     )
     enabled = {*_plugins(seen, ADMISSION_PLUGINS_FLAG), *_plugins_to_come(seen)}
     for plugin, values in _plugins(seen, DISABLED_PLUGINS_FLAG).items():
@@ -86,8 +92,8 @@ def admission_plugins_refused(seen: Situation) -> Iterator[Trouble]:
                 yield Trouble(
                     f"K3s would not start: the plugin {plugin} is both enabled and disabled",
                     found=value,
-                    where=str(source),
-                    remedy=_taken_out(seen, plugin, source),
+                    location=source,
+                    remediation=_taken_out(seen, plugin, source),
                 )
 
 
@@ -99,8 +105,8 @@ def pod_security_disabled(seen: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"{seen.facts.data_dir / POD_SECURITY_ADMISSION.path} does nothing: the plugin that reads it is off",
                 found=value,
-                where=str(source),
-                remedy=_taken_out(seen, admission_plugins.POD_SECURITY, source),
+                location=source,
+                remediation=_taken_out(seen, admission_plugins.POD_SECURITY, source),
             )
 
 
@@ -112,15 +118,15 @@ def audit_policy_unusable(seen: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 "K3s would not start: its audit policy does not exist",
                 found=str(path),
-                where=str(source),
-                remedy=_repair(seen, path),
+                location=source,
+                remediation=_repair(seen, path),
             )
         data = seen.k3s_files.contents.get(path)
         for problem in () if data is None or _is_as_wanted(seen, path) else audit_policy.problems(data, path):
             yield Trouble(
                 f"K3s would not start: its audit policy cannot be used: {problem.problem}",
-                where=str(problem.location),
-                remedy=_repair(seen, path),
+                location=problem.location,
+                remediation=_repair(seen, path),
             )
 
 
@@ -144,17 +150,19 @@ def admission_configuration_unusable(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"K3s would not start: its admission configuration cannot be used: {found}",
             found=str(path),
-            where=str(source),
-            remedy=_repair(seen, path),
+            location=source,
+            remediation=_repair(seen, path),
         )
     if "EventRateLimit" not in configured and not unusable:
         for value, source in limited[:1]:
             yield Trouble(
                 "K3s would not start: the plugin EventRateLimit has no configuration",
-                wanted=f"an entry for it in the file of {ADMISSION_CONFIGURATION_FLAG}",
+                expected=f"an entry for it in the file of {ADMISSION_CONFIGURATION_FLAG}",
                 found=value,
-                where=str(source),
-                remedy=f"set `event-rate-limit` in the settings and run {APPLY}, or take the plugin out",
+                location=source,
+                remediation=instruction(
+                    "set `event-rate-limit` in the settings and run k3s-harden apply, or take the plugin out"
+                ),
             )
 
 
@@ -166,8 +174,8 @@ def named_file_missing(seen: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"K3s would not start: the file of {option} does not exist",
                 found=str(path),
-                where=str(source),
-                remedy="put the file there, or correct the path",
+                location=source,
+                remediation=instruction("put the file there, or correct the path"),
             )
 
 
@@ -176,15 +184,15 @@ def list_dropped(seen: Situation) -> Iterator[Trouble]:
     """A later file repeats the key of a list without `+`, so K3s drops what earlier files, ours too, had in it."""
     lost: dict[tuple[str, Location], list[str]] = {}
     for dropped in seen.facts.merged_config.dropped:
-        if seen.facts.dropin_path in (dropped.location.path, dropped.by.path):
+        if seen.facts.dropin_path in (dropped.source.path, dropped.by.path):
             lost.setdefault((dropped.key, dropped.by), []).append(dropped.value)
     for (key, by), values in lost.items():
         yield Trouble(
             f"a later file replaces the list `{key}`, so that these are lost: {' '.join(values)}",
-            wanted=f"{key}+:",
+            expected=f"{key}+:",
             found=f"{key}:",
-            where=str(by),
-            remedy="write a + behind the key there",
+            location=by,
+            remediation=instruction("write a + behind the key there"),
         )
 
 
@@ -197,15 +205,15 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
     ours = str(seen.facts.dropin_path)
     wanted = () if seen.facts.rancher_managed else dropin_options.wanted(seen.settings, seen.facts)
     if any(option.row is PROTECT_KERNEL_DEFAULTS for option in wanted):
-        flags = seen.facts.merged_config.component_arguments(Component.KUBELET.config_key)
+        flags = seen.facts.merged_config.flags(Component.KUBELET.config_key)
         for value, source in flags.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
             if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value):
                 yield Trouble(
                     f"{PROTECT_KERNEL_DEFAULTS.key} is taken back by an argument of kubelet",
-                    wanted=str(PROTECT_KERNEL_DEFAULTS.meets),
+                    expected=str(PROTECT_KERNEL_DEFAULTS.meets),
                     found=value,
-                    where=str(source),
-                    remedy="remove it there",
+                    location=source,
+                    remediation=instruction("remove it there"),
                 )
     kept_away = (refusal.id for refusal in seen.plan.refusals if not refusal.edited)
     if ours in {*(change.id for change in seen.plan.changes), *kept_away}:
@@ -217,10 +225,10 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
         if last and str(last[0].source.path) != ours and not option.row.meets.accepts(last[0].value):
             yield Trouble(
                 f"{option.row.name or option.row.key} is set again after our file",
-                wanted=str(option.row.meets),
+                expected=str(option.row.meets),
                 found=last[0].value,
-                where=str(last[0].source),
-                remedy="remove it there, or give it a value that meets the control",
+                location=last[0].source,
+                remediation=instruction("remove it there, or give it a value that meets the control"),
             )
 
 
@@ -232,26 +240,28 @@ def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
         for path, source in named[:-1]:
             yield Trouble(
                 f"{path} is not read: {ADMISSION_CONFIGURATION_FLAG} is given again at {named[-1][1]}",
-                wanted="one file",
+                expected="one file",
                 found=f"{len(named)} files",
-                where=str(source),
-                remedy="put all into one file, and name that one alone",
+                location=source,
+                remediation=instruction("put all into one file, and name that one alone"),
             )
 
 
 @finding(Level.WARNING)
 def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
     """The admission plugins stand in several arguments: the API server adds them up, scanners read the first alone."""
-    values = seen.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
+    values = seen.facts.merged_config.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
     if len(values) > 1:
         yield Trouble(
             f"{ADMISSION_PLUGINS_FLAG} is given {len(values)} times; kube-bench sees the first alone",
-            wanted="one value, joined by commas",
+            expected="one value, joined by commas",
             found=" and ".join(value for value, _ in values),
-            where=str(values[0][1]),
-            remedy="take your own out: ours has all of them"
-            if values[-1][1].path == seen.facts.dropin_path
-            else "join them",
+            location=values[0][1],
+            remediation=instruction(
+                "take your own out: ours has all of them"
+                if values[-1][1].path == seen.facts.dropin_path
+                else "join them"
+            ),
         )
 
 
@@ -270,19 +280,24 @@ def network_policies_inert(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             "nothing of K3s enforces the NetworkPolicies",
             found=f"{key}: {value}",
-            where=str(where),
-            remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
+            location=where,
+            remediation=instruction("remove it, unless your network plugin enforces NetworkPolicies itself"),
         )
     policy = seen.facts.data_dir / NETWORK_POLICIES.path
     if policy.name in seen.k3s_files.manifests.skips:
         skip = seen.k3s_files.manifests.skips[policy.name]
-        yield Trouble(f"K3s passes over {policy}", found=skip.name, where=str(skip), remedy=f"rm {skip}")
+        yield Trouble(
+            f"K3s passes over {policy}",
+            found=skip.name,
+            location=Location(skip),
+            remediation=shell_command(f"sudo rm {skip}"),
+        )
     if policy.stem in seen.k3s_files.manifests.disabled:
         yield Trouble(
             f"K3s deletes {policy}, with the objects in it",
             found=f"disable: {policy.stem}",
-            where=str(seen.k3s_files.manifests.disabled[policy.stem]),
-            remedy=f"take {policy.stem} out there",
+            location=seen.k3s_files.manifests.disabled[policy.stem],
+            remediation=instruction(f"take {policy.stem} out there"),
         )
 
 
@@ -296,13 +311,17 @@ def secrets_not_encrypted(seen: Situation) -> Iterator[Trouble]:
         if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
             yield Trouble(
                 "this server joins a cluster: secrets-encryption must be as on its other servers, or it cannot join",
-                remedy="set `secrets-encryption: on` or `off` in the settings, whichever the others have",
+                remediation=instruction(
+                    "set `secrets-encryption: on` or `off` in the settings, whichever the others have"
+                ),
             )
         elif not dropin_options.starts_a_cluster(facts):
             yield Trouble(
                 "secrets are not encrypted, and this cluster has data",
-                wanted="secrets-encryption: true",
-                remedy="`k3s-harden explain secrets-encryption` has the steps; older releases of K3s have none",
+                expected="secrets-encryption: true",
+                remediation=instruction(
+                    "`k3s-harden explain secrets-encryption` has the steps; older releases of K3s have none"
+                ),
             )
 
 
@@ -317,10 +336,12 @@ def secrets_encryption_kept(seen: Situation) -> Iterator[Trouble]:
     if unasked and seen.facts.encrypts_secrets and seen.facts.role is Role.SERVER:
         yield Trouble(
             "secrets-encryption stays on, since K3s encrypts this cluster's secrets by it",
-            wanted=str(asked),
+            expected=str(asked),
             found="true",
-            where=str(seen.facts.dropin_path),
-            remedy="set it to `on` or `auto`; to stop encrypting, first follow k3s secrets-encrypt disable",
+            location=Location(seen.facts.dropin_path),
+            remediation=instruction(
+                "set it to `on` or `auto`; to stop encrypting, first follow k3s secrets-encrypt disable"
+            ),
         )
 
 
@@ -332,7 +353,7 @@ def _operator_encrypts(seen: Situation) -> bool:
 def _plugins(seen: Situation, flag: str) -> dict[str, list[tuple[str, Location]]]:
     """The admission plugins that a flag of the API server names, each with the values it stands in."""
     found: dict[str, list[tuple[str, Location]]] = {}
-    for value, source in seen.facts.merged_config.component_arguments(API_SERVER_KEY).get(flag, ()):
+    for value, source in seen.facts.merged_config.flags(API_SERVER_KEY).get(flag, ()):
         for plugin in dict.fromkeys(value.split(",") if value else ()):
             found.setdefault(plugin, []).append((value, source))
     return found
@@ -352,20 +373,20 @@ def _of_the_operator(seen: Situation, values: list[tuple[str, Location]]) -> lis
     return [one for one in values if one[1].path != seen.facts.dropin_path] or values
 
 
-def _taken_out(seen: Situation, plugin: str, source: Location) -> str:
+def _taken_out(seen: Situation, plugin: str, source: Location) -> Remediation:
     """The remedy for a plugin that must not stand in a value."""
     if source.path in seen.k3s_files.obsolete:
-        return f"rm {source.path}"
+        return shell_command(f"sudo rm {source.path}")
     if source.path == seen.facts.dropin_path:
         return written_by_apply(seen, str(source.path))
-    return f"take {plugin or 'the comma too many'} out there"
+    return instruction(f"take {plugin or 'the comma too many'} out there")
 
 
-def _repair(seen: Situation, path: PurePosixPath) -> str:
+def _repair(seen: Situation, path: PurePosixPath) -> Remediation:
     """What mends a file that K3s' configuration names: we do, if it is one of ours."""
     if any(one.id == str(path) for one in seen.desired):
         return written_by_apply(seen, str(path))
-    return "repair that file, or take the option out: ours is used then"
+    return instruction("repair that file, or take the option out: ours is used then")
 
 
 def _named(seen: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:

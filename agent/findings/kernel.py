@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import missing
-from agent.findings.registry import APPLY, Trouble, finding, written_by_apply
+from agent.findings.registry import Trouble, finding, instruction, written_by_apply
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
-from agent.model import Absent, Component, File, Sysctl
+from agent.model import Absent, Component, File, Location, Sysctl
 from agent.plan.plan import in_words
 from agent.report import Level
 from agent.settings.waivers import first_day_without
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.guide.sysctls import SysctlRow
-    from agent.model import Location, Observed
+    from agent.model import Observed, Remediation
     from agent.situation import Situation
 
 
@@ -48,17 +49,17 @@ def overridden(seen: Situation) -> dict[str, Trouble]:
             path, number = undone[row.key]
             found[row.key] = Trouble(
                 f"the next boot leaves {row.key} at the kernel's own value",
-                wanted=row.value,
+                expected=row.value,
                 found=f"-{row.key}",
-                where=f"{path}:{number}",
-                remedy="delete that line: it takes ours back",
+                location=Location(path, number),
+                remediation=instruction("delete that line: it takes ours back"),
             )
         elif line is None and row.written and _is_refused(seen) and all(file.is_readable for file in files):
             found[row.key] = Trouble(
                 f"nothing sets {row.key} at the next boot, which leaves it at the kernel's own value",
-                wanted=row.value,
-                where=PARAMETERS_FILE,
-                remedy=f"add the line {row.key}={row.value}",
+                expected=row.value,
+                location=Location(PurePosixPath(PARAMETERS_FILE)),
+                remediation=instruction(f"add the line {row.key}={row.value}"),
             )
         if line is None or same_value(line.value, row.value):
             continue
@@ -66,10 +67,10 @@ def overridden(seen: Situation) -> dict[str, Trouble]:
             f"the next boot leaves {row.key} at the kernel's own value: it refuses {line.value}"
             if line.refused
             else f"the next boot sets {row.key} to {line.value or 'nothing'}",
-            wanted=row.value,
+            expected=row.value,
             found=line.value,
-            where=f"{line.path}:{line.line}",
-            remedy=f"delete that line, or set it to {row.value}",
+            location=Location(line.path, line.line),
+            remediation=instruction(f"delete that line, or set it to {row.value}"),
         )
     return found
 
@@ -90,10 +91,10 @@ def sysctl_conf_disagrees(seen: Situation) -> Iterator[Trouble]:
             continue
         yield Trouble(
             f"`sysctl --system` would set {row.key} to {line.value}",
-            wanted=row.value,
+            expected=row.value,
             found=line.value,
-            where=f"{line.path}:{line.line}",
-            remedy=f"delete that line, or set it to {row.value}",
+            location=Location(line.path, line.line),
+            remediation=instruction(f"delete that line, or set it to {row.value}"),
         )
 
 
@@ -117,20 +118,22 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
                     f"K3s would not start: kubelet refuses {row.key}, and its waiver keeps apply from setting it"
                     if protected
                     else f"kubelet would refuse {row.key}, and its waiver keeps apply from setting it",
-                    wanted=row.value,
+                    expected=row.value,
                     found=in_words(now),
-                    where=str(waiver.location),
-                    remedy="set `protect-kernel-defaults: false` in the settings, or take the waiver out",
+                    location=waiver.location,
+                    remediation=instruction(
+                        "set `protect-kernel-defaults: false` in the settings, or take the waiver out"
+                    ),
                 )
             continue
         if row.written and not protected:
             continue  # a difference like any other, which apply repairs
         yield Trouble(
             f"K3s would not start: kubelet refuses {row.key}" if protected else f"{row.key} is not as kubelet wants it",
-            wanted=row.value,
+            expected=row.value,
             found=in_words(now),
-            where=str(protected or ""),
-            remedy=_set(seen, row, now),
+            location=protected,
+            remediation=_set(seen, row, now),
         )
 
 
@@ -145,9 +148,9 @@ def kernel_parameter_waived(seen: Situation) -> Iterator[Trouble]:
         until = f" until {waiver.expires}" if waiver.expires else ""
         yield Trouble(
             f"{key} is left alone{until}: {waiver.reason}",
-            wanted=next(row.value for row in SYSCTLS if row.key == key),
+            expected=next(row.value for row in SYSCTLS if row.key == key),
             found="" if now is None else in_words(now),
-            where=str(waiver.location),
+            location=waiver.location,
         )
 
 
@@ -158,8 +161,8 @@ def waiver_expired(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"the waiver of {waiver.control} counts no more since {first_day_without(waiver)}",
             found=waiver.expires,
-            where=str(waiver.location),
-            remedy="take it out, or give it a new date",
+            location=waiver.location,
+            remediation=instruction("take it out, or give it a new date"),
         )
 
 
@@ -169,7 +172,7 @@ def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
     if not seen.facts.platform.has_kernel:
         yield Trouble(
             "there is no /proc/sys here: live kernel values are left to the first boot",
-            remedy=f"run {APPLY} or check on the booted host",
+            remediation=instruction("run k3s-harden apply or check on the booted host"),
         )
 
 
@@ -177,21 +180,23 @@ def _protected(seen: Situation) -> Location | None:
     """Where kubelet is told to insist on kernel parameters: an argument of its own has the last word over K3s' key."""
     config, key = seen.facts.merged_config, PROTECT_KERNEL_DEFAULTS.key
     own = config.scalar(key)
-    for value, source in config.component_arguments(Component.KUBELET.config_key).get(key, ())[-1:] or (
-        (own,) if own else ()
-    ):
+    for value, source in config.flags(Component.KUBELET.config_key).get(key, ())[-1:] or ((own,) if own else ()):
         return source if PROTECT_KERNEL_DEFAULTS.meets.accepts(value) else None
     return None
 
 
-def _set(seen: Situation, row: SysctlRow, now: Observed) -> str:
+def _set(seen: Situation, row: SysctlRow, now: Observed) -> Remediation:
     """The remedy for a parameter that is not as kubelet wants it."""
     command = f"sysctl -w {row.key}={row.value}"
     if isinstance(now, Absent):
-        return "use a kernel that has the parameter"
+        return instruction("use a kernel that has the parameter")
     if seen.facts.platform.kernel_is_read_only:
-        return f"on the machine that runs this container: {command}, and keep it in a file in /etc/sysctl.d"
-    return written_by_apply(seen, row.key) if row.written else f"{command}, and keep it in a file in /etc/sysctl.d"
+        return instruction(
+            f"on the machine that runs this container: {command}, and keep it in a file in /etc/sysctl.d"
+        )
+    if row.written:
+        return written_by_apply(seen, row.key)
+    return instruction(f"{command}, and keep it in a file in /etc/sysctl.d")
 
 
 def _will_protect(seen: Situation) -> bool:

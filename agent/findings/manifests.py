@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.findings.registry import APPLY, Trouble, finding
-from agent.model import WITHOUT_POD_SECURITY_POLICY, File
+from agent.findings.registry import APPLY, Trouble, finding, instruction, shell_command
+from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Location
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ def stale_pod_security_policy(seen: Situation) -> Iterator[Trouble]:
     for path, found in lines.items():
         yield Trouble(
             f"has {len(found)} of the kind PodSecurityPolicy, which this K3s does not know",
-            wanted=f"none from v1.{WITHOUT_POD_SECURITY_POLICY.first} on",
-            where=f"{path}:{found[0]}",
-            remedy=APPLY if str(path) in planned else "remove them from the file before this K3s starts",
+            expected=f"none from v1.{WITHOUT_POD_SECURITY_POLICY.first} on",
+            location=Location(path, found[0]),
+            remediation=APPLY
+            if str(path) in planned
+            else instruction("remove them from the file before this K3s starts"),
         )
 
 
@@ -59,10 +61,12 @@ def selector_matches_no_namespace(seen: Situation) -> Iterator[Trouble]:
             for line in _name_selectors(one.node):
                 yield Trouble(
                     "selects namespaces by the label `name`, which none has",
-                    wanted="kubernetes.io/metadata.name",
+                    expected="kubernetes.io/metadata.name",
                     found="name",
-                    where=f"{one.path}:{line}",
-                    remedy="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
+                    location=Location(one.path, line),
+                    remediation=instruction(
+                        "write kubernetes.io/metadata.name there, unless you label your namespaces yourself"
+                    ),
                 )
 
 
@@ -75,8 +79,8 @@ def manifest_placeholder(seen: Situation) -> Iterator[Trouble]:
                 yield Trouble(
                     "has a placeholder that nobody filled in",
                     found=scalar.text,
-                    where=f"{one.path}:{scalar.line}",
-                    remedy="write the real name there",
+                    location=Location(one.path, scalar.line),
+                    remediation=instruction("write the real name there"),
                 )
 
 
@@ -90,10 +94,16 @@ def manifest_broken(seen: Situation) -> Iterator[Trouble]:
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
             yield Trouble(
-                f"K3s applies nothing of it: {problem.problem}", where=str(problem.location), remedy="repair the file"
+                f"K3s applies nothing of it: {problem.problem}",
+                location=problem.location,
+                remediation=instruction("repair the file"),
             )
     for link in seen.k3s_files.manifests.broken_links:
-        yield Trouble("K3s applies no manifest at all: this one links to nothing", where=str(link), remedy=f"rm {link}")
+        yield Trouble(
+            "K3s applies no manifest at all: this one links to nothing",
+            location=Location(link),
+            remediation=shell_command(f"sudo rm {link}"),
+        )
 
 
 class _Object(NamedTuple):

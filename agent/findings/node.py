@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import APPLY, INSTALL, Trouble, finding
+from agent.findings.registry import INSTALL, UNINSTALL, Trouble, finding, instruction, shell_command
 from agent.guide.files import POLICY_FILE
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Location, OwnCommand, Remediation, Role
 from agent.node.gate import DROPIN, UNIT
 from agent.report import Level
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from agent.situation import Situation
 
-_SAY_VERSION = "say --k3s-version"
+_SAY_VERSION = instruction("say --k3s-version")
 
 
 @finding(Level.NOTE)
@@ -25,7 +26,7 @@ def version_assumed(seen: Situation) -> Iterator[Trouble]:
     The families differ: K3s v1.24 and older want PodSecurityPolicies, v1.25 and newer must not have them.
     """
     if not (seen.facts.version_is_known or seen.k3s_files.had_pod_security_policies):
-        yield Trouble(f"the K3s version is not known; {seen.facts.version} is assumed", remedy=_SAY_VERSION)
+        yield Trouble(f"the K3s version is not known; {seen.facts.version} is assumed", remediation=_SAY_VERSION)
 
 
 @finding(Level.WARNING)
@@ -38,8 +39,8 @@ def other_family_assumed(seen: Situation) -> Iterator[Trouble]:
     if seen.k3s_files.had_pod_security_policies:
         yield Trouble(
             f"the K3s version is not known; {seen.facts.version} is assumed, but an earlier run was for v1.24 or older",
-            where=str(seen.facts.data_dir / POLICY_FILE),
-            remedy=_SAY_VERSION,
+            location=Location(seen.facts.data_dir / POLICY_FILE),
+            remediation=_SAY_VERSION,
         )
 
 
@@ -49,7 +50,7 @@ def version_newer(seen: Situation) -> Iterator[Trouble]:
     if seen.facts.version.minor > NEWEST_KNOWN.minor:
         yield Trouble(
             f"K3s {seen.facts.version} is newer than this release knows; the rows for v1.{NEWEST_KNOWN.minor} apply",
-            remedy="look for a newer k3s-harden",
+            remediation=instruction("look for a newer k3s-harden"),
         )
 
 
@@ -63,9 +64,9 @@ def version_older(seen: Situation) -> Iterator[Trouble]:
     if version.minor < OLDEST_COVERED.minor:
         yield Trouble(
             f"K3s {version} is older than the guide covers; the rows for v{OLDEST_COVERED.family} apply",
-            wanted=f"v{OLDEST_COVERED.family} or newer",
+            expected=f"v{OLDEST_COVERED.family} or newer",
             found=str(version),
-            remedy="correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s",
+            remediation=instruction("correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s"),
         )
 
 
@@ -79,7 +80,9 @@ def rancher_managed(seen: Situation) -> Iterator[Trouble]:
         role = "" if seen.facts.role is Role.SERVER else " (for the whole cluster, this agent included)"
         yield Trouble(
             f"Rancher manages this node: K3s' arguments and Pod Security belong in its Cluster object{role}",
-            remedy=f"k3s-harden render rancher-cluster --k3s-version {seen.facts.version.family}",
+            remediation=Remediation(
+                (OwnCommand("render", ("rancher-cluster", f"--k3s-version {seen.facts.version.family}")),)
+            ),
         )
 
 
@@ -89,7 +92,7 @@ def read_only_etc(seen: Situation) -> Iterator[Trouble]:
     if seen.facts.platform.etc_is_read_only and any(change.id.startswith("/etc/") for change in seen.plan.changes):
         yield Trouble(
             "/etc is read-only, and files are missing there",
-            remedy=f"run {APPLY} --root on the image, or make /etc writable",
+            remediation=instruction("run k3s-harden apply --root on the image, or make /etc writable"),
         )
 
 
@@ -107,18 +110,20 @@ def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
         for service, path in dropins.items():
             yield Trouble(
                 f"{service} starts ungated until the next boot, and then not at all: its gate is {state}",
-                wanted=UNIT,
-                where=str(path),
-                remedy=f"{f'systemctl unmask {UNIT}' if mask else INSTALL}, or uninstall to do without the gate",
+                expected=UNIT,
+                location=Location(path),
+                remediation=replace(
+                    shell_command(f"sudo systemctl unmask {UNIT}") if mask else INSTALL, alternative=UNINSTALL
+                ),
             )
         return
     for service in (unit.path.name for unit in seen.facts.units):
         if service.endswith(".service") and service not in dropins:
             yield Trouble(
                 f"{service} starts without the gate",
-                wanted=f"{service}.d/{DROPIN}",
-                where=str(unit),
-                remedy=f"{INSTALL} --unit {service}",
+                expected=f"{service}.d/{DROPIN}",
+                location=Location(unit),
+                remediation=Remediation((OwnCommand("install", (f"--unit {service}",)),)),
             )
 
 
@@ -134,10 +139,10 @@ def gate_before_mount(seen: Situation) -> Iterator[Trouble]:
     if gate.unit is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
         yield Trouble(
             f"the gate does not wait for the mount of {data_dir}",
-            wanted=f"RequiresMountsFor={data_dir}",
+            expected=f"RequiresMountsFor={data_dir}",
             found=f"RequiresMountsFor={' '.join(map(str, gate.mounts))}",
-            where=str(gate.unit),
-            remedy=INSTALL,
+            location=Location(gate.unit),
+            remediation=INSTALL,
         )
 
 
@@ -145,7 +150,9 @@ def gate_before_mount(seen: Situation) -> Iterator[Trouble]:
 def not_readable(seen: Situation) -> Iterator[Trouble]:
     """Something could not be read, so what it says is not in this report: permissions, or a file of another kind."""
     for complaint in seen.unreadable:
-        yield Trouble(complaint, remedy="run as root" if "Permission denied" in complaint else "look at it")
+        yield Trouble(
+            complaint, remediation=instruction("run as root" if "Permission denied" in complaint else "look at it")
+        )
 
 
 @finding(Level.WARNING)
@@ -154,5 +161,5 @@ def restart_needed(seen: Situation) -> Iterator[Trouble]:
     if seen.k3s_files.changed_since_start:
         yield Trouble(
             f"K3s runs since before the last change of {' and '.join(seen.k3s_files.changed_since_start)}",
-            remedy=f"systemctl restart {seen.facts.service.removesuffix('.service')}",
+            remediation=shell_command(f"sudo systemctl restart {seen.facts.service.removesuffix('.service')}"),
         )

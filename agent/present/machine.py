@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.present import remediation
+
 if TYPE_CHECKING:
-    from agent.report import Report
+    from agent.report import Finding, Report
 
 SCHEMA = 1
 
@@ -24,7 +26,16 @@ def as_json(report: Report) -> str:
         "meaning": report.exit_code.meaning,
         "facts": [fact._asdict() for fact in report.facts],
         "items": [item._asdict() for item in report.items],
-        "findings": [finding._asdict() for finding in report.findings],
+        "findings": [_finding(finding) for finding in report.findings],
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(shape, indent=2) + "\n"
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    location = finding.location
+    return {
+        **finding._asdict(),
+        "location": location and {"path": str(location.path), "line": location.line or None},
+        "remediation": remediation.text(finding.remediation),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.present import Verbosity
+from agent.present import Verbosity, remediation
 from agent.present.text import is_shown, printable, result, title
 from agent.report import Level
 
@@ -38,11 +38,9 @@ def _item(item: Item) -> str:
 
 def _finding(finding: Finding) -> str:
     parts = [f"{finding.level} {finding.id}: {finding.message}"]
-    parts += [
-        f"{name} {value}"
-        for name, value in (("expected", finding.wanted), ("found", finding.found), ("location", finding.where))
-        if value
-    ]
-    if finding.remedy:
-        parts.append(f"fix: {finding.remedy}")
+    values = (("expected", finding.expected), ("found", finding.found), ("location", str(finding.location or "")))
+    parts += [f"{name} {value}" for name, value in values if value]
+    fix = remediation.text(finding.remediation)
+    if fix:
+        parts.append(f"fix: {fix}")
     return "; ".join(parts)

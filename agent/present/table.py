@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.errors import ExitCode
-from agent.present import Verbosity, fitting
+from agent.present import Verbosity, fitting, remediation
 from agent.present.text import is_shown, printable, result, title
 from agent.report import ItemStatus, Level
 
@@ -95,10 +95,10 @@ def _finding(finding: Finding) -> RenderableType:
     head.append(f"  {printable(finding.message)}")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for name, value in (
-        ("expected", finding.wanted),
+        ("expected", finding.expected),
         ("found", finding.found),
-        ("location", finding.where),
-        ("fix", finding.remedy),
+        ("location", str(finding.location or "")),
+        ("fix", remediation.text(finding.remediation)),
     ):
         if value:
             table.add_row(_text(name, "dim"), _text(value))

@@ -13,6 +13,7 @@ from agent.benchmark import catalogue
 from agent.benchmark.check import AllOf, Ownership, Permissions
 from agent.benchmark.versions import FITS, Benchmark, fitting
 from agent.errors import UsageError
+from agent.present import remediation
 from agent.situation import observe
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _notices(seen: Situation, benchmark: Benchmark) -> Iterator[Notice]:
     """What limits what this assessment can tell, and what would keep K3s from starting, whatever its verdicts say."""
     for finding in findings.collect(seen):
         if finding.id in _LIMITS or (finding.blocks_gate and finding.id not in _JUDGED):
-            yield Notice(f"{finding.message} ({finding.id})", finding.where, finding.remedy)
+            yield Notice(
+                f"{finding.message} ({finding.id})", str(finding.location or ""), remediation.text(finding.remediation)
+            )
     version = seen.facts.version
     if not FITS[benchmark].includes(version):
         message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"

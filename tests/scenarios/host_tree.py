@@ -77,11 +77,13 @@ class Finding(NamedTuple):
     id: str
     level: str
     message: str
-    wanted: str
+    expected: str
     found: str
-    where: str
-    remedy: str
+    location: str
+    """Path, or path:line; empty if there is none."""
+    remediation: str
     blocks_gate: bool
+    prevents_start: bool
 
 
 class Seen(NamedTuple):
@@ -225,10 +227,16 @@ def parsed(done: Completed) -> Seen:
         items={item["id"]: item["status"] for item in report["items"]},
         details={item["id"]: item["detail"] for item in report["items"]},
         hints={item["id"]: item["hint"] for item in report["items"]},
-        findings=tuple(Finding(**finding) for finding in report["findings"]),
+        findings=tuple(_finding(finding) for finding in report["findings"]),
         facts={fact["name"]: (fact["value"], fact["evidence"]) for fact in report["facts"]},
         text=done.stdout,
     )
+
+
+def _finding(found: dict[str, Any]) -> Finding:
+    location = found.pop("location")
+    line = f":{location['line']}" if location and location["line"] else ""
+    return Finding(**found, location=f"{location['path']}{line}" if location else "")
 
 
 def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:

@@ -14,6 +14,7 @@ from agent.host import Host
 from agent.host.probe import K3sProcess
 from agent.host.process import run_nothing
 from agent.model import Role
+from agent.present.remediation import text
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge as verbs
@@ -117,13 +118,13 @@ def nothing(_: HostTree) -> None: ...
 
 def as_the_remedy_says(host: HostTree, finding: Finding) -> None:
     """Carry out the remedy where it is a command, alone or behind a condition that is met."""
-    words = shlex.split(finding.remedy.removeprefix("if it is not needed: "))
+    words = shlex.split(finding.remediation.removeprefix("if it is not needed: ").removeprefix("sudo "))
     if words[0] == "k3s-harden":
         assert host.run(words[1], *words[2:]).code == 0
     elif words[0] == "rm":
         host[words[1]].unlink()
     else:
-        raise AssertionError(f"no command: {finding.remedy}")
+        raise AssertionError(f"no command: {finding.remediation}")
 
 
 def line_deleted(host: HostTree, finding: Finding) -> None:
@@ -135,7 +136,7 @@ def line_replaced(pattern: str, replacement: str) -> Callable[[HostTree, Finding
     """Edit the line that the finding names."""
 
     def cure(host: HostTree, finding: Finding) -> None:
-        path, _, number = finding.where.rpartition(":")
+        path, _, number = finding.location.rpartition(":")
         lines = host[path].read_text().splitlines(keepends=True)
         edited = re.sub(pattern, replacement, lines[int(number) - 1])
         assert edited != lines[int(number) - 1]
@@ -163,10 +164,10 @@ class Case(NamedTuple):
     kind: str
     spoil: Callable[[HostTree], object]
     near_miss: Callable[[HostTree], object]
-    where: str = ""
-    wanted: str = ""
+    location: str = ""
+    expected: str = ""
     found: str = ""
-    remedy: str = ""
+    remediation: str = ""
     cure: Callable[[HostTree, Finding], object] | None = as_the_remedy_says
     role: str = "server"
     version: str = "1.34"
@@ -178,73 +179,73 @@ CASES = (
         "file-damaged",
         cut_in_half(AUDIT),
         edited(AUDIT),
-        where=AUDIT,
-        wanted="238 bytes",
+        location=AUDIT,
+        expected="238 bytes",
         found="119 bytes",
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
     ),
     Case(
         "file-edited",
         edited(POLICY),
         asked_for("--role", "server", "--k3s-version", "1.28"),
-        where=POLICY,
-        remedy="see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force",
+        location=POLICY,
+        remediation="see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force",
         cure=lambda host, _: host.run("apply", "--force"),
     ),
     Case(
         "mode-loosened",
         chmod(f"{DATA_DIR}/server", 0o755),
         chmod(f"{DATA_DIR}/server", 0o500),
-        where=f"{DATA_DIR}/server",
-        wanted="0700",
+        location=f"{DATA_DIR}/server",
+        expected="0700",
         found="0755",
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
     ),
     Case(
         "mode-loosened",
         chmod(AUDIT, 0o640),
         chmod(KERNEL_FILE, 0o600),
-        where=AUDIT,
-        wanted="0600",
+        location=AUDIT,
+        expected="0600",
         found="0640",
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
         name="file",
     ),
     Case(
         "left-over",
         asked_for("--role", "server", "--k3s-version", "1.24"),
         both(written(PSA, ADMISSION), asked_for("--role", "server", "--k3s-version", "1.24")),
-        where=PSA,
+        location=PSA,
         found="1387 bytes",
-        remedy=f"if it is not needed: rm {PSA}",
+        remediation=f"if it is not needed: rm {PSA}",
     ),
     Case(
         "interrupted-run",
         lambda host: [path.rename(path.with_suffix(".begun")) for path in host[f"{STATE}/journal"].iterdir()],
         nothing,
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
     ),
     Case(
         "journal-damaged",
         lambda host: [path.write_text("{") for path in host[f"{STATE}/journal"].iterdir()],
         written(f"{STATE}/journal/000001-1.json.bak", "{"),
-        remedy="restore it from a backup, or move it away: what that run changed can then not be undone",
-        cure=lambda host, finding: host[finding.where].unlink(),
+        remediation="restore it from a backup, or move it away: what that run changed can then not be undone",
+        cure=lambda host, finding: host[finding.location].unlink(),
     ),
     Case(
         "k3s-config-broken",
         written(CONFIG, "node-name: a\n  node-ip: b\n"),
         written(CONFIG, "# nothing yet\n"),
-        where=f"{CONFIG}:2",
-        remedy="repair it",
+        location=f"{CONFIG}:2",
+        remediation="repair it",
         cure=line_replaced("^ +", ""),
     ),
     Case(
         "k3s-config-broken",
         lambda host: host[CONFIG].mkdir(),
         lambda host: host[SITE].mkdir(),
-        where=CONFIG,
-        remedy="put a file in its place, or take it away",
+        location=CONFIG,
+        remediation="put a file in its place, or take it away",
         cure=removed(CONFIG),
         name="directory",
     ),
@@ -252,8 +253,8 @@ CASES = (
         "k3s-config-broken",
         a_fifo(SITE),
         a_fifo(f"{DROPINS}/99-site.txt"),
-        where=SITE,
-        remedy="put a file in its place, or take it away",
+        location=SITE,
+        remediation="put a file in its place, or take it away",
         cure=removed(SITE),
         name="fifo",
     ),
@@ -261,8 +262,8 @@ CASES = (
         "k3s-config-broken",
         linked(SITE, "/etc/nowhere.yaml"),
         both(linked(SITE, "/dev/null"), linked(CONFIG, "/etc/nowhere.yaml")),
-        where=SITE,
-        remedy="put a file in its place, or take it away",
+        location=SITE,
+        remediation="put a file in its place, or take it away",
         cure=removed(SITE),
         name="link",
     ),
@@ -270,8 +271,8 @@ CASES = (
         "k3s-config-broken",
         both(lambda host: host[DROPIN].unlink(), lambda host: host[DROPINS].rmdir(), written(DROPINS, "")),
         both(lambda host: host[DROPIN].unlink(), lambda host: host[DROPINS].rmdir()),
-        where=DROPINS,
-        remedy="put a file in its place, or take it away",
+        location=DROPINS,
+        remediation="put a file in its place, or take it away",
         cure=removed(DROPINS),
         name="drop-ins",
     ),
@@ -279,9 +280,9 @@ CASES = (
         "server-key-on-agent",
         written(CONFIG, "node-name: a\ndisable: traefik\n"),
         written(CONFIG, "node-name: a\nnode-label: b=c\n"),
-        where=f"{CONFIG}:2",
+        location=f"{CONFIG}:2",
         found="disable",
-        remedy="remove it",
+        remediation="remove it",
         cure=line_deleted,
         role="agent",
     ),
@@ -289,9 +290,9 @@ CASES = (
         "admission-plugins-refused",
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n"),
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurity\n"),
-        where=f"{SITE}:2",
+        location=f"{SITE}:2",
         found="NodeRestriction,PodSecurityPolicy",
-        remedy="take PodSecurityPolicy out there",
+        remediation="take PodSecurityPolicy out there",
         cure=line_replaced(",PodSecurityPolicy", ""),
         version="1.25",
     ),
@@ -299,9 +300,9 @@ CASES = (
         "admission-plugins-refused",
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=NodeRestrictions\n"),
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=NodeRestriction\n"),
-        where=f"{SITE}:1",
+        location=f"{SITE}:1",
         found="NodeRestrictions",
-        remedy="take NodeRestrictions out there",
+        remediation="take NodeRestrictions out there",
         cure=line_replaced("NodeRestrictions", "NodeRestriction"),
         name="misspelt",
     ),
@@ -309,9 +310,9 @@ CASES = (
         "admission-plugins-refused",
         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=SecurityContextDeny\n"),
         asked_for("--role", "server", "--k3s-version", "1.29"),
-        where=f"{SITE}:1",
+        location=f"{SITE}:1",
         found="SecurityContextDeny",
-        remedy="take SecurityContextDeny out there",
+        remediation="take SecurityContextDeny out there",
         cure=line_deleted,
         version="1.30",
         name="removed",
@@ -320,9 +321,9 @@ CASES = (
         "admission-plugins-refused",
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=AlwaysPullImages,\n"),
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=\n"),
-        where=f"{SITE}:1",
+        location=f"{SITE}:1",
         found="AlwaysPullImages,",
-        remedy="take the comma too many out there",
+        remediation="take the comma too many out there",
         cure=line_replaced(",$", ""),
         name="empty",
     ),
@@ -330,9 +331,9 @@ CASES = (
         "admission-plugins-refused",
         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=DefaultStorageClass,ServiceAccount\n"),
         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=DefaultStorageClass,LimitRanger\n"),
-        where=f"{SITE}:1",
+        location=f"{SITE}:1",
         found="DefaultStorageClass,ServiceAccount",
-        remedy="take ServiceAccount out there",
+        remediation="take ServiceAccount out there",
         cure=line_replaced(",ServiceAccount", ""),
         name="overlap",
     ),
@@ -343,18 +344,18 @@ CASES = (
             written(SITE, "kube-apiserver-arg+: disable-admission-plugins=PodSecurity\n"),
             asked_for("--role", "server", "--k3s-version", "1.24"),
         ),
-        where=f"{SITE}:1",
+        location=f"{SITE}:1",
         found="PodSecurity",
-        remedy="take PodSecurity out there",
+        remediation="take PodSecurity out there",
         cure=line_deleted,
     ),
     Case(
         "audit-policy-unusable",
         lambda host: host[AUDIT].unlink(),
         written(SITE, f"kube-apiserver-arg+: audit-log-path={DATA_DIR}/server/logs/other.log\n"),
-        where=f"{DROPIN}:8",
+        location=f"{DROPIN}:8",
         found=AUDIT,
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
     ),
     Case(
         "audit-policy-unusable",
@@ -366,8 +367,8 @@ CASES = (
             written("/etc/audit.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"),
             written(SITE, "kube-apiserver-arg+: audit-policy-file=/etc/audit.yaml\n"),
         ),
-        where="/etc/audit.yaml:3",
-        remedy="repair that file, or take the option out: ours is used then",
+        location="/etc/audit.yaml:3",
+        remediation="repair that file, or take the option out: ours is used then",
         cure=line_replaced(r"\[\]", "[{level: Metadata}]"),
         name="operator",
     ),
@@ -375,8 +376,8 @@ CASES = (
         "audit-policy-unusable",
         written(AUDIT, "rules: []\n"),
         edited(AUDIT),
-        where=f"{AUDIT}:1",
-        remedy="k3s-harden apply --force, which keeps a backup",
+        location=f"{AUDIT}:1",
+        remediation="sudo k3s-harden apply --force",
         cure=lambda host, _: host.run("apply", "--force"),
         name="edited",
     ),
@@ -384,9 +385,9 @@ CASES = (
         "admission-configuration-unusable",
         lambda host: host[PSA].unlink(),
         chmod(PSA, 0o400),
-        where=f"{DROPIN}:7",
+        location=f"{DROPIN}:7",
         found=PSA,
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
     ),
     Case(
         "admission-configuration-unusable",
@@ -395,9 +396,9 @@ CASES = (
             written("/etc/psa.yaml", ADMISSION),
             written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         ),
-        where=f"{CONFIG}:2",
+        location=f"{CONFIG}:2",
         found="/etc/psa.yaml",
-        remedy="repair that file, or take the option out: ours is used then",
+        remediation="repair that file, or take the option out: ours is used then",
         cure=file_put("/etc/psa.yaml", ADMISSION),
         name="operator",
     ),
@@ -405,39 +406,39 @@ CASES = (
         "named-file-missing",
         written(CONFIG, "kube-apiserver-arg:\n  - oidc-ca-file=/etc/ssl/oidc.pem\n"),
         written(CONFIG, f"kube-apiserver-arg:\n  - client-ca-file={DATA_DIR}/server/tls/client-ca.crt\n"),
-        where=f"{CONFIG}:2",
+        location=f"{CONFIG}:2",
         found="/etc/ssl/oidc.pem",
-        remedy="put the file there, or correct the path",
+        remediation="put the file there, or correct the path",
         cure=file_put("/etc/ssl/oidc.pem", "a certificate\n"),
     ),
     Case(
         "list-dropped",
         written(SITE, "node-name: a\nkubelet-arg:\n  - max-pods=200\n"),
         written(SITE, "node-name: a\nkubelet-arg+:\n  - max-pods=200\n"),
-        where=f"{SITE}:2",
-        wanted="kubelet-arg+:",
+        location=f"{SITE}:2",
+        expected="kubelet-arg+:",
         found="kubelet-arg:",
-        remedy="write a + behind the key there",
+        remediation="write a + behind the key there",
         cure=line_replaced("kubelet-arg", "kubelet-arg+"),
     ),
     Case(
         "option-overridden",
         written(SITE, "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
         written(SITE, "kube-apiserver-arg+:\n  - audit-log-maxage=365\n"),
-        where=f"{SITE}:2",
-        wanted="30 or more",
+        location=f"{SITE}:2",
+        expected="30 or more",
         found="1",
-        remedy="remove it there, or give it a value that meets the control",
+        remediation="remove it there, or give it a value that meets the control",
         cure=line_replaced("=1", "=30"),
     ),
     Case(
         "option-overridden",
         written(f"{DROPINS}/99-site.YAML", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
         written(f"{DROPINS}/99-site.YAML.old", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
-        where=f"{DROPINS}/99-site.YAML:2",
-        wanted="30 or more",
+        location=f"{DROPINS}/99-site.YAML:2",
+        expected="30 or more",
         found="1",
-        remedy="remove it there, or give it a value that meets the control",
+        remediation="remove it there, or give it a value that meets the control",
         cure=line_replaced("=1", "=30"),
         name="upper-case",
     ),
@@ -445,10 +446,10 @@ CASES = (
         "option-overridden",
         written(CONFIG, "kubelet-arg:\n  - protect-kernel-defaults=false\n"),
         written(CONFIG, "kubelet-arg:\n  - protect-kernel-defaults\n"),
-        where=f"{CONFIG}:2",
-        wanted="true",
+        location=f"{CONFIG}:2",
+        expected="true",
         found="false",
-        remedy="remove it there",
+        remediation="remove it there",
         cure=line_deleted,
         name="kubelet",
     ),
@@ -456,10 +457,10 @@ CASES = (
         "option-overridden",
         written(SITE, "protect-kernel-defaults: false\n"),
         written(SITE, "protect-kernel-defaults: yes\n"),
-        where=f"{SITE}:1",
-        wanted="true",
+        location=f"{SITE}:1",
+        expected="true",
         found="false",
-        remedy="remove it there, or give it a value that meets the control",
+        remediation="remove it there, or give it a value that meets the control",
         cure=line_deleted,
         role="agent",
         name="scalar",
@@ -471,20 +472,20 @@ CASES = (
             written(SITE, "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         ),
         written(SITE, f"kube-apiserver-arg+:\n  - admission-control-config-file={PSA}\n"),
-        where=f"{DROPIN}:7",
-        wanted="one file",
+        location=f"{DROPIN}:7",
+        expected="one file",
         found="2 files",
-        remedy="put all into one file, and name that one alone",
+        remediation="put all into one file, and name that one alone",
         cure=lambda host, _: host[SITE].unlink(),
     ),
     Case(
         "split-admission-plugins",
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=AlwaysPullImages\n"),
         written(SITE, "kube-apiserver-arg+:\n  - disable-admission-plugins=DefaultStorageClass\n"),
-        where=f"{DROPIN}:6",
-        wanted="one value, joined by commas",
+        location=f"{DROPIN}:6",
+        expected="one value, joined by commas",
         found="NodeRestriction,ServiceAccount and AlwaysPullImages",
-        remedy="join them",
+        remediation="join them",
         cure=lambda host, _: host[SITE].unlink(),
     ),
     Case(
@@ -497,10 +498,10 @@ CASES = (
             written(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages,NodeRestriction\n"),
             lambda host: host.run("apply"),
         ),
-        where=f"{CONFIG}:2",
-        wanted="one value, joined by commas",
+        location=f"{CONFIG}:2",
+        expected="one value, joined by commas",
         found="AlwaysPullImages and NodeRestriction,ServiceAccount,AlwaysPullImages",
-        remedy="take your own out: ours has all of them",
+        remediation="take your own out: ours has all of them",
         # AlwaysPullImages would be lost with the next apply, unless the settings have it by then.
         cure=None,
         name="operator",
@@ -509,27 +510,27 @@ CASES = (
         "network-policies-inert",
         written(CONFIG, "disable-network-policy: 1\n"),
         written(CONFIG, "disable-network-policy: false\n"),
-        where=f"{CONFIG}:1",
+        location=f"{CONFIG}:1",
         found="disable-network-policy: 1",
-        remedy="remove it, unless your network plugin enforces NetworkPolicies itself",
+        remediation="remove it, unless your network plugin enforces NetworkPolicies itself",
         cure=line_deleted,
     ),
     Case(
         "network-policies-inert",
         written(f"{MANIFESTS}/shop/policy.yaml.skip", ""),
         both(written(f"{MANIFESTS}/policy.skip", ""), written(f"{MANIFESTS}/policy.yaml.SKIP", "")),
-        where=f"{MANIFESTS}/shop/policy.yaml.skip",
+        location=f"{MANIFESTS}/shop/policy.yaml.skip",
         found="policy.yaml.skip",
-        remedy=f"rm {MANIFESTS}/shop/policy.yaml.skip",
+        remediation=f"sudo rm {MANIFESTS}/shop/policy.yaml.skip",
         name="skip",
     ),
     Case(
         "network-policies-inert",
         written(CONFIG, "disable:\n  - traefik, policy\n"),
         written(CONFIG, "disable:\n  - traefik, policy.yaml\n"),
-        where=f"{CONFIG}:2",
+        location=f"{CONFIG}:2",
         found="disable: policy",
-        remedy="take policy out there",
+        remediation="take policy out there",
         cure=line_replaced(", policy", ""),
         name="disable",
     ),
@@ -544,15 +545,15 @@ CASES = (
             written(f"{DATA_DIR}/server/db/state.db", "data"),
             written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
         ),
-        wanted="secrets-encryption: true",
-        remedy="`k3s-harden explain secrets-encryption` has the steps; older releases of K3s have none",
+        expected="secrets-encryption: true",
+        remediation="`k3s-harden explain secrets-encryption` has the steps; older releases of K3s have none",
         cure=file_put(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
     ),
     Case(
         "secrets-not-encrypted",
         written(CONFIG, "server: https://10.0.0.1:6443\n"),
         written(CONFIG, "server: https://10.0.0.1:6443\nsecrets-encryption: true\n"),
-        remedy="set `secrets-encryption: on` or `off` in the settings, whichever the others have",
+        remediation="set `secrets-encryption: on` or `off` in the settings, whichever the others have",
         cure=file_put("/etc/k3s-harden/config.yaml", "secrets-encryption: off\n"),
         name="joining",
     ),
@@ -566,30 +567,30 @@ CASES = (
             written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
             written("/etc/k3s-harden/config.yaml", "secrets-encryption: on\n"),
         ),
-        where=DROPIN,
-        wanted="leave",
+        location=DROPIN,
+        expected="leave",
         found="true",
-        remedy="set it to `on` or `auto`; to stop encrypting, first follow k3s secrets-encrypt disable",
+        remediation="set it to `on` or `auto`; to stop encrypting, first follow k3s secrets-encrypt disable",
         cure=file_put("/etc/k3s-harden/config.yaml", "secrets-encryption: auto\n"),
     ),
     Case(
         "sysctl-overridden",
         written("/etc/sysctl.d/99-site.conf", "# ours\nvm.overcommit_memory = 0\n"),
         written("/etc/sysctl.d/10-site.conf", "# ours\nvm.overcommit_memory = 0\n"),
-        where="/etc/sysctl.d/99-site.conf:2",
-        wanted="1",
+        location="/etc/sysctl.d/99-site.conf:2",
+        expected="1",
         found="0",
-        remedy="delete that line, or set it to 1",
+        remediation="delete that line, or set it to 1",
         cure=line_deleted,
     ),
     Case(
         "sysctl-overridden",
         written("/etc/sysctl.d/99-site.conf", "kernel/panic=0\n"),
         written("/etc/sysctl.d/99-site.conf", "kernel/panic=10\n"),
-        where="/etc/sysctl.d/99-site.conf:1",
-        wanted="10",
+        location="/etc/sysctl.d/99-site.conf:1",
+        expected="10",
         found="0",
-        remedy="delete that line, or set it to 10",
+        remediation="delete that line, or set it to 10",
         cure=line_replaced("=0", "=10"),
         role="agent",
         name="agent",
@@ -598,20 +599,20 @@ CASES = (
         "sysctl-conf-disagrees",
         written("/etc/sysctl.conf", "\nvm.panic_on_oom=1\n"),
         written("/etc/sysctl.conf", "\nvm.panic_on_oom=0\nvm.swappiness=1\n"),
-        where="/etc/sysctl.conf:2",
-        wanted="0",
+        location="/etc/sysctl.conf:2",
+        expected="0",
         found="1",
-        remedy="delete that line, or set it to 0",
+        remediation="delete that line, or set it to 0",
         cure=line_deleted,
     ),
     Case(
         "kernel-parameter",
         written("/proc/sys/vm/overcommit_memory", "2\n"),
         written("/proc/sys/vm/overcommit_memory", "1\n"),
-        where=f"{DROPIN}:3",
-        wanted="1",
+        location=f"{DROPIN}:3",
+        expected="1",
         found="2",
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
     ),
     Case(
         "kernel-parameter",
@@ -623,10 +624,10 @@ CASES = (
                 host[DROPIN].read_text().replace("protect-kernel-defaults: true\n", "")
             ),
         ),
-        where=f"{DROPIN}:3",
-        wanted="1000000",
+        location=f"{DROPIN}:3",
+        expected="1000000",
         found="200",
-        remedy="sysctl -w kernel.keys.root_maxkeys=1000000, and keep it in a file in /etc/sysctl.d",
+        remediation="sysctl -w kernel.keys.root_maxkeys=1000000, and keep it in a file in /etc/sysctl.d",
         cure=file_put("/proc/sys/kernel/keys/root_maxkeys", "1000000\n"),
         name="only-verified",
     ),
@@ -637,10 +638,10 @@ CASES = (
             lambda host: host["/proc/sys/vm/panic_on_oom"].unlink(),
             written(CONFIG, "kubelet-arg: protect-kernel-defaults=false\n"),
         ),
-        where=f"{DROPIN}:3",
-        wanted="0",
+        location=f"{DROPIN}:3",
+        expected="0",
         found="absent",
-        remedy="use a kernel that has the parameter",
+        remediation="use a kernel that has the parameter",
         cure=file_put("/proc/sys/vm/panic_on_oom", "0\n"),
         name="absent",
     ),
@@ -660,26 +661,26 @@ CASES = (
             written(SETTINGS, "protect-kernel-defaults: false\n"),
             both(lambda host: host.run("apply"), written("/proc/sys/vm/panic_on_oom", "1\n")),
         ),
-        where=f"{CONFIG}:1",
-        wanted="0",
+        location=f"{CONFIG}:1",
+        expected="0",
         found="1",
-        remedy="k3s-harden apply",
+        remediation="sudo k3s-harden apply",
         name="kubelet",
     ),
     Case(
         "no-kernel-here",
         lambda host: host["/proc/sys"].rename(host["/proc/other"]),
         nothing,
-        remedy="run k3s-harden apply or check on the booted host",
+        remediation="run k3s-harden apply or check on the booted host",
         cure=lambda host, _: host["/proc/other"].rename(host["/proc/sys"]),
     ),
     Case(
         "stale-pod-security-policy",
         written(f"{MANIFESTS}/own.yaml", f"# two objects\n---\nkind: ConfigMap\n---\n{PSP}"),
         written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\ndata:\n  kind: PodSecurityPolicy\n"),
-        where=f"{MANIFESTS}/own.yaml:4",
-        wanted="none from v1.25 on",
-        remedy="remove them from the file before this K3s starts",
+        location=f"{MANIFESTS}/own.yaml:4",
+        expected="none from v1.25 on",
+        remediation="remove them from the file before this K3s starts",
         cure=lambda host, _: host[f"{MANIFESTS}/own.yaml"].unlink(),
     ),
     Case(
@@ -690,9 +691,9 @@ CASES = (
         written(
             f"{MANIFESTS}/own.JSON", '{"kind": "ConfigMapList", "items": [\n{"data": {"kind": "PodSecurityPolicy"}}]}'
         ),
-        where=f"{MANIFESTS}/own.JSON:2",
-        wanted="none from v1.25 on",
-        remedy="remove them from the file before this K3s starts",
+        location=f"{MANIFESTS}/own.JSON:2",
+        expected="none from v1.25 on",
+        remediation="remove them from the file before this K3s starts",
         cure=removed(f"{MANIFESTS}/own.JSON"),
         name="list",
     ),
@@ -702,10 +703,10 @@ CASES = (
         written(
             f"{MANIFESTS}/own.yaml", f"kind: List\nitems:\n- {INDENTED.format(label='kubernetes.io/metadata.name')}"
         ),
-        where=f"{MANIFESTS}/own.yaml:14",
-        wanted="kubernetes.io/metadata.name",
+        location=f"{MANIFESTS}/own.yaml:14",
+        expected="kubernetes.io/metadata.name",
         found="name",
-        remedy="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
+        remediation="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
         cure=line_replaced("name:", "kubernetes.io/metadata.name:"),
         name="list",
     ),
@@ -713,19 +714,19 @@ CASES = (
         "selector-matches-no-namespace",
         written(f"{MANIFESTS}/shop/own.yml", NETWORK_POLICY.format(label="name")),
         written(f"{MANIFESTS}/shop/own.yml", NETWORK_POLICY.format(label="kubernetes.io/metadata.name")),
-        where=f"{MANIFESTS}/shop/own.yml:12",
-        wanted="kubernetes.io/metadata.name",
+        location=f"{MANIFESTS}/shop/own.yml:12",
+        expected="kubernetes.io/metadata.name",
         found="name",
-        remedy="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
+        remediation="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
         cure=line_replaced("name:", "kubernetes.io/metadata.name:"),
     ),
     Case(
         "manifest-placeholder",
         written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\nmetadata:\n  namespace: <NAMESPACE>\n"),
         written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\ndata:\n  page: '<html>a < b</html>'\n"),
-        where=f"{MANIFESTS}/own.yaml:3",
+        location=f"{MANIFESTS}/own.yaml:3",
         found="<NAMESPACE>",
-        remedy="write the real name there",
+        remediation="write the real name there",
         cure=line_replaced("<NAMESPACE>", "shop"),
     ),
     Case(
@@ -735,24 +736,24 @@ CASES = (
             written(f"{MANIFESTS}/own.yaml", "kind: NetworkPolicy\nspec: {namespaceSelector: [}\n"),
             written(f"{MANIFESTS}/own.yaml.skip", ""),
         ),
-        where=f"{MANIFESTS}/own.yaml:2",
-        remedy="repair the file",
+        location=f"{MANIFESTS}/own.yaml:2",
+        remediation="repair the file",
         cure=line_replaced(r"\[\}", "[]}"),
     ),
     Case(
         "manifest-broken",
         linked(f"{MANIFESTS}/own.yaml", "/etc/nowhere.yaml"),
         both(linked(f"{MANIFESTS}/own.yaml", "/etc/own.yaml"), written("/etc/own.yaml", "kind: ConfigMap\n")),
-        where=f"{MANIFESTS}/own.yaml",
-        remedy=f"rm {MANIFESTS}/own.yaml",
+        location=f"{MANIFESTS}/own.yaml",
+        remediation=f"sudo rm {MANIFESTS}/own.yaml",
         name="link",
     ),
     Case(
         "other-family-assumed",
         asked_for("--role", "server"),
         asked_for("--role", "server", "--k3s-version", "1.25"),
-        where=POLICY,
-        remedy="say --k3s-version",
+        location=POLICY,
+        remediation="say --k3s-version",
         cure=asked_again("--role", "server", "--k3s-version", "1.24"),
         version="1.24",
     ),
@@ -760,30 +761,30 @@ CASES = (
         "version-assumed",
         asked_for("--role", "server"),
         nothing,
-        remedy="say --k3s-version",
+        remediation="say --k3s-version",
         cure=asked_again("--role", "server", "--k3s-version", "1.34"),
     ),
     Case(
         "version-newer",
         asked_for("--role", "server", "--k3s-version", "1.99"),
         asked_for("--role", "server", "--k3s-version", "1.37"),
-        remedy="look for a newer k3s-harden",
+        remediation="look for a newer k3s-harden",
         cure=asked_again("--role", "server", "--k3s-version", "1.37"),
     ),
     Case(
         "version-older",
         asked_for("--role", "server", "--k3s-version", "1.3"),
         asked_for("--role", "server", "--k3s-version", "1.23"),
-        wanted="v1.23 or newer",
+        expected="v1.23 or newer",
         found="v1.3.0",
-        remedy="correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s",
+        remediation="correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s",
         cure=asked_again("--role", "server", "--k3s-version", "1.30"),
     ),
     Case(
         "rancher-managed",
         written(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'),
         written(f"{DROPINS}/50-site.yaml", '{"node-name": "a"}\n'),
-        remedy="k3s-harden render rancher-cluster --k3s-version 1.34",
+        remediation="k3s-harden render rancher-cluster --k3s-version 1.34",
         # The remedy is for whoever runs Rancher; on this node nothing changes.
         cure=None,
     ),
@@ -791,9 +792,9 @@ CASES = (
         "gate-half-missing",
         written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Unit]\nAfter=k3s-harden.service\n"),
         written("/etc/systemd/system/k3s.service.d/10-site.conf", "[Unit]\n"),
-        where="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
-        wanted="k3s-harden.service",
-        remedy="k3s-harden install, or uninstall to do without the gate",
+        location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+        expected="k3s-harden.service",
+        remediation="run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`",
         cure=lambda host, _: host.run("uninstall"),
     ),
     Case(
@@ -814,18 +815,18 @@ CASES = (
                 written(CONFIG, "data-dir: /srv/k3s\n"),
             ),
         ),
-        where=PACKAGED_GATE,
-        wanted="RequiresMountsFor=/srv/k3s",
+        location=PACKAGED_GATE,
+        expected="RequiresMountsFor=/srv/k3s",
         found=f"RequiresMountsFor=/etc {DATA_DIR}",
-        remedy="k3s-harden install",
+        remediation="sudo k3s-harden install",
         cure=lambda host, _: host.run("install", "--program", "/usr/bin/k3s-harden"),
     ),
     Case(
         "kernel-parameter-waived",
         written(SETTINGS, WAIVER),
         written(SETTINGS, f"{WAIVER}    role: agent\n"),
-        where=f"{SETTINGS}:2",
-        wanted="0",
+        location=f"{SETTINGS}:2",
+        expected="0",
         found="0",
         cure=lambda host, _: host[SETTINGS].unlink(),
     ),
@@ -833,16 +834,16 @@ CASES = (
         "waiver-expired",
         written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n"),
         written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n    host: not-this-one\n"),
-        where=f"{SETTINGS}:2",
+        location=f"{SETTINGS}:2",
         found="2001-02-03",
-        remedy="take it out, or give it a new date",
+        remediation="take it out, or give it a new date",
         cure=lambda host, _: host[SETTINGS].unlink(),
     ),
     Case(
         "not-readable",
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet/a", "")),
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet", "")),
-        remedy="look at it",
+        remediation="look at it",
         cure=lambda host, _: (host["/etc/kubelet"].rename(host["/etc/moved"]), host.write("/etc/kubelet", "")),
     ),
 )
@@ -870,12 +871,12 @@ def test_a_finding_names_the_place_and_goes_by_its_remedy(case: Case, hardened: 
     seen = host.seen("check")
     # One line can be wrong in more than one way: a list without + loses each of our items.
     finding, *others = seen.of(case.kind)
-    assert all((one.where, one.remedy) == (finding.where, finding.remedy) for one in others)
+    assert all((one.location, one.remediation) == (finding.location, finding.remediation) for one in others)
     if case.kind in {"interrupted-run", "journal-damaged"}:
-        assert re.fullmatch(rf"{STATE}/journal/000001-\d+\.(begun|json)", finding.where)
+        assert re.fullmatch(rf"{STATE}/journal/000001-\d+\.(begun|json)", finding.location)
     else:
-        assert finding.where == case.where
-    assert (finding.wanted, finding.found, finding.remedy) == (case.wanted, case.found, case.remedy)
+        assert finding.location == case.location
+    assert (finding.expected, finding.found, finding.remediation) == (case.expected, case.found, case.remediation)
     assert finding.level == str(KINDS[case.kind].level)
     if finding.level == "error":
         assert seen.code == 3
@@ -949,7 +950,7 @@ def test_a_plugin_without_its_configuration_is_named_once(hardened: Hardened) ->
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=EventRateLimit\n")
     host.run("apply")
     assert "EventRateLimit" in host[DROPIN].read_text()
-    assert host.seen("check").only("admission-configuration-unusable").where == f"{CONFIG}:2"
+    assert host.seen("check").only("admission-configuration-unusable").location == f"{CONFIG}:2"
     host[PSA].unlink()
     assert host.seen("check").only("admission-configuration-unusable").found == PSA
 
@@ -1001,8 +1002,8 @@ def test_a_stale_policy_of_our_own_goes_by_its_remedy(hardened: Hardened) -> Non
     host = hardened("server", "1.24")
     host.options = ("--role", "server", "--k3s-version", "1.25")
     stale = host.seen("check").of("stale-pod-security-policy")
-    assert {finding.where.rpartition(":")[0] for finding in stale} == {POLICY}
-    assert {finding.remedy for finding in stale} == {"k3s-harden apply"}
+    assert {finding.location.rpartition(":")[0] for finding in stale} == {POLICY}
+    assert {finding.remediation for finding in stale} == {"sudo k3s-harden apply"}
     as_the_remedy_says(host, stale[0])
     assert host.seen("check").findings == ()
 
@@ -1012,7 +1013,7 @@ def test_a_revert_says_that_k3s_keeps_the_objects_of_a_manifest(version: str, ha
     """On a server it does; an agent had no manifest."""
     seen = hardened("server", version).seen("revert")
     assert seen.code == 0
-    assert "kubectl delete" in seen.only("objects-remain").remedy
+    assert "kubectl delete" in seen.only("objects-remain").remediation
 
 
 def test_a_revert_on_an_agent_speaks_of_no_objects(hardened: Hardened) -> None:
@@ -1025,8 +1026,8 @@ def test_a_revert_says_that_the_gate_is_still_there(hardened: Hardened) -> None:
     host = hardened()
     host.write("/etc/systemd/system/k3s-harden.service", "[Service]\n")
     finding = host.seen("revert").only("gate-remains")
-    assert finding.where == "/etc/systemd/system/k3s-harden.service"
-    assert finding.remedy == "k3s-harden uninstall"
+    assert finding.location == "/etc/systemd/system/k3s-harden.service"
+    assert finding.remediation == "sudo k3s-harden uninstall"
 
 
 def test_a_service_that_starts_without_the_gate_is_found(hardened: Hardened) -> None:
@@ -1035,8 +1036,8 @@ def test_a_service_that_starts_without_the_gate_is_found(hardened: Hardened) -> 
     host.write("/etc/systemd/system/k3s-harden.service", "[Service]\n")
     host.unit("server", "--debug", name="k3s-east")
     finding = host.seen("check").only("gate-half-missing")
-    assert finding.wanted == "k3s-east.service.d/10-k3s-harden.conf"
-    assert finding.remedy == "k3s-harden install --unit k3s-east.service"
+    assert finding.expected == "k3s-east.service.d/10-k3s-harden.conf"
+    assert finding.remediation == "sudo k3s-harden install --unit k3s-east.service"
 
 
 @pytest.mark.root
@@ -1073,7 +1074,7 @@ def test_a_restart_is_asked_for_only_after_a_change_of_what_k3s_reads_at_its_sta
     found = {finding.id: finding for finding in verbs.check(machine, request).findings}
     assert ("restart-needed" in found) == asked
     if asked:
-        assert found["restart-needed"].remedy == "systemctl restart k3s"
+        assert text(found["restart-needed"].remediation) == "sudo systemctl restart k3s"
         assert DROPIN in found["restart-needed"].message
 
 

@@ -171,7 +171,7 @@ def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, harden
     host = hardened()
     before = host.entries()
     host[path].write_bytes(DAMAGES[damage](host[path].read_bytes()))
-    assert {finding.where for finding in host.seen("check").of("file-damaged")} == {path}
+    assert {finding.location for finding in host.seen("check").of("file-damaged")} == {path}
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())
     assert host.entries() == before

@@ -162,13 +162,13 @@ def test_check_misses_the_half_that_is_gone(ready: HostTree) -> None:
     assert ready.run("apply").code == 0
     ready[dropin("k3s.service")].unlink()
     missing = ready.seen("check").only("gate-half-missing")
-    assert missing.wanted == "k3s.service.d/10-k3s-harden.conf"
+    assert missing.expected == "k3s.service.d/10-k3s-harden.conf"
     ready.run("install", "--program", PROGRAM)
     ready[GATE].unlink()
-    missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.where == dropin("k3s.service"))
-    assert missing.wanted == "k3s-harden.service"
+    missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
+    assert missing.expected == "k3s-harden.service"
     assert missing.message.startswith("k3s.service starts ungated until the next boot, and then not at all")
-    assert missing.remedy == "k3s-harden install, or uninstall to do without the gate"
+    assert missing.remediation == "run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`"
 
 
 @pytest.mark.parametrize("link", [True, False])
@@ -186,13 +186,13 @@ def test_a_half_that_is_masked_is_missing(ready: HostTree, *, link: bool) -> Non
     ready.unit("server")
     ready.run("install", "--program", PROGRAM)
     mask(dropin("k3s.service"))
-    assert ready.seen("check").only("gate-half-missing").wanted == "k3s.service.d/10-k3s-harden.conf"
+    assert ready.seen("check").only("gate-half-missing").expected == "k3s.service.d/10-k3s-harden.conf"
     ready[dropin("k3s.service")].unlink()
     ready.run("install", "--program", PROGRAM)
     mask(GATE)
-    missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.where == dropin("k3s.service"))
+    missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
     assert missing.message.endswith(f"its gate is masked by {GATE}")
-    assert missing.remedy == "systemctl unmask k3s-harden.service, or uninstall to do without the gate"
+    assert missing.remediation == "run `sudo systemctl unmask k3s-harden.service`; or run `sudo k3s-harden uninstall`"
 
 
 def test_revert_says_that_the_gate_would_harden_again(ready: HostTree) -> None:
@@ -310,14 +310,17 @@ def test_uninstall_leaves_what_the_package_owns_and_says_that_its_gate_stays(pac
     assert packaged[HOOK].exists()
     assert packaged.seen("uninstall").items == {}
     remains = seen.only("gate-remains")
-    assert (remains.where, remains.remedy) == (f"{PACKAGED_UNITS}/k3s-harden.service", "remove the package k3s-harden")
+    assert (remains.location, remains.remediation) == (
+        f"{PACKAGED_UNITS}/k3s-harden.service",
+        "remove the package k3s-harden",
+    )
 
 
 def test_revert_beside_the_package_names_what_to_remove(packaged: HostTree) -> None:
     """`uninstall` would leave the gate where it is."""
     packaged.options = ("--role", "server", "--k3s-version", "1.34")
     packaged.run("apply")
-    assert packaged.seen("revert").only("gate-remains").remedy == "remove the package k3s-harden"
+    assert packaged.seen("revert").only("gate-remains").remediation == "remove the package k3s-harden"
 
 
 @pytest.mark.parametrize("with_package", [True, False])
@@ -333,7 +336,7 @@ def test_check_says_that_the_gate_does_not_wait_for_a_moved_data_directory(
     assert host.seen("check").of("gate-before-mount") == ()
     host.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     missing = host.seen("check").only("gate-before-mount")
-    assert (missing.wanted, missing.remedy) == ("RequiresMountsFor=/srv/k3s", "k3s-harden install")
-    assert missing.where == (f"{PACKAGED_UNITS}/k3s-harden.service" if with_package else GATE)
+    assert (missing.expected, missing.remediation) == ("RequiresMountsFor=/srv/k3s", "sudo k3s-harden install")
+    assert missing.location == (f"{PACKAGED_UNITS}/k3s-harden.service" if with_package else GATE)
     host.run("install", *program)
     assert host.seen("check").of("gate-before-mount") == ()

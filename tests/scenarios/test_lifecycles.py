@@ -66,8 +66,8 @@ def test_a_downgrade_brings_pod_security_policies_back_and_names_what_is_left(ha
     assert "admission-control-config-file" not in host[DROPIN].read_text()
     seen = host.seen("check")
     assert (seen.code, seen.ids) == (0, {"left-over"})
-    assert seen.only("left-over").where == PSA
-    assert seen.only("left-over").remedy.endswith(f"rm {PSA}")
+    assert seen.only("left-over").location == PSA
+    assert seen.only("left-over").remediation.endswith(f"rm {PSA}")
     host[PSA].unlink()
     assert host.seen("check").findings == ()
 
@@ -81,7 +81,7 @@ def test_a_server_that_becomes_an_agent_keeps_its_data_and_loses_server_argument
     seen = host.seen("apply")
     assert seen.code == 0
     assert seen.with_status("changed") == {DROPIN}
-    assert {finding.where for finding in seen.of("left-over")} == {PSA, POLICY, AUDIT}
+    assert {finding.location for finding in seen.of("left-over")} == {PSA, POLICY, AUDIT}
     assert host[f"{DATA_DIR}/server/db/state.db"].read_text() == "data"
     text = host[DROPIN].read_text()
     assert "kubelet-arg+" in text
@@ -126,8 +126,8 @@ def test_a_node_that_rancher_takes_over_is_left_to_it(where: str, content: str, 
     host.write(where, content)
     seen = host.seen("check")
     assert seen.facts["managed by Rancher"] == ("yes", where)
-    assert "render rancher-cluster" in seen.only("rancher-managed").remedy
-    assert {finding.where for finding in seen.of("left-over")} == {DROPIN, PSA}
+    assert "render rancher-cluster" in seen.only("rancher-managed").remediation
+    assert {finding.location for finding in seen.of("left-over")} == {DROPIN, PSA}
     host[DROPIN].unlink()
     host[PSA].unlink()
     seen = host.seen("apply")

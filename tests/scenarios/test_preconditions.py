@@ -58,7 +58,7 @@ def test_a_kernel_value_that_apply_does_not_set_keeps_the_drop_in_away(host: Hos
     seen = host.seen("apply")
     assert (seen.code, seen.items[DROPIN]) == (4, "refused")
     assert seen.details[DROPIN] == f"not written, since it needs {KEY} to be 1000000, and found 5"
-    assert f"sysctl -w {KEY}=1000000" in seen.only("kernel-parameter").remedy
+    assert f"sysctl -w {KEY}=1000000" in seen.only("kernel-parameter").remediation
     assert_k3s_would_start(host)
     host.write(SETTINGS, "protect-kernel-defaults: false\n")
     host.run("apply")

@@ -19,7 +19,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from agent.host import Host
-from agent.model import NEWEST_KNOWN
+from agent.model import NEWEST_KNOWN, FixOwner
 from agent.report import ItemStatus
 from agent.settings.schema import Overrides
 from agent.situation import Request
@@ -204,7 +204,7 @@ def test_what_is_left_after_an_apply_is_named(start: Start, asked: Asked) -> Non
         assert bool(left) <= (seen.exit_code == 3)
         assert bool(left) == (done.exit_code in {1, 4})
         if not left:
-            assert [finding for finding in seen.findings if finding.remedy == "k3s-harden apply"] == []
+            assert [finding for finding in seen.findings if finding.remediation.owner is FixOwner.APPLY] == []
         if asked.force:
             assert not any(item.status is ItemStatus.EDITED for item in done.items)
 

@@ -61,7 +61,7 @@ def test_the_locale_changes_no_result(locale: str, form: str, hardened: Hardened
         assert (done.code, done.stderr) == (3, "")
         assert "kernel.panic" in done.stdout
         if form == "json":
-            places = {finding["where"] for finding in json.loads(done.stdout)["findings"]}
+            places = {finding["location"]["path"] for finding in json.loads(done.stdout)["findings"]}
             assert any(where.startswith("/etc/sysctl.d/99-gr") for where in places)
 
 
@@ -239,7 +239,7 @@ def test_an_ordinary_user_sees_what_permissions_allow_and_is_told_the_rest(verb:
     seen = parsed(done)
     assert (seen.code, done.stderr) == (3, "")
     assert seen.items["vm.overcommit_memory"] == "differs"
-    assert seen.only("sysctl-overridden").where == "/etc/sysctl.d/99-site.conf:1"
+    assert seen.only("sysctl-overridden").location == "/etc/sysctl.d/99-site.conf:1"
     for path in (DROPIN, AUDIT):
         assert seen.items[path] == "refused"
         assert "Permission denied" in seen.details[path]
@@ -247,7 +247,7 @@ def test_an_ordinary_user_sees_what_permissions_allow_and_is_told_the_rest(verb:
     complaints = " ".join(finding.message for finding in seen.of("not-readable"))
     assert DROPIN in complaints
     assert f"{STATE}/journal" in complaints
-    assert {finding.remedy for finding in seen.of("not-readable")} == {"run as root"}
+    assert {finding.remediation for finding in seen.of("not-readable")} == {"run as root"}
     assert "Traceback" not in done.stdout
 
 

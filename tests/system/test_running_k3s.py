@@ -123,7 +123,7 @@ def test_a_k3s_that_is_older_than_the_change_needs_a_restart(machine: Machine) -
         assert "restart-needed" in findings(done) & findings(seen)
         told = next(finding for finding in seen["findings"] if finding["id"] == "restart-needed")
         assert AUDIT in told["message"]
-        assert told["remedy"] == "systemctl restart k3s"
+        assert told["remediation"] == "sudo systemctl restart k3s"
     with running(machine, "k3s server"):
         assert "restart-needed" not in findings(report(machine, "check", "--k3s-version", "1.34"))
         time.sleep(1.1)

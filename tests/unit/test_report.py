@@ -26,7 +26,11 @@ EDITED, CHANGED, KEPT, FAILED = ItemStatus.EDITED, ItemStatus.CHANGED, ItemStatu
 def report(*statuses: ItemStatus, verb: str = "apply", blocked: bool = False, finding: Level | None = None) -> Report:
     """A report with one item of each status; those that failed are blocked by the environment, or not."""
     items = [Item(f"/{n}", s, blocked_by_environment=blocked and s is FAILED) for n, s in enumerate(statuses)]
-    findings = () if finding is None else (Finding("a-finding", finding, blocks_gate=False, message="m"),)
+    findings = (
+        ()
+        if finding is None
+        else (Finding("a-finding", finding, blocks_gate=False, prevents_start=False, message="m"),)
+    )
     return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=tuple(items), findings=findings)
 
 
@@ -112,7 +116,7 @@ def test_what_is_not_in_place_keeps_k3s_down(status: ItemStatus) -> None:
 @pytest.mark.parametrize("level", Level)
 def test_a_finding_keeps_k3s_down_only_if_it_says_so(level: Level) -> None:
     """Whatever its level: what only the next boot would undo does not."""
-    holding = Finding("f", level, blocks_gate=True, message="m")
+    holding = Finding("f", level, blocks_gate=True, prevents_start=False, message="m")
     assert not report()._replace(findings=(holding,)).is_ready
     assert report()._replace(findings=(holding._replace(blocks_gate=False),)).is_ready
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.assessment import Evidence as Shown
+from agent.model import Instruction, OwnCommand
 
 if TYPE_CHECKING:
     from agent.assess.arguments import Doubt, GivenBy
+    from agent.model import Remediation
 
 ONCE_STARTED = "start K3s, then assess this host again"
 LOOK_AT_IT = "repair what the reason names, or check it by hand; then assess this host again"
@@ -37,3 +39,16 @@ def doubtful(doubt: Doubt) -> Answer:
     """The answer where an argument cannot be told."""
     shown = (Shown(doubt.what, doubt.where),) if doubt.where else ()
     return Answer(ControlStatus.UNKNOWN, "cannot be told", shown, doubt.reason, doubt.look or LOOK_AT_IT)
+
+
+def steps(remediation: Remediation) -> str:
+    """Return the steps of a finding's remediation in words."""
+    parts = []
+    for step in remediation.steps:
+        if isinstance(step, Instruction):
+            parts.append(step.text)
+        elif isinstance(step, OwnCommand):
+            parts.append(f"run `{' '.join(('k3s-harden', step.verb, *step.options))}`")
+        else:
+            parts.append(f"run `{step.line}`")
+    return "; then ".join(parts)

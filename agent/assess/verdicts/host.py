@@ -8,7 +8,7 @@ from agent.assess.arguments import GivenBy
 from agent.assess.assessment import ControlStatus
 from agent.assess.assessment import Evidence as Shown
 from agent.assess.verdicts.actors import APPLY
-from agent.assess.verdicts.answer import LOOK_AT_IT, Answer
+from agent.assess.verdicts.answer import LOOK_AT_IT, Answer, steps
 from agent.benchmark.check import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_order import same_value
@@ -82,7 +82,7 @@ def _by_others(row: SysctlRow, line: Assignment | None, node: AssessedNode) -> s
     """What to do about a file of somebody else's that decides at boot; None where none does."""
     trouble = node.overridden.get(row.key)
     if trouble is not None:
-        return f"{trouble.where}: {trouble.remedy}; then {APPLY}"
+        return f"{trouble.location}: {steps(trouble.remediation)}; then {APPLY}"
     if line is None or str(line.path) == PARAMETERS_FILE or same_value(line.value, row.value):
         return None
     return f"delete the line at {line.path}:{line.line}, or set it to {row.value}; then {APPLY}"
@@ -107,8 +107,8 @@ def _guide_directory(check: GuideDirectory, node: AssessedNode) -> Answer:
 def _sysctl_precedence(node: AssessedNode) -> Answer:
     troubles = tuple(node.overridden.values())
     if troubles:
-        shown = tuple(Shown(one.message, one.where) for one in troubles)
-        remedy = "; ".join(f"{one.where}: {one.remedy}" for one in troubles)
+        shown = tuple(Shown(one.message, str(one.location or "")) for one in troubles)
+        remedy = "; ".join(f"{one.location}: {steps(one.remediation)}" for one in troubles)
         found = "; ".join(one.message for one in troubles)
         return Answer(
             ControlStatus.FAIL, found, shown, remedy=remedy, by=GivenBy.OPERATOR, remedy_is_for_this_host=True

@@ -8,6 +8,7 @@ import pytest
 
 from agent.findings.kernel import kernel_parameter
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.present.remediation import text
 from agent.report import ItemStatus, Level
 from agent.settings.schema import Overrides
 from agent.situation import Request, observe
@@ -80,7 +81,7 @@ def test_apply_leaves_a_waived_parameter_alone_and_says_so(node: Node) -> None:
     (note,) = of(report, "kernel-parameter-waived")
     assert note.level is Level.NOTE
     assert note.message == f"{KEY} is left alone until 2027-06-30: strict accounting"
-    assert (note.wanted, note.found, note.where) == ("1", "2", f"{SETTINGS}:3")
+    assert (note.expected, note.found, str(note.location)) == ("1", "2", f"{SETTINGS}:3")
     assert of(verbs.check(node.host, REQUEST), "kernel-parameter-waived") == [note]
     assert report.exit_code == 0
 
@@ -126,7 +127,7 @@ def test_apply_writes_again_what_a_waiver_no_longer_keeps(node: Node) -> None:
     assert node.keeps(f"\n{KEY}=1\n")
     (note,) = of(report, "waiver-expired")
     assert note.message == f"the waiver of {KEY} counts no more since 2027-01-01"
-    assert note.where == f"{SETTINGS}:3"
+    assert str(note.location) == f"{SETTINGS}:3"
     assert of(report, "kernel-parameter-waived") == []
 
 
@@ -136,7 +137,7 @@ def test_an_expired_waiver_with_another_in_its_place_is_not_spoken_of(node: Node
     report = verbs.check(node.host, REQUEST)
     assert of(report, "waiver-expired") == []
     (note,) = of(report, "kernel-parameter-waived")
-    assert note.where == f"{SETTINGS}:6"
+    assert str(note.location) == f"{SETTINGS}:6"
 
 
 def test_a_waiver_takes_a_parameter_out_that_an_earlier_apply_wrote(node: Node) -> None:
@@ -169,8 +170,8 @@ def test_kubelet_knows_no_waiver(verb: Callable[[Host, Request], Report], node: 
     assert refused.detail == f"not written, since it needs {KEY} to be 1, and found 2"
     (error,) = of(report, "kernel-parameter")
     assert error.blocks_gate
-    assert error.where == f"{SETTINGS}:2"
-    assert "protect-kernel-defaults: false" in error.remedy
+    assert str(error.location) == f"{SETTINGS}:2"
+    assert "protect-kernel-defaults: false" in text(error.remediation)
 
 
 def test_kubelet_takes_a_waived_parameter_that_is_right_anyway(node: Node) -> None:
@@ -198,14 +199,15 @@ def test_an_edited_file_of_ours_counts_as_it_is(node: Node) -> None:
     """apply does not replace it, so that its line is what the next boot takes."""
     (error,) = edits(node, f"{OURS}kernel.panic=5\n")
     assert error.message == "the next boot sets kernel.panic to 5"
-    assert (error.wanted, error.found, error.where) == ("10", "5", f"{PARAMETERS_FILE}:4")
+    assert (error.expected, error.found, str(error.location)) == ("10", "5", f"{PARAMETERS_FILE}:4")
 
 
 def test_what_an_edited_file_of_ours_no_longer_sets_is_missed(node: Node) -> None:
     """Unless another file sets it."""
     (error,) = edits(node, OURS)
     assert error.message.startswith("nothing sets kernel.panic at the next boot")
-    assert (error.wanted, error.where, error.remedy) == ("10", PARAMETERS_FILE, "add the line kernel.panic=10")
+    assert (error.expected, str(error.location)) == ("10", PARAMETERS_FILE)
+    assert text(error.remediation) == "add the line kernel.panic=10"
     (node.root / "etc/sysctl.d/10-site.conf").write_text("kernel.panic = 10\n")
     assert edits(node, OURS) == []
 
@@ -231,7 +233,7 @@ def test_where_the_kernel_is_read_only_the_remedy_is_one_for_the_machine(node: N
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
     seen = observe(node.host, REQUEST)
     (trouble,) = kernel_parameter(seen)
-    assert trouble.remedy == "k3s-harden apply"
+    assert text(trouble.remediation) == "sudo k3s-harden apply"
     read_only = seen.facts._replace(platform=seen.facts.platform._replace(kernel_is_read_only=True))
     (trouble,) = kernel_parameter(seen._replace(facts=read_only))
-    assert trouble.remedy.startswith(f"on the machine that runs this container: sysctl -w {KEY}=1")
+    assert text(trouble.remediation).startswith(f"on the machine that runs this container: sysctl -w {KEY}=1")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from io import BytesIO, TextIOWrapper
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.model import Instruction, Location, Remediation
 from agent.present import Format, Verbosity, present
 from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
 
@@ -34,14 +36,22 @@ FULL = Report(
             "sysctl-override",
             Level.ERROR,
             blocks_gate=True,
+            prevents_start=False,
             message="a later file overrides it",
-            wanted="1",
+            expected="1",
             found="0",
-            where="/etc/sysctl.conf:3",
-            remedy="remove it",
+            location=Location(PurePosixPath("/etc/sysctl.conf"), 3),
+            remediation=Remediation((Instruction("remove it"),)),
         ),
-        Finding("some-warning", Level.WARNING, blocks_gate=False, message="mode is too open", remedy="tighten it"),
-        Finding("some-note", Level.NOTE, blocks_gate=False, message="kernel is older"),
+        Finding(
+            "some-warning",
+            Level.WARNING,
+            blocks_gate=False,
+            prevents_start=False,
+            message="mode is too open",
+            remediation=Remediation((Instruction("tighten it"),)),
+        ),
+        Finding("some-note", Level.NOTE, blocks_gate=False, prevents_start=False, message="kernel is older"),
     ),
 )
 

@@ -12,6 +12,7 @@ import pytest
 from agent.present import Format
 from agent.present.machine import SCHEMA as NUMBER
 from agent.present.machine import as_json
+from agent.present.remediation import text
 from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, shown
 
@@ -41,13 +42,18 @@ def test_the_schema_is_valid_and_strict() -> None:
 @pytest.mark.parametrize("report", [FULL, CALM, Report(verb="revert", writes=True, facts=(), items=(), findings=())])
 def test_a_report_is_valid_and_complete(report: Report) -> None:
     """Each fact, item and finding has each of its fields."""
-    text = as_json(report)
-    assert text.endswith("}\n")
-    seen = json.loads(text)
+    printed = as_json(report)
+    assert printed.endswith("}\n")
+    seen = json.loads(printed)
     VALIDATOR.validate(seen)
     assert tuple(Fact(**fact) for fact in seen["facts"]) == report.facts
     assert tuple(Item(**item) for item in seen["items"]) == report.items
-    assert tuple(Finding(**finding) for finding in seen["findings"]) == report.findings
+    assert len(seen["findings"]) == len(report.findings)
+    for number, finding in enumerate(report.findings):
+        found, location = seen["findings"][number], finding.location
+        assert found.pop("location") == (location and {"path": str(location.path), "line": location.line or None})
+        assert found.pop("remediation") == text(finding.remediation)
+        assert found.items() <= finding._asdict().items()
     assert (seen["verb"], seen["exit_code"], seen["meaning"]) == (
         report.verb,
         report.exit_code,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pytest
 
+from agent.model import Instruction, Location, Remediation
 from agent.present import Verbosity
 from agent.report import Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, shown
@@ -71,17 +74,17 @@ def test_an_empty_report_has_title_and_result() -> None:
     assert shown(nothing) == "k3s-harden revert\nresult 0: Nothing to revert.\n"
 
 
-BARE = Finding("the-id", Level.ERROR, blocks_gate=False, message="m")
+BARE = Finding("the-id", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
 
 
 @pytest.mark.parametrize(
     "finding",
     [
         BARE._replace(message="<this>"),
-        BARE._replace(wanted="<this>"),
+        BARE._replace(expected="<this>"),
         BARE._replace(found="<this>"),
-        BARE._replace(where="<this>"),
-        BARE._replace(remedy="<this>"),
+        BARE._replace(location=Location(PurePosixPath("<this>"))),
+        BARE._replace(remediation=Remediation((Instruction("<this>"),))),
     ],
 )
 def test_each_field_of_a_finding_is_on_its_line(finding: Finding) -> None:
@@ -102,7 +105,17 @@ def test_host_text_cannot_forge_lines_or_control_the_terminal(char: str) -> None
         items=(
             Item(f"/etc/{hostile}", ItemStatus.REFUSED, hostile, hostile, diff=f"-{hostile.replace(chr(10), '')}\n"),
         ),
-        findings=(Finding("f", Level.ERROR, blocks_gate=False, message=hostile, found=hostile, where=hostile),),
+        findings=(
+            Finding(
+                "f",
+                Level.ERROR,
+                blocks_gate=False,
+                prevents_start=False,
+                message=hostile,
+                found=hostile,
+                location=Location(PurePosixPath(hostile)),
+            ),
+        ),
     )
     text = shown(report, verbosity=Verbosity.VERBOSE)
     assert len(text.splitlines()) == 5

@@ -27,7 +27,10 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 def test_no_encoding_is_an_error(encoding: str, wanted: Format) -> None:
     """Characters that it lacks are replaced, in each format."""
     report = FULL._replace(
-        findings=(*FULL.findings, Finding("odd", Level.NOTE, blocks_gate=False, message="→ 日本 \udcff"))
+        findings=(
+            *FULL.findings,
+            Finding("odd", Level.NOTE, blocks_gate=False, prevents_start=False, message="→ 日本 \udcff"),
+        )
     )
     text = shown(report, wanted, stream=Stream(encoding))
     assert "sysctl-override" in text
@@ -91,7 +94,7 @@ def test_every_report_has_a_result() -> None:
     verbs = ("apply", "check", "diff", GATE_VERB, "revert", "install", "uninstall", "service-accounts")
     for verb, status, level, blocked in product(verbs, ItemStatus, Level, (False, True)):
         items = (Item("/a", status, blocked_by_environment=blocked),)
-        findings = (Finding("f", level, blocks_gate=blocked, message="m"),)
+        findings = (Finding("f", level, blocks_gate=blocked, prevents_start=False, message="m"),)
         report = Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
         assert result(report)
         assert report.exit_code in {0, 1, 3, 4, 6}
@@ -101,7 +104,7 @@ def test_every_report_has_a_result() -> None:
 
 def test_the_result_has_counts() -> None:
     """Of each status, of errors and of warnings; notes are not counted."""
-    two = Finding("f", Level.ERROR, blocks_gate=False, message="m")
+    two = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
     assert result(CALM._replace(findings=(two, two))) == "Host is not compliant (1 compliant, 2 errors)."
     assert result(FULL).endswith("2 changed, 1 kept, 1 failed, 1 error, 1 warning).")
 

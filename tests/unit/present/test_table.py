@@ -8,7 +8,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from agent.present import Format, Verbosity
+from agent.model import Instruction, Remediation
+from agent.present import Format, Verbosity, remediation
 from agent.present.table import print_to
 from agent.report import Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, Stream, shown
@@ -38,7 +39,9 @@ def test_everything_is_there_at_any_width(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert text.count("x") >= 90
     for finding in report.findings:
-        for value in (finding.id, finding.message, finding.wanted, finding.found, finding.where, finding.remedy):
+        location = str(finding.location or "")
+        fix = remediation.text(finding.remediation)
+        for value in (finding.id, finding.message, finding.expected, finding.found, location, fix):
             assert words(value) in words(text)
 
 
@@ -113,7 +116,17 @@ def test_control_characters_of_host_text_are_escaped(char: str) -> None:
         writes=False,
         facts=(),
         items=(Item(hostile, ItemStatus.DIFFERS, hostile, hostile, diff=f"-{hostile}\n"),),
-        findings=(Finding("f", Level.ERROR, blocks_gate=False, message=hostile, found=hostile, remedy=hostile),),
+        findings=(
+            Finding(
+                "f",
+                Level.ERROR,
+                blocks_gate=False,
+                prevents_start=False,
+                message=hostile,
+                found=hostile,
+                remediation=Remediation((Instruction(hostile),)),
+            ),
+        ),
     )
     text = table(report, verbosity=Verbosity.VERBOSE)
     assert all(line.isprintable() for line in text.split("\n"))

@@ -237,7 +237,7 @@ def test_what_k3s_does_not_run_with_yet_is_said(server: Node, name: str) -> None
     server.processes = (K3sProcess(1, Role.SERVER, changed - 1),)
     (notice,) = notices(server)
     assert name in notice.message
-    assert (notice.message.endswith(" (restart-needed)"), notice.remedy) == (True, "systemctl restart k3s")
+    assert (notice.message.endswith(" (restart-needed)"), notice.remedy) == (True, "sudo systemctl restart k3s")
 
 
 def test_what_could_not_be_read_is_said(server: Node) -> None:

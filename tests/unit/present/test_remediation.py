@@ -1,0 +1,46 @@
+"""Remediations as text."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
+from agent.present.remediation import text
+
+APPLY = OwnCommand("apply")
+EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
+RELOAD = "run `sudo systemctl daemon-reload`; restart K3s"
+
+
+@pytest.mark.parametrize(
+    ("remediation", "expected"),
+    [
+        (NO_REMEDIATION, ""),
+        (Remediation((APPLY,)), "sudo k3s-harden apply"),
+        (Remediation((OwnCommand("apply", ("--force",)),)), "sudo k3s-harden apply --force"),
+        (Remediation((OwnCommand("render", ("policy",)),)), "k3s-harden render policy"),
+        (Remediation((ShellCommand("sudo rm /etc/x"),)), "sudo rm /etc/x"),
+        (Remediation((EDIT,)), "correct the path at /etc/x:3"),
+        (Remediation((Instruction("remove it", Location(PurePosixPath("/etc/x"))),)), "remove it in /etc/x"),
+        (Remediation((EDIT, APPLY)), "correct the path at /etc/x:3; then run `sudo k3s-harden apply`"),
+        (Remediation((APPLY,), restart=Restart.K3S), "run `sudo k3s-harden apply`; restart K3s"),
+        (Remediation(restart=Restart.K3S), "restart K3s"),
+        (Remediation((EDIT,), restart=Restart.DAEMON_RELOAD_AND_K3S), f"correct the path at /etc/x:3; {RELOAD}"),
+        (
+            Remediation((APPLY,), FixOwner.APPLY, alternative=Remediation((ShellCommand("sudo rm /a"),))),
+            "run `sudo k3s-harden apply`; or run `sudo rm /a`",
+        ),
+    ],
+)
+def test_a_remediation_is_one_line(remediation: Remediation, expected: str) -> None:
+    """A single command stands alone, so that it can be pasted."""
+    assert text(remediation) == expected
+
+
+def test_own_commands_repeat_the_options_of_the_run() -> None:
+    """Except the verbs that read no host."""
+    assert text(Remediation((APPLY,)), "--root /mnt") == "sudo k3s-harden apply --root /mnt"
+    assert text(Remediation((EDIT, APPLY)), "--root /mnt").endswith("run `sudo k3s-harden apply --root /mnt`")
+    assert text(Remediation((OwnCommand("explain", ("a",)),)), "--root /mnt") == "k3s-harden explain a"
