@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s import default_arguments as k3s_defaults
-from agent.k3s.config import component_flag
+from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
@@ -232,11 +232,11 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
         option = _own_option(facts)
         defaults.update({_PROTECT: option} if option else {})
     found: dict[str, tuple[Given, ...]] = {}
-    for name, values in facts.merged_config.flags(key).items():
+    for name, values in facts.merged_config.component_arguments(key).items():
         given = tuple(_by_operator(value, source, facts) for value, source in values)
         if name in defaults and facts.merged_config.keeps_default(key, name):
-            flags = (component_flag(text) for text, _ in facts.merged_config.items(key))
-            first = sum(flag.name == name and flag.form == "-" for flag in flags)
+            arguments = (component_argument(text) for text, _ in facts.merged_config.items(key))
+            first = sum(one.name == name and one.form == "-" for one in arguments)
             given = (*given[:first], defaults[name], *given[first:])
         found[name] = given
     return {**{name: (default,) for name, default in defaults.items()}, **found}
@@ -299,13 +299,9 @@ def _of_an_external_etcd(facts: HostFacts) -> Iterator[tuple[str, Given]]:
 
 def _datastore_option(key: str, facts: HostFacts) -> Given | None:
     found = facts.merged_config.scalar(key)
-    if found is not None and found[0]:
-        return _by_operator(*found, facts)._replace(written=f"{key}: {found[0]}")
-    for unit in facts.units:
-        value = unit.variable(key)
-        if value and unit.role is facts.role:
-            return Given(value, GivenBy.OPERATOR, str(unit.path), f"{key}, in the environment: {value}")
-    return None
+    if found is None or not found.text:
+        return None
+    return _by_operator(*found, facts)._replace(written=f"{key}: {found.text}")
 
 
 def _own_option(facts: HostFacts) -> Given | None:
@@ -360,7 +356,7 @@ def _runs_etcd(facts: HostFacts) -> bool:
 def _names_a_file(need: Needs, facts: HostFacts) -> tuple[str, str, Location] | None:
     """The operator's argument with a file that takes the place of one of K3s', and where; None where there is none."""
     name = "authentication-config" if need is Needs.NO_AUTHENTICATION_CONFIG else "authorization-config"
-    values = facts.merged_config.flags(Component.API_SERVER.config_key).get(name, ())
+    values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
     return next(((name, value, source) for value, source in values if value), None)
 
 

@@ -99,7 +99,9 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
 def given(config: MergedConfig, row: OptionRow) -> tuple[ConfiguredValue, ...]:
     """What a configuration says for a row's option, in K3s' order: of several values of one flag the last wins."""
     if row.name:
-        return tuple(ConfiguredValue(value, source) for value, source in config.flags(row.key).get(row.name, ()))
+        return tuple(
+            ConfiguredValue(value, source) for value, source in config.component_arguments(row.key).get(row.name, ())
+        )
     found = config.scalar(row.key)
     return (ConfiguredValue(*found),) if found else ()
 
@@ -133,7 +135,7 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath) -> tuple[NamedPat
     """The files that components are told to read at their start, in K3s' order, except those that K3s makes."""
     found = []
     for component in Component:
-        for name, values in config.flags(component.config_key).items():
+        for name, values in config.component_arguments(component.config_key).items():
             if name == "config" or name.endswith(_NAMES_A_FILE):
                 found += [NamedPath(name, PurePosixPath(value), source) for value, source in values]
     for key in _FILE_KEYS:

@@ -8,7 +8,7 @@ from agent.desired import dropin_options
 from agent.guide import files as rows
 from agent.guide import manifests
 from agent.guide.sysctls import SYSCTLS
-from agent.k3s.config import dropin
+from agent.k3s.config_writer import dropin
 from agent.linux.sysctl_order import written
 from agent.model import Directory, File, FilePermissions, Resource, Role, Sysctl
 

@@ -20,7 +20,7 @@ from agent.findings.registry import Trouble, finding, instruction, shell_command
 from agent.guide.files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.k3s import admission_plugins, audit_policy
-from agent.k3s.config import SERVER_ONLY_KEYS
+from agent.k3s.options import SERVER_ONLY_KEYS
 from agent.model import Component, File, Location, Role
 from agent.node.datastore import Datastore
 from agent.report import Level
@@ -58,7 +58,7 @@ def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
 def server_key_on_agent(seen: Situation) -> Iterator[Trouble]:
     """An agent's configuration has a key that only servers know: k3s-agent exits at it, and restarts for ever."""
     if seen.facts.role is Role.AGENT:
-        for key, source in seen.facts.merged_config.keys().items():
+        for key, source in seen.facts.merged_config.locations().items():
             if key in SERVER_ONLY_KEYS:
                 yield Trouble(
                     f"K3s would not start: `{key}` is no key of k3s agent",
@@ -184,7 +184,7 @@ def list_dropped(seen: Situation) -> Iterator[Trouble]:
     """A later file repeats the key of a list without `+`, so K3s drops what earlier files, ours too, had in it."""
     lost: dict[tuple[str, Location], list[str]] = {}
     for dropped in seen.facts.merged_config.dropped:
-        if seen.facts.dropin_path in (dropped.source.path, dropped.by.path):
+        if seen.facts.dropin_path in (dropped.location.path, dropped.by.path):
             lost.setdefault((dropped.key, dropped.by), []).append(dropped.value)
     for (key, by), values in lost.items():
         yield Trouble(
@@ -205,7 +205,7 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
     ours = str(seen.facts.dropin_path)
     wanted = () if seen.facts.rancher_managed else dropin_options.wanted(seen.settings, seen.facts)
     if any(option.row is PROTECT_KERNEL_DEFAULTS for option in wanted):
-        flags = seen.facts.merged_config.flags(Component.KUBELET.config_key)
+        flags = seen.facts.merged_config.component_arguments(Component.KUBELET.config_key)
         for value, source in flags.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
             if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value):
                 yield Trouble(
@@ -250,7 +250,7 @@ def two_admission_configurations(seen: Situation) -> Iterator[Trouble]:
 @finding(Level.WARNING)
 def split_admission_plugins(seen: Situation) -> Iterator[Trouble]:
     """The admission plugins stand in several arguments: the API server adds them up, scanners read the first alone."""
-    values = seen.facts.merged_config.flags(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
+    values = seen.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
     if len(values) > 1:
         yield Trouble(
             f"{ADMISSION_PLUGINS_FLAG} is given {len(values)} times; kube-bench sees the first alone",
@@ -353,7 +353,7 @@ def _operator_encrypts(seen: Situation) -> bool:
 def _plugins(seen: Situation, flag: str) -> dict[str, list[tuple[str, Location]]]:
     """The admission plugins that a flag of the API server names, each with the values it stands in."""
     found: dict[str, list[tuple[str, Location]]] = {}
-    for value, source in seen.facts.merged_config.flags(API_SERVER_KEY).get(flag, ()):
+    for value, source in seen.facts.merged_config.component_arguments(API_SERVER_KEY).get(flag, ()):
         for plugin in dict.fromkeys(value.split(",") if value else ()):
             found.setdefault(plugin, []).append((value, source))
     return found

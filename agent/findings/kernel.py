@@ -180,7 +180,9 @@ def _protected(seen: Situation) -> Location | None:
     """Where kubelet is told to insist on kernel parameters: an argument of its own has the last word over K3s' key."""
     config, key = seen.facts.merged_config, PROTECT_KERNEL_DEFAULTS.key
     own = config.scalar(key)
-    for value, source in config.flags(Component.KUBELET.config_key).get(key, ())[-1:] or ((own,) if own else ()):
+    for value, source in config.component_arguments(Component.KUBELET.config_key).get(key, ())[-1:] or (
+        (own,) if own else ()
+    ):
         return source if PROTECT_KERNEL_DEFAULTS.meets.accepts(value) else None
     return None
 

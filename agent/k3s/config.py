@@ -1,23 +1,23 @@
-"""K3s' configuration: config.yaml, its drop-ins and the command line, merged by K3s' own rules; and our part written.
+"""K3s' effective configuration: environment, files and command line, merged by K3s' own rules. Pure.
 
-K3s makes one list of flags of its files, the main file first and then the drop-ins by name, and puts the command
-line's flags behind it (k3s, pkg/configfilearg/parser.go). In the files, `key:` replaces what earlier files had for the
-key, and `key+:` appends to it. In the list, a flag with one value keeps its last, and one with many adds up.
+K3s turns its files, the main file first and then the drop-ins by name, into a list of options and appends those of the
+command line (k3s, pkg/configfilearg/parser.go). In the files, `key:` replaces what earlier files set, and `key+:`
+appends to it. In the list, the last value of an option with one value counts; a list option collects all values. An
+environment variable sets an option only if the list does not contain it (urfave/cli).
 
-Secrets never get beyond merge(): their text is replaced before it is kept, so nothing can print it. So is what looks
-like one of K3s' tokens, under whichever key it stands.
+merge() replaces secret values, and text that looks like a K3s token under any key, so that nothing can print them.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.go_values import FALSE, TRUE
+from agent.k3s.options import ALIASES, SWITCHES, VARIABLES, without_secrets
 from agent.model import Location
-from agent.yaml_reader import resolve, shown
+from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,95 +25,11 @@ if TYPE_CHECKING:
 
     from agent.yaml_reader import Entry, Node, Scalar
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-ALIASES = {
-    "c": "config",
-    "d": "data-dir",
-    "i": "node-ip",
-    "kube-cloud-controller-arg": "kube-cloud-controller-manager-arg",
-    "kube-controller-arg": "kube-controller-manager-arg",
-    "l": "log",
-    "o": "write-kubeconfig",
-    "s": "server",
-    "t": "token",
-}
-"""Short and old names of flags, which K3s takes for the long ones (k3s, pkg/cli/cmds)."""
-
-AGENT_KEYS = _words(
-    """
-    airgap-extra-registry alsologtostderr bind-address cluster-secret config container-runtime-endpoint data-dir debug
-    default-runtime disable-apiserver-lb disable-default-registry-endpoint disable-selinux docker enable-pprof
-    flannel-cni-conf flannel-conf flannel-iface image-credential-provider-bin-dir image-credential-provider-config
-    image-service-endpoint kube-proxy-arg kubelet-arg lb-server-port log no-flannel node-external-dns node-external-ip
-    node-internal-dns node-ip node-label node-name node-taint nonroot-devices pause-image prefer-bundled-bin
-    private-registry protect-kernel-defaults resolv-conf rootless selinux server snapshotter token token-file v vmodule
-    vpn-auth vpn-auth-file with-node-id
-    """
-)
-"""What `k3s agent` takes in some version from 1.23 on (k3s, pkg/cli/cmds/agent.go). It exits at any other key."""
-
-SERVER_ONLY_KEYS = _words(
-    """
-    advertise-address advertise-port agent-token agent-token-file apiserver-bind-address apiserver-port cluster-cidr
-    cluster-dns cluster-domain cluster-init cluster-reset cluster-reset-restore-path datastore-cafile datastore-certfile
-    datastore-endpoint datastore-keyfile default-local-storage-path disable disable-agent disable-apiserver
-    disable-cloud-controller disable-controller-manager disable-etcd disable-helm-controller disable-kube-proxy
-    disable-network-policy disable-scheduler egress-selector-mode embedded-registry etcd-arg etcd-disable-snapshots
-    etcd-expose-metrics etcd-s3 etcd-s3-access-key etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-config-secret
-    etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-folder etcd-s3-insecure etcd-s3-proxy etcd-s3-region
-    etcd-s3-retention etcd-s3-secret-key etcd-s3-session-token etcd-s3-skip-ssl-verify etcd-s3-timeout
-    etcd-snapshot-compress etcd-snapshot-dir etcd-snapshot-name etcd-snapshot-reconcile-interval
-    etcd-snapshot-retention etcd-snapshot-schedule-cron flannel-backend flannel-external-ip flannel-ipv6-masq
-    helm-job-image https-listen-port kine-tls kube-apiserver-arg kube-cloud-controller-manager-arg
-    kube-controller-manager-arg kube-scheduler-arg no-deploy secrets-encryption secrets-encryption-provider
-    service-cidr service-node-port-range servicelb-namespace supervisor-metrics supervisor-port
-    system-default-registry tls-san tls-san-security write-kubeconfig write-kubeconfig-group write-kubeconfig-mode
-    """
-)
-"""What `k3s server` takes in some version from 1.23 on and `k3s agent` in none (k3s, pkg/cli/cmds/server.go)."""
-
-SECRET_KEYS = _words(
-    """
-    agent-token cluster-secret datastore-endpoint etcd-s3-access-key etcd-s3-proxy etcd-s3-secret-key
-    etcd-s3-session-token token vpn-auth
-    """
-)
-"""Keys whose values are, or can hold, a password or a token."""
-
-HIDDEN = "(not shown)"
-"""What stands for the value of a secret."""
-
-_DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql", "sqlite"))
-"""The schemes of a datastore's address (kine, pkg/drivers), which tell its kind and no secret."""
-
-_TOKEN = re.compile(r"K10[0-9a-f]+::\S*", re.ASCII | re.IGNORECASE)
-"""A token with the hash of the cluster's certificate authority in front (k3s, pkg/clientaccess/token.go)."""
-
-_SECRET_LOOK = ("token", "secret", "secret-key", "access-key", "password", "passwd")
-_NO_VALUE = _words(
-    """
-    alsologtostderr cluster-init cluster-reset debug disable-agent disable-apiserver disable-apiserver-lb
-    disable-cloud-controller disable-controller-manager disable-default-registry-endpoint disable-etcd
-    disable-helm-controller disable-kube-proxy disable-network-policy disable-scheduler disable-selinux docker
-    embedded-registry enable-pprof etcd-disable-snapshots etcd-expose-metrics etcd-s3 etcd-s3-insecure
-    etcd-s3-skip-ssl-verify etcd-snapshot-compress flannel-external-ip flannel-ipv6-masq kine-tls no-flannel
-    nonroot-devices prefer-bundled-bin protect-kernel-defaults rootless secrets-encryption selinux supervisor-metrics
-    tls-san-security with-node-id
-    """
-)
-"""Flags that are on by being there: the word after one is not its value (Go's flag package)."""
-
 _COMPONENT = "-arg"
-_PLAIN = re.compile(r"[A-Za-z/](?:[\w./=,@%+:-]*[\w./=,@%+-])?", re.ASCII)
-_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 class ConfigText(NamedTuple):
-    """A file of K3s' configuration. It can hold the cluster's token, so it never shows its content."""
+    """A file of K3s' configuration. Its repr omits the content, which can contain the cluster's token."""
 
     path: PurePosixPath
     data: bytes
@@ -123,120 +39,129 @@ class ConfigText(NamedTuple):
 
 
 class Word(NamedTuple):
-    """A word of a command line, and where it stands. It can be the cluster's token, so it never shows its text."""
+    """A word of a command line or a variable's value. Its repr omits the text, which can be the cluster's token."""
 
     text: str
-    source: Location
+    location: Location
 
     def __repr__(self) -> str:
-        return f"Word({len(self.text)} characters, {str(self.source)!r})"
+        return f"Word({len(self.text)} characters, {str(self.location)!r})"
+
+
+class ConfigValue(NamedTuple):
+    """A value of an option."""
+
+    text: str
+    """The value as K3s reads it (`true` for `yes`), without secrets."""
+    location: Location
 
 
 class Dropped(NamedTuple):
-    """A value of a list that a later file lost by repeating the key without `+`; `by` is where it did so."""
+    """A list item that is lost because a later file repeats the key without `+`."""
 
     key: str
     value: str
-    source: Location
+    location: Location
     by: Location
+    """The line that repeats the key."""
 
 
 class Ignored(NamedTuple):
-    """Something in a file that K3s passes over without a word."""
+    """Content of a file that K3s ignores silently."""
 
-    source: Location
+    location: Location
     what: str
 
 
-class ComponentFlag(NamedTuple):
-    """A flag that K3s hands a component.
-
-    `form` is "+" where K3s' own value stays and this one comes after it, "-" where it comes before, "" where it
-    takes its place.
-    """
+class ComponentArgument(NamedTuple):
+    """An argument that K3s passes to a component."""
 
     name: str
     form: str
+    """"+" adds the value after K3s' own, "-" adds it before, "" replaces K3s' own."""
     value: str
 
 
 class MergedConfig(NamedTuple):
-    """What K3s gets to see of its files and its command line.
+    """K3s' effective configuration."""
 
-    `values` has each flag by its long name, with all its values in the order K3s reads them. `begins` has, by key, the
-    last place in the files that gives it without `+`: what stands before it is lost. `dropped` are the values of lists
-    that were lost so, `ignored` what K3s passes over, `problems` the files, and values in them, that keep
-    K3s from starting; what is right in such a file counts nevertheless. `unjudged` are files that K3s may well read,
-    but this program does not.
-    """
-
-    values: Mapping[str, tuple[tuple[str, Location], ...]]
+    values: Mapping[str, tuple[ConfigValue, ...]]
+    """The values of each option that is set, by its long name, in the order in which K3s reads them."""
     begins: Mapping[str, Location]
+    """By key, the last line in the files that sets it without `+`. Values before that line are lost."""
     dropped: tuple[Dropped, ...]
     ignored: tuple[Ignored, ...]
     problems: tuple[InputError, ...]
+    """Files and values that stop K3s at startup. Valid content of the same file is merged."""
     unjudged: tuple[InputError, ...]
+    """Files that exceed the limits of this program, but perhaps not those of K3s."""
 
-    def keys(self) -> Mapping[str, Location]:
-        """The long names of all flags that are given, each with where its last value stands."""
-        return {key: values[-1][1] for key, values in self.values.items() if values}
+    def locations(self) -> Mapping[str, Location]:
+        """Return the location of the last value of each option that is set."""
+        return {key: values[-1].location for key, values in self.values.items() if values}
 
-    def scalar(self, key: str) -> tuple[str, Location] | None:
-        """The value of a flag that takes one: the last that is given. The text is as K3s sees it: `true` for `yes`."""
+    def scalar(self, key: str) -> ConfigValue | None:
+        """Return the value of an option that takes one: the last that is set."""
         values = self.values.get(key)
         return values[-1] if values else None
 
-    def items(self, key: str) -> tuple[tuple[str, Location], ...]:
-        """All values of a flag that takes many, in order."""
+    def items(self, key: str) -> tuple[ConfigValue, ...]:
+        """Return all values of a list option, in order."""
         return self.values.get(key, ())
 
     def is_set(self, key: str) -> bool:
-        """Whether a flag has a value that is not empty: all that can be asked of a secret."""
+        """Return whether an option has a value that is not empty. Works for secrets, too."""
         found = self.scalar(key)
-        return found is not None and found[0] != ""
+        return found is not None and found.text != ""
 
     def boolean(self, key: str) -> bool | None:
-        """The value of a flag that is true or false; None where it is not given, or is neither, which stops K3s."""
+        """Return the value of a boolean option. None if it is not set, or is not a boolean, which stops K3s."""
         found = self.scalar(key)
-        return None if found is None or found[0] not in TRUE | FALSE else found[0] in TRUE
+        return None if found is None or found.text not in TRUE | FALSE else found.text in TRUE
 
-    def flags(self, key: str) -> Mapping[str, tuple[tuple[str, Location], ...]]:
-        """The flags that a key such as `kube-apiserver-arg` gives a component, each with its values in K3s' order.
+    def component_arguments(self, key: str) -> Mapping[str, tuple[ConfigValue, ...]]:
+        """Return the arguments that an option such as `kube-apiserver-arg` sets, each with its values in K3s' order.
 
-        Of several values the component takes the last, or adds them up, as the flag is made. What `flag-=x` gives
-        comes before all others (k3s, pkg/util/args.go).
+        Of several values the component uses the last or all, depending on the argument. Values of `name-=x` come
+        before all others (k3s, pkg/util/args.go).
         """
-        found: dict[str, list[tuple[str, Location]]] = {}
-        for text, source in self.items(key):
-            name, form, value = component_flag(text)
+        found: dict[str, list[ConfigValue]] = {}
+        for text, location in self.items(key):
+            name, form, value = component_argument(text)
             values = found.setdefault(name, [])
-            values.insert(0 if form == "-" else len(values), (value, source))
+            values.insert(0 if form == "-" else len(values), ConfigValue(value, location))
         return {name: tuple(values) for name, values in found.items()}
 
-    def keeps_default(self, key: str, flag: str) -> bool:
-        """Whether K3s' own value for a component's flag is still there: not replaced, or extended by `+=` or `-=`.
+    def keeps_default(self, key: str, name: str) -> bool:
+        """Return whether K3s keeps its own value for a component argument: not set, or extended by `+=` or `-=`.
 
-        Only the first time the flag is given decides that (k3s, pkg/util/args.go).
+        Only the first occurrence of the argument decides (k3s, pkg/util/args.go).
         """
-        given = (component_flag(text) for text, _ in self.items(key))
-        return next((one.form for one in given if one.name == flag), "+") != ""
+        arguments = (component_argument(text) for text, _ in self.items(key))
+        return next((one.form for one in arguments if one.name == name), "+") != ""
 
 
-def merge(files: Iterable[ConfigText], arguments: Sequence[Word] = ()) -> MergedConfig:
-    """Merge the files, in the order K3s reads them, and the words after `k3s server` or `k3s agent`.
+def merge(
+    files: Iterable[ConfigText], arguments: Sequence[Word] = (), environment: Mapping[str, Word] | None = None
+) -> MergedConfig:
+    """Merge K3s' files in their order, the words after `k3s server` or `k3s agent`, and the service's environment.
 
-    Raises nothing: what is wrong with a file is in the result.
+    Raises nothing: problems of a file are part of the result.
     """
-    merger = _Merger()
+    merger = _FileMerger()
     for file in files:
         merger.read(file)
-    for name, text, source in merger.listed():
-        merger.give(name, text, source)
-    for name, text, source in _command_line(arguments):
-        merger.give(name, text, source)
+    values: dict[str, list[ConfigValue]] = {}
+    for name, text, location in (*merger.options(), *_command_line(arguments)):
+        key = ALIASES.get(name, name)
+        values.setdefault(key, []).append(ConfigValue(without_secrets(key, text), location))
+    for variable, (text, location) in (environment or {}).items():
+        option = VARIABLES.get(variable)
+        if option is not None and text:
+            values.setdefault(option, [ConfigValue(without_secrets(option, text), location)])
     return MergedConfig(
-        values={key: tuple(values) for key, values in merger.given.items()},
-        begins={ALIASES.get(key, key): source for key, source in merger.begins.items()},
+        values={key: tuple(found) for key, found in values.items()},
+        begins={ALIASES.get(key, key): location for key, location in merger.begins.items()},
         dropped=tuple(merger.dropped),
         ignored=tuple(merger.ignored),
         problems=tuple(merger.problems),
@@ -244,72 +169,39 @@ def merge(files: Iterable[ConfigText], arguments: Sequence[Word] = ()) -> Merged
     )
 
 
-def component_flag(text: str) -> ComponentFlag:
-    """Read an item of a key such as `kubelet-arg`: `flag=x`, `flag+=x`, `flag-=x`, or `flag` alone, which is `true`.
+def component_argument(text: str) -> ComponentArgument:
+    """Parse an item of an option such as `kubelet-arg`: `name=x`, `name+=x`, `name-=x`, or `name`, which means `true`.
 
-    By the rules of K3s (k3s, pkg/util/args.go), which takes dashes in front, too.
+    As K3s does (k3s, pkg/util/args.go), which also accepts leading dashes.
     """
     name, separator, value = text.removeprefix("--").partition("=")
     form = name[-1:] if name.endswith(("+", "-")) else ""
-    return ComponentFlag(name.rstrip("+-"), form, value if separator else "true")
+    return ComponentArgument(name.rstrip("+-"), form, value if separator else "true")
 
 
 def has_suffix(name: str, *suffixes: str) -> bool:
-    """Whether a file's name ends in one of the suffixes, in whatever case: `.YAML` counts (k3s, pkg/agent/util)."""
+    """Return whether a file name ends in one of the suffixes, in any case, as K3s compares (k3s, pkg/agent/util)."""
     return name.lower().endswith(suffixes)
 
 
-def is_secret(key: str) -> bool:
-    """Whether the value of a key must not be shown: a known secret, or a key that looks like one (a misspelt one)."""
-    return ALIASES.get(key, key) in SECRET_KEYS or (key.rstrip().endswith(_SECRET_LOOK) and key not in SERVER_ONLY_KEYS)
+class _FileValue(NamedTuple):
+    """What the files set for one key so far."""
 
-
-def without_secrets(key: str, text: str) -> str:
-    """What may be kept of a value: of a secret that there is one, and of the datastore's address the scheme."""
-    if not text:
-        return ""
-    if ALIASES.get(key, key) == "datastore-endpoint":
-        return next((scheme for scheme in _DATASTORES if text.startswith(scheme)), "") + HIDDEN
-    return HIDDEN if is_secret(key) else _TOKEN.sub(HIDDEN, text)
-
-
-def dropin(header: str, scalars: Mapping[str, str | bool], lists: Mapping[str, Sequence[str]]) -> bytes:
-    """The text of a drop-in: `header` as comments, `key: value` for scalars, `key+:` with its items for lists.
-
-    The same arguments give the same bytes; keys stay in the order they are given. Values keep K3s' view of them: it
-    takes the spaces off both ends of each. A list without items is left out.
-    """
-    lines = [f"# {line}".rstrip() for line in header.splitlines()]
-    lines += [
-        f"{_written(key)}: {str(value).lower() if isinstance(value, bool) else _written(value)}"
-        for key, value in scalars.items()
-    ]
-    for key, items in lists.items():
-        if items:
-            lines.append(f"{_written(f'{key}+')}:")
-            lines += [f"  - {_written(item)}" for item in items]
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-class _Value(NamedTuple):
-    """What the files say for one key so far. `is_list` tells a list of one from a scalar."""
-
-    texts: list[tuple[str, Location]]
+    values: list[ConfigValue]
     is_list: bool
 
-    def listed(self) -> list[tuple[str, Location]]:
-        """As the list that `+` adds to: K3s' toSlice leaves out an empty scalar, and nothing else."""
-        return self.texts if self.is_list or self.texts[0][0] else []
+    def listed(self) -> list[ConfigValue]:
+        """Return the values that `+` appends to. K3s' toSlice omits an empty scalar, and nothing else."""
+        return self.values if self.is_list or self.values[0].text else []
 
 
-class _Merger:
-    """The state of K3s' readConfigFile, and of the flags it makes."""
+class _FileMerger:
+    """The state of K3s' readConfigFile."""
 
-    __slots__ = ("begins", "dropped", "given", "ignored", "problems", "unjudged", "values")
+    __slots__ = ("begins", "dropped", "ignored", "problems", "unjudged", "values")
 
     def __init__(self) -> None:
-        self.values: dict[str, _Value] = {}
-        self.given: dict[str, list[tuple[str, Location]]] = {}
+        self.values: dict[str, _FileValue] = {}
         self.begins: dict[str, Location] = {}
         self.dropped: list[Dropped] = []
         self.ignored: list[Ignored] = []
@@ -325,134 +217,104 @@ class _Merger:
         except InputError as error:
             self.problems.append(error)
             return
-        if not documents:
-            return
         for document in documents[1:]:
-            self.ignored.append(
-                Ignored(Location(file.path, document.line), "K3s reads only the first document of a file")
-            )
-        node = documents[0].node
+            self._ignore(file.path, document.line, "K3s reads only the first document of a file")
+        node = documents[0].node if documents else None
         if isinstance(node, yaml_reader.Mapping):
             self._mapping(node, file.path)
-        elif not (isinstance(node, yaml_reader.Scalar) and node.value is None):
-            self.problems.append(
-                InputError(
-                    Location(file.path, node.line),
-                    "it is not a mapping of keys to values, as K3s' configuration must be",
-                )
-            )
+        elif node is not None and not (isinstance(node, yaml_reader.Scalar) and node.value is None):
+            problem = "K3s' configuration must be a mapping of keys to values"
+            self.problems.append(InputError(Location(file.path, node.line), problem))
 
-    def listed(self) -> Iterator[tuple[str, str, Location]]:
-        """The flags that K3s makes of the files: name, value and where the value stands."""
+    def options(self) -> Iterator[tuple[str, str, Location]]:
+        """Yield the options that K3s makes of the files: name, value and location."""
         for key, value in self.values.items():
-            for text, source in value.texts:
-                yield key, text, source
+            for text, location in value.values:
+                yield key, text, location
 
-    def give(self, name: str, text: str, source: Location) -> None:
-        key = ALIASES.get(name, name)
-        self.given.setdefault(key, []).append((without_secrets(key, text), source))
+    def _ignore(self, path: PurePosixPath, line: int, what: str) -> None:
+        self.ignored.append(Ignored(Location(path, line), what))
 
     def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
         for first, again in yaml_reader.duplicates(mapping):
             if first.key != "<<" and not first.key.endswith("+"):
-                what = f"`{shown(first.key)}` is in this file twice, and K3s takes it from line {again.line}"
-                self.ignored.append(Ignored(Location(path, first.line), what))
+                what = f"`{shown(first.key)}` is set twice in this file; K3s uses line {again.line}"
+                self._ignore(path, first.line, what)
         for entry in mapping.entries:
             if entry.key == "<<":
-                # go-yaml merges it into the very slice that it replaces afterwards (decode.go, mappingSlice).
-                self.ignored.append(Ignored(Location(path, entry.line), "K3s ignores what `<<` merges"))
+                # go-yaml merges it into the slice that it then replaces (decode.go, mappingSlice).
+                self._ignore(path, entry.line, "K3s ignores YAML merge keys (`<<`)")
             else:
                 self._entry(entry, path)
 
     def _entry(self, entry: Entry, path: PurePosixPath) -> None:
-        key = entry.key.removesuffix("+")
+        key, line = entry.key.removesuffix("+"), Location(path, entry.line)
         new = self._value(key, entry.node, path)
         if new is None:
             return
         old = self.values.get(key)
         if old is not None and entry.key.endswith("+"):
-            texts = old.listed()
-            texts += new.listed()
-            self.values[key] = _Value(texts, is_list=True)
+            self.values[key] = _FileValue([*old.listed(), *new.listed()], is_list=True)
             return
         if not entry.key.endswith("+"):
-            self.begins[key] = Location(path, entry.line)
+            self.begins[key] = line
         if old is not None and (old.is_list or new.is_list or key.endswith(_COMPONENT)):
-            still_there = {text for text, _ in new.texts}
-            by = Location(path, entry.line)
-            self.dropped += [Dropped(key, *one, by) for one in old.texts if one[0] not in still_there]
+            kept = {value.text for value in new.values}
+            self.dropped += [Dropped(key, *one, line) for one in old.values if one.text not in kept]
         self.values[key] = new
 
-    def _value(self, key: str, node: Node, path: PurePosixPath) -> _Value | None:
+    def _value(self, key: str, node: Node, path: PurePosixPath) -> _FileValue | None:
         if isinstance(node, yaml_reader.Mapping):
-            self._unsuitable(key, node, path, "has a mapping")
+            self._invalid(key, node, path, "contains a mapping")
             return None
         if isinstance(node, yaml_reader.Scalar):
-            return _Value([(_shown(key, node), Location(path, node.line))], is_list=False)
-        texts = []
+            return _FileValue([_config_value(key, node, path)], is_list=False)
+        values = []
         for item in node.items:
             if isinstance(item, yaml_reader.Scalar):
-                texts.append((_shown(key, item), Location(path, item.line)))
+                values.append(_config_value(key, item, path))
             else:
-                self._unsuitable(key, item, path, "has an item that is not a single value")
-        return _Value(texts, is_list=True)
+                self._invalid(key, item, path, "has an item that is not a single value")
+        return _FileValue(values, is_list=True)
 
-    def _unsuitable(self, key: str, node: Node, path: PurePosixPath, what: str) -> None:
-        hint = "quote an item that has a colon and a space in it"
-        problem = f"`{shown(key)}` {what}; K3s takes a single value, or a list of them"
+    def _invalid(self, key: str, node: Node, path: PurePosixPath, what: str) -> None:
+        hint = "quote an item that contains a colon followed by a space"
+        problem = f"`{shown(key)}` {what}; K3s accepts a single value or a list of single values"
         self.problems.append(InputError(Location(path, node.line), problem, hint))
 
 
-def _shown(key: str, scalar: Scalar) -> str:
-    return without_secrets(key, _seen_by_k3s(scalar))
+def _config_value(key: str, scalar: Scalar, path: PurePosixPath) -> ConfigValue:
+    return ConfigValue(without_secrets(key, _go_text(scalar)), Location(path, scalar.line))
 
 
-def _seen_by_k3s(scalar: Scalar) -> str:
-    """A value as the text that K3s makes of it: Go prints what YAML made of it (k3s, pkg/configfilearg/convert.go)."""
-    match scalar.value:
-        case None:
-            return ""
-        case bool():
-            return str(scalar.value).lower()
-        case int():
-            return str(scalar.value)
-        case float():
-            return repr(scalar.value).removesuffix(".0")
-        case str():
-            return scalar.value.strip()
+def _go_text(scalar: Scalar) -> str:
+    """Return a value as K3s reads it: Go's text of the parsed YAML value (k3s, pkg/configfilearg/convert.go)."""
+    value = scalar.value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return str(value).strip()
 
 
 def _command_line(words: Sequence[Word]) -> Iterator[tuple[str, str, Location]]:
-    """The flags of a command line, one hyphen or two, by Go's rules: `--flag=x`, `--flag x`, `--switch`.
+    """Yield the options of a command line by Go's rules: `--name=x`, `--name x`, `--switch`, with one hyphen or two.
 
-    Each with where its value stands.
+    Each comes with the location of its value.
     """
     rest = list(reversed(words))
     while rest:
-        word, source = rest.pop()
+        word, location = rest.pop()
         if word == "--":
             return
         if not word.startswith("-") or word == "-":
             continue
         name, separator, value = word.removeprefix("-").removeprefix("-").partition("=")
         if separator:
-            yield name, value, source
-        elif name in _NO_VALUE or not rest:
-            yield name, "true", source
+            yield name, value, location
+        elif name in SWITCHES or not rest:
+            yield name, "true", location
         else:
             yield (name, *rest.pop())
-
-
-def _written(text: str) -> str:
-    if _PLAIN.fullmatch(text) and resolve(text) == text:
-        return text
-    return '"' + "".join(_escaped(character) for character in text) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isascii() and character.isprintable():
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004 - what each escape can hold

@@ -152,7 +152,7 @@ def sources(effective: MergedConfig, version: Version, data_dir: PurePosixPath) 
 
     Of two files with the same names the later counts. Raises ValueError where a path is named that is not absolute.
     """
-    given = effective.flags(Component.KUBELET.config_key)
+    given = effective.component_arguments(Component.KUBELET.config_key)
     config, config_dir = (given[name][-1][0] if name in given else "" for name in ("config", "config-dir"))
     if any(path and not path.startswith("/") for path in (config, config_dir)):
         raise ValueError("the kubelet's configuration is named by a path that is not absolute")

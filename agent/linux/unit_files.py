@@ -1,9 +1,12 @@
-"""systemd's unit files as systemd.unit(5) finds and reads them: directories, drop-ins, and the words of a setting."""
+"""systemd's unit files by systemd.unit(5) and systemd.syntax(7): directories, logical lines, words of a setting."""
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNIT_DIRECTORIES = tuple(
     map(
@@ -16,20 +19,46 @@ UNIT_DIRECTORIES = tuple(
         ),
     )
 )
-"""Where systemd looks for units, first found first (systemd.unit(5)); drop-ins of all of them count."""
+"""systemd's directories of units, highest precedence first (systemd.unit(5)). Drop-ins in all of them apply."""
 
 PACKAGED_UNITS = UNIT_DIRECTORIES[-1]
-"""Where a distribution's package puts its units; those of the same name in an earlier directory would hide them."""
+"""The directory for units of a distribution's packages. A unit of the same name in an earlier directory masks them."""
 
 
-def settings(text: str, name: str) -> list[list[str]]:
-    """The words of each line `name=…` of a unit, as systemd.syntax(7) takes quotes."""
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number. Continuation lines are joined and keep their line breaks for words()."""
+    first = 1
+    held: list[str] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        held.append(line.removesuffix("\\"))
+        if not line.endswith("\\"):
+            yield first, " \n".join(held)
+            first, held = number + 1, []
+    if held:
+        yield first, " \n".join(held)
+
+
+def words(text: str, line: int) -> list[tuple[int, str]]:
+    """Split a logical line that starts at `line` into unquoted words, each with its line number.
+
+    Raises ValueError if a quote is not closed.
+    """
     import shlex
 
-    found = []
-    for line in re.findall(rf"^{name}=(.*)$", text, re.MULTILINE):
-        try:
-            found.append(shlex.split(line))
-        except ValueError:
-            continue
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    return [(line + lexer.lineno - 1, word) for word in lexer]
+
+
+def settings(text: str, name: str) -> list[tuple[int, str]]:
+    """Return the words of all settings `name=…`, each with its line number. Skips a line with an open quote."""
+    found: list[tuple[int, str]] = []
+    for line, content in logical_lines(text):
+        key, _, value = content.partition("=")
+        if key.strip() == name:
+            try:
+                found += words(value, line)
+            except ValueError:
+                continue
     return found

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.host import Host
+    from agent.k3s.config import ConfigValue
 
 
 class Datastore(str, Enum):
@@ -26,10 +27,10 @@ class Datastore(str, Enum):
         return self.value
 
 
-def detect_datastore(host: Host, data_dir: PurePosixPath, *, has_endpoint: bool) -> tuple[Datastore, str]:
-    """Return the kind of datastore and its source; `has_endpoint` if K3s' configuration sets datastore-endpoint."""
-    if has_endpoint:
-        return Datastore.EXTERNAL, "datastore-endpoint in K3s' configuration"
+def detect_datastore(host: Host, data_dir: PurePosixPath, endpoint: ConfigValue | None = None) -> tuple[Datastore, str]:
+    """Return the kind of datastore and its source; `endpoint` is datastore-endpoint of K3s' configuration."""
+    if endpoint is not None and endpoint.text:
+        return Datastore.EXTERNAL, f"`datastore-endpoint` at {endpoint.location}"
     for name, kind in (("etcd", Datastore.ETCD), ("state.db", Datastore.SQLITE)):
         path = data_dir / "server/db" / name
         if host.tree.exists(path):

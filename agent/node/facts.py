@@ -21,7 +21,7 @@ from agent.node.version import detect_version
 from agent.report import K3S_VERSION, ROLE, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from agent.host import Host
     from agent.host.probe import K3sProcess
@@ -49,7 +49,6 @@ class Configuration(NamedTuple):
     files: tuple[PurePosixPath, ...]
     operator_config: MergedConfig
     merged_config: MergedConfig
-    environment: Mapping[str, str]
     unfit: tuple[InputError, ...]
     unreadable: tuple[str, ...]
 
@@ -107,7 +106,7 @@ def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA
         version=version,
         version_is_known=True,
         data_dir=data_dir,
-        configuration=Configuration(K3S_CONFIG_FILE, (), merge(()), merge(()), {}, (), ()),
+        configuration=Configuration(K3S_CONFIG_FILE, (), merge(()), merge(()), (), ()),
         rancher_managed=False,
         units=(),
         running_since=None,
@@ -132,12 +131,12 @@ def read(host: Host, settings: Settings) -> HostFacts:
     if role is None:
         role, role_source = role_from_files(host, k3s.operator_config, data_dir)
     version, version_source = detect_version(host, settings, unit)
-    has_endpoint = k3s.operator_config.is_set("datastore-endpoint") or "K3S_DATASTORE_ENDPOINT" in k3s.environment
-    datastore, datastore_source = detect_datastore(host, data_dir, has_endpoint=has_endpoint)
+    datastore, datastore_source = detect_datastore(host, data_dir, k3s.operator_config.scalar("datastore-endpoint"))
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
     platform, platform_facts = detect_platform(host)
     running = [process for process in processes if process.role is role]
-    joins = k3s.operator_config.is_set("server") or "K3S_URL" in k3s.environment
+    server = k3s.operator_config.scalar("server")
+    joins = server is not None and server.text != ""
     encrypts = encrypts_secrets(host, data_dir)
     return HostFacts(
         role=role,
@@ -161,7 +160,7 @@ def read(host: Host, settings: Settings) -> HostFacts:
             Fact("running", _processes(running), "processes named k3s"),
             Fact("managed by Rancher", _yes(rancher_managed), rancher_source),
             Fact("datastore", str(datastore), datastore_source),
-            Fact("joins a cluster", _yes(joins), "`server` in K3s' configuration, or K3S_URL"),
+            Fact("joins a cluster", _yes(joins), f"`server` at {server.location}" if server else "`server` is not set"),
             Fact("secrets encrypted", _yes(encrypts), f"{data_dir}/{ENCRYPTION_CONFIGURATION}"),
             *platform_facts,
         ),
@@ -174,22 +173,19 @@ def dropin_directory(config_path: PurePosixPath) -> PurePosixPath:
 
 
 def configuration(host: Host, unit: Unit | None) -> Configuration:
-    """Read K3s' configuration for a service: its files, its command line and its environment."""
-    environment: Mapping[str, str] = unit.environment if unit else {}
-    named = unit.argument("--config", "-c") if unit else None
-    path = PurePosixPath(named or environment.get("K3S_CONFIG_FILE") or K3S_CONFIG_FILE)
+    """Read K3s' configuration for a service: its environment, its files and its command line."""
+    path = (unit.config_path if unit else None) or K3S_CONFIG_FILE
     texts, unfit, unreadable = _config_texts(host, path)
-    arguments = unit.arguments if unit else ()
+    arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})
     ours = dropin_directory(path) / DROPIN_NAME
-    effective = merge(texts, arguments)
+    merged = merge(texts, arguments, environment)
     return Configuration(
         path=path,
         files=tuple(text.path for text in texts),
-        operator_config=merge([text for text in texts if text.path != ours], arguments),
-        merged_config=effective,
-        environment=environment,
+        operator_config=merge([text for text in texts if text.path != ours], arguments, environment),
+        merged_config=merged,
         unfit=unfit,
-        unreadable=(*unreadable, *(error.message for error in effective.unjudged)),
+        unreadable=(*unreadable, *(error.message for error in merged.unjudged)),
     )
 
 
@@ -250,10 +246,8 @@ def data_directory(settings: Settings, k3s: Configuration) -> tuple[PurePosixPat
     if settings.data_dir is not None:
         return settings.data_dir, "given"
     found = k3s.operator_config.scalar("data-dir")
-    if found is not None and found[0].startswith("/"):
-        return PurePosixPath(found[0]), str(found[1])
-    if k3s.environment.get("K3S_DATA_DIR", "").startswith("/"):
-        return PurePosixPath(k3s.environment["K3S_DATA_DIR"]), "K3S_DATA_DIR in the unit's environment"
+    if found is not None and found.text.startswith("/"):
+        return PurePosixPath(found.text), str(found.location)
     return DEFAULT_DATA_DIR, "K3s' default"
 
 

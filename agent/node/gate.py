@@ -61,5 +61,5 @@ def _mounts(host: Host, unit: PurePosixPath) -> tuple[PurePosixPath, ...]:
         text = (host.tree.read(unit) or b"").decode(errors="replace")
     except HostError:
         text = ""
-    lines = unit_settings("\n".join([text, *unit_files.dropins(host, unit.name).values()]), "RequiresMountsFor")
-    return tuple(PurePosixPath(word.replace("%%", "%")) for line in lines for word in line)
+    words = unit_settings("\n".join([text, *unit_files.dropins(host, unit.name).values()]), "RequiresMountsFor")
+    return tuple(PurePosixPath(word.replace("%%", "%")) for _, word in words)

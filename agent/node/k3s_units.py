@@ -1,4 +1,4 @@
-"""The services that start K3s: systemd units as install.sh writes them, or an OpenRC script."""
+"""The services that start K3s: systemd units as install.sh writes them, or OpenRC scripts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
-from agent.k3s.config import Word, without_secrets
-from agent.linux.unit_files import UNIT_DIRECTORIES
-from agent.linux.unit_files import settings as unit_settings
+from agent.k3s.config import Word
+from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
+from agent.linux.unit_files import UNIT_DIRECTORIES, logical_lines, settings, words
 from agent.model import Location, Role
 from agent.node import unit_files
 
@@ -23,47 +23,39 @@ OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 _ROLES = tuple(role.value for role in Role)
 _EXEC_START = re.compile(r"ExecStart=[-@:+!]*(.*)", re.DOTALL)
 _OPENRC_COMMAND = re.compile(r"command(?:_args)?=[\"']?(.*?)[\"']?", re.DOTALL)
-_ENVIRONMENT = {
-    "K3S_CONFIG_FILE": "config",
-    "K3S_DATASTORE_CAFILE": "datastore-cafile",
-    "K3S_DATASTORE_CERTFILE": "datastore-certfile",
-    "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
-    "K3S_DATASTORE_KEYFILE": "datastore-keyfile",
-    "K3S_DATA_DIR": "data-dir",
-    "K3S_URL": "server",
-}
-"""Variables that stand for a key of the configuration where it is not given (k3s, pkg/cli/cmds)."""
+_VARIABLE = re.compile(r"\s*(?:export )?(\w+)=[\"']?(.*?)[\"']?\s*")
 
 
 class Unit(NamedTuple):
-    """A service that starts K3s: its words after `k3s server` or `k3s agent`, and what its environment files set.
-
-    `path` is the unit itself; a word may stand in one of its drop-ins. Of the environment only the names in
-    _ENVIRONMENT are kept, without secrets: the token is in there, too.
-    """
+    """A service that starts K3s."""
 
     path: PurePosixPath
+    """The unit itself. Arguments and variables can come from its drop-ins and environment files."""
     binary: PurePosixPath
     role: Role
     arguments: tuple[Word, ...]
-    environment: Mapping[str, str]
+    """The words after `k3s server` or `k3s agent`."""
+    environment: Mapping[str, Word]
+    """The variables that K3s reads in this role, by name."""
 
-    def variable(self, key: str) -> str:
-        """The value for a key of K3s' configuration in the environment; "" where there is none."""
-        return next((value for name, value in self.environment.items() if _ENVIRONMENT[name] == key), "")
+    @property
+    def config_path(self) -> PurePosixPath | None:
+        """The main configuration file, if it is set. K3S_CONFIG_FILE overrides --config (k3s, pkg/configfilearg)."""
+        variable = self.environment.get(CONFIG_FILE_VARIABLE)
+        path = variable.text if variable and variable.text else self._argument("--config", "-c")
+        return PurePosixPath(path) if path else None
 
-    def argument(self, *names: str) -> str | None:
-        """The value of a flag on the command line, under any of its names; None where it is not given."""
+    def _argument(self, *names: str) -> str:
         texts = [word.text for word in self.arguments]
-        for word, following in zip(texts, (*texts, "")[1:], strict=True):
+        for position, word in enumerate(texts):
             name, separator, value = word.partition("=")
             if name in names:
-                return value if separator else following
-        return None
+                return value if separator else next(iter(texts[position + 1 :]), "")
+        return ""
 
 
 def installed(host: Host) -> tuple[Unit, ...]:
-    """The services that start K3s; of two files with one name, systemd reads the one in the earlier directory."""
+    """Return the services that start K3s. Of files with one name, systemd reads the one in the first directory."""
     found: dict[str, Unit] = {}
     for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY):
         for name in host.tree.names(directory):
@@ -81,75 +73,72 @@ def _unit(host: Host, path: PurePosixPath) -> Unit | None:
         texts = {path: (host.tree.read(path) or b"").decode(errors="replace")}
     except HostError:
         return None
-    # What `systemctl edit` made of the unit comes after it.
+    # Drop-ins, such as those of `systemctl edit`, apply after the unit.
     texts |= unit_files.dropins(host, path.name)
     try:
-        words = _command(texts)
+        command = _command(texts)
     except ValueError:
         return None
-    if len(words) < 2 or words[1].text not in _ROLES:  # noqa: PLR2004 - a program and its first argument
+    if len(command) < 2 or command[1].text not in _ROLES:  # noqa: PLR2004 - a program and its first argument
         return None
-    text = re.sub(r"\\\n", " ", "\n".join(texts.values()))
-    files = (
-        f"{path}.env",
-        f"/etc/default/{path.stem}",
-        f"/etc/sysconfig/{path.stem}",
-        f"/etc/rancher/k3s/{path.stem}.env",
-    )
-    environment = _variables("\n".join(word for line in unit_settings(text, "Environment") for word in line))
-    for file in (*files, *(word.lstrip("-") for line in unit_settings(text, "EnvironmentFile") for word in line)):
-        if file.startswith("/") and "%" not in file:
-            environment |= _environment(host, PurePosixPath(file))
-    return Unit(path, PurePosixPath(words[0].text), Role(words[1].text), tuple(words[2:]), environment)
+    role = Role(command[1].text)
+    environment = {name: value for name, value in _environment(host, path, texts) if _is_read(name, role)}
+    return Unit(path, PurePosixPath(command[0].text), role, tuple(command[2:]), environment)
 
 
 def _command(texts: Mapping[PurePosixPath, str]) -> list[Word]:
-    """The words of the last ExecStart= of a unit, or of command= and command_args= of an OpenRC script.
+    """Return the words of a unit's last ExecStart=, or of an OpenRC script's command= and command_args=.
 
-    Raises ValueError where a quote is not closed.
+    Raises ValueError if a quote is not closed.
     """
-    lines = [(Location(path, number), line) for path, text in texts.items() for number, line in _logical_lines(text)]
-    started = [(source, found[1]) for source, line in lines if (found := _EXEC_START.fullmatch(line))]
-    script = [(source, found[1]) for source, line in lines if (found := _OPENRC_COMMAND.fullmatch(line))]
-    return [word for source, text in started[-1:] or script for word in _words(text, source)]
+    lines = [(path, number, line) for path, text in texts.items() for number, line in logical_lines(text)]
+    started = [(path, line, found[1]) for path, line, text in lines if (found := _EXEC_START.fullmatch(text))]
+    script = [(path, line, found[1]) for path, line, text in lines if (found := _OPENRC_COMMAND.fullmatch(text))]
+    return [
+        Word(word, Location(path, line))
+        for path, first, text in started[-1:] or script
+        for line, word in words(text, first)
+    ]
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Each line with its number, what a backslash continues put together; the ends of lines stay, to be counted."""
-    first, held = 1, []
-    for number, line in enumerate(text.split("\n"), 1):
-        held.append(line.removesuffix("\\"))
-        if not line.endswith("\\"):
-            yield first, " \n".join(held)
-            first, held = number + 1, []
-    if held:
-        yield first, " \n".join(held)
+def _environment(host: Host, path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> Iterator[tuple[str, Word]]:
+    """Yield the variables of a service, weakest first: EnvironmentFile= overrides Environment= (systemd.exec(5))."""
+    for unit, text in texts.items():
+        for line, word in settings(text, "Environment"):
+            name, _, value = word.partition("=")
+            yield name, Word(value, Location(unit, line))
+    files = [
+        f"/etc/default/{path.stem}",
+        f"/etc/sysconfig/{path.stem}",
+        f"{path}.env",
+        f"/etc/rancher/k3s/{path.stem}.env",
+        *(word.lstrip("-") for text in texts.values() for _, word in settings(text, "EnvironmentFile")),
+    ]
+    for file in files:
+        if file.startswith("/") and "%" not in file:
+            yield from _variables(host, PurePosixPath(file))
 
 
-def _words(text: str, start: Location) -> Iterator[Word]:
-    import shlex
-
-    lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    for word in lexer:
-        yield Word(word, Location(start.path, start.line + lexer.lineno - 1))
-
-
-def _environment(host: Host, path: PurePosixPath) -> Mapping[str, str]:
+def _variables(host: Host, path: PurePosixPath) -> Iterator[tuple[str, Word]]:
     try:
         text = (host.tree.read(path) or b"").decode(errors="replace")
     except HostError:
-        return {}
-    return _variables(text)
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        found = _VARIABLE.fullmatch(line)
+        if found is not None:
+            yield found[1], Word(found[2], Location(path, number))
 
 
-def _variables(text: str) -> dict[str, str]:
-    pairs = re.findall(r"^(?:export )?(\w+)=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
-    return {name: without_secrets(_ENVIRONMENT[name], value) for name, value in pairs if name in _ENVIRONMENT and value}
+def _is_read(variable: str, role: Role) -> bool:
+    """Return whether K3s reads a variable in a role. An agent ignores the variables of a server's options."""
+    option = VARIABLES.get(variable)
+    return variable == CONFIG_FILE_VARIABLE or (
+        option is not None and not (role is Role.AGENT and option in SERVER_ONLY_KEYS)
+    )
 
 
 def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
-    """The unit whose configuration counts: the one of the role that is asked for, else the only role there is."""
+    """Return the unit whose configuration applies: that of the given role, or else of the only role there is."""
     suitable = [unit for unit in units if role in (None, unit.role)]
     return suitable[0] if len({unit.role for unit in suitable}) == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
-from agent.k3s.config import SERVER_ONLY_KEYS
+from agent.k3s.options import SERVER_ONLY_KEYS
 from agent.model import Role
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from agent.k3s.config import HIDDEN, is_secret
+from agent.k3s.options import HIDDEN, is_secret
 from agent.model import Absent, File
 
 _EXPLICIT_KEY = re.compile(r"\?\s+[\"']?([\w.-]+)\+?[\"']?")

@@ -14,7 +14,8 @@ from agent.desired.resources import HEADER
 from agent.errors import HardenError
 from agent.guide.files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.guide.k3s_options import SECRETS_ENCRYPTION
-from agent.k3s.config import ConfigText, dropin, merge
+from agent.k3s.config import ConfigText, merge
+from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.model import Absent, Directory, File
 from agent.node import facts, gate, k3s_units

@@ -175,6 +175,7 @@ def test_a_service_without_arguments_tells_its_role(role: str, host: HostTree) -
         (("--config=/etc/own/k3s.yaml",), ""),
         (("-c", "/etc/own/k3s.yaml"), ""),
         (("--debug",), "K3S_TOKEN='t0ken'\nK3S_CONFIG_FILE='/etc/own/k3s.yaml'\n"),
+        (("--config", "/etc/other/k3s.yaml"), "K3S_CONFIG_FILE=/etc/own/k3s.yaml\n"),
     ],
 )
 def test_another_configuration_file_has_another_directory_of_drop_ins(
@@ -206,7 +207,47 @@ def test_a_service_of_another_name_is_read_with_its_environment(place: str, text
     host.write(place, text, 0o600)
     facts = host.seen("apply").facts
     assert facts["role"] == ("server", "/etc/systemd/system/k3s-east.service")
-    assert facts["data directory"][0] == "/srv/k3s"
+    assert facts["data directory"] == ("/srv/k3s", f"{place}:1")
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "found"),
+    [
+        ((), "{}\n", ("/from/variable", "/etc/systemd/system/k3s.service.env:2")),
+        ((), "data-dir: /from/file\n", ("/from/file", f"{CONFIG}:1")),
+        (
+            ("--data-dir=/from/argument",),
+            "data-dir: /from/file\n",
+            ("/from/argument", "/etc/systemd/system/k3s.service:21"),
+        ),
+    ],
+)
+def test_command_line_overrides_files_and_files_override_the_environment(
+    words: tuple[str, ...], text: str, found: tuple[str, str], host: HostTree
+) -> None:
+    """The data directory is that of the layer with the highest precedence, with its line."""
+    host.options = ("--k3s-version", "1.34")
+    host.unit("server", *words, environment="K3S_TOKEN=t0ken\nK3S_DATA_DIR=/from/variable\n")
+    host.write(CONFIG, text)
+    facts = host.seen("check").facts
+    assert facts["data directory"] == found
+
+
+def test_a_datastore_in_the_environment_is_external(host: HostTree) -> None:
+    """The fact names the line that sets it, without the address."""
+    host.options = ("--k3s-version", "1.34")
+    host.unit("server", environment="K3S_DATASTORE_ENDPOINT=mysql://k3s:t0ken@db/k3s\n")
+    facts = host.seen("check").facts
+    assert facts["datastore"] == ("external", "`datastore-endpoint` at /etc/systemd/system/k3s.service.env:1")
+
+
+def test_server_variables_do_not_stop_an_agent(host: HostTree) -> None:
+    """An agent exits on a server's option in a file, but ignores the variable for it."""
+    host.options = ("--k3s-version", "1.34")
+    host.unit("agent", environment="K3S_CLUSTER_INIT=true\nK3S_URL=https://10.0.0.1:6443\n")
+    seen = host.seen("apply")
+    assert (seen.code, seen.findings) == (0, ())
+    assert seen.facts["joins a cluster"] == ("yes", "`server` at /etc/systemd/system/k3s-agent.service.env:2")
 
 
 @pytest.mark.parametrize(

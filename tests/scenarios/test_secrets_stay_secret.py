@@ -47,6 +47,7 @@ def plant(host: HostTree) -> None:
     """Put the secret wherever K3s takes one, but for its main configuration file."""
     words = ("--token", SECRET, f"--agent-token={SECRET}", "-t", SECRET, f"--datastore-endpoint=mysql://a:{SECRET}@b/c")
     environment = f"K3S_TOKEN='{SECRET}'\nK3S_DATASTORE_ENDPOINT='mysql://a:{SECRET}@b/c'\nK3S_AGENT_TOKEN={SECRET}\n"
+    environment += f"K3S_VPN_AUTH=name=tailscale,joinKey={SECRET}\nAWS_SECRET_ACCESS_KEY={SECRET}\n"
     host.unit("server", *words, environment=environment)
     host.write("/etc/default/k3s", f"K3S_TOKEN={SECRET}\n", 0o600)
     host.write(f"{DROPINS}/20-token.yaml", f"token: {SECRET}\n", 0o600)

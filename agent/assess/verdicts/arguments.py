@@ -20,7 +20,7 @@ from agent.desired.dropin_options import (
 )
 from agent.findings.k3s import admission_configuration_unusable, audit_policy_unusable
 from agent.guide.criteria import Includes, IncludesOneOf, NotGiven
-from agent.k3s.config import component_flag
+from agent.k3s.config import component_argument
 from agent.model import Component
 from agent.node.datastore import Datastore
 
@@ -55,7 +55,7 @@ def _unset(check: Flag, node: AssessedNode) -> Answer:
         return _of_etcd(check, node, shown)
     lost = _lost(check, node)
     if lost is not None:
-        places = (Shown(f"lost: {lost.value}", str(lost.source)), Shown(f"{lost.key}:", str(lost.by)))
+        places = (Shown(f"lost: {lost.value}", str(lost.location)), Shown(f"{lost.key}:", str(lost.by)))
         return Answer(
             ControlStatus.FAIL,
             "not set",
@@ -105,7 +105,7 @@ def _lost(check: Flag, node: AssessedNode) -> Dropped | None:
     """A value that meets the check, and that a later file has dropped by repeating the key of the list without `+`."""
     for dropped in node.facts.merged_config.dropped:
         if dropped.key == check.component.config_key:
-            flag = component_flag(dropped.value)
+            flag = component_argument(dropped.value)
             if flag.name == check.name and check.criterion.accepts(flag.value):
                 return dropped
     return None

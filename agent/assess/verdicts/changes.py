@@ -63,7 +63,7 @@ def added(check: Flag, value: str, node: AssessedNode) -> str:
 
 def kept(lost: Dropped) -> str:
     """What to do about a value that a later file drops."""
-    return f"{with_plus(lost.key, lost.by)}, which drops what {lost.source} has; restart K3s"
+    return f"{with_plus(lost.key, lost.by)}, which drops what {lost.location} has; restart K3s"
 
 
 def with_plus(key: str, begins: Location) -> str:

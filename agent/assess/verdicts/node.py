@@ -51,7 +51,7 @@ class AssessedNode:
     @cached_property
     def services(self) -> frozenset[PurePosixPath]:
         """The files that have K3s' command line: units, their drop-ins and scripts."""
-        return frozenset(word.source.path for unit in self.facts.units for word in unit.arguments)
+        return frozenset(word.location.path for unit in self.facts.units for word in unit.arguments)
 
     @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:

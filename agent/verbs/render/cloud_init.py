@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import UsageError
-from agent.k3s.config import dropin
+from agent.k3s.config_writer import dropin
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import FileMode, Role
 from agent.node.facts import dropin_directory

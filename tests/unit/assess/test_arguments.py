@@ -376,7 +376,7 @@ def test_any_arguments_lose_nothing(arguments: list[str], component: Component) 
 
     seen = facts(json.dumps({component.config_key: arguments}))
     found = effective(component, seen, NONE_WRITTEN).found
-    for name, values in seen.merged_config.flags(component.config_key).items():
+    for name, values in seen.merged_config.component_arguments(component.config_key).items():
         argument = found[name]
         kept = [one.value for one in (*argument.given, *argument.overruled) if one.by is GivenBy.OPERATOR]
         assert sorted(kept) == sorted(value for value, _ in values)

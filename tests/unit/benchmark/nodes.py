@@ -287,7 +287,7 @@ def _start(component: Component, at: AssessedNode) -> str:
     """The line with all arguments, in the order of their names (k3s, pkg/util/args.go)."""
     rows = k3s_defaults.of(component)
     own = {row.name for row in rows if row.place is Place.ARGUMENT and row.in_version(at.facts.version)}
-    operators = at.facts.merged_config.flags(component.config_key)
+    operators = at.facts.merged_config.component_arguments(component.config_key)
     if at.facts.version.minor < FIRST_WITH_KUBELET_FILES:
         # K3s' own option of this name is an argument of the kubelet then.
         operators = {**operators, PROTECT_KERNEL_DEFAULTS.key: ()}

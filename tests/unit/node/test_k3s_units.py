@@ -1,7 +1,8 @@
-"""The services that start K3s, and where each word of their command stands."""
+"""The services that start K3s, with the location of each argument and variable."""
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,46 +14,115 @@ from tests.k3s_tree import put
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.node.k3s_units import Unit
+
 UNIT = "/etc/systemd/system/k3s.service"
 EDITED = f"{UNIT}.d/override.conf"
+START = "[Service]\nExecStart=/usr/local/bin/k3s {}\n"
 
 
-def words(root: Path) -> list[tuple[str, str]]:
-    """The words after the role, each with its place."""
+def installed(root: Path) -> Unit:
     (unit,) = k3s_units.installed(fake_host(root))
-    return [(word.text, str(word.source)) for word in unit.arguments]
+    return unit
 
 
-def test_each_word_has_the_line_that_it_stands_on(tmp_path: Path) -> None:
-    """As install.sh writes them: one a line, in quotes, with a backslash at the end of each."""
+def arguments(root: Path) -> list[tuple[str, str]]:
+    """The words after the role, each with its location."""
+    return [(word.text, str(word.location)) for word in installed(root).arguments]
+
+
+def environment(root: Path) -> dict[str, tuple[str, str]]:
+    """The variables, each with its value and location."""
+    return {name: (word.text, str(word.location)) for name, word in installed(root).environment.items()}
+
+
+def test_each_argument_has_its_own_line(tmp_path: Path) -> None:
+    """install.sh writes one argument per line, quoted, with a backslash at the end."""
     command = "/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n\t'--node-name' 'a b' \\\n"
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\nUser=root\n")
-    assert words(tmp_path) == [("--debug", f"{UNIT}:4"), ("--node-name", f"{UNIT}:5"), ("a b", f"{UNIT}:5")]
+    assert arguments(tmp_path) == [("--debug", f"{UNIT}:4"), ("--node-name", f"{UNIT}:5"), ("a b", f"{UNIT}:5")]
 
 
-def test_a_drop_in_that_gives_the_command_anew_is_where_its_words_stand(tmp_path: Path) -> None:
-    """The last ExecStart= counts, as `systemctl edit` has it written."""
-    put(tmp_path, UNIT.lstrip("/"), "[Service]\nExecStart=/usr/local/bin/k3s server --old\n")
+def test_the_last_exec_start_counts(tmp_path: Path) -> None:
+    """A drop-in of `systemctl edit` resets the command and sets a new one."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server --old"))
     put(tmp_path, EDITED.lstrip("/"), "[Service]\nExecStart=\nExecStart=-/usr/local/bin/k3s server --new\n")
-    assert words(tmp_path) == [("--new", f"{EDITED}:3")]
+    assert arguments(tmp_path) == [("--new", f"{EDITED}:3")]
 
 
-def test_a_script_of_openrcs_has_lines_too(tmp_path: Path) -> None:
+def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
     """Its command is in two variables."""
     path = "/etc/init.d/k3s-agent"
     text = '#!/sbin/openrc-run\ncommand="/usr/local/bin/k3s"\ncommand_args="agent \\\n\t\'--debug\' \\\n\n    >>/log"\n'
     put(tmp_path, path.lstrip("/"), text)
-    assert words(tmp_path) == [("--debug", f"{path}:4")]
+    assert arguments(tmp_path) == [("--debug", f"{path}:4")]
 
 
 @pytest.mark.parametrize("command", ["/bin/true", "/usr/local/bin/k3s kubectl get", "/usr/local/bin/k3s 'server", ""])
-def test_what_starts_no_k3s_is_no_service_of_it(tmp_path: Path, command: str) -> None:
-    """Another program, another word than a role, or a quote that is never closed."""
+def test_a_unit_that_does_not_start_k3s_is_ignored(tmp_path: Path, command: str) -> None:
+    """Another program, another subcommand, or a quote that is not closed."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
     assert k3s_units.installed(fake_host(tmp_path)) == ()
 
 
-def test_a_token_on_the_command_line_is_not_in_what_is_printed(tmp_path: Path) -> None:
-    """Not even in a traceback."""
-    put(tmp_path, UNIT.lstrip("/"), "[Service]\nExecStart=/usr/local/bin/k3s server --token s3cret\n")
+def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
+    """A variable can be set in the unit, in its drop-ins and in environment files."""
+    unit = START.format("server") + "Environment=A=b \\\n  'K3S_NODE_NAME=a b'\n"
+    put(tmp_path, UNIT.lstrip("/"), unit)
+    put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=K3S_SELINUX=true\nEnvironmentFile=-/etc/k3s.env\n")
+    put(tmp_path, f"{UNIT}.env".lstrip("/"), "# install.sh\nK3S_URL='https://a:6443'\n")
+    put(tmp_path, "etc/k3s.env", '\nexport K3S_DATA_DIR="/srv/k3s"\n')
+    assert environment(tmp_path) == {
+        "K3S_NODE_NAME": ("a b", f"{UNIT}:4"),
+        "K3S_SELINUX": ("true", f"{EDITED}:2"),
+        "K3S_URL": ("https://a:6443", f"{UNIT}.env:2"),
+        "K3S_DATA_DIR": ("/srv/k3s", "/etc/k3s.env:2"),
+    }
+
+
+def test_environment_files_override_the_unit_and_later_files_override_earlier_ones(tmp_path: Path) -> None:
+    """An empty assignment in a later file overrides, too."""
+    unit = START.format("server") + "Environment=K3S_URL=https://a K3S_NODE_NAME=a\nEnvironmentFile=/etc/last.env\n"
+    put(tmp_path, UNIT.lstrip("/"), unit)
+    put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_URL=https://b\nK3S_NODE_NAME=b\n")
+    put(tmp_path, "etc/last.env", "K3S_URL=https://c\nK3S_NODE_NAME=\n")
+    assert environment(tmp_path) == {
+        "K3S_URL": ("https://c", "/etc/last.env:1"),
+        "K3S_NODE_NAME": ("", "/etc/last.env:2"),
+    }
+
+
+def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
+    """They do not stop an agent, as the same key in a file would."""
+    path = "/etc/systemd/system/k3s-agent.service"
+    put(tmp_path, path.lstrip("/"), START.format("agent"))
+    put(tmp_path, f"{path}.env".lstrip("/"), "K3S_CLUSTER_INIT=true\nK3S_URL=https://a:6443\nPATH=/bin\n")
+    assert environment(tmp_path).keys() == {"K3S_URL"}
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "path"),
+    [
+        ("", "", None),
+        ("--config /a.yaml", "", "/a.yaml"),
+        ("-c /a.yaml", "", "/a.yaml"),
+        ("--config=/a.yaml --config=/b.yaml", "", "/a.yaml"),
+        ("--config", "", None),
+        ("", "/c.yaml", "/c.yaml"),
+        ("--config /a.yaml", "/c.yaml", "/c.yaml"),
+    ],
+)
+def test_the_variable_for_the_configuration_file_overrides_the_argument(
+    tmp_path: Path, words: str, variable: str, path: str | None
+) -> None:
+    """K3s looks for K3S_CONFIG_FILE first, then for the first --config or -c."""
+    put(tmp_path, UNIT.lstrip("/"), START.format(f"server {words}"))
+    put(tmp_path, f"{UNIT}.env".lstrip("/"), f"K3S_CONFIG_FILE={variable}\n")
+    assert installed(tmp_path).config_path == (PurePosixPath(path) if path else None)
+
+
+def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
+    """A traceback must not show a token of the command line or the environment."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server --token s3cret"))
+    put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_AGENT_TOKEN=s3cret\n")
     assert "s3cret" not in repr(k3s_units.installed(fake_host(tmp_path)))

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.config import SECRET_KEYS
+from agent.k3s.options import SECRET_KEYS
 from agent.model import Absent, File, FileMode, Owner
 from agent.plan.diffs import unified
 

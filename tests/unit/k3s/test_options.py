@@ -1,0 +1,26 @@
+"""K3s' options: which role has them, and which hold secrets."""
+
+from __future__ import annotations
+
+from agent.k3s.options import AGENT_KEYS, ALIASES, SECRET_KEYS, SERVER_ONLY_KEYS, SWITCHES, VARIABLES, is_secret
+
+ALL_KEYS = AGENT_KEYS | SERVER_ONLY_KEYS
+
+
+def test_every_table_names_options_that_exist() -> None:
+    """Aliases, switches, variables and secrets refer to options of a server or an agent."""
+    assert {*ALIASES.values(), *SWITCHES, *VARIABLES.values(), *SECRET_KEYS} <= ALL_KEYS
+
+
+def test_secret_keys_are_exactly_the_options_with_a_secret_value() -> None:
+    """An option that names a file with a secret, or that switches encryption, is not a secret itself."""
+    not_secret = {"token-file", "agent-token-file", "secrets-encryption", "etcd-s3-config-secret", "vpn-auth-file"}
+    assert {key for key in ALL_KEYS if is_secret(key)} == SECRET_KEYS
+    assert not any(is_secret(key) for key in not_secret)
+
+
+def test_server_only_keys_are_not_agent_keys() -> None:
+    """The guide's own options are in the right table."""
+    assert not AGENT_KEYS & SERVER_ONLY_KEYS
+    assert {"kubelet-arg", "protect-kernel-defaults", "data-dir"} <= AGENT_KEYS
+    assert {"kube-apiserver-arg", "kube-controller-manager-arg", "secrets-encryption"} <= SERVER_ONLY_KEYS
