@@ -25,13 +25,13 @@ class ExitCode(IntEnum):
         member.meaning = meaning
         return member
 
-    COMPLIANT = 0, "the host is compliant"
-    ERROR = 1, "an error; nothing was changed, or all changes were reverted"
-    USAGE = 2, "wrong usage or invalid settings; nothing was changed"
-    NOT_COMPLIANT = 3, "differences, open controls, or findings that keep K3s from starting or weaken the hardening"
-    PARTIAL = 4, "partially applied or reverted; the report lists what is left"
+    COMPLIANT = 0, "host is compliant"
+    ERROR = 1, "error; nothing was changed, or every change was undone"
+    USAGE = 2, "invalid usage or settings; nothing was changed"
+    NOT_COMPLIANT = 3, "not compliant: differences, failed or undetermined controls, or findings of level error"
+    PARTIAL = 4, "partially applied; the report lists what is left"
     LOCKED = 5, "another run holds the lock"
-    ENVIRONMENT = 6, "this environment is read-only; make the change on the host that runs it"
+    ENVIRONMENT = 6, "this environment cannot be changed from here; change it on the host that runs it"
 
 
 class HardenError(Exception):

@@ -1,0 +1,35 @@
+"""The command line: reads arguments, calls a verb, prints its report and exits. The only package that exits."""
+
+from __future__ import annotations
+
+import sys
+
+from agent.cli.commands import app
+from agent.cli.streams import open_standard_streams, print_error
+from agent.errors import HardenError
+
+__all__ = ("app", "main")
+
+_INTERRUPTED = 130
+"""Typer's exit code after Ctrl-C, as in shells: 128 and the number of SIGINT."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    open_standard_streams()
+    _keep_command(*sys.argv[1:2])
+    try:
+        app(prog_name="k3s-harden")
+    except HardenError as error:
+        print_error(error.message, error.hint)
+        sys.exit(int(error.exit_code))
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
+        raise
+
+
+def _keep_command(name: str = "") -> None:
+    """Register only the command of this name, if there is one: Typer would build all of them (docs/adr/0012)."""
+    asked = [one for one in app.registered_commands if one.callback and name in (one.name, one.callback.__name__)]
+    app.registered_commands = asked or app.registered_commands

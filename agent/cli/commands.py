@@ -1,0 +1,444 @@
+"""The verbs of the command line, with their options and help."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from enum import Enum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from agent import __version__
+from agent.cli.help import CHANGES, READS, RENDERS, epilog
+from agent.cli.options import (
+    AssessmentOptions,
+    Config,
+    DataDir,
+    Force,
+    HostOptions,
+    K3sVersion,
+    OutputFormat,
+    Quiet,
+    ReportOptions,
+    Role,
+    RoleChoice,
+    Root,
+    Verbose,
+    open_host,
+)
+from agent.cli.streams import print_text
+from agent.errors import ExitCode, UsageError
+from agent.present import Format
+from agent.present.assessments import AssessmentFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.host import Host
+    from agent.verbs.install import Wanted
+    from agent.verbs.render.cloud_init import Download
+
+app = typer.Typer(
+    name="k3s-harden",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="k3s-harden COMMAND --help prints the options, an example and the exit codes of a command.",
+)
+
+
+class Rendering(str, Enum):
+    """Documents of `render`."""
+
+    SYSCTL = "sysctl"
+    AUDIT_POLICY = "audit-policy"
+    POLICY = "policy"
+    PSA = "psa"
+    K3S_CONFIG = "k3s-config"
+    RANCHER_CLUSTER = "rancher-cluster"
+    SERVICE_ACCOUNTS = "service-accounts"
+    CLOUD_INIT = "cloud-init"
+
+
+_RENDERINGS = ", ".join(one.value for one in Rendering)
+
+Services = Annotated[
+    Optional[list[str]],
+    typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
+]
+Program = Annotated[
+    Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
+]
+
+
+@app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
+def apply(
+    *,
+    force: Force = False,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Apply the hardening guide to this host.
+
+    Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
+    changes if the host is already compliant. `revert` undoes all changes.
+    """
+    from agent.verbs import converge
+
+    options = HostOptions(config, role, k3s_version, data_dir)
+    report = converge.apply(open_host(root), options.request(force=force))
+    ReportOptions(output_format, verbose, quiet).finish(report)
+
+
+@app.command(epilog=epilog("k3s-harden check --quiet", READS))
+def check(
+    *,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check this host against the guide.
+
+    Reports whether the host is compliant, now and after the next boot, and whether K3s would start. Makes no changes.
+    """
+    from agent.verbs import converge
+
+    report = converge.check(open_host(root), HostOptions(config, role, k3s_version, data_dir).request())
+    ReportOptions(output_format, verbose, quiet).finish(report)
+
+
+@app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
+def diff(
+    *,
+    force: Force = False,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what apply would change.
+
+    Prints each difference, for files as a unified diff. Makes no changes.
+    """
+    from agent.verbs import converge
+
+    options = HostOptions(config, role, k3s_version, data_dir)
+    report = converge.diff(open_host(root), options.request(force=force))
+    ReportOptions(output_format, verbose, quiet).finish(report)
+
+
+@app.command(epilog=epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", READS))
+def assess(
+    *,
+    benchmark: Annotated[
+        str,
+        typer.Option(
+            help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.", metavar="VERSION"
+        ),
+    ] = "auto",
+    baseline: Annotated[
+        Optional[Path],
+        typer.Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
+    ] = None,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: Annotated[AssessmentFormat, typer.Option("--format", help="Output format.")] = AssessmentFormat.AUTO,
+    output: Annotated[
+        Optional[Path],
+        typer.Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print all controls, host facts and evidence.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Assess this host against a CIS benchmark.
+
+    Reports the status of each control and its evidence. Makes no changes. The exit code is 3 if a control without a
+    waiver failed or could not be determined.
+    """
+    from agent.present.assessments.progress import progress
+    from agent.verbs import assess as verb
+
+    chosen = verb.benchmark_named(benchmark)
+    earlier = None
+    if baseline is not None:
+        from agent.assess.baseline import load
+        from agent.host import Host
+
+        earlier = load(Host.real(), PurePosixPath(baseline.absolute()))
+    options = AssessmentOptions(output_format, output, verbose, quiet)
+    watched = progress if options.shows_progress else iter
+    request = HostOptions(config, role, k3s_version, data_dir).request()
+    options.finish(verb.assess_host(open_host(root), request, chosen, earlier=earlier, watched=watched))
+
+
+@app.command(
+    hidden=True,
+    epilog=epilog(
+        "systemctl start k3s-harden-check.service",
+        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
+        success="the assessment is stored, whatever its result",
+    ),
+)
+def drift(
+    *,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Report changes since the last assessment.
+
+    k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change.
+    """
+    from agent.verbs.assess import assess_host
+    from agent.verbs.drift import drift as changes
+
+    host, request = open_host(root), HostOptions(config, role, k3s_version, data_dir).request()
+    for line in changes(host, request, lambda: assess_host(host, request)):
+        print_text(f"{line}\n")
+
+
+@app.command(hidden=True, epilog=epilog("systemctl restart k3s-harden.service", CHANGES, success="K3s may start"))
+def gate(
+    *,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run apply and decide if K3s may start.
+
+    k3s-harden.service runs it before each start of K3s. If K3s may not start, the service is recorded; the next
+    successful apply or gate starts it.
+    """
+    from agent.verbs import converge
+
+    report = converge.gate(open_host(root), HostOptions(config, role, k3s_version, data_dir).request())
+    ReportOptions(output_format, verbose, quiet).finish(report)
+
+
+@app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, success="every change was undone"))
+def revert(
+    *,
+    last: Annotated[bool, typer.Option("--last", help="Undo only the newest run.")] = False,
+    force: Force = False,
+    root: Root = "/",
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Undo the changes of apply.
+
+    Restores files, modes and kernel parameters from the journal, as they were before the first apply.
+    """
+    from agent.verbs.revert import revert as verb
+
+    report = verb(open_host(root), last=last, force=force)
+    ReportOptions(output_format, verbose, quiet).finish(report)
+
+
+@app.command(
+    epilog=epilog("k3s-harden render k3s-config --k3s-version 1.34", RENDERS, success="the document was printed")
+)
+def render(
+    what: Annotated[Rendering, typer.Argument(help=f"{_RENDERINGS}.", metavar="DOCUMENT")],
+    *,
+    url: Annotated[
+        Optional[str],
+        typer.Option(help="For cloud-init: URL of the program as a single file.", metavar="URL"),
+    ] = None,
+    sha256: Annotated[
+        Optional[str], typer.Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
+    ] = None,
+    config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")] = None,
+    role: Annotated[
+        RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")
+    ] = RoleChoice.AUTO,
+    k3s_version: Annotated[
+        Optional[str], typer.Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION")
+    ] = None,
+    data_dir: Annotated[
+        Optional[Path],
+        typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Print a file for apply, Rancher or cloud-init.
+
+    Prints the content that apply would write, or a document for Rancher or cloud-init. Does not read the host.
+    """
+    from agent.verbs.render import rendered
+
+    download = _download(what, url, sha256)
+    options = HostOptions(config, role, k3s_version, data_dir)
+    print_text(rendered(what.value, options.settings_file, options.overrides(), download).decode())
+
+
+def _download(what: Rendering, url: str | None, sha256: str | None) -> Download | None:
+    """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
+    from agent.verbs.render.cloud_init import Download
+
+    if url is None and sha256 is None:
+        return None
+    if what is not Rendering.CLOUD_INIT:
+        raise UsageError(f"cannot use --url or --sha256 for {what.value}: only cloud-init supports them")
+    if url is None or sha256 is None:
+        raise UsageError("cannot use --url without --sha256, or --sha256 without --url")
+    if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
+        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits")
+    return Download(url, sha256.lower())
+
+
+@app.command(epilog=epilog("k3s-harden explain audit-log-maxage", RENDERS, success="the explanation was printed"))
+def explain(
+    what: Annotated[
+        Optional[str],
+        typer.Argument(
+            metavar="[ID]",
+            help="Control (ID or CIS number), finding, or `settings`. Without it, all IDs are listed.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Explain a control, finding or setting.
+
+    Prints its purpose, its source, what it can break, and how to fix it by hand.
+    """
+    from agent.verbs.explain import explained, listed
+
+    print_text(listed() if what is None else explained(what))
+
+
+@app.command(
+    "service-accounts",
+    epilog=epilog(
+        "sudo k3s-harden service-accounts --wait 300",
+        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
+        success="no namespace hands out default tokens",
+    ),
+)
+def service_accounts(
+    *,
+    kubeconfig: Annotated[
+        Optional[Path], typer.Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600)] = 20,
+    wait: Annotated[
+        float, typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)
+    ] = 0,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Disable default ServiceAccount tokens.
+
+    Sets automountServiceAccountToken to false on the default ServiceAccount of each namespace. Run it on a server
+    after K3s has started.
+    """
+    from agent.host import Host
+    from agent.verbs.service_accounts import protect
+
+    file = None if kubeconfig is None else str(kubeconfig.absolute())
+    report = protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait)
+    ReportOptions(output_format, verbose, quiet).finish(report)
+
+
+@app.command(epilog=epilog("sudo k3s-harden install", CHANGES, success="everything is installed"))
+def install(
+    *,
+    unit: Services = None,
+    program: Program = None,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Install the gate, timers and completions.
+
+    Installs the systemd units, which run apply before each start of K3s, and shell completions. Starts nothing.
+    """
+    from agent.verbs.install import install as verb
+
+    host = open_host(root)
+    wanted = _installation(host, HostOptions(config, role, k3s_version, data_dir), unit or (), program)
+    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
+
+
+@app.command(epilog=epilog("sudo k3s-harden uninstall", CHANGES, success="everything is removed"))
+def uninstall(
+    *,
+    program: Program = None,
+    root: Root = "/",
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove what install installed.
+
+    The host stays hardened; `revert` undoes the hardening.
+    """
+    from agent.verbs.install import uninstall as verb
+
+    host = open_host(root)
+    wanted = _installation(host, HostOptions(config, role, k3s_version, data_dir), (), program)
+    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
+
+
+def _installation(host: Host, options: HostOptions, services: Sequence[str], program: Path | None) -> Wanted:
+    from agent.verbs.install import wanted
+
+    return wanted(host, options.request(), services, PurePosixPath(program or os.path.realpath(sys.argv[0])))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print_text(f"k3s-harden {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Harden a K3s host by the CIS guide, assess it, and undo the changes."""

@@ -1,0 +1,155 @@
+"""Options that several verbs share, and what a verb makes of their values."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
+
+import typer
+
+from agent.cli.streams import printing
+from agent.errors import HostError, UsageError
+from agent.present import Format, Verbosity, present
+from agent.present.assessments import AssessmentFormat
+
+if TYPE_CHECKING:
+    from agent.assess.assessment import Assessment
+    from agent.host import Host
+    from agent.report import Report
+    from agent.settings.schema import Overrides
+    from agent.situation import Request
+
+
+class RoleChoice(str, Enum):
+    """Values of --role."""
+
+    SERVER = "server"
+    AGENT = "agent"
+    AUTO = "auto"
+
+
+# Typer evaluates annotations, so these are run-time values: Python 3.9 has no `X | None` there.
+Root = Annotated[str, typer.Option(help="Root directory of the host.", metavar="DIR")]
+Config = Annotated[
+    Optional[Path], typer.Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")
+]
+Role = Annotated[RoleChoice, typer.Option(help="Role of K3s on this host.")]
+K3sVersion = Annotated[
+    Optional[str], typer.Option(help="K3s version, such as 1.34. [default: from k3s --version]", metavar="VERSION")
+]
+DataDir = Annotated[
+    Optional[Path], typer.Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files edited by hand, and keep backups of them.")]
+OutputFormat = Annotated[Format, typer.Option("--format", help="Output format.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print all host facts and their sources, too.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]
+
+
+def open_host(root: str) -> Host:
+    """Return this machine, or the host tree that --root names. Raises UsageError if there is no such directory."""
+    from agent.host import Host
+
+    if not root:
+        raise UsageError("cannot use --root: the value is empty", "check that the variable it comes from is set")
+    path = os.path.realpath(root)
+    if not Path(path).is_dir():
+        raise UsageError(f"cannot use --root {root}: the directory does not exist")
+    return Host.real() if path == "/" else Host.tree_at(path)
+
+
+class HostOptions(NamedTuple):
+    """The settings file, and the options that override it."""
+
+    config: Path | None = None
+    role: RoleChoice = RoleChoice.AUTO
+    k3s_version: str | None = None
+    data_dir: Path | None = None
+
+    def request(self, *, force: bool = False) -> Request:
+        """Return what a verb that reads the host needs."""
+        from agent.situation import Request
+
+        return Request(self.overrides(), self.settings_file, force)
+
+    @property
+    def settings_file(self) -> PurePosixPath | None:
+        """The settings file as an absolute path of this machine."""
+        return None if self.config is None else PurePosixPath(self.config.absolute())
+
+    def overrides(self) -> Overrides:
+        """Return the settings that the command line overrides."""
+        from agent.settings.schema import Overrides
+
+        return Overrides(
+            role=None if self.role is RoleChoice.AUTO else self.role.value,
+            k3s_version=self.k3s_version,
+            data_dir=None if self.data_dir is None else str(self.data_dir),
+        )
+
+
+class ReportOptions(NamedTuple):
+    """How a report is printed."""
+
+    output_format: Format
+    verbose: bool
+    quiet: bool
+
+    def finish(self, report: Report) -> None:
+        """Print the report and exit with its exit code."""
+        with printing(report.exit_code):
+            present(report, self.output_format, verbosity(verbose=self.verbose, quiet=self.quiet), sys.stdout)
+        raise typer.Exit(int(report.exit_code))
+
+
+class AssessmentOptions(NamedTuple):
+    """How an assessment is printed, and the file it is written to."""
+
+    output_format: AssessmentFormat
+    output: Path | None
+    verbose: bool
+    quiet: bool
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a person waits for the result at a terminal."""
+        return self.output is None and self.output_format is AssessmentFormat.AUTO and sys.stdout.isatty()
+
+    def finish(self, assessment: Assessment) -> None:
+        """Print or write the assessment and exit with its exit code."""
+        from agent.present.assessments import present as present_assessment
+
+        detail = verbosity(verbose=self.verbose, quiet=self.quiet)
+        with printing(assessment.exit_code):
+            if self.output and self.output != Path("-"):
+                _write(assessment, self.output_format, detail, self.output)
+            else:
+                present_assessment(assessment, self.output_format, detail, sys.stdout)
+        raise typer.Exit(int(assessment.exit_code))
+
+
+def verbosity(*, verbose: bool, quiet: bool) -> Verbosity:
+    """Return the verbosity of two options; --verbose overrides --quiet."""
+    return Verbosity.VERBOSE if verbose else Verbosity.QUIET if quiet else Verbosity.NORMAL
+
+
+def _write(assessment: Assessment, output_format: AssessmentFormat, detail: Verbosity, output: Path) -> None:
+    """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
+    from agent.host import Host
+    from agent.model import File, FileMode
+    from agent.present.assessments import as_text
+    from agent.present.assessments.common import conclusion
+
+    data = as_text(assessment, output_format, detail).encode()
+    file = File(path=PurePosixPath(output.absolute()), content=data, mode=FileMode(0o600))
+    try:
+        Host.real().machine_tree.write(file)
+    except HostError as error:
+        # As root the program follows no path that others control; a redirection is opened by the user's shell.
+        hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
+        raise HostError(error.message, hint) from error
+    if detail is not Verbosity.QUIET:
+        sys.stdout.write(f"{output}: {conclusion(assessment)}\n")

@@ -1,0 +1,67 @@
+"""Standard output and standard error of the program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import typer
+
+from agent.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null for each standard stream that is closed."""
+    # The next file opened would otherwise get the number of the closed stream, and the report would go into it.
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
+
+
+def print_text(text: str) -> None:
+    """Print text to standard output, in the characters that its encoding has."""
+    from agent.present import fitting
+
+    with printing():
+        sys.stdout.write(fitting(text, sys.stdout))
+
+
+@contextmanager
+def printing(exit_code: ExitCode = ExitCode.COMPLIANT) -> Iterator[None]:
+    """Flush standard output at the end, and report an error if it cannot be written.
+
+    A reader that closes the pipe early (`| head`) is no error. For any other error the program exits with `exit_code`,
+    or with 1 if that is 0.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes once more when it exits, and would print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print_error(
+                f"cannot print the report: {error.strerror}", "any exit code other than 1 is the command's own result"
+            )
+            raise typer.Exit(int(exit_code or ExitCode.ERROR)) from error
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print an error, and its remediation on a line of its own, to standard error."""
+    from agent.present import fitting
+
+    text = f"k3s-harden: {message}\n" + (f"  fix: {hint}\n" if hint else "")
+    with suppress(OSError):
+        sys.stderr.write(fitting(text, sys.stderr))
+        sys.stderr.flush()
