@@ -1,7 +1,7 @@
-"""Writes the pages below docs/ that say what the code says, and the README's picture: `make docs`.
+"""Generator of docs/reference and of the README's picture: `make docs`.
 
-Each page is a function from the code to text, so a test compares all of them with what lies in docs/. The program
-prints the names of the files that it wrote, and nothing when none has changed.
+Each page is a function from the code to text. A test compares all pages with the files in docs/. The program prints the
+name of each file that it wrote.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[1]
 _DATA_DIR = PurePosixPath("/D")
-"""Stands for K3s' data directory, wherever a host has it."""
+"""Placeholder for the data directory of K3s."""
 
 
 class Option(NamedTuple):
-    """An option or argument of the command line, as its users see it."""
+    """An option or argument of the command line."""
 
     names: tuple[str, ...]
     takes: str
@@ -66,36 +66,49 @@ class Command(NamedTuple):
     """A verb of the command line."""
 
     name: str
-    help: str
+    summary: str
+    details: str
+    example: str
+    exit_codes: tuple[tuple[str, str], ...]
     hidden: bool
     arguments: tuple[Option, ...]
     options: tuple[Option, ...]
 
 
 def pages() -> dict[str, str]:
-    """The text of every generated page, by its path below docs/."""
+    """Return the text of each generated page by its path below docs/."""
     return {path: made() for path, made in _PAGES.items()}
 
 
 def commands() -> tuple[Command, ...]:
-    """All verbs, in the order of --help."""
+    """Return all verbs in the order of --help."""
     group = typer.main.get_command(app)
     found = []
     for name, command in group.commands.items():  # type: ignore[attr-defined] # Typer's app has several commands
         given = [(parameter.param_type_name, _option(parameter)) for parameter in command.params]
         arguments = tuple(option for kind, option in given if kind == "argument")
         options = tuple(option for kind, option in given if kind == "option")
-        found.append(Command(name, prose(command.help or ""), bool(command.hidden), arguments, options))
+        summary, _, details = (command.help or "").partition("\n\n")
+        found.append(
+            Command(name, prose(summary), prose(details), *_epilog(command), bool(command.hidden), arguments, options)
+        )
     return tuple(found)
 
 
+def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: ANN401 - as in _option
+    """Return the example and the exit codes with their meanings, from the end of a verb's help."""
+    examples, _, codes = command.epilog.replace("\b\n", "").partition("\n\nExit codes:\n")
+    rows = re.findall(r"^  (\d)  (.*(?:\n {5}.*)*)", codes, re.MULTILINE)
+    return examples.split("\n  ")[1], tuple((code, " ".join(meaning.split())) for code, meaning in rows)
+
+
 def program_options() -> tuple[Option, ...]:
-    """The options that stand before the verb."""
+    """Return the options before the verb."""
     return tuple(_option(parameter) for parameter in typer.main.get_command(app).params)
 
 
 def picture() -> str:
-    """A real run on a disposable host, as a terminal shows it: apply, then check after somebody broke the host."""
+    """Return the terminal of a real run as SVG: apply on a disposable host, then check after two changes."""
     console = Console(record=True, width=104, file=io.StringIO(), highlight=False, force_terminal=True)
     options = "--root host --role server --k3s-version 1.34"
     request = Request(Overrides(role="server", k3s_version="1.34"))
@@ -112,13 +125,13 @@ def picture() -> str:
         console.print(f"\n[bold]$[/] k3s-harden check --quiet {options}")
         print_to(console, verbs.check(host, request), Verbosity.QUIET)
     svg = console.export_svg(title="k3s-harden", unique_id="run")
-    # Rich names a font on somebody's server; a picture that asks nobody is laid out the same with any fixed font.
+    # Rich refers to a font on a server; the layout is the same with any monospace font.
     svg = re.sub(r"\n *@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)
     return svg.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
 
 
 def write(directory: Path) -> list[Path]:
-    """Write what is not as it should be below `directory`; returns the files that were written."""
+    """Write the outdated files below `directory` and return their paths."""
     written = []
     for path, text in (*pages().items(), (PICTURE, picture())):
         file = directory / path
@@ -135,18 +148,19 @@ def _findings() -> str:
         "# Findings",
         generated("agent/findings"),
         prose("""
-            What `check` finds beyond differences, each with a stable id, what wcompliant and found, the file and
-            line, and what to do. All are gathered in one run. An error makes `check` and `diff` end with 3. An error
-            that holds K3s also makes the [gate](../howto/systemd.md) fail: with any other K3s can start, and the next
-            boot or a person is what it is about. `k3s-harden explain ID` prints the same in a terminal.
+            Problems that `check` reports beyond differences. Each has a stable ID, the expected and the found value,
+            a location and a remediation. A run reports all of them at once. A finding of level error makes `check` and
+            `diff` exit with 3. A finding that blocks K3s also makes the [gate](../howto/systemd.md) fail. With any
+            other error K3s can start; it affects the next boot or needs a person. `k3s-harden explain ID` prints the
+            same text.
         """),
         table(
-            ("id", "level", "holds K3s"),
+            ("ID", "level", "blocks K3s"),
             ((f"[`{kind.id}`](#{kind.id})", str(kind.level), "yes" if kind.blocks_gate else "no") for kind in kinds),
         ),
     ]
     for kind in kinds:
-        parts += [f"## {kind.id}", f"{kind.level}{', holds K3s' if kind.blocks_gate else ''}"]
+        parts += [f"## {kind.id}", f"Level: {kind.level}.{' Blocks K3s.' if kind.blocks_gate else ''}"]
         parts += [prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
     return page(parts)
 
@@ -155,17 +169,17 @@ def _exit_codes() -> str:
     return page([
         "# Exit codes",
         generated("agent/errors.py"),
-        "The same for every verb, and part of the interface: scripts may rely on them.",
+        "They are stable, and each has the same meaning for every verb. 0 means that the verb succeeded.",
         table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
         prose("""
-            The code follows from the report and from nothing else, so the JSON output has it, too (`exit_code`,
-            `meaning`). A report that could not be printed, because the disk behind the redirection is full, say, ends
-            with 1 where it would have been 0; a reader that stops early, such as `head`, changes nothing.
+            The exit code is derived from the report, and the JSON report contains it (`exit_code`, `meaning`). If the
+            report cannot be printed, for example because the disk is full, the exit code is 1 instead of 0. A reader
+            that closes the pipe early, such as `head`, does not change it.
         """),
         prose("""
-            `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, ends with 0 whenever K3s may
-            start: a hand-edited file or what only the next boot would undo does not keep a node down. What to do for
-            each code is in [read-a-report.md](../howto/read-a-report.md).
+            `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, exits with 0 if K3s may start.
+            A file edited by hand, or a problem that only affects the next boot, does not block K3s. See
+            [read-a-report.md](../howto/read-a-report.md) for what to do for each code.
         """),
     ])  # fmt: skip
 
@@ -175,18 +189,18 @@ def _cli() -> str:
     hidden = [command for command in commands() if command.hidden]
     parts = [
         "# Command line",
-        generated("agent/cli.py"),
+        generated("agent/cli"),
         prose("""
-            `k3s-harden VERB [options]`. Reports go to standard output, errors to standard error as `k3s-harden:
-            cannot …` with what to do below. How a run ended is in its [exit code](exit-codes.md).
+            `k3s-harden VERB [options]`. Reports go to standard output. Errors go to standard error as `k3s-harden:
+            cannot …`, with the remediation on the next line. Each verb lists its [exit codes](exit-codes.md).
         """),
-        table(("verb", "does"), ((f"[`{command.name}`](#{anchor(command.name)})", command.help) for command in public)),
-        "Before the verb:",
+        table(("verb", "does"), ((f"[`{one.name}`](#{anchor(one.name)})", one.summary) for one in public)),
+        "Options before the verb:",
         _option_table(program_options()),
     ]
     for command in public:
         parts += [f"## {command.name}", *_command(command)]
-    parts.append("## Not for people")
+    parts.append("## Run by systemd")
     for command in hidden:
         parts += [f"### {command.name}", *_command(command)]
     return page(parts)
@@ -195,12 +209,14 @@ def _cli() -> str:
 def _command(command: Command) -> Iterator[str]:
     words = "".join(f" {argument.takes}" for argument in command.arguments)
     yield f"```text\nk3s-harden {command.name}{words} [options]\n```"
-    yield command.help
+    yield command.summary
+    yield command.details
+    yield f"Example: `{command.example}`"
     for argument in command.arguments:
-        values = f" One of {', '.join(f'`{choice}`' for choice in argument.choices)}." if argument.choices else ""
-        yield f"`{argument.takes}`: {argument.help}{values}"
+        yield f"`{argument.takes}`: {argument.help}"
     if command.options:
         yield _option_table(command.options)
+    yield table(("exit code", "meaning"), command.exit_codes)
 
 
 def _option_table(options: Iterable[Option]) -> str:
@@ -214,7 +230,7 @@ def _option_table(options: Iterable[Option]) -> str:
 
 
 def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a copy of it in newer releases of Typer
-    """Read a parameter of a command."""
+    """Return what the documents show of a parameter."""
     choices = tuple(str(getattr(choice, "value", choice)) for choice in getattr(parameter.type, "choices", ()))
     is_argument = parameter.param_type_name == "argument"
     is_switch = not is_argument and bool(getattr(parameter, "is_flag", False))
@@ -222,36 +238,36 @@ def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a cop
     if is_argument:
         takes = parameter.metavar or str(parameter.name).upper()
     default = getattr(parameter.default, "value", parameter.default)
-    # Defaults in words stand in the help text, where a value alone would say too little.
-    said, _, in_words = (parameter.help or "").removesuffix("]").partition(" [default: ")
+    # A default that is computed is described in the help text.
+    text, _, computed = (parameter.help or "").removesuffix("]").partition(" [default: ")
     return Option(
         names=tuple(parameter.opts),
         takes=takes,
         choices=choices,
         default="" if is_switch or default is None else f"{default:g}" if isinstance(default, float) else str(default),
-        help=prose(said + (f" By default {in_words}." if in_words else "")),
+        help=prose(text + (f" Default: {computed}." if computed else "")),
     )
 
 
 def _settings() -> str:
     return page([
         "# Settings",
-        generated("agent/settings.py"),
+        generated("agent/settings"),
         prose(f"""
-            `{settings.DEFAULT_SETTINGS}` is optional: without it every setting has its default. It is YAML, strictly
-            read: an unknown or repeated key, a value that is not allowed, or a placeholder such as `<NAMESPACE>` that
-            was left in is refused with file, line and key, everything that is wrong at once, exit code 2 and nothing
-            touched. The file decides what root does, so only root may be able to write it.
+            `{settings.DEFAULT_SETTINGS}` is optional; without it every setting has its default. The file is YAML and is
+            read strictly: an unknown or repeated key, an invalid value, or a placeholder such as `<NAMESPACE>` is an
+            error with file, line and key. All errors are reported at once with exit code 2, and nothing is changed.
+            Only root may have write permission, because the file controls what root does.
         """),
         prose("""
-            `--role`, `--k3s-version` and `--data-dir` on the command line win over the file, by the same rules. A key
-            with a dot is a key in a mapping: `audit.max-age` is `max-age` below `audit:`.
+            `--role`, `--k3s-version` and `--data-dir` on the command line override the file. A key with a dot is a key
+            in a mapping: `audit.max-age` is `max-age` below `audit:`.
         """),
         table(
-            ("key", "must be", "default", "what it is for"),
+            ("key", "allowed", "default", "purpose"),
             ((f"`{row.key}`", row.kind.allowed, row.default, prose(row.why)) for row in settings.rows()),
         ),
-        "## A file with everything in it",
+        "## Example with all settings",
         f"```yaml\n{settings.EXAMPLE}```",
     ])  # fmt: skip
 
@@ -259,74 +275,69 @@ def _settings() -> str:
 def _resources() -> str:
     built = _built()
     parts = [
-        "# What it puts on a host",
-        generated("agent/guide, agent/desired.py"),
+        "# Resources on the host",
+        generated("agent/guide and agent/desired"),
         prose("""
-            Every path and kernel value that `apply` makes, with its exact mode; all of them belong to root. `D` is
-            K3s' data directory: `/var/lib/rancher/k3s`, unless K3s' configuration or the settings move it.
-            Directories that are missing on the way to one of these are made with 0755; those that exist keep their
-            mode.
+            All paths and kernel parameters that `apply` sets, with their modes. All files and directories are owned by
+            root. `D` is the data directory of K3s: `/var/lib/rancher/k3s`, unless the K3s configuration or the settings
+            set another one. Missing parent directories are created with mode 0755; existing ones keep their mode.
         """),
         "## Directories and files",
         table(
-            ("path", "mode", "server", "agent", "K3s", "on a node that Rancher manages"),
+            ("path", "mode", "server", "agent", "K3s", "managed by Rancher"),
             (_resource(path, mode, built) for path, mode in _modes(built).items()),
         ),
         prose("""
-            `policy.yaml` has the NetworkPolicies on every version, and the PodSecurityPolicies with their RBAC up to
-            v1.24: the first apply for a v1.25 takes them out.
+            `policy.yaml` contains the NetworkPolicies for every version, and the PodSecurityPolicies with their RBAC up
+            to v1.24. The first apply for v1.25 removes the PodSecurityPolicies.
         """),
-        "## Kernel values",
+        "## Kernel parameters",
         table(
             ("key", "value", "written"),
             ((f"`{row.key}`", row.value, "yes" if row.written else "no, compared only") for row in SYSCTLS),
         ),
         prose("""
-            The written ones go into 90-kubelet.conf and into the running kernel, and are read back. kubelet compares
-            all six at its start, for equality.
+            The written ones are set in 90-kubelet.conf and in the running kernel, and are read back. kubelet compares
+            all six with its expected values when it starts.
         """),
-        "## K3s' arguments",
+        "## K3s options",
         prose("""
-            The drop-in has those that the operator's own files and command line do not already meet, with `+` behind
-            each key of a list.
+            The drop-in contains the options that the operator's configuration files, environment and command line do
+            not already set. Keys of lists end with `+`.
         """),
         table(
-            ("key", "argument", "for"),
+            ("K3s option", "value", "applies to"),
             ((f"`{row.key}`", f"`{_argument(row)}`", str(row.applies)) for row in OPTIONS),
         ),
-        "A new server of v" + NEWEST_KNOWN.family + " gets this file:",
+        f"The drop-in of a new server with v{NEWEST_KNOWN.family}:",
         f"```yaml\n{_drop_in(Role.SERVER, NEWEST_KNOWN)}```",
-        "and an agent this one:",
+        "The drop-in of an agent:",
         f"```yaml\n{_drop_in(Role.AGENT, NEWEST_KNOWN)}```",
-        "## Its own",
+        "## State of k3s-harden",
         table(
-            ("path", "mode", "is"),
+            ("path", "mode", "content"),
             (
-                (f"`{journal.STATE}`", "0700", "what it keeps of this host"),
+                (f"`{journal.STATE}`", "0700", "state directory"),
                 (
                     f"`{journal.JOURNAL}`",
                     "0700",
-                    "what `revert` needs: a file, mode 0600, for each run that changed anything",
+                    "journal for `revert`: a file with mode 0600 for each run with changes",
                 ),
-                (
-                    f"`{journal.BACKUPS}`",
-                    "0700",
-                    "what `--force` and `install` replaced, mode 0600",
-                ),
-                (f"`{drift.REPORT}`", "0600", "the last assessment, with which the daily look compares"),
-                (f"`{drift.METRICS}`", "0600", "its metrics, for a collector that reads files"),
-                (f"`{waiting_services.SIGNS}`", "0755", "signs of the gate: its last success, and what it kept down"),
-                (f"`{LOCK}`", "0600", "the lock; empty, or the number of the process that writes"),
+                (f"`{journal.BACKUPS}`", "0700", "files that `--force` and `install` replaced, with mode 0600"),
+                (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
+                (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
+                (f"`{waiting_services.SIGNS}`", "0755", "state of the gate: last success, and blocked services"),
+                (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),
         prose(f"""
-            While a file is being replaced, its next content lies beside it under a name such as
-            `{temporary_name("policy.yaml")}`; see [0005](../adr/0005-temporary-names.md). `revert` removes the
-            journal with the last run that it undoes; backups stay.
+            While a file is replaced, its new content is in a temporary file beside it, such as
+            `{temporary_name("policy.yaml")}`; see [0005](../adr/0005-temporary-names.md). `revert` removes the journal
+            after it has undone all runs. Backups are kept.
         """),
-        "## By `install`",
+        "## Files of `install`",
         table(("path", "mode"), _installed()),
-        "The hook for `cloud-init clean` only where cloud-init is. `uninstall` takes all of them away again.",
+        "The hook for `cloud-init clean` is installed only if cloud-init is present. `uninstall` removes all of them.",
     ]
     return page(parts)
 
@@ -335,7 +346,7 @@ Built = dict[tuple[Role, int, bool], "Mapping[str, Resource]"]
 
 
 def _built() -> Built:
-    """What desired.build gives for each role, Kubernetes minor, and with and without Rancher."""
+    """Return the desired resources for each role and minor version, with and without Rancher."""
     found: Built = {}
     for role in Role:
         for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
@@ -346,14 +357,14 @@ def _built() -> Built:
 
 
 def _modes(built: Built) -> dict[str, FileMode]:
-    """Each path with its mode, in the order that it is made."""
+    """Return the mode of each path, in the order of creation."""
     found: dict[str, FileMode] = {}
     rows: tuple[DirectoryRow | FileRow, ...] = (*DIRECTORIES, *FILES)
-    for place in dict.fromkeys(str(_DATA_DIR / row.path) for row in rows):
+    for path in dict.fromkeys(str(_DATA_DIR / row.path) for row in rows):
         for resources in built.values():
-            resource = resources.get(place)
+            resource = resources.get(path)
             if isinstance(resource, (File, Directory)):
-                found[place] = resource.mode
+                found[path] = resource.mode
     return found
 
 
@@ -365,7 +376,7 @@ def _resource(path: str, mode: FileMode, built: Built) -> tuple[str, ...]:
     with_rancher = {role: minors(role, rancher=True) for role in Role}
     versions = own[Role.SERVER] or own[Role.AGENT]
     first = versions[0]
-    same = "the same" if with_rancher == own else "not written"
+    same = "same" if with_rancher == own else "not written"
     return (
         f"`{path.removeprefix('/') if path.startswith('/D/') else path}`",
         str(mode),
@@ -398,15 +409,15 @@ def _installed() -> Iterator[tuple[str, str]]:
 
 
 def _modules() -> str:
-    """A map of the code from the first sentence of each module."""
+    """List each module with the first sentence of its docstring."""
     rows = []
     for file in sorted(CHECKOUT.glob("agent/**/*.py")):
-        said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-        rows.append((f"`{file.relative_to(CHECKOUT)}`", " ".join(said.split("\n\n")[0].split())))
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        rows.append((f"`{file.relative_to(CHECKOUT)}`", " ".join(text.split("\n\n")[0].split())))
     return page([
         "# Modules",
         generated("the docstrings below agent/"),
-        "Each file and its one purpose; [design.md](../explanation/design.md) says how they hang together.",
+        "Each file and its purpose. [design.md](../explanation/design.md) explains how they work together.",
         table(("file", "purpose"), rows),
     ])  # fmt: skip
 

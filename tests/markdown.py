@@ -1,4 +1,4 @@
-"""Text as Markdown: pages, tables, and words that Markdown would take for markup."""
+"""Markdown pages and tables, with escaping."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ if TYPE_CHECKING:
 
 
 def page(parts: Iterable[str]) -> str:
-    """A page of these parts, without the empty ones."""
+    """Return a page of the parts that are not empty."""
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def generated(source: str) -> str:
-    """The line that keeps a person from editing a page; `source` is what it is made from."""
+    """Return the comment of a page that is generated from `source`."""
     return f"<!-- Generated from {source} by `make docs`; a test compares them. -->"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, one line a row."""
+    """Return a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def prose(text: str) -> str:
-    """The text in one line, with what Markdown would take for markup written so that it shows."""
+    """Return the text on one line, with markup characters escaped."""
     return escaped(" ".join(text.split()))
 
 
 def escaped(text: str) -> str:
-    """Outside of code, `<` would begin a tag and `*` emphasis; bold labels and links are ours and stay."""
+    """Escape `<` and `*` outside code, bold text and comments."""
     pieces = re.split(r"(`[^`]*`|\*\*[^*]+\*\*|<!--.*?-->)", text)
     return "".join(
         piece if index % 2 else piece.replace("<", "&lt;").replace("*", r"\*") for index, piece in enumerate(pieces)
@@ -39,7 +39,7 @@ def escaped(text: str) -> str:
 
 
 def anchor(heading: str) -> str:
-    """The anchor that GitHub gives a heading: small letters, no punctuation, hyphens for blanks."""
+    """Return the anchor of a heading on GitHub: lower case, no punctuation, hyphens for spaces."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 

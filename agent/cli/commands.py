@@ -291,7 +291,7 @@ def render(
         typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR"),
     ] = None,
 ) -> None:
-    """Print a file for apply, Rancher or cloud-init.
+    """Print a file of apply, or for cloud-init.
 
     Prints the content that apply would write, or a document for Rancher or cloud-init. Does not read the host.
     """

@@ -1,4 +1,4 @@
-"""The manual page k3s-harden(8), written from the command line that the program has."""
+"""The manual page k3s-harden(8), generated from the command line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.verbs.drift import METRICS, REPORT
+from agent.changes.journal import BACKUPS, JOURNAL
 from agent.errors import ExitCode
 from agent.host import LOCK
-from agent.changes.journal import BACKUPS, JOURNAL
 from agent.settings.schema import DEFAULT_SETTINGS
+from agent.verbs.drift import METRICS, REPORT
 from tests.docs import Command, Option, commands, program_options
 
 if TYPE_CHECKING:
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     """
-k3s-harden makes a Linux host ready for a CIS-hardened K3s: kernel parameters, directories, audit policy, pod security,
-network policies and K3s' own arguments, on servers and agents. It proves that the host is ready, now and at the next
-boot, names what would undo it, and can undo all of it from a journal.
+k3s-harden hardens a Linux host for K3s by the CIS guide: kernel parameters, directories, audit policy, pod security,
+network policies and K3s options, on servers and agents. It checks that the host is compliant, now and after the next
+boot. It reports what would undo the hardening, and can undo all changes from a journal.
 """,
     """
-With its systemd units in place (the packages bring them, elsewhere install puts them), each start of K3s waits for
-k3s-harden.service, the gate, which applies anew. K3s does not start on a host that is not ready. Once the cause is
-gone, apply, or a restart of the gate, starts the K3s that was kept down, and no other.
+With its systemd units (from the package, or from k3s-harden install), each start of K3s waits for the gate,
+k3s-harden.service, which runs apply. If apply fails, the gate blocks K3s. After the cause is fixed, apply or a restart
+of the gate starts the blocked K3s service.
 """,
 )
 _FILES = (
-    (DEFAULT_SETTINGS, "What a site changes, if it changes anything. k3s-harden explain settings lists all of it."),
-    (JOURNAL, "What was there before each run, for revert. Removed when the Debian package is purged."),
-    (BACKUPS, "Hand-edited files that were replaced with --force."),
-    (REPORT, "The last assessment of the daily look, with which the next one compares."),
-    (METRICS, "Its metrics, for a collector that reads files."),
-    (LOCK, "Held by a run that writes."),
+    (DEFAULT_SETTINGS, "Settings of the site; optional. k3s-harden explain settings lists them."),
+    (JOURNAL, "Journal of all changes, for revert. Removed when the Debian package is purged."),
+    (BACKUPS, "Backups of files that --force or install replaced."),
+    (REPORT, "Previous assessment, for the daily comparison."),
+    (METRICS, "Metrics of that assessment, for a textfile collector."),
+    (LOCK, "Lock of the run that makes changes."),
 )
 _EXAMPLES = (
-    ("sudo k3s-harden apply --role server", "Harden this host, before K3s is installed or after."),
-    ("k3s-harden check -v", "Is it as it should be? With all that was found out about the host."),
-    ("systemctl status k3s-harden", "Why K3s did not start."),
-    ("k3s-harden explain", "Every control and finding, to look up one by its id."),
+    ("sudo k3s-harden apply --role server", "Harden this host, before or after K3s is installed."),
+    ("k3s-harden check -v", "Check this host, and print the host facts."),
+    ("systemctl status k3s-harden", "Show why the gate blocks K3s."),
+    ("k3s-harden explain", "List the IDs of all controls and findings."),
 )
 _SEE_ALSO = ("systemctl(1)", "sysctl.d(5)", "systemd-sysctl.service(8)", "systemd.unit(5)")
 _WIDTH = 78
@@ -50,14 +50,14 @@ _PLAIN = str.maketrans({"→": "->", "—": "-", "–": "-", "…": "...", "×":
 
 
 def manual(epoch: int) -> str:
-    """The page as ASCII for man(7), dated `epoch` seconds after 1970."""
+    """Return the page in ASCII for man(7), dated `epoch` seconds after 1970."""
     public = [command for command in commands() if not command.hidden]
     date = time.strftime("%Y-%m-%d", time.gmtime(epoch))
     shared = _shared(public)
     lines = [
         f'.TH K3S\\-HARDEN 8 {date} "k3s\\-harden {__version__}" "System Administration"',
         ".SH NAME",
-        r"k3s\-harden \- make a host ready for a CIS\-hardened K3s, prove it, and undo it",
+        r"k3s\-harden \- harden a K3s host by the CIS guide, assess it, and undo the changes",
         ".SH SYNOPSIS",
         *(line for command in public for line in _synopsis(command)),
         ".SH DESCRIPTION",
@@ -68,7 +68,7 @@ def manual(epoch: int) -> str:
         *(line for option, verbs in shared.items() for line in _option(option, f"For {', '.join(verbs)}.")),
         *(line for option in program_options() for line in _option(option)),
         ".SH EXIT STATUS",
-        *(line for code in ExitCode for line in _tagged(f".B {int(code)}", f"{code.meaning}.")),
+        *(line for code in ExitCode for line in _tagged(f".B {int(code)}", f"{code.meaning.capitalize()}.")),
         ".SH FILES",
         *(line for path, text in _FILES for line in _tagged(f".I {_text(str(path))}", text)),
         ".SH EXAMPLES",
@@ -87,7 +87,7 @@ def _paragraphs(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _shared(public: Iterable[Command]) -> dict[Option, list[str]]:
-    """The options that more than one command takes, with their names."""
+    """Return the options of more than one command, with the names of the commands."""
     takers: dict[Option, list[str]] = {}
     for command in public:
         for option in command.options:
@@ -96,7 +96,7 @@ def _shared(public: Iterable[Command]) -> dict[Option, list[str]]:
 
 
 def _synopsis(command: Command) -> Iterator[str]:
-    """A line for each command: its own words in bold, what is to be filled in in italics."""
+    """Return the synopsis: literal words in bold, placeholders in italics."""
     yield f".SY k3s\\-harden\n.B {_text(command.name)}"
     for argument in command.arguments:
         yield rf"\fI{_text(argument.takes)}\fR"
@@ -107,18 +107,19 @@ def _synopsis(command: Command) -> Iterator[str]:
 
 def _command(command: Command, shared: Iterable[Option]) -> Iterator[str]:
     yield f'.SS "{_text(command.name)}"'
-    yield from _lines(command.help)
+    yield from _paragraphs((command.summary, command.details))
     for argument in command.arguments:
-        choices = f" One of {', '.join(argument.choices)}." if argument.choices else ""
-        yield from _tagged(rf"\fI{_text(argument.takes.strip('[]'))}\fR", argument.help + choices)
+        yield from _tagged(rf"\fI{_text(argument.takes.strip('[]'))}\fR", argument.help)
     for option in command.options:
         if option not in shared:
             yield from _option(option)
+    yield from _tagged("Example:", "")
+    yield rf".B {_text(command.example)}"
 
 
 def _option(option: Option, note: str = "") -> Iterator[str]:
     names = ", ".join(rf"\fB{_text(name)}\fR" for name in option.names)
-    default = f"By default {option.default}." if option.default else ""
+    default = f"Default: {option.default}." if option.default else ""
     tag = names + (rf" \fI{_text(option.takes)}\fR" if option.takes else "")
     yield from _tagged(tag, " ".join(filter(None, (option.help, default, note))))
 
@@ -130,13 +131,13 @@ def _tagged(tag: str, words: str) -> Iterator[str]:
 
 
 def _lines(words: str) -> Iterator[str]:
-    """Words as lines of roff, none of which is a request."""
+    """Return the words as lines of roff, none of which is a request."""
     for line in textwrap.wrap(_text(words), _WIDTH, break_long_words=False, break_on_hyphens=False):
         yield rf"\&{line}" if line.startswith(".") else line
 
 
 def _text(words: str) -> str:
-    """Words as roff, in ASCII, with hyphens and quotes that can be copied into a shell."""
+    """Return the words as roff in ASCII, with hyphens and quotes that can be pasted into a shell."""
     plain = re.sub(r"\s+", " ", words).strip().translate(_PLAIN).replace("`", "")
     escaped = plain.encode("ascii", "replace").decode().replace("\\", r"\e").replace("-", r"\-")
     return escaped.replace("'", r"\(aq").replace('"', r"\(dq").replace("^", r"\(ha").replace("~", r"\(ti")

@@ -1,4 +1,4 @@
-"""The documents say what the program does: generated pages are fresh, links lead somewhere, commands exist."""
+"""Tests of the documents: generated pages are up to date, links resolve, commands exist."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?<![\w/.-])k3s-harden +([^\n`]*)")
 _SHELL_GOES_ON = re.compile(r"[|>;&)\"]")
 _EXPLAINED = {"settings", *KINDS, *(control.id for control in CONTROLS)}
-"""What `explain` takes, beside what benchmarks have."""
+"""Arguments of `explain` other than benchmark controls."""
 
 
 class Command(NamedTuple):
-    """A call of the program in a document: its words after `k3s-harden`."""
+    """A call of the program in a document: the arguments after `k3s-harden`."""
 
     page: Path
     words: tuple[str, ...]
@@ -52,29 +52,29 @@ class Command(NamedTuple):
 
 @pytest.mark.parametrize("path", docs.pages())
 def test_a_generated_page_says_what_the_code_says(path: str) -> None:
-    """`make docs` would not change it."""
+    """`make docs` does not change any page."""
     assert (DOCS / path).read_text(encoding="utf-8") == docs.pages()[path]
 
 
 def test_the_picture_shows_what_a_run_prints() -> None:
-    """Its words are those of a run today; where they stand is for Rich to choose, and each release lays out anew."""
+    """The picture has the words of a current run; their position depends on the release of Rich."""
     assert _words((DOCS / docs.PICTURE).read_text(encoding="utf-8")) == _words(docs.picture())
 
 
 def test_the_picture_loads_nothing_from_elsewhere() -> None:
-    """A page that shows it tells nobody who reads it."""
+    """The picture refers to no external resource."""
     assert re.findall(r"(?:url\((?!#)|href=|@import)[^\n]*", docs.picture()) == []
 
 
 def test_writing_the_pages_a_second_time_writes_nothing(tmp_path: Path) -> None:
-    """`make docs` names the files that it wrote, and says nothing when all are fresh."""
+    """`make docs` lists the files it wrote, and none if all are up to date."""
     assert len(docs.write(tmp_path)) == len(docs.pages()) + 1
     assert docs.write(tmp_path) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
-    """A link within the checkout names a file, and after `#` one of its headings."""
+def test_links_resolve_to_files_and_headings(page: Path) -> None:
+    """A relative link refers to an existing file, and after `#` to one of its headings."""
     broken = []
     for target in _LINK.findall(_without_fences(page)):
         if "://" in target:
@@ -87,7 +87,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 
 
 def test_every_document_is_reachable_from_the_readme() -> None:
-    """Nobody has to know that a page exists to find it."""
+    """Each page is linked, directly or indirectly, from the README."""
     seen = {README}
     waiting = [README]
     while waiting:
@@ -102,7 +102,7 @@ def test_every_document_is_reachable_from_the_readme() -> None:
 
 
 def test_commands_in_the_documents_exist() -> None:
-    """Each verb, option and choice that a document uses is one that the program takes."""
+    """The program supports each verb, option and choice that a document uses."""
     verbs = {command.name: command for command in docs.commands()}
     before = {name for option in docs.program_options() for name in option.names} | {"--help"}
     wrong = []
@@ -116,11 +116,11 @@ def test_commands_in_the_documents_exist() -> None:
         else:
             wrong += [call] * _misuses(verbs[verb], rest)
     assert list(map(str, wrong)) == []
-    assert {call.words[0] for call in calls} >= verbs.keys(), "each verb is shown in use somewhere"
+    assert {call.words[0] for call in calls} >= verbs.keys(), "each verb is used in a document"
 
 
 def test_make_targets_in_the_documents_exist() -> None:
-    """`make NAME` in a document is a target of the Makefile."""
+    """Each `make NAME` in a document is a target of the Makefile."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     used = {
         name for page in PAGES for name in re.findall(r"(?:^|`|sudo )make ([a-z][\w-]*)", _text(page), re.MULTILINE)
@@ -130,25 +130,25 @@ def test_make_targets_in_the_documents_exist() -> None:
 
 
 def test_settings_in_the_howtos_are_valid() -> None:
-    """An example that a reader copies into the settings file is one that the program takes."""
+    """Each YAML example in a how-to is a valid settings file."""
     examples = [(page, body) for page in DOCS.glob("howto/*.md") for kind, body in _fences(page) if kind == "yaml"]
     for page, body in examples:
         assert settings.load(body.encode(), PurePosixPath(page.name)) != settings.Settings()
     assert examples
 
 
-def test_the_reference_and_the_manual_name_every_place_of_its_own() -> None:
-    """Whatever the program keeps below its directory of state is told to those who look there."""
+def test_the_reference_and_the_manual_list_every_path_of_the_state() -> None:
+    """Each path below the state directory is documented."""
     modules = (importlib.import_module(module.name) for module in pkgutil.walk_packages(agent.__path__, "agent."))
     public = (value for module in modules for name, value in vars(module).items() if not name.startswith("_"))
-    places = {value for value in public if isinstance(value, PurePosixPath) and journal.STATE in value.parents}
-    assert {journal.JOURNAL, journal.BACKUPS, drift.REPORT, drift.METRICS} <= places
+    paths = {value for value in public if isinstance(value, PurePosixPath) and journal.STATE in value.parents}
+    assert {journal.JOURNAL, journal.BACKUPS, drift.REPORT, drift.METRICS} <= paths
     reference, page = docs.pages()["reference/resources.md"], manual(0).replace("\\-", "-")
-    assert [path for path in places if f"| `{path}` |" not in reference or f".I {path}\n" not in page] == []
+    assert [path for path in paths if f"| `{path}` |" not in reference or f".I {path}\n" not in page] == []
 
 
 def test_the_readme_has_the_exit_codes() -> None:
-    """Number and meaning are those of the program; the Chinese one has all the numbers."""
+    """The English README has the numbers and meanings of the program; the Chinese one has the numbers."""
     rows = re.findall(r"^\| (\d) \| (.*) \|$", _text(README), re.MULTILINE)
     assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
     assert [number for number, _ in re.findall(r"^\| (\d) \| (.*) \|$", _text(CHINESE), re.MULTILINE)] == [
@@ -164,14 +164,14 @@ def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> N
 
 
 def test_the_chinese_readme_is_in_step() -> None:
-    """Both have the same headings by level, the same commands, tables and lists of one length, and the same links."""
+    """Both READMEs have the same headings, commands and links, and tables and lists of the same length."""
     english, chinese = _shape(README), _shape(CHINESE)
     assert chinese == english
     assert list(_fences(CHINESE)) == list(_fences(README))
 
 
-def test_the_plan_of_the_house_has_each_room() -> None:
-    """A module that the plan does not show is one that a newcomer does not find."""
+def test_the_design_shows_each_package() -> None:
+    """design.md lists each package and top-level module of agent/."""
     table = re.findall(r"^\|(.*?)\|", _text(DOCS / "explanation/design.md"), re.MULTILINE)
     shown = set(re.findall(r"`(\w+?)(?:/|\.py)`", " ".join(table)))
     there = {
@@ -181,7 +181,7 @@ def test_the_plan_of_the_house_has_each_room() -> None:
 
 
 def test_the_index_of_decisions_has_each_with_its_title_and_status() -> None:
-    """A record that the index does not have, or has under another title, is not found."""
+    """The index lists each record with its title and status."""
     listed = dict(re.findall(r"^\| \[(.*)\]\(.*\) \| (.*) \|$", _text(DOCS / "adr/README.md"), re.MULTILINE))
     written = {}
     for record in DOCS.glob("adr/0*.md"):
@@ -192,7 +192,7 @@ def test_the_index_of_decisions_has_each_with_its_title_and_status() -> None:
 
 
 def _misuses(command: docs.Command, words: list[str]) -> bool:
-    """Whether an option, or a word where there are choices, is none that the verb takes; CAPITALS stand for any."""
+    """Return whether the verb does not support an option or argument; CAPITALS are placeholders."""
     options = {name: option for option in command.options for name in option.names}
     waiting = list(words)
     while waiting:
@@ -214,7 +214,7 @@ def _misuses(command: docs.Command, words: list[str]) -> bool:
 
 
 def _calls() -> Iterator[Command]:
-    """Each call of the program, in shell blocks and in code within a line."""
+    """Yield each call of the program in shell blocks and inline code."""
     for page in PAGES:
         spans = re.findall(r"`([^`\n]+)`", _without_fences(page))
         shell = [body for kind, body in _fences(page) if kind == "sh"]
@@ -230,7 +230,7 @@ def _text(page: Path) -> str:
 
 
 def _fences(page: Path) -> Iterator[tuple[str, str]]:
-    """Each fenced block with the word behind its fence, without the indent of a list that it stands in."""
+    """Yield the language and the text of each fenced block, without the indent of a list."""
     for kind, body in _FENCE.findall(_text(page)):
         yield kind, re.sub(r"^  ", "", body, flags=re.MULTILINE) if body.startswith("  ") else body
 
@@ -263,5 +263,5 @@ def _shape(page: Path) -> dict[str, object]:
 
 
 def _words(svg: str) -> list[str]:
-    """What an SVG of Rich's shows, in its order."""
+    """Return the words of an SVG image, in order."""
     return html.unescape(" ".join(re.findall(r"<text [^>]*>([^<]*)</text>", svg))).split()
