@@ -140,7 +140,7 @@ def test_a_download_is_for_cloud_init_alone(what: Rendering, words: tuple[str, .
     """Elsewhere the options would be dropped without a word."""
     done = program.run("render", what.value, *words)
     assert (done.code, done.stdout) == (2, "")
-    assert "cloud-init alone" in done.stderr
+    assert "only cloud-init supports them" in done.stderr
 
 
 # --- cloud-init: the settings ---

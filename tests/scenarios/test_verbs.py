@@ -207,7 +207,7 @@ def test_ctrl_c_says_how_to_go_on(host: HostTree, held_lock: int) -> None:
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert complaint.startswith("k3s-harden: interrupted\n  to do: see k3s-harden check")
+    assert complaint.startswith("k3s-harden: interrupted\n  fix: run k3s-harden check")
     assert host.entries() == before
     os.close(held_lock)
 
