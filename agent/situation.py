@@ -103,7 +103,7 @@ def observe(host: Host, request: Request) -> Situation:
     """
     settings = site_files.read_settings(host, request.settings_file, request.overrides)
     host_facts = facts.read(host, settings)
-    _refuse_misfits(settings, host_facts)
+    _require_supported(settings, host_facts)
     waivers = _waivers(host, settings, host_facts)
     inputs = Inputs(
         audit_policy=site_files.read_audit_policy(host, settings),
@@ -170,11 +170,11 @@ def _certificates(host: Host, settings: Settings, host_facts: HostFacts) -> tupl
     return tuple(path for path in paths if isinstance(host.tree.permissions(path), FilePermissions))
 
 
-def _refuse_misfits(settings: Settings, host_facts: HostFacts) -> None:
+def _require_supported(settings: Settings, host_facts: HostFacts) -> None:
     if not settings.protect_kernel_defaults and PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(host_facts.version):
         raise UsageError(
-            f"cannot leave out protect-kernel-defaults on K3s {host_facts.version}: its benchmark has the control",
-            "remove `protect-kernel-defaults: false` from the settings; it is for v1.25 and newer",
+            f"cannot disable protect-kernel-defaults for K3s {host_facts.version}: its benchmark contains the control",
+            "remove `protect-kernel-defaults: false` from the settings; it is allowed for v1.25 and newer",
         )
 
 

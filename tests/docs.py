@@ -265,7 +265,7 @@ def _settings() -> str:
         """),
         table(
             ("key", "allowed", "default", "purpose"),
-            ((f"`{row.key}`", row.kind.allowed, row.default, prose(row.why)) for row in settings.rows()),
+            ((f"`{row.key}`", row.kind.allowed, row.default, prose(row.description)) for row in settings.rows()),
         ),
         "## Example with all settings",
         f"```yaml\n{settings.EXAMPLE}```",

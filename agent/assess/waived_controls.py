@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from agent.benchmark.control import BenchmarkControl
     from agent.benchmark.versions import Benchmark
-    from agent.settings.value_kinds import SiteWaiver
-    from agent.settings.waivers import Scope
+    from agent.settings.waivers import Scope, SiteWaiver
 
 _SETTLED = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from agent.errors import HostError, InputError
 from agent.k3s import audit_policy
 from agent.model import Location
-from agent.settings import schema
+from agent.settings import loading
+from agent.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.tree import Tree
     from agent.settings.schema import Overrides, Settings
-    from agent.settings.value_kinds import SiteWaiver
+    from agent.settings.waivers import SiteWaiver
 
 
 def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:
@@ -26,12 +27,12 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
     """
     tree = host.tree if path is None else host.machine_tree
     if path is not None and not tree.exists(path):
-        raise InputError(Location(path), "there is no such file")
-    path = path or schema.DEFAULT_SETTINGS
+        raise InputError(Location(path), "the file does not exist")
+    path = path or DEFAULT_SETTINGS
     data = _read(tree, path)
     if data is not None:
         _require_trust(tree, path)
-    return schema.override(schema.load(data, path), overrides)
+    return loading.override(loading.load(data, path), overrides)
 
 
 def read_audit_policy(host: Host, settings: Settings) -> bytes | None:
@@ -56,13 +57,13 @@ def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
         return ()
     data = _read_named(host.tree, path, "waivers-file")
     _require_trust(host.tree, path)
-    return schema.load_waivers(data, path)
+    return loading.load_waivers(data, path)
 
 
 def _read_named(tree: Tree, path: PurePosixPath, setting: str) -> bytes:
     data = _read(tree, path)
     if data is None:
-        raise InputError(Location(path), "there is no such file", f"`{setting}` in the settings names it")
+        raise InputError(Location(path), "the file does not exist", f"`{setting}` in the settings names it")
     return data
 
 

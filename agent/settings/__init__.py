@@ -1,1 +1,1 @@
-"""What a site can change: the settings schema, kinds of values, waivers."""
+"""Settings of a site: schema, kinds of values, waivers, loading."""

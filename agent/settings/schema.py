@@ -1,44 +1,40 @@
-"""What a site may change: /etc/k3s-harden/config.yaml and the command line, strictly read into typed values. Pure.
+"""Settings of a site, as typed rows. Pure.
 
-A field of Settings is the one place to add an option: its row says the key, how it is read, what is allowed, an example
-and why it is there. Reading, checking, the command line's overrides, what `assess` suggests and
-docs/reference/settings.md all follow from the rows.
+To add a setting, add a field to Settings. Its row has the key, the allowed values, a description and an example.
+Loading, the overrides of the command line, the suggestions of `assess` and docs/reference/settings.md are derived from
+the rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from agent.errors import InputError, UsageError
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import Applies, FileMode, Location, Role
+from agent.model import Applies, FileMode, Role
 from agent.settings.value_kinds import (
-    A_PATH,
-    A_VERSION,
+    BOOLEAN,
     EVENT_RATE_LIMIT,
+    NAMESPACES,
     OFF,
-    SOME_NAMESPACES,
-    SOME_WAIVERS,
-    SWITCH,
-    Kind,
-    Refused,
+    PATH,
+    VERSION,
+    ValueKind,
     number,
-    or_null,
-    words,
+    one_of,
+    optional,
 )
-from agent.yaml_reader import Entry, Mapping, Scalar, duplicates, in_words, left_in_placeholder, read, scalars, shown
+from agent.settings.waiver_values import WAIVERS
 
 if TYPE_CHECKING:
     from agent.guide.manifests import EventRateLimit
     from agent.model import Version
-    from agent.settings.value_kinds import SiteWaiver
-    from agent.yaml_reader import Document, Node
+    from agent.settings.waivers import SiteWaiver
 
 _LEAVE = "leave"
 _EXAMPLE_WAIVERS = """
@@ -51,11 +47,11 @@ _EXAMPLE_WAIVERS = """
     reason: the load balancer in front of the shop needs externalIPs"""
 
 DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
-"""Where the settings are looked for; a host without the file gets the defaults."""
+"""Path of the settings file on a host. Without the file, every setting has its default."""
 
 
 class SecretsEncryption(str, Enum):
-    """Whether K3s is to encrypt Secrets in its datastore; `auto` never switches it under a live one."""
+    """Whether K3s encrypts Secrets in its datastore."""
 
     AUTO = "auto"
     ON = "on"
@@ -67,22 +63,24 @@ class SecretsEncryption(str, Enum):
 
 
 class SettingRow(NamedTuple):
-    """One option: its key (dots lead into mappings), its kind, why it is there, and an example of its value in YAML.
-
-    `default` is the default in words. `applies` says on which hosts the option has any effect, and `name` is its field.
-    """
+    """A setting."""
 
     key: str
-    kind: Kind
-    why: str
+    """The key in the settings file; a dot separates the keys of nested mappings."""
+    kind: ValueKind
+    description: str
     example: str
+    """A value in YAML."""
     default: str = ""
+    """The default as text for a reader."""
     applies: Applies = Applies()
+    """The hosts on which the setting has an effect."""
     name: str = ""
+    """The name of the field of Settings."""
 
     @property
     def line(self) -> str:
-        """The example with its key, as one line of the settings file."""
+        """The key with its example, as one line of the settings file."""
         *sections, last = self.key.split(".")
         line = f"{last}: {self.example}"
         for section in reversed(sections):
@@ -90,41 +88,37 @@ class SettingRow(NamedTuple):
         return line
 
     def differs_from_default(self, settings: Settings) -> bool:
-        """Whether the site has chosen something else than the default."""
+        """Return whether the site sets another value than the default."""
         return bool(getattr(settings, self.name) != getattr(Settings(), self.name))
 
 
 def _row(  # noqa: PLR0913 - the parts of a SettingRow
-    key: str, kind: Kind, why: str, default: str = "", *, example: str, applies: Applies = Applies()
+    key: str, kind: ValueKind, description: str, default: str = "", *, example: str, applies: Applies = Applies()
 ) -> MappingProxyType[str, SettingRow]:
-    """Make the metadata of a field of Settings; `default` is for one whose default says nothing by itself."""
-    return MappingProxyType({"row": SettingRow(key, kind, why, example, default, applies)})
+    """Return the metadata of a field of Settings. `default` describes a default that has no text of its own."""
+    return MappingProxyType({"row": SettingRow(key, kind, description, example, default, applies)})
 
 
-def _in_words(value: object) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case ():
-            return "none"
-        case _:
-            return str(value)
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value == () else str(value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Settings:
-    """A site's choices. None leaves a choice to what is found on the host, or to the guide's own value.
+    """The settings of a site. None selects what is detected on the host, or the value of the guide.
 
-    `audit_max_age` is in days, `audit_max_size` in MiB; all paths are absolute.
+    `audit_max_age` is in days, `audit_max_size` in MiB. All paths are absolute.
     """
 
     role: Role | None = field(
         default=None,
         metadata=_row(
             "role",
-            words({"auto": None, **{role.value: role for role in Role}}),
-            "What K3s runs as here, for a host on which K3s is not installed yet.",
-            "auto: the services, processes and files of this host tell",
+            one_of({"auto": None, **{role.value: role for role in Role}}),
+            "The role of K3s on this host. Required if K3s is not installed yet.",
+            "auto: detected from the services, processes and files of this host",
             example="server",
         ),
     )
@@ -132,9 +126,9 @@ class Settings:
         default=None,
         metadata=_row(
             "k3s-version",
-            A_VERSION,
-            "The version that K3s has or will have here; what the guide asks depends on its minor.",
-            "what the k3s program says, else the newest that is known",
+            VERSION,
+            "The K3s version of this host, now or after the installation. The guide depends on the minor version.",
+            "output of `k3s --version`, else the newest known version",
             example="v1.28.15+k3s1",
         ),
     )
@@ -142,8 +136,8 @@ class Settings:
         default=None,
         metadata=_row(
             "data-dir",
-            A_PATH,
-            "K3s' data directory, if it is moved by means that K3s' configuration files do not show.",
+            PATH,
+            "K3s' data directory, if it is moved and K3s' configuration files do not set it.",
             f"`data-dir` of K3s' configuration, else {DEFAULT_DATA_DIR}",
             example="/srv/k3s",
         ),
@@ -152,9 +146,10 @@ class Settings:
         default=None,
         metadata=_row(
             "rancher-managed",
-            words({"auto": None, "true": True, "false": False}),
-            "Whether Rancher writes K3s' configuration here: arguments and Pod Security are then left to its Cluster.",
-            "auto: Rancher's files tell",
+            one_of({"auto": None, "true": True, "false": False}),
+            "Whether Rancher writes K3s' configuration on this host. If so, component arguments and Pod Security belong"
+            " in Rancher's Cluster object, and apply does not set them.",
+            "auto: detected from Rancher's files",
             example="auto",
         ),
     )
@@ -162,9 +157,9 @@ class Settings:
         default=True,
         metadata=_row(
             "protect-kernel-defaults",
-            SWITCH,
-            "Whether the kubelet refuses to start on wrong kernel parameters. The benchmark dropped the control in"
-            " 1.25; false is allowed from there on.",
+            BOOLEAN,
+            "Whether the kubelet refuses to start if kernel parameters differ from its own. false is allowed for K3s"
+            " v1.25 and newer, whose benchmark does not contain the control.",
             example="true",
         ),
     )
@@ -172,16 +167,17 @@ class Settings:
         default=SecretsEncryption.AUTO,
         metadata=_row(
             "secrets-encryption",
-            # `on` and `off` are booleans to YAML 1.1, so whoever writes true and false means the same.
-            words(
+            # YAML 1.1 reads `on` and `off` as booleans, so true and false are the same.
+            one_of(
                 {
                     **{choice.value: choice for choice in SecretsEncryption},
                     "true": SecretsEncryption.ON,
                     "false": SecretsEncryption.OFF,
                 }
             ),
-            "Whether K3s encrypts Secrets in its datastore; it must be the same on all servers. `auto` turns it on"
-            " where a server starts a new cluster, never under a live datastore; `leave` says nothing to K3s about it.",
+            "Whether K3s encrypts Secrets in its datastore. The value must be the same on all servers. `auto` enables"
+            " encryption if the server starts a new cluster, and never changes it for an existing datastore. `leave`"
+            " does not set the option.",
             example="auto",
         ),
     )
@@ -189,9 +185,9 @@ class Settings:
         default=None,
         metadata=_row(
             "terminated-pod-gc-threshold",
-            or_null(number(1, 1_000_000)),
-            "How many finished pods may exist before the oldest are removed.",
-            "the guide's for the K3s version",
+            optional(number(1, 1_000_000)),
+            "Number of terminated pods that can exist before the oldest are deleted.",
+            "the guide's value for the K3s version",
             example="100",
         ),
     )
@@ -199,9 +195,9 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.policy-file",
-            A_PATH,
-            "A file with the site's own audit policy (audit.k8s.io/v1). It is copied to where K3s reads it.",
-            "the guide's policy: the metadata of every request",
+            PATH,
+            "A file with the site's own audit policy (audit.k8s.io/v1). apply copies it to the path that K3s reads.",
+            "the guide's policy, which logs the metadata of every request",
             example="/etc/k3s-harden/audit-policy.yaml",
         ),
     )
@@ -209,9 +205,9 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.max-age",
-            or_null(number(1, 3650, "days")),
-            "How long old audit logs are kept. The benchmark wants 30 or more.",
-            "the guide's",
+            optional(number(1, 3650, "days")),
+            "How long old audit logs are kept. The benchmark requires 30 or more.",
+            "the guide's value",
             example="60",
         ),
     )
@@ -219,9 +215,9 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.max-backups",
-            or_null(number(1, 1000)),
-            "How many old audit logs are kept. The benchmark wants 10 or more.",
-            "the guide's",
+            optional(number(1, 1000)),
+            "Number of old audit logs that are kept. The benchmark requires 10 or more.",
+            "the guide's value",
             example="20",
         ),
     )
@@ -229,9 +225,9 @@ class Settings:
         default=None,
         metadata=_row(
             "audit.max-size",
-            or_null(number(1, 10_240, "MiB")),
-            "How large an audit log grows before a new one is begun. The benchmark wants 100 or more.",
-            "the guide's",
+            optional(number(1, 10_240, "MiB")),
+            "Size at which an audit log is rotated. The benchmark requires 100 or more.",
+            "the guide's value",
             example="200",
         ),
     )
@@ -239,9 +235,9 @@ class Settings:
         default=(),
         metadata=_row(
             "network-policies.namespaces",
-            SOME_NAMESPACES,
-            "Namespaces that get the guide's policy in addition to those it names: pods take traffic from their own"
-            " namespace alone. A namespace must exist, or K3s applies all its manifests anew every 15 seconds.",
+            NAMESPACES,
+            "Additional namespaces that get the guide's NetworkPolicy: pods accept traffic only from their own"
+            " namespace. Each namespace must exist, or K3s reapplies all its manifests every 15 seconds.",
             example="[shop, billing]",
         ),
     )
@@ -249,8 +245,8 @@ class Settings:
         default=(),
         metadata=_row(
             "pod-security.exempt-namespaces",
-            SOME_NAMESPACES,
-            "Namespaces that Pod Security leaves alone in addition to those of the guide's template, from 1.25 on.",
+            NAMESPACES,
+            "Additional namespaces that Pod Security admission does not check. For K3s v1.25 and newer.",
             example="[storage-system]",
         ),
     )
@@ -258,9 +254,9 @@ class Settings:
         default=False,
         metadata=_row(
             "cis-operator-namespace",
-            SWITCH,
-            "Whether the namespace cis-operator-system exists, so that the guide's RoleBinding in it can be applied, up"
-            " to 1.24.",
+            BOOLEAN,
+            "Whether the namespace cis-operator-system exists. If so, apply creates the guide's RoleBinding in it. For"
+            " K3s v1.24 and older.",
             example="false",
         ),
     )
@@ -269,10 +265,10 @@ class Settings:
         metadata=_row(
             "event-rate-limit",
             EVENT_RATE_LIMIT,
-            "Turns the admission plugin EventRateLimit on, from 1.25 on: `burst` events are taken at once, then `qps`"
-            " per second.",
+            "Enables the admission plugin EventRateLimit: `burst` events at once, then `qps` per second. For K3s v1.25"
+            " and newer.",
             OFF,
-            # The limits of the plugin are part of the admission configuration, which older versions do not get.
+            # The limits of the plugin are in the admission configuration, which older versions do not have.
             applies=POD_SECURITY_ADMISSION.applies,
             example="{qps: 5000, burst: 20000}",
         ),
@@ -281,9 +277,9 @@ class Settings:
         default=False,
         metadata=_row(
             "always-pull-images",
-            SWITCH,
-            "Turns the admission plugin AlwaysPullImages on. Every start of a container then asks the registry: pods do"
-            " not start while it is out of reach.",
+            BOOLEAN,
+            "Enables the admission plugin AlwaysPullImages. Every container start then contacts the registry: pods do"
+            " not start if it is not reachable.",
             example="true",
         ),
     )
@@ -291,10 +287,10 @@ class Settings:
         default=None,
         metadata=_row(
             "pki.certificate-permissions",
-            words({_LEAVE: None, "0600": FileMode(0o600)}),
-            "The mode that certificates in server/tls and server/tls/etcd get on servers; benchmarks 1.24 to 1.10 want"
-            " 0600. K3s makes new ones with 0644, so each apply sets it again. `leave` does not touch them: a"
-            " certificate is no secret.",
+            one_of({_LEAVE: None, "0600": FileMode(0o600)}),
+            "Mode of the certificates in server/tls and server/tls/etcd on servers. The benchmarks cis-1.24 to cis-1.10"
+            " require 0600. K3s creates certificates with 0644, so each apply sets the mode again. `leave` does not"
+            " change the mode: a certificate is not secret.",
             _LEAVE,
             example='"0600"',
         ),
@@ -303,10 +299,10 @@ class Settings:
         default=(),
         metadata=_row(
             "waivers",
-            SOME_WAIVERS,
-            "Controls whose failure this site accepts, each with its reason. `expires` is the last day that it counts,"
-            " in UTC; `role` and the shell pattern `host` say where it counts. `apply` does not touch a waived"
-            " kernel parameter.",
+            WAIVERS,
+            "Controls whose failure this site accepts, each with a reason. `expires` is the last day on which the"
+            " waiver applies, in UTC. `role` and the shell pattern `host` limit it to some hosts. `apply` does not"
+            " change a waived kernel parameter.",
             example=_EXAMPLE_WAIVERS,
         ),
     )
@@ -314,8 +310,8 @@ class Settings:
         default=None,
         metadata=_row(
             "waivers-file",
-            A_PATH,
-            "A file with more waivers: the same list, kept apart so that several hosts or tools can share it.",
+            PATH,
+            "A file with more waivers, in the same format, which several hosts or tools can share.",
             "none",
             example="/etc/k3s-harden/waivers.yaml",
         ),
@@ -324,8 +320,8 @@ class Settings:
         default=False,
         metadata=_row(
             "drift.repair",
-            SWITCH,
-            "Whether the daily drift check repairs what apply can repair, or only reports it.",
+            BOOLEAN,
+            "Whether the daily drift check runs apply to repair what it can, or only reports drift.",
             example="false",
         ),
     )
@@ -333,8 +329,8 @@ class Settings:
         default=None,
         metadata=_row(
             "drift.metrics-file",
-            A_PATH,
-            "A second place for the metrics of the daily drift check, readable by all: a name that ends in .prom in the"
+            PATH,
+            "A second, world-readable file for the metrics of the daily drift check: a name that ends in .prom, in the"
             " directory of the node-exporter's textfile collector.",
             "none",
             example="/var/lib/prometheus/node-exporter/k3s-harden.prom",
@@ -343,91 +339,26 @@ class Settings:
 
 
 class Overrides(NamedTuple):
-    """What the command line says over the settings, as it was typed; None says nothing."""
+    """Options of the command line that override settings, as typed; None if not given."""
 
     role: str | None = None
     k3s_version: str | None = None
     data_dir: str | None = None
 
 
-class SettingsError(InputError):
-    """A settings file with one or more things wrong; `problems` has each, in the order of their lines."""
-
-    def __init__(self, path: PurePosixPath, wrong: list[tuple[int, str]]) -> None:
-        self.problems = tuple(InputError(Location(path, line), problem) for line, problem in sorted(wrong))
-        if len(self.problems) == 1:
-            location, problem = self.problems[0].location, self.problems[0].problem
-        else:
-            # The file is named once, so that the message stays one line that can be read.
-            every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(wrong))
-            location, problem = Location(path), f"{len(wrong)} things are wrong: {every_line}"
-        super().__init__(location, problem, "k3s-harden explain settings lists them and what they take")
-
-
 @cache
 def rows() -> tuple[SettingRow, ...]:
-    """All options, in the order of the reference."""
+    """Return all settings, in the order of the reference."""
     found = []
     for one in fields(Settings):
         row = cast("SettingRow", one.metadata["row"])
-        found.append(row._replace(name=one.name, default=row.default or _in_words(one.default)))
+        found.append(row._replace(name=one.name, default=row.default or _as_text(one.default)))
     return tuple(found)
 
 
 def row_of(key: str) -> SettingRow:
-    """The option with this key. Raises KeyError where there is none."""
+    """Return the setting with this key. Raises KeyError."""
     return {row.key: row for row in rows()}[key]
-
-
-def load(data: bytes | None, path: PurePosixPath) -> Settings:
-    """Read a settings file; None, where there is none, gives the defaults, as an empty file does.
-
-    Raises InputError for what cannot be read at all, and SettingsError, which is one, with everything that is wrong:
-    unknown and repeated keys, wrong types, values that are not allowed, and placeholders that were left in.
-    """
-    documents = read(data or b"", path)
-    if not documents:
-        return Settings()
-    loader = _Loader()
-    loader.document(documents[0].node)
-    site = replace(Settings(), **loader.outcome(documents, path))  # type: ignore[arg-type]  # by each field's own reader
-    return replace(site, waivers=_written_in(path, site.waivers))
-
-
-def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
-    """Read a file that has nothing but what `waivers` takes. Raises InputError and SettingsError as load() does."""
-    documents = read(data, path)
-    if not documents:
-        return ()
-    loader = _Loader()
-    row = row_of("waivers")
-    loader.setting(row, Entry(row.key, documents[0].line, documents[0].node))
-    return _written_in(path, cast("tuple[SiteWaiver, ...]", loader.outcome(documents, path)["waivers"]))
-
-
-def _written_in(path: PurePosixPath, waivers: tuple[SiteWaiver, ...]) -> tuple[SiteWaiver, ...]:
-    return tuple(waiver._replace(location=Location(path, waiver.location.line)) for waiver in waivers)
-
-
-def override(settings: Settings, overrides: Overrides) -> Settings:
-    """Put the command line's choices over those of the file; `auto` for the role undoes the file's.
-
-    Raises UsageError for a value that is not allowed, by the same rules as in the file.
-    """
-    changes = {}
-    for row in rows():
-        typed = getattr(overrides, row.name, None)
-        if typed is None:
-            continue
-        node = Scalar(typed, typed, 0)
-        placeholder = left_in_placeholder(node)
-        try:
-            changes[row.name] = row.kind.of(node)
-        except Refused:
-            raise UsageError(f"cannot use --{row.key}: it must be {row.kind.allowed}; found {in_words(node)}") from None
-        if placeholder:
-            raise UsageError(f"cannot use --{row.key}: {placeholder}")
-    return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
 
 
 def _example() -> str:
@@ -445,79 +376,4 @@ def _example() -> str:
 
 
 EXAMPLE = _example()
-"""A settings file that uses every option."""
-
-
-class _Loader:
-    """Walks a settings file, gathers the values by field and all that is wrong."""
-
-    __slots__ = ("_rows", "problems", "values")
-
-    def __init__(self) -> None:
-        self._rows = {row.key: row for row in rows()}
-        self.values: dict[str, object] = {}
-        self.problems: list[tuple[int, str]] = []
-
-    def document(self, node: Node) -> None:
-        if isinstance(node, Mapping):
-            self._mapping(node, "")
-        elif not (isinstance(node, Scalar) and node.value is None):
-            self.wrong(node.line, f"it must be a mapping of settings; found {in_words(node)}")
-
-    def wrong(self, line: int, problem: str) -> None:
-        self.problems.append((line, problem))
-
-    def outcome(self, documents: tuple[Document, ...], path: PurePosixPath) -> dict[str, object]:
-        """The values by field. Raises SettingsError with all that was wrong, further documents included."""
-        for document in documents[1:]:
-            self.wrong(document.line, "a second document begins here; only one is read")
-        if self.problems:
-            raise SettingsError(path, self.problems)
-        return self.values
-
-    def _mapping(self, mapping: Mapping, prefix: str) -> None:
-        for first, again in duplicates(mapping):
-            self.wrong(again.line, f"`{shown(prefix + again.key)}` stands in line {first.line} already")
-        for entry in mapping.entries:
-            key = prefix + entry.key
-            if key in self._rows:
-                self.setting(self._rows[key], entry)
-            elif any(known.startswith(f"{key}.") for known in self._rows):
-                self._section(key, entry.node)
-            else:
-                self.wrong(entry.line, f"there is no setting `{shown(key)}`{self._meant(key)}")
-
-    def _section(self, key: str, node: Node) -> None:
-        if isinstance(node, Mapping):
-            self._mapping(node, f"{key}.")
-        elif not (isinstance(node, Scalar) and node.value is None):
-            inside = ", ".join(known.removeprefix(f"{key}.") for known in self._rows if known.startswith(f"{key}."))
-            self.wrong(node.line, f"`{key}` must be a mapping with some of {inside}; found {in_words(node)}")
-
-    def setting(self, row: SettingRow, entry: Entry) -> None:
-        left_in = [(scalar, left_in_placeholder(scalar)) for scalar in scalars(entry.node)]
-        for scalar, placeholder in left_in:
-            if placeholder:
-                self.wrong(scalar.line, f"`{row.key}`: {placeholder}")
-        if any(placeholder for _, placeholder in left_in):
-            return
-        if isinstance(entry.node, Mapping):
-            for first, again in duplicates(entry.node):
-                self.wrong(again.line, f"`{row.key}.{shown(again.key)}` stands in line {first.line} already")
-        try:
-            self.values[row.name] = row.kind.of(entry.node)
-        except Refused as refused:
-            for one in (refused, *refused.others):
-                node = one.node or entry.node
-                allowed = f"{row.kind.allowed}, {one.what}" if one.what else row.kind.allowed
-                self.wrong(node.line, f"`{row.key}` must be {allowed}; found {in_words(node)}")
-
-    def _meant(self, key: str) -> str:
-        from difflib import get_close_matches
-
-        known = [*self._rows, *{section for row in self._rows for section in row.split(".")[:-1]}]
-        close = get_close_matches(key, known, n=1)
-        # Someone who forgot the section, or put the key into one that it is not in.
-        last = key.rpartition(".")[2]
-        close += [row for row in self._rows if row.rpartition(".")[2] == last]
-        return f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(self._rows)}"
+"""A settings file with every setting."""

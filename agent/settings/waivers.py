@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.sysctls import SYSCTLS
+from agent.model import Location
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from agent.model import Role
-    from agent.settings.value_kinds import SiteWaiver
+
+
+class SiteWaiver(NamedTuple):
+    """A control whose failure a site accepts."""
+
+    control: str
+    """An id of ours, a CIS number, or benchmark/number."""
+    reason: str
+    expires: str = ""
+    """The last day on which the waiver applies, YYYY-MM-DD in UTC; empty if it never expires."""
+    role: Role | None = None
+    """The role that it is for; None is both."""
+    host: str = ""
+    """A shell pattern of the host names that it is for; empty is all."""
+    location: Location = Location(PurePosixPath())
 
 
 class Scope(NamedTuple):

@@ -85,7 +85,9 @@ def origin_in_words(origin: Origin) -> str:
 def _settings() -> str:
     """Every setting with what is allowed, and a file that uses all of them."""
     parts = [("", f"Settings of a site, in {settings.DEFAULT_SETTINGS}; all are optional.")]
-    parts += [(row.key, f"{row.why} Allowed: {row.kind.allowed}. Default: {row.default}.") for row in settings.rows()]
+    parts += [
+        (row.key, f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.") for row in settings.rows()
+    ]
     return f"{_paragraphs(parts)}An example with everything in it\n{textwrap.indent(settings.EXAMPLE, '  ')}"
 
 

@@ -1,4 +1,4 @@
-"""What K3s starts with is not written where what that needs is missing: a K3s that would start must not be stopped."""
+"""Preconditions of the drop-in: apply does not write it if K3s could then not start."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LIVE = "/proc/sys/kernel/keys/root_maxkeys"
 
 
 def assert_k3s_would_start(host: HostTree) -> None:
-    """As it would have before `apply`: there is no drop-in, and so nothing that it could name."""
+    """Assert that there is no drop-in, and no finding about files that K3s reads."""
     assert DROPIN not in host.entries()
     assert host.seen("check").ids.isdisjoint({"audit-policy-unusable", "admission-configuration-unusable"})
 
 
-def test_a_directory_that_others_can_write_keeps_the_drop_in_away(host: HostTree) -> None:
-    """What it names could not be written below that directory; once it is root's alone, all is."""
+def test_no_drop_in_below_a_directory_writable_by_others(host: HostTree) -> None:
+    """apply cannot write the files that the drop-in names until only root can write the directory."""
     host[UNSAFE].mkdir(parents=True)
     host[UNSAFE].chmod(0o777)
     seen = host.seen("apply")
@@ -40,10 +40,10 @@ def test_a_directory_that_others_can_write_keeps_the_drop_in_away(host: HostTree
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), os.mkfifo], ids=["directory", "FIFO"])
 @pytest.mark.parametrize("named", [AUDIT, PSA, KERNEL_FILE])
-def test_a_named_file_that_is_none_keeps_the_drop_in_away(
+def test_no_drop_in_if_a_file_that_it_names_is_not_a_regular_file(
     named: str, make: Callable[[Path], object], host: HostTree
 ) -> None:
-    """Nothing else is kept away by it; `check` and `diff` say so before."""
+    """apply writes the other files; `check` and `diff` report the same reason."""
     host[named].parent.mkdir(parents=True, exist_ok=True)
     make(host[named])
     reason = f"not written, since it needs {named}, which is refused"
@@ -52,8 +52,8 @@ def test_a_named_file_that_is_none_keeps_the_drop_in_away(
     assert_k3s_would_start(host)
 
 
-def test_a_kernel_value_that_apply_does_not_set_keeps_the_drop_in_away(host: HostTree) -> None:
-    """kubelet would exit at it; it is said what is wanted and what to do, and without the option nothing is awaited."""
+def test_no_drop_in_if_a_kernel_value_differs_that_apply_does_not_set(host: HostTree) -> None:
+    """The kubelet would exit. Without protect-kernel-defaults, apply writes the drop-in."""
     host.write(LIVE, "5\n")
     seen = host.seen("apply")
     assert (seen.code, seen.items[DROPIN]) == (4, "refused")
@@ -65,15 +65,15 @@ def test_a_kernel_value_that_apply_does_not_set_keeps_the_drop_in_away(host: Hos
     assert DROPIN in host.entries()
 
 
-def test_a_drop_in_that_is_kept_away_is_overridden_by_nothing(host: HostTree) -> None:
-    """What the operator's file has is what the drop-in would set right."""
+def test_a_refused_drop_in_has_no_overridden_options(host: HostTree) -> None:
+    """The drop-in would correct the value of the operator's file."""
     host.write(CONFIG, "kube-apiserver-arg: [audit-log-maxage=5]\n")
     host.write(LIVE, "5\n")
     assert host.seen("check").ids == {"kernel-parameter"}
 
 
-def test_a_drop_in_that_is_right_stays(hardened: Hardened) -> None:
-    """What it needs is gone since: that is said, and whoever took it away may have K3s running."""
+def test_a_compliant_drop_in_stays(hardened: Hardened) -> None:
+    """apply reports a file that it names and that is missing now, and does not remove the drop-in."""
     host = hardened()
     host[AUDIT].unlink()
     host[AUDIT].mkdir()
@@ -84,8 +84,8 @@ def test_a_drop_in_that_is_right_stays(hardened: Hardened) -> None:
     assert host.entries() == before
 
 
-def test_an_older_drop_in_stays_as_it_is_and_is_nobodys_edit(hardened: Hardened) -> None:
-    """But its mode is repaired: who may read it does not depend on what it needs."""
+def test_a_drop_in_of_an_older_version_is_not_an_edit(hardened: Hardened) -> None:
+    """apply repairs its mode even if it refuses to replace the content."""
     host = hardened("server", "1.24")
     older = host[DROPIN].read_bytes()
     host[DROPIN].chmod(0o644)
@@ -97,14 +97,14 @@ def test_an_older_drop_in_stays_as_it_is_and_is_nobodys_edit(hardened: Hardened)
     assert (host[DROPIN].read_bytes(), host.entries()[DROPIN].mode) == (older, 0o600)
 
 
-def test_a_file_that_somebody_edited_is_there_all_the_same(host: HostTree) -> None:
-    """K3s reads it, whoever wrote it."""
+def test_an_edited_file_meets_the_precondition(host: HostTree) -> None:
+    """K3s can read it."""
     host.write(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n", 0o600)
     seen = host.seen("apply")
     assert (seen.items[AUDIT], seen.items[DROPIN]) == ("edited", "changed")
 
 
-def test_an_image_that_is_built_has_no_kernel_values_to_wait_for(host: HostTree) -> None:
-    """They are left to its first boot."""
+def test_a_host_tree_without_a_kernel_has_no_kernel_preconditions(host: HostTree) -> None:
+    """The first boot sets the kernel values."""
     host["/proc/sys"].rename(host["/proc/elsewhere"])
     assert host.seen("apply").items[DROPIN] == "changed"

@@ -1,4 +1,4 @@
-"""secrets-encryption: on where a cluster begins, kept where it is on, never switched under a live datastore."""
+"""secrets-encryption: enabled for new clusters, kept if enabled, never changed for an existing datastore."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRETBOX = '{"resources":[{"resources":["secrets"],"providers":[{"secretbox":{"
 AFTER_OTHERS = ENCRYPTED.replace('[{"res', '[{"resources":["configmaps"],"providers":[{"identity":{}}]},{"res', 1)
 NOT_ENCRYPTED = '{"resources":[{"resources":["secrets"],"providers":[{"identity":{}},{"aescbc":{"keys":[]}}]}]}'
 
-BEGINS: dict[str, str] = {}
+NEW: dict[str, str] = {}
 JOINS = {CONFIG: "server: https://10.0.0.1:6443\n"}
 JOINED = {**JOINS, ETCD: ""}
 SQLITE = {STATE_DB: ""}
@@ -30,41 +30,43 @@ EXTERNAL = {CONFIG: "datastore-endpoint: mysql://k3s@10.0.0.9/k3s\n"}
 
 
 class Case(NamedTuple):
-    """A server and its settings; whether our drop-in then turns encryption on, and whether `check` warns."""
+    """A server and its settings, with the expected result."""
 
     name: str
     files: dict[str, str]
     setting: str
     turned_on: bool
+    """Whether our drop-in enables encryption."""
     warned: bool
+    """Whether `check` reports secrets-not-encrypted."""
 
 
-def _settled(files: dict[str, str], credentials: str) -> dict[str, str]:
+def _encrypting(files: dict[str, str], credentials: str) -> dict[str, str]:
     return {**files, CREDENTIALS: credentials}
 
 
 CASES = (
-    Case("begins", BEGINS, "auto", turned_on=True, warned=False),
-    Case("begins-off", BEGINS, "off", turned_on=False, warned=False),
-    Case("begins-leave", BEGINS, "leave", turned_on=False, warned=False),
-    Case("begins-on", BEGINS, "on", turned_on=True, warned=False),
-    Case("begins-with-cluster-init", {CONFIG: "cluster-init: true\n"}, "auto", turned_on=True, warned=False),
+    Case("new", NEW, "auto", turned_on=True, warned=False),
+    Case("new-off", NEW, "off", turned_on=False, warned=False),
+    Case("new-leave", NEW, "leave", turned_on=False, warned=False),
+    Case("new-on", NEW, "on", turned_on=True, warned=False),
+    Case("new-with-cluster-init", {CONFIG: "cluster-init: true\n"}, "auto", turned_on=True, warned=False),
     Case("joins", JOINS, "auto", turned_on=False, warned=True),
     Case("joins-on", JOINS, "on", turned_on=True, warned=False),
     Case("joins-off", JOINS, "off", turned_on=False, warned=False),
     Case("joins-leave", JOINS, "leave", turned_on=False, warned=False),
-    Case("joined-encrypted", _settled(JOINED, ENCRYPTED), "auto", turned_on=True, warned=False),
-    Case("joined-not-encrypted", _settled(JOINED, NOT_ENCRYPTED), "auto", turned_on=False, warned=True),
+    Case("joined-encrypted", _encrypting(JOINED, ENCRYPTED), "auto", turned_on=True, warned=False),
+    Case("joined-not-encrypted", _encrypting(JOINED, NOT_ENCRYPTED), "auto", turned_on=False, warned=True),
     Case("sqlite-not-encrypted", SQLITE, "auto", turned_on=False, warned=True),
-    Case("sqlite-identity", _settled(SQLITE, NOT_ENCRYPTED), "auto", turned_on=False, warned=True),
-    Case("sqlite-encrypted", _settled(SQLITE, ENCRYPTED), "auto", turned_on=True, warned=False),
-    Case("sqlite-encrypted-after-others", _settled(SQLITE, AFTER_OTHERS), "auto", turned_on=True, warned=False),
-    Case("sqlite-secretbox", _settled(SQLITE, SECRETBOX), "auto", turned_on=True, warned=False),
+    Case("sqlite-identity", _encrypting(SQLITE, NOT_ENCRYPTED), "auto", turned_on=False, warned=True),
+    Case("sqlite-encrypted", _encrypting(SQLITE, ENCRYPTED), "auto", turned_on=True, warned=False),
+    Case("sqlite-encrypted-after-others", _encrypting(SQLITE, AFTER_OTHERS), "auto", turned_on=True, warned=False),
+    Case("sqlite-secretbox", _encrypting(SQLITE, SECRETBOX), "auto", turned_on=True, warned=False),
     Case("sqlite-on", SQLITE, "on", turned_on=True, warned=False),
     Case("etcd-not-encrypted", {ETCD: ""}, "auto", turned_on=False, warned=True),
-    Case("etcd-encrypted", _settled({ETCD: ""}, ENCRYPTED), "auto", turned_on=True, warned=False),
+    Case("etcd-encrypted", _encrypting({ETCD: ""}, ENCRYPTED), "auto", turned_on=True, warned=False),
     Case("external", EXTERNAL, "auto", turned_on=False, warned=True),
-    Case("external-encrypted", _settled(EXTERNAL, ENCRYPTED), "auto", turned_on=True, warned=False),
+    Case("external-encrypted", _encrypting(EXTERNAL, ENCRYPTED), "auto", turned_on=True, warned=False),
     Case("operator-on", {CONFIG: "secrets-encryption: true\n"}, "auto", turned_on=False, warned=False),
     Case(
         "operator-on-joins",
@@ -78,8 +80,8 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_secrets_encryption_is_turned_on_only_where_that_is_safe(case: Case, host: HostTree) -> None:
-    """`auto` never switches it under data that is there; `on`, `off` and `leave` are the operator's word."""
+def test_encryption_is_enabled_only_if_that_is_safe(case: Case, host: HostTree) -> None:
+    """`auto` never changes it for existing data; `on`, `off` and `leave` are applied as set."""
     for path, content in case.files.items():
         host.write(path, content, 0o600)
     if case.setting != "auto":
@@ -93,8 +95,8 @@ def test_secrets_encryption_is_turned_on_only_where_that_is_safe(case: Case, hos
 
 
 @pytest.mark.parametrize("provider", [ENCRYPTED, SECRETBOX])
-def test_once_on_it_stays_on(provider: str, hardened: Hardened) -> None:
-    """K3s has started since, with data and a key on disk: nothing changes, whatever the version is by then."""
+def test_encryption_stays_enabled(provider: str, hardened: Hardened) -> None:
+    """A K3s with data and a key on disk keeps it, also after an upgrade."""
     host = hardened("server", "1.24")
     host.write(STATE_DB, "data", 0o600)
     host.write(CREDENTIALS, provider, 0o600)
@@ -105,8 +107,8 @@ def test_once_on_it_stays_on(provider: str, hardened: Hardened) -> None:
 
 
 @pytest.mark.parametrize("state", ["", "{", '{"resources": []}', "[]", "null"])
-def test_it_stays_on_while_the_state_cannot_be_told(state: str, hardened: Hardened) -> None:
-    """A file of K3s' that is empty or half-written is no reason to switch anything."""
+def test_encryption_stays_enabled_if_its_state_could_not_be_determined(state: str, hardened: Hardened) -> None:
+    """An empty or truncated encryption configuration changes nothing."""
     host = hardened()
     host.write(STATE_DB, "data", 0o600)
     host.write(CREDENTIALS, state, 0o600)
@@ -114,8 +116,8 @@ def test_it_stays_on_while_the_state_cannot_be_told(state: str, hardened: Harden
     assert "secrets-encryption: true" in host[DROPIN].read_text()
 
 
-def test_it_stays_on_when_k3s_was_cut_off_in_its_first_start(hardened: Hardened) -> None:
-    """The datastore can be on disk before the file that tells of encryption: the second start must be as the first."""
+def test_encryption_stays_enabled_after_an_interrupted_first_start(hardened: Hardened) -> None:
+    """The datastore can be on disk before the encryption configuration; the second start needs the same option."""
     host = hardened()
     host.write(STATE_DB, "data", 0o600)
     assert host.run("apply").code == 0
@@ -123,8 +125,8 @@ def test_it_stays_on_when_k3s_was_cut_off_in_its_first_start(hardened: Hardened)
 
 
 @pytest.mark.parametrize("setting", ["off", "leave"])
-def test_it_is_not_taken_from_encrypted_data_without_a_word(setting: str, hardened: Hardened) -> None:
-    """Without it the API server has no key, and no Secret can be read any more."""
+def test_apply_reports_encryption_that_it_cannot_disable(setting: str, hardened: Hardened) -> None:
+    """Without the option the API server has no key and can read no Secret."""
     host = hardened()
     host.write(STATE_DB, "data", 0o600)
     host.write(CREDENTIALS, ENCRYPTED, 0o600)
@@ -134,8 +136,8 @@ def test_it_is_not_taken_from_encrypted_data_without_a_word(setting: str, harden
     assert "secrets-encryption" in done.stdout + done.stderr
 
 
-def test_a_server_that_is_made_to_join_before_its_first_start_is_told_what_must_match(hardened: Hardened) -> None:
-    """What was right for a new cluster would keep it out of an old one, so it is taken back and said."""
+def test_a_server_that_joins_before_its_first_start_gets_a_warning(hardened: Hardened) -> None:
+    """The option for a new cluster can contradict the existing one, so apply removes it and reports that."""
     host = hardened()
     host.write(CONFIG, JOINS[CONFIG])
     seen = host.seen("apply")
@@ -145,8 +147,8 @@ def test_a_server_that_is_made_to_join_before_its_first_start_is_told_what_must_
 
 
 @pytest.mark.parametrize("setting", ["auto", "on", "off", "leave"])
-def test_an_agent_never_has_the_key(setting: str, host: HostTree) -> None:
-    """k3s agent exits at it."""
+def test_an_agent_never_has_the_option(setting: str, host: HostTree) -> None:
+    """k3s agent exits at this option."""
     host.options = ("--role", "agent", "--k3s-version", "1.34")
     host.write(SETTINGS, f"secrets-encryption: {setting}\n")
     seen = host.seen("apply")
@@ -157,23 +159,23 @@ def test_an_agent_never_has_the_key(setting: str, host: HostTree) -> None:
 # --- revert ---
 
 
-ALONE = b"secrets-encryption: true\n"
+ONLY_ENCRYPTION = b"secrets-encryption: true\n"
 
 
 def started(host: HostTree) -> HostTree:
-    """K3s has run there once, and encrypts."""
+    """Add the files of a K3s that ran once and encrypts."""
     host.write(STATE_DB, "data", 0o600)
     host.write(CREDENTIALS, ENCRYPTED, 0o600)
     return host
 
 
-def said(host: HostTree) -> bytes:
-    """The drop-in without its comments."""
+def without_comments(host: HostTree) -> bytes:
+    """Return the drop-in without its comments."""
     return b"".join(line for line in host[DROPIN].read_bytes().splitlines(keepends=True) if line[:1] != b"#")
 
 
-def left_of_us(host: HostTree, pristine: HostTree) -> set[str]:
-    """The files that are there beyond those of K3s and of the host as it was, and the values that are not as before."""
+def differences(host: HostTree, pristine: HostTree) -> set[str]:
+    """Return the paths that differ from the pristine host, except the files of K3s."""
     before = pristine.entries()
     now = {path: entry for path, entry in host.entries().items() if entry.kind == "file"}
     return {path for path, entry in now.items() if before.get(path) != entry} - {STATE_DB, CREDENTIALS}
@@ -181,26 +183,26 @@ def left_of_us(host: HostTree, pristine: HostTree) -> set[str]:
 
 @pytest.mark.parametrize("version", ["1.24", "1.34"])
 @pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "forced"])
-def test_revert_leaves_encryption_alone_to_a_k3s_that_encrypts(
+def test_revert_keeps_only_encryption_if_k3s_encrypts(
     version: str, force: tuple[str, ...], hardened: Hardened, pristine: HostTree
 ) -> None:
-    """The drop-in names nothing that is gone, and all else is as it was: K3s starts, and reads its Secrets."""
+    """The drop-in names no deleted file and everything else is restored: K3s starts and reads its Secrets."""
     host = started(hardened("server", version))
     seen = host.seen("revert", *force)
     assert (seen.code, seen.items[DROPIN]) == (0, "changed")
     assert "`secrets-encryption: true` alone" in seen.details[DROPIN]
-    assert said(host) == ALONE
+    assert without_comments(host) == ONLY_ENCRYPTION
     assert host.entries()[DROPIN].mode == 0o600
-    assert left_of_us(host, pristine) == {DROPIN}
+    assert differences(host, pristine) == {DROPIN}
 
 
 @pytest.mark.parametrize(
-    ("path", "content"), [(CREDENTIALS, NOT_ENCRYPTED), (CONFIG, "secrets-encryption: true\n")], ids=["off", "own word"]
+    ("path", "content"), [(CREDENTIALS, NOT_ENCRYPTED), (CONFIG, "secrets-encryption: true\n")], ids=["off", "operator"]
 )
-def test_a_revert_after_that_does_nothing_until_k3s_no_longer_needs_it(
+def test_revert_removes_the_rest_when_k3s_no_longer_needs_it(
     path: str, content: str, hardened: Hardened, pristine: HostTree
 ) -> None:
-    """Then the drop-in goes as well, and the journal with it: decrypted, or said in a file of the operator's own."""
+    """Revert deletes drop-in and journal after decryption, or if the operator's own file sets the option."""
     host = started(hardened())
     assert host.run("revert").code == 0
     before = host.entries()
@@ -209,12 +211,12 @@ def test_a_revert_after_that_does_nothing_until_k3s_no_longer_needs_it(
     assert host.entries() == before
     host.write(path, content)
     assert host.run("revert").code == 0
-    assert left_of_us(host, pristine) == {path} - {CREDENTIALS}
+    assert differences(host, pristine) == {path} - {CREDENTIALS}
     assert STATE not in host.entries(with_state=True)
 
 
-def test_a_revert_that_was_cut_off_is_gone_on_with(hardened: Hardened, pristine: HostTree, tmp_path: Path) -> None:
-    """The drop-in that it left is in the journal before it is on the disk, and nobody's edit."""
+def test_an_interrupted_revert_is_completed(hardened: Hardened, pristine: HostTree, tmp_path: Path) -> None:
+    """The journal has the remaining drop-in before the disk has it, so it is not an edit."""
     host = started(hardened())
     through = copied(host, tmp_path / "through")
     assert through.run("revert").code == 0
@@ -223,26 +225,26 @@ def test_a_revert_that_was_cut_off_is_gone_on_with(hardened: Hardened, pristine:
     shutil.copy(through[DROPIN], host[DROPIN])
     assert host.seen("check").ids >= {"interrupted-run"}
     assert host.run("revert").code == 0
-    assert said(host) == ALONE
-    assert left_of_us(host, pristine) == {DROPIN}
+    assert without_comments(host) == ONLY_ENCRYPTION
+    assert differences(host, pristine) == {DROPIN}
     assert [path.suffix for path in host[f"{STATE}/journal"].iterdir()] == [".json"]
 
 
-def test_what_revert_left_is_ours_to_apply_and_to_revert_again(hardened: Hardened, pristine: HostTree) -> None:
-    """No edit is seen in it, and no second revert finds less than the first."""
+def test_apply_and_revert_again_after_a_revert(hardened: Hardened, pristine: HostTree) -> None:
+    """The remaining drop-in is not an edit, and a second revert has the same result."""
     host = started(hardened())
-    wanted = host.entries()
+    expected = host.entries()
     for _ in range(2):
         assert host.run("revert").code == 0
-        assert left_of_us(host, pristine) == {DROPIN}
+        assert differences(host, pristine) == {DROPIN}
         assert host.run("apply").code == 0
-        assert host.entries() == wanted
+        assert host.entries() == expected
     assert list(host[STATE].iterdir()) == [host[f"{STATE}/journal"]]
 
 
 @pytest.mark.parametrize("state", ["", "{", "[]"])
-def test_revert_leaves_the_drop_in_whole_while_it_cannot_be_told(state: str, hardened: Hardened) -> None:
-    """With all that it needs; it goes once the file of K3s' can be read."""
+def test_revert_keeps_the_whole_drop_in_if_the_state_could_not_be_determined(state: str, hardened: Hardened) -> None:
+    """Everything it names stays too, until the encryption configuration is readable."""
     host = started(hardened())
     host.write(CREDENTIALS, state, 0o600)
     before = host.entries()[DROPIN]
@@ -256,18 +258,18 @@ def test_revert_leaves_the_drop_in_whole_while_it_cannot_be_told(state: str, har
 
 
 def test_a_forced_revert_keeps_an_edited_drop_in_as_a_backup(hardened: Hardened, pristine: HostTree) -> None:
-    """And leaves encryption alone there, too."""
+    """Encryption stays enabled."""
     host = started(hardened())
     host.edit(DROPIN)
     edited = host[DROPIN].read_bytes()
     assert host.run("revert", "--force").code == 0
-    assert said(host) == ALONE
-    assert left_of_us(host, pristine) == {DROPIN}
+    assert without_comments(host) == ONLY_ENCRYPTION
+    assert differences(host, pristine) == {DROPIN}
     assert [path.read_bytes() for path in host[f"{STATE}/backups"].iterdir()] == [edited]
 
 
-def test_an_earlier_drop_in_without_encryption_does_not_come_back(host: HostTree) -> None:
-    """To undo the run that switched it on is refused, and what the drop-in names stays with it."""
+def test_revert_does_not_restore_a_drop_in_without_encryption(host: HostTree) -> None:
+    """Revert refuses to undo the run that enabled it, and keeps the files that the drop-in names."""
     host.write(SETTINGS, "secrets-encryption: leave\nprotect-kernel-defaults: false\n")
     assert host.run("apply").code == 0
     host[SETTINGS].unlink()

@@ -1,4 +1,4 @@
-"""Bad settings are refused with file, line, key and what is allowed; exit code 2, and nothing is touched."""
+"""Invalid settings: the error has file, line, key and allowed values; exit code 2, and no changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
     "octal": ("audit:\n  max-age: 0100\n", ":2", ("decimal",)),
     "no-namespace": ("network-policies:\n  namespaces:\n    - shop\n    - Billing\n", ":4", ("RFC 1123",)),
     "namespace-that-is-a-number": ("pod-security: {exempt-namespaces: [123]}\n", ":1", ("namespace",)),
-    "namespace-twice": ("pod-security: {exempt-namespaces: [a, a]}\n", ":1", ("each once",)),
+    "namespace-twice": ("pod-security: {exempt-namespaces: [a, a]}\n", ":1", ("unique",)),
     "placeholder": ("pod-security:\n  exempt-namespaces: ['<NAMESPACE>']\n", ":2", ("placeholder <NAMESPACE>",)),
     "relative-path": ("data-dir: srv/k3s\n", ":1", ("absolute path",)),
     "path-that-climbs": ("data-dir: /srv/../k3s\n", ":1", ("`..`",)),
@@ -52,12 +52,9 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    BAD,
-)
-def test_bad_settings_are_refused_and_nothing_is_touched(name: str, host: HostTree) -> None:
-    """The file, the line, the key and what is allowed are said, on the error stream, by every verb alike."""
+@pytest.mark.parametrize("name", BAD)
+def test_invalid_settings_are_refused_without_changes(name: str, host: HostTree) -> None:
+    """Every verb prints file, line, key and allowed values to the error stream."""
     content, line, words = BAD[name]
     host.write(SETTINGS, content)
     before = host.stamps()
@@ -72,8 +69,8 @@ def test_bad_settings_are_refused_and_nothing_is_touched(name: str, host: HostTr
     assert host.run("check") == done
 
 
-def test_all_that_is_wrong_is_said_at_once(host: HostTree) -> None:
-    """Nobody has to run it once for each mistake."""
+def test_one_run_reports_all_errors(host: HostTree) -> None:
+    """The message has every line with an error."""
     host.write(SETTINGS, "rol: server\naudit:\n  max-age: 0\n  max-siz: 1\nrole: both\n")
     done = host.run("check")
     assert done.code == 2
@@ -82,8 +79,8 @@ def test_all_that_is_wrong_is_said_at_once(host: HostTree) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o666])
-def test_a_file_that_others_can_write_is_refused(mode: int, host: HostTree) -> None:
-    """It decides what root does."""
+def test_a_file_writable_by_others_is_refused(mode: int, host: HostTree) -> None:
+    """root runs with these settings."""
     host.write(SETTINGS, "role: server\n", mode)
     before = host.stamps()
     done = host.run("apply")
@@ -95,8 +92,8 @@ def test_a_file_that_others_can_write_is_refused(mode: int, host: HostTree) -> N
     assert host.run("apply").code == 0
 
 
-def test_a_file_in_a_directory_that_others_can_write_is_refused(host: HostTree) -> None:
-    """They could put another one in its place."""
+def test_a_file_in_a_directory_writable_by_others_is_refused(host: HostTree) -> None:
+    """Others could replace the file."""
     host.write(SETTINGS, "role: server\n")
     host["/etc/k3s-harden"].chmod(0o777)
     done = host.run("apply")
@@ -104,8 +101,8 @@ def test_a_file_in_a_directory_that_others_can_write_is_refused(host: HostTree) 
     assert "/etc/k3s-harden" in done.stderr
 
 
-def test_what_a_link_leads_to_is_held_to_the_same(host: HostTree) -> None:
-    """A link to a safe file is fine, one to a file that others can write is not."""
+def test_the_target_of_a_link_must_be_writable_only_by_root(host: HostTree) -> None:
+    """A link is allowed if its target is safe."""
     host.write("/srv/site.yaml", "role: agent\n")
     host[SETTINGS].parent.mkdir()
     host[SETTINGS].symlink_to("/srv/site.yaml")
@@ -116,8 +113,8 @@ def test_what_a_link_leads_to_is_held_to_the_same(host: HostTree) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "FIFO"])
-def test_settings_that_are_no_file_are_refused(kind: str, host: HostTree) -> None:
-    """Neither read nor waited for."""
+def test_settings_that_are_not_a_regular_file_are_refused(kind: str, host: HostTree) -> None:
+    """The program does not read them, and does not wait for a FIFO."""
     host[SETTINGS].parent.mkdir()
     if kind == "directory":
         host[SETTINGS].mkdir()
@@ -129,8 +126,8 @@ def test_settings_that_are_no_file_are_refused(kind: str, host: HostTree) -> Non
 
 
 @pytest.mark.parametrize("name", ["unknown-key", "not-yaml"])
-def test_settings_of_the_command_line_are_held_to_the_same(name: str, host: HostTree, tmp_path: Path) -> None:
-    """`--config` changes where the file is, not what it may say."""
+def test_settings_given_by_option_have_the_same_rules(name: str, host: HostTree, tmp_path: Path) -> None:
+    """`--config` only changes the path of the file."""
     content, line, _ = BAD[name]
     assert isinstance(content, str)
     site = tmp_path / "site.yaml"
@@ -143,7 +140,7 @@ def test_settings_of_the_command_line_are_held_to_the_same(name: str, host: Host
 @pytest.mark.parametrize(
     ("content", "line", "word"),
     [
-        (None, "", "no such file"),
+        (None, "", "does not exist"),
         ("", "", "empty"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\n", ":1", "`rules`"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", ":3", "at least one rule"),
@@ -154,10 +151,10 @@ def test_settings_of_the_command_line_are_held_to_the_same(name: str, host: Host
         ("apiVersion: [\n", ":2", "not YAML"),
     ],
 )
-def test_an_audit_policy_that_would_keep_k3s_from_starting_is_refused(
+def test_an_audit_policy_that_prevents_the_start_of_k3s_is_refused(
     content: str | None, line: str, word: str, host: HostTree
 ) -> None:
-    """The API server exits at such a policy, so it never gets where the API server reads it."""
+    """The API server exits at such a policy, so apply does not write it."""
     host.write(SETTINGS, f"audit: {{policy-file: {POLICY_FILE}}}\n")
     if content is not None:
         host.write(POLICY_FILE, content)
@@ -169,8 +166,8 @@ def test_an_audit_policy_that_would_keep_k3s_from_starting_is_refused(
     assert host.stamps() == before
 
 
-def test_protect_kernel_defaults_cannot_be_left_out_before_1_25(host: HostTree) -> None:
-    """The benchmark of those versions has the control; from 1.25 on it is the site's choice."""
+def test_protect_kernel_defaults_is_required_before_1_25(host: HostTree) -> None:
+    """The benchmarks of older versions contain the control; for newer versions it is optional."""
     host.write(SETTINGS, "protect-kernel-defaults: false\n")
     host.options = ("--role", "server", "--k3s-version", "1.24")
     done = host.run("apply")
@@ -182,8 +179,8 @@ def test_protect_kernel_defaults_cannot_be_left_out_before_1_25(host: HostTree) 
 
 
 @pytest.mark.parametrize("version", ["1.24", "1.25", "1.34"])
-def test_event_rate_limit_never_comes_without_its_configuration(version: str, host: HostTree) -> None:
-    """The API server exits at the plugin alone; before 1.25 there is no file for its configuration."""
+def test_event_rate_limit_always_has_its_configuration(version: str, host: HostTree) -> None:
+    """The API server exits if the plugin has no configuration, which only K3s v1.25 and newer read."""
     host.options = ("--role", "server", "--k3s-version", version)
     host.write(SETTINGS, "event-rate-limit: {qps: 10, burst: 20}\n")
     done = host.run("apply")
@@ -197,8 +194,8 @@ def test_event_rate_limit_never_comes_without_its_configuration(version: str, ho
     assert plugin_is_on == configured == (version != "1.24")
 
 
-def test_the_settings_say_role_and_version_for_a_host_without_k3s(host: HostTree) -> None:
-    """An image for many hosts says once what they will be."""
+def test_role_and_version_of_the_settings_apply_to_a_host_without_k3s(host: HostTree) -> None:
+    """An image for many hosts has them in its settings."""
     host.options = ()
     host.write(SETTINGS, "role: server\nk3s-version: 1.30\n")
     facts = host.seen("apply").facts
@@ -206,8 +203,8 @@ def test_the_settings_say_role_and_version_for_a_host_without_k3s(host: HostTree
     assert facts["K3s version"] == ("v1.30.0", "given")
 
 
-def test_namespaces_of_the_site_are_in_the_manifests(host: HostTree) -> None:
-    """Each gets its policy, in an order that does not depend on the file; those of the guide are not said twice."""
+def test_the_manifests_contain_the_namespaces_of_the_site(host: HostTree) -> None:
+    """The order does not depend on the file, and namespaces of the guide are not repeated."""
     host.write(SETTINGS, "network-policies: {namespaces: [shop, billing, kube-system]}\n")
     assert host.run("apply").code == 0
     text = host[POLICY].read_text()

@@ -18,7 +18,8 @@ from agent.errors import ExitCode
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.report import ItemStatus, Level
-from agent.settings import schema as settings
+from agent.settings.loading import load
+from agent.settings.schema import Settings
 from agent.verbs import drift
 from tests import docs, markdown
 from tests.dist.manual import manual
@@ -133,7 +134,7 @@ def test_settings_in_the_howtos_are_valid() -> None:
     """Each YAML example in a how-to is a valid settings file."""
     examples = [(page, body) for page in DOCS.glob("howto/*.md") for kind, body in _fences(page) if kind == "yaml"]
     for page, body in examples:
-        assert settings.load(body.encode(), PurePosixPath(page.name)) != settings.Settings()
+        assert load(body.encode(), PurePosixPath(page.name)) != Settings()
     assert examples
 
 

@@ -1,4 +1,4 @@
-"""One look at a host: the files that a site's settings name, and what K3s has made there, are looked at, too."""
+"""State of a host: files that the settings name, and certificates that K3s creates."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ class Site(NamedTuple):
     host: Host
 
     def put(self, path: str, text: str, mode: int = 0o644) -> Path:
-        """Put a file there as root would."""
+        """Write a file below the root of the host."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
         return file
 
-    def settles(self, text: str) -> None:
-        """Write the settings."""
+    def configure(self, text: str) -> None:
+        """Write the settings file."""
         self.put("/etc/k3s-harden/config.yaml", text)
 
     def mode(self, name: str) -> int:
-        """The mode of a file in server/tls."""
+        """Return the mode of a file in server/tls."""
         return stat.S_IMODE((self.root / TLS / name).lstat().st_mode)
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """A host called node-1, on the first day of 2027."""
+    """Return a host named node-1, on 2027-01-01."""
     with in_memory() as root:
         (root / "etc").mkdir()
         (root / "var/lib").mkdir(parents=True)
@@ -64,20 +64,20 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def server(site: Site) -> Site:
-    """A server on which K3s has made certificates, and the site wants them for root alone."""
+    """Return a server with certificates, whose settings set their mode to 0600."""
     for name in ("client-ca.crt", "server-ca.crt", "etcd/server-ca.crt"):
         site.put(f"{TLS}/{name}", name)
     site.put(f"{TLS}/server-ca.key", "key", 0o600)
-    site.settles("pki: {certificate-permissions: '0600'}\n")
+    site.configure("pki: {certificate-permissions: '0600'}\n")
     return site
 
 
 # --- waivers ---
 
 
-def test_waivers_of_the_settings_and_of_their_file_all_count(site: Site) -> None:
-    """Each has the file and line that it stands in; the scope is this host, today."""
-    site.settles(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
+def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
+    """Each has its own location; the scope is this host, today."""
+    site.configure(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
     site.put(WAIVERS, "- control: kernel.panic\n  reason: two\n")
     situation = observe(site.host, REQUEST)
     assert [str(waiver.location) for waiver in situation.waivers.all] == [
@@ -90,34 +90,34 @@ def test_waivers_of_the_settings_and_of_their_file_all_count(site: Site) -> None
     }
 
 
-def test_a_waivers_file_that_is_missing_is_bad_settings(site: Site) -> None:
-    """To go on without it would change what it was to keep."""
-    site.settles(f"waivers-file: {WAIVERS}\n")
-    with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: there is no such file$") as caught:
+def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
+    """Without its waivers, apply would change what they protect."""
+    site.configure(f"waivers-file: {WAIVERS}\n")
+    with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: the file does not exist$") as caught:
         observe(site.host, REQUEST)
     assert "waivers-file" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["- control: 1.2.9\n", "waivers: []\n", "[\n", "\0"])
-def test_a_waivers_file_that_is_wrong_is_bad_settings(text: str, site: Site) -> None:
-    """It is read as strictly as the settings are."""
-    site.settles(f"waivers-file: {WAIVERS}\n")
+def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> None:
+    """It has the same rules as the settings file."""
+    site.configure(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, text)
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}"):
         observe(site.host, REQUEST)
 
 
-def test_a_waivers_file_that_others_can_write_is_refused(site: Site) -> None:
-    """It keeps root from setting what others would rather not have set."""
-    site.settles(f"waivers-file: {WAIVERS}\n")
+def test_a_waivers_file_writable_by_others_is_refused(site: Site) -> None:
+    """It decides which kernel parameters root sets."""
+    site.configure(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, "[]\n", 0o666)
     with pytest.raises(InputError, match="root runs with these settings, and others can write to it"):
         observe(site.host, REQUEST)
 
 
-def test_a_waivers_file_that_is_no_file_is_refused(site: Site) -> None:
-    """Nothing hangs at it."""
-    site.settles(f"waivers-file: {WAIVERS}\n")
+def test_a_fifo_as_waivers_file_is_refused(site: Site) -> None:
+    """The program does not wait for a writer."""
+    site.configure(f"waivers-file: {WAIVERS}\n")
     os.mkfifo(site.root / WAIVERS.lstrip("/"))
     with pytest.raises(InputError, match="it is a FIFO"):
         observe(site.host, REQUEST)
@@ -126,8 +126,8 @@ def test_a_waivers_file_that_is_no_file_is_refused(site: Site) -> None:
 # --- certificates ---
 
 
-def test_apply_keeps_certificates_from_others_and_revert_lets_them_in_again(server: Site) -> None:
-    """Those of server/tls and of etcd's, as the control means it; keys, and what lies deeper, are not touched."""
+def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site) -> None:
+    """Only in server/tls and server/tls/etcd, as in the control; keys and deeper directories do not change."""
     server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "its own")
     report = verbs.apply(server.host, REQUEST)
     changed = {item.id: item.detail for item in report.items if item.status is ItemStatus.CHANGED}
@@ -140,8 +140,8 @@ def test_apply_keeps_certificates_from_others_and_revert_lets_them_in_again(serv
     assert Journal(server.host).entries() == ()
 
 
-def test_certificates_that_k3s_made_anew_get_their_mode_again(server: Site) -> None:
-    """Each run looks at what is there now; revert then finds content that it never knew, and leaves it."""
+def test_apply_sets_the_mode_of_renewed_certificates_again(server: Site) -> None:
+    """revert restores the mode and keeps the new content."""
     verbs.apply(server.host, REQUEST)
     server.put(f"{TLS}/server-ca.crt", "renewed")
     server.put(f"{TLS}/new.crt", "new")
@@ -155,8 +155,8 @@ def test_certificates_that_k3s_made_anew_get_their_mode_again(server: Site) -> N
     assert [server.mode(name) for name in ("server-ca.crt", "new.crt")] == [0o644, 0o644]
 
 
-def test_certificates_that_are_gone_are_not_missed(server: Site) -> None:
-    """Neither by apply nor by revert, which makes none."""
+def test_deleted_certificates_are_ignored(server: Site) -> None:
+    """apply and revert do not create certificates."""
     verbs.apply(server.host, REQUEST)
     (server.root / TLS / "server-ca.crt").unlink()
     assert verbs.check(server.host, REQUEST).exit_code == 0
@@ -165,8 +165,8 @@ def test_certificates_that_are_gone_are_not_missed(server: Site) -> None:
     assert not (server.root / TLS / "server-ca.crt").exists()
 
 
-def test_what_is_no_file_of_k3s_is_no_certificate(server: Site) -> None:
-    """A link may lead anywhere, and a directory has modes of another kind."""
+def test_links_and_directories_are_not_certificates(server: Site) -> None:
+    """A link can point anywhere, and a directory needs other modes."""
     (server.root / TLS / "link.crt").symlink_to("/etc/hostname")
     (server.root / TLS / "directory.crt").mkdir(mode=0o755)
     report = verbs.apply(server.host, REQUEST)
@@ -175,17 +175,17 @@ def test_what_is_no_file_of_k3s_is_no_certificate(server: Site) -> None:
     assert stat.S_IMODE((server.root / "etc/hostname").stat().st_mode) != FileMode(0o600)
 
 
-def test_before_k3s_has_made_any_there_is_nothing_to_do(site: Site) -> None:
-    """A fresh host is compliant."""
-    site.settles("pki: {certificate-permissions: '0600'}\n")
+def test_a_host_without_certificates_is_compliant(site: Site) -> None:
+    """apply does not create server/tls."""
+    site.configure("pki: {certificate-permissions: '0600'}\n")
     verbs.apply(site.host, REQUEST)
     assert verbs.check(site.host, REQUEST).exit_code == 0
     assert not (site.root / TLS).exists()
 
 
-def test_certificates_are_left_alone_unless_the_site_asks(server: Site) -> None:
-    """A certificate is no secret."""
-    server.settles("pki: {certificate-permissions: leave}\n")
+def test_the_setting_leave_does_not_change_certificates(server: Site) -> None:
+    """A certificate is not secret."""
+    server.configure("pki: {certificate-permissions: leave}\n")
     report = verbs.apply(server.host, REQUEST)
     assert server.mode("server-ca.crt") == 0o644
     assert not any(item.id.startswith("mode of ") for item in report.items)

@@ -12,15 +12,14 @@ from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, Location, Role
 from agent.node.facts import assumed
 from agent.node.site_files import read_audit_policy, read_settings, read_waivers
-from agent.settings import schema as settings
-from agent.settings.schema import DEFAULT_SETTINGS, Overrides
+from agent.settings.loading import load, override
+from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import PurePosixPath
 
     from agent.node.facts import HostFacts
-    from agent.settings.schema import Settings
     from agent.verbs.render.cloud_init import Download
 
 
@@ -48,10 +47,7 @@ def rendered(
     where what is asked for gives no document. `download` is for cloud-init alone, which cannot do without.
     """
     host = Host.real()
-    if settings_file is None:
-        site = settings.override(settings.Settings(), overrides)
-    else:
-        site = read_settings(host, settings_file, overrides)
+    site = override(Settings(), overrides) if settings_file is None else read_settings(host, settings_file, overrides)
     facts = assumed(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
     return RENDERERS[what](_Order(site, facts, host, settings_file, download))
 
@@ -78,7 +74,7 @@ def _settings_file(order: _Order) -> dict[PurePosixPath, bytes]:
     """The settings as the site wrote them, and the role. Raises InputError where the command line contradicts them."""
     path = order.settings_file or DEFAULT_SETTINGS
     data = order.host.machine_tree.read(path) or b"" if order.settings_file else b""
-    written = settings.load(data, path)
+    written = load(data, path)
     for name in Overrides._fields:
         own, asked = getattr(written, name), getattr(order.settings, name)
         if own not in (None, asked):
@@ -87,7 +83,7 @@ def _settings_file(order: _Order) -> dict[PurePosixPath, bytes]:
     if written.role is None:
         data += (b"" if data.endswith(b"\n") or not data else b"\n") + f"role: {order.facts.role}\n".encode()
         try:
-            settings.load(data, path)
+            load(data, path)
         except InputError as error:
             hint = f"write role: {order.facts.role} into it"
             raise InputError(Location(path), "it does not say the role, and no line can be added", hint) from error

@@ -12,8 +12,7 @@ from agent.assess.waived_controls import select
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
 from agent.model import Location, Role
-from agent.settings.value_kinds import SiteWaiver
-from agent.settings.waivers import Scope
+from agent.settings.waivers import Scope, SiteWaiver
 
 if TYPE_CHECKING:
     from agent.assess.waived_controls import Selection

@@ -7,8 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import Location, Role
-from agent.settings.value_kinds import SiteWaiver
-from agent.settings.waivers import Scope, Waivers, first_day_without
+from agent.settings.waivers import Scope, SiteWaiver, Waivers, first_day_without
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 HERE = Scope(Role.SERVER, "db-1.example.org", "2027-01-01")

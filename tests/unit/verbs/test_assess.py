@@ -15,7 +15,8 @@ from agent.benchmark.versions import Benchmark, fitting
 from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
 from agent.model import Role, Version
-from agent.settings.schema import DEFAULT_SETTINGS, Settings, load, row_of
+from agent.settings.loading import load
+from agent.settings.schema import DEFAULT_SETTINGS, Settings, row_of
 from agent.verbs.assess import AUTO, assess_host, benchmark_named
 from tests.fake import Clock, in_memory
 from tests.k3s_tree import K3s

@@ -275,7 +275,7 @@ def test_a_second_place_that_cannot_be_written_is_an_error_after_all_else(node: 
 def test_bad_settings_end_the_look_before_anything_is_kept(node: Node) -> None:
     """As for every verb."""
     node.put("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
-    with pytest.raises(InputError, match="there is no setting"):
+    with pytest.raises(InputError, match="unknown setting"):
         node.look(OPEN)
     assert not node.path(REPORT).exists()
 
