@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: what a person sees, types and prints."""
+"""The HTML report in a real browser: filters, copying, accessibility, layout and print."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGE = sample.large()._replace(known=frozenset({"control-with-a-name-7"}), noti
 SHOWN = """
 [...document.querySelectorAll(".section tbody")].filter((body) => body.getClientRects().length).map((body) => body.id)
 """
-"""The controls that can be seen."""
+"""The visible controls."""
 
 UNREADABLE = """
 (() => {
@@ -72,19 +72,19 @@ UNREADABLE = """
   return [looked, ...found];
 })()
 """
-"""How many texts and icons were looked at, and those whose contrast is below level AA of WCAG."""
+"""The number of texts and icons, and those whose contrast is below level AA of WCAG."""
 
 
 @dataclass
 class Reader:
-    """A person with a browser, and the file that was opened last."""
+    """A browser and the file that it shows."""
 
     page: Page
     directory: Path
     url: str = ""
 
     def open(self, assessment: Assessment, state: str = "") -> None:
-        """Read the report of this assessment from a file."""
+        """Open the report of this assessment."""
         file = self.directory / "report.html"
         file.write_text(as_html(assessment), encoding="utf-8")
         self.url = file.as_uri()
@@ -92,15 +92,15 @@ class Reader:
         self.page.show(self.url + state)
 
     def shown(self) -> set[str]:
-        """The ids of the controls that are there to be seen."""
+        """Return the ids of the visible controls."""
         return {anchor.removeprefix("control:") for anchor in self.page.value(SHOWN)}
 
     def state(self) -> str:
-        """What stands behind the address."""
+        """Return the hash of the address."""
         return str(self.page.value("location.hash"))
 
     def click(self, selector: str) -> None:
-        """Click the middle of the first such element, where it is."""
+        """Click the middle of the first matching element."""
         box = self.page.value(
             f"(() => {{ const found = document.querySelector({selector!r}); found.scrollIntoView({{block: 'center'}});"
             " const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
@@ -124,7 +124,7 @@ def browser() -> Iterator[Reader]:
 
 @pytest.fixture
 def reader(browser: Reader) -> Iterator[Reader]:
-    """A browser with a large window and a light theme; at the end nothing was fetched and nothing complained of."""
+    """A browser with a large window and a light theme; it must request nothing else and log no error."""
     browser.page.look()
     yield browser
     assert browser.page.complaints == []
@@ -138,8 +138,8 @@ def ids(wanted: Callable[[Verdict], bool]) -> set[str]:
 ALL = ids(lambda _: True)
 
 
-def test_one_request_and_no_complaint(reader: Reader) -> None:
-    """The file is all that the browser asks for; the policy lets its own style and script work."""
+def test_the_browser_requests_only_the_file(reader: Reader) -> None:
+    """The policy allows its own style and script."""
     reader.open(LARGE)
     assert reader.page.requests == [reader.url]
     assert reader.page.complaints == []
@@ -147,8 +147,8 @@ def test_one_request_and_no_complaint(reader: Reader) -> None:
     assert reader.page.value("document.documentElement.className") == "js"
 
 
-def test_the_policy_stops_a_foreign_script(reader: Reader) -> None:
-    """What is put into the page later is neither run nor fetched, and the browser says so."""
+def test_the_policy_blocks_other_scripts(reader: Reader) -> None:
+    """A script or image added later is blocked, and the browser logs it."""
     reader.open(sample.MIXED)
     reader.page.value(
         "(() => { const bad = document.createElement('script'); bad.textContent = 'window.bad = 1';"
@@ -162,8 +162,8 @@ def test_the_policy_stops_a_foreign_script(reader: Reader) -> None:
     reader.page.requests[:] = [url for url in reader.page.requests if not url.startswith("http://127.0.0.1:9/")]
 
 
-def test_hostile_text_is_shown_and_nothing_else(reader: Reader) -> None:
-    """Markup of a host is text to be read: no element is made of it, no script runs, nothing is fetched."""
+def test_hostile_text_is_only_text(reader: Reader) -> None:
+    """Markup of a host becomes no element, runs no script and requests nothing."""
     payload = "</td></script></style><script>window.bad=1</script><img src=x onerror=window.bad=1>\"'`<b>"
     failed = sample.FAILED_BY_HAND._replace(
         wanted=payload, found=payload, evidence=(Evidence(payload, payload),), remedy=f"{payload}\n  {payload}"
@@ -178,8 +178,8 @@ def test_hostile_text_is_shown_and_nothing_else(reader: Reader) -> None:
     assert reader.page.value("document.querySelector('.more pre').firstChild.data") == payload
 
 
-def test_all_is_folded_at_first_and_unfolds(reader: Reader) -> None:
-    """A click, or Enter on the title, shows what is known of a control; one button unfolds all of them."""
+def test_details_are_collapsed_and_expand(reader: Reader) -> None:
+    """By a click or Enter on the title; one button expands all."""
     reader.open(LARGE)
     height = "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 20)"
     assert set(reader.page.value(height)) == {False}
@@ -189,14 +189,14 @@ def test_all_is_folded_at_first_and_unfolds(reader: Reader) -> None:
     reader.page.value("document.querySelectorAll('.line button')[1].focus()")
     reader.page.press("Enter", 13, "\r")
     assert reader.page.value(height)[:3] == [True, True, False]
-    reader.click("[name=unfold]")
+    reader.click("[name=expand]")
     assert set(reader.page.value(height)) == {False}
-    reader.click("[name=unfold]")
+    reader.click("[name=expand]")
     assert set(reader.page.value(height)) == {True}
 
 
-def test_the_browsers_own_search_finds_what_is_folded(reader: Reader) -> None:
-    """It unfolds the control in which it found the words."""
+def test_the_search_of_the_browser_expands_a_control(reader: Reader) -> None:
+    """If the match is in collapsed text."""
     reader.open(sample.MIXED)
     reader.page.value("document.getElementById('control:pod-pids:more').dispatchEvent(new Event('beforematch'))")
     assert reader.page.value("document.getElementById('control:pod-pids').className") == "open"
@@ -208,21 +208,21 @@ STATES: dict[str, Callable[[Verdict], bool]] = {
     "#status=FAIL,UNKNOWN": lambda shown: shown.is_open,
     "#section=1.2": lambda shown: shown.section == "1.2",
     "#section=host": lambda shown: shown.section == "",
-    "#actor=apply": lambda shown: shown.actor is Actor.APPLY,
+    "#owner=apply": lambda shown: shown.actor is Actor.APPLY,
     "#text=NAME-14": lambda shown: "name-14" in shown.control.id,
     "#text=pull+secret": lambda shown: shown.waiver is not None,
-    "#status=FAIL&actor=k3s": lambda shown: shown.status is ControlStatus.FAIL and shown.actor is Actor.K3S,
+    "#status=FAIL&owner=k3s": lambda shown: shown.status is ControlStatus.FAIL and shown.actor is Actor.K3S,
     "#text=no+such+words": lambda _: False,
-    "#status=%3Cb%3E&section=%22&actor=x": lambda _: True,
+    "#status=%3Cb%3E&section=%22&owner=x": lambda _: True,
     "#%E0%A4%A": lambda _: True,
     "#controls": lambda _: True,
 }
-"""What stands behind an address, and the controls that it shows."""
+"""Hashes of the address, and the controls that they show."""
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_address_holds_the_state_of_the_filters(reader: Reader, state: str) -> None:
-    """A link shows the same controls to everybody; what is no state is no filter. Sections without any are away."""
+def test_the_address_sets_the_filters(reader: Reader, state: str) -> None:
+    """An invalid state filters nothing. Sections without a match are hidden."""
     expected = ids(STATES[state])
     reader.open(LARGE, state)
     assert reader.shown() == expected
@@ -233,7 +233,7 @@ def test_the_address_holds_the_state_of_the_filters(reader: Reader, state: str) 
 
 
 def test_the_filters_write_the_address(reader: Reader) -> None:
-    """Clicks and words become the state; Clear takes it all back."""
+    """Clear resets it."""
     reader.open(LARGE)
     reader.click("label.FAIL")
     assert (reader.state(), reader.shown()) == ("#status=FAIL", ids(lambda shown: shown.status is ControlStatus.FAIL))
@@ -248,13 +248,13 @@ def test_the_filters_write_the_address(reader: Reader) -> None:
     assert (reader.state(), reader.shown()) == ("#controls", ALL)
 
 
-def test_a_link_to_a_control_shows_it_whatever_is_filtered(reader: Reader) -> None:
-    """It is unfolded, and within the window."""
+def test_a_link_to_a_control_shows_it_despite_filters(reader: Reader) -> None:
+    """It is expanded and scrolled into view."""
     reader.open(LARGE, "#status=PASS")
     failed = next(shown for shown in LARGE.verdicts if shown.status is ControlStatus.FAIL)
     anchor = f"control:{failed.control.id}"
     assert failed.control.id not in reader.shown()
-    reader.page.value(f"document.querySelector('.to-do a[href=\"#{anchor}\"]').click()")
+    reader.page.value(f"document.querySelector('.fixes a[href=\"#{anchor}\"]').click()")
     reader.page.value("new Promise((done) => setTimeout(done, 100))")
     assert reader.shown() == ALL
     assert reader.page.value(f"document.getElementById({anchor!r}).className") == "open"
@@ -263,8 +263,8 @@ def test_a_link_to_a_control_shows_it_whatever_is_filtered(reader: Reader) -> No
     assert bar - 2 <= top < 900
 
 
-def test_what_a_person_must_look_at_is_one_click_away(reader: Reader) -> None:
-    """The link in the table of what to do sets the filter."""
+def test_the_link_to_manual_controls_sets_the_filter(reader: Reader) -> None:
+    """In the table of fixes."""
     reader.open(LARGE)
     reader.click("a.filter")
     reader.page.value("new Promise((done) => setTimeout(done, 100))")
@@ -272,21 +272,21 @@ def test_what_a_person_must_look_at_is_one_click_away(reader: Reader) -> None:
 
 
 def test_a_command_can_be_copied(reader: Reader) -> None:
-    """Exactly the text of the block, without the word on the button."""
+    """Exactly the text of the block, without the label of the button."""
     reader.open(sample.MIXED)
     reader.page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
-    reader.click(".to-do pre button")
+    reader.click(".fixes pre button")
     reader.page.value("new Promise((done) => setTimeout(done, 100))")
-    assert reader.page.value("document.querySelector('.to-do pre button').textContent") == "Copied"
+    assert reader.page.value("document.querySelector('.fixes pre button').textContent") == "Copied"
     assert reader.page.value("navigator.clipboard.readText()") == (
         "kube-apiserver-arg:\n  - enable-admission-plugins=NodeRestriction,EventRateLimit"
     )
-    reader.page.value("document.querySelector('.to-do code + button').click()")
+    reader.page.value("document.querySelector('.fixes code + button').click()")
     assert reader.page.value("navigator.clipboard.readText()") == "k3s-harden apply"
 
 
-def test_without_scripts_all_of_it_is_there(reader: Reader) -> None:
-    """Every control, unfolded; no filters, no buttons, and no link to a filter that would not work."""
+def test_without_scripts_everything_is_shown(reader: Reader) -> None:
+    """Every control is expanded; filters, buttons and links to filters are inactive."""
     reader.page.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         reader.open(LARGE)
@@ -304,27 +304,27 @@ def test_without_scripts_all_of_it_is_there(reader: Reader) -> None:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read(reader: Reader, scheme: str, width: int) -> None:
-    """Contrast of texts and icons is that of WCAG's level AA, in both themes, unfolded and with filters chosen."""
+def test_the_contrast_meets_wcag_aa(reader: Reader, scheme: str, width: int) -> None:
+    """For texts and icons, in both themes, expanded and with filters set."""
     reader.page.look(scheme=scheme, width=width)
     reader.open(LARGE, "#status=" + ",".join(map(str, ControlStatus)))
-    reader.page.value("document.querySelector('[name=unfold]').click()")
-    looked, *unreadable = reader.page.value(UNREADABLE)
-    assert looked > 3000
+    reader.page.value("document.querySelector('[name=expand]').click()")
+    count, *unreadable = reader.page.value(UNREADABLE)
+    assert count > 3000
     assert unreadable == []
     background = reader.page.value("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(245, 246, 248)", "dark": "rgb(16, 19, 23)"}[scheme]
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
-def test_no_window_is_too_narrow(reader: Reader, width: int) -> None:
-    """Nothing lies beyond the edge, folded or not, even with words that have no place to break."""
+def test_the_page_fits_every_width(reader: Reader, width: int) -> None:
+    """Even with long words, collapsed or expanded."""
     long = sample.FAILED_BY_HAND._replace(found="/very/long/path" * 40, wanted="x" * 300)
     reader.page.look(width=width)
     reader.open(LARGE._replace(node="n" * 200, verdicts=(long, *LARGE.verdicts)))
-    for _ in ("folded", "unfolded"):
+    for _ in ("collapsed", "expanded"):
         assert reader.page.value("document.documentElement.scrollWidth") == width
-        reader.page.value("document.querySelector('[name=unfold]').click()")
+        reader.page.value("document.querySelector('[name=expand]').click()")
 
 
 def roles(tree: dict[str, Any]) -> list[tuple[str, str]]:
@@ -334,12 +334,12 @@ def roles(tree: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_screen_reader_hears_tables_headings_and_bars(reader: Reader, width: int) -> None:
-    """At every width: rows and cells, one table for each section, named after it, and the bars in words."""
+def test_the_page_is_accessible(reader: Reader, width: int) -> None:
+    """Tables have names, rows and cells at every width; bars have labels."""
     reader.page.look(width=width)
     reader.open(sample.MIXED)
-    heard = roles(reader.page.call("Accessibility.getFullAXTree"))
-    tables = [name for role, name in heard if role == "table"]
+    tree = roles(reader.page.call("Accessibility.getFullAXTree"))
+    tables = [name for role, name in tree if role == "table"]
     assert tables[-5:] == [
         "1.1 Control plane node configuration files",
         "1.2 API server",
@@ -347,15 +347,15 @@ def test_a_screen_reader_hears_tables_headings_and_bars(reader: Reader, width: i
         "5.1 RBAC and service accounts",
         "The host, beyond the benchmark",
     ]
-    assert {"row", "cell", "rowheader", "columnheader"} <= {role for role, _ in heard}
-    assert ("heading", "What to do next") in heard
-    assert ("image", "3 fail, 1 waived") in heard
-    assert ("button", "Ensure that audit log") in heard
-    assert ("search", "Filter the controls") in heard
+    assert {"row", "cell", "rowheader", "columnheader"} <= {role for role, _ in tree}
+    assert ("heading", "Remediation") in tree
+    assert ("image", "3 fail, 1 waived") in tree
+    assert ("button", "Ensure that audit log") in tree
+    assert ("search", "Filter the controls") in tree
 
 
-def test_print_has_everything_whatever_is_filtered(reader: Reader) -> None:
-    """On paper there are all controls with all that is known of them, and nothing to click."""
+def test_print_shows_everything_despite_filters(reader: Reader) -> None:
+    """All controls are expanded; nothing interactive is printed."""
     reader.open(LARGE, "#status=WAIVED&section=1.2")
     assert len(reader.shown()) < 5
     reader.page.look(media="print", scheme="dark", width=720)
@@ -368,13 +368,13 @@ def test_print_has_everything_whatever_is_filtered(reader: Reader) -> None:
         assert reader.page.value(f"document.querySelector({selector!r}).getClientRects().length") == 0
     assert reader.page.value("document.querySelector('.sign').getClientRects().length") == 1
     assert reader.page.value("document.documentElement.scrollWidth") == 720
-    looked, *unreadable = reader.page.value(UNREADABLE)
-    assert looked > 3000
+    count, *unreadable = reader.page.value(UNREADABLE)
+    assert count > 3000
     assert unreadable == []
 
 
-def test_the_printed_file_has_pages_and_every_section(reader: Reader) -> None:
-    """A PDF of many pages, with the sections as its outline."""
+def test_a_pdf_has_every_section_in_its_outline(reader: Reader) -> None:
+    """And many pages."""
     reader.open(LARGE, "#status=WAIVED")
     pdf = reader.page.pdf()
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 10

@@ -4,8 +4,8 @@
   const filters = document.querySelector(".filters");
   const field = (name) => filters.querySelector(`[name="${name}"]`);
   const boxes = find('[name="status"]', filters);
-  const [section, actor, text, unfold, clear] = ["section", "actor", "text", "unfold", "clear"].map(field);
-  const told = filters.querySelector("output");
+  const [section, owner, text, expand, clear] = ["section", "owner", "text", "expand", "clear"].map(field);
+  const output = filters.querySelector("output");
   const none = document.querySelector(".none");
   const sections = find(".section").map((element) => ({ element, name: element.dataset.section, controls: [] }));
   const controls = [];
@@ -17,7 +17,7 @@
     return made;
   };
 
-  // Found by the browser's own search while folded: browsers that know "until-found" unfold it then.
+  // "until-found": the search of the browser also finds collapsed text, and expands it.
   const fold = (control, open) => {
     control.body.classList.toggle("open", open);
     control.toggle.setAttribute("aria-expanded", String(open));
@@ -30,7 +30,7 @@
     for (const body of find("tbody", part.element)) {
       const title = body.querySelector("th");
       const toggle = button("", () => fold(control, !isOpen(control)));
-      const control = { body, toggle, part, words: body.textContent.toLowerCase(), more: body.querySelector(".more div") };
+      const control = { body, toggle, part, content: body.textContent.toLowerCase(), more: body.querySelector(".more div") };
       toggle.replaceChildren(...title.childNodes);
       toggle.setAttribute("aria-controls", control.more.id);
       title.replaceChildren(toggle);
@@ -40,12 +40,12 @@
       controls.push(control);
     }
   }
-  const commands = find(".to-do code, .remedy code").filter((code) => /\S[\s=]\S/.test(code.textContent));
+  const commands = find(".fixes code, .remediation code").filter((code) => /\S[\s=]\S/.test(code.textContent));
   for (const block of [...find("pre.copy"), ...commands]) {
-    const words = block.textContent;
+    const command = block.textContent;
     const copy = button("Copy", async () => {
       try {
-        await navigator.clipboard.writeText(words);
+        await navigator.clipboard.writeText(command);
         copy.textContent = "Copied";
       } catch {
         getSelection().selectAllChildren(block);
@@ -63,11 +63,11 @@
     let shown = 0;
     for (const part of sections) {
       let inside = 0;
-      for (const { body, words: own } of part.controls) {
+      for (const { body, content } of part.controls) {
         const fits = (!statuses.length || statuses.includes(body.dataset.status))
           && (!section.value || section.value === part.name)
-          && (!actor.value || actor.value === body.dataset.actor)
-          && words.every((word) => own.includes(word));
+          && (!owner.value || owner.value === body.dataset.owner)
+          && words.every((word) => content.includes(word));
         body.hidden = !fits;
         inside += fits;
       }
@@ -75,12 +75,12 @@
       shown += inside;
     }
     none.hidden = shown > 0;
-    told.textContent = `${shown} of ${controls.length} shown`;
+    output.textContent = `${shown} of ${controls.length} shown`;
   };
   const read = (state) => {
     const statuses = (state.get("status") || "").split(",");
     for (const box of boxes) box.checked = statuses.includes(box.value);
-    for (const [name, choice] of [["section", section], ["actor", actor]]) {
+    for (const [name, choice] of [["section", section], ["owner", owner]]) {
       choice.value = state.get(name) || "";
       if (choice.selectedIndex < 0) choice.value = "";
     }
@@ -90,14 +90,14 @@
   const write = () => {
     const state = new URLSearchParams();
     const statuses = boxes.filter((box) => box.checked).map((box) => box.value).join(",");
-    for (const [name, value] of [["status", statuses], ["section", section.value], ["actor", actor.value], ["text", text.value.trim()]]) {
+    for (const [name, value] of [["status", statuses], ["section", section.value], ["owner", owner.value], ["text", text.value.trim()]]) {
       if (value) state.set(name, value);
     }
-    const words = state.toString().replaceAll("%2C", ",");
-    history.replaceState(null, "", words ? `#${words}` : "#controls");
+    const hash = state.toString().replaceAll("%2C", ",");
+    history.replaceState(null, "", hash ? `#${hash}` : "#controls");
     show();
   };
-  // The hash is either a place in the page or the state of the filters; only the latter has a "=".
+  // The hash is either an anchor or the state of the filters; only the latter contains "=".
   const follow = () => {
     const hash = location.hash.slice(1);
     if (hash.includes("=")) {
@@ -105,22 +105,22 @@
       filters.parentElement.scrollIntoView();
       return;
     }
-    const place = document.getElementById(hash);
-    if (!place) return;
-    const control = controls.find((one) => one.body === place);
-    if (place.closest("[hidden]")) read(new URLSearchParams());
+    const target = document.getElementById(hash);
+    if (!target) return;
+    const control = controls.find((one) => one.body === target);
+    if (target.closest("[hidden]")) read(new URLSearchParams());
     if (control) fold(control, true);
-    place.scrollIntoView();
+    target.scrollIntoView();
   };
 
   document.documentElement.classList.add("js");
   filters.hidden = false;
-  for (const element of [...boxes, section, actor, text]) element.addEventListener("input", write);
+  for (const element of [...boxes, section, owner, text]) element.addEventListener("input", write);
   clear.addEventListener("click", () => { read(new URLSearchParams()); write(); });
-  unfold.addEventListener("click", () => {
+  expand.addEventListener("click", () => {
     const open = !controls.some(isOpen);
     for (const control of controls) fold(control, open);
-    unfold.textContent = open ? "Fold all" : "Unfold all";
+    expand.textContent = open ? "Collapse all" : "Expand all";
   });
   addEventListener("hashchange", follow);
   addEventListener("keydown", (event) => {

@@ -1,0 +1,90 @@
+"""An assessment as one HTML file that can be read, filtered, printed and filed; it loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import fromstring, tostring
+
+from agent import __version__, package_data
+from agent.present.assessments.html import overview
+from agent.present.assessments.html.controls import controls, legend
+from agent.present.assessments.html.elements import element, raw
+from agent.present.assessments.html.rows import rows_by_section, rows_of, time_element
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    from agent.assess.assessment import Assessment
+
+
+def as_html(assessment: Assessment) -> str:
+    """Return the page, in ASCII; it depends only on the assessment."""
+    style, script = _asset("report.css"), _asset("report.js")
+    page = element("html", _head(assessment, style, script), _body(assessment, script), lang="en")
+    return f"<!DOCTYPE html>\n{tostring(page, method='html').decode('ascii')}\n"
+
+
+def _head(assessment: Assessment, style: str, script: str) -> Element:
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
+        " form-action 'none'"
+    )
+    # The policy applies only to what follows it.
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="referrer", content="no-referrer"),
+        element("meta", name="generator", content=f"k3s-harden {__version__}"),
+        element("title", f"{assessment.node}: CIS Kubernetes Benchmark {assessment.benchmark.number}"),
+        raw("style", style),
+    )
+
+
+def _body(assessment: Assessment, script: str) -> Element:
+    rows = rows_of(assessment)
+    sections = rows_by_section(rows)
+    return element(
+        "body",
+        fromstring(_asset("icons.xml")),  # noqa: S314 - our own file
+        element("a", "Skip to the controls", class_="skip", href="#controls"),
+        overview.header(assessment),
+        element(
+            "main",
+            overview.remediation(rows),
+            overview.waivers(rows),
+            overview.notes(assessment),
+            overview.summary(assessment, sections),
+            overview.facts(assessment),
+            controls(rows, sections),
+            legend(),
+        ),
+        _footer(assessment),
+        raw("script", script),
+    )
+
+
+def _footer(assessment: Assessment) -> Element:
+    return element(
+        "footer",
+        element("p", (element("span", field) for field in ("Reviewed by", "Date", "Signature")), class_="sign"),
+        element(
+            "p",
+            f"Created by k3s-harden {__version__} on {assessment.node}, ",
+            time_element(assessment.when),
+            f", for CIS Kubernetes Benchmark {assessment.benchmark.number}. Nothing was changed.",
+        ),
+    )
+
+
+def _asset(name: str) -> str:
+    return package_data.read("present", "assessments", "html", "assets", name).decode()
+
+
+def _hash(text: str) -> str:
+    """Return the hash by which a Content-Security-Policy allows exactly this text."""
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

@@ -1,0 +1,190 @@
+"""Parts of the HTML report with one row for each control: filters, tables of the sections, and the legend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.assessment import ControlStatus
+from agent.benchmark.control import Assessed
+from agent.present.assessments.common import UNNUMBERED
+from agent.present.assessments.html.elements import (
+    cell,
+    definitions,
+    element,
+    group,
+    head_cell,
+    icon,
+    location,
+    paragraphs,
+    part,
+    row,
+    table,
+)
+from agent.present.assessments.html.rows import (
+    OWNERS,
+    STATUS_NAMES,
+    baseline_badge,
+    expiry,
+    name,
+    section_anchor,
+    section_heading,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from agent.assess.assessment import Verdict
+    from agent.present.assessments.html.elements import Content
+    from agent.present.assessments.html.rows import Row
+
+_MEANINGS = {
+    ControlStatus.FAIL: "The found value is not the expected one.",
+    ControlStatus.UNKNOWN: "Could not be determined: the evidence is missing or not readable. Counts as open.",
+    ControlStatus.MANUAL: "Requires manual review: files and processes of the host do not contain the answer.",
+    ControlStatus.WAIVED: "The control fails; a waiver of the site accepts it, with reason and expiry.",
+    ControlStatus.PASS: "The found value is the expected one; the evidence names its location.",
+    ControlStatus.NOT_APPLICABLE: "The control does not apply to this node, for the reason given.",
+}
+_ASSESSED = {
+    Assessed.AUTOMATED: "automated, scored",
+    Assessed.UNSCORED: "automated, not scored",
+    Assessed.MANUAL: "manual",
+    Assessed.SKIPPED: "not applicable to K3s",
+}
+_REMEDIATION_HEADINGS = {ControlStatus.PASS: "Remediation if it fails", ControlStatus.MANUAL: "Review"}
+
+
+def controls(rows: Sequence[Row], sections: Mapping[str, Sequence[Row]]) -> Element:
+    """Return the filters and a table for each section."""
+    return part(
+        "controls",
+        "Controls",
+        _filters(rows, sections),
+        (_section(number, inside) for number, inside in sections.items()),
+        element("p", "No controls match.", class_="none", hidden=""),
+    )
+
+
+def _section(number: str, rows: Sequence[Row]) -> Element:
+    anchor = section_anchor(number)
+    tallies = ((text, sum(shown.verdict.status is status for shown in rows)) for status, text in STATUS_NAMES.items())
+    tally = ", ".join(f"{count} {text.lower()}" for text, count in tallies if count)
+    heads = ("No.", "Control", "Status", "Expected", "Found", "Owner")
+    return element(
+        "section",
+        element("div", element("h3", section_heading(number), id=anchor), element("small", tally), class_="head"),
+        table("controls", heads, map(_control, rows), aria_labelledby=anchor),
+        class_="section",
+        data_section=number or UNNUMBERED,
+    )
+
+
+def _filters(rows: Sequence[Row], sections: Iterable[str]) -> Element:
+    """Return the filters, hidden until the script runs."""
+    statuses = (
+        element(
+            "label",
+            element("input", type="checkbox", name="status", value=status),
+            icon(status),
+            text,
+            element("b", str(sum(shown.verdict.status is status for shown in rows))),
+            class_=status,
+        )
+        for status, text in STATUS_NAMES.items()
+    )
+    section_options = (element("option", section_heading(number), value=number or UNNUMBERED) for number in sections)
+    owner_options = (element("option", text, value=owner.name.lower()) for owner, (text, _) in OWNERS.items())
+    return element(
+        "div",
+        element("fieldset", element("legend", "Status"), statuses),
+        element(
+            "div",
+            element("label", "Section", _select("section", section_options)),
+            element("label", "Owner", _select("owner", owner_options)),
+            element(
+                "label",
+                "Text",
+                element("input", type="search", name="text", autocomplete="off", spellcheck="false"),
+                class_="search",
+            ),
+            element("button", "Clear", type="button", name="clear"),
+            element("button", "Expand all", type="button", name="expand"),
+            element("output", aria_live="polite"),
+            class_="rest",
+        ),
+        class_="filters",
+        role="search",
+        aria_label="Filter the controls",
+        hidden="",
+    )
+
+
+def _select(name_: str, options: Content) -> Element:
+    return element("select", element("option", "all", value=""), options, name=name_)
+
+
+def _control(shown: Row) -> Element:
+    """Return the row of a control and, below it, the row with its details."""
+    verdict = shown.verdict
+    waiver = verdict.waiver
+    return group(
+        row(
+            cell(element("a", name(verdict) if verdict.number else "–", href=f"#{shown.anchor}"), class_="no"),
+            head_cell(verdict.control.recommendation, baseline_badge(shown)),
+            cell(
+                element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
+                element("small", expiry(waiver.expires)) if waiver else None,
+                class_=f"status {verdict.status}",
+            ),
+            cell(element("div", verdict.wanted), class_="expected"),
+            cell(element("div", verdict.found), class_="found"),
+            cell(OWNERS[verdict.actor][0], class_="owner"),
+            class_="line",
+        ),
+        row(cell(element("div", _details(verdict), id=f"{shown.anchor}:more"), colspan="6"), class_="more"),
+        id=shown.anchor,
+        data_status=verdict.status,
+        data_owner=verdict.actor.name.lower(),
+    )
+
+
+def _details(verdict: Verdict) -> Content:
+    control, waiver = verdict.control, verdict.waiver
+    # The reason of a manual control is also its remediation.
+    reason = "" if verdict.reason == verdict.remedy else verdict.reason
+    remediation = "" if verdict.status is ControlStatus.NOT_APPLICABLE else verdict.remedy
+    evidence = [element("li", seen.what, location(seen.where)) for seen in verdict.evidence]
+    accepted = (waiver.reason, (expiry(waiver.expires), location(waiver.where))) if waiver else ()
+    blocks = (
+        _block("Reason", paragraphs(reason)),
+        _block("Waiver", [element("p", text) for text in accepted]),
+        _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else []),
+        _block(_REMEDIATION_HEADINGS.get(verdict.status, "Remediation"), paragraphs(remediation), " remediation"),
+        _block("Rationale", paragraphs(control.why)),
+    )
+    about = (
+        ("Id", element("code", control.id)),
+        ("Level", str(control.level)),
+        ("Assessed", _ASSESSED[verdict.number.assessed] if verdict.number else "beyond the benchmark"),
+        ("Applies to", str(control.applies)),
+        ("Source", control.source),
+    )
+    return element("div", blocks, class_="text"), definitions(about, class_="about")
+
+
+def _block(heading: str, body: Sequence[Element], more: str = "") -> Element | None:
+    return element("div", element("div", heading, class_="label"), body, class_=f"block{more}") if body else None
+
+
+def legend() -> Element:
+    """Return the meaning of each status."""
+    entries = (
+        element(
+            "div",
+            element("dt", element("span", icon(status), text), class_=f"status {status}"),
+            element("dd", _MEANINGS[status]),
+        )
+        for status, text in STATUS_NAMES.items()
+    )
+    return part("legend", "Status values", element("dl", entries, class_="legend"))

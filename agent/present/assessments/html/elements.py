@@ -1,0 +1,139 @@
+"""Elements of the HTML report: text, code blocks, tables and icons."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
+
+from agent.present.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Union
+
+    from agent.assess.assessment import ControlStatus
+
+    Content = Union[str, Element, None, Iterable["Content"]]  # noqa: UP007 - evaluated by Python 3.9
+
+_QUOTED = re.compile(r"`([^`]+)`|(?<!\w)'(?=\S)([^']*[^\s'])'(?!\w)")
+_COMMAND = re.compile(r"(?:`([^`]+)`|(sudo .+?))(?:,? (and .+))?")
+"""A line that is a command, in backticks or starting with sudo, and what follows it."""
+
+
+def element(tag: str, *content: Content, **attributes: str) -> Element:
+    """Return an element. In names of attributes `_` becomes `-`, and a final `_` is dropped.
+
+    Text and attributes may come from the host: control characters become escapes, and the serializer escapes markup.
+    """
+    made = Element(tag, {name.rstrip("_").replace("_", "-"): printable(str(value)) for name, value in attributes.items()})
+    _append(made, content)
+    return made
+
+
+def _append(parent: Element, content: Iterable[Content]) -> None:
+    for piece in content:
+        if isinstance(piece, str):
+            if len(parent):
+                parent[-1].tail = (parent[-1].tail or "") + printable(piece)
+            else:
+                parent.text = (parent.text or "") + printable(piece)
+        elif isinstance(piece, Element):
+            parent.append(piece)
+        elif piece is not None:
+            _append(parent, piece)
+
+
+def raw(tag: str, text: str, **attributes: str) -> Element:
+    """Return an element with text of our own, line breaks included."""
+    made = element(tag, **attributes)
+    made.text = text
+    return made
+
+
+def inline(text: str) -> Content:
+    """Return the text with `this` and 'this' as code."""
+    pieces: list[Content] = []
+    end = 0
+    for quoted in _QUOTED.finditer(text):
+        pieces += (text[end : quoted.start()], element("code", quoted[1] or quoted[2]))
+        end = quoted.end()
+    return (*pieces, text[end:])
+
+
+def paragraphs(text: str) -> list[Element]:
+    """Return one paragraph for each line; commands and indented lines become blocks that can be copied."""
+    blocks: list[Element] = []
+    indented: list[str] = []
+    for line in [*text.split("\n"), ""]:
+        if line.strip() and line[0] in " \t":
+            indented.append(printable(line.replace("\t", "    ")))
+            continue
+        if indented:
+            blocks.append(_code_block(textwrap.dedent("\n".join(indented))))
+            indented = []
+        sentence = line.strip()
+        if command := _COMMAND.fullmatch(sentence):
+            blocks.append(_code_block(printable(command[1] or command[2])))
+            sentence = command[3] or ""
+        if sentence:
+            blocks.append(element("p", inline(sentence)))
+    return blocks
+
+
+def _code_block(text: str) -> Element:
+    return raw("pre", text, class_="copy", tabindex="0")
+
+
+def location(text: str) -> Content:
+    """Return a location to follow a text; empty for an empty location."""
+    return (" ", element("span", text, class_="location")) if text else ""
+
+
+def part(name: str, heading: str, *body: Content) -> Element:
+    """Return a part of the page with its heading."""
+    made = element("section", element("h2", heading, id=name), body, class_=f"part part-{name}", aria_labelledby=name)
+    made.tail = "\n"
+    return made
+
+
+def table(name: str, heads: Iterable[Content], *bodies: Content, **attributes: str) -> Element:
+    """Return a table. Explicit roles survive the layout of narrow screens, which removes the implicit ones."""
+    cells = (element("th", head, role="columnheader", scope="col") for head in heads)
+    head = element("thead", row(*cells), role="rowgroup")
+    return element("table", head, bodies, role="table", class_=name, **attributes)
+
+
+def group(*rows: Content, tag: str = "tbody", **attributes: str) -> Element:
+    """Return a group of table rows."""
+    return element(tag, rows, role="rowgroup", **attributes)
+
+
+def row(*cells: Content, **attributes: str) -> Element:
+    """Return a table row."""
+    made = element("tr", cells, role="row", **attributes)
+    made.tail = "\n"
+    return made
+
+
+def head_cell(*content: Content, scope: str = "row", **attributes: str) -> Element:
+    """Return a header cell of a row or of a group of rows."""
+    return element("th", content, role="rowheader", scope=scope, **attributes)
+
+
+def cell(*content: Content, **attributes: str) -> Element:
+    """Return a data cell."""
+    return element("td", content, role="cell", **attributes)
+
+
+def definitions(pairs: Iterable[tuple[Content, Content]], **attributes: str) -> Element:
+    """Return a definition list."""
+    return element(
+        "dl", (element("div", element("dt", name), element("dd", value)) for name, value in pairs), **attributes
+    )
+
+
+def icon(status: ControlStatus) -> Element:
+    """Return a reference to the icon of a status, which assets/icons.xml defines."""
+    return element("svg", element("use", href=f"#icon-{status}"), class_=f"icon {status}", aria_hidden="true")

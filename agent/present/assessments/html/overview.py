@@ -1,0 +1,216 @@
+"""Parts of the HTML report above the controls: result, remediation, waivers, notes, sections and node facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.assessment import Actor, ControlStatus
+from agent.errors import ExitCode
+from agent.present.assessments.common import fact
+from agent.present.assessments.html.elements import (
+    cell,
+    definitions,
+    element,
+    group,
+    head_cell,
+    icon,
+    inline,
+    location,
+    paragraphs,
+    part,
+    row,
+    table,
+)
+from agent.present.assessments.html.rows import (
+    OWNERS,
+    STATUS_NAMES,
+    baseline_badge,
+    count_of,
+    expiry,
+    link,
+    section_anchor,
+    section_heading,
+    time_element,
+)
+from agent.report import K3S_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from agent.assess.assessment import Assessment, Verdict
+    from agent.present.assessments.html.elements import Content
+    from agent.present.assessments.html.rows import Row
+
+_RESULTS = {ExitCode.COMPLIANT: "No open controls", ExitCode.NOT_COMPLIANT: "Not compliant"}
+
+
+def header(assessment: Assessment) -> Element:
+    """Return the top of the page: node, benchmark, result and totals."""
+    code, counts = assessment.exit_code, assessment.counts()
+    status = ControlStatus.FAIL if code else ControlStatus.PASS
+    identity = (
+        ("Benchmark", f"CIS Kubernetes {assessment.benchmark.number}"),
+        ("K3s", fact(assessment, K3S_VERSION)),
+        ("Assessed", time_element(assessment.when)),
+    )
+    tiles = (
+        element("li", element("b", str(counts[status])), element("span", icon(status), text), class_=status)
+        for status, text in STATUS_NAMES.items()
+    )
+    return element(
+        "header",
+        element(
+            "div",
+            element("p", "K3s node assessment", class_="kind"),
+            element("h1", assessment.node),
+            definitions(((name, value) for name, value in identity if value != ""), class_="identity"),
+            class_="name",
+        ),
+        element(
+            "div",
+            icon(status),
+            element("div", element("p", _RESULTS[code], class_="is"), element("p", _result(assessment))),
+            class_=f"verdict {status}",
+        ),
+        element("ul", tiles, class_="tiles", aria_label="Totals"),
+        class_="top",
+    )
+
+
+def _result(assessment: Assessment) -> str:
+    counts = assessment.counts()
+    text = (
+        f"Of {count_of(len(assessment.verdicts), 'control')}, {counts[ControlStatus.FAIL]} failed and"
+        f" {counts[ControlStatus.UNKNOWN]} could not be determined."
+    )
+    if assessment.known is not None:
+        text += f" New since the baseline: {len(assessment.open)}."
+    return f"{text} Exit code {int(assessment.exit_code)}."
+
+
+def remediation(rows: Sequence[Row]) -> Element:
+    """Return the open controls by owner; controls with the same fix share a row."""
+    bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in Actor]
+    manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
+    if manual:
+        filter_link = element("a", count_of(manual, "control"), class_="filter", href=f"#status={ControlStatus.MANUAL}")
+        text = element("p", "Manual review required; see each control.")
+        bodies.append(_owner("Reviewer", "manual review", [(filter_link, text)]))
+    has_open = any(shown.verdict.is_open for shown in rows)
+    return part(
+        "remediation",
+        "Remediation",
+        None if has_open else element("p", "No open controls.", class_="calm"),
+        table("fixes", ("Owner", "Controls", "Remediation"), bodies) if has_open or manual else None,
+    )
+
+
+def _fixes(rows: Sequence[Row], owner: Actor) -> Iterator[tuple[Content, Content]]:
+    fixes: dict[tuple[str, str], list[Row]] = {}
+    for shown in rows:
+        if shown.verdict.is_open and shown.verdict.actor is owner:
+            fixes.setdefault(_fix(shown.verdict), []).append(shown)
+    for texts, sharing in fixes.items():
+        links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
+        blocks = [block for text in texts for block in paragraphs(text)]
+        yield links, blocks or element("p", "Compare expected and found.")
+
+
+def _fix(verdict: Verdict) -> tuple[str, str]:
+    return (verdict.reason if verdict.status is ControlStatus.UNKNOWN else "", verdict.remedy)
+
+
+def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]) -> Element | None:
+    if not lines:
+        return None
+    head = head_cell(name, element("small", explanation), scope="rowgroup", rowspan=str(len(lines)))
+    return group(
+        row(head if index == 0 else None, cell(controls), cell(fix)) for index, (controls, fix) in enumerate(lines)
+    )
+
+
+def waivers(rows: Sequence[Row]) -> Element | None:
+    """Return the waived controls."""
+    lines = [
+        row(
+            head_cell(link(shown)),
+            cell(waiver.reason),
+            cell(expiry(waiver.expires)),
+            cell(location(waiver.where)),
+        )
+        for shown in rows
+        if (waiver := shown.verdict.waiver)
+    ]
+    heads = ("Control", "Reason", "Expiry", "Location")
+    return part("waivers", "Waivers", table("waivers", heads, group(lines))) if lines else None
+
+
+def notes(assessment: Assessment) -> Element | None:
+    """Return the notes on the assessment."""
+    items = [
+        element("li", element("p", inline(note.message), location(note.where)), paragraphs(note.remedy))
+        for note in assessment.notices
+    ]
+    return part("notes", "Notes", element("ul", items, class_="notes")) if items else None
+
+
+def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> Element | None:
+    """Return a bar with its numbers for each section."""
+    if not sections:
+        return None
+    largest = max(len(inside) for inside in sections.values())
+    lines = []
+    for number, inside in sections.items():
+        counts = assessment.counts(number)
+        lines.append(
+            row(
+                head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
+                cell(_bar(counts, largest), class_="chart"),
+                (_count(status, counts[status]) for status in STATUS_NAMES),
+                cell(element("span", "of", class_="word"), f" {len(inside)}", class_="n all"),
+            )
+        )
+    counts = assessment.counts()
+    totals = row(
+        head_cell("All sections"),
+        cell(class_="chart"),
+        (cell(str(counts[status]), class_="n") for status in STATUS_NAMES),
+        cell(str(len(assessment.verdicts)), class_="n all"),
+    )
+    heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All")
+    return part("sections", "Sections", table("sections", heads, group(lines), group(totals, tag="tfoot")))
+
+
+def _count(status: ControlStatus, count: int) -> Element:
+    text = f" {count or '–'}"
+    label = element("span", STATUS_NAMES[status], class_="word")
+    return cell(icon(status), label, text, class_=f"n {status}{'' if count else ' zero'}")
+
+
+def _bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
+    """Return a stacked bar; `largest` controls fill the width."""
+    rects, texts, left = [], [], 0
+    for status, text in STATUS_NAMES.items():
+        if count := counts[status]:
+            rects.append(
+                element(
+                    "rect",
+                    class_=status,
+                    x=f"{left / largest:.2%}",
+                    width=f"{count / largest:.2%}",
+                    height="100%",
+                    fill=f"url(#fill-{status})",
+                )
+            )
+            texts.append(f"{count} {text.lower()}")
+            left += count
+    return element("svg", rects, class_="bar", role="img", aria_label=", ".join(texts))
+
+
+def facts(assessment: Assessment) -> Element | None:
+    """Return the facts of the node, each with its source."""
+    if not assessment.facts:
+        return None
+    pairs = ((one.name, (one.value, element("small", inline(one.evidence)))) for one in assessment.facts)
+    return part("node", "Node facts and their sources", definitions(pairs, class_="facts"))
