@@ -75,11 +75,12 @@ K3S_VERSION = "K3s version"
 
 
 class Fact(NamedTuple):
-    """One thing that was found out about the host, and how."""
+    """A fact about the host."""
 
     name: str
     value: str
-    evidence: str
+    source: str
+    """Where the value comes from: a file, the output of a program, an option."""
 
 
 class Report(NamedTuple):

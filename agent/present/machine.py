@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from agent.present import remediation
 
 if TYPE_CHECKING:
-    from agent.report import Finding, Report
+    from agent.model import Location
+    from agent.report import Finding, Item, Report
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def as_json(report: Report) -> str:
@@ -25,17 +26,32 @@ def as_json(report: Report) -> str:
         "exit_code": int(report.exit_code),
         "meaning": report.exit_code.meaning,
         "facts": [fact._asdict() for fact in report.facts],
-        "items": [item._asdict() for item in report.items],
-        "findings": [_finding(finding) for finding in report.findings],
+        "items": list(map(_item, report.items)),
+        "findings": list(map(_finding, report.findings)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(shape, indent=2) + "\n"
 
 
+def as_object(location: Location | None) -> dict[str, object] | None:
+    """Return a location for JSON."""
+    return location and {"path": str(location.path), "line": location.line or None}
+
+
+def _item(item: Item) -> dict[str, object]:
+    return {
+        "id": item.id,
+        "status": item.status,
+        "detail": item.detail,
+        "remediation": item.hint,
+        "blocked_by_environment": item.blocked_by_environment,
+        "diff": item.diff,
+    }
+
+
 def _finding(finding: Finding) -> dict[str, object]:
-    location = finding.location
     return {
         **finding._asdict(),
-        "location": location and {"path": str(location.path), "line": location.line or None},
+        "location": as_object(finding.location),
         "remediation": remediation.text(finding.remediation),
     }

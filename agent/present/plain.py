@@ -18,7 +18,7 @@ def as_lines(report: Report, verbosity: Verbosity) -> str:
     if verbosity > Verbosity.QUIET:
         lines.append(title(report))
     if verbosity is Verbosity.VERBOSE:
-        lines += [f"fact {fact.name}: {fact.value} ({fact.evidence})" for fact in report.facts]
+        lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts]
     for item in report.items:
         if is_shown(item, verbosity):
             lines.append(_item(item))

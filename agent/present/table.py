@@ -84,7 +84,7 @@ def _items(items: Sequence[Item]) -> Table:
 def _facts(report: Report) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for fact in report.facts:
-        table.add_row(_text(fact.name, "bold"), _text(fact.value), _text(fact.evidence, "dim"))
+        table.add_row(_text(fact.name, "bold"), _text(fact.value), _text(fact.source, "dim"))
     return table
 
 

@@ -226,9 +226,9 @@ def parsed(done: Completed) -> Seen:
         code=done.code,
         items={item["id"]: item["status"] for item in report["items"]},
         details={item["id"]: item["detail"] for item in report["items"]},
-        hints={item["id"]: item["hint"] for item in report["items"]},
+        hints={item["id"]: item["remediation"] for item in report["items"]},
         findings=tuple(_finding(finding) for finding in report["findings"]),
-        facts={fact["name"]: (fact["value"], fact["evidence"]) for fact in report["facts"]},
+        facts={fact["name"]: (fact["value"], fact["source"]) for fact in report["facts"]},
         text=done.stdout,
     )
 

@@ -54,7 +54,7 @@ def report(machine: Machine, *words: str) -> dict[str, Any]:
 
 def fact(of: dict[str, Any], name: str) -> tuple[str, str]:
     """The value and the evidence of a fact."""
-    return next((fact["value"], fact["evidence"]) for fact in of["facts"] if fact["name"] == name)
+    return next((fact["value"], fact["source"]) for fact in of["facts"] if fact["name"] == name)
 
 
 def findings(of: dict[str, Any]) -> set[str]:

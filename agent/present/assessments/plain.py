@@ -48,7 +48,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         return
     yield title(assessment)
     if verbosity is Verbosity.VERBOSE:
-        yield from (f"fact {fact.name}: {fact.value} ({fact.evidence})" for fact in assessment.facts)
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in assessment.facts)
     for verdicts in by_section(assessment).values():
         for verdict in verdicts:
             if verbosity is Verbosity.VERBOSE or verdict.status not in _LEFT_TO_VERBOSE:

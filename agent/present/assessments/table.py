@@ -129,7 +129,7 @@ def _grid(columns: int) -> Table:
 def _facts(facts: Iterable[Fact]) -> Table:
     table = _grid(3)
     for fact in facts:
-        table.add_row(_text(fact.name, "bold"), _text(fact.value), _text(fact.evidence, "dim"))
+        table.add_row(_text(fact.name, "bold"), _text(fact.value), _text(fact.source, "dim"))
     return table
 
 

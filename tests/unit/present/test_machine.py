@@ -47,6 +47,8 @@ def test_a_report_is_valid_and_complete(report: Report) -> None:
     seen = json.loads(printed)
     VALIDATOR.validate(seen)
     assert tuple(Fact(**fact) for fact in seen["facts"]) == report.facts
+    for item in seen["items"]:
+        item["hint"] = item.pop("remediation")
     assert tuple(Item(**item) for item in seen["items"]) == report.items
     assert len(seen["findings"]) == len(report.findings)
     for number, finding in enumerate(report.findings):
@@ -66,7 +68,8 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
     """A new status, level or field needs a description."""
     definitions = SCHEMA["$defs"]
     for name, kind in (("fact", Fact), ("item", Item), ("finding", Finding)):
-        assert definitions[name]["required"] == list(kind._fields)
+        keys = ["remediation" if field == "hint" else field for field in kind._fields]
+        assert definitions[name]["required"] == keys
     assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in ItemStatus]
     assert definitions["finding"]["properties"]["level"]["enum"] == [str(level) for level in Level]
     assert SCHEMA["required"] == list(json.loads(as_json(CALM)))
@@ -77,7 +80,7 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
     [
         lambda report: report.pop("verb"),
         lambda report: report.update(extra=1),
-        lambda report: report.update(schema=2),
+        lambda report: report.update(schema=1),
         lambda report: report.update(verb="destroy"),
         lambda report: report.update(exit_code=2),
         lambda report: report["items"][0].update(status="fine"),
@@ -86,7 +89,7 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
         lambda report: report["findings"][0].update(level="fatal"),
         lambda report: report["findings"][0].update(id="With Spaces"),
         lambda report: report["findings"][0].update(blocks_gate="yes"),
-        lambda report: report["facts"][0].pop("evidence"),
+        lambda report: report["facts"][0].pop("source"),
     ],
 )
 def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - any JSON

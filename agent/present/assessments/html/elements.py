@@ -27,7 +27,9 @@ def element(tag: str, *content: Content, **attributes: str) -> Element:
 
     Text and attributes may come from the host: control characters become escapes, and the serializer escapes markup.
     """
-    made = Element(tag, {name.rstrip("_").replace("_", "-"): printable(str(value)) for name, value in attributes.items()})
+    made = Element(tag)
+    for name, value in attributes.items():
+        made.set(name.rstrip("_").replace("_", "-"), printable(str(value)))
     _append(made, content)
     return made
 

@@ -212,5 +212,5 @@ def facts(assessment: Assessment) -> Element | None:
     """Return the facts of the node, each with its source."""
     if not assessment.facts:
         return None
-    pairs = ((one.name, (one.value, element("small", inline(one.evidence)))) for one in assessment.facts)
+    pairs = ((one.name, (one.value, element("small", inline(one.source)))) for one in assessment.facts)
     return part("node", "Node facts and their sources", definitions(pairs, class_="facts"))

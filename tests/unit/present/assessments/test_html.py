@@ -202,7 +202,7 @@ def test_each_fact_has_its_source() -> None:
     text = MIXED.elements["dl"]
     facts = next(part for part in text if "managed" in part or "joins a cluster" in part)
     for fact in sample.FACTS:
-        assert f"{fact.name}{fact.value}{fact.evidence.replace('`', '')}" in facts
+        assert f"{fact.name}{fact.value}{fact.source.replace('`', '')}" in facts
 
 
 def test_without_open_controls_there_is_no_table_of_fixes() -> None:
