@@ -1,4 +1,4 @@
-"""The verbs, from a look at the host to a report; `apply` is `check` with one more stage."""
+"""The verbs check, diff, apply and gate. `apply` is `check` with one more stage."""
 
 from __future__ import annotations
 
@@ -24,57 +24,57 @@ if TYPE_CHECKING:
 
 
 def check(host: Host, request: Request) -> Report:
-    """Whether the host is as wanted, now and at the next boot, and whether K3s would start. Changes nothing."""
-    seen = observe(host, request)
-    return _report("check", seen, _standing(seen))
+    """Report whether the host is compliant, now and after the next boot. Makes no changes."""
+    situation = observe(host, request)
+    return _report("check", situation, _items(situation))
 
 
 def diff(host: Host, request: Request) -> Report:
-    """What apply would change, with unified diffs of files. Changes nothing."""
-    seen = observe(host, request)
-    wanted = {resource.id: resource for resource in seen.desired}
-    changes = {change.id: change for change in seen.plan.changes}
+    """Report what apply would change, with unified diffs of files. Makes no changes."""
+    situation = observe(host, request)
+    expected = {resource.id: resource for resource in situation.desired}
+    changes = {change.id: change for change in situation.plan.changes}
     items = []
-    for item in _standing(seen):
+    for item in _items(situation):
         if item.status is ItemStatus.DIFFERS:
             items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not ItemStatus.COMPLIANT:
-            items.append(_compared(item, seen.observed[item.id], wanted[item.id]))
-    return _report("diff", seen, items)
+            items.append(_compared(item, situation.observed[item.id], expected[item.id]))
+    return _report("diff", situation, items)
 
 
-def _compared(item: Item, now: Observed, wanted: State) -> Item:
-    """The item of a file with the lines that differ; for everything else its words say all."""
+def _compared(item: Item, found: Observed, expected: State) -> Item:
+    """Return the item with a unified diff, if it is a file."""
     from agent.plan.diffs import unified
 
-    if not isinstance(wanted, File):
+    if not isinstance(expected, File):
         return item
-    if not isinstance(now, File | Absent):
-        return item._replace(detail=f"{item.detail}, and cannot be compared")
-    return item._replace(diff=unified(now, wanted))
+    if not isinstance(found, (File, Absent)):
+        return item._replace(detail=f"{item.detail}; cannot be compared")
+    return item._replace(diff=unified(found, expected))
 
 
 def apply(host: Host, request: Request) -> Report:
-    """Make the host as wanted, then look again. Nothing to do writes nothing at all, and needs no lock."""
-    seen = observe(host, request)
-    settled = all(run.finished for run in seen.journal.runs)
-    if not (settled and seen.plan.is_empty):
+    """Make the host compliant, then observe it again. Takes no lock and makes no changes if it is compliant."""
+    situation = observe(host, request)
+    settled = all(run.finished for run in situation.journal.runs)
+    if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
-    if settled and not seen.plan.changes:
-        return _released(_report("apply", seen, _standing(seen), writes=True), host)
+    if settled and not situation.plan.changes:
+        return _released(_report("apply", situation, _items(situation), writes=True), host)
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()
-        # Between the first look and the lock another run may have done all there was to do.
+        # Another run may have made the changes before this one got the lock.
         done = execute(observe(host, request).plan, host, journal)
     try:
-        seen = observe(host, request)
+        situation = observe(host, request)
     except HardenError as error:
-        again = Item("this host", ItemStatus.FAILED, f"cannot be looked at again: {error.message}", error.hint)
-        return Report(verb="apply", writes=True, facts=seen.facts.evidence, items=(*done, again), findings=())
+        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.hint)
+        return Report(verb="apply", writes=True, facts=situation.facts.evidence, items=(*done, again), findings=())
     changed = {item.id: item for item in done}
-    untouched = [item for item in _standing(seen) if item.id not in changed]
-    return _released(_report("apply", seen, [*done, *untouched], writes=True), host)
+    untouched = [item for item in _items(situation) if item.id not in changed]
+    return _released(_report("apply", situation, [*done, *untouched], writes=True), host)
 
 
 def gate(host: Host, request: Request) -> Report:
@@ -100,25 +100,29 @@ def _released(report: Report, host: Host) -> Report:
     return report._replace(findings=(*report.findings, *findings.after_release(started)))
 
 
-def _standing(seen: Situation) -> Iterator[Item]:
-    """Each desired resource as it stands, in the order of the plan's reasons: refused, differing, as wanted."""
-    refusals = {refusal.id: refusal for refusal in seen.plan.refusals}
-    changes = {change.id: change for change in seen.plan.changes}
-    for resource in seen.desired:
+def _items(situation: Situation) -> Iterator[Item]:
+    """Yield an item for each desired resource and for each other change of the plan."""
+    refusals = {refusal.id: refusal for refusal in situation.plan.refusals}
+    changes = {change.id: change for change in situation.plan.changes}
+    for resource in situation.desired:
         if resource.id in refusals:
             yield refused(refusals[resource.id])
         if resource.id in changes:
             change = changes[resource.id]
             yield Item(resource.id, ItemStatus.DIFFERS, difference(change.before, change.after))
         elif resource.id not in refusals:
-            yield Item(resource.id, ItemStatus.COMPLIANT, plan.in_words(seen.observed[resource.id]))
-    wanted = {resource.id for resource in seen.desired}
-    for change in seen.plan.changes:
-        if change.id not in wanted:
+            yield Item(resource.id, ItemStatus.COMPLIANT, plan.in_words(situation.observed[resource.id]))
+    expected = {resource.id for resource in situation.desired}
+    for change in situation.plan.changes:
+        if change.id not in expected:
             yield Item(change.id, ItemStatus.DIFFERS, difference(change.before, change.after))
 
 
-def _report(verb: str, seen: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:
+def _report(verb: str, situation: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:
     return Report(
-        verb=verb, writes=writes, facts=seen.facts.evidence, items=tuple(items), findings=findings.collect(seen)
+        verb=verb,
+        writes=writes,
+        facts=situation.facts.evidence,
+        items=tuple(items),
+        findings=findings.collect(situation),
     )

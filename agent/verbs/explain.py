@@ -1,4 +1,4 @@
-"""What `explain` prints: controls from the rows of the guide and of the benchmarks, findings from their own words."""
+"""Explanations of controls, findings and settings for `explain`."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     from agent.guide.control import Control, Origin
 
 SETTINGS = "settings"
-"""What `explain` takes in addition to ids and numbers."""
+"""Argument of `explain` for all settings."""
 
 _WIDTH = 100
 _AS_IT_IS = "By hand"
-"""Has commands in it, which a line break would spoil for whoever copies them."""
+"""Contains commands, which are pasted and must not be wrapped."""
 
 
 def listed() -> str:
-    """All ids, a line each."""
+    """Return all IDs, one per line."""
     of_the_guide = {control.id: control.title for control in CONTROLS}
     beyond = {row.id: row.title for row in catalogue.CATALOGUE if row.id not in of_the_guide}
     widest = max(map(len, (*KINDS, *of_the_guide, *beyond)))
-    lines = ["Controls: what the guide asks for"]
+    lines = ["Controls of the guide"]
     lines += [f"  {name:{widest}}  {title}" for name, title in of_the_guide.items()]
-    lines += ["", "Findings: what else `check` can find"]
+    lines += ["", "Findings of `check`"]
     lines += [f"  {kind.id:{widest}}  {kind.level}: {summary(kind)}" for kind in KINDS.values()]
-    lines += ["", "More controls: what benchmarks ask and `assess` looks at"]
+    lines += ["", "Other benchmark controls of `assess`"]
     lines += [f"  {name:{widest}}  {title}" for name, title in beyond.items()]
-    lines += ["", "By its number: k3s-harden explain 1.2.16, or cis-1.9/1.2.16 for that of one benchmark"]
+    lines += ["", "By CIS number: k3s-harden explain 1.2.16, or cis-1.9/1.2.16 for one benchmark"]
     lines += [f"Settings: k3s-harden explain {SETTINGS}"]
     return "".join(f"{line}\n" for line in lines)
 
 
 def explained(name: str) -> str:
-    """All there is to say of a control, by its id or number, or of a finding. Raises UsageError if it is neither."""
+    """Return the explanation of a control or finding. Raises UsageError for an unknown ID or number."""
     rows = catalogue.named(name)
-    # A number can name several controls, an id of the guide one that no benchmark has.
+    # A number can belong to several controls. A control of the guide is not always in a benchmark.
     controls = [text for one in {name: None, **{row.id: None for row in rows}} for text in _controls(one, rows)]
     if controls:
         return "\n".join(controls)
@@ -56,43 +56,43 @@ def explained(name: str) -> str:
         return _settings()
     close = _close(name)
     raise UsageError(
-        f"cannot explain {name}: no control and no finding has that id or number",
-        f"did you mean {' or '.join(close)}?" if close else "k3s-harden explain lists them",
+        f"cannot explain {name}: no control or finding has this ID or number",
+        f"did you mean {' or '.join(close)}?" if close else "run k3s-harden explain for a list",
     )
 
 
 def _close(name: str) -> list[str]:
-    """The ids that were perhaps meant."""
+    """Return similar IDs."""
     import difflib
 
     ids = (*(control.id for control in CONTROLS), *KINDS, *(row.id for row in catalogue.CATALOGUE))
     known = list(dict.fromkeys(ids))
-    # A part of an id is the likelier mistake ("psa", "maxage"); a misspelling comes second.
+    # A part of an ID ("psa", "maxage") is more likely than a misspelling.
     return [one for one in known if name and name in one][:3] or difflib.get_close_matches(name, known)
 
 
 def summary(kind: Kind) -> str:
-    """The first sentence of a finding's explanation."""
+    """Return the first paragraph of the explanation of a finding."""
     return " ".join(kind.explanation.split("\n\n")[0].split())
 
 
 def origin_in_words(origin: Origin) -> str:
-    """Where a control comes from, for people."""
+    """Return the heading of the guide and the CIS numbers of a control."""
     numbers = f" (CIS {', '.join(origin.cis)})" if origin.cis else ""
     return f"“{origin.heading}”{numbers}" + (f"; beyond the guide: {origin.beyond}" if origin.beyond else "")
 
 
 def _settings() -> str:
-    """Every setting with what is allowed, and a file that uses all of them."""
-    parts = [("", f"Settings of a site, in {settings.DEFAULT_SETTINGS}; all are optional.")]
+    """Return all settings with their allowed values, and an example."""
+    parts = [("", f"Settings in {settings.DEFAULT_SETTINGS}; all are optional.")]
     parts += [
         (row.key, f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.") for row in settings.rows()
     ]
-    return f"{_paragraphs(parts)}An example with everything in it\n{textwrap.indent(settings.EXAMPLE, '  ')}"
+    return f"{_paragraphs(parts)}Example with all settings\n{textwrap.indent(settings.EXAMPLE, '  ')}"
 
 
 def _controls(name: str, rows: Iterable[BenchmarkControl]) -> Iterator[str]:
-    """The guide's entries of an id, one for each range of versions, and then the benchmarks' own."""
+    """Yield the entries of the guide, one for each version range, then those of the benchmarks."""
     yield from (_control(control) for control in CONTROLS if control.id == name)
     yield from (_row(row) for row in rows if row.id == name)
 
@@ -100,8 +100,8 @@ def _controls(name: str, rows: Iterable[BenchmarkControl]) -> Iterator[str]:
 def _control(control: Control) -> str:
     parts = [
         ("", f"{control.id}: {control.title}"),
-        ("Why", control.why),
-        ("For", str(control.applies)),
+        ("Rationale", control.why),
+        ("Applies to", str(control.applies)),
         ("In the guide", origin_in_words(control.origin)),
         ("Differs from the guide", control.deviation),
         ("What it can break", control.risk),
@@ -111,18 +111,18 @@ def _control(control: Control) -> str:
 
 
 def _row(row: BenchmarkControl) -> str:
-    """A control as the benchmarks have it; what the guide's own entry says is not said again."""
+    """Return a benchmark control, without what the entry of the guide already has."""
     is_explained = row.guide is not None and row.guide.id == row.id
     parts = [
-        ("", "As benchmarks have it" if is_explained else f"{row.id}: {row.title}"),
-        ("Number", words.numbers(row) or "none; no benchmark asks for it"),
-        ("Wanted", words.asked(row.check)),
-        *((f"Wanted in {span}", text) for text, span in words.asked_earlier(row)),
-        ("Why", "" if is_explained else row.why),
-        ("For", "" if is_explained else str(row.applies)),
-        ("Brought about by", words.brought_about_by(row)),
-        ("To repair", row.repair),
-        ("Where kube-bench can say something else", "\n".join(_differences(row))),
+        ("", "In the benchmarks" if is_explained else f"{row.id}: {row.title}"),
+        ("Number", words.numbers(row) or "none"),
+        ("Expected", words.asked(row.check)),
+        *((f"Expected in {span}", text) for text, span in words.asked_earlier(row)),
+        ("Rationale", "" if is_explained else row.why),
+        ("Applies to", "" if is_explained else str(row.applies)),
+        ("Fixed by", words.brought_about_by(row)),
+        ("Remediation", row.repair),
+        ("Differences to kube-bench", "\n".join(_differences(row))),
         ("Source", row.source),
     ]
     return _paragraphs(parts)
@@ -135,7 +135,7 @@ def _differences(row: BenchmarkControl) -> Iterator[str]:
 
 def _finding(kind: Kind) -> str:
     head, _, rest = kind.explanation.partition("\n\n")
-    return _paragraphs([("", f"{kind.id} ({kind.level})"), ("What", head), ("More", rest)])
+    return _paragraphs([("", f"{kind.id} ({kind.level})"), ("Description", head), ("Details", rest)])
 
 
 def _paragraphs(parts: Iterable[tuple[str, str]]) -> str:

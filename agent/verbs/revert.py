@@ -1,4 +1,4 @@
-"""The way back: the journal as a plan."""
+"""Undo plans from the journal."""
 
 from __future__ import annotations
 
@@ -35,32 +35,34 @@ if TYPE_CHECKING:
 
 _LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 _OPTION = f"`{SECRETS_ENCRYPTION.key}: true`"
-_LOST_OTHERWISE = "without which K3s could not read this cluster's secrets"
-_SAY_IT_YOURSELF = f"put {_OPTION} into K3s' config.yaml, then run this again"
+_REQUIRED = "which K3s needs to read the secrets of this cluster"
+_HINT = f"add {_OPTION} to config.yaml of K3s, then run this command again"
 
 
 class _K3s(NamedTuple):
-    """What revert must not take from K3s. `encrypts` is None where it cannot be told, False by somebody else's word."""
+    """What K3s needs after revert."""
 
     data_dir: PurePosixPath
     encrypts: bool | None
+    """Whether K3s encrypts secrets only because of our drop-in; None if this could not be determined."""
 
 
-class _WayBack(NamedTuple):
-    """The steps back. `encryption` leads from before the first run to a drop-in with secrets-encryption alone.
+class _Undo(NamedTuple):
+    """An undo plan."""
 
-    It is empty where no such drop-in stays; else the journal remembers it, and the directories made for the file.
-    """
-
-    steps: Plan
+    plan: Plan
     encryption: tuple[Change, ...] = ()
+    """The changes from the state before the first run to a drop-in that contains only secrets-encryption.
+
+    They include the parent directories. Empty if no such drop-in is kept. The journal records them.
+    """
 
 
 def revert(host: Host, *, last: bool, force: bool) -> Report:
-    """Undo what the journal knows, or its newest run alone; what was edited since is refused unless forced.
+    """Undo the runs of the journal, or only the newest one. Files edited since then are refused unless forced.
 
-    Where our part of K3s' configuration cannot be undone, what K3s would not start without then is kept as well, and
-    where K3s encrypts by it, secrets-encryption alone is left in it.
+    If the drop-in of K3s is refused, the files that K3s needs because of it are kept. If K3s encrypts secrets because
+    of the drop-in, it keeps the option secrets-encryption.
     """
     host.refuse_ordinary_user("revert")
     gates = gate.look(host)
@@ -69,10 +71,10 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         journal.finish_interrupted()
         runs = journal.entries()[-1:] if last else journal.entries()
         before, left = journal.history(runs)
-        k3s = _look_at_k3s(host)
+        k3s = _read_k3s(host)
         observed = {name: host.observe(name) for name in before}
-        way = _way_back(plan.undo(before, left, observed, force=force), before, observed, k3s)
-        items = _carry_out(way, runs, before, host, journal)
+        undo = _undo(plan.undo(before, left, observed, force=force), before, observed, k3s)
+        items = _carry_out(undo, runs, before, host, journal)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
     found = findings.after_revert(
         undone,
@@ -80,11 +82,11 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         k3s_runs=bool(host.probe()),
         lost_manifest=any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
     )
-    evidence = (Fact("runs", f"{len(runs)} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
+    evidence = (Fact("runs", f"{len(runs)} to undo", "the journal"),)
     return Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
 
 
-def _look_at_k3s(host: Host) -> _K3s:
+def _read_k3s(host: Host) -> _K3s:
     try:
         site = read_settings(host, None, Overrides())
     except HardenError:
@@ -95,51 +97,54 @@ def _look_at_k3s(host: Host) -> _K3s:
     return _K3s(data_dir, encrypts)
 
 
-def _way_back(steps: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _WayBack:
-    way = _WayBack(steps) if k3s.encrypts is False else _keeping_secrets_readable(steps, before, k3s)
-    steps = way.steps
-    for name, now in observed.items():
-        if _is_dropin(name) and isinstance(now, File):
-            steps = plan.keep_needed(steps, now, partial(preconditions.of, data_dir=k3s.data_dir))
-    return way._replace(steps=steps)
+def _undo(full: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _Undo:
+    undo = _Undo(full) if k3s.encrypts is False else _keep_encryption(full, before, k3s)
+    changes = undo.plan
+    for name, found in observed.items():
+        if _is_dropin(name) and isinstance(found, File):
+            changes = plan.keep_needed(changes, found, partial(preconditions.of, data_dir=k3s.data_dir))
+    return undo._replace(plan=changes)
 
 
-def _keeping_secrets_readable(steps: Plan, before: Mapping[str, State], k3s: _K3s) -> _WayBack:
-    """The way back that takes secrets-encryption away from no K3s that encrypts, forced or not.
+def _keep_encryption(full: Plan, before: Mapping[str, State], k3s: _K3s) -> _Undo:
+    """Return an undo plan that keeps secrets-encryption if K3s already encrypts, even with --force.
 
-    K3s reads its key only with that option (k3s, pkg/daemons/control/server.go): every Secret would be lost to it.
+    K3s reads the encryption key only with that option (k3s, pkg/daemons/control/server.go).
     """
-    for change in steps.changes:
-        if not (_switches_on(change.before) and not _switches_on(change.after)):
+    for change in full.changes:
+        if not (_encrypts(change.before) and not _encrypts(change.after)):
             continue
-        others = [other for other in steps.changes if other is not change]
+        others = [other for other in full.changes if other is not change]
         if k3s.encrypts is None or not isinstance(change.after, Absent):
-            found = f"holds {_OPTION}, {_LOST_OTHERWISE}"
-            if k3s.encrypts is None:
-                found += f", if it encrypts: {k3s.data_dir / ENCRYPTION_CONFIGURATION} does not tell"
-            refusal = Refusal(change.id, found, _SAY_IT_YOURSELF)
-            return _WayBack(Plan(tuple(others), (*steps.refusals, refusal)))
-        alone = _encryption_alone(change.id)
-        above = [
+            refusal = Refusal(change.id, _refused(k3s), _HINT)
+            return _Undo(Plan(tuple(others), (*full.refusals, refusal)))
+        reduced = _only_encryption(change.id)
+        parents = [
             other
             for other in others
             if isinstance(other.before, Directory) and isinstance(other.after, Absent)
-            if other.before.path in alone.path.parents
+            if other.before.path in reduced.path.parents
         ]
-        changes = [other for other in others if other not in above]
-        if change.before != alone:
-            changes.insert(0, change._replace(after=alone))
-        made_for_it = [Change(one.after, one.before) for one in reversed(above)]
-        return _WayBack(Plan(tuple(changes), steps.refusals), (*made_for_it, Change(before[change.id], alone)))
-    return _WayBack(steps)
+        changes = [other for other in others if other not in parents]
+        if change.before != reduced:
+            changes.insert(0, change._replace(after=reduced))
+        created = [Change(one.after, one.before) for one in reversed(parents)]
+        return _Undo(Plan(tuple(changes), full.refusals), (*created, Change(before[change.id], reduced)))
+    return _Undo(full)
 
 
-def _encryption_alone(name: str) -> File:
+def _refused(k3s: _K3s) -> str:
+    if k3s.encrypts is None:
+        return f"contains {_OPTION}; {k3s.data_dir / ENCRYPTION_CONFIGURATION} does not show whether K3s needs it"
+    return f"contains {_OPTION}, {_REQUIRED}"
+
+
+def _only_encryption(name: str) -> File:
     content = dropin(HEADER, {SECRETS_ENCRYPTION.key: True}, {})
     return File(path=PurePosixPath(name), content=content, mode=K3S_CONFIG.mode)
 
 
-def _switches_on(state: State) -> bool:
+def _encrypts(state: State) -> bool:
     if not isinstance(state, File) or not _is_dropin(state.id):
         return False
     return bool(merge([ConfigText(state.path, state.content)]).boolean(SECRETS_ENCRYPTION.key))
@@ -150,25 +155,29 @@ def _is_dropin(name: str) -> bool:
 
 
 def _carry_out(
-    way: _WayBack, runs: Sequence[Entry], before: Mapping[str, State], host: Host, journal: Journal
+    undo: _Undo, runs: Sequence[Entry], before: Mapping[str, State], host: Host, journal: Journal
 ) -> tuple[Item, ...]:
-    # An undo needs no record of its own: what it leads from and to is in the journal already. Only a drop-in that no
-    # run has written so does, or the next revert would take it for an edited one.
-    is_remembered = bool(runs and way.encryption) and journal.changes(runs[-1]) == way.encryption
-    if way.encryption and not is_remembered:
-        journal.begin(way.encryption)
+    # The journal already has both ends of an undo, except for a drop-in that no run has written: without a record the
+    # next revert would treat it as edited.
+    is_recorded = bool(runs and undo.encryption) and journal.changes(runs[-1]) == undo.encryption
+    if undo.encryption and not is_recorded:
+        journal.begin(undo.encryption)
         to_forget = runs
     else:
         runs = journal.reopen(runs)
-        to_forget = runs[:-1] if is_remembered else runs
+        to_forget = runs[:-1] if is_recorded else runs
     items = (
-        *(_told(item, way) for item in carry_out_all(way.steps.changes, host, journal)),
-        *map(refused, way.steps.refusals),
+        *(_explained(item, undo) for item in carry_out_all(undo.plan.changes, host, journal)),
+        *map(refused, undo.plan.refusals),
     )
     named = {item.id for item in items}
     items = (
         *items,
-        *(_told(Item(name, ItemStatus.COMPLIANT, "as it was before"), way) for name in before if name not in named),
+        *(
+            _explained(Item(name, ItemStatus.COMPLIANT, "as before the first run"), undo)
+            for name in before
+            if name not in named
+        ),
     )
     try:
         if not any(item.status in _LEFT for item in items):
@@ -179,15 +188,14 @@ def _carry_out(
     return items
 
 
-def _told(item: Item, way: _WayBack) -> Item:
-    """The item, if it is of the drop-in that stays or of a directory above it, with a word on that."""
-    *above, own = (change.id for change in way.encryption) if way.encryption else ("",)
-    stays = f"holds {_OPTION} alone, {_LOST_OTHERWISE}"
-    match item.status:
-        case ItemStatus.COMPLIANT if item.id in above:
-            return Item(item.id, ItemStatus.KEPT, f"holds {own}")
-        case ItemStatus.COMPLIANT if item.id == own:
-            return Item(item.id, ItemStatus.KEPT, stays, _SAY_IT_YOURSELF)
-        case ItemStatus.CHANGED if item.id == own:
-            return item._replace(detail=f"{item.detail}; it now {stays}", hint=_SAY_IT_YOURSELF)
+def _explained(item: Item, undo: _Undo) -> Item:
+    """Return the item; for the drop-in that is kept and its parents, with the reason."""
+    *parents, dropin_id = (change.id for change in undo.encryption) if undo.encryption else ("",)
+    kept = f"contains only {_OPTION}, {_REQUIRED}"
+    if item.status is ItemStatus.COMPLIANT and item.id in parents:
+        return Item(item.id, ItemStatus.KEPT, f"contains {dropin_id}")
+    if item.status is ItemStatus.COMPLIANT and item.id == dropin_id:
+        return Item(item.id, ItemStatus.KEPT, kept, _HINT)
+    if item.status is ItemStatus.CHANGED and item.id == dropin_id:
+        return item._replace(detail=f"{item.detail}; it now {kept}", hint=_HINT)
     return item

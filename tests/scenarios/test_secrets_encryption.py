@@ -190,7 +190,7 @@ def test_revert_keeps_only_encryption_if_k3s_encrypts(
     host = started(hardened("server", version))
     seen = host.seen("revert", *force)
     assert (seen.code, seen.items[DROPIN]) == (0, "changed")
-    assert "`secrets-encryption: true` alone" in seen.details[DROPIN]
+    assert "only `secrets-encryption: true`" in seen.details[DROPIN]
     assert without_comments(host) == ONLY_ENCRYPTION
     assert host.entries()[DROPIN].mode == 0o600
     assert differences(host, pristine) == {DROPIN}
@@ -250,7 +250,7 @@ def test_revert_keeps_the_whole_drop_in_if_the_state_could_not_be_determined(sta
     before = host.entries()[DROPIN]
     seen = host.seen("revert", "--force")
     assert (seen.code, seen.items[DROPIN], seen.items[PSA]) == (4, "refused", "refused")
-    assert f"{CREDENTIALS} does not tell" in seen.details[DROPIN]
+    assert f"{CREDENTIALS} does not show" in seen.details[DROPIN]
     assert host.entries()[DROPIN] == before
     host.write(CREDENTIALS, NOT_ENCRYPTED, 0o600)
     assert host.run("revert").code == 0

@@ -415,7 +415,7 @@ def test_explain_tells_why_where_from_what_it_breaks_and_how_by_hand() -> None:
     """The four questions that an operator has before changing a production host."""
     done = run("explain", "audit-policy")
     assert done.code == 0
-    for heading in ("Why", "In the guide", "What it can break", "By hand"):
+    for heading in ("Rationale", "In the guide", "What it can break", "By hand"):
         assert f"\n{heading}\n" in done.stdout
 
 

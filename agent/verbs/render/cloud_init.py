@@ -1,4 +1,4 @@
-"""A complete cloud-init user-data document: the program, the gate, the hardening, then K3s, in this order. Pure."""
+"""cloud-init user-data that installs k3s-harden, hardens the host, then installs K3s. Pure."""
 
 from __future__ import annotations
 
@@ -21,43 +21,44 @@ if TYPE_CHECKING:
 
 
 class Download(NamedTuple):
-    """The self-contained program: where it is, and its SHA-256 in hexadecimal digits."""
+    """The program as a single file."""
 
     url: str
     sha256: str
+    """In lower-case hexadecimal digits."""
 
 
 _BOOTSTRAP = "/usr/local/sbin/k3s-harden-bootstrap"
 
 _DOCUMENT = """\
 #cloud-config
-# Hardens this host with k3s-harden, then installs and starts K3s, as {role}. Every step may run again.
+# Hardens this host with k3s-harden, then installs and starts K3s ({role}). Every step can be repeated.
 write_files:
 {files}runcmd:
   - [{bootstrap}]
 """
 
-# No `packages:` in the document. dnf installs none of a list with one name that it does not know, and refuses curl
-# where there is curl-minimal; and whatever becomes of the list, cloud-init goes on to runcmd.
+# The document has no `packages:`: dnf installs no package of a list that contains an unknown name, and rejects curl if
+# curl-minimal is installed. cloud-init continues with runcmd after any of these errors.
 _SCRIPT = """\
 #!/bin/sh
-# One script that stops at its first failure, since of runcmd's commands the last alone decides what cloud-init
-# reports. K3s comes last: where a step before it fails, there is no K3s on the host that could start.
+# A single script that stops at the first failure, because cloud-init reports only the result of the last command of
+# runcmd. K3s is installed last, so that it is not on the host if an earlier step fails.
 set -eu
 umask 022
 export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 
-# Small images of Debian and Ubuntu may lack curl; others have it.
+# Minimal images of Debian and Ubuntu have no curl.
 command -v curl >/dev/null || {{ apt-get --quiet update; apt-get --quiet --yes install curl ca-certificates; }}
 
 curl --fail --silent --show-error --location --retry 5 --output /usr/local/bin/k3s-harden.new '{url}'
 echo '{sha256}  /usr/local/bin/k3s-harden.new' | sha256sum --check --quiet -
 chmod 0755 /usr/local/bin/k3s-harden.new
 mv /usr/local/bin/k3s-harden.new /usr/local/bin/k3s-harden
-# Python is there, as cloud-init is written in it. Release 9 of the RHEL family has 3.9, and newer ones as packages.
+# cloud-init needs Python, but the one of RHEL 8 is too old. Newer ones are in packages of their own.
 /usr/local/bin/k3s-harden --version || dnf --assumeyes install python3.12
 
-# The gate is there before K3s is, so that K3s cannot start without it, now or at a later boot.
+# Install the gate before K3s, so that K3s never starts without it.
 /usr/local/bin/k3s-harden install
 /usr/local/bin/k3s-harden apply --k3s-version {version}
 
@@ -70,7 +71,7 @@ curl --fail --silent --show-error --location --retry 5 --output /usr/local/sbin/
 _JOINS = "K3S_URL=https://server.example:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
 
 _DATA_DIR_CONFIG = "10-data-dir.yaml"
-_DATA_DIR_HEADER = "Where K3s keeps its data. k3s-harden reads it here, too.\n"
+_DATA_DIR_HEADER = "Data directory of K3s. k3s-harden reads this file, too.\n"
 
 _PROGRAM = FileMode(0o755)
 _PUBLIC = FileMode(0o644)
@@ -78,11 +79,11 @@ _PRIVATE = FileMode(0o600)
 
 
 def user_data(facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes]) -> bytes:
-    """The document for a fresh host of this role, K3s version and data directory; it holds no secret.
+    """Return the document for a new host with this role, K3s version and data directory. It contains no secret.
 
-    `files` are the site's settings and the files that they name, by their paths on the host. An agent's document names
-    an example server, and expects the token in a file that the image or another part of the user-data puts there.
-    Raises UsageError for a version that is neither a minor nor a release of K3s.
+    `files` are the settings file and the files that it names, by path on the host. The document of an agent has the URL
+    of an example server, and reads the token from a file that the image or other user-data must provide. Raises
+    UsageError for a version that is neither a minor version nor a release of K3s.
     """
     release = _release(facts.version)
     environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
@@ -98,23 +99,24 @@ def user_data(facts: HostFacts, download: Download, files: Mapping[PurePosixPath
 
 
 def _release(version: Version) -> str:
-    """The version in the words of K3s' installer and of --k3s-version: a minor, or all of a release."""
+    """Return the version as the K3s installer and --k3s-version accept it: a minor version or a release."""
     if version.patch and not version.build:
         raise UsageError(
-            f"cannot have cloud-init install K3s {version}: no release has this name",
-            f"say all of it, such as {version}+k3s1, or the minor alone: {version.family}",
+            f"cannot render cloud-init for K3s {version}: there is no release with this name",
+            f"pass the full name, such as {version}+k3s1, or only the minor version: {version.family}",
         )
     return str(version) if version.build else version.family
 
 
 def _file(path: str, content: bytes, mode: FileMode) -> str:
-    """An entry of write_files; a string of JSON is one of YAML, too."""
+    """Return an entry of write_files."""
+    # A JSON string is a YAML string.
     lines = [f"  - path: {json.dumps(path, ensure_ascii=False)}", f'    permissions: "{mode}"', *_content(content)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _content(data: bytes) -> list[str]:
-    """The bytes in lines that a person can read, where YAML gives just these bytes back, and else in base64."""
+    """Return the bytes as a block of text if YAML preserves them, in base64 otherwise."""
     text = data.decode("utf-8", "replace")
     body = text.removesuffix("\n")
     plain = all(character == "\n" or character.isprintable() for character in body)

@@ -1,4 +1,4 @@
-"""The guide's reference Cluster for Rancher, which then writes the arguments to its nodes itself. Pure."""
+"""The reference Cluster of the guide for Rancher, which configures K3s on its nodes. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from agent.settings.schema import Settings
 
 _PSA_TEMPLATE = "rancher-restricted"
-"""Rancher's own Pod Security template; it hands out the admission configuration, so no argument names one here."""
+"""Pod Security template of Rancher; it provides the admission configuration, so no argument names one."""
 
 
 def cluster(settings: Settings, facts: HostFacts) -> bytes:
-    """A `provisioning.cattle.io/v1` Cluster with all arguments (guide: Reference Hardened K3s Template Configuration).
+    """Return a `provisioning.cattle.io/v1` Cluster (guide: Reference Hardened K3s Template Configuration).
 
-    What only servers know goes into machineGlobalConfig, what agents know, too, into machineSelectorConfig. `facts` are
-    those of a server.
+    Options that only servers support are in machineGlobalConfig, the others in machineSelectorConfig. `facts` are those
+    of a server.
     """
-    everywhere: dict[str, list[str] | str] = {}
+    all_nodes: dict[str, list[str] | str] = {}
     servers: dict[str, list[str] | str] = {}
     for row, value in dropin_options.wanted(settings, facts):
         if row.name == ADMISSION_CONFIGURATION_FLAG:
             continue
-        part = everywhere if Role.AGENT in row.applies.roles else servers
+        part = all_nodes if Role.AGENT in row.applies.roles else servers
         if row.name:
             arguments = part.setdefault(row.key, [])
             if isinstance(arguments, list):
@@ -53,7 +53,7 @@ def cluster(settings: Settings, facts: HostFacts) -> bytes:
         *_keys(servers, "      "),
         "    machineSelectorConfig:",
         "      - config:",
-        *_keys(everywhere, "          "),
+        *_keys(all_nodes, "          "),
     ]
     return "".join(f"{line}\n" for line in lines).encode()
 
