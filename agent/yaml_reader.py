@@ -1,14 +1,14 @@
-"""YAML that people wrote, read into a small tree that keeps the line of everything. Pure and bounded.
+"""YAML files that people wrote, as a small tree with line numbers. Pure, with limits on size, nesting and aliases.
 
-JSON is YAML, so it is read, too. Plain scalars mean what they mean to K3s, which reads its configuration with
-gopkg.in/yaml.v2: YAML 1.1's words for booleans (`yes`, `on`, `off`, …), octal numbers with a leading 0, no base 60.
-Dates stay text. The text as it was written is kept beside each value.
+JSON is YAML, so it is read, too. Plain scalars have the value that K3s reads (gopkg.in/yaml.v2): YAML 1.1's words for
+booleans (`yes`, `on`, `off`, …), octal numbers with a leading 0, no base 60. Dates are text. Scalars keep their text.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.errors import InputError
 from agent.model import Location
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from yaml import Event, ScalarEvent, YAMLError
 
 MAX_BYTES = 1 << 20
-"""Size of a file, in bytes. etcd takes no object larger than 1.5 MiB, so no real manifest is much larger."""
+"""Size of a file, in bytes. etcd rejects objects larger than 1.5 MiB, so no real manifest is much larger."""
 
 MAX_NODES = 100_000
-"""Nodes of a file with every alias counted as what it stands for, as its readers will meet it."""
+"""Nodes of a file, with every alias counted as the nodes that it stands for."""
 
 MAX_DEPTH = 64
-"""Levels of nesting. The deepest PodSecurityPolicy has six; the readers of the tree may recurse."""
+"""Levels of nesting. The deepest PodSecurityPolicy has six. This module and its callers recurse."""
 
 _BOOLEANS = {
     word: value
@@ -40,68 +40,73 @@ _FLOATS = {
     for sign, words in (("", "inf Inf INF nan NaN NAN"), ("+", "inf Inf INF"), ("-", "inf Inf INF"))
     for word in words.split()
 }
-# Patterns that most runs do not need are left to be compiled at their first use.
+# Compiled on first use: most runs do not need these patterns.
 _INTEGER = r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([1-9][0-9]*|0))"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _LONGEST_NUMBER = 400
-"""Digits: more than any finite float has before its point, and few enough to convert at once."""
+"""Digits: more than any finite float has before its point, and few enough to convert fast."""
 _LONGEST_SHOWN = 60
 _NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
 
-Value = str | int | float | bool | None
-"""What a scalar can stand for; a bool is an int to Python, so ask for bool first."""
+ScalarValue = Union[str, int, float, bool, None]  # noqa: UP007 - evaluated by Python 3.9
+"""The value of a scalar. A bool is also an int in Python, so test for bool first."""
 
 
 class BoundsError(InputError):
-    """A file is beyond the bounds of this reader. It may well be right: other programs have bounds of their own."""
+    """A file exceeds the limits of this reader. It can be valid for programs with other limits."""
 
 
-class Scalar(NamedTuple):
-    """A single value; `text` is it as written, without quotes. Lines count from 1."""
+@dataclass(frozen=True)
+class Scalar:
+    """A single value."""
 
-    value: Value
+    value: ScalarValue
     text: str
+    """The value as written, without quotes."""
     line: int
+    """Counted from 1."""
 
 
-class Sequence(NamedTuple):
+@dataclass(frozen=True)
+class Sequence:
     """A list."""
 
     items: tuple[Node, ...]
     line: int
 
 
-class Mapping(NamedTuple):
-    """Keys and values in the order they were written. Duplicates are all there: whether they are wrong, readers say."""
+@dataclass(frozen=True)
+class Mapping:
+    """Keys and values in the order in which they were written, duplicate keys included."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[KeyValue, ...]
     line: int
 
     def get(self, key: str) -> Node | None:
-        """The value of a key, None where it is not there; of duplicates the last, as Go's YAML packages do."""
+        """Return the value of a key, or None. Of duplicates the last, as in Go's YAML packages."""
         return next((entry.node for entry in reversed(self.entries) if entry.key == key), None)
 
     def text(self, key: str) -> str | None:
-        """The value of a key, if it is a string."""
+        """Return the value of a key if it is a string."""
         node = self.get(key)
         return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
 
-class Entry(NamedTuple):
-    """A key of a mapping, as written without quotes, the key's line, and the value."""
+class KeyValue(NamedTuple):
+    """A key of a mapping, as written without quotes, with its line and its value."""
 
     key: str
     line: int
     node: Node
 
 
-Node = Scalar | Sequence | Mapping
+Node = Union[Scalar, Sequence, Mapping]  # noqa: UP007 - evaluated by Python 3.9
 
 
 class Document(NamedTuple):
-    """One of the documents of a file, which `---` divides; `line` is the one on which it begins."""
+    """A document of a file. `---` separates documents; `line` is the first line."""
 
     node: Node
     line: int
@@ -110,11 +115,10 @@ class Document(NamedTuple):
 def read(
     data: bytes, path: PurePosixPath, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES
 ) -> tuple[Document, ...]:
-    """Read all documents of a file; one without any content gives none.
+    """Return all documents of a file; none for a file without content.
 
-    Raises InputError with file and, where there is one, line: not UTF-8, or not YAML. BoundsError is for what is larger
-    than `max_bytes`, nested deeper than MAX_DEPTH, or has more than `max_nodes` nodes once aliases are followed (a few
-    lines of them can stand for billions).
+    Raises InputError if the file is not UTF-8 or not YAML. Raises BoundsError if it has more than `max_bytes`, nests
+    deeper than MAX_DEPTH, or has more than `max_nodes` nodes with aliases expanded (a few lines can mean billions).
     """
     text = _decoded(data, path, max_bytes)
     simple = _simple(text) if 2 * text.count("\n") < max_nodes else None
@@ -125,44 +129,45 @@ def read(
 
 
 def shown(text: str) -> str:
-    """A key or a value in a message: on one line, without what a terminal would obey, and cut where it gets long."""
+    """Return a text for a message: on one line, without control characters, truncated if it is long."""
     cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cut)
 
 
-def in_words(node: Node) -> str:
-    """A value as a person wrote it, in few enough characters for a message."""
+def describe_node(node: Node | None) -> str:
+    """Return a short text for a value in a message, such as `'a'`, `1`, `a list` or `nothing`."""
+    if node is None:
+        return "nothing"
     if not isinstance(node, Scalar):
-        kind = "list" if isinstance(node, Sequence) else "mapping"
-        return f"a {kind}"
+        return "a list" if isinstance(node, Sequence) else "a mapping"
     if node.value is None:
         return "nothing"
     text = shown(node.text)
     return f"'{text}'" if isinstance(node.value, str) else text
 
 
-def left_in_placeholder(scalar: Scalar) -> str:
-    """The complaint about a placeholder such as <NAMESPACE> that nobody filled in; empty where there is none."""
+def placeholder_problem(scalar: Scalar) -> str:
+    """Return a message if a scalar contains a placeholder such as <NAMESPACE>, else an empty text."""
     match = re.search(r"<[^<>\s][^<>]*>", scalar.text)
-    return f"the placeholder {shown(match[0])} was left in" if match else ""
+    return f"the placeholder {shown(match[0])} is not filled in" if match else ""
 
 
 def alternatives(words: Iterable[str]) -> str:
-    """`a, b or c`."""
+    """Return the words as `a, b or c`."""
     *others, last = words
     return f"{', '.join(others)} or {last}"
 
 
-def duplicates(mapping: Mapping) -> tuple[tuple[Entry, Entry], ...]:
-    """The entries of a mapping whose key stands before them already, each after the entry it repeats."""
-    first: dict[str, Entry] = {}
+def duplicates(mapping: Mapping) -> tuple[tuple[KeyValue, KeyValue], ...]:
+    """Return each repeated key of a mapping as a pair: the first entry and the repetition."""
+    first: dict[str, KeyValue] = {}
     return tuple(
         (first[entry.key], entry) for entry in mapping.entries if first.setdefault(entry.key, entry) is not entry
     )
 
 
 def scalars(node: Node) -> Iterator[Scalar]:
-    """All scalar values below a node, keys not among them, in the order they were written."""
+    """Yield all scalar values below a node, without keys, in the order in which they were written."""
     if isinstance(node, Scalar):
         yield node
     elif isinstance(node, Sequence):
@@ -173,8 +178,8 @@ def scalars(node: Node) -> Iterator[Scalar]:
             yield from scalars(entry.node)
 
 
-def resolve(text: str) -> Value:
-    """What a plain scalar stands for (go-yaml v2: resolve.go, of which K3s has 2.4.0)."""
+def resolve(text: str) -> ScalarValue:
+    """Return the value of a plain scalar (go-yaml v2.4.0, as in K3s: resolve.go)."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
@@ -189,29 +194,31 @@ def _number(text: str) -> int | float | None:
     plain = text if text[0] == "." else text.replace("_", "")
     if len(plain) > _LONGEST_NUMBER:
         return None
-    integer = _integer(plain)
-    if integer is not None or not re.fullmatch(_FLOAT, plain):
+    integer = go_integer(plain)
+    # int64, or uint64 without a sign: Go has no larger integers.
+    if integer is not None and -(2**63) <= integer < (2**63 if plain[0] in "+-" else 2**64):
         return integer
+    if not re.fullmatch(_FLOAT, plain):
+        return None
     number = float(plain)
     # Go's ParseFloat fails where Python's overflows.
     return None if number in (float("inf"), float("-inf")) else number
 
 
-def _integer(plain: str) -> int | None:
-    match = re.fullmatch(_INTEGER, plain)
+def go_integer(text: str) -> int | None:
+    """Parse an integer as Go's strconv.ParseInt does with base 0: the prefix decides the base. None if it fails."""
+    match = re.fullmatch(_INTEGER, text)
     if match is None:
         return None
     sign, hexadecimal, hex_digits, binary, binary_digits, octal, octal_digits, decimal = match.groups()
     base = 16 if hexadecimal else 2 if binary else 8 if octal else 10
     number = int(hex_digits or binary_digits or octal_digits or decimal, base)
-    number = -number if sign == "-" else number
-    # int64, and uint64 for what has no sign: Go has no larger integers.
-    return number if -(2**63) <= number < (2**63 if sign else 2**64) else None
+    return -number if sign == "-" else number
 
 
 def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
     if len(data) > max_bytes:
-        raise BoundsError(Location(path), f"it has {len(data)} bytes, and k3s-harden reads at most {max_bytes}")
+        raise BoundsError(Location(path), f"it has {len(data)} bytes; k3s-harden reads at most {max_bytes}")
     try:
         return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -224,18 +231,18 @@ def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
     if unprintable:
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
-        raise InputError(Location(path, line), f"it has the character {code}, which YAML does not allow")
+        raise InputError(Location(path, line), f"it contains the character {code}, which YAML does not allow")
 
 
 def _simple(text: str) -> tuple[Document, ...] | None:
-    """What PyYAML makes of a file that is all comments, `key: word`, and `key:` with a list of words; else None.
+    """Read a file that contains only comments, `key: word`, and `key:` with a list of words. None for any other file.
 
-    Most files of K3s' configuration are, ours too, and the import of PyYAML takes longer than the whole rest of a run
-    that has nothing to do.
+    Most files of K3s' configuration are so simple. PyYAML gives the same, but its import takes longer than the rest of
+    a run without changes.
     """
     word = r'(?:[\w/](?:[\w./=,@%+:-]*[\w./=,@%+-])?|"[ !#-\[\]-~]*")'
     block = re.compile(rf"(?:#[ -~]*)?\n|([A-Za-z][\w.+-]{{,99}}):(?: ({word})\n|\n((?:  - {word}\n)+))", re.ASCII)
-    entries: list[Entry] = []
+    entries: list[KeyValue] = []
     line, end = 1, 0
     while end < len(text):
         match = block.match(text, end)
@@ -243,10 +250,10 @@ def _simple(text: str) -> tuple[Document, ...] | None:
             return None
         key, value, items = match.groups()
         if value:
-            entries.append(Entry(key, line, _word(value, line)))
+            entries.append(KeyValue(key, line, _word(value, line)))
         elif items:
             words = [_word(item[4:], number) for number, item in enumerate(items.splitlines(), line + 1)]
-            entries.append(Entry(key, line, Sequence(tuple(words), line + 1)))
+            entries.append(KeyValue(key, line, Sequence(tuple(words), line + 1)))
         line += match[0].count("\n")
         end = match.end()
     return (Document(Mapping(tuple(entries), entries[0].line), entries[0].line),) if entries else ()
@@ -259,58 +266,88 @@ def _word(written: str, line: int) -> Scalar:
 
 
 def _events(text: str) -> Iterator[Event]:
-    # Events, not yaml.compose: composing recurses, and follows aliases before anyone could count them.
+    # Not yaml.compose: it rejects a repeated anchor, which go-yaml accepts, and has no limit on depth.
     import yaml
 
     return yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-class _Open:
-    """A collection whose end has not come yet. `weight` counts its nodes, aliases as what they stand for."""
-
-    __slots__ = ("anchor", "is_mapping", "key", "line", "nodes", "weight")
-
-    def __init__(self, *, is_mapping: bool, anchor: str | None, line: int) -> None:
-        self.is_mapping = is_mapping
-        self.anchor = anchor
-        self.line = line
-        self.nodes: list[Node | Entry] = []
-        self.key: Scalar | None = None
-        self.weight = 1
-
-    def closed(self) -> Node:
-        if self.is_mapping:
-            return Mapping(tuple(node for node in self.nodes if isinstance(node, Entry)), self.line)
-        return Sequence(tuple(node for node in self.nodes if not isinstance(node, Entry)), self.line)
-
-
 def _documents(events: Iterator[Event], path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
     import yaml
 
-    builder = _Builder(path, max_nodes)
-    start = 1
+    builder = _Builder(events, path, max_nodes)
     try:
         for event in events:
-            line = event.start_mark.line + 1 if event.start_mark else start
-            match event:
-                case yaml.DocumentStartEvent():
-                    start = line
-                    builder.begin()
-                case yaml.DocumentEndEvent() if builder.root is not None:
-                    yield Document(builder.root, start)
-                case yaml.AliasEvent():
-                    builder.alias(event.anchor or "", line)
-                case yaml.ScalarEvent():
-                    builder.add(_scalar(event, line), event.anchor)
-                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                    is_mapping = isinstance(event, yaml.MappingStartEvent)
-                    builder.open(_Open(is_mapping=is_mapping, anchor=event.anchor, line=line))
-                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                    builder.close()
-                case _:
-                    pass  # the ends of the stream, and of a document without content
+            if isinstance(event, yaml.DocumentStartEvent):
+                yield builder.document(_line(event))
     except yaml.YAMLError as error:
         raise _syntax_error(error, path) from None
+
+
+class _Builder:
+    """Builds nodes from PyYAML's events, within the limits. An alias weighs as much as the nodes it stands for."""
+
+    __slots__ = ("anchors", "events", "max_nodes", "path", "weight")
+
+    def __init__(self, events: Iterator[Event], path: PurePosixPath, max_nodes: int) -> None:
+        self.events = events
+        self.path = path
+        self.max_nodes = max_nodes
+        self.weight = 0
+        self.anchors: dict[str, tuple[Node, int]] = {}
+
+    def document(self, line: int) -> Document:
+        self.anchors = {}
+        return Document(self._node(next(self.events), 0), line)
+
+    def _node(self, event: Event, depth: int) -> Node:
+        import yaml
+
+        line, before = _line(event), self.weight
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event.anchor or "", line)
+        self._count(1, line)
+        if isinstance(event, yaml.ScalarEvent):
+            node: Node = _scalar(event, line)
+        elif depth >= MAX_DEPTH:
+            raise BoundsError(Location(self.path, line), f"it nests deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, yaml.MappingStartEvent):
+            node = Mapping(tuple(self._entries(depth + 1)), line)
+        else:
+            node = Sequence(tuple(self._node(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)), line)
+        anchor = getattr(event, "anchor", None)
+        if anchor is not None:
+            self.anchors[anchor] = (node, self.weight - before)
+        return node
+
+    def _entries(self, depth: int) -> Iterator[KeyValue]:
+        import yaml
+
+        for event in self._until(yaml.MappingEndEvent):
+            key = self._node(event, depth)
+            if not isinstance(key, Scalar):
+                raise InputError(Location(self.path, key.line), "a list or a mapping cannot be a key")
+            yield KeyValue(key.text, key.line, self._node(next(self.events), depth))
+
+    def _until(self, end: type[Event]) -> Iterator[Event]:
+        for event in self.events:
+            if isinstance(event, end):
+                return
+            yield event
+
+    def _alias(self, name: str, line: int) -> Node:
+        if name not in self.anchors:
+            # Also an alias inside the value of its own anchor, which is not complete yet.
+            raise InputError(Location(self.path, line), f"the alias *{name} has no anchor before it")
+        node, weight = self.anchors[name]
+        self._count(weight, line)
+        return node
+
+    def _count(self, weight: int, line: int) -> None:
+        self.weight += weight
+        if self.weight > self.max_nodes:
+            problem = f"it has more than {self.max_nodes} values, with aliases expanded"
+            raise BoundsError(Location(self.path, line), problem)
 
 
 def _scalar(event: ScalarEvent, line: int) -> Scalar:
@@ -318,72 +355,12 @@ def _scalar(event: ScalarEvent, line: int) -> Scalar:
     return Scalar(resolve(event.value) if plain else event.value, event.value, line)
 
 
-class _Builder:
-    """Puts nodes together as the parser meets them, and refuses what grows beyond the bounds."""
-
-    __slots__ = ("anchors", "max_nodes", "nodes", "opened", "path", "root")
-
-    def __init__(self, path: PurePosixPath, max_nodes: int) -> None:
-        self.path = path
-        self.max_nodes = max_nodes
-        self.nodes = 0
-        self.begin()
-
-    def begin(self) -> None:
-        self.opened: list[_Open] = []
-        self.anchors: dict[str, tuple[Node, int]] = {}
-        self.root: Node | None = None
-
-    def open(self, collection: _Open) -> None:
-        if len(self.opened) >= MAX_DEPTH:
-            raise BoundsError(Location(self.path, collection.line), f"it is nested deeper than {MAX_DEPTH} levels")
-        self._count(1, collection.line)
-        self.opened.append(collection)
-
-    def close(self) -> None:
-        collection = self.opened.pop()
-        self._place(collection.closed(), collection.anchor, collection.weight)
-
-    def add(self, scalar: Scalar, anchor: str | None) -> None:
-        self._count(1, scalar.line)
-        self._place(scalar, anchor, 1)
-
-    def alias(self, name: str, line: int) -> None:
-        if name not in self.anchors:
-            # Also what an anchor inside its own value looks like: it is not complete yet.
-            raise InputError(Location(self.path, line), f"the alias *{name} has no anchor before it")
-        node, weight = self.anchors[name]
-        self._count(weight, line)
-        self._place(node, None, weight)
-
-    def _count(self, weight: int, line: int) -> None:
-        self.nodes += weight
-        if self.nodes > self.max_nodes:
-            problem = f"it has more than {self.max_nodes} values, aliases counted as what they stand for"
-            raise BoundsError(Location(self.path, line), problem)
-
-    def _place(self, node: Node, anchor: str | None, weight: int) -> None:
-        if anchor is not None:
-            self.anchors[anchor] = (node, weight)
-        if not self.opened:
-            self.root = node
-            return
-        parent = self.opened[-1]
-        parent.weight += weight
-        if not parent.is_mapping:
-            parent.nodes.append(node)
-        elif parent.key is not None:
-            parent.nodes.append(Entry(parent.key.text, parent.key.line, node))
-            parent.key = None
-        elif isinstance(node, Scalar):
-            parent.key = node
-        else:
-            raise InputError(Location(self.path, node.line), "a list or a mapping cannot be a key")
+def _line(event: Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _syntax_error(error: YAMLError, path: PurePosixPath) -> InputError:
-    # PyYAML's own text would quote the line, which can hold a token: only its name for the problem is used.
+    # PyYAML's own message quotes the line, which can contain a token. This one has only the kind of the problem.
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    location = Location(path, mark.line + 1 if mark else 0)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
-    return InputError(location, f"it is not YAML: {problem}")
+    return InputError(Location(path, mark.line + 1 if mark else 0), f"it is not YAML: {problem}")

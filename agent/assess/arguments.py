@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s import default_arguments as k3s_defaults
 from agent.k3s.config import component_argument
-from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Needs, Place
+from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel, Needs
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
 from agent.node.datastore import Datastore
@@ -225,7 +225,9 @@ def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
 def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tuple[Given, ...]]:
     """All values of each argument in the order that K3s hands them on."""
     key = component.config_key
-    defaults = {row.name: _default(row, facts) for row in _in_force(component, facts) if row.place is Place.ARGUMENT}
+    defaults = {
+        row.name: _default(row, facts) for row in _in_force(component, facts) if row.channel is Channel.ARGUMENT
+    }
     if component is Component.API_SERVER:
         defaults.update(_of_an_external_etcd(facts))
     if component is Component.KUBELET and facts.version.minor < FIRST_WITH_KUBELET_FILES:
@@ -259,10 +261,10 @@ def _in_files(
 def _fields_in_order(facts: HostFacts, kubelet: KubeletConfiguration) -> Iterator[tuple[str, Given | None]]:
     """Each field that is set, from the weakest to the strongest; None takes the earlier ones back."""
     rows = tuple(_in_force(Component.KUBELET, facts))
-    yield from ((row.name, _default(row, facts)) for row in rows if row.place is Place.NOTHING)
+    yield from ((row.name, _default(row, facts)) for row in rows if row.channel is Channel.BUILT_IN)
     own = facts.data_dir / KUBELET_DEFAULTS_FILE
     if all(file.path != own for file in kubelet.files):
-        yield from ((row.name, _default(row, facts)) for row in rows if row.place is Place.KUBELET_FILE)
+        yield from ((row.name, _default(row, facts)) for row in rows if row.channel is Channel.KUBELET_FILE)
         option = _own_option(facts)
         if option and facts.version.minor >= FIRST_WITH_KUBELET_FILES:
             yield _PROTECT, option

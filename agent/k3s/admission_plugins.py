@@ -1,6 +1,6 @@
-"""The admission plugins that the API server of each Kubernetes minor has. Pure.
+"""The admission plugins of the API server in each Kubernetes minor. Pure.
 
-From kubernetes, pkg/kubeapiserver/options/plugins.go (AllOrderedPlugins) of 1.23 to 1.37.
+Source: kubernetes, pkg/kubeapiserver/options/plugins.go (AllOrderedPlugins), 1.23 to 1.37.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ POD_SECURITY = "PodSecurity"
 POD_SECURITY_POLICY = "PodSecurityPolicy"
 
 K3S_DEFAULT = "NodeRestriction"
-"""What K3s enables by itself (k3s, pkg/daemons/control/server.go)."""
+"""The plugin that K3s enables by default (k3s, pkg/daemons/control/server.go)."""
 
 _ALWAYS = """
     AlwaysAdmit AlwaysDeny AlwaysPullImages CertificateApproval CertificateSigning CertificateSubjectRestriction
@@ -44,7 +44,10 @@ _VERSIONS = dict.fromkeys(_ALWAYS.split(), ALL_VERSIONS) | {
 
 
 def is_unknown(plugin: str, version: Version) -> bool:
-    """Whether the API server of this version exits at the name. Of versions that are not covered, only what is sure."""
+    """Return whether this API server version rejects the plugin at startup.
+
+    False for an unlisted plugin in a version that is not covered: the plugin may exist there.
+    """
     versions = _VERSIONS.get(plugin)
     if versions is None:
         return OLDEST_COVERED.minor <= version.minor <= NEWEST_KNOWN.minor

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath
 
-    from agent.yaml_reader import Entry, Node, Scalar
+    from agent.yaml_reader import KeyValue, Node, Scalar
 
 _COMPONENT = "-arg"
 
@@ -247,7 +247,7 @@ class _FileMerger:
             else:
                 self._entry(entry, path)
 
-    def _entry(self, entry: Entry, path: PurePosixPath) -> None:
+    def _entry(self, entry: KeyValue, path: PurePosixPath) -> None:
         key, line = entry.key.removesuffix("+"), Location(path, entry.line)
         new = self._value(key, entry.node, path)
         if new is None:

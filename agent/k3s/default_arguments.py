@@ -1,10 +1,10 @@
-"""The arguments that K3s itself hands to the components of Kubernetes, as far as a control asks for them.
+"""Arguments that K3s itself passes to the components of Kubernetes, as far as controls test them.
 
-kube-proxy gets none of these. Left out are feature gates, of which K3s sets some that no control asks for, and what is
-different on every host, such as the kubelet's hostname-override.
+kube-proxy gets none of them. Not listed: feature gates, and arguments that differ on every host, such as the kubelet's
+hostname-override.
 
-The rows follow K3s' code, and are held against the lines that K3s logs when it starts a component, as the
-self-assessments of its documentation show them (k3s-io/docs, docs/security/self-assessment-*.md).
+The rows follow K3s' source. Tests compare them with the lines that K3s logs at the start of a component, as shown in
+the self-assessments of its documentation (k3s-io/docs, docs/security/self-assessment-*.md).
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ if TYPE_CHECKING:
 
 
 class Needs(Enum):
-    """What has to be so, beside the version, for K3s to hand an argument on."""
+    """A condition, besides the version, for K3s to pass an argument."""
 
     ETCD = "K3s runs etcd itself"
     SECRETS_ENCRYPTION = "K3s encrypts secrets"
     PROTECT_KERNEL_DEFAULTS = "K3s' own option protect-kernel-defaults is on"
-    NO_AUTHENTICATION_CONFIG = "the operator gives no authentication-config"
-    NO_AUTHORIZATION_CONFIG = "the operator gives no authorization-config"
+    NO_AUTHENTICATION_CONFIG = "the operator sets no authentication-config"
+    NO_AUTHORIZATION_CONFIG = "the operator sets no authorization-config"
 
 
-class Place(Enum):
-    """How K3s tells a component."""
+class Channel(Enum):
+    """How a component gets a default."""
 
-    ARGUMENT = "an argument"
-    KUBELET_FILE = "a field of 00-k3s-defaults.conf, which the kubelet's later files and all arguments win over"
-    NOTHING = "no word of K3s': what the kubelet does without a --config file, which any file or argument wins over"
+    ARGUMENT = "K3s passes an argument"
+    KUBELET_FILE = "K3s writes a field of 00-k3s-defaults.conf; later files and all arguments override it"
+    BUILT_IN = "the kubelet's default without a --config file; any file and any argument override it"
 
 
 class Default(NamedTuple):
-    """An argument that K3s sets: its name without dashes, and its value.
-
-    The value may hold the fields {data_dir}, {loopback} and {apiserver_port}. `since` has (minor, patch) of the first
-    release that has it, for minors whose earlier releases have not, and `before` those of the first that no longer has
-    it. `source` is the upstream file, or thread, that decides it.
-    """
+    """An argument that K3s sets."""
 
     component: Component
     name: str
+    """Without dashes."""
     value: str
+    """Can contain the fields {data_dir}, {loopback} and {apiserver_port}."""
     source: str
+    """The upstream file, or issue, that shows it."""
     versions: VersionRange = ALL_VERSIONS
     since: tuple[tuple[int, int], ...] = ()
+    """(minor, patch) of the first release with the argument, for minors that do not have it from their start."""
     before: tuple[tuple[int, int], ...] = ()
+    """(minor, patch) of the first release without the argument."""
     needs: Needs | None = None
-    place: Place = Place.ARGUMENT
+    channel: Channel = Channel.ARGUMENT
 
     def in_version(self, version: Version) -> bool:
-        """Whether K3s of this version sets it, its needs given."""
+        """Return whether K3s of this version sets the argument if its condition is met."""
         return (
             self.versions.includes(version)
             and version.patch >= dict(self.since).get(version.minor, 0)
@@ -67,13 +67,13 @@ class Default(NamedTuple):
 
 
 FIRST_WITH_KUBELET_FILES = 32
-"""The minor from which on K3s writes the kubelet's configuration into files instead of arguments."""
+"""The first minor that writes the kubelet's configuration to files instead of passing arguments."""
 
 KUBELET_DIRECTORY = "agent/etc/kubelet.conf.d"
-"""Where, below the data directory; the kubelet reads all *.conf in it."""
+"""Path of the directory of these files, relative to the data directory. The kubelet reads all *.conf in it."""
 
 KUBELET_DEFAULTS_FILE = f"{KUBELET_DIRECTORY}/00-k3s-defaults.conf"
-"""What K3s writes there anew at each start."""
+"""The file that K3s rewrites at each start."""
 
 _SERVER = "k3s pkg/daemons/control/server.go"
 _SERVER_COMMAND = "k3s pkg/cli/server/server.go"
@@ -115,12 +115,12 @@ _CIPHER_SUITES = Default(
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
     _SERVER_COMMAND,
     versions=VersionRange(first=23),
-    # K3s' supervisor had them long before; it hands them on to the API server since January 2023 (k3s #6724).
+    # K3s' supervisor has used them for longer; K3s passes them to the API server since January 2023 (k3s #6724).
     since=((23, 16), (24, 10), (25, 6), (26, 1)),
 )
 
 _ROTATING_KEY = ((23, 17), (24, 11), (25, 7), (26, 2))
-"""The releases from which on K3s can rotate the key that it signs service account tokens with."""
+"""The first releases in which K3s can rotate the key that signs service account tokens."""
 
 _CONTROLLER_MANAGER: tuple[Default, ...] = (
     *(
@@ -188,7 +188,7 @@ _KUBELET: tuple[Default, ...] = (
             _KUBELET_FILE,
             versions=VersionRange(first=FIRST_WITH_KUBELET_FILES),
             needs=needs,
-            place=Place.KUBELET_FILE,
+            channel=Channel.KUBELET_FILE,
         )
         for name, value, needs in (
             *_KUBELET_SETTINGS,
@@ -196,7 +196,7 @@ _KUBELET: tuple[Default, ...] = (
         )
     ),
     Default(Component.KUBELET, "read-only-port", "0", _KUBELET_ARGUMENTS, since=_READ_ONLY_PORT_BACK),
-    # A zero is left out where Go writes the file, so that these releases have the port of a kubelet without --config.
+    # Go omits a zero from the file, so these releases open the kubelet's default port.
     Default(
         Component.KUBELET,
         "read-only-port",
@@ -204,7 +204,7 @@ _KUBELET: tuple[Default, ...] = (
         _READ_ONLY_PORT_LOST,
         versions=VersionRange(FIRST_WITH_KUBELET_FILES, FIRST_WITH_KUBELET_FILES),
         before=_READ_ONLY_PORT_BACK,
-        place=Place.NOTHING,
+        channel=Channel.BUILT_IN,
     ),
 )
 
@@ -215,9 +215,9 @@ DEFAULTS: tuple[Default, ...] = (
     *_SCHEDULER,
     *_KUBELET,
 )
-"""By component. Of one name in one version there is at most one row, for each of a component's arguments."""
+"""By component. A component has at most one row per argument, version and channel."""
 
 
 def of(component: Component) -> Iterable[Default]:
-    """The rows of a component, for all versions."""
+    """Yield the rows of a component, for all versions."""
     return (row for row in DEFAULTS if row.component is component)

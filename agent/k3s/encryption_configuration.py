@@ -1,33 +1,33 @@
-"""K3s' encryption configuration: which providers the datastore's Secrets go through. Pure."""
+"""K3s' encryption configuration: the providers for Secrets. Pure."""
 
 from __future__ import annotations
 
 ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
-"""Below the data directory; K3s writes it, as JSON, and rewrites it at each `k3s secrets-encrypt`."""
+"""Path relative to the data directory. K3s writes the file as JSON, and again at each `k3s secrets-encrypt`."""
 
 IDENTITY = "identity"
-"""The provider that stores what it gets as it is."""
+"""The provider that stores values without encryption."""
 
 _PROVIDERS = frozenset({"aescbc", "aesgcm", IDENTITY, "kms", "secretbox"})
 _ALL_SECRETS = frozenset({"secrets", "secrets.", "*.", "*.*"})
-"""What names Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has no name."""
+"""Names of Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has an empty name."""
 
 
 def providers_of_secrets(data: bytes) -> tuple[str, ...]:
-    """The providers for Secrets by name, in their order: the first one encrypts what is written.
+    """Return the names of the providers for Secrets, in order. The first one encrypts new values.
 
-    None at all: it says nothing of Secrets, which are then stored as they are. Raises ValueError for what is no
-    EncryptionConfiguration, in words that hold nothing of the file, since keys are in it.
+    Empty if the file has no entry for Secrets, which means no encryption. Raises ValueError if the file is not an
+    EncryptionConfiguration; the message contains nothing of the file, which holds keys.
     """
     import json
 
     try:
         configuration = json.loads(data)
     except (ValueError, RecursionError):
-        # The error of json has no text of the file, but its `doc` has all of it.
+        # json's error has the whole file in its attribute `doc`.
         raise ValueError("it is not JSON") from None
     for item in _list(configuration, "resources"):
-        # The first that names a resource decides.
+        # The first item that names a resource applies.
         if not _ALL_SECRETS.isdisjoint(name for name in _list(item, "resources") if isinstance(name, str)):
             return tuple(map(_name, _list(item, "providers")))
     return ()
@@ -36,7 +36,7 @@ def providers_of_secrets(data: bytes) -> tuple[str, ...]:
 def _list(mapping: object, key: str) -> list[object]:
     found = mapping.get(key) if isinstance(mapping, dict) else None
     if not isinstance(found, list):
-        raise ValueError(f"it has no list `{key}` where one must be")  # noqa: TRY004 - one kind of error for all
+        raise ValueError(f"the list `{key}` is missing")  # noqa: TRY004 - callers catch one type
     return found
 
 

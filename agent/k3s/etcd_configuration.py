@@ -1,4 +1,4 @@
-"""The configuration that K3s writes for its etcd: the values of its keys, and where each stands. Pure."""
+"""The configuration file that K3s writes for its etcd: values by key, each with its line. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Node
 
 ETCD_CONFIGURATION = "server/db/etcd/config"
-"""Below the data directory, written by K3s."""
+"""Path of the file, relative to the data directory."""
 
 _SECTIONS = ("client-transport-security", "peer-transport-security")
 _TYPES = {
@@ -28,21 +28,21 @@ _TYPES = {
     "key-file": str,
     "trusted-ca-file": str,
 }
-"""etcd exits where one of these is anything else."""
+"""Types of keys. etcd exits if a value has another type."""
 
 
 class Text(NamedTuple):
-    """A value in a file, with its line (from 1)."""
+    """A value in a file and its line, counted from 1."""
 
     value: str
     line: int
 
 
 def values(data: bytes, path: PurePosixPath) -> dict[str, Text]:
-    """Each value by its key, dots leading into mappings; `path` is for the messages.
+    """Return each value by its key, with a dot between nested keys and a comma between list items.
 
-    Lists are joined by commas. What is null is not there, nor is what looks like a secret. Raises InputError where etcd
-    would exit at the file, or where it was cut off, in words that hold no value of it.
+    Null values and values that look like a secret are left out. Raises InputError if etcd rejects the file or the file
+    is incomplete. The message does not contain values of the file.
     """
     documents = yaml_reader.read(data, path)
     if not documents:
@@ -51,15 +51,15 @@ def values(data: bytes, path: PurePosixPath) -> dict[str, Text]:
     if not isinstance(root, YamlMapping):
         raise _unexpected("it must be a mapping", root, path)
     for section in _SECTIONS:
-        # K3s always writes both, so that a file without them was cut off.
+        # K3s always writes both sections, so a file without them is incomplete.
         if not isinstance(root.get(section), YamlMapping):
-            raise _unexpected(f"`{section}` must be there as a mapping", root.get(section) or root, path)
+            raise _unexpected(f"`{section}` must be a mapping", root.get(section) or root, path)
     return dict(_flat(root, "", path))
 
 
 def _flat(mapping: YamlMapping, prefix: str, path: PurePosixPath) -> Iterator[tuple[str, Text]]:
     for entry in {entry.key: entry for entry in mapping.entries}.values():
-        # A key with a dot in it would look like one of a mapping below, which it is not to etcd.
+        # A key that contains a dot would look like a nested key, which etcd does not make of it.
         if "." in entry.key or is_secret(entry.key):
             continue
         key, node = prefix + entry.key, entry.node
@@ -68,9 +68,9 @@ def _flat(mapping: YamlMapping, prefix: str, path: PurePosixPath) -> Iterator[tu
         elif isinstance(node, Sequence):
             yield key, Text(",".join(_text(item) for item in node.items if isinstance(item, Scalar)), node.line)
         elif node.value is not None:
-            kind = _TYPES.get(entry.key, object)
-            if not isinstance(node.value, kind):
-                raise _unexpected(f"`{key}` must be {'true or false' if kind is bool else 'a text'}", node, path)
+            expected = _TYPES.get(entry.key, object)
+            if not isinstance(node.value, expected):
+                raise _unexpected(f"`{key}` must be {'true or false' if expected is bool else 'a string'}", node, path)
             yield key, Text(_text(node), node.line)
 
 
@@ -78,6 +78,6 @@ def _text(scalar: Scalar) -> str:
     return str(scalar.value).lower() if isinstance(scalar.value, bool) else str(scalar.value)
 
 
-def _unexpected(wanted: str, node: Node, path: PurePosixPath) -> InputError:
-    # What is there instead is not said: it is not known what somebody put into a wrong place.
-    return InputError(Location(path, node.line), wanted)
+def _unexpected(expected: str, node: Node, path: PurePosixPath) -> InputError:
+    # The message omits the value found: it can be a secret in the wrong place.
+    return InputError(Location(path, node.line), expected)

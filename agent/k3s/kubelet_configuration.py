@@ -1,6 +1,6 @@
-"""The kubelet's own configuration (KubeletConfiguration): which files it reads in which order, and what they say. Pure.
+"""The kubelet's configuration files (KubeletConfiguration): their order and the values of their fields. Pure.
 
-A later file wins over an earlier one, field by field (kubernetes, cmd/kubelet/app/server.go).
+A later file overrides an earlier one, field by field (kubernetes, cmd/kubelet/app/server.go).
 """
 
 from __future__ import annotations
@@ -25,44 +25,38 @@ if TYPE_CHECKING:
 _COPY_OF_CONFIG = "10-cli-config.conf"
 _COPY_OF_CONFIG_DIR = "20-cli-config-dir"
 _FIRST_WITH_CONFIG_DIR = 30
-"""The minor from which on the kubelet takes --config-dir without KUBELET_CONFIG_DROPIN_DIR_ALPHA in its environment.
+"""The first minor whose kubelet accepts --config-dir without the variable KUBELET_CONFIG_DROPIN_DIR_ALPHA.
 
-(kubernetes, cmd/kubelet/app/server.go)
+Source: kubernetes, cmd/kubelet/app/server.go.
 """
 
 
 class KubeletSource(NamedTuple):
-    """A file that the kubelet reads, or a directory of which it reads all *.conf files at any depth.
-
-    The kubelet sorts by names: `names` are those of the file, or those that come before the names below the directory.
-    """
+    """A file that the kubelet reads, or a directory in which it reads all *.conf files at any depth."""
 
     names: tuple[str, ...]
+    """Sort key. For a file it is complete; for a directory it is the prefix of the names of its files."""
     path: PurePosixPath
     is_directory: bool
 
 
 class KubeletFile(NamedTuple):
-    """A file of the kubelet's configuration, with what it has for the fields of KUBELET_FIELDS.
-
-    `settings` is by the name of the argument that means the same: the value as that argument would have it (None for a
-    field that is null, which takes earlier values back), and its line. `problem` says why the kubelet or this program
-    cannot read the file; it has no settings then.
-    """
+    """A file of the kubelet's configuration, with its values for KUBELET_FIELDS."""
 
     path: PurePosixPath
     settings: Mapping[str, tuple[str | None, int]]
+    """Value and line by the name of the equivalent argument. None is a null field, which removes earlier values."""
     problem: str = ""
+    """Why the kubelet or this program cannot read the file. The file has no settings then."""
 
 
 class KubeletConfiguration(NamedTuple):
-    """What the kubelet reads in addition to its arguments: `files` in its order, of which the later wins.
-
-    `problem` says why it cannot be told which files there are.
-    """
+    """The kubelet's configuration files."""
 
     files: tuple[KubeletFile, ...] = ()
+    """In the kubelet's order: a later file overrides an earlier one."""
     problem: str = ""
+    """Why the list of files could not be determined."""
 
 
 FEATURE_GATES = "feature-gates"
@@ -96,22 +90,24 @@ def _gates(node: Node) -> str | None:
 
 
 class Field(NamedTuple):
-    """A field of KubeletConfiguration: its path, what has to be there, and how that reads as an argument."""
+    """A field of KubeletConfiguration."""
 
     path: tuple[str, ...]
-    wanted: str
+    expected: str
+    """The type of value, for messages."""
     text: Callable[[Node], str | None]
+    """Returns the value as the equivalent argument has it, or None for a value of another type."""
 
 
-def _field(path: str, wanted: str, text: Callable[[Node], str | None]) -> Field:
-    return Field(tuple(path.split(".")), wanted, text)
+def _field(path: str, expected: str, text: Callable[[Node], str | None]) -> Field:
+    return Field(tuple(path.split(".")), expected, text)
 
 
 KUBELET_FIELDS: Mapping[str, Field] = {
     "anonymous-auth": _field("authentication.anonymous.enabled", "true or false", _boolean),
     "authentication-token-webhook": _field("authentication.webhook.enabled", "true or false", _boolean),
-    "authorization-mode": _field("authorization.mode", "a text", _string),
-    "client-ca-file": _field("authentication.x509.clientCAFile", "a text", _string),
+    "authorization-mode": _field("authorization.mode", "a string", _string),
+    "client-ca-file": _field("authentication.x509.clientCAFile", "a string", _string),
     "event-qps": _field("eventRecordQPS", "a whole number", _integer),
     FEATURE_GATES: _field("featureGates", "a mapping of names to true or false", _gates),
     "make-iptables-util-chains": _field("makeIPTablesUtilChains", "true or false", _boolean),
@@ -121,20 +117,20 @@ KUBELET_FIELDS: Mapping[str, Field] = {
     "rotate-certificates": _field("rotateCertificates", "true or false", _boolean),
     "rotate-server-certificates": _field("serverTLSBootstrap", "true or false", _boolean),
     "seccomp-default": _field("seccompDefault", "true or false", _boolean),
-    "streaming-connection-idle-timeout": _field("streamingConnectionIdleTimeout", "a duration as text", _string),
-    "tls-cert-file": _field("tlsCertFile", "a text", _string),
-    "tls-cipher-suites": _field("tlsCipherSuites", "a list of texts", _list),
-    "tls-min-version": _field("tlsMinVersion", "a text", _string),
-    "tls-private-key-file": _field("tlsPrivateKeyFile", "a text", _string),
+    "streaming-connection-idle-timeout": _field("streamingConnectionIdleTimeout", "a duration string", _string),
+    "tls-cert-file": _field("tlsCertFile", "a string", _string),
+    "tls-cipher-suites": _field("tlsCipherSuites", "a list of strings", _list),
+    "tls-min-version": _field("tlsMinVersion", "a string", _string),
+    "tls-private-key-file": _field("tlsPrivateKeyFile", "a string", _string),
 }
-"""The fields of KubeletConfiguration that a control asks for, by the argument of the kubelet that means the same.
+"""The fields of KubeletConfiguration that controls test, by the equivalent argument of the kubelet.
 
-As the kubelet's options bind them (kubernetes, cmd/kubelet/app/options/options.go).
+Source: kubernetes, cmd/kubelet/app/options/options.go.
 """
 
 
 def as_field(name: str, value: str) -> str:
-    """An argument of KUBELET_FIELDS as a file has it: `authentication.anonymous.enabled: true`."""
+    """Return an argument of KUBELET_FIELDS as a field of a file: `authentication.anonymous.enabled: true`."""
     field = KUBELET_FIELDS[name]
     if field.text is _list:
         value = f"[{value.replace(',', ', ')}]"
@@ -147,34 +143,34 @@ _GROUP = "kubelet.config.k8s.io/"
 _KIND = "KubeletConfiguration"
 
 
-def sources(effective: MergedConfig, version: Version, data_dir: PurePosixPath) -> tuple[KubeletSource, ...]:
-    """What the kubelet reads at K3s' next start, each at the path where it is now.
+def sources(config: MergedConfig, version: Version, data_dir: PurePosixPath) -> tuple[KubeletSource, ...]:
+    """Return what the kubelet reads at K3s' next start, each with its present path.
 
-    Of two files with the same names the later counts. Raises ValueError where a path is named that is not absolute.
+    Of two sources with the same names the later one applies. Raises ValueError for a relative path.
     """
-    given = effective.component_arguments(Component.KUBELET.config_key)
-    config, config_dir = (given[name][-1][0] if name in given else "" for name in ("config", "config-dir"))
-    if any(path and not path.startswith("/") for path in (config, config_dir)):
-        raise ValueError("the kubelet's configuration is named by a path that is not absolute")
+    arguments = config.component_arguments(Component.KUBELET.config_key)
+    file, directory = (arguments[name][-1].text if name in arguments else "" for name in ("config", "config-dir"))
+    if any(path and not path.startswith("/") for path in (file, directory)):
+        raise ValueError("the path of the kubelet's configuration is not absolute")
     found = []
     if version.minor >= FIRST_WITH_KUBELET_FILES:
-        # K3s copies what the operator names into its own directory (k3s, pkg/daemons/agent/agent.go).
+        # K3s copies the operator's files into its own directory (k3s, pkg/daemons/agent/agent.go).
         own = data_dir / KUBELET_DIRECTORY
         found.append(KubeletSource((), own, is_directory=True))
-        if config and not config.startswith(str(own)):
-            found.append(KubeletSource((_COPY_OF_CONFIG,), PurePosixPath(config), is_directory=False))
-        if config_dir and not config_dir.startswith(str(own)):
-            found.append(KubeletSource((_COPY_OF_CONFIG_DIR,), PurePosixPath(config_dir), is_directory=True))
+        if file and not file.startswith(str(own)):
+            found.append(KubeletSource((_COPY_OF_CONFIG,), PurePosixPath(file), is_directory=False))
+        if directory and not directory.startswith(str(own)):
+            found.append(KubeletSource((_COPY_OF_CONFIG_DIR,), PurePosixPath(directory), is_directory=True))
         return tuple(found)
-    if config:
-        found.append(KubeletSource((), PurePosixPath(config), is_directory=False))
-    if config_dir and version.minor >= _FIRST_WITH_CONFIG_DIR:
-        found.append(KubeletSource((), PurePosixPath(config_dir), is_directory=True))
+    if file:
+        found.append(KubeletSource((), PurePosixPath(file), is_directory=False))
+    if directory and version.minor >= _FIRST_WITH_CONFIG_DIR:
+        found.append(KubeletSource((), PurePosixPath(directory), is_directory=True))
     return tuple(found)
 
 
 def kubelet_file(data: bytes, path: PurePosixPath) -> KubeletFile:
-    """Read a file of the kubelet's configuration (kubelet.config.k8s.io). Raises nothing."""
+    """Parse a file of the kubelet's configuration (kubelet.config.k8s.io). Raises nothing."""
     try:
         return KubeletFile(path, _settings(data, path))
     except InputError as error:
@@ -182,14 +178,14 @@ def kubelet_file(data: bytes, path: PurePosixPath) -> KubeletFile:
 
 
 def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, int]]:
-    """Raises InputError where the kubelet would exit at the file, or this program cannot read it."""
+    """Return the settings. Raises InputError if the kubelet rejects the file, or this program cannot read it."""
     documents = yaml_reader.read(data, path)
     root = documents[0].node if documents else None
     if not isinstance(root, YamlMapping):
-        raise InputError(Location(path), f"it is no {_KIND}")
+        raise InputError(Location(path), f"it is not a {_KIND}")
     version = root.text("apiVersion") or ""
     if root.text("kind") != _KIND or not version.startswith(_GROUP):
-        raise InputError(Location(path, root.line), f"it does not say that it is a {_KIND} of {_GROUP.rstrip('/')}")
+        raise InputError(Location(path, root.line), f"its kind must be {_KIND} of {_GROUP.rstrip('/')}")
     found: dict[str, tuple[str | None, int]] = {}
     for name, field in KUBELET_FIELDS.items():
         node = _descend(root, field, path)
@@ -200,13 +196,13 @@ def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, i
             continue
         value = field.text(node)
         if value is None:
-            raise _wrong(field.path, path, node, field.wanted)
+            raise _wrong(field.path, path, node, field.expected)
         found[name] = value, node.line
     return found
 
 
 def _descend(root: YamlMapping, field: Field, path: PurePosixPath) -> Node | None:
-    """The node of a field, or the null above it; None where it is not there."""
+    """Return the node of a field, or the null of a parent; None if the field is missing."""
     node: Node | None = root
     for depth, key in enumerate(field.path):
         if node is None or (isinstance(node, Scalar) and node.value is None):
@@ -217,6 +213,6 @@ def _descend(root: YamlMapping, field: Field, path: PurePosixPath) -> Node | Non
     return node
 
 
-def _wrong(field: tuple[str, ...], path: PurePosixPath, node: Node, wanted: str) -> InputError:
-    # What is there instead is not said: it is not known what somebody put into a wrong place.
-    return InputError(Location(path, node.line), f"`{'.'.join(field)}` must be {wanted}")
+def _wrong(field: tuple[str, ...], path: PurePosixPath, node: Node, expected: str) -> InputError:
+    # The message omits the value found: it can be a secret in the wrong place.
+    return InputError(Location(path, node.line), f"`{'.'.join(field)}` must be {expected}")

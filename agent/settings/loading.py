@@ -9,7 +9,17 @@ from agent.errors import InputError, UsageError
 from agent.model import Location
 from agent.settings.schema import Overrides, Settings, row_of, rows
 from agent.settings.value_kinds import InvalidValue, is_empty
-from agent.yaml_reader import Entry, Mapping, Scalar, duplicates, in_words, left_in_placeholder, read, scalars, shown
+from agent.yaml_reader import (
+    KeyValue,
+    Mapping,
+    Scalar,
+    describe_node,
+    duplicates,
+    placeholder_problem,
+    read,
+    scalars,
+    shown,
+)
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -56,7 +66,7 @@ def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
         return ()
     loader = _Loader()
     row = row_of("waivers")
-    loader.setting(row, Entry(row.key, documents[0].line, documents[0].node))
+    loader.setting(row, KeyValue(row.key, documents[0].line, documents[0].node))
     return _located(path, cast("tuple[SiteWaiver, ...]", loader.finish(documents, path)["waivers"]))
 
 
@@ -75,11 +85,13 @@ def override(settings: Settings, overrides: Overrides) -> Settings:
         if typed is None:
             continue
         node = Scalar(typed, typed, 0)
-        placeholder = left_in_placeholder(node)
+        placeholder = placeholder_problem(node)
         try:
             changes[row.name] = row.kind.read(node)
         except InvalidValue:
-            raise UsageError(f"cannot use --{row.key}: it must be {row.kind.allowed}; found {in_words(node)}") from None
+            raise UsageError(
+                f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}"
+            ) from None
         if placeholder:
             raise UsageError(f"cannot use --{row.key}: {placeholder}")
     return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
@@ -97,7 +109,7 @@ class _Loader:
         if isinstance(node, Mapping):
             self._mapping(node, "")
         elif not is_empty(node):
-            self._error(node.line, f"the file must be a mapping of settings; found {in_words(node)}")
+            self._error(node.line, f"the file must be a mapping of settings; found {describe_node(node)}")
 
     def finish(self, documents: tuple[Document, ...], path: PurePosixPath) -> dict[str, object]:
         """Return the values by field. Raises SettingsError, also if the file has further documents."""
@@ -107,8 +119,8 @@ class _Loader:
             raise SettingsError(path, self._errors)
         return self._values
 
-    def setting(self, row: SettingRow, entry: Entry) -> None:
-        placeholders = [(scalar.line, left_in_placeholder(scalar)) for scalar in scalars(entry.node)]
+    def setting(self, row: SettingRow, entry: KeyValue) -> None:
+        placeholders = [(scalar.line, placeholder_problem(scalar)) for scalar in scalars(entry.node)]
         errors = [(line, f"`{row.key}`: {problem}") for line, problem in placeholders if problem]
         self._errors += errors
         if errors:
@@ -120,7 +132,9 @@ class _Loader:
         except InvalidValue as invalid:
             for one in (invalid, *invalid.others):
                 node = one.node or entry.node
-                problem = f": {one.problem}" if one.problem else f" must be {row.kind.allowed}; found {in_words(node)}"
+                problem = (
+                    f": {one.problem}" if one.problem else f" must be {row.kind.allowed}; found {describe_node(node)}"
+                )
                 self._error(node.line, f"`{row.key}`{problem}")
 
     def _error(self, line: int, problem: str) -> None:
@@ -146,7 +160,7 @@ class _Loader:
             self._mapping(node, f"{key}.")
         elif not is_empty(node):
             inside = ", ".join(known[len(key) + 1 :] for known in self._rows if known.startswith(f"{key}."))
-            self._error(node.line, f"`{key}` must be a mapping of {inside}; found {in_words(node)}")
+            self._error(node.line, f"`{key}` must be a mapping of {inside}; found {describe_node(node)}")
 
     def _suggestion(self, key: str) -> str:
         from difflib import get_close_matches

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.manifests import EventRateLimit
 from agent.model import Version
-from agent.yaml_reader import Mapping, Scalar, Sequence, alternatives, in_words, shown
+from agent.yaml_reader import Mapping, Scalar, Sequence, alternatives, describe_node, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,9 @@ def text_of(node: Node) -> str:
     """Return the value of a node that YAML reads as a string. Raises InvalidValue."""
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return node.value
-    raise InvalidValue("" if isinstance(node, Scalar) else f"must contain single values; found {in_words(node)}", node)
+    raise InvalidValue(
+        "" if isinstance(node, Scalar) else f"must contain single values; found {describe_node(node)}", node
+    )
 
 
 def _boolean(node: Node) -> bool:
@@ -128,9 +130,9 @@ def _namespaces(node: Node) -> tuple[str, ...]:
     for item in node.items:
         name = text_of(item)
         if not re.fullmatch(_NAMESPACE, name):
-            raise InvalidValue(f"each name must be a lower-case RFC 1123 label; found {in_words(item)}", item)
+            raise InvalidValue(f"each name must be a lower-case RFC 1123 label; found {describe_node(item)}", item)
         if name in found:
-            raise InvalidValue(f"each name must be unique; found {in_words(item)} twice", item)
+            raise InvalidValue(f"each name must be unique; found {describe_node(item)} twice", item)
         found.append(name)
     return tuple(found)
 
@@ -142,7 +144,7 @@ def _event_rate_limit(node: Node) -> EventRateLimit | None:
         raise InvalidValue
     for entry in node.entries:
         if entry.key not in EventRateLimit._fields:
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", node._replace(line=entry.line))
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", Mapping(node.entries, entry.line))
     numbers = []
     for name in EventRateLimit._fields:
         value = node.get(name)
@@ -151,7 +153,7 @@ def _event_rate_limit(node: Node) -> EventRateLimit | None:
         try:
             numbers.append(_integer(value, 1, _MOST_EVENTS))
         except InvalidValue:
-            problem = f"`{name}` must be a whole number, 1 to {_MOST_EVENTS}; found {in_words(value)}"
+            problem = f"`{name}` must be a whole number, 1 to {_MOST_EVENTS}; found {describe_node(value)}"
             raise InvalidValue(problem, value) from None
     return EventRateLimit(*numbers)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.model import Location, Role
 from agent.settings.value_kinds import InvalidValue, ValueKind, is_empty, one_of, text_of
 from agent.settings.waivers import SiteWaiver
-from agent.yaml_reader import Mapping, Scalar, Sequence, duplicates, in_words, shown
+from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
@@ -40,7 +40,7 @@ def _waiver(node: Node) -> SiteWaiver:
         raise InvalidValue("", node)
     for entry in node.entries:
         if entry.key not in _KEYS:
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", node._replace(line=entry.line))
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", Mapping(node.entries, entry.line))
     for _, again in duplicates(node):
         raise InvalidValue(f"`{again.key}` is set twice", again.node)
     values: dict[str, object] = {}
@@ -53,7 +53,7 @@ def _waiver(node: Node) -> SiteWaiver:
         try:
             values[key] = kind.read(value)
         except InvalidValue:
-            raise InvalidValue(f"`{key}` must be {kind.allowed}; found {in_words(value)}", value) from None
+            raise InvalidValue(f"`{key}` must be {kind.allowed}; found {describe_node(value)}", value) from None
     location = Location(PurePosixPath(), node.line)
     return SiteWaiver(location=location, **values)  # type: ignore[arg-type]  # each comes from its own reader
 

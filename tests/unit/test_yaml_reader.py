@@ -1,4 +1,4 @@
-"""YAML with lines: what is read, what is refused, and at once."""
+"""The YAML reader: values with lines, errors, and limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import Entry, Mapping, Node, Scalar, Sequence, duplicates, read, resolve, scalars, shown
+from agent.yaml_reader import KeyValue, Mapping, Node, Scalar, Sequence, duplicates, read, resolve, scalars, shown
 
 PATH = PurePosixPath("/etc/site.yaml")
 
@@ -30,7 +30,7 @@ def refused(data: bytes | str, **bounds: int) -> InputError:
 
 
 def plain(node: Node) -> object:
-    """Python's own types, as json.loads gives them."""
+    """Return plain Python values, as json.loads does."""
     if isinstance(node, Scalar):
         return node.value
     if isinstance(node, Sequence):
@@ -39,20 +39,20 @@ def plain(node: Node) -> object:
 
 
 def test_tree_keeps_lines_order_and_text() -> None:
-    """Every key and value knows its line, and a value knows how it was written."""
+    """Each key and value has its line, and each value its text."""
     node = only("# a comment\nname: 0644\n\nlist:\n  - a\n  - 'b'\nempty:\n")
     assert node == Mapping(
         (
-            Entry("name", 2, Scalar(0o644, "0644", 2)),
-            Entry("list", 4, Sequence((Scalar("a", "a", 5), Scalar("b", "b", 6)), 5)),
-            Entry("empty", 7, Scalar(None, "", 7)),
+            KeyValue("name", 2, Scalar(0o644, "0644", 2)),
+            KeyValue("list", 4, Sequence((Scalar("a", "a", 5), Scalar("b", "b", 6)), 5)),
+            KeyValue("empty", 7, Scalar(None, "", 7)),
         ),
         2,
     )
 
 
-def test_documents_are_kept_apart() -> None:
-    """Each document of a file is one result, with the line it begins on; a file with comments alone has none."""
+def test_documents_are_separate() -> None:
+    """Each document has its first line; a file with only comments has no document."""
     documents = read(b"a: 1\n---\n- b\n", PATH)
     assert [(document.line, plain(document.node)) for document in documents] == [(1, {"a": 1}), (2, ["b"])]
     assert read(b"# nothing\n\n", PATH) == ()
@@ -101,19 +101,19 @@ def test_documents_are_kept_apart() -> None:
         ("٣", "٣"),
     ],
 )
-def test_plain_scalars_mean_what_they_mean_to_k3s(text: str, value: object) -> None:
-    """The words and numbers are those of go-yaml v2, YAML 1.1's booleans among them."""
+def test_plain_scalars_have_the_value_that_k3s_reads(text: str, value: object) -> None:
+    """Booleans and numbers are those of go-yaml v2, which follows YAML 1.1."""
     assert resolve(text) == value
     assert type(resolve(text)) is type(value)
 
 
-def test_quotes_and_tags_rule_over_the_look_of_a_scalar() -> None:
-    """What is quoted, or tagged as a string, is text; what is tagged as a number is resolved."""
+def test_quotes_and_tags_override_the_form_of_a_scalar() -> None:
+    """A quoted scalar or one with a string tag is text; one with a number tag is resolved."""
     assert plain(only("""[ "yes", '1', !!str 1, !!int "1", ! on ]""")) == ["yes", "1", "1", 1, "on"]
 
 
-# JSON writes what is beyond U+FFFF as two escapes, which no reader of YAML, Go's among them, puts together again;
-# it leaves U+007F as it is, which YAML forbids; and a key of YAML has at most 1,024 characters.
+# JSON writes code points above U+FFFF as two escapes, which YAML readers do not combine. It keeps U+007F as it is,
+# which YAML forbids. A key in YAML has at most 1,024 characters.
 TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=50)
 
 
@@ -124,8 +124,8 @@ TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"], ex
         max_leaves=20,
     )
 )
-def test_json_is_read_as_what_it_says(value: object) -> None:
-    """JSON text, such as Rancher's 50-rancher.yaml, comes out as json.loads has it."""
+def test_json_has_the_same_values(value: object) -> None:
+    """JSON, such as Rancher's 50-rancher.yaml, gives the values of json.loads."""
     assert plain(only(json.dumps(value))) == value
 
 
@@ -135,8 +135,8 @@ def test_json_is_read_as_what_it_says(value: object) -> None:
 @example(b"%YAML 3.0\n---\n")
 @example(b"? [a]\n: b\n")
 @example(b"!<tag:yaml.org,2002:int> x")
-def test_any_bytes_are_read_or_refused_with_the_file_named(data: bytes) -> None:
-    """Nothing but InputError comes out of any input."""
+def test_any_bytes_give_documents_or_an_error_with_the_path(data: bytes) -> None:
+    """The reader raises only InputError."""
     wheres = [str(PATH)]
     try:
         read(data, PATH)
@@ -158,20 +158,20 @@ def test_any_bytes_are_read_or_refused_with_the_file_named(data: bytes) -> None:
         (b"a: 1\n[b]: 1\n", ":2", "cannot be a key"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_its_line(data: bytes, where: str, problem: str) -> None:
-    """The error leads to the line and says what is wrong with it."""
+def test_an_error_has_its_line(data: bytes, where: str, problem: str) -> None:
+    """The message says what is wrong."""
     error = refused(data)
     assert str(error.location) == f"{PATH}{where}"
     assert problem in error.problem
 
 
 def test_a_syntax_error_does_not_quote_the_file() -> None:
-    """The line that is wrong can hold a token, so its content is not repeated."""
+    """The line can contain a token."""
     assert "K10secret" not in str(refused("token: K10secret: x\n"))
 
 
-def test_a_byte_order_mark_is_no_content() -> None:
-    """Windows editors begin UTF-8 files with one."""
+def test_a_byte_order_mark_is_ignored() -> None:
+    """Windows editors write one at the start of a UTF-8 file."""
     assert plain(only(b"\xef\xbb\xbfa: 1\n")) == {"a": 1}
 
 
@@ -194,27 +194,28 @@ def nested_anchors(levels: int, width: int) -> str:
     ],
     ids=["billion laughs", "quadratic", "many nodes", "deep lists", "deep blocks", "deep mappings", "10 MB of anchors"],
 )
-def test_an_attack_on_memory_or_time_is_refused_at_once(data: str, problem: str) -> None:
-    """A file made to blow up is refused in far less time than it would take to read it."""
+def test_a_file_that_would_exhaust_memory_or_time_is_rejected_quickly(data: str, problem: str) -> None:
+    """The reader stops at its limits instead of reading the whole file."""
     begin = time.process_time()
     assert problem in refused(data).problem
     assert time.process_time() - begin < 5
 
 
-def test_bounds_can_be_set() -> None:
-    """A caller that knows its files can ask for more, or less."""
+def test_limits_can_be_set() -> None:
+    """A caller can allow more or less."""
     assert "5 bytes" in refused("a: 1\n", max_bytes=4).problem
     assert len(read(b"- a\n- b\n", PATH, max_nodes=3)) == 1
     assert "more than 2" in refused("- a\n- b\n", max_nodes=2).problem
 
 
-def test_aliases_are_what_they_stand_for() -> None:
-    """An alias gives the node of its anchor."""
+def test_an_alias_is_the_node_of_its_anchor() -> None:
+    """A repeated anchor replaces the earlier one, as in go-yaml."""
     assert plain(only("a: &x [1, 2]\nb: *x\n")) == {"a": [1, 2], "b": [1, 2]}
+    assert plain(only("a: &x 1\nb: *x\nc: &x 2\nd: *x\n")) == {"a": 1, "b": 1, "c": 2, "d": 2}
 
 
-def test_duplicate_keys_are_all_there_and_can_be_listed() -> None:
-    """The last one counts, and each repetition comes with what it repeats."""
+def test_duplicate_keys_are_kept_and_can_be_listed() -> None:
+    """get() returns the last value; each repetition comes with the first entry."""
     node = only("a: 1\nb: 2\na: 3\na: 4\n")
     assert isinstance(node, Mapping)
     assert node.get("a") == Scalar(4, "4", 4)
@@ -222,22 +223,22 @@ def test_duplicate_keys_are_all_there_and_can_be_listed() -> None:
     assert [(first.line, again.line) for first, again in duplicates(node)] == [(1, 3), (1, 4)]
 
 
-def test_text_of_a_key_is_for_strings_alone() -> None:
-    """A number or a list is not taken for a string."""
+def test_text_returns_only_strings() -> None:
+    """A number or a list has no text."""
     node = only("kind: Policy\nlevel: 1\nrules: []\n")
     assert isinstance(node, Mapping)
     assert [node.text(key) for key in ("kind", "level", "rules", "none")] == ["Policy", None, None, None]
 
 
 def test_scalars_are_listed_with_their_lines() -> None:
-    """Every value is found however deep it is; keys are not values."""
+    """Values at every depth, without keys."""
     found = list(scalars(only("a:\n  - b\n  - c: d\ne: f\n")))
     assert [(scalar.text, scalar.line) for scalar in found] == [("b", 2), ("d", 3), ("f", 4)]
 
 
 @pytest.mark.parametrize("data", ["a: [1, {b: c}]\n---\n- 'x'\n", nested_anchors(30, 10), "[" * 100_000, "a: [1\n"])
-def test_both_of_pyyamls_loaders_give_the_same(data: str) -> None:
-    """Where PyYAML was built without libyaml, the slower loader reads the same and stops at the same bounds."""
+def test_both_loaders_of_pyyaml_give_the_same_result(data: str) -> None:
+    """Without libyaml, PyYAML has only the slower loader."""
 
     def outcome(loader: object) -> object:
         try:
@@ -248,7 +249,7 @@ def test_both_of_pyyamls_loaders_give_the_same(data: str) -> None:
     assert outcome(yaml.SafeLoader) == outcome(yaml.CSafeLoader)
 
 
-def test_text_of_a_file_in_a_message_is_harmless() -> None:
-    """It stays on one line, moves no cursor and is cut where it gets long; letters of all scripts are kept."""
+def test_text_in_a_message_has_no_control_characters() -> None:
+    """It is one line, truncated if long; letters of all scripts are kept."""
     assert shown("a\nb\x1b[31m\u2028c é 名") == "a\\nb\\x1b[31m\\u2028c é 名"
     assert shown("x" * 100) == "x" * 60 + "…"

@@ -30,7 +30,7 @@ from agent.guide.criteria import (
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.k3s import default_arguments as k3s_defaults
-from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, Place
+from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, Channel
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.model import Component, Owner, Role, Version
 from agent.node.datastore import Datastore
@@ -286,7 +286,7 @@ def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
 def _start(component: Component, at: AssessedNode) -> str:
     """The line with all arguments, in the order of their names (k3s, pkg/util/args.go)."""
     rows = k3s_defaults.of(component)
-    own = {row.name for row in rows if row.place is Place.ARGUMENT and row.in_version(at.facts.version)}
+    own = {row.name for row in rows if row.channel is Channel.ARGUMENT and row.in_version(at.facts.version)}
     operators = at.facts.merged_config.component_arguments(component.config_key)
     if at.facts.version.minor < FIRST_WITH_KUBELET_FILES:
         # K3s' own option of this name is an argument of the kubelet then.
@@ -410,7 +410,7 @@ def _in_a_file(given: Arguments, version: str) -> Disguise:
     """The kubelet's settings in a drop-in, or in what --config names; but for those that K3s' arguments win over."""
     k3s = Version.parse(version)
     rows = k3s_defaults.of(Component.KUBELET)
-    own = {row.name for row in rows if row.place is Place.ARGUMENT and row.in_version(k3s) and not row.needs}
+    own = {row.name for row in rows if row.channel is Channel.ARGUMENT and row.in_version(k3s) and not row.needs}
     document: dict[str, object] = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     chosen = []
     for component, name, value in given:
@@ -441,12 +441,12 @@ def _typed(name: str, value: str) -> object:
     """The setting that means the same as the argument's value; None where there is none."""
     if name not in KUBELET_FIELDS:
         return None
-    match KUBELET_FIELDS[name].wanted:
+    match KUBELET_FIELDS[name].expected:
         case "true or false":
             return {"true": True, "false": False}.get(value)
         case "a whole number":
             return int(value) if value.lstrip("-").isdecimal() else None
-        case "a list of texts":
+        case "a list of strings":
             return value.split(",")
         case wanted if wanted.startswith("a mapping"):
             return {gate: on == "true" for gate, _, on in (pair.partition("=") for pair in value.split(","))}

@@ -1,4 +1,4 @@
-"""Which admission plugins the API server of a version has: only what it is sure to exit at is called unknown."""
+"""The admission plugins that an API server version rejects."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
         ("PodGroupWorkloadExists", 36, 35),
     ],
 )
-def test_a_plugin_is_known_from_its_first_to_its_last_version(plugin: str, has_it: int, has_it_not: int) -> None:
-    """A name of another version is as unknown as a misspelt one."""
+def test_a_plugin_is_valid_from_its_first_to_its_last_version(plugin: str, has_it: int, has_it_not: int) -> None:
+    """Before and after, the API server rejects it."""
     assert not is_unknown(plugin, Version(1, has_it, 0))
     assert is_unknown(plugin, Version(1, has_it_not, 0))
 
 
-def test_a_name_that_nobody_knows_is_unknown_to_the_covered_versions_alone() -> None:
-    """A newer one may have it, and an older one may have had it; what was removed stays unknown to newer ones."""
+def test_an_unlisted_name_is_unknown_only_in_covered_versions() -> None:
+    """Other versions may have it. A removed plugin stays unknown in newer versions."""
     for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
         assert is_unknown("NodeRestrictions", Version(1, minor, 0))
     for minor in (OLDEST_COVERED.minor - 1, NEWEST_KNOWN.minor + 1):
@@ -37,8 +37,8 @@ def test_a_name_that_nobody_knows_is_unknown_to_the_covered_versions_alone() -> 
 
 
 @pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
-def test_the_guide_s_own_plugins_are_known(minor: int) -> None:
-    """Whatever our own drop-in can enable on a version, its API server has."""
+def test_plugins_of_the_guide_are_valid(minor: int) -> None:
+    """Our drop-in enables only plugins that the API server of the version has."""
     version = Version(1, minor, 0)
     values = [
         row.value for row in OPTIONS if row.name == "enable-admission-plugins" and row.applies.to(Role.SERVER, version)

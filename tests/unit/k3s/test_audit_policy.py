@@ -1,4 +1,4 @@
-"""The audit policy: what the API server would refuse is found before, with its line."""
+"""Problems of an audit policy that the API server rejects, each with its line."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def policy(data: str) -> list[tuple[str, str]]:
     return [(str(one.location).removeprefix(str(POLICY)), one.problem) for one in problems(data.encode(), POLICY)]
 
 
-def test_a_policy_that_the_api_server_takes_has_no_problems() -> None:
-    """Each of the levels and forms of a rule is allowed, as is JSON."""
+def test_a_valid_policy_has_no_problems() -> None:
+    """All levels and forms of a rule are valid, and so is JSON."""
     assert policy(GOOD_POLICY) == []
     assert policy('{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"Request"}]}') == []
 
@@ -51,15 +51,15 @@ def test_a_policy_that_the_api_server_takes_has_no_problems() -> None:
         ("[Panic]", "[Panics]", ":8", "`omitStages`"),
         ('"/healthz*"', "healthz", ":6", "`nonResourceURLs`"),
         ('"/healthz*"', "/he*z", ":6", "`nonResourceURLs`"),
-        ('"*"]', '"*"]\n    namespaces: [a]', ":5", "cannot be for `nonResourceURLs` and"),
+        ('"*"]', '"*"]\n    namespaces: [a]', ":5", "cannot have `resources` or `namespaces`"),
         ("rbac.authorization.k8s.io", "rbac.authorization.k8s.io/v1", ":13", "without a version"),
-        ("        resources: [secrets]\n", "", ":10", "needs `resources`"),
+        ("        resources: [secrets]\n", "", ":10", "requires `resources`"),
         ("      - group: rbac.authorization.k8s.io", "      - pods", ":13", "`resources` must be a mapping"),
         ("[a]", '["<SECRET>"]', ":12", "placeholder <SECRET>"),
     ],
 )
-def test_a_policy_that_the_api_server_refuses(old: str, new: str, where: str, words: str) -> None:
-    """The line and what must be there are told."""
+def test_a_problem_has_its_line_and_the_expected_value(old: str, new: str, where: str, words: str) -> None:
+    """One change to a valid policy gives one problem."""
     assert old in GOOD_POLICY
     ((place, problem),) = policy(GOOD_POLICY.replace(old, new, 1))
     assert place == where
@@ -69,20 +69,20 @@ def test_a_policy_that_the_api_server_refuses(old: str, new: str, where: str, wo
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "empty"),
-        ("- a\n", "no mapping"),
+        ("", "must be a mapping; found nothing"),
+        ("- a\n", "must be a mapping; found a list"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\n", "at least one rule"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", "at least one rule"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {}\n", "at least one rule"),
         ("apiVersion: [\n", "not YAML"),
     ],
 )
-def test_a_policy_without_rules_is_refused(text: str, words: str) -> None:
-    """A policy that is cut short or empty would keep the API server from starting."""
+def test_a_policy_without_rules_has_one_problem(text: str, words: str) -> None:
+    """The API server does not start with an empty or incomplete policy."""
     ((_, problem),) = policy(text)
     assert words in problem
 
 
-def test_all_problems_of_a_policy_are_told() -> None:
-    """One look finds everything."""
+def test_all_problems_of_a_policy_are_listed() -> None:
+    """The first problem does not hide others."""
     assert len(policy("rules:\n  - level: A\n  - level: B\n")) == 4

@@ -1,4 +1,4 @@
-"""The arguments that K3s sets by itself, held against the lines that K3s logged when it started the components."""
+"""K3s' default arguments, compared with the lines that K3s logged at the start of the components."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.k3s.default_arguments import DEFAULTS, Default, Needs, Place, of
+from agent.k3s.default_arguments import DEFAULTS, Channel, Default, Needs, of
 from agent.k3s.kubelet_configuration import kubelet_file
 from agent.model import Component, Version
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark"
-"""argument-lines.tsv has lines of K3s' log without their time, as its self-assessment for a benchmark shows them, and
-00-k3s-defaults.conf what the self-assessment for 2.1 shows of that file."""
+"""argument-lines.tsv has lines of K3s' log without their time, from its self-assessments for the benchmarks.
+00-k3s-defaults.conf is the file's content in the self-assessment for 2.1."""
 
 RELEASES = {
     "cis-1.23": Version(1, 23, 10, "+k3s1"),
@@ -23,13 +23,13 @@ RELEASES = {
     "cis-1.12": Version(1, 35, 4, "+k3s1"),
     "cis-2.1": Version(1, 36, 1, "+k3s1"),
 }
-"""No line says which K3s wrote it: these are for the benchmark, and from before the day of the line."""
+"""The lines have no version. These releases are for the benchmark and older than the line."""
 
 BY_THE_OPERATOR = {
     Component.API_SERVER: {"enable-admission-plugins"},
     Component.KUBELET: {"streaming-connection-idle-timeout"},
 }
-"""Of the rows' arguments, those that the K3s of some self-assessment was given."""
+"""Arguments of rows that the configuration of a self-assessment sets."""
 
 FIELDS = {"{data_dir}": "/var/lib/rancher/k3s", "{loopback}": "127.0.0.1", "{apiserver_port}": "6444"}
 
@@ -61,36 +61,38 @@ def in_force(benchmark: str, component: Component) -> list[Default]:
 
 
 @pytest.mark.parametrize(("benchmark", "component", "logged"), lines(), ids=lambda part: str(part)[:30])
-def test_k3s_starts_components_with_these(benchmark: str, component: Component, logged: dict[str, str]) -> None:
-    """Each row that is in force is in K3s' line, and each argument of the line that there are rows for is in force."""
+def test_rows_agree_with_the_logged_arguments(benchmark: str, component: Component, logged: dict[str, str]) -> None:
+    """Each row that applies is in K3s' line, and each argument of the line with a row has a row that applies."""
     operators = BY_THE_OPERATOR.get(component, set())
     rows = {
         row.name: text(row)
         for row in in_force(benchmark, component)
-        if row.place is Place.ARGUMENT and row.name not in operators
+        if row.channel is Channel.ARGUMENT and row.name not in operators
     }
     names = {row.name for row in of(component)} - operators
     assert rows == {name: value for name, value in logged.items() if name in names}
 
 
-def test_every_component_with_rows_has_a_line() -> None:
-    """So that no row goes unchecked."""
+def test_every_component_with_rows_has_a_logged_line() -> None:
+    """Otherwise its rows are not tested."""
     assert {row.component for row in DEFAULTS} <= {component for _, component, _ in lines()}
 
 
-def test_k3s_writes_these_for_the_kubelet() -> None:
-    """From 1.32 on its settings are in a file, and of those that a control asks for the file has no others."""
+def test_rows_agree_with_the_kubelets_file() -> None:
+    """Since 1.32 K3s writes its settings to a file. It sets no other field that a control tests."""
     path = RECORDED / "00-k3s-defaults.conf"
     written = kubelet_file(path.read_bytes(), PurePosixPath("/00-k3s-defaults.conf"))
-    rows = {row.name: text(row) for row in in_force("cis-2.1", Component.KUBELET) if row.place is Place.KUBELET_FILE}
+    rows = {
+        row.name: text(row) for row in in_force("cis-2.1", Component.KUBELET) if row.channel is Channel.KUBELET_FILE
+    }
     assert {name: value for name, (value, _) in written.settings.items()} == rows
     assert written.settings["tls-cert-file"][1] == 61
 
 
-def test_of_one_argument_one_row_is_in_force() -> None:
-    """In every release, in each of the places where K3s can say it."""
+def test_at_most_one_row_applies_to_an_argument() -> None:
+    """In every release and channel."""
     for version in (Version(1, minor, patch, "+k3s1") for minor in range(22, 40) for patch in range(30)):
-        seen = [(row.component, row.name, row.place) for row in DEFAULTS if row.in_version(version)]
+        seen = [(row.component, row.name, row.channel) for row in DEFAULTS if row.in_version(version)]
         assert len(seen) == len(set(seen)), version
 
 
@@ -112,8 +114,8 @@ def value(component: Component, name: str, version: str) -> list[str]:
         ("v1.27.1+k3s1", True),
     ],
 )
-def test_the_api_server_gets_strong_ciphers_since_january_2023(version: str, *, is_set: bool) -> None:
-    """Earlier releases of each minor leave it to Go, whose suites are more."""
+def test_the_api_server_has_strong_ciphers_since_january_2023(version: str, *, is_set: bool) -> None:
+    """Earlier releases of each minor use Go's default, which has more suites."""
     assert bool(value(Component.API_SERVER, "tls-cipher-suites", version)) is is_set
 
 
@@ -127,6 +129,6 @@ def test_the_api_server_gets_strong_ciphers_since_january_2023(version: str, *, 
         ("v1.33.0+k3s1", "0"),
     ],
 )
-def test_four_releases_opened_the_read_only_port(version: str, port: str) -> None:
-    """The zero was lost on its way into the kubelet's file, and comes as an argument since."""
+def test_four_releases_open_the_read_only_port(version: str, port: str) -> None:
+    """They lose the zero in the kubelet's file; later releases pass it as an argument."""
     assert value(Component.KUBELET, "read-only-port", version) == [port]

@@ -1,4 +1,4 @@
-"""Which providers the datastore's Secrets go through, by K3s' own file."""
+"""The providers for Secrets in K3s' encryption configuration."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def configuration(*providers: object, resources: object = ("secrets",)) -> bytes
     ("providers", "expected"),
     [((AESCBC, IDENTITY), ("aescbc", "identity")), ((IDENTITY, AESCBC), ("identity", "aescbc")), ((), ())],
 )
-def test_providers_are_told_in_their_order(providers: tuple[object, ...], expected: tuple[str, ...]) -> None:
-    """The first encrypts."""
+def test_providers_are_returned_in_order(providers: tuple[object, ...], expected: tuple[str, ...]) -> None:
+    """The first one encrypts new values."""
     assert providers_of_secrets(configuration(*providers)) == expected
 
 
 @pytest.mark.parametrize("name", ["secrets", "secrets.", "*.", "*.*"])
-def test_the_first_entry_for_secrets_decides(name: str) -> None:
-    """By any of its names; an entry before it says nothing of Secrets, nor does one after it."""
+def test_the_first_entry_for_secrets_applies(name: str) -> None:
+    """Under any name of Secrets; entries for other resources and later entries are ignored."""
     others = {"resources": ["configmaps"], "providers": [IDENTITY]}
     ours = {"resources": ["events", name], "providers": [AESCBC]}
     later = {"resources": ["*.*"], "providers": [IDENTITY]}
@@ -61,9 +61,9 @@ def test_the_first_entry_for_secrets_decides(name: str) -> None:
     ],
     ids=range(13),
 )
-def test_what_is_no_encryption_configuration_is_refused_and_not_quoted(data: bytes) -> None:
-    """Whatever is wrong with it, its keys are nobody's business."""
-    with pytest.raises(ValueError, match=r"^(it|a provider) ") as error:
+def test_an_invalid_file_is_rejected_without_quoting_it(data: bytes) -> None:
+    """No error shows the encryption keys."""
+    with pytest.raises(ValueError, match=r"^(it|a provider|the list) ") as error:
         providers_of_secrets(data)
     assert KEY not in repr(error.value)
     assert error.value.__cause__ is None

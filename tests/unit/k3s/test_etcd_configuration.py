@@ -1,4 +1,4 @@
-"""The configuration that K3s writes for etcd: its values with their lines, or an error, and never a secret."""
+"""Values of the configuration file that K3s writes for etcd."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ peer-transport-security:
 """
 
 
-def test_values_are_read_with_their_lines() -> None:
-    """Keys of mappings are joined by dots; what is null is not there, and what looks like a secret is not kept."""
+def test_values_have_their_lines() -> None:
+    """Nested keys are joined by dots; null values and secrets are left out."""
     assert values(TEXT.encode(), PATH) == {
         "client-transport-security.cert-file": Text("/var/lib/rancher/k3s/server/tls/etcd/server-client.crt", 2),
         "client-transport-security.client-cert-auth": Text("true", 3),
@@ -33,8 +33,8 @@ def test_values_are_read_with_their_lines() -> None:
     }
 
 
-def test_a_dotted_key_is_no_key_of_a_mapping() -> None:
-    """etcd does not know it, so it must not pass for the setting."""
+def test_a_key_that_contains_a_dot_is_left_out() -> None:
+    """etcd does not read it as the nested key."""
     sections = "client-transport-security: {}\npeer-transport-security: {}\n"
     assert values(f"{sections}client-transport-security.client-cert-auth: true\n".encode(), PATH) == {}
 
@@ -58,15 +58,15 @@ def test_a_dotted_key_is_no_key_of_a_mapping() -> None:
     ],
     ids=range(13),
 )
-def test_what_etcd_would_exit_at_is_refused(text: str | bytes) -> None:
-    """Cut off, of another type, or no text at all; the message names the file."""
+def test_an_invalid_or_incomplete_file_is_rejected(text: str | bytes) -> None:
+    """The message contains the path of the file."""
     with pytest.raises(InputError) as caught:
         values(text.encode() if isinstance(text, str) else text, PATH)
     assert caught.value.message.startswith(f"cannot use {PATH}")
 
 
-def test_a_wrong_value_is_not_quoted() -> None:
-    """It may be a secret that somebody put into the wrong place; its line is enough to find it."""
+def test_an_invalid_value_is_not_quoted() -> None:
+    """It can be a secret in the wrong place; its line is enough to find it."""
     text = "client-transport-security:\n  client-cert-auth: t0ps3cret\npeer-transport-security: {}\n"
     with pytest.raises(InputError) as caught:
         values(text.encode(), PATH)

@@ -1,4 +1,4 @@
-"""The kubelet's own configuration: which files it reads, in which order, and what their fields say."""
+"""The kubelet's configuration files: their order and the values of their fields."""
 
 from __future__ import annotations
 
@@ -29,9 +29,6 @@ def found(config: str, minor: int) -> tuple[KubeletSource, ...]:
     return sources(merge([ConfigText(K3S_CONFIG_FILE, config.encode())]), Version(1, minor, 1), DEFAULT_DATA_DIR)
 
 
-# --- which files ---
-
-
 @pytest.mark.parametrize(
     ("minor", "named"),
     [
@@ -47,34 +44,31 @@ def found(config: str, minor: int) -> tuple[KubeletSource, ...]:
         ),
     ],
 )
-def test_what_the_kubelet_is_told_to_read(minor: int, named: tuple[KubeletSource, ...]) -> None:
-    """A directory from 1.30 on; from 1.32 on K3s' own, into which it copies what the operator names."""
+def test_sources_depend_on_the_version(minor: int, named: tuple[KubeletSource, ...]) -> None:
+    """The kubelet reads a directory since 1.30. Since 1.32 K3s copies the operator's files to its own directory."""
     assert found(BOTH_NAMED, minor) == named
 
 
 @pytest.mark.parametrize(("minor", "count"), [(31, 0), (32, 1)])
-def test_without_arguments_it_reads_k3s_own_directory_at_most(minor: int, count: int) -> None:
-    """Which older versions do not have."""
+def test_without_arguments_only_k3s_own_directory_is_read(minor: int, count: int) -> None:
+    """Older versions have none."""
     assert len(found("", minor)) == count
 
 
-def test_what_lies_in_k3s_own_directory_is_not_copied() -> None:
-    """It would be read twice."""
+def test_files_in_k3s_own_directory_are_read_once() -> None:
+    """K3s does not copy them."""
     assert len(found(f"kubelet-arg: ['config={OWN}', 'config-dir={OWN.parent}']\n", 34)) == 1
 
 
 @pytest.mark.parametrize("argument", ["config=kubelet.yaml", "config-dir=./kubelet.d"])
-def test_a_path_that_is_not_absolute_leads_nowhere_known(argument: str) -> None:
-    """It would be relative to wherever K3s is started."""
+def test_a_relative_path_is_an_error(argument: str) -> None:
+    """Its base is K3s' working directory, which is unknown."""
     with pytest.raises(ValueError, match="not absolute"):
         found(f"kubelet-arg: ['{argument}']\n", 34)
 
 
-# --- what is in them ---
-
-
-def test_every_argument_that_a_control_asks_of_the_kubelet_has_its_field() -> None:
-    """Otherwise a file could set it unseen."""
+def test_every_kubelet_argument_of_a_control_has_a_field() -> None:
+    """Otherwise a file could set it and the control would not notice."""
     checks = chain.from_iterable((row.check, *row.earlier.values()) for row in CATALOGUE)
     parts = chain.from_iterable(check.checks if isinstance(check, AllOf) else (check,) for check in checks)
     asked = {part.name for part in parts if isinstance(part, Flag) and part.component is Component.KUBELET}
@@ -94,8 +88,8 @@ def test_every_argument_that_a_control_asks_of_the_kubelet_has_its_field() -> No
         ('{"rotateCertificates": false}', "rotate-certificates", "false"),
     ],
 )
-def test_fields_read_as_the_arguments_of_the_same_meaning(text: str, name: str, value: str) -> None:
-    """YAML 1.1 or JSON; of a key that stands twice the last counts, as it does to the kubelet."""
+def test_a_field_has_the_value_of_the_equivalent_argument(text: str, name: str, value: str) -> None:
+    """YAML 1.1 or JSON; of a repeated key the last value applies, as in the kubelet."""
     head = '{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", '
     data = head + text.removeprefix("{") if text.startswith("{") else HEAD + text
     file = kubelet_file(data.encode(), OWN)
@@ -131,8 +125,8 @@ def test_fields_read_as_the_arguments_of_the_same_meaning(text: str, name: str, 
     ],
     ids=range(20),
 )
-def test_what_the_kubelet_would_exit_at_has_no_settings(text: str) -> None:
-    """A wrong type is no value, and neither is a file of another kind."""
+def test_a_file_that_the_kubelet_rejects_has_no_settings(text: str) -> None:
+    """A value of another type or a file of another kind is a problem."""
     file = kubelet_file(text.encode(), OWN)
     assert str(OWN) in file.problem
     assert not file.settings
@@ -144,23 +138,23 @@ _TREES = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(_
 
 
 @given(st.dictionaries(_KEYS, _TREES))
-def test_any_tree_in_a_kubelet_file_gives_values_of_the_right_kind_or_a_problem(tree: dict[str, object]) -> None:
-    """Whatever is below whichever key."""
+def test_any_tree_gives_values_of_the_right_type_or_a_problem(tree: dict[str, object]) -> None:
+    """Under any key."""
     head = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     file = kubelet_file(json.dumps(tree | head).encode(), OWN)
     assert not (file.problem and file.settings)
     for name, (value, line) in file.settings.items():
         assert line >= 1
-        if KUBELET_FIELDS[name].wanted == "true or false":
+        if KUBELET_FIELDS[name].expected == "true or false":
             assert value in {None, "true", "false"}
-        if KUBELET_FIELDS[name].wanted == "a whole number":
+        if KUBELET_FIELDS[name].expected == "a whole number":
             assert value is None or value.lstrip("-").isdecimal()
 
 
 @given(st.binary(max_size=400))
 @example(RECORDED.read_bytes()[:200])
 @example(b"\xff\xfe")
-def test_any_bytes_give_no_settings_or_right_ones(data: bytes) -> None:
-    """Nothing raises, and a file that was cut off has either its fields or none."""
+def test_any_bytes_give_settings_or_a_problem(data: bytes) -> None:
+    """Parsing never raises."""
     file = kubelet_file(data, OWN)
     assert not file.settings or not file.problem
