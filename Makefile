@@ -5,6 +5,7 @@ ROOT :=
 ROLE :=
 K3S_VERSION :=
 T :=
+SUITE := trixie
 VENV := .venv
 JOBS := 2
 UV_VERSION := 0.13.9
@@ -92,11 +93,11 @@ test: lint ## lint, types and every test tier that this machine allows
 # A whole boot takes longer than any other test may. worksteal: guests share nothing, so that any worker may run any test.
 vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern for some of it)
 	@.ci/vm-host
-	@$(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
+	@GUEST_SUITE=$(SUITE) $(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
 
 vm-shell: $(VENV)/.dev ## a shell in a guest with the working tree installed
 	@.ci/vm-host
-	@$(PY) -m tests.vm.shell
+	@GUEST_SUITE=$(SUITE) $(PY) -m tests.vm.shell
 
 test-oldest: VENV := .venv-oldest
 test-oldest: ## the tests with the oldest packages that pyproject.toml allows

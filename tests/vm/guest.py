@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 import socket
 import subprocess
 import time
@@ -100,7 +101,7 @@ class Guest:
         if self._saved is None:
             raise GuestError(f"cannot resume {self.name}: it was made from no saved guest")
         self._start(None, "-incoming", "defer")
-        self._monitor("migrate-incoming", uri=f"file:{self._saved.memory}")
+        self._monitor("migrate-incoming", uri=f"exec:cat {shlex.quote(str(self._saved.memory))}")
         deadline = time.monotonic() + _RESUME_TIMEOUT
         while self._monitor("query-status")["status"] == "inmigrate":
             if time.monotonic() > deadline:
@@ -116,7 +117,8 @@ class Guest:
         memory = self.disk.with_name("memory")
         self.run("sync")
         self._monitor("stop")
-        self._monitor("migrate", uri=f"file:{memory}")
+        # QEMU before 8.2 has no file: transport.
+        self._monitor("migrate", uri=f"exec:cat >{shlex.quote(str(memory))}")
         deadline = time.monotonic() + _DOWN_TIMEOUT
         while (status := self._monitor("query-migrate")["status"]) != "completed":
             if status == "failed" or time.monotonic() > deadline:

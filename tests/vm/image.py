@@ -1,7 +1,7 @@
-"""The guest's disk and kernel, made from Debian's packages and kept outside the checkout until the recipe changes.
+"""Disk and kernel of the guests, built from Debian packages and cached outside the checkout.
 
-The recipe is this file. It names no package mirror: the sources are those of the machine that builds. `python -m
-tests.vm.image` makes the image ready, and prints where it is.
+The environment variable GUEST_SUITE selects the Debian suite. The image is built again when this file, the suite's
+kernel or the week changes. `python -m tests.vm.image` builds the image and prints its path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.vm import suite as debian
+from tests.vm.suite import ImageError, run
+
+if TYPE_CHECKING:
+    from tests.vm.suite import Suite
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -34,12 +40,11 @@ _PACKAGES = (
     "kmod",
     "netbase",
     "iproute2",
-    # cloud-init calls what is in here, and reports an error without it.
+    # cloud-init reports an error if these tools are missing.
     "e2fsprogs",
     "ca-certificates",
     "cloud-init",
     "curl",
-    "kubectl",
     "procps",
     "python3",
     "python3-psutil",
@@ -48,13 +53,16 @@ _PACKAGES = (
     "rpm",
     "sudo",
 )
-_NOT_UNPACKED = ("doc", "info", "locale", "man")
+_KUBECTL = {"bullseye": "kubernetes-client", "bookworm": "kubernetes-client", "trixie": "kubectl"}
+_EXCLUDED_DOCS = ("doc", "info", "locale", "man")
 
-# Only virtio-blk is missing from the kernel itself. A busybox that loads it starts seconds before a whole initramfs.
+# The drivers of the root disk; older kernels have more of them as modules. A busybox that loads them starts several
+# seconds faster than a complete initramfs.
+_BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 _INIT = """\
 #!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox insmod /virtio_blk.ko
+for module in MODULES; do /bin/busybox insmod /$module; done
 until root=$(/bin/busybox findfs LABEL=root) && [ -b "$root" ]; do /bin/busybox usleep 10000; done
 /bin/busybox mount -t ext4 -o rw "$root" /sysroot
 exec /bin/busybox switch_root /sysroot /sbin/init
@@ -79,10 +87,10 @@ _FILES = {
     "etc/systemd/journald.conf.d/guest.conf": "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n",
     # It would write a line to the journal each time that it is asked something.
     "etc/systemd/system/qemu-guest-agent.service.d/guest.conf": "[Service]\nLogLevelMax=notice\n",
-    # All of Debian's devices are 60 ttys and 60 platform devices more, two seconds of each boot.
+    # Debian triggers 60 ttys and 60 platform devices as well, which takes two seconds of each boot. systemd 247 has
+    # neither --type=all nor --prioritized-subsystem.
     "etc/systemd/system/systemd-udev-trigger.service.d/guest.conf": (
-        "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=all --action=add"
-        " --prioritized-subsystem=module,block"
+        "[Service]\nExecStart=\nExecStart=udevadm trigger --type=devices --action=add"
         + "".join(f" --subsystem-match={name}" for name in ("block", "net", "virtio", "virtio-ports"))
         + "\n"
     ),
@@ -134,10 +142,6 @@ class Image(NamedTuple):
     initrd: Path
 
 
-class ImageError(Exception):
-    """The image cannot be made; the message says why."""
-
-
 def lacking() -> str:
     """Say what keeps this machine from booting guests; empty where nothing does."""
     if platform.machine() != "x86_64":
@@ -150,18 +154,21 @@ def lacking() -> str:
 
 
 def ready() -> Image:
-    """The image, made now unless one of this recipe is there. Two runs do not make it twice."""
+    """Return the image of the chosen suite, built now unless the cache has it. A lock prevents parallel builds."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "k3s-harden" / "vm"
-    directory = cache / _key()
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
+    suite = debian.chosen(cache)
+    images = cache / suite.name
+    images.mkdir(parents=True, exist_ok=True)
+    with (images / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        suite.update()
+        directory = images / _key(suite)
         if not (directory / ".done").exists():
-            for old in cache.iterdir():
+            for old in set(images.iterdir()) - {suite.directory}:
                 if old.is_dir() and _held(old, fcntl.LOCK_EX):
                     shutil.rmtree(old)
             directory.mkdir()
-            _build_apart(directory, cache / "build.log")
+            _build_apart(directory, images / "build.log")
             (directory / ".done").touch()
         _held(directory, fcntl.LOCK_SH)
     return Image(directory / "disk.raw", directory / "vmlinux", directory / "initrd")
@@ -178,19 +185,11 @@ def _held(directory: Path, mode: int) -> bool:
     return True
 
 
-def _key() -> str:
-    """Name what the image follows from. The week is in it, so that Debian's updates arrive."""
-    if not any(Path("/var/lib/apt/lists").glob("*Release")):
-        _run("apt-get", "-qq", "update")
-    parts = (Path(__file__).read_bytes(), _kernel_package().encode(), time.strftime("%G-%V").encode())
+def _key(suite: Suite) -> str:
+    """Return a hash of the image's inputs. It includes the week, so that the image gets Debian's updates."""
+    recipe = (Path(__file__).read_bytes(), Path(debian.__file__).read_bytes())
+    parts = (*recipe, suite.kernel_package().encode(), time.strftime("%G-%V").encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def _kernel_package() -> str:
-    found = re.search(r"Depends: (linux-image-\S+)", _run("apt-cache", "depends", "linux-image-cloud-amd64"))
-    if found is None:
-        raise ImageError("cannot find a kernel: the machine's package sources have no linux-image-cloud-amd64")
-    return found[1]
 
 
 def _build_apart(directory: Path, log: Path) -> None:
@@ -206,102 +205,88 @@ def _build_apart(directory: Path, log: Path) -> None:
             raise ImageError(f"cannot make the guest's disk: {error}\n{last}") from error
 
 
-def _build(out: Path) -> None:
-    """Make the image in `out`; it is worked on in memory, which saves a third of the time."""
+def _build(out: Path, suite: Suite) -> None:
+    """Build the image in `out`, with the work directory in memory, which saves a third of the time."""
     work = out / "work"
     work.mkdir()
     if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGESIZE") > 2 * _MEMORY_FOR_BUILD:
-        _run("mount", "-t", "tmpfs", "-o", f"size={_MEMORY_FOR_BUILD},mode=0755", "image", str(work))
+        run("mount", "-t", "tmpfs", "-o", f"size={_MEMORY_FOR_BUILD},mode=0755", "image", str(work))
     os.environ["TMPDIR"] = str(work)
     root = work / "root"
-    _bootstrap(root, work)
-    _add_kernel(root, work, out)
+    _bootstrap(root, suite)
+    _add_kernel(root, suite, work, out)
     _configure(root)
-    _run("mkfs.ext4", "-q", "-F", "-L", "root", "-d", str(root), str(out / "disk.raw"), _DISK_SIZE)
+    run("mkfs.ext4", "-q", "-F", "-L", "root", "-d", str(root), str(out / "disk.raw"), _DISK_SIZE)
     shutil.rmtree(root)
     if os.path.ismount(work):
-        _run("umount", str(work))
+        run("umount", str(work))
     shutil.rmtree(work)
 
 
-def _bootstrap(root: Path, work: Path) -> None:
-    sources = work / "machine.sources"
-    sources.write_text("\n\n".join(_apt_sources()) + "\n")
-    excluded = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _NOT_UNPACKED)
-    include = f"--include={','.join(_PACKAGES)}"
-    suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    _run("mmdebstrap", "--quiet", "--variant=apt", "--format=directory", include, *excluded, suite, root, sources)
+def _bootstrap(root: Path, suite: Suite) -> None:
+    excluded = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _EXCLUDED_DOCS)
+    include = f"--include={','.join((*_PACKAGES, _KUBECTL[suite.name]))}"
+    # Installed systems of all three suites have a merged /usr; before bookworm, no package of the base system does it.
+    merged = ("--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh",) if suite.name == "bullseye" else ()
+    options = ("--quiet", "--variant=apt", "--format=directory", include, *excluded, *merged)
+    run("mmdebstrap", *options, suite.name, root, suite.sources)
     for left in (root / "var/lib/apt/lists", root / "var/cache/apt"):
         shutil.rmtree(left)
         left.mkdir()
 
 
-def _apt_sources() -> list[str]:
-    """This machine's own package sources as deb822 stanzas; those on this machine itself mean nothing to a guest."""
-    found: list[str] = []
-    configuration = Path("/etc/apt")
-    for path in sorted(configuration.glob("sources.list.d/*.sources")):
-        for stanza in re.split(r"\n\s*\n", path.read_text()):
-            lines = [line for line in stanza.splitlines() if line.strip() and not line.startswith("#")]
-            text = "\n".join(lines)
-            if re.search(r"(?im)^uris:.*https?://", text) and not re.search(r"(?im)^enabled:\s*no", text):
-                found.append(text)
-    entry = re.compile(r"^\s*deb\s+(?:\[([^]]*)]\s+)?(https?://\S+)\s+(\S+)\s+(.+)$", re.MULTILINE)
-    for path in (configuration / "sources.list", *sorted(configuration.glob("sources.list.d/*.list"))):
-        for options, uri, suite, components in entry.findall(path.read_text() if path.exists() else ""):
-            stanza = f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {components}"
-            signed = re.search(r"(?i)signed-by=(\S+)", options)
-            found.append(stanza + (f"\nSigned-By: {signed[1]}" if signed else ""))
-    if not found:
-        raise ImageError("cannot make the guest's disk: this machine has no package source that a guest could use")
-    return found
-
-
-def _add_kernel(root: Path, work: Path, out: Path) -> None:
-    """Unpack the kernel rather than install it: nothing then builds an initramfs."""
-    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", _kernel_package(), cwd=work)
+def _add_kernel(root: Path, suite: Suite, work: Path, out: Path) -> None:
+    """Add the kernel without installing its package, which would build an initramfs."""
     unpacked = work / "kernel"
-    _run("dpkg-deb", "-x", str(next(work.glob("linux-image-*.deb"))), str(unpacked))
-    modules = next((unpacked / "usr/lib/modules").iterdir())
+    run("dpkg-deb", "-x", suite.download(suite.kernel_package(), work), unpacked)
+    # Up to bookworm the package has /lib/modules, from trixie on /usr/lib/modules.
+    modules = next(path for usr in ("", "usr/") for path in unpacked.glob(f"{usr}lib/modules/*"))
     for module in modules.rglob("*.ko.xz"):
         if _MODULES_UNPACKED.fullmatch(module.name.removesuffix(".ko.xz").replace("-", "_")):
             module.with_suffix("").write_bytes(lzma.decompress(module.read_bytes()))
             module.unlink()
-    first = work / "initrd"
-    for directory in ("bin", "dev", "proc", "sysroot"):
-        (first / directory).mkdir(parents=True)
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", first / "bin/busybox")
-    shutil.copy(next(modules.rglob("virtio_blk.ko")), first)
-    (first / "init").write_text(_INIT)
-    (first / "init").chmod(0o755)
-    names = "\n".join(str(path.relative_to(first)) for path in sorted(first.rglob("*")))
-    with (out / "initrd").open("wb") as archive:
-        subprocess.run(
-            ("cpio", "--quiet", "--create", "--format=newc"),
-            cwd=first,
-            input=names.encode(),
-            stdout=archive,
-            check=True,
-        )
+    installed = root / "usr/lib/modules" / modules.name
+    installed.parent.mkdir(exist_ok=True)
+    shutil.move(modules, installed)
+    run("chroot", root, "depmod", modules.name)
+    _make_initrd(root, modules.name, work / "initrd", out / "initrd")
     (out / "vmlinux").write_bytes(_uncompressed(next((unpacked / "boot").glob("vmlinuz-*"))))
-    shutil.move(modules, root / "usr/lib/modules" / modules.name)
-    _run("chroot", str(root), "depmod", modules.name)
+
+
+def _make_initrd(root: Path, version: str, directory: Path, archive: Path) -> None:
+    for name in ("bin", "dev", "proc", "sysroot"):
+        (directory / name).mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", directory / "bin/busybox")
+    names: list[str] = []
+    for module in _BOOT_MODULES:
+        dependencies = run("chroot", root, "modprobe", "--set-version", version, "--show-depends", module)
+        for path in re.findall(r"^insmod /(\S+)", dependencies, re.MULTILINE):
+            source = root / path
+            if source.name not in names:
+                names.append(source.name)
+                shutil.copy(source, directory)
+    (directory / "init").write_text(_INIT.replace("MODULES", " ".join(names)))
+    (directory / "init").chmod(0o755)
+    paths = "\n".join(str(path.relative_to(directory)) for path in sorted(directory.rglob("*")))
+    command = ("cpio", "--quiet", "--create", "--format=newc")
+    with archive.open("wb") as output:
+        subprocess.run(command, cwd=directory, input=paths.encode(), stdout=output, check=True)
 
 
 def _uncompressed(bzimage: Path) -> bytes:
-    """The kernel out of its self-extracting file, whose extraction is slow without hardware virtualisation.
+    """Return the ELF kernel in a bzImage, because its own decompression is slow in an emulated guest.
 
     The layout is in the kernel's Documentation/arch/x86/boot.rst.
     """
     data = bzimage.read_bytes()
     offset, length = struct.unpack_from("<II", data, 0x248)
     start = (data[0x1F1] + 1) * 512 + offset
-    # The last four bytes are the size of what is inside.
+    # The last four bytes are the uncompressed size.
     packed = data[start : start + length - 4]
-    tools = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz", b"\x1f\x8b\x08\x00": "gzip"}
+    tools = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz", b"\x1f\x8b\x08\x00": "gzip", b"\x02\x21\x4c\x18": "lz4"}
     kernel = subprocess.run((tools[packed[:4]], "-dcq"), input=packed, stdout=subprocess.PIPE, check=True).stdout
     if not kernel.startswith(b"\x7fELF"):
-        raise ImageError(f"cannot get the kernel out of {bzimage.name}: what is inside is no ELF file")
+        raise ImageError(f"cannot decompress {bzimage.name}: the result is not an ELF file")
     return kernel
 
 
@@ -317,24 +302,17 @@ def _configure(root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (root / "etc/sudoers.d/admin").chmod(0o440)
-    _run("chroot", str(root), "useradd", "-m", "-s", "/bin/bash", "-G", "sudo", "admin")
+    run("chroot", str(root), "useradd", "-m", "-s", "/bin/bash", "-G", "sudo", "admin")
     for verb, units in (("disable", _SWITCHED_OFF), ("mask", _MASKED)):
-        _run("systemctl", f"--root={root}", "--quiet", verb, *units)
+        run("systemctl", f"--root={root}", "--quiet", verb, *units)
     # Else systemd takes the first boot for an update, and runs what it runs then.
     for stamp in (root / "etc/.updated", root / "var/.updated"):
         stamp.touch()
     os.utime(root / "usr", (0, 0))
 
 
-def _run(*words: str | Path, cwd: Path | None = None) -> str:
-    try:
-        return subprocess.run(words, cwd=cwd, stdout=subprocess.PIPE, check=True, text=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ImageError(f"cannot make the guest's disk: {error}") from error
-
-
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        _build(Path(sys.argv[1]))
+        _build(Path(sys.argv[1]), debian.chosen(Path(sys.argv[1]).parents[1]))
     else:
         sys.stdout.write(f"{ready().disk}\n")
