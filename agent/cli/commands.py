@@ -97,7 +97,7 @@ def apply(
 
     options = HostOptions(config, role, k3s_version, data_dir)
     report = converge.apply(open_host(root), options.request(force=force))
-    ReportOptions(output_format, verbose, quiet).finish(report)
+    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
 @app.command(epilog=epilog("k3s-harden check --quiet", READS))
@@ -118,8 +118,9 @@ def check(
     """
     from agent.verbs import converge
 
-    report = converge.check(open_host(root), HostOptions(config, role, k3s_version, data_dir).request())
-    ReportOptions(output_format, verbose, quiet).finish(report)
+    options = HostOptions(config, role, k3s_version, data_dir)
+    report = converge.check(open_host(root), options.request())
+    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
 @app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
@@ -143,7 +144,7 @@ def diff(
 
     options = HostOptions(config, role, k3s_version, data_dir)
     report = converge.diff(open_host(root), options.request(force=force))
-    ReportOptions(output_format, verbose, quiet).finish(report)
+    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
 @app.command(epilog=epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", READS))
@@ -242,8 +243,9 @@ def gate(
     """
     from agent.verbs import converge
 
-    report = converge.gate(open_host(root), HostOptions(config, role, k3s_version, data_dir).request())
-    ReportOptions(output_format, verbose, quiet).finish(report)
+    options = HostOptions(config, role, k3s_version, data_dir)
+    report = converge.gate(open_host(root), options.request())
+    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
 @app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, success="every change was undone"))

@@ -75,6 +75,19 @@ class HostOptions(NamedTuple):
 
         return Request(self.overrides(), self.settings_file, force)
 
+    def words(self, root: str) -> tuple[str, ...]:
+        """Return the options that were given, for the commands that a report recommends."""
+        from shlex import quote
+
+        given = (
+            ("--root", root if root != "/" else None),
+            ("--config", self.config),
+            ("--role", self.role.value if self.role is not RoleChoice.AUTO else None),
+            ("--k3s-version", self.k3s_version),
+            ("--data-dir", self.data_dir),
+        )
+        return tuple(f"{name} {quote(str(value))}" for name, value in given if value is not None)
+
     @property
     def settings_file(self) -> PurePosixPath | None:
         """The settings file as an absolute path of this machine."""
@@ -98,10 +111,11 @@ class ReportOptions(NamedTuple):
     verbose: bool
     quiet: bool
 
-    def finish(self, report: Report) -> None:
+    def finish(self, report: Report, host_options: tuple[str, ...] = ()) -> None:
         """Print the report and exit with its exit code."""
+        detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(report.exit_code):
-            present(report, self.output_format, verbosity(verbose=self.verbose, quiet=self.quiet), sys.stdout)
+            present(report, self.output_format, detail, sys.stdout, host_options)
         raise typer.Exit(int(report.exit_code))
 
 

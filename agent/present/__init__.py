@@ -32,8 +32,18 @@ class Verbosity(int, Enum):
     VERBOSE = 1
 
 
-def present(report: Report, wanted: Format, verbosity: Verbosity, stream: TextIO) -> None:
-    """Write the report to `stream`; characters that its encoding lacks are replaced."""
+def present(
+    report: Report, wanted: Format, verbosity: Verbosity, stream: TextIO, options: tuple[str, ...] = ()
+) -> None:
+    """Write the report to `stream`; characters that its encoding lacks are replaced.
+
+    `options` are the host options of the run, which the commands in remediations repeat.
+    """
+    if options:
+        from agent.present.remediation import with_options
+
+        findings = (one._replace(remediation=with_options(one.remediation, options)) for one in report.findings)
+        report = report._replace(findings=tuple(findings))
     if wanted is Format.AUTO:
         wanted = Format.TABLE if stream.isatty() else Format.PLAIN
     if wanted is Format.JSON:

@@ -30,6 +30,9 @@ _STATUS_STYLE = {
     ItemStatus.EDITED: "bold yellow",
     ItemStatus.FAILED: "bold red",
 }
+_STATUS_COLUMN = len("compliant") + 2
+_DETAIL_COLUMN = 40
+"""Longer details are folded, not moved below the id."""
 _LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 """By the first character of a line of a diff."""
@@ -40,7 +43,8 @@ def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
     console = Console(file=stream, highlight=False)
     with console.capture() as captured:
         print_to(console, report, verbosity)
-    stream.write(fitting(captured.get(), stream))
+    text = "\n".join(line.rstrip(" ") for line in captured.get().split("\n"))
+    stream.write(fitting(text, stream))
 
 
 def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
@@ -51,7 +55,7 @@ def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
         console.print(_facts(report))
     items = [i for i in report.items if verbosity > Verbosity.QUIET or is_shown(i, verbosity)]
     if items:
-        console.print(_items(items))
+        console.print(_items(items, console.width))
     for item in items:
         if item.diff:
             for line in item.diff.removesuffix("\n").split("\n"):
@@ -69,15 +73,26 @@ def _text(text: str, style: str = "") -> Text:
     return Text(printable(text), style)
 
 
-def _items(items: Sequence[Item]) -> Table:
+def _items(items: Sequence[Item], width: int) -> Table:
+    """Return one row for each item, with the details in a column if the terminal is wide enough."""
+    left = width - _STATUS_COLUMN
+    longest = max(len(item.id) for item in items)
+    is_wide = longest + 2 + min(_DETAIL_COLUMN, max(len(item.detail) for item in items)) <= left
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
+    if is_wide:
+        table.add_column(overflow="fold")
     for item in items:
-        detail = [_text(item.detail)] if item.detail else []
-        hint = [_text(f"fix: {item.hint}", "italic")] if item.hint else []
-        table.add_row(_text(item.status, _STATUS_STYLE[item.status]), _text(item.id), Group(*detail, *hint))
+        status, id_ = _text(item.status, _STATUS_STYLE[item.status]), _text(item.id)
+        lines = [_text(item.detail)] if item.detail else []
+        lines += [_text(f"fix: {item.hint}", "italic")] if item.hint else []
+        if is_wide:
+            table.add_row(status, id_, Group(*lines))
+        elif len(lines) == 1 and len(id_) + 2 + len(lines[0]) <= left:
+            table.add_row(status, Text("  ").join((id_, *lines)))
+        else:
+            table.add_row(status, Group(id_, *(Padding(line, (0, 0, 0, 2)) for line in lines)))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -233,8 +234,14 @@ def parsed(done: Completed) -> Seen:
     )
 
 
+_HOST_OPTIONS = re.compile(r" --(?:root|config|role|k3s-version|data-dir) [^ `;]+")
+
+
 def _finding(found: dict[str, Any]) -> Finding:
+    """Read a finding; host options that its commands repeat are removed."""
     location = found.pop("location")
+    commands = re.compile(r"sudo k3s-harden [^`;]+")
+    found["remediation"] = commands.sub(lambda one: _HOST_OPTIONS.sub("", one[0]), found["remediation"])
     line = f":{location['line']}" if location and location["line"] else ""
     return Finding(**found, location=f"{location['path']}{line}" if location else "")
 

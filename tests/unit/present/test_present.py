@@ -8,7 +8,8 @@ from itertools import product
 import pytest
 
 from agent.errors import ExitCode
-from agent.present import Format, Verbosity, fitting
+from agent.model import OwnCommand, Remediation
+from agent.present import Format, Verbosity, fitting, present
 from agent.present.text import result
 from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, Stream, shown
@@ -48,6 +49,7 @@ def test_our_own_symbols_have_an_ascii_form() -> None:
     assert fitting("→ \udc80", Stream("utf-8")) == r"→ \udc80"
 
 
+APPLY = Remediation((OwnCommand("apply"),))
 CODES = {
     ("check", 0): "Host is compliant, now and after the next boot",
     ("check", 3): "Host is not compliant",
@@ -123,3 +125,12 @@ def test_a_run_without_changes_says_so() -> None:
         reports = [Report(verb=verb, writes=True, facts=(), items=items, findings=()) for items in (done, idle)]
         assert tuple(result(report).partition(" (")[0] for report in reports) == expected
     assert ExitCode.COMPLIANT.meaning
+
+
+@pytest.mark.parametrize("wanted", [Format.PLAIN, Format.JSON])
+def test_commands_repeat_the_host_options_of_the_run(wanted: Format) -> None:
+    """So that they can be pasted."""
+    finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m", remediation=APPLY)
+    stream = StringIO()
+    present(CALM._replace(findings=(finding,)), wanted, Verbosity.NORMAL, stream, ("--root /mnt",))
+    assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
-from agent.present.remediation import text
+from agent.present.remediation import text, with_options
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
@@ -41,6 +41,10 @@ def test_a_remediation_is_one_line(remediation: Remediation, expected: str) -> N
 
 def test_own_commands_repeat_the_options_of_the_run() -> None:
     """Except the verbs that read no host."""
-    assert text(Remediation((APPLY,)), "--root /mnt") == "sudo k3s-harden apply --root /mnt"
-    assert text(Remediation((EDIT, APPLY)), "--root /mnt").endswith("run `sudo k3s-harden apply --root /mnt`")
-    assert text(Remediation((OwnCommand("explain", ("a",)),)), "--root /mnt") == "k3s-harden explain a"
+    both = Remediation((EDIT, APPLY), alternative=Remediation((OwnCommand("apply", ("--force",)),)))
+    assert text(with_options(both, ("--root /mnt",))) == (
+        "correct the path at /etc/x:3; then run `sudo k3s-harden apply --root /mnt`;"
+        " or run `sudo k3s-harden apply --force --root /mnt`"
+    )
+    hostless = Remediation((OwnCommand("explain", ("a",)),))
+    assert with_options(hostless, ("--root /mnt",)) == hostless
