@@ -1,7 +1,7 @@
-"""The words that all other modules speak: modes, owners, roles, versions and the resources of a host.
+"""Types that all packages share: modes, owners, roles, versions, locations, remediations and the resources of a host.
 
-Desired, observed and remembered state are the same types, so apply, check, diff and revert share one comparison.
-Nothing here can touch a disk: paths are PurePosixPath, as a user of the host sees them (never with --root before them).
+Desired, observed and recorded state have the same types, so apply, check, diff and revert share one comparison.
+Paths are PurePosixPath as seen on the host, without the prefix of --root.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
 
 _ALL_BITS = 0o7777
-_PERMISSIONS_OF = "mode of "
-"""Apart from a path and from a kernel parameter's key, neither of which begins so."""
 
 
 class FileMode(int):
     """Permission bits of a file or directory, 0 to 0o7777; always built from an octal literal."""
 
     def __new__(cls, bits: int) -> FileMode:
-        """Raises ValueError for what is no permission bits."""
+        """Check the bits. Raises ValueError if other bits are set."""
         if not 0 <= bits <= _ALL_BITS:
             raise ValueError(f"not permission bits: {bits:#o}")
         return super().__new__(cls, bits)
@@ -34,13 +34,16 @@ class FileMode(int):
 
 
 PRIVATE_FILE = FileMode(0o600)
-"""Of a file that its owner alone reads and writes."""
+PRIVATE_DIRECTORY = FileMode(0o700)
+"""Only the owner has access."""
 PUBLIC_FILE = FileMode(0o644)
-"""Of a file that all read, and its owner alone writes."""
+PUBLIC_DIRECTORY = FileMode(0o755)
+EXECUTABLE_FILE = FileMode(0o755)
+"""The owner writes, everybody reads (and enters or executes)."""
 
 
 class Owner(NamedTuple):
-    """Numeric owner and group. In a --root tree made by an ordinary user, that user stands for 0:0 (see Host)."""
+    """Numeric owner and group. In a --root tree of an ordinary user, that user is shown as 0:0 (see Host)."""
 
     uid: int
     gid: int
@@ -53,7 +56,7 @@ ROOT = Owner(0, 0)
 
 
 class Role(str, Enum):
-    """What K3s runs as on this host; "agent" is K3s' word for a worker node."""
+    """The role of K3s on this host. A K3s agent is a worker node."""
 
     SERVER = "server"
     AGENT = "agent"
@@ -76,12 +79,12 @@ class Component(str, Enum):
 
     @property
     def config_key(self) -> str:
-        """The key of K3s' configuration that hands it arguments."""
+        """Return the key of K3s' configuration that lists the component's arguments."""
         return f"{self.value}-arg"
 
 
 class Version(NamedTuple):
-    """A K3s version. Decisions rest on the minor alone, since all K3s releases so far have the major 1."""
+    """A K3s version. All releases of K3s have major version 1, so only the minor version decides what applies."""
 
     major: int
     minor: int
@@ -90,7 +93,7 @@ class Version(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """Read `v1.24.17+k3s1`, `1.24.17` or `1.24`; raises ValueError on anything else."""
+        """Parse `v1.24.17+k3s1`, `1.24.17` or `1.24`. Raises ValueError for other text."""
         match = re.fullmatch(r"v?(1)\.(\d{1,3})(?:\.(\d{1,3}))?([-+][\w.+-]+)?", text.strip(), re.ASCII)
         if match is None:
             raise ValueError(f"not a K3s version: {text!r}")
@@ -98,7 +101,7 @@ class Version(NamedTuple):
 
     @property
     def family(self) -> str:
-        """Major and minor, such as 1.34."""
+        """Return major and minor, such as 1.34."""
         return f"{self.major}.{self.minor}"
 
     def __str__(self) -> str:
@@ -106,77 +109,62 @@ class Version(NamedTuple):
 
 
 NEWEST_KNOWN = Version(1, 37, 0)
-"""The newest minor that the rows of the guide were written for."""
+"""The newest minor version that the guide's rows were checked against."""
 
 OLDEST_COVERED = Version(1, 23, 0)
-"""The oldest minor that the guide is for. An older K3s gets this one's rows."""
+"""The oldest minor version that the guide covers. An older K3s gets the rows of this one."""
 
 
 class VersionRange(NamedTuple):
-    """Minors `first` to `last`, both included; None is unbounded."""
+    """Minor versions from `first` to `last`, both included; None is unbounded."""
 
     first: int | None = None
     last: int | None = None
 
     def includes(self, version: Version) -> bool:
-        """Whether the version's minor is in the range."""
+        """Return whether the version's minor is in the range."""
         return (self.first is None or version.minor >= self.first) and (self.last is None or version.minor <= self.last)
 
-    def overlaps(self, other: VersionRange) -> bool:
-        """Whether any version is in both ranges."""
-        return not (
-            (self.last is not None and other.first is not None and self.last < other.first)
-            or (other.last is not None and self.first is not None and other.last < self.first)
-        )
-
     def __str__(self) -> str:
-        match self:
-            case (None, None):
-                return "all versions"
-            case (first, None):
-                return f"v1.{first} and newer"
-            case (None, last):
-                return f"v1.{last} and older"
-            case (first, last):
-                return f"v1.{first} to v1.{last}" if first != last else f"v1.{first}"
+        if self.first is None:
+            return "all versions" if self.last is None else f"v1.{self.last} and older"
+        if self.last is None:
+            return f"v1.{self.first} and newer"
+        return f"v1.{self.first}" if self.first == self.last else f"v1.{self.first} to v1.{self.last}"
 
 
 ALL_VERSIONS = VersionRange()
 
 WITH_POD_SECURITY_POLICY = VersionRange(last=24)
 WITHOUT_POD_SECURITY_POLICY = VersionRange(first=25)
-"""Kubernetes removed it: from then on the API server exits at the plugin's name, and refuses objects of the kind."""
+"""Kubernetes 1.25 removed PodSecurityPolicy: its API server exits if the plugin is named, and rejects such objects."""
 
 BOTH_ROLES = frozenset(Role)
 SERVERS = frozenset({Role.SERVER})
 
 
 class Applies(NamedTuple):
-    """The hosts that a row of the guide is for."""
+    """The roles and versions that a row of the guide applies to."""
 
     roles: frozenset[Role] = BOTH_ROLES
     versions: VersionRange = ALL_VERSIONS
 
     def to(self, role: Role, version: Version) -> bool:
-        """Whether the row is for a host of this role and K3s version."""
+        """Return whether the row applies to this role and K3s version."""
         return role in self.roles and self.versions.includes(version)
-
-    def overlaps(self, other: Applies) -> bool:
-        """Whether some host gets both rows."""
-        return bool(self.roles & other.roles) and self.versions.overlaps(other.versions)
 
     def __str__(self) -> str:
         roles = "servers and agents" if self.roles == BOTH_ROLES else f"{next(iter(self.roles))}s only"
         return f"{roles}, {self.versions}"
 
 
+EVERYWHERE = Applies()
 ON_SERVERS = Applies(SERVERS)
-"""Servers of all versions."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Directory:
-    """A directory with an exact mode and owner; what it holds is not its business."""
+    """A directory with an exact mode and owner. Its entries are not part of it."""
 
     path: PurePosixPath
     mode: FileMode
@@ -184,65 +172,63 @@ class Directory:
 
     @property
     def id(self) -> str:
-        """The name that plans, reports and the journal use."""
+        """Return the name in plans and reports."""
         return str(self.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class File:
-    """A regular file with exact content, mode and owner.
-
-    `immutable` (chattr +i) is only ever observed: two files are equal whatever it says.
-    """
+    """A regular file with exact content, mode and owner."""
 
     path: PurePosixPath
     content: bytes
     mode: FileMode
     owner: Owner = ROOT
     immutable: bool = field(default=False, compare=False)
+    """Whether chattr +i or +a is set. It is observed, never set, and not compared."""
 
     @property
     def id(self) -> str:
-        """The name that plans, reports and the journal use."""
+        """Return the name in plans and reports."""
         return str(self.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class FilePermissions:
-    """The mode of an existing file that another program owns and writes: content and owner are not looked at."""
+    """The mode of an existing file that another program writes. Content and owner are ignored."""
 
     path: PurePosixPath
     mode: FileMode
 
     @property
     def id(self) -> str:
-        """The name that plans, reports and the journal use."""
-        return f"{_PERMISSIONS_OF}{self.path}"
-
-    @staticmethod
-    def path_of(resource_id: str) -> PurePosixPath | None:
-        """The path of the file whose permissions have this id; None for the id of anything else."""
-        return PurePosixPath(resource_id[len(_PERMISSIONS_OF) :]) if resource_id.startswith(_PERMISSIONS_OF) else None
+        """Return the name in plans and reports."""
+        return f"mode of {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Sysctl:
-    """A live kernel value, as text: "0" is a value. Keys use sysctl(8)'s dots."""
+    """A kernel parameter with its live value as text. The key has dots, as in sysctl(8)."""
 
     key: str
     value: str
 
     @property
     def id(self) -> str:
-        """The name that plans, reports and the journal use."""
+        """Return the name in plans and reports."""
         return self.key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Absent:
-    """Nothing is there, or nothing should be."""
+    """Nothing exists at a path. A kernel parameter that does not exist has no path below /proc/sys."""
 
-    id: str
+    path: PurePosixPath
+
+    @property
+    def id(self) -> str:
+        """Return the name in plans and reports."""
+        return str(self.path)
 
 
 class Location(NamedTuple):
@@ -316,34 +302,36 @@ NO_REMEDIATION = Remediation(owner=FixOwner.NONE)
 
 
 class Times(NamedTuple):
-    """When a file was last written (mtime), and when anything of it last changed, mode and owner too (ctime).
-
-    In seconds since the epoch. A package or a copy brings the first along; the second is of this host.
-    """
+    """Timestamps of a file, in seconds since the epoch."""
 
     written: float
+    """When the content last changed (mtime). Packages and copies preserve the time of their source."""
     changed: float
+    """When content, mode or owner last changed on this host (ctime)."""
 
 
-class Obstacle(NamedTuple):
-    """Something of another kind is in the place of a managed file or directory: `kind` is "symlink", "FIFO", …"""
+@dataclass(frozen=True)
+class Obstacle:
+    """A file of an unexpected kind at the path of a managed file or directory."""
 
     id: str
     kind: str
+    """Such as "symlink" or "FIFO"."""
 
 
-class Unreadable(NamedTuple):
-    """What is there cannot be told; `reason` says why."""
+@dataclass(frozen=True)
+class Unreadable:
+    """A resource that could not be read."""
 
     id: str
     reason: str
 
 
-Resource = Directory | File | FilePermissions | Sysctl
-"""What the guide can want of a host."""
+Resource = Union[Directory, File, FilePermissions, Sysctl]  # noqa: UP007 - evaluated by Python 3.9
+"""What a host can be required to have."""
 
-State = Directory | File | FilePermissions | Sysctl | Absent
-"""What a change starts from and leads to, and what the journal remembers."""
+State = Union[Directory, File, FilePermissions, Sysctl, Absent]  # noqa: UP007 - evaluated by Python 3.9
+"""What a change starts from and leads to, and what the journal records."""
 
-Observed = Directory | File | FilePermissions | Sysctl | Absent | Obstacle | Unreadable
-"""What a look at the host can show."""
+Observed = Union[Directory, File, FilePermissions, Sysctl, Absent, Obstacle, Unreadable]  # noqa: UP007 - evaluated by Python 3.9
+"""What reading a resource of the host can return."""

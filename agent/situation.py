@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath
 
-    from agent.changes.journal import Entry
+    from agent.changes.journal import Run
     from agent.desired.dropin_options import NamedPath
     from agent.host import Host
     from agent.linux.sysctl_order import SysctlFile
@@ -71,7 +71,7 @@ class K3sFiles(NamedTuple):
 class JournalState(NamedTuple):
     """The journal of this host."""
 
-    runs: tuple[Entry, ...]
+    runs: tuple[Run, ...]
     """Oldest first."""
     damaged: dict[PurePosixPath, HostError]
     """Why a run's record is invalid, by path."""
@@ -116,9 +116,9 @@ def observe(host: Host, request: Request) -> Situation:
         observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
     journal = Journal(host)
     unreadable = list(host_facts.configuration.unreadable)
-    runs: tuple[Entry, ...] = ()
+    runs: tuple[Run, ...] = ()
     try:
-        runs = journal.entries()
+        runs = journal.runs()
     except HostError as error:
         unreadable.append(error.message)
     changes = plan.make(
@@ -198,7 +198,7 @@ def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -
     found: dict[PurePosixPath, bytes] = {}
     for path in (host_facts.dropin_path, *(host_facts.data_dir / row.path for row in FILES if row is not K3S_CONFIG)):
         if str(path) not in ids:
-            now = host.tree.look(path)
+            now = host.tree.observe(path)
             if isinstance(now, File) and now.content.startswith(desired.MARK):
                 found[path] = now.content
     return found

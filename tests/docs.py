@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from agent import findings
-from agent.changes import journal
+from agent.changes import journal, state
 from agent.cli import app
 from agent.desired import resources as desired
 from agent.errors import ExitCode
@@ -317,7 +317,7 @@ def _resources() -> str:
         table(
             ("path", "mode", "content"),
             (
-                (f"`{journal.STATE}`", "0700", "state directory"),
+                (f"`{state.STATE}`", "0700", "state directory"),
                 (
                     f"`{journal.JOURNAL}`",
                     "0700",

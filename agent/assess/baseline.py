@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
-from agent.errors import HostError, InputError
+from agent.errors import InputError
 from agent.model import Location
 
 if TYPE_CHECKING:
@@ -33,13 +33,7 @@ class Baseline(NamedTuple):
 
 def load(host: Host, path: PurePosixPath) -> Baseline:
     """Read the report at a path of this machine. Raises InputError where there is none, or it cannot be used."""
-    try:
-        data = host.machine_tree.read(path)
-    except HostError as error:
-        raise InputError(Location(path), error.message) from error
-    if data is None:
-        raise InputError(Location(path), "there is no such file")
-    return parse(data, path)
+    return parse(host.machine_tree.read_input(path), path)
 
 
 def parse(data: bytes, path: PurePosixPath) -> Baseline:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.benchmark.check import Ownership, Permissions
     from agent.host import Host
-    from agent.host.tree import Entry, Tree
+    from agent.host.tree import DirectoryEntry, Tree
     from agent.k3s.etcd_configuration import Text
     from agent.model import FileMode, Owner
     from agent.node.facts import HostFacts
@@ -119,7 +119,7 @@ class _Files:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._listed: dict[PurePosixPath, tuple[Entry | Unknown, ...]] = {}
+        self._listed: dict[PurePosixPath, tuple[DirectoryEntry | Unknown, ...]] = {}
         self._found: dict[tuple[PurePosixPath, bool], tuple[Seen | Unknown, ...]] = {}
 
     def matches(self, pattern: PurePosixPath, except_names: tuple[str, ...], *, directories: bool) -> Matches:
@@ -168,7 +168,7 @@ class _Files:
                     waiting.append(path)
         return iter(sorted(found, key=lambda one: one.path))
 
-    def _one(self, path: PurePosixPath, entry: Entry | Unknown, kind: str) -> Iterator[Seen | Unknown]:
+    def _one(self, path: PurePosixPath, entry: DirectoryEntry | Unknown, kind: str) -> Iterator[Seen | Unknown]:
         """One of many in a directory: a directory among files is not what is asked for, nor a file among directories.
 
         What is neither, such as a FIFO, stands in a file's place.
@@ -182,7 +182,7 @@ class _Files:
         elif found.kind == kind or (kind == REGULAR_FILE and found.kind != DIRECTORY):
             yield _of_kind(path, found, kind)
 
-    def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, Entry | Unknown]]:
+    def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, DirectoryEntry | Unknown]]:
         if directory not in self._listed:
             self._listed[directory] = self._list(directory)
         for entry in self._listed[directory]:
@@ -191,7 +191,7 @@ class _Files:
             else:
                 yield directory / entry.name, entry
 
-    def _list(self, directory: PurePosixPath) -> tuple[Entry | Unknown, ...]:
+    def _list(self, directory: PurePosixPath) -> tuple[DirectoryEntry | Unknown, ...]:
         try:
             return tuple(
                 Unknown(PurePosixPath(entry.id), entry.reason) if isinstance(entry, Unreadable) else entry
@@ -201,7 +201,7 @@ class _Files:
             return (Unknown(directory, error.message),)
 
 
-def _of_kind(path: PurePosixPath, found: Entry, kind: str) -> Seen | Unknown:
+def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> Seen | Unknown:
     if found.kind == kind:
         return Seen(path, found.mode, found.owner)
     return Unknown(path, f"it is a {found.kind}, not a {kind}")

@@ -1,1 +1,1 @@
-"""The journal, and the only code that carries out a plan."""
+"""The journal, and the execution of a plan. Only this package changes a host."""

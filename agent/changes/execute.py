@@ -1,4 +1,4 @@
-"""Carries out a plan: the only writer. Each change is looked at again before and after it is made."""
+"""Execution of a plan. Each resource is observed before and after its change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.model import Absent, File
-from agent.plan.plan import difference, in_words
+from agent.plan.plan import describe, difference
 from agent.report import Item, ItemStatus
 
 if TYPE_CHECKING:
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
 
 
 def execute(plan: Plan, host: Host, journal: Journal) -> tuple[Item, ...]:
-    """Make the changes in order, the journal first, and say what became of each; one that fails does not stop the rest.
+    """Record the changes in the journal, then make them in order, and return an item for each change and refusal.
 
-    To be called under the lock. Raises HostError, with nothing changed, if the journal cannot be written.
+    The caller holds the lock. A change that fails does not stop the others. Raises HostError before the first change if
+    the journal cannot be written.
     """
     items: tuple[Item, ...] = ()
     if plan.changes:
-        entry = journal.begin(plan.changes)
+        run = journal.begin(plan.changes)
         items = carry_out_all(plan.changes, host, journal)
-        with suppress(HostError):  # the record is whole; the next run closes it as that of a run that was cut off
-            journal.finish(entry)
+        with suppress(HostError):  # the record is complete; the next run closes it like that of an interrupted run
+            journal.finish(run)
     return (*items, *map(refused, plan.refusals))
 
 
 def carry_out_all(changes: Iterable[Change], host: Host, journal: Journal) -> tuple[Item, ...]:
-    """Make the changes in order; one that fails stops only those that need it."""
+    """Make the changes in order. A change that fails stops only those that depend on it."""
     items: list[Item] = []
     failed: dict[str, Item] = {}
     for change in changes:
         lacking = [failed[name] for name in change.needs if name in failed]
         item = _not_made(change, lacking) if lacking else carry_out(change, host, journal)
         if item.status is ItemStatus.FAILED:
-            # What would lie in a directory that nobody can make here is forbidden by the same mount.
+            # The mount that forbids a directory also forbids its entries.
             if any(other.blocked_by_environment and _is_in(item.id, other.id) for other in failed.values()):
                 item = item._replace(blocked_by_environment=True)
             failed[item.id] = item
@@ -50,25 +51,25 @@ def carry_out_all(changes: Iterable[Change], host: Host, journal: Journal) -> tu
 
 def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     """Make one change whose `before` is already in the journal."""
-    now = host.observe(change.id)
+    now = host.observe(change.after)
     if now == change.after:
         return Item(change.id, ItemStatus.CHANGED, difference(change.before, change.after))
     if now != change.before:
-        found = f"somebody changed it meanwhile: {difference(change.before, now)}"
+        found = f"changed during this run: {difference(change.before, now)}"
         return Item(change.id, ItemStatus.FAILED, found, "run again")
     kept = ""
     try:
         if change.backup and isinstance(change.before, File):
-            kept = f"; the file that was there is kept as {journal.backup(change.before)}"
+            kept = f"; the previous file is kept as {journal.backup(change.before)}"
         host.put(change.after)
     except NotEmptyError as error:
         return Item(change.id, ItemStatus.KEPT, error.message)
     except HostError as error:
         by_environment = isinstance(error, ReadOnlyEnvironmentError)
         return Item(change.id, ItemStatus.FAILED, error.message, error.hint, by_environment)
-    now = host.observe(change.id)
+    now = host.observe(change.after)
     if now != change.after:
-        return Item(change.id, ItemStatus.FAILED, f"written, but it reads back as {in_words(now)}")
+        return Item(change.id, ItemStatus.FAILED, f"written, but it reads back as {describe(now)}")
     return Item(change.id, ItemStatus.CHANGED, difference(change.before, change.after) + kept)
 
 
@@ -77,8 +78,8 @@ def _not_made(change: Change, lacking: Iterable[Item]) -> Item:
     return Item(
         change.id,
         ItemStatus.FAILED,
-        f"not {done}, since {' and '.join(item.id for item in lacking)} failed",
-        "put that right, then run this again",
+        f"not {done}, because {' and '.join(item.id for item in lacking)} failed",
+        "fix that, then run this again",
         blocked_by_environment=all(item.blocked_by_environment for item in lacking),
     )
 
@@ -88,5 +89,5 @@ def _is_in(path: str, directory: str) -> bool:
 
 
 def refused(refusal: Refusal) -> Item:
-    """What stands in the way of a change, as a line of the report."""
+    """Return the item of a refusal."""
     return Item(refusal.id, ItemStatus.EDITED if refusal.edited else ItemStatus.REFUSED, refusal.reason, refusal.hint)

@@ -153,12 +153,12 @@ def verbosity(*, verbose: bool, quiet: bool) -> Verbosity:
 def _write(assessment: Assessment, output_format: AssessmentFormat, detail: Verbosity, output: Path) -> None:
     """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
     from agent.host import Host
-    from agent.model import File, FileMode
+    from agent.model import PRIVATE_FILE, File
     from agent.present.assessments import as_text
     from agent.present.assessments.common import conclusion
 
     data = as_text(assessment, output_format, detail).encode()
-    file = File(path=PurePosixPath(output.absolute()), content=data, mode=FileMode(0o600))
+    file = File(path=PurePosixPath(output.absolute()), content=data, mode=PRIVATE_FILE)
     try:
         Host.real().machine_tree.write(file)
     except HostError as error:

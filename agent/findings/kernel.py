@@ -11,7 +11,7 @@ from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
 from agent.model import Absent, Component, File, Location, Sysctl
-from agent.plan.plan import in_words
+from agent.plan.plan import describe
 from agent.report import Level
 from agent.settings.waivers import first_day_without
 
@@ -119,7 +119,7 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
                     if protected
                     else f"kubelet would refuse {row.key}, and its waiver keeps apply from setting it",
                     expected=row.value,
-                    found=in_words(now),
+                    found=describe(now),
                     location=waiver.location,
                     remediation=instruction(
                         "set `protect-kernel-defaults: false` in the settings, or take the waiver out"
@@ -131,7 +131,7 @@ def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"K3s would not start: kubelet refuses {row.key}" if protected else f"{row.key} is not as kubelet wants it",
             expected=row.value,
-            found=in_words(now),
+            found=describe(now),
             location=protected,
             remediation=_set(seen, row, now),
         )
@@ -149,7 +149,7 @@ def kernel_parameter_waived(seen: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"{key} is left alone{until}: {waiver.reason}",
             expected=next(row.value for row in SYSCTLS if row.key == key),
-            found="" if now is None else in_words(now),
+            found="" if now is None else describe(now),
             location=waiver.location,
         )
 

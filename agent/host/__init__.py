@@ -1,7 +1,7 @@
-"""The machine: the only code that reads or writes it.
+"""The machine. Only this package reads or writes it.
 
-A Host is a root directory and four ways to reach beyond files: run a program, look at processes, read the clock, and
-who stands for root. Tests and image builds pass other ones; nothing is patched.
+A Host is a root directory and the functions that reach beyond files: run a program, list processes, read the clock.
+Tests and image builds pass their own Host; nothing is monkeypatched.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
 PROC_SYS = PurePosixPath("/proc/sys")
 LOCK = PurePosixPath("/run/k3s-harden.lock")
 LOCK_WAIT = 30.0
-"""Seconds that a writing run waits for another one; a whole run takes less than one."""
+"""Seconds that a run waits for the lock; a complete run takes less than one second."""
 
 _HOSTNAME = PurePosixPath("/etc/hostname")
-"""hostname(5), for a tree without a kernel."""
+"""The host name of a tree without a kernel: hostname(5)."""
 
 _RELABEL_TIMEOUT = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Host:
-    """One machine, or a tree of files that will become one. `now` and `sleep` count in seconds.
-
-    `uid` and `gid` stand for 0:0 below `root`: (0, 0) for root, an ordinary user's own ids in a rehearsal.
-    `is_live` says that it is the machine that runs this program: its programs may be run, and its systemd asked.
-    `lock_wait` is how many seconds a run waits for its turn.
-    """
+    """One machine, or a tree of files that will become one."""
 
     root: str
     run: Runner
     probe: Probe
     now: Callable[[], float]
-    sleep: Callable[[float], None] = time.sleep
+    """The time in seconds since the epoch."""
     uid: int
+    """The user that is shown as 0 below `root`: 0, or the id of the ordinary user who owns a --root tree."""
     gid: int
+    """The group that is shown as 0 below `root`."""
+    sleep: Callable[[float], None] = time.sleep
     is_live: bool = False
+    """Whether this is the machine that runs this program, so that its programs and its systemd can be used."""
     lock_wait: float = LOCK_WAIT
+    """Seconds to wait for the lock."""
 
     @classmethod
     def real(cls) -> Host:
-        """This machine."""
+        """Return this machine."""
         from agent.host.probe import k3s_processes
         from agent.host.process import run
 
@@ -67,48 +67,48 @@ class Host:
 
     @classmethod
     def tree_at(cls, root: str) -> Host:
-        """A host tree below `root`; whoever runs this stands for root in it."""
+        """Return the host tree below `root`. The current user is shown as root in it."""
         uid, gid = os.geteuid(), os.getegid()
         return cls(root=root, run=run_nothing, probe=no_processes, now=time.time, uid=uid, gid=gid)
 
     @property
     def runs_as_root(self) -> bool:
-        """Whether this program may do what root may."""
+        """Return whether this program runs as root."""
         return os.geteuid() == 0
 
     def refuse_ordinary_user(self, verb: str) -> None:
-        """Raises HostError for one who may not change this machine; in a host tree, its owner may do all."""
+        """Raise HostError if the current user is not root and this is not a --root tree."""
         if self.is_live and not self.runs_as_root:
-            raise HostError(f"cannot {verb}: this changes the host, which needs root", f"sudo k3s-harden {verb}")
+            raise HostError(f"cannot {verb}: changing the host requires root", f"sudo k3s-harden {verb}")
 
     @property
     def tree(self) -> Tree:
-        """Its files."""
+        """Return the files of the host."""
         return Tree(self.root, self.uid, self.gid)
 
     @property
     def machine_tree(self) -> Tree:
-        """The files of the machine that runs this program, for paths typed on its command line."""
+        """Return the files of the machine that runs this program, for paths given on the command line."""
         return Tree("/", os.geteuid(), os.getegid())
 
     @property
     def has_kernel(self) -> bool:
-        """Whether kernel values can be looked at; an image that is being built has none."""
-        return isinstance(self.tree.look(PROC_SYS), Directory)
+        """Return whether kernel parameters can be read. An image that is being built has none."""
+        return isinstance(self.tree.observe(PROC_SYS), Directory)
 
     @property
     def name(self) -> str:
-        """The host name in small letters, as K3s names a node after it; empty where none is set."""
+        """Return the host name in lower case, which K3s uses as the node name; empty if none is set."""
         live = self.sysctl("kernel.hostname")
         name = live.value if isinstance(live, Sysctl) else ""
         if not name:
             with suppress(HostError):
-                lines = (self.tree.read(_HOSTNAME) or b"").decode(errors="replace").splitlines()
+                lines = self.tree.read_text(_HOSTNAME).splitlines()
                 name = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
         return name.lower()
 
     def tool(self, name: str) -> PurePosixPath | None:
-        """Where a program is installed, looked for in process.SEARCH_PATH; None if nowhere."""
+        """Return the path of a program in process.SEARCH_PATH, or None."""
         for directory in SEARCH_PATH:
             path = PurePosixPath(directory, name)
             if self.tree.exists(path):
@@ -116,78 +116,80 @@ class Host:
         return None
 
     def is_read_only(self, path: PurePosixPath) -> bool:
-        """Whether the file system of a directory refuses all writes; False where there is no such directory."""
+        """Return whether the file system of a directory is read-only; False if there is no such directory."""
         return self.tree.is_read_only(path)
 
-    def observe(self, resource_id: str) -> Observed:
-        """What is there now under the id of a resource: a path, a file's permissions, or a kernel parameter's key."""
-        if resource_id.startswith("/"):
-            return self.tree.look(PurePosixPath(resource_id))
-        guarded = FilePermissions.path_of(resource_id)
-        return self.sysctl(resource_id) if guarded is None else self.tree.permissions(guarded)
+    def observe(self, resource: State) -> Observed:
+        """Return the current state of a resource: of its path, of its permissions or of its kernel parameter."""
+        if isinstance(resource, Sysctl):
+            return self.sysctl(resource.key)
+        if isinstance(resource, FilePermissions):
+            return self.tree.permissions(resource.path)
+        return self.tree.observe(resource.path)
 
     def observe_all(self, resources: Iterable[Resource]) -> dict[str, Observed]:
-        """What is there for each resource, and for each directory above it."""
-        seen: dict[str, Observed] = {}
+        """Return the current state of each resource and of each directory above it, by id."""
+        observed: dict[str, Observed] = {}
         for resource in resources:
-            seen[resource.id] = self.observe(resource.id)
-            if isinstance(resource, Directory | File):
+            observed[resource.id] = self.observe(resource)
+            if isinstance(resource, (Directory, File)):
                 for parent in resource.path.parents:
-                    if str(parent) not in seen:
-                        seen[str(parent)] = self.tree.look(parent)
-        return seen
+                    if str(parent) not in observed:
+                        observed[str(parent)] = self.tree.observe(parent)
+        return observed
 
     def sysctl(self, key: str) -> Sysctl | Absent | Unreadable:
-        """The live value of a kernel parameter, inner white space folded."""
+        """Return the live value of a kernel parameter, with white space reduced to single blanks."""
+        path = _proc_path(key)
         try:
-            data = self.tree.read(_proc_path(key))
+            data = self.tree.read(path)
         except HostError as error:
             return Unreadable(id=key, reason=error.message)
         if data is None:
-            return Absent(id=key)
+            return Absent(path)
         return Sysctl(key=key, value=" ".join(data.decode(errors="replace").split()))
 
     def put(self, state: State) -> None:
-        """Make it so; the caller looks again afterwards. Raises HostError, and then nothing is half-written.
+        """Write a state. The caller observes the resource again afterwards.
 
-        An Absent path is removed: a file always, a directory only when it is empty, else NotEmptyError.
+        Absent removes a file, or a directory if it is empty. Raises NotEmptyError for a directory that is not, and
+        HostError if the host refuses the operation; a file is then unchanged.
         """
-        match state:
-            case File():
-                self.tree.write(state)
-                self._relabel(state.path)
-            case Directory():
-                self.tree.make_directory(state)
-                self._relabel(state.path)
-            case FilePermissions():
-                self.tree.set_permissions(state)
-            case Sysctl():
-                self._set(state)
-            case Absent():
-                self._remove(PurePosixPath(state.id))
+        if isinstance(state, File):
+            self.tree.write(state)
+            self._relabel(state.path)
+        elif isinstance(state, Directory):
+            self.tree.make_directory(state)
+            self._relabel(state.path)
+        elif isinstance(state, FilePermissions):
+            self.tree.set_permissions(state)
+        elif isinstance(state, Sysctl):
+            self._set(state)
+        else:
+            self._remove(state.path)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the lock of this host; waits at most `lock_wait` seconds, then raises LockHeldError."""
+        """Hold the lock of this host. Raises LockHeldError after `lock_wait` seconds."""
         return locked(self.tree, LOCK, wait=self.lock_wait)
 
     def _remove(self, path: PurePosixPath) -> None:
-        if not isinstance(self.tree.look(path), Directory):
+        if not isinstance(self.tree.observe(path), Directory):
             self.tree.remove_file(path)
         elif not self.tree.remove_directory(path):
-            raise NotEmptyError(f"cannot remove {path}: it holds files that are not ours")
+            raise NotEmptyError(f"cannot remove {path}: it contains other files")
 
-    def _set(self, wanted: Sysctl) -> None:
+    def _set(self, parameter: Sysctl) -> None:
         try:
-            self.tree.overwrite(_proc_path(wanted.key), f"{wanted.value}\n".encode())
+            self.tree.overwrite(_proc_path(parameter.key), f"{parameter.value}\n".encode())
         except HostError as error:
             cause = error.__cause__
             if isinstance(cause, PermissionError) and self.runs_as_root:
-                # Root is refused only where the kernel is not ours: a container, a user namespace.
+                # The kernel refuses root only in a container or a user namespace.
                 raise ReadOnlyEnvironmentError(error.message, error.hint) from error
             raise
 
     def _relabel(self, path: PurePosixPath) -> None:
-        """Give a new file the label that SELinux' policy has for its path; a renamed one keeps that of its maker."""
+        """Set the SELinux label of the policy. A renamed file keeps the label of the process that created it."""
         if not self.is_live or not os.path.exists("/sys/fs/selinux/enforce"):
             return
         restorecon = self.tool("restorecon")

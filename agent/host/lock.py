@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that the kernel lets go of when its holder dies."""
+"""The lock that admits one writing run at a time. The kernel releases it when its holder ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, LockHeldError
-from agent.model import Absent, Directory, FileMode
+from agent.model import PUBLIC_DIRECTORY, Absent, Directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +22,17 @@ _PAUSE = 0.05
 
 @contextmanager
 def locked(tree: Tree, path: PurePosixPath, *, wait: float) -> Iterator[None]:
-    """Hold the lock file at `path`, wait for it at most `wait` seconds; its directory is made where there is none.
+    """Hold the lock file at `path`; create its directory if it is missing.
 
-    The file stays behind: removing it would let two runs lock two files of the same name.
-    Raises LockHeldError, naming the holder, and HostError where the file cannot be made.
+    The file is not removed: otherwise two runs could lock two files of the same name.
+    Raises LockHeldError after `wait` seconds, and HostError if the file cannot be created.
     """
-    if isinstance(tree.look(path.parent), Absent):
-        tree.make_directory(Directory(path=path.parent, mode=FileMode(0o755)))
+    if isinstance(tree.observe(path.parent), Absent):
+        tree.make_directory(Directory(path.parent, PUBLIC_DIRECTORY))
     descriptor = tree.open_lock(path)
     try:
         _take(descriptor, path, time.monotonic() + wait)
-        with suppress(OSError):  # a full disk: the number is a courtesy to those who wait
+        with suppress(OSError):  # on a full disk the lock holds without the process number
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -49,10 +49,10 @@ def _take(descriptor: int, path: PurePosixPath, deadline: float) -> None:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 raise LockHeldError(
                     f"cannot get the lock {path}: process {holder} holds it",
-                    "wait until that run has ended, then run this again",
+                    "wait until that run ends, then run this again",
                 ) from None
             time.sleep(_PAUSE)
-        except OSError as error:  # ENOLCK, of a network file system
+        except OSError as error:  # ENOLCK on a network file system
             raise HostError(f"cannot get the lock {path}: {error.strerror}") from error
         else:
             return

@@ -1,4 +1,4 @@
-"""Running K3s processes, by psutil; by /proc itself where psutil, which is compiled code, was not carried along."""
+"""Running K3s processes, from psutil, or from /proc if psutil, which is compiled code, is not installed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_OURS = b"k3s-harden"
+_OWN_NAME = b"k3s-harden"
 
 
 class K3sProcess(NamedTuple):
-    """A running K3s. `started` is in seconds since the epoch."""
+    """A running K3s."""
 
     pid: int
     role: Role
     started: float
+    """In seconds since the epoch."""
 
 
 class Probe(Protocol):
     """Finds the running K3s processes."""
 
     def __call__(self) -> tuple[K3sProcess, ...]:
-        """All of them, in no order."""
+        """Return the processes in any order."""
 
 
 class _Process(NamedTuple):
-    """A process that calls itself k3s something, with its command line in one piece."""
+    """A process whose name starts with k3s, with its command line as one string."""
 
     pid: int
     line: str
@@ -41,13 +42,13 @@ class _Process(NamedTuple):
 
 
 def k3s_processes() -> tuple[K3sProcess, ...]:
-    """The Probe of a real host.
+    """Find the K3s processes of the real host.
 
-    K3s rewrites its command line to the bare words `k3s server` or `k3s agent` (upstream pkg/cli/cmds and gspt),
-    so that the line tells the role and nothing else; on kernels where the rewrite fails the flags follow.
+    K3s rewrites its command line to `k3s server` or `k3s agent` (k3s, pkg/cli/cmds, and gspt). If the kernel does not
+    allow the rewrite, the flags follow these words.
     """
-    if not any(name.startswith(b"k3s") and not name.startswith(_OURS) for name in _names()):
-        return ()  # which is told in a fifth of the time that the import of psutil takes
+    if not any(name.startswith(b"k3s") and not name.startswith(_OWN_NAME) for name in _names()):
+        return ()  # reading the names takes a fifth of the time that importing psutil takes
     try:
         processes = tuple(by_psutil())
     except ImportError:
@@ -58,7 +59,7 @@ def k3s_processes() -> tuple[K3sProcess, ...]:
 
 
 def by_psutil() -> Iterator[_Process]:
-    """Processes as psutil tells of them."""
+    """Yield the processes that psutil finds."""
     import psutil
 
     for process in psutil.process_iter():
@@ -66,39 +67,39 @@ def by_psutil() -> Iterator[_Process]:
             if process.name().startswith("k3s"):
                 since_boot = process.create_time() - psutil.boot_time()
                 yield _Process(process.pid, " ".join(process.cmdline()), _booted() + since_boot)
-        except psutil.Error:  # it ended while we looked
+        except psutil.Error:  # the process ended in the meantime
             continue
 
 
 def by_proc() -> Iterator[_Process]:
-    """Processes as /proc tells of them: proc_pid_stat(5), proc_pid_cmdline(5)."""
+    """Yield the processes that /proc lists: proc_pid_stat(5), proc_pid_cmdline(5)."""
     ticks = os.sysconf("SC_CLK_TCK")
     booted = _booted()
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            # The name stands in parentheses and may have some of its own; the start is the 20th field after it.
+            # The name is in parentheses and can contain parentheses; the start time is the 20th field after it.
             name, _, fields = _read(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
             if name.startswith("k3s"):
                 line = _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
                 yield _Process(int(pid), line, booted + int(fields.split()[19]) / ticks)
-        except OSError:  # it ended while we looked
+        except OSError:  # the process ended in the meantime
             continue
 
 
 def no_processes() -> tuple[K3sProcess, ...]:
-    """The Probe of a --root tree, in which nothing runs."""
+    """Return no processes: nothing runs in a --root tree."""
     return ()
 
 
 def _booted() -> float:
-    """When the machine was booted. The kernel's own figure has whole seconds: K3s would be older than it is."""
+    """Return the time of the boot. btime in /proc/stat has whole seconds only, so K3s could appear too old."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _names() -> Iterator[bytes]:
-    """The names of all processes: proc_pid_comm(5)."""
+    """Yield the names of all processes: proc_pid_comm(5)."""
     for pid in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError), open(f"/proc/{pid}/comm", "rb", buffering=0) as file:  # or it ended while we looked
+        with suppress(OSError), open(f"/proc/{pid}/comm", "rb", buffering=0) as file:  # the process may have ended
             yield file.read()
 
 

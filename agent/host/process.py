@@ -1,4 +1,4 @@
-"""The one way to run another program: absolute path, fixed environment, no terminal, a time limit."""
+"""Execution of other programs: absolute path, fixed environment, no terminal, a time limit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin")
-"""Where tools are looked for. sudo's secure_path and cloud-init's PATH both lack /usr/local/bin on some systems."""
+"""Directories of tools. On some systems sudo's secure_path and cloud-init's PATH lack /usr/local/bin."""
 
 
 class Completed(NamedTuple):
-    """How a program ended."""
+    """Exit code and output of a program."""
 
     code: int
     stdout: str
@@ -22,20 +22,20 @@ class Completed(NamedTuple):
 
 
 class Runner(Protocol):
-    """Runs `argv` (argv[0] absolute) for at most `timeout` seconds; raises HostError if it cannot or takes longer."""
+    """Runs a program whose path is absolute. Raises HostError if it cannot start or exceeds `timeout` seconds."""
 
     def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
-        """How it ended."""
+        """Run the program and return its result."""
         ...
 
 
 def run(argv: Sequence[str], *, timeout: float) -> Completed:
-    """The Runner of a real host."""
+    """Run a program on the real host."""
     import subprocess
 
     environment = {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
     try:
-        done = subprocess.run(  # noqa: S603 - argv is a list of our own words, never a shell's line
+        done = subprocess.run(  # noqa: S603 - argv is a list of fixed words; no shell is involved
             list(argv),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -47,12 +47,12 @@ def run(argv: Sequence[str], *, timeout: float) -> Completed:
             cwd="/",
         )
     except subprocess.TimeoutExpired as error:
-        raise HostError(f"cannot get an answer from {argv[0]}: no end after {timeout:g} s") from error
+        raise HostError(f"cannot run {argv[0]}: it did not finish within {timeout:g} s") from error
     except OSError as error:
         raise HostError(f"cannot run {argv[0]}: {error.strerror}") from error
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
 def run_nothing(argv: Sequence[str], *, timeout: float) -> Completed:
-    """The Runner of a --root tree: its programs are not this machine's to run."""
-    raise HostError(f"cannot run {argv[0]}: programs of a host tree are not run (limit {timeout:g} s unused)")
+    """Refuse to run a program of a --root tree."""
+    raise HostError(f"cannot run {argv[0]}: programs of a --root tree are not run (limit {timeout:g} s)")

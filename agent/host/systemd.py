@@ -1,4 +1,4 @@
-"""What this program asks of systemd, by systemctl with words and columns that no locale changes."""
+"""The part of systemd that this program uses, through systemctl with output that does not depend on the locale."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from agent.errors import HostError
 if TYPE_CHECKING:
     from agent.host import Host
 
-_RUNS = PurePosixPath("/run/systemd/system")
+_SD_BOOTED = PurePosixPath("/run/systemd/system")
 _TIMEOUT = 30.0
 
 
 class UnitState(NamedTuple):
-    """A unit as systemd sees it, in systemd's words: "inactive", "auto-restart", "enabled"."""
+    """The state of a unit in systemd's terms, such as "inactive", "auto-restart" and "enabled"."""
 
     active: str
     sub: str
@@ -29,42 +29,42 @@ class Systemd(NamedTuple):
 
     @property
     def is_running(self) -> bool:
-        """Whether systemd is the init of this machine (sd_booted(3)); it never is that of a host tree."""
-        return self.host.is_live and self.host.tree.exists(_RUNS) and self.host.tool("systemctl") is not None
+        """Return whether systemd is the init of this machine (sd_booted(3)); False for a --root tree."""
+        return self.host.is_live and self.host.tree.exists(_SD_BOOTED) and self.host.tool("systemctl") is not None
 
     def waiting_starts(self) -> tuple[str, ...]:
-        """The units whose start is queued, such as those that wait for the unit that asks."""
+        """Return the units whose start is queued, such as those that wait for the calling unit."""
         rows = (line.split() for line in self._ask("list-jobs", "--no-legend", "--plain", "--full").splitlines())
         return tuple(row[1] for row in rows if len(row) == 4 and row[2] in ("start", "restart"))  # noqa: PLR2004
 
     def state(self, unit: str) -> UnitState:
-        """How a unit stands; empty words for one that does not exist."""
+        """Return the state of a unit; its fields are empty if the unit does not exist."""
         lines = self._ask("show", "--property=ActiveState,SubState,UnitFileState", unit).splitlines()
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         return UnitState(*(found.get(name, "") for name in ("ActiveState", "SubState", "UnitFileState")))
 
     def stop(self, unit: str) -> None:
-        """Queue the stop of a unit, and do not wait for it."""
+        """Queue the stop of a unit without waiting for it."""
         self._ask("stop", "--no-block", unit)
 
     def start(self, unit: str) -> None:
-        """Queue the start of a unit, and do not wait for it."""
+        """Queue the start of a unit without waiting for it."""
         self._ask("start", "--no-block", unit)
 
     def run_to_end(self, unit: str, *, timeout: float) -> None:
-        """Start a unit of Type=oneshot, and wait for its end. Raises HostError if it fails or takes longer."""
+        """Start a unit of Type=oneshot and wait for it. Raises HostError if it fails or exceeds the timeout."""
         self._ask("start", unit, timeout=timeout)
 
     def reload(self) -> None:
-        """Have unit files read anew."""
+        """Reload the unit files."""
         self._ask("daemon-reload")
 
     def _ask(self, *words: str, timeout: float = _TIMEOUT) -> str:
         tool = self.host.tool("systemctl")
         if tool is None:
-            raise HostError("cannot ask systemd: systemctl is not installed")
+            raise HostError("cannot use systemd: systemctl is not installed")
         done = self.host.run([str(tool), *words], timeout=timeout)
         if done.code:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise HostError(f"cannot {words[0]} by systemctl: {reason}")
+            raise HostError(f"cannot run systemctl {words[0]}: {reason}")
         return done.stdout

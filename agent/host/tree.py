@@ -1,14 +1,12 @@
-"""Files and directories below one root, walked by directory descriptors so that no symlink can lead a write astray.
+"""Files and directories below one root, resolved by directory descriptors so that no symlink can redirect a write.
 
-The rules, each for a reason that has bitten root tools before:
-
-- the last component of a path is never followed; a symlink further up is followed only if root owns it, and it is
-  resolved inside the root, so neither a planted link nor an absolute link in an image leads out;
-- nothing is written below a directory that someone else could write to;
-- a file is replaced whole: temporary name, owner, mode, fsync, rename, fsync of the directory. After a crash there
-  is the old file or the new one. The temporary name starts with a dot and ends in `.k3s-harden`, which sysctl.d(5),
-  K3s' config.yaml.d and K3s' manifests directory all ignore, and it is the same for each try, so that the next run
-  takes a left-over away.
+- The last component of a path is not followed. A symlink among the parents is followed only if root owns it, and is
+  resolved inside the root. So neither a planted symlink nor an absolute symlink in an image leads outside.
+- Nothing is written below a directory that another user can write to.
+- A file is replaced atomically: temporary name, owner, mode, fsync, rename, fsync of the directory. After a crash
+  either the old or the new file exists. The temporary name starts with a dot and ends in `.k3s-harden`, which
+  sysctl.d(5), K3s' config.yaml.d and K3s' manifests directory ignore. It is the same in every run, so the next run
+  removes it.
 """
 
 from __future__ import annotations
@@ -22,23 +20,37 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agent.errors import HostError, ReadOnlyEnvironmentError
-from agent.model import ROOT, Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Times, Unreadable
+from agent.errors import HostError, InputError, ReadOnlyEnvironmentError
+from agent.model import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    ROOT,
+    Absent,
+    Directory,
+    File,
+    FileMode,
+    FilePermissions,
+    Location,
+    Obstacle,
+    Owner,
+    Times,
+    Unreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
 LARGEST_READ = 8 * 1024 * 1024
-"""Bytes; no file that this program manages or judges comes near it."""
+"""Bytes; far larger than any file that this program manages or assesses."""
 
 _LONGEST_CHAIN = 40
-"""Symlinks in one path before it counts as a loop, as in the kernel."""
+"""Number of symlinks in one path that the kernel allows."""
 
 _DIRECTORY_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
-# _IOR('f', 1, long): a long in the number, as wide as the kernel's; what comes back is an int nevertheless.
+# _IOR('f', 1, long): the request number contains the size of the kernel's long; the result is an int all the same.
 _LONG = 8 if sys.maxsize > 1 << 32 else 4
 _FS_IOC_GETFLAGS = 0x80006601 | _LONG << 16
 _FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
@@ -62,16 +74,16 @@ _KINDS = {
 }
 
 
-class _Missing(Exception):  # noqa: N818 - a turn in the walk, not an error
+class _Missing(Exception):  # noqa: N818 - control flow inside this module
     """A parent directory does not exist."""
 
 
-class _NotADirectory(Exception):  # noqa: N818 - a turn in the walk, not an error
-    """Something that is no directory stands where a parent should be."""
+class _NotADirectory(Exception):  # noqa: N818 - control flow inside this module
+    """A parent is not a directory; the text names it and its kind."""
 
 
-class _Distrusted(Exception):  # noqa: N818 - a turn in the walk, not an error
-    """Somebody other than root could lead a write astray on the way: what is wrong, and what to do."""
+class _Distrusted(Exception):  # noqa: N818 - control flow inside this module
+    """A user other than root could redirect the write."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
@@ -80,20 +92,22 @@ class _Distrusted(Exception):  # noqa: N818 - a turn in the walk, not an error
 
 
 class _NoParentError(HostError):
-    """The directory that should hold a path does not exist."""
+    """The parent directory of a path does not exist."""
 
 
-class Entry(NamedTuple):
-    """What stat(2) tells of something: `kind` is "regular file", "directory", "symlink", "FIFO", …"""
+@dataclass(frozen=True)
+class DirectoryEntry:
+    """Name, kind, mode and owner of an existing file of any kind, as stat(2) returns them."""
 
     name: str
     kind: str
+    """Such as "regular file", "directory", "symlink" or "FIFO"."""
     mode: FileMode
     owner: Owner
 
 
-class _Place(NamedTuple):
-    """A name in an open directory; for a directory on the way itself, its path as walked."""
+class _Node(NamedTuple):
+    """An open directory and a name in it. For a directory of the path itself, the name is its resolved path."""
 
     directory: int
     name: str
@@ -103,41 +117,40 @@ _TEMPORARY = ".k3s-harden"
 
 
 def temporary_name(name: str) -> str:
-    """The name under which the next content of `name` is prepared, in the same directory."""
+    """Return the name of the temporary file in the same directory."""
     return f".{name}{_TEMPORARY}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tree:
-    """All files below `root`. `uid` and `gid` are what stands for 0:0 there: an ordinary user's own in a rehearsal."""
+    """All files below `root`. The owner `uid` and the group `gid` are shown as 0 (see Host)."""
 
     root: str
     uid: int
     gid: int
 
-    def look(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
-        """What is at `path`, without following a symlink there."""
-        where = str(path)
+    def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
+        """Return what exists at `path`. A symlink is not followed."""
         try:
-            with self._place(path) as place:
-                return self._look_at(path, place)
+            with self._resolved(path) as node:
+                return self._observe(path, node)
         except (_Missing, FileNotFoundError):
-            return Absent(id=where)
-        except _NotADirectory as turn:
-            return Obstacle(id=where, kind=f"path through {turn}")
+            return Absent(path)
+        except _NotADirectory as parent:
+            return Obstacle(id=str(path), kind=f"path through {parent}")
         except OSError as error:
-            return Unreadable(id=where, reason=_reason(error))
+            return Unreadable(id=str(path), reason=_reason(error))
 
     def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | Obstacle | Unreadable:
-        """The mode of the regular file at `path`, without following a symlink there; its content is not read."""
+        """Return the mode of the regular file at `path`. A symlink is not followed, and the content is not read."""
         resource_id = FilePermissions(path=path, mode=FileMode(0)).id
         try:
-            with self._place(path) as place:
-                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+            with self._resolved(path) as node:
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
         except (_Missing, FileNotFoundError):
-            return Absent(id=resource_id)
-        except _NotADirectory as turn:
-            return Obstacle(id=resource_id, kind=f"path through {turn}")
+            return Absent(path)
+        except _NotADirectory as parent:
+            return Obstacle(id=resource_id, kind=f"path through {parent}")
         except OSError as error:
             return Unreadable(id=resource_id, reason=_reason(error))
         if not stat.S_ISREG(found.st_mode):
@@ -145,78 +158,91 @@ class Tree:
         return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
 
     def times(self, path: PurePosixPath) -> Times | None:
-        """When what is at `path` last changed, without following a symlink there; None where nothing can be seen."""
+        """Return when the file at `path` last changed, or None if it cannot be read. A symlink is not followed."""
         try:
-            with self._place(path) as place:
-                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+            with self._resolved(path) as node:
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
         except (OSError, _Missing, _NotADirectory):
             return None
         return Times(found.st_mtime, found.st_ctime)
 
-    def stat(self, path: PurePosixPath) -> Entry | Absent | Unreadable:
-        """Kind, mode and owner of what is at `path`, symlinks followed inside the root; nothing is opened."""
-        where = str(path)
+    def stat(self, path: PurePosixPath) -> DirectoryEntry | Absent | Unreadable:
+        """Return kind, mode and owner of what is at `path`. Symlinks are followed inside the root."""
         try:
-            with self._place(path, "follow") as place:
-                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+            with self._resolved(path, "follow") as node:
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 return self._entry(path.name, found)
         except (_Missing, FileNotFoundError):
-            return Absent(id=where)
+            return Absent(path)
         except (OSError, _NotADirectory) as error:
-            return Unreadable(id=where, reason=_reason(error))
+            return Unreadable(id=str(path), reason=_reason(error))
 
-    def entries(self, path: PurePosixPath) -> tuple[Entry | Unreadable, ...]:
-        """What is in a directory, sorted by name, without following a symlink there; empty where there is nothing.
+    def entries(self, path: PurePosixPath) -> tuple[DirectoryEntry | Unreadable, ...]:
+        """Return the entries of a directory, sorted by name; empty if it does not exist. Symlinks are not followed.
 
-        Raises HostError where the directory cannot be listed, or is none.
+        Raises HostError if it cannot be listed or is not a directory.
         """
         try:
-            with self._place(path, "enter") as place:
-                return tuple(self._listed(path, place))
+            with self._resolved(path, "enter") as node:
+                return tuple(self._listed(path, node))
         except _Missing:
             return ()
         except (OSError, _NotADirectory) as error:
             raise HostError(f"cannot list {path}: {_reason(error)}") from error
 
     def exists(self, path: PurePosixPath) -> bool:
-        """Whether anything is at `path`, of whatever kind; what may not be looked at counts as not there."""
+        """Return whether a file of any kind exists at `path`; False if that cannot be determined."""
         try:
-            with self._place(path) as place:
-                os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+            with self._resolved(path) as node:
+                os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
         except (OSError, _Missing, _NotADirectory):
             return False
         return True
 
     def read(self, path: PurePosixPath) -> bytes | None:
-        """The content of a file that others own, symlinks followed inside the root; None where there is no such file.
+        """Return the content of a file, or None if it does not exist. Symlinks are followed inside the root.
 
-        Raises HostError for what exists and cannot be read as a regular file.
+        Raises HostError if it cannot be read or is not a regular file.
         """
         try:
-            with self._place(path, "follow") as place:
-                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+            with self._resolved(path, "follow") as node:
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 if not stat.S_ISREG(found.st_mode):
                     raise HostError(f"cannot read {path}: it is a {_kind(found.st_mode)}, not a regular file")
-                with _opened(place) as descriptor:
+                with _opened(node) as descriptor:
                     return _content(descriptor)
         except (_Missing, FileNotFoundError):
             return None
         except (OSError, _NotADirectory) as error:
             raise HostError(f"cannot read {path}: {_reason(error)}") from error
 
-    def link_target(self, path: PurePosixPath) -> str | None:
-        """Where the symlink at `path` points, as written in it; None where there is no symlink."""
+    def read_text(self, path: PurePosixPath) -> str:
+        """Return the content of a file as text, empty if it does not exist. Raises HostError like `read`."""
+        return (self.read(path) or b"").decode(errors="replace")
+
+    def read_input(self, path: PurePosixPath, hint: str = "") -> bytes:
+        """Return the content of a file that a user named. Raises InputError if it is missing or not readable."""
         try:
-            with self._place(path) as place:
-                return os.readlink(place.name, dir_fd=place.directory)
+            data = self.read(path)
+        except HostError as error:
+            raise InputError(Location(path), error.message) from error
+        if data is None:
+            raise InputError(Location(path), "the file does not exist", hint)
+        return data
+
+    def link_target(self, path: PurePosixPath) -> str | None:
+        """Return the target of the symlink at `path` as it is written, or None if there is no symlink."""
+        try:
+            with self._resolved(path) as node:
+                return os.readlink(node.name, dir_fd=node.directory)
         except (OSError, _Missing, _NotADirectory):
             return None
 
     def names(self, path: PurePosixPath) -> tuple[str, ...]:
-        """The names in a directory, sorted; empty where there is none. Raises HostError where it cannot be listed."""
+        """Return the sorted names in a directory; empty if there is none. Raises HostError if it cannot be listed."""
         try:
-            with self._place(path, "enter") as place:
-                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+            with self._resolved(path, "enter") as node:
+                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)
                 try:
                     return tuple(sorted(os.listdir(descriptor)))
                 finally:
@@ -227,39 +253,39 @@ class Tree:
             raise HostError(f"cannot list {path}: {_reason(error)}") from error
 
     def is_read_only(self, path: PurePosixPath) -> bool:
-        """Whether the file system of a directory refuses all writes; False where there is no such directory."""
+        """Return whether the file system of a directory is read-only; False if there is no such directory."""
         try:
-            with self._place(path, "enter") as place:
-                return bool(os.fstatvfs(place.directory).f_flag & os.ST_RDONLY)
+            with self._resolved(path, "enter") as node:
+                return bool(os.fstatvfs(node.directory).f_flag & os.ST_RDONLY)
         except (OSError, _Missing, _NotADirectory):
             return False
 
     def trust_problem(self, path: PurePosixPath) -> str:
-        """Why the file at `path` could have been changed by somebody other than root; empty if it could not."""
+        """Return why a user other than root could change the file at `path`; empty if none can."""
         try:
-            with self._place(path, "follow", writing=True) as place:
-                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
-                return self._who_could_write(found, sticky_is_safe=False)
-        except _Distrusted as turn:
-            return turn.problem
+            with self._resolved(path, "follow", writing=True) as node:
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+                return self._write_access(found, sticky_is_safe=False)
+        except _Distrusted as distrusted:
+            return distrusted.problem
         except (OSError, _Missing, _NotADirectory) as error:
             return _reason(error)
 
     def write(self, file: File) -> None:
-        """Put `file` in place in one step. Raises HostError, with the old file untouched and nothing left over.
+        """Replace a file atomically. Raises HostError; the old file is then unchanged and no temporary file is left.
 
-        What is no regular file is left, too: a rename would take away a symlink or a device as readily as a file.
+        Only a regular file is replaced, since a rename would also replace a symlink or a device.
         """
-        with self._changing("write", file.path) as place:
+        with self._changing("write", file.path) as node:
             with suppress(FileNotFoundError):
-                found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 if not stat.S_ISREG(found.st_mode):
                     raise HostError(f"cannot write {file.path}: it is a {_kind(found.st_mode)}")
-            temporary = temporary_name(place.name)
+            temporary = temporary_name(node.name)
             with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=place.directory)
+                os.unlink(temporary, dir_fd=node.directory)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, FileMode(0o600), dir_fd=place.directory)
+            descriptor = os.open(temporary, flags, PRIVATE_FILE, dir_fd=node.directory)
             try:
                 try:
                     _write_all(descriptor, file.content)
@@ -268,62 +294,62 @@ class Tree:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-                os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+                os.rename(temporary, node.name, src_dir_fd=node.directory, dst_dir_fd=node.directory)
             except BaseException:
                 with suppress(OSError):
-                    os.unlink(temporary, dir_fd=place.directory)
+                    os.unlink(temporary, dir_fd=node.directory)
                 raise
-            _sync_directory(place.directory)
+            _sync_directory(node.directory)
 
     def overwrite(self, path: PurePosixPath, content: bytes) -> None:
-        """Write into the existing file, as /proc/sys wants it; the file itself, its mode and owner stay."""
-        with self._changing("write", path) as place:
-            # O_NONBLOCK: a FIFO without a reader is refused; without the flag, opening it would hang.
+        """Write into an existing file, as /proc/sys requires; its mode and owner do not change."""
+        with self._changing("write", path) as node:
+            # O_NONBLOCK: opening a FIFO without a reader fails instead of blocking.
             flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(place.name, flags, dir_fd=place.directory)
+            descriptor = os.open(node.name, flags, dir_fd=node.directory)
             try:
-                # One write(2): the kernel takes a sysctl value from the first write at offset 0 alone.
+                # One write(2): the kernel takes a sysctl value only from the first write at offset 0.
                 os.write(descriptor, content)
             finally:
                 os.close(descriptor)
 
-    def set_permissions(self, wanted: FilePermissions) -> None:
-        """Give the existing regular file its mode. Raises HostError, also for what is no regular file."""
-        with self._changing("change the mode of", wanted.path) as place:
-            found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+    def set_permissions(self, permissions: FilePermissions) -> None:
+        """Set the mode of an existing regular file. Raises HostError if it is not a regular file."""
+        with self._changing("change the mode of", permissions.path) as node:
+            found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode):
-                raise HostError(f"cannot change the mode of {wanted.path}: it is a {_kind(found.st_mode)}")
-            with _opened(place) as descriptor:
-                os.fchmod(descriptor, wanted.mode)
+                raise HostError(f"cannot change the mode of {permissions.path}: it is a {_kind(found.st_mode)}")
+            with _opened(node) as descriptor:
+                os.fchmod(descriptor, permissions.mode)
                 os.fsync(descriptor)
 
-    def make_directory(self, wanted: Directory) -> None:
-        """Create the directory if need be and set its exact mode and owner; its parent must exist."""
-        with self._changing("create", wanted.path) as place:
-            # With its mode from the first moment: should this run be killed here, the next one takes a directory on the
-            # way for somebody's and lets it be. One that is to be somebody else's stays private until it is.
+    def make_directory(self, directory: Directory) -> None:
+        """Create a directory if it does not exist, and set its exact mode and owner. Its parent must exist."""
+        with self._changing("create", directory.path) as node:
+            # The final mode from the start: if this run is killed here, the next one does not change the mode of an
+            # existing parent directory. A directory of another owner stays private until that owner is set.
             umask = os.umask(0)
             try:
                 with suppress(FileExistsError):
-                    mode = wanted.mode if wanted.owner == ROOT else FileMode(0o700)
-                    os.mkdir(place.name, mode, dir_fd=place.directory)
+                    mode = directory.mode if directory.owner == ROOT else PRIVATE_DIRECTORY
+                    os.mkdir(node.name, mode, dir_fd=node.directory)
             finally:
                 os.umask(umask)
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(place.name, flags, dir_fd=place.directory)
+            descriptor = os.open(node.name, flags, dir_fd=node.directory)
             try:
-                self._own(descriptor, wanted.owner)
-                os.fchmod(descriptor, wanted.mode)
+                self._own(descriptor, directory.owner)
+                os.fchmod(descriptor, directory.mode)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            _sync_directory(place.directory)
+            _sync_directory(node.directory)
 
     def open_lock(self, path: PurePosixPath) -> int:
-        """A descriptor of the file at `path`, made with mode 0600 where there is none; the caller closes it."""
-        with self._changing("open", path) as place:
+        """Open the file at `path`, or create it with mode 0600, and return its descriptor. The caller closes it."""
+        with self._changing("open", path) as node:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(place.name, flags, FileMode(0o600), dir_fd=place.directory)
+            descriptor = os.open(node.name, flags, PRIVATE_FILE, dir_fd=node.directory)
             kind = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(kind):
                 os.close(descriptor)
@@ -331,73 +357,73 @@ class Tree:
             return descriptor
 
     def remove_file(self, path: PurePosixPath) -> None:
-        """Remove the file at `path`; already gone is fine."""
+        """Remove the file at `path` if it exists."""
         self._unlink(path, lambda name: name)
 
     def remove_temporary(self, path: PurePosixPath) -> None:
-        """Remove what an interrupted write of `path` left; nothing there is fine."""
+        """Remove the temporary file of an interrupted write of `path` if it exists."""
         self._unlink(path, temporary_name)
 
     def remove_temporaries(self, directory: PurePosixPath) -> None:
-        """Remove what interrupted writes left in a directory that is ours alone."""
+        """Remove all temporary files of interrupted writes in a directory of this program."""
         for name in self.names(directory):
             if name.startswith(".") and name.endswith(_TEMPORARY):
                 self.remove_file(directory / name)
 
     def rename(self, path: PurePosixPath, name: str) -> None:
-        """Give the file another name in its directory."""
-        with self._changing("rename", path) as place:
-            os.rename(place.name, name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
-            _sync_directory(place.directory)
+        """Rename a file inside its directory."""
+        with self._changing("rename", path) as node:
+            os.rename(node.name, name, src_dir_fd=node.directory, dst_dir_fd=node.directory)
+            _sync_directory(node.directory)
 
     def remove_directory(self, path: PurePosixPath) -> bool:
-        """Remove the directory if it is empty; False, and untouched, if it is not. Already gone is fine."""
-        with suppress(_NoParentError), self._changing("remove", path) as place:
+        """Remove the directory if it exists. Returns False if it is not empty."""
+        with suppress(_NoParentError), self._changing("remove", path) as node:
             try:
-                os.rmdir(place.name, dir_fd=place.directory)
+                os.rmdir(node.name, dir_fd=node.directory)
             except FileNotFoundError:
                 return True
             except OSError as error:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                     return False
                 raise
-            _sync_directory(place.directory)
+            _sync_directory(node.directory)
         return True
 
     def _unlink(self, path: PurePosixPath, named: Callable[[str], str]) -> None:
-        with suppress(_NoParentError), self._changing("remove", path) as place:
+        with suppress(_NoParentError), self._changing("remove", path) as node:
             try:
-                os.unlink(named(place.name), dir_fd=place.directory)
+                os.unlink(named(node.name), dir_fd=node.directory)
             except FileNotFoundError:
                 return
-            _sync_directory(place.directory)
+            _sync_directory(node.directory)
 
-    def _look_at(self, path: PurePosixPath, place: _Place) -> Directory | File | Obstacle:
-        found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+    def _observe(self, path: PurePosixPath, node: _Node) -> Directory | File | Obstacle:
+        found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
-            return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._seen_owner(found))
-        # Anything else is not even opened: opening a device can act on it.
+            return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._shown_owner(found))
+        # Other kinds are not opened: opening a device can have an effect.
         if not stat.S_ISREG(found.st_mode):
             return Obstacle(id=str(path), kind=_kind(found.st_mode))
-        with _opened(place) as descriptor:
-            # Content, mode and owner are of one file, whatever takes its place meanwhile.
+        with _opened(node) as descriptor:
+            # Content, mode and owner are read from one file, even if it is replaced in the meantime.
             found = os.fstat(descriptor)
             return File(
                 path=path,
                 content=_content(descriptor),
                 mode=FileMode(stat.S_IMODE(found.st_mode)),
-                owner=self._seen_owner(found),
+                owner=self._shown_owner(found),
                 immutable=_immutable(descriptor),
             )
 
-    def _listed(self, path: PurePosixPath, place: _Place) -> Iterator[Entry | Unreadable]:
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+    def _listed(self, path: PurePosixPath, node: _Node) -> Iterator[DirectoryEntry | Unreadable]:
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)
         try:
             for name in sorted(os.listdir(descriptor)):
                 try:
                     found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 except FileNotFoundError:
-                    continue  # it went away since
+                    continue  # removed in the meantime
                 except OSError as error:
                     yield Unreadable(id=str(path / name), reason=_reason(error))
                 else:
@@ -405,10 +431,12 @@ class Tree:
         finally:
             os.close(descriptor)
 
-    def _entry(self, name: str, found: os.stat_result) -> Entry:
-        return Entry(name, _kind(found.st_mode), FileMode(stat.S_IMODE(found.st_mode)), self._seen_owner(found))
+    def _entry(self, name: str, found: os.stat_result) -> DirectoryEntry:
+        return DirectoryEntry(
+            name, _kind(found.st_mode), FileMode(stat.S_IMODE(found.st_mode)), self._shown_owner(found)
+        )
 
-    def _seen_owner(self, found: os.stat_result) -> Owner:
+    def _shown_owner(self, found: os.stat_result) -> Owner:
         return Owner(
             0 if found.st_uid == self.uid else found.st_uid,
             0 if found.st_gid == self.gid else found.st_gid,
@@ -421,7 +449,7 @@ class Tree:
         if (found.st_uid, found.st_gid) != (uid, gid):
             os.fchown(descriptor, uid, gid)
 
-    def _who_could_write(self, found: os.stat_result, *, sticky_is_safe: bool) -> str:
+    def _write_access(self, found: os.stat_result, *, sticky_is_safe: bool) -> str:
         if found.st_uid not in (0, self.uid):
             return f"user {found.st_uid} owns it"
         if sticky_is_safe and found.st_mode & stat.S_ISVTX:
@@ -434,61 +462,61 @@ class Tree:
         return ""
 
     @contextmanager
-    def _changing(self, verb: str, path: PurePosixPath) -> Iterator[_Place]:
-        """The place of a path that is about to be changed; what the operating system refuses comes out as HostError."""
+    def _changing(self, verb: str, path: PurePosixPath) -> Iterator[_Node]:
+        """Resolve a path that is about to be changed, and turn errors of the operating system into HostError."""
         try:
-            with self._place(path, writing=True) as place:
-                yield place
-        except _Missing as turn:
-            raise _NoParentError(f"cannot {verb} {path}: its parent directory does not exist") from turn
-        except _NotADirectory as turn:
-            raise HostError(f"cannot {verb} {path}: {turn}, is on the way") from turn
-        except _Distrusted as turn:
-            raise HostError(f"cannot {verb} {path}: {turn.problem}", turn.hint) from turn
+            with self._resolved(path, writing=True) as node:
+                yield node
+        except _Missing as missing:
+            raise _NoParentError(f"cannot {verb} {path}: its parent directory does not exist") from missing
+        except _NotADirectory as parent:
+            raise HostError(f"cannot {verb} {path}: found {parent}, in its path, expected a directory") from parent
+        except _Distrusted as distrusted:
+            raise HostError(f"cannot {verb} {path}: {distrusted.problem}", distrusted.hint) from distrusted
         except OSError as error:
             kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
             raise kind(f"cannot {verb} {path}: {_reason(error)}") from error
 
     @contextmanager
-    def _place(self, path: PurePosixPath, last: _Last = "keep", *, writing: bool = False) -> Iterator[_Place]:
-        """Open the directory that holds `path`, one component at a time.
+    def _resolved(self, path: PurePosixPath, last: _Last = "keep", *, writing: bool = False) -> Iterator[_Node]:
+        """Open the parent directory of `path`, one component at a time.
 
-        The last component is kept as a name, or followed if it is a symlink, or entered as a directory itself.
-        Raises _Missing or _NotADirectory for a parent, _Distrusted for one that is not to be trusted with a write.
+        The last component is kept as a name, followed if it is a symlink, or entered as a directory.
+        Raises _Missing, _NotADirectory, or, when writing, _Distrusted for a parent that another user can change.
         """
-        opened = [_Place(os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/")]
+        opened = [_Node(os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/")]
         try:
-            waiting = _steps(str(path))
+            remaining = _steps(str(path))
             links = 0
-            while waiting:
-                here = opened[-1]
+            while remaining:
+                current = opened[-1]
                 if writing:
-                    # In a sticky directory nobody can replace what root owns, but anybody can put something new.
-                    self._refuse_distrusted(here, sticky_is_safe=len(waiting) > 1 or last == "follow")
-                name = waiting.pop()
+                    # In a sticky directory other users cannot replace an entry of root, but they can add entries.
+                    self._refuse_distrusted(current, sticky_is_safe=len(remaining) > 1 or last == "follow")
+                name = remaining.pop()
                 if name == "..":
                     _close_all(opened, keep=max(1, len(opened) - 1))
                     continue
-                is_last = not waiting and last != "enter"
-                if is_last and not (last == "follow" and _is_symlink(here.directory, name)):
-                    yield _Place(here.directory, name)
+                is_last = not remaining and last != "enter"
+                if is_last and not (last == "follow" and _is_symlink(current.directory, name)):
+                    yield _Node(current.directory, name)
                     return
                 try:
-                    entered = os.open(name, _DIRECTORY_ONLY, dir_fd=here.directory)
-                    opened.append(_Place(entered, f"{here.name.rstrip('/')}/{name}"))
+                    entered = os.open(name, _DIRECTORY_ONLY, dir_fd=current.directory)
+                    opened.append(_Node(entered, f"{current.name.rstrip('/')}/{name}"))
                 except FileNotFoundError:
                     raise _Missing from None
                 except NotADirectoryError:
                     links += 1
-                    target = self._target(_Place(here.directory, name), links, writing=writing)
+                    target = self._link_target(_Node(current.directory, name), links, writing=writing)
                     if target.startswith("/"):
                         _close_all(opened, keep=1)
-                    waiting += _steps(target)
-            yield _Place(opened[-1].directory, ".")
+                    remaining += _steps(target)
+            yield _Node(opened[-1].directory, ".")
         finally:
             _close_all(opened)
 
-    def _target(self, link: _Place, links: int, *, writing: bool) -> str:
+    def _link_target(self, link: _Node, links: int, *, writing: bool) -> str:
         found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
             raise _NotADirectory(f"{link.name}, a {_kind(found.st_mode)}")
@@ -496,27 +524,27 @@ class Tree:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if writing and found.st_uid not in (0, self.uid):
             raise _Distrusted(
-                f"{link.name} on the way is a symlink of user {found.st_uid}",
-                "a parent directory must be a directory, or a symlink that root owns",
+                f"{link.name} in its path is a symlink of user {found.st_uid}",
+                "replace it with a directory, or with a symlink that root owns",
             )
         return os.readlink(link.name, dir_fd=link.directory)
 
-    def _refuse_distrusted(self, parent: _Place, *, sticky_is_safe: bool) -> None:
-        problem = self._who_could_write(os.fstat(parent.directory), sticky_is_safe=sticky_is_safe)
+    def _refuse_distrusted(self, parent: _Node, *, sticky_is_safe: bool) -> None:
+        problem = self._write_access(os.fstat(parent.directory), sticky_is_safe=sticky_is_safe)
         if problem:
             raise _Distrusted(
                 f"its parent directory {parent.name} is not safe: {problem}",
-                f"give it to root alone: chown root:root {parent.name} && chmod go-w {parent.name}",
+                f"restrict it to root: chown root:root {parent.name} && chmod go-w {parent.name}",
             )
 
 
 def _steps(path: str) -> list[str]:
-    """The names of a path, the last first. `//`, which POSIX leaves undefined and pathlib keeps, is `/`."""
+    """Return the names of a path, the last one first. `//`, which pathlib keeps, is the same as `/`."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
 def _kind(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "thing of unknown kind")
+    return _KINDS.get(stat.S_IFMT(mode), "file of unknown kind")
 
 
 def _reason(error: OSError | _Missing | _NotADirectory) -> str:
@@ -535,10 +563,10 @@ def _is_symlink(directory: int, name: str) -> bool:
 
 
 @contextmanager
-def _opened(place: _Place) -> Iterator[int]:
-    # O_NONBLOCK: should a FIFO take the file's place between stat and open, this must not hang.
+def _opened(node: _Node) -> Iterator[int]:
+    # O_NONBLOCK: if a FIFO replaces the file between stat and open, this does not block.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(place.name, flags, dir_fd=place.directory)
+    descriptor = os.open(node.name, flags, dir_fd=node.directory)
     try:
         yield descriptor
     finally:
@@ -557,10 +585,10 @@ def _content(descriptor: int) -> bytes:
 
 
 def _immutable(descriptor: int) -> bool:
-    """Whether chattr(1) +i or +a is set, so that not even root can replace the file."""
+    """Return whether chattr(1) +i or +a is set, which keeps even root from replacing the file."""
     try:
         flags = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(_LONG))
-    except OSError:  # tmpfs, overlay and others have no such flags
+    except OSError:  # tmpfs, overlay and other file systems have no such flags
         return False
     return bool(int.from_bytes(flags[:4], sys.byteorder) & _FS_IMMUTABLE_OR_APPEND)
 
@@ -579,6 +607,6 @@ def _sync_directory(directory: int) -> None:
         os.close(descriptor)
 
 
-def _close_all(opened: list[_Place], keep: int = 0) -> None:
+def _close_all(opened: list[_Node], keep: int = 0) -> None:
     while len(opened) > keep:
         os.close(opened.pop().directory)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError, InputError
 from agent.guide.files import DROPIN_NAME
-from agent.host.tree import DIRECTORY, FIFO, SOCKET, Entry
+from agent.host.tree import DIRECTORY, FIFO, SOCKET, DirectoryEntry
 from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
@@ -210,7 +210,9 @@ def _config_texts(
             dropins += [
                 directory / entry.name
                 for entry in host.tree.entries(directory)
-                if isinstance(entry, Entry) and entry.kind != DIRECTORY and has_suffix(entry.name, ".yaml", ".yml")
+                if isinstance(entry, DirectoryEntry)
+                and entry.kind != DIRECTORY
+                and has_suffix(entry.name, ".yaml", ".yml")
             ]
         except HostError as error:
             unreadable.append(error.message)
@@ -238,7 +240,7 @@ def _config_texts(
 def _kind(host: Host, path: PurePosixPath) -> str:
     """What is at a path, links followed; empty where nothing is, or nothing can be seen."""
     found = host.tree.stat(path)
-    return found.kind if isinstance(found, Entry) else ""
+    return found.kind if isinstance(found, DirectoryEntry) else ""
 
 
 def data_directory(settings: Settings, k3s: Configuration) -> tuple[PurePosixPath, str]:

@@ -58,7 +58,7 @@ def look(host: Host) -> Gate:
 def _mounts(host: Host, unit: PurePosixPath) -> tuple[PurePosixPath, ...]:
     """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
     try:
-        text = (host.tree.read(unit) or b"").decode(errors="replace")
+        text = host.tree.read_text(unit)
     except HostError:
         text = ""
     words = unit_settings("\n".join([text, *unit_files.dropins(host, unit.name).values()]), "RequiresMountsFor")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
-from agent.host.tree import DIRECTORY, SYMLINK, Entry
+from agent.host.tree import DIRECTORY, SYMLINK, DirectoryEntry
 from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
 
@@ -103,7 +103,7 @@ class _Walk:
         target = self.tree.stat(link)
         if isinstance(target, Absent):
             self.broken_links.append(link)
-        elif isinstance(target, Entry) and target.kind == DIRECTORY:
+        elif isinstance(target, DirectoryEntry) and target.kind == DIRECTORY:
             self._enter(link, follows_links=False)
         else:
             self.files.append(link)

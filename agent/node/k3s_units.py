@@ -70,7 +70,7 @@ def installed(host: Host) -> tuple[Unit, ...]:
 
 def _unit(host: Host, path: PurePosixPath) -> Unit | None:
     try:
-        texts = {path: (host.tree.read(path) or b"").decode(errors="replace")}
+        texts = {path: host.tree.read_text(path)}
     except HostError:
         return None
     # Drop-ins, such as those of `systemctl edit`, apply after the unit.
@@ -121,7 +121,7 @@ def _environment(host: Host, path: PurePosixPath, texts: Mapping[PurePosixPath, 
 
 def _variables(host: Host, path: PurePosixPath) -> Iterator[tuple[str, Word]]:
     try:
-        text = (host.tree.read(path) or b"").decode(errors="replace")
+        text = host.tree.read_text(path)
     except HostError:
         return
     for number, line in enumerate(text.split("\n"), 1):

@@ -51,7 +51,7 @@ def _container(host: Host) -> tuple[str, str]:
     """
     path = PurePosixPath("/run/systemd/container")
     try:
-        name = (host.tree.read(path) or b"").decode(errors="replace").strip()
+        name = host.tree.read_text(path).strip()
     except HostError:
         name = ""
     if name:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError, InputError
+from agent.errors import InputError
 from agent.k3s import audit_policy
-from agent.model import Location
+from agent.model import Absent, Location
 from agent.settings import loading
 from agent.settings.schema import DEFAULT_SETTINGS
 
@@ -26,11 +26,11 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
     the file is invalid, or writable by others than root.
     """
     tree = host.tree if path is None else host.machine_tree
-    if path is not None and not tree.exists(path):
-        raise InputError(Location(path), "the file does not exist")
+    may_be_missing = path is None
     path = path or DEFAULT_SETTINGS
-    data = _read(tree, path)
-    if data is not None:
+    data = None
+    if not (may_be_missing and isinstance(tree.stat(path), Absent)):
+        data = tree.read_input(path)
         _require_trust(tree, path)
     return loading.override(loading.load(data, path), overrides)
 
@@ -40,7 +40,7 @@ def read_audit_policy(host: Host, settings: Settings) -> bytes | None:
     path = settings.audit_policy_file
     if path is None:
         return None
-    data = _read_named(host.tree, path, "audit.policy-file")
+    data = host.tree.read_input(path, "`audit.policy-file` in the settings names it")
     problems = audit_policy.problems(data, path)
     if problems:
         raise InputError(problems[0].location, "; ".join(problem.problem for problem in problems))
@@ -55,23 +55,9 @@ def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
     path = settings.waivers_file
     if path is None:
         return ()
-    data = _read_named(host.tree, path, "waivers-file")
+    data = host.tree.read_input(path, "`waivers-file` in the settings names it")
     _require_trust(host.tree, path)
     return loading.load_waivers(data, path)
-
-
-def _read_named(tree: Tree, path: PurePosixPath, setting: str) -> bytes:
-    data = _read(tree, path)
-    if data is None:
-        raise InputError(Location(path), "the file does not exist", f"`{setting}` in the settings names it")
-    return data
-
-
-def _read(tree: Tree, path: PurePosixPath) -> bytes | None:
-    try:
-        return tree.read(path)
-    except HostError as error:
-        raise InputError(Location(path), error.message) from error
 
 
 def _require_trust(tree: Tree, path: PurePosixPath) -> None:

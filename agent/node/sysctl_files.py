@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError
-from agent.host.tree import CHARACTER_DEVICE, DIRECTORY, Entry
+from agent.host.tree import CHARACTER_DEVICE, DIRECTORY, DirectoryEntry
 from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _read(host: Host, path: PurePosixPath, unreadable: list[str]) -> SysctlFile:
         return SysctlFile(path, host.tree.read(path))
     except HostError as error:
         entry = host.tree.stat(path)
-        if isinstance(entry, Entry) and entry.kind in (CHARACTER_DEVICE, DIRECTORY):
+        if isinstance(entry, DirectoryEntry) and entry.kind in (CHARACTER_DEVICE, DIRECTORY):
             # A link to /dev/null masks a file: systemd-sysctl reads no line from it, nor from a directory.
             return SysctlFile(path, None)
         unreadable.append(error.message)

@@ -18,7 +18,7 @@ def is_masked(host: Host, path: PurePosixPath) -> bool:
     """Whether a unit or drop-in is there to hide those of the same name: a link to /dev/null, or an empty file."""
     if host.tree.link_target(path) == "/dev/null":
         return True
-    found = host.tree.look(path)
+    found = host.tree.observe(path)
     return isinstance(found, File) and not found.content
 
 
@@ -32,7 +32,7 @@ def dropins(host: Host, name: str) -> dict[PurePosixPath, str]:
     texts = {}
     for file in sorted(paths):
         try:
-            texts[paths[file]] = (host.tree.read(paths[file]) or b"").decode(errors="replace")
+            texts[paths[file]] = host.tree.read_text(paths[file])
         except HostError:
             continue
     return texts

@@ -1,1 +1,1 @@
-"""Comparison of desired, observed and recorded state, as a plan of changes and refusals. Pure."""
+"""The plan: changes and refusals that follow from desired, observed and recorded state. Pure."""

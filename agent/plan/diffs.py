@@ -1,4 +1,4 @@
-"""Unified diffs of what is there and what is wanted. Pure; secrets of K3s' configuration never come out."""
+"""Unified diffs of found and expected files, without the secrets of K3s' configuration. Pure."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from agent.model import Absent, File
 
 _EXPLICIT_KEY = re.compile(r"\?\s+[\"']?([\w.-]+)\+?[\"']?")
 _KEY = re.compile(r"[\"']?([\w.-]+)\+?[\"']?\s*[:=]")
-_NO_END_OF_LINE = "\n\\ No newline at end of file"
+_NO_NEWLINE = "\n\\ No newline at end of file"
 
 
 def unified(before: File | Absent, after: File | Absent) -> str:
-    """A unified diff of what a file says and is to say; empty where that is the same, whatever its mode and owner."""
+    """Return a unified diff of a file's content; empty if only mode or owner differ."""
     name = after.id
-    return "".join(difflib.unified_diff(_lines(before), _lines(after), f"{name} (now)", f"{name} (wanted)"))
+    return "".join(difflib.unified_diff(_lines(before), _lines(after), f"{name} (found)", f"{name} (expected)"))
 
 
 def _lines(state: File | Absent) -> list[str]:
-    """The lines of a file, each with its end, as difflib takes them."""
+    """Return the lines of a file, each with its newline, as difflib requires."""
     if not isinstance(state, File) or not state.content:
         return []
     text = state.content.decode("utf-8", "backslashreplace")
     lines = _without_secrets(text.removesuffix("\n").split("\n"))
     if not text.endswith("\n"):
-        lines[-1] += _NO_END_OF_LINE
+        lines[-1] += _NO_NEWLINE
     return [f"{line}\n" for line in lines]
 
 
 def _without_secrets(lines: list[str]) -> list[str]:
-    """Hide what follows a secret's key on its line, and the lines below that YAML counts to its value."""
+    """Hide the value after the key of a secret, and the following lines that belong to the value in YAML."""
     shown = []
     secret_at: int | None = None
     for line in lines:

@@ -1,6 +1,6 @@
-"""Whether two contents of one file say the same to the program that reads it, comments and layout aside. Pure.
+"""Comparison of two contents of a file by meaning, without comments and layout. Pure.
 
-A host that was hardened by hand has the guide's files in its own layout: they are as good as ours, and left alone.
+A host that was hardened by hand has the guide's files in another layout; they are compliant and are not rewritten.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.yaml_reader import Mapping, Node, Scalar
 
-_SYSCTL_COMMENTS = ("#", ";")
+_SYSCTL_COMMENT_MARKS = ("#", ";")
 
 
-def says_the_same(name: str, one: bytes, other: bytes) -> bool:
-    """Compare two contents of a file called `name`: YAML by its values, a sysctl.d(5) file by its lines."""
+def is_equivalent(name: str, one: bytes, other: bytes) -> bool:
+    """Compare two contents of a file by meaning: YAML by its values, a sysctl.d(5) file by its assignments."""
     if name.endswith((".yaml", ".yml")):
         path = PurePosixPath(name)
         try:
@@ -31,7 +31,7 @@ def _values(content: bytes, path: PurePosixPath) -> list[object]:
 
 def _value(node: Node) -> object:
     if isinstance(node, Scalar):
-        # The type counts, too: 1 is no "1", and True is no 1.
+        # With the type: 1 differs from "1", and True from 1.
         return type(node.value), node.value
     if isinstance(node, Mapping):
         return {entry.key: _value(entry.node) for entry in node.entries}
@@ -39,7 +39,7 @@ def _value(node: Node) -> object:
 
 
 def _assignments(content: bytes) -> list[tuple[str, str]]:
-    """The lines that set something. A key that is set twice makes the two unequal, whichever of its lines wins."""
+    """Return the assignments, sorted. A repeated key is kept, so contents with and without the repetition differ."""
     lines = (line.strip() for line in content.decode("utf-8", "surrogateescape").split("\n"))
-    parted = (line.partition("=") for line in lines if line and not line.startswith(_SYSCTL_COMMENTS))
+    parted = (line.partition("=") for line in lines if line and not line.startswith(_SYSCTL_COMMENT_MARKS))
     return sorted((key.strip(), value.strip()) for key, _, value in parted)

@@ -111,7 +111,7 @@ def _items(situation: Situation) -> Iterator[Item]:
             change = changes[resource.id]
             yield Item(resource.id, ItemStatus.DIFFERS, difference(change.before, change.after))
         elif resource.id not in refusals:
-            yield Item(resource.id, ItemStatus.COMPLIANT, plan.in_words(situation.observed[resource.id]))
+            yield Item(resource.id, ItemStatus.COMPLIANT, plan.describe(situation.observed[resource.id]))
     expected = {resource.id for resource in situation.desired}
     for change in situation.plan.changes:
         if change.id not in expected:

@@ -9,11 +9,11 @@ from agent.assess import baseline
 from agent.assess import likely_cause as culprit
 from agent.assess.assessment import Actor, ControlStatus
 from agent.assess.likely_cause import PACKAGE_DATABASES, Clues
-from agent.changes.journal import STATE
+from agent.changes.state import STATE, make_directory
 from agent.errors import HardenError, HostError, InputError
 from agent.host.systemd import Systemd
 from agent.linux.sysctl_order import Reader, at_boot
-from agent.model import Absent, Directory, File, FileMode, Sysctl
+from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, Sysctl
 from agent.node import gate
 from agent.node.site_files import read_settings
 from agent.present.assessments import AssessmentFormat, as_text
@@ -40,9 +40,6 @@ REPORT = STATE / "assessment.json"
 
 METRICS = STATE / "metrics" / "k3s-harden.prom"
 
-_PRIVATE_DIRECTORY = FileMode(0o700)
-_PRIVATE = FileMode(0o600)
-_PUBLIC = FileMode(0o644)
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and some for systemd."""
 
@@ -91,7 +88,7 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
         yield from (f"{_change(one)}; by k3s-harden apply" for one in compared(_statuses(then), now))
     _keep(host, now, changes)
     if site.drift_metrics_file is not None:
-        host.tree.write(File(path=site.drift_metrics_file, content=_metrics(now, changes), mode=_PUBLIC))
+        host.tree.write(File(path=site.drift_metrics_file, content=_metrics(now, changes), mode=PUBLIC_FILE))
     if failure is not None:
         raise failure
 
@@ -181,13 +178,10 @@ def _statuses(assessment: Assessment) -> dict[str, ControlStatus]:
 
 
 def _keep(host: Host, now: Assessment, changes: tuple[Change, ...]) -> None:
-    for path in (*reversed(METRICS.parent.parents), METRICS.parent):
-        if isinstance(host.tree.look(path), Absent):
-            mode = _PRIVATE_DIRECTORY if path == STATE or STATE in path.parents else FileMode(0o755)
-            host.tree.make_directory(Directory(path=path, mode=mode))
+    make_directory(host.tree, METRICS.parent)
     report = as_text(now, AssessmentFormat.JSON).encode()
-    host.tree.write(File(path=REPORT, content=report, mode=_PRIVATE))
-    host.tree.write(File(path=METRICS, content=_metrics(now, changes), mode=_PRIVATE))
+    host.tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))
+    host.tree.write(File(path=METRICS, content=_metrics(now, changes), mode=PRIVATE_FILE))
 
 
 def _metrics(now: Assessment, changes: tuple[Change, ...]) -> bytes:

@@ -11,15 +11,15 @@ from agent.changes.execute import carry_out, refused
 from agent.changes.journal import Journal
 from agent.errors import UsageError
 from agent.host.systemd import Systemd
-from agent.host.tree import REGULAR_FILE, Entry
+from agent.host.tree import REGULAR_FILE, DirectoryEntry
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.linux.unit_files import PACKAGED_UNITS
-from agent.model import Absent, Directory, File, FileMode, Role
+from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role
 from agent.node import facts, gate, k3s_units
 from agent.node.gate import DROPIN
 from agent.node.site_files import read_settings
 from agent.plan import plan
-from agent.plan.plan import Change, in_words
+from agent.plan.plan import Change, describe
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.verbs import completion
 
@@ -57,8 +57,6 @@ USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh; a drop-in may come before the service it is for."""
 
 PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
-_PUBLIC = FileMode(0o644)
-_PROGRAM = FileMode(0o755)
 _EXECUTABLE = 0o111
 
 _HIDDEN_FROM_UNITS = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - read only
@@ -114,11 +112,13 @@ def files(wanted: Wanted) -> tuple[File, ...]:
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
         units[DATA_DIR_DROPIN] = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir)).encode()
-    found = [File(path=UNIT_DIRECTORY / name, content=content, mode=_PUBLIC) for name, content in units.items()]
+    found = [File(path=UNIT_DIRECTORY / name, content=content, mode=PUBLIC_FILE) for name, content in units.items()]
     if not wanted.packaged:
-        found += [File(path=path, content=content, mode=_PUBLIC) for path, content in wanted.completions.items()]
+        found += [File(path=path, content=content, mode=PUBLIC_FILE) for path, content in wanted.completions.items()]
         if wanted.has_cloud_init:
-            found.append(File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=_PROGRAM))
+            found.append(
+                File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=EXECUTABLE_FILE)
+            )
     return tuple(found)
 
 
@@ -194,10 +194,10 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
     if hidden is not None:
         return f"its units do not see {hidden}"
     found = host.tree.stat(program)
-    if isinstance(found, Entry) and found.kind != REGULAR_FILE:
+    if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:
         return f"it is a {found.kind}"
     problem = host.tree.trust_problem(program)
-    if not problem and isinstance(found, Entry) and not found.mode & _EXECUTABLE:
+    if not problem and isinstance(found, DirectoryEntry) and not found.mode & _EXECUTABLE:
         return f"it is not executable: its mode is {found.mode}"
     return problem
 
@@ -209,7 +209,7 @@ def _fits_in_a_unit(path: PurePosixPath) -> bool:
 def _hiding(host: Host, wanted: Wanted) -> list[PurePosixPath]:
     """What an installation put where it hides or adds to what a package brought. A link, as of a mask, stays."""
     places = [UNIT_DIRECTORY / name for name in (*sorted(wanted.packaged), DATA_DIR_DROPIN)]
-    return [path for path in places if isinstance(now := host.tree.look(path), File) and _is_ours(now)]
+    return [path for path in places if isinstance(now := host.tree.observe(path), File) and _is_ours(now)]
 
 
 def _stop_timers(host: Host, units: Iterable[PurePosixPath]) -> None:
@@ -217,7 +217,7 @@ def _stop_timers(host: Host, units: Iterable[PurePosixPath]) -> None:
     systemd = Systemd(host)
     if systemd.is_running:
         for unit in units:
-            if unit.suffix == ".timer" and isinstance(host.tree.look(unit), File):
+            if unit.suffix == ".timer" and isinstance(host.tree.observe(unit), File):
                 systemd.stop(unit.name)
 
 
@@ -225,14 +225,14 @@ def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list
     unedited = {file.content for one in (wanted, wanted._replace(packaged=frozenset())) for file in files(one)}
     items: list[Item] = []
     for path in places:
-        now = host.observe(str(path))
+        now = host.tree.observe(path)
         if isinstance(now, Absent):
             continue
         if not isinstance(now, File) or not _is_ours(now):
-            items.append(Item(str(path), ItemStatus.REFUSED, f"is not ours: {in_words(now)}", "look at it"))
+            items.append(Item(str(path), ItemStatus.REFUSED, f"is not ours: {describe(now)}", "look at it"))
             continue
-        items += _carry_out(host, [Change(now, Absent(id=now.id), backup=now.content not in unedited)])
-        parent = host.observe(str(path.parent))
+        items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])
+        parent = host.tree.observe(path.parent)
         if path.parent.name.endswith(".d") and isinstance(parent, Directory):
             host.tree.remove_directory(path.parent)
     return items

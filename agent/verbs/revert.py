@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,7 +30,7 @@ from agent.settings.schema import Overrides, Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.changes.journal import Entry
+    from agent.changes.journal import Run
     from agent.host import Host
     from agent.model import Observed, State
 
@@ -69,10 +70,10 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()
-        runs = journal.entries()[-1:] if last else journal.entries()
+        runs = journal.runs()[-1:] if last else journal.runs()
         before, left = journal.history(runs)
         k3s = _read_k3s(host)
-        observed = {name: host.observe(name) for name in before}
+        observed = {name: host.observe(state) for name, state in before.items()}
         undo = _undo(plan.undo(before, left, observed, force=force), before, observed, k3s)
         items = _carry_out(undo, runs, before, host, journal)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
@@ -127,7 +128,7 @@ def _keep_encryption(full: Plan, before: Mapping[str, State], k3s: _K3s) -> _Und
         ]
         changes = [other for other in others if other not in parents]
         if change.before != reduced:
-            changes.insert(0, change._replace(after=reduced))
+            changes.insert(0, replace(change, after=reduced))
         created = [Change(one.after, one.before) for one in reversed(parents)]
         return _Undo(Plan(tuple(changes), full.refusals), (*created, Change(before[change.id], reduced)))
     return _Undo(full)
@@ -155,7 +156,7 @@ def _is_dropin(name: str) -> bool:
 
 
 def _carry_out(
-    undo: _Undo, runs: Sequence[Entry], before: Mapping[str, State], host: Host, journal: Journal
+    undo: _Undo, runs: Sequence[Run], before: Mapping[str, State], host: Host, journal: Journal
 ) -> tuple[Item, ...]:
     # The journal already has both ends of an undo, except for a drop-in that no run has written: without a record the
     # next revert would treat it as edited.

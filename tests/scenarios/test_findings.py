@@ -229,7 +229,7 @@ CASES = (
         "journal-damaged",
         lambda host: [path.write_text("{") for path in host[f"{STATE}/journal"].iterdir()],
         written(f"{STATE}/journal/000001-1.json.bak", "{"),
-        remediation="restore it from a backup, or move it away: what that run changed can then not be undone",
+        remediation="restore it from a backup, or move it away; the changes of that run can then not be reverted",
         cure=lambda host, finding: host[finding.location].unlink(),
     ),
     Case(

@@ -212,7 +212,7 @@ def test_what_is_no_file_is_refused_with_its_name_and_kind(path: str, obstacle: 
         seen = host.seen("apply", *options)
         assert seen.code == code  # the second time nothing is left that could be done
         assert seen.items[path] == "refused"
-        assert f"is {words}, which is left alone" in seen.details[path]
+        assert f"is {words}, which is not replaced" in seen.details[path]
     assert host[PSA].exists()
     after = host.entries()
     assert {name: entry for name, entry in after.items() if name != PSA} == before
@@ -226,7 +226,7 @@ def test_a_directory_that_is_none_is_refused(host: HostTree) -> None:
     host[f"{DATA_DIR}/server"].symlink_to("/srv/elsewhere")
     seen = host.seen("apply")
     assert seen.code == 4
-    assert seen.details[f"{DATA_DIR}/server"] == "is a symlink, which is left alone"
+    assert seen.details[f"{DATA_DIR}/server"] == "is a symlink, which is not replaced"
     host[f"{DATA_DIR}/server"].unlink()
     host.write(f"{DATA_DIR}/server", "a file")
     seen = host.seen("apply")

@@ -32,7 +32,7 @@ def test_no_drop_in_below_a_directory_writable_by_others(host: HostTree) -> None
     host[UNSAFE].chmod(0o777)
     seen = host.seen("apply")
     assert (seen.code, seen.items[DROPIN]) == (4, "failed")
-    assert seen.details[DROPIN] == f"not written, since {PSA} and {AUDIT} failed"
+    assert seen.details[DROPIN] == f"not written, because {PSA} and {AUDIT} failed"
     assert_k3s_would_start(host)
     host[UNSAFE].chmod(0o755)
     assert host.seen("apply").code == 0
@@ -46,7 +46,7 @@ def test_no_drop_in_if_a_file_that_it_names_is_not_a_regular_file(
     """apply writes the other files; `check` and `diff` report the same reason."""
     host[named].parent.mkdir(parents=True, exist_ok=True)
     make(host[named])
-    reason = f"not written, since it needs {named}, which is refused"
+    reason = f"not written: it requires {named}, which is refused"
     assert [host.seen(verb).details[DROPIN] for verb in ("check", "diff", "apply")] == [reason] * 3
     assert POLICY in host.entries()
     assert_k3s_would_start(host)
@@ -57,7 +57,7 @@ def test_no_drop_in_if_a_kernel_value_differs_that_apply_does_not_set(host: Host
     host.write(LIVE, "5\n")
     seen = host.seen("apply")
     assert (seen.code, seen.items[DROPIN]) == (4, "refused")
-    assert seen.details[DROPIN] == f"not written, since it needs {KEY} to be 1000000, and found 5"
+    assert seen.details[DROPIN] == f"not written: it requires {KEY} = 1000000, found 5"
     assert f"sysctl -w {KEY}=1000000" in seen.only("kernel-parameter").remediation
     assert_k3s_would_start(host)
     host.write(SETTINGS, "protect-kernel-defaults: false\n")

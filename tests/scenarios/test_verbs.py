@@ -346,7 +346,7 @@ def test_diff_shows_what_would_change_line_by_line(hardened: Hardened) -> None:
     assert f"differs {POLICY}: mode 0644 → 0600\n" in text
     assert text.count("0644 → 0600") == text.count("0 → 10") == 1
     assert "differs kernel.panic: 0 → 10\n" in text
-    assert f"--- {PSA} (now)\n+++ {PSA} (wanted)\n@@ -0,0 " in text
+    assert f"--- {PSA} (found)\n+++ {PSA} (expected)\n@@ -0,0 " in text
     assert "\n-omitManagedFields: true\n" in text
     assert "compliant" not in text.replace("not compliant", "")
 
@@ -361,7 +361,7 @@ def test_diff_says_what_cannot_be_compared(words: str, make: Callable[[Path], ob
     make(host[AUDIT])
     lines = host.run("diff").stdout.splitlines()
     assert any(line.startswith(f"refused {AUDIT}: is a {words}") and "cannot be compared" in line for line in lines)
-    assert f"--- {AUDIT} (now)" not in lines
+    assert f"--- {AUDIT} (found)" not in lines
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])

@@ -69,10 +69,10 @@ class FailingTree(Tree):
 
     fuse: Fuse
 
-    def look(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
+    def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
         if self.fuse.burns(f"look {path}"):
             return Unreadable(id=str(path), reason="Input/output error")
-        return super().look(path)
+        return super().observe(path)
 
     def read(self, path: PurePosixPath) -> bytes | None:
         self.fuse.guard(f"read {path}")

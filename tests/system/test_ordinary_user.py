@@ -92,7 +92,7 @@ def test_what_writes_says_that_it_needs_root(host: Machine, words: tuple[str, ..
     before, values = host.tree(*PLACES), live_values()
     run = as_nobody(host, *words)
     assert run.returncode == 1
-    assert f"cannot {words[0]}: this changes the host, which needs root" in run.stderr
+    assert f"cannot {words[0]}: changing the host requires root" in run.stderr
     assert f"sudo k3s-harden {words[0]}" in run.stderr
     assert (host.tree(*PLACES), live_values()) == (before, values)
 

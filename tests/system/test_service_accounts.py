@@ -156,7 +156,7 @@ def test_a_call_that_hangs_is_given_up(machine: Machine, cluster: Cluster) -> No
     cluster.trouble("default", "exec sleep 300")
     code, items = protect(machine, "--timeout", "1")
     assert code == 4
-    assert "no end after" in items["default"]["detail"]
+    assert "did not finish within" in items["default"]["detail"]
     assert cluster.values["kube-system"] == "false"
     assert machine.run("pgrep", "-x", "sleep").returncode == 1
 

@@ -43,7 +43,7 @@ def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None
     for key in ("vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops"):
         assert f"failed {key}: cannot write /proc/sys/{key.replace('.', '/')}: Read-only file system" in run.stdout
     assert machine.entry(PARAMETERS) is not None
-    assert f"failed {DROPIN}: not written, since vm.overcommit_memory and kernel.panic and " in run.stdout
+    assert f"failed {DROPIN}: not written, because vm.overcommit_memory and kernel.panic and " in run.stdout
     assert machine.entry(DROPIN) is None
     again = machine.harden("apply", *SERVER)
     assert again.returncode == 6

@@ -13,7 +13,7 @@ import pytest
 
 import agent
 from agent.benchmark import catalogue
-from agent.changes import journal
+from agent.changes import journal, state
 from agent.errors import ExitCode
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
@@ -142,7 +142,7 @@ def test_the_reference_and_the_manual_list_every_path_of_the_state() -> None:
     """Each path below the state directory is documented."""
     modules = (importlib.import_module(module.name) for module in pkgutil.walk_packages(agent.__path__, "agent."))
     public = (value for module in modules for name, value in vars(module).items() if not name.startswith("_"))
-    paths = {value for value in public if isinstance(value, PurePosixPath) and journal.STATE in value.parents}
+    paths = {value for value in public if isinstance(value, PurePosixPath) and state.STATE in value.parents}
     assert {journal.JOURNAL, journal.BACKUPS, drift.REPORT, drift.METRICS} <= paths
     reference, page = docs.pages()["reference/resources.md"], manual(0).replace("\\-", "-")
     assert [path for path in paths if f"| `{path}` |" not in reference or f".I {path}\n" not in page] == []

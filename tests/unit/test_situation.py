@@ -137,7 +137,7 @@ def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site
     assert (server.root / TLS / "server-ca.crt").read_text() == "server-ca.crt"
     revert(server.host, last=False, force=False)
     assert [server.mode(name) for name in ("client-ca.crt", "server-ca.crt")] == [0o644, 0o644]
-    assert Journal(server.host).entries() == ()
+    assert Journal(server.host).runs() == ()
 
 
 def test_apply_sets_the_mode_of_renewed_certificates_again(server: Site) -> None:

@@ -13,7 +13,7 @@ from agent.benchmark.check import GuideDirectory, KernelParameter, SysctlPrecede
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_order import same_value
 from agent.model import ROOT, Directory, Sysctl, Unreadable
-from agent.plan.plan import in_words
+from agent.plan.plan import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _kernel_parameter(check: KernelParameter, node: AssessedNode) -> Answer:
         hidden = f"cannot read {node.unreadable_sysctl_files[0]}, which may set it at boot"
         return Answer(ControlStatus.UNKNOWN, found, shown, hidden, LOOK_AT_IT)
     if not isinstance(now, Sysctl):
-        reason = "there is no /proc/sys here" if now is None else in_words(now)
+        reason = "there is no /proc/sys here" if now is None else describe(now)
         return Answer(ControlStatus.UNKNOWN, found, shown, reason, "assess the booted host")
     return Answer(ControlStatus.PASS, found, shown, by=_who_set(line))
 
@@ -92,9 +92,9 @@ def _guide_directory(check: GuideDirectory, node: AssessedNode) -> Answer:
     path = node.facts.data_dir / check.row.path
     now = node.seen.observed.get(str(path))
     if now is None or isinstance(now, Unreadable):
-        reason = in_words(now) if now is not None else "it was not looked at"
+        reason = describe(now) if now is not None else "it was not looked at"
         return Answer(ControlStatus.UNKNOWN, "cannot be told", (Shown(reason, str(path)),), reason, LOOK_AT_IT)
-    found, status = in_words(now), ControlStatus.FAIL
+    found, status = describe(now), ControlStatus.FAIL
     if isinstance(now, Directory):
         found = f"mode {now.mode}, owner {'root:root' if now.owner == ROOT else now.owner}"
         status = ControlStatus.PASS if (now.mode, now.owner) == (check.row.mode, ROOT) else ControlStatus.FAIL

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.errors import UsageError
 from agent.k3s.config_writer import dropin
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import FileMode, Role
+from agent.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, Role
 from agent.node.facts import dropin_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-    from agent.model import Version
+    from agent.model import FileMode, Version
     from agent.node.facts import HostFacts
 
 
@@ -73,10 +73,6 @@ _JOINS = "K3S_URL=https://server.example:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/to
 _DATA_DIR_CONFIG = "10-data-dir.yaml"
 _DATA_DIR_HEADER = "Data directory of K3s. k3s-harden reads this file, too.\n"
 
-_PROGRAM = FileMode(0o755)
-_PUBLIC = FileMode(0o644)
-_PRIVATE = FileMode(0o600)
-
 
 def user_data(facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes]) -> bytes:
     """Return the document for a new host with this role, K3s version and data directory. It contains no secret.
@@ -90,11 +86,11 @@ def user_data(facts: HostFacts, download: Download, files: Mapping[PurePosixPath
     if facts.role is Role.AGENT:
         environment = f"{environment} {_JOINS}"
     script = _SCRIPT.format(**download._asdict(), version=release, environment=environment, role=facts.role)
-    parts = [_file(str(path), content, _PUBLIC) for path, content in files.items()]
+    parts = [_file(str(path), content, PUBLIC_FILE) for path, content in files.items()]
     if facts.data_dir != DEFAULT_DATA_DIR:
         path = dropin_directory(facts.configuration.path) / _DATA_DIR_CONFIG
-        parts.append(_file(str(path), dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {}), _PRIVATE))
-    parts.append(_file(_BOOTSTRAP, script.encode(), _PROGRAM))
+        parts.append(_file(str(path), dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {}), PRIVATE_FILE))
+    parts.append(_file(_BOOTSTRAP, script.encode(), EXECUTABLE_FILE))
     return _DOCUMENT.format(role=facts.role, files="".join(parts), bootstrap=_BOOTSTRAP).encode()
 
 

@@ -33,7 +33,7 @@ def file(name: str = "a", content: bytes = b"new", mode: int = 0o600) -> File:
 
 
 def absent(name: str) -> Absent:
-    return Absent(id=str(ETC / name))
+    return Absent(ETC / name)
 
 
 def plan_of(*changes: Change) -> Plan:
@@ -96,8 +96,8 @@ def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
     changes = (Change(absent("a"), file("a")), Change(absent("b"), file("b")))
     items = execute(plan_of(*changes), strict, journal)
     assert strict.seen_at_first_change == [["000001-1700000000.begun"]]
-    assert [entry.finished for entry in journal.entries()] == [True]
-    assert journal.changes(journal.entries()[0]) == changes
+    assert [entry.finished for entry in journal.runs()] == [True]
+    assert journal.changes(journal.runs()[0]) == changes
     assert items == tuple(Item(f"/etc/{name}", ItemStatus.CHANGED, "absent → file, mode 0600") for name in "ab")
 
 
@@ -136,7 +136,7 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
         blocked_by_environment=True,
     )
     assert third.status is ItemStatus.CHANGED
-    assert [entry.finished for entry in journal.entries()] == [True]
+    assert [entry.finished for entry in journal.runs()] == [True]
 
 
 def test_what_lies_in_a_directory_that_could_not_be_made_fails_on_its_own(host: Host) -> None:
@@ -176,7 +176,7 @@ def test_what_needs_a_change_that_failed_is_not_made(host: Host) -> None:
         (ItemStatus.FAILED, True),
         (ItemStatus.CHANGED, False),
     ]
-    assert items[2].detail == f"not written, since /etc/a and {KEY} failed"
+    assert items[2].detail == f"not written, because /etc/a and {KEY} failed"
     assert names(Path(host.root, "etc")) == ["e"]
 
 
@@ -193,8 +193,8 @@ def test_what_somebody_changed_meanwhile_is_left_alone(now: State, host: Host) -
     host.put(now)
     item = carry_out(Change(file(content=b"old"), file()), host, Journal(host))
     assert (item.status, item.hint) == (ItemStatus.FAILED, "run again")
-    assert item.detail.startswith("somebody changed it meanwhile: ")
-    assert host.observe("/etc/a") == now
+    assert item.detail.startswith("changed during this run: ")
+    assert host.tree.observe(ETC / "a") == now
 
 
 def test_what_somebody_brought_about_meanwhile_is_not_written_again(host: Host) -> None:
@@ -220,9 +220,9 @@ def test_a_file_of_somebody_is_kept_before_it_is_replaced(host: Host) -> None:
     item = carry_out(Change(before, file(), backup=True), host, Journal(host))
     assert item.status is ItemStatus.CHANGED
     assert item.hint == ""
-    kept = item.detail.removeprefix("content; the file that was there is kept as ")
+    kept = item.detail.removeprefix("content; the previous file is kept as ")
     assert host.tree.read(PurePosixPath(kept)) == b"theirs\0"
-    assert host.observe("/etc/a") == file()
+    assert host.tree.observe(ETC / "a") == file()
 
 
 def test_a_file_that_cannot_be_kept_is_not_replaced(host: Host) -> None:
@@ -232,7 +232,7 @@ def test_a_file_that_cannot_be_kept_is_not_replaced(host: Host) -> None:
     Path(host.root, "var").write_text("a file in the way")
     item = carry_out(Change(before, file(), backup=True), host, Journal(host))
     assert item.status is ItemStatus.FAILED
-    assert host.observe("/etc/a") == before
+    assert host.tree.observe(ETC / "a") == before
 
 
 def test_a_directory_with_something_in_it_is_kept_and_said(host: Host) -> None:
@@ -241,7 +241,7 @@ def test_a_directory_with_something_in_it_is_kept_and_said(host: Host) -> None:
     host.put(directory)
     host.put(file("d/theirs"))
     item = carry_out(Change(directory, absent("d")), host, Journal(host))
-    assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it holds files that are not ours")
+    assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it contains other files")
 
 
 def test_a_record_that_cannot_be_closed_does_not_hide_what_was_done(host: Host) -> None:
@@ -253,7 +253,7 @@ def test_a_record_that_cannot_be_closed_does_not_hide_what_was_done(host: Host) 
 
     items = execute(plan_of(Change(absent("a"), file())), host, Stubborn(host))
     assert [item.status for item in items] == [ItemStatus.CHANGED]
-    assert [entry.finished for entry in Journal(host).entries()] == [False]
+    assert [entry.finished for entry in Journal(host).runs()] == [False]
     assert len(Journal(host).finish_interrupted()) == 1
 
 
@@ -261,7 +261,7 @@ def test_an_edit_and_an_obstacle_are_told_apart() -> None:
     """By the refusal's own word."""
     refusal = Refusal("/etc/a", "reason", "hint", edited=True)
     assert refused(refusal) == Item("/etc/a", ItemStatus.EDITED, "reason", "hint")
-    assert refused(refusal._replace(edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")
+    assert refused(replace(refusal, edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")
 
 
 def test_a_plan_made_of_a_real_tree_leads_where_it_should(host: Host) -> None:
@@ -284,6 +284,8 @@ def test_a_plan_made_of_a_real_tree_leads_where_it_should(host: Host) -> None:
     finally:
         os.umask(before)
     assert {item.status for item in items} == {ItemStatus.CHANGED}
-    assert [host.observe(resource.id) for resource in wanted] == wanted
-    assert host.observe("/srv/k3s") == Directory(path=PurePosixPath("/srv/k3s"), mode=FileMode(0o755))
+    assert [host.observe(resource) for resource in wanted] == wanted
+    assert host.tree.observe(PurePosixPath("/srv/k3s")) == Directory(
+        path=PurePosixPath("/srv/k3s"), mode=FileMode(0o755)
+    )
     assert plan().is_empty

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.changes.journal import BACKUPS, JOURNAL, STATE, Entry, Journal
+from agent.changes.journal import BACKUPS, JOURNAL, Journal, Run
+from agent.changes.state import STATE
 from agent.errors import HostError
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
 from agent.plan.plan import Change, undo
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 A = PurePosixPath("/etc/a.conf")
 KEY = "vm.panic_on_oom"
-ABSENT = Absent(id=str(A))
+ABSENT = Absent(A)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def value(text: str) -> Sysctl:
     return Sysctl(key=KEY, value=text)
 
 
-def run(journal: Journal, *changes: Change) -> Entry:
+def run(journal: Journal, *changes: Change) -> Run:
     """One run, from begin to end."""
     entry = journal.begin(changes)
     journal.finish(entry)
@@ -72,8 +73,25 @@ STATES: st.SearchStrategy[State] = st.one_of(
     st.builds(Directory, path=PATHS, **ACCESS),
     st.builds(FilePermissions, path=PATHS, mode=ACCESS["mode"]),
     st.builds(Sysctl, key=st.text(min_size=1), value=st.text()),
-    st.builds(Absent, id=st.text(min_size=1)),
+    st.builds(Absent, path=PATHS),
 )
+
+
+CHANGES_OF_EACH_TYPE = (
+    Change(Absent(A), File(A, "é\n".encode("latin-1"), FileMode(0o600), Owner(0, 7))),
+    Change(Directory(A, FileMode(0o755)), Directory(A, FileMode(0o700))),
+    Change(FilePermissions(A, FileMode(0o644)), FilePermissions(A, FileMode(0o600))),
+    Change(Sysctl("kernel.panic", "0"), Sysctl("kernel.panic", "10")),
+)
+RECORDED_CHANGES = [
+    {"before": {"absent": str(A)}, "after": {"file": str(A), "content": "é\n", "mode": "0600", "owner": "0:7"}},
+    {
+        "before": {"directory": str(A), "mode": "0755", "owner": "0:0"},
+        "after": {"directory": str(A), "mode": "0700", "owner": "0:0"},
+    },
+    {"before": {"permissions": str(A), "mode": "0644"}, "after": {"permissions": str(A), "mode": "0600"}},
+    {"before": {"sysctl": "kernel.panic", "value": "0"}, "after": {"sysctl": "kernel.panic", "value": "10"}},
+]
 
 
 @given(changes=st.lists(st.tuples(STATES, STATES), min_size=1, max_size=5))
@@ -85,19 +103,26 @@ def test_each_state_comes_back_as_it_was(changes: list[tuple[State, State]]) -> 
         assert journal.changes(journal.begin(written)) == tuple(written)
 
 
+def test_records_keep_their_format(journal: Journal, host: Host) -> None:
+    """Records of earlier versions can be reverted."""
+    run = journal.begin(CHANGES_OF_EACH_TYPE)
+    assert json.loads(Path(host.root, *run.path.parts[1:]).read_text())["changes"] == RECORDED_CHANGES
+    assert journal.changes(run) == CHANGES_OF_EACH_TYPE
+
+
 def test_a_record_is_there_before_the_run_and_closed_after_it(journal: Journal, host: Host) -> None:
     """Its name tells number, time and state; text in it is legible."""
     changes = (Change(ABSENT, file("é\n".encode())), Change(value("0"), value("1")))
     entry = journal.begin(changes)
-    assert entry == Entry(1, 1_700_000_000, finished=False)
+    assert entry == Run(1, 1_700_000_000, finished=False)
     record = Path(host.root, *JOURNAL.parts[1:]) / "000001-1700000000.begun"
     assert record.exists()
     assert json.loads(record.read_bytes())["changes"][1]["after"] == {"sysctl": KEY, "value": "1"}
-    assert journal.entries() == (entry,)
+    assert journal.runs() == (entry,)
     journal.finish(entry)
     assert names(record.parent) == ["000001-1700000000.json"]
-    assert journal.entries() == (entry._replace(finished=True),)
-    assert journal.changes(journal.entries()[0]) == changes
+    assert journal.runs() == (entry._replace(finished=True),)
+    assert journal.changes(journal.runs()[0]) == changes
 
 
 def test_the_journal_is_roots_alone(journal: Journal, host: Host) -> None:
@@ -121,7 +146,7 @@ def test_a_state_directory_that_is_there_keeps_its_mode(journal: Journal, host: 
 
 def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> None:
     """To look for them makes nothing."""
-    assert journal.entries() == ()
+    assert journal.runs() == ()
     assert journal.written(str(A)) == ()
     assert journal.finish_interrupted() == ()
     assert names(Path(host.root)) == ["etc"]
@@ -132,7 +157,7 @@ def test_runs_are_counted_and_told_in_their_order(journal: Journal, clock: Clock
     for seconds in (50, 10, 30):
         clock.seconds = seconds
         run(journal, Change(value("0"), value("1")))
-    assert [(entry.number, entry.started) for entry in journal.entries()] == [(1, 50), (2, 10), (3, 30)]
+    assert [(entry.number, entry.started) for entry in journal.runs()] == [(1, 50), (2, 10), (3, 30)]
 
 
 def test_what_is_no_record_is_overlooked(journal: Journal, host: Host) -> None:
@@ -148,7 +173,7 @@ def test_what_is_no_record_is_overlooked(journal: Journal, host: Host) -> None:
         "README",
     ):
         (directory / name).touch()
-    assert [entry.number for entry in journal.entries()] == [1]
+    assert [entry.number for entry in journal.runs()] == [1]
 
 
 def test_a_run_that_was_cut_off_is_seen_and_closed(journal: Journal, host: Host) -> None:
@@ -162,7 +187,7 @@ def test_a_run_that_was_cut_off_is_seen_and_closed(journal: Journal, host: Host)
     assert names(etc) == [".b.conf.k3s-harden"]
     assert names(Path(host.root, *JOURNAL.parts[1:])) == ["000001-1700000000.json"]
     assert journal.finish_interrupted() == ()
-    assert journal.history(journal.entries())[0] == {str(A): ABSENT, KEY: value("0")}
+    assert journal.history(journal.runs())[0] == {str(A): ABSENT, KEY: value("0")}
 
 
 def test_history_is_the_first_before_and_all_that_was_left(journal: Journal) -> None:
@@ -170,10 +195,10 @@ def test_history_is_the_first_before_and_all_that_was_left(journal: Journal) -> 
     run(journal, Change(value("0"), value("1")))
     run(journal, Change(ABSENT, file(b"first")), Change(value("2"), value("3")))
     run(journal, Change(file(b"first"), file(b"second")))
-    before, left = journal.history(journal.entries())
+    before, left = journal.history(journal.runs())
     assert list(before.items()) == [(KEY, value("0")), (str(A), ABSENT)]
     assert left == {KEY: (value("1"), value("3")), str(A): (file(b"first"), file(b"second"))}
-    assert journal.history(journal.entries()[-1:]) == ({str(A): file(b"first")}, {str(A): (file(b"second"),)})
+    assert journal.history(journal.runs()[-1:]) == ({str(A): file(b"first")}, {str(A): (file(b"second"),)})
 
 
 def test_content_is_ours_if_any_run_wrote_it(journal: Journal) -> None:
@@ -190,7 +215,7 @@ def test_to_repair_a_mode_makes_no_content_ours(journal: Journal) -> None:
     edited = file(b"edited", 0o644), file(b"edited")
     run(journal, Change(*edited))
     assert journal.written(str(A)) == (b"ours",)
-    back = undo(*journal.history(journal.entries()), {str(A): edited[1]})
+    back = undo(*journal.history(journal.runs()), {str(A): edited[1]})
     assert back.changes == ()
     assert [refusal.edited for refusal in back.refusals] == [True]
 
@@ -199,15 +224,13 @@ def test_a_mode_that_was_repaired_is_put_back(journal: Journal) -> None:
     """The content was there before the first run, or is ours: nothing is lost by it."""
     theirs = Change(file(b"theirs", 0o644), file(b"theirs"))
     run(journal, theirs)
-    assert undo(*journal.history(journal.entries()), {str(A): theirs.after}).changes == (
+    assert undo(*journal.history(journal.runs()), {str(A): theirs.after}).changes == (
         Change(theirs.after, theirs.before),
     )
-    journal.forget(journal.entries())
+    journal.forget(journal.runs())
     run(journal, Change(ABSENT, file(b"ours")))
     run(journal, Change(file(b"ours", 0o666), file(b"ours")))
-    assert undo(*journal.history(journal.entries()), {str(A): file(b"ours")}).changes == (
-        Change(file(b"ours"), ABSENT),
-    )
+    assert undo(*journal.history(journal.runs()), {str(A): file(b"ours")}).changes == (Change(file(b"ours"), ABSENT),)
 
 
 def test_fifty_records_are_kept_and_older_ones_folded(journal: Journal, host: Host) -> None:
@@ -215,7 +238,7 @@ def test_fifty_records_are_kept_and_older_ones_folded(journal: Journal, host: Ho
     run(journal, Change(ABSENT, file(b"ours")), Change(value("0"), value("1")))
     for number in range(2, 130):
         run(journal, Change(value(f"{number}"), value("1")))
-    entries = journal.entries()
+    entries = journal.runs()
     assert len(entries) == 50
     assert entries[-1].number == 129
     before, left = journal.history(entries)
@@ -233,9 +256,9 @@ def test_folding_makes_no_content_ours_either(journal: Journal) -> None:
     for number in range(120):
         edited = f"edit {number}".encode()
         run(journal, Change(file(edited, 0o644), file(edited)))
-    assert len(journal.entries()) == 50
+    assert len(journal.runs()) == 50
     assert journal.written(str(A)) == (b"ours",)
-    before, left = journal.history(journal.entries())
+    before, left = journal.history(journal.runs())
     assert (before, left) == ({str(A): ABSENT}, {str(A): (file(b"ours"),)})
 
 
@@ -247,22 +270,22 @@ def test_a_fold_that_was_cut_off_changes_nothing(journal: Journal, host: Host) -
     kept = first.read_bytes()
     run(journal, Change(value("50"), value("1")))
     assert not first.exists()
-    folded = journal.history(journal.entries())
+    folded = journal.history(journal.runs())
     first.write_bytes(kept)
-    assert journal.history(journal.entries())[0] == folded[0] == {KEY: value("0")}
-    assert set(journal.history(journal.entries())[1][KEY]) == set(folded[1][KEY]) == {value("1")}
+    assert journal.history(journal.runs())[0] == folded[0] == {KEY: value("0")}
+    assert set(journal.history(journal.runs())[1][KEY]) == set(folded[1][KEY]) == {value("1")}
 
 
 def test_what_was_undone_is_forgotten(journal: Journal, host: Host) -> None:
     """The newest alone, or all; with the last one the journal and its directory go, unless something else is in it."""
     entries = [run(journal, Change(value("0"), value("1"))) for _ in range(3)]
     journal.forget(entries[-1:])
-    assert journal.entries() == tuple(entries[:-1])
+    assert journal.runs() == tuple(entries[:-1])
     journal.forget(entries[:-1])
     assert names(Path(host.root, "var/lib")) == []
     run(journal, Change(value("0"), value("1")))
     kept = journal.backup(file(b"theirs"))
-    journal.forget(journal.entries())
+    journal.forget(journal.runs())
     assert names(Path(host.root, *STATE.parts[1:])) == ["backups"]
     assert host.tree.read(kept) == b"theirs"
 
@@ -324,7 +347,7 @@ def test_a_broken_record_takes_nothing_away_from_the_others(journal: Journal, ho
     run(journal, Change(file(b"second"), file(b"third")))
     Path(host.root, *broken.path.parts[1:]).write_bytes(b"{")
     assert journal.written(str(A)) == (b"first", b"third")
-    assert list(journal.damage(journal.entries(), in_full=True)) == [broken.path]
+    assert list(journal.damage(journal.runs(), in_full=True)) == [broken.path]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
@@ -343,9 +366,9 @@ def test_a_record_of_another_schema_is_not_guessed_at(journal: Journal, host: Ho
     entry = run(journal, Change(value("0"), value("1")))
     record = Path(host.root, *entry.path.parts[1:])
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
-    with pytest.raises(HostError, match=r"it is of schema 2, this reads 1$") as caught:
+    with pytest.raises(HostError, match=r"found schema 2, expected 1$") as caught:
         journal.changes(entry)
-    assert "a newer one" in caught.value.hint
+    assert "newer" in caught.value.hint
 
 
 def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:

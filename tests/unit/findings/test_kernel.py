@@ -167,7 +167,7 @@ def test_kubelet_knows_no_waiver(verb: Callable[[Host, Request], Report], node: 
     node.waives(protects=True)
     report = verb(node.host, REQUEST)
     (refused,) = (item for item in report.items if item.status is ItemStatus.REFUSED)
-    assert refused.detail == f"not written, since it needs {KEY} to be 1, and found 2"
+    assert refused.detail == f"not written: it requires {KEY} = 1, found 2"
     (error,) = of(report, "kernel-parameter")
     assert error.blocks_gate
     assert str(error.location) == f"{SETTINGS}:2"

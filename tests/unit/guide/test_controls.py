@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import DIRECTORIES, FILES
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 if TYPE_CHECKING:
     from agent.guide.control import Control
@@ -38,7 +39,12 @@ def test_no_host_gets_two_controls_with_one_id() -> None:
     """An id means one thing on any host; a second row with it is for other versions."""
     same = [(one, other) for one, other in combinations(CONTROLS, 2) if one.id == other.id]
     assert {one.id for one, _ in same} == {"enable-admission-plugins", "terminated-pod-gc-threshold"}
-    assert not [one.id for one, other in same if one.applies.overlaps(other.applies)]
+    versions = [Version(1, minor, 0) for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)]
+    assert not [
+        (one.id, role, version)
+        for (one, other), role, version in product(same, Role, versions)
+        if one.applies.to(role, version) and other.applies.to(role, version)
+    ]
 
 
 @each_control

@@ -97,7 +97,7 @@ def test_a_second_taker_gives_up_after_its_wait(host: Host) -> None:
             pass
         assert 0.2 <= time.monotonic() - began < 5
     assert caught.value.message == f"cannot get the lock {LOCK}: process {holder.pid} holds it"
-    assert caught.value.hint == "wait until that run has ended, then run this again"
+    assert caught.value.hint == "wait until that run ends, then run this again"
     assert caught.value.exit_code is ExitCode.LOCKED
 
 

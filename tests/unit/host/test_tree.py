@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
-from agent.host.tree import LARGEST_READ, Entry, Tree, temporary_name
+from agent.host.tree import LARGEST_READ, DirectoryEntry, Tree, temporary_name
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
 from tests.fake import fill, in_memory, mounted, names
 
@@ -69,7 +70,7 @@ def test_a_file_is_seen_with_content_mode_and_owner(root: Path, tree: Tree) -> N
     """Whoever the tree belongs to is 0:0 there."""
     (root / "etc/site.conf").write_bytes(b"\0\xff\n")
     (root / "etc/site.conf").chmod(0o2751)
-    assert tree.look(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
+    assert tree.observe(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
 
 
 def test_permissions_are_seen_of_regular_files_alone(root: Path, tree: Tree) -> None:
@@ -84,7 +85,7 @@ def test_permissions_are_seen_of_regular_files_alone(root: Path, tree: Tree) -> 
     assert seen("site.conf") == FilePermissions(path=SITE, mode=FileMode(0o640))
     assert seen("link") == Obstacle(id="mode of /etc/link", kind="symlink")
     assert seen("fifo") == Obstacle(id="mode of /etc/fifo", kind="FIFO")
-    assert seen("none") == Absent(id="mode of /etc/none")
+    assert seen("none") == Absent(PurePosixPath("/etc/none"))
     assert seen("site.conf/x") == Obstacle(id="mode of /etc/site.conf/x", kind="path through site.conf, a regular file")
 
 
@@ -125,15 +126,15 @@ def test_a_directory_is_seen_with_mode_and_owner(root: Path, tree: Tree) -> None
     """Its content plays no part."""
     (root / "etc").chmod(0o1750)
     (root / "etc/x").touch()
-    assert tree.look(PurePosixPath("/etc")) == Directory(path=PurePosixPath("/etc"), mode=FileMode(0o1750))
-    assert isinstance(tree.look(PurePosixPath("/")), Directory)
+    assert tree.observe(PurePosixPath("/etc")) == Directory(path=PurePosixPath("/etc"), mode=FileMode(0o1750))
+    assert isinstance(tree.observe(PurePosixPath("/")), Directory)
 
 
 @pytest.mark.parametrize("path", ["/etc/none", "/none/of/these", "/etc/dangling/x"])
 def test_what_is_not_there_is_absent(path: str, root: Path, tree: Tree) -> None:
     """A missing parent, or a link to nowhere on the way, makes no difference."""
     (root / "etc/dangling").symlink_to("/nowhere")
-    assert tree.look(PurePosixPath(path)) == Absent(id=path)
+    assert tree.observe(PurePosixPath(path)) == Absent(PurePosixPath(path))
     assert not tree.exists(PurePosixPath(path))
     assert tree.read(PurePosixPath(path)) is None
 
@@ -173,7 +174,7 @@ OBSTACLES: list[object] = [
 def test_what_is_no_file_is_named_by_its_kind(plant: Callable[[Path], None], kind: str, root: Path, tree: Tree) -> None:
     """Nothing is opened to find that out: a FIFO would hang, a device could act."""
     plant(root / "etc/site.conf")
-    assert tree.look(SITE) == Obstacle(id=str(SITE), kind=kind)
+    assert tree.observe(SITE) == Obstacle(id=str(SITE), kind=kind)
     assert tree.exists(SITE)
 
 
@@ -181,12 +182,14 @@ def test_a_file_in_the_place_of_a_parent_is_named(root: Path, tree: Tree) -> Non
     """The path cannot exist, which is not the same as that it does not."""
     (root / "etc/k3s").touch()
     path = PurePosixPath("/etc/k3s/config.yaml")
-    assert tree.look(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
+    assert tree.observe(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
     with pytest.raises(HostError, match=r"^cannot read /etc/k3s/config\.yaml: k3s, a regular file$"):
         tree.read(path)
     changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.remove_file(path)]
     for change in changes:
-        with pytest.raises(HostError, match=r"/etc/k3s/config\.yaml: k3s, a regular file, is on the way"):
+        with pytest.raises(
+            HostError, match=r"/etc/k3s/config\.yaml: found k3s, a regular file, in its path, expected a directory"
+        ):
             change()
 
 
@@ -194,12 +197,12 @@ def test_a_file_in_the_place_of_a_parent_is_named(root: Path, tree: Tree) -> Non
 def test_what_may_not_be_read_says_so(root: Path, tree: Tree) -> None:
     """An ordinary user's `check` names what it could not see."""
     (root / "etc/site.conf").touch(0o000)
-    assert tree.look(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
+    assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Permission denied$"):
         tree.read(SITE)
     (root / "etc").chmod(0o000)
     try:
-        assert tree.look(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
+        assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
         assert not tree.exists(SITE)
         with pytest.raises(HostError, match=r"^cannot list /etc: Permission denied$"):
             tree.names(PurePosixPath("/etc"))
@@ -229,7 +232,7 @@ def test_no_link_leads_out_of_the_root(target: str, root: Path, tree: Tree) -> N
     (root / "etc/site.conf").symlink_to(target)
     assert tree.read(SITE) is None
     (root / "etc/out").symlink_to(PurePosixPath(target).parent)
-    assert tree.look(PurePosixPath("/etc/out/precious")) == Absent(id="/etc/out/precious")
+    assert tree.observe(PurePosixPath("/etc/out/precious")) == Absent(PurePosixPath("/etc/out/precious"))
 
 
 @pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
@@ -239,7 +242,7 @@ def test_no_path_leads_out_of_the_root(prefix: str, root: Path, tree: Tree) -> N
     outside = str(root.parent / "outside/precious").lstrip("/")
     assert tree.read(PurePosixPath(f"{prefix}/etc/site.conf")) == b"inside\n"
     assert tree.read(PurePosixPath(f"{prefix}/{outside}")) is None
-    assert isinstance(tree.look(PurePosixPath(f"//{outside}")), Absent)
+    assert isinstance(tree.observe(PurePosixPath(f"//{outside}")), Absent)
 
 
 def test_links_in_a_circle_are_an_error(root: Path, tree: Tree) -> None:
@@ -248,7 +251,7 @@ def test_links_in_a_circle_are_an_error(root: Path, tree: Tree) -> None:
     (root / "etc/other").symlink_to("site.conf")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Too many levels of symbolic links$"):
         tree.read(SITE)
-    assert tree.look(SITE / "x") == Unreadable(id=f"{SITE}/x", reason="Too many levels of symbolic links")
+    assert tree.observe(SITE / "x") == Unreadable(id=f"{SITE}/x", reason="Too many levels of symbolic links")
 
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES[2:])
@@ -268,7 +271,7 @@ def test_a_file_beyond_all_measure_is_not_read(root: Path, tree: Tree) -> None:
     os.truncate(path, 1 << 40)
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: larger than 8 MiB$"):
         tree.read(SITE)
-    assert tree.look(SITE) == Unreadable(id=str(SITE), reason="larger than 8 MiB")
+    assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="larger than 8 MiB")
 
 
 def test_names_are_sorted_and_those_of_no_directory_are_none(root: Path, tree: Tree) -> None:
@@ -290,10 +293,10 @@ def test_the_entries_of_a_directory_are_seen_without_opening_them(root: Path, tr
     dangling(root / "etc/d")
     found = tree.entries(PurePosixPath("/etc"))
     assert found[:2] == (
-        Entry("a", "directory", FileMode(0o750), Owner(0, 0)),
-        Entry("b", "regular file", FileMode(0), Owner(0, 0)),
+        DirectoryEntry("a", "directory", FileMode(0o750), Owner(0, 0)),
+        DirectoryEntry("b", "regular file", FileMode(0), Owner(0, 0)),
     )
-    assert [one.kind for one in found[2:] if isinstance(one, Entry)] == ["FIFO", "symlink"]
+    assert [one.kind for one in found[2:] if isinstance(one, DirectoryEntry)] == ["FIFO", "symlink"]
     assert tree.entries(PurePosixPath("/none/such")) == ()
     with pytest.raises(HostError, match=r"^cannot list /etc/b: "):
         tree.entries(PurePosixPath("/etc/b"))
@@ -306,11 +309,11 @@ def test_stat_is_of_what_a_symlink_leads_to(root: Path, tree: Tree) -> None:
     (root / "etc/link").symlink_to("/etc/real")
     (root / "etc/circle").symlink_to("circle")
     symlink(root / "etc/out")
-    real = Entry("real", "regular file", FileMode(0o640), Owner(0, 0))
+    real = DirectoryEntry("real", "regular file", FileMode(0o640), Owner(0, 0))
     assert tree.stat(PurePosixPath("/etc/real")) == real
-    assert tree.stat(PurePosixPath("/etc/link")) == real._replace(name="link")
+    assert tree.stat(PurePosixPath("/etc/link")) == replace(real, name="link")
     for path in ("/etc/out", "/none/such"):
-        assert tree.stat(PurePosixPath(path)) == Absent(id=path)
+        assert tree.stat(PurePosixPath(path)) == Absent(PurePosixPath(path))
     for path in ("/etc/circle", "/etc/real/x"):
         assert isinstance(tree.stat(PurePosixPath(path)), Unreadable)
 
@@ -335,7 +338,7 @@ def test_a_written_file_is_seen_as_it_was_wanted(root: Path, tree: Tree) -> None
     """Large content, none at all, and every byte come back."""
     for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
         tree.write(file(content=content))
-        assert tree.look(SITE) == file(content=content)
+        assert tree.observe(SITE) == file(content=content)
     assert names(root / "etc") == ["site.conf"]
 
 
@@ -415,7 +418,7 @@ def test_no_directory_is_made_of_something_else(
     outside = mode_of(root.parent / "outside/precious")
     with pytest.raises(HostError, match=r"^cannot create /etc/site\.conf: Not a directory$"):
         tree.make_directory(Directory(path=SITE, mode=FileMode(0o700)))
-    assert tree.look(SITE) == Obstacle(id=str(SITE), kind=kind)
+    assert tree.observe(SITE) == Obstacle(id=str(SITE), kind=kind)
     assert mode_of(root.parent / "outside/precious") == outside
 
 
@@ -486,7 +489,7 @@ def test_a_directory_that_others_can_write_takes_no_file(mode: int, root: Path, 
         with pytest.raises(HostError) as caught:
             change()
         assert f": its parent directory /etc is not safe: others can write to it (mode {mode:04o})" in str(caught.value)
-        assert caught.value.hint == "give it to root alone: chown root:root /etc && chmod go-w /etc"
+        assert caught.value.hint == "restrict it to root: chown root:root /etc && chmod go-w /etc"
     (root / "etc").chmod(0o700)
     assert names(root / "etc") == []
 
@@ -559,10 +562,10 @@ def test_a_link_of_somebody_else_on_the_way_is_refused(root: Path, tree: Tree) -
     (root / "srv").mkdir()
     (root / "etc/way").symlink_to("/srv")
     os.lchown(root / "etc/way", NOBODY, NOBODY)
-    with pytest.raises(HostError, match=r"^cannot write /etc/way/x: way on the way is a symlink of user 65534$"):
+    with pytest.raises(HostError, match=r"^cannot write /etc/way/x: way in its path is a symlink of user 65534$"):
         tree.write(file(PurePosixPath("/etc/way/x")))
     assert names(root / "srv") == []
-    assert tree.look(PurePosixPath("/etc/way/x")) == Absent(id="/etc/way/x")
+    assert tree.observe(PurePosixPath("/etc/way/x")) == Absent(PurePosixPath("/etc/way/x"))
 
 
 @pytest.mark.root
@@ -594,10 +597,10 @@ def test_owners_are_set_and_seen(root: Path, tree: Tree) -> None:
     """Of files and directories; the set-user-ID bit, which a change of owner takes off, is there afterwards."""
     wanted = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
     tree.write(wanted)
-    assert tree.look(SITE) == wanted
+    assert tree.observe(SITE) == wanted
     directory = Directory(path=PurePosixPath("/etc/d"), mode=FileMode(0o2750), owner=Owner(7, NOBODY))
     tree.make_directory(directory)
-    assert tree.look(directory.path) == directory
+    assert tree.observe(directory.path) == directory
     tree.make_directory(Directory(path=directory.path, mode=FileMode(0o700)))
     found = (root / "etc/d").stat()
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o700)
@@ -637,7 +640,7 @@ def test_a_file_of_somebody_else_is_not_trusted(root: Path, tree: Tree) -> None:
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
     os.lchown(root / "etc/link.conf", NOBODY, NOBODY)
-    assert tree.trust_problem(PurePosixPath("/etc/link.conf")) == "link.conf on the way is a symlink of user 65534"
+    assert tree.trust_problem(PurePosixPath("/etc/link.conf")) == "link.conf in its path is a symlink of user 65534"
     os.chown(root / "etc/site.conf", NOBODY, NOBODY)
     assert tree.trust_problem(SITE) == "user 65534 owns it"
 
@@ -720,13 +723,13 @@ def test_an_immutable_file_is_seen_as_such(flag: str, tmp_path: Path) -> None:
     path = tmp_path / "etc/site.conf"
     path.parent.mkdir()
     path.write_text("old\n")
-    seen = tree.look(SITE)
+    seen = tree.observe(SITE)
     assert isinstance(seen, File)
     assert not seen.immutable
     if subprocess.run(["chattr", f"+{flag}", str(path)], check=False, capture_output=True).returncode:
         pytest.skip("this file system has no such flags")
     try:
-        seen = tree.look(SITE)
+        seen = tree.observe(SITE)
         with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
             tree.write(file())
         assert names(path.parent) == ["site.conf"]
@@ -743,10 +746,10 @@ def test_no_descriptor_is_left_open(root: Path, tree: Tree) -> None:
     (root / "etc/out").symlink_to("../../outside")
     before = names(Path("/proc/self/fd"))
     tree.write(file())
-    tree.look(SITE)
+    tree.observe(SITE)
     tree.names(PurePosixPath("/etc"))
     for path in ("/etc/fifo/x", "/etc/out/x", "/none/such"):
-        tree.look(PurePosixPath(path))
+        tree.observe(PurePosixPath(path))
         with pytest.raises(HostError):
             tree.write(file(PurePosixPath(path)))
     with pytest.raises(HostError):

@@ -21,8 +21,8 @@ def file(content: str | bytes, mode: int = 0o600) -> File:
 def body(before: File | Absent, after: File | Absent) -> list[str]:
     """The lines of a diff after its two headers and the first position."""
     lines = unified(before, after).splitlines()
-    assert lines[0].startswith("--- /etc/a.yaml (now)")
-    assert lines[1].startswith("+++ /etc/a.yaml (wanted)")
+    assert lines[0].startswith("--- /etc/a.yaml (found)")
+    assert lines[1].startswith("+++ /etc/a.yaml (expected)")
     return lines[3:]
 
 
@@ -30,13 +30,13 @@ def test_a_file_is_shown_by_its_changed_lines() -> None:
     """As diff -u does, with three lines around them."""
     old = "".join(f"{n}\n" for n in range(20))
     assert unified(file(old), file(old.replace("10\n", "ten\n"))) == (
-        "--- /etc/a.yaml (now)\n+++ /etc/a.yaml (wanted)\n@@ -8,7 +8,7 @@\n 7\n 8\n 9\n-10\n+ten\n 11\n 12\n 13\n"
+        "--- /etc/a.yaml (found)\n+++ /etc/a.yaml (expected)\n@@ -8,7 +8,7 @@\n 7\n 8\n 9\n-10\n+ten\n 11\n 12\n 13\n"
     )
 
 
 def test_a_new_file_and_one_that_goes_are_shown_whole() -> None:
     """What is not there has no lines."""
-    absent = Absent(id=str(PATH))
+    absent = Absent(PATH)
     assert body(absent, file("a: 1\nb: 2\n")) == ["+a: 1", "+b: 2"]
     assert body(file("a: 1\nb: 2\n"), absent) == ["-a: 1", "-b: 2"]
 
@@ -48,7 +48,7 @@ def test_mode_and_owner_are_no_lines() -> None:
     assert unified(File(path=PATH, content=b"x", mode=FileMode(0o600), owner=Owner(7, 8)), file("x")) == ""
 
 
-@pytest.mark.parametrize("state", [file("a\n"), file(""), Absent(id="/a")], ids=str)
+@pytest.mark.parametrize("state", [file("a\n"), file(""), Absent(PurePosixPath("/a"))], ids=str)
 def test_nothing_is_shown_where_nothing_differs(state: File | Absent) -> None:
     """Not even headers."""
     assert unified(state, state) == ""
@@ -109,7 +109,7 @@ def test_no_secret_is_shown(content: str) -> None:
 def test_only_secrets_are_hidden() -> None:
     """What the lines around one say is shown, and so is what only sounds like one."""
     content = f"server: https://a\ntoken: |\n  {SECRET}\nnode-name: b\nvolumes:\n- secret\nresources: [secrets]\n"
-    assert body(Absent(id=str(PATH)), file(content)) == [
+    assert body(Absent(PATH), file(content)) == [
         "+server: https://a",
         "+token: (not shown)",
         "+  (not shown)",

@@ -24,7 +24,7 @@ from agent.model import (
     Sysctl,
     Unreadable,
 )
-from agent.plan.plan import Change, Need, Plan, Refusal, difference, in_words, is_damaged, keep_needed, make, undo
+from agent.plan.plan import Change, Need, Plan, Refusal, describe, difference, is_damaged, keep_needed, make, undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,7 +70,11 @@ class World(NamedTuple):
                 parent = seen[str(change.after.path.parent)]
                 assert isinstance(parent, Directory), f"the parent of {change.id} is not there yet"
             else:
-                inside = [i for i, state in seen.items() if i.startswith(f"{change.id}/") and state != Absent(id=i)]
+                inside = [
+                    i
+                    for i, state in seen.items()
+                    if i.startswith(f"{change.id}/") and state != Absent(PurePosixPath(i))
+                ]
                 assert not inside, f"{change.id} is not empty yet"
             seen[change.id] = change.after
         return World(seen, self.ours)
@@ -102,7 +106,7 @@ def worlds(draw: st.DrawFn) -> World:
             ),
             "obstacle": st.builds(Obstacle, id=st.just(name), kind=st.sampled_from(SPECIAL)),
             "unreadable": st.just(Unreadable(id=name, reason="Permission denied")),
-            "absent": st.just(Absent(id=name)),
+            "absent": st.just(Absent(PurePosixPath(name))),
             "blocked": st.just(Obstacle(id=name, kind="path through something")),
         }
         seen[name] = draw(states[kind])
@@ -112,7 +116,9 @@ def worlds(draw: st.DrawFn) -> World:
     for path in (A, B):
         place(path, wants_directory=False)
     values: list[Observed] = [Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="")]
-    seen[KEY] = draw(st.sampled_from([*values, Absent(id=KEY), Unreadable(id=KEY, reason="Permission denied")]))
+    seen[KEY] = draw(
+        st.sampled_from([*values, Absent(PurePosixPath(KEY)), Unreadable(id=KEY, reason="Permission denied")])
+    )
     return World(seen, frozenset(draw(st.sets(st.sampled_from([b"earlier\n", b"wanted a\n"])))))
 
 
@@ -140,7 +146,7 @@ def test_a_plan_touches_nothing_else(world: World, *, force: bool) -> None:
     ids = {wanted.id for wanted in WANTED}
     for change in plan.changes:
         if change.id not in ids:
-            assert change == Change(Absent(id=change.id), directory(change.id, 0o755))
+            assert change == Change(Absent(PurePosixPath(change.id)), directory(change.id, 0o755))
 
 
 @given(world=worlds(), force=st.booleans())
@@ -211,7 +217,7 @@ def _id(state: Observed) -> str:
 
 def test_missing_directories_are_made_from_above_and_undone_from_below() -> None:
     """With 0755, once each, before what is in them; one that is wanted itself gets its own mode."""
-    absent = [Absent(id=name) for name in (*PARENTS[1:], str(A), str(B))]
+    absent = [Absent(PurePosixPath(name)) for name in (*PARENTS[1:], str(A), str(B))]
     plan = planned(*absent, wanted=[WANTED[2], WANTED[1], WANTED[0]])
     made = ["/srv", "/srv/k3s", "/srv/k3s/b", str(B), str(A)]
     assert [change.id for change in plan.changes] == made
@@ -227,10 +233,10 @@ def test_missing_directories_are_made_from_above_and_undone_from_below() -> None
 
 def test_no_directory_is_made_for_what_is_refused() -> None:
     """A kernel value has none above it, either."""
-    plan = planned(Obstacle(id=str(A), kind="FIFO"), Absent(id=KEY), wanted=[WANTED[1], WANTED[3]])
+    plan = planned(Obstacle(id=str(A), kind="FIFO"), Absent(PurePosixPath(KEY)), wanted=[WANTED[1], WANTED[3]])
     assert plan.changes == ()
     assert [refusal.reason for refusal in plan.refusals] == [
-        "is a FIFO, which is left alone",
+        "is a FIFO, which is not replaced",
         "this kernel does not have the parameter",
     ]
 
@@ -243,15 +249,15 @@ def test_what_is_no_file_is_refused_by_its_kind(kind: str) -> None:
         plan = planned(obstacle, wanted=[WANTED[1]], force=force)
         assert plan.changes == ()
         (refusal,) = plan.refusals
-        assert (refusal.id, refusal.reason, refusal.edited) == (str(A), f"is a {kind}, which is left alone", False)
+        assert (refusal.id, refusal.reason, refusal.edited) == (str(A), f"is a {kind}, which is not replaced", False)
         assert "move it away" in refusal.hint
 
 
 @pytest.mark.parametrize(
     ("now", "wanted", "reason"),
     [
-        (directory(str(A)), WANTED[1], "is a directory, which is left alone"),
-        (file(K3S), WANTED[0], "is a regular file, which is left alone"),
+        (directory(str(A)), WANTED[1], "is a directory, which is not replaced"),
+        (file(K3S), WANTED[0], "is a regular file, which is not replaced"),
         (Unreadable(id=str(A), reason="Permission denied"), WANTED[1], "cannot be read: Permission denied"),
         (Unreadable(id=str(K3S), reason="Permission denied"), WANTED[0], "cannot be read: Permission denied"),
         (Unreadable(id=KEY, reason="Permission denied"), WANTED[3], "cannot be read: Permission denied"),
@@ -351,9 +357,7 @@ def with_needs(*observed: Observed, wanted: Iterable[Resource] = WANTED) -> Plan
 
 def test_a_file_comes_after_what_it_needs() -> None:
     """The change names the changes that must not fail before it, and no others."""
-    plan = with_needs(
-        Absent(id=str(A)), Sysctl(key=KEY, value="1"), Absent(id=str(B)), wanted=(*WANTED[1:2], WANTED[3], NEEDY)
-    )
+    plan = with_needs(Absent(A), Sysctl(key=KEY, value="1"), Absent(B), wanted=(*WANTED[1:2], WANTED[3], NEEDY))
     assert [(change.id, change.needs) for change in plan.changes] == [(str(A), ()), (KEY, ()), (str(B), (str(A), KEY))]
     assert plan.refusals == ()
 
@@ -367,7 +371,7 @@ def test_a_file_is_not_written_where_what_it_needs_is_refused() -> None:
         wanted=[WANTED[1], NEEDY],
     )
     assert plan.changes == (Change(file(B, b"old\n", 0o666), file(B, b"old\n")),)
-    reason = f"not written, since it needs {A}, which is refused, and it needs {KEY} to be 0, and found 1"
+    reason = f"not written: it requires {A}, which is refused, and it requires {KEY} = 0, found 1"
     assert [(refusal.id, refusal.reason) for refusal in plan.refusals][1:] == [(str(B), reason)]
     assert not plan.refusals[1].edited
 
@@ -383,8 +387,8 @@ def test_a_file_is_not_written_where_what_it_needs_is_refused() -> None:
 )
 def test_what_is_there_is_enough(needed: File, value: Sysctl) -> None:
     """Whoever wrote it; and where there is no kernel, its values are left to the first boot."""
-    plan = with_needs(needed, value, Absent(id=str(B)), wanted=[WANTED[1], NEEDY])
-    assert plan.changes == (Change(Absent(id=str(B)), NEEDY),)
+    plan = with_needs(needed, value, Absent(B), wanted=[WANTED[1], NEEDY])
+    assert plan.changes == (Change(Absent(B), NEEDY),)
 
 
 def test_a_repaired_mode_waits_for_nothing() -> None:
@@ -392,7 +396,7 @@ def test_a_repaired_mode_waits_for_nothing() -> None:
     loose = file(B, mode=0o666)
     plan = with_needs(Obstacle(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, wanted=[WANTED[1], file(B)])
     assert plan.changes == (Change(loose, file(B)),)
-    plan = with_needs(file(mode=0o666), Sysctl(key=KEY, value="0"), Absent(id=str(B)), wanted=[WANTED[1], NEEDY])
+    plan = with_needs(file(mode=0o666), Sysctl(key=KEY, value="0"), Absent(B), wanted=[WANTED[1], NEEDY])
     assert [change.needs for change in plan.changes] == [(), ()]
 
 
@@ -400,7 +404,7 @@ def undone(*changes: Change, refusals: tuple[Refusal, ...] = ()) -> Plan:
     return keep_needed(Plan(changes, refusals), NEEDY, lambda one: NEEDS if one.content == NEEDY.content else ())
 
 
-GONE = Change(file(), Absent(id=str(A)))
+GONE = Change(file(), Absent(A))
 RESET = Change(Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"))
 
 
@@ -409,22 +413,22 @@ def test_what_a_file_needs_is_kept_if_it_cannot_be_undone() -> None:
     refusal = Refusal(str(B), "was changed", "look", edited=True)
     plan = undone(GONE, RESET, refusals=(refusal,))
     assert plan.changes == ()
-    kept = f"is kept, since {B} still needs it"
+    kept = f"is kept: {B} still requires it"
     assert [(one.id, one.reason) for one in plan.refusals[1:]] == [(str(A), kept), (KEY, kept)]
     rewritten = Change(file(), file(content=b"earlier\n"))
     assert undone(rewritten, refusals=(refusal,)) == Plan((rewritten,), (refusal,))
 
 
-@pytest.mark.parametrize("after", [Absent(id=str(B)), file(B, b"earlier\n")], ids=["absent", "earlier"])
+@pytest.mark.parametrize("after", [Absent(B), file(B, b"earlier\n")], ids=["absent", "earlier"])
 def test_what_a_file_needed_goes_after_it(after: State) -> None:
     """The file itself comes first, wherever it stood, and if it fails the others must not be made."""
     own = Change(NEEDY, after)
     other = Change(directory("/srv"), directory("/srv", 0o700))
     assert undone(GONE, other, own, RESET).changes == (
         own,
-        GONE._replace(needs=(str(B),)),
+        replace(GONE, needs=(str(B),)),
         other,
-        RESET._replace(needs=(str(B),)),
+        replace(RESET, needs=(str(B),)),
     )
 
 
@@ -442,7 +446,7 @@ def test_only_a_file_is_said_to_be_kept_as_a_backup() -> None:
     """--force has nothing to keep of a kernel value."""
     hints = []
     for ours, now in ((file(), file(content=b"x")), (Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="9"))):
-        (refusal,) = undo({now.id: Absent(id=now.id)}, {now.id: (ours,)}, {now.id: now}).refusals
+        (refusal,) = undo({now.id: Absent(PurePosixPath(now.id))}, {now.id: (ours,)}, {now.id: now}).refusals
         hints.append(refusal.hint)
     assert ["backup" in hint for hint in hints] == [True, False]
     assert all("--force" in hint for hint in hints)
@@ -451,7 +455,7 @@ def test_only_a_file_is_said_to_be_kept_as_a_backup() -> None:
 def test_undo_takes_each_state_that_a_run_left_for_ours() -> None:
     """A run that was cut off before it wrote leaves what the run before it had written."""
     first, second = file(content=b"first\n"), file(content=b"second\n")
-    absent = Absent(id=str(A))
+    absent = Absent(A)
     for now in (first, second):
         plan = undo({str(A): absent}, {str(A): (first, second)}, {str(A): now})
         assert plan == Plan(changes=(Change(now, absent),), refusals=())
@@ -463,7 +467,7 @@ def test_undo_takes_each_state_that_a_run_left_for_ours() -> None:
 @pytest.mark.parametrize(
     ("now", "reason"),
     [
-        (Obstacle(id=str(A), kind="symlink"), "is a symlink, which is left alone"),
+        (Obstacle(id=str(A), kind="symlink"), "is a symlink, which is not replaced"),
         (Unreadable(id=str(A), reason="Permission denied"), "cannot be read: Permission denied"),
         (replace(file(), immutable=True), "is an immutable file (chattr +i or +a)"),
     ],
@@ -472,7 +476,7 @@ def test_undo_takes_each_state_that_a_run_left_for_ours() -> None:
 def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
     """Even by force."""
     for force in (False, True):
-        plan = undo({str(A): Absent(id=str(A))}, {str(A): (file(),)}, {str(A): now}, force=force)
+        plan = undo({str(A): Absent(A)}, {str(A): (file(),)}, {str(A): now}, force=force)
         assert plan.changes == ()
         assert [(refusal.reason, refusal.edited) for refusal in plan.refusals] == [(reason, False)]
 
@@ -489,9 +493,9 @@ def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
         ),
         (directory("/srv", 0o1777), directory("/srv"), "mode 1777 → 0755"),
         (Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0"), "1 → 0"),
-        (Absent(id=str(A)), file(), "absent → file, mode 0600"),
+        (Absent(A), file(), "absent → file, mode 0600"),
         (file(), directory(str(A)), "file, mode 0600 → directory, mode 0755"),
-        (Obstacle(id=str(A), kind="FIFO"), Absent(id=str(A)), "a FIFO → absent"),
+        (Obstacle(id=str(A), kind="FIFO"), Absent(A), "a FIFO → absent"),
         (Unreadable(id=KEY, reason="x"), Sysctl(key=KEY, value="0"), "unreadable (x) → 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -503,8 +507,8 @@ def test_a_difference_is_said_in_a_few_words(before: Observed, after: Observed, 
 
 def test_an_owner_is_named_only_where_it_is_not_root() -> None:
     """It is root nearly always."""
-    assert in_words(file()) == "file, mode 0600"
-    assert in_words(File(path=A, content=b"", mode=FileMode(0o644), owner=Owner(7, 0))) == "file, mode 0644, owner 7:0"
+    assert describe(file()) == "file, mode 0600"
+    assert describe(File(path=A, content=b"", mode=FileMode(0o644), owner=Owner(7, 0))) == "file, mode 0644, owner 7:0"
 
 
 def test_a_refusal_is_not_an_edit_unless_it_says_so() -> None:
@@ -541,7 +545,7 @@ def test_permissions_that_are_stricter_stay(mode: int) -> None:
 
 def test_permissions_of_a_file_that_is_gone_are_nothing_to_make() -> None:
     """K3s makes its certificates, and this program none."""
-    assert guarded(Absent(id=permissions(0).id)).is_empty
+    assert guarded(Absent(permissions(0).path)).is_empty
 
 
 @pytest.mark.parametrize(
@@ -559,7 +563,7 @@ def test_permissions_of_what_is_no_file_are_refused(now: Observed) -> None:
     [
         (permissions(0o600), (Change(permissions(0o600), permissions(0o644)),), False),
         (permissions(0o644), (), False),
-        (Absent(id=permissions(0).id), (), False),
+        (Absent(permissions(0).path), (), False),
         (permissions(0o640), (), True),
     ],
 )
@@ -576,5 +580,5 @@ def test_permissions_are_undone_unless_somebody_changed_them_since(
 def test_permissions_are_told_apart_in_few_words() -> None:
     """The id says of what."""
     assert difference(permissions(0o644), permissions(0o600)) == "0644 → 0600"
-    assert in_words(permissions(0o644)) == "0644"
+    assert describe(permissions(0o644)) == "0644"
     assert permissions(0).id == f"mode of {CERTIFICATE}"

@@ -13,7 +13,7 @@ from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
 if TYPE_CHECKING:
     from agent.report import Report as AnyReport
 
-DIFF = "--- /etc/a (now)\n+++ /etc/a (expected)\n@@ -1 +1 @@\n-old\n+new\nmode 0644 → 0600\n"
+DIFF = "--- /etc/a (found)\n+++ /etc/a (expected)\n@@ -1 +1 @@\n-old\n+new\nmode 0644 → 0600\n"
 
 FULL = Report(
     verb="apply",

@@ -14,7 +14,7 @@ from tests.unit.present.reports import CALM, FULL, shown
 NORMAL = """\
 k3s-harden apply: server, v1.34.1+k3s1
 differs /etc/a: content
---- /etc/a (now)
+--- /etc/a (found)
 +++ /etc/a (expected)
 @@ -1 +1 @@
 -old

@@ -364,7 +364,7 @@ def test_a_unit_that_may_not_write_asks_the_one_that_may(booted: Node) -> None:
 def test_a_repair_that_fails_is_an_error_after_all_else(booted: Node) -> None:
     """The host is looked at and kept all the same, so that metrics show it."""
     booted.programs = Programs({SYSTEMCTL: Completed(1, "", "Job for k3s-harden.service failed.\n")})
-    with pytest.raises(HostError, match=r"^cannot start by systemctl: Job for k3s-harden\.service failed"):
+    with pytest.raises(HostError, match=r"^cannot run systemctl start: Job for k3s-harden\.service failed"):
         booted.look(REPAIRABLE, request=LIVE)
     assert json.loads(booted.path(REPORT).read_bytes())["verdicts"][0]["status"] == "FAIL"
 
@@ -372,7 +372,7 @@ def test_a_repair_that_fails_is_an_error_after_all_else(booted: Node) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root is not refused")
 def test_an_ordinary_user_is_refused(booted: Node) -> None:
     """The report could not be kept."""
-    with pytest.raises(HostError, match="cannot drift: this changes the host, which needs root"):
+    with pytest.raises(HostError, match="cannot drift: changing the host requires root"):
         booted.look(OPEN, request=LIVE)
 
 

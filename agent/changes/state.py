@@ -1,0 +1,23 @@
+"""The directory in which this program keeps the journal, backups and reports."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.model import PRIVATE_DIRECTORY, PUBLIC_DIRECTORY, Absent, Directory
+
+if TYPE_CHECKING:
+    from agent.host.tree import Tree
+
+STATE = PurePosixPath("/var/lib/k3s-harden")
+"""Mode 0700. Neither K3s nor systemd watches it."""
+
+
+def make_directory(tree: Tree, path: PurePosixPath) -> None:
+    """Create a directory below STATE with mode 0700, and its missing parents."""
+    for parent in reversed(path.parents):
+        if isinstance(tree.observe(parent), Absent):
+            is_private = parent == STATE or STATE in parent.parents
+            tree.make_directory(Directory(parent, PRIVATE_DIRECTORY if is_private else PUBLIC_DIRECTORY))
+    tree.make_directory(Directory(path, PRIVATE_DIRECTORY))
