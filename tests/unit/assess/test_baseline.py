@@ -129,7 +129,7 @@ def test_a_report_is_loaded_from_a_file_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes(REPORT)
     host = Host.tree_at(str(tmp_path / "host"))
     assert load(host, PurePosixPath(tmp_path / "report.json")) == parse(REPORT, WHERE)
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="the file does not exist"):
         load(host, PurePosixPath(tmp_path / "none.json"))
     with pytest.raises(InputError, match="it is a directory"):
         load(host, PurePosixPath(tmp_path))
