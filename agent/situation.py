@@ -19,7 +19,7 @@ from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 from agent.model import File, FilePermissions, Role
 from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node import sysctl_files as node_sysctl_files
-from agent.node.k3s_manifests import NO_MANIFESTS
+from agent.node.k3s_manifests import Manifests
 from agent.plan import plan
 from agent.settings.waivers import Scope, Waivers
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from agent.model import Observed, Resource
     from agent.node.facts import HostFacts
     from agent.node.gate import Gate
-    from agent.node.k3s_manifests import Manifests
     from agent.plan.plan import Plan
     from agent.settings.schema import Overrides, Settings
 
@@ -224,7 +223,7 @@ def _changed_since_start(host: Host, journal: Journal, state: JournalState, host
 
 def _manifests(host: Host, host_facts: HostFacts) -> Manifests:
     if host_facts.role is not Role.SERVER:
-        return NO_MANIFESTS
+        return Manifests()
     return k3s_manifests.read(host.tree, (host_facts.data_dir / POLICY_FILE).parent, host_facts.merged_config)
 
 

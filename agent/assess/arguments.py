@@ -399,6 +399,10 @@ def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument
     elif facts.configuration.unfit:
         error = facts.configuration.unfit[0]
         doubts[""] = Doubt(error.message, error.problem, str(error.location))
+    elif facts.configuration.broken_links:
+        link = facts.configuration.broken_links[0]
+        reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"
+        doubts[""] = Doubt(reason, "symbolic link to a missing file", str(link))
     elif facts.configuration.unreadable:
         doubts[""] = Doubt(facts.configuration.unreadable[0])
     rows = tuple(k3s_defaults.of(component))

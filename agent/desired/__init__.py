@@ -1,1 +1,1 @@
-"""The resources that a host should have, computed from settings, host facts and the guide."""
+"""Resources that a host should have, derived from settings, host facts and the guide."""

@@ -1,4 +1,4 @@
-"""Which of the guide's K3s options our drop-in has to set on this host, given what its operator already set. Pure."""
+"""K3s options of the guide that our drop-in sets, because the operator's configuration does not. Pure."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ _FILE_KEYS = (
 
 
 class WantedOption(NamedTuple):
-    """An option of the guide with the value that this host should have for it."""
+    """An option of the guide, with the value that this host should have."""
 
     row: OptionRow
     value: str
 
 
 class ConfiguredValue(NamedTuple):
-    """A value that K3s' configuration has for an option, and where it stands."""
+    """A value of an option in K3s' configuration."""
 
     value: str
     source: Location
 
 
 class NamedPath(NamedTuple):
-    """A file that an option of K3s' configuration names, and where it does."""
+    """A file that an option of K3s' configuration names."""
 
     option: str
     path: PurePosixPath
@@ -62,7 +62,7 @@ class NamedPath(NamedTuple):
 
 
 def wanted(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
-    """The guide's options for a host of this role and version, with the site's values; no operator's file counts."""
+    """Return the guide's options for this host, whatever the operator's configuration sets."""
     found = []
     for row in OPTIONS:
         if not row.applies.to(facts.role, facts.version):
@@ -76,9 +76,9 @@ def wanted(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
 
 
 def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
-    """Of the wanted options, those that our drop-in has to set: the operator's own files do not meet the control.
+    """Return the options that our drop-in sets: the operator's configuration does not meet their controls.
 
-    None at all on a node that Rancher manages, whose arguments belong in its Cluster object.
+    Empty if Rancher manages the node: its arguments belong in Rancher's Cluster object.
     """
     if facts.rancher_managed:
         return ()
@@ -86,7 +86,7 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     for option in wanted(settings, facts):
         own = given(facts.operator_config, option.row)
         if any(one.value == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
-            found.append(option)  # a second, equal value does no harm, and removing it would change a file for nothing
+            found.append(option)  # an equal second value is harmless, and keeps the file unchanged
             continue
         if option.row.name == ADMISSION_PLUGINS_FLAG:
             if not _required_plugins(option) <= set(_listed(own)):
@@ -97,7 +97,7 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
 
 
 def given(config: MergedConfig, row: OptionRow) -> tuple[ConfiguredValue, ...]:
-    """What a configuration says for a row's option, in K3s' order: of several values of one flag the last wins."""
+    """Return the values that a configuration sets for an option, in K3s' order."""
     if row.name:
         return tuple(
             ConfiguredValue(value, source) for value, source in config.component_arguments(row.key).get(row.name, ())
@@ -112,23 +112,19 @@ def _is_in_dropin(option: WantedOption, facts: HostFacts) -> bool:
 
 
 def encrypts(settings: Settings, facts: HostFacts) -> bool:
-    """Whether secrets-encryption is to be on: never dropped where K3s encrypts, and else the operator's word.
+    """Return whether the host should have secrets-encryption: always if K3s encrypts, else as the settings say.
 
-    `auto` turns it on only where a server starts a new cluster, and leaves it on where our drop-in has it: K3s may be
-    in its first start, with a datastore and no key yet.
+    `auto` enables it if the server starts a new cluster, and keeps it if our drop-in sets it: K3s can be in its first
+    start, with a datastore but no key yet.
     """
     if facts.encrypts_secrets:
-        return True  # K3s reads its key only with this option, so that without it all secrets would be lost
-    match settings.secrets_encryption:
-        case SecretsEncryption.ON:
-            return True
-        case SecretsEncryption.OFF | SecretsEncryption.LEAVE:
-            return False
-        case SecretsEncryption.AUTO:
-            set_now = facts.merged_config.scalar(SECRETS_ENCRYPTION.key)
-            if facts.datastore is Datastore.NONE or set_now is None or set_now[1].path != facts.dropin_path:
-                return starts_a_cluster(facts)
-            return facts.merged_config.boolean(SECRETS_ENCRYPTION.key) is True
+        return True  # K3s reads its key only with this option; without it, no Secret can be read
+    if settings.secrets_encryption is not SecretsEncryption.AUTO:
+        return settings.secrets_encryption is SecretsEncryption.ON
+    current = facts.merged_config.scalar(SECRETS_ENCRYPTION.key)
+    if facts.datastore is Datastore.NONE or current is None or current.location.path != facts.dropin_path:
+        return starts_a_cluster(facts)
+    return facts.merged_config.boolean(SECRETS_ENCRYPTION.key) is True
 
 
 def named_paths(config: MergedConfig, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
@@ -147,7 +143,7 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath) -> tuple[NamedPat
 
 
 def starts_a_cluster(facts: HostFacts) -> bool:
-    """Whether K3s, started on this host, would begin an empty cluster of its own."""
+    """Return whether K3s would start a new, empty cluster on this host."""
     return facts.role is Role.SERVER and facts.datastore is Datastore.NONE and not facts.joins_a_cluster
 
 
@@ -170,14 +166,14 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
 
 
 def _required_plugins(option: WantedOption) -> set[str]:
-    """What has to be switched on: ServiceAccount, which the guide names, is on by default."""
+    """Return the plugins that must be listed. ServiceAccount, which the guide lists, is enabled by default."""
     row = option.row
     needed = set(row.meets.names) if isinstance(row.meets, Includes) else set()
     return needed | (set(option.value.split(",")) - set(row.value.split(",")))
 
 
 def _plugins(ours: str, own: Sequence[ConfiguredValue], facts: HostFacts) -> str:
-    """One comma-joined value of all plugins that K3s has, since scanners read only the first of several."""
+    """Return one value with all plugins that this version supports, because scanners read only the first value."""
     plugins = dict.fromkeys([*ours.split(","), *_listed(own)])
     return ",".join(plugin for plugin in plugins if not is_unknown(plugin, facts.version))
 

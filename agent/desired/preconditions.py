@@ -1,4 +1,4 @@
-"""What has to be in place before K3s starts with our part of its configuration. Pure."""
+"""Preconditions of our drop-in: files and kernel values that K3s requires when it starts with it. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def of(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
-    """The files that a drop-in of ours names and the kernel values that kubelet insists on by it; none of other files.
+    """Return what a file requires if it is our drop-in: the files that it names, and the kubelet's kernel values.
 
-    K3s exits if one of them is missing or wrong. The file that sets the values is among them: the next boot needs it.
+    K3s exits if one of them is missing or invalid. The file that sets the values at boot is one of them.
     """
     if file.path.name != DROPIN_NAME:
         return ()

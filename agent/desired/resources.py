@@ -1,4 +1,4 @@
-"""What this host should have: the guide's rows, a site's settings and the host's facts made into resources. Pure."""
+"""Resources that this host should have, derived from the guide, the settings and the host's facts. Pure."""
 
 from __future__ import annotations
 
@@ -24,32 +24,31 @@ HEADER = """\
 Managed by k3s-harden. An edit made here is reported and kept, not overwritten;
 what a site may change is in /etc/k3s-harden/config.yaml. See k3s-harden explain.
 """
-"""The same on every host and of every version, since servers whose manifests differ undo each other's."""
+"""Equal for every host and version, because servers with different manifests overwrite those of each other."""
 
 MARK = f"# {HEADER.splitlines()[0]}\n".encode()
-"""How each file of ours begins, except a site's own audit policy."""
+"""First line of each file of ours, except a site's own audit policy."""
 
 
 class Inputs(NamedTuple):
-    """What the wanted state depends on in addition to settings and facts.
-
-    `audit_policy` is the content of the site's own policy file; None takes the guide's. `waived` has the keys of the
-    kernel parameters that the site wants left alone, `certificates` those of the control plane that K3s made.
-    """
+    """What the resources depend on in addition to settings and facts."""
 
     audit_policy: bytes | None = None
+    """Content of the site's own audit policy; None is the guide's policy."""
     waived: Collection[str] = frozenset()
+    """Keys of the kernel parameters that apply does not change."""
     certificates: Iterable[PurePosixPath] = ()
+    """Certificates of the control plane, which K3s creates."""
 
 
 _NO_INPUTS = Inputs()
 
 
 def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> tuple[Resource, ...]:
-    """All that the guide wants of this host, in the order it is to be made.
+    """Return the resources of this host, in the order in which apply creates them.
 
-    K3s' configuration comes last: it makes kubelet insist on the kernel values, and names files, that have to be there
-    should the run be cut off in between. Live kernel values are left out where there is no kernel to look at.
+    K3s' configuration is last: the kernel values and files that it requires must exist if the run is interrupted. Live
+    kernel values are omitted for a host tree without a kernel.
     """
     return (
         *_kernel(facts, inputs.waived),
@@ -60,12 +59,12 @@ def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> 
 
 
 def sysctl_file(waived: Collection[str] = frozenset()) -> bytes:
-    """The content of 90-kubelet.conf, without the keys that are waived."""
+    """Return the content of 90-kubelet.conf, without the waived keys."""
     return written({row.key: row.value for row in SYSCTLS if row.written and row.key not in waived}, HEADER)
 
 
 def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
-    """The content of policy.yaml: the PodSecurityPolicies of versions that know them, and the NetworkPolicies."""
+    """Return the content of policy.yaml: NetworkPolicies, and PodSecurityPolicies for versions that support them."""
     parts = []
     if rows.POD_SECURITY_POLICIES.applies.to(facts.role, facts.version):
         parts.append(manifests.pod_security_policies(cis_operator_namespace=settings.cis_operator_namespace))
@@ -74,17 +73,17 @@ def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
 
 
 def admission_configuration(settings: Settings) -> bytes:
-    """The content of psa.yaml."""
+    """Return the content of psa.yaml."""
     return _with_header(manifests.pod_security_admission(settings.exempt_namespaces, settings.event_rate_limit))
 
 
 def audit_policy_file(own: bytes | None) -> bytes:
-    """The content of audit.yaml: the site's own policy as it is, or the guide's."""
+    """Return the content of audit.yaml: the site's own policy, or the guide's."""
     return _with_header(manifests.audit_policy()) if own is None else own
 
 
 def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
-    """The content of our drop-in for K3s' configuration: only what the operator's own files do not already have."""
+    """Return the content of our drop-in for K3s' configuration: the options that the operator's files do not set."""
     scalars: dict[str, bool | str] = {}
     lists: dict[str, list[str]] = {}
     for row, value in dropin_options.missing(settings, facts):

@@ -48,8 +48,14 @@ def k3s_config_broken(seen: Situation) -> Iterator[Trouble]:
         )
     for problem in seen.facts.configuration.unfit:
         yield Trouble(
-            problem.problem,
+            f"K3s would not start: {problem.problem}",
             location=problem.location,
+            remediation=instruction("put a file in its place, or take it away"),
+        )
+    for path in seen.facts.configuration.broken_links:
+        yield Trouble(
+            "K3s would start without all of its configuration: it links to nothing",
+            location=Location(path),
             remediation=instruction("put a file in its place, or take it away"),
         )
 

@@ -1,1 +1,1 @@
-"""Facts detected on this host: K3s services, configuration, manifests and the state of the gate."""
+"""Facts detected on this host: K3s' services, configuration and manifests, the site's files, and the gate."""

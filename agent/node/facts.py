@@ -6,17 +6,16 @@ import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import HostError, InputError
 from agent.guide.files import DROPIN_NAME
-from agent.host.tree import DIRECTORY, FIFO, SOCKET, DirectoryEntry
-from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
-from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.model import NEWEST_KNOWN, Location, Role, Version
-from agent.node import k3s_units
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.services import chosen
+from agent.model import NEWEST_KNOWN, Role, Version
+from agent.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.node.datastore import Datastore, detect_datastore, encrypts_secrets
 from agent.node.platform import Platform, detect_platform
 from agent.node.role import role_from_files, role_from_services
+from agent.node.services import installed_units
 from agent.node.version import detect_version
 from agent.report import K3S_VERSION, ROLE, Fact
 
@@ -25,32 +24,12 @@ if TYPE_CHECKING:
 
     from agent.host import Host
     from agent.host.probe import K3sProcess
-    from agent.node.k3s_units import Unit
+    from agent.k3s.config import MergedConfig
+    from agent.k3s.services import Unit
     from agent.settings.schema import Settings
 
 RANCHER_DROPIN = "50-rancher.yaml"
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
-
-_NO_FILES = {
-    DIRECTORY: "K3s would not start",
-    FIFO: "K3s would wait for ever",
-    SOCKET: "K3s would not start",
-}
-"""What K3s does where it opens one of these as a file of its configuration."""
-
-
-class Configuration(NamedTuple):
-    """K3s' configuration: `config` as everybody but this program wrote it, `effective` with our drop-in, too.
-
-    `unfit` and `unreadable` as in HostFacts.
-    """
-
-    path: PurePosixPath
-    files: tuple[PurePosixPath, ...]
-    operator_config: MergedConfig
-    merged_config: MergedConfig
-    unfit: tuple[InputError, ...]
-    unreadable: tuple[str, ...]
 
 
 class HostFacts(NamedTuple):
@@ -106,7 +85,7 @@ def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA
         version=version,
         version_is_known=True,
         data_dir=data_dir,
-        configuration=Configuration(K3S_CONFIG_FILE, (), merge(()), merge(()), (), ()),
+        configuration=Configuration(),
         rancher_managed=False,
         units=(),
         running_since=None,
@@ -122,9 +101,9 @@ def read(host: Host, settings: Settings) -> HostFacts:
     Raises UsageError if the role could not be determined, or contradicts the service: a wrong role prevents K3s from
     starting.
     """
-    units = k3s_units.installed(host)
-    unit = k3s_units.chosen(units, settings.role)
-    k3s = configuration(host, unit)
+    units = installed_units(host)
+    unit = chosen(units, settings.role)
+    k3s = read_configuration(host, unit)
     processes = host.probe()
     data_dir, data_dir_source = data_directory(settings, k3s)
     role, role_source = role_from_services(settings, units, unit, processes)
@@ -165,92 +144,6 @@ def read(host: Host, settings: Settings) -> HostFacts:
             *platform_facts,
         ),
     )
-
-
-def dropin_directory(config_path: PurePosixPath) -> PurePosixPath:
-    """The directory of drop-ins that belongs to a main configuration file (K3s: pkg/configfilearg/parser.go)."""
-    return config_path.with_name(f"{config_path.name}.d")
-
-
-def configuration(host: Host, unit: Unit | None) -> Configuration:
-    """Read K3s' configuration for a service: its environment, its files and its command line."""
-    path = (unit.config_path if unit else None) or K3S_CONFIG_FILE
-    texts, unfit, unreadable = _config_texts(host, path)
-    arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})
-    ours = dropin_directory(path) / DROPIN_NAME
-    merged = merge(texts, arguments, environment)
-    return Configuration(
-        path=path,
-        files=tuple(text.path for text in texts),
-        operator_config=merge([text for text in texts if text.path != ours], arguments, environment),
-        merged_config=merged,
-        unfit=unfit,
-        unreadable=(*unreadable, *(error.message for error in merged.unjudged)),
-    )
-
-
-def _config_texts(
-    host: Host, config_path: PurePosixPath
-) -> tuple[tuple[ConfigText, ...], tuple[InputError, ...], tuple[str, ...]]:
-    """K3s' configuration files in the order it reads them, what is no file, and what could not be read.
-
-    By k3s, pkg/configfilearg/parser.go: dotDFiles passes over directories, but not over links to one; readConfigFile
-    wants the main file or a drop-in; and at a drop-in that is a link to nothing, Parse goes on without any of them.
-    """
-    directory = dropin_directory(config_path)
-    texts: list[ConfigText] = []
-    unfit: list[InputError] = []
-    unreadable: list[str] = []
-    dropins: list[PurePosixPath] = []
-    kind = _kind(host, directory)
-    if kind not in ("", DIRECTORY):
-        unfit.append(InputError(Location(directory), f"K3s would not start: it is a {kind}, and no directory"))
-    else:
-        try:
-            dropins += [
-                directory / entry.name
-                for entry in host.tree.entries(directory)
-                if isinstance(entry, DirectoryEntry)
-                and entry.kind != DIRECTORY
-                and has_suffix(entry.name, ".yaml", ".yml")
-            ]
-        except HostError as error:
-            unreadable.append(error.message)
-    for path in (config_path, *dropins):
-        if host.tree.link_target(path) == "/dev/null":
-            continue  # as an empty file
-        kind = _kind(host, path)
-        if kind in _NO_FILES:
-            unfit.append(InputError(Location(path), f"{_NO_FILES[kind]}: it is a {kind}"))
-            continue
-        try:
-            data = host.tree.read(path)
-        except HostError as error:
-            unreadable.append(error.message)
-            continue
-        if data is not None:
-            texts.append(ConfigText(path, data))
-        elif path != config_path and host.tree.link_target(path) is not None:
-            unfit.append(
-                InputError(Location(path), "K3s would start without all of its configuration: it links to nothing")
-            )
-    return tuple(texts), tuple(unfit), tuple(unreadable)
-
-
-def _kind(host: Host, path: PurePosixPath) -> str:
-    """What is at a path, links followed; empty where nothing is, or nothing can be seen."""
-    found = host.tree.stat(path)
-    return found.kind if isinstance(found, DirectoryEntry) else ""
-
-
-def data_directory(settings: Settings, k3s: Configuration) -> tuple[PurePosixPath, str]:
-    """Where K3s keeps its data, and how that is known."""
-    if settings.data_dir is not None:
-        return settings.data_dir, "given"
-    found = k3s.operator_config.scalar("data-dir")
-    if found is not None and found.text.startswith("/"):
-        return PurePosixPath(found.text), str(found.location)
-    return DEFAULT_DATA_DIR, "K3s' default"
 
 
 def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath) -> tuple[bool, str]:

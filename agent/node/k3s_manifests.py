@@ -1,12 +1,13 @@
-"""What K3s' deploy controller makes of its manifests directory: what it applies, passes over, and takes away.
+"""Manifests directory of a server, as K3s' deploy controller reads it.
 
-By k3s, pkg/deploy/controller.go: it walks the directory with all below it, and follows links to directories, but none
-in those. Files count by their suffix, in whatever case. `NAME.skip`, wherever it lies, has each file NAME passed over;
-what `disable` names, a file without its suffix or a directory, is deleted.
+By k3s, pkg/deploy/controller.go: the controller walks the directory recursively. It follows links to directories, but
+no links below those. It applies files with a known suffix in any case. `NAME.skip` in any directory makes it skip every
+file NAME. It deletes what `disable` names: a file without its suffix, or a directory.
 """
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
@@ -26,26 +27,22 @@ _SKIP = ".skip"
 
 
 class Manifests(NamedTuple):
-    """The manifests directory of a server.
+    """The manifests directory of a server."""
 
-    `applied` is what K3s applies, `skips` the `.skip` files by the name of what they have passed over, `disabled` where
-    K3s' configuration says to delete what has that name. At one of the `broken_links` K3s applies nothing of all.
-    `unreadable` says what could not be read.
-    """
-
-    applied: Mapping[PurePosixPath, bytes]
-    skips: Mapping[str, PurePosixPath]
-    disabled: Mapping[str, Location]
-    broken_links: tuple[PurePosixPath, ...]
-    unreadable: tuple[str, ...]
-
-
-NO_MANIFESTS = Manifests({}, {}, {}, (), ())
-"""What an agent has."""
+    applied: Mapping[PurePosixPath, bytes] = MappingProxyType({})
+    """Content of the files that K3s applies, by path."""
+    skips: Mapping[str, PurePosixPath] = MappingProxyType({})
+    """The `.skip` files, by the name of the files that K3s skips."""
+    disabled: Mapping[str, Location] = MappingProxyType({})
+    """Locations in K3s' configuration that disable a name."""
+    broken_links: tuple[PurePosixPath, ...] = ()
+    """Links without a target. If there is one, K3s applies no manifests."""
+    unreadable: tuple[str, ...] = ()
+    """Messages about what could not be read."""
 
 
 def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifests:
-    """Look through the directory, and read what K3s applies."""
+    """Walk the directory, and read the files that K3s applies."""
     walk = _Walk(tree, directory)
     skips = {path.name.removesuffix(_SKIP): path for path in walk.files if path.name.endswith(_SKIP)}
     disabled = {name.strip(): at for value, at in config.items("disable") for name in value.split(",") if name.strip()}
@@ -67,9 +64,7 @@ def _is_applied(path: PurePosixPath, top: PurePosixPath, skipped: Collection[str
 
 
 class _Walk:
-    """Everything below a directory but directories, and what was in the way."""
-
-    __slots__ = ("broken_links", "files", "tree", "unreadable")
+    """The files below a directory, and what prevents reading them."""
 
     def __init__(self, tree: Tree, top: PurePosixPath) -> None:
         self.tree = tree
@@ -89,7 +84,7 @@ class _Walk:
                 continue
             for entry in entries:
                 if isinstance(entry, Unreadable):
-                    self.unreadable.append(f"cannot look at {entry.id}: {entry.reason}")
+                    self.unreadable.append(f"cannot read {entry.id}: {entry.reason}")
                     continue
                 path = directory / entry.name
                 if entry.kind == DIRECTORY:

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
+from agent.k3s.services import OPENRC_DIRECTORY
 from agent.linux.sysctl_order import Reader
-from agent.node.k3s_units import OPENRC_DIRECTORY
 from agent.report import Fact
 
 if TYPE_CHECKING:

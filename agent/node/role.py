@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.probe import K3sProcess
     from agent.k3s.config import MergedConfig
-    from agent.node.k3s_units import Unit
+    from agent.k3s.services import Unit
     from agent.settings.schema import Settings
 
 

@@ -1,4 +1,4 @@
-"""systemd's unit files on a host: masks and drop-ins."""
+"""Masks and drop-ins of systemd units on this host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_masked(host: Host, path: PurePosixPath) -> bool:
-    """Whether a unit or drop-in is there to hide those of the same name: a link to /dev/null, or an empty file."""
+    """Return whether a unit or drop-in masks others of its name: a link to /dev/null, or an empty file."""
     if host.tree.link_target(path) == "/dev/null":
         return True
     found = host.tree.observe(path)
@@ -23,7 +23,7 @@ def is_masked(host: Host, path: PurePosixPath) -> bool:
 
 
 def dropins(host: Host, name: str) -> dict[PurePosixPath, str]:
-    """The texts of a unit's drop-ins, by file name over all directories; of two with one name the first counts."""
+    """Return the texts of a unit's drop-ins by path, in order of their names. Earlier directories take precedence."""
     paths: dict[str, PurePosixPath] = {}
     for directory in UNIT_DIRECTORIES:
         for file in host.tree.names(directory / f"{name}.d"):

@@ -9,7 +9,7 @@ from agent.model import Version
 
 if TYPE_CHECKING:
     from agent.host import Host
-    from agent.node.k3s_units import Unit
+    from agent.k3s.services import Unit
     from agent.settings.schema import Settings
 
 _TIMEOUT = 20.0

@@ -13,10 +13,13 @@ from agent.errors import UsageError
 from agent.host.systemd import Systemd
 from agent.host.tree import REGULAR_FILE, DirectoryEntry
 from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.services import chosen
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role
-from agent.node import facts, gate, k3s_units
+from agent.node import gate
+from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate import DROPIN
+from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import plan
 from agent.plan.plan import Change, describe
@@ -92,12 +95,12 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     UsageError for a name that cannot be one of K3s' services.
     """
     site = read_settings(host, request.settings_file, request.overrides)
-    installed = k3s_units.installed(host)
+    installed = installed_units(host)
     services = USUAL | {unit.path.name: unit.role for unit in installed}
     for name in named:
         _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
-    data_dir, _ = facts.data_directory(site, facts.configuration(host, k3s_units.chosen(installed, site.role)))
+    data_dir, _ = data_directory(site, read_configuration(host, chosen(installed, site.role)))
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
     found = Wanted(program, data_dir, services, completions, has_cloud_init)

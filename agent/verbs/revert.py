@@ -18,9 +18,12 @@ from agent.guide.k3s_options import SECRETS_ENCRYPTION
 from agent.k3s.config import ConfigText, merge
 from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
+from agent.k3s.services import chosen
 from agent.model import Absent, Directory, File
-from agent.node import facts, gate, k3s_units
+from agent.node import gate
+from agent.node.configuration import data_directory, read_configuration
 from agent.node.datastore import encrypts_secrets
+from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import plan
 from agent.plan.plan import Change, Plan, Refusal
@@ -92,8 +95,8 @@ def _read_k3s(host: Host) -> _K3s:
         site = read_settings(host, None, Overrides())
     except HardenError:
         site = Settings()
-    k3s = facts.configuration(host, k3s_units.chosen(k3s_units.installed(host), site.role))
-    data_dir, _ = facts.data_directory(site, k3s)
+    k3s = read_configuration(host, chosen(installed_units(host), site.role))
+    data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
     return _K3s(data_dir, encrypts)
 

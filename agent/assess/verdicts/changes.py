@@ -24,8 +24,8 @@ from agent.guide.criteria import (
     SubsetOf,
 )
 from agent.k3s.kubelet_configuration import as_field
+from agent.k3s.services import OPENRC_DIRECTORY
 from agent.node.facts import RANCHER_DROPIN
-from agent.node.k3s_units import OPENRC_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from agent.errors import UsageError
 from agent.k3s.config_writer import dropin
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, Role
-from agent.node.facts import dropin_directory
+from agent.node.configuration import dropin_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

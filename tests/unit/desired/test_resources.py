@@ -1,4 +1,4 @@
-"""What a host should have: the guide's rows, but for what its site leaves alone, and what its site asks for beside."""
+"""Resources of a host: waived kernel parameters, and modes of certificates."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CERTIFICATES = tuple(SERVER.data_dir / "server/tls" / name for name in ("client-
 
 
 @pytest.mark.parametrize("key", [row.key for row in SYSCTLS if row.written])
-def test_a_waived_kernel_parameter_is_neither_in_the_file_nor_set(key: str) -> None:
-    """All others are, in their order."""
+def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
+    """It is not in the file either; the other parameters stay in their order."""
     plain, waived = (build(Settings(), AGENT, Inputs(waived=keys)) for keys in ((), (key,)))
     assert [one.id for one in waived] == [one.id for one in plain if one.id != key]
     (file,) = (one for one in waived if isinstance(one, File) and one.id == PARAMETERS_FILE)
@@ -31,24 +31,24 @@ def test_a_waived_kernel_parameter_is_neither_in_the_file_nor_set(key: str) -> N
     assert {one.key for one in waived if isinstance(one, Sysctl)} == {row.key for row in others}
 
 
-def test_certificates_are_left_alone_unless_the_site_asks() -> None:
-    """K3s wrote them, and the guide says nothing of them."""
+def test_certificates_are_no_resources_by_default() -> None:
+    """The guide has no row for certificates."""
     resources = build(Settings(), SERVER, Inputs(certificates=CERTIFICATES))
     assert not any(isinstance(one, FilePermissions) for one in resources)
 
 
-def test_certificates_get_the_mode_that_the_site_asks_for() -> None:
-    """Their mode alone is wanted, and none is made that is not there."""
+def test_certificates_have_the_mode_of_the_settings() -> None:
+    """Only the mode of existing certificates is a resource."""
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
     resources = build(site, SERVER, Inputs(certificates=CERTIFICATES))
-    wanted = [one for one in resources if isinstance(one, FilePermissions)]
-    assert wanted == [FilePermissions(path=path, mode=FileMode(0o600)) for path in CERTIFICATES]
-    assert [one for one in resources if one not in wanted] == list(build(Settings(), SERVER))
+    modes = [one for one in resources if isinstance(one, FilePermissions)]
+    assert modes == [FilePermissions(path=path, mode=FileMode(0o600)) for path in CERTIFICATES]
+    assert [one for one in resources if one not in modes] == list(build(Settings(), SERVER))
     assert build(site, SERVER) == build(Settings(), SERVER)
 
 
 def test_an_agent_has_no_certificates_of_the_control_plane() -> None:
-    """Whatever its settings say, which all nodes may share."""
+    """All nodes can share the same settings."""
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
     resources = build(site, AGENT, Inputs(certificates=[PurePosixPath("/x.crt")]))
     assert not any(isinstance(one, FilePermissions) for one in resources)

@@ -1,4 +1,4 @@
-"""What K3s makes of its manifests directory: which files it applies, passes over and deletes."""
+"""Manifests directory: the files that K3s applies, skips and deletes."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ TOP = PurePosixPath("/m")
 
 
 class Directory:
-    """A manifests directory in a tree of its own."""
+    """A manifests directory in a host tree."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         (root / "m").mkdir()
 
     def put(self, *names: str) -> None:
-        """Put files there, and the directories above them."""
+        """Write files and their parent directories."""
         for name in names:
             path = self.root / "m" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(name)
 
     def link(self, name: str, target: str) -> None:
-        """Put a symlink there."""
+        """Create a symbolic link."""
         (self.root / "m" / name).symlink_to(target)
 
     def read(self, config: str = "") -> Manifests:
-        """What K3s with this configuration makes of it."""
+        """Read the directory with this K3s configuration."""
         tree = Tree(str(self.root), os.geteuid(), os.getegid())
         return read(tree, TOP, merge([ConfigText(PurePosixPath("/c"), config.encode())]))
 
     def applied(self, config: str = "") -> set[str]:
-        """The names of what it applies."""
+        """Return the relative paths of the files that K3s applies."""
         return {str(path.relative_to(TOP)) for path in self.read(config).applied}
 
 
 @pytest.fixture
 def manifests(tmp_path: Path) -> Directory:
-    """An empty one."""
+    """Return an empty manifests directory."""
     return Directory(tmp_path)
 
 
-def test_files_count_by_their_suffix_in_whatever_case(manifests: Directory) -> None:
-    """At any depth, below hidden directories and such as look like files, too; hidden files do not."""
+def test_files_are_applied_by_their_suffix_in_any_case(manifests: Directory) -> None:
+    """At any depth, also below hidden directories and directories with a suffix. Hidden files are not applied."""
     manifests.put("a.yaml", "b.YML", "c.Json", "sub/deep/d.yaml", ".hidden/e.yaml", "like.yaml/f.yaml")
     manifests.put(".g.yaml", "h.yaml.bak", "i.txt", "yaml")
     names = {"a.yaml", "b.YML", "c.Json", "sub/deep/d.yaml", ".hidden/e.yaml", "like.yaml/f.yaml"}
@@ -61,15 +61,15 @@ def test_files_count_by_their_suffix_in_whatever_case(manifests: Directory) -> N
     assert manifests.read().unreadable == ()
 
 
-def test_a_skip_file_counts_for_all_files_of_that_name_wherever_it_lies(manifests: Directory) -> None:
-    """And for no other: K3s compares whole names, with their case."""
+def test_a_skip_file_applies_to_all_files_of_its_name(manifests: Directory) -> None:
+    """K3s compares whole names with their case, in any directory."""
     manifests.put("a.yaml", "sub/a.yaml", "b.yaml", "A.yaml", "other/a.yaml.skip", "b.skip")
     assert manifests.applied() == {"b.yaml", "A.yaml"}
     assert manifests.read().skips["a.yaml"] == TOP / "other/a.yaml.skip"
 
 
-def test_what_is_disabled_is_not_applied(manifests: Directory) -> None:
-    """A file by its name without suffix, a directory by its path; several in one value."""
+def test_disabled_names_are_not_applied(manifests: Directory) -> None:
+    """A name is a file without suffix, or a directory. A value can have several names."""
     manifests.put("a.yaml", "sub/a.yml", "b.yaml", "c/d.yaml", "c/e/f.yaml", "g/c/h.yaml")
     assert manifests.applied("disable:\n  - traefik, a\n  - c\n") == {"b.yaml", "g/c/h.yaml"}
     assert str(manifests.read("disable: [traefik, a]\n").disabled["a"]) == "/c:1"
@@ -77,19 +77,19 @@ def test_what_is_disabled_is_not_applied(manifests: Directory) -> None:
     assert manifests.applied('disable: ""\n') == manifests.applied()
 
 
-def test_links_to_directories_are_followed_but_none_in_those(manifests: Directory) -> None:
-    """So that a link to the directory that it lies in is no trap."""
+def test_links_to_directories_are_followed_once(manifests: Directory) -> None:
+    """A link to its own directory does not loop."""
     manifests.put("a.yaml", "sub/b.yaml")
     manifests.link("loop", ".")
     manifests.link("again", "../m")
     manifests.link("sub/out", "/m")
     assert manifests.applied() == {
-        f"{way}{name}" for way in ("", "loop/", "again/", "sub/out/") for name in ("a.yaml", "sub/b.yaml")
+        f"{prefix}{name}" for prefix in ("", "loop/", "again/", "sub/out/") for name in ("a.yaml", "sub/b.yaml")
     }
 
 
-def test_a_link_to_a_file_is_read_and_one_to_nothing_is_told(manifests: Directory) -> None:
-    """At the latter K3s' walk ends."""
+def test_links_to_files_are_read_and_broken_links_reported(manifests: Directory) -> None:
+    """K3s stops its walk at a broken link."""
     manifests.put("a.txt")
     manifests.link("b.yaml", "a.txt")
     assert manifests.read().applied == {TOP / "b.yaml": b"a.txt"}
@@ -98,7 +98,7 @@ def test_a_link_to_a_file_is_read_and_one_to_nothing_is_told(manifests: Director
     assert manifests.read().broken_links == (TOP / "gone",)
 
 
-def test_where_there_is_no_directory_there_is_nothing(manifests: Directory) -> None:
-    """As before K3s' first start."""
+def test_a_missing_directory_has_no_manifests(manifests: Directory) -> None:
+    """K3s creates the directory at its first start."""
     (manifests.root / "m").rmdir()
-    assert manifests.read() == Manifests({}, {}, {}, (), ())
+    assert manifests.read() == Manifests()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.node import k3s_units
+from agent.node.services import installed_units
 from tests.fake import fake_host
 from tests.k3s_tree import put
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.node.k3s_units import Unit
+    from agent.k3s.services import Unit
 
 UNIT = "/etc/systemd/system/k3s.service"
 EDITED = f"{UNIT}.d/override.conf"
@@ -22,7 +22,7 @@ START = "[Service]\nExecStart=/usr/local/bin/k3s {}\n"
 
 
 def installed(root: Path) -> Unit:
-    (unit,) = k3s_units.installed(fake_host(root))
+    (unit,) = installed_units(fake_host(root))
     return unit
 
 
@@ -62,7 +62,7 @@ def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
 def test_a_unit_that_does_not_start_k3s_is_ignored(tmp_path: Path, command: str) -> None:
     """Another program, another subcommand, or a quote that is not closed."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
-    assert k3s_units.installed(fake_host(tmp_path)) == ()
+    assert installed_units(fake_host(tmp_path)) == ()
 
 
 def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
     """A traceback must not show a token of the command line or the environment."""
     put(tmp_path, UNIT.lstrip("/"), START.format("server --token s3cret"))
     put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_AGENT_TOKEN=s3cret\n")
-    assert "s3cret" not in repr(k3s_units.installed(fake_host(tmp_path)))
+    assert "s3cret" not in repr(installed_units(fake_host(tmp_path)))

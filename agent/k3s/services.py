@@ -1,4 +1,4 @@
-"""The services that start K3s: systemd units as install.sh writes them, or OpenRC scripts."""
+"""Services that start K3s, parsed from systemd units as install.sh writes them, and from OpenRC scripts. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import HostError
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
-from agent.linux.unit_files import UNIT_DIRECTORIES, logical_lines, settings, words
+from agent.linux.unit_files import logical_lines, settings, words
 from agent.model import Location, Role
-from agent.node import unit_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from agent.host import Host
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 
@@ -54,27 +50,11 @@ class Unit(NamedTuple):
         return ""
 
 
-def installed(host: Host) -> tuple[Unit, ...]:
-    """Return the services that start K3s. Of files with one name, systemd reads the one in the first directory."""
-    found: dict[str, Unit] = {}
-    for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY):
-        for name in host.tree.names(directory):
-            if not name.startswith("k3s") or "." in name.removesuffix(".service"):
-                continue
-            path = directory / name
-            unit = _unit(host, path) if name not in found else None
-            if unit is not None:
-                found[name] = unit
-    return tuple(found.values())
+def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], read: Callable[[PurePosixPath], str]) -> Unit | None:
+    """Parse a unit and its drop-ins; None if the service does not start K3s.
 
-
-def _unit(host: Host, path: PurePosixPath) -> Unit | None:
-    try:
-        texts = {path: host.tree.read_text(path)}
-    except HostError:
-        return None
-    # Drop-ins, such as those of `systemctl edit`, apply after the unit.
-    texts |= unit_files.dropins(host, path.name)
+    `texts` has the unit first. `read` returns the text of an environment file, or an empty text if there is none.
+    """
     try:
         command = _command(texts)
     except ValueError:
@@ -82,8 +62,14 @@ def _unit(host: Host, path: PurePosixPath) -> Unit | None:
     if len(command) < 2 or command[1].text not in _ROLES:  # noqa: PLR2004 - a program and its first argument
         return None
     role = Role(command[1].text)
-    environment = {name: value for name, value in _environment(host, path, texts) if _is_read(name, role)}
+    environment = {name: value for name, value in _environment(path, texts, read) if _is_read(name, role)}
     return Unit(path, PurePosixPath(command[0].text), role, tuple(command[2:]), environment)
+
+
+def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
+    """Return the unit whose configuration applies: that of the given role, or else of the only role there is."""
+    suitable = [unit for unit in units if role in (None, unit.role)]
+    return suitable[0] if len({unit.role for unit in suitable}) == 1 else None
 
 
 def _command(texts: Mapping[PurePosixPath, str]) -> list[Word]:
@@ -101,7 +87,9 @@ def _command(texts: Mapping[PurePosixPath, str]) -> list[Word]:
     ]
 
 
-def _environment(host: Host, path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> Iterator[tuple[str, Word]]:
+def _environment(
+    path: PurePosixPath, texts: Mapping[PurePosixPath, str], read: Callable[[PurePosixPath], str]
+) -> Iterator[tuple[str, Word]]:
     """Yield the variables of a service, weakest first: EnvironmentFile= overrides Environment= (systemd.exec(5))."""
     for unit, text in texts.items():
         for line, word in settings(text, "Environment"):
@@ -116,18 +104,10 @@ def _environment(host: Host, path: PurePosixPath, texts: Mapping[PurePosixPath, 
     ]
     for file in files:
         if file.startswith("/") and "%" not in file:
-            yield from _variables(host, PurePosixPath(file))
-
-
-def _variables(host: Host, path: PurePosixPath) -> Iterator[tuple[str, Word]]:
-    try:
-        text = host.tree.read_text(path)
-    except HostError:
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        found = _VARIABLE.fullmatch(line)
-        if found is not None:
-            yield found[1], Word(found[2], Location(path, number))
+            for number, assignment in enumerate(read(PurePosixPath(file)).split("\n"), 1):
+                found = _VARIABLE.fullmatch(assignment)
+                if found is not None:
+                    yield found[1], Word(found[2], Location(PurePosixPath(file), number))
 
 
 def _is_read(variable: str, role: Role) -> bool:
@@ -136,9 +116,3 @@ def _is_read(variable: str, role: Role) -> bool:
     return variable == CONFIG_FILE_VARIABLE or (
         option is not None and not (role is Role.AGENT and option in SERVER_ONLY_KEYS)
     )
-
-
-def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
-    """Return the unit whose configuration applies: that of the given role, or else of the only role there is."""
-    suitable = [unit for unit in units if role in (None, unit.role)]
-    return suitable[0] if len({unit.role for unit in suitable}) == 1 else None

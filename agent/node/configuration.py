@@ -1,0 +1,133 @@
+"""K3s' configuration on this host: its files, its merged values, and the data directory that they set."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import HostError, InputError
+from agent.guide.files import DROPIN_NAME
+from agent.host.tree import DIRECTORY, FIFO, SOCKET, DirectoryEntry
+from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
+from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+from agent.model import Location
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.k3s.services import Unit
+    from agent.settings.schema import Settings
+
+_NOT_FILES = frozenset({DIRECTORY, FIFO, SOCKET})
+"""Kinds at which K3s exits, or waits forever (FIFO), if it opens one as a configuration file."""
+
+
+class Configuration(NamedTuple):
+    """K3s' configuration, merged from environment, files and command line."""
+
+    path: PurePosixPath = K3S_CONFIG_FILE
+    """The main file, which may be missing."""
+    files: tuple[PurePosixPath, ...] = ()
+    """The existing files, in the order in which K3s reads them."""
+    operator_config: MergedConfig = merge(())
+    """Without our drop-in."""
+    merged_config: MergedConfig = merge(())
+    """With our drop-in."""
+    unfit: tuple[InputError, ...] = ()
+    """Paths at which K3s requires a file or directory, and exits or waits because it is something else."""
+    unreadable: tuple[str, ...] = ()
+    """Messages about what could not be read or parsed."""
+    broken_links: tuple[PurePosixPath, ...] = ()
+    """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
+
+
+def read_configuration(host: Host, unit: Unit | None) -> Configuration:
+    """Read the configuration that K3s has when this service starts it."""
+    path = (unit.config_path if unit else None) or K3S_CONFIG_FILE
+    reader = _Reader(host)
+    texts = reader.texts(path)
+    arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})
+    ours = dropin_directory(path) / DROPIN_NAME
+    merged = merge(texts, arguments, environment)
+    return Configuration(
+        path=path,
+        files=tuple(text.path for text in texts),
+        operator_config=merge([text for text in texts if text.path != ours], arguments, environment),
+        merged_config=merged,
+        unfit=tuple(reader.unfit),
+        unreadable=(*reader.unreadable, *(error.message for error in merged.unjudged)),
+        broken_links=tuple(reader.broken_links),
+    )
+
+
+def dropin_directory(config_path: PurePosixPath) -> PurePosixPath:
+    """Return the directory of drop-ins for a main configuration file (k3s, pkg/configfilearg/parser.go)."""
+    return config_path.with_name(f"{config_path.name}.d")
+
+
+def data_directory(settings: Settings, configuration: Configuration) -> tuple[PurePosixPath, str]:
+    """Return K3s' data directory and its source."""
+    if settings.data_dir is not None:
+        return settings.data_dir, "given"
+    found = configuration.operator_config.scalar("data-dir")
+    if found is not None and found.text.startswith("/"):
+        return PurePosixPath(found.text), str(found.location)
+    return DEFAULT_DATA_DIR, "K3s' default"
+
+
+class _Reader:
+    """Reads the configuration files as K3s does, and collects problems (k3s, pkg/configfilearg/parser.go)."""
+
+    def __init__(self, host: Host) -> None:
+        self._tree = host.tree
+        self.unfit: list[InputError] = []
+        self.broken_links: list[PurePosixPath] = []
+        self.unreadable: list[str] = []
+
+    def texts(self, config_path: PurePosixPath) -> tuple[ConfigText, ...]:
+        """Read the main file and its drop-ins, in K3s' order."""
+        main = self._read(config_path, is_dropin=False)
+        found = [] if main is None else [ConfigText(config_path, main)]
+        for path in self._dropins(dropin_directory(config_path)):
+            data = self._read(path, is_dropin=True)
+            if data is not None:
+                found.append(ConfigText(path, data))
+        return tuple(found)
+
+    def _dropins(self, directory: PurePosixPath) -> list[PurePosixPath]:
+        """Return the drop-ins in order of their names: dotDFiles skips directories, but not links to directories."""
+        kind = self._kind(directory)
+        if kind not in ("", DIRECTORY):
+            self.unfit.append(InputError(Location(directory), f"it is a {kind}, expected a directory"))
+            return []
+        try:
+            entries = self._tree.entries(directory)
+        except HostError as error:
+            self.unreadable.append(error.message)
+            return []
+        return [
+            directory / entry.name
+            for entry in entries
+            if isinstance(entry, DirectoryEntry) and entry.kind != DIRECTORY and has_suffix(entry.name, ".yaml", ".yml")
+        ]
+
+    def _read(self, path: PurePosixPath, *, is_dropin: bool) -> bytes | None:
+        target = self._tree.link_target(path)
+        if target == "/dev/null":
+            return None  # like an empty file
+        kind = self._kind(path)
+        if kind in _NOT_FILES:
+            self.unfit.append(InputError(Location(path), f"it is a {kind}, expected a regular file"))
+            return None
+        try:
+            data = self._tree.read(path)
+        except HostError as error:
+            self.unreadable.append(error.message)
+            return None
+        if data is None and target is not None and is_dropin:
+            self.broken_links.append(path)
+        return data
+
+    def _kind(self, path: PurePosixPath) -> str:
+        """Return the kind of a path's target; empty if it is missing or could not be determined."""
+        found = self._tree.stat(path)
+        return found.kind if isinstance(found, DirectoryEntry) else ""
