@@ -18,8 +18,8 @@ from agent.guide.sysctls import SYSCTLS
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 from agent.model import File, FilePermissions, Role
 from agent.node import facts, gate, k3s_manifests, site_files
-from agent.node import sysctl_files as node_sysctl_files
 from agent.node.k3s_manifests import Manifests
+from agent.node.sysctl_files import read_sysctl_files
 from agent.plan import plan
 from agent.settings.waivers import Scope, Waivers
 
@@ -104,22 +104,13 @@ def observe(host: Host, request: Request) -> Situation:
     host_facts = facts.read(host, settings)
     _require_supported(settings, host_facts)
     waivers = _waivers(host, settings, host_facts)
-    inputs = Inputs(
-        audit_policy=site_files.read_audit_policy(host, settings),
-        waived=waivers.kernel_parameters.keys(),
-        certificates=_certificates(host, settings, host_facts),
-    )
-    expected = desired.build(settings, host_facts, inputs)
+    expected = _expected(host, settings, host_facts, waivers)
     observed = host.observe_all(expected)
     if host_facts.platform.has_kernel:
         observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
-    journal = Journal(host)
     unreadable = list(host_facts.configuration.unreadable)
-    runs: tuple[Run, ...] = ()
-    try:
-        runs = journal.runs()
-    except HostError as error:
-        unreadable.append(error.message)
+    journal = Journal(host)
+    runs = _runs(journal, unreadable)
     changes = plan.make(
         expected,
         observed,
@@ -128,8 +119,7 @@ def observe(host: Host, request: Request) -> Situation:
         force=request.force,
     )
     state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
-    sysctl_files, unreadable_sysctl_files = node_sysctl_files.read(host)
-    unreadable += unreadable_sysctl_files
+    sysctl_files = read_sysctl_files(host, unreadable)
     named = named_paths(host_facts.merged_config, host_facts.data_dir)
     k3s_files = K3sFiles(
         named_paths=named,
@@ -152,6 +142,23 @@ def observe(host: Host, request: Request) -> Situation:
         waivers=waivers,
         unreadable=tuple(dict.fromkeys((*unreadable, *k3s_files.manifests.unreadable))),
     )
+
+
+def _runs(journal: Journal, unreadable: list[str]) -> tuple[Run, ...]:
+    try:
+        return journal.runs()
+    except HostError as error:
+        unreadable.append(error.message)
+        return ()
+
+
+def _expected(host: Host, settings: Settings, host_facts: HostFacts, waivers: Waivers) -> tuple[Resource, ...]:
+    inputs = Inputs(
+        audit_policy=site_files.read_audit_policy(host, settings),
+        waived=waivers.kernel_parameters.keys(),
+        certificates=_certificates(host, settings, host_facts),
+    )
+    return desired.build(settings, host_facts, inputs)
 
 
 def _waivers(host: Host, settings: Settings, host_facts: HostFacts) -> Waivers:

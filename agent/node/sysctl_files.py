@@ -14,15 +14,13 @@ if TYPE_CHECKING:
     from agent.host import Host
 
 
-def read(host: Host) -> tuple[tuple[SysctlFile, ...], tuple[str, ...]]:
-    """Return the files of sysctl.d, sysctl.conf and credentials, and messages about those that are not readable."""
+def read_sysctl_files(host: Host, unreadable: list[str]) -> tuple[SysctlFile, ...]:
+    """Return the files of sysctl.d, sysctl.conf and credentials. Adds messages to `unreadable`."""
     paths = [SYSCTL_CONF, *CREDENTIALS]
     for directory in DIRECTORIES:
         paths += [directory / name for name in host.tree.names(directory) if name.endswith(".conf")]
-    unreadable: list[str] = []
     files = [_read(host, path, unreadable) for path in paths]
-    found = (file for file in files if file.data is not None or file.path.parent in DIRECTORIES)
-    return tuple(found), tuple(unreadable)
+    return tuple(file for file in files if file.data is not None or file.path.parent in DIRECTORIES)
 
 
 def _read(host: Host, path: PurePosixPath, unreadable: list[str]) -> SysctlFile:

@@ -1,0 +1,66 @@
+"""K3s' configuration files on a host: their order, and what K3s cannot read as a file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.node.configuration import Configuration, read_configuration
+from tests.fake import fake_host
+from tests.k3s_tree import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MAIN = "etc/rancher/k3s/config.yaml"
+DROPINS = f"{MAIN}.d"
+
+
+def read(root: Path) -> Configuration:
+    return read_configuration(fake_host(root), None)
+
+
+def test_files_are_in_the_order_in_which_k3s_reads_them(tmp_path: Path) -> None:
+    """The main file is first, then drop-ins by name. Other suffixes and links to /dev/null are skipped."""
+    for name in (MAIN, f"{DROPINS}/b.yaml", f"{DROPINS}/a.yml", f"{DROPINS}/c.yaml.bak"):
+        put(tmp_path, name, "debug: true\n")
+    (tmp_path / DROPINS / "d.yaml").symlink_to("/dev/null")
+    found = read(tmp_path)
+    assert [str(path) for path in found.files] == [f"/{MAIN}", f"/{DROPINS}/a.yml", f"/{DROPINS}/b.yaml"]
+    assert (found.unfit, found.broken_links, found.unreadable) == ((), (), ())
+
+
+def test_our_drop_in_is_only_in_the_merged_configuration(tmp_path: Path) -> None:
+    """The operator's configuration is the same before and after apply."""
+    put(tmp_path, MAIN, "debug: true\n")
+    put(tmp_path, f"{DROPINS}/90-k3s-harden.yaml", "protect-kernel-defaults: true\n")
+    found = read(tmp_path)
+    assert found.operator_config.values.keys() == {"debug"}
+    assert found.merged_config.values.keys() == {"debug", "protect-kernel-defaults"}
+
+
+@pytest.mark.parametrize(
+    ("path", "make", "problem"),
+    [
+        (MAIN, os.mkdir, "it is a directory, expected a regular file"),
+        (f"{DROPINS}/a.yaml", os.mkfifo, "it is a FIFO, expected a regular file"),
+        (DROPINS, os.mkfifo, "it is a FIFO, expected a directory"),
+    ],
+)
+def test_other_kinds_are_unfit(path: str, make: Callable[[Path], object], problem: str, tmp_path: Path) -> None:
+    """K3s exits, or waits for a writer."""
+    (tmp_path / path).parent.mkdir(parents=True)
+    make(tmp_path / path)
+    (error,) = read(tmp_path).unfit
+    assert (str(error.location), error.problem) == (f"/{path}", problem)
+
+
+def test_broken_links_count_only_among_drop_ins(tmp_path: Path) -> None:
+    """A main file without a target is like a missing one."""
+    put(tmp_path, f"{DROPINS}/a.yaml", "debug: true\n")
+    (tmp_path / MAIN).symlink_to("missing")
+    (tmp_path / DROPINS / "b.yaml").symlink_to("missing")
+    assert [str(path) for path in read(tmp_path).broken_links] == [f"/{DROPINS}/b.yaml"]
