@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.assessment import ControlStatus
 from agent.assess.places import split_place
 from agent.benchmark.check import GuideDirectory, KernelParameter, Ownership, Permissions
-from agent.linux.sysctl_order import same_value
+from agent.linux.sysctl_values import same_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -159,8 +159,8 @@ def _of_packages(clues: Clues) -> Iterator[str]:
 
 
 def _line(line: Assignment, clues: Clues) -> str:
-    times = clues.files.get(line.path)
-    return f"{line.path}:{line.line}" + ("" if times is None else f", written {_time(times.written)}")
+    times = clues.files.get(line.location.path)
+    return str(line.location) + ("" if times is None else f", written {_time(times.written)}")
 
 
 def _is_of_directories(check: Check) -> bool:

@@ -9,7 +9,7 @@ from agent.guide import files as rows
 from agent.guide import manifests
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s.config_writer import dropin
-from agent.linux.sysctl_order import written
+from agent.linux.sysctl_order import file_text
 from agent.model import Directory, File, FilePermissions, Resource, Role, Sysctl
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> 
 
 def sysctl_file(waived: Collection[str] = frozenset()) -> bytes:
     """Return the content of 90-kubelet.conf, without the waived keys."""
-    return written({row.key: row.value for row in SYSCTLS if row.written and row.key not in waived}, HEADER)
+    return file_text({row.key: row.value for row in SYSCTLS if row.written and row.key not in waived}, HEADER)
 
 
 def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:

@@ -9,7 +9,8 @@ from agent.desired.dropin_options import missing
 from agent.findings.registry import Trouble, finding, instruction, written_by_apply
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, same_value, taken_back
+from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, excluded
+from agent.linux.sysctl_values import same_value
 from agent.model import Absent, Component, File, Location, Sysctl
 from agent.plan.plan import describe
 from agent.report import Level
@@ -40,18 +41,17 @@ def overridden(seen: Situation) -> dict[str, Trouble]:
     files = _with_ours(seen)
     keys = [row.key for row in SYSCTLS]
     outcome = at_boot(files, keys, seen.facts.platform.boot_reader)
-    undone = taken_back(files, keys) if seen.facts.platform.boot_reader is Reader.SYSTEMD else {}
+    undone = excluded(files, keys) if seen.facts.platform.boot_reader is Reader.SYSTEMD else {}
     for row in SYSCTLS:
         if row.key in seen.waivers.kernel_parameters:
             continue
         line = outcome[row.key]
         if line is None and row.written and row.key in undone:
-            path, number = undone[row.key]
             found[row.key] = Trouble(
                 f"the next boot leaves {row.key} at the kernel's own value",
                 expected=row.value,
                 found=f"-{row.key}",
-                location=Location(path, number),
+                location=undone[row.key],
                 remediation=instruction("delete that line: it takes ours back"),
             )
         elif line is None and row.written and _is_refused(seen) and all(file.is_readable for file in files):
@@ -65,11 +65,11 @@ def overridden(seen: Situation) -> dict[str, Trouble]:
             continue
         found[row.key] = Trouble(
             f"the next boot leaves {row.key} at the kernel's own value: it refuses {line.value}"
-            if line.refused
+            if line.is_rejected
             else f"the next boot sets {row.key} to {line.value or 'nothing'}",
             expected=row.value,
             found=line.value,
-            location=Location(line.path, line.line),
+            location=line.location,
             remediation=instruction(f"delete that line, or set it to {row.value}"),
         )
     return found
@@ -87,13 +87,18 @@ def sysctl_conf_disagrees(seen: Situation) -> Iterator[Trouble]:
     systemd, procps = (at_boot(_with_ours(seen), keys, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS))
     for row in SYSCTLS:
         line = None if row.key in seen.waivers.kernel_parameters else procps[row.key]
-        if line is None or line.path != SYSCTL_CONF or same_value(line.value, row.value) or line == systemd[row.key]:
+        if (
+            line is None
+            or line.location.path != SYSCTL_CONF
+            or same_value(line.value, row.value)
+            or line == systemd[row.key]
+        ):
             continue
         yield Trouble(
             f"`sysctl --system` would set {row.key} to {line.value}",
             expected=row.value,
             found=line.value,
-            location=Location(line.path, line.line),
+            location=line.location,
             remediation=instruction(f"delete that line, or set it to {row.value}"),
         )
 

@@ -1,73 +1,52 @@
-"""Patterns as glob(3) and fnmatch(3) of the C library take them, in the C locale: sysctl files name keys by them."""
+"""Patterns of glob(3) and fnmatch(3) in the C locale, which sysctl.d files use for keys. Pure."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import pairwise
-
-
-def is_glob(name: str) -> bool:
-    """Whether the text is a pattern, and not a name alone."""
-    return "*" in name or "?" in name or "[" in name
-
 
 LONGEST_PATTERN = 4096
 _BRACE_STEPS = 1000
-"""The longest pattern, and the most alternatives of braces, that are looked at; what is beyond matches nothing here.
+"""Limits of a pattern's length and of its brace alternatives. A pattern beyond them matches nothing here.
 
-Both programs would go on, and with `{a,b}{a,b}…` not end: nobody must be able to stop a check that way.
+systemd and procps have no limits: `{a,b}{a,b}…` would keep them, and a check without limits, busy for hours.
 """
 
 
+def is_glob(name: str) -> bool:
+    """Return whether the text is a pattern."""
+    return "*" in name or "?" in name or "[" in name
+
+
 def braces_expanded(pattern: str) -> list[str]:
-    """The patterns that glob(3) makes of `{a,b}` with GLOB_BRACE; braces that are not closed stand for themselves."""
+    """Return the patterns that glob(3) makes of `{a,b}` with GLOB_BRACE.
+
+    Unlike glob(3), this expands complete braces inside incomplete ones. No key contains a brace, so neither matches.
+    """
     expanded: list[str] = []
     left = [pattern] if len(pattern) <= LONGEST_PATTERN else []
     for _ in range(_BRACE_STEPS):
         if not left:
             break
         text = left.pop()
-        begin = _first_brace(text)
-        if begin is None:
+        found = re.finditer(r"\\.|\{((?:\\.|[^{}\\])*)\}", text, re.DOTALL)
+        braces = next((match for match in found if match[1] is not None), None)
+        if braces is None:
             expanded.append(text)
             continue
-        bounds = [begin]
-        while text[bounds[-1]] != "}" and (end := _alternative_end(text, bounds[-1] + 1)) is not None:
-            bounds.append(end)
-        if text[bounds[-1]] != "}":
-            expanded.append(text)
-            continue
-        rest = text[bounds[-1] + 1 :]
-        left += [text[:begin] + text[low + 1 : high] + rest for low, high in pairwise(bounds)]
+        before, after = text[: braces.start()], text[braces.end() :]
+        left += [before + alternative + after for alternative in re.split(r"(?<!\\),", braces[1])]
     return expanded
 
 
-def _first_brace(text: str) -> int | None:
-    match = re.match(r"(?:\\.|[^{\\])*\{", text, re.DOTALL)
-    return match.end() - 1 if match else None
-
-
-def _alternative_end(text: str, start: int) -> int | None:
-    depth = 0
-    position = start
-    while position < len(text):
-        char = text[position]
-        if (char == "}" and depth == 0) or (char == "," and depth == 0):
-            return position
-        depth += (char == "{") - (char == "}")
-        position += 2 if char == "\\" else 1
-    return None
-
-
 def globbed(pattern: str, name: str) -> str | None:
-    """The path that glob(3) gives for the key `name`, with the pattern's own empty and `.` parts; None for no match."""
+    """Return the path that glob(3) gives for the key `name`, with the pattern's empty and `.` parts. None: no match."""
     literal = re.match(r"[^*?\[\\/.]*", pattern)
     if len(pattern) > LONGEST_PATTERN or (literal and not name.startswith(literal[0])):
         return None
     left = name.split("/")[::-1]
     path: list[str] = []
-    # A slash separates parts, escaped or not.
+    # A slash separates parts even if it is escaped.
     for part in re.sub(r"\\(.)", lambda escape: "/" if escape[1] == "/" else escape[0], pattern).split("/"):
         if part in {"", "."}:
             path.append(part)
@@ -80,7 +59,7 @@ def globbed(pattern: str, name: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def expression(pattern: str, *, across_slashes: bool = False) -> re.Pattern[str]:
-    """fnmatch(3) in the C locale as a regular expression: for one part of a path, as in glob(3), or for all of it."""
+    """Return a pattern as a regular expression: for one part of a path, as in glob(3), or for a whole path."""
     one = "." if across_slashes else "[^/]"
     out = ["(?!\\.)" if pattern[:1] in {"*", "?", "["} and not across_slashes else ""]
     position = 0
@@ -120,14 +99,14 @@ _CLASSES = {
 
 _BRACKET_ITEM = (
     r"(?s)\[:(?P<cls>\w+):\]"
-    r"|(?:\[(?P<delim>[.=])(?P<symbol>.)(?P=delim)\]|\\(?P<escaped>.)|(?P<char>[^\\]))"
+    r"|(?:\\(?P<escaped>.)|(?P<char>[^\\]))"
     r"(?:-(?!\])(?:\\(?P<high_escaped>.)|(?P<high>[^\\])))?"
 )
-"""Compiled when the first bracket is met: few files have one, and this module is part of every start."""
+"""Compiled at the first bracket expression: few files have one."""
 
 
 def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
-    """The bracket expression whose `[` is before `start`, and the position behind it; None if it has no end."""
+    """Return the bracket expression after its `[` at `start`, and the position after it. None if it has no end."""
     if pattern.find("]", start + 1) < 0:
         return None
     negated = pattern[start : start + 1] in {"!", "^"}
@@ -142,7 +121,7 @@ def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
         if match["cls"] is not None:
             body.append(_CLASSES.get(match["cls"], ""))
             continue
-        low = match["symbol"] or match["escaped"] or match["char"]
+        low = match["escaped"] or match["char"]
         high = match["high_escaped"] or match["high"] or low
         if low <= high:
             body.append(f"\\x{ord(low):02x}-\\x{ord(high):02x}")

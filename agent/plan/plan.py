@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Union
 
-from agent.linux.sysctl_order import same_value
+from agent.linux.sysctl_values import same_value
 from agent.model import (
     PUBLIC_DIRECTORY,
     ROOT,

@@ -107,7 +107,10 @@ def clues(host: Host, request: Request, since: float, changes: Iterable[Change],
     boot, by_hand = (at_boot(seen.sysctl_files, keys, reader) for reader in (seen.facts.platform.boot_reader, other))
     tuned, tuned_sysctls = _tuned(host)
     paths = {culprit.path_of(evidence.where) for change in changes for evidence in change.verdict.evidence}
-    paths |= {*PACKAGE_DATABASES, *(line.path for line in (*boot.values(), *by_hand.values()) if line is not None)}
+    paths |= {
+        *PACKAGE_DATABASES,
+        *(line.location.path for line in (*boot.values(), *by_hand.values()) if line is not None),
+    }
     times = {path: host.tree.times(path) for path in paths if path.is_absolute()}
     return Clues(
         since=since,

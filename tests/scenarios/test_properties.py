@@ -234,9 +234,7 @@ def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
     assert host.stamps() == stamps
     done = verbs.apply(machine, request)
     for status in (ItemStatus.EDITED, ItemStatus.REFUSED):
-        left = {
-            name: found.removesuffix("; cannot be compared") for name, found in details(announced, status).items()
-        }
+        left = {name: found.removesuffix("; cannot be compared") for name, found in details(announced, status).items()}
         assert left == details(done, status)
     # The mode of an edited file is repaired, which test_hand_edited looks at by itself.
     # Where a backup is kept is not known before.

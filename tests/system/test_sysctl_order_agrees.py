@@ -1,7 +1,7 @@
-"""sysctl_order says what the real systemd-sysctl and the real `sysctl --system` do.
+"""Compares sysctl_order with systemd-sysctl and `sysctl --system`, and sysctl_values with the kernel.
 
-The programs run in a chroot whose /proc/sys holds plain files: the machine's own kernel values are out of their reach.
-What the kernel makes of a text is asked of the real kernel, in an IPC namespace of its own.
+The programs run in a chroot whose /proc/sys contains plain files, so they cannot change the machine's kernel values.
+The kernel parses numbers in a separate IPC namespace.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, Reader, SysctlFile, at_boot, integer
+from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, Reader, SysctlFile, at_boot
+from agent.linux.sysctl_values import integer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ KEYS = (
     "kernel.keys.root_maxbytes",
 )
 READ_BY_BOTH = DIRECTORIES[:4]
-"""/lib/sysctl.d depends on how the machine's systemd was built."""
+"""Without /lib/sysctl.d, which only some builds of systemd read."""
 UNTOUCHED = b"untouched"
 
 PROGRAMS = {
@@ -47,12 +48,12 @@ PROGRAMS = {
 
 
 class Machine(NamedTuple):
-    """A directory with nothing in it but the programs, their libraries, sysctl.d directories and a /proc/sys."""
+    """A directory that contains only the programs, their libraries, the sysctl.d directories and a /proc/sys."""
 
     root: Path
 
     def left_by(self, reader: Reader, files: Sequence[SysctlFile]) -> dict[str, str | None]:
-        """What the program leaves in each key; None where it wrote nothing."""
+        """Return the value of each key after the program ran; None if it wrote nothing."""
         credential = CREDENTIALS[0]
         for directory in (*READ_BY_BOTH, credential.parent):
             self.inside(directory).mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ class Machine(NamedTuple):
                 self.inside(path).symlink_to("/dev/null")
             else:
                 self.inside(path).write_bytes(data)
-        # As the unit's ImportCredential= would have it.
+        # As with the unit's ImportCredential=.
         environment = {"CREDENTIALS_DIRECTORY": str(credential.parent)}
         command = ["/usr/sbin/chroot", str(self.root), *PROGRAMS[reader]]
         subprocess.run(command, check=False, capture_output=True, timeout=10, env=environment)
@@ -80,7 +81,7 @@ class Machine(NamedTuple):
         return left
 
     def inside(self, path: PurePosixPath) -> Path:
-        """Where `path` is for one who is not in the chroot."""
+        """Return the path outside of the chroot."""
         return self.root / path.relative_to("/")
 
 
@@ -103,15 +104,17 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 @cache
 def excludes_by_pattern() -> bool:
-    """Whether the machine's procps is 4.0.5 or newer, which takes a pattern in a line that excludes keys."""
-    told = subprocess.run([PROGRAMS[Reader.PROCPS][0], "--version"], check=True, capture_output=True, text=True).stdout
-    version = re.search(r"(\d+)\.(\d+)\.(\d+)", told)
+    """Return whether the machine's procps is 4.0.5 or newer, which accepts patterns in exclusions."""
+    output = subprocess.run(
+        [PROGRAMS[Reader.PROCPS][0], "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    version = re.search(r"(\d+)\.(\d+)\.(\d+)", output)
     return version is not None and tuple(map(int, version.groups())) >= (4, 0, 5)
 
 
 @st.composite
 def names(draw: st.DrawFn) -> str:
-    """A key as somebody may have written it, or a pattern made from one."""
+    """Draw a key in any spelling, or a pattern made from one."""
     key = draw(st.sampled_from(KEYS))
     place = draw(st.integers(0, len(key) - 1))
     end = draw(st.integers(place, len(key)))
@@ -165,9 +168,7 @@ def lines(draw: st.DrawFn) -> str:
 
 
 contents = st.builds(
-    lambda head, body, ends: (head + "".join(line + end for line, end in zip(body, ends, strict=False))).encode(
-        "latin-1"
-    ),
+    lambda head, body, ends: (head + "".join(map(str.__add__, body, ends))).encode("latin-1"),
     st.sampled_from(("", "", "", "\xef\xbb\xbf")),
     st.lists(lines(), max_size=6),
     st.lists(st.sampled_from(("\n", "\n", "\n", "\r\n", "\r", "\0", "\n\n")), min_size=6, max_size=6),
@@ -192,9 +193,9 @@ trees = st.dictionaries(paths, st.one_of(contents, contents, contents, st.none()
 def agrees(machine: Machine, reader: Reader, files: Sequence[SysctlFile]) -> None:
     if not machine.inside(PurePosixPath(PROGRAMS[reader][0])).exists():
         pytest.skip(f"this machine has no {reader.value}")
-    told = at_boot(files, KEYS, reader, accepts=lambda _key, _value: True)
+    found = at_boot(files, KEYS, reader, accepts=lambda _key, _value: True)
     expected = machine.left_by(reader, files)
-    assert {key: found and found.value for key, found in told.items()} == expected
+    assert {key: line and line.value for key, line in found.items()} == expected
 
 
 def tree(**contents: str) -> list[SysctlFile]:
@@ -223,8 +224,8 @@ SCENARIOS = settings(
 @example(files=tree(a="vm.overcommit_memory=2", b="vm.{.,x}over*=1"))
 @example(files=tree(a="vm.panic_on_oom=" + "1" * (1 << 20) + "\nvm.overcommit_memory=1"))
 @example(files=tree(a="vm.overcommit_memory=1\n" + "#" * (1 << 20) + "\nvm.overcommit_memory=2"))
-def test_systemd_sysctl_leaves_what_at_boot_says(machine: Machine, files: list[SysctlFile]) -> None:
-    """On any set of files, the value of each key after the real systemd-sysctl is the one that at_boot gives."""
+def test_at_boot_agrees_with_systemd_sysctl(machine: Machine, files: list[SysctlFile]) -> None:
+    """For any files, at_boot returns the value of each key after systemd-sysctl ran."""
     agrees(machine, Reader.SYSTEMD, files)
 
 
@@ -236,8 +237,8 @@ def test_systemd_sysctl_leaves_what_at_boot_says(machine: Machine, files: list[S
 @example(files=tree(a=r"kernel\.pa*=1", b=r"vm\\/over*=1", c=r"vm.over\c*=2"))
 @example(files=tree(a="vm.overcommit_memory=" + "1" * (1 << 20)))
 @example(files=[*tree(zz="vm.panic_on_oom=1"), SysctlFile(SYSCTL_CONF, b"vm.panic_on_oom=2")])
-def test_sysctl_system_leaves_what_at_boot_says(machine: Machine, files: list[SysctlFile]) -> None:
-    """On any set of files, the value of each key after the real `sysctl --system` is the one that at_boot gives."""
+def test_at_boot_agrees_with_sysctl_system(machine: Machine, files: list[SysctlFile]) -> None:
+    """For any files, at_boot returns the value of each key after `sysctl --system` ran."""
     if not excludes_by_pattern():
         files = [
             file
@@ -248,8 +249,8 @@ def test_sysctl_system_leaves_what_at_boot_says(machine: Machine, files: list[Sy
     agrees(machine, Reader.PROCPS, files)
 
 
-def test_the_kernel_reads_numbers_as_integer_does() -> None:
-    """For each spelling, the number that the kernel keeps is the one that integer() gives; what it refuses is None."""
+def test_integer_agrees_with_the_kernel() -> None:
+    """For each spelling, integer() returns the number that the kernel stores, or None if it rejects the text."""
     spellings = [
         *(
             "0",
@@ -302,6 +303,8 @@ def test_the_kernel_reads_numbers_as_integer_does() -> None:
         timeout=10,
     )
     if ran.returncode == 9 or "unshare" in ran.stderr:
-        pytest.skip("no IPC namespace or no POSIX message queues here")
-    kept = dict(zip(spellings, ran.stdout.split(), strict=True))
+        pytest.skip("no IPC namespace or no POSIX message queues")
+    stored = ran.stdout.split()
+    assert len(stored) == len(spellings)
+    kept = {text: stored[number] for number, text in enumerate(spellings)}
     assert kept == {text: "100" if (number := integer(text)) is None else str(number) for text in spellings}

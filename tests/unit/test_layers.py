@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent",),
-    ("agent.linux", "agent.model", "agent.package_data"),
-    ("agent.errors",),
+    ("agent.model", "agent.package_data"),
+    ("agent.errors", "agent.linux"),
     ("agent.report", "agent.yaml_reader"),
     ("agent.k3s",),
     ("agent.guide",),

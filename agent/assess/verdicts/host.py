@@ -11,7 +11,7 @@ from agent.assess.verdicts.actors import APPLY
 from agent.assess.verdicts.answer import LOOK_AT_IT, Answer, steps
 from agent.benchmark.check import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.guide.sysctls import PARAMETERS_FILE
-from agent.linux.sysctl_order import same_value
+from agent.linux.sysctl_values import same_value
 from agent.model import ROOT, Directory, Sysctl, Unreadable
 from agent.plan.plan import describe
 
@@ -68,14 +68,14 @@ def _who_set(line: Assignment | None) -> GivenBy | None:
     """Whose line sets a kernel parameter at boot; None where it keeps the kernel's own value."""
     if line is None:
         return None
-    return GivenBy.DROPIN if str(line.path) == PARAMETERS_FILE else GivenBy.OPERATOR
+    return GivenBy.DROPIN if str(line.location.path) == PARAMETERS_FILE else GivenBy.OPERATOR
 
 
 def _seen_of(row: SysctlRow, now: Observed | None, line: Assignment | None) -> Iterator[Shown]:
     if isinstance(now, Sysctl):
         yield Shown(f"{now.value} now", f"/proc/sys/{row.key.replace('.', '/')}")
     if line is not None:
-        yield Shown(f"{line.value} at boot", f"{line.path}:{line.line}")
+        yield Shown(f"{line.value} at boot", f"{line.location}")
 
 
 def _by_others(row: SysctlRow, line: Assignment | None, node: AssessedNode) -> str | None:
@@ -83,9 +83,9 @@ def _by_others(row: SysctlRow, line: Assignment | None, node: AssessedNode) -> s
     trouble = node.overridden.get(row.key)
     if trouble is not None:
         return f"{trouble.location}: {steps(trouble.remediation)}; then {APPLY}"
-    if line is None or str(line.path) == PARAMETERS_FILE or same_value(line.value, row.value):
+    if line is None or str(line.location.path) == PARAMETERS_FILE or same_value(line.value, row.value):
         return None
-    return f"delete the line at {line.path}:{line.line}, or set it to {row.value}; then {APPLY}"
+    return f"delete the line at {line.location}, or set it to {row.value}; then {APPLY}"
 
 
 def _guide_directory(check: GuideDirectory, node: AssessedNode) -> Answer:

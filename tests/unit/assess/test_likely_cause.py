@@ -14,7 +14,7 @@ from agent.benchmark.check import Flag, GuideDirectory, Permissions
 from agent.guide.criteria import Boolean
 from agent.guide.files import SERVER_DIRECTORY
 from agent.linux.sysctl_order import Assignment
-from agent.model import Component, FileMode, Times
+from agent.model import Component, FileMode, Location, Times
 from tests.unit.assessed import CERTIFICATES, OVERCOMMIT, control, verdict
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def clues(**seen: object) -> Clues:
 
 
 def sets(value: str, path: PurePosixPath = CONF) -> dict[str, Assignment]:
-    return {KEY: Assignment(KEY, value, path, 3, glob=False, refused=False)}
+    return {KEY: Assignment(KEY, value, Location(path, 3), is_pattern=False, is_rejected=False)}
 
 
 def files(path: str | PurePosixPath, written: float, changed: float = LATER) -> dict[PurePosixPath, Times]:

@@ -1,0 +1,31 @@
+"""systemd's unit file syntax: logical lines and the words of a setting."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.linux.unit_files import logical_lines, settings, words
+
+
+def test_continuation_lines_are_joined_and_keep_the_first_line_number() -> None:
+    """A backslash at the end of a line continues it."""
+    assert list(logical_lines("a\nb \\\nc\nd\\")) == [(1, "a"), (2, "b  \nc"), (4, "d")]
+
+
+def test_each_word_has_its_own_line() -> None:
+    """Quotes are removed; blanks in quotes are kept."""
+    assert words("a \n 'b c' \n\"d\"", 7) == [(7, "a"), (8, "b c"), (9, "d")]
+
+
+def test_an_open_quote_is_an_error() -> None:
+    """systemd rejects the line, too."""
+    with pytest.raises(ValueError, match="quotation"):
+        words("'a", 1)
+
+
+def test_settings_of_one_name_are_collected() -> None:
+    """Comments, other names and lines with an open quote are skipped."""
+    text = (
+        "[Service]\nEnvironment=A=1 'B=2 3'\n#Environment=C=4\nEnvironmentFile=/x\nEnvironment='D\n Environment = E=5\n"
+    )
+    assert settings(text, "Environment") == [(2, "A=1"), (2, "B=2 3"), (6, "E=5")]
