@@ -158,8 +158,8 @@ class Settings:
         metadata=_row(
             "protect-kernel-defaults",
             BOOLEAN,
-            "Whether the kubelet refuses to start if kernel parameters differ from its own. false is allowed for K3s"
-            " v1.25 and newer, whose benchmark does not contain the control.",
+            "Whether the kubelet refuses to start if kernel parameters differ from the values that it requires. false"
+            " is allowed for K3s v1.25 and newer, whose benchmark does not contain the control.",
             example="true",
         ),
     )

@@ -81,9 +81,7 @@ def text_of(node: Node) -> str:
     """Return the value of a node that YAML reads as a string. Raises InvalidValue."""
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return node.value
-    raise InvalidValue(
-        "" if isinstance(node, Scalar) else f"must contain single values; found {describe_node(node)}", node
-    )
+    raise InvalidValue("", node)
 
 
 def _boolean(node: Node) -> bool:
@@ -128,6 +126,8 @@ def _namespaces(node: Node) -> tuple[str, ...]:
         raise InvalidValue
     found: list[str] = []
     for item in node.items:
+        if not isinstance(item, Scalar):
+            raise InvalidValue(f"each name must be a single value; found {describe_node(item)}", item)
         name = text_of(item)
         if not re.fullmatch(_NAMESPACE, name):
             raise InvalidValue(f"each name must be a lower-case RFC 1123 label; found {describe_node(item)}", item)
