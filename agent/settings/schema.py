@@ -5,14 +5,15 @@ Loading, the overrides of the command line, the suggestions of `assess` and docs
 the rows.
 """
 
+# ruff: noqa: RUF009 - _setting() returns a field
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
 from pathlib import PurePosixPath
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from agent.guide.manifests import EventRateLimit
     from agent.model import Version
     from agent.settings.waivers import SiteWaiver
+
+T = TypeVar("T")
 
 _LEAVE = "leave"
 _EXAMPLE_WAIVERS = """
@@ -92,11 +95,19 @@ class SettingRow(NamedTuple):
         return bool(getattr(settings, self.name) != getattr(Settings(), self.name))
 
 
-def _row(  # noqa: PLR0913 - the parts of a SettingRow
-    key: str, kind: ValueKind, description: str, default: str = "", *, example: str, applies: Applies = Applies()
-) -> MappingProxyType[str, SettingRow]:
-    """Return the metadata of a field of Settings. `default` describes a default that has no text of its own."""
-    return MappingProxyType({"row": SettingRow(key, kind, description, example, default, applies)})
+def _setting(  # noqa: PLR0913 - the parts of a SettingRow
+    key: str,
+    kind: ValueKind,
+    description: str,
+    default_text: str = "",
+    *,
+    default: T,
+    example: str,
+    applies: Applies = Applies(),
+) -> T:
+    """Return a field of Settings. `default_text` describes a default whose value does not."""
+    row = SettingRow(key, kind, description, example, default_text, applies)
+    return field(default=default, metadata={"row": row})
 
 
 def _as_text(value: object) -> str:
@@ -112,229 +123,187 @@ class Settings:
     `audit_max_age` is in days, `audit_max_size` in MiB. All paths are absolute.
     """
 
-    role: Role | None = field(
+    role: Role | None = _setting(
+        "role",
+        one_of({"auto": None, **{role.value: role for role in Role}}),
+        "The role of K3s on this host. Required if K3s is not installed yet.",
+        "auto: detected from the services, processes and files of this host",
         default=None,
-        metadata=_row(
-            "role",
-            one_of({"auto": None, **{role.value: role for role in Role}}),
-            "The role of K3s on this host. Required if K3s is not installed yet.",
-            "auto: detected from the services, processes and files of this host",
-            example="server",
-        ),
+        example="server",
     )
-    k3s_version: Version | None = field(
+    k3s_version: Version | None = _setting(
+        "k3s-version",
+        VERSION,
+        "The K3s version of this host, now or after the installation. The guide depends on the minor version.",
+        "output of `k3s --version`, else the newest known version",
         default=None,
-        metadata=_row(
-            "k3s-version",
-            VERSION,
-            "The K3s version of this host, now or after the installation. The guide depends on the minor version.",
-            "output of `k3s --version`, else the newest known version",
-            example="v1.28.15+k3s1",
-        ),
+        example="v1.28.15+k3s1",
     )
-    data_dir: PurePosixPath | None = field(
+    data_dir: PurePosixPath | None = _setting(
+        "data-dir",
+        PATH,
+        "K3s' data directory, if it is moved and K3s' configuration files do not set it.",
+        f"`data-dir` of K3s' configuration, else {DEFAULT_DATA_DIR}",
         default=None,
-        metadata=_row(
-            "data-dir",
-            PATH,
-            "K3s' data directory, if it is moved and K3s' configuration files do not set it.",
-            f"`data-dir` of K3s' configuration, else {DEFAULT_DATA_DIR}",
-            example="/srv/k3s",
-        ),
+        example="/srv/k3s",
     )
-    rancher_managed: bool | None = field(
+    rancher_managed: bool | None = _setting(
+        "rancher-managed",
+        one_of({"auto": None, "true": True, "false": False}),
+        "Whether Rancher writes K3s' configuration on this host. If so, component arguments and Pod Security belong"
+        " in Rancher's Cluster object, and apply does not set them.",
+        "auto: detected from Rancher's files",
         default=None,
-        metadata=_row(
-            "rancher-managed",
-            one_of({"auto": None, "true": True, "false": False}),
-            "Whether Rancher writes K3s' configuration on this host. If so, component arguments and Pod Security belong"
-            " in Rancher's Cluster object, and apply does not set them.",
-            "auto: detected from Rancher's files",
-            example="auto",
-        ),
+        example="auto",
     )
-    protect_kernel_defaults: bool = field(
+    protect_kernel_defaults: bool = _setting(
+        "protect-kernel-defaults",
+        BOOLEAN,
+        "Whether the kubelet refuses to start if kernel parameters differ from the values that it requires. false"
+        " is allowed for K3s v1.25 and newer, whose benchmark does not contain the control.",
         default=True,
-        metadata=_row(
-            "protect-kernel-defaults",
-            BOOLEAN,
-            "Whether the kubelet refuses to start if kernel parameters differ from the values that it requires. false"
-            " is allowed for K3s v1.25 and newer, whose benchmark does not contain the control.",
-            example="true",
-        ),
+        example="true",
     )
-    secrets_encryption: SecretsEncryption = field(
+    secrets_encryption: SecretsEncryption = _setting(
+        "secrets-encryption",
+        # YAML 1.1 reads `on` and `off` as booleans, so true and false are the same.
+        one_of(
+            {
+                **{choice.value: choice for choice in SecretsEncryption},
+                "true": SecretsEncryption.ON,
+                "false": SecretsEncryption.OFF,
+            }
+        ),
+        "Whether K3s encrypts Secrets in its datastore. The value must be the same on all servers. `auto` enables"
+        " encryption if the server starts a new cluster, and never changes it for an existing datastore. `leave`"
+        " does not set the option.",
         default=SecretsEncryption.AUTO,
-        metadata=_row(
-            "secrets-encryption",
-            # YAML 1.1 reads `on` and `off` as booleans, so true and false are the same.
-            one_of(
-                {
-                    **{choice.value: choice for choice in SecretsEncryption},
-                    "true": SecretsEncryption.ON,
-                    "false": SecretsEncryption.OFF,
-                }
-            ),
-            "Whether K3s encrypts Secrets in its datastore. The value must be the same on all servers. `auto` enables"
-            " encryption if the server starts a new cluster, and never changes it for an existing datastore. `leave`"
-            " does not set the option.",
-            example="auto",
-        ),
+        example="auto",
     )
-    terminated_pod_gc_threshold: int | None = field(
+    terminated_pod_gc_threshold: int | None = _setting(
+        "terminated-pod-gc-threshold",
+        optional(number(1, 1_000_000)),
+        "Number of terminated pods that can exist before the oldest are deleted.",
+        "the guide's value for the K3s version",
         default=None,
-        metadata=_row(
-            "terminated-pod-gc-threshold",
-            optional(number(1, 1_000_000)),
-            "Number of terminated pods that can exist before the oldest are deleted.",
-            "the guide's value for the K3s version",
-            example="100",
-        ),
+        example="100",
     )
-    audit_policy_file: PurePosixPath | None = field(
+    audit_policy_file: PurePosixPath | None = _setting(
+        "audit.policy-file",
+        PATH,
+        "A file with the site's own audit policy (audit.k8s.io/v1). apply copies it to the path that K3s reads.",
+        "the guide's policy, which logs the metadata of every request",
         default=None,
-        metadata=_row(
-            "audit.policy-file",
-            PATH,
-            "A file with the site's own audit policy (audit.k8s.io/v1). apply copies it to the path that K3s reads.",
-            "the guide's policy, which logs the metadata of every request",
-            example="/etc/k3s-harden/audit-policy.yaml",
-        ),
+        example="/etc/k3s-harden/audit-policy.yaml",
     )
-    audit_max_age: int | None = field(
+    audit_max_age: int | None = _setting(
+        "audit.max-age",
+        optional(number(1, 3650, "days")),
+        "How long old audit logs are kept. The benchmark requires 30 or more.",
+        "the guide's value",
         default=None,
-        metadata=_row(
-            "audit.max-age",
-            optional(number(1, 3650, "days")),
-            "How long old audit logs are kept. The benchmark requires 30 or more.",
-            "the guide's value",
-            example="60",
-        ),
+        example="60",
     )
-    audit_max_backups: int | None = field(
+    audit_max_backups: int | None = _setting(
+        "audit.max-backups",
+        optional(number(1, 1000)),
+        "Number of old audit logs that are kept. The benchmark requires 10 or more.",
+        "the guide's value",
         default=None,
-        metadata=_row(
-            "audit.max-backups",
-            optional(number(1, 1000)),
-            "Number of old audit logs that are kept. The benchmark requires 10 or more.",
-            "the guide's value",
-            example="20",
-        ),
+        example="20",
     )
-    audit_max_size: int | None = field(
+    audit_max_size: int | None = _setting(
+        "audit.max-size",
+        optional(number(1, 10_240, "MiB")),
+        "Size at which an audit log is rotated. The benchmark requires 100 or more.",
+        "the guide's value",
         default=None,
-        metadata=_row(
-            "audit.max-size",
-            optional(number(1, 10_240, "MiB")),
-            "Size at which an audit log is rotated. The benchmark requires 100 or more.",
-            "the guide's value",
-            example="200",
-        ),
+        example="200",
     )
-    network_policy_namespaces: tuple[str, ...] = field(
+    network_policy_namespaces: tuple[str, ...] = _setting(
+        "network-policies.namespaces",
+        NAMESPACES,
+        "Additional namespaces that get the guide's NetworkPolicy: pods accept traffic only from their own"
+        " namespace. Each namespace must exist, or K3s reapplies all its manifests every 15 seconds.",
         default=(),
-        metadata=_row(
-            "network-policies.namespaces",
-            NAMESPACES,
-            "Additional namespaces that get the guide's NetworkPolicy: pods accept traffic only from their own"
-            " namespace. Each namespace must exist, or K3s reapplies all its manifests every 15 seconds.",
-            example="[shop, billing]",
-        ),
+        example="[shop, billing]",
     )
-    exempt_namespaces: tuple[str, ...] = field(
+    exempt_namespaces: tuple[str, ...] = _setting(
+        "pod-security.exempt-namespaces",
+        NAMESPACES,
+        "Additional namespaces that Pod Security admission does not check. For K3s v1.25 and newer.",
         default=(),
-        metadata=_row(
-            "pod-security.exempt-namespaces",
-            NAMESPACES,
-            "Additional namespaces that Pod Security admission does not check. For K3s v1.25 and newer.",
-            example="[storage-system]",
-        ),
+        example="[storage-system]",
     )
-    cis_operator_namespace: bool = field(
+    cis_operator_namespace: bool = _setting(
+        "cis-operator-namespace",
+        BOOLEAN,
+        "Whether the namespace cis-operator-system exists. If so, apply creates the guide's RoleBinding in it. For"
+        " K3s v1.24 and older.",
         default=False,
-        metadata=_row(
-            "cis-operator-namespace",
-            BOOLEAN,
-            "Whether the namespace cis-operator-system exists. If so, apply creates the guide's RoleBinding in it. For"
-            " K3s v1.24 and older.",
-            example="false",
-        ),
+        example="false",
     )
-    event_rate_limit: EventRateLimit | None = field(
+    event_rate_limit: EventRateLimit | None = _setting(
+        "event-rate-limit",
+        EVENT_RATE_LIMIT,
+        "Enables the admission plugin EventRateLimit: `burst` events at once, then `qps` per second. For K3s v1.25"
+        " and newer.",
+        OFF,
         default=None,
-        metadata=_row(
-            "event-rate-limit",
-            EVENT_RATE_LIMIT,
-            "Enables the admission plugin EventRateLimit: `burst` events at once, then `qps` per second. For K3s v1.25"
-            " and newer.",
-            OFF,
-            # The limits of the plugin are in the admission configuration, which older versions do not have.
-            applies=POD_SECURITY_ADMISSION.applies,
-            example="{qps: 5000, burst: 20000}",
-        ),
+        # The limits of the plugin are in the admission configuration, which older versions do not have.
+        applies=POD_SECURITY_ADMISSION.applies,
+        example="{qps: 5000, burst: 20000}",
     )
-    always_pull_images: bool = field(
+    always_pull_images: bool = _setting(
+        "always-pull-images",
+        BOOLEAN,
+        "Enables the admission plugin AlwaysPullImages. Every container start then contacts the registry: pods do"
+        " not start if it is not reachable.",
         default=False,
-        metadata=_row(
-            "always-pull-images",
-            BOOLEAN,
-            "Enables the admission plugin AlwaysPullImages. Every container start then contacts the registry: pods do"
-            " not start if it is not reachable.",
-            example="true",
-        ),
+        example="true",
     )
-    certificate_permissions: FileMode | None = field(
+    certificate_permissions: FileMode | None = _setting(
+        "pki.certificate-permissions",
+        one_of({_LEAVE: None, "0600": FileMode(0o600)}),
+        "Mode of the certificates in server/tls and server/tls/etcd on servers. The benchmarks cis-1.24 to cis-1.10"
+        " require 0600. K3s creates certificates with 0644, so each apply sets the mode again. `leave` does not"
+        " change the mode: a certificate is not secret.",
+        _LEAVE,
         default=None,
-        metadata=_row(
-            "pki.certificate-permissions",
-            one_of({_LEAVE: None, "0600": FileMode(0o600)}),
-            "Mode of the certificates in server/tls and server/tls/etcd on servers. The benchmarks cis-1.24 to cis-1.10"
-            " require 0600. K3s creates certificates with 0644, so each apply sets the mode again. `leave` does not"
-            " change the mode: a certificate is not secret.",
-            _LEAVE,
-            example='"0600"',
-        ),
+        example='"0600"',
     )
-    waivers: tuple[SiteWaiver, ...] = field(
+    waivers: tuple[SiteWaiver, ...] = _setting(
+        "waivers",
+        WAIVERS,
+        "Controls whose failure this site accepts, each with a reason. `expires` is the last day on which the"
+        " waiver applies, in UTC. `role` and the shell pattern `host` limit it to some hosts. `apply` does not"
+        " change a waived kernel parameter.",
         default=(),
-        metadata=_row(
-            "waivers",
-            WAIVERS,
-            "Controls whose failure this site accepts, each with a reason. `expires` is the last day on which the"
-            " waiver applies, in UTC. `role` and the shell pattern `host` limit it to some hosts. `apply` does not"
-            " change a waived kernel parameter.",
-            example=_EXAMPLE_WAIVERS,
-        ),
+        example=_EXAMPLE_WAIVERS,
     )
-    waivers_file: PurePosixPath | None = field(
+    waivers_file: PurePosixPath | None = _setting(
+        "waivers-file",
+        PATH,
+        "A file with more waivers, in the same format, which several hosts or tools can share.",
+        "none",
         default=None,
-        metadata=_row(
-            "waivers-file",
-            PATH,
-            "A file with more waivers, in the same format, which several hosts or tools can share.",
-            "none",
-            example="/etc/k3s-harden/waivers.yaml",
-        ),
+        example="/etc/k3s-harden/waivers.yaml",
     )
-    drift_repair: bool = field(
+    drift_repair: bool = _setting(
+        "drift.repair",
+        BOOLEAN,
+        "Whether the daily drift check runs apply to repair what it can, or only reports drift.",
         default=False,
-        metadata=_row(
-            "drift.repair",
-            BOOLEAN,
-            "Whether the daily drift check runs apply to repair what it can, or only reports drift.",
-            example="false",
-        ),
+        example="false",
     )
-    drift_metrics_file: PurePosixPath | None = field(
+    drift_metrics_file: PurePosixPath | None = _setting(
+        "drift.metrics-file",
+        PATH,
+        "A second, world-readable file for the metrics of the daily drift check: a name that ends in .prom, in the"
+        " directory of the node-exporter's textfile collector.",
+        "none",
         default=None,
-        metadata=_row(
-            "drift.metrics-file",
-            PATH,
-            "A second, world-readable file for the metrics of the daily drift check: a name that ends in .prom, in the"
-            " directory of the node-exporter's textfile collector.",
-            "none",
-            example="/var/lib/prometheus/node-exporter/k3s-harden.prom",
-        ),
+        example="/var/lib/prometheus/node-exporter/k3s-harden.prom",
     )
 
 
