@@ -15,7 +15,7 @@ from agent.settings.schema import SecretsEncryption, row_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.k3s.config import MergedConfig
+    from agent.k3s.config import ConfigValue, MergedConfig
     from agent.model import Location
     from agent.node.facts import HostFacts
     from agent.settings.schema import Settings
@@ -44,13 +44,6 @@ class WantedOption(NamedTuple):
 
     row: OptionRow
     value: str
-
-
-class ConfiguredValue(NamedTuple):
-    """A value of an option in K3s' configuration."""
-
-    value: str
-    source: Location
 
 
 class NamedPath(NamedTuple):
@@ -85,30 +78,28 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     found = []
     for option in wanted(settings, facts):
         own = given(facts.operator_config, option.row)
-        if any(one.value == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
+        if any(one.text == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
             found.append(option)  # an equal second value is harmless, and keeps the file unchanged
             continue
         if option.row.name == ADMISSION_PLUGINS_FLAG:
             if not _required_plugins(option) <= set(_listed(own)):
                 found.append(option._replace(value=_plugins(option.value, own, facts)))
-        elif not own or not option.row.meets.accepts(own[-1].value):
+        elif not own or not option.row.meets.accepts(own[-1].text):
             found.append(option)
     return tuple(found)
 
 
-def given(config: MergedConfig, row: OptionRow) -> tuple[ConfiguredValue, ...]:
+def given(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue, ...]:
     """Return the values that a configuration sets for an option, in K3s' order."""
     if row.name:
-        return tuple(
-            ConfiguredValue(value, source) for value, source in config.component_arguments(row.key).get(row.name, ())
-        )
+        return config.component_arguments(row.key).get(row.name, ())
     found = config.scalar(row.key)
-    return (ConfiguredValue(*found),) if found else ()
+    return (found,) if found else ()
 
 
 def _is_in_dropin(option: WantedOption, facts: HostFacts) -> bool:
     values = given(facts.merged_config, option.row)
-    return any(one.source.path == facts.dropin_path and one.value == option.value for one in values)
+    return any(one.location.path == facts.dropin_path and one.text == option.value for one in values)
 
 
 def encrypts(settings: Settings, facts: HostFacts) -> bool:
@@ -172,11 +163,11 @@ def _required_plugins(option: WantedOption) -> set[str]:
     return needed | (set(option.value.split(",")) - set(row.value.split(",")))
 
 
-def _plugins(ours: str, own: Sequence[ConfiguredValue], facts: HostFacts) -> str:
+def _plugins(ours: str, own: Sequence[ConfigValue], facts: HostFacts) -> str:
     """Return one value with all plugins that this version supports, because scanners read only the first value."""
     plugins = dict.fromkeys([*ours.split(","), *_listed(own)])
     return ",".join(plugin for plugin in plugins if not is_unknown(plugin, facts.version))
 
 
-def _listed(own: Sequence[ConfiguredValue]) -> list[str]:
-    return [plugin for one in own for plugin in one.value.split(",") if plugin]
+def _listed(own: Sequence[ConfigValue]) -> list[str]:
+    return [plugin for one in own for plugin in one.text.split(",") if plugin]

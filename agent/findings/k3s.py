@@ -228,12 +228,12 @@ def option_overridden(seen: Situation) -> Iterator[Trouble]:
         if option.row.name == ADMISSION_PLUGINS_FLAG:
             continue  # the API server adds them up
         last = given(seen.facts.merged_config, option.row)[-1:]
-        if last and str(last[0].source.path) != ours and not option.row.meets.accepts(last[0].value):
+        if last and str(last[0].location.path) != ours and not option.row.meets.accepts(last[0].text):
             yield Trouble(
                 f"{option.row.name or option.row.key} is set again after our file",
                 expected=str(option.row.meets),
-                found=last[0].value,
-                location=last[0].source,
+                found=last[0].text,
+                location=last[0].location,
                 remediation=instruction("remove it there, or give it a value that meets the control"),
             )
 
@@ -353,7 +353,7 @@ def secrets_encryption_kept(seen: Situation) -> Iterator[Trouble]:
 
 def _operator_encrypts(seen: Situation) -> bool:
     own = given(seen.facts.operator_config, SECRETS_ENCRYPTION)
-    return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].value)
+    return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].text)
 
 
 def _plugins(seen: Situation, flag: str) -> dict[str, list[tuple[str, Location]]]:

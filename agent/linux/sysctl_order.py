@@ -181,6 +181,7 @@ def _relevant(files: Iterable[SysctlFile], keys: Iterable[str], reader: Reader) 
 
 
 def _systemd_options(files: Sequence[SysctlFile], names: frozenset[str]) -> dict[str, _Line]:
+    """Return systemd-sysctl's table: the last line of each name or pattern, in the order of the writes."""
     options: dict[str, _Line] = {}
     for line in _lines(files, _systemd_lines, _systemd_assignment):
         if line.name in names or is_glob(line.name):
@@ -193,6 +194,7 @@ def _systemd_options(files: Sequence[SysctlFile], names: frozenset[str]) -> dict
 
 
 def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str], list[_Line]]:
+    """Return a function that lists the writes of systemd-sysctl to a name, in order."""
     options = _systemd_options(files, names)
     entries = [
         (pattern, option)
@@ -212,6 +214,7 @@ def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[st
 
 
 def _procps(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str], list[_Line]]:
+    """Return a function that lists the writes of `sysctl --system` to a name, in order."""
     lines = [
         line
         for line in _lines(files, _procps_lines, _procps_assignment)
