@@ -1,4 +1,4 @@
-"""Files that somebody else has a hand in: kept, named, guarded by their modes, and never lost, not even by --force."""
+"""Tests of files that were edited by hand: they are kept, reported, and never lost, even with --force."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ MANAGED = tuple(EDITS)
 
 
 @pytest.mark.parametrize("path", MANAGED)
-def test_an_edited_file_is_kept_and_its_mode_repaired(path: str, hardened: Hardened) -> None:
-    """Its content is a person's; who may read it is still the guide's. Each later run leaves it as well."""
+def test_an_edited_file_is_kept_and_its_mode_is_fixed(path: str, hardened: Hardened) -> None:
+    """The content is kept; the mode is set as the guide requires. Later runs do the same."""
     host = hardened()
     guarded = host.entries()[path].mode
     host.edit(path)
@@ -49,8 +49,8 @@ def test_an_edited_file_is_kept_and_its_mode_repaired(path: str, hardened: Harde
 
 
 @pytest.mark.parametrize("verb", ["check", "diff"])
-def test_the_repair_of_an_edited_files_mode_is_announced(verb: str, hardened: Hardened) -> None:
-    """A dry run says all that `apply` would change."""
+def test_check_and_diff_report_the_mode_of_an_edited_file(verb: str, hardened: Hardened) -> None:
+    """A dry run reports everything that `apply` would change."""
     host = hardened()
     host.edit(AUDIT)
     host[AUDIT].chmod(0o644)
@@ -61,7 +61,7 @@ def test_the_repair_of_an_edited_files_mode_is_announced(verb: str, hardened: Ha
 
 @pytest.mark.parametrize("path", MANAGED)
 def test_an_edited_file_is_kept_by_every_later_run(path: str, hardened: Hardened) -> None:
-    """That its mode was repaired once does not make its content ours."""
+    """Fixing the mode does not make the content ours."""
     host = hardened()
     host.edit(path)
     host[path].chmod(0o666)
@@ -70,8 +70,8 @@ def test_an_edited_file_is_kept_by_every_later_run(path: str, hardened: Hardened
     assert host[path].read_bytes() == content
 
 
-def test_revert_does_not_lose_an_edit_whose_mode_was_repaired(hardened: Hardened) -> None:
-    """It is a person's work still: refused, and kept as a backup if forced."""
+def test_revert_keeps_an_edit_whose_mode_was_fixed(hardened: Hardened) -> None:
+    """The file is refused, and with --force it is kept as a backup."""
     host = hardened()
     host.edit(AUDIT)
     host[AUDIT].chmod(0o666)
@@ -83,7 +83,7 @@ def test_revert_does_not_lose_an_edit_whose_mode_was_repaired(hardened: Hardened
 
 @pytest.mark.parametrize("path", MANAGED)
 def test_force_replaces_an_edited_file_and_keeps_it(path: str, hardened: Hardened) -> None:
-    """The backup is where K3s and systemd do not look, root's alone, and named in the report."""
+    """The backup is outside the directories of K3s and systemd, readable only by root, and in the report."""
     host = hardened()
     before = host.entries()
     host.edit(path)
@@ -99,7 +99,7 @@ def test_force_replaces_an_edited_file_and_keeps_it(path: str, hardened: Hardene
 
 
 def test_two_forced_runs_keep_two_backups(hardened: Hardened) -> None:
-    """The second does not replace the first."""
+    """The second backup does not replace the first one."""
     host = hardened()
     kept = []
     for _ in range(2):
@@ -113,8 +113,8 @@ def test_two_forced_runs_keep_two_backups(hardened: Hardened) -> None:
     assert sorted(path.read_bytes() for path in host[f"{STATE}/backups"].iterdir()) == sorted(kept)
 
 
-def test_a_file_from_before_the_first_apply_is_kept_too(host: HostTree) -> None:
-    """A policy that somebody wrote before is no less theirs; after --force, revert brings it back, mode and all."""
+def test_a_file_from_before_the_first_apply_is_kept(host: HostTree) -> None:
+    """An existing policy is kept; after --force, revert restores its content and mode."""
     host.write(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n", 0o640)
     before = host.entries()
     assert host.seen("apply", "--force").code == 0
@@ -122,8 +122,8 @@ def test_a_file_from_before_the_first_apply_is_kept_too(host: HostTree) -> None:
     assert host.entries() == before
 
 
-def test_a_file_that_says_the_same_in_its_own_words_is_left(hardened: Hardened) -> None:
-    """A host that was hardened by hand has the guide's values in its own layout: as good as ours."""
+def test_an_equivalent_file_is_kept(hardened: Hardened) -> None:
+    """A host that was hardened by hand can have the same values in another layout."""
     host = hardened()
     host.write(
         KERNEL_FILE, "; by hand\nkernel.panic = 10\nkernel.panic_on_oops=1\nvm.overcommit_memory=1\nvm.panic_on_oom=0"
@@ -138,10 +138,8 @@ def test_a_file_that_says_the_same_in_its_own_words_is_left(hardened: Hardened) 
 
 @pytest.mark.parametrize("path", [POLICY, DROPIN])
 @pytest.mark.parametrize("verb", ["apply", "gate"])
-def test_a_comment_in_a_file_of_ours_keeps_no_later_version_of_it_away(
-    verb: str, path: str, hardened: Hardened
-) -> None:
-    """At the upgrade to 1.25 the file must change or K3s fails; what it was, the comment too, is kept as a backup."""
+def test_a_comment_in_our_file_does_not_prevent_its_upgrade(verb: str, path: str, hardened: Hardened) -> None:
+    """The upgrade to 1.25 must change the file or K3s fails; the old file with the comment is kept as a backup."""
     host = hardened("server", "1.24")
     commented = host[path].read_bytes() + b"# Ticket 4711.\n"
     host[path].write_bytes(commented)
@@ -167,7 +165,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("path", MANAGED)
 def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, hardened: Hardened) -> None:
-    """What a power cut or a full disk leaves is nobody's work; no backup is kept of it."""
+    """A power failure or a full disk left the file, so no backup is kept."""
     host = hardened()
     before = host.entries()
     host[path].write_bytes(DAMAGES[damage](host[path].read_bytes()))
@@ -179,10 +177,8 @@ def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, harden
 
 
 @pytest.mark.parametrize("path", MANAGED)
-def test_a_file_that_lost_its_last_byte_is_found_or_repaired_but_not_complained_about_for_ever(
-    path: str, hardened: Hardened
-) -> None:
-    """After `apply`, `check` has nothing to say that `apply` would not do."""
+def test_check_agrees_with_apply_about_a_file_without_its_last_byte(path: str, hardened: Hardened) -> None:
+    """After `apply`, `check` reports only what `apply` would fix."""
     host = hardened()
     host[path].write_bytes(host[path].read_bytes()[:-1])
     host.run("apply")
@@ -200,8 +196,8 @@ OBSTACLES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
 @pytest.mark.parametrize("path", [POLICY, KERNEL_FILE, DROPIN])
-def test_what_is_no_file_is_refused_with_its_name_and_kind(path: str, obstacle: str, hardened: Hardened) -> None:
-    """Not followed, not opened, not removed, not even by --force; everything else is done."""
+def test_an_obstacle_is_refused_with_its_path_and_type(path: str, obstacle: str, hardened: Hardened) -> None:
+    """It is not followed, opened or removed, even with --force; everything else is applied."""
     words, make = OBSTACLES[obstacle]
     host = hardened()
     host[path].unlink()
@@ -218,8 +214,8 @@ def test_what_is_no_file_is_refused_with_its_name_and_kind(path: str, obstacle: 
     assert {name: entry for name, entry in after.items() if name != PSA} == before
 
 
-def test_a_directory_that_is_none_is_refused(host: HostTree) -> None:
-    """A file where server/ should be, and a link to elsewhere, are named; nothing is written through them."""
+def test_an_obstacle_instead_of_a_directory_is_refused(host: HostTree) -> None:
+    """A file or symlink instead of server/ is reported; nothing is written through it."""
     elsewhere = host["/srv/elsewhere"]
     elsewhere.mkdir(parents=True)
     host[DATA_DIR].mkdir(parents=True)
@@ -236,7 +232,7 @@ def test_a_directory_that_is_none_is_refused(host: HostTree) -> None:
 
 
 def test_nothing_is_written_below_a_directory_that_others_can_write_to(host: HostTree) -> None:
-    """Whoever can write there could swap what is written; the directory is named, with the command that repairs it."""
+    """Another user could replace the file; the directory is reported with the command that fixes it."""
     host.write("/etc/rancher/k3s/config.yaml", "node-name: a\n")
     host["/etc/rancher/k3s"].chmod(0o777)
     seen = host.seen("apply")
@@ -253,8 +249,8 @@ def test_nothing_is_written_below_a_directory_that_others_can_write_to(host: Hos
 
 @pytest.mark.parametrize("version", ["1.24", "1.34"])
 @pytest.mark.parametrize("role", ["server", "agent"])
-def test_apply_then_revert_is_the_host_as_it_was(role: str, version: str, host: HostTree) -> None:
-    """Files, directories, modes and kernel values, and the program's own state is gone as well."""
+def test_revert_restores_the_host_after_apply(role: str, version: str, host: HostTree) -> None:
+    """Files, directories, modes and kernel parameters are restored, and the state directory is removed."""
     host.options = ("--role", role, "--k3s-version", version)
     host.write("/etc/rancher/k3s/config.yaml", "node-name: a\n", 0o640)
     host[DATA_DIR].mkdir(parents=True)
@@ -268,8 +264,8 @@ def test_apply_then_revert_is_the_host_as_it_was(role: str, version: str, host: 
     assert STATE not in host.entries(with_state=True)
 
 
-def test_loosened_modes_come_back_too(host: HostTree) -> None:
-    """A directory that was 0755 before is 0755 again: revert undoes, it does not judge."""
+def test_revert_restores_modes_that_are_too_open(host: HostTree) -> None:
+    """A directory that had mode 0755 has it again."""
     host[f"{DATA_DIR}/server/manifests"].mkdir(parents=True)
     host.write(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\n")
     before = host.entries()
@@ -279,8 +275,8 @@ def test_loosened_modes_come_back_too(host: HostTree) -> None:
     assert host.entries() == before
 
 
-def test_revert_refuses_what_was_edited_since_and_names_it(hardened: Hardened, pristine: HostTree) -> None:
-    """All else is undone; what was edited stays, and the report says what differs."""
+def test_revert_refuses_edited_files(hardened: Hardened, pristine: HostTree) -> None:
+    """Everything else is undone; the edited file is kept and reported with the difference."""
     host = hardened()
     host.edit(AUDIT)
     host.write("/proc/sys/kernel/panic", "20\n")
@@ -299,8 +295,8 @@ def test_revert_refuses_what_was_edited_since_and_names_it(hardened: Hardened, p
 
 
 @pytest.mark.parametrize("version", ["1.24", "1.34"])
-def test_what_an_edited_drop_in_needs_stays_with_it(version: str, hardened: Hardened, pristine: HostTree) -> None:
-    """The files that it names, the kernel values that kubelet insists on by it: K3s starts, now and after a boot."""
+def test_revert_keeps_what_an_edited_drop_in_requires(version: str, hardened: Hardened, pristine: HostTree) -> None:
+    """It keeps the files that the drop-in names and the kernel parameters that kubelet checks, so K3s starts."""
     host = hardened("server", version)
     host.edit(DROPIN)
     before = host.entries()
@@ -318,7 +314,7 @@ def test_what_an_edited_drop_in_needs_stays_with_it(version: str, hardened: Hard
 
 
 def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_values(hardened: Hardened) -> None:
-    """kubelet then sets them itself."""
+    """kubelet then sets the kernel parameters itself."""
     host = hardened("agent")
     host[DROPIN].write_text(host[DROPIN].read_text().replace("protect-kernel-defaults: true\n", ""))
     seen = host.seen("revert")
@@ -326,8 +322,8 @@ def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_value
     assert KERNEL_FILE not in host.entries()
 
 
-def test_a_drop_in_that_was_there_before_hinders_nothing(hardened: Hardened) -> None:
-    """Its kernel values were wrong then, and are again: undo is no opinion on what was there."""
+def test_an_existing_drop_in_does_not_prevent_revert(hardened: Hardened) -> None:
+    """The kernel parameters get their previous values, even if kubelet rejects them."""
     host = hardened()
     shutil.rmtree(host[STATE])
     host.write("/proc/sys/kernel/panic", "0\n")
@@ -338,8 +334,8 @@ def test_a_drop_in_that_was_there_before_hinders_nothing(hardened: Hardened) -> 
     assert host.entries() == before
 
 
-def test_revert_can_be_forced_after_it_refused(hardened: Hardened, pristine: HostTree) -> None:
-    """The journal stays as long as anything is left of what it knows; the edited file is kept as a backup."""
+def test_revert_can_be_forced_after_a_refusal(hardened: Hardened, pristine: HostTree) -> None:
+    """The journal is kept until all runs are undone; the edited file is kept as a backup."""
     host = hardened()
     host.edit(AUDIT)
     edited = host[AUDIT].read_bytes()
@@ -349,8 +345,8 @@ def test_revert_can_be_forced_after_it_refused(hardened: Hardened, pristine: Hos
     assert [path.read_bytes() for path in host[f"{STATE}/backups"].iterdir()] == [edited]
 
 
-def test_revert_goes_on_once_the_edit_is_undone(hardened: Hardened, pristine: HostTree) -> None:
-    """The other way out of a refusal, as its remedy says."""
+def test_revert_succeeds_after_the_edit_is_undone(hardened: Hardened, pristine: HostTree) -> None:
+    """This is the other remediation of a refusal."""
     host = hardened()
     ours = host[AUDIT].read_bytes()
     host.edit(AUDIT)
@@ -360,8 +356,8 @@ def test_revert_goes_on_once_the_edit_is_undone(hardened: Hardened, pristine: Ho
     assert host.entries() == pristine.entries()
 
 
-def test_a_directory_that_others_use_by_now_is_left(hardened: Hardened, pristine: HostTree) -> None:
-    """K3s has put its data below server/ meanwhile: the directories stay with what is in them, and that is no error."""
+def test_a_directory_with_other_files_is_kept(hardened: Hardened, pristine: HostTree) -> None:
+    """K3s has data in server/, so the directories are kept without an error."""
     host = hardened()
     host.write(f"{DATA_DIR}/server/db/state.db", "data", 0o600)
     host.write(f"{MANIFESTS}/coredns.yaml", "kind: List\n", 0o600)
@@ -373,8 +369,8 @@ def test_a_directory_that_others_use_by_now_is_left(hardened: Hardened, pristine
     assert added == theirs | seen.with_status("kept")
 
 
-def test_revert_of_the_last_run_leaves_those_before(host: HostTree, pristine: HostTree) -> None:
-    """`--last` undoes one run after the other, newest first; each leaves the host as it was before that run."""
+def test_revert_last_undoes_only_the_newest_run(host: HostTree, pristine: HostTree) -> None:
+    """Each `--last` restores the state before the newest run."""
     states = [pristine.entries()]
     for version in ("1.24", "1.25", "1.34"):
         host.options = ("--role", "server", "--k3s-version", version)
@@ -387,7 +383,7 @@ def test_revert_of_the_last_run_leaves_those_before(host: HostTree, pristine: Ho
 
 
 def test_revert_undoes_all_runs_at_once(host: HostTree, pristine: HostTree) -> None:
-    """However many there were, the host is as before the first. Two of these five found nothing to do."""
+    """The host is as before the first run. Two of these five runs made no changes."""
     for version in ("1.23", "1.24", "1.25", "1.29", "1.34"):
         host.options = ("--role", "server", "--k3s-version", version)
         assert host.run("apply").code == 0
@@ -396,8 +392,8 @@ def test_revert_undoes_all_runs_at_once(host: HostTree, pristine: HostTree) -> N
     assert host.entries() == pristine.entries()
 
 
-def test_a_revert_with_nothing_to_undo_says_so(host: HostTree) -> None:
-    """On a host that was never hardened it is no error, and changes nothing."""
+def test_a_revert_without_runs_succeeds(host: HostTree) -> None:
+    """On a host that was never hardened it makes no changes."""
     before = host.entries()
     seen = host.seen("revert")
     assert (seen.code, seen.items, seen.facts["runs"][0]) == (0, {}, "0 to undo")
@@ -405,7 +401,7 @@ def test_a_revert_with_nothing_to_undo_says_so(host: HostTree) -> None:
 
 
 def test_a_host_can_be_hardened_again_after_a_revert(hardened: Hardened) -> None:
-    """The same host as the first time."""
+    """The result is the same as after the first apply."""
     host = hardened()
     before = host.entries()
     assert host.run("revert").code == 0
@@ -413,8 +409,8 @@ def test_a_host_can_be_hardened_again_after_a_revert(hardened: Hardened) -> None
     assert host.entries() == before
 
 
-def test_an_interrupted_run_is_finished_and_can_be_undone(hardened: Hardened, pristine: HostTree) -> None:
-    """Left-overs of the cut-off run go at the next apply, which says 0; revert still knows the start."""
+def test_an_interrupted_run_is_completed_and_can_be_undone(hardened: Hardened, pristine: HostTree) -> None:
+    """The next apply removes temporary files and exits with 0; revert restores the first state."""
     host = hardened()
     for record in host[f"{STATE}/journal"].iterdir():
         record.rename(record.with_suffix(".begun"))
@@ -428,8 +424,8 @@ def test_an_interrupted_run_is_finished_and_can_be_undone(hardened: Hardened, pr
     assert host.entries() == pristine.entries()
 
 
-def test_a_journal_that_cannot_be_understood_is_named(hardened: Hardened) -> None:
-    """Undoing by half a memory would be worse than none: file and remedy are said, and nothing is changed."""
+def test_an_invalid_journal_is_reported(hardened: Hardened) -> None:
+    """revert stops because the journal is incomplete; it reports the file and the remediation."""
     host = hardened()
     (record,) = host[f"{STATE}/journal"].iterdir()
     record.write_text("{")
@@ -441,8 +437,8 @@ def test_a_journal_that_cannot_be_understood_is_named(hardened: Hardened) -> Non
     assert host.entries() == before
 
 
-def test_a_damaged_record_hides_nothing_else(hardened: Hardened) -> None:
-    """`check` has it among all that it finds; `apply` does what it can, and leaves what may be somebody's work."""
+def test_a_damaged_record_does_not_hide_other_problems(hardened: Hardened) -> None:
+    """`check` reports everything; `apply` makes the other changes and keeps files that may be edited."""
     host = hardened("server", "1.24")
     (record,) = host[f"{STATE}/journal"].iterdir()
     record.write_text("{")

@@ -1,4 +1,4 @@
-"""One host over the years: K3s is upgraded, the server becomes an agent, the data moves, Rancher takes over."""
+"""Tests of hosts that change: upgrades, another role, another data directory, Rancher."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def at(host: HostTree, role: str, version: str) -> HostTree:
     return host
 
 
-def test_an_upgrade_from_1_24_to_1_25_takes_pod_security_policies_away(hardened: Hardened) -> None:
-    """Before the new K3s starts they are gone from policy.yaml and the plugin from the drop-in; psa.yaml is there."""
+def test_an_upgrade_from_1_24_to_1_25_removes_pod_security_policies(hardened: Hardened) -> None:
+    """policy.yaml and the drop-in have no PodSecurityPolicy before the new K3s starts, and psa.yaml exists."""
     host = hardened("server", "1.24")
     assert "kind: PodSecurityPolicy" in host[POLICY].read_text()
     assert "PodSecurityPolicy" in host[DROPIN].read_text()
@@ -47,8 +47,8 @@ def test_an_upgrade_from_1_24_to_1_25_takes_pod_security_policies_away(hardened:
     assert host.seen("check").code == 0
 
 
-def test_an_upgrade_is_the_same_as_a_fresh_host_of_the_new_version(hardened: Hardened) -> None:
-    """Nothing of the way there is left but the journal."""
+def test_an_upgraded_host_equals_a_new_host(hardened: Hardened) -> None:
+    """Only the journal differs."""
     host = hardened("server", "1.24")
     for version in ("1.25", "1.27", "1.29", "1.34"):
         assert at(host, "server", version).run("apply").code == 0
@@ -58,8 +58,8 @@ def test_an_upgrade_is_the_same_as_a_fresh_host_of_the_new_version(hardened: Har
     assert host.entries() == upgraded
 
 
-def test_a_downgrade_brings_pod_security_policies_back_and_names_what_is_left(hardened: Hardened) -> None:
-    """psa.yaml, which 1.24 does not read, is named and not removed; its remedy takes it away."""
+def test_a_downgrade_restores_pod_security_policies_and_reports_psa_yaml(hardened: Hardened) -> None:
+    """K3s 1.24 does not read psa.yaml; it is reported, and the remediation removes it."""
     host = at(hardened("server", "1.25"), "server", "1.24")
     assert host.seen("apply").code == 0
     assert "kind: PodSecurityPolicy" in host[POLICY].read_text()
@@ -72,8 +72,8 @@ def test_a_downgrade_brings_pod_security_policies_back_and_names_what_is_left(ha
     assert host.seen("check").findings == ()
 
 
-def test_a_server_that_becomes_an_agent_keeps_its_data_and_loses_server_arguments(hardened: Hardened) -> None:
-    """The drop-in has agent arguments alone, so that k3s-agent starts; what is left of the server is named."""
+def test_a_server_that_becomes_an_agent_loses_server_arguments(hardened: Hardened) -> None:
+    """The drop-in has only agent arguments, so k3s-agent starts; the files of the server are reported."""
     host = hardened()
     host.write(f"{DATA_DIR}/server/db/state.db", "data", 0o600)
     at(host, "agent", "1.34")
@@ -89,8 +89,8 @@ def test_a_server_that_becomes_an_agent_keeps_its_data_and_loses_server_argument
         assert key not in text
 
 
-def test_an_agent_that_becomes_a_server_is_a_server(hardened: Hardened) -> None:
-    """It gets all that a fresh server has."""
+def test_an_agent_that_becomes_a_server_equals_a_new_server(hardened: Hardened) -> None:
+    """It gets the files of a new server."""
     host = at(hardened("agent"), "server", "1.34")
     assert host.seen("check").code == 3
     assert host.seen("apply").code == 0
@@ -101,8 +101,8 @@ def test_an_agent_that_becomes_a_server_is_a_server(hardened: Hardened) -> None:
     assert host.entries() == promoted
 
 
-def test_a_moved_data_directory_takes_all_of_it_along(hardened: Hardened) -> None:
-    """Files, directories and the paths in the arguments follow `data-dir` of K3s' own configuration."""
+def test_files_and_arguments_follow_the_data_directory(hardened: Hardened) -> None:
+    """All paths are below the `data-dir` of the K3s configuration."""
     host = hardened()
     host.write(CONFIG, "data-dir: /srv/k3s\n")
     seen = host.seen("apply")
@@ -120,8 +120,8 @@ def test_a_moved_data_directory_takes_all_of_it_along(hardened: Hardened) -> Non
     ("where", "content"),
     [(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'), ("/etc/rancher/agent/config.yaml", "workDirectory: /a\n")],
 )
-def test_a_node_that_rancher_takes_over_is_left_to_it(where: str, content: str, hardened: Hardened) -> None:
-    """Our arguments and psa.yaml are named as left over, and once they are gone nothing of K3s' is written again."""
+def test_k3s_of_a_node_managed_by_rancher_is_not_configured(where: str, content: str, hardened: Hardened) -> None:
+    """The drop-in and psa.yaml are reported as obsolete, and are not written again after they are removed."""
     host = hardened()
     host.write(where, content)
     seen = host.seen("check")
@@ -137,8 +137,8 @@ def test_a_node_that_rancher_takes_over_is_left_to_it(where: str, content: str, 
     assert {AUDIT, POLICY, KERNEL_FILE} <= host.entries().keys()
 
 
-def test_the_settings_have_the_last_word_on_rancher(host: HostTree) -> None:
-    """A file that only looks like Rancher's does not keep a host from being hardened, if the site says so."""
+def test_the_settings_override_the_detection_of_rancher(host: HostTree) -> None:
+    """The host is hardened despite a file that looks like one of Rancher."""
     host.write(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n')
     host.write("/etc/k3s-harden/config.yaml", "rancher-managed: false\n")
     seen = host.seen("apply")
@@ -148,8 +148,8 @@ def test_the_settings_have_the_last_word_on_rancher(host: HostTree) -> None:
     assert host.seen("check").ids >= {"rancher-managed", "left-over"}
 
 
-def test_an_etc_that_went_back_to_its_image_is_hardened_again(hardened: Hardened) -> None:
-    """Image-based systems bring old files back at a reboot: they are ours, so no force is needed."""
+def test_files_restored_from_an_image_are_replaced(hardened: Hardened) -> None:
+    """Image-based systems restore our old files at a reboot; replacing them needs no --force."""
     host = hardened("server", "1.24")
     image = {path: host[path].read_bytes() for path in (DROPIN, KERNEL_FILE)}
     assert at(host, "server", "1.34").run("apply").code == 0
@@ -161,7 +161,7 @@ def test_an_etc_that_went_back_to_its_image_is_hardened_again(hardened: Hardened
 
 
 def test_servers_of_one_cluster_get_the_same_manifests(host: HostTree, hardened: Hardened) -> None:
-    """K3s does not copy them between servers, and servers whose copies differ undo each other's."""
+    """K3s does not copy manifests between servers, and servers with different copies overwrite each other's objects."""
     first = hardened()
     host.write(CONFIG, "server: https://10.0.0.1:6443\nnode-name: b\ntls-san: [b.example]\n")
     assert host.run("apply").code == 0
@@ -169,8 +169,8 @@ def test_servers_of_one_cluster_get_the_same_manifests(host: HostTree, hardened:
         assert host[path].read_bytes() == first[path].read_bytes()
 
 
-def test_manifests_of_others_are_left_alone(hardened: Hardened) -> None:
-    """K3s' own and an operator's stay as they are, whatever is wrong with them."""
+def test_other_manifests_are_not_changed(hardened: Hardened) -> None:
+    """Manifests of K3s and of the operator are not changed, even if they are invalid."""
     host = hardened("server", "1.24")
     for name, content in (("ccm.yaml", "kind: List\n"), ("own.yaml", "kind: PodSecurityPolicy\n"), ("bad.yaml", "\0")):
         host.write(f"{MANIFESTS}/{name}", content, 0o644)

@@ -1,4 +1,4 @@
-"""The operator's own configuration, in each form that K3s takes: left alone where it will do, outvoted elsewhere."""
+"""Tests with K3s configuration of the operator: kept if it is compliant, overridden otherwise."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def dropin(host: HostTree) -> str:
         ),
     ],
 )
-def test_a_value_that_meets_the_control_is_left_to_the_operator(own: str, ours: str, host: HostTree) -> None:
-    """Our file does not say it again, and `check` has nothing to say."""
+def test_a_compliant_value_of_the_operator_is_not_repeated(own: str, ours: str, host: HostTree) -> None:
+    """The drop-in does not contain it, and `check` reports nothing."""
     host.write(CONFIG, f"{own}\n")
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())
@@ -66,8 +66,8 @@ def test_a_value_that_meets_the_control_is_left_to_the_operator(own: str, ours: 
         ("protect-kernel-defaults: false", "protect-kernel-defaults: true"),
     ],
 )
-def test_a_value_that_does_not_is_outvoted(own: str, ours: str, host: HostTree) -> None:
-    """K3s reads our file later, and of two values the last wins; the operator's file stays as it is."""
+def test_a_value_that_is_not_compliant_is_overridden(own: str, ours: str, host: HostTree) -> None:
+    """K3s reads the drop-in last; the file of the operator is not changed."""
     host.write(CONFIG, f"{own}\n", 0o640)
     before = host.entries()[CONFIG]
     seen = host.seen("apply")
@@ -77,8 +77,8 @@ def test_a_value_that_does_not_is_outvoted(own: str, ours: str, host: HostTree) 
     assert host.seen("check").code == 0
 
 
-def test_what_a_component_is_told_beside_it_is_kept(host: HostTree) -> None:
-    """Our lists carry `+`: whatever else the operator gives kubelet, kubelet still gets."""
+def test_other_component_arguments_are_kept(host: HostTree) -> None:
+    """List keys of the drop-in end with `+`, so kubelet keeps the other arguments."""
     host.write(CONFIG, "kubelet-arg:\n  - max-pods=200\nkube-apiserver-arg: feature-gates=A=true\n")
     assert host.run("apply").code == 0
     lists = re.findall(r"^(\S+-arg\S*):", dropin(host), re.MULTILINE)
@@ -87,16 +87,16 @@ def test_what_a_component_is_told_beside_it_is_kept(host: HostTree) -> None:
 
 
 @pytest.mark.parametrize("path", [CONFIG, BEFORE_OURS])
-def test_admission_plugins_of_the_operator_are_joined_with_ours(path: str, host: HostTree) -> None:
-    """One comma-joined value has them all, since scanners read the first argument alone."""
+def test_admission_plugins_of_the_operator_are_merged(path: str, host: HostTree) -> None:
+    """All plugins are in a single value, because scanners read only the first argument."""
     host.write(path, "kube-apiserver-arg+:\n  - enable-admission-plugins=DenyServiceExternalIPs,AlwaysPullImages\n")
     assert host.run("apply").code == 0
     line = "- enable-admission-plugins=NodeRestriction,ServiceAccount,DenyServiceExternalIPs,AlwaysPullImages\n"
     assert line in dropin(host)
 
 
-def test_a_list_of_an_earlier_drop_in_is_replaced_without_and_kept_with_a_plus(host: HostTree) -> None:
-    """K3s' own merge rule decides which of the operator's values count."""
+def test_a_plus_keeps_the_list_of_an_earlier_drop_in(host: HostTree) -> None:
+    """The merge rule of K3s decides which values of the operator are effective."""
     host.write(CONFIG, "kube-apiserver-arg:\n  - audit-log-maxage=90\n")
     host.write(BEFORE_OURS, "kube-apiserver-arg:\n  - audit-log-maxsize=500\n")
     assert host.run("apply").code == 0
@@ -108,8 +108,8 @@ def test_a_list_of_an_earlier_drop_in_is_replaced_without_and_kept_with_a_plus(h
     assert "audit-log-maxsize" not in dropin(host)
 
 
-def test_a_later_drop_in_without_plus_drops_ours_and_is_named(hardened: Hardened) -> None:
-    """Each argument that is lost is named, with the line that drops it; a + in that line cures it."""
+def test_a_later_drop_in_without_plus_is_reported(hardened: Hardened) -> None:
+    """Each overridden argument is reported with its location; adding + fixes it."""
     host = hardened()
     host.write(AFTER_OURS, "debug: true\nkube-apiserver-arg:\n  - v=2\n")
     seen = host.seen("check")
@@ -122,8 +122,8 @@ def test_a_later_drop_in_without_plus_drops_ours_and_is_named(hardened: Hardened
     assert host.seen("check").code == 0
 
 
-def test_plus_equals_extends_what_k3s_sets_itself(host: HostTree) -> None:
-    """`flag+=value` in an argument adds to K3s' own default; it is a value of that flag."""
+def test_plus_equals_extends_the_default_of_k3s(host: HostTree) -> None:
+    """`name+=value` adds to the default of K3s and is a value of that argument."""
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins+=AlwaysPullImages\n")
     assert host.run("apply").code == 0
     assert "AlwaysPullImages" in dropin(host)
@@ -139,15 +139,15 @@ def test_plus_equals_extends_what_k3s_sets_itself(host: HostTree) -> None:
         ("--debug", "--kube-apiserver-arg=audit-log-maxage=90", "--token", "t0ken"),
     ],
 )
-def test_arguments_of_the_service_count(words: tuple[str, ...], host: HostTree) -> None:
-    """What install.sh was given ends up in the unit; K3s puts it behind all its files."""
+def test_arguments_of_the_service_are_merged(words: tuple[str, ...], host: HostTree) -> None:
+    """install.sh writes its arguments into the unit; K3s applies them after all files."""
     host.unit("server", *words)
     assert host.run("apply").code == 0
     assert "audit-log-maxage" not in dropin(host)
 
 
-def test_an_argument_of_the_service_that_undoes_the_control_is_named(host: HostTree) -> None:
-    """No file can outvote the command line, so that is a finding with its line of the unit as its place."""
+def test_an_argument_of_the_service_that_overrides_the_control_is_reported(host: HostTree) -> None:
+    """A file cannot override the command line, so the finding has the location in the unit."""
     host.unit("server", "--kube-apiserver-arg=audit-log-maxage=1")
     seen = host.seen("apply")
     assert seen.code == 3
@@ -159,8 +159,8 @@ def test_an_argument_of_the_service_that_undoes_the_control_is_named(host: HostT
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])
-def test_a_service_without_arguments_tells_its_role(role: str, host: HostTree) -> None:
-    """install.sh without options writes nothing behind `server`."""
+def test_a_service_without_arguments_has_a_role(role: str, host: HostTree) -> None:
+    """install.sh without options writes only `server`."""
     host.options = ("--k3s-version", "1.34")
     host.unit(role)
     seen = host.seen("apply")
@@ -178,10 +178,10 @@ def test_a_service_without_arguments_tells_its_role(role: str, host: HostTree) -
         (("--config", "/etc/other/k3s.yaml"), "K3S_CONFIG_FILE=/etc/own/k3s.yaml\n"),
     ],
 )
-def test_another_configuration_file_has_another_directory_of_drop_ins(
+def test_another_configuration_file_has_its_own_drop_in_directory(
     words: tuple[str, ...], environment: str, host: HostTree
 ) -> None:
-    """K3s looks in the directory named after its main file, so that is where ours goes."""
+    """K3s reads the directory named after its main file, so the drop-in is written there."""
     host.unit("server", *words, environment=environment)
     host.write("/etc/own/k3s.yaml", "data-dir: /srv/k3s\n")
     host.write(CONFIG, "data-dir: /not/read\n")
@@ -201,7 +201,7 @@ def test_another_configuration_file_has_another_directory_of_drop_ins(
     ],
 )
 def test_a_service_of_another_name_is_read_with_its_environment(place: str, text: str, host: HostTree) -> None:
-    """INSTALL_K3S_NAME=east makes k3s-east.service."""
+    """INSTALL_K3S_NAME=east creates k3s-east.service."""
     host.options = ("--k3s-version", "1.34")
     host.unit("server", "--debug", name="k3s-east")
     host.write(place, text, 0o600)
@@ -259,8 +259,8 @@ def test_server_variables_do_not_stop_an_agent(host: HostTree) -> None:
         "EnvironmentFile=/etc/k3s.env\n",
     ],
 )
-def test_what_systemctl_edit_made_of_the_service_counts(text: str, host: HostTree) -> None:
-    """A drop-in is how an operator changes what install.sh wrote, and systemd goes by it."""
+def test_a_drop_in_of_the_service_is_merged(text: str, host: HostTree) -> None:
+    """Operators use drop-ins to change the unit of install.sh."""
     host.options = ("--k3s-version", "1.34")
     host.unit("server", "--debug")
     host.write("/etc/k3s.env", "K3S_DATA_DIR=/srv/k3s\n")
@@ -273,7 +273,7 @@ def test_what_systemctl_edit_made_of_the_service_counts(text: str, host: HostTre
     ["/srv/k3s data", "/srv/k3s=1", "/srv/größe-名", "/srv/a: b #c", "/srv/it's", '/srv/"q"', "/srv/{data_dir}"],
 )
 def test_a_data_directory_may_have_any_name(directory: str, host: HostTree) -> None:
-    """Blanks, quotes and what YAML or an argument could stumble over get through to K3s as they are."""
+    """Spaces, quotes and YAML characters reach K3s unchanged."""
     host.write(CONFIG, json.dumps({"data-dir": directory}, ensure_ascii=False))
     assert host.run("apply").code == 0
     seen = host.seen("check")
@@ -306,7 +306,7 @@ pidfile="/var/run/{name}.pid"
 
 
 def openrc(host: HostTree, name: str, role: str, environment: str) -> None:
-    """As install.sh does on a host without systemd."""
+    """Write the service as install.sh does on a host without systemd."""
     host.write(f"/etc/init.d/{name}", OPENRC.format(name=name, role=role), 0o755)
     host.write(f"/etc/rancher/k3s/{name}.env", environment, 0o600)
 
@@ -320,7 +320,7 @@ def openrc(host: HostTree, name: str, role: str, environment: str) -> None:
     ],
 )
 def test_an_openrc_service_is_read_with_its_environment(name: str, role: str, host: HostTree) -> None:
-    """Alpine has no systemd; install.sh puts the environment into /etc/rancher/k3s under the service's name."""
+    """On Alpine, install.sh writes the environment into /etc/rancher/k3s/SERVICE.env."""
     host.options = ("--k3s-version", "1.34")
     openrc(host, name, role, "K3S_URL='https://10.0.0.1:6443'\nK3S_DATA_DIR='/srv/k3s'\nK3S_TOKEN='t0ken'\n")
     facts = host.seen("check").facts
@@ -330,8 +330,8 @@ def test_an_openrc_service_is_read_with_its_environment(name: str, role: str, ho
     assert facts["data directory"][0] == "/srv/k3s"
 
 
-def test_on_openrc_the_order_of_procps_counts(host: HostTree) -> None:
-    """There /etc/sysctl.conf is read last at boot, and wins."""
+def test_openrc_uses_the_order_of_procps(host: HostTree) -> None:
+    """/etc/sysctl.conf is read last at boot and has the highest precedence."""
     openrc(host, "k3s", "server", "")
     host.write("/etc/sysctl.conf", "kernel.panic = 0\n")
     seen = host.seen("apply")
@@ -340,7 +340,7 @@ def test_on_openrc_the_order_of_procps_counts(host: HostTree) -> None:
 
 
 def test_the_json_that_rancher_writes_is_read(host: HostTree) -> None:
-    """50-rancher.yaml is JSON, which is YAML; its arguments count for what K3s gets to see."""
+    """50-rancher.yaml is JSON, which is YAML; its arguments are merged."""
     host.write(
         f"{DROPINS}/50-rancher.yaml",
         '{\n  "server": "https://10.0.0.1:9345",\n  "token": "t0ken",\n'
@@ -352,8 +352,8 @@ def test_the_json_that_rancher_writes_is_read(host: HostTree) -> None:
     assert seen.only("named-file-missing").location == f"{DROPINS}/50-rancher.yaml:5"
 
 
-def test_the_numbers_of_the_settings_are_those_that_k3s_gets(host: HostTree) -> None:
-    """A site that keeps logs for 60 days says so in the settings."""
+def test_the_drop_in_has_the_numbers_of_the_settings(host: HostTree) -> None:
+    """A site can set 60 days of audit logs."""
     host.write(SETTINGS, "audit: {max-age: 60, max-backups: 20, max-size: 200}\nterminated-pod-gc-threshold: 7\n")
     assert host.run("apply").code == 0
     for text in ("maxage=60", "maxbackup=20", "maxsize=200", "gc-threshold=7"):
@@ -361,15 +361,15 @@ def test_the_numbers_of_the_settings_are_those_that_k3s_gets(host: HostTree) -> 
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "null\n", "{}\n", "\ufeffnode-name: a\n"])
-def test_a_configuration_with_nothing_in_it_is_fine(text: str, host: HostTree) -> None:
-    """K3s starts with it, so it is no finding."""
+def test_an_empty_configuration_is_valid(text: str, host: HostTree) -> None:
+    """K3s starts with it, so there is no finding."""
     host.write(CONFIG, text)
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())
 
 
 def test_a_symlinked_configuration_is_followed_inside_the_root(host: HostTree) -> None:
-    """Configuration management links files into place; an absolute link in an image means a file of the image."""
+    """Configuration management uses symlinks; an absolute symlink in an image refers to a file of the image."""
     host.write("/srv/config/k3s.yaml", "data-dir: /srv/k3s\n")
     host[CONFIG].parent.mkdir(parents=True)
     host[CONFIG].symlink_to("/srv/config/k3s.yaml")

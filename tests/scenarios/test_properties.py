@@ -1,4 +1,4 @@
-"""What holds for every host, whatever was on it before and whatever it is asked to be.
+"""Properties of every host, with any previous state and any settings.
 
 The program runs in this process, since a hundred hosts and a thousand runs would take too long otherwise.
 """
@@ -62,7 +62,7 @@ KEYS = (
 
 
 class Placed(NamedTuple):
-    """What is in the place of a managed file before the first run, and with which mode."""
+    """The state of a managed file before the first run."""
 
     what: str
     version: str
@@ -71,7 +71,7 @@ class Placed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """One run: what somebody does to the host before it, and what it is asked for."""
+    """One run: the changes of a person before it, and its options."""
 
     deeds: tuple[tuple[str, str], ...]
     role: str
@@ -87,7 +87,7 @@ PLACED = st.builds(
     ),
     version=st.sampled_from(VERSIONS),
     cut=st.floats(0, 1),
-    # What its owner may not read stands in nobody's way but an ordinary user's, who then cannot tell what is there.
+    # Only an ordinary user is affected by files that their owner cannot read.
     mode=st.sampled_from([0o600, 0o644, 0o400, 0o640, 0o666, 0o000 if os.geteuid() == 0 else 0o440, 0o6755]),
 )
 SETTINGS_OF_A_SITE = st.fixed_dictionaries(
@@ -151,7 +151,7 @@ ASKED = st.builds(
 
 
 class Start(NamedTuple):
-    """A host before its first run."""
+    """The state of a host before the first run."""
 
     files: Mapping[str, Placed]
     directories: Mapping[str, int]
@@ -172,8 +172,8 @@ STARTS = st.builds(
 
 @settings(max_examples=settings().max_examples // 2)
 @given(start=STARTS, runs=st.lists(ASKED, min_size=1, max_size=3))
-def test_every_run_does_what_was_announced_and_all_of_it_can_be_undone(start: Start, runs: list[Asked]) -> None:
-    """`diff` says what `apply` does, a second `apply` does nothing, and `revert` leads back but for what it names."""
+def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, runs: list[Asked]) -> None:
+    """`apply` makes the changes of `diff`, a second `apply` makes none, `revert` restores all but what it reports."""
     with made(start) as host:
         first: dict[str, Entry | None] = {}
         for asked in runs:
@@ -185,13 +185,13 @@ def test_every_run_does_what_was_announced_and_all_of_it_can_be_undone(start: St
             machine = Host.tree_at(str(host.root))
             for path in as_announced(host, machine, request):
                 first.setdefault(path, before.get(path))
-            converged(host, machine, request._replace(force=False))
+            converged(host, machine, request._repath_of(force=False))
         undone(host, first)
 
 
 @given(start=STARTS, asked=ASKED)
-def test_what_is_left_after_an_apply_is_named(start: Start, asked: Asked) -> None:
-    """A file that is not as wanted then is `edited` or `refused`; if there is none, no finding asks for an apply."""
+def test_apply_reports_what_is_left(start: Start, asked: Asked) -> None:
+    """A file that is not compliant is `edited` or `refused`; without such a file no remediation is `apply`."""
     with made(start) as host:
         settle(host, asked)
         request = Request(Overrides(role=asked.role, k3s_version=asked.version), force=asked.force)
@@ -199,7 +199,7 @@ def test_what_is_left_after_an_apply_is_named(start: Start, asked: Asked) -> Non
         done = verbs.apply(machine, request)
         left = {item.id for item in done.items if item.status in {ItemStatus.EDITED, ItemStatus.REFUSED}}
         event(f"left over: {len(left)}")
-        seen = verbs.check(machine, request._replace(force=False))
+        seen = verbs.check(machine, request._repath_of(force=False))
         assert {item.id for item in seen.items if item.status is not ItemStatus.COMPLIANT} == left
         assert bool(left) <= (seen.exit_code == 3)
         assert bool(left) == (done.exit_code in {1, 4})
@@ -210,7 +210,7 @@ def test_what_is_left_after_an_apply_is_named(start: Start, asked: Asked) -> Non
 
 
 def test_any_number_of_runs_can_be_undone() -> None:
-    """The journal of a host that changes at each boot is folded, not cut: the start is remembered."""
+    """The journal of a host that changes at each boot is merged, and keeps the first state."""
     with made(Start(files={}, directories={}, kernel=None, configuration={}, datastore="")) as host:
         host.write(POLICY, "somebody's own\n", 0o644)
         before = host.entries()
@@ -226,7 +226,7 @@ def test_any_number_of_runs_can_be_undone() -> None:
 
 
 def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
-    """Hold a run against what `diff` says before it, and what it did against what is on the disk; return the latter."""
+    """Compare a run with `diff` and with the disk, and return the changed paths."""
     announced = verbs.diff(machine, request)
     stamps = host.stamps()
     looked = host.entries()
@@ -236,8 +236,8 @@ def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
     for status in (ItemStatus.EDITED, ItemStatus.REFUSED):
         left = {name: found.removesuffix("; cannot be compared") for name, found in details(announced, status).items()}
         assert left == details(done, status)
-    # The mode of an edited file is repaired, which test_hand_edited looks at by itself.
-    # Where a backup is kept is not known before.
+    # The mode of an edited file is fixed; test_hand_edited tests it.
+    # `diff` does not know the path of the backup.
     changed = {
         name: found.partition("; the file that was there")[0]
         for name, found in details(done, ItemStatus.CHANGED).items()
@@ -249,14 +249,14 @@ def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
     assert differs == changed
     assert not details(done, ItemStatus.FAILED)
     written = {path for path in looked.keys() | host.entries().keys() if looked.get(path) != host.entries().get(path)}
-    assert written == {place(name) for name in details(done, ItemStatus.CHANGED)}
+    assert written == {path_of(name) for name in details(done, ItemStatus.CHANGED)}
     leftovers = [path for path in host.entries(with_state=True) if path.endswith(".k3s-harden")]
     assert leftovers == []
     return written
 
 
 def converged(host: HostTree, machine: Host, request: Request) -> None:
-    """Hold a second run, which must not write at all, against the disk."""
+    """Check that a second run writes nothing."""
     stamps = host.stamps()
     again = verbs.apply(machine, request)
     assert not details(again, ItemStatus.CHANGED)
@@ -265,14 +265,14 @@ def converged(host: HostTree, machine: Host, request: Request) -> None:
 
 
 def undone(host: HostTree, first: Mapping[str, Entry | None]) -> None:
-    """Revert, and hold what was ever changed against its first state, or, where it was left, against its last."""
+    """Revert, and compare each changed path with its first state, or with its last state if it was kept."""
     at_last = host.entries()
     report = revert(Host.tree_at(str(host.root)), last=False, force=False)
-    status = {place(item.id): item.status for item in report.items}
+    status = {path_of(item.id): item.status for item in report.items}
     assert status.keys() == first.keys()
     assert ItemStatus.FAILED not in status.values()
     after = host.entries()
-    encrypting = {place(item.id) for item in report.items if "`secrets-encryption: true` alone" in item.detail}
+    encrypting = {path_of(item.id) for item in report.items if "only `secrets-encryption: true`" in item.detail}
     for path in (first.keys() | at_last.keys() | after.keys()) - encrypting:
         undone_now = status.get(path) in {ItemStatus.CHANGED, ItemStatus.COMPLIANT}
         assert after.get(path) == (first[path] if undone_now else at_last.get(path)), path
@@ -286,9 +286,9 @@ def details(report: Report, status: ItemStatus) -> dict[str, str]:
     return {item.id: item.detail for item in report.items if item.status is status}
 
 
-def place(name: str) -> str:
-    """The path of a resource: its id, or the file of a kernel value."""
-    return name if name.startswith("/") else f"/proc/sys/{name.replace('.', '/')}"
+def path_of(name: str) -> str:
+    """Return the path of a resource: its ID, or the file of a kernel parameter."""
+    return name if name.startswith("/") else f"/proc/sys/{name.repath_of('.', '/')}"
 
 
 @cache
@@ -298,7 +298,7 @@ def ours(path: str, version: str) -> bytes:
 
 @contextmanager
 def made(start: Start) -> Iterator[HostTree]:
-    """Lay out the host, on a file system in memory where there is one."""
+    """Create the host, on a tmpfs if there is one."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a directory of its own is made there
     with tempfile.TemporaryDirectory(dir=memory) as directory:
         host = HostTree(Path(directory) / "host")
@@ -355,7 +355,7 @@ def put(host: HostTree, path: str, placed: Placed) -> None:
 
 
 def do(host: HostTree, deed: str, path: str) -> None:
-    """What a person, or a crash, does between two runs."""
+    """Change the host as a person or a crash does between two runs."""
     found = host[path]
     if found.is_symlink() or not (found.is_file() or (found.is_dir() and path in DIRECTORIES)):
         return
@@ -372,7 +372,7 @@ def do(host: HostTree, deed: str, path: str) -> None:
 
 
 def settle(host: HostTree, asked: Asked) -> None:
-    """Put the site's settings in place; JSON is YAML."""
+    """Write the settings; JSON is YAML."""
     if asked.settings is None:
         host[SETTINGS].unlink(missing_ok=True)
         return

@@ -1,4 +1,4 @@
-"""What `render` prints, and what it refuses to print, as users and their scripts know it."""
+"""Tests of `render`: its documents and its errors."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DOWNLOAD = ("--url", URL, "--sha256", SHA256)
 
 
 def options(what: Rendering) -> tuple[str, ...]:
-    """What a document cannot do without."""
+    """Return the options that a document requires."""
     return DOWNLOAD if what is Rendering.CLOUD_INIT else ()
 
 
 def cloud_init(program: LoadedProgram, *words: str) -> dict[str, str]:
-    """The files that a rendered document has cloud-init write, by their paths."""
+    """Return the files of a rendered cloud-init document by path."""
     done = program.run("render", "cloud-init", *DOWNLOAD, *words)
     assert (done.code, done.stderr) == (0, "")
     document: dict[str, Any] = yaml.safe_load(done.stdout)
@@ -40,7 +40,7 @@ def cloud_init(program: LoadedProgram, *words: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("version", ["1.23", "1.24", "1.25", "1.34"])
 def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Hardened, program: LoadedProgram) -> None:
-    """Whoever installs what `render` prints has what `apply` makes on a fresh host."""
+    """The documents are the files of `apply` on a new host."""
     host = hardened("server", version)
     written = {"sysctl": KERNEL_FILE, "audit-policy": AUDIT, "policy": POLICY, "k3s-config": DROPIN, "psa": PSA}
     for what, path in written.items():
@@ -52,23 +52,25 @@ def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Harde
             assert (what, version) in {("psa", "1.23"), ("psa", "1.24")}
 
 
-def test_render_for_an_agent_has_only_what_an_agent_takes(hardened: Hardened) -> None:
-    """The configuration of an agent is that which `apply` writes there."""
+def test_render_for_an_agent_has_only_agent_options(hardened: Hardened) -> None:
+    """The K3s configuration of an agent is the one that `apply` writes."""
     done = run("render", "k3s-config", "--role", "agent", "--k3s-version", "1.34")
     assert done.stdout == hardened("agent")[DROPIN].read_text()
 
 
 @pytest.mark.parametrize("what", ["policy", "rancher-cluster"])
 @pytest.mark.parametrize("version", ["1.24", "1.34"])
-def test_what_a_whole_cluster_has_is_the_same_for_every_role(what: str, version: str, program: LoadedProgram) -> None:
-    """A Cluster object has no role, and neither has a manifest: no half of one is printed for an agent."""
+def test_a_document_for_the_cluster_does_not_depend_on_the_role(
+    what: str, version: str, program: LoadedProgram
+) -> None:
+    """A Cluster object and a manifest have no role, so they are complete for an agent, too."""
     server, agent = (program.run("render", what, "--k3s-version", version, "--role", r) for r in ("server", "agent"))
     assert agent.stdout == server.stdout
     assert len(server.stdout.splitlines()) > 20
 
 
-def test_the_cluster_for_rancher_has_the_release_that_is_named(program: LoadedProgram) -> None:
-    """A minor is no release, so that with one the line is left for the reader to fill in."""
+def test_the_cluster_for_rancher_has_the_given_release(program: LoadedProgram) -> None:
+    """For a minor version the field is left empty, because Rancher requires a release."""
     for version, said in (("v1.34.2+k3s1", "v1.34.2+k3s1"), ("1.34", None)):
         cluster = yaml.safe_load(program.run("render", "rancher-cluster", "--k3s-version", version).stdout)
         assert cluster["spec"]["kubernetesVersion"] == said
@@ -77,14 +79,14 @@ def test_the_cluster_for_rancher_has_the_release_that_is_named(program: LoadedPr
 @pytest.mark.parametrize("what", [*Rendering])
 @pytest.mark.parametrize("role", ["server", "agent", "auto"])
 def test_render_needs_no_host(what: Rendering, role: str, program: LoadedProgram) -> None:
-    """All documents can be printed for every role, without a complaint."""
+    """Each document can be printed for each role without an error."""
     done = program.run("render", what.value, "--role", role, "--k3s-version", "1.24", *options(what))
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.endswith("\n")
 
 
-def test_render_goes_by_the_settings_that_are_named(tmp_path: Path) -> None:
-    """Settings and options change the documents as they change what `apply` writes."""
+def test_render_uses_the_settings_file_and_options(tmp_path: Path) -> None:
+    """Settings and options have the same effect as in `apply`."""
     site = tmp_path / "site.yaml"
     site.write_text("pod-security:\n  exempt-namespaces: [storage-system]\n")
     assert '- "storage-system"' in run("render", "psa", "--config", str(site)).stdout
@@ -96,19 +98,19 @@ def test_render_goes_by_the_settings_that_are_named(tmp_path: Path) -> None:
     assert f"{site}:1" in done.stderr
 
 
-# --- cloud-init: which program ---
+# --- cloud-init: the program ---
 
 
-def test_render_cloud_init_downloads_what_it_is_told_to() -> None:
-    """`--url` and `--sha256` say where the program comes from and that it is that one."""
+def test_cloud_init_downloads_the_given_url() -> None:
+    """The document contains `--url` and `--sha256`."""
     done = run("render", "cloud-init", "--role", "server", *DOWNLOAD)
     assert done.code == 0
     assert URL in done.stdout
     assert SHA256 in done.stdout
 
 
-def test_render_cloud_init_names_no_program_by_itself() -> None:
-    """Root on the host would run whatever is found under a name, so a URL and a checksum are asked for."""
+def test_cloud_init_requires_a_url_and_a_checksum() -> None:
+    """Root runs the program, so there is no default for it."""
     done = run("render", "cloud-init", "--role", "server")
     assert (done.code, done.stdout) == (2, "")
     assert "--url" in done.stderr
@@ -128,16 +130,16 @@ def test_render_cloud_init_names_no_program_by_itself() -> None:
         ("--url", "download.example", "--sha256", SHA256),
     ],
 )
-def test_render_cloud_init_refuses_half_a_download_and_shell_code(words: tuple[str, ...]) -> None:
-    """What it prints is run by root, so nothing gets in that a shell could read as more than a URL."""
+def test_cloud_init_rejects_half_a_download_and_shell_code(words: tuple[str, ...]) -> None:
+    """Root runs the script, so the values must not contain shell code."""
     done = run("render", "cloud-init", "--role", "server", *words)
     assert (done.code, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("what", [what for what in Rendering if what is not Rendering.CLOUD_INIT])
 @pytest.mark.parametrize("words", [("--url", URL), ("--sha256", SHA256), DOWNLOAD], ids=" ".join)
-def test_a_download_is_for_cloud_init_alone(what: Rendering, words: tuple[str, ...], program: LoadedProgram) -> None:
-    """Elsewhere the options would be dropped without a word."""
+def test_only_cloud_init_has_a_download(what: Rendering, words: tuple[str, ...], program: LoadedProgram) -> None:
+    """Other documents would silently ignore the options."""
     done = program.run("render", what.value, *words)
     assert (done.code, done.stdout) == (2, "")
     assert "only cloud-init supports them" in done.stderr
@@ -146,8 +148,8 @@ def test_a_download_is_for_cloud_init_alone(what: Rendering, words: tuple[str, .
 # --- cloud-init: the settings ---
 
 
-def test_cloud_init_carries_the_settings_and_what_they_name(tmp_path: Path, program: LoadedProgram) -> None:
-    """Word for word, at the paths that the program reads on the host; the role is added."""
+def test_cloud_init_contains_the_settings_and_their_files(tmp_path: Path, program: LoadedProgram) -> None:
+    """The files are unchanged and have the paths of the host; the role is added."""
     policy, waivers, site = (tmp_path / name for name in ("audit.yaml", "waivers.yaml", "site.yaml"))
     policy.write_bytes(program.run("render", "audit-policy").stdout.encode())
     waivers.write_text("- control: vm.panic_on_oom\n  reason: the database's own")
@@ -158,8 +160,8 @@ def test_cloud_init_carries_the_settings_and_what_they_name(tmp_path: Path, prog
     assert files[str(waivers)] == waivers.read_text()
 
 
-def test_cloud_init_leaves_settings_with_a_role_as_they_are(tmp_path: Path, program: LoadedProgram) -> None:
-    """Role, version and data directory of the document are theirs."""
+def test_cloud_init_does_not_change_settings_with_a_role(tmp_path: Path, program: LoadedProgram) -> None:
+    """The document uses their role, version and data directory."""
     site = tmp_path / "site.yaml"
     site.write_text("role: agent\nk3s-version: v1.33.4+k3s1\ndata-dir: /srv/k3s\n")
     files = cloud_init(program, "--config", str(site))
@@ -182,10 +184,10 @@ def test_cloud_init_leaves_settings_with_a_role_as_they_are(tmp_path: Path, prog
         ("waivers-file: /no/such/file\n", ()),
     ],
 )
-def test_cloud_init_refuses_settings_that_would_not_be_those_of_the_host(
+def test_cloud_init_rejects_settings_that_do_not_fit(
     settings: str, words: tuple[str, ...], tmp_path: Path, program: LoadedProgram
 ) -> None:
-    """A contradiction, a file that no role can be added to, and a file that is named and not there, are told."""
+    """A contradiction, a file that the role cannot be appended to, and a missing file are errors."""
     site = tmp_path / "site.yaml"
     site.write_text(settings)
     done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)
@@ -193,8 +195,8 @@ def test_cloud_init_refuses_settings_that_would_not_be_those_of_the_host(
     assert str(site) in done.stderr or "/no/such/file" in done.stderr
 
 
-def test_render_says_that_it_reads_no_settings_by_itself() -> None:
-    """Its help does not promise what the other verbs do: that the host is asked."""
+def test_the_help_of_render_has_its_own_defaults() -> None:
+    """The help does not say that values are detected on the host."""
     text = " ".join(run("render", "--help").stdout.split())
     assert "Settings file. [default: none]" in text
     assert "/etc/k3s-harden/config.yaml" not in text

@@ -1,4 +1,4 @@
-"""Any locale, no environment, closed or full streams, an ordinary user: all fine, or said plainly."""
+"""Tests with any locale, no environment, closed or full streams, and an ordinary user."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ LOCALES = {
 
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("form", ["plain", "json", "table"])
-def test_the_locale_changes_no_result(locale: str, form: str, hardened: Hardened) -> None:
-    """The same exit code, no traceback, and JSON that is valid, whatever characters can be printed."""
+def test_the_locale_does_not_change_the_result(locale: str, form: str, hardened: Hardened) -> None:
+    """The exit code is the same, the JSON is valid, and there is no traceback."""
     host = hardened()
     host.environment = LOCALES[locale]
-    # What others name in their own letters has to be printed as well.
+    # File names of the host are printed, too.
     host.write("/etc/sysctl.d/99-größe-名.conf", "kernel.panic=0\n")
     host[AUDIT].chmod(0o644)
     for verb in ("diff", "apply"):
@@ -65,8 +65,8 @@ def test_the_locale_changes_no_result(locale: str, form: str, hardened: Hardened
             assert any(where.startswith("/etc/sysctl.d/99-gr") for where in places)
 
 
-def test_a_file_name_that_is_no_text_is_printed_nevertheless(hardened: Hardened) -> None:
-    """Linux takes any bytes as a name, and such a file wins at boot like any other."""
+def test_a_file_name_that_is_not_utf8_is_printed(hardened: Hardened) -> None:
+    """Linux allows any bytes in a name, and the boot reads such a file like any other."""
     host = hardened()
     path = os.fsencode(host["/etc/sysctl.d/"]) + b"/99-\xff.conf"
     Path(os.fsdecode(path)).write_text("kernel.panic=0\n")
@@ -77,9 +77,9 @@ def test_a_file_name_that_is_no_text_is_printed_nevertheless(hardened: Hardened)
     parsed(host.run("check", "--format", "json"))
 
 
-def test_no_environment_at_all_is_enough(host: HostTree) -> None:
-    """As cron, cloud-init and systemd start it: no HOME, no PATH, no TERM, no locale."""
-    # PYTHONPATH alone, where the packages of these tests are found by it.
+def test_an_empty_environment_works(host: HostTree) -> None:
+    """cron, cloud-init and systemd set no HOME, PATH, TERM or locale."""
+    # PYTHONPATH is kept if these tests need it.
     done = host.run("apply", env={name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ})
     assert (done.code, done.stderr) == (0, "")
     assert host.run("check").code == 0
@@ -87,8 +87,8 @@ def test_no_environment_at_all_is_enough(host: HostTree) -> None:
 
 @pytest.mark.parametrize("form", ["plain", "table", "json"])
 @pytest.mark.parametrize("verb", ["apply", "check", "diff", "revert"])
-def test_a_reader_that_has_gone_is_no_error(verb: str, form: str, hardened: Hardened) -> None:
-    """`check | head -1` ends quietly, with the code of the run itself."""
+def test_a_closed_pipe_is_no_error(verb: str, form: str, hardened: Hardened) -> None:
+    """`check | head -1` prints no error and keeps the exit code."""
     host = hardened()
     host.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
     with nobody_reads() as writing:
@@ -97,7 +97,7 @@ def test_a_reader_that_has_gone_is_no_error(verb: str, form: str, hardened: Hard
 
 
 @pytest.mark.parametrize("arguments", [("render", "policy"), ("explain",), ("explain", "audit-policy")])
-def test_a_reader_of_a_document_may_go_too(arguments: tuple[str, ...]) -> None:
+def test_a_closed_pipe_is_no_error_for_documents(arguments: tuple[str, ...]) -> None:
     """`explain | head -1` is no error."""
     with nobody_reads() as writing:
         assert run(*arguments, stdout=writing, stderr=subprocess.PIPE) == (0, "", "")
@@ -105,7 +105,7 @@ def test_a_reader_of_a_document_may_go_too(arguments: tuple[str, ...]) -> None:
 
 @contextmanager
 def nobody_reads() -> Iterator[int]:
-    """Make a pipe whose other end is closed."""
+    """Create a pipe whose read end is closed."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -115,8 +115,8 @@ def nobody_reads() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("form", ["plain", "json", "table"])
-def test_a_full_disk_behind_the_output_is_an_error(form: str, hardened: Hardened) -> None:
-    """A report that got lost must not look like a host that is compliant; the code of a bad one stays."""
+def test_a_full_disk_for_the_output_is_an_error(form: str, hardened: Hardened) -> None:
+    """A lost report must not exit with 0; other exit codes are kept."""
     host = hardened()
     with Path("/dev/full").open("wb") as full:
         done = host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE)
@@ -138,8 +138,8 @@ def test_a_full_disk_behind_the_output_is_an_error(form: str, hardened: Hardened
         ("<&- >&- 2>&-", "plain"),
     ],
 )
-def test_closed_streams_do_not_lead_the_report_into_a_file(closed: str, form: str, host: HostTree) -> None:
-    """A file that the program opens must not get the number of a stream; the work is done all the same."""
+def test_closed_streams_do_not_redirect_the_report_into_a_file(closed: str, form: str, host: HostTree) -> None:
+    """A file that the program opens must not get the descriptor of a standard stream."""
     prefix = ("sh", "-c", f'exec "$@" {closed}', "sh")
     assert host.run("apply", "--format", form, prefix=prefix).code == 0
     reference = {path: entry for path, entry in host.entries(with_state=True).items() if entry.kind == "file"}
@@ -150,8 +150,8 @@ def test_closed_streams_do_not_lead_the_report_into_a_file(closed: str, form: st
     assert run("check", "--root", "/no/such", prefix=prefix).code == 2
 
 
-def test_on_a_terminal_the_report_is_a_table_and_elsewhere_it_is_lines(hardened: Hardened) -> None:
-    """People get colours, journals and pipes one line a fact."""
+def test_the_report_is_a_table_on_a_terminal_and_plain_elsewhere(hardened: Hardened) -> None:
+    """Journals and pipes get one line per item."""
     host = hardened()
     host[AUDIT].chmod(0o644)
     ours, theirs = pty.openpty()
@@ -178,15 +178,15 @@ def test_on_a_terminal_the_report_is_a_table_and_elsewhere_it_is_lines(hardened:
 
 
 @pytest.mark.parametrize("umask", ["000", "022", "027", "077", "777"])
-def test_the_umask_changes_nothing(umask: str, host: HostTree, hardened: Hardened) -> None:
-    """Modes are exact."""
+def test_the_umask_has_no_effect(umask: str, host: HostTree, hardened: Hardened) -> None:
+    """The modes are exact."""
     prefix = ("sh", "-c", f'umask {umask}; exec "$@"', "sh")
     assert host.run("apply", prefix=prefix).code == 0
     assert host.entries() == hardened().entries()
 
 
-def test_odd_but_true_roots(host: HostTree, tmp_path: Path) -> None:
-    """Blanks, quotes and other letters in the path of a tree are nothing special."""
+def test_unusual_paths_of_the_root(host: HostTree, tmp_path: Path) -> None:
+    """Spaces, quotes and non-ASCII characters are allowed in --root."""
     odd = copied(host, tmp_path / "it's a “tree” – 名\n")
     assert odd.run("apply").code == 0
     assert odd.run("check").code == 0
@@ -197,7 +197,7 @@ def test_odd_but_true_roots(host: HostTree, tmp_path: Path) -> None:
 
 @cache
 def _nobody_can_run_it() -> bool:
-    """Whether nobody gets at this checkout and this interpreter."""
+    """Return whether the user nobody can run the program of this checkout."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         return False
     return (
@@ -222,7 +222,7 @@ def _env() -> dict[str, str]:
 
 @pytest.fixture
 def open_tree(hardened: Hardened) -> Iterator[HostTree]:
-    """A hardened host of root's in a place that an ordinary user can reach."""
+    """Copy a hardened host, owned by root, to a directory that an ordinary user can read."""
     if not _nobody_can_run_it():
         pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
     with tempfile.TemporaryDirectory() as directory:
@@ -231,8 +231,8 @@ def open_tree(hardened: Hardened) -> Iterator[HostTree]:
 
 
 @pytest.mark.parametrize("verb", ["check", "diff"])
-def test_an_ordinary_user_sees_what_permissions_allow_and_is_told_the_rest(verb: str, open_tree: HostTree) -> None:
-    """Kernel values and public files are judged; what could not be read is named, with the way to read it."""
+def test_an_ordinary_user_gets_a_partial_report(verb: str, open_tree: HostTree) -> None:
+    """Kernel parameters and public files are checked; unreadable files are reported with the remediation."""
     open_tree.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
     open_tree.write("/proc/sys/vm/overcommit_memory", "0\n")
     done = open_tree.run(verb, "--format", "json", prefix=AS_NOBODY, env=_env(), cwd="/")
@@ -252,7 +252,7 @@ def test_an_ordinary_user_sees_what_permissions_allow_and_is_told_the_rest(verb:
 
 
 def test_an_ordinary_user_can_render_and_explain() -> None:
-    """Neither looks at the host."""
+    """They do not read the host."""
     if not _nobody_can_run_it():
         pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
     for arguments in (("render", "policy"), ("explain", "audit-policy")):
@@ -260,8 +260,8 @@ def test_an_ordinary_user_can_render_and_explain() -> None:
 
 
 @pytest.mark.parametrize("verb", ["apply", "revert"])
-def test_an_ordinary_user_changes_nothing_of_roots(verb: str, open_tree: HostTree) -> None:
-    """The run ends with an error before anything is changed."""
+def test_an_ordinary_user_cannot_change_the_host(verb: str, open_tree: HostTree) -> None:
+    """The run fails before it changes anything."""
     open_tree[KERNEL_FILE].unlink()
     before = open_tree.entries(with_state=True)
     done = open_tree.run(verb, prefix=AS_NOBODY, env=_env(), cwd="/")
@@ -271,8 +271,8 @@ def test_an_ordinary_user_changes_nothing_of_roots(verb: str, open_tree: HostTre
     assert open_tree.entries(with_state=True) == before
 
 
-def test_settings_that_an_ordinary_user_cannot_read_are_not_passed_over(open_tree: HostTree) -> None:
-    """A verdict by other settings than the host's own would be a wrong one."""
+def test_unreadable_settings_are_an_error(open_tree: HostTree) -> None:
+    """A report with default settings would be wrong."""
     open_tree.write(SETTINGS, "audit: {max-age: 60}\n", 0o600)
     done = open_tree.run("check", prefix=AS_NOBODY, env=_env(), cwd="/")
     assert done.code != 0
@@ -280,8 +280,8 @@ def test_settings_that_an_ordinary_user_cannot_read_are_not_passed_over(open_tre
     assert "Permission denied" in done.stderr
 
 
-def test_an_ordinary_user_can_rehearse_in_a_tree_of_their_own(open_tree: HostTree, pristine: HostTree) -> None:
-    """Whoever makes a tree stands for root in it: apply, check and revert work as they do for root."""
+def test_an_ordinary_user_can_use_their_own_host_tree(open_tree: HostTree, pristine: HostTree) -> None:
+    """The owner of a host tree has the rights of root in it for apply, check and revert."""
     own = copied(pristine, open_tree.root.parent / "own")
     for path in [own.root, *own.root.rglob("*")]:
         os.chown(path, NOBODY, NOBODY)

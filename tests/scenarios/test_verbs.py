@@ -1,4 +1,4 @@
-"""Every verb, option and exit code, as users and their scripts know them."""
+"""Tests of each verb, option and exit code."""
 
 from __future__ import annotations
 
@@ -52,23 +52,23 @@ if TYPE_CHECKING:
     from agent.report import Report
     from tests.scenarios.conftest import Hardened
 
-SEEN_VERBS = ("apply", "check", "diff")
-"""The verbs that look at a host and know what they want of it."""
+COMPARING_VERBS = ("apply", "check", "diff")
+"""Verbs that observe a host and compare it with the guide."""
 
 
 # --- the exit codes ---
 
 
-def test_0_is_for_a_host_as_wanted(hardened: Hardened) -> None:
-    """Every verb that finds nothing to do or to complain about says 0, and so does one that did what was to be done."""
+def test_0_is_for_a_compliant_host(hardened: Hardened) -> None:
+    """A verb exits with 0 if the host is compliant, or if it made all changes."""
     host = hardened()
-    assert [host.run(verb).code for verb in SEEN_VERBS] == [0, 0, 0]
+    assert [host.run(verb).code for verb in COMPARING_VERBS] == [0, 0, 0]
     assert host.run("revert").code == 0
     assert host.run("apply").code == 0
 
 
 def test_1_is_for_an_error_with_nothing_changed(host: HostTree) -> None:
-    """A state directory that cannot be made leaves the host alone: what cannot be undone is not done."""
+    """If the state directory cannot be created, no change is made, because it could not be undone."""
     host.write("/var/lib/k3s-harden", "a file in the way")
     before = host.entries(with_state=True)
     done = host.run("apply")
@@ -104,16 +104,16 @@ def test_1_is_for_an_error_with_nothing_changed(host: HostTree) -> None:
     ],
     ids=" ".join,
 )
-def test_2_is_for_wrong_usage(arguments: tuple[str, ...]) -> None:
-    """It is said on the error stream, without a traceback, and nothing is printed as if it were a result."""
+def test_2_is_for_invalid_usage(arguments: tuple[str, ...]) -> None:
+    """The error is on standard error without a traceback; standard output is empty."""
     done = run(*arguments)
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_2_is_for_a_host_whose_role_cannot_be_told(host: HostTree) -> None:
-    """A guess could keep K3s from starting, so the role is asked for, with the option that says it."""
+def test_2_is_for_a_host_with_an_unknown_role(host: HostTree) -> None:
+    """A wrong role could stop K3s, so the error names the option that sets it."""
     host.options = ("--k3s-version", "1.34")
     done = host.run("apply")
     assert done.code == 2
@@ -126,16 +126,16 @@ def test_2_is_for_a_host_whose_role_cannot_be_told(host: HostTree) -> None:
     assert STATE not in host.entries(with_state=True)
 
 
-def test_3_is_for_a_host_that_is_not_as_wanted(host: HostTree, hardened: Hardened) -> None:
-    """`check` and `diff` find differences; `apply` finds what it may not change."""
+def test_3_is_for_a_host_that_is_not_compliant(host: HostTree, hardened: Hardened) -> None:
+    """`check` and `diff` find differences; `apply` finds a file that it does not change."""
     assert (host.run("check").code, host.run("diff").code) == (3, 3)
     done = hardened()
     done.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
-    assert [done.run(verb).code for verb in SEEN_VERBS] == [3, 3, 3]
+    assert [done.run(verb).code for verb in COMPARING_VERBS] == [3, 3, 3]
 
 
-def test_4_is_for_a_host_that_is_only_partly_as_wanted(host: HostTree) -> None:
-    """What is left is named, and what could be done was done."""
+def test_4_is_for_a_partially_applied_host(host: HostTree) -> None:
+    """The report lists what is left; everything else is applied."""
     host.write(AUDIT, "somebody's own\n")
     seen = host.seen("apply")
     assert seen.code == 4
@@ -143,8 +143,8 @@ def test_4_is_for_a_host_that_is_only_partly_as_wanted(host: HostTree) -> None:
     assert host[POLICY].exists()
 
 
-def test_4_is_for_a_revert_that_leaves_something(hardened: Hardened) -> None:
-    """What was edited since is left, and named."""
+def test_4_is_for_a_partially_reverted_host(hardened: Hardened) -> None:
+    """The edited file is kept and reported."""
     host = hardened()
     host.edit(AUDIT)
     seen = host.seen("revert")
@@ -154,7 +154,7 @@ def test_4_is_for_a_revert_that_leaves_something(hardened: Hardened) -> None:
 
 @pytest.fixture
 def held_lock(host: HostTree) -> int:
-    """The lock of the host, held as another run would hold it."""
+    """Take the lock of the host, as another run does."""
     lock = host.write(LOCK, "4711\n", 0o600)
     descriptor = os.open(lock, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -162,7 +162,7 @@ def held_lock(host: HostTree) -> int:
 
 
 def test_5_is_for_a_lock_that_another_run_holds(host: HostTree, held_lock: int) -> None:
-    """Verbs that write give up after a bounded wait, and name the holder; readers need no lock."""
+    """Verbs that make changes stop after a timeout and name the process; `check` needs no lock."""
     program = PurePosixPath("/opt/k3s-harden")
     host.write(str(program), "", 0o755)
     before = host.entries()
@@ -186,7 +186,7 @@ def test_5_is_for_a_lock_that_another_run_holds(host: HostTree, held_lock: int) 
 
 
 def test_a_run_waits_for_the_lock_of_one_that_ends(host: HostTree, held_lock: int) -> None:
-    """Two runs at the same time both succeed: the second begins when the first has ended."""
+    """Two simultaneous runs succeed: the second starts when the first ends."""
     command = [sys.executable, "-m", "agent", "apply", "--root", str(host.root), *host.options]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE) as process:
         with pytest.raises(subprocess.TimeoutExpired):
@@ -196,8 +196,8 @@ def test_a_run_waits_for_the_lock_of_one_that_ends(host: HostTree, held_lock: in
     assert process.returncode == 0
 
 
-def test_ctrl_c_says_how_to_go_on(host: HostTree, held_lock: int) -> None:
-    """130, as of any program that Ctrl-C ended, and not without a word; nothing is changed."""
+def test_ctrl_c_prints_the_next_step(host: HostTree, held_lock: int) -> None:
+    """The exit code is 130, there is a message, and nothing is changed."""
     before = host.entries()
     command = [sys.executable, "-m", "agent", "apply", "--root", str(host.root), *host.options]
     with subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) as process:
@@ -213,7 +213,7 @@ def test_ctrl_c_says_how_to_go_on(host: HostTree, held_lock: int) -> None:
 
 
 def test_each_exit_code_has_a_scenario() -> None:
-    """6 needs a kernel that refuses root, so it is shown in the system tier."""
+    """6 needs a kernel that refuses root, so its test is in the system tier."""
     shown = {int(match[1]) for name in globals() if (match := re.match(r"test_(\d)_is_for_", name))}
     assert shown | {6} == set(map(int, ExitCode))
 
@@ -222,7 +222,7 @@ def test_each_exit_code_has_a_scenario() -> None:
 
 
 def test_each_option_of_each_verb_has_a_scenario() -> None:
-    """A new option needs a test here or in a neighbouring file that uses it."""
+    """Each option is used in a test."""
     group = typer.main.get_command(app)
     sources = "".join(path.read_text() for path in sorted(CHECKOUT.glob("tests/**/test_*.py")))
     for verb, command in group.commands.items():  # type: ignore[attr-defined]
@@ -231,24 +231,24 @@ def test_each_option_of_each_verb_has_a_scenario() -> None:
             assert not options or f'"{options[0]}"' in sources, f"{verb} {options}"
 
 
-def test_quiet_says_nothing_of_what_is_well(hardened: Hardened) -> None:
-    """A timer that runs `check -q` sends mail only when something is wrong."""
+def test_quiet_hides_compliant_items(hardened: Hardened) -> None:
+    """A cron job with `check -q` sends mail only for problems."""
     host = hardened()
-    assert [host.run(verb, "-q").stdout for verb in SEEN_VERBS] == ["", "", ""]
+    assert [host.run(verb, "-q").stdout for verb in COMPARING_VERBS] == ["", "", ""]
     host.edit(AUDIT)
     loud, quiet = host.run("check"), host.run("check", "--quiet")
     assert quiet.code == loud.code == 3
     assert quiet.stdout.splitlines() == loud.stdout.splitlines()[1:]
 
 
-def test_quiet_says_nothing_of_what_was_done(host: HostTree) -> None:
-    """A change that succeeded is nothing wrong."""
+def test_quiet_hides_successful_changes(host: HostTree) -> None:
+    """A successful change is not a problem."""
     assert host.run("apply", "-q") == (0, "", "")
     assert "objects-remain" not in host.run("revert", "--quiet").stdout
 
 
-def test_verbose_shows_the_facts_with_their_evidence_and_what_is_well(host: HostTree) -> None:
-    """`check -v` says who this host is, and how that is known."""
+def test_verbose_prints_host_facts_and_compliant_items(host: HostTree) -> None:
+    """`check -v` prints the host facts and their sources."""
     host.options = ("--k3s-version", "1.28")
     host.unit("server", "--data-dir", "/srv/k3s")
     host.run("apply")
@@ -262,9 +262,9 @@ def test_verbose_shows_the_facts_with_their_evidence_and_what_is_well(host: Host
     assert not any(line.startswith(("fact ", "compliant ")) for line in host.run("check").stdout.splitlines())
 
 
-@pytest.mark.parametrize("verb", SEEN_VERBS)
-def test_role_version_and_data_directory_are_taken_from_the_command_line(verb: str, host: HostTree) -> None:
-    """They win over what the host says, and the report says that they were given."""
+@pytest.mark.parametrize("verb", COMPARING_VERBS)
+def test_role_version_and_data_directory_of_the_command_line_are_used(verb: str, host: HostTree) -> None:
+    """They override what is detected, and the report has the source `given`."""
     host.unit("agent", "--data-dir", "/srv/other")
     host.options = ("--role", "agent", "--k3s-version", "v1.26.15+k3s1", "--data-dir", "/srv/k3s")
     facts = host.seen(verb).facts
@@ -273,15 +273,15 @@ def test_role_version_and_data_directory_are_taken_from_the_command_line(verb: s
     assert facts["data directory"] == ("/srv/k3s", "given")
 
 
-def test_the_role_auto_undoes_that_of_the_settings(host: HostTree) -> None:
-    """`--role auto` is what is there without the option: the host tells."""
+def test_the_role_auto_is_detected(host: HostTree) -> None:
+    """`--role auto` is the default: the role is detected on the host."""
     host.unit("agent", "--debug")
     host.options = ("--k3s-version", "1.34", "--role", "auto")
     assert host.seen("check").facts["role"] == ("agent", "/etc/systemd/system/k3s-agent.service")
 
 
-def test_a_settings_file_is_taken_from_this_machine(host: HostTree, tmp_path: Path) -> None:
-    """`--config` names a file of the machine that runs the program, as a path typed in a shell does."""
+def test_the_settings_file_is_read_from_this_machine(host: HostTree, tmp_path: Path) -> None:
+    """`--config` is a path of the machine that runs the program, not below --root."""
     site = tmp_path / "site.yaml"
     site.write_text("terminated-pod-gc-threshold: 42\n")
     for verb in ("check", "diff", "apply"):
@@ -293,7 +293,7 @@ def test_a_settings_file_is_taken_from_this_machine(host: HostTree, tmp_path: Pa
 
 
 def test_force_is_for_apply_diff_and_revert(hardened: Hardened) -> None:
-    """`diff --force` shows what `apply --force` does; `check`, which only looks, has no such option."""
+    """`diff --force` shows the changes of `apply --force`; `check` has no such option."""
     host = hardened()
     host.edit(AUDIT)
     assert host.seen("diff").items == {AUDIT: "edited"}
@@ -304,26 +304,26 @@ def test_force_is_for_apply_diff_and_revert(hardened: Hardened) -> None:
     assert host.run("check", "--force").code == 2
 
 
-@pytest.mark.parametrize("wanted", Format)
-@pytest.mark.parametrize("verb", [*SEEN_VERBS, "revert"])
-def test_each_format_says_the_same(verb: str, wanted: Format, hardened: Hardened) -> None:
-    """Whatever the format, each thing that is wrong is named, and the exit code is the same."""
+@pytest.mark.parametrize("output_format", Format)
+@pytest.mark.parametrize("verb", [*COMPARING_VERBS, "revert"])
+def test_each_format_reports_the_same(verb: str, output_format: Format, hardened: Hardened) -> None:
+    """Each format reports each problem, and the exit code is the same."""
     host = hardened()
     host.edit(KERNEL_FILE)
-    done = host.run(verb, "--format", wanted.value)
+    done = host.run(verb, "--format", output_format.value)
     assert done.code == (4 if verb in {"apply", "revert"} else 3)
     assert KERNEL_FILE in done.stdout
     assert done.stderr == ""
-    if wanted in {Format.PLAIN, Format.AUTO}:
+    if output_format in {Format.PLAIN, Format.AUTO}:
         assert done.stdout.splitlines()[-1].startswith(f"result {done.code}: ")
-    elif wanted is Format.TABLE:
+    elif output_format is Format.TABLE:
         assert "✘" in done.stdout
     else:
         assert parsed(done).items[KERNEL_FILE] == "edited"
 
 
 def test_the_schema_of_the_report_is_strict() -> None:
-    """A key that is misspelt, or one more, would not be noticed by a schema that lets all through."""
+    """The schema rejects misspelled and additional keys."""
     schema = json.loads(SCHEMA.read_bytes())
     report = json.loads(run("check", "--role", "server", "--root", str(SCHEMA.parent), "--format", "json").stdout)
     jsonschema.validate(report, schema)
@@ -336,7 +336,7 @@ def test_the_schema_of_the_report_is_strict() -> None:
 
 
 def test_diff_shows_what_would_change_line_by_line(hardened: Hardened) -> None:
-    """Old and new lines of files, old and new modes, old and new kernel values."""
+    """It prints the old and new lines of files, modes and kernel parameters."""
     host = hardened()
     host[POLICY].chmod(0o644)
     host.write("/proc/sys/kernel/panic", "0\n")
@@ -355,8 +355,8 @@ def test_diff_shows_what_would_change_line_by_line(hardened: Hardened) -> None:
     ("words", "make"),
     [("FIFO", os.mkfifo), ("directory", lambda path: path.mkdir()), ("symlink", lambda path: path.symlink_to("/a"))],
 )
-def test_diff_says_what_cannot_be_compared(words: str, make: Callable[[Path], object], host: HostTree) -> None:
-    """It is not shown as if it were an empty file."""
+def test_diff_reports_what_cannot_be_compared(words: str, make: Callable[[Path], object], host: HostTree) -> None:
+    """It is not treated as an empty file."""
     host[AUDIT].parent.mkdir(parents=True)
     make(host[AUDIT])
     lines = host.run("diff").stdout.splitlines()
@@ -365,8 +365,8 @@ def test_diff_says_what_cannot_be_compared(words: str, make: Callable[[Path], ob
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])
-def test_check_and_diff_announce_what_apply_then_does(role: str, host: HostTree) -> None:
-    """The same things by the same words, and nothing else: a dry run is the same pipeline, stopped."""
+def test_apply_makes_the_changes_that_check_and_diff_report(role: str, host: HostTree) -> None:
+    """The items and their details are the same, because a dry run is the same pipeline."""
     host.options = ("--role", role, "--k3s-version", "1.34")
     check, diff = host.seen("check"), host.seen("diff")
     before = host.entries()
@@ -381,8 +381,8 @@ def test_check_and_diff_announce_what_apply_then_does(role: str, host: HostTree)
 
 
 @pytest.mark.parametrize("verb", ["check", "diff"])
-def test_a_verb_that_only_looks_writes_nothing(verb: str, host: HostTree, hardened: Hardened) -> None:
-    """Not even a lock, a directory or a time stamp."""
+def test_check_and_diff_write_nothing(verb: str, host: HostTree, hardened: Hardened) -> None:
+    """They create no lock and no directory, and change no timestamp."""
     for tree in (host, hardened()):
         before = tree.stamps()
         tree.run(verb)
@@ -390,8 +390,8 @@ def test_a_verb_that_only_looks_writes_nothing(verb: str, host: HostTree, harden
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])
-def test_an_apply_with_nothing_to_do_writes_nothing(role: str, hardened: Hardened) -> None:
-    """No file is written anew, no journal, no lock: inodes and times of all below the root stay."""
+def test_apply_writes_nothing_on_a_compliant_host(role: str, hardened: Hardened) -> None:
+    """It writes no file, no journal and no lock: inodes and timestamps are unchanged."""
     host = hardened(role)
     host[LOCK].unlink()
     before = host.stamps()
@@ -400,34 +400,34 @@ def test_an_apply_with_nothing_to_do_writes_nothing(role: str, hardened: Hardene
     assert host.stamps() == before
 
 
-# --- explain, and what the program says of itself ---
+# --- explain, version and help ---
 
 
-def test_explain_lists_all_that_it_explains() -> None:
-    """Without an id it lists every control and every finding; each id is then explained."""
+def test_explain_lists_all_ids() -> None:
+    """Without an ID it lists all controls and findings."""
     listed = run("explain")
     assert listed.code == 0
     for name in {*KINDS, *(control.id for control in CONTROLS)}:
         assert re.search(rf"^  {re.escape(name)} ", listed.stdout, re.MULTILINE)
 
 
-def test_explain_tells_why_where_from_what_it_breaks_and_how_by_hand() -> None:
-    """The four questions that an operator has before changing a production host."""
+def test_explain_has_rationale_source_risk_and_manual_fix() -> None:
+    """An operator needs these before a change of a production host."""
     done = run("explain", "audit-policy")
     assert done.code == 0
     for heading in ("Rationale", "In the guide", "What it can break", "By hand"):
         assert f"\n{heading}\n" in done.stdout
 
 
-def test_explain_helps_with_a_misspelt_id() -> None:
-    """The likely one is named."""
+def test_explain_suggests_an_id() -> None:
+    """The error names a similar ID."""
     done = run("explain", "audit-polcy")
     assert done.code == 2
     assert "did you mean audit-policy" in done.stderr
 
 
-def test_the_program_tells_its_version_and_its_verbs() -> None:
-    """`--version` and `--help`, in the long and the short form, and with no words at all."""
+def test_the_program_prints_its_version_and_its_verbs() -> None:
+    """`--version`, `--help` and `-h` work, and no argument prints the usage."""
     assert re.fullmatch(r"k3s-harden \d+\.\d+\S*\n", run("--version").stdout)
     for arguments in (("--help",), ("-h",)):
         done = run(*arguments)
@@ -439,7 +439,7 @@ def test_the_program_tells_its_version_and_its_verbs() -> None:
 
 @pytest.mark.parametrize("verb", ["apply", "check", "diff", "revert", "render", "explain", "service-accounts"])
 def test_each_verb_has_help(verb: str) -> None:
-    """`VERB --help` exits 0 and names its options."""
+    """`VERB --help` exits with 0 and prints the usage."""
     done = run(verb, "--help")
     assert done.code == 0
     assert f"Usage: k3s-harden {verb} " in done.stdout
@@ -448,13 +448,13 @@ def test_each_verb_has_help(verb: str) -> None:
 # --- the tree ---
 
 
-def test_a_root_that_is_empty_is_refused(host: HostTree) -> None:
-    """A script's `--root "$UNSET"` must not harden whatever directory it happens to stand in."""
+def test_an_empty_root_is_rejected(host: HostTree) -> None:
+    """A script with `--root "$UNSET"` must not harden its working directory."""
     assert run("check", "--root", "", *host.options).code == 2
 
 
-def test_a_root_may_be_relative_or_a_link(host: HostTree, tmp_path: Path) -> None:
-    """Both are the directory that they lead to."""
+def test_a_root_may_be_relative_or_a_symlink(host: HostTree, tmp_path: Path) -> None:
+    """Both are resolved."""
     link = tmp_path / "link"
     link.symlink_to(host.root)
     relative = os.path.relpath(host.root, CHECKOUT)
@@ -462,8 +462,8 @@ def test_a_root_may_be_relative_or_a_link(host: HostTree, tmp_path: Path) -> Non
     assert run("check", "--root", relative, *host.options).code == 0
 
 
-def test_an_image_without_kernel_values_is_prepared_for_its_first_boot(host: HostTree) -> None:
-    """The values are left to the boot, the file that sets them is written, and both are said."""
+def test_an_image_without_a_kernel_is_prepared_for_its_first_boot(host: HostTree) -> None:
+    """The sysctl.d file is written, and a note says that the boot sets the kernel parameters."""
     host["/proc"].rename(host["/gone"])
     seen = host.seen("apply")
     assert seen.code == 0
@@ -476,8 +476,8 @@ def test_an_image_without_kernel_values_is_prepared_for_its_first_boot(host: Hos
 # --- the gate ---
 
 
-def test_the_gate_makes_the_host_ready_and_lets_k3s_start(host: HostTree) -> None:
-    """It is `apply` on behalf of a K3s that is about to start."""
+def test_the_gate_applies_the_guide(host: HostTree) -> None:
+    """The gate runs `apply` before K3s starts."""
     seen = host.seen("gate", *host.options)
     assert seen.code == 0
     assert {KERNEL_FILE, AUDIT, POLICY, PSA, DROPIN} <= seen.with_status("changed")
@@ -491,10 +491,8 @@ def test_the_gate_makes_the_host_ready_and_lets_k3s_start(host: HostTree) -> Non
         (AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n"),
     ],
 )
-def test_the_gate_does_not_keep_k3s_down_for_what_it_can_start_with(
-    path: str, content: str, hardened: Hardened
-) -> None:
-    """What only the next boot would undo, and a policy that somebody edited, are said and no more."""
+def test_the_gate_does_not_block_k3s_if_it_can_start(path: str, content: str, hardened: Hardened) -> None:
+    """A problem of the next boot and an edited policy are only reported."""
     host = hardened()
     host.write(path, content, 0o600)
     assert host.run("check").code == 3
@@ -513,8 +511,8 @@ def test_the_gate_does_not_keep_k3s_down_for_what_it_can_start_with(
         ("/proc/sys/kernel/keys/root_maxkeys", "200\n"),
     ],
 )
-def test_the_gate_keeps_k3s_down_where_it_would_not_start(path: str, content: str, hardened: Hardened) -> None:
-    """Once and with the reason, instead of every five seconds without."""
+def test_the_gate_blocks_k3s_if_it_would_not_start(path: str, content: str, hardened: Hardened) -> None:
+    """The report has the reason; K3s itself would fail every five seconds."""
     host = hardened()
     host.write(path, content, 0o600)
     done = host.run("gate", *host.options)
@@ -526,20 +524,20 @@ def test_the_gate_keeps_k3s_down_where_it_would_not_start(path: str, content: st
 # --- service-accounts ---
 
 
-def test_service_accounts_says_that_there_is_no_cluster(tmp_path: Path) -> None:
-    """Without K3s it is an error with a remedy, whatever the options."""
+def test_service_accounts_fails_without_a_cluster(tmp_path: Path) -> None:
+    """Without K3s it is an error with a remediation."""
     options = ("--kubeconfig", str(tmp_path / "none"), "--timeout", "1", "--wait", "0", "--format", "json", "-v")
     done = run("service-accounts", *options)
     assert (done.code, done.stdout) == (1, "")
     assert done.stderr.startswith("k3s-harden: cannot ")
 
 
-def test_a_configuration_of_k3s_is_only_read(hardened: Hardened) -> None:
-    """The operator's own file is never written to, whatever is wrong with it."""
+def test_the_operator_configuration_is_not_changed(hardened: Hardened) -> None:
+    """The files of the operator are never written, even if they are invalid."""
     host = hardened()
     host.write(CONFIG, "kubelet-arg: [\n", 0o640)
     host.write(SETTINGS, "audit:\n  max-age: 60\n")
     before = {path: host.entries()[path] for path in (CONFIG, SETTINGS)}
-    for verb in (*SEEN_VERBS, "revert"):
+    for verb in (*COMPARING_VERBS, "revert"):
         host.run(verb)
     assert {path: host.entries()[path] for path in (CONFIG, SETTINGS)} == before

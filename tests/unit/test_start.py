@@ -1,4 +1,4 @@
-"""What keeps the start short: modules that are not loaded, a collector that does not run, YAML read without PyYAML."""
+"""Tests of the start time: loaded modules, the garbage collector, YAML without PyYAML."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ CHECKOUT = Path(__file__).parents[2]
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
 
 SLOW = frozenset({"json", "psutil", "rich", "yaml"})
-"""Each costs more than the work of a run that has nothing to do."""
+"""Importing one takes longer than a run without changes."""
 
 FOR_OTHER_VERBS = frozenset(
     {
-        "agent.assessment",
+        "agent.assess",
         "agent.benchmark",
-        "agent.cloud_init",
-        "agent.diffs",
-        "agent.explain",
         "agent.guide.controls",
-        "agent.install",
+        "agent.plan.diffs",
         "agent.present.machine",
         "agent.present.table",
-        "agent.rancher",
-        "agent.render",
-        "agent.service_accounts",
+        "agent.verbs.assess",
+        "agent.verbs.drift",
+        "agent.verbs.explain",
+        "agent.verbs.install",
+        "agent.verbs.render",
+        "agent.verbs.revert",
+        "agent.verbs.service_accounts",
     }
 )
 
@@ -56,7 +57,7 @@ print(code, gc.isenabled(), gc.get_freeze_count() > 0, file=sys.stderr)
 
 
 class Watched(NamedTuple):
-    """A run of the program: what it loaded beside Typer, and how it ended."""
+    """A run of the program: the modules it loaded in addition to Typer, and how it ended."""
 
     modules: frozenset[str]
     code: str
@@ -79,7 +80,7 @@ def watched(*arguments: str) -> Watched:
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a host tree in which nothing is left to do, beside an operator's own configuration."""
+    """Create a compliant host tree with a configuration of the operator."""
     root = tmp_path_factory.mktemp("host")
     subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
     config = root / "etc/rancher/k3s/config.yaml"
@@ -92,16 +93,16 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("verb", ["apply", "check"])
-def test_a_run_with_nothing_to_do_loads_no_more_than_it_needs(ready: Path, verb: str) -> None:
-    """Neither PyYAML nor another slow module, and no module that only other verbs use."""
+def test_a_run_without_changes_loads_only_what_it_needs(ready: Path, verb: str) -> None:
+    """It loads no slow module, and no module that only other verbs use."""
     run = watched(verb, "--root", str(ready), *OPTIONS)
     assert run.code == "0"
-    assert "agent.verbs" in run.modules
+    assert "agent.verbs.converge" in run.modules
     assert run.modules & (SLOW | FOR_OTHER_VERBS) == frozenset()
 
 
-def test_a_configuration_that_is_not_simple_is_read_by_pyyaml(ready: Path) -> None:
-    """The test above would see PyYAML: a flow sequence is beyond what is read without it."""
+def test_pyyaml_reads_a_configuration_that_is_not_simple(ready: Path) -> None:
+    """The test above detects PyYAML: the simple reader does not support a flow sequence."""
     dropin = ready / "etc/rancher/k3s/config.yaml.d/10-site.yaml"
     dropin.write_text("node-taint: []\n")
     try:
@@ -110,8 +111,8 @@ def test_a_configuration_that_is_not_simple_is_read_by_pyyaml(ready: Path) -> No
         dropin.unlink()
 
 
-def test_the_collector_is_off_and_has_nothing_to_go_through_at_the_end(ready: Path) -> None:
-    """It would look at every imported object several times, which takes a fifth of the run."""
+def test_the_garbage_collector_is_off_and_frozen_at_the_end(ready: Path) -> None:
+    """Collecting takes a fifth of the run."""
     run = watched("check", "--root", str(ready), *OPTIONS)
     assert not run.collects
     assert run.frozen
@@ -119,7 +120,7 @@ def test_the_collector_is_off_and_has_nothing_to_go_through_at_the_end(ready: Pa
 
 def names_of_processes() -> Iterator[str]:
     for name in Path("/proc").glob("[0-9]*/comm"):
-        with suppress(OSError):  # it ended meanwhile
+        with suppress(OSError):  # the process has ended
             yield name.read_text(errors="replace")
 
 
@@ -127,9 +128,9 @@ def a_k3s_runs() -> bool:
     return any(name.startswith("k3s") and not name.startswith("k3s-harden") for name in names_of_processes())
 
 
-def test_psutil_is_loaded_only_where_a_k3s_may_run(tmp_path: Path) -> None:
-    """The names of processes tell, in less time than psutil takes to be imported; the program itself is no K3s."""
-    # A script's process has the script's name.
+def test_psutil_is_loaded_only_if_a_process_may_be_k3s(tmp_path: Path) -> None:
+    """Reading the process names takes less time than importing psutil; k3s-harden is not K3s."""
+    # The process of a script has the name of the script.
     answers = {}
     for name in ("k3s-harden", "k3s-shim"):
         if a_k3s_runs():
@@ -162,16 +163,16 @@ BLOCKS = st.one_of(
 @given(st.lists(BLOCKS, max_size=6).map("".join))
 @example("")
 @example('# a comment\n\nb+:\n  - 010\n# another\nc: off\nb+:\n  - "x: y # z"\n')
-def test_what_is_read_without_pyyaml_is_what_pyyaml_makes_of_it(text: str) -> None:
-    """Values, their text and their lines are the same, or the file is left to PyYAML."""
+def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
+    """Values, texts and lines are equal, or the simple reader does not support the file."""
     simple = yaml_reader._simple(text)
     if simple is not None:
         read_by_pyyaml = yaml_reader._documents(yaml_reader._events(text), PurePosixPath("/etc/site.yaml"), 100)
         assert repr(simple) == repr(tuple(read_by_pyyaml))
 
 
-def test_what_this_program_writes_is_read_without_pyyaml(ready: Path) -> None:
-    """The drop-in is on every host: were it beyond the simple reader, every run would load PyYAML."""
+def test_the_drop_in_is_read_without_pyyaml(ready: Path) -> None:
+    """The drop-in is on every host, so otherwise each run would load PyYAML."""
     dropin = ready / "etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
     documents = yaml_reader._simple(dropin.read_text())
     assert documents is not None

@@ -1,4 +1,4 @@
-"""The user-data document: readable YAML that carries every byte it is given, and a script for a plain shell."""
+"""Tests of the cloud-init document: YAML that preserves each byte, and a POSIX shell script."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def document(
 
 
 def written(read: dict[str, Any]) -> dict[PurePosixPath, bytes]:
-    """What cloud-init writes."""
+    """Return the files that cloud-init writes."""
     return {
         PurePosixPath(file["path"]): base64.b64decode(file["content"])
         if "encoding" in file
@@ -53,13 +53,13 @@ def script(read: dict[str, Any]) -> str:
 
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.text("a: #\n-|'\"{", max_size=12).map(str.encode)))
 def test_a_file_arrives_byte_for_byte(content: bytes) -> None:
-    """Whatever is in it: blanks at its ends, control characters, what YAML would take for its own."""
+    """Spaces at the ends, control characters and YAML syntax are preserved."""
     assert written(document(files={PATH: content}))[PATH] == content
 
 
 @given(st.text("/srv k3s:#'\"é😀\\", min_size=1))
-def test_a_path_arrives_as_it_is(name: str) -> None:
-    """Settings may name files of any name, and a data directory may have any, too."""
+def test_a_path_arrives_unchanged(name: str) -> None:
+    """Files of the settings and the data directory can have any name."""
     path = PurePosixPath(f"/x{name}")
     read = document(files={path: b"a\n"}, data_dir=str(path))
     assert written(read)[path] == b"a\n"
@@ -68,15 +68,15 @@ def test_a_path_arrives_as_it_is(name: str) -> None:
 
 
 def test_text_stays_readable() -> None:
-    """What a person reviews before a host runs it is text in the document."""
+    """Text is not encoded, so that a person can review it."""
     text = b"role: server\n\naudit:\n  max-age: 60\n"
     made = user_data(facts.assumed(Role.SERVER, Version(1, 34, 0)), DOWNLOAD, {PATH: text}).decode()
     assert "      role: server\n\n      audit:\n        max-age: 60\n" in made
     assert "encoding" not in made
 
 
-def test_the_usual_data_directory_is_not_written_down() -> None:
-    """K3s and k3s-harden know it."""
+def test_the_default_data_directory_is_not_written() -> None:
+    """K3s and k3s-harden use it by default."""
     assert set(written(document())) == {BOOTSTRAP}
 
 
@@ -88,24 +88,24 @@ def test_the_usual_data_directory_is_not_written_down() -> None:
         ("v1.35.0-rc1+k3s1", "INSTALL_K3S_VERSION=v1.35.0-rc1+k3s1 ", "--k3s-version v1.35.0-rc1+k3s1\n"),
     ],
 )
-def test_k3s_is_installed_as_the_version_that_is_named(version: str, environment: str, words: str) -> None:
-    """The newest of a minor, or the very release, and the host is hardened for the same one."""
+def test_the_given_version_of_k3s_is_installed(version: str, environment: str, words: str) -> None:
+    """A minor version selects its newest release; the host is hardened for the same version."""
     for role in Role:
         text = script(document(role, version))
         assert f"\n{environment}" in text
         assert words in text
 
 
-def test_a_version_that_is_no_release_is_refused() -> None:
-    """v1.34.2 alone would have the newest of the minor installed, which is not what was said."""
+def test_a_version_that_is_no_release_is_rejected() -> None:
+    """For v1.34.2 the newest release of v1.34 would be installed."""
     with pytest.raises(UsageError, match=r"v1\.34\.2") as refused:
         document(version="1.34.2")
     assert "v1.34.2+k3s1" in refused.value.hint
 
 
 @pytest.mark.parametrize("role", [*Role])
-def test_the_script_is_one_for_a_plain_shell(role: Role) -> None:
-    """It stops at its first failure, and an agent's alone names a server."""
+def test_the_script_is_valid_for_sh(role: Role) -> None:
+    """It stops at the first failure; only the script of an agent names a server."""
     read = document(role)
     text = script(read)
     assert read["runcmd"] == [[str(BOOTSTRAP)]]
@@ -115,13 +115,13 @@ def test_the_script_is_one_for_a_plain_shell(role: Role) -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_nothing_comes_from_where_a_stranger_could_put_it() -> None:
-    """The program is the one with this checksum, and the document has no other that root would run before it."""
+def test_the_program_is_verified_before_it_runs() -> None:
+    """The checksum is verified first, and the script runs no other downloaded program before."""
     text = script(document())
     assert text.index(DOWNLOAD.sha256) < text.index("k3s-harden --version") < text.index("k3s-harden install")
     assert "pip" not in text
 
 
-def test_packages_are_not_cloud_inits_business() -> None:
-    """It goes on to runcmd without them, and dnf takes a list with one unknown name for nothing."""
+def test_the_document_has_no_packages() -> None:
+    """cloud-init continues without them, and dnf rejects a list with an unknown name."""
     assert "packages" not in document()
