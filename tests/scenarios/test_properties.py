@@ -185,7 +185,7 @@ def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, ru
             machine = Host.tree_at(str(host.root))
             for path in as_announced(host, machine, request):
                 first.setdefault(path, before.get(path))
-            converged(host, machine, request._repath_of(force=False))
+            converged(host, machine, request._replace(force=False))
         undone(host, first)
 
 
@@ -199,7 +199,7 @@ def test_apply_reports_what_is_left(start: Start, asked: Asked) -> None:
         done = verbs.apply(machine, request)
         left = {item.id for item in done.items if item.status in {ItemStatus.EDITED, ItemStatus.REFUSED}}
         event(f"left over: {len(left)}")
-        seen = verbs.check(machine, request._repath_of(force=False))
+        seen = verbs.check(machine, request._replace(force=False))
         assert {item.id for item in seen.items if item.status is not ItemStatus.COMPLIANT} == left
         assert bool(left) <= (seen.exit_code == 3)
         assert bool(left) == (done.exit_code in {1, 4})
@@ -288,7 +288,7 @@ def details(report: Report, status: ItemStatus) -> dict[str, str]:
 
 def path_of(name: str) -> str:
     """Return the path of a resource: its ID, or the file of a kernel parameter."""
-    return name if name.startswith("/") else f"/proc/sys/{name.repath_of('.', '/')}"
+    return name if name.startswith("/") else f"/proc/sys/{name.replace('.', '/')}"
 
 
 @cache
