@@ -141,7 +141,7 @@ def test_settings_given_by_option_have_the_same_rules(name: str, host: HostTree,
     ("content", "line", "word"),
     [
         (None, "", "does not exist"),
-        ("", "", "empty"),
+        ("", "", "found nothing"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\n", ":1", "`rules`"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", ":3", "at least one rule"),
         ("apiVersion: audit.k8s.io/v1beta1\nkind: Policy\nrules: [{level: Metadata}]\n", ":1", "audit.k8s.io/v1"),
