@@ -1,4 +1,4 @@
-"""Files that come with this package, read alike from a directory and from a zip archive."""
+"""Files of this package, read from a directory or from a zip archive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read(*path: str) -> bytes:
-    """The content of a file, its path given in parts from the package's own directory."""
-    # importlib.resources and pkgutil only wrap the loader, for 5 ms and more of imports.
+    """Return the content of a file. The path is given in parts, relative to the package."""
+    # importlib.resources and pkgutil wrap the same loader, but importing them costs more than 5 ms.
     loader = cast("_DataLoader", __spec__.loader)
     return loader.get_data(f"{__file__.rpartition(sep)[0]}{sep}" + "/".join(path))

@@ -1,1 +1,1 @@
-"""The hardening guide as typed rows and real files. It knows no host."""
+"""The hardening guide as typed rows and files. Pure."""

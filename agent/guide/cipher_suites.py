@@ -1,4 +1,4 @@
-"""The names of TLS cipher suites, as Go has them."""
+"""Names of TLS cipher suites in Go."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def with_long_names(suites: Iterable[str]) -> tuple[str, ...]:
-    """The suites, followed by the second names of those that have two.
+    """Return the suites and the alternative names of those that have one.
 
-    Go has a short and a long name for the ChaCha20 suites of TLS 1.2, and all components of Kubernetes take both
+    Go has a short and a long name for the ChaCha20 suites of TLS 1.2. All components of Kubernetes accept both
     (kubernetes, staging/src/k8s.io/component-base/cli/flag/ciphersuites_flag.go).
     """
     short = tuple(suites)

@@ -1,39 +1,42 @@
-"""What every row of the guide carries beside its value: origin, reason, risk, and the way to do it by hand."""
+"""The fields that all rows of the guide share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from agent.model import Applies
+if TYPE_CHECKING:
+    from agent.model import Applies
 
 
 class Origin(NamedTuple):
-    """Where a row comes from: the guide's heading (in English), and the CIS numbers that the guide gives there.
-
-    The numbers are for the reader alone. They move between benchmark versions, so nothing is keyed by them.
-    `beyond` says, for a row that the guide does not have, which other source asks for it.
-    """
+    """The part of the guide that a row is taken from."""
 
     heading: str
+    """The guide's heading, in English."""
     cis: tuple[str, ...] = ()
+    """The CIS numbers that the guide gives. Numbers change between benchmark versions, so no code uses them as keys."""
     beyond: str = ""
+    """Another source that requires the row, if the guide does not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Control:
-    """One fact of the guide that a host can meet or miss, as `explain` and docs/reference/guide-controls.md have it.
+    """A requirement of the guide, as `explain` and docs/reference/guide-controls.md show it.
 
-    `id` is stable, lower case and unique among rows whose `applies` overlap. `risk` is what meeting it can break,
-    `by_hand` how to meet it without this program, `deviation` why it differs from the guide, if it does. A row is equal
-    to itself alone.
+    No field has a default, so that subclasses can add fields. Rows are compared by identity.
     """
 
     id: str
+    """Stable, in lower case, and unique on each host: rows with the same id apply to different versions."""
     title: str
     why: str
     origin: Origin
     risk: str
+    """What compliance can break."""
     by_hand: str
-    deviation: str = ""
-    applies: Applies = Applies()
+    """How to comply without this program."""
+    deviation: str
+    """Why the row differs from the guide; empty if it does not."""
+    applies: Applies
+    """The roles and versions that the row is for."""

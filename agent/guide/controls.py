@@ -1,4 +1,4 @@
-"""Everything that the guide asks for, as one list: what `explain` shows and the reference is generated from."""
+"""All rows of the guide in one list, for `explain` and the generated reference."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from agent.model import ON_SERVERS
 
 DEFAULT_SERVICE_ACCOUNTS = Control(
     id="default-service-accounts",
-    title="Default service accounts hand out no token",
+    title="Default service accounts do not mount tokens",
     why=(
-        "A pod that names no ServiceAccount gets its namespace's 'default', and with it a token for the API server"
-        " that hardly any such pod needs; anyone who breaks into the pod then has it. With"
-        " automountServiceAccountToken: false a pod gets a token only if it asks for one."
+        "A pod without a ServiceAccount uses the 'default' account of its namespace and gets its token for the API"
+        " server. Few such pods need the token, and an attacker in the pod can use it. With"
+        " automountServiceAccountToken: false a pod gets a token only if it requests one."
     ),
     origin=Origin(headings.SERVICE_ACCOUNTS, ("5.1.5",)),
     risk=(
-        "A pod that talks to the API server as 'default' without saying so finds no token at its next start. Give it a"
-        " ServiceAccount of its own, or set automountServiceAccountToken: true in the pod."
+        "A pod that uses the API server through the 'default' account has no token after its next start. Give the pod"
+        " its own ServiceAccount, or set automountServiceAccountToken: true in the pod."
     ),
     by_hand=(
         "For each namespace: kubectl patch serviceaccount default -n NAMESPACE -p 'automountServiceAccountToken: false'"
     ),
     deviation=(
-        "The guide has a script to run again by hand when accounts are added. Here it is a command and a timer, because"
-        " every new namespace brings a new default account."
+        "The guide has a script that must be run again for each new account. This program has a command and a timer,"
+        " because each new namespace has a new default account."
     ),
     applies=ON_SERVERS,
 )
@@ -38,4 +38,4 @@ CONTROLS: tuple[Control, ...] = tuple(
         key=lambda control: headings.IN_ORDER.index(control.origin.heading),
     )
 )
-"""All rows in the order of the guide's headings. An id that comes twice has rows for different versions."""
+"""All rows, in the order of the guide's headings."""

@@ -1,4 +1,4 @@
-"""The guide's headings, in English, as rows name them."""
+"""The guide's headings in English."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ IN_ORDER: Final = (
 )
 
 K3S_GUIDE: Final = "the K3s project's own CIS Hardening Guide"
-"""Rules where the guide does not cover a version (k3s-io/docs, docs/security/hardening-guide.md)."""
+"""The source for versions that the guide does not cover (k3s-io/docs, docs/security/hardening-guide.md)."""

@@ -1,7 +1,4 @@
-"""The K3s configuration that the guide asks for: one row for each key or component argument.
-
-Values may hold the field {data_dir}; `OptionRow.text` fills it in.
-"""
+"""The K3s options and component arguments of the guide, one row each."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Inclu
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import (
+    EVERYWHERE,
     ON_SERVERS,
     SERVERS,
     WITH_POD_SECURITY_POLICY,
@@ -30,22 +28,25 @@ if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class OptionRow(Control):
-    """A key of K3s' configuration, or one argument of a component.
+    """A K3s option or a component argument.
 
-    `key` is the key in config.yaml, `name` the component's flag without dashes ("" for a key that is no list of
-    arguments), `value` what the guide wants of it, and `meets` what else meets the control. `applies` has agents only
-    where k3s-agent knows the key: it exits on one that it does not (k3s, pkg/configfilearg/parser.go).
+    A row applies to agents only if k3s-agent supports the option: it exits on others
+    (k3s, pkg/configfilearg/parser.go).
     """
 
     key: str
+    """The key in config.yaml."""
     name: str
+    """The name of the component argument; empty for a K3s option."""
     value: str
+    """The value that the guide sets; it can contain the field {data_dir}."""
     meets: Criterion
+    """The values that are compliant."""
 
     def text(self, data_dir: PurePosixPath) -> str:
-        """The value, with the data directory filled in."""
+        """Return the value with the data directory filled in."""
         return _filled(self.value, data_dir)
 
 
@@ -54,18 +55,18 @@ def _filled(value: str, data_dir: PurePosixPath) -> str:
 
 
 _LAST_COVERED = 26
-"""The newest minor that the guide is for."""
+"""The newest minor version that the guide covers."""
 _COVERED = VersionRange(last=_LAST_COVERED)
 _PAST_THE_GUIDE = VersionRange(first=_LAST_COVERED + 1)
 _LEFT_TO_DEFAULT = (
-    "Set on v1.26 and older; the guide ends there. From v1.27 on the K3s project's own guide applies, which leaves the"
-    " argument at its default: that meets the control, and an argument that a later component no longer knows would"
-    " keep K3s from starting."
+    "Set on v1.26 and older, which the guide covers. From v1.27 on, the K3s project's own guide applies, which keeps"
+    " the default. The default is compliant, and K3s does not start with an argument that a later component no longer"
+    " supports."
 )
-_BEYOND = f"Not in the guide, which ends with v1.26; {headings.K3S_GUIDE} has it."
+_BEYOND = f"Not in the guide, which covers versions up to v1.26; from {headings.K3S_GUIDE}."
 
 
-def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
+def _argument(  # noqa: PLR0913 - the fields of a row, passed by name
     component: Component,
     name: str,
     value: str,
@@ -98,7 +99,7 @@ def _argument(  # noqa: PLR0913 - a row is this wide, and the calls name its fie
 
 
 _FULL_DISK = (
-    "The log takes up to audit-log-maxsize megabytes for each of the audit-log-maxbackup old files and the current one."
+    "The log uses up to audit-log-maxsize megabytes for each of the audit-log-maxbackup files and the current one."
 )
 
 _AUDIT: tuple[OptionRow, ...] = (
@@ -108,9 +109,9 @@ _AUDIT: tuple[OptionRow, ...] = (
         f"{{data_dir}}/{AUDIT_POLICY.path}",
         AbsolutePath("an audit policy"),
         title="The API server reads the audit policy",
-        why="Without a policy the API server logs no request at all, even if it has a path to log to.",
+        why="Without a policy, the API server logs no requests, even if audit-log-path is set to a file.",
         origin=Origin(headings.AUDIT, ("3.2.1",)),
-        risk="K3s exits at its start when the file is missing, cannot be decoded or has no rules.",
+        risk="K3s exits at its start if the file is missing, cannot be decoded or has no rules.",
     ),
     _argument(
         Component.API_SERVER,
@@ -119,11 +120,11 @@ _AUDIT: tuple[OptionRow, ...] = (
         AbsolutePath("a log file"),
         title="The API server writes an audit log",
         why=(
-            "The audit log is the one record of who did what to the cluster; without a path, nothing is written"
-            " whatever the policy says. A file of its own can be kept, rotated and shipped apart from K3s' log."
+            "The audit log is the only record of who changed what in the cluster. Without a path nothing is written,"
+            " regardless of the policy. A separate file can be kept, rotated and shipped independently of K3s' log."
         ),
         origin=Origin(headings.AUDIT, ("1.2.18",)),
-        risk=f"{_FULL_DISK} On the disk of the datastore, a full log can stop the cluster.",
+        risk=f"{_FULL_DISK} If the disk that also has the datastore is full, the cluster can stop.",
     ),
     _argument(
         Component.API_SERVER,
@@ -131,9 +132,9 @@ _AUDIT: tuple[OptionRow, ...] = (
         "30",
         AtLeast(30),
         title="Audit logs are kept for 30 days",
-        why="An intrusion is often found weeks later, and the log of that day must still be there. Unit: days.",
+        why="Intrusions are often detected weeks later, and the log of that day must still exist. Unit: days.",
         origin=Origin(headings.AUDIT, ("1.2.19",)),
-        risk="A busy cluster fills audit-log-maxbackup files sooner, and then that limit decides.",
+        risk="In a busy cluster audit-log-maxbackup is reached earlier and removes logs sooner.",
     ),
     _argument(
         Component.API_SERVER,
@@ -141,7 +142,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         "10",
         AtLeast(10),
         title="Ten rotated audit logs are kept",
-        why="Limits the disk space that rotated logs take, and keeps enough of them to look back. Unit: files.",
+        why="Limits the disk space of rotated logs and keeps enough of them for analysis. Unit: files.",
         origin=Origin(headings.AUDIT, ("1.2.20",)),
         risk=_FULL_DISK,
     ),
@@ -151,16 +152,16 @@ _AUDIT: tuple[OptionRow, ...] = (
         "100",
         AtLeast(100),
         title="An audit log is rotated at 100 MB",
-        why="Rotating too early, together with the limit on files, throws away what is still needed. Unit: megabytes.",
+        why="Frequent rotation, together with the limit on files, deletes logs too early. Unit: megabytes.",
         origin=Origin(headings.AUDIT, ("1.2.21",)),
         risk=_FULL_DISK,
     ),
 )
 
 _ADMISSION_WHY = (
-    "NodeRestriction lets a kubelet change only its own Node and its own pods, so that one compromised node does not"
-    " give away the others. The argument replaces K3s' own default, which is NodeRestriction, so it has to be named"
-    " again. ServiceAccount, which gives pods their identity, is on by default; naming it only removes doubt."
+    "With NodeRestriction, a kubelet can change only its own Node and its own pods, so one compromised node does not"
+    " compromise others. The argument replaces K3s' default, which is NodeRestriction, so NodeRestriction must be"
+    " repeated. ServiceAccount, which gives pods their identity, is enabled by default; the argument makes it explicit."
 )
 
 _ADMISSION: tuple[OptionRow, ...] = (
@@ -169,12 +170,12 @@ _ADMISSION: tuple[OptionRow, ...] = (
         "enable-admission-plugins",
         "NodeRestriction,PodSecurityPolicy,ServiceAccount",
         Includes(("NodeRestriction", "PodSecurityPolicy")),
-        title="The admission plugins that restrict nodes and pods are on",
-        why=f"{_ADMISSION_WHY} PodSecurityPolicy makes the policies of policy.yaml count.",
+        title="The admission plugins that restrict nodes and pods are enabled",
+        why=f"{_ADMISSION_WHY} PodSecurityPolicy enforces the policies of policy.yaml.",
         origin=Origin(headings.TEMPLATE, ("1.2.15", "5.2", "1.2.13")),
         risk=(
-            "With PodSecurityPolicy and no policy in place, no pod is admitted, CoreDNS included. Kubernetes 1.25 does"
-            " not know the plugin, and its API server exits: take it out before the upgrade."
+            "With PodSecurityPolicy and without any policy, no pod is admitted, including CoreDNS. The API server of"
+            " Kubernetes 1.25 exits because it does not have the plugin: remove it before the upgrade."
         ),
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
     ),
@@ -183,17 +184,17 @@ _ADMISSION: tuple[OptionRow, ...] = (
         "enable-admission-plugins",
         "NodeRestriction,ServiceAccount",
         Includes(("NodeRestriction",)),
-        title="The admission plugin that restricts nodes is on",
+        title="The admission plugin that restricts nodes is enabled",
         why=_ADMISSION_WHY,
         origin=Origin(headings.TEMPLATE, ("1.2.15", "1.2.13")),
         risk=(
-            "Two enable-admission-plugins arguments add up in the API server, but scanners read only the first: keep"
-            " one, joined by commas."
+            "The API server merges two enable-admission-plugins arguments, but scanners read only the first one. Use"
+            " one argument with commas."
         ),
         deviation=(
-            "EventRateLimit and AlwaysPullImages, which the benchmark has and the guide does not, are settings that"
-            " are off by default. EventRateLimit always comes with a configuration of its own, without which the API"
-            " server exits."
+            "EventRateLimit and AlwaysPullImages, which are in the benchmark but not in the guide, are settings that"
+            " are off by default. EventRateLimit is always enabled together with its configuration, without which the"
+            " API server exits."
         ),
         applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
@@ -203,12 +204,13 @@ _ADMISSION: tuple[OptionRow, ...] = (
         f"{{data_dir}}/{POD_SECURITY_ADMISSION.path}",
         AbsolutePath("an AdmissionConfiguration"),
         title="The API server reads the Pod Security Admission defaults",
-        why="The API server takes the defaults for namespaces without labels from this file, and from nowhere else.",
+        why="This file is the only source of the API server's defaults for namespaces without labels.",
         origin=Origin(headings.POD_SECURITY, beyond=headings.K3S_GUIDE),
         risk=(
-            "K3s exits at its start when the file is missing or cannot be decoded. Of two such arguments the last wins."
+            "K3s exits at its start if the file is missing or cannot be decoded. The last of two such arguments"
+            " overrides the other."
         ),
-        deviation="The guide leaves it to Rancher, which hands out a file of its own; see pod-security-admission.",
+        deviation="In the guide, Rancher sets it to its own file; see pod-security-admission.",
         applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
 )
@@ -219,13 +221,13 @@ _REQUESTS: tuple[OptionRow, ...] = (
         "request-timeout",
         "300s",
         Duration("300s"),
-        title="Requests to the API server end",
+        title="Requests to the API server have a timeout",
         why=(
-            "A request that may last for ever holds its connection and memory; enough of them keep everyone else out."
-            " The default is 60 s; 300 s leaves time for large lists over slow links."
+            "A request without a timeout keeps its connection and memory; many of them block all other clients. The"
+            " default is 60 s; 300 s is enough for large lists over slow links."
         ),
         origin=Origin(headings.TEMPLATE, ("1.2.22",)),
-        risk="Longer than the default: slow requests pile up for five minutes instead of one.",
+        risk="The value is longer than the default: slow requests accumulate for five minutes instead of one.",
         applies=Applies(SERVERS, _COVERED),
         deviation=_LEFT_TO_DEFAULT,
     ),
@@ -234,10 +236,10 @@ _REQUESTS: tuple[OptionRow, ...] = (
         "service-account-lookup",
         "true",
         Boolean(wanted=True),
-        title="Tokens of deleted service accounts are refused",
+        title="Tokens of deleted service accounts are rejected",
         why=(
-            "The API server checks whether the token's ServiceAccount, and its Secret, still exist; otherwise a token"
-            " stays valid after its account was deleted. This is the default; the argument makes it visible."
+            "The API server checks that the token's ServiceAccount and Secret still exist. Otherwise a token remains"
+            " valid after its account is deleted. This is the default; the argument makes it explicit."
         ),
         origin=Origin(headings.TEMPLATE, ("1.2.24",)),
         risk="None: it is the default.",
@@ -249,15 +251,15 @@ _REQUESTS: tuple[OptionRow, ...] = (
         "service-account-extend-token-expiration",
         "false",
         Boolean(wanted=False),
-        title="Service account tokens expire when they say",
+        title="Service account tokens expire as requested",
         why=(
-            "By default the API server makes the tokens it puts into pods last a year instead of the hour they ask"
-            " for, for the sake of clients that never read them again. A stolen token then works for a year."
+            "By default the API server extends the tokens of pods from one hour to one year, for clients that never"
+            " read them again. A stolen token is then valid for a year."
         ),
         origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
         risk=(
-            "A client that reads its token once, at its start, is refused after an hour; current client libraries"
-            " reread it."
+            "A client that reads its token only at its start is rejected after an hour. Current client libraries read"
+            " it again."
         ),
         applies=Applies(SERVERS, VersionRange(first=29)),
         deviation=_BEYOND,
@@ -271,15 +273,15 @@ def _gc_threshold(value: str, origin: Origin, versions: VersionRange, deviation:
         "terminated-pod-gc-threshold",
         value,
         AtLeast(1, example=int(value)),
-        title="Ended pods are cleared away",
+        title="Terminated pods are deleted",
         why=(
-            "The controller manager deletes the oldest ended pods once there are more than this; with its default of"
-            " 12,500 a small cluster keeps them all, in its datastore and in every list. Unit: pods."
+            "The controller manager deletes the oldest terminated pods above this number. With the default of 12,500, a"
+            " small cluster keeps all of them in its datastore and in every list. Unit: pods."
         ),
         origin=origin,
         risk=(
-            "The logs and the exit codes of ended pods go with them, Jobs' included: raise it where those are read"
-            " late."
+            "The logs and exit codes of terminated pods, including those of Jobs, are deleted with them. Increase the"
+            " value if they are read late."
         ),
         applies=Applies(SERVERS, versions),
         deviation=deviation,
@@ -292,15 +294,15 @@ _GARBAGE: tuple[OptionRow, ...] = (
         "100",
         Origin(headings.CONTROLLER_MANAGER, ("1.3.1",), beyond=headings.K3S_GUIDE),
         VersionRange(first=29),
-        f"The guide's example is 10; from v1.29 {headings.K3S_GUIDE} has 100.",
+        f"The guide's example is 10; {headings.K3S_GUIDE} has 100 from v1.29 on.",
     ),
 )
 
 ENCRYPTED_FROM_NOW_ON = (
-    "run `k3s secrets-encrypt rotate-keys` on one server, which encrypts the Secrets that are there; once `k3s"
-    " secrets-encrypt status` says reencrypt_finished, restart K3s on every server"
+    "run `k3s secrets-encrypt rotate-keys` on one server, which encrypts existing Secrets; when `k3s secrets-encrypt"
+    " status` shows reencrypt_finished, restart K3s on every server"
 )
-"""What ends the steps that switch encryption on: until then the Secrets that are there stay in clear text.
+"""The last step of enabling encryption; existing Secrets are in clear text until then.
 
 (k3s-io/docs, docs/cli/secrets-encrypt.md)
 """
@@ -313,27 +315,28 @@ SECRETS_ENCRYPTION = OptionRow(
     meets=Boolean(wanted=True),
     title="Secrets are encrypted in the datastore",
     why=(
-        "Otherwise every Secret is stored in clear text, in the datastore and in each of its snapshots and backups."
-        " K3s makes the key and keeps it on the servers."
+        "Otherwise every Secret is stored in clear text in the datastore, its snapshots and its backups. K3s creates"
+        " the key and keeps it on the servers."
     ),
     origin=Origin(headings.TEMPLATE),
     risk=(
-        "All servers must have the same value, or they cannot join. Switched on under a datastore that has data, or"
-        " off again, it can leave secrets that nobody can read: it is therefore only set where a server starts a new"
-        " cluster. Losing the key loses the secrets, so back it up with the datastore."
+        "All servers must have the same value, or they cannot join. If it is enabled for a datastore that has data, or"
+        " disabled again, Secrets can become unreadable. Therefore this program sets it only if a server starts a new"
+        " cluster. Without the key the Secrets are lost, so back it up with the datastore."
     ),
     by_hand=(
-        f"For a new cluster put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before K3s first starts. In a cluster"
-        " that has data, K3s can start to encrypt only from its releases of January 2026 on (v1.32.11+k3s3,"
+        f"For a new cluster, put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before the first start of K3s. For a"
+        " cluster that has data, K3s supports this only from its releases of January 2026 on (v1.32.11+k3s3,"
         " v1.33.7+k3s3, v1.34.3+k3s3, v1.35.0+k3s3): upgrade an older one first. Then take a snapshot of the datastore;"
         " run `k3s secrets-encrypt enable` on one server; put that line into the configuration of every server and"
         f" restart each; and {ENCRYPTED_FROM_NOW_ON}."
     ),
+    deviation="",
     applies=ON_SERVERS,
 )
 
 PROTECT_KERNEL_DEFAULTS_REQUIRED = VersionRange(last=24)
-"""The versions whose benchmark has the control, so that no setting can turn it off."""
+"""The versions whose benchmark has the control; no setting can disable it there."""
 
 PROTECT_KERNEL_DEFAULTS = OptionRow(
     id="protect-kernel-defaults",
@@ -341,23 +344,23 @@ PROTECT_KERNEL_DEFAULTS = OptionRow(
     name="",
     value="true",
     meets=Boolean(wanted=True),
-    title="kubelet refuses to run on wrong kernel parameters",
+    title="kubelet exits if kernel parameters are wrong",
     why=(
-        "Without it kubelet silently sets the kernel parameters that it wants, whatever the administrator chose, and"
-        " nobody learns that the host's own configuration is wrong. With it, kubelet compares six of them and exits on"
-        " a wrong one."
+        "Without it, kubelet silently sets the kernel parameters that it requires, so a wrong configuration of the host"
+        " is not noticed. With it, kubelet compares six of them and exits if one is wrong."
     ),
     origin=Origin(headings.PROTECT_KERNEL_DEFAULTS, ("4.2.6",)),
-    risk="One wrong parameter after a boot, and K3s does not start: that is its purpose. See the kernel parameters.",
+    risk="K3s does not start if one parameter is wrong after a boot. That is the purpose; see the kernel parameters.",
     by_hand=(
         f"Set the kernel parameters first, then put 'protect-kernel-defaults: true' into {K3S_CONFIG_FILE} and restart"
         " K3s."
     ),
     deviation=(
-        "The guide drops it from v1.25, as the benchmark did. K3s still has it, and the K3s project's own guide sets"
-        " it on every version; so does this program, which looks at its condition first. A setting turns it off from"
-        " v1.25."
+        "The guide and the benchmark omit it from v1.25 on. K3s still supports it, and the K3s project's own guide sets"
+        " it on every version. This program does too, after it has checked the kernel parameters. A setting disables it"
+        " from v1.25 on."
     ),
+    applies=EVERYWHERE,
 )
 
 _STRONG_CIPHERS = (
@@ -375,10 +378,10 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         "make-iptables-util-chains",
         "true",
         Boolean(wanted=True),
-        title="kubelet keeps its iptables chains",
+        title="kubelet maintains its iptables chains",
         why=(
-            "kubelet then keeps its chains in the host's iptables, among them the one that drops packets which reach"
-            " for the host's localhost services from outside. This is the default; the argument makes it visible."
+            "kubelet then maintains its chains in the host's iptables. One of them drops packets from outside to"
+            " services on the host's loopback addresses. This is the default; the argument makes it explicit."
         ),
         origin=Origin(headings.TEMPLATE, ("4.2.7",)),
         risk="None: it is the default.",
@@ -392,11 +395,11 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         Duration("5m"),
         title="Idle streams to pods are closed",
         why=(
-            "kubectl exec, attach and port-forward hold a stream through kubelet; one that nobody uses any more is a"
-            " way into a pod and takes memory. The default is 4 hours, and 0 means never."
+            "kubectl exec, attach and port-forward keep a stream open through kubelet. An unused stream is an access"
+            " path to a pod and uses memory. The default is 4 hours; 0 means no timeout."
         ),
         origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
-        risk="An interactive session that is silent for five minutes is cut.",
+        risk="An interactive session without traffic for five minutes is closed.",
         applies=Applies(versions=_PAST_THE_GUIDE),
         deviation=_BEYOND,
     ),
@@ -405,13 +408,13 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         "tls-cipher-suites",
         ",".join(_STRONG_CIPHERS),
         SubsetOf(with_long_names(_STRONG_CIPHERS)),
-        title="kubelet speaks strong ciphers only",
+        title="kubelet uses only strong ciphers",
         why=(
-            "Go's defaults still have suites in CBC mode and without forward secrecy for old clients; kubelet's"
-            " clients are the API server and metrics-server, which need none of them. TLS 1.3 is not affected."
+            "Go's defaults include suites in CBC mode and without forward secrecy for old clients. kubelet's clients"
+            " are the API server and metrics-server, which do not need them. TLS 1.3 is not affected."
         ),
         origin=Origin(headings.TEMPLATE, beyond=headings.K3S_GUIDE),
-        risk="A monitoring agent that scrapes kubelet with an old TLS library no longer can.",
+        risk="A monitoring agent with an old TLS library can no longer connect to kubelet.",
         applies=Applies(versions=_PAST_THE_GUIDE),
         deviation=_BEYOND,
     ),
@@ -426,16 +429,16 @@ OPTIONS: tuple[OptionRow, ...] = (
     SECRETS_ENCRYPTION,
     *_KUBELET_ROWS,
 )
-"""All of them; where a key and name come twice, no version has both."""
+"""All rows. Rows with the same key and name apply to different versions."""
 
 
 def oldest(identifier: str) -> OptionRow:
-    """The row with this id that is for the oldest versions. Raises ValueError where no row has it."""
+    """Return the row with this id for the oldest versions. Raises ValueError if there is none."""
     return min(_with_id(identifier), key=_first_version)
 
 
 def newest(identifier: str) -> OptionRow:
-    """The row with this id that is for the newest versions. Raises ValueError where no row has it."""
+    """Return the row with this id for the newest versions. Raises ValueError if there is none."""
     return max(_with_id(identifier), key=_first_version)
 
 

@@ -1,4 +1,4 @@
-"""The kernel parameters that kubelet insists on: four that the guide writes, six that kubelet compares."""
+"""The kernel parameters that kubelet requires: it compares six, of which the guide sets four."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ from dataclasses import dataclass
 
 from agent.guide import headings
 from agent.guide.control import Control, Origin
+from agent.model import EVERYWHERE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SysctlRow(Control):
-    """A kernel parameter, with sysctl(8)'s dots in `key` and its one right value as the kernel prints it.
+    """A kernel parameter.
 
-    `written` rows are put into the kernel-parameters-file and into the running kernel; the others are only verified.
-    kubelet compares for equality: a "better" value is as wrong as any other
+    kubelet compares for equality, so a stricter value is not accepted either
     (kubernetes, pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables).
     """
 
     key: str
+    """With dots, as in sysctl(8)."""
     value: str
+    """As the kernel prints it."""
     written: bool
+    """Whether the value is written to the parameters file and to the running kernel, or only verified."""
 
 
 _FAILS = (
-    "With protect-kernel-defaults, kubelet compares it once, at its start, and exits on any other value; K3s exits with"
-    " it, and systemd starts K3s again every five seconds, for ever."
+    "With protect-kernel-defaults, kubelet compares the value when it starts and exits if it differs. K3s exits too,"
+    " and systemd restarts K3s every five seconds."
 )
 _HIDES = (
-    "Without protect-kernel-defaults, kubelet writes the value itself, which hides until the next boot that the host"
-    " would not have it."
+    "Without protect-kernel-defaults, kubelet sets the value itself, which hides until the next boot that the host does"
+    " not set it."
 )
 _BY_HAND = (
-    "Put the line '{key}={value}' into {file} and run 'sudo sysctl --system'; then 'sysctl {key}' must still print"
-    " {value}, or a file that sorts later wins at boot."
+    "Put the line '{key}={value}' into {file} and run 'sudo sysctl --system'. Then 'sysctl {key}' must print {value};"
+    " otherwise a file that sorts later overrides it at boot."
 )
 PARAMETERS_FILE = "/etc/sysctl.d/90-kubelet.conf"
-"""Where the guide keeps the written ones; it sorts before 99-sysctl.conf, by which /etc/sysctl.conf can win over it."""
+"""The guide's file. It sorts before 99-sysctl.conf, through which /etc/sysctl.conf can override it."""
 
 
 def _written(key: str, value: str, *, title: str, why: str, risk: str) -> SysctlRow:
@@ -49,6 +52,8 @@ def _written(key: str, value: str, *, title: str, why: str, risk: str) -> Sysctl
         origin=Origin(headings.KERNEL_PARAMETERS),
         risk=risk,
         by_hand=_BY_HAND.format(key=key, value=value, file=PARAMETERS_FILE),
+        deviation="",
+        applies=EVERYWHERE,
     )
 
 
@@ -64,18 +69,19 @@ def _verified(key: str, value: str, *, title: str, why: str) -> SysctlRow:
             headings.KERNEL_PARAMETERS, beyond="kubelet (kubernetes, component-helpers/node/util/sysctl/sysctl.go)"
         ),
         risk=(
-            "A site that raised it for its own key-heavy programs has to choose between that and"
-            " protect-kernel-defaults: kubelet takes no higher value either."
+            "A site that raised the value for its own programs must choose between that and protect-kernel-defaults:"
+            " kubelet does not accept a higher value."
         ),
         by_hand=(
-            f"{value} is the kernel's own default: find the file that changes it with"
+            f"{value} is the kernel's default. Find the file that changes it with"
             f" 'grep -rs {key.rpartition('.')[2]} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d',"
-            f" take the line out and run 'sudo sysctl -w {key}={value}'."
+            f" remove the line and run 'sudo sysctl -w {key}={value}'."
         ),
         deviation=(
-            "The guide does not name it. kubelet compares it like the other four, so it is verified; it is not written,"
-            " because the kernel's default is right, and products that wrote it had to take that back."
+            "The guide does not name it. kubelet compares it like the other four, so it is verified. It is not written,"
+            " because the kernel's default is correct, and products that wrote it had to revert that."
         ),
+        applies=EVERYWHERE,
     )
 
 
@@ -83,15 +89,14 @@ SYSCTLS: tuple[SysctlRow, ...] = (
     _written(
         "vm.panic_on_oom",
         "0",
-        title="Out of memory kills a process, not the host",
+        title="Running out of memory kills a process, not the host",
         why=(
-            "When memory runs out, 0 lets the kernel's OOM killer end one process, which is what kubelet's eviction and"
-            " the pods' OOM scores are built for; 1 or 2 would panic the node with all its pods because of one"
-            " greedy container."
+            "With 0, the kernel's OOM killer ends one process when memory runs out, as kubelet's eviction and the pods'"
+            " OOM scores expect. With 1 or 2, one container that uses too much memory causes a panic of the node."
         ),
         risk=(
-            "A host that was meant to reboot rather than run short of memory (some clustered databases ask for that)"
-            " goes on without the process that was killed."
+            "A host that should reboot when memory runs out, as some clustered databases require, continues without the"
+            " process that was killed."
         ),
     ),
     _written(
@@ -99,13 +104,13 @@ SYSCTLS: tuple[SysctlRow, ...] = (
         "1",
         title="Memory requests are always granted",
         why=(
-            "With 1 the kernel grants every allocation and charges memory when it is used, so the cgroup limits and"
-            " eviction that kubelet keeps decide who may have it. The heuristic 0 and the strict 2 refuse an allocation"
-            " by a sum over the whole host, which hits a program at random, and hits fork() of a large process first."
+            "With 1, the kernel grants every allocation and accounts memory when it is used, so kubelet's cgroup limits"
+            " and eviction decide. With 0 (heuristic) and 2 (strict), the kernel refuses an allocation because of the"
+            " total on the host. This affects arbitrary programs, and fork() of a large process first."
         ),
         risk=(
-            "A program that counts on malloc() failing is killed later instead, when it touches the memory. Hosts that"
-            " run 2 for a database lose that guarantee."
+            "A program that relies on malloc() failing is killed later, when it uses the memory. A host that uses 2 for"
+            " a database loses that guarantee."
         ),
     ),
     _written(
@@ -113,43 +118,42 @@ SYSCTLS: tuple[SysctlRow, ...] = (
         "10",
         title="The host reboots 10 seconds after a panic",
         why=(
-            "A kernel that has panicked stays dead for ever with 0, while its pods are lost and its leases run out."
-            " 10 seconds leave time for the message to reach a console or a crash kernel, then the node comes back by"
-            " itself."
+            "With 0, the node stays down after a panic. With 10, it reboots by itself after 10 seconds, which is enough"
+            " time for the message to reach a console or a crash kernel."
         ),
         risk=(
-            "A node that panics at every boot reboots in a loop instead of standing still to be looked at, and a longer"
-            " delay that was chosen for a console or for fencing is gone."
+            "A node that panics at every boot reboots in a loop instead of stopping for analysis. A longer delay for a"
+            " console or for fencing is lost."
         ),
     ),
     _written(
         "kernel.panic_on_oops",
         "1",
-        title="A kernel oops is a panic",
+        title="A kernel oops causes a panic",
         why=(
-            "After an oops the kernel goes on in a state nobody can vouch for: locks may be held for ever and memory"
-            " may be wrong, on a machine that isolates other people's containers. 1 turns it into a panic, and"
-            " kernel.panic turns that into a reboot."
+            "After an oops, the state of the kernel is undefined: locks may never be released, and memory may be"
+            " corrupt, on a host that isolates containers. With 1, an oops causes a panic, and kernel.panic then"
+            " causes a reboot."
         ),
         risk=(
-            "A faulty driver whose oopses were only lines in the log now reboots the node. Look for 'Oops' in the"
-            " kernel's log before the change."
+            "A faulty driver whose oopses only appeared in the log now reboots the node. Search the kernel log for"
+            " 'Oops' before the change."
         ),
     ),
     _verified(
         "kernel.keys.root_maxkeys",
         "1000000",
         title="root may hold a million kernel keys",
-        why="Each container that runs as root takes a key, and at the quota no further container can start.",
+        why="Each container that runs as root uses a key. When the quota is reached, no further container can start.",
     ),
     _verified(
         "kernel.keys.root_maxbytes",
         "25000000",
         title="root's kernel keys may take 25 MB",
         why=(
-            "Limits the payload of root's keys, in bytes: 25 for each key of kernel.keys.root_maxkeys. At the quota no"
-            " further container can start."
+            "Limits the payload of root's keys, in bytes: 25 for each key of kernel.keys.root_maxkeys. When the quota"
+            " is reached, no further container can start."
         ),
     ),
 )
-"""All six, in the guide's order; the two that it does not name come last."""
+"""In the guide's order; the two that the guide does not name are last."""

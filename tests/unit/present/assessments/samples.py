@@ -27,7 +27,7 @@ from agent.guide.control import Origin
 from agent.guide.criteria import Boolean, Present
 from agent.guide.files import DirectoryRow
 from agent.guide.sysctls import SYSCTLS
-from agent.model import Component, FileMode
+from agent.model import EVERYWHERE, Component, FileMode
 from agent.report import Fact
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _DIRECTORY = DirectoryRow(
     origin=Origin("Files"),
     risk="None.",
     by_hand="chmod 700",
+    deviation="",
+    applies=EVERYWHERE,
     path=PurePosixPath("server"),
     mode=FileMode(0o700),
 )
