@@ -1,4 +1,4 @@
-"""Imports run downwards only, one package alone touches the machine, and the start loads no more than it must."""
+"""The layout of agent/: its packages and layers, purity, access to the machine, and modules loaded at the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,10 +37,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.cli",),
     ("agent.__main__",),
 )
-"""Packages and top-level modules, lowest first. Modules of one package may import each other.
+"""Packages and top-level modules, lowest first.
 
-Everything else imports only from layers below its own.
+Modules of one package can import each other; other imports are only from lower layers.
 """
+
+TOP_LEVEL = frozenset(
+    {"__init__", "__main__", "errors", "model", "package_data", "report", "situation", "yaml_reader"},
+)
+"""The modules that are not in a package."""
 
 PURE = frozenset(
     {
@@ -97,18 +102,18 @@ ALLOWED: dict[str, frozenset[str]] = {
 """What a package outside agent.host needs nevertheless: the edge has streams, and options that name files."""
 
 NOT_AT_START = ("json", "psutil", "rich", "subprocess", "yaml")
-"""Each costs more time than a run that has nothing to do: a function that needs one imports it."""
+"""Importing each of them takes longer than a run without changes, so functions import them."""
 
 
 class Use(NamedTuple):
-    """A dotted name that a module imports, calls or reads, and where."""
+    """A dotted name that a module imports, calls or reads, with its line."""
 
     name: str
     line: int
 
 
 def modules() -> dict[str, Path]:
-    """Find all modules of the package, by dotted name."""
+    """Return all modules below agent/ by dotted name."""
     found = {}
     for path in sorted((ROOT / "agent").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -117,7 +122,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(tree: ast.AST, module: str, *, is_package: bool = False) -> Iterator[Use]:
-    """Yield every imported name, at the top or inside a function; `from a import b` yields a.b."""
+    """Yield every imported name, also of imports in functions; `from a import b` yields a.b."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (Use(alias.name, node.lineno) for alias in node.names)
@@ -131,24 +136,24 @@ def imports(tree: ast.AST, module: str, *, is_package: bool = False) -> Iterator
 
 
 def uses(tree: ast.AST) -> Iterator[Use]:
-    """Yield every read of something imported or built in, spelt out: after its import, `Path()` yields pathlib.Path."""
-    spelt_out = {name: name for name in dir(builtins)}
+    """Yield every use of an imported or built-in name by its full name: `Path()` yields pathlib.Path."""
+    full_names = {name: name for name in dir(builtins)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.partition(".")[0]
-                spelt_out[alias.asname or top] = alias.name if alias.asname else top
+                full_names[alias.asname or top] = alias.name if alias.asname else top
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            spelt_out |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            full_names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Name, ast.Attribute)):
             first, dot, rest = ast.unparse(node).partition(".")
-            if first in spelt_out:
-                yield Use(spelt_out[first] + dot + rest, node.lineno)
+            if first in full_names:
+                yield Use(full_names[first] + dot + rest, node.lineno)
 
 
 def within(name: str, roots: frozenset[str] | tuple[str, ...]) -> str:
-    """Find the one of `roots` that the dotted name is or lies in; the longest, or empty for none."""
+    """Return the longest of `roots` that is the dotted name or contains it; empty if there is none."""
     return max((root for root in roots if name == root or name.startswith(f"{root}.")), key=len, default="")
 
 
@@ -157,7 +162,7 @@ def layer_names() -> tuple[str, ...]:
 
 
 def home(name: str) -> str:
-    """Find the entry of LAYERS that a dotted name belongs to; the package itself holds the version and nothing else."""
+    """Return the entry of LAYERS that contains a dotted name. The package `agent` itself contains only the version."""
     return "agent" if name in {"agent", "agent.__version__"} else within(name, layer_names()[1:])
 
 
@@ -166,24 +171,24 @@ def rank(entry: str) -> int:
 
 
 def upward_imports(tree: ast.AST, module: str, *, is_package: bool = False) -> list[str]:
-    """List the imports that do not go down, as text for a person."""
+    """Describe the imports that are not from a lower layer."""
     own = home(module)
     if not own:
-        return [f"{module} has no place in LAYERS"]
+        return [f"{module} is not in LAYERS"]
     wrong = []
     for use in imports(tree, module, is_package=is_package):
         if use.name.split(".")[0] != "agent":
             continue
         other = home(use.name)
         if not other:
-            wrong.append(f"{module}:{use.line} imports {use.name}, which has no place in LAYERS")
+            wrong.append(f"{module}:{use.line} imports {use.name}, which is not in LAYERS")
         elif other != own and rank(other) >= rank(own):
-            wrong.append(f"{module}:{use.line} imports {use.name}, which is not below it")
+            wrong.append(f"{module}:{use.line} imports {use.name}, which is not in a lower layer")
     return wrong
 
 
 def machine_uses(tree: ast.AST, module: str) -> list[str]:
-    """List what the module uses though only agent.host may, and what a pure module may not even import."""
+    """Describe uses that are reserved to agent.host, and imports that a pure module must not have."""
     if home(module) == "agent.host":
         return []
     pure = home(module) in PURE and not within(module, IMPURE_PARTS)
@@ -197,13 +202,13 @@ def machine_uses(tree: ast.AST, module: str) -> list[str]:
 
 
 def exits(tree: ast.AST, module: str) -> list[str]:
-    """List where the module ends the program."""
+    """Describe the statements that end the program."""
     ways = frozenset({"SystemExit", "exit", "os._exit", "quit", "sys.exit", "typer.Abort", "typer.Exit", "os.abort"})
     return [f"{module}:{use.line} uses {use.name}" for use in uses(tree) if use.name in ways]
 
 
 def hidden_imports(tree: ast.AST, module: str) -> list[str]:
-    """List imports that are made by a call, where this test cannot follow."""
+    """Describe imports by a function call, which these tests cannot analyze."""
     ways = frozenset({"__import__", "importlib.import_module", "importlib.util.spec_from_file_location"})
     return [f"{module}:{use.line} uses {use.name}" for use in uses(tree) if use.name in ways]
 
@@ -214,46 +219,72 @@ def parsed(request: pytest.FixtureRequest) -> tuple[str, Path, ast.Module]:
     return module, path, ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def test_every_module_has_a_place_in_the_layers(parsed: tuple[str, Path, ast.Module]) -> None:
-    """A module that nobody placed is not held to anything, so it is refused."""
+def misplaced(paths: Iterable[Path]) -> list[str]:
+    """Describe the modules at the top level of agent/ that belong into a package."""
+    packages = ", ".join(
+        sorted(
+            name.partition(".")[2] for name in layer_names() if (ROOT / name.replace(".", "/")).is_dir() and "." in name
+        )
+    )
+    return [
+        f"move agent/{path.name} into a package of agent/ ({packages}); see docs/explanation/design.md"
+        for path in paths
+        if path.stem not in TOP_LEVEL
+    ]
+
+
+def test_the_top_level_has_no_new_module() -> None:
+    """A new module goes into a package."""
+    assert misplaced((ROOT / "agent").glob("*.py")) == []
+
+
+def test_a_new_module_at_the_top_level_is_reported_with_its_packages() -> None:
+    """The message says where to put it."""
+    (message,) = misplaced([Path("agent/errors.py"), Path("agent/stray.py")])
+    assert message.startswith("move agent/stray.py into a package of agent/ (")
+    assert "findings" in message
+
+
+def test_every_package_is_in_a_layer(parsed: tuple[str, Path, ast.Module]) -> None:
+    """A module outside the layers would not be checked."""
     module, _, _ = parsed
-    assert home(module), f"put {module} into LAYERS of {Path(__file__).name}, as low as its imports allow"
+    assert home(module), f"add the package of {module} to LAYERS in {Path(__file__).name}, as low as its imports allow"
 
 
 def test_imports_run_downwards(parsed: tuple[str, Path, ast.Module]) -> None:
-    """No module, at the top or inside a function, imports from its own layer or from one above."""
+    """No module imports from another package of its own layer or of a higher one."""
     module, path, tree = parsed
     assert upward_imports(tree, module, is_package=path.name == "__init__.py") == []
 
 
 def test_only_the_host_package_touches_the_machine(parsed: tuple[str, Path, ast.Module]) -> None:
-    """All reading and writing goes through Host, so --root holds for all of it; pure modules know no host at all."""
+    """Files are read and written only through Host, so --root applies to all; pure modules do not import Host."""
     module, _, tree = parsed
     assert machine_uses(tree, module) == []
 
 
 def test_only_the_command_line_ends_the_program(parsed: tuple[str, Path, ast.Module]) -> None:
-    """Everything else raises an error of agent.errors, so each run reports before it ends."""
+    """All other modules raise errors of agent.errors, so each run prints its report before it ends."""
     module, _, tree = parsed
     assert home(module) in {"agent.cli", "agent.__main__"} or exits(tree, module) == []
 
 
 def test_imports_are_statements(parsed: tuple[str, Path, ast.Module]) -> None:
-    """An import by a call would escape the tests above."""
+    """The tests above do not see an import by a function call."""
     module, _, tree = parsed
     assert hidden_imports(tree, module) == []
 
 
-def test_each_module_is_placed_once() -> None:
-    """A name in two layers would be held to the looser one; a pure module without a layer to nothing."""
+def test_each_package_is_in_one_layer() -> None:
+    """LAYERS has no duplicates and contains every name of the other tables."""
     names = layer_names()
     assert len(names) == len(set(names))
     assert set(names) >= PURE | set(ALLOWED)
     assert all(within(name, PURE) for name in IMPURE_PARTS)
 
 
-def test_the_start_loads_no_slow_module() -> None:
-    """Importing the command line loads, beside what Typer itself loads, none of the modules that cost time."""
+def test_importing_the_command_line_loads_no_slow_module() -> None:
+    """Importing agent.cli loads none of NOT_AT_START, unless Typer itself loads it."""
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import typer; before = set(sys.modules); import agent.cli; "
         "print(*sorted(set(sys.modules) - before))"
@@ -274,8 +305,8 @@ def test_the_start_loads_no_slow_module() -> None:
         ("agent.report", "if TYPE_CHECKING:\n    from agent.cli import main"),
     ],
 )
-def test_an_import_that_does_not_go_down_is_found(module: str, source: str) -> None:
-    """The rule sees imports of siblings and of what is above, in functions, relative and for types alone."""
+def test_an_upward_import_is_reported(module: str, source: str) -> None:
+    """Imports of the same or a higher layer, in functions, relative, and for type checking only."""
     assert len(upward_imports(ast.parse(source), module)) == 1
 
 
@@ -289,21 +320,21 @@ def test_an_import_that_does_not_go_down_is_found(module: str, source: str) -> N
         ("agent.model", "import re"),
     ],
 )
-def test_an_import_that_goes_down_is_allowed(module: str, source: str) -> None:
-    """Lower layers, the own package, the version and the standard library are free."""
+def test_a_downward_import_is_allowed(module: str, source: str) -> None:
+    """Lower layers, the same package, the version and the standard library."""
     assert upward_imports(ast.parse(source), module) == []
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("agent.journal", "import os"),
-        ("agent.journal", "import os.path as p"),
+        ("agent.changes.journal", "import os"),
+        ("agent.changes.journal", "import os.path as p"),
         ("agent.plan", "from os import path"),
         ("agent.plan", "from pathlib import Path"),
         ("agent.plan", "import pathlib\npathlib.Path('/etc')"),
-        ("agent.apply", "import subprocess"),
-        ("agent.apply", "open('/etc/passwd')"),
+        ("agent.changes.execute", "import subprocess"),
+        ("agent.changes.execute", "open('/etc/passwd')"),
         ("agent.desired", "from agent.host import Host"),
         ("agent.desired", "import time"),
         ("agent.desired", "from datetime import datetime\ndatetime.now()"),
@@ -311,8 +342,8 @@ def test_an_import_that_goes_down_is_allowed(module: str, source: str) -> None:
         ("agent.cli", "import socket"),
     ],
 )
-def test_a_use_of_the_machine_is_found(module: str, source: str) -> None:
-    """The rule sees imports, renamed imports, attributes and built-in functions."""
+def test_a_use_of_the_machine_is_reported(module: str, source: str) -> None:
+    """Imports, renamed imports, attributes and built-in functions."""
     assert machine_uses(ast.parse(source), module)
 
 
@@ -322,15 +353,15 @@ def test_a_use_of_the_machine_is_found(module: str, source: str) -> None:
         ("agent.host.files", "import os\nopen('/etc/passwd')"),
         ("agent.plan", "from pathlib import PurePosixPath"),
         ("agent.plan", "import pathlib\npathlib.PurePosixPath('/etc')"),
-        ("agent.apply", "from agent.host import Host"),
+        ("agent.changes.execute", "from agent.host import Host"),
         ("agent.cli", "import os"),
         ("agent.plan", "host.open('/etc')"),
         ("agent.plan", "resource = 1\nresource.id"),
         ("agent.guide.manifests", "from os.path import dirname, join\njoin(dirname('/etc/x'), 'y')"),
     ],
 )
-def test_what_does_not_touch_the_machine_is_allowed(module: str, source: str) -> None:
-    """Pure paths are free everywhere, Host for those above it, the machine for agent.host."""
+def test_other_uses_are_allowed(module: str, source: str) -> None:
+    """Pure paths in all modules, Host in impure ones, and the machine in agent.host."""
     assert machine_uses(ast.parse(source), module) == []
 
 
@@ -343,8 +374,8 @@ def test_what_does_not_touch_the_machine_is_allowed(module: str, source: str) ->
         "import typer\ntyper.Exit(1)",
     ],
 )
-def test_an_exit_is_found(source: str) -> None:
-    """The rule sees every way that Python and Typer have to end a program."""
+def test_an_exit_is_reported(source: str) -> None:
+    """All functions and exceptions of Python and Typer that end a program."""
     assert exits(ast.parse(source), "agent.plan")
 
 
@@ -352,12 +383,12 @@ def test_an_exit_is_found(source: str) -> None:
     ("module", "source"),
     [("agent.stray", "import re"), ("agent.cli", "import agent.stray"), ("agent.cli", "from agent.stray import x")],
 )
-def test_a_module_without_a_place_is_found(module: str, source: str) -> None:
-    """Neither may it import nor be imported: the message names it."""
+def test_a_module_outside_the_layers_is_reported(module: str, source: str) -> None:
+    """Both when it imports and when it is imported."""
     assert any("agent.stray" in problem for problem in upward_imports(ast.parse(source), module))
 
 
-def test_an_import_by_a_call_is_found() -> None:
-    """The rule sees importlib and the built-in function."""
+def test_an_import_by_a_call_is_reported() -> None:
+    """importlib and the built-in function."""
     assert hidden_imports(ast.parse("import importlib\nimportlib.import_module('agent.cli')"), "agent.plan")
     assert hidden_imports(ast.parse("__import__('agent.cli')"), "agent.plan")
