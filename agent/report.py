@@ -1,4 +1,4 @@
-"""What a run found and did, as a value; the exit code follows from it and from nothing else."""
+"""Report of one run. The exit code is derived from it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from agent.errors import ExitCode
 from agent.model import NO_REMEDIATION, Location, Remediation
 
 GATE_VERB = "gate"
-"""The verb whose exit code says whether K3s may start, and nothing else."""
+"""The verb whose exit code says only whether K3s may start."""
 
 
 class ItemStatus(str, Enum):
-    """How it stands with one resource: `edited` is a file that somebody else wrote, which is left as it is."""
+    """Status of one resource. `edited` is a file that somebody else wrote; it is not changed."""
 
     COMPLIANT = "compliant"
     DIFFERS = "differs"
@@ -28,7 +28,7 @@ class ItemStatus(str, Enum):
 
 
 class Level(str, Enum):
-    """How much a finding matters: an error keeps K3s from starting or undoes the hardening."""
+    """Severity of a finding. An error prevents K3s from starting, or reverts part of the hardening."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -39,17 +39,18 @@ class Level(str, Enum):
 
 
 class Item(NamedTuple):
-    """One resource: its id, how it stands, what differs or was done, and what to do about it.
-
-    `blocked_by_environment` says that no one could change it from here, as in a container; `diff` is a unified diff.
-    """
+    """One resource."""
 
     id: str
     status: ItemStatus
     detail: str = ""
+    """What differs, was done, or failed."""
     hint: str = ""
+    """What to do."""
     blocked_by_environment: bool = False
+    """Whether no user can change it here, as in a container with a read-only /proc/sys."""
     diff: str = ""
+    """A unified diff."""
 
 
 class Finding(NamedTuple):
@@ -71,7 +72,7 @@ class Finding(NamedTuple):
 
 ROLE = "role"
 K3S_VERSION = "K3s version"
-"""The names of facts that somebody looks up; the others are for people alone."""
+"""Names of the facts that code looks up."""
 
 
 class Fact(NamedTuple):
@@ -94,17 +95,18 @@ class Report(NamedTuple):
 
     @property
     def is_ready(self) -> bool:
-        """Whether K3s may start: what the guide wants is in place.
+        """Whether K3s may start: all resources are in place, and K3s would not run unhardened or unprotected.
 
-        A hand-edited file does not keep K3s down, nor does what only the next boot would undo: whoever edits a policy
-        must not find the node dead at its next restart, and the gate runs again at the next boot.
+        An edited file does not block K3s, because the node must not be down after its next restart because of an edited
+        policy. Nor does a finding that only prevents K3s from starting: K3s reports that failure itself.
         """
-        standing = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.DIFFERS)
-        return not any(item.status in standing for item in self.items) and not any(f.blocks_gate for f in self.findings)
+        blocking = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.DIFFERS)
+        blocked = any(item.status in blocking for item in self.items)
+        return not blocked and not any(one.blocks_gate for one in self.findings)
 
     @property
     def exit_code(self) -> ExitCode:
-        """By the table in errors.ExitCode."""
+        """The exit code of the run. The gate's ignores all that does not block K3s."""
         if self.verb == GATE_VERB and self.is_ready:
             return ExitCode.COMPLIANT
         statuses = {item.status for item in self.items}
@@ -114,11 +116,11 @@ class Report(NamedTuple):
         if self.writes and left:
             if all(item.blocked_by_environment for item in left):
                 return ExitCode.ENVIRONMENT
-            # An edit that is left is somebody's decision, and no error.
+            # An edited file is somebody's decision, not an error.
             is_error = (
                 not statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}) and ItemStatus.CHANGED not in statuses
             )
             return ExitCode.ERROR if is_error else ExitCode.PARTIAL
-        if left or not self.is_ready or any(finding.level is Level.ERROR for finding in self.findings):
+        if left or not self.is_ready or any(one.prevents_start or one.level is Level.ERROR for one in self.findings):
             return ExitCode.NOT_COMPLIANT
         return ExitCode.COMPLIANT

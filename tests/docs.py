@@ -148,20 +148,33 @@ def _findings() -> str:
         "# Findings",
         generated("agent/findings"),
         prose("""
-            Problems that `check` reports beyond differences. Each has a stable ID, the expected and the found value,
-            a location and a remediation. A run reports all of them at once. A finding of level error makes `check` and
-            `diff` exit with 3. A finding that blocks K3s also makes the [gate](../howto/systemd.md) fail. With any
-            other error K3s can start; it affects the next boot or needs a person. `k3s-harden explain ID` prints the
-            same text.
+            What `check` finds in addition to differences, each with a stable ID, the expected and the found value,
+            the location, and a remediation. One run reports all of them. With an error, `check` and `diff` exit
+            with 3. `k3s-harden explain ID` prints the same in a terminal.
+        """),
+        prose("""
+            A finding *blocks the gate* if K3s would run unhardened or unprotected: the [gate](../howto/systemd.md)
+            fails, and K3s does not start. A finding *prevents start* if K3s fails by itself. The gate logs it and does
+            not block K3s, because blocking gains nothing if the prediction is right, and takes down a healthy node if
+            it is wrong. `assess` lists these findings first in its notes.
         """),
         table(
-            ("ID", "level", "blocks K3s"),
-            ((f"[`{kind.id}`](#{kind.id})", str(kind.level), "yes" if kind.blocks_gate else "no") for kind in kinds),
+            ("ID", "level", "blocks the gate", "prevents start"),
+            (
+                (
+                    f"[`{kind.id}`](#{kind.id})",
+                    str(kind.level),
+                    "yes" if kind.blocks_gate.holds else "no",
+                    "yes" if kind.prevents_start.holds else "no",
+                )
+                for kind in kinds
+            ),
         ),
     ]
     for kind in kinds:
-        parts += [f"## {kind.id}", f"Level: {kind.level}.{' Blocks K3s.' if kind.blocks_gate else ''}"]
+        parts += [f"## {kind.id}", f"Level: {kind.level}."]
         parts += [prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
+        parts.append(f"- Blocks the gate: {kind.blocks_gate}\n- Prevents K3s from starting: {kind.prevents_start}")
     return page(parts)
 
 

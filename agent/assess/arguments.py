@@ -392,8 +392,9 @@ def _by_operator(value: str, source: Location, facts: HostFacts) -> Given:
 
 def _doubts(component: Component, facts: HostFacts, found: Mapping[str, Argument]) -> dict[str, Doubt]:
     doubts: dict[str, Doubt] = {}
-    if facts.merged_config.problems:
-        problem = facts.merged_config.problems[0]
+    problems = facts.merged_config.startup_problems(facts.role)
+    if problems:
+        problem = problems[0]
         reason = f"K3s would not start with its configuration: {problem.message}"
         doubts[""] = Doubt(reason, problem.problem, str(problem.location))
     elif facts.configuration.unfit:

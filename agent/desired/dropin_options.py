@@ -26,6 +26,12 @@ DISABLED_PLUGINS_FLAG = "disable-admission-plugins"
 ADMISSION_CONFIGURATION_FLAG = "admission-control-config-file"
 AUDIT_POLICY_FLAG = "audit-policy-file"
 
+_WRITTEN_BY_COMPONENT = frozenset({"lock-file", "log-file"})
+"""Component arguments with the path of a file that the component creates."""
+
+_ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
+"""Component arguments that collect their values. Of all others the component uses the last value only."""
+
 _NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig")
 """How component flags end whose file must exist; audit-log-path and its like are written, not read."""
 
@@ -119,12 +125,14 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
 
 
 def named_paths(config: MergedConfig, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
-    """The files that components are told to read at their start, in K3s' order, except those that K3s makes."""
+    """Return the files that K3s and its components read when they start, except those that K3s creates."""
     found = []
     for component in Component:
         for name, values in config.component_arguments(component.config_key).items():
-            if name == "config" or name.endswith(_NAMES_A_FILE):
-                found += [NamedPath(name, PurePosixPath(value), source) for value, source in values]
+            if name in _WRITTEN_BY_COMPONENT or not (name == "config" or name.endswith(_NAMES_A_FILE)):
+                continue
+            used = values if name in _ALL_VALUES_COUNT else values[-1:]
+            found += [NamedPath(name, PurePosixPath(value), source) for value, source in used]
     for key in _FILE_KEYS:
         value = config.scalar(key)
         if value is not None:

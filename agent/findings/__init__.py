@@ -1,10 +1,10 @@
-"""What is wrong with a host but is no resource of ours: what overrides, contradicts or outlives the hardening. Pure."""
+"""Problems of a host that are not a resource: overrides, conflicts, and what prevents K3s from starting. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings import aftermath, files, k3s, kernel, manifests, node
+from agent.findings import admission, aftermath, files, k3s_startup, kernel, manifests, node, overrides
 from agent.findings.aftermath import after_release, after_revert, after_uninstall
 from agent.findings.registry import KINDS
 from agent.report import Level
@@ -17,24 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "admission",
     "after_release",
     "after_revert",
     "after_uninstall",
     "aftermath",
     "collect",
     "files",
-    "k3s",
+    "k3s_startup",
     "kernel",
     "manifests",
     "node",
+    "overrides",
 ]
 
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 
 
-def collect(seen: Situation) -> tuple[Finding, ...]:
-    """All findings, gathered in one run: errors first, then in the order they are declared."""
+def collect(situation: Situation) -> tuple[Finding, ...]:
+    """Return all findings: those that prevent K3s from starting, then by level, then in the order of declaration."""
     found: Iterable[Finding] = (
-        kind.case(trouble) for kind in KINDS.values() if kind.detect is not None for trouble in kind.detect(seen)
+        kind.case(trouble) for kind in KINDS.values() if kind.detect is not None for trouble in kind.detect(situation)
     )
-    return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.level)))
+    return tuple(sorted(found, key=lambda finding: (not finding.prevents_start, _ORDER.index(finding.level))))

@@ -1,12 +1,12 @@
-"""Files and directories of ours that somebody, or a crash, changed."""
+"""Findings about managed files and directories, and about the journal."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import APPLY, Trouble, finding, instruction, written_by_apply
-from agent.model import Directory, File, Location
+from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removal, written_by_apply, yes
+from agent.model import Directory, File, Instruction, Location, OwnCommand, Remediation
 from agent.plan.plan import is_damaged
 from agent.report import Level
 
@@ -16,93 +16,119 @@ if TYPE_CHECKING:
     from agent.situation import Situation
 
 
-@finding(Level.ERROR)
-def file_damaged(seen: Situation) -> Iterator[Trouble]:
-    """A managed file is empty, cut off, or full of NUL bytes, as a power cut or a full disk leaves it.
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("A policy or configuration that is cut off does not protect anything."),
+    prevents_start=no("If K3s rejects the damaged file, another finding reports that."),
+)
+def file_damaged(situation: Situation) -> Iterator[Trouble]:
+    """A managed file is empty, cut off, or contains NUL bytes, as after a power failure or with a full disk.
 
-    apply writes it anew, since nothing of anybody's is lost by that.
+    apply replaces it. No edit is lost.
     """
-    for wanted in seen.desired:
-        now = seen.observed[wanted.id]
+    for resource in situation.desired:
+        now = situation.observed[resource.id]
         if (
-            isinstance(wanted, File)
+            isinstance(resource, File)
             and isinstance(now, File)
-            and now.content != wanted.content
-            and is_damaged(now, wanted)
+            and now.content != resource.content
+            and is_damaged(now, resource)
         ):
             yield Trouble(
-                "is empty" if not now.content else "is cut off, or holds NUL bytes",
-                expected=f"{len(wanted.content)} bytes",
+                "file is empty" if not now.content else "file is cut off or contains NUL bytes",
+                expected=f"{len(resource.content)} bytes",
                 found=f"{len(now.content)} bytes",
-                location=Location(wanted.path),
-                remediation=written_by_apply(seen, wanted.id),
+                location=Location(resource.path),
+                remediation=written_by_apply(situation, resource.id),
             )
 
 
-@finding(Level.ERROR, blocks_gate=False)
-def file_edited(seen: Situation) -> Iterator[Trouble]:
-    """A managed file has content that k3s-harden did not write: it was edited, or was there before.
+@finding(
+    Level.ERROR,
+    blocks_gate=no("An administrator decided on the content; blocking would take the node down at a reboot."),
+    prevents_start=no("If K3s rejects the edited file, another finding reports that."),
+)
+def file_edited(situation: Situation) -> Iterator[Trouble]:
+    """A managed file has content that k3s-harden did not write: somebody edited it, or it existed before.
 
-    It is kept. What a site may change belongs into the settings; --force replaces the file and keeps a backup.
+    apply keeps it. Configure what a site may change in the settings; `apply --force` replaces the file and keeps a
+    backup.
     """
-    for refusal in seen.plan.refusals:
+    for refusal in situation.plan.refusals:
         if refusal.edited:
             yield Trouble(
-                "has content that k3s-harden did not write",
+                "file has content that k3s-harden did not write",
                 location=Location(PurePosixPath(refusal.id)),
-                remediation=instruction(
-                    "see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force"
+                remediation=Remediation(
+                    (OwnCommand("diff"), Instruction("move the change to /etc/k3s-harden/config.yaml")),
+                    alternative=Remediation((OwnCommand("apply", ("--force",)),)),
                 ),
             )
 
 
-@finding(Level.ERROR)
-def mode_loosened(seen: Situation) -> Iterator[Trouble]:
-    """A managed file or directory lets others in that the guide keeps out.
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("Other users can read or replace files that K3s trusts."),
+    prevents_start=no("K3s does not check the modes of these files and directories."),
+)
+def mode_loosened(situation: Situation) -> Iterator[Trouble]:
+    """The permissions of a managed file or directory are more open than the guide allows.
 
-    K3s never changes the mode of a directory that exists, so whatever made it looser decides until it is repaired.
+    K3s never changes the mode of an existing directory, so the open mode remains until it is fixed.
     """
-    changing = {change.id for change in seen.plan.changes}
-    for wanted in seen.desired:
-        now = seen.observed[wanted.id]
-        if isinstance(wanted, (File, Directory)) and isinstance(now, type(wanted)) and now.mode & ~wanted.mode:
+    changing = {change.id for change in situation.plan.changes}
+    for resource in situation.desired:
+        now = situation.observed[resource.id]
+        if isinstance(resource, (File, Directory)) and isinstance(now, type(resource)) and now.mode & ~resource.mode:
             yield Trouble(
-                "others can get at it",
-                expected=str(wanted.mode),
+                "permissions are too open",
+                expected=str(resource.mode),
                 found=str(now.mode),
-                location=Location(wanted.path),
-                remediation=APPLY if wanted.id in changing else written_by_apply(seen, wanted.id),
+                location=Location(resource.path),
+                remediation=APPLY if resource.id in changing else written_by_apply(situation, resource.id),
             )
 
 
-@finding(Level.WARNING)
-def left_over(seen: Situation) -> Iterator[Trouble]:
-    """A file of ours lies here that this host's role, version or manager no longer asks for. It is not removed.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The file contains what an earlier run of k3s-harden wrote."),
+    prevents_start=no("If K3s rejects the file, another finding reports that."),
+)
+def left_over(situation: Situation) -> Iterator[Trouble]:
+    """A file that k3s-harden wrote is not part of the hardening for this role, K3s version or manager.
 
-    Removing it could hurt more than leaving it, should the role have been told wrong: `revert` or a person does it.
+    apply does not remove it because the detected role or version may be wrong. `revert` or the operator removes it.
     """
-    for path, content in seen.k3s_files.obsolete.items():
+    for path, content in situation.k3s_files.obsolete.items():
         yield Trouble(
-            "k3s-harden wrote it, but this host does not want it now",
-            location=Location(path),
+            "k3s-harden wrote this file, but this host should not have it",
             found=f"{len(content)} bytes",
-            remediation=instruction(f"if it is not needed: rm {path}"),
+            location=Location(path),
+            remediation=Remediation((Instruction("make sure that role and version are correct"), removal(path))),
         )
 
 
-@finding(Level.WARNING)
-def interrupted_run(seen: Situation) -> Iterator[Trouble]:
-    """An earlier run was cut off before it ended. The next apply finishes it and takes its left-overs away."""
-    for run in seen.journal.runs:
+@finding(
+    Level.WARNING,
+    blocks_gate=no("Whatever the interrupted run did not change is reported as a difference."),
+    prevents_start=no("K3s does not read the journal, and every file is replaced in one step."),
+)
+def interrupted_run(situation: Situation) -> Iterator[Trouble]:
+    """An earlier run was interrupted. The next apply completes its journal record and removes temporary files."""
+    for run in situation.journal.runs:
         if not run.finished:
-            yield Trouble("an earlier run was cut off", location=Location(run.path), remediation=APPLY)
+            yield Trouble("an earlier run was interrupted", location=Location(run.path), remediation=APPLY)
 
 
-@finding(Level.WARNING)
-def journal_damaged(seen: Situation) -> Iterator[Trouble]:
-    """A record of the journal cannot be understood: revert refuses to undo by half a memory.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The journal does not affect the state of the host."),
+    prevents_start=no("K3s does not read the journal."),
+)
+def journal_damaged(situation: Situation) -> Iterator[Trouble]:
+    """A record of the journal is invalid. revert stops because the journal is incomplete.
 
-    Nor is it known what that run wrote, so a file of an earlier release or setting may be taken for an edited one.
+    k3s-harden cannot determine what that run wrote, so it may report a file of an earlier release as edited.
     """
-    for path, error in seen.journal.damaged.items():
+    for path, error in situation.journal.damaged.items():
         yield Trouble(error.message, location=Location(path), remediation=instruction(error.hint))

@@ -1,4 +1,4 @@
-"""Kernel parameters: what the next boot will make of them, and what kubelet will say."""
+"""Findings about kernel parameters: their values after the next boot, and what the kubelet requires."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import missing
-from agent.findings.registry import Trouble, finding, instruction, written_by_apply
+from agent.findings.registry import Trouble, finding, instruction, no, written_by_apply, yes
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, excluded
 from agent.linux.sysctl_values import same_value
-from agent.model import Absent, Component, File, Location, Sysctl
+from agent.model import Absent, Component, File, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
 from agent.plan.plan import describe
 from agent.report import Level
 from agent.settings.waivers import first_day_without
@@ -20,73 +20,84 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.guide.sysctls import SysctlRow
-    from agent.model import Observed, Remediation
+    from agent.model import Observed
     from agent.situation import Situation
 
 
-@finding(Level.ERROR, blocks_gate=False)
-def sysctl_overridden(seen: Situation) -> Iterator[Trouble]:
-    """Another file wins over 90-kubelet.conf at the next boot, so that the right value of today will not last.
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
+    prevents_start=no("The kubelet compares the running value only."),
+)
+def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
+    """Another file overrides 90-kubelet.conf at the next boot, so a kernel parameter loses its expected value.
 
-    sysctl.d(5) reads the files of all its directories in the order of their names, and the last line for a key wins;
-    a file with our name in a directory of higher priority, or a link to /dev/null, hides ours altogether. What is
-    computed here is what systemd-sysctl (or procps, on hosts without systemd) does.
+    systemd-sysctl reads the files of all sysctl.d directories sorted by name, and the last line for a key takes effect
+    (sysctl.d(5)). A file of our name in a directory of higher precedence, or a link to /dev/null, replaces ours. On
+    hosts without systemd, the order of procps applies.
     """
-    yield from overridden(seen).values()
+    yield from overridden(situation).values()
 
 
-def overridden(seen: Situation) -> dict[str, Trouble]:
-    """By kernel parameter, what takes its value back at the next boot."""
+def overridden(situation: Situation) -> dict[str, Trouble]:
+    """Return what changes each kernel parameter at the next boot, by parameter."""
     found = {}
-    files = _with_ours(seen)
+    files = _with_ours(situation)
     keys = [row.key for row in SYSCTLS]
-    outcome = at_boot(files, keys, seen.facts.platform.boot_reader)
-    undone = excluded(files, keys) if seen.facts.platform.boot_reader is Reader.SYSTEMD else {}
+    boot_reader = situation.facts.platform.boot_reader
+    outcome = at_boot(files, keys, boot_reader)
+    unset = excluded(files, keys) if boot_reader is Reader.SYSTEMD else {}
     for row in SYSCTLS:
-        if row.key in seen.waivers.kernel_parameters:
+        if row.key in situation.waivers.kernel_parameters:
             continue
         line = outcome[row.key]
-        if line is None and row.written and row.key in undone:
+        if line is None and row.written and row.key in unset:
+            location = unset[row.key]
             found[row.key] = Trouble(
-                f"the next boot leaves {row.key} at the kernel's own value",
+                f"the next boot leaves {row.key} at the kernel's default",
                 expected=row.value,
                 found=f"-{row.key}",
-                location=undone[row.key],
-                remediation=instruction("delete that line: it takes ours back"),
+                location=location,
+                remediation=instruction("delete the line", location),
             )
-        elif line is None and row.written and _is_refused(seen) and all(file.is_readable for file in files):
+        elif line is None and row.written and _is_refused(situation) and all(file.is_readable for file in files):
+            location = Location(PurePosixPath(PARAMETERS_FILE))
             found[row.key] = Trouble(
-                f"nothing sets {row.key} at the next boot, which leaves it at the kernel's own value",
+                f"no file sets {row.key} at the next boot, which leaves it at the kernel's default",
                 expected=row.value,
-                location=Location(PurePosixPath(PARAMETERS_FILE)),
-                remediation=instruction(f"add the line {row.key}={row.value}"),
+                location=location,
+                remediation=instruction(f"add the line {row.key}={row.value}", location),
             )
         if line is None or same_value(line.value, row.value):
             continue
         found[row.key] = Trouble(
-            f"the next boot leaves {row.key} at the kernel's own value: it refuses {line.value}"
+            f"the next boot leaves {row.key} at the kernel's default: the kernel rejects {line.value}"
             if line.is_rejected
-            else f"the next boot sets {row.key} to {line.value or 'nothing'}",
+            else f"the next boot sets {row.key} to {line.value or 'an empty value'}",
             expected=row.value,
             found=line.value,
             location=line.location,
-            remediation=instruction(f"delete that line, or set it to {row.value}"),
+            remediation=_corrected(row, line.location),
         )
     return found
 
 
-@finding(Level.WARNING)
-def sysctl_conf_disagrees(seen: Situation) -> Iterator[Trouble]:
-    """/etc/sysctl.conf has another value than the guide. systemd does not read it at boot, but `sysctl --system` does.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("systemd does not read /etc/sysctl.conf, so the value does not take effect at boot."),
+    prevents_start=no("The kubelet compares the running value only."),
+)
+def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
+    """/etc/sysctl.conf sets a value that differs from the guide. `sysctl --system` applies it; systemd does not.
 
-    Whoever runs that command, by hand or by an installer, changes the running kernel until the next boot.
+    A person or an installer that runs that command changes the running kernel until the next boot.
     """
-    if seen.facts.platform.boot_reader is Reader.PROCPS:
+    if situation.facts.platform.boot_reader is Reader.PROCPS:
         return
     keys = [row.key for row in SYSCTLS]
-    systemd, procps = (at_boot(_with_ours(seen), keys, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS))
+    systemd, procps = (at_boot(_with_ours(situation), keys, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS))
     for row in SYSCTLS:
-        line = None if row.key in seen.waivers.kernel_parameters else procps[row.key]
+        line = None if row.key in situation.waivers.kernel_parameters else procps[row.key]
         if (
             line is None
             or line.location.path != SYSCTL_CONF
@@ -95,136 +106,174 @@ def sysctl_conf_disagrees(seen: Situation) -> Iterator[Trouble]:
         ):
             continue
         yield Trouble(
-            f"`sysctl --system` would set {row.key} to {line.value}",
+            f"`sysctl --system` sets {row.key} to {line.value}",
             expected=row.value,
             found=line.value,
             location=line.location,
-            remediation=instruction(f"delete that line, or set it to {row.value}"),
+            remediation=_corrected(row, line.location),
         )
 
 
-@finding(Level.ERROR)
-def kernel_parameter(seen: Situation) -> Iterator[Trouble]:
-    """kubelet, started with protect-kernel-defaults, compares six kernel parameters and exits if one differs.
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The kubelet exits, so no workload runs on the unhardened kernel."),
+    prevents_start=yes("With protect-kernel-defaults the kubelet exits if one of six kernel parameters differs."),
+)
+def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
+    """The kubelet rejects the value of a kernel parameter.
 
-    K3s exits with it, and systemd starts K3s again every few seconds, for ever. The guide writes four of the six; the
-    other two have the right value on an unchanged kernel.
+    With protect-kernel-defaults the kubelet compares six parameters when it starts, and exits if one differs. K3s exits
+    with it, and systemd restarts K3s forever. apply writes four of the six; the kernel's defaults of the other two are
+    the expected values.
     """
-    protected = _protected(seen)
-    for row in SYSCTLS:
-        now = seen.observed.get(row.key)
-        if now is None or (isinstance(now, Sysctl) and same_value(now.value, row.value)):
-            continue
-        waiver = seen.waivers.kernel_parameters.get(row.key)
-        if waiver is not None:
-            # kubelet knows no waiver, so what apply would write counts, too.
-            if protected or _will_protect(seen):
-                yield Trouble(
-                    f"K3s would not start: kubelet refuses {row.key}, and its waiver keeps apply from setting it"
-                    if protected
-                    else f"kubelet would refuse {row.key}, and its waiver keeps apply from setting it",
-                    expected=row.value,
-                    found=describe(now),
-                    location=waiver.location,
-                    remediation=instruction(
-                        "set `protect-kernel-defaults: false` in the settings, or take the waiver out"
-                    ),
-                )
-            continue
-        if row.written and not protected:
-            continue  # a difference like any other, which apply repairs
-        yield Trouble(
-            f"K3s would not start: kubelet refuses {row.key}" if protected else f"{row.key} is not as kubelet wants it",
-            expected=row.value,
-            found=describe(now),
-            location=protected,
-            remediation=_set(seen, row, now),
-        )
+    protected = _protected(situation)
+    will_protect = protected is None and _will_protect(situation)
+    for row, now in _differing(situation):
+        waiver = situation.waivers.kernel_parameters.get(row.key)
+        if waiver is None and protected is not None:
+            yield Trouble(
+                f"K3s does not start: the kubelet rejects {row.key}",
+                expected=row.value,
+                found=describe(now),
+                location=protected,
+                remediation=_set(situation, row, now),
+            )
+        # The kubelet does not have waivers, so the drop-in that apply will write counts, too.
+        if waiver is not None and (protected is not None or will_protect):
+            when = "does not start" if protected is not None else "will not start after apply"
+            yield Trouble(
+                f"K3s {when}: the kubelet rejects {row.key}, which is waived, so apply does not set it",
+                expected=row.value,
+                found=describe(now),
+                location=waiver.location,
+                remediation=Remediation(
+                    (Instruction("set `protect-kernel-defaults: false` in the settings"),),
+                    alternative=Remediation((Instruction("remove the waiver", waiver.location),)),
+                ),
+            )
 
 
-@finding(Level.NOTE)
-def kernel_parameter_waived(seen: Situation) -> Iterator[Trouble]:
-    """A waiver in the settings keeps apply from writing a kernel parameter, into its file and into the kernel.
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("Workloads run on a kernel that does not meet the control."),
+    prevents_start=no("Without protect-kernel-defaults the kubelet does not exit."),
+)
+def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
+    """A kernel parameter that apply does not write differs from the kernel's default, which is the expected value."""
+    if _protected(situation) is not None:
+        return
+    for row, now in _differing(situation):
+        if not row.written and row.key not in situation.waivers.kernel_parameters:
+            yield Trouble(
+                f"{row.key} does not have the kernel's default",
+                expected=row.value,
+                found=describe(now),
+                remediation=_set(situation, row, now),
+            )
 
-    What the kernel has stays, and so does what an earlier apply set, until the next boot.
+
+@finding(
+    Level.NOTE,
+    blocks_gate=no("The site accepts the value."),
+    prevents_start=no("If the kubelet rejects the value, another finding reports that."),
+)
+def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
+    """A waiver in the settings excludes a kernel parameter, so apply sets it neither in its file nor in the kernel.
+
+    The running value remains, including one that an earlier apply set, until the next boot.
     """
-    for key, waiver in seen.waivers.kernel_parameters.items():
-        now = seen.observed.get(key)
+    for key, waiver in situation.waivers.kernel_parameters.items():
+        now = situation.observed.get(key)
         until = f" until {waiver.expires}" if waiver.expires else ""
         yield Trouble(
-            f"{key} is left alone{until}: {waiver.reason}",
+            f"{key} is waived{until}: {waiver.reason}",
             expected=next(row.value for row in SYSCTLS if row.key == key),
             found="" if now is None else describe(now),
             location=waiver.location,
         )
 
 
-@finding(Level.NOTE)
-def waiver_expired(seen: Situation) -> Iterator[Trouble]:
-    """The waiver of a kernel parameter has had its last day, so apply writes the parameter again."""
-    for waiver in seen.waivers.expired([row.id for row in SYSCTLS]):
+@finding(
+    Level.NOTE,
+    blocks_gate=no("apply sets the parameter again."),
+    prevents_start=no("apply sets the parameter again."),
+)
+def waiver_expired(situation: Situation) -> Iterator[Trouble]:
+    """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
+    for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
         yield Trouble(
-            f"the waiver of {waiver.control} counts no more since {first_day_without(waiver)}",
+            f"the waiver for {waiver.control} expired on {first_day_without(waiver)}",
             found=waiver.expires,
             location=waiver.location,
-            remediation=instruction("take it out, or give it a new date"),
+            remediation=instruction("remove or extend the waiver", waiver.location),
         )
 
 
-@finding(Level.NOTE)
-def no_kernel_here(seen: Situation) -> Iterator[Trouble]:
-    """The host tree has no /proc/sys, as an image that is being built: kernel values are left to its first boot."""
-    if not seen.facts.platform.has_kernel:
+@finding(
+    Level.NOTE,
+    blocks_gate=no("K3s does not start in a host tree."),
+    prevents_start=no("K3s does not start in a host tree."),
+)
+def no_kernel_here(situation: Situation) -> Iterator[Trouble]:
+    """The host tree has no /proc/sys, as in the build of an image. Kernel parameters are set at its first boot."""
+    if not situation.facts.platform.has_kernel:
         yield Trouble(
-            "there is no /proc/sys here: live kernel values are left to the first boot",
-            remediation=instruction("run k3s-harden apply or check on the booted host"),
+            "/proc/sys is missing, so running kernel parameters were not checked",
+            remediation=Remediation((Instruction("boot the host"), OwnCommand("apply")), FixOwner.OPERATOR),
         )
 
 
-def _protected(seen: Situation) -> Location | None:
-    """Where kubelet is told to insist on kernel parameters: an argument of its own has the last word over K3s' key."""
-    config, key = seen.facts.merged_config, PROTECT_KERNEL_DEFAULTS.key
-    own = config.scalar(key)
-    for value, source in config.component_arguments(Component.KUBELET.config_key).get(key, ())[-1:] or (
-        (own,) if own else ()
-    ):
-        return source if PROTECT_KERNEL_DEFAULTS.meets.accepts(value) else None
-    return None
+def _differing(situation: Situation) -> Iterator[tuple[SysctlRow, Observed]]:
+    """Yield the kernel parameters of the guide whose running value differs from it."""
+    for row in SYSCTLS:
+        now = situation.observed.get(row.key)
+        if now is not None and not (isinstance(now, Sysctl) and same_value(now.value, row.value)):
+            yield row, now
 
 
-def _set(seen: Situation, row: SysctlRow, now: Observed) -> Remediation:
-    """The remedy for a parameter that is not as kubelet wants it."""
-    command = f"sysctl -w {row.key}={row.value}"
+def _protected(situation: Situation) -> Location | None:
+    """Return the location that enables protect-kernel-defaults. An argument of the kubelet overrides K3s' option."""
+    config, key = situation.facts.merged_config, PROTECT_KERNEL_DEFAULTS.key
+    option = config.scalar(key)
+    arguments = config.component_arguments(Component.KUBELET.config_key).get(key, ())
+    value = arguments[-1] if arguments else option
+    return value.location if value is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text) else None
+
+
+def _corrected(row: SysctlRow, location: Location) -> Remediation:
+    return instruction(f"set {row.key} to {row.value}, or delete the line", location)
+
+
+def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:
+    """Return the remediation for a kernel parameter whose running value differs."""
     if isinstance(now, Absent):
-        return instruction("use a kernel that has the parameter")
-    if seen.facts.platform.kernel_is_read_only:
-        return instruction(
-            f"on the machine that runs this container: {command}, and keep it in a file in /etc/sysctl.d"
-        )
-    if row.written:
-        return written_by_apply(seen, row.key)
-    return instruction(f"{command}, and keep it in a file in /etc/sysctl.d")
+        return instruction(f"boot a kernel that has {row.key}")
+    if row.written and not situation.facts.platform.kernel_is_read_only:
+        return written_by_apply(situation, row.key)
+    host = "on the machine that runs this container, " if situation.facts.platform.kernel_is_read_only else ""
+    line = f"{row.key}={row.value}"
+    return instruction(f"{host}run `sudo sysctl -w {line}`, and add that line to a file in /etc/sysctl.d")
 
 
-def _will_protect(seen: Situation) -> bool:
-    """Whether K3s' configuration has protect-kernel-defaults once apply has written our part of it."""
-    if seen.facts.rancher_managed:
+def _will_protect(situation: Situation) -> bool:
+    """Return whether apply will write protect-kernel-defaults into our drop-in."""
+    if situation.facts.rancher_managed:
         return False
-    return any(option.row is PROTECT_KERNEL_DEFAULTS for option in missing(seen.settings, seen.facts))
+    return any(option.row is PROTECT_KERNEL_DEFAULTS for option in missing(situation.settings, situation.facts))
 
 
-def _is_refused(seen: Situation) -> bool:
-    """Whether apply leaves something else in the place of our file of kernel parameters."""
-    return any(refusal.id == PARAMETERS_FILE for refusal in seen.plan.refusals)
+def _is_refused(situation: Situation) -> bool:
+    """Return whether apply refuses to write our file of kernel parameters."""
+    return any(refusal.id == PARAMETERS_FILE for refusal in situation.plan.refusals)
 
 
-def _with_ours(seen: Situation) -> list[SysctlFile]:
-    """The files as they will be once ours is in place: before the first apply, it is not what is missing that wins.
+def _with_ours(situation: Situation) -> list[SysctlFile]:
+    """Return the files as they are after apply, so that a missing file of ours does not count as overridden.
 
-    What stands where ours belongs and is not replaced counts as it is.
+    If apply refuses to replace what is in the place of ours, that counts as it is.
     """
-    if _is_refused(seen):
-        return list(seen.sysctl_files)
-    files = [file for file in seen.sysctl_files if str(file.path) != PARAMETERS_FILE]
-    ours = (one for one in seen.desired if isinstance(one, File) and one.id == PARAMETERS_FILE)
+    if _is_refused(situation):
+        return list(situation.sysctl_files)
+    files = [file for file in situation.sysctl_files if str(file.path) != PARAMETERS_FILE]
+    ours = (one for one in situation.desired if isinstance(one, File) and one.id == PARAMETERS_FILE)
     return files + [SysctlFile(one.path, one.content) for one in ours]

@@ -1,4 +1,4 @@
-"""What else lies in K3s' manifests directory, and what it would do there."""
+"""Findings about the manifests in K3s' manifests directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.findings.registry import APPLY, Trouble, finding, instruction, shell_command
+from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removed
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Location
 from agent.report import Level
 
@@ -24,90 +24,110 @@ _PLACEHOLDER = r"<[^<>\n]+>"
 _LARGEST_MANIFEST = 8 << 20
 
 
-@finding(Level.ERROR)
-def stale_pod_security_policy(seen: Situation) -> Iterator[Trouble]:
-    """A manifest has a PodSecurityPolicy, which Kubernetes 1.25 and newer do not know.
+@finding(
+    Level.ERROR,
+    blocks_gate=no("Pod Security admission has replaced these policies, so K3s is not less protected."),
+    prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
+)
+def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
+    """A manifest contains a PodSecurityPolicy, which Kubernetes 1.25 and newer do not support.
 
-    K3s tries to apply the file for ever and logs an error each time. It must be gone before the upgrade: afterwards
-    K3s cannot even remove the object.
+    K3s tries to apply the file forever and logs an error each time. Remove the policy before the upgrade: afterwards
+    K3s cannot delete the object.
     """
-    if not WITHOUT_POD_SECURITY_POLICY.includes(seen.facts.version):
+    if not WITHOUT_POD_SECURITY_POLICY.includes(situation.facts.version):
         return
-    planned = {change.id for change in seen.plan.changes}
+    planned = {change.id for change in situation.plan.changes}
     lines: dict[PurePosixPath, list[int]] = {}
-    for one in _objects(seen):
+    for one in _objects(situation):
         if one.kind == "PodSecurityPolicy":
             lines.setdefault(one.path, []).append(one.line)
     for path, found in lines.items():
+        objects = "1 PodSecurityPolicy" if len(found) == 1 else f"{len(found)} PodSecurityPolicies"
+        location = Location(path, found[0])
         yield Trouble(
-            f"has {len(found)} of the kind PodSecurityPolicy, which this K3s does not know",
-            expected=f"none from v1.{WITHOUT_POD_SECURITY_POLICY.first} on",
-            location=Location(path, found[0]),
+            f"manifest contains {objects}, which K3s {situation.facts.version} does not support",
+            expected=f"none since v1.{WITHOUT_POD_SECURITY_POLICY.first}",
+            location=location,
             remediation=APPLY
             if str(path) in planned
-            else instruction("remove them from the file before this K3s starts"),
+            else instruction("before this K3s version starts, remove the PodSecurityPolicies", location),
         )
 
 
-@finding(Level.WARNING)
-def selector_matches_no_namespace(seen: Situation) -> Iterator[Trouble]:
-    """A NetworkPolicy selects namespaces by the label `name`, which no namespace has unless somebody gave it one.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The policy blocks more traffic than intended, not less."),
+    prevents_start=no("The policy is valid."),
+)
+def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
+    """A NetworkPolicy selects namespaces by the label `name`, which Kubernetes does not set.
 
-    Such a policy lets nothing in, not even from within the namespace. kubernetes.io/metadata.name is the label that
-    the API server keeps on every namespace.
+    Such a policy allows no traffic, not even from its own namespace. The API server sets the label
+    kubernetes.io/metadata.name on every namespace.
     """
-    for one in _objects(seen):
+    for one in _objects(situation):
         if one.kind == "NetworkPolicy":
             for line in _name_selectors(one.node):
+                location = Location(one.path, line)
                 yield Trouble(
-                    "selects namespaces by the label `name`, which none has",
+                    "NetworkPolicy selects namespaces by a label that Kubernetes does not set",
                     expected="kubernetes.io/metadata.name",
                     found="name",
-                    location=Location(one.path, line),
+                    location=location,
                     remediation=instruction(
-                        "write kubernetes.io/metadata.name there, unless you label your namespaces yourself"
+                        "unless you label your namespaces, replace `name` with kubernetes.io/metadata.name", location
                     ),
                 )
 
 
-@finding(Level.ERROR, blocks_gate=False)
-def manifest_placeholder(seen: Situation) -> Iterator[Trouble]:
-    """A manifest still has a placeholder such as <NAMESPACE>. It is no legal name, so the object is never made."""
-    for one in _objects(seen):
+@finding(
+    Level.ERROR,
+    blocks_gate=no("Only that object is missing. Other controls are not affected."),
+    prevents_start=no("K3s logs an error for the manifest and continues."),
+)
+def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
+    """A manifest contains a placeholder such as <NAMESPACE>, so K3s cannot create the object."""
+    for one in _objects(situation):
         for scalar in yaml_reader.scalars(one.node):
             if re.fullmatch(_PLACEHOLDER, scalar.text):
+                location = Location(one.path, scalar.line)
                 yield Trouble(
-                    "has a placeholder that nobody filled in",
+                    "manifest contains a placeholder",
                     found=scalar.text,
-                    location=Location(one.path, scalar.line),
-                    remediation=instruction("write the real name there"),
+                    location=location,
+                    remediation=instruction("replace the placeholder with the name", location),
                 )
 
 
-@finding(Level.WARNING)
-def manifest_broken(seen: Situation) -> Iterator[Trouble]:
-    """A manifest is not YAML: K3s applies nothing of that file, not even its whole documents.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("Objects that K3s applied earlier remain in the cluster."),
+    prevents_start=no("K3s logs an error for the manifest and continues."),
+)
+def manifest_broken(situation: Situation) -> Iterator[Trouble]:
+    """A manifest is not valid YAML. K3s applies nothing of it, not even its valid documents.
 
-    At a link to nothing it applies nothing of the whole directory, our file neither.
+    If a manifest is a symbolic link to a missing file, K3s applies no manifest of the directory, ours included.
     """
-    for path, data in _in_need_of_a_look(seen):
+    for path, data in _unmanaged(situation):
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
             yield Trouble(
-                f"K3s applies nothing of it: {problem.problem}",
+                f"K3s does not apply this manifest: {problem.problem}",
                 location=problem.location,
-                remediation=instruction("repair the file"),
+                remediation=instruction("correct the YAML", problem.location),
             )
-    for link in seen.k3s_files.manifests.broken_links:
+    for link in situation.k3s_files.manifests.broken_links:
         yield Trouble(
-            "K3s applies no manifest at all: this one links to nothing",
+            "K3s applies no manifest: this one is a symbolic link to a missing file",
             location=Location(link),
-            remediation=shell_command(f"sudo rm {link}"),
+            remediation=removed(link),
         )
 
 
 class _Object(NamedTuple):
-    """An object that K3s applies, and where it begins."""
+    """An object that K3s applies."""
 
     kind: str | None
     node: Node
@@ -115,23 +135,24 @@ class _Object(NamedTuple):
     line: int
 
 
-def _in_need_of_a_look(seen: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The manifests that K3s applies, but for ours where it is as we would write it."""
-    as_wanted = {one.path: one.content for one in seen.desired if isinstance(one, File)}
-    return ((path, data) for path, data in seen.k3s_files.manifests.applied.items() if as_wanted.get(path) != data)
+def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the manifests that K3s applies, except those with the content that we write."""
+    expected = {one.path: one.content for one in situation.desired if isinstance(one, File)}
+    applied = situation.k3s_files.manifests.applied
+    return ((path, data) for path, data in applied.items() if expected.get(path) != data)
 
 
-def _objects(seen: Situation) -> Iterator[_Object]:
-    for path, data in _in_need_of_a_look(seen):
+def _objects(situation: Situation) -> Iterator[_Object]:
+    for path, data in _unmanaged(situation):
         parsed = _parsed(path, data)
         for document in () if isinstance(parsed, InputError) else parsed:
             yield from _unpacked(document, path)
 
 
 def _unpacked(document: Document, path: PurePosixPath) -> Iterator[_Object]:
-    """The objects of a document: what has `items` is a list to K3s, whatever its kind (controller.go, toObjects).
+    """Yield the objects of a document. K3s treats every object with `items` as a list (controller.go, toObjects).
 
-    Items of a list such as NetworkPolicyList that do not name their kind get it from the list's.
+    Items of a list such as NetworkPolicyList that do not have a kind get it from the list.
     """
     node = document.node
     kind = node.text("kind") if isinstance(node, yaml_reader.Mapping) else None
@@ -146,7 +167,7 @@ def _unpacked(document: Document, path: PurePosixPath) -> Iterator[_Object]:
 
 @lru_cache(maxsize=256)
 def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputError:
-    # Charts and large bundles are passed over unread: none of what is looked for is in them.
+    # Charts and large bundles contain none of these words, and parsing them takes long.
     if not any(word in data for word in _WORTH_PARSING):
         return ()
     try:
@@ -156,7 +177,7 @@ def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputErr
 
 
 def _name_selectors(node: Node) -> Iterator[int]:
-    """The lines of `name` keys in a namespaceSelector's matchLabels."""
+    """Yield the lines of `name` keys in a namespaceSelector's matchLabels."""
     if isinstance(node, yaml_reader.Sequence):
         for item in node.items:
             yield from _name_selectors(item)

@@ -1,13 +1,13 @@
-"""What the host itself is, where that limits what can be done or is worth a word."""
+"""Findings about the host itself, its K3s version, and the gate."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import INSTALL, UNINSTALL, Trouble, finding, instruction, shell_command
+from agent.findings.registry import INSTALL, UNINSTALL, Trouble, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Location, OwnCommand, Remediation, Role
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
 from agent.node.gate import DROPIN, UNIT
 from agent.report import Level
 
@@ -16,126 +16,164 @@ if TYPE_CHECKING:
 
     from agent.situation import Situation
 
-_SAY_VERSION = instruction("say --k3s-version")
+_PASS_VERSION = instruction("pass --k3s-version")
 
 
-@finding(Level.NOTE)
-def version_assumed(seen: Situation) -> Iterator[Trouble]:
-    """The K3s version cannot be told, so the newest family of the guide was taken.
+@finding(
+    Level.NOTE,
+    blocks_gate=no("The rows of the newest version harden older versions, too."),
+    prevents_start=no("If K3s rejects an option of another version, it logs that."),
+)
+def version_assumed(situation: Situation) -> Iterator[Trouble]:
+    """The K3s version could not be determined, so the newest known version is assumed.
 
-    The families differ: K3s v1.24 and older want PodSecurityPolicies, v1.25 and newer must not have them.
+    K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
     """
-    if not (seen.facts.version_is_known or seen.k3s_files.had_pod_security_policies):
-        yield Trouble(f"the K3s version is not known; {seen.facts.version} is assumed", remediation=_SAY_VERSION)
+    facts = situation.facts
+    if not (facts.version_is_known or situation.k3s_files.had_pod_security_policies):
+        yield Trouble(f"the K3s version could not be determined; {facts.version} is assumed", remediation=_PASS_VERSION)
 
 
-@finding(Level.WARNING)
-def other_family_assumed(seen: Situation) -> Iterator[Trouble]:
-    """The K3s version cannot be told, and the newest family that was taken is not the one this host was hardened for.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("Whether K3s is v1.24 or older is not known."),
+    prevents_start=no("If K3s rejects an option of another version, it logs that."),
+)
+def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
+    """The K3s version could not be determined, and the assumed version differs from the one of an earlier run.
 
-    policy.yaml has or had PodSecurityPolicies, which K3s v1.24 and older want. An apply takes them, and their plugin,
-    from such a K3s.
+    policy.yaml contains or contained PodSecurityPolicies, which only K3s v1.24 and older use. apply removes them and
+    their plugin.
     """
-    if seen.k3s_files.had_pod_security_policies:
+    if situation.k3s_files.had_pod_security_policies:
         yield Trouble(
-            f"the K3s version is not known; {seen.facts.version} is assumed, but an earlier run was for v1.24 or older",
-            location=Location(seen.facts.data_dir / POLICY_FILE),
-            remediation=_SAY_VERSION,
+            "the K3s version could not be determined, and the assumed version is newer than the one of an earlier run",
+            expected="v1.24 or older",
+            found=str(situation.facts.version),
+            location=Location(situation.facts.data_dir / POLICY_FILE),
+            remediation=_PASS_VERSION,
         )
 
 
-@finding(Level.NOTE)
-def version_newer(seen: Situation) -> Iterator[Trouble]:
-    """This K3s is newer than the newest version that the rows were written for; the newest rows apply."""
-    if seen.facts.version.minor > NEWEST_KNOWN.minor:
+@finding(
+    Level.NOTE,
+    blocks_gate=no("The rows of the newest known version apply."),
+    prevents_start=no("Whether this version removed an option is not known."),
+)
+def version_newer(situation: Situation) -> Iterator[Trouble]:
+    """This K3s version is newer than the newest known version, whose rows apply."""
+    if situation.facts.version.minor > NEWEST_KNOWN.minor:
         yield Trouble(
-            f"K3s {seen.facts.version} is newer than this release knows; the rows for v1.{NEWEST_KNOWN.minor} apply",
-            remediation=instruction("look for a newer k3s-harden"),
+            f"K3s {situation.facts.version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply",
+            remediation=instruction("upgrade k3s-harden if a newer release exists"),
         )
 
 
-@finding(Level.WARNING)
-def version_older(seen: Situation) -> Iterator[Trouble]:
-    """This K3s is older than any that the guide covers; the oldest rows apply.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The rows of the oldest covered version apply."),
+    prevents_start=no("Whether this version has all options is not known."),
+)
+def version_older(situation: Situation) -> Iterator[Trouble]:
+    """This K3s version is older than the oldest version that the guide covers, whose rows apply.
 
-    A version that YAML or a shell has cut short looks like that, too: 1.30 as a number is 1.3.
+    YAML shortens a version that is not quoted: 1.30 becomes 1.3.
     """
-    version = seen.facts.version
+    version = situation.facts.version
     if version.minor < OLDEST_COVERED.minor:
         yield Trouble(
-            f"K3s {version} is older than the guide covers; the rows for v{OLDEST_COVERED.family} apply",
+            f"the guide does not cover this K3s version; the rows for v{OLDEST_COVERED.family} apply",
             expected=f"v{OLDEST_COVERED.family} or newer",
             found=str(version),
-            remediation=instruction("correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s"),
+            remediation=instruction("correct --k3s-version or `k3s-version` in the settings, or upgrade K3s"),
         )
 
 
-@finding(Level.NOTE)
-def rancher_managed(seen: Situation) -> Iterator[Trouble]:
-    """Rancher writes this node's K3s configuration, so none is written here: two writers would undo each other.
+@finding(
+    Level.NOTE,
+    blocks_gate=no("Rancher configures K3s on this node."),
+    prevents_start=no("k3s-harden does not write K3s' configuration here."),
+)
+def rancher_managed(situation: Situation) -> Iterator[Trouble]:
+    """Rancher writes K3s' configuration on this node, so k3s-harden does not: each would overwrite the other.
 
-    The arguments belong in the Cluster object; `render rancher-cluster` prints them.
+    Set the arguments in the Cluster object; `render rancher-cluster` prints them.
     """
-    if seen.facts.rancher_managed:
-        role = "" if seen.facts.role is Role.SERVER else " (for the whole cluster, this agent included)"
+    if situation.facts.rancher_managed:
+        role = "" if situation.facts.role is Role.SERVER else ", for this agent and all other nodes"
+        options = ("rancher-cluster", f"--k3s-version {situation.facts.version.family}")
         yield Trouble(
-            f"Rancher manages this node: K3s' arguments and Pod Security belong in its Cluster object{role}",
-            remediation=Remediation(
-                (OwnCommand("render", ("rancher-cluster", f"--k3s-version {seen.facts.version.family}")),)
-            ),
+            f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}",
+            remediation=Remediation((OwnCommand("render", options),)),
         )
 
 
-@finding(Level.ERROR)
-def read_only_etc(seen: Situation) -> Iterator[Trouble]:
-    """/etc cannot be written, as on an immutable system: what belongs there has to come with the image."""
-    if seen.facts.platform.etc_is_read_only and any(change.id.startswith("/etc/") for change in seen.plan.changes):
-        yield Trouble(
-            "/etc is read-only, and files are missing there",
-            remediation=instruction("run k3s-harden apply --root on the image, or make /etc writable"),
-        )
-
-
-@finding(Level.ERROR, blocks_gate=False)
-def gate_half_missing(seen: Situation) -> Iterator[Trouble]:
-    """The gate has two halves, k3s-harden.service and a drop-in of each service that starts K3s, and one is missing.
-
-    Without the unit, or where it is masked, the drop-in waits for a sign that nobody gives: K3s does not start from
-    the next boot on. Until then the sign of an earlier success lets it start ungated. Without the drop-in K3s always
-    starts ungated.
-    """
-    unit, mask, dropins = seen.gate.unit, seen.gate.mask, seen.gate.dropins
-    if unit is None:
-        state = f"masked by {mask}" if mask else "missing"
-        for service, path in dropins.items():
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("Files of the hardening are missing, and the gate cannot write them."),
+    prevents_start=no("K3s starts without the files."),
+)
+def read_only_etc(situation: Situation) -> Iterator[Trouble]:
+    """/etc is read-only, as on an immutable system, and files are missing there. They have to be part of the image."""
+    if situation.facts.platform.etc_is_read_only:
+        missing = [change.id for change in situation.plan.changes if change.id.startswith("/etc/")]
+        if missing:
             yield Trouble(
-                f"{service} starts ungated until the next boot, and then not at all: its gate is {state}",
-                expected=UNIT,
-                location=Location(path),
-                remediation=replace(
-                    shell_command(f"sudo systemctl unmask {UNIT}") if mask else INSTALL, alternative=UNINSTALL
+                f"/etc is read-only, so apply cannot write {' and '.join(missing)}",
+                remediation=Remediation(
+                    (OwnCommand("apply", ("--root IMAGE",)),),
+                    alternative=Remediation((Instruction("make /etc writable"), OwnCommand("apply"))),
                 ),
             )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The gate itself is missing."),
+    prevents_start=no("systemd refuses the start, not K3s."),
+)
+def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
+    """One of the gate's two parts is missing: k3s-harden.service, or its drop-in for a service that starts K3s.
+
+    If the unit is missing or masked, K3s starts without the gate until the next boot, and not at all after it. Without
+    the drop-in K3s always starts without the gate.
+    """
+    unit, mask, dropins = situation.gate.unit, situation.gate.mask, situation.gate.dropins
+    if unit is None:
+        state = f"masked by {mask}" if mask else "missing"
+        fix = Remediation((ShellCommand(f"sudo systemctl unmask {UNIT}"),)) if mask else INSTALL
+        for service, path in dropins.items():
+            yield Trouble(
+                f"{service} starts without the gate, and after the next boot not at all: {UNIT} is {state}",
+                expected=UNIT,
+                found=state,
+                location=Location(path),
+                remediation=replace(fix, alternative=UNINSTALL),
+            )
         return
-    for service in (unit.path.name for unit in seen.facts.units):
+    for service in (unit.path.name for unit in situation.facts.units):
         if service.endswith(".service") and service not in dropins:
             yield Trouble(
-                f"{service} starts without the gate",
+                f"{service} starts without the gate: its drop-in is missing",
                 expected=f"{service}.d/{DROPIN}",
                 location=Location(unit),
                 remediation=Remediation((OwnCommand("install", (f"--unit {service}",)),)),
             )
 
 
-@finding(Level.WARNING)
-def gate_before_mount(seen: Situation) -> Iterator[Trouble]:
-    """K3s' data directory is elsewhere than the gate's unit says, so the gate does not wait until it is mounted.
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The gate runs now, so the data directory is mounted."),
+    prevents_start=no("The data directory is mounted now."),
+)
+def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
+    """The gate's unit does not wait for the mount of K3s' data directory.
 
-    On a file system of its own, one that is mounted late, it would still be missing when the gate runs at boot: what
-    the gate writes then lies below the mount point, and K3s starts on what was never hardened, or not at all.
+    If the data directory is on a file system that is mounted late, the gate writes below the mount point at the next
+    boot, and K3s starts without these files or not at all.
     """
-    gate, data_dir = seen.gate, seen.facts.data_dir
-    # A path stands for the mounts of all directories above it, too (systemd.unit(5)).
+    gate, data_dir = situation.gate, situation.facts.data_dir
+    # RequiresMountsFor= includes the mounts of all parent directories (systemd.unit(5)).
     if gate.unit is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
         yield Trouble(
             f"the gate does not wait for the mount of {data_dir}",
@@ -146,20 +184,29 @@ def gate_before_mount(seen: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.WARNING)
-def not_readable(seen: Situation) -> Iterator[Trouble]:
-    """Something could not be read, so what it says is not in this report: permissions, or a file of another kind."""
-    for complaint in seen.unreadable:
-        yield Trouble(
-            complaint, remediation=instruction("run as root" if "Permission denied" in complaint else "look at it")
-        )
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The gate runs as root. What root cannot read, such as a FIFO, is usually not read by K3s either."),
+    prevents_start=no("The content is not known."),
+)
+def not_readable(situation: Situation) -> Iterator[Trouble]:
+    """A file or directory could not be read, so this report does not include its content."""
+    for complaint in situation.unreadable:
+        fix = "run the command as root" if "Permission denied" in complaint else "correct what the message names"
+        yield Trouble(complaint, remediation=instruction(fix))
 
 
-@finding(Level.WARNING)
-def restart_needed(seen: Situation) -> Iterator[Trouble]:
-    """K3s runs since before a file was changed that it reads at its start only, so the change has no effect yet."""
-    if seen.k3s_files.changed_since_start:
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The next start of K3s reads the changed files."),
+    prevents_start=no("If K3s rejects a changed file, another finding reports that."),
+)
+def restart_needed(situation: Situation) -> Iterator[Trouble]:
+    """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
+    changed = situation.k3s_files.changed_since_start
+    if changed:
+        service = situation.facts.service.removesuffix(".service")
         yield Trouble(
-            f"K3s runs since before the last change of {' and '.join(seen.k3s_files.changed_since_start)}",
-            remediation=shell_command(f"sudo systemctl restart {seen.facts.service.removesuffix('.service')}"),
+            f"{' and '.join(changed)} changed after K3s started",
+            remediation=Remediation((ShellCommand(f"sudo systemctl restart {service}"),)),
         )

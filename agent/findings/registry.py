@@ -1,7 +1,7 @@
-"""How a finding is declared: one function, whose name is its id and whose docstring `explain` prints.
+"""Declaration of the kinds of findings.
 
-To add one, write the function in the module of its topic; nothing else names it. What no look at a host can tell is
-declared without a function.
+A kind is one function: its name is the id, and its docstring is what `explain` prints. A kind that no observation of a
+host can show is declared without a function, and a verb reports it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from agent.report import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import PurePosixPath
 
     from agent.model import Location
     from agent.situation import Situation
@@ -28,14 +29,26 @@ def instruction(text: str, location: Location | None = None, *, restart: Restart
     return Remediation((Instruction(text, location),), restart=restart)
 
 
-def shell_command(line: str) -> Remediation:
-    """Return a remediation with one command that the operator runs."""
-    return Remediation((ShellCommand(line),))
+def edit_of_k3s_config(text: str, location: Location) -> Remediation:
+    """Return a remediation that edits K3s' configuration, which K3s reads only when it starts."""
+    return instruction(text, location, restart=Restart.K3S)
 
 
-def written_by_apply(seen: Situation, resource_id: str) -> Remediation:
+def removed(path: PurePosixPath) -> Remediation:
+    """Return the remediation for a file that has to be removed."""
+    return Remediation((removal(path),))
+
+
+def removal(path: PurePosixPath) -> ShellCommand:
+    """Return the command that removes a file."""
+    import shlex
+
+    return ShellCommand(f"sudo rm {shlex.quote(str(path))}")
+
+
+def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
     """Return the remediation for a managed resource: apply, after what apply requires if it refuses the resource."""
-    refusal = next((refusal for refusal in seen.plan.refusals if refusal.id == resource_id), None)
+    refusal = next((refusal for refusal in situation.plan.refusals if refusal.id == resource_id), None)
     if refusal is None:
         return APPLY
     if refusal.edited:
@@ -54,47 +67,69 @@ class Trouble(NamedTuple):
 
 
 class Detector(Protocol):
-    """Looks for one kind of trouble in what was seen of a host; pure."""
+    """Detects one kind of finding in the state of a host; pure."""
 
-    def __call__(self, seen: Situation) -> Iterator[Trouble]:
+    def __call__(self, situation: Situation) -> Iterator[Trouble]:
         """Yield each case."""
         ...
 
 
-class Kind(NamedTuple):
-    """A kind of finding; `blocks_gate` as in report.Finding. One without `detect` is said by a verb, of what it did."""
+class Property(NamedTuple):
+    """Whether a property holds for a kind of finding, and the reason that the reference lists."""
+
+    holds: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{'yes' if self.holds else 'no'}: {self.reason}"
+
+
+def yes(reason: str) -> Property:
+    """Return a property that holds."""
+    return Property(holds=True, reason=reason)
+
+
+def no(reason: str) -> Property:
+    """Return a property that does not hold."""
+    return Property(holds=False, reason=reason)
+
+
+class FindingKind(NamedTuple):
+    """A kind of finding."""
 
     id: str
     level: Level
-    blocks_gate: bool
-    prevents_start: bool
+    blocks_gate: Property
+    """Whether K3s would run unhardened or unprotected, so that the gate must block it."""
+    prevents_start: Property
+    """Whether K3s fails by itself at its next start. The gate logs it and does not block K3s."""
     explanation: str
     detect: Detector | None
+    """None if a verb reports the kind."""
 
     def case(self, trouble: Trouble) -> Finding:
-        """A case of this kind, as the report has it."""
-        return Finding(self.id, self.level, self.blocks_gate, self.prevents_start, *trouble)
+        """Return a case of this kind for the report."""
+        return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *trouble)
 
 
-KINDS: dict[str, Kind] = {}
-"""All kinds by id, in the order of the modules that declare them."""
+KINDS: dict[str, FindingKind] = {}
+"""All kinds by id, in the order of declaration."""
 
 
-def finding(
-    level: Level, *, blocks_gate: bool | None = None, prevents_start: bool = False
-) -> Callable[[Detector], Detector]:
-    """Declare a detector as a kind of finding of this level. An error keeps K3s down unless it is said not to."""
+def finding(level: Level, *, blocks_gate: Property, prevents_start: Property) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of finding."""
 
     def declare(detect: Detector) -> Detector:
         name = detect.__name__.replace("_", "-")  # type: ignore[attr-defined]
-        holds = level is Level.ERROR if blocks_gate is None else blocks_gate
-        KINDS[name] = Kind(name, level, holds, prevents_start, detect.__doc__ or "", detect)
+        KINDS[name] = FindingKind(name, level, blocks_gate, prevents_start, detect.__doc__ or "", detect)
         return detect
 
     return declare
 
 
-def declared(name: str, level: Level, explanation: str) -> Kind:
-    """Declare a kind of finding that a verb says of what it did. It keeps no K3s down."""
-    KINDS[name] = Kind(name, level, blocks_gate=False, prevents_start=False, explanation=explanation, detect=None)
+def declared(
+    name: str, level: Level, explanation: str, *, blocks_gate: Property, prevents_start: Property
+) -> FindingKind:
+    """Declare a kind of finding that a verb reports."""
+    KINDS[name] = FindingKind(name, level, blocks_gate, prevents_start, explanation, detect=None)
     return KINDS[name]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.go_values import FALSE, TRUE
-from agent.k3s.options import ALIASES, SWITCHES, VARIABLES, without_secrets
-from agent.model import Location
+from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS, SWITCHES, VARIABLES, without_secrets
+from agent.model import Location, Role
 from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
@@ -82,6 +82,15 @@ class ComponentArgument(NamedTuple):
     value: str
 
 
+class UnusableValueError(InputError):
+    """A key has a value that is neither a single value nor a list of single values."""
+
+    def __init__(self, key: str, what: str, location: Location) -> None:
+        problem = f"`{shown(key)}` {what}; K3s accepts a single value or a list of single values"
+        super().__init__(location, problem, "quote an item that contains a colon followed by a space")
+        self.key = ALIASES.get(key, key)
+
+
 class MergedConfig(NamedTuple):
     """K3s' effective configuration."""
 
@@ -92,9 +101,22 @@ class MergedConfig(NamedTuple):
     dropped: tuple[Dropped, ...]
     ignored: tuple[Ignored, ...]
     problems: tuple[InputError, ...]
-    """Files and values that stop K3s at startup. Valid content of the same file is merged."""
+    """Invalid files and values; see startup_problems. Valid content of the same file is merged."""
     unjudged: tuple[InputError, ...]
     """Files that exceed the limits of this program, but perhaps not those of K3s."""
+
+    def startup_problems(self, role: Role) -> tuple[InputError, ...]:
+        """Return the problems that stop K3s in this role.
+
+        k3s server drops unknown keys, whatever their value; k3s agent exits (k3s, pkg/configfilearg).
+        """
+        known = AGENT_KEYS | SERVER_ONLY_KEYS
+        is_server = role is Role.SERVER
+        return tuple(
+            problem
+            for problem in self.problems
+            if not (is_server and isinstance(problem, UnusableValueError) and problem.key not in known)
+        )
 
     def locations(self) -> Mapping[str, Location]:
         """Return the location of the last value of each option that is set."""
@@ -265,7 +287,7 @@ class _FileMerger:
 
     def _value(self, key: str, node: Node, path: PurePosixPath) -> _FileValue | None:
         if isinstance(node, yaml_reader.Mapping):
-            self._invalid(key, node, path, "contains a mapping")
+            self.problems.append(UnusableValueError(key, "contains a mapping", Location(path, node.line)))
             return None
         if isinstance(node, yaml_reader.Scalar):
             return _FileValue([_config_value(key, node, path)], is_list=False)
@@ -274,13 +296,9 @@ class _FileMerger:
             if isinstance(item, yaml_reader.Scalar):
                 values.append(_config_value(key, item, path))
             else:
-                self._invalid(key, item, path, "has an item that is not a single value")
+                what = "has an item that is not a single value"
+                self.problems.append(UnusableValueError(key, what, Location(path, item.line)))
         return _FileValue(values, is_list=True)
-
-    def _invalid(self, key: str, node: Node, path: PurePosixPath, what: str) -> None:
-        hint = "quote an item that contains a colon followed by a space"
-        problem = f"`{shown(key)}` {what}; K3s accepts a single value or a list of single values"
-        self.problems.append(InputError(Location(path, node.line), problem, hint))
 
 
 def _config_value(key: str, scalar: Scalar, path: PurePosixPath) -> ConfigValue:

@@ -68,6 +68,9 @@ SWITCHES = _names(
 )
 """Boolean options. On a command line the word after one is not its value (Go's flag package)."""
 
+TOKEN_FILE_KEYS = frozenset({"agent-token-file", "token-file"})
+"""Options with a file that K3s waits for, up to four minutes, if it does not exist (k3s, pkg/util/file.go)."""
+
 CONFIG_FILE_VARIABLE = "K3S_CONFIG_FILE"
 """The variable with the path of the main configuration file. K3s reads it before `--config` (pkg/configfilearg)."""
 

@@ -32,7 +32,7 @@ _LIMITS = ("version-assumed", "not-readable", "restart-needed")
 """Findings that say what an assessment could not look at, or what its verdicts are not about."""
 
 _JUDGED = ("mode-loosened", "option-overridden")
-"""Findings that hold K3s, and that verdicts say in their own way."""
+"""Findings that block the gate, and that verdicts report."""
 
 
 def assess_host(
@@ -93,7 +93,8 @@ def _file_checks(check: Check) -> Iterator[Permissions | Ownership]:
 def _notices(seen: Situation, benchmark: Benchmark) -> Iterator[Notice]:
     """What limits what this assessment can tell, and what would keep K3s from starting, whatever its verdicts say."""
     for finding in findings.collect(seen):
-        if finding.id in _LIMITS or (finding.blocks_gate and finding.id not in _JUDGED):
+        of_startup = finding.prevents_start or finding.blocks_gate
+        if finding.id in _LIMITS or (of_startup and finding.id not in _JUDGED):
             yield Notice(
                 f"{finding.message} ({finding.id})", str(finding.location or ""), remediation.text(finding.remediation)
             )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.benchmark.control import BenchmarkControl
-    from agent.findings.registry import Kind
+    from agent.findings.registry import FindingKind
     from agent.guide.control import Control, Origin
 
 SETTINGS = "settings"
@@ -71,7 +71,7 @@ def _close(name: str) -> list[str]:
     return [one for one in known if name and name in one][:3] or difflib.get_close_matches(name, known)
 
 
-def summary(kind: Kind) -> str:
+def summary(kind: FindingKind) -> str:
     """Return the first paragraph of the explanation of a finding."""
     return " ".join(kind.explanation.split("\n\n")[0].split())
 
@@ -133,9 +133,16 @@ def _differences(row: BenchmarkControl) -> Iterator[str]:
         yield f"{words.span(difference.benchmarks)}: {difference.note or difference.reason.value}"
 
 
-def _finding(kind: Kind) -> str:
+def _finding(kind: FindingKind) -> str:
     head, _, rest = kind.explanation.partition("\n\n")
-    return _paragraphs([("", f"{kind.id} ({kind.level})"), ("Description", head), ("Details", rest)])
+    parts = [
+        ("", f"{kind.id} ({kind.level})"),
+        ("Description", head),
+        ("Details", rest),
+        ("Blocks the gate", str(kind.blocks_gate)),
+        ("Prevents K3s from starting", str(kind.prevents_start)),
+    ]
+    return _paragraphs(parts)
 
 
 def _paragraphs(parts: Iterable[tuple[str, str]]) -> str:

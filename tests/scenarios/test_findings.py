@@ -1,4 +1,4 @@
-"""Each finding appears where it should, with file, line and a remedy that works as it is written, and not next door."""
+"""Each kind of finding: a host that has it, with a remediation that fixes it, and a similar host that does not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden.service"
 
 SITE = f"{DROPINS}/99-site.yaml"
-"""K3s reads it after ours."""
+"""K3s reads it after our drop-in."""
 
 IDENTITY = '{"kind":"EncryptionConfiguration","resources":[{"resources":["secrets"],"providers":[{"identity":{}}]}]}'
 AESCBC = IDENTITY.replace('{"identity"', '{"aescbc":{}},{"identity"')
@@ -109,6 +109,10 @@ def a_fifo(path: str) -> Callable[[HostTree], object]:
     return lambda host: os.mkfifo(host[path])
 
 
+def unprotected(edit: Callable[[HostTree], object]) -> Callable[[HostTree], object]:
+    return lambda host: [host.write(SETTINGS, "protect-kernel-defaults: false\n"), host.run("apply"), edit(host)]
+
+
 def cut_in_half(path: str) -> Callable[[HostTree], object]:
     return lambda host: host.write(path, host[path].read_bytes()[: host[path].stat().st_size // 2], 0o600)
 
@@ -116,24 +120,25 @@ def cut_in_half(path: str) -> Callable[[HostTree], object]:
 def nothing(_: HostTree) -> None: ...
 
 
-def as_the_remedy_says(host: HostTree, finding: Finding) -> None:
-    """Carry out the remedy where it is a command, alone or behind a condition that is met."""
-    words = shlex.split(finding.remediation.removeprefix("if it is not needed: ").removeprefix("sudo "))
+def as_described(host: HostTree, finding: Finding) -> None:
+    """Run the last command of the remediation."""
+    command = finding.remediation.rpartition("run `")[2].removesuffix("`")
+    words = shlex.split(command.removeprefix("sudo "))
     if words[0] == "k3s-harden":
         assert host.run(words[1], *words[2:]).code == 0
     elif words[0] == "rm":
         host[words[1]].unlink()
     else:
-        raise AssertionError(f"no command: {finding.remediation}")
+        raise AssertionError(f"unexpected command: {finding.remediation}")
 
 
 def line_deleted(host: HostTree, finding: Finding) -> None:
-    """Delete the line that the finding names."""
+    """Delete the line of the finding's location."""
     line_replaced(r".*\n", "")(host, finding)
 
 
 def line_replaced(pattern: str, replacement: str) -> Callable[[HostTree, Finding], None]:
-    """Edit the line that the finding names."""
+    """Edit the line of the finding's location."""
 
     def cure(host: HostTree, finding: Finding) -> None:
         path, _, number = finding.location.rpartition(":")
@@ -159,16 +164,19 @@ def asked_again(*options: str) -> Callable[[HostTree, Finding], object]:
 
 
 class Case(NamedTuple):
-    """A hardened host, what is done to it, what is then found, how that is cured; and what is almost the same."""
+    """A hardened host that gets a finding."""
 
     kind: str
     spoil: Callable[[HostTree], object]
+    """What is done to the host."""
     near_miss: Callable[[HostTree], object]
+    """What is done to a host that does not get the finding."""
     location: str = ""
     expected: str = ""
     found: str = ""
     remediation: str = ""
-    cure: Callable[[HostTree, Finding], object] | None = as_the_remedy_says
+    """`{location}` stands for the location."""
+    cure: Callable[[HostTree, Finding], object] | None = as_described
     role: str = "server"
     version: str = "1.34"
     name: str = ""
@@ -189,7 +197,8 @@ CASES = (
         edited(POLICY),
         asked_for("--role", "server", "--k3s-version", "1.28"),
         location=POLICY,
-        remediation="see k3s-harden diff; put the change into /etc/k3s-harden/config.yaml, or apply --force",
+        remediation="run `sudo k3s-harden diff`; then move the change to /etc/k3s-harden/config.yaml;"
+        " or run `sudo k3s-harden apply --force`",
         cure=lambda host, _: host.run("apply", "--force"),
     ),
     Case(
@@ -217,7 +226,7 @@ CASES = (
         both(written(PSA, ADMISSION), asked_for("--role", "server", "--k3s-version", "1.24")),
         location=PSA,
         found="1387 bytes",
-        remediation=f"if it is not needed: rm {PSA}",
+        remediation=f"make sure that role and version are correct; then run `sudo rm {PSA}`",
     ),
     Case(
         "interrupted-run",
@@ -237,15 +246,34 @@ CASES = (
         written(CONFIG, "node-name: a\n  node-ip: b\n"),
         written(CONFIG, "# nothing yet\n"),
         location=f"{CONFIG}:2",
-        remediation="repair it",
+        remediation="correct the YAML at {location}",
         cure=line_replaced("^ +", ""),
+    ),
+    Case(
+        "k3s-config-broken",
+        written(CONFIG, "kubelet-arg:\n  - max-pods: 200\n"),
+        written(CONFIG, "not-an-option:\n  a: b\n"),
+        location=f"{CONFIG}:2",
+        remediation="quote an item that contains a colon followed by a space at {location}",
+        cure=line_replaced(": ", "="),
+        name="mapping",
+    ),
+    Case(
+        "k3s-config-broken",
+        written(CONFIG, "not-an-option:\n  a: b\n"),
+        written(CONFIG, "node-label:\n  - a=b\n"),
+        location=f"{CONFIG}:2",
+        remediation="quote an item that contains a colon followed by a space at {location}",
+        cure=removed(CONFIG),
+        role="agent",
+        name="agent",
     ),
     Case(
         "k3s-config-broken",
         lambda host: host[CONFIG].mkdir(),
         lambda host: host[SITE].mkdir(),
         location=CONFIG,
-        remediation="put a file in its place, or take it away",
+        remediation="remove {location}, or replace it",
         cure=removed(CONFIG),
         name="directory",
     ),
@@ -254,25 +282,23 @@ CASES = (
         a_fifo(SITE),
         a_fifo(f"{DROPINS}/99-site.txt"),
         location=SITE,
-        remediation="put a file in its place, or take it away",
+        remediation="remove {location}, or replace it",
         cure=removed(SITE),
         name="fifo",
     ),
     Case(
-        "k3s-config-broken",
+        "k3s-config-ignored",
         linked(SITE, "/etc/nowhere.yaml"),
         both(linked(SITE, "/dev/null"), linked(CONFIG, "/etc/nowhere.yaml")),
         location=SITE,
-        remediation="put a file in its place, or take it away",
-        cure=removed(SITE),
-        name="link",
+        remediation=f"sudo rm {SITE}",
     ),
     Case(
         "k3s-config-broken",
         both(lambda host: host[DROPIN].unlink(), lambda host: host[DROPINS].rmdir(), written(DROPINS, "")),
         both(lambda host: host[DROPIN].unlink(), lambda host: host[DROPINS].rmdir()),
         location=DROPINS,
-        remediation="put a file in its place, or take it away",
+        remediation="remove {location}, or replace it",
         cure=removed(DROPINS),
         name="drop-ins",
     ),
@@ -282,7 +308,7 @@ CASES = (
         written(CONFIG, "node-name: a\nnode-label: b=c\n"),
         location=f"{CONFIG}:2",
         found="disable",
-        remediation="remove it",
+        remediation="remove `disable` at {location}",
         cure=line_deleted,
         role="agent",
     ),
@@ -291,8 +317,9 @@ CASES = (
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n"),
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurity\n"),
         location=f"{SITE}:2",
+        expected="plugins of K3s v1.25.0",
         found="NodeRestriction,PodSecurityPolicy",
-        remediation="take PodSecurityPolicy out there",
+        remediation="remove PodSecurityPolicy from the list at {location}; restart K3s",
         cure=line_replaced(",PodSecurityPolicy", ""),
         version="1.25",
     ),
@@ -301,8 +328,9 @@ CASES = (
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=NodeRestrictions\n"),
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=NodeRestriction\n"),
         location=f"{SITE}:1",
+        expected="plugins of K3s v1.34.0",
         found="NodeRestrictions",
-        remediation="take NodeRestrictions out there",
+        remediation="remove NodeRestrictions from the list at {location}; restart K3s",
         cure=line_replaced("NodeRestrictions", "NodeRestriction"),
         name="misspelt",
     ),
@@ -311,8 +339,9 @@ CASES = (
         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=SecurityContextDeny\n"),
         asked_for("--role", "server", "--k3s-version", "1.29"),
         location=f"{SITE}:1",
+        expected="plugins of K3s v1.30.0",
         found="SecurityContextDeny",
-        remediation="take SecurityContextDeny out there",
+        remediation="remove SecurityContextDeny from the list at {location}; restart K3s",
         cure=line_deleted,
         version="1.30",
         name="removed",
@@ -322,8 +351,9 @@ CASES = (
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=AlwaysPullImages,\n"),
         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=\n"),
         location=f"{SITE}:1",
+        expected="plugins of K3s v1.34.0",
         found="AlwaysPullImages,",
-        remediation="take the comma too many out there",
+        remediation="remove the extra comma at {location}; restart K3s",
         cure=line_replaced(",$", ""),
         name="empty",
     ),
@@ -333,7 +363,7 @@ CASES = (
         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=DefaultStorageClass,LimitRanger\n"),
         location=f"{SITE}:1",
         found="DefaultStorageClass,ServiceAccount",
-        remediation="take ServiceAccount out there",
+        remediation="remove ServiceAccount from the list at {location}; restart K3s",
         cure=line_replaced(",ServiceAccount", ""),
         name="overlap",
     ),
@@ -346,7 +376,7 @@ CASES = (
         ),
         location=f"{SITE}:1",
         found="PodSecurity",
-        remediation="take PodSecurity out there",
+        remediation="remove PodSecurity from the list at {location}; restart K3s",
         cure=line_deleted,
     ),
     Case(
@@ -368,7 +398,8 @@ CASES = (
             written(SITE, "kube-apiserver-arg+: audit-policy-file=/etc/audit.yaml\n"),
         ),
         location="/etc/audit.yaml:3",
-        remediation="repair that file, or take the option out: ours is used then",
+        remediation=f"correct /etc/audit.yaml; or remove the option at {SITE}:1; then run `sudo k3s-harden apply`;"
+        " restart K3s",
         cure=line_replaced(r"\[\]", "[{level: Metadata}]"),
         name="operator",
     ),
@@ -391,14 +422,12 @@ CASES = (
     ),
     Case(
         "admission-configuration-unusable",
+        written(SITE, "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n"),
-        both(
-            written("/etc/psa.yaml", ADMISSION),
-            written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n"),
-        ),
-        location=f"{CONFIG}:2",
+        location=f"{SITE}:2",
         found="/etc/psa.yaml",
-        remediation="repair that file, or take the option out: ours is used then",
+        remediation="correct /etc/psa.yaml; or remove the option at {location}; then run `sudo k3s-harden apply`;"
+        " restart K3s",
         cure=file_put("/etc/psa.yaml", ADMISSION),
         name="operator",
     ),
@@ -408,8 +437,44 @@ CASES = (
         written(CONFIG, f"kube-apiserver-arg:\n  - client-ca-file={DATA_DIR}/server/tls/client-ca.crt\n"),
         location=f"{CONFIG}:2",
         found="/etc/ssl/oidc.pem",
-        remediation="put the file there, or correct the path",
+        remediation="create /etc/ssl/oidc.pem, or correct the path at {location}",
         cure=file_put("/etc/ssl/oidc.pem", "a certificate\n"),
+    ),
+    Case(
+        "named-file-missing",
+        written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/a.pem\n  - tls-cert-file=/etc/b.pem\n"),
+        both(
+            written("/etc/b.pem", "a certificate\n"),
+            written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/a.pem\n  - tls-cert-file=/etc/b.pem\n"),
+        ),
+        location=f"{CONFIG}:3",
+        found="/etc/b.pem",
+        remediation="create /etc/b.pem, or correct the path at {location}",
+        cure=file_put("/etc/b.pem", "a certificate\n"),
+        name="last-value",
+    ),
+    Case(
+        "named-file-missing",
+        written(
+            CONFIG,
+            "kube-apiserver-arg:\n  - service-account-key-file=/etc/a.pem\n"
+            f"  - service-account-key-file={DATA_DIR}/server/tls/service.key\n",
+        ),
+        written(CONFIG, "kubelet-arg:\n  - lock-file=/run/kubelet.lock\n  - log-file=/var/log/kubelet.log\n"),
+        location=f"{CONFIG}:2",
+        found="/etc/a.pem",
+        remediation="create /etc/a.pem, or correct the path at {location}",
+        cure=file_put("/etc/a.pem", "a key\n"),
+        name="all-values",
+    ),
+    Case(
+        "token-file-awaited",
+        written(CONFIG, "token-file: /run/secrets/token\n"),
+        both(written("/run/secrets/token", "a\n"), written(CONFIG, "token-file: /run/secrets/token\n")),
+        location=f"{CONFIG}:1",
+        found="/run/secrets/token",
+        remediation="make sure that /run/secrets/token is created before K3s starts",
+        cure=file_put("/run/secrets/token", "a\n"),
     ),
     Case(
         "list-dropped",
@@ -418,7 +483,7 @@ CASES = (
         location=f"{SITE}:2",
         expected="kubelet-arg+:",
         found="kubelet-arg:",
-        remediation="write a + behind the key there",
+        remediation="append `+` to the key at {location}; restart K3s",
         cure=line_replaced("kubelet-arg", "kubelet-arg+"),
     ),
     Case(
@@ -428,7 +493,7 @@ CASES = (
         location=f"{SITE}:2",
         expected="30 or more",
         found="1",
-        remediation="remove it there, or give it a value that meets the control",
+        remediation="correct the value, or remove the option at {location}; restart K3s",
         cure=line_replaced("=1", "=30"),
     ),
     Case(
@@ -438,7 +503,7 @@ CASES = (
         location=f"{DROPINS}/99-site.YAML:2",
         expected="30 or more",
         found="1",
-        remediation="remove it there, or give it a value that meets the control",
+        remediation="correct the value, or remove the option at {location}; restart K3s",
         cure=line_replaced("=1", "=30"),
         name="upper-case",
     ),
@@ -449,7 +514,7 @@ CASES = (
         location=f"{CONFIG}:2",
         expected="true",
         found="false",
-        remediation="remove it there",
+        remediation="remove the argument at {location}; restart K3s",
         cure=line_deleted,
         name="kubelet",
     ),
@@ -460,7 +525,7 @@ CASES = (
         location=f"{SITE}:1",
         expected="true",
         found="false",
-        remediation="remove it there, or give it a value that meets the control",
+        remediation="correct the value, or remove the option at {location}; restart K3s",
         cure=line_deleted,
         role="agent",
         name="scalar",
@@ -475,7 +540,7 @@ CASES = (
         location=f"{DROPIN}:7",
         expected="one file",
         found="2 files",
-        remediation="put all into one file, and name that one alone",
+        remediation=f"merge the files into one, and remove the argument at {SITE}:2; restart K3s",
         cure=lambda host, _: host[SITE].unlink(),
     ),
     Case(
@@ -485,7 +550,7 @@ CASES = (
         location=f"{DROPIN}:6",
         expected="one value, joined by commas",
         found="NodeRestriction,ServiceAccount and AlwaysPullImages",
-        remediation="join them",
+        remediation=f"join the values into one argument at {SITE}:2; restart K3s",
         cure=lambda host, _: host[SITE].unlink(),
     ),
     Case(
@@ -501,8 +566,8 @@ CASES = (
         location=f"{CONFIG}:2",
         expected="one value, joined by commas",
         found="AlwaysPullImages and NodeRestriction,ServiceAccount,AlwaysPullImages",
-        remediation="take your own out: ours has all of them",
-        # AlwaysPullImages would be lost with the next apply, unless the settings have it by then.
+        remediation="our drop-in lists all plugins; remove the argument at {location}; restart K3s",
+        # The next apply would drop AlwaysPullImages unless the settings enable it.
         cure=None,
         name="operator",
     ),
@@ -512,7 +577,7 @@ CASES = (
         written(CONFIG, "disable-network-policy: false\n"),
         location=f"{CONFIG}:1",
         found="disable-network-policy: 1",
-        remediation="remove it, unless your network plugin enforces NetworkPolicies itself",
+        remediation="unless your network plugin enforces NetworkPolicies, remove the option at {location}; restart K3s",
         cure=line_deleted,
     ),
     Case(
@@ -530,7 +595,7 @@ CASES = (
         written(CONFIG, "disable:\n  - traefik, policy.yaml\n"),
         location=f"{CONFIG}:2",
         found="disable: policy",
-        remediation="take policy out there",
+        remediation="remove policy from the list at {location}; restart K3s",
         cure=line_replaced(", policy", ""),
         name="disable",
     ),
@@ -546,14 +611,14 @@ CASES = (
             written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
         ),
         expected="secrets-encryption: true",
-        remediation="`k3s-harden explain secrets-encryption` has the steps; older releases of K3s have none",
+        remediation="run `k3s-harden explain secrets-encryption`; then follow the steps for this K3s version",
         cure=file_put(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
     ),
     Case(
         "secrets-not-encrypted",
         written(CONFIG, "server: https://10.0.0.1:6443\n"),
         written(CONFIG, "server: https://10.0.0.1:6443\nsecrets-encryption: true\n"),
-        remediation="set `secrets-encryption: on` or `off` in the settings, whichever the others have",
+        remediation="set `secrets-encryption` in the settings to `on` or `off`, as on the others",
         cure=file_put("/etc/k3s-harden/config.yaml", "secrets-encryption: off\n"),
         name="joining",
     ),
@@ -570,7 +635,8 @@ CASES = (
         location=DROPIN,
         expected="leave",
         found="true",
-        remediation="set it to `on` or `auto`; to stop encrypting, first follow k3s secrets-encrypt disable",
+        remediation="set `secrets-encryption` in the settings to `on` or `auto`;"
+        " or first decrypt the secrets with k3s secrets-encrypt disable",
         cure=file_put("/etc/k3s-harden/config.yaml", "secrets-encryption: auto\n"),
     ),
     Case(
@@ -580,7 +646,7 @@ CASES = (
         location="/etc/sysctl.d/99-site.conf:2",
         expected="1",
         found="0",
-        remediation="delete that line, or set it to 1",
+        remediation="set vm.overcommit_memory to 1, or delete the line at {location}",
         cure=line_deleted,
     ),
     Case(
@@ -590,7 +656,7 @@ CASES = (
         location="/etc/sysctl.d/99-site.conf:1",
         expected="10",
         found="0",
-        remediation="delete that line, or set it to 10",
+        remediation="set kernel.panic to 10, or delete the line at {location}",
         cure=line_replaced("=0", "=10"),
         role="agent",
         name="agent",
@@ -602,7 +668,7 @@ CASES = (
         location="/etc/sysctl.conf:2",
         expected="0",
         found="1",
-        remediation="delete that line, or set it to 0",
+        remediation="set vm.panic_on_oom to 0, or delete the line at {location}",
         cure=line_deleted,
     ),
     Case(
@@ -627,7 +693,8 @@ CASES = (
         location=f"{DROPIN}:3",
         expected="1000000",
         found="200",
-        remediation="sysctl -w kernel.keys.root_maxkeys=1000000, and keep it in a file in /etc/sysctl.d",
+        remediation="run `sudo sysctl -w kernel.keys.root_maxkeys=1000000`,"
+        " and add that line to a file in /etc/sysctl.d",
         cure=file_put("/proc/sys/kernel/keys/root_maxkeys", "1000000\n"),
         name="only-verified",
     ),
@@ -641,7 +708,7 @@ CASES = (
         location=f"{DROPIN}:3",
         expected="0",
         found="absent",
-        remediation="use a kernel that has the parameter",
+        remediation="boot a kernel that has vm.panic_on_oom",
         cure=file_put("/proc/sys/vm/panic_on_oom", "0\n"),
         name="absent",
     ),
@@ -668,10 +735,20 @@ CASES = (
         name="kubelet",
     ),
     Case(
+        "kernel-default-changed",
+        unprotected(written("/proc/sys/kernel/keys/root_maxkeys", "200\n")),
+        unprotected(written("/proc/sys/kernel/keys/root_maxkeys", "1000000\n")),
+        expected="1000000",
+        found="200",
+        remediation="run `sudo sysctl -w kernel.keys.root_maxkeys=1000000`,"
+        " and add that line to a file in /etc/sysctl.d",
+        cure=file_put("/proc/sys/kernel/keys/root_maxkeys", "1000000\n"),
+    ),
+    Case(
         "no-kernel-here",
         lambda host: host["/proc/sys"].rename(host["/proc/other"]),
         nothing,
-        remediation="run k3s-harden apply or check on the booted host",
+        remediation="boot the host; then run `sudo k3s-harden apply`",
         cure=lambda host, _: host["/proc/other"].rename(host["/proc/sys"]),
     ),
     Case(
@@ -679,8 +756,8 @@ CASES = (
         written(f"{MANIFESTS}/own.yaml", f"# two objects\n---\nkind: ConfigMap\n---\n{PSP}"),
         written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\ndata:\n  kind: PodSecurityPolicy\n"),
         location=f"{MANIFESTS}/own.yaml:4",
-        expected="none from v1.25 on",
-        remediation="remove them from the file before this K3s starts",
+        expected="none since v1.25",
+        remediation="before this K3s version starts, remove the PodSecurityPolicies at {location}",
         cure=lambda host, _: host[f"{MANIFESTS}/own.yaml"].unlink(),
     ),
     Case(
@@ -692,8 +769,8 @@ CASES = (
             f"{MANIFESTS}/own.JSON", '{"kind": "ConfigMapList", "items": [\n{"data": {"kind": "PodSecurityPolicy"}}]}'
         ),
         location=f"{MANIFESTS}/own.JSON:2",
-        expected="none from v1.25 on",
-        remediation="remove them from the file before this K3s starts",
+        expected="none since v1.25",
+        remediation="before this K3s version starts, remove the PodSecurityPolicies at {location}",
         cure=removed(f"{MANIFESTS}/own.JSON"),
         name="list",
     ),
@@ -706,7 +783,7 @@ CASES = (
         location=f"{MANIFESTS}/own.yaml:14",
         expected="kubernetes.io/metadata.name",
         found="name",
-        remediation="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
+        remediation="unless you label your namespaces, replace `name` with kubernetes.io/metadata.name at {location}",
         cure=line_replaced("name:", "kubernetes.io/metadata.name:"),
         name="list",
     ),
@@ -717,7 +794,7 @@ CASES = (
         location=f"{MANIFESTS}/shop/own.yml:12",
         expected="kubernetes.io/metadata.name",
         found="name",
-        remediation="write kubernetes.io/metadata.name there, unless you label your namespaces yourself",
+        remediation="unless you label your namespaces, replace `name` with kubernetes.io/metadata.name at {location}",
         cure=line_replaced("name:", "kubernetes.io/metadata.name:"),
     ),
     Case(
@@ -726,7 +803,7 @@ CASES = (
         written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\ndata:\n  page: '<html>a < b</html>'\n"),
         location=f"{MANIFESTS}/own.yaml:3",
         found="<NAMESPACE>",
-        remediation="write the real name there",
+        remediation="replace the placeholder with the name at {location}",
         cure=line_replaced("<NAMESPACE>", "shop"),
     ),
     Case(
@@ -737,7 +814,7 @@ CASES = (
             written(f"{MANIFESTS}/own.yaml.skip", ""),
         ),
         location=f"{MANIFESTS}/own.yaml:2",
-        remediation="repair the file",
+        remediation="correct the YAML at {location}",
         cure=line_replaced(r"\[\}", "[]}"),
     ),
     Case(
@@ -753,7 +830,9 @@ CASES = (
         asked_for("--role", "server"),
         asked_for("--role", "server", "--k3s-version", "1.25"),
         location=POLICY,
-        remediation="say --k3s-version",
+        expected="v1.24 or older",
+        found="v1.37.0",
+        remediation="pass --k3s-version",
         cure=asked_again("--role", "server", "--k3s-version", "1.24"),
         version="1.24",
     ),
@@ -761,14 +840,14 @@ CASES = (
         "version-assumed",
         asked_for("--role", "server"),
         nothing,
-        remediation="say --k3s-version",
+        remediation="pass --k3s-version",
         cure=asked_again("--role", "server", "--k3s-version", "1.34"),
     ),
     Case(
         "version-newer",
         asked_for("--role", "server", "--k3s-version", "1.99"),
         asked_for("--role", "server", "--k3s-version", "1.37"),
-        remediation="look for a newer k3s-harden",
+        remediation="upgrade k3s-harden if a newer release exists",
         cure=asked_again("--role", "server", "--k3s-version", "1.37"),
     ),
     Case(
@@ -777,7 +856,7 @@ CASES = (
         asked_for("--role", "server", "--k3s-version", "1.23"),
         expected="v1.23 or newer",
         found="v1.3.0",
-        remediation="correct --k3s-version, or `k3s-version` in the settings, or upgrade K3s",
+        remediation="correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
         cure=asked_again("--role", "server", "--k3s-version", "1.30"),
     ),
     Case(
@@ -785,7 +864,7 @@ CASES = (
         written(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'),
         written(f"{DROPINS}/50-site.yaml", '{"node-name": "a"}\n'),
         remediation="k3s-harden render rancher-cluster --k3s-version 1.34",
-        # The remedy is for whoever runs Rancher; on this node nothing changes.
+        # The remediation is in Rancher; nothing changes on this node.
         cure=None,
     ),
     Case(
@@ -794,6 +873,7 @@ CASES = (
         written("/etc/systemd/system/k3s.service.d/10-site.conf", "[Unit]\n"),
         location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
         expected="k3s-harden.service",
+        found="missing",
         remediation="run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`",
         cure=lambda host, _: host.run("uninstall"),
     ),
@@ -836,14 +916,14 @@ CASES = (
         written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n    host: not-this-one\n"),
         location=f"{SETTINGS}:2",
         found="2001-02-03",
-        remediation="take it out, or give it a new date",
+        remediation="remove or extend the waiver at {location}",
         cure=lambda host, _: host[SETTINGS].unlink(),
     ),
     Case(
         "not-readable",
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet/a", "")),
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet", "")),
-        remediation="look at it",
+        remediation="correct what the message names",
         cure=lambda host, _: (host["/etc/kubelet"].rename(host["/etc/moved"]), host.write("/etc/kubelet", "")),
     ),
 )
@@ -854,30 +934,36 @@ def _id(case: Case) -> str:
 
 
 ELSEWHERE = {
-    "read-only-etc": "test_a_read_only_etc_is_found_only_where_something_is_to_be_written",
-    "restart-needed": "test_a_restart_is_asked_for_only_after_a_change_of_what_k3s_reads_at_its_start",
-    "objects-remain": "test_a_revert_says_that_k3s_keeps_the_objects_of_a_manifest",
-    "gate-remains": "test_a_revert_says_that_the_gate_is_still_there",
+    "read-only-etc": "test_a_read_only_etc_is_reported_if_files_are_missing",
+    "restart-needed": "test_a_restart_is_needed_if_a_file_changed_after_k3s_started",
+    "objects-remain": "test_a_revert_on_a_server_reports_remaining_objects",
+    "gate-remains": "test_a_revert_reports_the_installed_gate",
 }
 NOT_IN_A_TREE = {"k3s-released"}
-"""Only a running systemd has services that wait: the system and vm tests show it."""
+"""Only a running systemd has blocked services: the system and vm tests have them."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=_id)
-def test_a_finding_names_the_place_and_goes_by_its_remedy(case: Case, hardened: Hardened) -> None:
-    """`check` says what is wrong, where, what is wanted and what to do; done as it says, the finding is gone."""
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the remediation the finding is gone."""
     host = hardened(case.role, case.version)
     case.spoil(host)
     seen = host.seen("check")
-    # One line can be wrong in more than one way: a list without + loses each of our items.
+    # One line can have several problems: a list without `+` drops each of our items.
     finding, *others = seen.of(case.kind)
     assert all((one.location, one.remediation) == (finding.location, finding.remediation) for one in others)
     if case.kind in {"interrupted-run", "journal-damaged"}:
         assert re.fullmatch(rf"{STATE}/journal/000001-\d+\.(begun|json)", finding.location)
     else:
         assert finding.location == case.location
-    assert (finding.expected, finding.found, finding.remediation) == (case.expected, case.found, case.remediation)
-    assert finding.level == str(KINDS[case.kind].level)
+    assert (finding.expected, finding.found, finding.remediation) == (
+        case.expected,
+        case.found,
+        case.remediation.replace("{location}", case.location),
+    )
+    kind = KINDS[case.kind]
+    assert finding.level == str(kind.level)
+    assert (finding.blocks_gate, finding.prevents_start) == (kind.blocks_gate.holds, kind.prevents_start.holds)
     if finding.level == "error":
         assert seen.code == 3
     if case.cure is not None:
@@ -886,15 +972,15 @@ def test_a_finding_names_the_place_and_goes_by_its_remedy(case: Case, hardened: 
 
 
 @pytest.mark.parametrize("case", CASES, ids=_id)
-def test_a_host_that_is_almost_like_it_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """What looks much the same and is harmless is not complained about."""
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The difference is harmless."""
     host = hardened(case.role, case.version)
     case.near_miss(host)
     assert host.seen("check").of(case.kind) == ()
 
 
 def test_each_kind_of_finding_has_a_scenario() -> None:
-    """A new kind of finding needs a host that has it and one that almost has it."""
+    """A new kind of finding needs both hosts."""
     assert all(name in globals() for name in ELSEWHERE.values())
     assert {case.kind for case in CASES} | ELSEWHERE.keys() | NOT_IN_A_TREE == KINDS.keys()
 
@@ -902,15 +988,15 @@ def test_each_kind_of_finding_has_a_scenario() -> None:
 @pytest.mark.parametrize(
     ("role", "version"), [("server", "1.24"), ("server", "1.34"), ("agent", "1.24"), ("agent", "1.34")]
 )
-def test_a_host_on_which_nothing_is_wrong_has_no_findings(role: str, version: str, hardened: Hardened) -> None:
-    """Right after `apply`, `check` has nothing to say but that all is compliant."""
+def test_a_compliant_host_has_no_findings(role: str, version: str, hardened: Hardened) -> None:
+    """After `apply`, `check` reports compliant items only."""
     seen = hardened(role, version).seen("check")
     assert (seen.code, seen.findings) == (0, ())
     assert set(seen.items.values()) == {"compliant"}
 
 
-def test_six_things_broken_at_once_are_all_in_one_report(hardened: Hardened) -> None:
-    """Nothing hides behind the first thing that is wrong; the errors come first."""
+def test_all_problems_are_in_one_report(hardened: Hardened) -> None:
+    """Findings that prevent K3s from starting come first, then errors, warnings and notes."""
     host = hardened()
     host.write("/etc/sysctl.conf", "kernel.panic=0\n")
     host.write("/etc/sysctl.d/zz.conf", "kernel.panic_on_oops=0\n")
@@ -930,12 +1016,13 @@ def test_six_things_broken_at_once_are_all_in_one_report(hardened: Hardened) -> 
         "mode-loosened",
         "file-edited",
     }
+    assert seen.findings[0].prevents_start
     levels = [finding.level for finding in seen.findings]
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
 
 
-def test_a_directory_in_a_file_s_place_is_no_loosened_mode(hardened: Hardened) -> None:
-    """Its mode is nobody's concern: what is wrong is that it is there, which the refusal says."""
+def test_a_directory_in_place_of_a_file_has_no_loosened_mode(hardened: Hardened) -> None:
+    """The item reports the directory itself."""
     host = hardened()
     host[AUDIT].unlink()
     host[AUDIT].mkdir(0o755)
@@ -944,8 +1031,8 @@ def test_a_directory_in_a_file_s_place_is_no_loosened_mode(hardened: Hardened) -
     assert seen.items[AUDIT] == "refused"
 
 
-def test_a_plugin_without_its_configuration_is_named_once(hardened: Hardened) -> None:
-    """Ours repeats the operator's plugins, so that the value to mend is theirs; nor is a missing file two faults."""
+def test_a_plugin_without_its_configuration_is_reported_once(hardened: Hardened) -> None:
+    """Our drop-in repeats the operator's plugins, so the operator's line is reported; a missing file is one finding."""
     host = hardened()
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=EventRateLimit\n")
     host.run("apply")
@@ -955,16 +1042,16 @@ def test_a_plugin_without_its_configuration_is_named_once(hardened: Hardened) ->
     assert host.seen("check").only("admission-configuration-unusable").found == PSA
 
 
-def test_a_misspelt_plugin_is_not_repeated_in_our_file(hardened: Hardened) -> None:
-    """So that it is gone once the operator has taken it out."""
+def test_our_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> None:
+    """After the operator removes it, it is not left in our drop-in."""
     host = hardened()
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages,NodeRestrictions\n")
     assert host.run("apply").code == 3
     assert "=NodeRestriction,ServiceAccount,AlwaysPullImages\n" in host[DROPIN].read_text()
 
 
-def test_a_configuration_that_is_too_large_for_us_is_not_called_broken(hardened: Hardened) -> None:
-    """K3s may well read it: it is said that nobody here did, and K3s is not held."""
+def test_a_configuration_above_our_size_limit_is_not_broken(hardened: Hardened) -> None:
+    """K3s may read it, so it is reported as not readable and does not block the gate."""
     host = hardened()
     host.write(CONFIG, "# a comment\n" * (1 << 17))
     seen = host.seen("check")
@@ -973,8 +1060,8 @@ def test_a_configuration_that_is_too_large_for_us_is_not_called_broken(hardened:
     assert host.run("gate").code == 0
 
 
-def test_an_apply_for_the_wrong_family_is_not_silent(hardened: Hardened) -> None:
-    """Whoever forgets --k3s-version on a host of 1.24 learns it from `apply -q`, and from each run after it."""
+def test_an_apply_for_another_version_family_is_reported(hardened: Hardened) -> None:
+    """Without --k3s-version on a host of v1.24, `apply --quiet` and each later run report it."""
     host = hardened("server", "1.24")
     host.options = ("--role", "server")
     for _ in range(2):
@@ -984,8 +1071,8 @@ def test_an_apply_for_the_wrong_family_is_not_silent(hardened: Hardened) -> None
     assert host.seen("check").of("other-family-assumed") == ()
 
 
-def test_everything_that_is_wrong_with_a_kernel_is_said(hardened: Hardened) -> None:
-    """kubelet exits at the first wrong parameter; a person wants all six at once."""
+def test_all_kernel_parameters_that_differ_are_reported(hardened: Hardened) -> None:
+    """The kubelet exits at the first one."""
     host = hardened()
     for name in ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"):
         host.write(f"/proc/sys/{name}", "7\n")
@@ -997,32 +1084,32 @@ def test_everything_that_is_wrong_with_a_kernel_is_said(hardened: Hardened) -> N
     assert len(host.seen("check").of("kernel-parameter")) == 2
 
 
-def test_a_stale_policy_of_our_own_goes_by_its_remedy(hardened: Hardened) -> None:
-    """The file that 1.24 wanted is wrong on 1.25; whoever does what the finding says is rid of it."""
+def test_apply_removes_our_own_pod_security_policies(hardened: Hardened) -> None:
+    """After an upgrade from v1.24 to v1.25."""
     host = hardened("server", "1.24")
     host.options = ("--role", "server", "--k3s-version", "1.25")
     stale = host.seen("check").of("stale-pod-security-policy")
     assert {finding.location.rpartition(":")[0] for finding in stale} == {POLICY}
     assert {finding.remediation for finding in stale} == {"sudo k3s-harden apply"}
-    as_the_remedy_says(host, stale[0])
+    as_described(host, stale[0])
     assert host.seen("check").findings == ()
 
 
 @pytest.mark.parametrize("version", ["1.24", "1.34"])
-def test_a_revert_says_that_k3s_keeps_the_objects_of_a_manifest(version: str, hardened: Hardened) -> None:
-    """On a server it does; an agent had no manifest."""
+def test_a_revert_on_a_server_reports_remaining_objects(version: str, hardened: Hardened) -> None:
+    """K3s does not delete the objects of a removed manifest."""
     seen = hardened("server", version).seen("revert")
     assert seen.code == 0
     assert "kubectl delete" in seen.only("objects-remain").remediation
 
 
-def test_a_revert_on_an_agent_speaks_of_no_objects(hardened: Hardened) -> None:
-    """There was no manifest to make any."""
+def test_a_revert_on_an_agent_reports_no_objects(hardened: Hardened) -> None:
+    """An agent has no manifests."""
     assert hardened("agent").seen("revert").findings == ()
 
 
-def test_a_revert_says_that_the_gate_is_still_there(hardened: Hardened) -> None:
-    """An installed gate would harden the host again at K3s' next start."""
+def test_a_revert_reports_the_installed_gate(hardened: Hardened) -> None:
+    """It hardens the host again at K3s' next start."""
     host = hardened()
     host.write("/etc/systemd/system/k3s-harden.service", "[Service]\n")
     finding = host.seen("revert").only("gate-remains")
@@ -1030,8 +1117,8 @@ def test_a_revert_says_that_the_gate_is_still_there(hardened: Hardened) -> None:
     assert finding.remediation == "sudo k3s-harden uninstall"
 
 
-def test_a_service_that_starts_without_the_gate_is_found(hardened: Hardened) -> None:
-    """With the gate installed, a service of another name needs a drop-in of its own."""
+def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardened) -> None:
+    """A service of another name needs its own drop-in."""
     host = hardened()
     host.write("/etc/systemd/system/k3s-harden.service", "[Service]\n")
     host.unit("server", "--debug", name="k3s-east")
@@ -1041,8 +1128,8 @@ def test_a_service_that_starts_without_the_gate_is_found(hardened: Hardened) -> 
 
 
 @pytest.mark.root
-def test_a_read_only_etc_is_found_only_where_something_is_to_be_written(host: HostTree, hardened: Hardened) -> None:
-    """An image with the files in it is fine as it is; one without them cannot be helped from within."""
+def test_a_read_only_etc_is_reported_if_files_are_missing(host: HostTree, hardened: Hardened) -> None:
+    """An image that contains the files is compliant."""
     done = hardened()
     for tree, there in ((host, True), (done, False)):
         etc = str(tree["/etc"])
@@ -1057,10 +1144,10 @@ def test_a_read_only_etc_is_found_only_where_something_is_to_be_written(host: Ho
 @pytest.mark.parametrize(
     ("started", "changed", "asked"), [(-3600, True, True), (3600, True, False), (-3600, False, False)]
 )
-def test_a_restart_is_asked_for_only_after_a_change_of_what_k3s_reads_at_its_start(
+def test_a_restart_is_needed_if_a_file_changed_after_k3s_started(
     host: HostTree, started: float, *, changed: bool, asked: bool
 ) -> None:
-    """K3s that runs since before the change still works by the old files; one that started later does not."""
+    """A K3s that started after the change has read the files."""
     clock = 1_800_000_000.0
     running = (K3sProcess(pid=4711, role=Role.SERVER, started=clock + started),)
     tree = Host.tree_at(str(host.root))
@@ -1079,7 +1166,40 @@ def test_a_restart_is_asked_for_only_after_a_change_of_what_k3s_reads_at_its_sta
 
 
 def test_each_finding_is_explained_by_its_name(program: LoadedProgram) -> None:
-    """What `check` prints as the name of a finding is what `explain` takes."""
+    """`explain` accepts the id that `check` prints, and prints both properties."""
     assert program.run("explain", "file-edited") == (0, explained("file-edited"), "")
     for kind in KINDS:
         assert explained(kind).startswith(f"{kind} (")
+        assert "\nBlocks the gate\n" in explained(kind)
+        assert "\nPrevents K3s from starting\n" in explained(kind)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if KINDS[case.kind].prevents_start.holds and not case.name], ids=_id
+)
+def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened: Hardened) -> None:
+    """The gate logs the finding and exits with 0; `check` and `diff` exit with 3."""
+    host = hardened(case.role, case.version)
+    case.spoil(host)
+    assert {host.seen(verb).code for verb in ("check", "diff")} == {3}
+    host.write(SETTINGS, f"role: {case.role}\nk3s-version: '{case.version}'\n")
+    done = host.run("gate")
+    assert done.code == 0
+    repaired = case.remediation == "sudo k3s-harden apply"
+    assert (f"error {case.kind}: K3s does not start: " in done.stdout) is not repaired
+
+
+@pytest.mark.parametrize("kind", ["k3s-config-ignored", "pod-security-disabled", "list-dropped", "option-overridden"])
+def test_the_gate_blocks_k3s_if_it_would_run_unhardened(kind: str, hardened: Hardened) -> None:
+    """apply cannot change the operator's files."""
+    case = next(case for case in CASES if case.kind == kind)
+    host = hardened(case.role, case.version)
+    case.spoil(host)
+    host.write(SETTINGS, f"k3s-version: '{case.version}'\n")
+    assert host.run("gate").code == 3
+
+
+def test_no_kind_has_both_properties() -> None:
+    """A K3s that fails by itself does not run unhardened."""
+    assert [kind.id for kind in KINDS.values() if kind.blocks_gate.holds and kind.prevents_start.holds] == []
+    assert all(kind.blocks_gate.reason and kind.prevents_start.reason for kind in KINDS.values())

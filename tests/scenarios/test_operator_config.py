@@ -115,7 +115,7 @@ def test_a_later_drop_in_without_plus_is_reported(hardened: Hardened) -> None:
     seen = host.seen("check")
     assert seen.code == 3
     finding = seen.only("list-dropped")
-    lost = finding.message.partition(" are lost: ")[2].split()
+    lost = finding.message.partition("; lost: ")[2].split()
     assert {"audit-log-maxage=30", "enable-admission-plugins=NodeRestriction,ServiceAccount"} <= set(lost)
     assert finding.location == f"{AFTER_OURS}:2"
     host.write(AFTER_OURS, "debug: true\nkube-apiserver-arg+:\n  - v=2\n")

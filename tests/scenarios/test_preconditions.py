@@ -58,7 +58,7 @@ def test_no_drop_in_if_a_kernel_value_differs_that_apply_does_not_set(host: Host
     seen = host.seen("apply")
     assert (seen.code, seen.items[DROPIN]) == (4, "refused")
     assert seen.details[DROPIN] == f"not written: it requires {KEY} = 1000000, found 5"
-    assert f"sysctl -w {KEY}=1000000" in seen.only("kernel-parameter").remediation
+    assert f"sysctl -w {KEY}=1000000" in seen.only("kernel-default-changed").remediation
     assert_k3s_would_start(host)
     host.write(SETTINGS, "protect-kernel-defaults: false\n")
     host.run("apply")
@@ -69,7 +69,7 @@ def test_a_refused_drop_in_has_no_overridden_options(host: HostTree) -> None:
     """The drop-in would correct the value of the operator's file."""
     host.write(CONFIG, "kube-apiserver-arg: [audit-log-maxage=5]\n")
     host.write(LIVE, "5\n")
-    assert host.seen("check").ids == {"kernel-parameter"}
+    assert host.seen("check").ids == {"kernel-default-changed"}
 
 
 def test_a_compliant_drop_in_stays(hardened: Hardened) -> None:

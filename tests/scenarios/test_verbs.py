@@ -511,14 +511,14 @@ def test_the_gate_does_not_block_k3s_if_it_can_start(path: str, content: str, ha
         ("/proc/sys/kernel/keys/root_maxkeys", "200\n"),
     ],
 )
-def test_the_gate_blocks_k3s_if_it_would_not_start(path: str, content: str, hardened: Hardened) -> None:
-    """The report has the reason; K3s itself would fail every five seconds."""
+def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(path: str, content: str, hardened: Hardened) -> None:
+    """It logs the reason. Blocking gains nothing, and a wrong prediction would take down a healthy node."""
     host = hardened()
     host.write(path, content, 0o600)
     done = host.run("gate", *host.options)
-    assert done.code in {3, 4}
-    assert "K3s would not start" in done.stdout
-    assert "K3s may start" not in done.stdout
+    assert done.code == 0
+    assert "K3s does not start" in done.stdout
+    assert "K3s may start" in done.stdout.splitlines()[-1]
 
 
 # --- service-accounts ---

@@ -145,7 +145,7 @@ _FAILURES = {
     "K3s' installer fails": Failure(
         told=f"{STAND_IN_HOME}/version: Is a directory", command=f"mkdir -p {STAND_IN_HOME}/version"
     ),
-    "K3s would not start": Failure(
+    "K3s does not start": Failure(
         told="/none",
         command=(
             "mkdir -p /etc/rancher/k3s;"

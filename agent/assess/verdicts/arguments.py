@@ -18,7 +18,7 @@ from agent.desired.dropin_options import (
     AUDIT_POLICY_FLAG,
     DISABLED_PLUGINS_FLAG,
 )
-from agent.findings.k3s import admission_configuration_unusable, audit_policy_unusable
+from agent.findings.k3s_startup import admission_configuration_unusable, audit_policy_unusable
 from agent.guide.criteria import Includes, IncludesOneOf, NotGiven
 from agent.k3s.config import component_argument
 from agent.model import Component

@@ -1,4 +1,4 @@
-"""Kernel parameters that a site waives: left alone by apply, said by check, and still what kubelet looks at."""
+"""Kernel parameters: waivers, our file after an edit, and remediations."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ TODAY = 1_798_761_600.0  # 2027-01-01
 
 
 class Node(NamedTuple):
-    """A node whose kernel has KEY at 2, as a database wants it, and all else as the guide wants it."""
+    """A compliant node, except that KEY is 2."""
 
     root: Path
     host: Host
 
     def settles(self, text: str) -> None:
-        """Write the site's settings."""
+        """Write the settings."""
         (self.root / "etc/k3s-harden/config.yaml").write_text(text)
 
     def waives(self, more: str = "", *, protects: bool = False) -> None:
-        """Waive KEY, with these lines behind the reason."""
+        """Waive KEY, with these lines after the reason."""
         protect = "" if protects else "protect-kernel-defaults: false\n"
         self.settles(f"{protect}waivers:\n  - control: {KEY}\n    reason: strict accounting\n{more}")
 
     def live(self) -> str:
-        """What the kernel has."""
+        """The running value."""
         return (self.root / "proc/sys/vm/overcommit_memory").read_text().strip()
 
     def keeps(self, text: str) -> bool:
-        """Whether this stands in the file of kernel parameters."""
+        """Whether our file of kernel parameters contains the text."""
         return text in (self.root / PARAMETERS_FILE.lstrip("/")).read_text()
 
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """Such a node, called db-1, on the first day of 2027."""
+    """The node db-1 on 2027-01-01."""
     with in_memory() as root:
         for row in SYSCTLS:
             path = root.joinpath("proc/sys", *row.key.split("."))
@@ -71,8 +71,8 @@ def of(report: Report, kind: str) -> list[Finding]:
     return [finding for finding in report.findings if finding.id == kind]
 
 
-def test_apply_leaves_a_waived_parameter_alone_and_says_so(node: Node) -> None:
-    """Neither the kernel nor the file gets it; what is waived, why and until when is a note with its line."""
+def test_apply_does_not_set_a_waived_parameter(node: Node) -> None:
+    """Neither in the kernel nor in our file. A note has the reason, the expiry and the location."""
     node.waives("    expires: 2027-06-30\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "2"
@@ -80,14 +80,14 @@ def test_apply_leaves_a_waived_parameter_alone_and_says_so(node: Node) -> None:
     assert KEY not in {item.id for item in report.items}
     (note,) = of(report, "kernel-parameter-waived")
     assert note.level is Level.NOTE
-    assert note.message == f"{KEY} is left alone until 2027-06-30: strict accounting"
+    assert note.message == f"{KEY} is waived until 2027-06-30: strict accounting"
     assert (note.expected, note.found, str(note.location)) == ("1", "2", f"{SETTINGS}:3")
     assert of(verbs.check(node.host, REQUEST), "kernel-parameter-waived") == [note]
     assert report.exit_code == 0
 
 
 def test_without_a_waiver_apply_sets_it(node: Node) -> None:
-    """The counterpart: it is the waiver that keeps it."""
+    """In the kernel and in our file."""
     node.settles("protect-kernel-defaults: false\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
@@ -96,8 +96,8 @@ def test_without_a_waiver_apply_sets_it(node: Node) -> None:
 
 
 @pytest.mark.parametrize("scope", ["role: server", "host: web-*", "host: db-2"])
-def test_a_waiver_for_others_is_none_here(scope: str, node: Node) -> None:
-    """All nodes may share one list."""
+def test_a_waiver_for_other_hosts_has_no_effect(scope: str, node: Node) -> None:
+    """All nodes can share one list."""
     node.waives(f"    {scope}\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
@@ -105,34 +105,34 @@ def test_a_waiver_for_others_is_none_here(scope: str, node: Node) -> None:
 
 
 @pytest.mark.parametrize("scope", ["role: agent", "host: db-*", "host: DB-1", "host: '*.example.org'"])
-def test_a_waiver_for_this_host_counts(scope: str, node: Node) -> None:
-    """By its role, by its name, whole or up to the first dot, in letters of any size."""
+def test_a_waiver_for_this_host_has_effect(scope: str, node: Node) -> None:
+    """By role, or by name: complete or up to the first dot, in any case."""
     node.waives(f"    {scope}\n")
     verbs.apply(node.host, REQUEST)
     assert node.live() == "2"
 
 
-def test_the_last_day_of_a_waiver_still_counts(node: Node) -> None:
-    """It is a day that a person wrote, and means the whole of it."""
+def test_a_waiver_has_effect_on_its_last_day(node: Node) -> None:
+    """Until the end of that day."""
     node.waives("    expires: 2027-01-01\n")
     verbs.apply(node.host, REQUEST)
     assert node.live() == "2"
 
 
-def test_apply_writes_again_what_a_waiver_no_longer_keeps(node: Node) -> None:
-    """It is said since when, so that the reboot of a database is not a riddle."""
+def test_apply_sets_a_parameter_whose_waiver_expired(node: Node) -> None:
+    """A note has the date, because the change can restart a database."""
     node.waives("    expires: 2026-12-31\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
     assert node.keeps(f"\n{KEY}=1\n")
     (note,) = of(report, "waiver-expired")
-    assert note.message == f"the waiver of {KEY} counts no more since 2027-01-01"
+    assert note.message == f"the waiver for {KEY} expired on 2027-01-01"
     assert str(note.location) == f"{SETTINGS}:3"
     assert of(report, "kernel-parameter-waived") == []
 
 
-def test_an_expired_waiver_with_another_in_its_place_is_not_spoken_of(node: Node) -> None:
-    """Whoever renewed it by adding a line has done enough."""
+def test_an_expired_waiver_with_a_replacement_is_not_reported(node: Node) -> None:
+    """A second waiver for the same parameter renews it."""
     node.waives(f"    expires: 2026-12-31\n  - control: {KEY}\n    reason: strict accounting, renewed\n")
     report = verbs.check(node.host, REQUEST)
     assert of(report, "waiver-expired") == []
@@ -140,8 +140,8 @@ def test_an_expired_waiver_with_another_in_its_place_is_not_spoken_of(node: Node
     assert str(note.location) == f"{SETTINGS}:6"
 
 
-def test_a_waiver_takes_a_parameter_out_that_an_earlier_apply_wrote(node: Node) -> None:
-    """The file is ours, so it is written anew; the kernel's value stays until somebody changes it."""
+def test_a_waiver_removes_a_parameter_that_an_earlier_apply_wrote(node: Node) -> None:
+    """From our file. The running value remains."""
     node.settles("protect-kernel-defaults: false\n")
     verbs.apply(node.host, REQUEST)
     node.waives()
@@ -152,7 +152,7 @@ def test_a_waiver_takes_a_parameter_out_that_an_earlier_apply_wrote(node: Node) 
 
 
 def test_a_file_that_sets_a_waived_parameter_overrides_nothing(node: Node) -> None:
-    """It is where the site has its own value."""
+    """The site sets its own value there."""
     node.waives()
     (node.root / "etc/sysctl.d").mkdir()
     (node.root / "etc/sysctl.d/99-database.conf").write_text(f"{KEY} = 2\n")
@@ -162,30 +162,31 @@ def test_a_file_that_sets_a_waived_parameter_overrides_nothing(node: Node) -> No
 
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])
-def test_kubelet_knows_no_waiver(verb: Callable[[Host, Request], Report], node: Node) -> None:
-    """With protect-kernel-defaults it would exit at the value: apply does not write that option, and it is said why."""
+def test_the_kubelet_rejects_a_waived_parameter(verb: Callable[[Host, Request], Report], node: Node) -> None:
+    """With protect-kernel-defaults. apply does not write that option, and the finding has the reason."""
     node.waives(protects=True)
     report = verb(node.host, REQUEST)
     (refused,) = (item for item in report.items if item.status is ItemStatus.REFUSED)
     assert refused.detail == f"not written: it requires {KEY} = 1, found 2"
     (error,) = of(report, "kernel-parameter")
-    assert error.blocks_gate
+    assert (error.blocks_gate, error.prevents_start) == (False, True)
+    assert error.message.startswith("K3s will not start after apply: ")
     assert str(error.location) == f"{SETTINGS}:2"
     assert "protect-kernel-defaults: false" in text(error.remediation)
 
 
-def test_kubelet_takes_a_waived_parameter_that_is_right_anyway(node: Node) -> None:
-    """The waiver only says that nobody sees to it."""
+def test_the_kubelet_accepts_a_waived_parameter_with_the_expected_value(node: Node) -> None:
+    """The waiver makes no difference then."""
     node.waives(protects=True)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("1\n")
     assert of(verbs.apply(node.host, REQUEST), "kernel-parameter") == []
 
 
-# --- our own file, edited ---
+# --- our file, edited ---
 
 
 def edits(node: Node, content: str) -> list[Finding]:
-    """What is found once somebody has written this into the file of kernel parameters."""
+    """Return the findings after our file got this content."""
     node.settles("protect-kernel-defaults: false\n")
     verbs.apply(node.host, REQUEST)
     (node.root / PARAMETERS_FILE.lstrip("/")).write_text(content)
@@ -195,40 +196,40 @@ def edits(node: Node, content: str) -> list[Finding]:
 OURS = "vm.overcommit_memory=1\nvm.panic_on_oom=0\nkernel.panic_on_oops=1\n"
 
 
-def test_an_edited_file_of_ours_counts_as_it_is(node: Node) -> None:
-    """apply does not replace it, so that its line is what the next boot takes."""
+def test_an_edited_file_of_ours_is_not_replaced(node: Node) -> None:
+    """The next boot reads the edited line."""
     (error,) = edits(node, f"{OURS}kernel.panic=5\n")
     assert error.message == "the next boot sets kernel.panic to 5"
     assert (error.expected, error.found, str(error.location)) == ("10", "5", f"{PARAMETERS_FILE}:4")
 
 
-def test_what_an_edited_file_of_ours_no_longer_sets_is_missed(node: Node) -> None:
+def test_a_line_that_was_deleted_from_our_file_is_reported(node: Node) -> None:
     """Unless another file sets it."""
     (error,) = edits(node, OURS)
-    assert error.message.startswith("nothing sets kernel.panic at the next boot")
+    assert error.message.startswith("no file sets kernel.panic at the next boot")
     assert (error.expected, str(error.location)) == ("10", PARAMETERS_FILE)
-    assert text(error.remediation) == "add the line kernel.panic=10"
+    assert text(error.remediation) == f"add the line kernel.panic=10 in {PARAMETERS_FILE}"
     (node.root / "etc/sysctl.d/10-site.conf").write_text("kernel.panic = 10\n")
     assert edits(node, OURS) == []
 
 
 @pytest.mark.parametrize("content", [f"{OURS}kernel.panic=10\nvm.swappiness=1\n", "", "# nothing yet\n"])
 def test_an_edit_that_changes_no_value_of_ours_overrides_nothing(content: str, node: Node) -> None:
-    """Nor does a file that apply writes anew, as one that a crash emptied."""
+    """Nor does an empty file, which apply replaces."""
     (node.root / "etc/sysctl.d").mkdir()
     (node.root / "etc/sysctl.d/10-site.conf").write_text(f"{OURS}kernel.panic=10\n" if "yet" in content else "")
     assert edits(node, content) == []
 
 
-def test_what_is_no_file_sets_nothing(node: Node) -> None:
-    """A directory in its place is left alone, and gives no lines."""
+def test_a_directory_in_place_of_our_file_sets_nothing(node: Node) -> None:
+    """apply does not replace it."""
     (node.root / PARAMETERS_FILE.lstrip("/")).mkdir(parents=True)
     found = of(verbs.check(node.host, REQUEST), "sysctl-overridden")
     assert len(found) == sum(row.written for row in SYSCTLS)
 
 
-def test_where_the_kernel_is_read_only_the_remedy_is_one_for_the_machine(node: Node) -> None:
-    """In a container with a read-only /proc/sys apply could do nothing; sysctl could not either."""
+def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) -> None:
+    """In a container with a read-only /proc/sys neither apply nor sysctl can change the value."""
     verbs.apply(node.host, REQUEST)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
     seen = observe(node.host, REQUEST)
@@ -236,4 +237,6 @@ def test_where_the_kernel_is_read_only_the_remedy_is_one_for_the_machine(node: N
     assert text(trouble.remediation) == "sudo k3s-harden apply"
     read_only = seen.facts._replace(platform=seen.facts.platform._replace(kernel_is_read_only=True))
     (trouble,) = kernel_parameter(seen._replace(facts=read_only))
-    assert text(trouble.remediation).startswith(f"on the machine that runs this container: sysctl -w {KEY}=1")
+    assert text(trouble.remediation).startswith(
+        f"on the machine that runs this container, run `sudo sysctl -w {KEY}=1`"
+    )

@@ -220,7 +220,7 @@ def test_a_version_that_is_not_known_is_said(server: Node) -> None:
     """What depends on it is unknown, and one option would tell."""
     server.version = ""
     (notice,) = notices(server)
-    assert "the K3s version is not known" in notice.message
+    assert "the K3s version could not be determined" in notice.message
     assert "--k3s-version" in notice.remedy
 
 
@@ -247,7 +247,7 @@ def test_what_could_not_be_read_is_said(server: Node) -> None:
     path.symlink_to(path.name)
     (notice,) = notices(server)
     assert CONFIG in notice.message
-    assert notice.remedy == "look at it"
+    assert notice.remedy == "correct what the message names"
 
 
 def test_what_only_a_person_can_tell_can_be_waived(server: Node) -> None:

@@ -350,9 +350,9 @@ def test_feature_gates_are_read_one_by_one(server: Node) -> None:
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        (None, "its audit policy does not exist"),
-        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", "its audit policy cannot be used"),
-        ("kind: [", "its audit policy cannot be used"),
+        (None, "its audit policy is missing"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", "its audit policy is invalid"),
+        ("kind: [", "its audit policy is invalid"),
     ],
 )
 def test_an_audit_policy_that_cannot_be_used_fails(server: Node, policy: str | None, said: str) -> None:

@@ -60,11 +60,13 @@ def test_a_file_that_wins_at_boot_is_for_its_owner(hardened: Node) -> None:
     hardened.put(OTHERS, "vm.overcommit_memory = 2\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.FAIL, Actor.OPERATOR, "1 now, 2 at boot")
-    assert verdict.remedy == f"{OTHERS}:1: delete that line, or set it to 1; then sudo k3s-harden apply"
+    assert (
+        verdict.remedy == f"{OTHERS}:1: set vm.overcommit_memory to 1, or delete the line; then sudo k3s-harden apply"
+    )
     precedence = hardened.verdict("sysctl-precedence")
     assert (precedence.status, precedence.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
     assert precedence.evidence[0].where == f"{OTHERS}:1"
-    assert precedence.remedy == f"{OTHERS}:1: delete that line, or set it to 1"
+    assert precedence.remedy == f"{OTHERS}:1: set vm.overcommit_memory to 1, or delete the line"
 
 
 def test_a_line_that_takes_ours_back_is_named(hardened: Node) -> None:
@@ -72,7 +74,7 @@ def test_a_line_that_takes_ours_back_is_named(hardened: Node) -> None:
     hardened.put(OTHERS, "-vm.overcommit_memory\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.remedy.startswith(f"{OTHERS}:1: delete that line")
+    assert verdict.remedy.startswith(f"{OTHERS}:1: delete the line")
 
 
 def test_our_file_edited_by_hand_is_for_the_operator(hardened: Node) -> None:
@@ -81,7 +83,10 @@ def test_our_file_edited_by_hand_is_for_the_operator(hardened: Node) -> None:
     file.write_text(file.read_text().replace("vm.overcommit_memory=1", "vm.overcommit_memory=2"))
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.FAIL, Actor.OPERATOR, "1 now, 2 at boot")
-    assert verdict.remedy == f"{PARAMETERS_FILE}:4: delete that line, or set it to 1; then sudo k3s-harden apply"
+    assert (
+        verdict.remedy
+        == f"{PARAMETERS_FILE}:4: set vm.overcommit_memory to 1, or delete the line; then sudo k3s-harden apply"
+    )
 
 
 def test_the_limits_on_keys_are_the_kernels_own(server: Node) -> None:

@@ -1,0 +1,155 @@
+"""Findings about the admission plugins of the API server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_FLAG,
+    ADMISSION_PLUGINS_FLAG,
+    API_SERVER_KEY,
+    DISABLED_PLUGINS_FLAG,
+    missing,
+)
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no, removed, written_by_apply, yes
+from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.k3s import admission_plugins
+from agent.report import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.k3s.config import ConfigValue
+    from agent.model import Location, Remediation
+    from agent.situation import Situation
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The API server exits, so nothing runs without the plugins."),
+    prevents_start=yes("The API server exits at an unknown plugin, and at one that is both enabled and disabled."),
+)
+def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
+    """An admission plugin is unknown to this K3s version, or is both enabled and disabled.
+
+    PodSecurityPolicy was removed in v1.25. A comma at the end of the list adds a plugin with an empty name, which is
+    unknown, too.
+    """
+    for argument in (ADMISSION_PLUGINS_FLAG, DISABLED_PLUGINS_FLAG):
+        for plugin, values in plugins(situation, argument).items():
+            if admission_plugins.is_unknown(plugin, situation.facts.version):
+                for value in of_the_operator(situation, values):
+                    yield Trouble(
+                        f"K3s does not start: {argument} contains an unknown plugin, {plugin or 'an empty name'}",
+                        expected=f"plugins of K3s {situation.facts.version}",
+                        found=value.text,
+                        location=value.location,
+                        remediation=_without(situation, plugin, value.location),
+                    )
+    enabled = {*plugins(situation, ADMISSION_PLUGINS_FLAG), *_enabled_elsewhere(situation)}
+    for plugin, values in plugins(situation, DISABLED_PLUGINS_FLAG).items():
+        if plugin in enabled:
+            for value in values:
+                yield Trouble(
+                    f"K3s does not start: the admission plugin {plugin} is both enabled and disabled",
+                    found=value.text,
+                    location=value.location,
+                    remediation=_without(situation, plugin, value.location),
+                )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("The API server starts without Pod Security admission."),
+    prevents_start=no("The API server supports disabling the plugin."),
+)
+def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
+    """The admission plugin PodSecurity is disabled, so psa.yaml has no effect. K3s does not log that."""
+    facts = situation.facts
+    if POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed:
+        for value in plugins(situation, DISABLED_PLUGINS_FLAG).get(admission_plugins.POD_SECURITY, ()):
+            yield Trouble(
+                f"{facts.data_dir / POD_SECURITY_ADMISSION.path} has no effect: the plugin PodSecurity is disabled",
+                found=value.text,
+                location=value.location,
+                remediation=_without(situation, admission_plugins.POD_SECURITY, value.location),
+            )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("The API server starts without the admission configuration of all files but the last."),
+    prevents_start=no("The API server reads the last file only."),
+)
+def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
+    """The API server has two different files as its admission configuration. It reads only the last one."""
+    arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
+    values = arguments.get(ADMISSION_CONFIGURATION_FLAG, ())
+    if len({value.text for value in values}) > 1:
+        ours = situation.facts.dropin_path
+        for value in values[:-1]:
+            extra = values[-1] if value.location.path == ours else value
+            yield Trouble(
+                f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_FLAG} again",
+                expected="one file",
+                found=f"{len(values)} files",
+                location=value.location,
+                remediation=edit_of_k3s_config("merge the files into one, and remove the argument", extra.location),
+            )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The API server enables the plugins of all arguments."),
+    prevents_start=no("The API server accepts repeated arguments."),
+)
+def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
+    """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
+    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
+    if len(values) > 1:
+        first, ours = values[0], situation.facts.dropin_path
+        theirs = next((value for value in values if value.location.path != ours), first)
+        yield Trouble(
+            f"{ADMISSION_PLUGINS_FLAG} is set {len(values)} times; kube-bench reads only the first value",
+            expected="one value, joined by commas",
+            found=" and ".join(value.text for value in values),
+            location=first.location,
+            remediation=edit_of_k3s_config(
+                "our drop-in lists all plugins; remove the argument"
+                if values[-1].location.path == ours
+                else "join the values into one argument",
+                theirs.location,
+            ),
+        )
+
+
+def plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]:
+    """Return the admission plugins that an argument of the API server lists, each with the values that list it."""
+    found: dict[str, list[ConfigValue]] = {}
+    for value in situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(argument, ()):
+        for plugin in dict.fromkeys(value.text.split(",") if value.text else ()):
+            found.setdefault(plugin, []).append(value)
+    return found
+
+
+def of_the_operator(situation: Situation, values: list[ConfigValue]) -> list[ConfigValue]:
+    """Return the values outside our drop-in, which repeats the operator's plugins; all if there are no others."""
+    return [value for value in values if value.location.path != situation.facts.dropin_path] or values
+
+
+def _enabled_elsewhere(situation: Situation) -> Iterator[str]:
+    """Yield the admission plugins that apply will enable, or that K3s enables by itself."""
+    for option in missing(situation.settings, situation.facts):
+        if option.row.name == ADMISSION_PLUGINS_FLAG:
+            yield from option.value.split(",")
+    if situation.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_FLAG):
+        yield admission_plugins.K3S_DEFAULT
+
+
+def _without(situation: Situation, plugin: str, location: Location) -> Remediation:
+    """Return the remediation for a plugin that must not be listed at a location."""
+    if location.path in situation.k3s_files.obsolete:
+        return removed(location.path)
+    if location.path == situation.facts.dropin_path:
+        return written_by_apply(situation, str(location.path))
+    return edit_of_k3s_config(f"remove {plugin} from the list" if plugin else "remove the extra comma", location)

@@ -1,0 +1,236 @@
+"""Findings about what K3s and its components read when they start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import yaml_reader
+from agent.desired.dropin_options import ADMISSION_CONFIGURATION_FLAG, ADMISSION_PLUGINS_FLAG, AUDIT_POLICY_FLAG
+from agent.errors import InputError
+from agent.findings.admission import of_the_operator, plugins
+from agent.findings.registry import (
+    APPLY,
+    Trouble,
+    edit_of_k3s_config,
+    finding,
+    instruction,
+    no,
+    removed,
+    written_by_apply,
+    yes,
+)
+from agent.k3s import audit_policy
+from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
+from agent.model import File, Instruction, Location, Remediation, Restart, Role
+from agent.report import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from agent.k3s.config import ConfigValue
+    from agent.situation import Situation
+
+_EVENT_RATE_LIMIT = "EventRateLimit"
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("K3s exits, so nothing runs unhardened."),
+    prevents_start=yes("K3s exits if it cannot parse a file of its configuration, and waits forever at a FIFO."),
+)
+def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
+    """K3s cannot read a file of its configuration.
+
+    The file is not valid YAML, an option has a value of the wrong kind, or something other than a file is in its place.
+    """
+    for problem in situation.facts.merged_config.startup_problems(situation.facts.role):
+        yield Trouble(
+            f"K3s does not start: {problem.problem}",
+            location=problem.location,
+            remediation=instruction(problem.hint or "correct the YAML", problem.location),
+        )
+    for problem in situation.facts.configuration.unfit:
+        yield Trouble(
+            f"K3s does not start: {problem.problem}",
+            location=problem.location,
+            remediation=instruction(f"remove {problem.location}, or replace it"),
+        )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("K3s starts without the hardened configuration."),
+    prevents_start=no("K3s continues without its configuration files."),
+)
+def k3s_config_ignored(situation: Situation) -> Iterator[Trouble]:
+    """A drop-in of K3s' configuration is a symbolic link to a missing file, so K3s ignores all configuration files."""
+    for path in situation.facts.configuration.broken_links:
+        yield Trouble(
+            "K3s ignores all files of its configuration: this drop-in is a symbolic link to a missing file",
+            location=Location(path),
+            remediation=removed(path),
+        )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("K3s exits, so nothing runs unhardened."),
+    prevents_start=yes("k3s agent exits at an option of k3s server."),
+)
+def server_key_on_agent(situation: Situation) -> Iterator[Trouble]:
+    """The configuration of an agent sets an option that only k3s server has. systemd restarts k3s agent forever."""
+    if situation.facts.role is Role.AGENT:
+        for key, location in situation.facts.merged_config.locations().items():
+            if key in SERVER_ONLY_KEYS:
+                yield Trouble(
+                    f"K3s does not start: `{key}` is not a valid k3s agent option",
+                    found=key,
+                    location=location,
+                    remediation=instruction(f"remove `{key}`", location),
+                )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The API server exits, so nothing runs without an audit log."),
+    prevents_start=yes("The API server exits if its audit policy is missing, invalid, or has no rules."),
+)
+def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
+    """The audit policy of the API server is missing, is invalid, or has no rules."""
+    for path, location in _named(situation, AUDIT_POLICY_FLAG):
+        if path not in situation.k3s_files.contents:
+            yield Trouble(
+                "K3s does not start: its audit policy is missing",
+                found=str(path),
+                location=location,
+                remediation=_repair(situation, path, location),
+            )
+        data = situation.k3s_files.contents.get(path)
+        for problem in () if data is None or _is_expected(situation, path) else audit_policy.problems(data, path):
+            yield Trouble(
+                f"K3s does not start: its audit policy is invalid: {problem.problem}",
+                location=problem.location,
+                remediation=_repair(situation, path, location),
+            )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The API server exits, so nothing runs without admission control."),
+    prevents_start=yes("The API server exits if the file is missing or invalid, or lacks a plugin's configuration."),
+)
+def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
+    """The admission configuration of the API server is missing or invalid.
+
+    The plugin EventRateLimit requires an entry in that file if it is enabled.
+    """
+    limited = of_the_operator(situation, plugins(situation, ADMISSION_PLUGINS_FLAG).get(_EVENT_RATE_LIMIT, []))
+    configured: set[str | None] = set()
+    for path, location in _named(situation, ADMISSION_CONFIGURATION_FLAG):
+        if not limited and _is_expected(situation, path):
+            continue
+        found = _configured_plugins(situation, path)
+        if not isinstance(found, frozenset):
+            yield Trouble(
+                f"K3s does not start: its admission configuration {found}",
+                found=str(path),
+                location=location,
+                remediation=_repair(situation, path, location),
+            )
+            return
+        configured |= found
+    if _EVENT_RATE_LIMIT not in configured:
+        for value in limited[:1]:
+            yield _no_configuration(value)
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The component exits, so nothing runs without the file."),
+    prevents_start=yes("The component that reads the file exits."),
+)
+def named_file_missing(situation: Situation) -> Iterator[Trouble]:
+    """K3s' configuration sets an argument of a component to a file that does not exist."""
+    for option, path, location in situation.k3s_files.named_paths:
+        if (
+            option not in {AUDIT_POLICY_FLAG, ADMISSION_CONFIGURATION_FLAG, *TOKEN_FILE_KEYS}
+            and path not in situation.k3s_files.contents
+        ):
+            yield Trouble(
+                f"K3s does not start: the file of {option} does not exist",
+                found=str(path),
+                location=location,
+                remediation=instruction(f"create {path}, or correct the path", location),
+            )
+
+
+@finding(
+    Level.NOTE,
+    blocks_gate=no("The token does not affect the hardening."),
+    prevents_start=no("K3s waits up to four minutes for the file, which another service may create."),
+)
+def token_file_awaited(situation: Situation) -> Iterator[Trouble]:
+    """The file with the cluster's token does not exist yet. K3s waits for it for up to four minutes when it starts."""
+    for option, path, location in situation.k3s_files.named_paths:
+        if option in TOKEN_FILE_KEYS and path not in situation.k3s_files.contents:
+            yield Trouble(
+                f"K3s will wait up to four minutes for the file of {option}",
+                found=str(path),
+                location=location,
+                remediation=instruction(f"make sure that {path} is created before K3s starts"),
+            )
+
+
+def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
+    """Return the remediation for a file that K3s' configuration names at a location."""
+    if any(resource.id == str(path) for resource in situation.desired):
+        return written_by_apply(situation, str(path))
+    return Remediation(
+        (Instruction(f"correct {path}"),),
+        alternative=Remediation((Instruction("remove the option", location), *APPLY.steps), restart=Restart.K3S),
+    )
+
+
+def _no_configuration(value: ConfigValue) -> Trouble:
+    return Trouble(
+        f"K3s does not start: the admission plugin {_EVENT_RATE_LIMIT} has no configuration",
+        expected=f"an entry in the file of {ADMISSION_CONFIGURATION_FLAG}",
+        found=value.text,
+        location=value.location,
+        remediation=Remediation(
+            (Instruction("set `event-rate-limit` in the settings"), *APPLY.steps),
+            alternative=edit_of_k3s_config(f"remove {_EVENT_RATE_LIMIT} from the list", value.location),
+        ),
+    )
+
+
+def _named(situation: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:
+    return [(path, location) for name, path, location in situation.k3s_files.named_paths if name == option]
+
+
+def _is_expected(situation: Situation, path: PurePosixPath) -> bool:
+    """Return whether a file has the content that we write. To parse that would take longer than all other work."""
+    data = situation.k3s_files.contents.get(path)
+    return any(isinstance(one, File) and one.path == path and one.content == data for one in situation.desired)
+
+
+def _configured_plugins(situation: Situation, path: PurePosixPath) -> frozenset[str | None] | str:
+    """Return the plugins with an entry in an AdmissionConfiguration, or what is wrong with the file."""
+    if path not in situation.k3s_files.contents:
+        return "is missing"
+    data = situation.k3s_files.contents[path]
+    if data is None:
+        return frozenset({_EVENT_RATE_LIMIT})  # not-readable reports it
+    try:
+        documents = yaml_reader.read(data, path)
+    except InputError as error:
+        return f"is invalid: {error.problem}"
+    node = documents[0].node if documents else None
+    if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
+        return "is invalid: expected the kind AdmissionConfiguration"
+    if not (node.text("apiVersion") or "").startswith("apiserver.config.k8s.io/"):
+        return "is invalid: expected the apiVersion apiserver.config.k8s.io/v1"
+    entries = node.get("plugins")
+    items = entries.items if isinstance(entries, yaml_reader.Sequence) else ()
+    return frozenset(item.text("name") for item in items if isinstance(item, yaml_reader.Mapping))

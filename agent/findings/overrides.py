@@ -1,0 +1,183 @@
+"""Findings about configuration that overrides or weakens the hardening of K3s."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.desired import dropin_options
+from agent.desired.dropin_options import ADMISSION_PLUGINS_FLAG, given, missing
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, removed, yes
+from agent.guide.files import NETWORK_POLICIES
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
+from agent.model import Component, Instruction, Location, OwnCommand, Remediation, Role
+from agent.node.datastore import Datastore
+from agent.report import Level
+from agent.settings.schema import SecretsEncryption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("K3s starts without the lost arguments."),
+    prevents_start=no("K3s accepts the later list."),
+)
+def list_dropped(situation: Situation) -> Iterator[Trouble]:
+    """A later file repeats the key of a list without `+`, so K3s drops the items of earlier files, ours included."""
+    lost: dict[tuple[str, Location], list[str]] = {}
+    for dropped in situation.facts.merged_config.dropped:
+        if situation.facts.dropin_path in (dropped.location.path, dropped.by.path):
+            lost.setdefault((dropped.key, dropped.by), []).append(dropped.value)
+    for (key, by), values in lost.items():
+        yield Trouble(
+            f"a later file replaces the list `{key}`; lost: {' '.join(values)}",
+            expected=f"{key}+:",
+            found=f"{key}:",
+            location=by,
+            remediation=edit_of_k3s_config("append `+` to the key", by),
+        )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("K3s starts with a value that does not meet the control."),
+    prevents_start=no("K3s accepts the value."),
+)
+def option_overridden(situation: Situation) -> Iterator[Trouble]:
+    """A file that K3s reads after ours, or its command line, sets an option to a value that does not meet the control.
+
+    An argument of the kubelet overrides K3s' option protect-kernel-defaults, in whichever file it is.
+    """
+    ours = str(situation.facts.dropin_path)
+    expected = () if situation.facts.rancher_managed else dropin_options.wanted(situation.settings, situation.facts)
+    if any(option.row is PROTECT_KERNEL_DEFAULTS for option in expected):
+        arguments = situation.facts.merged_config.component_arguments(Component.KUBELET.config_key)
+        for value in arguments.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
+            if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text):
+                yield Trouble(
+                    f"an argument of the kubelet overrides {PROTECT_KERNEL_DEFAULTS.key}",
+                    expected=str(PROTECT_KERNEL_DEFAULTS.meets),
+                    found=value.text,
+                    location=value.location,
+                    remediation=edit_of_k3s_config("remove the argument", value.location),
+                )
+    refused = (refusal.id for refusal in situation.plan.refusals if not refusal.edited)
+    if ours in {*(change.id for change in situation.plan.changes), *refused}:
+        return  # nothing can override a drop-in that is not in place
+    for option in missing(situation.settings, situation.facts):
+        if option.row.name == ADMISSION_PLUGINS_FLAG:
+            continue  # the API server enables the plugins of all arguments
+        last = given(situation.facts.merged_config, option.row)[-1:]
+        if last and str(last[0].location.path) != ours and not option.row.meets.accepts(last[0].text):
+            yield Trouble(
+                f"{option.row.name or option.row.key} is overridden after our drop-in",
+                expected=str(option.row.meets),
+                found=last[0].text,
+                location=last[0].location,
+                remediation=edit_of_k3s_config("correct the value, or remove the option", last[0].location),
+            )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("Another controller may enforce NetworkPolicies, and objects of earlier starts remain."),
+    prevents_start=no("K3s supports these options."),
+)
+def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
+    """The NetworkPolicies have no effect: K3s' network policy controller is disabled, or K3s skips policy.yaml.
+
+    Another controller, such as that of Calico or Cilium, enforces NetworkPolicies, too. K3s skips policy.yaml if a file
+    `policy.yaml.skip` exists, and deletes its objects if the option `disable` lists it.
+    """
+    facts, manifests = situation.facts, situation.k3s_files.manifests
+    config, key = facts.merged_config, "disable-network-policy"
+    if not NETWORK_POLICIES.applies.to(facts.role, facts.version):
+        return
+    disabled = config.scalar(key)
+    if disabled and config.boolean(key):
+        yield Trouble(
+            "K3s does not enforce NetworkPolicies",
+            found=f"{key}: {disabled.text}",
+            location=disabled.location,
+            remediation=edit_of_k3s_config(
+                "unless your network plugin enforces NetworkPolicies, remove the option", disabled.location
+            ),
+        )
+    policy = facts.data_dir / NETWORK_POLICIES.path
+    if policy.name in manifests.skips:
+        skip = manifests.skips[policy.name]
+        yield Trouble(f"K3s skips {policy}", found=skip.name, location=Location(skip), remediation=removed(skip))
+    if policy.stem in manifests.disabled:
+        location = manifests.disabled[policy.stem]
+        yield Trouble(
+            f"K3s deletes {policy} and its objects",
+            found=f"disable: {policy.stem}",
+            location=location,
+            remediation=edit_of_k3s_config(f"remove {policy.stem} from the list", location),
+        )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("Blocking K3s does not encrypt the secrets of a live datastore."),
+    prevents_start=no("K3s supports both; a server that joins is told what its cluster requires."),
+)
+def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
+    """Kubernetes secrets are in the datastore in plain text.
+
+    k3s-harden does not enable encryption on a live datastore because that can make its secrets unreadable.
+    """
+    facts, settings = situation.facts, situation.settings
+    if facts.role is Role.AGENT or dropin_options.encrypts(settings, facts) or facts.encrypts_secrets is not False:
+        return
+    if settings.secrets_encryption is not SecretsEncryption.AUTO or _operator_encrypts(situation):
+        return
+    if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
+        yield Trouble(
+            "this server joins a cluster, and secrets-encryption must be the same on all of its servers",
+            remediation=instruction("set `secrets-encryption` in the settings to `on` or `off`, as on the others"),
+        )
+    elif not dropin_options.starts_a_cluster(facts):
+        yield Trouble(
+            "secrets are not encrypted, and this cluster has data",
+            expected="secrets-encryption: true",
+            remediation=Remediation(
+                (
+                    OwnCommand("explain", ("secrets-encryption",)),
+                    Instruction("follow the steps for this K3s version"),
+                )
+            ),
+        )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("Secrets are encrypted, which is more than the settings require."),
+    prevents_start=no("K3s keeps the option with which it encrypted the secrets."),
+)
+def secrets_encryption_kept(situation: Situation) -> Iterator[Trouble]:
+    """The settings disable secrets-encryption, but K3s encrypts secrets through our drop-in, so the option remains.
+
+    K3s reads its encryption key only if the option is set. Without it, K3s could not read any secret of the cluster.
+    """
+    setting = situation.settings.secrets_encryption
+    disabled = setting in (SecretsEncryption.OFF, SecretsEncryption.LEAVE) and not _operator_encrypts(situation)
+    if disabled and situation.facts.encrypts_secrets and situation.facts.role is Role.SERVER:
+        yield Trouble(
+            "secrets-encryption remains set because K3s encrypts the secrets of this cluster",
+            expected=str(setting),
+            found="true",
+            location=Location(situation.facts.dropin_path),
+            remediation=Remediation(
+                (Instruction("set `secrets-encryption` in the settings to `on` or `auto`"),),
+                alternative=Remediation((Instruction("first decrypt the secrets with k3s secrets-encrypt disable"),)),
+            ),
+        )
+
+
+def _operator_encrypts(situation: Situation) -> bool:
+    own = given(situation.facts.operator_config, SECRETS_ENCRYPTION)
+    return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].text)
