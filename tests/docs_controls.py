@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark import catalogue, words
+from agent.benchmark import catalogue, descriptions
 from agent.benchmark.beyond import BEYOND
-from agent.benchmark.check import Manual, NotInK3s
 from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import FITS, Benchmark
+from agent.checks.manual import Manual, NotInK3s
 from agent.guide import headings
 from agent.guide.controls import CONTROLS
 from agent.guide.files import DirectoryRow, FileRow
 from agent.guide.k3s_options import OptionRow
 from agent.guide.sysctls import SysctlRow
+from agent.present import remediation
 from agent.verbs.explain import origin_in_words
 from tests.markdown import anchor, escaped, generated, page, prose, table
 
@@ -195,13 +196,13 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
     return _entry(
         f"**{escaped(control.title)}.** For {control.applies}.{level}",
         [
-            ("Number", words.numbers(control) or "none; no benchmark asks for it"),
-            ("Wanted", prose(words.asked(control.check))),
-            *((f"Wanted in {span}", prose(text)) for text, span in words.asked_earlier(control)),
+            ("Number", descriptions.numbers(control) or "none; no benchmark asks for it"),
+            ("Wanted", prose(control.check.description)),
+            *((f"Wanted in {span}", prose(text)) for text, span in descriptions.earlier(control)),
             ("Why", prose(control.why)),
-            ("Brought about by", prose(words.brought_about_by(control))),
+            ("Brought about by", prose(descriptions.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
-            ("To repair", prose(control.repair)),
+            ("To repair", prose(remediation.text(control.repair) if control.repair else "")),
             ("kube-bench", f"can [say something else]({_KUBE_BENCH_PAGE})" if DIFFERENCES[control.id] else ""),
             ("Source", f"`{control.source}`"),
         ],

@@ -1,4 +1,4 @@
-"""An earlier JSON report of `assess`, read back: how it stood with each control then."""
+"""An earlier JSON report of `assess`: the status of each control at that time."""
 
 from __future__ import annotations
 
@@ -12,39 +12,37 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-    from agent.host import Host
+_HINT = "pass a report of `k3s-harden assess --format json`"
 
-_HINT = "it must be what `k3s-harden assess --format json` prints"
+
+class OtherSchemaError(InputError):
+    """A report of another version of this program, whose schema is different."""
 
 
 class Baseline(NamedTuple):
-    """How it stood, and on which host. `when` is in seconds since the epoch, `statuses` by the id of the control.
-
-    `known` has the ids of the controls that were open.
-    """
+    """An earlier report."""
 
     benchmark: str
     node: str
     when: float
+    """Seconds since the epoch."""
     facts: Mapping[str, str]
     statuses: Mapping[str, ControlStatus]
+    """By the id of the control."""
     known: frozenset[str]
-
-
-def load(host: Host, path: PurePosixPath) -> Baseline:
-    """Read the report at a path of this machine. Raises InputError where there is none, or it cannot be used."""
-    return parse(host.machine_tree.read_input(path), path)
+    """The ids of the controls that were open."""
 
 
 def parse(data: bytes, path: PurePosixPath) -> Baseline:
-    """Read a report. Raises InputError for what is none, or of a shape that this program does not know."""
+    """Parse a report. Raises InputError for an invalid one, and OtherSchemaError for an unsupported schema."""
     import json
     from datetime import datetime, timezone
 
+    location = Location(path)
     try:
         report = json.loads(data)
         if report["schema"] != SCHEMA:
-            raise InputError(Location(path), f"it is of schema {report['schema']!r}, and this program reads {SCHEMA}")
+            raise OtherSchemaError(location, f"its schema is {report['schema']!r}, expected {SCHEMA}", _HINT)
         return Baseline(
             benchmark=str(report["benchmark"]),
             node=str(report["node"]),
@@ -54,4 +52,4 @@ def parse(data: bytes, path: PurePosixPath) -> Baseline:
             known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(Location(path), "it is no report of an assessment", _HINT) from error
+        raise InputError(location, "it is not a report of an assessment", _HINT) from error

@@ -1,7 +1,7 @@
-"""Which waivers of a site count in an assessment, and for which control; what to say of those that do not. Pure.
+"""Waivers of a site that apply to an assessment, and notes about the others.
 
-A waiver that names a CIS number alone means the control that has it in the benchmark that is assessed. Numbers move
-from version to version, so where it could come to mean another control, it is said.
+A waiver by CIS number means the control with that number in the assessed benchmark. Numbers change between versions,
+so a note warns if the number has another meaning in another version.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.assessment import ControlStatus, Notice, Waiver
+from agent.assess.assessment import ControlStatus, Note, Waiver
 from agent.benchmark.catalogue import named
+from agent.model import Instruction, Remediation
 from agent.settings.waivers import first_day_without
 
 if TYPE_CHECKING:
@@ -20,92 +21,88 @@ if TYPE_CHECKING:
     from agent.benchmark.versions import Benchmark
     from agent.settings.waivers import Scope, SiteWaiver
 
-_SETTLED = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
+_NOT_OPEN = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
 
 
 class Selection(NamedTuple):
-    """The waivers that count in one assessment, by the id of the control, and what there is to say of all others.
-
-    `meant` has each that counts with the ids of the controls that it is for.
-    """
+    """The waivers of one assessment."""
 
     by_control: Mapping[str, Waiver]
-    notices: tuple[Notice, ...]
-    meant: tuple[tuple[SiteWaiver, tuple[str, ...]], ...]
+    """The waiver that applies to a control, by its id."""
+    notes: tuple[Note, ...]
+    """Notes about waivers that do not apply."""
+    targets: tuple[tuple[SiteWaiver, tuple[str, ...]], ...]
+    """Each waiver that applies, with the ids of its controls."""
 
     def of(self, control: BenchmarkControl) -> Waiver | None:
-        """The waiver of a control, None where it has none."""
+        """Return the waiver of a control; None if it has none."""
         return self.by_control.get(control.id)
 
-    def unused(self, statuses: Mapping[str, ControlStatus]) -> tuple[Notice, ...]:
-        """What to say of waivers that nothing needed, given how it stands with each control, by id."""
+    def unused(self, statuses: Mapping[str, ControlStatus]) -> tuple[Note, ...]:
+        """Return notes about waivers whose controls are not open, given the status of each control by id."""
         found = []
-        for waiver, ids in self.meant:
-            standing = {statuses[name] for name in ids if name in statuses}
-            if standing and standing <= _SETTLED:
-                words = " and ".join(sorted(map(str, standing)))
-                message = f"nothing needs the waiver of {waiver.control}: it is {words}"
-                found.append(
-                    Notice(message, str(waiver.location), "take it out, so that it does not hide a failure later")
-                )
+        for waiver, ids in self.targets:
+            present = {statuses[name] for name in ids if name in statuses}
+            if present and present <= _NOT_OPEN:
+                text = " and ".join(sorted(map(str, present)))
+                message = f"the waiver for {waiver.control} is not needed: the status is {text}"
+                found.append(_note(waiver, message, "remove the waiver, so that it does not hide a later failure"))
         return tuple(found)
 
 
 def select(
     waivers: Iterable[SiteWaiver], controls: Iterable[BenchmarkControl], benchmark: Benchmark, scope: Scope
 ) -> Selection:
-    """The waivers for these controls of this benchmark; of several that count for a control, the first.
+    """Return the waivers for these controls of this benchmark; the first of several for one control.
 
-    Noticed are those that have expired, that name no control that any benchmark has, and whose number has moved.
+    Notes are about waivers that have expired, that match no control, and whose number is ambiguous.
     """
-    waivers = tuple(waivers)
     assessed = {control.id for control in controls}
     by_control: dict[str, Waiver] = {}
-    meant: list[tuple[SiteWaiver, tuple[str, ...]]] = []
-    notices: list[Notice] = []
-    over: list[tuple[SiteWaiver, tuple[str, ...]]] = []
+    targets: list[tuple[SiteWaiver, tuple[str, ...]]] = []
+    notes: list[Note] = []
+    expired: list[tuple[SiteWaiver, tuple[str, ...]]] = []
     for waiver in filter(scope.includes, waivers):
-        named, notice = _named(waiver, benchmark)
-        ids = tuple(control.id for control in named if control.id in assessed)
-        if notice is not None:
-            notices.append(notice)
+        matches, note = _matches(waiver, benchmark)
+        ids = tuple(control.id for control in matches if control.id in assessed)
+        if note is not None:
+            notes.append(note)
         if scope.is_expired(waiver):
-            over += [(waiver, ids)] if named else []
+            expired += [(waiver, ids)] if matches else []
             continue
-        meant.append((waiver, ids))
+        targets.append((waiver, ids))
         for name in ids:
-            by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, str(waiver.location)))
-    notices += [_over(waiver) for waiver, ids in over if not by_control.keys() & set(ids)]
-    return Selection(by_control, tuple(notices), tuple(meant))
+            by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, waiver.location))
+    notes += [_expired(waiver) for waiver, ids in expired if not by_control.keys() & set(ids)]
+    return Selection(by_control, tuple(notes), tuple(targets))
 
 
-def _over(waiver: SiteWaiver) -> Notice:
-    return Notice(
-        f"the waiver of {waiver.control} counts no more since {first_day_without(waiver)}",
-        str(waiver.location),
-        "put right what it was for, or give it a new date",
-    )
+def _expired(waiver: SiteWaiver) -> Note:
+    message = f"the waiver for {waiver.control} expired on {first_day_without(waiver)}"
+    return _note(waiver, message, "fix the control, or set a new date")
 
 
-def _named(waiver: SiteWaiver, benchmark: Benchmark) -> tuple[Sequence[BenchmarkControl], Notice | None]:
-    """The controls that a waiver names, and what is to be said of how it names them."""
+def _matches(waiver: SiteWaiver, benchmark: Benchmark) -> tuple[Sequence[BenchmarkControl], Note | None]:
+    """Return the controls that a waiver names, and a note about how it names them."""
     text = waiver.control
     anywhere = named(text)
     if not anywhere:
-        remedy = "take the id from a report of k3s-harden assess"
-        return (), Notice(
-            f"the waiver of {text} is for nothing: no benchmark has that control", str(waiver.location), remedy
-        )
+        message = f"the waiver for {text} matches no control of any benchmark"
+        return (), _note(waiver, message, "use an id from a report of `k3s-harden assess`")
     if not re.fullmatch(r"[\d.]+", text):
         return anywhere, None
     here = [control for control in anywhere if benchmark in control.numbers and control.numbers[benchmark].text == text]
     if not here:
-        message = f"the waiver of {text} is for nothing: {benchmark} has no such number"
-        return here, Notice(message, str(waiver.location), f"other versions have it: write {_ids(anywhere)}")
+        message = f"the waiver for {text} matches no control of {benchmark}"
+        return here, _note(waiver, message, f"write {_ids(anywhere)}, which has this number in other versions")
     if len(anywhere) > len(here):
-        message = f"the waiver of {text} means {_ids(here)} in {benchmark}, and in other versions another control"
-        return here, Notice(message, str(waiver.location), f"write {_ids(here)}, which does not move")
+        message = f"the waiver for {text} means {_ids(here)} in {benchmark}, and another control in other versions"
+        return here, _note(waiver, message, f"write {_ids(here)}, which does not change between versions")
     return here, None
+
+
+def _note(waiver: SiteWaiver, message: str, step: str) -> Note:
+    return Note(message, waiver.location, Remediation((Instruction(step),)))
 
 
 def _ids(controls: Iterable[BenchmarkControl]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import AllOf, EncryptionProviders, Flag
-from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered
 from agent.benchmark.guide_options import of_the_guide
 from agent.benchmark.versions import Benchmark
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
+from agent.checks.datastore import EncryptionProviders
 from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
 from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
-from agent.k3s.paths import K3S_CONFIG_FILE
-from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component
+from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
@@ -28,16 +29,15 @@ _AUDIT = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/
 _ENCRYPTION = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
 
 
-def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Flag:
-    return Flag(Component.API_SERVER, name, criterion, unset_passes)
+def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
+    return ArgumentCheck(Component.API_SERVER, name, criterion, unset_passes)
 
 
-def _switched_on(plugin: str) -> str:
+def _enabled(plugin: str) -> Remediation:
     value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
-    return (
-        f"Name {plugin} in the argument 'enable-admission-plugins' of the list {_LIST} in {K3S_CONFIG_FILE}, for"
-        f" example 'enable-admission-plugins={value}', and restart K3s. Keep a single such argument, with all plugins"
-        " joined by commas: it replaces K3s' own, which is NodeRestriction."
+    return in_k3s_config(
+        f"set `enable-admission-plugins={value}` in the list `{_LIST}` (one argument with all plugins that you use: it"
+        " replaces the default of K3s, NodeRestriction)"
     )
 
 
@@ -72,8 +72,8 @@ _SUITES_UNTIL_1_9 = (
 )
 
 
-def _suites(names: tuple[str, ...]) -> Flag:
-    return _flag("tls-cipher-suites", SubsetOf(names))
+def _suites(names: tuple[str, ...]) -> ArgumentCheck:
+    return _argument("tls-cipher-suites", SubsetOf(names))
 
 
 _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
@@ -82,7 +82,7 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server refuses anonymous requests",
         numbers=numbered("1.2.1M 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1M"),
         applies=ON_SERVERS,
-        check=_flag("anonymous-auth", Boolean(wanted=False)),
+        check=_argument("anonymous-auth", Boolean(expected=False)),
         why=(
             "By its own default the API server takes a request without credentials as one of the user"
             " system:anonymous; a single role too many for that user opens the cluster to anyone who can reach the"
@@ -95,7 +95,7 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server reads no file of tokens",
         numbers=numbered("1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A"),
         applies=ON_SERVERS,
-        check=_flag("token-auth-file", NotGiven(), unset_passes=True),
+        check=_argument("token-auth-file", NotGiven(), unset_passes=True),
         why=(
             "The tokens are there in clear text and never expire, and a stolen one works until somebody edits the file"
             " and restarts the API server."
@@ -110,7 +110,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server speaks TLS to kubelets",
         numbers=numbered("1.2.4S 1.2.4S - - - - - - - -"),
         applies=ON_SERVERS,
-        check=_flag("kubelet-https", Boolean(wanted=True), unset_passes=True),
+        check=_argument("kubelet-https", Boolean(expected=True), unset_passes=True),
         why="The connection carries the commands that are run in pods, and their logs and terminals in return.",
         source="kubernetes/kubernetes cmd/kube-apiserver/app/options/options.go",
     ),
@@ -119,7 +119,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server shows kubelets a client certificate",
         numbers=numbered("1.2.5A 1.2.5A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A"),
         applies=ON_SERVERS,
-        check=AllOf((_flag("kubelet-client-certificate", Present()), _flag("kubelet-client-key", Present()))),
+        check=AllOf((_argument("kubelet-client-certificate", Present()), _argument("kubelet-client-key", Present()))),
         why=(
             "Without one the API server is anonymous to a kubelet: either the kubelet refuses it, so that logs and"
             " exec fail, or it lets everybody in."
@@ -131,7 +131,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server checks kubelets' certificates",
         numbers=numbered("1.2.6A 1.2.6A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A"),
         applies=ON_SERVERS,
-        check=_flag("kubelet-certificate-authority", Present()),
+        check=_argument("kubelet-certificate-authority", Present()),
         why=(
             "Otherwise anyone who answers at a node's address passes for its kubelet, and can read what kubectl exec"
             " and port-forward send there."
@@ -147,7 +147,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.7A 1.2.7A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A"),
         applies=ON_SERVERS,
         # Without the argument the API server itself allows everything.
-        check=_flag("authorization-mode", Excludes(("AlwaysAllow",))),
+        check=_argument("authorization-mode", Excludes(("AlwaysAllow",))),
         why=f"With AlwaysAllow every account, a pod's included, may do everything: RBAC is not asked. {_BY_FILE}",
         source=_K3S,
     ),
@@ -156,7 +156,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server authorizes kubelets as nodes",
         numbers=numbered("1.2.8A 1.2.8A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A"),
         applies=ON_SERVERS,
-        check=_flag("authorization-mode", Includes(("Node",))),
+        check=_argument("authorization-mode", Includes(("Node",))),
         why=(
             "The Node authorizer lets a kubelet read only the Secrets and volumes of its own pods. Without it kubelets"
             f" need a role for those of the whole cluster, and one compromised node has them all. {_BY_FILE}"
@@ -168,7 +168,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server asks RBAC",
         numbers=numbered("1.2.9A 1.2.9A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A"),
         applies=ON_SERVERS,
-        check=_flag("authorization-mode", Includes(("RBAC",))),
+        check=_argument("authorization-mode", Includes(("RBAC",))),
         why=(
             "Without it Roles and their bindings have no effect, and nobody can be given just the rights that their"
             f" work takes. {_BY_FILE}"
@@ -183,7 +183,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="DenyServiceExternalIPs is not on",
         numbers=numbered("1.2.3A 1.2.3A 1.2.3A 1.2.3A - - - - - -"),
         applies=ON_SERVERS,
-        check=_flag("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
+        check=_argument("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
         why=(
             "The plugin refuses every new Service with external IPs, so workloads that need them can no longer be"
             " deployed. The benchmarks reversed this with 1.9, which wants the plugin on."
@@ -195,13 +195,13 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="DenyServiceExternalIPs is on",
         numbers=numbered("- - - - 1.2.3u 1.2.3M 1.2.3M 1.2.3M 1.2.3M 1.2.3M"),
         applies=ON_SERVERS,
-        check=_flag("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
+        check=_argument("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
         why=(
             "Otherwise anyone who may create a Service can claim any address in its externalIPs, and receives the"
             " traffic that the nodes' pods send there (CVE-2020-8554)."
         ),
-        caution="First look for Services that use externalIPs: they keep them, but cannot be given new ones.",
-        remedy=_switched_on("DenyServiceExternalIPs"),
+        caution="look for Services that use externalIPs, because new external IPs will be rejected",
+        remediation=_enabled("DenyServiceExternalIPs"),
         source=_PLUGINS,
     ),
     BenchmarkControl(
@@ -209,16 +209,16 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="EventRateLimit is on",
         numbers=numbered("1.2.10u 1.2.10u 1.2.9u 1.2.9u 1.2.9u 1.2.9M 1.2.9M 1.2.9M 1.2.9M 1.2.9M"),
         applies=ON_SERVERS,
-        check=_flag("enable-admission-plugins", Includes(("EventRateLimit",))),
+        check=_argument("enable-admission-plugins", Includes(("EventRateLimit",))),
         why=(
             "Otherwise a pod that fails over and over, or an attacker, can fill the datastore and keep the API server"
             " busy with events."
         ),
         caution=(
-            "First put an entry for EventRateLimit, with its limits, into the file that 'admission-control-config-file'"
-            " names: without them the API server exits at its start."
+            "add an entry for EventRateLimit with its limits to the file that 'admission-control-config-file' names,"
+            " because the API server does not start without them"
         ),
-        remedy=_switched_on("EventRateLimit"),
+        remediation=_enabled("EventRateLimit"),
         setting="event-rate-limit",
         source=_PLUGINS,
     ),
@@ -227,7 +227,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="AlwaysAdmit is not on",
         numbers=numbered("1.2.11A 1.2.11A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A"),
         applies=ON_SERVERS,
-        check=_flag("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
+        check=_argument("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
         why="It admits everything without a check. It is deprecated, and nothing needs it.",
         source=_PLUGINS,
     ),
@@ -236,12 +236,12 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         title="AlwaysPullImages is on",
         numbers=numbered("1.2.12u 1.2.12u 1.2.11u 1.2.11u 1.2.11u 1.2.11M 1.2.11M 1.2.11M 1.2.11M 1.2.11M"),
         applies=ON_SERVERS,
-        check=_flag("enable-admission-plugins", Includes(("AlwaysPullImages",))),
+        check=_argument("enable-admission-plugins", Includes(("AlwaysPullImages",))),
         why=(
             "Otherwise a private image that one pod has pulled can be run by every pod of that node, with no right to"
             " pull it. The price is that no container starts while its registry is out of reach."
         ),
-        remedy=_switched_on("AlwaysPullImages"),
+        remediation=_enabled("AlwaysPullImages"),
         setting="always-pull-images",
         source=_PLUGINS,
     ),
@@ -251,13 +251,12 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.13u 1.2.13u 1.2.12S 1.2.12S - - - - - -"),
         # From v1.25 on the API server does not know PodSecurityPolicy, and exits at the name.
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
-        check=_flag("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
+        check=_argument("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
         why="With neither, a pod chooses its own rights: root, the host's network and files, all capabilities.",
         caution=(
-            "First put policies into the cluster, such as those of policy.yaml: with the plugin and no policy, no pod"
-            " is admitted."
+            "create PodSecurityPolicies such as those of policy.yaml, because the plugin admits no pod without a policy"
         ),
-        remedy=_switched_on("PodSecurityPolicy"),
+        remediation=_enabled("PodSecurityPolicy"),
         guide=_POD_SECURITY_POLICY,
         source=_PLUGINS,
     ),
@@ -267,7 +266,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A"),
         level=2,
         applies=ON_SERVERS,
-        check=_flag("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
+        check=_argument("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
         why=(
             "The plugin gives each pod a service account of its namespace, and refuses one that does not exist."
             " Without it a pod has no identity of its own that rights could be bound to."
@@ -280,7 +279,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A"),
         level=2,
         applies=ON_SERVERS,
-        check=_flag("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
+        check=_argument("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
         why=(
             "Without it objects can be created in namespaces that do not exist or are being deleted, and default and"
             " kube-system can themselves be deleted."
@@ -293,12 +292,12 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.16A 1.2.16A 1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A"),
         level=2,
         applies=ON_SERVERS,
-        check=_flag("enable-admission-plugins", Includes(("NodeRestriction",))),
+        check=_argument("enable-admission-plugins", Includes(("NodeRestriction",))),
         why=(
             "The plugin lets a kubelet change only its own Node and its own pods. Without it one compromised node can"
             " relabel the others and draw their pods, with the Secrets in them, to itself."
         ),
-        remedy=_switched_on("NodeRestriction"),
+        remediation=_enabled("NodeRestriction"),
         guide=_NODE_RESTRICTION,
         source=_K3S,
     ),
@@ -310,7 +309,7 @@ _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server serves on a port with TLS",
         numbers=numbered("1.2.17A 1.2.17A 1.2.16A - - - - - - -"),
         applies=ON_SERVERS,
-        check=_flag("secure-port", AtLeast(1), unset_passes=True),
+        check=_argument("secure-port", AtLeast(1), unset_passes=True),
         why="0 switches off the one port on which requests are encrypted, authenticated and authorized.",
         source=_K3S,
     ),
@@ -319,7 +318,7 @@ _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server offers no profiling",
         numbers=numbered("1.2.18A 1.2.18A 1.2.17A 1.2.16A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A"),
         applies=ON_SERVERS,
-        check=_flag("profiling", Boolean(wanted=False)),
+        check=_argument("profiling", Boolean(expected=False)),
         why=(
             "Profiles show what the API server does inside, and taking one costs processor time: this helps whoever"
             " prepares an attack, and others only while they look for a fault."
@@ -379,7 +378,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         title="Service accounts' tokens are checked with a key of their own",
         numbers=numbered("1.2.25S 1.2.25A 1.2.24A 1.2.23A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A"),
         applies=ON_SERVERS,
-        check=_flag("service-account-key-file", Present()),
+        check=_argument("service-account-key-file", Present()),
         why=(
             "Without it the API server checks tokens with the key of its serving certificate: one key for two"
             " purposes, neither of which can be renewed without the other."
@@ -391,7 +390,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server shows etcd a client certificate",
         numbers=numbered("1.2.26A 1.2.26A 1.2.25A 1.2.24A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A"),
         applies=ON_SERVERS,
-        check=AllOf((_flag("etcd-certfile", Present()), _flag("etcd-keyfile", Present()))),
+        check=AllOf((_argument("etcd-certfile", Present()), _argument("etcd-keyfile", Present()))),
         why=(
             "An etcd that answers without a certificate answers everybody, and it holds all Secrets. This matters"
             " where K3s runs etcd, and where its datastore is reached over TLS."
@@ -403,7 +402,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server has a certificate and key to serve with",
         numbers=numbered("1.2.27A 1.2.27A 1.2.26A 1.2.25A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A"),
         applies=ON_SERVERS,
-        check=AllOf((_flag("tls-cert-file", Present()), _flag("tls-private-key-file", Present()))),
+        check=AllOf((_argument("tls-cert-file", Present()), _argument("tls-private-key-file", Present()))),
         why=(
             "Otherwise the API server signs a certificate itself, which no client can verify, and a client that does"
             " not verify it gives its token to whoever answers."
@@ -415,7 +414,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server checks clients' certificates",
         numbers=numbered("1.2.28A 1.2.28A 1.2.27A 1.2.26A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A"),
         applies=ON_SERVERS,
-        check=_flag("client-ca-file", Present()),
+        check=_argument("client-ca-file", Present()),
         why=(
             "Kubelets and the control plane prove who they are with certificates of this authority; without it they"
             " cannot, and weaker ways to authenticate take its place."
@@ -427,7 +426,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
         title="The API server checks etcd's certificate",
         numbers=numbered("1.2.29A 1.2.29A 1.2.28A 1.2.27A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A"),
         applies=ON_SERVERS,
-        check=_flag("etcd-cafile", Present()),
+        check=_argument("etcd-cafile", Present()),
         why=(
             "Otherwise anyone who answers at etcd's address is sent everything that the cluster stores. This matters"
             " where K3s runs etcd, and where its datastore is reached over TLS."
@@ -442,9 +441,9 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
         title=SECRETS_ENCRYPTION.title,
         numbers=numbered("1.2.30u 1.2.30u 1.2.29u 1.2.28u 1.2.27u 1.2.27M 1.2.27M 1.2.27M 1.2.27M 1.2.27M"),
         applies=ON_SERVERS,
-        check=_flag("encryption-provider-config", Present()),
+        check=_argument("encryption-provider-config", Present()),
         why=SECRETS_ENCRYPTION.why,
-        remedy=SECRETS_ENCRYPTION.by_hand,
+        remediation=Remediation((Instruction(SECRETS_ENCRYPTION.by_hand),)),
         guide=SECRETS_ENCRYPTION,
         source=_K3S,
     ),
@@ -458,11 +457,20 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
             "The first provider in the file encrypts what is written. Where that is identity, Secrets are stored in"
             " clear text, although there is an encryption configuration."
         ),
-        remedy=(
-            "Where `k3s secrets-encrypt disable` has put identity first: run `k3s secrets-encrypt enable` on one"
-            " server, restart K3s on every server, and run `k3s secrets-encrypt reencrypt --force --skip` on one, since"
-            " the Secrets that are there stay in clear text until then. Where nothing is encrypted yet:"
-            f" {SECRETS_ENCRYPTION.by_hand}"
+        remediation=Remediation(
+            (Instruction(SECRETS_ENCRYPTION.by_hand),),
+            alternative=Remediation(
+                (
+                    Instruction(
+                        "if `k3s secrets-encrypt disable` put identity first, run `k3s secrets-encrypt enable` on one"
+                        " server"
+                    ),
+                    Instruction("restart K3s on every server"),
+                    Instruction(
+                        "run `k3s secrets-encrypt reencrypt --force --skip` on one server to encrypt existing Secrets"
+                    ),
+                )
+            ),
         ),
         guide=SECRETS_ENCRYPTION,
         source=_ENCRYPTION,

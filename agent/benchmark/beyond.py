@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import AllOf, GuideDirectory, KernelParameter, Ownership, Permissions, SysctlPrecedence
 from agent.benchmark.control import BenchmarkControl
+from agent.checks.check import AllOf
+from agent.checks.files import Ownership, Permissions
+from agent.checks.host import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.model import ON_SERVERS, PRIVATE_FILE
+from agent.model import ON_SERVERS, Instruction, Remediation, ShellCommand
 
 if TYPE_CHECKING:
     from agent.guide.files import DirectoryRow
@@ -22,8 +24,8 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
         applies=row.applies,
         check=KernelParameter(row),
         why=row.why,
-        # Of those that the guide does not write the kernel's own default is right; what changes it is not ours to undo.
-        remedy="" if row.written else row.by_hand,
+        # The guide does not write parameters whose default is compliant; apply does not undo somebody else's change.
+        remediation=None if row.written else Remediation((Instruction(row.by_hand),)),
         guide=row if row.written else None,
         source="kubernetes/kubernetes pkg/kubelet/cm/container_manager_linux.go",
     )
@@ -55,9 +57,11 @@ BEYOND: tuple[BenchmarkControl, ...] = (
             " value that is right today, set by hand or by an earlier kubelet, is gone after the boot, and the kubelet"
             " then refuses to start."
         ),
-        remedy=(
-            f"Take the line out of the file that is named, or give it the value of {PARAMETERS_FILE}; then run 'sudo"
-            " sysctl --system'."
+        remediation=Remediation(
+            (
+                Instruction(f"delete the line of the other file, or set it to the value of {PARAMETERS_FILE}"),
+                ShellCommand("sudo sysctl --system"),
+            )
         ),
         source="systemd/systemd src/sysctl/sysctl.c",
     ),
@@ -66,15 +70,18 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         id="k3s-kubeconfig",
         title="The kubeconfig that K3s writes for its administrator is root's alone",
         applies=ON_SERVERS,
-        check=AllOf((Permissions(_KUBECONFIG, PRIVATE_FILE), Ownership(_KUBECONFIG))),
+        check=AllOf((Permissions(_KUBECONFIG), Ownership(_KUBECONFIG))),
         why=(
             "Unlike the kubeconfigs that the benchmarks look at, which only name files, it contains the key of a"
             " cluster administrator. Anyone who can read it is an administrator, and nobody can revoke that."
         ),
-        remedy=(
-            f"Take 'write-kubeconfig-mode' and 'write-kubeconfig-group' out of K3s' configuration, and run 'sudo chmod"
-            f" 0600 {_KUBECONFIG[0]}' and 'sudo chown root:root {_KUBECONFIG[0]}': K3s sets the mode anew at each"
-            " start, to 0600 unless told otherwise. Give people kubeconfigs of their own."
+        caution="give people their own kubeconfigs",
+        remediation=Remediation(
+            (
+                Instruction("remove `write-kubeconfig-mode` and `write-kubeconfig-group` from K3s' configuration"),
+                ShellCommand(f"sudo chmod 0600 {_KUBECONFIG[0]}"),
+                ShellCommand(f"sudo chown root:root {_KUBECONFIG[0]}"),
+            )
         ),
         source="k3s-io/k3s pkg/server/server.go",
     ),

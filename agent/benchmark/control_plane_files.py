@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from agent.benchmark.check import WHY_OWNERSHIP, AllOf, NotInK3s, Ownership, Permissions
-from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.control import WHY_OWNERSHIP, BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
+from agent.checks.check import AllOf
+from agent.checks.files import Ownership, Permissions
+from agent.checks.manual import NotInK3s
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
-from agent.model import ON_SERVERS, PRIVATE_FILE, PUBLIC_FILE, FileMode
+from agent.model import ON_SERVERS, PUBLIC_FILE, FileMode
 
 _CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
 _EMBEDDED = "k3s-io/k3s pkg/daemons/executor/embed.go"
@@ -81,8 +83,10 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The files of the container network have restrictive permissions",
         numbers=numbered("1.1.9S 1.1.9S 1.1.9u 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9M"),
         # host-local locks its directory by an empty file named lock, which it makes with 0750.
-        check=Permissions(_LEASES, PRIVATE_FILE, except_names=("lock",)),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_LEASES, PUBLIC_FILE, except_names=("lock",))}),
+        check=Permissions(_LEASES, except_names=("lock",)),
+        earlier=MappingProxyType(
+            {Benchmark.CIS_1_23: Permissions(_LEASES, at_most=PUBLIC_FILE, except_names=("lock",))}
+        ),
         why=(
             "They record which pod has which address. Anyone who can change them can have an address handed out twice"
             " and receive another pod's traffic."
@@ -102,7 +106,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="etcd's data directory has restrictive permissions",
         numbers=numbered("1.1.11A 1.1.11A 1.1.11A 1.1.11A 1.1.11u 1.1.11M 1.1.11M 1.1.11M 1.1.11M 1.1.11A"),
         applies=ON_SERVERS,
-        check=Permissions(_ETCD_DATA, FileMode(0o700), directories=True),
+        check=Permissions(_ETCD_DATA, at_most=FileMode(0o700), directories=True),
         why=(
             "The whole cluster, its secrets included, is in this directory. Anyone with access to the files can read"
             " and change all of it, with no API server in between."
@@ -125,7 +129,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The administrator's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.13S 1.1.13S 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A"),
         applies=ON_SERVERS,
-        check=Permissions(_ADMIN, PRIVATE_FILE),
+        check=Permissions(_ADMIN),
         why=(
             "It leads to a certificate of the group system:masters, which RBAC does not restrict and nobody can"
             " revoke. Anyone who can change it can send the administrator to another API server."
@@ -146,8 +150,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The scheduler's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A"),
         applies=ON_SERVERS,
-        check=Permissions(_SCHEDULER, PRIVATE_FILE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_SCHEDULER, PUBLIC_FILE)}),
+        check=Permissions(_SCHEDULER),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_SCHEDULER, at_most=PUBLIC_FILE)}),
         why=(
             "It leads to the certificate of the scheduler, which may put any pod on any node. Anyone who can change it"
             " can send the scheduler to another API server."
@@ -168,8 +172,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The controller manager's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A"),
         applies=ON_SERVERS,
-        check=Permissions(_CONTROLLER_MANAGER, PRIVATE_FILE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, PUBLIC_FILE)}),
+        check=Permissions(_CONTROLLER_MANAGER),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, at_most=PUBLIC_FILE)}),
         why=(
             "It leads to the certificate of the controller manager, which may make a token for any service account."
             " Anyone who can change it can send the controller manager to another API server."
@@ -202,7 +206,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The certificates of the control plane have restrictive permissions",
         numbers=numbered("1.1.20u 1.1.20u 1.1.20u 1.1.20u 1.1.20A 1.1.20M 1.1.20A 1.1.20A 1.1.20A 1.1.20M"),
         applies=ON_SERVERS,
-        check=Permissions(_CERTIFICATE_FILES, PUBLIC_FILE),
+        check=Permissions(_CERTIFICATE_FILES, at_most=PUBLIC_FILE),
         # CIS 1.23 had 644; 1.24 asked for 600, which also closes reading, and 1.11 went back.
         earlier=MappingProxyType(
             dict.fromkeys(
@@ -213,7 +217,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
                     Benchmark.CIS_1_9,
                     Benchmark.CIS_1_10,
                 ),
-                Permissions(_CERTIFICATE_FILES, PRIVATE_FILE),
+                Permissions(_CERTIFICATE_FILES),
             )
         ),
         why=(
@@ -229,7 +233,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The private keys of the control plane have restrictive permissions",
         numbers=numbered("1.1.21u 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21M"),
         applies=ON_SERVERS,
-        check=Permissions(_KEY_FILES, PRIVATE_FILE),
+        check=Permissions(_KEY_FILES),
         why=(
             "Anyone who can read a certificate authority's key can sign certificates for anybody, a cluster"
             " administrator included; with the key for service accounts they can make tokens for any of them."

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from agent.benchmark.check import AllOf, EtcdSetting
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.checks.check import AllOf
+from agent.checks.datastore import EtcdSetting
 from agent.guide.criteria import Boolean, Equals
-from agent.model import ON_SERVERS
+from agent.model import ON_SERVERS, Instruction, OwnCommand, Remediation
 
-_REMEDY = (
-    "K3s writes etcd's configuration anew at each start, and none of its options changes this value: restart K3s and"
-    " look again. If the value is still wrong, find out what changes the file, or where this K3s came from."
+_REMEDIATION = Remediation(
+    (
+        Instruction("restart K3s, which writes etcd's configuration at each start"),
+        OwnCommand("assess"),
+        Instruction("find out what changes the file, or where this build of K3s is from, if the value is still wrong"),
+    )
 )
 _SOURCE = "k3s-io/k3s pkg/etcd/etcd.go"
 
@@ -31,7 +35,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
             )
         ),
         why="Without them etcd serves in plain text, and anyone on the network path can read the cluster's secrets.",
-        remedy=_REMEDY,
+        remediation=_REMEDIATION,
         source=_SOURCE,
     ),
     BenchmarkControl(
@@ -39,12 +43,12 @@ ETCD: tuple[BenchmarkControl, ...] = (
         title="etcd asks its clients for a certificate",
         numbers=numbered("2.2A 2.2u 2.2u 2.2u 2.2u 2.2M 2.2M 2.2M 2.2M 2.2A"),
         applies=ON_SERVERS,
-        check=EtcdSetting("client-transport-security.client-cert-auth", Boolean(wanted=True)),
+        check=EtcdSetting("client-transport-security.client-cert-auth", Boolean(expected=True)),
         why=(
             "Otherwise anyone who can reach the port can read and write the whole cluster, past the API server and"
             " RBAC."
         ),
-        remedy=_REMEDY,
+        remediation=_REMEDIATION,
         source=_SOURCE,
     ),
     BenchmarkControl(
@@ -52,9 +56,9 @@ ETCD: tuple[BenchmarkControl, ...] = (
         title="etcd makes up no certificate for its clients",
         numbers=numbered("2.3A 2.3u 2.3u 2.3u 2.3u 2.3M 2.3M 2.3M 2.3M 2.3A"),
         applies=ON_SERVERS,
-        check=EtcdSetting("client-transport-security.auto-tls", Boolean(wanted=False), unset_passes=True),
+        check=EtcdSetting("client-transport-security.auto-tls", Boolean(expected=False), unset_passes=True),
         why="A certificate that etcd signs itself proves nothing, so a client cannot tell etcd from an impostor.",
-        remedy=_REMEDY,
+        remediation=_REMEDIATION,
         source=_SOURCE,
     ),
     BenchmarkControl(
@@ -69,7 +73,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
             )
         ),
         why="Without them the members of etcd copy the cluster's data to each other in plain text.",
-        remedy=_REMEDY,
+        remediation=_REMEDIATION,
         source=_SOURCE,
     ),
     BenchmarkControl(
@@ -77,9 +81,9 @@ ETCD: tuple[BenchmarkControl, ...] = (
         title="etcd asks its peers for a certificate",
         numbers=numbered("2.5A 2.5u 2.5u 2.5u 2.5u 2.5M 2.5M 2.5M 2.5M 2.5A"),
         applies=ON_SERVERS,
-        check=EtcdSetting("peer-transport-security.client-cert-auth", Boolean(wanted=True)),
+        check=EtcdSetting("peer-transport-security.client-cert-auth", Boolean(expected=True)),
         why="Otherwise anyone who can reach the port can pass for a member of etcd, and copy and change all data.",
-        remedy=_REMEDY,
+        remediation=_REMEDIATION,
         source=_SOURCE,
     ),
     BenchmarkControl(
@@ -87,9 +91,9 @@ ETCD: tuple[BenchmarkControl, ...] = (
         title="etcd makes up no certificate for its peers",
         numbers=numbered("2.6A 2.6u 2.6u 2.6u 2.6u 2.6M 2.6M 2.6M 2.6M 2.6A"),
         applies=ON_SERVERS,
-        check=EtcdSetting("peer-transport-security.auto-tls", Boolean(wanted=False), unset_passes=True),
+        check=EtcdSetting("peer-transport-security.auto-tls", Boolean(expected=False), unset_passes=True),
         why="A certificate that a member signs itself proves nothing, so its peers cannot tell it from an impostor.",
-        remedy=_REMEDY,
+        remediation=_REMEDIATION,
         source=_SOURCE,
     ),
     BenchmarkControl(
@@ -108,7 +112,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
             "If etcd trusts an authority that also signs for the cluster, every client certificate of the cluster"
             " opens etcd, where RBAC does not apply."
         ),
-        remedy=_REMEDY,
+        remediation=_REMEDIATION,
         source=_SOURCE,
     ),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import Flag
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.checks.arguments import ArgumentCheck
 from agent.model import Applies
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def of_the_guide(  # noqa: PLR0913 - a row is this wide, and the calls name its 
     """
     name = row.name or row.key
 
-    def flag(criterion: Criterion) -> Flag:
-        return Flag(component, name, criterion, unset_passes)
+    def flag(criterion: Criterion) -> ArgumentCheck:
+        return ArgumentCheck(component, name, criterion, unset_passes)
 
     return BenchmarkControl(
         id=row.id,

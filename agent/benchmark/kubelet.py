@@ -8,10 +8,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import AllOf, Flag, NotInK3s
-from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered
 from agent.benchmark.guide_options import of_the_guide
 from agent.benchmark.versions import Benchmark
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
+from agent.checks.manual import NotInK3s
 from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import (
     AtLeast,
@@ -24,8 +26,7 @@ from agent.guide.criteria import (
     SubsetOf,
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, newest
-from agent.k3s.paths import K3S_CONFIG_FILE
-from agent.model import Component
+from agent.model import Component, Instruction, Remediation, Restart
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
@@ -35,20 +36,21 @@ _DEFAULTS = "kubernetes/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go"
 _LIST = Component.KUBELET.config_key
 
 
-def _flag(name: str, criterion: Criterion, *, unset_passes: bool = False) -> Flag:
-    return Flag(Component.KUBELET, name, criterion, unset_passes)
+def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
+    return ArgumentCheck(Component.KUBELET, name, criterion, unset_passes)
 
 
-def _taken_out(*names: str, then: str) -> str:
-    arguments = " and ".join(f"'{name}'" for name in names)
-    return (
-        f"Take {arguments} out of the list {_LIST} in {K3S_CONFIG_FILE} and its drop-ins, and out of what you put into"
-        f" the kubelet's own drop-ins, and restart K3s: {then}."
+def _removed(*names: str, default: str) -> Remediation:
+    arguments = " and ".join(f"`{name}`" for name in names)
+    edit = (
+        f"remove {arguments} from the list `{_LIST}` in K3s' configuration, and from your own drop-ins of the kubelet,"
+        f" because {default}"
     )
+    return Remediation((Instruction(edit),), restart=Restart.K3S)
 
 
-def _added(argument: str) -> str:
-    return f"Add '{argument}' to the list {_LIST} in {K3S_CONFIG_FILE} and restart K3s."
+def _added(argument: str) -> Remediation:
+    return in_k3s_config(f"add `{argument}` to the list `{_LIST}`")
 
 
 _CIPHERS = newest("tls-cipher-suites")
@@ -66,36 +68,36 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         id="kubelet-anonymous-auth",
         title="The kubelet refuses anonymous requests",
         numbers=numbered("4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A"),
-        check=_flag("anonymous-auth", Boolean(wanted=False)),
+        check=_argument("anonymous-auth", Boolean(expected=False)),
         why=(
             "Through the kubelet a client can run commands in any container of the node and read all logs. By its own"
             " default it also serves clients without credentials, as the user system:anonymous."
         ),
-        remedy=_taken_out("anonymous-auth", then="K3s sets it to false itself"),
+        remediation=_removed("anonymous-auth", default="K3s sets it to false"),
         source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-authorization-mode",
         title="The kubelet asks whether a client may do what it wants",
         numbers=numbered("4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A"),
-        check=_flag("authorization-mode", Excludes(("AlwaysAllow",))),
+        check=_argument("authorization-mode", Excludes(("AlwaysAllow",))),
         why=(
             "With AlwaysAllow, which is its own default, the kubelet lets every client that it can identify do"
             " anything, any pod with a token included. With Webhook it asks the API server, where RBAC decides."
         ),
-        remedy=_taken_out("authorization-mode", then="K3s sets it to Webhook itself"),
+        remediation=_removed("authorization-mode", default="K3s sets it to Webhook"),
         source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-client-ca",
         title="The kubelet checks its clients' certificates",
         numbers=numbered("4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A"),
-        check=_flag("client-ca-file", Present()),
+        check=_argument("client-ca-file", Present()),
         why=(
             "The API server presents a certificate to the kubelet; without the authority that signed it, the kubelet"
             " cannot tell the API server from anybody else."
         ),
-        remedy=_taken_out("client-ca-file", then="K3s sets it itself, to a file that it keeps"),
+        remediation=_removed("client-ca-file", default="K3s sets it to a file that it keeps"),
         source=_K3S,
     ),
     BenchmarkControl(
@@ -103,12 +105,12 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         title="The kubelet has no port that asks for no credentials",
         numbers=numbered("4.2.4u 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4M"),
         # Given no file with --config, the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
-        check=_flag("read-only-port", Equals("0")),
+        check=_argument("read-only-port", Equals("0")),
         why=(
             "On the read-only port the kubelet tells anyone who can reach it which pods run on the node, with their"
             " environment, and its metrics."
         ),
-        remedy=_taken_out("read-only-port", then="K3s sets it to 0 itself, which closes the port"),
+        remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
         source=_K3S,
     ),
     of_the_guide(
@@ -150,30 +152,30 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         title="The kubelet records as many events as an investigation needs",
         numbers=numbered("4.2.9M 4.2.9u 4.2.8u 4.2.8u 4.2.8u 4.2.8M 4.2.8M 4.2.8M 4.2.8M 4.2.8M"),
         level=2,
-        check=_flag("event-qps", AtLeast(0), unset_passes=True),
+        check=_argument("event-qps", AtLeast(0), unset_passes=True),
         earlier=MappingProxyType(
-            dict.fromkeys((Benchmark.CIS_1_23, Benchmark.CIS_1_24), _flag("event-qps", Equals("0")))
+            dict.fromkeys((Benchmark.CIS_1_23, Benchmark.CIS_1_24), _argument("event-qps", Equals("0")))
         ),
         why=(
             "The kubelet drops events beyond this many a second, and with them traces of what happened on the node. 0"
             " means no limit, at the price that a node in trouble can flood the datastore."
         ),
-        remedy=_added("event-qps=0"),
+        remediation=_added("event-qps=0"),
         source=_DEFAULTS,
     ),
     BenchmarkControl(
         id="kubelet-serving-certificate",
         title="The kubelet serves with the cluster's certificate",
         numbers=numbered("4.2.10u 4.2.10A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9M"),
-        check=AllOf((_flag("tls-cert-file", Present()), _flag("tls-private-key-file", Present()))),
+        check=AllOf((_argument("tls-cert-file", Present()), _argument("tls-private-key-file", Present()))),
         why=(
             "Without them the kubelet signs a certificate itself, and the API server cannot tell it from an impostor"
             " in between."
         ),
-        remedy=_taken_out(
+        remediation=_removed(
             "tls-cert-file",
             "tls-private-key-file",
-            then="K3s sets them itself, to files that it makes and renews",
+            default="K3s sets them to files that it makes and renews",
         ),
         source=_K3S,
     ),
@@ -181,26 +183,26 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         id="kubelet-rotate-certificates",
         title="The renewal of the kubelet's client certificate is not switched off",
         numbers=numbered("4.2.11S 4.2.11A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A"),
-        check=_flag("rotate-certificates", Boolean(wanted=True), unset_passes=True),
+        check=_argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
         why=(
             "A node whose certificate has expired drops out of the cluster. K3s does not leave this to the kubelet: at"
             " its start it renews all certificates of the node that are about to expire."
         ),
-        remedy=_taken_out("rotate-certificates", then="K3s renews the certificate itself"),
+        remediation=_removed("rotate-certificates", default="K3s renews the certificate itself"),
         source="k3s-io/k3s pkg/agent/config/config.go",
     ),
     BenchmarkControl(
         id="kubelet-rotate-server-certificate",
         title="The renewal of the kubelet's serving certificate is not switched off",
         numbers=numbered("4.2.12S 4.2.12A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11M"),
-        check=_flag("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
+        check=_argument("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
         why=(
             "With the gate off the kubelet does not ask for a new serving certificate before the old one expires. K3s"
             " leaves the gate on, and makes and renews the certificate itself when it starts."
         ),
-        remedy=_taken_out(
+        remediation=_removed(
             "feature-gates",
-            then="the gate RotateKubeletServerCertificate is on by default; other gates can stay in the list",
+            default="the gate RotateKubeletServerCertificate is on by default; other gates can stay in the list",
         ),
         source="k3s-io/k3s pkg/agent/config/config.go",
     ),
@@ -227,41 +229,46 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         title="A pod can have only so many processes",
         numbers=numbered("- - 4.2.13u 4.2.13u 4.2.13u 4.2.13M 4.2.13M 4.2.13M 4.2.13M 4.2.13M"),
         # The kubelet takes a number below 1, such as its default -1, for no limit.
-        check=_flag("pod-max-pids", AtLeast(1, example=4096)),
+        check=_argument("pod-max-pids", AtLeast(1, example=4096)),
         why=(
             "All pods share the host's process IDs. One pod that forks without end takes them all, and then no other"
             " pod, nor the host itself, can start anything."
         ),
-        caution="First find out how many processes your largest pod has, and take a larger number.",
-        remedy=_added("pod-max-pids=4096"),
+        caution="find out how many processes your largest pod has, and choose a larger number",
+        remediation=_added("pod-max-pids=4096"),
         source=_DEFAULTS,
     ),
     BenchmarkControl(
         id="kubelet-seccomp-default",
         title="Pods get the container runtime's seccomp profile",
         numbers=numbered("- - - - - - 4.2.14M 4.2.14M 4.2.14M 4.2.14M"),
-        check=_flag("seccomp-default", Boolean(wanted=True)),
+        check=_argument("seccomp-default", Boolean(expected=True)),
         why=(
             "A pod that asks for no seccomp profile runs without one by default, and can make every system call. The"
             " runtime's own profile denies those that hardly any program needs and many attacks use."
         ),
         caution=(
-            "First try your workloads with 'seccompProfile: type: RuntimeDefault' in their security context; a program"
-            " that needs a rare system call fails with it."
+            "test your workloads with 'seccompProfile: type: RuntimeDefault' in their security context, because"
+            " programs that need a rare system call fail with it"
         ),
-        remedy=_added("seccomp-default=true"),
+        remediation=_added("seccomp-default=true"),
         source=_DEFAULTS,
     ),
     BenchmarkControl(
         id="kube-proxy-metrics-bind-address",
         title="kube-proxy shows its metrics to the host alone",
         numbers=numbered("- - - - 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1M"),
-        check=Flag(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
+        check=ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
         why=("The port asks for no credentials, and reveals the cluster's services and kube-proxy's configuration."),
-        caution="First have what collects the metrics run on the host's network.",
-        remedy=(
-            f"Take 'metrics-bind-address' out of the list {Component.KUBE_PROXY.config_key} in {K3S_CONFIG_FILE} and"
-            " its drop-ins, and restart K3s: kube-proxy's own default is 127.0.0.1:10249."
+        caution="run the program that collects the metrics in the host's network",
+        remediation=Remediation(
+            (
+                Instruction(
+                    f"remove `metrics-bind-address` from the list `{Component.KUBE_PROXY.config_key}` in K3s'"
+                    " configuration, because the default of kube-proxy is 127.0.0.1:10249"
+                ),
+            ),
+            restart=Restart.K3S,
         ),
         source="kubernetes/kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go",
     ),

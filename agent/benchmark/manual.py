@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark.check import Manual
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.checks.manual import Manual
 from agent.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
 from agent.model import BOTH_ROLES, SERVERS, Applies

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from agent.benchmark.check import WHY_OWNERSHIP, AllOf, NotInK3s, Ownership, Permissions
-from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.control import WHY_OWNERSHIP, BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
+from agent.checks.check import AllOf
+from agent.checks.files import Ownership, Permissions
+from agent.checks.manual import NotInK3s
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
-from agent.model import PRIVATE_FILE, PUBLIC_FILE, Applies, FileMode, VersionRange
+from agent.model import PUBLIC_FILE, Applies, FileMode, VersionRange
 
 _AGENT = "k3s-io/k3s pkg/agent/config/config.go"
 _KUBELET = "k3s-io/k3s pkg/daemons/agent/agent.go"
@@ -50,8 +52,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         id="kube-proxy-kubeconfig-permissions",
         title="kube-proxy's kubeconfig has restrictive permissions",
         numbers=numbered("4.1.3u 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3M"),
-        check=Permissions(_KUBE_PROXY_KUBECONFIG, PRIVATE_FILE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, PUBLIC_FILE)}),
+        check=Permissions(_KUBE_PROXY_KUBECONFIG),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, at_most=PUBLIC_FILE)}),
         why=(
             "It leads to the certificate of kube-proxy, which sees all services and their endpoints. Anyone who can"
             " change it can send kube-proxy to another API server, and so decide where the node's traffic goes."
@@ -70,8 +72,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         id="kubelet-kubeconfig-permissions",
         title="The kubelet's kubeconfig has restrictive permissions",
         numbers=numbered("4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A"),
-        check=Permissions(_KUBELET_KUBECONFIG, PRIVATE_FILE),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, PUBLIC_FILE)}),
+        check=Permissions(_KUBELET_KUBECONFIG),
+        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, at_most=PUBLIC_FILE)}),
         why=(
             "It leads to the node's certificate, which opens the secrets of every pod on the node. Anyone who can"
             " change it can send the kubelet to another API server, and so have any pod run."
@@ -90,7 +92,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         id="kubelet-client-ca-permissions",
         title="The certificate authority of the kubelet's clients has restrictive permissions",
         numbers=numbered("4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7M"),
-        check=Permissions(_CLIENT_CA, PUBLIC_FILE),
+        check=Permissions(_CLIENT_CA, at_most=PUBLIC_FILE),
         earlier=MappingProxyType(
             dict.fromkeys(
                 (
@@ -103,7 +105,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
                     Benchmark.CIS_1_12,
                     Benchmark.CIS_2_0,
                 ),
-                Permissions(_CLIENT_CA, PRIVATE_FILE),
+                Permissions(_CLIENT_CA),
             )
         ),
         why=(
@@ -144,9 +146,9 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         applies=Applies(versions=VersionRange(first=FIRST_WITH_KUBELET_FILES)),
         check=AllOf(
             (
-                Permissions(_DROP_IN_DIRECTORY, FileMode(0o755), directories=True),
+                Permissions(_DROP_IN_DIRECTORY, at_most=FileMode(0o755), directories=True),
                 Ownership(_DROP_IN_DIRECTORY, directories=True),
-                Permissions(_DROP_INS, PUBLIC_FILE),
+                Permissions(_DROP_INS, at_most=PUBLIC_FILE),
                 Ownership(_DROP_INS),
             )
         ),

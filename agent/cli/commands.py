@@ -186,10 +186,9 @@ def assess(
     chosen = verb.benchmark_named(benchmark)
     earlier = None
     if baseline is not None:
-        from agent.assess.baseline import load
         from agent.host import Host
 
-        earlier = load(Host.real(), PurePosixPath(baseline.absolute()))
+        earlier = verb.load_baseline(Host.real(), PurePosixPath(baseline.absolute()))
     options = AssessmentOptions(output_format, output, verbose, quiet)
     watched = progress if options.shows_progress else iter
     request = HostOptions(config, role, k3s_version, data_dir).request()

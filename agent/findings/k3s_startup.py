@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import yaml_reader
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_FLAG, ADMISSION_PLUGINS_FLAG, AUDIT_POLICY_FLAG
 from agent.errors import InputError
 from agent.findings.admission import of_the_operator, plugins
@@ -19,7 +18,7 @@ from agent.findings.registry import (
     written_by_apply,
     yes,
 )
-from agent.k3s import audit_policy
+from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
 from agent.model import File, Instruction, Location, Remediation, Restart, Role
 from agent.report import Level
@@ -223,14 +222,6 @@ def _configured_plugins(situation: Situation, path: PurePosixPath) -> frozenset[
     if data is None:
         return frozenset({_EVENT_RATE_LIMIT})  # not-readable reports it
     try:
-        documents = yaml_reader.read(data, path)
+        return admission_configuration.configured_plugins(data, path)
     except InputError as error:
         return f"is invalid: {error.problem}"
-    node = documents[0].node if documents else None
-    if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
-        return "is invalid: expected the kind AdmissionConfiguration"
-    if not (node.text("apiVersion") or "").startswith("apiserver.config.k8s.io/"):
-        return "is invalid: expected the apiVersion apiserver.config.k8s.io/v1"
-    entries = node.get("plugins")
-    items = entries.items if isinstance(entries, yaml_reader.Sequence) else ()
-    return frozenset(item.text("name") for item in items if isinstance(item, yaml_reader.Mapping))

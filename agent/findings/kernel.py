@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.desired.boot_parameters import files_after_apply, overrides
 from agent.desired.dropin_options import missing
 from agent.findings.registry import Trouble, finding, instruction, no, written_by_apply, yes
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot, excluded
+from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot
 from agent.linux.sysctl_values import same_value
-from agent.model import Absent, Component, File, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
+from agent.model import Absent, Component, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
 from agent.plan.plan import describe
 from agent.report import Level
 from agent.settings.waivers import first_day_without
@@ -36,50 +36,9 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
     (sysctl.d(5)). A file of our name in a directory of higher precedence, or a link to /dev/null, replaces ours. On
     hosts without systemd, the order of procps applies.
     """
-    yield from overridden(situation).values()
-
-
-def overridden(situation: Situation) -> dict[str, Trouble]:
-    """Return what changes each kernel parameter at the next boot, by parameter."""
-    found = {}
-    files = _with_ours(situation)
-    keys = [row.key for row in SYSCTLS]
-    boot_reader = situation.facts.platform.boot_reader
-    outcome = at_boot(files, keys, boot_reader)
-    unset = excluded(files, keys) if boot_reader is Reader.SYSTEMD else {}
-    for row in SYSCTLS:
-        if row.key in situation.waivers.kernel_parameters:
-            continue
-        line = outcome[row.key]
-        if line is None and row.written and row.key in unset:
-            location = unset[row.key]
-            found[row.key] = Trouble(
-                f"the next boot leaves {row.key} at the kernel's default",
-                expected=row.value,
-                found=f"-{row.key}",
-                location=location,
-                remediation=instruction("delete the line", location),
-            )
-        elif line is None and row.written and _is_refused(situation) and all(file.is_readable for file in files):
-            location = Location(PurePosixPath(PARAMETERS_FILE))
-            found[row.key] = Trouble(
-                f"no file sets {row.key} at the next boot, which leaves it at the kernel's default",
-                expected=row.value,
-                location=location,
-                remediation=instruction(f"add the line {row.key}={row.value}", location),
-            )
-        if line is None or same_value(line.value, row.value):
-            continue
-        found[row.key] = Trouble(
-            f"the next boot leaves {row.key} at the kernel's default: the kernel rejects {line.value}"
-            if line.is_rejected
-            else f"the next boot sets {row.key} to {line.value or 'an empty value'}",
-            expected=row.value,
-            found=line.value,
-            location=line.location,
-            remediation=_corrected(row, line.location),
-        )
-    return found
+    reader, waived = situation.facts.platform.boot_reader, situation.waivers.kernel_parameters
+    for one in overrides(_with_ours(situation), reader, waived, is_refused=_is_refused(situation)).values():
+        yield Trouble(one.message, one.expected, one.found, one.location, instruction(one.fix, one.location))
 
 
 @finding(
@@ -267,13 +226,5 @@ def _is_refused(situation: Situation) -> bool:
     return any(refusal.id == PARAMETERS_FILE for refusal in situation.plan.refusals)
 
 
-def _with_ours(situation: Situation) -> list[SysctlFile]:
-    """Return the files as they are after apply, so that a missing file of ours does not count as overridden.
-
-    If apply refuses to replace what is in the place of ours, that counts as it is.
-    """
-    if _is_refused(situation):
-        return list(situation.sysctl_files)
-    files = [file for file in situation.sysctl_files if str(file.path) != PARAMETERS_FILE]
-    ours = (one for one in situation.desired if isinstance(one, File) and one.id == PARAMETERS_FILE)
-    return files + [SysctlFile(one.path, one.content) for one in ours]
+def _with_ours(situation: Situation) -> tuple[SysctlFile, ...]:
+    return files_after_apply(situation.sysctl_files, situation.desired, is_refused=_is_refused(situation))

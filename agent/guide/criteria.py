@@ -1,189 +1,251 @@
-"""What a value of K3s' or a component's configuration may be for a control to be met."""
+"""Criteria for values of K3s options and component arguments."""
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from agent.k3s.go_values import FALSE, TRUE, integer, is_duration
 
 
-class Boolean(NamedTuple):
-    """A flag with this value, in any spelling that Go's strconv.ParseBool takes."""
+class Criterion(ABC):
+    """What a value must be for a control to be met. str() describes such a value."""
 
-    wanted: bool
-
+    @abstractmethod
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
-        return value in (TRUE if self.wanted else FALSE)
+        """Return whether this value meets the control."""
 
-    def __str__(self) -> str:
-        return "true" if self.wanted else "false"
+    @abstractmethod
+    def __str__(self) -> str: ...
 
+    @property
     def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
+        """The criterion as the predicate of a sentence about the value."""
         return f"is {self}"
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of which a list must contain all, or at least one."""
+        return ()
 
-class AtLeast(NamedTuple):
-    """A whole number that is no smaller than `least`, as Go reads it: 0x1e and 036 are 30.
+    def suggestion(self, value: str) -> str:  # noqa: ARG002 - only lists keep a part of it
+        """Return a value that meets the criterion, and keeps parts of this one; empty if the site has to choose."""
+        return ""
 
-    `example` is one that a site may start from, where the least is not.
-    """
+    def on_host(self, data_dir: str) -> Criterion:  # noqa: ARG002 - only Equals has the field
+        """Return the criterion with the field {data_dir} filled in."""
+        return self
+
+
+def _split(value: str) -> list[str]:
+    return [name for name in value.split(",") if name]
+
+
+def _joined(names: list[str]) -> str:
+    return ",".join(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Boolean(Criterion):
+    """A boolean, in any spelling that Go's strconv.ParseBool accepts."""
+
+    expected: bool
+
+    def accepts(self, value: str) -> bool:
+        """Return whether this value meets the control."""
+        return value in (TRUE if self.expected else FALSE)
+
+    def __str__(self) -> str:
+        return "true" if self.expected else "false"
+
+    def suggestion(self, value: str) -> str:  # noqa: ARG002 - there is one good value
+        """Return the expected value."""
+        return str(self)
+
+
+@dataclass(frozen=True)
+class AtLeast(Criterion):
+    """A whole number that is not less than `least`, as Go reads it: 0x1e and 036 are 30."""
 
     least: int
     example: int = 0
+    """A number that a site may start with, if the least is none."""
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         number = integer(value)
         return number is not None and number >= self.least
 
     def __str__(self) -> str:
         return f"{self.least} or more"
 
-    def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"is {self}"
+    def suggestion(self, value: str) -> str:  # noqa: ARG002 - a number is replaced
+        """Return the least number, or the example."""
+        return str(max(self.least, self.example))
 
 
-class Duration(NamedTuple):
-    """A Go duration that is longer than zero; zero switches the limit off. `example` is what the row itself sets."""
+@dataclass(frozen=True)
+class Duration(Criterion):
+    """A Go duration above zero; zero disables the limit."""
 
     example: str
+    """The value that the guide sets."""
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return is_duration(value) and re.search(r"[1-9]", value) is not None
 
     def __str__(self) -> str:
         return f"a duration above zero, such as {self.example}"
 
-    def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"is {self}"
+    def suggestion(self, value: str) -> str:  # noqa: ARG002 - a duration is replaced
+        """Return the example."""
+        return self.example
 
 
-class AbsolutePath(NamedTuple):
-    """The absolute path of `what`; `-`, which sends a log to standard output, is none."""
+@dataclass(frozen=True)
+class AbsolutePath(Criterion):
+    """The absolute path of a file; `-`, which sends a log to standard output, is not one."""
 
     what: str
+    """The kind of file, with its article."""
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return value.startswith("/") and not value.endswith("/")
 
     def __str__(self) -> str:
         return f"the absolute path of {self.what}"
 
-    def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"is {self}"
 
-
-class Includes(NamedTuple):
-    """A comma-separated list with at least these names, in any order."""
+@dataclass(frozen=True)
+class _Names(Criterion):
+    """A comma-separated list that is compared with these names."""
 
     names: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class Includes(_Names):
+    """A comma-separated list that contains at least these names, in any order."""
+
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return set(self.names) <= set(value.split(","))
 
     def __str__(self) -> str:
         return f"a comma-separated list with {' and '.join(self.names)}"
 
+    @property
     def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"lists {' and '.join(self.names)}"
+        """The criterion as the predicate of a sentence about the value."""
+        return f"contains {' and '.join(self.names)}"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names."""
+        return self.names
+
+    def suggestion(self, value: str) -> str:
+        """Return the list with the missing names added."""
+        return _joined([*_split(value), *self.names])
 
 
-class IncludesOneOf(NamedTuple):
-    """A comma-separated list with at least one of these names."""
-
-    names: tuple[str, ...]
+@dataclass(frozen=True)
+class IncludesOneOf(_Names):
+    """A comma-separated list that contains at least one of these names."""
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return not set(self.names).isdisjoint(value.split(","))
 
     def __str__(self) -> str:
         return f"a comma-separated list with {' or '.join(self.names)}"
 
+    @property
     def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"lists {' or '.join(self.names)}"
+        """The criterion as the predicate of a sentence about the value."""
+        return f"contains {' or '.join(self.names)}"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names."""
+        return self.names
 
 
-class Excludes(NamedTuple):
-    """A comma-separated list without any of these names."""
-
-    names: tuple[str, ...]
+@dataclass(frozen=True)
+class Excludes(_Names):
+    """A comma-separated list that contains none of these names."""
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return set(self.names).isdisjoint(value.split(","))
 
     def __str__(self) -> str:
-        return f"no {' and no '.join(self.names)}"
+        return f"a list without {' and '.join(self.names)}"
 
+    @property
     def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"does not list {' or '.join(self.names)}"
+        """The criterion as the predicate of a sentence about the value."""
+        return f"does not contain {' or '.join(self.names)}"
+
+    def suggestion(self, value: str) -> str:
+        """Return the list without the names."""
+        return _joined([name for name in _split(value) if name not in self.names])
 
 
-class SubsetOf(NamedTuple):
+@dataclass(frozen=True)
+class SubsetOf(_Names):
     """A comma-separated list of one or more of these names, and no others."""
 
-    names: tuple[str, ...]
-
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return set(value.split(",")) <= set(self.names)
 
     def __str__(self) -> str:
         return f"a comma-separated list of some of {', '.join(self.names)}, and no others"
 
+    @property
     def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"lists nothing but {', '.join(self.names)}"
+        """The criterion as the predicate of a sentence about the value."""
+        return f"contains only {', '.join(self.names)}"
+
+    def suggestion(self, value: str) -> str:
+        """Return the allowed names of the list, or all if it has none of them."""
+        return _joined([name for name in _split(value) if name in self.names] or [*self.names])
 
 
-class Present(NamedTuple):
-    """Any value but the empty one."""
+@dataclass(frozen=True)
+class Present(Criterion):
+    """Any value that is not empty."""
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return value != ""
 
     def __str__(self) -> str:
         return "set"
 
-    def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"is {self}"
 
+@dataclass(frozen=True)
+class NotGiven(Criterion):
+    """No value: the argument must not be set."""
 
-class NotGiven(NamedTuple):
-    """No value at all: the option may not be given."""
-
-    def accepts(self, _: str) -> bool:
-        """Whether this value meets the control."""
+    def accepts(self, value: str) -> bool:  # noqa: ARG002 - no value is accepted
+        """Return whether this value meets the control."""
         return False
 
     def __str__(self) -> str:
         return "not set"
 
-    def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"is {self}"
 
-
-class Loopback(NamedTuple):
+@dataclass(frozen=True)
+class Loopback(Criterion):
     """An IP address that only the host itself can reach, with or without a port."""
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         octet = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
         pattern = rf"127(?:\.{octet}){{3}}(?::\d{{1,5}})?|::1|\[::1\](?::\d{{1,5}})?"
         return re.fullmatch(pattern, value, re.ASCII) is not None
@@ -191,22 +253,19 @@ class Loopback(NamedTuple):
     def __str__(self) -> str:
         return "127.0.0.1 or ::1"
 
-    def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"is {self}"
 
+@dataclass(frozen=True)
+class LeavesGateOn(Criterion):
+    """A comma-separated list of feature gates that does not disable this gate, which is beta and enabled by default.
 
-class LeavesGateOn(NamedTuple):
-    """A comma-separated list of feature gates that does not switch off this one, which is beta and so on by default.
-
-    AllBeta=false switches off all beta gates that the list does not name, and of two entries for one gate the last
-    counts (kubernetes, staging/src/k8s.io/component-base/featuregate/feature_gate.go).
+    AllBeta=false disables all beta gates that the list does not name, and of two entries for one gate the last counts
+    (kubernetes, staging/src/k8s.io/component-base/featuregate/feature_gate.go).
     """
 
     gate: str
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         entries = (entry.partition("=") for entry in value.split(",") if entry)
         gates = {gate.strip(): text.strip() for gate, _, text in entries}
         return gates.get(self.gate, gates.get("AllBeta", "true")) in TRUE
@@ -214,41 +273,33 @@ class LeavesGateOn(NamedTuple):
     def __str__(self) -> str:
         return f"without {self.gate}=false"
 
+    @property
     def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"does not list {self.gate}=false"
+        """The criterion as the predicate of a sentence about the value."""
+        return f"does not contain {self.gate}=false"
+
+    def suggestion(self, value: str) -> str:
+        """Return the list without the entries that disable the gate."""
+        return _joined([entry for entry in _split(value) if self.accepts(entry)])
 
 
-class Equals(NamedTuple):
-    """Exactly this text."""
+@dataclass(frozen=True)
+class Equals(Criterion):
+    """Exactly this text, which may contain the field {data_dir}."""
 
     text: str
 
     def accepts(self, value: str) -> bool:
-        """Whether this value meets the control."""
+        """Return whether this value meets the control."""
         return value == self.text
 
     def __str__(self) -> str:
         return self.text
 
-    def predicate(self) -> str:
-        """The criterion as what follows the name of the value in a sentence."""
-        return f"is {self}"
+    def suggestion(self, value: str) -> str:  # noqa: ARG002 - there is one good value
+        """Return the text."""
+        return self.text
 
-
-Criterion = (
-    Boolean
-    | AtLeast
-    | Duration
-    | AbsolutePath
-    | Includes
-    | IncludesOneOf
-    | Excludes
-    | SubsetOf
-    | Present
-    | NotGiven
-    | Loopback
-    | LeavesGateOn
-    | Equals
-)
-"""What a value has to be for a control to be met; each says so as str(), and as the predicate of a sentence."""
+    def on_host(self, data_dir: str) -> Equals:
+        """Return the criterion with the field {data_dir} filled in."""
+        return Equals(self.text.replace("{data_dir}", data_dir))

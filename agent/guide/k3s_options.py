@@ -235,7 +235,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         Component.API_SERVER,
         "service-account-lookup",
         "true",
-        Boolean(wanted=True),
+        Boolean(expected=True),
         title="Tokens of deleted service accounts are rejected",
         why=(
             "The API server checks that the token's ServiceAccount and Secret still exist. Otherwise a token remains"
@@ -250,7 +250,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         Component.API_SERVER,
         "service-account-extend-token-expiration",
         "false",
-        Boolean(wanted=False),
+        Boolean(expected=False),
         title="Service account tokens expire as requested",
         why=(
             "By default the API server extends the tokens of pods from one hour to one year, for clients that never"
@@ -312,7 +312,7 @@ SECRETS_ENCRYPTION = OptionRow(
     key="secrets-encryption",
     name="",
     value="true",
-    meets=Boolean(wanted=True),
+    meets=Boolean(expected=True),
     title="Secrets are encrypted in the datastore",
     why=(
         "Otherwise every Secret is stored in clear text in the datastore, its snapshots and its backups. K3s creates"
@@ -343,7 +343,7 @@ PROTECT_KERNEL_DEFAULTS = OptionRow(
     key="protect-kernel-defaults",
     name="",
     value="true",
-    meets=Boolean(wanted=True),
+    meets=Boolean(expected=True),
     title="kubelet exits if kernel parameters are wrong",
     why=(
         "Without it, kubelet silently sets the kernel parameters that it requires, so a wrong configuration of the host"
@@ -377,7 +377,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         Component.KUBELET,
         "make-iptables-util-chains",
         "true",
-        Boolean(wanted=True),
+        Boolean(expected=True),
         title="kubelet maintains its iptables chains",
         why=(
             "kubelet then maintains its chains in the host's iptables. One of them drops packets from outside to"

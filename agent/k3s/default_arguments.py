@@ -57,6 +57,11 @@ class Default(NamedTuple):
     needs: Needs | None = None
     channel: Channel = Channel.ARGUMENT
 
+    @property
+    def example(self) -> str:
+        """The value with K3s' usual addresses and ports filled in."""
+        return self.value.replace("{loopback}", "127.0.0.1").replace("{apiserver_port}", "6444")
+
     def in_version(self, version: Version) -> bool:
         """Return whether K3s of this version sets the argument if its condition is met."""
         return (

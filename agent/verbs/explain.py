@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from agent.benchmark import catalogue, words
+from agent.benchmark import catalogue, descriptions
 from agent.benchmark.kube_bench import DIFFERENCES
 from agent.errors import UsageError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
+from agent.present import remediation
 from agent.settings import schema as settings
 
 if TYPE_CHECKING:
@@ -115,13 +116,13 @@ def _row(row: BenchmarkControl) -> str:
     is_explained = row.guide is not None and row.guide.id == row.id
     parts = [
         ("", "In the benchmarks" if is_explained else f"{row.id}: {row.title}"),
-        ("Number", words.numbers(row) or "none"),
-        ("Expected", words.asked(row.check)),
-        *((f"Expected in {span}", text) for text, span in words.asked_earlier(row)),
+        ("Number", descriptions.numbers(row) or "none"),
+        ("Expected", row.check.description),
+        *((f"Expected in {span}", text) for text, span in descriptions.earlier(row)),
         ("Rationale", "" if is_explained else row.why),
         ("Applies to", "" if is_explained else str(row.applies)),
-        ("Fixed by", words.brought_about_by(row)),
-        ("Remediation", row.repair),
+        ("Fixed by", descriptions.provider(row)),
+        ("Remediation", remediation.text(row.repair) if row.repair else ""),
         ("Differences to kube-bench", "\n".join(_differences(row))),
         ("Source", row.source),
     ]
@@ -130,7 +131,7 @@ def _row(row: BenchmarkControl) -> str:
 
 def _differences(row: BenchmarkControl) -> Iterator[str]:
     for difference in DIFFERENCES[row.id]:
-        yield f"{words.span(difference.benchmarks)}: {difference.note or difference.reason.value}"
+        yield f"{descriptions.span(difference.benchmarks)}: {difference.note or difference.reason.value}"
 
 
 def _finding(kind: FindingKind) -> str:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.assess.assessment import Actor, ControlStatus, Evidence
+from agent.assess.assessment import ControlStatus, Evidence
 from agent.benchmark.sections import SECTIONS
+from agent.model import FixOwner
 from agent.present.assessments.html import as_html
 from agent.report import Fact
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.present.assessments import html_sample as sample
+from tests.unit.present.assessments.samples import steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-LARGE = sample.large()._replace(known=frozenset({"control-with-a-name-7"}), notices=sample.MIXED.notices)
+LARGE = sample.large()._replace(known=frozenset({"control-with-a-name-7"}), notes=sample.MIXED.notes)
 
 SHOWN = """
 [...document.querySelectorAll(".section tbody")].filter((body) => body.getClientRects().length).map((body) => body.id)
@@ -166,7 +168,10 @@ def test_hostile_text_is_only_text(reader: Reader) -> None:
     """Markup of a host becomes no element, runs no script and requests nothing."""
     payload = "</td></script></style><script>window.bad=1</script><img src=x onerror=window.bad=1>\"'`<b>"
     failed = sample.FAILED_BY_HAND._replace(
-        wanted=payload, found=payload, evidence=(Evidence(payload, payload),), remedy=f"{payload}\n  {payload}"
+        expected=payload,
+        found=payload,
+        evidence=(Evidence(payload, source=payload),),
+        remediation=steps(f"{payload}\n  {payload}"),
     )
     reader.open(
         sample.MIXED._replace(node=payload, facts=(Fact(payload, payload, payload),), verdicts=(failed,)),
@@ -208,10 +213,10 @@ STATES: dict[str, Callable[[Verdict], bool]] = {
     "#status=FAIL,UNKNOWN": lambda shown: shown.is_open,
     "#section=1.2": lambda shown: shown.section == "1.2",
     "#section=host": lambda shown: shown.section == "",
-    "#owner=apply": lambda shown: shown.actor is Actor.APPLY,
+    "#owner=apply": lambda shown: shown.owner is FixOwner.APPLY,
     "#text=NAME-14": lambda shown: "name-14" in shown.control.id,
     "#text=pull+secret": lambda shown: shown.waiver is not None,
-    "#status=FAIL&owner=k3s": lambda shown: shown.status is ControlStatus.FAIL and shown.actor is Actor.K3S,
+    "#status=FAIL&owner=k3s": lambda shown: shown.status is ControlStatus.FAIL and shown.owner is FixOwner.K3S,
     "#text=no+such+words": lambda _: False,
     "#status=%3Cb%3E&section=%22&owner=x": lambda _: True,
     "#%E0%A4%A": lambda _: True,
@@ -319,7 +324,7 @@ def test_the_contrast_meets_wcag_aa(reader: Reader, scheme: str, width: int) -> 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
 def test_the_page_fits_every_width(reader: Reader, width: int) -> None:
     """Even with long words, collapsed or expanded."""
-    long = sample.FAILED_BY_HAND._replace(found="/very/long/path" * 40, wanted="x" * 300)
+    long = sample.FAILED_BY_HAND._replace(found="/very/long/path" * 40, expected="x" * 300)
     reader.page.look(width=width)
     reader.open(LARGE._replace(node="n" * 200, verdicts=(long, *LARGE.verdicts)))
     for _ in ("collapsed", "expanded"):

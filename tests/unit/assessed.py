@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Verdict
-from agent.benchmark.check import KernelParameter, Permissions
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
+from agent.checks.files import Permissions
+from agent.checks.host import KernelParameter
 from agent.guide.sysctls import SYSCTLS
-from agent.model import FileMode
+from agent.model import FileMode, FixOwner, Instruction, Location, Remediation
 from agent.report import Fact
 
 if TYPE_CHECKING:
-    from agent.benchmark.check import Check
+    from agent.checks.check import Check
 
 WHEN = 1_800_000_000.0
 """Seconds since the epoch."""
@@ -36,12 +38,12 @@ def control(name: str, check: Check, numbers: str = "") -> BenchmarkControl:
 
 CERTIFICATES = control(
     "pki-certificate-permissions",
-    Permissions(("server/tls/*.crt",), FileMode(0o600)),
+    Permissions(("server/tls/*.crt",), at_most=FileMode(0o600)),
     "1.1.20u 1.1.20u 1.1.20u 1.1.20u 1.1.20A 1.1.20M 1.1.20A 1.1.20A 1.1.20A 1.1.20M",
 )
 KEYS = control(
     "pki-key-permissions",
-    Permissions(("server/tls/*.key",), FileMode(0o600)),
+    Permissions(("server/tls/*.key",), at_most=FileMode(0o600)),
     "1.1.21u 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21M",
 )
 OVERCOMMIT = control(
@@ -55,20 +57,20 @@ def verdict(  # noqa: PLR0913 - each has its default
     *,
     found: str = "",
     where: str = "",
+    line: int = 0,
     reason: str = "",
-    actor: Actor = Actor.NOBODY,
+    owner: FixOwner = FixOwner.NONE,
 ) -> Verdict:
     """How it stands with one control, seen at one place."""
     return Verdict(
         control=about,
         number=about.numbers.get(BENCHMARK),
         status=status,
-        wanted="right",
+        expected="right",
         found=found,
-        evidence=(Evidence(found or "seen", where),) if where else (),
+        evidence=(Evidence(found or "observed", Location(PurePosixPath(where), line)),) if where else (),
         reason=reason,
-        actor=actor,
-        remedy="put it right",
+        remediation=Remediation((Instruction("fix it"),), owner),
     )
 
 

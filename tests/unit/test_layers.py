@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent.desired",),
     ("agent.situation",),
     ("agent.findings",),
+    ("agent.checks",),
     ("agent.benchmark",),
     ("agent.assess",),
     ("agent.present",),
@@ -51,6 +52,7 @@ PURE = frozenset(
     {
         "agent.assess",
         "agent.benchmark",
+        "agent.checks",
         "agent.desired",
         "agent.errors",
         "agent.findings",
@@ -66,7 +68,7 @@ PURE = frozenset(
 )
 """Packages whose results depend only on their arguments: they import neither Host nor a clock."""
 
-IMPURE_PARTS = frozenset({"agent.assess.baseline", "agent.assess.evidence"})
+IMPURE_PARTS = frozenset({"agent.assess.evidence"})
 """Subpackages of a pure package that read the host."""
 
 TOUCHES_THE_MACHINE = frozenset(

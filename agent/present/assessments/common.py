@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.assessment import TIME_FORMAT, Actor, ControlStatus, Evidence, Waiver
+from agent.assess.assessment import TIME_FORMAT, ControlStatus, Evidence, Waiver
 from agent.benchmark.sections import SECTIONS
+from agent.model import FixOwner, Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.present import remediation as remediations
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE, Fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.assess.assessment import Assessment, Notice, Verdict
+    from agent.assess.assessment import Assessment, Note, Verdict
 
 UNNUMBERED = "host"
 """Stands for the section of what no benchmark has, in formats that need a name for each section."""
@@ -32,25 +35,64 @@ def cleaned(assessment: Assessment) -> Assessment:
         node=printable(assessment.node),
         facts=tuple(Fact(*map(printable, fact)) for fact in assessment.facts),
         verdicts=tuple(map(_verdict, assessment.verdicts)),
-        notices=tuple(map(_notice, assessment.notices)),
+        notes=tuple(map(_note, assessment.notes)),
     )
 
 
 def _verdict(verdict: Verdict) -> Verdict:
     return verdict._replace(
-        wanted=printable(verdict.wanted),
+        expected=printable(verdict.expected),
         found=printable(verdict.found),
-        evidence=tuple(Evidence(*map(printable, seen)) for seen in verdict.evidence),
+        evidence=tuple(
+            Evidence(printable(one.observation), _location(one.location), printable(one.source))
+            for one in verdict.evidence
+        ),
         reason=_printable_lines(verdict.reason),
-        remedy=_printable_lines(verdict.remedy),
-        waiver=verdict.waiver and Waiver(*map(printable, verdict.waiver)),
+        remediation=_remediation(verdict.remediation),
+        waiver=verdict.waiver
+        and Waiver(printable(verdict.waiver.reason), verdict.waiver.expires, _location(verdict.waiver.location)),
     )
 
 
-def _notice(notice: Notice) -> Notice:
-    return notice._replace(
-        message=printable(notice.message), where=printable(notice.where), remedy=_printable_lines(notice.remedy)
+def _evidence(evidence: Evidence) -> Evidence:
+    return Evidence(printable(evidence.observation), _location(evidence.location), printable(evidence.source))
+
+
+def _note(note: Note) -> Note:
+    return note._replace(
+        message=printable(note.message),
+        location=_location(note.location),
+        remediation=_remediation(note.remediation),
     )
+
+
+def _location(location: Location | None) -> Location | None:
+    return location and Location(PurePosixPath(printable(str(location.path))), location.line)
+
+
+def _remediation(remediation: Remediation) -> Remediation:
+    return Remediation(
+        tuple(map(_step, remediation.steps)),
+        remediation.owner,
+        remediation.restart,
+        remediation.alternative and _remediation(remediation.alternative),
+    )
+
+
+def _step(step: OwnCommand | ShellCommand | Instruction) -> OwnCommand | ShellCommand | Instruction:
+    if isinstance(step, Instruction):
+        return Instruction(_printable_lines(step.text), _location(step.location))
+    return ShellCommand(_printable_lines(step.line)) if isinstance(step, ShellCommand) else step
+
+
+def where(evidence: Evidence) -> str:
+    """Return the location or the source of evidence."""
+    return str(evidence.location) if evidence.location else evidence.source
+
+
+def fix(verdict: Verdict) -> str:
+    """Return a verdict's remediation as one line."""
+    return remediations.text(verdict.remediation)
 
 
 def _printable_lines(text: str) -> str:
@@ -110,11 +152,11 @@ def _controls(count: int) -> str:
     return f"{count} control is" if count == 1 else f"{count} controls are"
 
 
-def to_do(assessment: Assessment) -> Mapping[Actor, Sequence[Verdict]]:
-    """What is open, by who must act; an actor with nothing to do is not there."""
+def open_by_owner(assessment: Assessment) -> Mapping[FixOwner, Sequence[Verdict]]:
+    """Return the open controls by the owner of their fix; an owner without open controls is left out."""
     verdicts = [verdict for verdict in assessment.verdicts if verdict.is_open]
-    by_actor = {actor: [verdict for verdict in verdicts if verdict.actor is actor] for actor in Actor}
-    return {actor: left for actor, left in by_actor.items() if left}
+    by_owner = {owner: [verdict for verdict in verdicts if verdict.owner is owner] for owner in FixOwner}
+    return {owner: left for owner, left in by_owner.items() if left}
 
 
 def is_known(assessment: Assessment, verdict: Verdict) -> bool:
@@ -130,15 +172,15 @@ def is_new(assessment: Assessment, verdict: Verdict) -> bool:
 def waived(waiver: Waiver) -> str:
     """A waiver in words."""
     words = f"{waiver.reason} ({f'until {waiver.expires}' if waiver.expires else 'for good'}"
-    return f"{words}, {waiver.where})" if waiver.where else f"{words})"
+    return f"{words}, {waiver.location})" if waiver.location else f"{words})"
 
 
-def noticed(notice: Notice) -> str:
-    """A notice in one line."""
+def noted(note: Note) -> str:
+    """Return a note in one line."""
     parts = (
-        notice.message,
-        f"where {notice.where}" if notice.where else "",
-        notice.remedy and f"to do: {notice.remedy}",
+        note.message,
+        f"where {note.location}" if note.location else "",
+        f"fix: {remediations.text(note.remediation)}" if note.remediation.steps else "",
     )
     return "; ".join(filter(None, parts))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.assess.assessment import ControlStatus
-from agent.present.assessments.common import by_section, fact, is_known, noticed, section_title, title, waived
+from agent.present.assessments.common import by_section, fact, fix, is_known, noted, section_title, title, waived, where
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def as_junit(assessment: Assessment) -> str:
         for verdict in verdicts:
             _case(suite, assessment, verdict)
     first = root.find("testsuite")
-    if first is not None and assessment.notices:
+    if first is not None and assessment.notes:
         # The schemas have no place for words on all suites.
-        SubElement(first, "system-out").text = "\n".join(map(noticed, assessment.notices))
+        SubElement(first, "system-out").text = "\n".join(map(noted, assessment.notes))
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root).decode("ascii")}\n'
 
@@ -82,7 +82,7 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     elif verdict.status is ControlStatus.UNKNOWN:
         SubElement(case, "error", type="UNKNOWN", message=verdict.reason or "unknown").text = _at_length(verdict)
     if verdict.evidence:
-        seen = "\n".join(f"{evidence.what} ({evidence.where})" for evidence in verdict.evidence)
+        seen = "\n".join(f"{evidence.observation} ({where(evidence)})" for evidence in verdict.evidence)
         SubElement(case, "system-out").text = seen
 
 
@@ -93,8 +93,8 @@ def _why_skipped(assessment: Assessment, verdict: Verdict) -> str:
 
 
 def _in_short(verdict: Verdict) -> str:
-    return f"wanted {verdict.wanted}; found {verdict.found}" if verdict.found else verdict.reason
+    return f"expected {verdict.expected}; found {verdict.found}" if verdict.found else verdict.reason
 
 
 def _at_length(verdict: Verdict) -> str:
-    return f"by {verdict.actor}\n{verdict.remedy or verdict.reason}"
+    return f"owner: {verdict.owner}\n{fix(verdict) or verdict.reason}"

@@ -11,7 +11,7 @@ from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
-from agent.present.assessments.common import UNNUMBERED, by_section, fact, waived
+from agent.present.assessments.common import UNNUMBERED, by_section, fact, fix, waived, where
 from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
@@ -76,17 +76,17 @@ def _result(verdict: Verdict) -> dict[str, object]:
     return {
         "test_number": verdict.number.text if verdict.number else verdict.control.id,
         "test_desc": verdict.control.recommendation,
-        "audit": "; ".join(dict.fromkeys(seen.where for seen in verdict.evidence)),
+        "audit": "; ".join(dict.fromkeys(where(seen) for seen in verdict.evidence)),
         "AuditEnv": "",
         "AuditConfig": "",
         "type": {"WARN": "manual", "INFO": "skip"}.get(_state(verdict), "") if not verdict.is_open else "",
-        "remediation": verdict.remedy,
-        "test_info": [verdict.remedy],
+        "remediation": fix(verdict),
+        "test_info": [fix(verdict)],
         "status": _state(verdict),
         "actual_value": verdict.found,
         "scored": _is_scored(verdict),
         "IsMultiple": False,
-        "expected_result": verdict.wanted,
+        "expected_result": verdict.expected,
         **({"reason": reason} if reason else {}),
     }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import SCHEMA
-from agent.present.assessments.common import by_section, is_known, section_title, timestamp, to_do
+from agent.present import remediation
+from agent.present.assessments.common import by_section, is_known, open_by_owner, section_title, timestamp
 
 if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
+    from agent.model import Location
 
 
 def as_json(assessment: Assessment) -> str:
@@ -34,12 +36,12 @@ def as_json(assessment: Assessment) -> str:
             {"number": number, "title": section_title(number), "counts": assessment.counts(number)}
             for number in sections
         ],
-        "to_do": [
-            {"actor": str(actor), "controls": [verdict.control.id for verdict in verdicts]}
-            for actor, verdicts in to_do(assessment).items()
+        "open_by_owner": [
+            {"owner": str(owner), "controls": [verdict.control.id for verdict in verdicts]}
+            for owner, verdicts in open_by_owner(assessment).items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
-        "notices": [notice._asdict() for notice in assessment.notices],
+        "notes": [_note(note) for note in assessment.notes],
     }
     # In ASCII, so that no stream's encoding can make it anything but JSON.
     return json.dumps(shape, indent=2) + "\n"
@@ -56,14 +58,38 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "level": control.level,
         "status": str(verdict.status),
         "is_open": verdict.is_open,
-        "is_known": is_known(assessment, verdict),
-        "wanted": verdict.wanted,
+        "in_baseline": is_known(assessment, verdict),
+        "expected": verdict.expected,
         "found": verdict.found,
-        "evidence": [seen._asdict() for seen in verdict.evidence],
+        "evidence": [_evidence(one) for one in verdict.evidence],
         "reason": verdict.reason,
-        "actor": str(verdict.actor),
-        "remedy": verdict.remedy,
-        "waiver": verdict.waiver and verdict.waiver._asdict(),
-        "why": control.why,
+        "owner": str(verdict.owner),
+        "remediation": remediation.text(verdict.remediation),
+        "waiver": verdict.waiver and _waiver(verdict.waiver),
+        "rationale": control.why,
         "source": control.source,
     }
+
+
+def _evidence(evidence: Evidence) -> dict[str, object]:
+    return {
+        "observation": evidence.observation,
+        "location": _location(evidence.location),
+        "source": evidence.source,
+    }
+
+
+def _waiver(waiver: Waiver) -> dict[str, object]:
+    return {"reason": waiver.reason, "expires": waiver.expires, "location": _location(waiver.location)}
+
+
+def _note(note: Note) -> dict[str, object]:
+    return {
+        "message": note.message,
+        "location": _location(note.location),
+        "remediation": remediation.text(note.remediation),
+    }
+
+
+def _location(location: Location | None) -> dict[str, object] | None:
+    return location and {"path": str(location.path), "line": location.line or None}

@@ -48,7 +48,7 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
                 "id": verdict.control.id,
                 "number": verdict.number.text if verdict.number else "",
                 "status": str(verdict.status),
-                "actor": str(verdict.actor),
+                "actor": str(verdict.owner),
             },
             "1",
         )

@@ -10,15 +10,17 @@ from agent.present.assessments.common import (
     by_section,
     conclusion,
     few,
+    fix,
     for_a_person,
     in_numbers,
     is_known,
     is_new,
-    noticed,
+    noted,
+    open_by_owner,
     section_title,
     title,
-    to_do,
     waived,
+    where,
 )
 from agent.present.text import printable
 
@@ -53,11 +55,11 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         for verdict in verdicts:
             if verbosity is Verbosity.VERBOSE or verdict.status not in _LEFT_TO_VERBOSE:
                 yield _verdict(assessment, verdict, verbosity)
-    yield from (f"notice {noticed(notice)}" for notice in assessment.notices)
+    yield from (f"note {noted(note)}" for note in assessment.notes)
     for number in by_section(assessment):
         yield f"section {section_title(number)}: {in_numbers(assessment.counts(number))}"
-    for actor, verdicts in to_do(assessment).items():
-        yield f"to be done by {actor}: {', '.join(verdict.control.id for verdict in verdicts)}"
+    for owner, verdicts in open_by_owner(assessment).items():
+        yield f"open, owner {owner}: {', '.join(verdict.control.id for verdict in verdicts)}"
     if verbosity is Verbosity.NORMAL and for_a_person(assessment):
         yield for_a_person(assessment)
     yield f"result {int(assessment.exit_code)}: {conclusion(assessment)}"
@@ -67,12 +69,12 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
     """Status, number ("-" for none) and id come first, so that each is a word of its own for awk and cut."""
     number = verdict.number.text if verdict.number else "-"
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
-    parts += [f"{name} {text}" for name, text in (("wanted", verdict.wanted), ("found", verdict.found)) if text]
+    parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:
-        parts += [f"evidence {seen.what} ({seen.where})" for seen in verdict.evidence]
+        parts += [f"evidence {seen.observation} ({where(seen)})" for seen in verdict.evidence]
     elif verdict.evidence:
         some, others = few(verdict.evidence)
-        places = [*dict.fromkeys(seen.where for seen in some), *([others] if others else [])]
+        places = [*dict.fromkeys(where(seen) for seen in some), *([others] if others else [])]
         parts.append(f"where {', '.join(places)}")
     if verdict.reason:
         parts.append(f"reason {verdict.reason}")
@@ -81,6 +83,6 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
     if is_known(assessment, verdict):
         parts.append("known from the baseline")
     if verdict.is_open:
-        parts.append(f"by {verdict.actor}")
-        parts += [f"to do: {verdict.remedy}"] if verdict.remedy else []
+        parts.append(f"owner {verdict.owner}")
+        parts += [f"fix: {fix(verdict)}"] if verdict.remediation.steps else []
     return "; ".join(parts)

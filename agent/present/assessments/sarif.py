@@ -6,23 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.places import split_place
-from agent.benchmark.check import (
-    AllOf,
-    EtcdSetting,
-    Flag,
-    GuideDirectory,
-    KernelParameter,
-    Ownership,
-    Permissions,
-)
 from agent.benchmark.control import Assessed
-from agent.present.assessments.common import by_section, is_new, timestamp, waived
+from agent.present import remediation
+from agent.present.assessments.common import by_section, fix, is_new, timestamp, waived
 
 if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, Evidence, Notice, Verdict
-    from agent.benchmark.check import Check
+    from agent.assess.assessment import Assessment, Evidence, Note, Verdict
     from agent.benchmark.control import BenchmarkControl
+    from agent.model import Location
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _FINGERPRINT = "control/v1"
@@ -60,7 +51,7 @@ def as_sarif(assessment: Assessment) -> str:
                 "exitCodeDescription": assessment.exit_code.meaning,
                 "endTimeUtc": timestamp(assessment.when),
                 "machine": assessment.node,
-                "toolConfigurationNotifications": [_notification(notice) for notice in assessment.notices],
+                "toolConfigurationNotifications": [_notification(note) for note in assessment.notes],
             }
         ],
         "results": [
@@ -79,7 +70,7 @@ def as_sarif(assessment: Assessment) -> str:
 
 def _rule(verdict: Verdict) -> dict[str, object]:
     control = verdict.control
-    texts = (control.why, control.repair or verdict.remedy)
+    texts = (control.why, remediation.text(control.repair or verdict.remediation))
     return {
         "id": control.id,
         "shortDescription": {"text": _plain(control.recommendation)},
@@ -114,15 +105,15 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
         "properties": {
             "status": str(verdict.status),
             "number": verdict.number.text if verdict.number else "",
-            "wanted": verdict.wanted,
+            "expected": verdict.expected,
             "found": verdict.found,
-            "actor": str(verdict.actor),
+            "owner": str(verdict.owner),
         },
     }
     if assessment.known is not None:
         shape["baselineState"] = "new" if is_new(assessment, verdict) else "unchanged"
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
-        place = _physical(verdict.waiver.where)
+        place = _physical(verdict.waiver.location)
         shape["suppressions"] = [
             {
                 "kind": "external",
@@ -136,40 +127,39 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
 
 def _message(verdict: Verdict) -> str:
     parts = [f"{verdict.control.recommendation}:"]
-    parts += [f"{name} {text};" for name, text in (("wanted", verdict.wanted), ("found", verdict.found)) if text]
+    parts += [f"{name} {text};" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     parts += [verdict.reason] if verdict.reason else []
     text = " ".join(parts).rstrip(";:")
-    return f"{text}\nTo do, by {verdict.actor}: {verdict.remedy}" if verdict.remedy else text
+    return f"{text}\nFix (owner: {verdict.owner}): {fix(verdict)}" if verdict.remediation.steps else text
 
 
 def _location(verdict: Verdict, seen: Evidence | None = None) -> dict[str, object]:
     """Where it was seen: a file, and always what the control is about, which is no place on a disk."""
-    shape: dict[str, object] = dict(_physical(seen.where)) if seen else {}
-    asked = subject(verdict.control.check) or verdict.control.id
+    shape: dict[str, object] = dict(_physical(seen.location)) if seen else {}
+    asked = verdict.control.check.subject or verdict.control.id
     shape["logicalLocations"] = [{"fullyQualifiedName": asked}]
     if seen:
-        shape["message"] = {"text": _plain(seen.what if "physicalLocation" in shape else f"{seen.what} ({seen.where})")}
+        shape["message"] = {"text": _plain(f"{seen.observation} ({seen.source})" if seen.source else seen.observation)}
     return shape
 
 
-def _physical(where: str) -> dict[str, object]:
+def _physical(location: Location | None) -> dict[str, object]:
     """The location of a path or "path:line"; empty for what is no absolute path."""
     from urllib.parse import quote
 
-    path, line = split_place(where)
-    if not path.startswith("/"):
+    if location is None:
         return {}
     # A path that begins with two slashes would name a host.
-    path = f"/{path.lstrip('/')}"
+    path = f"/{str(location.path).lstrip('/')}"
     place: dict[str, object] = {"artifactLocation": {"uri": f"file://{quote(path)}"}}
-    if line:
-        place["region"] = {"startLine": line}
+    if location.line:
+        place["region"] = {"startLine": location.line}
     return {"physicalLocation": place}
 
 
-def _notification(notice: Notice) -> dict[str, object]:
-    text = f"{notice.message}\nTo do: {notice.remedy}" if notice.remedy else notice.message
-    place = _physical(notice.where)
+def _notification(note: Note) -> dict[str, object]:
+    text = f"{note.message}\nFix: {remediation.text(note.remediation)}" if note.remediation.steps else note.message
+    place = _physical(note.location)
     return {"level": "warning", "message": {"text": _plain(text)}, **({"locations": [place]} if place else {})}
 
 
@@ -177,22 +167,7 @@ def _fingerprint(control: BenchmarkControl) -> str:
     """The same on every node and in every run: of what is asked, and neither of where nor of when it was found."""
     from hashlib import sha256
 
-    return sha256(f"{control.id}\0{subject(control.check)}".encode()).hexdigest()
-
-
-def subject(check: Check) -> str:
-    """What a check looks at, in words that are the same on every node; empty where its row's id says all."""
-    if isinstance(check, (Permissions, Ownership)):
-        return ", ".join(check.paths)
-    if isinstance(check, Flag):
-        return f"{check.component} --{check.name}"
-    if isinstance(check, EtcdSetting):
-        return f"etcd {check.key}"
-    if isinstance(check, (KernelParameter, GuideDirectory)):
-        return check.row.id
-    if isinstance(check, AllOf):
-        return ", ".join(map(subject, check.checks))
-    return ""
+    return sha256(f"{control.id}\0{control.check.subject}".encode()).hexdigest()
 
 
 def _plain(text: str) -> str:

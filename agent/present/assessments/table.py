@@ -11,18 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
-from agent.present import Verbosity, fitting
+from agent.present import Verbosity, fitting, remediation
 from agent.present.assessments.common import (
     by_section,
     conclusion,
     few,
+    fix,
     for_a_person,
     is_known,
     is_new,
+    open_by_owner,
     section_title,
     title,
-    to_do,
     waived,
+    where,
 )
 from agent.present.text import printable
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from agent.assess.assessment import Assessment, Notice, Verdict
+    from agent.assess.assessment import Assessment, Note, Verdict
     from agent.report import Fact
 
 _STYLE = {
@@ -95,14 +97,14 @@ def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) ->
 
 
 def _sum_up(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
-    if assessment.notices:
+    if assessment.notes:
         _head(console, "To know of this assessment")
-    for notice in assessment.notices:
-        console.print(_notice(notice))
+    for note in assessment.notes:
+        console.print(_note(note))
     if assessment.verdicts:
         _head(console, "Summary")
         console.print(_summary(assessment))
-    if to_do(assessment):
+    if open_by_owner(assessment):
         _head(console, "Who must act")
         console.print(_actors(assessment))
     if verbosity is Verbosity.NORMAL and for_a_person(assessment):
@@ -156,18 +158,18 @@ def _control(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
         head.append("  known from the baseline", style="italic")
     yield head
     if verdict.is_open or verbosity is Verbosity.VERBOSE:
-        yield from _named("wanted", verdict.wanted)
+        yield from _named("expected", verdict.expected)
         yield from _named("found", verdict.found)
         some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else few(verdict.evidence)
         for seen in some:
-            yield from _named("seen", f"{seen.what}  {seen.where}".strip())
+            yield from _named("seen", f"{seen.observation}  {where(seen)}".strip())
         yield from _named("seen", others)
     yield from _named("reason", verdict.reason)
     if verdict.waiver:
         yield from _named("waiver", waived(verdict.waiver))
     if verdict.is_open:
-        yield from _named("by", str(verdict.actor))
-        yield from _named("to do", verdict.remedy)
+        yield from _named("owner", str(verdict.owner))
+        yield from _named("fix", fix(verdict))
 
 
 def _named(name: str, text: str) -> Iterable[RenderableType]:
@@ -178,21 +180,21 @@ def _named(name: str, text: str) -> Iterable[RenderableType]:
         yield from (Padding(_text(line), (0, 0, 0, 2)) for line in (first, *others))
     elif text:
         line = Text()
-        line.append(f"{name:<6} ", style="dim")
+        line.append(f"{name:<8} ", style="dim")
         line.append(printable(text))
         yield line
 
 
-def _notice(notice: Notice) -> RenderableType:
+def _note(note: Note) -> RenderableType:
     head = Text()
-    head.append("notice ", style="yellow")
-    head.append(printable(notice.message))
-    return Group(head, *(Padding(part, (0, 0, 0, 2)) for part in _where_and_what(notice)))
+    head.append("note ", style="yellow")
+    head.append(printable(note.message))
+    return Group(head, *(Padding(part, (0, 0, 0, 2)) for part in _where_and_what(note)))
 
 
-def _where_and_what(notice: Notice) -> Iterable[RenderableType]:
-    yield from _named("where", notice.where)
-    yield from _named("to do", notice.remedy)
+def _where_and_what(note: Note) -> Iterable[RenderableType]:
+    yield from _named("where", str(note.location or ""))
+    yield from _named("fix", remediation.text(note.remediation))
 
 
 def _summary(assessment: Assessment) -> Table:
@@ -208,7 +210,7 @@ def _counts(counts: Mapping[ControlStatus, int]) -> Text:
 
 def _actors(assessment: Assessment) -> Table:
     table = _grid(3)
-    for actor, verdicts in to_do(assessment).items():
+    for owner, verdicts in open_by_owner(assessment).items():
         ids = ", ".join(verdict.control.id for verdict in verdicts)
-        table.add_row(_text(str(actor), "bold"), _text(f"{len(verdicts)} to do"), _text(ids))
+        table.add_row(_text(str(owner), "bold"), _text(f"{len(verdicts)} to do"), _text(ids))
     return table

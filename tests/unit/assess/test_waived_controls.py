@@ -13,6 +13,7 @@ from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
 from agent.model import Location, Role
 from agent.settings.waivers import Scope, SiteWaiver
+from tests.unit.checks.nodes import fix
 
 if TYPE_CHECKING:
     from agent.assess.waived_controls import Selection
@@ -34,7 +35,7 @@ def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: Scope = HE
 
 
 def said(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
-    return [notice.message for notice in selected(*waivers, benchmark=benchmark).notices]
+    return [notice.message for notice in selected(*waivers, benchmark=benchmark).notes]
 
 
 # --- what a waiver is for ---
@@ -44,9 +45,9 @@ def test_a_waiver_is_for_the_control_with_its_id() -> None:
     """The report has reason, date, file and line from it; other controls have none."""
     chosen = selected(waiver(expires="2027-06-30"))
     (control,) = catalogue.named(CERTIFICATES)
-    assert chosen.of(control) == Waiver("it is so", "2027-06-30", f"{PATH}:3")
+    assert chosen.of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3))
     assert chosen.by_control.keys() == {CERTIFICATES}
-    assert chosen.notices == ()
+    assert chosen.notes == ()
     assert all(chosen.of(other) is None for other in catalogue.CATALOGUE if other is not control)
 
 
@@ -69,24 +70,24 @@ def test_a_number_means_what_it_means_in_its_benchmark(text: str, benchmark: Ben
 
 def test_a_number_that_will_mean_another_control_is_said() -> None:
     """An update of K3s can bring another benchmark along, and the waiver would hide what nobody meant."""
-    (notice,) = selected(waiver("1.2.9")).notices
-    assert notice.message == f"the waiver of 1.2.9 means {EVENTS} in cis-1.9, and in other versions another control"
-    assert EVENTS in notice.remedy
-    assert notice.where == f"{PATH}:3"
+    (notice,) = selected(waiver("1.2.9")).notes
+    assert notice.message == f"the waiver for 1.2.9 means {EVENTS} in cis-1.9, and another control in other versions"
+    assert EVENTS in fix(notice)
+    assert notice.location == Location(PATH, 3)
     assert said(waiver("1.1.20")) == said(waiver("cis-1.9/1.2.9")) == []
 
 
 def test_a_number_that_the_benchmark_does_not_have_is_said() -> None:
     """With the ids under which other versions have it."""
-    (notice,) = selected(waiver("5.6.4"), benchmark=Benchmark.CIS_1_9).notices
-    assert notice.message == "the waiver of 5.6.4 is for nothing: cis-1.9 has no such number"
-    assert all(control.id in notice.remedy for control in catalogue.named("5.6.4"))
+    (notice,) = selected(waiver("5.6.4"), benchmark=Benchmark.CIS_1_9).notes
+    assert notice.message == "the waiver for 5.6.4 matches no control of cis-1.9"
+    assert all(control.id in fix(notice) for control in catalogue.named("5.6.4"))
 
 
 @pytest.mark.parametrize("text", ["kernel.panick", "9.9.9", "cis-9.9/1.2.9", "cis-1.9/9.9", "cis-1.9/"])
 def test_a_waiver_that_names_no_control_is_said(text: str) -> None:
     """A slip of the pen must not look like a decision."""
-    assert said(waiver(text)) == [f"the waiver of {text} is for nothing: no benchmark has that control"]
+    assert said(waiver(text)) == [f"the waiver for {text} matches no control of any benchmark"]
     assert selected(waiver(text)).by_control == {}
 
 
@@ -94,7 +95,7 @@ def test_a_control_that_this_benchmark_lacks_is_silent() -> None:
     """One list serves clusters of several versions."""
     gone = next(control.id for control in catalogue.CATALOGUE if OLD in control.numbers and NEW not in control.numbers)
     chosen = selected(waiver(gone))
-    assert (chosen.by_control, chosen.notices, chosen.unused({})) == ({}, (), ())
+    assert (chosen.by_control, chosen.notes, chosen.unused({})) == ({}, (), ())
 
 
 # --- where and when ---
@@ -125,7 +126,7 @@ def test_a_waiver_for_this_host_counts(scope: dict[str, Any]) -> None:
 def test_a_waiver_for_others_is_silent(control: str, expires: str, scope: dict[str, Any]) -> None:
     """Expired or not, known or not: it is for whom it is for."""
     chosen = selected(waiver(control, expires=expires, **scope))
-    assert (chosen.by_control, chosen.notices, chosen.meant) == ({}, (), ())
+    assert (chosen.by_control, chosen.notes, chosen.targets) == ({}, (), ())
 
 
 def test_a_waiver_counts_on_its_last_day_and_no_longer() -> None:
@@ -134,18 +135,16 @@ def test_a_waiver_counts_on_its_last_day_and_no_longer() -> None:
     assert selected(last).by_control
     after = selected(last, scope=HERE._replace(today="2027-01-02"))
     assert after.by_control == {}
-    assert [notice.message for notice in after.notices] == [
-        f"the waiver of {CERTIFICATES} counts no more since 2027-01-02"
-    ]
-    assert after.notices[0].where == f"{PATH}:3"
+    assert [notice.message for notice in after.notes] == [f"the waiver for {CERTIFICATES} expired on 2027-01-02"]
+    assert after.notes[0].location == Location(PATH, 3)
 
 
 def test_of_two_waivers_for_one_control_the_first_that_counts_is_shown() -> None:
     """An expired one with another in its place needs no word; nor does it matter how each names the control."""
     over, renewed, again = waiver(expires="2026-12-31"), waiver("1.1.20", line=5), waiver(line=7)
     chosen = selected(over, renewed, again)
-    assert chosen.by_control[CERTIFICATES].where == f"{PATH}:5"
-    assert chosen.notices == ()
+    assert chosen.by_control[CERTIFICATES].location == Location(PATH, 5)
+    assert chosen.notes == ()
 
 
 def test_an_expired_waiver_that_names_nothing_is_said_once() -> None:
@@ -160,8 +159,8 @@ def test_an_expired_waiver_that_names_nothing_is_said_once() -> None:
 def test_a_waiver_that_nothing_needs_is_said(status: ControlStatus) -> None:
     """It would hide the failure of the day after tomorrow."""
     (notice,) = selected(waiver()).unused({CERTIFICATES: status})
-    assert notice.message == f"nothing needs the waiver of {CERTIFICATES}: it is {status}"
-    assert notice.where == f"{PATH}:3"
+    assert notice.message == f"the waiver for {CERTIFICATES} is not needed: the status is {status}"
+    assert notice.location == Location(PATH, 3)
 
 
 @pytest.mark.parametrize(

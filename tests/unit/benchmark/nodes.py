@@ -9,15 +9,17 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess import arguments as component_arguments
-from agent.assess import evidence
-from agent.assess.arguments import ADDS_UP, GivenBy
 from agent.assess.assessment import Assessment
-from agent.assess.verdicts import verdict
-from agent.assess.verdicts.node import AssessedNode
+from agent.assess.evidence import reader
+from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
-from agent.benchmark.check import AllOf, Flag, Ownership, Permissions
 from agent.benchmark.kube_bench import Reason
+from agent.checks import effective_arguments
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
+from agent.checks.effective_arguments import COMBINED
+from agent.checks.given import GivenBy
+from agent.checks.node import AssessedNode
 from agent.guide.criteria import (
     AbsolutePath,
     AtLeast,
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.assess.assessment import ControlStatus
-    from agent.benchmark.check import Check
     from agent.benchmark.versions import Benchmark
+    from agent.checks.check import Check
     from agent.guide.criteria import Criterion
     from agent.situation import Situation
 
@@ -253,15 +255,15 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
     if setup.hardened:
         verbs.apply(host, request)
     seen = observe(host, request)
-    asked = (one for control in catalogue.of(benchmark) for one in checks(control.check_of(benchmark)))
-    found = evidence.read(host, seen.facts, [one for one in asked if isinstance(one, Permissions | Ownership)])
+    file_checks = [one for control in catalogue.of(benchmark) for one in control.check_of(benchmark).files]
+    found = reader.read(host, seen.facts, file_checks)
     # Whoever runs the tests stands for root and cannot give files away, so other owners are put in here.
     files = {
         check: tuple(
             match._replace(
-                seen=tuple(
+                found=tuple(
                     file._replace(owner=_OWNERS[setup.owners.get(str(file.path).lstrip("/"), "root:root")])
-                    for file in match.seen
+                    for file in match.found
                 )
             )
             for match in matches
@@ -275,11 +277,11 @@ def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
     """What K3s logged at its starts, under the unit that it runs as."""
     lines = []
     if setup.grown:
-        before = at.seen._replace(facts=at.facts._replace(datastore=Datastore.SQLITE))
+        before = at.situation._replace(facts=at.facts._replace(datastore=Datastore.SQLITE))
         lines.append(_start(Component.API_SERVER, AssessedNode(before, at.evidence)))
     if at.facts.datastore is Datastore.ETCD:
         lines.append("Managed etcd cluster bootstrap already complete and initialized")
-    lines += [_start(one, at) for one in Component if not component_arguments.not_run(one, at.facts)]
+    lines += [_start(one, at) for one in Component if not effective_arguments.not_run(one, at.facts)]
     return {"k3s" if at.facts.role is Role.SERVER else "k3s-agent": lines}
 
 
@@ -295,7 +297,7 @@ def _start(component: Component, at: AssessedNode) -> str:
     words = [
         f"--{name}={given.value}"
         for name, argument in sorted(at.arguments(component).found.items())
-        for given in (*argument.overruled, *argument.given)
+        for given in (*argument.overridden, *argument.given)
         if name in told[given.by]
     ]
     return f"Running {component} {' '.join(words)}"
@@ -346,7 +348,7 @@ def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, 
     found: dict[tuple[Component, str], Sequence[str]] = {}
     for control in catalogue.of(benchmark):
         for check in checks(control.check_of(benchmark)):
-            if isinstance(check, Flag):
+            if isinstance(check, ArgumentCheck):
                 found[check.component, check.name] = _LISTS.get(check.name) or _values(check.criterion)
     return [
         (component, name, values[(number + (component is Component.KUBELET)) % len(values)])
@@ -381,7 +383,7 @@ def _repeated(given: Arguments, one: Arguments, other: Arguments, version: str) 
     """Lists in parts, and before each other value another one, over which it wins."""
     parts = []
     for (component, name, value), *others in zip(given, one, other, strict=True):
-        if name in ADDS_UP[component]:
+        if name in COMBINED[component]:
             parts += [(component, name, part) for part in value.split(",")]
         else:
             before = next((text for _, _, text in others if text != value), value)

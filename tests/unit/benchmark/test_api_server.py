@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent.benchmark.api_server import API_SERVER
-from agent.benchmark.check import AllOf, EncryptionProviders, Flag
 from agent.benchmark.versions import Benchmark
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
+from agent.checks.datastore import EncryptionProviders
 from agent.guide.criteria import Excludes, Includes, IncludesOneOf
 from agent.guide.k3s_options import OPTIONS
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
 from agent.settings.schema import rows
+from tests.unit.benchmark.texts import fix
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
@@ -58,11 +61,11 @@ def numbers(row: BenchmarkControl) -> dict[Benchmark, tuple[str, str]]:
     return {benchmark: (number.text, number.assessed.value) for benchmark, number in row.numbers.items()}
 
 
-def flags(row: BenchmarkControl, benchmark: Benchmark = NEWEST) -> tuple[Flag, ...]:
+def flags(row: BenchmarkControl, benchmark: Benchmark = NEWEST) -> tuple[ArgumentCheck, ...]:
     """List the arguments that a row asks for; none for one that asks for something else."""
     check = row.check_of(benchmark)
     parts = check.checks if isinstance(check, AllOf) else (check,)
-    return tuple(part for part in parts if isinstance(part, Flag))
+    return tuple(part for part in parts if isinstance(part, ArgumentCheck))
 
 
 def by_id(identifier: str) -> BenchmarkControl:
@@ -433,7 +436,7 @@ def test_only_plugins_are_of_level_2() -> None:
 
 def test_only_what_does_not_follow_from_the_check_has_a_text_of_its_own() -> None:
     """A plugin has to be added to those that are on, encryption needs more than an argument; the rest can be told."""
-    assert {row.id for row in API_SERVER if row.remedy} == {
+    assert {row.id for row in API_SERVER if fix(row)} == {
         "apiserver-always-pull-images",
         "apiserver-encryption-providers",
         "apiserver-event-rate-limit",
@@ -448,14 +451,15 @@ def test_a_remedy_for_a_plugin_keeps_k3s_own() -> None:
     """The argument replaces K3s' NodeRestriction, so that a text that leaves it out would break another control."""
     for row in API_SERVER:
         if any(flag.name == ADMISSION and not flag.unset_passes for flag in flags(row)):
-            assert "NodeRestriction" in row.remedy, row.id
+            assert "NodeRestriction" in fix(row), row.id
 
 
 def test_a_report_gets_whole_sentences() -> None:
     """What says why and what to do stands alone in a report."""
     for row in API_SERVER:
-        for text in (row.why, *filter(None, [row.remedy])):
+        for text in (row.why,):
             assert text.endswith((".", ".)")), (row.id, text)
             assert "  " not in text, (row.id, text)
             assert ".." not in text, (row.id, text)
         assert not row.title.endswith("."), row.id
+        assert row.guide or not fix(row).endswith("."), row.id

@@ -8,13 +8,16 @@ import pytest
 
 from agent.benchmark.beyond import BEYOND
 from agent.benchmark.catalogue import CATALOGUE, named, of
-from agent.benchmark.check import AllOf, GuideDirectory, KernelParameter, Manual, SysctlPrecedence
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
+from agent.checks.check import AllOf
+from agent.checks.host import GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.checks.manual import Manual
 from agent.guide.controls import CONTROLS
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import SYSCTLS
 from agent.model import BOTH_ROLES, SERVERS
+from tests.unit.benchmark.texts import fix
 
 TOTALS = {
     Benchmark.CIS_1_23: {"A": 44, "u": 15, "M": 37, "S": 29},
@@ -148,7 +151,7 @@ def test_beyond_the_benchmarks_apply_repairs_what_the_guide_writes() -> None:
         "k3s-kubeconfig",
     }
     for row in BEYOND:
-        assert (row.remedy == "") is (row.guide is not None)
+        assert (fix(row) == "") is (row.guide is not None)
         assert row.guide is None or row.guide in CONTROLS
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.benchmark.catalogue import CATALOGUE
-from agent.benchmark.check import Manual
 from agent.benchmark.control import BenchmarkControl
+from agent.checks.manual import Manual
 
 
 @pytest.mark.parametrize(

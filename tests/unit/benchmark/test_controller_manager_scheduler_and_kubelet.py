@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.benchmark.check import AllOf, Flag, NotInK3s
 from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.versions import Benchmark, fitting
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
+from agent.checks.manual import NotInK3s
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.model import BOTH_ROLES, NEWEST_KNOWN, OLDEST_COVERED, SERVERS, Component, Version
 from tests.unit.benchmark.recorded import numbers, recorded
+from tests.unit.benchmark.texts import fix
 
 if TYPE_CHECKING:
-    from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
+    from agent.checks.check import Check
 
 ROWS = CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET
 SECTIONS = ("1.3", "1.4", "4.2", "4.3")
@@ -53,9 +56,9 @@ def by_id(identifier: str) -> BenchmarkControl:
     return row
 
 
-def flags(check: Check) -> tuple[Flag, ...]:
+def flags(check: Check) -> tuple[ArgumentCheck, ...]:
     parts = check.checks if isinstance(check, AllOf) else (check,)
-    return tuple(part for part in parts if isinstance(part, Flag))
+    return tuple(part for part in parts if isinstance(part, ArgumentCheck))
 
 
 def meets(check: Check, changed: dict[str, str | None]) -> bool:
@@ -212,7 +215,7 @@ def test_what_the_guide_sets_is_taken_from_its_rows() -> None:
     for identifier, row in linked.items():
         option = newest[identifier]
         assert row.guide is option
-        assert (row.title, row.why, row.remedy) == (option.title, option.why, "")
+        assert (row.title, row.why, fix(row)) == (option.title, option.why, "")
         (flag,) = flags(row.check)
         assert flag.criterion == option.meets
         assert flag.name in (option.name, option.key)
@@ -261,8 +264,9 @@ def test_a_report_gets_whole_sentences() -> None:
     """What says why, why not and what to do stands alone in a report, and nothing is left to fill in."""
     for row in ROWS:
         reason = row.check.reason if isinstance(row.check, NotInK3s) else "."
-        for text in filter(None, (row.why, row.remedy, reason)):
+        for text in (row.why, reason):
             assert text.endswith("."), (row.id, text)
             assert not any(mark in text for mark in ("  ", "{", "}", "<", "..")), (row.id, text)
         assert not row.title.endswith("."), row.id
-        assert row.guide or row.remedy or isinstance(row.check, NotInK3s), row.id
+        assert not fix(row).endswith("."), row.id
+        assert row.guide or fix(row) or isinstance(row.check, NotInK3s), row.id

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.benchmark.check import AllOf, EtcdSetting, NotInK3s, Ownership, Permissions
 from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.benchmark.etcd import ETCD
 from agent.benchmark.node_files import NODE_FILES
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
+from agent.checks.check import AllOf
+from agent.checks.datastore import EtcdSetting
+from agent.checks.files import Ownership, Permissions
+from agent.checks.manual import NotInK3s
 from agent.guide.criteria import Equals
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import BOTH_ROLES, SERVERS, FileMode
+from tests.unit.benchmark.texts import fix
 
 if TYPE_CHECKING:
-    from agent.benchmark.check import Check
     from agent.benchmark.control import BenchmarkControl
+    from agent.checks.check import Check
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark" / "sections-1.1-2-4.1.tsv"
 """One line for each control, one column for each benchmark: number, letter of `numbered` and, where K3s has the file
@@ -121,7 +125,7 @@ def test_each_benchmark_asks_for_the_mode_that_it_has(line: dict[Benchmark, Cell
     row = row_of(line)
     for benchmark, cell in line.items():
         check = row.check_of(benchmark)
-        assert (check.most if isinstance(check, Permissions) else None) == cell.mode, benchmark
+        assert (check.at_most if isinstance(check, Permissions) else None) == cell.mode, benchmark
 
 
 def test_only_what_differs_is_an_exception() -> None:
@@ -224,7 +228,7 @@ def test_the_drop_ins_of_the_kubelet_are_asked_for_where_k3s_has_them() -> None:
     row = by_id("kubelet-drop-ins")
     assert str(row.applies) == "servers and agents, v1.32 and newer"
     assert isinstance(row.check, AllOf)
-    assert {part.most for part in row.check.checks if isinstance(part, Permissions)} == {
+    assert {part.at_most for part in row.check.checks if isinstance(part, Permissions)} == {
         FileMode(0o755),
         FileMode(0o644),
     }
@@ -251,10 +255,11 @@ def test_a_report_gets_whole_sentences() -> None:
     """What says why, why not and what to do stands alone in a report."""
     for row in ROWS:
         reasons = [part.reason for part in parts(row.check) if isinstance(part, NotInK3s)]
-        for text in (row.why, *reasons, *filter(None, [row.remedy])):
+        for text in (row.why, *reasons):
             assert text.endswith("."), (row.id, text)
             assert "  " not in text, (row.id, text)
         assert not row.title.endswith("."), row.id
+        assert not fix(row).endswith("."), row.id
 
 
 def accepts(setting: EtcdSetting, value: str) -> bool:

@@ -13,10 +13,10 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.benchmark import catalogue
-from agent.benchmark.check import Flag
 from agent.benchmark.control import Assessed
 from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.versions import Benchmark
+from agent.checks.arguments import ArgumentCheck
 from agent.guide.criteria import SubsetOf
 from tests import kube_bench
 from tests.fake import in_memory
@@ -135,7 +135,7 @@ def test_the_same_ciphers_are_strong(benchmark: Benchmark) -> None:
         ours = _BY_NUMBER[benchmark, number].check_of(benchmark)
         for item in check.get("items", ()):
             if item.get("flag") == "--tls-cipher-suites":
-                assert isinstance(ours, Flag)
+                assert isinstance(ours, ArgumentCheck)
                 assert isinstance(ours.criterion, SubsetOf)
                 theirs = set(item["value"].split(","))
                 assert {_short(name) for name in theirs} == {_short(name) for name in ours.criterion.names}

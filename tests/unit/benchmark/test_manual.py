@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.benchmark.check import Manual
 from agent.benchmark.manual import MANUAL
 from agent.benchmark.versions import Benchmark
+from agent.checks.manual import Manual
 from agent.guide.controls import CONTROLS
 from agent.model import BOTH_ROLES, SERVERS
 from tests.unit.benchmark.recorded import numbers, recorded
+from tests.unit.benchmark.texts import fix
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
@@ -50,14 +51,14 @@ def test_each_says_in_one_sentence_what_to_look_at(row: BenchmarkControl) -> Non
     """An auditor can do it at once: a command, a place or a question, with nothing left to fill in."""
     assert isinstance(row.check, Manual)
     assert not row.earlier
-    look = row.check.look
+    look = row.check.review
     assert 40 <= len(look) <= 400
     assert re.match(r"(Ask|Compare|Look|Read|Run) ", look)
     assert re.search(r"\. [A-Z]", look) is None
     for text in (look, row.why):
         assert text.endswith(".")
         assert not any(mark in text for mark in ("  ", "\n", "{", "}", "<"))
-    assert row.remedy == ""
+    assert fix(row) == ""
     assert not row.title.endswith(".")
 
 
@@ -84,7 +85,7 @@ def test_what_the_guide_does_for_a_control_is_linked_and_said() -> None:
     for row in MANUAL:
         if row.guide:
             assert isinstance(row.check, Manual)
-            assert said.get(row.guide.id, "k3s-harden service-accounts") in row.check.look, row.id
+            assert said.get(row.guide.id, "k3s-harden service-accounts") in row.check.review, row.id
 
 
 def test_levels_are_those_of_cis() -> None:

@@ -82,6 +82,6 @@ def test_a_list_that_switches_the_gate_off_is_refused(value: str) -> None:
 
 def test_both_say_in_words_what_they_want() -> None:
     """By themselves, and after the name of the argument, as a report shows them."""
-    assert (str(Loopback()), Loopback().predicate()) == ("127.0.0.1 or ::1", "is 127.0.0.1 or ::1")
+    assert (str(Loopback()), Loopback().predicate) == ("127.0.0.1 or ::1", "is 127.0.0.1 or ::1")
     gate_on = LeavesGateOn(GATE)
-    assert (str(gate_on), gate_on.predicate()) == (f"without {GATE}=false", f"does not list {GATE}=false")
+    assert (str(gate_on), gate_on.predicate) == (f"without {GATE}=false", f"does not contain {GATE}=false")

@@ -8,7 +8,7 @@ from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, Includes, SubsetOf
 from agent.guide.k3s_options import OPTIONS, newest, oldest
 
-ON, OFF = Boolean(wanted=True), Boolean(wanted=False)
+ON, OFF = Boolean(expected=True), Boolean(expected=False)
 THIRTY = AtLeast(30)
 TIMEOUT = Duration("300s")
 FILE = AbsolutePath("an audit policy")

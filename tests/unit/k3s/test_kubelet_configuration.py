@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.benchmark.catalogue import CATALOGUE
-from agent.benchmark.check import AllOf, Flag
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
 from agent.k3s.config import ConfigText, merge
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS, KubeletSource, kubelet_file, sources
@@ -71,7 +72,7 @@ def test_every_kubelet_argument_of_a_control_has_a_field() -> None:
     """Otherwise a file could set it and the control would not notice."""
     checks = chain.from_iterable((row.check, *row.earlier.values()) for row in CATALOGUE)
     parts = chain.from_iterable(check.checks if isinstance(check, AllOf) else (check,) for check in checks)
-    asked = {part.name for part in parts if isinstance(part, Flag) and part.component is Component.KUBELET}
+    asked = {part.name for part in parts if isinstance(part, ArgumentCheck) and part.component is Component.KUBELET}
     assert asked
     assert asked <= set(KUBELET_FIELDS)
 

@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.assess.assessment import Actor, ControlStatus
+from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline
 from agent.benchmark import catalogue
-from agent.benchmark.check import Manual, NotInK3s
 from agent.benchmark.versions import Benchmark, fitting
+from agent.checks.manual import Manual, NotInK3s
 from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
-from agent.model import Role, Version
+from agent.model import FixOwner, Role, Version
 from agent.settings.loading import load
 from agent.settings.schema import DEFAULT_SETTINGS, Settings, row_of
 from agent.verbs.assess import AUTO, assess_host, benchmark_named
 from tests.fake import Clock, in_memory
 from tests.k3s_tree import K3s
-from tests.unit.assess.verdicts.nodes import CONFIG, NEWEST, SETTINGS, UNIT, Node, node
+from tests.unit.checks.nodes import CONFIG, NEWEST, SETTINGS, UNIT, Node, fix, node, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agent.assess.assessment import Notice, Verdict
+    from agent.assess.assessment import Note, Verdict
 
 BAD = """\
 kube-apiserver-arg:
@@ -93,17 +93,17 @@ def _complaint(verdict: Verdict) -> str:
     there: tuple[object, ...]
     match verdict.status:
         case ControlStatus.PASS:
-            there = (verdict.wanted, verdict.found, verdict.evidence, not verdict.remedy)
+            there = (verdict.expected, verdict.found, verdict.evidence, not fix(verdict))
         case ControlStatus.FAIL:
-            acts = verdict.actor in (Actor.APPLY, Actor.OPERATOR)
-            there = (verdict.wanted, verdict.found, verdict.evidence, verdict.remedy and acts and not verdict.reason)
+            acts = verdict.owner in (FixOwner.APPLY, FixOwner.OPERATOR)
+            there = (verdict.expected, verdict.found, verdict.evidence, fix(verdict) and acts and not verdict.reason)
         case ControlStatus.UNKNOWN:
-            there = (verdict.wanted, verdict.reason, verdict.remedy, verdict.actor is Actor.OPERATOR)
+            there = (verdict.expected, verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR)
         case ControlStatus.NOT_APPLICABLE:
-            there = (verdict.reason, not verdict.remedy, verdict.actor is Actor.NOBODY, not verdict.waiver)
+            there = (verdict.reason, not fix(verdict), verdict.owner is FixOwner.NONE, not verdict.waiver)
         case _:
-            there = (verdict.reason, verdict.remedy, verdict.actor is Actor.OPERATOR, not verdict.waiver)
-    places = all(seen.what and seen.where and "(not shown)" not in seen.what for seen in verdict.evidence)
+            there = (verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR, not verdict.waiver)
+    places = all(what and where and "(not shown)" not in what for what, where in seen(verdict))
     return "" if all(there) and places else str(verdict)
 
 
@@ -118,11 +118,11 @@ def test_what_apply_is_to_do_it_does(directory: Path, minor: int, config: str) -
     for benchmark, was in before.items():
         now = one.assess(benchmark)
         left = {verdict.control.id for verdict in now.verdicts if verdict.is_open}
-        promised = {verdict.control.id for verdict in was.open if verdict.actor is Actor.APPLY}
+        promised = {verdict.control.id for verdict in was.open if verdict.owner is FixOwner.APPLY}
         assert len(promised) >= 10
         assert promised & left == set()
         assert left <= {verdict.control.id for verdict in was.open}
-        assert {verdict.actor for verdict in now.open} == {Actor.OPERATOR}
+        assert {verdict.owner for verdict in now.open} == {FixOwner.OPERATOR}
 
 
 def test_what_k3s_has_nothing_for_and_what_needs_a_person_say_so(server: Node) -> None:
@@ -132,7 +132,7 @@ def test_what_k3s_has_nothing_for_and_what_needs_a_person_say_so(server: Node) -
         if isinstance(check, NotInK3s):
             assert (verdict.status, verdict.reason) == (ControlStatus.NOT_APPLICABLE, check.reason)
         if isinstance(check, Manual):
-            assert (verdict.status, verdict.reason, verdict.remedy) == (ControlStatus.MANUAL, check.look, check.look)
+            assert (verdict.status, verdict.reason, fix(verdict)) == (ControlStatus.MANUAL, check.review, check.review)
 
 
 def test_settings_that_are_offered_are_settings() -> None:
@@ -192,7 +192,7 @@ def test_what_is_open_makes_the_exit_code(server: Node) -> None:
     waived = server.assess()
     assert waived.exit_code is ExitCode.COMPLIANT
     assert {verdict.control.id for verdict in waived.verdicts if verdict.status is ControlStatus.WAIVED} == ids
-    assert all(verdict.remedy for verdict in waived.verdicts if verdict.status is ControlStatus.WAIVED)
+    assert all(fix(verdict) for verdict in waived.verdicts if verdict.status is ControlStatus.WAIVED)
 
 
 def test_unknown_alone_makes_the_exit_code(server: Node) -> None:
@@ -207,8 +207,8 @@ def test_unknown_alone_makes_the_exit_code(server: Node) -> None:
 # --- notices ---
 
 
-def notices(one: Node) -> list[Notice]:
-    return list(one.assess().notices)
+def notices(one: Node) -> list[Note]:
+    return list(one.assess().notes)
 
 
 def test_a_plain_node_needs_no_notice(server: Node) -> None:
@@ -221,7 +221,7 @@ def test_a_version_that_is_not_known_is_said(server: Node) -> None:
     server.version = ""
     (notice,) = notices(server)
     assert "the K3s version could not be determined" in notice.message
-    assert "--k3s-version" in notice.remedy
+    assert "--k3s-version" in fix(notice)
 
 
 @pytest.mark.parametrize("name", [CONFIG, f"{CONFIG}.d/10-site.yaml", UNIT])
@@ -238,7 +238,7 @@ def test_what_k3s_does_not_run_with_yet_is_said(server: Node, name: str) -> None
     server.processes = (K3sProcess(1, Role.SERVER, changed - 1),)
     (notice,) = notices(server)
     assert name in notice.message
-    assert (notice.message.endswith(" (restart-needed)"), notice.remedy) == (True, "sudo systemctl restart k3s")
+    assert (notice.message.endswith(" (restart-needed)"), fix(notice)) == (True, "sudo systemctl restart k3s")
 
 
 def test_what_could_not_be_read_is_said(server: Node) -> None:
@@ -247,7 +247,7 @@ def test_what_could_not_be_read_is_said(server: Node) -> None:
     path.symlink_to(path.name)
     (notice,) = notices(server)
     assert CONFIG in notice.message
-    assert notice.remedy == "correct what the message names"
+    assert fix(notice) == "correct what the message names"
 
 
 def test_what_only_a_person_can_tell_can_be_waived(server: Node) -> None:
@@ -261,22 +261,22 @@ def test_what_only_a_person_can_tell_can_be_waived(server: Node) -> None:
         ControlStatus.WAIVED,
         "Reviewed in June by the security team.",
     )
-    assert found.notices == ()
+    assert found.notes == ()
 
 
 def test_what_would_keep_k3s_from_starting_is_said(server: Node) -> None:
     """Whatever the verdicts are: arguments of an API server that exits protect nobody."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
-    assert [(one.message.rpartition(" ")[2], one.where) for one in notices(server)] == [
+    assert [(one.message.rpartition(" ")[2], str(one.location)) for one in notices(server)] == [
         ("(audit-policy-unusable)", f"{CONFIG}:1")
     ]
 
 
 def test_a_benchmark_for_another_k3s_is_said(server: Node) -> None:
     """It can be asked for, and its numbers and values are of another time."""
-    (notice,) = server.assess(Benchmark.CIS_1_23).notices
+    (notice,) = server.assess(Benchmark.CIS_1_23).notes
     assert notice.message == "cis-1.23 is for K3s v1.23 and older, and this is v1.34.9+k3s1"
-    assert "cis-2.0" in notice.remedy
+    assert "cis-2.0" in fix(notice)
 
 
 def test_a_baseline_of_another_node_or_benchmark_is_said(server: Node) -> None:
@@ -288,7 +288,7 @@ def test_a_baseline_of_another_node_or_benchmark_is_said(server: Node) -> None:
         (report(frozenset(), "n", Benchmark.CIS_1_9), 2),
     ):
         found = assess_host(server.host(), server.request(), earlier=earlier)
-        assert len(found.notices) == count
+        assert len(found.notes) == count
 
 
 def test_it_says_when_and_where(server: Node) -> None:

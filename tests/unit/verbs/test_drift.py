@@ -15,13 +15,14 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from agent.assess.assessment import Actor, Assessment, ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus
 from agent.errors import HostError, InputError
 from agent.guide.sysctls import SYSCTLS
 from agent.host.process import Completed
+from agent.model import FixOwner, Remediation
 from agent.settings.schema import Overrides
 from agent.situation import Request
-from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, Change, drift
+from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, StatusChange, drift
 from tests.fake import Clock, Programs, fake_host, in_memory, names
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, verdict
 
@@ -122,7 +123,7 @@ def test_a_control_that_fails_since_the_last_look(node: Node) -> None:
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(WHEN + 120))
     assert line == (
         f"PASS → FAIL pki-certificate-permissions (1.1.20): found 0644 ({CRT});"
-        f" likely K3s, which renewed its certificates: {CRT} was written {when}"
+        f" likely cause: K3s certificate renewal: {CRT} was written {when}"
     )
 
 
@@ -161,14 +162,14 @@ def test_the_clues_come_from_the_host(node: Node) -> None:
     node.put("/etc/tuned/site/tuned.conf", "[main]\ninclude=database\n[sysctl]\nkernel.panic=10\n")
     node.put("/usr/lib/tuned/database/tuned.conf", "[main]\ninclude=site\n[sysctl]\nvm.overcommit_memory=2\n")
     (line,) = node.look(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"))
-    assert line.endswith("; likely tuned's profile site (/usr/lib/tuned/database/tuned.conf:4)")
+    assert line.endswith("; likely cause: tuned profile site (/usr/lib/tuned/database/tuned.conf:4)")
 
 
 def test_an_update_of_k3s_is_told_by_the_two_reports(node: Node) -> None:
     """Each knows its version."""
     node.look(verdict(KEYS), version="v1.34.1+k3s1")
     (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version="v1.35.0+k3s1")
-    assert line.endswith("; likely K3s itself, which went from v1.34.1+k3s1 to v1.35.0+k3s1")
+    assert line.endswith("; likely cause: K3s upgrade from v1.34.1+k3s1 to v1.35.0+k3s1")
 
 
 def test_another_benchmark_is_said_and_what_only_one_has_is_no_change(node: Node) -> None:
@@ -181,14 +182,23 @@ def test_another_benchmark_is_said_and_what_only_one_has_is_no_change(node: Node
     ]
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"schema": 9}'])
+@pytest.mark.parametrize("content", ["", "{", '{"schema": 2}'])
 def test_a_last_report_that_is_spoilt_is_said_and_written_anew(content: str, node: Node) -> None:
     """A disk that was full once does not stop the look for ever."""
     node.look(OPEN)
     node.path(REPORT).write_text(content)
     (line,) = node.look(OPEN)
     assert line.startswith(f"cannot use {REPORT}: ")
-    assert line.endswith("; there is nothing to compare with")
+    assert line.endswith("; there is no earlier assessment to compare with")
+    assert node.look(OPEN) == []
+
+
+@pytest.mark.parametrize("schema", [1, 9])
+def test_a_report_of_another_version_counts_as_none(schema: int, node: Node) -> None:
+    """An upgrade or a downgrade of k3s-harden is not an error."""
+    node.look(verdict(CERTIFICATES))
+    report = json.loads(node.path(REPORT).read_bytes())
+    node.path(REPORT).write_text(json.dumps({**report, "schema": schema}))
     assert node.look(OPEN) == []
 
 
@@ -246,7 +256,7 @@ def test_metrics_tell_what_is_open_and_what_changed(node: Node) -> None:
 )
 def test_worse_is_what_opens_something(before: ControlStatus, after: ControlStatus, direction: str) -> None:
     """What is open is what the exit code of assess counts."""
-    assert Change(before, verdict(KEYS, after)).direction == direction
+    assert StatusChange(before, verdict(KEYS, after)).direction == direction
 
 
 def test_metrics_have_a_second_place_that_all_can_read(node: Node) -> None:
@@ -283,8 +293,8 @@ def test_bad_settings_end_the_look_before_anything_is_kept(node: Node) -> None:
 # --- repair ---
 
 
-REPAIRABLE = OPEN._replace(actor=Actor.APPLY)
-REPAIRED = verdict(CERTIFICATES, found="0600", where=CRT, actor=Actor.APPLY)
+REPAIRABLE = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT, owner=FixOwner.APPLY)
+REPAIRED = verdict(CERTIFICATES, found="0600", where=CRT, owner=FixOwner.APPLY)
 REPAIRS = "drift: {repair: true}\npki: {certificate-permissions: '0600'}\n"
 
 
@@ -308,17 +318,19 @@ def test_what_apply_can_put_right_is_put_right_where_the_site_says_so(node: Node
     node.path(CRT).chmod(0o644)
     broken, repaired = node.look(REPAIRABLE, repaired=(REPAIRED,))
     assert broken.startswith("PASS → FAIL pki-certificate-permissions (1.1.20): found 0644")
-    assert repaired == f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); by k3s-harden apply"
+    assert (
+        repaired == f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); fixed by k3s-harden apply"
+    )
     assert stat.S_IMODE(node.path(CRT).stat().st_mode) == 0o600
     assert json.loads(node.path(REPORT).read_bytes())["verdicts"][0]["status"] == "PASS"
     assert node.metrics()["k3s_harden_drift_controls worse"] == 1
 
 
-@pytest.mark.parametrize("actor", [Actor.OPERATOR, Actor.K3S, Actor.NOBODY])
-def test_what_apply_cannot_put_right_starts_no_repair(actor: Actor, node: Node) -> None:
+@pytest.mark.parametrize("owner", [FixOwner.OPERATOR, FixOwner.K3S, FixOwner.NONE])
+def test_what_apply_cannot_put_right_starts_no_repair(owner: FixOwner, node: Node) -> None:
     """apply would do other things than what failed."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
-    node.look(OPEN._replace(actor=actor))
+    node.look(OPEN._replace(remediation=Remediation(owner=owner)))
     assert node.assessed == 1
 
 
@@ -356,7 +368,7 @@ def test_a_unit_that_may_not_write_asks_the_one_that_may(booted: Node) -> None:
     booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
     lines = booted.look(REPAIRABLE, repaired=(REPAIRED,), request=LIVE)
     assert booted.programs.asked == [SYSTEMCTL]
-    assert lines == [f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); by k3s-harden apply"]
+    assert lines == [f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); fixed by k3s-harden apply"]
     assert stat.S_IMODE(booted.path(CRT).stat().st_mode) != 0o600, "the stand-in for systemd did nothing"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
-from agent.present.assessments.common import UNNUMBERED
+from agent.present.assessments.common import UNNUMBERED, fix, where
 from agent.present.assessments.html.elements import (
     cell,
     definitions,
@@ -137,25 +137,25 @@ def _control(shown: Row) -> Element:
                 element("small", expiry(waiver.expires)) if waiver else None,
                 class_=f"status {verdict.status}",
             ),
-            cell(element("div", verdict.wanted), class_="expected"),
+            cell(element("div", verdict.expected), class_="expected"),
             cell(element("div", verdict.found), class_="found"),
-            cell(OWNERS[verdict.actor][0], class_="owner"),
+            cell(OWNERS[verdict.owner][0], class_="owner"),
             class_="line",
         ),
         row(cell(element("div", _details(verdict), id=f"{shown.anchor}:more"), colspan="6"), class_="more"),
         id=shown.anchor,
         data_status=verdict.status,
-        data_owner=verdict.actor.name.lower(),
+        data_owner=verdict.owner.name.lower(),
     )
 
 
 def _details(verdict: Verdict) -> Content:
     control, waiver = verdict.control, verdict.waiver
     # The reason of a manual control is also its remediation.
-    reason = "" if verdict.reason == verdict.remedy else verdict.reason
-    remediation = "" if verdict.status is ControlStatus.NOT_APPLICABLE else verdict.remedy
-    evidence = [element("li", seen.what, location(seen.where)) for seen in verdict.evidence]
-    accepted = (waiver.reason, (expiry(waiver.expires), location(waiver.where))) if waiver else ()
+    reason = "" if verdict.reason == fix(verdict) else verdict.reason
+    remediation = "" if verdict.status is ControlStatus.NOT_APPLICABLE else fix(verdict)
+    evidence = [element("li", one.observation, location(where(one))) for one in verdict.evidence]
+    accepted = (waiver.reason, (expiry(waiver.expires), location(waiver.location))) if waiver else ()
     blocks = (
         _block("Reason", paragraphs(reason)),
         _block("Waiver", [element("p", text) for text in accepted]),

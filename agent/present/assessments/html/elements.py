@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Union
 
     from agent.assess.assessment import ControlStatus
+    from agent.model import Location
 
     Content = Union[str, Element, None, Iterable["Content"]]  # noqa: UP007 - evaluated by Python 3.9
 
@@ -88,9 +89,9 @@ def _code_block(text: str) -> Element:
     return raw("pre", text, class_="copy", tabindex="0")
 
 
-def location(text: str) -> Content:
+def location(shown: Location | str | None) -> Content:
     """Return a location to follow a text; empty for an empty location."""
-    return (" ", element("span", text, class_="location")) if text else ""
+    return (" ", element("span", str(shown), class_="location")) if shown else ""
 
 
 def part(name: str, heading: str, *body: Content) -> Element:

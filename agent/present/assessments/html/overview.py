@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.assessment import Actor, ControlStatus
+from agent.assess.assessment import ControlStatus
 from agent.errors import ExitCode
-from agent.present.assessments.common import fact
+from agent.model import FixOwner
+from agent.present.assessments.common import fact, fix
 from agent.present.assessments.html.elements import (
     cell,
     definitions,
@@ -32,6 +33,7 @@ from agent.present.assessments.html.rows import (
     section_heading,
     time_element,
 )
+from agent.present.remediation import text as text_of
 from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def _result(assessment: Assessment) -> str:
 
 def remediation(rows: Sequence[Row]) -> Element:
     """Return the open controls by owner; controls with the same fix share a row."""
-    bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in Actor]
+    bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in FixOwner]
     manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
     if manual:
         filter_link = element("a", count_of(manual, "control"), class_="filter", href=f"#status={ControlStatus.MANUAL}")
@@ -106,10 +108,10 @@ def remediation(rows: Sequence[Row]) -> Element:
     )
 
 
-def _fixes(rows: Sequence[Row], owner: Actor) -> Iterator[tuple[Content, Content]]:
+def _fixes(rows: Sequence[Row], owner: FixOwner) -> Iterator[tuple[Content, Content]]:
     fixes: dict[tuple[str, str], list[Row]] = {}
     for shown in rows:
-        if shown.verdict.is_open and shown.verdict.actor is owner:
+        if shown.verdict.is_open and shown.verdict.owner is owner:
             fixes.setdefault(_fix(shown.verdict), []).append(shown)
     for texts, sharing in fixes.items():
         links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
@@ -118,7 +120,7 @@ def _fixes(rows: Sequence[Row], owner: Actor) -> Iterator[tuple[Content, Content
 
 
 def _fix(verdict: Verdict) -> tuple[str, str]:
-    return (verdict.reason if verdict.status is ControlStatus.UNKNOWN else "", verdict.remedy)
+    return (verdict.reason if verdict.status is ControlStatus.UNKNOWN else "", fix(verdict))
 
 
 def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]) -> Element | None:
@@ -137,7 +139,7 @@ def waivers(rows: Sequence[Row]) -> Element | None:
             head_cell(link(shown)),
             cell(waiver.reason),
             cell(expiry(waiver.expires)),
-            cell(location(waiver.where)),
+            cell(location(waiver.location)),
         )
         for shown in rows
         if (waiver := shown.verdict.waiver)
@@ -149,8 +151,10 @@ def waivers(rows: Sequence[Row]) -> Element | None:
 def notes(assessment: Assessment) -> Element | None:
     """Return the notes on the assessment."""
     items = [
-        element("li", element("p", inline(note.message), location(note.where)), paragraphs(note.remedy))
-        for note in assessment.notices
+        element(
+            "li", element("p", inline(note.message), location(note.location)), paragraphs(text_of(note.remediation))
+        )
+        for note in assessment.notes
     ]
     return part("notes", "Notes", element("ul", items, class_="notes")) if items else None
 

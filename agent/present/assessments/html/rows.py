@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.assessment import Actor, ControlStatus
+from agent.assess.assessment import ControlStatus
 from agent.benchmark.sections import SECTIONS
+from agent.model import FixOwner
 from agent.present.assessments.common import UNNUMBERED, by_section, is_new, timestamp
 from agent.present.assessments.html.elements import element, icon
 
@@ -28,10 +29,10 @@ STATUS_NAMES = {
 """In the order of the report: open statuses first, so that their bars share a baseline."""
 
 OWNERS = {
-    Actor.APPLY: ("k3s-harden apply", "fixed by this command"),
-    Actor.OPERATOR: ("Operator", "manual change on this node"),
-    Actor.K3S: ("K3s", "set by K3s itself"),
-    Actor.NOBODY: ("None", "cannot be fixed on this node"),
+    FixOwner.APPLY: ("k3s-harden apply", "fixed by this command"),
+    FixOwner.OPERATOR: ("Operator", "manual change on this node"),
+    FixOwner.K3S: ("K3s", "set by K3s itself"),
+    FixOwner.NONE: ("None", "cannot be fixed on this node"),
 }
 """Name and explanation of each owner of a fix."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Notice, Verdict, Waiver
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.benchmark import catalogue
-from agent.benchmark.check import Manual, NotInK3s
 from agent.benchmark.control import Assessed, BenchmarkControl, Number
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
+from agent.checks.manual import Manual, NotInK3s
+from agent.model import FixOwner
 from agent.report import Fact
+from tests.unit.present.assessments.samples import at, steps
 
 WHEN = 1_795_248_000.0
 """2026-11-21 08:00:00 UTC, in seconds since the epoch."""
@@ -42,18 +44,17 @@ def control(id_: str, title: str, number: str = "", assessed: Assessed = Assesse
     )
 
 
-def verdict(row: BenchmarkControl, status: ControlStatus, actor: Actor = Actor.OPERATOR) -> Verdict:
+def verdict(row: BenchmarkControl, status: ControlStatus, owner: FixOwner = FixOwner.OPERATOR) -> Verdict:
     """A verdict with something in most fields."""
     return Verdict(
         control=row,
         number=row.numbers.get(Benchmark.CIS_1_9),
         status=status,
-        wanted=f"wanted of {row.id}",
+        expected=f"expected of {row.id}",
         found=f"found of {row.id}",
-        evidence=(Evidence(f"seen of {row.id}", f"/etc/rancher/k3s/config.yaml:{len(row.id)}"),),
+        evidence=(Evidence(f"seen of {row.id}", at("/etc/rancher/k3s/config.yaml", len(row.id))),),
         reason="",
-        actor=actor,
-        remedy=_EDIT_CONFIGURATION,
+        remediation=steps(_EDIT_CONFIGURATION, owner),
     )
 
 
@@ -68,32 +69,34 @@ FACTS = (
 )
 WAIVED = verdict(
     control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"), ControlStatus.WAIVED
-)._replace(waiver=Waiver("the registry needs no pull secret", "2027-03-31", "/etc/k3s-harden/waivers.yaml:4"))
+)._replace(waiver=Waiver("the registry needs no pull secret", "2027-03-31", at("/etc/k3s-harden/waivers.yaml", 4)))
 WAIVED_FOR_GOOD = verdict(control("pod-pids", "A limit on pod PIDs", "4.2.13"), ControlStatus.WAIVED)._replace(
-    waiver=Waiver("one tenant alone", "", "/etc/k3s-harden/waivers.yaml:9")
+    waiver=Waiver("one tenant alone", "", at("/etc/k3s-harden/waivers.yaml", 9))
 )
-PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), ControlStatus.PASS, Actor.K3S)
-FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, Actor.APPLY)._replace(
-    remedy=_RUN_APPLY
+PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), ControlStatus.PASS, FixOwner.K3S)
+FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
+    remediation=steps(_RUN_APPLY, FixOwner.APPLY)
 )
-FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, Actor.APPLY)._replace(
-    remedy=_RUN_APPLY
+FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
+    remediation=steps(_RUN_APPLY, FixOwner.APPLY)
 )
 FAILED_BY_HAND = verdict(control("encryption", "Encryption at rest", "1.2.27"), ControlStatus.FAIL)
 UNKNOWN = verdict(control("read-only-port", "Read-only port", "4.2.4"), ControlStatus.UNKNOWN)._replace(
     reason="cannot read /var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf: Permission denied",
-    remedy="Run it as root.",
+    remediation=steps("Run it as root."),
 )
 NOT_APPLICABLE = verdict(
-    control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED), ControlStatus.NOT_APPLICABLE, Actor.NOBODY
+    control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED), ControlStatus.NOT_APPLICABLE, FixOwner.NONE
 )._replace(evidence=(), reason="K3s runs the API server in its own process.")
 MANUAL = verdict(
     control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL), ControlStatus.MANUAL
 )._replace(
-    evidence=(), reason="Who may do what is kept in the cluster.", remedy="`kubectl get clusterrolebindings -o wide`"
+    evidence=(),
+    reason="Who may do what is kept in the cluster.",
+    remediation=steps("`kubectl get clusterrolebindings -o wide`"),
 )
-BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, Actor.APPLY)._replace(
-    remedy=_RUN_APPLY, found="1"
+BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
+    remediation=steps(_RUN_APPLY, FixOwner.APPLY), found="1"
 )
 
 MIXED = Assessment(
@@ -113,7 +116,9 @@ MIXED = Assessment(
         NOT_APPLICABLE,
         MANUAL,
     ),
-    notices=(Notice("the waiver of `pod-pids-2` was not needed", "/etc/k3s-harden/waivers.yaml:14", "remove it"),),
+    notes=(
+        Note("the waiver of `pod-pids-2` was not needed", at("/etc/k3s-harden/waivers.yaml", 14), steps("remove it")),
+    ),
 )
 """A verdict of every status, in no order; nothing to compare with."""
 
@@ -124,13 +129,13 @@ def of_catalogue(benchmark: Benchmark) -> Assessment:
     for index, row in enumerate(catalogue.of(benchmark)):
         check = row.check_of(benchmark)
         if isinstance(check, Manual):
-            shown = MANUAL._replace(reason=check.look, remedy=check.look)
+            shown = MANUAL._replace(reason=check.review, remediation=steps(check.review))
         elif isinstance(check, NotInK3s):
             shown = NOT_APPLICABLE._replace(reason=check.reason)
         elif index % 3:
             shown = PASSED
         else:
-            shown = FAILED_BY_HAND._replace(remedy=row.remedy or FAILED_SECOND.remedy)
+            shown = FAILED_BY_HAND._replace(remediation=row.repair or FAILED_SECOND.remediation)
         verdicts.append(shown._replace(control=row, number=row.numbers.get(benchmark)))
     return MIXED._replace(benchmark=benchmark, verdicts=tuple(verdicts))
 
@@ -151,8 +156,8 @@ def large(count: int = 150) -> Assessment:
             f"{section}.{index // len(sections) + 1}" if section else "",
         )
         verdicts.append(
-            verdict(row, status, list(Actor)[index % len(Actor)])._replace(
-                wanted="a comma-separated list with NodeRestriction and EventRateLimit",
+            verdict(row, status, list(FixOwner)[index % len(FixOwner)])._replace(
+                expected="a comma-separated list with NodeRestriction and EventRateLimit",
                 found="NodeRestriction",
                 evidence=WAIVED.evidence * (1 + index % 2),
                 reason=UNKNOWN.reason

@@ -8,30 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Notice, Verdict, Waiver
-from agent.benchmark.check import (
-    AllOf,
-    EncryptionProviders,
-    EtcdSetting,
-    Flag,
-    GuideDirectory,
-    KernelParameter,
-    Manual,
-    NotInK3s,
-    Permissions,
-    SysctlPrecedence,
-)
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.benchmark.control import Assessed, BenchmarkControl, Number
 from agent.benchmark.versions import Benchmark
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
+from agent.checks.datastore import EncryptionProviders, EtcdSetting
+from agent.checks.files import Permissions
+from agent.checks.host import GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.checks.manual import Manual, NotInK3s
 from agent.guide.control import Origin
 from agent.guide.criteria import Boolean, Present
 from agent.guide.files import DirectoryRow
 from agent.guide.sysctls import SYSCTLS
-from agent.model import EVERYWHERE, Component, FileMode
+from agent.model import EVERYWHERE, NO_REMEDIATION, Component, FileMode, FixOwner, Instruction, Location, Remediation
 from agent.report import Fact
 
 if TYPE_CHECKING:
-    from agent.benchmark.check import Check
+    from agent.checks.check import Check
 
 BENCHMARK = Benchmark.CIS_1_9
 WHEN = 1764043445.25
@@ -51,6 +45,16 @@ _DIRECTORY = DirectoryRow(
 )
 
 
+def at(path: str, line: int = 0) -> Location:
+    """Return a location; a null byte cannot be part of a path."""
+    return Location(PurePosixPath(path), line)
+
+
+def steps(text: str, owner: FixOwner = FixOwner.OPERATOR) -> Remediation:
+    """Return a remediation of one instruction."""
+    return Remediation((Instruction(text),), owner)
+
+
 def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
     """A row of a catalogue, with a number in one benchmark or in none."""
     return BenchmarkControl(
@@ -65,32 +69,35 @@ def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed
 
 def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
     """A verdict on it; what is not given is empty, and for the operator."""
-    bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Actor.OPERATOR, "")
+    bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Remediation())
     return bare._replace(**fields)
 
 
 _SYSCTL = next(one for one in SYSCTLS if one.key == "vm.panic_on_oom")
-_WAIVER = Waiver("the vendor's agent reads it", "2027-06-30", "/etc/k3s-harden/waivers.yaml:3")
+_WAIVER = Waiver("the vendor's agent reads it", "2027-06-30", at("/etc/k3s-harden/waivers.yaml", 3))
 
 PASSES = verdict(
-    row("apiserver-anonymous-auth", Flag(Component.API_SERVER, "anonymous-auth", Boolean(wanted=False)), "1.2.1"),
+    row(
+        "apiserver-anonymous-auth",
+        ArgumentCheck(Component.API_SERVER, "anonymous-auth", Boolean(expected=False)),
+        "1.2.1",
+    ),
     ControlStatus.PASS,
-    wanted="false",
+    expected="false",
     found="false",
-    evidence=(Evidence("anonymous-auth=false", "what K3s v1.28 itself sets"),),
-    actor=Actor.K3S,
+    evidence=(Evidence("anonymous-auth=false", source="what K3s v1.28 itself sets"),),
+    remediation=Remediation(owner=FixOwner.K3S),
 )
 FAILS = verdict(
-    row("pki-certificate-mode", Permissions(("server/tls/*.crt",), FileMode(0o600)), "1.1.20"),
+    row("pki-certificate-mode", Permissions(("server/tls/*.crt",), at_most=FileMode(0o600)), "1.1.20"),
     ControlStatus.FAIL,
-    wanted="mode 0600 or stricter",
+    expected="mode 0600 or stricter",
     found="mode 0644",
     evidence=(
-        Evidence("mode 0644", "/var/lib/rancher/k3s/server/tls/a.crt"),
-        Evidence("mode 0644", "/var/lib/rancher/k3s/server/tls/b.crt"),
+        Evidence("mode 0644", at("/var/lib/rancher/k3s/server/tls/a.crt")),
+        Evidence("mode 0644", at("/var/lib/rancher/k3s/server/tls/b.crt")),
     ),
-    actor=Actor.APPLY,
-    remedy="Run this:\n    k3s-harden apply",
+    remediation=steps("Run this:\n    k3s-harden apply", FixOwner.APPLY),
 )
 WARNS = verdict(
     row(
@@ -100,39 +107,44 @@ WARNS = verdict(
         Assessed.UNSCORED,
     ),
     ControlStatus.FAIL,
-    wanted="true",
+    expected="true",
     found="false",
-    evidence=(Evidence("client-cert-auth: false", "/var/lib/rancher/k3s/server/db/etcd/config:12"),),
-    remedy="Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true",
+    evidence=(Evidence("client-cert-auth: false", at("/var/lib/rancher/k3s/server/db/etcd/config", 12)),),
+    remediation=steps("Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true"),
 )
 CANNOT_TELL = verdict(
     row("encryption-providers", EncryptionProviders(("aescbc",)), "1.2.10"),
     ControlStatus.UNKNOWN,
-    wanted="aescbc",
+    expected="aescbc",
     reason="cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied",
-    evidence=(Evidence("Permission denied", "/var/lib/rancher/k3s/server/cred/encryption-config.json"),),
-    remedy="Run it as root.",
+    evidence=(Evidence("Permission denied", at("/var/lib/rancher/k3s/server/cred/encryption-config.json")),),
+    remediation=steps("Run it as root."),
 )
 CANNOT_TELL_EITHER = verdict(
-    row("kubelet-tls", AllOf((Flag(Component.KUBELET, "tls-cert-file", Present()),)), "4.2.9", Assessed.UNSCORED),
+    row(
+        "kubelet-tls",
+        AllOf((ArgumentCheck(Component.KUBELET, "tls-cert-file", Present()),)),
+        "4.2.9",
+        Assessed.UNSCORED,
+    ),
     ControlStatus.UNKNOWN,
-    wanted="set",
+    expected="set",
     reason="K3s has not run yet",
 )
 WAIVED = verdict(
-    row("kubelet-read-only-port", Flag(Component.KUBELET, "read-only-port", Present()), "4.2.4"),
+    row("kubelet-read-only-port", ArgumentCheck(Component.KUBELET, "read-only-port", Present()), "4.2.4"),
     ControlStatus.WAIVED,
-    wanted="0",
+    expected="0",
     found="10255",
-    evidence=(Evidence("read-only-port=10255", "/etc/rancher/k3s/config.yaml:7"),),
+    evidence=(Evidence("read-only-port=10255", at("/etc/rancher/k3s/config.yaml", 7)),),
     waiver=_WAIVER,
-    remedy="Take it away.",
+    remediation=steps("Take it away."),
 )
 DOES_NOT_APPLY = verdict(
     row("apiserver-pod-spec-mode", NotInK3s("K3s runs the API server in its own process."), "1.1.1", Assessed.SKIPPED),
     ControlStatus.NOT_APPLICABLE,
     reason="K3s runs the API server in its own process.",
-    actor=Actor.NOBODY,
+    remediation=Remediation(owner=FixOwner.NONE),
 )
 FOR_A_PERSON = verdict(
     row("rbac-cluster-admin", Manual("Look at the bindings of cluster-admin."), "5.1.1", Assessed.MANUAL),
@@ -142,19 +154,18 @@ FOR_A_PERSON = verdict(
 KERNEL_FAILS = verdict(
     row("vm.panic_on_oom", KernelParameter(_SYSCTL)),
     ControlStatus.FAIL,
-    wanted="0",
+    expected="0",
     found="1",
-    evidence=(Evidence("1", "/proc/sys/vm/panic_on_oom"),),
-    actor=Actor.APPLY,
-    remedy="Run k3s-harden apply.",
+    evidence=(Evidence("1", at("/proc/sys/vm/panic_on_oom")),),
+    remediation=steps("Run k3s-harden apply.", FixOwner.APPLY),
 )
 DIRECTORY_PASSES = verdict(
     row("server-directory", GuideDirectory(_DIRECTORY)),
     ControlStatus.PASS,
-    wanted="mode 0700",
+    expected="mode 0700",
     found="mode 0700",
-    evidence=(Evidence("mode 0700", "/var/lib/rancher/k3s/server"),),
-    actor=Actor.APPLY,
+    evidence=(Evidence("mode 0700", at("/var/lib/rancher/k3s/server")),),
+    remediation=Remediation(owner=FixOwner.APPLY),
 )
 PRECEDENCE_PASSES = verdict(row("sysctl-precedence", SysctlPrecedence()), ControlStatus.PASS)
 
@@ -163,7 +174,9 @@ FACTS = (
     Fact("K3s version", "v1.28.5+k3s1", "/usr/local/bin/k3s --version"),
     Fact("data directory", "/var/lib/rancher/k3s", "the default"),
 )
-NOTICE = Notice("the waiver of kubelet-tls expired on 2025-01-01", "/etc/k3s-harden/waivers.yaml:9", "Renew it.")
+NOTICE = Note(
+    "the waiver of kubelet-tls expired on 2025-01-01", at("/etc/k3s-harden/waivers.yaml", 9), steps("Renew it.")
+)
 
 FULL = Assessment(
     benchmark=BENCHMARK,
@@ -183,11 +196,11 @@ FULL = Assessment(
         FAILS,
         DOES_NOT_APPLY,
     ),
-    notices=(NOTICE, Notice("nothing more", "", "")),
+    notes=(NOTICE, Note("nothing more", None, NO_REMEDIATION)),
 )
 """In an order that no reader wants."""
 
-CALM = FULL._replace(verdicts=(DIRECTORY_PASSES, PASSES, DOES_NOT_APPLY), notices=())
+CALM = FULL._replace(verdicts=(DIRECTORY_PASSES, PASSES, DOES_NOT_APPLY), notes=())
 NOTHING = Assessment(BENCHMARK, "", WHEN, (), ())
 COMPARED = FULL._replace(known=frozenset({FAILS.control.id, CANNOT_TELL_EITHER.control.id, WAIVED.control.id}))
 """Two of what is open were open before."""
@@ -215,22 +228,22 @@ def hostile() -> st.SearchStrategy[Assessment]:
 
 
 def _hostile(given: list[str]) -> Assessment:
-    wanted, found, what, where, reason, remedy, node, fact = given
-    evidence = (Evidence(what, where), Evidence(what, f"/{where}:3"))
-    waiver = Waiver(reason or "r", "", f"/{where}")
+    expected, found, what, where, reason, remedy, node, fact = given
+    evidence = (Evidence(what, source=where), Evidence(what, at(f"/{where}", 3)))
+    waiver = Waiver(reason or "r", "", at(f"/{where}"))
     return FULL._replace(
         node=node,
         facts=(*FACTS, Fact("role", fact, fact), Fact("x", fact, fact)),
         verdicts=tuple(
             one._replace(
-                wanted=wanted,
+                expected=expected,
                 found=found,
                 evidence=evidence,
                 reason=reason,
-                remedy=remedy,
+                remediation=steps(remedy, one.owner),
                 waiver=waiver if one.waiver else None,
             )
             for one in FULL.verdicts
         ),
-        notices=(Notice(reason or "m", where, remedy),),
+        notes=(Note(reason or "m", at(f"/{where}"), steps(remedy)),),
     )

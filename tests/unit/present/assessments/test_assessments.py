@@ -147,7 +147,7 @@ def test_a_waiver_says_why_until_when_and_where() -> None:
     assert WAIVED.waiver
     where = "/etc/k3s-harden/waivers.yaml:3"
     assert waived(WAIVED.waiver) == f"the vendor's agent reads it (until 2027-06-30, {where})"
-    assert waived(WAIVED.waiver._replace(expires="", where="")) == "the vendor's agent reads it (for good)"
+    assert waived(WAIVED.waiver._replace(expires="", location=None)) == "the vendor's agent reads it (for good)"
 
 
 def test_a_time_is_told_in_utc() -> None:

@@ -17,13 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import package_data
-from agent.assess.assessment import Assessment, ControlStatus, Evidence, Notice, Waiver
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
 from agent.benchmark import catalogue
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
+from agent.present import remediation
 from agent.present.assessments.html import as_html
 from agent.report import Fact
 from tests.unit.present.assessments import html_sample as sample
+from tests.unit.present.assessments.samples import at, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,21 +105,23 @@ def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
     text = words(MIXED.text[f"control:{shown.control.id}"])
     expected = [
         shown.control.recommendation,
-        shown.wanted,
+        shown.expected,
         shown.found,
         shown.reason,
         shown.control.why,
         shown.control.source,
     ]
     expected += [str(shown.status).replace("_", " ").capitalize(), shown.control.id]
-    expected += [part for seen in shown.evidence for part in (seen.what, seen.where)]
+    expected += [part for one in shown.evidence for part in (one.observation, str(one.location or one.source))]
     if shown.number:
         expected.append(shown.number.text)
     if shown.waiver:
-        expected += [shown.waiver.reason, shown.waiver.where]
+        expected += [shown.waiver.reason, str(shown.waiver.location)]
         expected.append(f"expires {shown.waiver.expires}" if shown.waiver.expires else "does not expire")
     if shown.status is not ControlStatus.NOT_APPLICABLE:
-        expected += [line.strip(" `") for line in shown.remedy.splitlines() if "`" not in line.strip("`")]
+        expected += [
+            line.strip(" `") for line in remediation.text(shown.remediation).splitlines() if "`" not in line.strip("`")
+        ]
     assert [part for part in expected if words(part) not in text] == []
 
 
@@ -169,14 +173,14 @@ def test_commands_and_indented_lines_are_blocks_to_copy() -> None:
 )
 def test_commands_and_quoted_text_become_code(remedy: str, shown: str) -> None:
     """An apostrophe is not a quote."""
-    source = as_html(sample.MIXED._replace(verdicts=(sample.FAILED_BY_HAND._replace(remedy=remedy),)))
+    source = as_html(sample.MIXED._replace(verdicts=(sample.FAILED_BY_HAND._replace(remediation=steps(remedy)),)))
     assert source.count(shown) == 2
 
 
 def test_the_review_of_a_manual_control_is_shown_once() -> None:
     """It is both reason and remediation."""
     look = "Look at the bindings."
-    shown = page(sample.MIXED._replace(verdicts=(sample.MANUAL._replace(reason=look, remedy=look),)))
+    shown = page(sample.MIXED._replace(verdicts=(sample.MANUAL._replace(reason=look, remediation=steps(look)),)))
     assert shown.text["control:cluster-admin"].count(look) == 1
 
 
@@ -283,7 +287,7 @@ def test_waivers_and_notes_have_their_own_parts() -> None:
     source = words(re.sub(r"<[^>]*>", " ", as_html(sample.MIXED)))
     assert "the registry needs no pull secret expires 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
     assert "the waiver of pod-pids-2 was not needed /etc/k3s-harden/waivers.yaml:14 remove it" in source
-    bare = page(sample.MIXED._replace(verdicts=(sample.PASSED,), notices=()))
+    bare = page(sample.MIXED._replace(verdicts=(sample.PASSED,), notes=()))
     assert {"waivers", "notes"}.isdisjoint(bare.ids)
 
 
@@ -380,20 +384,20 @@ HOSTILE = st.one_of(
 
 def filled(text: str) -> Assessment:
     """Return an assessment with the text in every field that can come from the host."""
-    seen = (Evidence(text, text),)
+    seen = (Evidence(text, source=text),)
     verdicts = tuple(
         shown._replace(
-            wanted=text,
+            expected=text,
             found=text,
             evidence=seen,
             reason=text and f"{text}.",
-            remedy=f"{text}.",
-            waiver=shown.waiver and Waiver(text, text, text),
+            remediation=steps(f"{text}."),
+            waiver=shown.waiver and Waiver(text, text, at(f"/{text}")),
         )
         for shown in (sample.FAILED_SECOND, sample.UNKNOWN, sample.WAIVED)
     )
     return sample.MIXED._replace(
-        node=text, facts=(Fact(text, text, text),), verdicts=verdicts, notices=(Notice(text, text, text),)
+        node=text, facts=(Fact(text, text, text),), verdicts=verdicts, notes=(Note(text, at(f"/{text}"), steps(text)),)
     )
 
 

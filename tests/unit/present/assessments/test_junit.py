@@ -121,17 +121,17 @@ def test_a_gate_by_junit_is_a_gate_by_the_exit_code() -> None:
         assert bool(red) == bool(assessment.exit_code)
         assert set(red) == {one.control.id for one in assessment.open}
     known = dict(cases(COMPARED))["pki-certificate-mode"].result[0]
-    assert known.message == "known from the baseline: FAIL: wanted mode 0600 or stricter; found mode 0644"
+    assert known.message == "known from the baseline: FAIL: expected mode 0600 or stricter; found mode 0644"
 
 
 def test_a_result_says_what_to_do_and_why() -> None:
     """Failures have the remedy; what is skipped its reason, or its waiver with its end."""
     by_id = dict(cases(FULL))
     failure = by_id["etcd-client-certificate"].result[0]
-    assert failure.message == "wanted true; found false"
-    assert failure.text.startswith("by operator\nPut this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n")
+    assert failure.message == "expected true; found false"
+    assert failure.text.startswith("owner: operator\nPut this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n")
     assert by_id["kubelet-tls"].result[0].message == "K3s has not run yet"
-    assert by_id["kubelet-tls"].result[0].text == "by operator\nK3s has not run yet"
+    assert by_id["kubelet-tls"].result[0].text == "owner: operator\nK3s has not run yet"
     assert (
         by_id["kubelet-read-only-port"]
         .result[0]
@@ -168,7 +168,7 @@ def test_what_the_assessment_says_of_itself_is_in_the_first_suite() -> None:
     root = ET.fromstring(junit(FULL))  # noqa: S314 - our own
     texts = [suite.findtext("system-out") for suite in root]
     assert [bool(text) for text in texts] == [True] + [False] * (len(texts) - 1)
-    for notice in FULL.notices:
+    for notice in FULL.notes:
         assert notice.message in str(texts[0])
 
 

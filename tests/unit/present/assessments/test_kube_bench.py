@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Verdict
+from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
@@ -166,8 +167,8 @@ def test_a_check_has_what_decided_it() -> None:
     check = result(FAILS)
     assert check["audit"] == "/var/lib/rancher/k3s/server/tls/a.crt; /var/lib/rancher/k3s/server/tls/b.crt"
     assert (check["expected_result"], check["actual_value"]) == ("mode 0600 or stricter", "mode 0644")
-    assert check["remediation"] == FAILS.remedy
-    assert check["test_info"] == [FAILS.remedy]
+    assert check["remediation"] == remediation.text(FAILS.remediation)
+    assert check["test_info"] == [remediation.text(FAILS.remediation)]
     assert "reason" not in check
     assert result(WAIVED)["reason"].startswith("waived: the vendor's agent reads it (until 2027-06-30")
     assert result(CANNOT_TELL_EITHER)["reason"] == "unknown: K3s has not run yet"

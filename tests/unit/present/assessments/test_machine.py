@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import SCHEMA as NUMBER
-from agent.assess.assessment import Actor, Assessment, ControlStatus, Evidence, Notice, Waiver
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
 from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark
+from agent.model import FixOwner, Location
+from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
@@ -62,35 +64,44 @@ def test_a_report_is_valid_and_all_there(assessment: Assessment) -> None:
     assert (seen["exit_code"], seen["meaning"]) == (assessment.exit_code, assessment.exit_code.meaning)
     assert (seen["benchmark"], seen["node"], seen["time"]) == ("cis-1.9", assessment.node, WHEN_IN_WORDS)
     assert tuple(Fact(**fact) for fact in seen["facts"]) == assessment.facts
-    assert tuple(Notice(**notice) for notice in seen["notices"]) == assessment.notices
+    assert [note["message"] for note in seen["notes"]] == [note.message for note in assessment.notes]
     assert seen["counts"] == {str(status): count for status, count in assessment.counts().items()}
     assert len(seen["verdicts"]) == len(assessment.verdicts)
     by_id = {one["id"]: one for one in seen["verdicts"]}
     for one in assessment.verdicts:
         there = by_id[one.control.id]
-        for name in ("status", "wanted", "found", "reason", "remedy", "actor", "section", "is_open"):
+        for name in ("status", "expected", "found", "reason", "owner", "section", "is_open"):
             assert there[name] == getattr(one, name), name
-        for name in ("title", "level", "why", "source"):
+        for name in ("title", "level", "source"):
             assert there[name] == getattr(one.control, name), name
+        assert there["rationale"] == one.control.why
+        assert there["remediation"] == remediation.text(one.remediation)
         assert there["number"] == (one.number.text if one.number else "")
-        assert tuple(Evidence(**evidence) for evidence in there["evidence"]) == one.evidence
-        assert (Waiver(**there["waiver"]) if there["waiver"] else None) == one.waiver
+        assert [shown["observation"] for shown in there["evidence"]] == [shown.observation for shown in one.evidence]
+        assert [_location(shown["location"]) for shown in there["evidence"]] == [
+            shown.location for shown in one.evidence
+        ]
+        assert (there["waiver"] or {}).get("reason") == (one.waiver and one.waiver.reason)
+
+
+def _location(shown: dict[str, Any] | None) -> Location | None:
+    return Location(PurePosixPath(shown["path"]), shown["line"] or 0) if shown else None
 
 
 def test_the_baseline_is_in_it() -> None:
     """What was known, and whether there was one at all: without one nothing is known."""
     seen = read(COMPARED)
     assert seen["has_baseline"] is True
-    assert [one["id"] for one in seen["verdicts"] if one["is_known"]] == ["pki-certificate-mode", "kubelet-tls"]
+    assert [one["id"] for one in seen["verdicts"] if one["in_baseline"]] == ["pki-certificate-mode", "kubelet-tls"]
     assert read(FULL)["has_baseline"] is False
-    assert not any(one["is_known"] for one in read(FULL)["verdicts"])
+    assert not any(one["in_baseline"] for one in read(FULL)["verdicts"])
 
 
 def test_sections_and_actors_sum_up() -> None:
     """Each control is in one section, each that is open with one actor."""
     seen = read(FULL)
     assert sum(sum(section["counts"].values()) for section in seen["sections"]) == len(FULL.verdicts)
-    assert {step["actor"]: len(step["controls"]) for step in seen["to_do"]} == {"k3s-harden apply": 2, "operator": 3}
+    assert {one["owner"]: len(one["controls"]) for one in seen["open_by_owner"]} == {"apply": 2, "operator": 3}
 
 
 def test_the_schema_knows_exactly_the_words_of_an_assessment() -> None:
@@ -98,10 +109,10 @@ def test_the_schema_knows_exactly_the_words_of_an_assessment() -> None:
     definitions = SCHEMA["$defs"]
     assert definitions["verdict"]["properties"]["status"]["enum"] == [str(status) for status in ControlStatus]
     assert definitions["counts"]["required"] == [str(status) for status in ControlStatus]
-    assert definitions["actor"]["enum"] == [str(actor) for actor in Actor]
+    assert definitions["owner"]["enum"] == [str(owner) for owner in FixOwner]
     assert SCHEMA["properties"]["benchmark"]["enum"] == [str(benchmark) for benchmark in Benchmark]
     assert definitions["verdict"]["properties"]["assessed"]["enum"] == [*(one.name.lower() for one in Assessed), ""]
-    for name, kind in (("fact", Fact), ("evidence", Evidence), ("waiver", Waiver), ("notice", Notice)):
+    for name, kind in (("fact", Fact), ("evidence", Evidence), ("waiver", Waiver), ("note", Note)):
         assert definitions[name]["required"] == list(kind._fields)
     assert SCHEMA["required"] == list(read(CALM))
     assert definitions["verdict"]["required"] == list(read(FULL)["verdicts"][0])
@@ -112,7 +123,7 @@ def test_the_schema_knows_exactly_the_words_of_an_assessment() -> None:
     [
         lambda report: report.pop("node"),
         lambda report: report.update(extra=1),
-        lambda report: report.update(schema=2),
+        lambda report: report.update(schema=1),
         lambda report: report.update(exit_code=4),
         lambda report: report.update(time="2025-11-25"),
         lambda report: report.update(benchmark="cis-3"),
@@ -124,7 +135,7 @@ def test_the_schema_knows_exactly_the_words_of_an_assessment() -> None:
         lambda report: report["verdicts"][0].pop("evidence"),
         lambda report: report["verdicts"][0].update(number="one"),
         lambda report: report["sections"][0].update(number=1),
-        lambda report: report["to_do"][0].update(actor="somebody"),
+        lambda report: report["open_by_owner"][0].update(owner="somebody"),
     ],
 )
 def test_what_is_no_report_is_not_valid(spoil: Any) -> None:  # noqa: ANN401 - it spoils any JSON
@@ -140,5 +151,5 @@ def test_any_text_leaves_it_valid(assessment: Assessment) -> None:
     seen = read(assessment)
     VALIDATOR.validate(seen)
     for one in seen["verdicts"]:
-        assert all(one[name].isprintable() for name in ("wanted", "found"))
-        assert one["remedy"].replace("\n", "").isprintable()
+        assert all(one[name].isprintable() for name in ("expected", "found"))
+        assert one["remediation"].replace("\n", "").isprintable()

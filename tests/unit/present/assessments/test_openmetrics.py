@@ -64,7 +64,7 @@ def test_only_what_is_open_has_a_series_of_its_own() -> None:
         "id": "pki-certificate-mode",
         "number": "1.1.20",
         "status": "FAIL",
-        "actor": "k3s-harden apply",
+        "actor": "apply",
     }
     assert {sample.value for sample in found} == {1}
     assert samples(CALM)["k3s_harden_control_open"] == []

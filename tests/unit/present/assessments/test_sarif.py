@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Waiver
-from agent.benchmark.check import EncryptionProviders, Permissions
+from agent.checks.datastore import EncryptionProviders
+from agent.checks.files import Permissions
 from agent.model import FileMode
+from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
-from agent.present.assessments.sarif import subject
 from tests.unit.present.assessments.samples import (
     BENCHMARK,
     CALM,
@@ -26,6 +27,7 @@ from tests.unit.present.assessments.samples import (
     NOTHING,
     WAIVED,
     WARNS,
+    at,
     hostile,
     row,
     verdict,
@@ -142,7 +144,7 @@ def test_a_waiver_is_a_suppression() -> None:
         "region": {"startLine": 3},
     }
     assert [name for name, one in results().items() if "suppressions" in one] == ["kubelet-read-only-port"]
-    nowhere = WAIVED._replace(waiver=Waiver("r", "", "the command line"))
+    nowhere = WAIVED._replace(waiver=Waiver("r", "", None))
     (suppression,) = results(FULL._replace(verdicts=(nowhere,)))["kubelet-read-only-port"]["suppressions"]
     assert "location" not in suppression
 
@@ -159,8 +161,8 @@ def test_evidence_is_a_location() -> None:
     assert len(results()["pki-certificate-mode"]["locations"]) == 2
     odd = FAILS._replace(
         evidence=(
-            Evidence("seen", "what K3s itself does"),
-            Evidence("x", "//a b/c:0"),
+            Evidence("seen", source="what K3s itself does"),
+            Evidence("x", at("//a b/c:0")),
         )
     )
     first, second = results(FULL._replace(verdicts=(odd,)))["pki-certificate-mode"]["locations"]
@@ -174,11 +176,11 @@ def test_evidence_is_a_location() -> None:
 def test_a_message_tells_all() -> None:
     """What wcompliant and found, why, and who is to do what."""
     assert results()["etcd-client-certificate"]["message"]["text"] == (
-        "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): wanted true;"
-        " found false\nTo do, by operator: " + WARNS.remedy
+        "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): expected true;"
+        " found false\nFix (owner: operator): " + remediation.text(WARNS.remediation)
     )
     assert results()["kubelet-tls"]["message"]["text"] == (
-        "Ensure that the title of kubelet-tls (--tls-cert-file): wanted set; K3s has not run yet"
+        "Ensure that the title of kubelet-tls (--tls-cert-file): expected set; K3s has not run yet"
     )
 
 
@@ -193,20 +195,22 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
         when=FULL.when + 86400,
         facts=(),
         verdicts=tuple(
-            one._replace(found=f"other {one.found}", evidence=(Evidence("moved", "/mnt/k3s/x:99"),))
+            one._replace(found=f"other {one.found}", evidence=(Evidence("moved", at("/mnt/k3s/x", 99)),))
             for one in reversed(FULL.verdicts)
         ),
     )
     assert fingerprints(elsewhere) == fingerprints(FULL)
     values = [value for one in fingerprints(FULL).values() for value in one.values()]
     assert len(set(values)) == len(values) == 6
-    other = FAILS._replace(control=row("pki-certificate-mode", Permissions(("server/tls/*.key",), FileMode(0o600))))
+    other = FAILS._replace(
+        control=row("pki-certificate-mode", Permissions(("server/tls/*.key",), at_most=FileMode(0o600)))
+    )
     assert fingerprints(FULL._replace(verdicts=(other,))) != fingerprints(FULL._replace(verdicts=(FAILS,)))
 
 
 def test_each_control_of_the_sample_has_a_subject_or_an_id_that_says_it() -> None:
     """A result always has a place, if only in words."""
-    subjects = {one.control.id: subject(one.control.check) for one in FULL.verdicts}
+    subjects = {one.control.id: one.control.check.subject for one in FULL.verdicts}
     assert subjects["pki-certificate-mode"] == "server/tls/*.crt"
     assert subjects["apiserver-anonymous-auth"] == "kube-apiserver --anonymous-auth"
     assert subjects["vm.panic_on_oom"] == "vm.panic_on_oom"
@@ -242,7 +246,7 @@ def test_the_run_says_what_where_and_when() -> None:
     )
     notices = invocation["toolConfigurationNotifications"]
     assert [notice["message"]["text"] for notice in notices] == [
-        "the waiver of kubelet-tls expired on 2025-01-01\nTo do: Renew it.",
+        "the waiver of kubelet-tls expired on 2025-01-01\nFix: Renew it.",
         "nothing more",
     ]
     assert notices[0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 9}

@@ -10,11 +10,11 @@ from hypothesis import given
 from rich.console import Console
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
-from agent.present import Verbosity
+from agent.present import Verbosity, remediation
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.present.assessments.common import cleaned
 from agent.present.assessments.table import print_to
-from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, WARNS, hostile
+from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, WARNS, at, hostile, steps
 
 
 def table(
@@ -46,7 +46,7 @@ def letters(text: str) -> list[str]:
 @pytest.mark.parametrize("width", [50, 80, 400])
 def test_everything_is_there_at_any_width(width: int) -> None:
     """Long text is broken, not cut; no line is wider than the terminal."""
-    long = FULL._replace(verdicts=(*FULL.verdicts, FAILS._replace(found="x" * 300, remedy="y" * 300)))
+    long = FULL._replace(verdicts=(*FULL.verdicts, FAILS._replace(found="x" * 300, remediation=steps("y" * 300))))
     text = table(long, width=width, verbosity=Verbosity.VERBOSE)
     assert max(map(len, text.splitlines())) <= width
     assert letters(text) == letters(table(long, width=5000, verbosity=Verbosity.VERBOSE))
@@ -71,7 +71,7 @@ def test_what_is_for_a_person_is_counted() -> None:
     assert "1 control is for a person to look at (MANUAL); -v shows them" in table(width=200)
     assert "for a person" not in table(CALM)
     text = table(width=200, verbosity=Verbosity.VERBOSE)
-    assert "reason Look at the bindings" in text
+    assert "reason   Look at the bindings" in text
     assert "-v shows them" not in text
 
 
@@ -79,11 +79,11 @@ def test_what_is_open_has_evidence_and_remedy() -> None:
     """What passed has not, unless it is asked for."""
     text = table(width=200)
     for there in (
-        "wanted mode 0600 or stricter",
-        "seen   mode 0644  /var/lib/rancher/k3s/server/tls/b.crt",
-        "by     k3s-harden apply",
-        "to do  Run it as root.",
-        "waiver the vendor's agent reads it (until 2027",
+        "expected mode 0600 or stricter",
+        "seen     mode 0644  /var/lib/rancher/k3s/server/tls/b.crt",
+        "owner    apply",
+        "fix      Run it as root.",
+        "waiver   the vendor's agent reads it (until 2027",
     ):
         assert there in text
     assert "what K3s v1.28 itself sets" not in text
@@ -94,7 +94,7 @@ def test_what_is_open_has_evidence_and_remedy() -> None:
 
 def test_much_evidence_is_shortened() -> None:
     """A thousand certificates may all be wrong alike; -v shows each."""
-    assessment = FULL._replace(verdicts=(FAILS._replace(evidence=tuple(Evidence("m", f"/{n}") for n in range(9))),))
+    assessment = FULL._replace(verdicts=(FAILS._replace(evidence=tuple(Evidence("m", at(f"/{n}")) for n in range(9))),))
     assert [line.split()[-1] for line in table(assessment).splitlines() if " seen " in line] == [
         *("/0", "/1", "/2", "/3", "/4"),
         "more",
@@ -108,14 +108,16 @@ def test_what_is_to_be_copied_keeps_its_lines() -> None:
     lines = table(width=200).splitlines()
     place = next(n for n, line in enumerate(lines) if line.strip().startswith("Put this into"))
     start = len(lines[place]) - len(lines[place].lstrip())
-    assert [line[start:].rstrip() for line in lines[place : place + 3]] == WARNS.remedy.split("\n")
+    assert [line[start:].rstrip() for line in lines[place : place + 3]] == remediation.text(WARNS.remediation).split(
+        "\n"
+    )
 
 
 def test_the_summary_counts_by_section_and_by_who_must_act() -> None:
     """And the last line concludes, with a sign that needs no colour."""
     lines = [re.sub(r"\s{2,}", "  ", line).strip() for line in table(width=200).splitlines()]
     assert "4.2 kubelet  1 WAIVED  1 UNKNOWN" in lines
-    assert "k3s-harden apply  2 to do  vm.panic_on_oom, pki-certificate-mode" in lines
+    assert "apply  2 to do  vm.panic_on_oom, pki-certificate-mode" in lines
     assert lines[-1].startswith("✘ 5 controls are open (")
     assert table(CALM).splitlines()[-1].startswith("✔ nothing is open (")
     assert "to do" not in table(CALM)
@@ -165,4 +167,4 @@ def test_a_file_gets_the_table_without_colour() -> None:
     text = as_text(FULL, AssessmentFormat.TABLE)
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 120
-    assert "seen   mode 0644" in text
+    assert "seen     mode 0644" in text

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.assess.verdicts.nodes import Node, node
+from tests.unit.checks.nodes import Node, node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.assess import evidence
-from agent.assess.arguments import effective
-from agent.assess.evidence import (
+from agent.assess.evidence import reader
+from agent.checks.effective_arguments import effective
+from agent.checks.evidence import (
+    CollectedEvidence,
     EncryptionConfiguration,
     EtcdConfiguration,
-    Evidence,
+    FoundFile,
     Matches,
     Missing,
-    Seen,
     Unknown,
 )
-from agent.benchmark.check import Ownership, Permissions
+from agent.checks.files import Ownership, Permissions
 from agent.host.tree import LARGEST_READ
 from agent.k3s.config import ConfigText, merge
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
@@ -70,12 +70,12 @@ def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
     return base._replace(configuration=base.configuration._replace(merged_config=merged))
 
 
-def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> Evidence:
-    return evidence.read(fake_host(root), seen or facts(), checks)
+def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> CollectedEvidence:
+    return reader.read(fake_host(root), seen or facts(), checks)
 
 
 def permissions(*paths: str, except_names: tuple[str, ...] = (), directories: bool = False) -> Permissions:
-    return Permissions(paths, FileMode(0o600), except_names, directories)
+    return Permissions(paths, except_names, directories)
 
 
 def matches(root: Path, path: str, except_names: tuple[str, ...] = (), *, directories: bool = False) -> Matches:
@@ -84,7 +84,7 @@ def matches(root: Path, path: str, except_names: tuple[str, ...] = (), *, direct
 
 
 def names(found: Matches) -> list[str]:
-    return [str(one.path.relative_to(DEFAULT_DATA_DIR)) for one in found.seen]
+    return [str(one.path.relative_to(DEFAULT_DATA_DIR)) for one in found.found]
 
 
 # --- modes and owners ---
@@ -94,21 +94,21 @@ def test_a_file_is_seen_with_its_mode_and_owner(root: Path) -> None:
     """By its path on the host; whoever the tree belongs to is root there."""
     put(root, TLS / "server-ca.crt", mode=0o644)
     assert matches(root, "server/tls/server-ca.crt") == Matches(
-        TLS / "server-ca.crt", (Seen(TLS / "server-ca.crt", FileMode(0o644), ROOT),)
+        TLS / "server-ca.crt", (FoundFile(TLS / "server-ca.crt", FileMode(0o644), ROOT),)
     )
 
 
 def test_a_file_is_seen_that_nobody_may_read(root: Path) -> None:
     """Its mode is no secret, and its content is not asked for."""
     put(root, TLS / "server-ca.key", mode=0o000)
-    assert matches(root, "server/tls/server-ca.key").seen[0].mode == FileMode(0)
+    assert matches(root, "server/tls/server-ca.key").found[0].mode == FileMode(0)
 
 
 @pytest.mark.parametrize("path", ["server/tls/x.crt", "server/tls/*.crt", "server/tls/**", "/var/lib/cni/networks/**"])
 def test_what_is_not_there_is_neither_seen_nor_unknown(path: str, root: Path) -> None:
     """Whether the file or its directory is missing."""
     found = matches(root, path)
-    assert (found.seen, found.unknown) == ((), ())
+    assert (found.found, found.unknown) == ((), ())
     assert str(found.pattern).endswith(path)
 
 
@@ -136,7 +136,7 @@ def test_two_stars_stand_for_all_files_below(root: Path) -> None:
 def test_paths_from_the_root_leave_the_data_directory(root: Path) -> None:
     """CNI keeps its files elsewhere."""
     put(root, PurePosixPath("/var/lib/cni/networks/cbr0/10.42.0.2"))
-    assert [one.path.name for one in matches(root, "/var/lib/cni/networks/**").seen] == ["10.42.0.2"]
+    assert [one.path.name for one in matches(root, "/var/lib/cni/networks/**").found] == ["10.42.0.2"]
 
 
 def test_each_check_has_its_own_answer(root: Path) -> None:
@@ -149,7 +149,7 @@ def test_each_check_has_its_own_answer(root: Path) -> None:
     )
     found = look(root, *checks).files
     assert [len(found[check]) for check in checks] == [2, 1, 1]
-    assert [len(found[check][0].seen) for check in checks] == [1, 1, 0]
+    assert [len(found[check][0].found) for check in checks] == [1, 1, 0]
 
 
 def test_a_symlink_is_what_it_leads_to(root: Path) -> None:
@@ -163,9 +163,9 @@ def test_a_symlink_is_what_it_leads_to(root: Path) -> None:
     for path in ("server/tls/*.crt", "server/tls/**"):
         found = matches(root, path)
         assert names(found) == ["server/tls/a.crt", "server/tls/link.crt"]
-        assert found.seen[1].mode == FileMode(0o640)
+        assert found.found[1].mode == FileMode(0o640)
         assert not found.unknown
-    assert matches(root, "server/tls/link.crt").seen[0].mode == FileMode(0o640)
+    assert matches(root, "server/tls/link.crt").found[0].mode == FileMode(0o640)
 
 
 def dangling(place: Path) -> None:
@@ -192,7 +192,7 @@ def test_what_is_no_file_is_unknown(plant: Callable[[Path], None], path: str, ro
     plant(root / (TLS / "odd.crt").relative_to("/"))
     found = matches(root, path)
     assert [(one.path, bool(one.reason)) for one in found.unknown] == [(TLS / "odd.crt", True)]
-    assert [one.path.name for one in found.seen] == (["good.crt"] if "*" in path else [])
+    assert [one.path.name for one in found.found] == (["good.crt"] if "*" in path else [])
 
 
 def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
     for path in ("server/db/etcd/config", "server/db/*", "server/db/**"):
         found = matches(root, path)
         assert found.unknown
-        assert not found.seen
+        assert not found.found
 
 
 @ordinary_user
@@ -218,7 +218,7 @@ def test_a_directory_that_may_not_be_listed_is_unknown(root: Path) -> None:
         place.chmod(mode)
         found = [matches(root, path) for path in ("server/tls/*.crt", "server/tls/**")]
         place.chmod(0o700)
-        assert all(one.unknown and not one.seen for one in found)
+        assert all(one.unknown and not one.found for one in found)
         assert all("Permission denied" in unknown.reason for one in found for unknown in one.unknown)
 
 
@@ -228,7 +228,7 @@ def test_a_thousand_files_are_each_seen_once(root: Path) -> None:
         put(root, TLS / f"{number:04}.crt")
     checks = (permissions("server/tls/*.crt"), Ownership(("server/tls/**",)))
     found = look(root, *checks).files
-    assert [len({one.path for one in found[check][0].seen}) for check in checks] == [1000, 1000]
+    assert [len({one.path for one in found[check][0].found}) for check in checks] == [1000, 1000]
 
 
 def test_nothing_on_the_host_is_changed_or_read(root: Path) -> None:
@@ -289,7 +289,7 @@ def test_older_versions_read_what_the_operator_names_alone(root: Path) -> None:
     assert [str(file.path) for file in found.kubelet.files] == ["/etc/kubelet.yaml"]
     argument = effective(Component.KUBELET, seen, found.kubelet).get("event-qps")
     assert argument is not None
-    assert argument.given[0].where == "/etc/kubelet.yaml:3"
+    assert str(argument.given[0].location) == "/etc/kubelet.yaml:3"
 
 
 def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
@@ -431,4 +431,4 @@ def test_no_content_of_any_file_raises(root: Path, data: bytes) -> None:
 def test_a_mode_beyond_permissions_is_seen(root: Path) -> None:
     """Set-user-ID and the like are bits of a mode, too."""
     put(root, TLS / "a.crt", mode=0o4755)
-    assert matches(root, "server/tls/a.crt").seen[0].mode == FileMode(stat.S_ISUID | 0o755)
+    assert matches(root, "server/tls/a.crt").found[0].mode == FileMode(stat.S_ISUID | 0o755)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.assess.assessment import Actor, ControlStatus
+from agent.assess.assessment import ControlStatus
+from agent.model import FixOwner
 from tests.k3s_tree import K3s
-from tests.unit.assess.verdicts.nodes import CONFIG, DATA, UNIT
+from tests.unit.checks.nodes import CONFIG, DATA, UNIT, fix, seen
 
 if TYPE_CHECKING:
-    from tests.unit.assess.verdicts.conftest import Nodes
-    from tests.unit.assess.verdicts.nodes import Node
+    from tests.unit.checks.conftest import Nodes
+    from tests.unit.checks.nodes import Node
 
 ETCD = "server/db/etcd/config"
 ENCRYPTION = "server/cred/encryption-config.json"
@@ -31,9 +32,9 @@ def edit(node: Node, path: str, old: str, new: str) -> None:
 def test_etcd_as_k3s_configures_it_passes_with_file_and_line(server: Node) -> None:
     """Both halves of a control are shown."""
     verdict = server.verdict("etcd-server-certificate")
-    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.K3S)
-    assert [one.where for one in verdict.evidence] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
-    assert verdict.wanted == (
+    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
+    assert [where for _, where in seen(verdict)] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
+    assert verdict.expected == (
         f"client-transport-security.cert-file is {DATA}/server/tls/etcd/server-client.crt and"
         f" client-transport-security.key-file is {DATA}/server/tls/etcd/server-client.key"
     )
@@ -53,15 +54,15 @@ def test_a_wrong_value_of_etcds_fails(server: Node, name: str, old: str, new: st
     """The row says what to do: K3s writes the file anew at each start."""
     edit(server, ETCD, old, new)
     verdict = server.verdict(name)
-    assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.FAIL, Actor.OPERATOR, found)
-    assert verdict.remedy.startswith("K3s writes etcd's configuration anew")
+    assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, found)
+    assert fix(verdict).startswith("restart K3s, which writes etcd's configuration at each start")
 
 
 def test_what_etcd_does_not_set_passes_where_its_default_will_do(server: Node) -> None:
     """auto-tls is off unless it is switched on."""
     verdict = server.verdict("etcd-auto-tls")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
-    assert verdict.evidence == (("no client-transport-security.auto-tls", f"{DATA}/{ETCD}"),)
+    assert seen(verdict) == (("no client-transport-security.auto-tls", f"{DATA}/{ETCD}"),)
 
 
 def test_etcd_whose_configuration_is_gone_is_unknown(server: Node) -> None:
@@ -69,7 +70,7 @@ def test_etcd_whose_configuration_is_gone_is_unknown(server: Node) -> None:
     server.path(ETCD).unlink()
     verdict = server.verdict("etcd-client-cert-auth")
     assert (verdict.status, verdict.found) == (ControlStatus.UNKNOWN, "no such file")
-    assert verdict.reason == f"K3s writes {DATA}/{ETCD} when it starts etcd, and it is not there"
+    assert verdict.reason == f"K3s writes {DATA}/{ETCD} when it starts etcd, and the file is missing"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "client-transport-security: 1\n"])
@@ -78,15 +79,15 @@ def test_a_broken_configuration_of_etcds_is_unknown(server: Node, text: str) -> 
     server.put(ETCD, text)
     for name in ("etcd-client-cert-auth", "etcd-auto-tls", "etcd-unique-ca"):
         verdict = server.verdict(name)
-        assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
-        assert verdict.evidence[0].where == f"{DATA}/{ETCD}"
+        assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+        assert seen(verdict)[0][1] == f"{DATA}/{ETCD}"
 
 
 def test_before_the_first_start_nobody_knows_the_datastore(nodes: Nodes) -> None:
     """So that etcd's controls are neither passed nor out of place."""
     verdict = nodes().verdict("etcd-auto-tls")
     assert (verdict.status, verdict.found) == (ControlStatus.UNKNOWN, "no datastore")
-    assert verdict.remedy == "start K3s, then assess this host again"
+    assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 
 
 def test_a_server_without_etcd_of_its_own_is_never_asked_for_it(nodes: Nodes) -> None:
@@ -96,8 +97,8 @@ def test_a_server_without_etcd_of_its_own_is_never_asked_for_it(nodes: Nodes) ->
     server.config("server: https://10.0.0.1:6443\ndisable-etcd: true\n")
     for name in ("etcd-auto-tls", "etcd-client-cert-auth", "etcd-data-permissions"):
         verdict = server.verdict(name)
-        assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
-        assert verdict.reason == f"`disable-etcd` at {CONFIG}:2 keeps etcd from this host"
+        assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+        assert verdict.reason == f"`disable-etcd` at {CONFIG}:2 disables etcd on this host"
     assert server.verdict("apiserver-etcd-ca-file").status is ControlStatus.PASS
 
 
@@ -111,8 +112,8 @@ def test_a_database_asks_for_no_file_of_etcds(nodes: Nodes, scheme: str) -> None
     server.config(f"datastore-endpoint: {scheme}://k3s:w0rd@10.0.0.9/k3s\n")
     for name in ETCD_ROWS:
         verdict = server.verdict(name)
-        assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
-        assert f"{CONFIG}:1 it is {scheme}, not etcd" in verdict.reason
+        assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+        assert verdict.reason.startswith(f"the external datastore is {scheme}, not etcd, as its address at {CONFIG}:1")
         assert "w0rd" not in repr(verdict)
 
 
@@ -122,15 +123,15 @@ def test_an_etcd_of_somebody_elses_is_asked_for_its_files(nodes: Nodes) -> None:
     server.config("datastore-endpoint: https://a:2379,https://b:2379\n")
     for name in ETCD_ROWS:
         verdict = server.verdict(name)
-        assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-        assert verdict.evidence[0] == ("datastore-endpoint: https://(not shown)", f"{CONFIG}:1")
-        assert re.search(rf"set `datastore-\w+` to the path of that file in {CONFIG}", verdict.remedy)
+        assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+        assert seen(verdict)[0] == ("datastore-endpoint: https://(not shown)", f"{CONFIG}:1")
+        assert re.search(rf"set `datastore-\w+` to the path of that file in {CONFIG}", fix(verdict))
     files = "".join(f"datastore-{name}: /etc/etcd/{name}\n" for name in ("cafile", "certfile", "keyfile"))
     server.config(f"datastore-endpoint: https://a:2379\n{files}")
     for name in ETCD_ROWS:
         verdict = server.verdict(name)
-        assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.OPERATOR)
-    assert server.verdict(ETCD_ROWS[0]).evidence == (("datastore-cafile: /etc/etcd/cafile", f"{CONFIG}:2"),)
+        assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+    assert seen(server.verdict(ETCD_ROWS[0])) == (("datastore-cafile: /etc/etcd/cafile", f"{CONFIG}:2"),)
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "https"])
@@ -149,8 +150,8 @@ def test_another_datastore_has_no_etcd(nodes: Nodes, config: str, datastore: str
     server = nodes(K3s(etcd=False))
     server.config(config)
     verdict = server.verdict("etcd-auto-tls")
-    assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
-    assert verdict.reason == f"the datastore here is {datastore}, not an etcd that K3s runs"
+    assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+    assert verdict.reason == f"the datastore is {datastore}, not an etcd that K3s runs"
 
 
 def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
@@ -158,11 +159,11 @@ def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
     server.config("secrets-encryption: true\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "aescbc")
-    assert verdict.evidence[0] == ("aescbc", f"{DATA}/{ENCRYPTION}")
+    assert seen(verdict)[0] == ("aescbc", f"{DATA}/{ENCRYPTION}")
     option = server.verdict("secrets-encryption")
-    assert (option.status, option.actor) == (ControlStatus.PASS, Actor.OPERATOR)
-    assert option.evidence[0] == ("secrets-encryption: true", f"{CONFIG}:1")
-    assert verdict.actor is Actor.OPERATOR
+    assert (option.status, option.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+    assert seen(option)[0] == ("secrets-encryption: true", f"{CONFIG}:1")
+    assert verdict.owner is FixOwner.OPERATOR
 
 
 def test_encryption_that_apply_switched_on_passes_by_apply(nodes: Nodes) -> None:
@@ -172,18 +173,18 @@ def test_encryption_that_apply_switched_on_passes_by_apply(nodes: Nodes) -> None
     server.put(ENCRYPTION, '{"resources":[{"resources":["secrets"],"providers":[{"aescbc":{}}]}]}')
     for name in ("secrets-encryption", "apiserver-encryption-providers"):
         verdict = server.verdict(name)
-        assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.APPLY)
+        assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
 
 
 def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -> None:
     """K3s' own file lies there, and nothing hands it to the API server."""
     verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.actor, verdict.found) == (
+    assert (verdict.status, verdict.owner, verdict.found) == (
         ControlStatus.FAIL,
-        Actor.APPLY,
+        FixOwner.APPLY,
         "Secrets are not encrypted",
     )
-    assert verdict.evidence[0].where == "K3s v1.34.9+k3s1"
+    assert seen(verdict)[0][1] == "K3s v1.34.9+k3s1"
 
 
 @pytest.mark.parametrize(
@@ -193,8 +194,11 @@ def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -
         (("identity", "secretbox"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
         (("identity", "secretbox", "aescbc"), ("enable", "restart K3s", "rotate-keys", "restart K3s")),
         (("identity",), ("rotate-keys", "reencrypt_finished", "restart K3s")),
-        (("aesgcm", "identity"), ("find out who wrote it", "aescbc or kms or secretbox first", "kubectl replace")),
-        (("identity", "kms"), ("find out who wrote it", "restart K3s", "kubectl replace")),
+        (
+            ("aesgcm", "identity"),
+            ("find out who wrote the file", "aescbc or kms or secretbox first", "kubectl replace"),
+        ),
+        (("identity", "kms"), ("find out who wrote the file", "restart K3s", "kubectl replace")),
     ],
 )
 def test_encryption_by_a_weak_provider_has_all_steps(
@@ -205,16 +209,16 @@ def test_encryption_by_a_weak_provider_has_all_steps(
     listed = ",".join(f'{{"{one}":{{}}}}' for one in providers)
     server.put(ENCRYPTION, f'{{"resources":[{{"resources":["secrets"],"providers":[{listed}]}}]}}')
     verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.FAIL, Actor.OPERATOR, providers[0])
-    assert re.search(".*".join(map(re.escape, steps)), verdict.remedy)
-    assert ("secrets-encrypt enable" in verdict.remedy) is ("enable" in steps or providers == ("identity",))
+    assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, providers[0])
+    assert re.search(".*".join(map(re.escape, steps)), fix(verdict))
+    assert ("secrets-encrypt enable" in fix(verdict)) is ("enable" in steps)
 
 
 def test_a_cluster_that_never_encrypted_gets_the_steps_for_its_data(server: Node) -> None:
     """K3s can start to encrypt it only from some releases on, and the key alone encrypts nothing that is there."""
     server.path(ENCRYPTION).unlink()
     for name in ("secrets-encryption", "apiserver-encryption-providers"):
-        remedy = server.verdict(name).remedy
+        remedy = fix(server.verdict(name))
         steps = ("v1.34.3+k3s3", "snapshot", "secrets-encrypt enable", "restart each", "secrets-encrypt rotate-keys")
         assert re.search(".*".join(map(re.escape, steps)), remedy)
 
@@ -231,8 +235,8 @@ def test_a_file_of_the_operators_own_is_not_judged(server: Node) -> None:
     """It may be anything; that one is given is known."""
     server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
     verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
-    assert verdict.evidence == (("--encryption-provider-config=/etc/own.yaml", f"{CONFIG}:1"),)
+    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    assert seen(verdict) == (("--encryption-provider-config=/etc/own.yaml", f"{CONFIG}:1"),)
     assert server.verdict("secrets-encryption").status is ControlStatus.PASS
 
 
@@ -247,5 +251,5 @@ def test_an_encryption_configuration_that_says_nothing_is_unknown(server: Node, 
     else:
         server.put(ENCRYPTION, text)
     verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert f"{DATA}/{ENCRYPTION}" in verdict.reason

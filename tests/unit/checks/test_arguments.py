@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.assess.assessment import Actor, ControlStatus
+from agent.assess.assessment import ControlStatus
 from agent.benchmark.versions import Benchmark
+from agent.model import FixOwner
 from tests.k3s_tree import K3s
-from tests.unit.assess.verdicts.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT
+from tests.unit.checks.nodes import CONFIG, DATA, DROPIN, SETTINGS, UNIT, fix, seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.unit.assess.verdicts.conftest import Nodes
-    from tests.unit.assess.verdicts.nodes import Node
+    from tests.unit.checks.conftest import Nodes
+    from tests.unit.checks.nodes import Node
 
-APPLY = "sudo k3s-harden apply, and restart K3s"
+APPLY = "run `sudo k3s-harden apply`; restart K3s"
 PLUGINS = "enable-admission-plugins"
 SITE = f"{CONFIG}.d/95-site.yaml"
 
@@ -31,43 +32,43 @@ SITE = f"{CONFIG}.d/95-site.yaml"
 def test_what_k3s_sets_itself_passes_by_k3s(server: Node) -> None:
     """With its version and the upstream file that says so."""
     verdict = server.verdict("apiserver-anonymous-auth")
-    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.K3S)
-    assert (verdict.wanted, verdict.found) == ("--anonymous-auth is false", "--anonymous-auth=false")
-    assert verdict.evidence[0].where == "K3s v1.34.9+k3s1 (k3s pkg/daemons/control/server.go)"
+    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
+    assert (verdict.expected, verdict.found) == ("--anonymous-auth is false", "--anonymous-auth=false")
+    assert seen(verdict)[0][1] == "default of K3s v1.34.9+k3s1 (k3s pkg/daemons/control/server.go)"
 
 
 def test_a_default_of_the_component_passes_where_it_will_do(server: Node) -> None:
     """It says that nobody gives the argument."""
     verdict = server.verdict("service-account-lookup")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
-    assert verdict.wanted == "--service-account-lookup is true, or is not set"
-    nobody = "no configuration file sets --service-account-lookup, and K3s v1.34.9+k3s1 does not"
-    assert verdict.evidence == ((f"{nobody}, so kube-apiserver's default applies", "K3s v1.34.9+k3s1"),)
+    assert verdict.expected == "--service-account-lookup is true, or is not set"
+    nobody = "no configuration file sets --service-account-lookup, and K3s v1.34.9+k3s1 does not set it"
+    assert seen(verdict) == ((f"{nobody}, so the default of kube-apiserver applies", "K3s v1.34.9+k3s1"),)
 
 
 def test_what_is_not_set_names_the_files_that_were_searched(server: Node) -> None:
     """Those that are there, and of the kubelet's argument its own, too."""
     server.config("node-name: a\n")
     server.drop_in("95-site.yaml", "{}\n")
-    assert [one.where for one in server.verdict("service-account-lookup").evidence] == [CONFIG, SITE]
-    searched = [one.where for one in server.verdict("kubelet-event-qps").evidence]
+    assert [where for _, where in seen(server.verdict("service-account-lookup"))] == [CONFIG, SITE]
+    searched = [where for _, where in seen(server.verdict("kubelet-event-qps"))]
     assert searched == [CONFIG, SITE, f"{DATA}/agent/etc/kubelet.conf.d/00-k3s-defaults.conf"]
 
 
 def test_what_the_drop_in_of_apply_gives_passes_by_apply(hardened: Node) -> None:
     """With its line there."""
     verdict = hardened.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.APPLY)
-    assert verdict.evidence[0].what == "--audit-log-maxage=30"
-    assert verdict.evidence[0].where.startswith(f"{DROPIN}:")
+    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
+    assert verdict.evidence[0].observation == "--audit-log-maxage=30"
+    assert seen(verdict)[0][1].startswith(f"{DROPIN}:")
 
 
 def test_what_the_operator_gives_passes_by_the_operator(server: Node) -> None:
     """In whichever file, and with its line."""
     server.config("kubelet-arg:\n  - pod-max-pids=4096\n")
     verdict = server.verdict("kubelet-pod-max-pids")
-    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.OPERATOR)
-    assert verdict.evidence == (("--pod-max-pids=4096", f"{CONFIG}:2"),)
+    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+    assert seen(verdict) == (("--pod-max-pids=4096", f"{CONFIG}:2"),)
 
 
 def test_a_file_of_the_kubelets_gives_its_line(server: Node) -> None:
@@ -75,12 +76,10 @@ def test_a_file_of_the_kubelets_gives_its_line(server: Node) -> None:
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}authentication: {{anonymous: {{enabled: true}}}}\n")
     verdict = server.verdict("kubelet-anonymous-auth")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
-    assert verdict.evidence == (("authentication.anonymous.enabled: true", place),)
-    assert verdict.remedy == (
-        f"remove `authentication.anonymous.enabled` at {place}: K3s then sets it to false itself; restart K3s"
-    )
+    assert seen(verdict) == (("authentication.anonymous.enabled: true", place),)
+    assert fix(verdict) == (f"remove `authentication.anonymous.enabled` (K3s then sets false) at {place}; restart K3s")
 
 
 @pytest.mark.parametrize(
@@ -102,9 +101,9 @@ def test_a_field_of_the_kubelets_is_corrected_as_a_field(server: Node, name: str
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}{written}\n")
     verdict = server.verdict(name)
     place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
-    assert verdict.evidence == ((written, place),)
-    assert remedy in verdict.remedy.replace("Set", "set")
-    assert f" at {place}, and restart K3s" in verdict.remedy
+    assert seen(verdict) == ((written, place),)
+    assert remedy in fix(verdict).replace("Set", "set")
+    assert f" at {place}; restart K3s" in fix(verdict)
 
 
 # --- what to do ---
@@ -113,39 +112,37 @@ def test_a_field_of_the_kubelets_is_corrected_as_a_field(server: Node, name: str
 def test_what_apply_would_set_is_for_apply(server: Node) -> None:
     """K3s reads it at its next start."""
     verdict = server.verdict("audit-log-path")
-    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.FAIL, Actor.APPLY, APPLY)
+    assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
 
 
 def test_before_the_first_start_nothing_has_to_be_restarted(nodes: Nodes) -> None:
     """Apply, then K3s' installer."""
-    assert nodes().verdict("audit-log-path").remedy == "sudo k3s-harden apply"
+    assert fix(nodes().verdict("audit-log-path")) == "sudo k3s-harden apply"
 
 
 def test_a_wrong_value_that_ours_comes_after_is_for_apply(server: Node) -> None:
     """Of a flag with one value the last counts, and the drop-in is read after config.yaml."""
     server.config("kube-apiserver-arg: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.FAIL, Actor.APPLY, APPLY)
-    assert verdict.evidence == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
+    assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
+    assert seen(verdict) == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
 
 
 def test_a_wrong_value_in_a_later_file_is_for_the_operator(server: Node) -> None:
     """Apply could do nothing about it."""
     server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.remedy == f"set `audit-log-maxage=30` at {SITE}:1, and restart K3s"
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(verdict) == f"set `audit-log-maxage=30` at {SITE}:1; restart K3s"
 
 
 def test_a_wrong_value_in_the_unit_is_for_the_operator(server: Node) -> None:
     """The command line has the last word, and systemd has to be told that its line is another one."""
     server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
     verdict = server.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.evidence == (("--audit-log-maxage=3", f"{UNIT}:4"),)
-    assert verdict.remedy == (
-        f"set `audit-log-maxage=30` at {UNIT}:4, and run `systemctl daemon-reload` and restart K3s"
-    )
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert seen(verdict) == (("--audit-log-maxage=3", f"{UNIT}:4"),)
+    assert fix(verdict) == (f"set `audit-log-maxage=30` at {UNIT}:4; run `sudo systemctl daemon-reload`; restart K3s")
 
 
 def test_a_wrong_value_in_a_drop_in_of_the_unit_is_found_there(server: Node) -> None:
@@ -154,20 +151,21 @@ def test_a_wrong_value_in_a_drop_in_of_the_unit_is_found_there(server: Node) -> 
     command = "/usr/local/bin/k3s server --kube-apiserver-arg=profiling=true"
     server.put(edited, f"[Service]\nExecStart=\nExecStart={command}\n")
     verdict = server.verdict("apiserver-profiling")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.evidence == (("--profiling=true", f"{edited}:3"),)
-    assert verdict.remedy.startswith(f"remove `profiling` at {edited}:3")
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert seen(verdict) == (("--profiling=true", f"{edited}:3"),)
+    assert fix(verdict).startswith(f"remove `profiling` (K3s then sets false) at {edited}:3")
     server.put(edited, f"[Service]\nExecStart=\nExecStart={command.replace('profiling=true', 'audit-log-maxage=3')}\n")
-    assert server.verdict("audit-log-maxage").actor is Actor.OPERATOR
+    assert server.verdict("audit-log-maxage").owner is FixOwner.OPERATOR
 
 
 def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
     """Apply has done its part; one sign is missing in somebody else's file."""
     hardened.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
     verdict = hardened.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.remedy.startswith(
-        f"write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` at {SITE}:1, which drops what {DROPIN}:"
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(verdict).startswith(
+        "write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files) at"
+        f" {SITE}:1"
     )
 
 
@@ -177,57 +175,57 @@ def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
         (
             "apiserver-authorization-rbac",
             "authorization-mode=AlwaysAllow",
-            f"remove `authorization-mode` at {CONFIG}:1: K3s then sets it to Node,RBAC itself; restart K3s",
+            f"remove `authorization-mode` (K3s then sets Node,RBAC) at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-authorization-not-always-allow",
             "authorization-mode=Node,AlwaysAllow,RBAC",
-            f"set `authorization-mode=Node,RBAC` at {CONFIG}:1, and restart K3s",
+            f"set `authorization-mode=Node,RBAC` at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-always-admit",
             "enable-admission-plugins=AlwaysAdmit,NodeRestriction",
-            f"set `enable-admission-plugins=NodeRestriction` at {CONFIG}:1, and restart K3s",
+            f"set `enable-admission-plugins=NodeRestriction` at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-always-admit",
             "enable-admission-plugins=AlwaysAdmit",
-            f"remove `{PLUGINS}` at {CONFIG}:1: K3s then sets it to NodeRestriction itself; restart K3s",
+            f"remove `{PLUGINS}` (K3s then sets NodeRestriction) at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-service-account-plugin",
             "disable-admission-plugins=ServiceAccount",
-            f"remove `disable-admission-plugins` at {CONFIG}:1, and restart K3s",
+            f"remove `disable-admission-plugins` at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-token-auth-file",
             "token-auth-file=/etc/tokens",
-            f"remove `token-auth-file` at {CONFIG}:1, and restart K3s",
+            f"remove `token-auth-file` at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-anonymous-auth",
             "anonymous-auth",
-            f"remove `anonymous-auth` at {CONFIG}:1: K3s then sets it to false itself; restart K3s",
+            f"remove `anonymous-auth` (K3s then sets false) at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-secure-port",
             "secure-port=0",
-            f"remove `secure-port` at {CONFIG}:1: K3s then sets it to 6444 itself; restart K3s",
+            f"remove `secure-port` (K3s then sets 6444) at {CONFIG}:1; restart K3s",
         ),
         (
             "service-account-lookup",
             "service-account-lookup=false",
-            f"set `service-account-lookup=true` at {CONFIG}:1, and restart K3s",
+            f"set `service-account-lookup=true` at {CONFIG}:1; restart K3s",
         ),
         (
             "request-timeout",
             "request-timeout=0s",
-            f"set `request-timeout=300s` at {CONFIG}:1, and restart K3s",
+            f"set `request-timeout=300s` at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-kubelet-https",
             "kubelet-https=false",
-            f"set `kubelet-https=true` at {CONFIG}:1, and restart K3s",
+            f"set `kubelet-https=true` at {CONFIG}:1; restart K3s",
         ),
     ],
 )
@@ -237,8 +235,8 @@ def test_a_wrong_value_of_the_operators_has_its_own_remedy(nodes: Nodes, name: s
     server = nodes(K3s(minor=24)) if old else nodes(K3s())
     server.config(f"kube-apiserver-arg: ['{given}']\n")
     verdict = server.verdict(name)
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.remedy == remedy
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(verdict) == remedy
 
 
 def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
@@ -247,8 +245,8 @@ def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
     strong = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
     server.drop_in("95-site.yaml", f"kubelet-arg: ['tls-cipher-suites={strong},TLS_RSA_WITH_RC4_128_SHA']\n")
     verdict = server.verdict("tls-cipher-suites")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.remedy == f"set `tls-cipher-suites={strong}` at {SITE}:1, and restart K3s"
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(verdict) == f"set `tls-cipher-suites={strong}` at {SITE}:1; restart K3s"
 
 
 @pytest.mark.parametrize(
@@ -257,28 +255,28 @@ def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
         (
             "controller-manager-profiling",
             "kube-controller-manager-arg: [profiling=true]\n",
-            f"remove `profiling` at {SITE}:1: K3s then sets it to false itself; restart K3s",
+            f"remove `profiling` (K3s then sets false) at {SITE}:1; restart K3s",
         ),
         (
             "enable-admission-plugins",
             "kube-apiserver-arg: [enable-admission-plugins=AlwaysPullImages]\n",
-            f"set `{PLUGINS}=AlwaysPullImages,NodeRestriction` at {SITE}:1, and restart K3s",
+            f"set `{PLUGINS}=AlwaysPullImages,NodeRestriction` at {SITE}:1; restart K3s",
         ),
-        ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=0` at {SITE}:1, and restart K3s"),
+        ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=0` at {SITE}:1; restart K3s"),
         (
             "kubelet-pod-max-pids",
             "kubelet-arg: [pod-max-pids=-1]\n",
             (
-                "First find out how many processes your largest pod has, and take a larger number. Set"
-                f" `pod-max-pids=4096` at {SITE}:1, and restart K3s"
+                "find out how many processes your largest pod has, and choose a larger number; then set"
+                f" `pod-max-pids=4096` at {SITE}:1; restart K3s"
             ),
         ),
         (
             "apiserver-external-ips-denied",
             "kube-apiserver-arg: [enable-admission-plugins=NodeRestriction]\n",
             (
-                "First look for Services that use externalIPs: they keep them, but cannot be given new ones. Set"
-                f" `enable-admission-plugins=NodeRestriction,DenyServiceExternalIPs` at {SITE}:1, and restart K3s"
+                "look for Services that use externalIPs, because new external IPs will be rejected; then set"
+                f" `enable-admission-plugins=NodeRestriction,DenyServiceExternalIPs` at {SITE}:1; restart K3s"
             ),
         ),
     ],
@@ -286,7 +284,7 @@ def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
 def test_a_value_that_is_there_is_changed_there(server: Node, name: str, config: str, remedy: str) -> None:
     """And not added a second time; what a row says to see to first comes first."""
     server.drop_in("95-site.yaml", config)
-    assert server.verdict(name).remedy == remedy
+    assert fix(server.verdict(name)) == remedy
 
 
 # --- where it goes ---
@@ -297,19 +295,19 @@ def test_what_is_to_be_added_goes_into_the_hosts_own_configuration(server: Node)
     server.starts_with("--config", "/etc/k3s/c.yaml")
     server.put("/etc/k3s/c.yaml", "kubelet-arg: [v=2]\n")
     server.put(CONFIG, "kubelet-arg: [event-qps=-1]\n")
-    remedy = server.verdict("kubelet-seccomp-default").remedy
-    assert remedy.endswith("Add 'seccomp-default=true' to the list kubelet-arg in /etc/k3s/c.yaml and restart K3s.")
-    assert CONFIG not in server.verdict("apiserver-external-ips-denied").remedy
-    assert server.verdict("kubelet-event-qps").evidence[0].where == "/etc/k3s/c.yaml"
+    remedy = fix(server.verdict("kubelet-seccomp-default"))
+    assert remedy.endswith("add `seccomp-default=true` to the list `kubelet-arg` in /etc/k3s/c.yaml; restart K3s")
+    assert CONFIG not in fix(server.verdict("apiserver-external-ips-denied"))
+    assert seen(server.verdict("kubelet-event-qps"))[0][1] == "/etc/k3s/c.yaml"
 
 
 def test_a_list_that_a_drop_in_begins_anew_has_to_be_joined_first(server: Node) -> None:
     """What is added to config.yaml would be dropped."""
     server.config("kubelet-arg: [v=2]\n")
     server.drop_in("50-x.yaml", "# ours\nkubelet-arg: [v=3]\n")
-    assert server.verdict("kubelet-seccomp-default").remedy.startswith(
-        f"write `kubelet-arg+:` instead of `kubelet-arg:` at {CONFIG}.d/50-x.yaml:2, which drops what earlier files"
-        " have in that list; then: First try your workloads"
+    assert fix(server.verdict("kubelet-seccomp-default")).startswith(
+        "write `kubelet-arg+:` instead of `kubelet-arg:` (which drops the values of earlier files) at"
+        f" {CONFIG}.d/50-x.yaml:2; then test your workloads"
     )
 
 
@@ -318,11 +316,11 @@ def test_what_our_drop_in_cannot_bring_about_alone_says_what_comes_first(server:
     """A later file drops the list, with all that apply puts there."""
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
     verdict = server.verdict(name)
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert re.match(
-        rf"write `kube-apiserver-arg\+:` instead of `kube-apiserver-arg:` at {re.escape(SITE)}:1, which drops .*; then"
-        r" (?:put `.*` into .* and )?run `sudo k3s-harden apply`, and restart K3s",
-        verdict.remedy,
+        r"write `kube-apiserver-arg\+:` instead of `kube-apiserver-arg:` \(which drops the values of earlier files\) at"
+        rf" {re.escape(SITE)}:1; then (?:add `.*` in .*; then )?run `sudo k3s-harden apply`; restart K3s",
+        fix(verdict),
     )
 
 
@@ -330,8 +328,8 @@ def test_an_option_that_is_off_is_named(server: Node) -> None:
     """K3s' own option has no list to be added to."""
     server.drop_in("95-site.yaml", "secrets-encryption: false\n")
     verdict = server.verdict("secrets-encryption")
-    assert verdict.evidence == (("secrets-encryption: false", f"{SITE}:1"),)
-    assert verdict.remedy.endswith(f" It is now `false` at {SITE}:1: change it there.")
+    assert seen(verdict) == (("secrets-encryption: false", f"{SITE}:1"),)
+    assert fix(verdict).endswith(f"; then change `secrets-encryption: false` at {SITE}:1")
 
 
 def test_feature_gates_are_read_one_by_one(server: Node) -> None:
@@ -341,7 +339,7 @@ def test_feature_gates_are_read_one_by_one(server: Node) -> None:
     server.config("kubelet-arg: ['feature-gates=X=true,RotateKubeletServerCertificate=false']\n")
     verdict = server.verdict("kubelet-rotate-server-certificate")
     assert verdict.status is ControlStatus.FAIL
-    assert verdict.wanted == "--feature-gates does not list RotateKubeletServerCertificate=false, or is not set"
+    assert verdict.expected == "--feature-gates does not contain RotateKubeletServerCertificate=false, or is not set"
 
 
 # --- what the API server exits at ---
@@ -361,10 +359,10 @@ def test_an_audit_policy_that_cannot_be_used_fails(server: Node, policy: str | N
     if policy is not None:
         server.put("/etc/policy.yaml", policy)
     verdict = server.verdict("audit-policy-file")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert said in verdict.found
-    assert verdict.evidence[0] == ("--audit-policy-file=/etc/policy.yaml", f"{CONFIG}:1")
-    assert verdict.remedy
+    assert seen(verdict)[0] == ("--audit-policy-file=/etc/policy.yaml", f"{CONFIG}:1")
+    assert fix(verdict)
 
 
 def test_an_audit_policy_that_can_be_used_passes(server: Node) -> None:
@@ -372,7 +370,7 @@ def test_an_audit_policy_that_can_be_used_passes(server: Node) -> None:
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     server.put("/etc/policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
     verdict = server.verdict("audit-policy-file")
-    assert (verdict.status, verdict.actor) == (ControlStatus.PASS, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
 
 
 def test_an_audit_policy_that_may_not_be_read_is_unknown(server: Node) -> None:
@@ -380,14 +378,18 @@ def test_an_audit_policy_that_may_not_be_read_is_unknown(server: Node) -> None:
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     os.mkfifo(server.path("/etc/policy.yaml"))
     verdict = server.verdict("audit-policy-file")
-    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
 
 
 def test_an_audit_policy_of_ours_that_is_gone_is_for_apply(hardened: Node) -> None:
     """Which writes it again."""
     hardened.path("server/audit.yaml").unlink()
     verdict = hardened.verdict("audit-policy-file")
-    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.FAIL, Actor.APPLY, "sudo k3s-harden apply")
+    assert (verdict.status, verdict.owner, fix(verdict)) == (
+        ControlStatus.FAIL,
+        FixOwner.APPLY,
+        "sudo k3s-harden apply",
+    )
 
 
 @pytest.mark.parametrize("plugin", ["NodeRestriction", "EventRateLimit", "AlwaysPullImages"])
@@ -397,9 +399,9 @@ def test_a_plugin_that_is_on_and_off_fails(server: Node, plugin: str) -> None:
     on = [] if plugin == "NodeRestriction" else [f"enable-admission-plugins+={plugin}"]
     server.config(f"kube-apiserver-arg: {[*on, f'disable-admission-plugins={plugin}']}\n")
     verdict = server.verdict(ids.get(plugin, PLUGINS))
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.found == f"{plugin} is both enabled and disabled, so K3s would not start"
-    assert verdict.remedy == f"take {plugin} out of `disable-admission-plugins` at {CONFIG}:1"
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert verdict.found == f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
+    assert fix(verdict) == f"remove {plugin} from `disable-admission-plugins` at {CONFIG}:1; restart K3s"
 
 
 def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
@@ -408,7 +410,7 @@ def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
     head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
     server.put("/etc/a.yaml", f"{head}- name: PodSecurity\n")
     verdict = server.verdict("apiserver-event-rate-limit")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert "EventRateLimit has no configuration" in verdict.found
     server.put("/etc/a.yaml", f"{head}- name: EventRateLimit\n  configuration: {{}}\n")
     assert server.verdict("apiserver-event-rate-limit").status is ControlStatus.PASS
@@ -427,24 +429,22 @@ def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
 def test_what_a_setting_switches_on_says_which(server: Node, name: str, setting: str) -> None:
     """The line as it goes into the settings is one that the program takes; apply does the rest."""
     open_ = server.verdict(name)
-    assert (open_.status, open_.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert open_.remedy.startswith(
-        f"put `{setting}` into {SETTINGS} and run `sudo k3s-harden apply`, and restart K3s; or by hand: "
-    )
+    assert (open_.status, open_.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(open_).startswith(f"add `{setting}` in {SETTINGS}; then run `sudo k3s-harden apply`; restart K3s; or ")
     server.put(SETTINGS, f"{setting}\n")
     ready = server.verdict(name)
-    assert (ready.status, ready.actor, ready.remedy) == (ControlStatus.FAIL, Actor.APPLY, APPLY)
+    assert (ready.status, ready.owner, fix(ready)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
     server.harden()
     done = server.verdict(name)
-    assert (done.status, done.actor) == (ControlStatus.PASS, Actor.APPLY)
+    assert (done.status, done.owner) == (ControlStatus.PASS, FixOwner.APPLY)
 
 
 def test_a_setting_that_has_no_effect_is_not_offered(nodes: Nodes) -> None:
     """Up to 1.24 there is no file for the limits of the plugin."""
     verdict = nodes(K3s(minor=24)).verdict("apiserver-event-rate-limit")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert SETTINGS not in verdict.remedy
-    assert verdict.remedy.startswith("First put an entry for EventRateLimit")
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert SETTINGS not in fix(verdict)
+    assert fix(verdict).startswith("add an entry for EventRateLimit")
 
 
 # --- nodes that Rancher manages ---
@@ -454,25 +454,27 @@ def test_rancher_gets_what_the_guide_wants_in_its_cluster_object(server: Node) -
     """What is put into a file of the node is overruled, or gone with the next plan."""
     server.drop_in("50-rancher.yaml", '{"kube-apiserver-arg": ["profiling=true"]}\n')
     guide = server.verdict("audit-log-path")
-    assert (guide.actor, guide.remedy) == (
-        Actor.OPERATOR,
-        "put into the Cluster object what `k3s-harden render rancher-cluster` prints",
+    assert (guide.owner, fix(guide)) == (
+        FixOwner.OPERATOR,
+        "run `k3s-harden render rancher-cluster`; then put the output into the Cluster object",
     )
     other = server.verdict("apiserver-profiling")
-    assert (other.status, other.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert other.remedy == (
-        "in the Cluster object, below spec.rkeConfig, where machineGlobalConfig or the machineSelectorConfig of this"
-        " node has it: take `profiling` out of `kube-apiserver-arg`: K3s then sets it to false itself"
+    assert (other.status, other.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(other) == (
+        "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this"
+        " node; then remove `profiling` from `kube-apiserver-arg` (K3s then sets false)"
     )
     added = server.verdict("kubelet-seccomp-default")
-    assert added.remedy.endswith("Add 'seccomp-default=true' to the list kubelet-arg and restart K3s.")
+    assert fix(added).endswith("; then add `seccomp-default=true` to the list `kubelet-arg`")
 
 
 def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) -> None:
     """That one Rancher does not write."""
     server.drop_in("50-rancher.yaml", "{}\n")
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
-    assert server.verdict("apiserver-profiling").remedy.startswith(f"remove `profiling` at {SITE}:1")
+    assert fix(server.verdict("apiserver-profiling")).startswith(
+        f"remove `profiling` (K3s then sets false) at {SITE}:1"
+    )
 
 
 # --- what cannot be told, or asked ---
@@ -481,31 +483,43 @@ def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) ->
 @pytest.mark.parametrize(
     ("config", "name", "reason"),
     [
-        ("kube-proxy-arg: [config=/etc/p.yaml]\n", "kube-proxy-metrics-bind-address", f"named at {CONFIG}:1 decides"),
-        ("kube-scheduler-arg: [config=/etc/s.yaml]\n", "scheduler-profiling", f"named at {CONFIG}:1 decides"),
+        (
+            "kube-proxy-arg: [config=/etc/p.yaml]\n",
+            "kube-proxy-metrics-bind-address",
+            "decides it, and k3s-harden does not check its content",
+        ),
+        (
+            "kube-scheduler-arg: [config=/etc/s.yaml]\n",
+            "scheduler-profiling",
+            "decides it, and k3s-harden does not check its content",
+        ),
         (
             "kube-apiserver-arg: [authentication-config=/etc/a.yaml]\n",
             "apiserver-anonymous-auth",
-            f"named at {CONFIG}:1 decides",
+            "decides it, and k3s-harden does not check its content",
         ),
         (
             "kube-apiserver-arg: [authorization-config=/etc/a.yaml]\n",
             "apiserver-authorization-rbac",
-            f"named at {CONFIG}:1 decides",
+            "decides it, and k3s-harden does not check its content",
         ),
         ("datastore-endpoint: user:word@db/k3s\n", "apiserver-etcd-ca-file", "if the external datastore"),
         ("kube-apiserver-arg: [\n", "apiserver-profiling", "K3s would not start with its configuration"),
-        ("kubelet-arg: [config=relative.yaml]\n", "kubelet-anonymous-auth", "a path that is not absolute"),
+        ("kubelet-arg: [config=relative.yaml]\n", "kubelet-anonymous-auth", "is not absolute"),
     ],
 )
 def test_what_another_file_decides_is_unknown(server: Node, config: str, name: str, reason: str) -> None:
     """Never passed by a default that may not count; and no secret is told."""
     server.config(config)
     verdict = server.verdict(name)
-    assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.UNKNOWN, Actor.OPERATOR, "cannot be told")
+    assert (verdict.status, verdict.owner, verdict.found) == (
+        ControlStatus.UNKNOWN,
+        FixOwner.OPERATOR,
+        "could not be determined",
+    )
     assert reason in verdict.reason
     assert verdict.evidence or "absolute" in reason
-    assert verdict.remedy
+    assert fix(verdict)
     assert "user:word" not in str(verdict)
 
 
@@ -524,10 +538,10 @@ def test_a_file_that_is_not_judged_has_fields_to_read(
     """What it would have to say, for a person to look up."""
     server.config(f"{argument}=/etc/a.yaml]\n")
     verdict = server.verdict(name)
-    assert verdict.evidence[0].where == f"{CONFIG}:1"
-    assert verdict.remedy.startswith("read ")
-    assert verdict.remedy.endswith(" in /etc/a.yaml")
-    assert all(field in verdict.remedy for field in fields)
+    assert seen(verdict)[0][1] == f"{CONFIG}:1"
+    assert fix(verdict).startswith("check ")
+    assert fix(verdict).endswith(" in /etc/a.yaml")
+    assert all(field in fix(verdict) for field in fields)
 
 
 def test_a_scheduler_with_a_file_is_still_asked_for_its_address(server: Node) -> None:
@@ -554,15 +568,15 @@ def test_a_version_without_its_patch_is_not_guessed_at(nodes: Nodes) -> None:
     server.version = "1.24"
     verdict = server.verdict("apiserver-cipher-suites")
     assert verdict.status is ControlStatus.UNKNOWN
-    assert "say it in full" in verdict.reason
+    assert "pass --k3s-version in full" in verdict.reason
 
 
 def test_an_agent_runs_no_control_plane(nodes: Nodes) -> None:
     """And has a kubelet like a server's."""
     agent = nodes(K3s(role="agent"))
     verdict = agent.verdict("apiserver-profiling")
-    assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
-    assert verdict.reason == "it is for servers, and this is an agent"
+    assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+    assert verdict.reason == "it applies to servers, and this is an agent"
     assert agent.verdict("kubelet-anonymous-auth").status is ControlStatus.PASS
 
 
@@ -581,12 +595,12 @@ def test_what_k3s_is_told_not_to_run_is_not_applicable(server: Node, switch: str
     """With the line that tells it."""
     server.config(f"{switch}: true\n")
     verdict = server.verdict(name)
-    assert (verdict.status, verdict.actor) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY)
-    assert verdict.reason.startswith(f"`{switch}` at {CONFIG}:1 keeps K3s from running")
+    assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+    assert verdict.reason.startswith(f"`{switch}` at {CONFIG}:1 disables ")
 
 
 def test_a_control_of_older_versions_is_not_applicable_to_newer_ones(server: Node) -> None:
     """An old benchmark may be asked for on any K3s."""
     verdict = server.verdict("apiserver-security-context-deny", Benchmark.CIS_1_24)
     assert verdict.status is ControlStatus.NOT_APPLICABLE
-    assert verdict.reason == "it is for K3s v1.24 and older, and this is v1.34.9+k3s1"
+    assert verdict.reason == "it applies to K3s v1.24 and older, and this is v1.34.9+k3s1"

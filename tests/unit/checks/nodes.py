@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.versions import Benchmark
 from agent.errors import ExitCode
+from agent.present import remediation
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge as verbs
@@ -19,7 +20,7 @@ from tests.fake import fake_host
 from tests.k3s_tree import DATA_DIR, K3s, fresh, put, started
 
 if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Note, Verdict
     from agent.host import Host
     from agent.host.probe import K3sProcess
 
@@ -83,6 +84,16 @@ class Node:
         """How it stands with one control, by its id."""
         (found,) = [one for one in self.assess(benchmark).verdicts if one.control.id == name]
         return found
+
+
+def fix(about: Verdict | Note) -> str:
+    """Return the remediation as text."""
+    return remediation.text(about.remediation)
+
+
+def seen(verdict: Verdict) -> tuple[tuple[str, str], ...]:
+    """Return each observation, and its location or source as text."""
+    return tuple((one.observation, str(one.location) if one.location else one.source) for one in verdict.evidence)
 
 
 def node(root: Path, k3s: K3s | None = None, version: str = "") -> Node:

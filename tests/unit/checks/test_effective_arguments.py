@@ -8,20 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.assess.arguments import (
-    ADDS_UP,
-    Argument,
-    Arguments,
-    Given,
-    GivenBy,
-    effective,
-    not_run,
-)
+from agent.checks.effective_arguments import COMBINED, effective, not_run
+from agent.checks.given import Argument, Arguments, Given, GivenBy
 from agent.k3s.config import ConfigText, merge
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.model import Component, Role, Version
+from agent.model import Component, Location, Role, Version
 from agent.node.datastore import Datastore
 from agent.node.facts import HostFacts, assumed
 
@@ -31,6 +24,7 @@ RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 ANONYMOUS = "authentication.anonymous.enabled: {}"
 """How the kubelet's file has its anonymous-auth."""
+FIELD = "authentication.anonymous.enabled"
 NONE_WRITTEN = KubeletConfiguration()
 
 
@@ -67,7 +61,7 @@ def test_k3s_own_arguments_are_there_with_their_source() -> None:
     assert arguments.get("profiling") == Argument(
         "profiling",
         "false",
-        (Given("false", GivenBy.K3S, "K3s v1.34.1+k3s1 (k3s pkg/daemons/control/server.go)"),),
+        (Given("false", GivenBy.K3S, source="default of K3s v1.34.1+k3s1 (k3s pkg/daemons/control/server.go)"),),
     )
     assert told(arguments, "client-ca-file") == "/srv/k3s/server/tls/client-ca.crt"
     assert arguments.get("audit-log-path") is None
@@ -77,7 +71,7 @@ def test_k3s_own_arguments_are_there_with_their_source() -> None:
 def test_an_operator_replaces_what_k3s_gives() -> None:
     """And file and line of the operator's value are named."""
     argument = effective(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
-    assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:3"),))
+    assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 3)),))
 
 
 def test_our_dropin_is_told_apart() -> None:
@@ -85,7 +79,7 @@ def test_our_dropin_is_told_apart() -> None:
     seen = facts(dropin="kube-apiserver-arg+:\n  - audit-log-maxage=30\n")
     argument = effective(API_SERVER, seen).get("audit-log-maxage")
     assert argument is not None
-    assert argument.given == (Given("30", GivenBy.DROPIN, f"{seen.dropin_path}:2"),)
+    assert argument.given == (Given("30", GivenBy.DROPIN, Location(seen.dropin_path, 2)),)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +113,8 @@ def test_lists_add_up_and_single_values_are_overruled() -> None:
     assert plugins is not None
     assert profiling is not None
     assert plugins.value == "NodeRestriction,EventRateLimit"
-    assert [one.where for one in plugins.given] == [f"{K3S_CONFIG_FILE}:2", f"{K3S_CONFIG_FILE}:3"]
-    assert (profiling.value, profiling.overruled[0].value) == ("false", "true")
+    assert [one.location for one in plugins.given] == [Location(K3S_CONFIG_FILE, 2), Location(K3S_CONFIG_FILE, 3)]
+    assert (profiling.value, profiling.overridden[0].value) == ("false", "true")
 
 
 def test_of_each_feature_gate_the_last_word_counts() -> None:
@@ -172,8 +166,8 @@ def test_a_file_that_takes_an_arguments_place_leaves_it_open(file: str, argument
     assert arguments.get(argument) is None
     doubt = arguments.doubt(argument)
     assert doubt is not None
-    assert (doubt.what, doubt.where) == (f"--{file}=/etc/a.yaml", f"{K3S_CONFIG_FILE}:1")
-    assert "/etc/a.yaml" in doubt.look
+    assert (doubt.observation, doubt.location) == (f"--{file}=/etc/a.yaml", Location(K3S_CONFIG_FILE, 1))
+    assert "/etc/a.yaml" in doubt.instruction
     both = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
     assert told(both, argument) == "x"
     assert both.doubt(argument) is None
@@ -217,7 +211,9 @@ def test_a_written_file_counts_with_its_lines() -> None:
     """What K3s wrote is seen, and not only assumed."""
     argument = effective(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
     assert argument == Argument(
-        "anonymous-auth", "false", (Given("false", GivenBy.K3S, f"{OWN}:8", ANONYMOUS.format("false")),)
+        "anonymous-auth",
+        "false",
+        (Given("false", GivenBy.K3S, Location(OWN, 8), "", ANONYMOUS.format("false"), FIELD),),
     )
 
 
@@ -227,14 +223,16 @@ def test_a_later_file_wins_and_an_argument_over_all_files() -> None:
     arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
     anonymous = arguments.get("anonymous-auth")
     assert anonymous is not None
-    assert anonymous.given == (Given("true", GivenBy.KUBELET_FILE, f"{files[1].path}:3", ANONYMOUS.format("true")),)
-    assert [one.value for one in anonymous.overruled] == ["false"]
+    assert anonymous.given == (
+        Given("true", GivenBy.KUBELET_FILE, Location(files[1].path, 3), "", ANONYMOUS.format("true"), FIELD),
+    )
+    assert [one.value for one in anonymous.overridden] == ["false"]
     assert told(arguments, "read-only-port") == "0"  # K3s gives it as an argument
     stronger = effective(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
     argument = stronger.get("anonymous-auth")
     assert argument is not None
     assert argument.value == "false"
-    assert [one.value for one in argument.overruled] == ["false", "true"]
+    assert [one.value for one in argument.overridden] == ["false", "true"]
 
 
 def test_null_takes_an_earlier_value_back() -> None:
@@ -267,7 +265,14 @@ def test_k3s_own_option_sets_protect_kernel_defaults(version: str, option: str) 
     argument = effective(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
     assert argument is not None
     assert argument.given == (
-        Given(option, GivenBy.OPERATOR, f"{K3S_CONFIG_FILE}:1", f"protect-kernel-defaults: {option}"),
+        Given(
+            option,
+            GivenBy.OPERATOR,
+            Location(K3S_CONFIG_FILE, 1),
+            "",
+            f"protect-kernel-defaults: {option}",
+            "protect-kernel-defaults",
+        ),
     )
 
 
@@ -300,7 +305,7 @@ def test_a_broken_configuration_leaves_everything_open() -> None:
     for component in Component:
         doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
         assert doubt is not None
-        assert doubt.where.startswith(str(K3S_CONFIG_FILE))
+        assert str(doubt.location).startswith(str(K3S_CONFIG_FILE))
     message = "cannot read /etc/rancher/k3s/config.yaml: Permission denied"
     unreadable = facts()._replace(configuration=facts().configuration._replace(unreadable=(message,)))
     assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
@@ -378,7 +383,7 @@ def test_any_arguments_lose_nothing(arguments: list[str], component: Component) 
     found = effective(component, seen, NONE_WRITTEN).found
     for name, values in seen.merged_config.component_arguments(component.config_key).items():
         argument = found[name]
-        kept = [one.value for one in (*argument.given, *argument.overruled) if one.by is GivenBy.OPERATOR]
+        kept = [one.value for one in (*argument.given, *argument.overridden) if one.by is GivenBy.OPERATOR]
         assert sorted(kept) == sorted(value for value, _ in values)
-        if name not in ADDS_UP[component]:
+        if name not in COMBINED[component]:
             assert len(argument.given) == 1

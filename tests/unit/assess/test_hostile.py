@@ -15,15 +15,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.assess.assessment import ControlStatus
-from agent.benchmark.check import AllOf, EncryptionProviders, EtcdSetting, Flag
 from agent.benchmark.versions import Benchmark
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf
+from agent.checks.datastore import EncryptionProviders, EtcdSetting
 from agent.host.tree import LARGEST_READ
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS
 from agent.model import Component
 from agent.present.assessments import AssessmentFormat, as_text
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.assess.verdicts.nodes import CONFIG, Node, node
+from tests.unit.checks.nodes import CONFIG, Node, node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,11 +183,17 @@ def _unfounded(found: Assessment, path: str, data: bytes) -> Iterator[tuple[str,
                 why = _etcd_says(value, check)
             elif isinstance(check, EncryptionProviders) and path == ENCRYPTION:
                 why = _encryption_says(value, check)
-            elif isinstance(check, Flag) and path in (CONFIG, SITE):
+            elif isinstance(check, ArgumentCheck) and path in (CONFIG, SITE):
                 # K3s does not start with anything but a mapping, or nothing at all.
                 why = "" if value is None or isinstance(value, dict) else "no mapping"
-            elif isinstance(check, Flag) and check.component is Component.KUBELET and path in (KUBELET, OWN_KUBELET):
-                given = any(f"--{check.name}=" in seen.what and CONFIG in seen.where for seen in verdict.evidence)
+            elif (
+                isinstance(check, ArgumentCheck)
+                and check.component is Component.KUBELET
+                and path in (KUBELET, OWN_KUBELET)
+            ):
+                given = any(
+                    f"--{check.name}=" in seen.observation and CONFIG in str(seen.location) for seen in verdict.evidence
+                )
                 is_field = check.name in KUBELET_FIELDS
                 why = "" if given or not is_field or _is_kubelets(value) else "no configuration of a kubelet"
                 # K3s hands this one on as an argument, in any version but a few.

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.assess.assessment import Actor, ControlStatus
+from agent.assess.assessment import ControlStatus
 from agent.benchmark.versions import Benchmark
+from agent.model import FixOwner
 from tests.k3s_tree import K3s
-from tests.unit.assess.verdicts.nodes import CONFIG, DATA, SETTINGS
+from tests.unit.checks.nodes import CONFIG, DATA, SETTINGS, fix, seen
 
 if TYPE_CHECKING:
-    from tests.unit.assess.verdicts.conftest import Nodes
-    from tests.unit.assess.verdicts.nodes import Node
+    from tests.unit.checks.conftest import Nodes
+    from tests.unit.checks.nodes import Node
 
 
 def test_files_as_k3s_makes_them_pass_by_k3s(server: Node) -> None:
     """Each file that was looked at is evidence, with its mode; nothing is to be done."""
     verdict = server.verdict("admin-kubeconfig-permissions")
-    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.PASS, Actor.K3S, "")
-    assert (verdict.wanted, verdict.found) == ("mode 0600 or stricter", "0600")
-    assert verdict.evidence == (("0600", f"{DATA}/server/cred/admin.kubeconfig"),)
+    assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.PASS, FixOwner.K3S, "")
+    assert (verdict.expected, verdict.found) == ("mode 0600 or stricter", "0600")
+    assert seen(verdict) == (("0600", f"{DATA}/server/cred/admin.kubeconfig"),)
 
 
 def test_of_many_right_files_their_number_is_told(server: Node) -> None:
@@ -33,7 +34,7 @@ def test_of_many_right_files_their_number_is_told(server: Node) -> None:
     verdict = server.verdict("pki-key-permissions")
     assert verdict.status is ControlStatus.PASS
     assert verdict.found == "0600 (13 files)"
-    assert verdict.evidence == (("13 files, 0600", f"{DATA}/server/tls/**/*.key"),)
+    assert seen(verdict) == (("13 files, 0600", f"{DATA}/server/tls/**/*.key"),)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o700, 0o666])
@@ -41,10 +42,10 @@ def test_a_bit_too_many_fails(server: Node, mode: int) -> None:
     """Whichever it is; the operator gets a command for this very file."""
     server.path("server/tls/server-ca.key").chmod(mode)
     verdict = server.verdict("pki-key-permissions")
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.found == f"{mode:04o} (1 of 4 files)"
-    assert verdict.evidence == ((f"{mode:04o}", f"{DATA}/server/tls/server-ca.key"),)
-    assert verdict.remedy == f"sudo chmod 0600 {DATA}/server/tls/server-ca.key"
+    assert seen(verdict) == ((f"{mode:04o}", f"{DATA}/server/tls/server-ca.key"),)
+    assert fix(verdict) == f"sudo chmod 0600 {DATA}/server/tls/server-ca.key"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o000])
@@ -62,7 +63,7 @@ def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: Node)
     assert verdict.found == "0640 (9 of 13 files)"
     assert len(verdict.evidence) == 9
     find = f"find {DATA}/server/tls -type f -name '*.key' -exec chmod 0600 {{}} +"
-    assert verdict.remedy == f"sudo sh -c {shlex.quote(find)}"
+    assert fix(verdict) == f"sudo sh -c {shlex.quote(find)}"
 
 
 @pytest.mark.parametrize("name", ["etcd/peer-ca.key", "kube-scheduler/kube-scheduler.key", "temporary-certs/a/b.key"])
@@ -71,14 +72,14 @@ def test_a_key_at_any_depth_is_seen(server: Node, name: str) -> None:
     server.put(f"server/tls/{name}", "key\n", 0o644)
     verdict = server.verdict("pki-key-permissions")
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "0644 (1 of 5 files)")
-    assert verdict.evidence == (("0644", f"{DATA}/server/tls/{name}"),)
+    assert seen(verdict) == (("0644", f"{DATA}/server/tls/{name}"),)
 
 
 def test_certificates_of_etcd_are_seen(server: Node) -> None:
     """They are in a directory of their own, and anyone who could change one would decide whom etcd trusts."""
     server.path("server/tls/etcd/server-ca.crt").chmod(0o666)
     verdict = server.verdict("pki-certificate-permissions")
-    assert verdict.evidence == (("0666", f"{DATA}/server/tls/etcd/server-ca.crt"),)
+    assert seen(verdict) == (("0666", f"{DATA}/server/tls/etcd/server-ca.crt"),)
 
 
 @pytest.mark.root
@@ -87,41 +88,41 @@ def test_a_file_of_somebody_elses_fails(server: Node) -> None:
     os.chown(server.path("agent/kubelet.kubeconfig"), 0, 1234)
     verdict = server.verdict("kubelet-kubeconfig-ownership")
     assert verdict.found == "0:1234"
-    assert (verdict.status, verdict.actor) == (ControlStatus.FAIL, Actor.OPERATOR)
-    assert verdict.wanted == "owner root:root"
-    assert verdict.remedy == f"sudo chown root:root {DATA}/agent/kubelet.kubeconfig"
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert verdict.expected == "owner root:root"
+    assert fix(verdict) == f"sudo chown root:root {DATA}/agent/kubelet.kubeconfig"
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_24, Benchmark.CIS_1_9, Benchmark.CIS_1_10])
 def test_certificates_are_for_a_setting_where_a_benchmark_wants_them_closed(server: Node, benchmark: Benchmark) -> None:
     """The exact line for the settings; with it in place for apply, and once it ran, done by it."""
     open_ = server.verdict("pki-certificate-permissions", benchmark)
-    assert (open_.status, open_.actor, len(open_.evidence)) == (ControlStatus.FAIL, Actor.OPERATOR, 4)
-    assert open_.remedy.startswith(
-        f'put `pki: {{certificate-permissions: "0600"}}` into {SETTINGS} and run `sudo k3s-harden apply`; or by hand:'
-        " sudo chmod 0600 "
+    assert (open_.status, open_.owner, len(open_.evidence)) == (ControlStatus.FAIL, FixOwner.OPERATOR, 4)
+    assert fix(open_).startswith(
+        f'add `pki: {{certificate-permissions: "0600"}}` in {SETTINGS}; then run `sudo k3s-harden apply`; or'
+        " run `sudo chmod 0600 "
     )
     server.put(SETTINGS, 'pki: {certificate-permissions: "0600"}\n')
     ready = server.verdict("pki-certificate-permissions", benchmark)
-    assert (ready.status, ready.actor, ready.remedy) == (ControlStatus.FAIL, Actor.APPLY, "sudo k3s-harden apply")
+    assert (ready.status, ready.owner, fix(ready)) == (ControlStatus.FAIL, FixOwner.APPLY, "sudo k3s-harden apply")
     server.harden()
     done = server.verdict("pki-certificate-permissions", benchmark)
-    assert (done.status, done.actor) == (ControlStatus.PASS, Actor.APPLY)
+    assert (done.status, done.owner) == (ControlStatus.PASS, FixOwner.APPLY)
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_23, Benchmark.CIS_1_11, Benchmark.CIS_2_1])
 def test_certificates_pass_as_k3s_makes_them_where_a_benchmark_lets_them(server: Node, benchmark: Benchmark) -> None:
     """A certificate is no secret."""
     verdict = server.verdict("pki-certificate-permissions", benchmark)
-    assert (verdict.status, verdict.actor, verdict.found) == (ControlStatus.PASS, Actor.K3S, "0644 (4 files)")
+    assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.K3S, "0644 (4 files)")
 
 
 def test_what_k3s_will_make_is_unknown_before_its_first_start(nodes: Nodes) -> None:
     """Not passed, and not failed either."""
     verdict = nodes().verdict("admin-kubeconfig-permissions")
-    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
-    assert verdict.reason == "K3s makes it at its first start, and has not started yet"
-    assert verdict.remedy == "start K3s, then assess this host again"
+    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    assert verdict.reason == "K3s creates it at its first start, and has not started yet"
+    assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 
 
 def test_what_is_gone_is_unknown_afterwards(server: Node) -> None:
@@ -129,7 +130,7 @@ def test_what_is_gone_is_unknown_afterwards(server: Node) -> None:
     server.path("server/cred/admin.kubeconfig").unlink()
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert verdict.status is ControlStatus.UNKNOWN
-    assert "not there although K3s has started" in verdict.reason
+    assert "missing although K3s has started" in verdict.reason
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "loop", "dangling"])
@@ -144,9 +145,9 @@ def test_what_is_no_file_is_unknown(server: Node, kind: str) -> None:
     else:
         key.symlink_to(key.name if kind == "loop" else "nowhere")
     verdict = server.verdict("admin-kubeconfig-permissions")
-    assert (verdict.status, verdict.actor) == (ControlStatus.UNKNOWN, Actor.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert str(key.relative_to(server.root)) in verdict.reason
-    assert verdict.remedy
+    assert fix(verdict)
 
 
 def test_one_bad_file_among_doubtful_ones_fails(server: Node) -> None:
@@ -170,7 +171,7 @@ def test_files_of_what_k3s_does_not_run_are_not_applicable(server: Node, name: s
     for file in server.path("agent").glob("*.kubeconfig"):
         file.unlink()
     verdict = server.verdict(name)
-    assert (verdict.status, verdict.actor, verdict.remedy) == (ControlStatus.NOT_APPLICABLE, Actor.NOBODY, "")
+    assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE, "")
     assert verdict.reason.startswith(reason)
 
 
@@ -178,7 +179,7 @@ def test_etcds_directory_is_not_applicable_to_another_datastore(nodes: Nodes) ->
     """SQLite has none."""
     verdict = nodes(K3s(etcd=False)).verdict("etcd-data-permissions")
     assert verdict.status is ControlStatus.NOT_APPLICABLE
-    assert verdict.reason == "the datastore here is SQLite, not an etcd that K3s runs"
+    assert verdict.reason == "the datastore is SQLite, not an etcd that K3s runs"
 
 
 def test_a_container_network_without_leases_is_not_applicable(server: Node) -> None:
@@ -186,7 +187,7 @@ def test_a_container_network_without_leases_is_not_applicable(server: Node) -> N
     server.path("/var/lib/cni/networks/cbr0/10.42.0.2").unlink()
     verdict = server.verdict("cni-permissions")
     assert verdict.status is ControlStatus.NOT_APPLICABLE
-    assert verdict.reason == "there is nothing at /var/lib/cni/networks/**"
+    assert verdict.reason == "no file matches /var/lib/cni/networks/**"
 
 
 def test_the_kubeconfig_for_people_is_roots_alone(server: Node) -> None:
@@ -194,9 +195,9 @@ def test_the_kubeconfig_for_people_is_roots_alone(server: Node) -> None:
     assert server.verdict("k3s-kubeconfig").status is ControlStatus.PASS
     server.path("/etc/rancher/k3s/k3s.yaml").chmod(0o644)
     verdict = server.verdict("k3s-kubeconfig")
-    assert (verdict.status, verdict.actor, verdict.number) == (ControlStatus.FAIL, Actor.OPERATOR, None)
-    assert verdict.evidence[0] == ("0644", "/etc/rancher/k3s/k3s.yaml")
-    assert "'write-kubeconfig-mode'" in verdict.remedy
+    assert (verdict.status, verdict.owner, verdict.number) == (ControlStatus.FAIL, FixOwner.OPERATOR, None)
+    assert seen(verdict)[0] == ("0644", "/etc/rancher/k3s/k3s.yaml")
+    assert "`write-kubeconfig-mode`" in fix(verdict)
 
 
 def test_the_kubeconfig_for_people_is_followed_to_where_it_lies(server: Node) -> None:
@@ -215,7 +216,7 @@ def test_the_kubeconfig_for_people_is_followed_to_where_it_lies(server: Node) ->
 def test_names_that_a_shell_would_read_are_quoted(server: Node) -> None:
     """The command is there to be copied."""
     server.put("server/tls/x; reboot.key", "key\n", 0o644)
-    assert server.verdict("pki-key-permissions").remedy == f"sudo chmod 0600 '{DATA}/server/tls/x; reboot.key'"
+    assert fix(server.verdict("pki-key-permissions")) == f"sudo chmod 0600 '{DATA}/server/tls/x; reboot.key'"
 
 
 def test_another_data_directory_is_followed(nodes: Nodes) -> None:
@@ -224,5 +225,5 @@ def test_another_data_directory_is_followed(nodes: Nodes) -> None:
     server.config("data-dir: /srv/k3s\n")
     server.path("/srv/k3s/server/tls/server-ca.key").chmod(0o644)
     verdict = server.verdict("pki-key-permissions")
-    assert verdict.evidence == (("0644", "/srv/k3s/server/tls/server-ca.key"),)
+    assert seen(verdict) == (("0644", "/srv/k3s/server/tls/server-ca.key"),)
     assert server.path(CONFIG).exists()

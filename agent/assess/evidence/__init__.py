@@ -1,0 +1,1 @@
+"""Reading of the evidence on a host that checks ask for."""

@@ -1,0 +1,113 @@
+"""Files and directories that checks ask for, with their modes and owners."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.checks.evidence import FoundFile, Matches, Unknown
+from agent.errors import HostError
+from agent.host.tree import DIRECTORY, REGULAR_FILE, SYMLINK
+from agent.model import Absent, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.host.tree import DirectoryEntry, Tree
+
+
+class FileFinder:
+    """Finds the files that checks ask for, and lists each directory once."""
+
+    __slots__ = ("_found", "_listed", "_tree")
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._listed: dict[PurePosixPath, tuple[DirectoryEntry | Unknown, ...]] = {}
+        self._found: dict[tuple[PurePosixPath, bool], tuple[FoundFile | Unknown, ...]] = {}
+
+    def matches(self, pattern: PurePosixPath, except_names: tuple[str, ...], *, directories: bool) -> Matches:
+        """Return the files that a path of a check matches."""
+        key = pattern, directories
+        if key not in self._found:
+            self._found[key] = tuple(self._find(pattern, DIRECTORY if directories else REGULAR_FILE))
+        found = [one for one in self._found[key] if one.path.name not in except_names]
+        return Matches(
+            pattern,
+            tuple(one for one in found if isinstance(one, FoundFile)),
+            tuple(one for one in found if isinstance(one, Unknown)),
+        )
+
+    def _find(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+        if pattern.name == "**":
+            return self._below(pattern.parent, "*", kind)
+        if pattern.parent.name == "**":
+            return self._below(pattern.parent.parent, pattern.name, kind)
+        if "*" in pattern.name:
+            return self._among(pattern, kind)
+        return self._at(pattern, kind)
+
+    def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+        found = self._tree.stat(path)
+        if isinstance(found, Unreadable):
+            yield Unknown(path, found.reason)
+        elif not isinstance(found, Absent):
+            yield _of_kind(path, found, kind)
+        elif self._tree.link_target(path) is not None:
+            yield Unknown(path, "it is a dangling symlink")
+
+    def _among(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+        for path, entry in self._entries(pattern.parent):
+            if path == pattern.parent or fnmatchcase(path.name, pattern.name):
+                yield from self._one(path, entry, kind)
+
+    def _below(self, directory: PurePosixPath, name: str, kind: str) -> Iterator[FoundFile | Unknown]:
+        found: list[FoundFile | Unknown] = []
+        waiting = [directory]
+        while waiting:
+            for path, entry in self._entries(waiting.pop()):
+                if isinstance(entry, Unknown) or fnmatchcase(path.name, name):
+                    found += self._one(path, entry, kind)
+                # Symlinks to directories are not followed, because they could form a loop.
+                if not isinstance(entry, Unknown) and entry.kind == DIRECTORY:
+                    waiting.append(path)
+        return iter(sorted(found, key=lambda one: one.path))
+
+    def _one(self, path: PurePosixPath, entry: DirectoryEntry | Unknown, kind: str) -> Iterator[FoundFile | Unknown]:
+        """Yield an entry of a directory if it is of the kind that is checked.
+
+        An entry that is neither a file nor a directory, such as a FIFO, counts as a file.
+        """
+        if isinstance(entry, Unknown):
+            yield entry
+            return
+        found = self._tree.stat(path) if entry.kind == SYMLINK else entry
+        if isinstance(found, (Absent, Unreadable)):
+            yield from self._at(path, kind)
+        elif found.kind == kind or (kind == REGULAR_FILE and found.kind != DIRECTORY):
+            yield _of_kind(path, found, kind)
+
+    def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, DirectoryEntry | Unknown]]:
+        if directory not in self._listed:
+            self._listed[directory] = self._list(directory)
+        for entry in self._listed[directory]:
+            if isinstance(entry, Unknown):
+                yield entry.path, entry
+            else:
+                yield directory / entry.name, entry
+
+    def _list(self, directory: PurePosixPath) -> tuple[DirectoryEntry | Unknown, ...]:
+        try:
+            return tuple(
+                Unknown(PurePosixPath(entry.id), entry.reason) if isinstance(entry, Unreadable) else entry
+                for entry in self._tree.entries(directory)
+            )
+        except HostError as error:
+            return (Unknown(directory, error.message),)
+
+
+def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | Unknown:
+    if found.kind == kind:
+        return FoundFile(path, found.mode, found.owner)
+    return Unknown(path, f"it is a {found.kind}, not a {kind}")

@@ -1,0 +1,118 @@
+"""All evidence of one assessment.
+
+Nothing here raises for what is on the host.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.evidence.files import FileFinder
+from agent.checks.evidence import CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
+from agent.errors import HostError, InputError
+from agent.host.tree import DIRECTORY
+from agent.k3s import etcd_configuration, kubelet_configuration
+from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
+from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
+from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
+from agent.model import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import PurePosixPath
+
+    from agent.checks.files import FileCheck
+    from agent.host import Host
+    from agent.host.tree import Tree
+    from agent.node.facts import HostFacts
+
+
+def read(host: Host, facts: HostFacts, checks: Iterable[FileCheck]) -> CollectedEvidence:
+    """Read what these checks ask for, and the files that K3s wrote for the kubelet and etcd."""
+    files = FileFinder(host.tree)
+    return CollectedEvidence(
+        node=host.name,
+        files={
+            check: tuple(
+                files.matches(facts.data_dir / path, check.except_names, directories=check.directories)
+                for path in check.paths
+            )
+            for check in checks
+        },
+        kubelet=_kubelet(host.tree, facts),
+        etcd=_etcd(host.tree, facts.data_dir / ETCD_CONFIGURATION),
+        encryption=_encryption(host.tree, facts.data_dir / ENCRYPTION_CONFIGURATION),
+    )
+
+
+def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:
+    """Return the files that the kubelet reads at K3s' next start, each from its present path."""
+    try:
+        sources = kubelet_configuration.sources(facts.merged_config, facts.version, facts.data_dir)
+    except ValueError as error:
+        return KubeletConfiguration(problem=str(error))
+    paths: dict[tuple[str, ...], PurePosixPath] = {}
+    try:
+        for source in sources:
+            found = _dropins(tree, source.path) if source.is_directory else {(): source.path}
+            paths.update({(*source.names, *names): path for names, path in found.items()})
+    except HostError as error:
+        return KubeletConfiguration(problem=error.message)
+    return KubeletConfiguration(tuple(_kubelet_file(tree, paths[names]) for names in sorted(paths)))
+
+
+def _dropins(tree: Tree, directory: PurePosixPath) -> dict[tuple[str, ...], PurePosixPath]:
+    """Return the *.conf files at any depth, by their path parts, by which the kubelet sorts them."""
+    found = {}
+    waiting = [directory]
+    while waiting:
+        here = waiting.pop()
+        for entry in tree.entries(here):
+            if isinstance(entry, Unreadable):
+                raise HostError(f"cannot read {entry.id}: {entry.reason}")
+            path = here / entry.name
+            if entry.kind == DIRECTORY:
+                waiting.append(path)
+            elif path.suffix == ".conf" or entry.name == ".conf":
+                found[path.relative_to(directory).parts] = path
+    return found
+
+
+def _kubelet_file(tree: Tree, path: PurePosixPath) -> KubeletFile:
+    data = _content(tree, path)
+    if isinstance(data, Missing):
+        return KubeletFile(path, {}, f"cannot read {path}: there is no such file")
+    if isinstance(data, Unknown):
+        return KubeletFile(path, {}, data.reason)
+    return kubelet_configuration.kubelet_file(data, path)
+
+
+def _etcd(tree: Tree, path: PurePosixPath) -> EtcdConfiguration | Missing | Unknown:
+    data = _content(tree, path)
+    if isinstance(data, (Missing, Unknown)):
+        return data
+    try:
+        return EtcdConfiguration(path, etcd_configuration.values(data, path))
+    except InputError as error:
+        return Unknown(path, error.message)
+
+
+def _encryption(tree: Tree, path: PurePosixPath) -> EncryptionConfiguration | Missing | Unknown:
+    data = _content(tree, path)
+    if isinstance(data, (Missing, Unknown)):
+        return data
+    try:
+        return EncryptionConfiguration(path, providers_of_secrets(data))
+    except ValueError as error:
+        return Unknown(path, f"{path} is not a valid encryption configuration: {error}")
+
+
+def _content(tree: Tree, path: PurePosixPath) -> bytes | Missing | Unknown:
+    try:
+        data = tree.read(path)
+    except HostError as error:
+        return Unknown(path, error.message)
+    if data is not None:
+        return data
+    is_link = tree.link_target(path) is not None
+    return Unknown(path, f"cannot read {path}: it is a dangling symlink") if is_link else Missing(path)

@@ -1,0 +1,185 @@
+"""Owner and steps of the fix for a control on this host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.assessment import ControlStatus
+from agent.checks.corrections import append_to_list
+from agent.checks.given import GivenBy
+from agent.guide.k3s_options import OptionRow
+from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart
+from agent.node.facts import RANCHER_DROPIN
+from agent.settings.schema import DEFAULT_SETTINGS, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import PurePosixPath
+
+    from agent.benchmark.control import BenchmarkControl
+    from agent.checks.answer import Answer
+    from agent.checks.check import Check
+    from agent.checks.node import AssessedNode
+    from agent.desired.dropin_options import WantedOption
+    from agent.model import ShellCommand
+    from agent.settings.schema import SettingRow
+
+_APPLY = OwnCommand("apply")
+_CLUSTER_OBJECT = Instruction(
+    "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this node"
+)
+_RENDER = OwnCommand("render", ("rancher-cluster",))
+
+
+def remediation_of(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> Remediation:
+    """Return the fix for an open control, with its owner. If the control passes, the owner is who meets it."""
+    if answer.status is ControlStatus.NOT_APPLICABLE:
+        return NO_REMEDIATION
+    if answer.status is ControlStatus.PASS:
+        return Remediation(owner=_provider(control, answer, node))
+    if answer.status is ControlStatus.FAIL and not answer.is_specific:
+        return _fix(control, check, answer, node)
+    return answer.remediation
+
+
+def _provider(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> FixOwner:
+    if answer.given_by is None:
+        return FixOwner.NONE
+    if answer.given_by is GivenBy.DROPIN:
+        return FixOwner.APPLY
+    if answer.given_by is GivenBy.K3S:
+        setting = _setting(control)
+        is_applied = setting is not None and setting.differs_from_default(node.situation.settings)
+        return FixOwner.APPLY if is_applied else FixOwner.K3S
+    return FixOwner.OPERATOR
+
+
+def _fix(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> Remediation:
+    is_argument = check.is_decided_by_argument
+    if is_argument and node.facts.rancher_managed and not _is_of_this_node(answer):
+        return _in_the_cluster(control, answer)
+    begins = _later_list(control, check, node)
+    first = (begins,) if begins is not None and _follows_dropin(begins.location, node) else ()
+    if answer.needs:
+        if answer.needs <= node.pending:
+            return Remediation((_APPLY,), owner=FixOwner.APPLY)
+    elif is_argument and _dropin_suffices(control, check, answer, node):
+        if first:
+            return Remediation((*first, _APPLY), restart=Restart.K3S)
+        return Remediation((_APPLY,), FixOwner.APPLY, Restart.K3S if node.has_started else Restart.NOT_NEEDED)
+    setting = _setting(control)
+    has_effect = setting is not None and setting.applies.to(node.facts.role, node.facts.version)
+    if setting and has_effect and not setting.differs_from_default(node.situation.settings):
+        by_hand = _by_hand(control, answer, node)
+        return Remediation(
+            (*first, Instruction(f"add `{setting.line}`", Location(DEFAULT_SETTINGS)), _APPLY),
+            restart=Restart.K3S if is_argument else Restart.NOT_NEEDED,
+            alternative=by_hand if by_hand.steps else None,
+        )
+    return _by_hand_in_list(begins, control, answer, node)
+
+
+def _by_hand_in_list(
+    begins: Instruction | None, control: BenchmarkControl, answer: Answer, node: AssessedNode
+) -> Remediation:
+    """Return the edit by hand, after that of a drop-in which would drop what is added to K3s' main file."""
+    by_hand = _by_hand(control, answer, node)
+    is_in_main_file = begins is None or begins.location is None or begins.location.path == node.facts.configuration.path
+    if begins is None or is_in_main_file or _is_set_by_hand(answer):
+        return by_hand
+    return Remediation((begins, *by_hand.steps), by_hand.owner, by_hand.restart, by_hand.alternative)
+
+
+def _setting(control: BenchmarkControl) -> SettingRow | None:
+    """Return the setting that makes `apply` implement a control, if there is one."""
+    return row_of(control.setting) if control.setting else None
+
+
+def _by_hand(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> Remediation:
+    """Return the edit of a value that somebody set; otherwise the control's own fix, or the check's."""
+    if control.remediation is None or (_is_set_by_hand(answer) and answer.remediation.steps):
+        return control.with_caution(answer.remediation)
+    own = control.remediation
+    steps = _with_config_file(own.steps, node.facts.configuration.path)
+    option = node.facts.merged_config.scalar(control.guide.key) if isinstance(control.guide, OptionRow) else None
+    if option and isinstance(control.guide, OptionRow) and not control.guide.name:
+        steps = (*steps, Instruction(f"change `{control.guide.key}: {option[0]}`", option[1]))
+    return control.with_caution(Remediation(steps, own.owner, own.restart, own.alternative))
+
+
+def _with_config_file(
+    steps: Iterable[OwnCommand | ShellCommand | Instruction], path: PurePosixPath | None
+) -> tuple[OwnCommand | ShellCommand | Instruction, ...]:
+    """Return the steps of a control with this host's main configuration file of K3s; None for no file at all."""
+    return tuple(
+        Instruction(step.text, Location(path) if path else None)
+        if isinstance(step, Instruction) and step.location == Location(K3S_CONFIG_FILE)
+        else step
+        for step in steps
+    )
+
+
+def _is_set_by_hand(answer: Answer) -> bool:
+    """Return whether the value that decides is set in K3s' configuration or in a file of the kubelet."""
+    return answer.given_by in (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)
+
+
+def _later_list(control: BenchmarkControl, check: Check, node: AssessedNode) -> Instruction | None:
+    """Return the edit of the line where the argument's list begins, so that it keeps the values of earlier files."""
+    is_list = not isinstance(control.guide, OptionRow) or bool(control.guide.name)
+    if not check.arguments or not is_list:
+        return None
+    key = check.arguments[0].component.config_key
+    begins = node.facts.merged_config.begins.get(key)
+    return append_to_list(key, begins) if begins is not None else None
+
+
+def _is_of_this_node(answer: Answer) -> bool:
+    """Return whether the value is set in a file that the operator wrote, not Rancher."""
+    names = {one.location.path.name for one in answer.evidence if one.location}
+    return _is_set_by_hand(answer) and RANCHER_DROPIN not in names
+
+
+def _in_the_cluster(control: BenchmarkControl, answer: Answer) -> Remediation:
+    """Return the edit of the Cluster object, from which Rancher writes K3s' configuration of its nodes."""
+    if isinstance(control.guide, OptionRow):
+        return Remediation((_RENDER, Instruction("put the output into the Cluster object")))
+    own = control.remediation
+    if own is None or _is_set_by_hand(answer):
+        own = answer.remediation
+    steps = control.with_caution(Remediation(_with_config_file(own.steps, None))).steps
+    return Remediation((_CLUSTER_OBJECT, *steps))
+
+
+def _dropin_suffices(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> bool:
+    """Return whether `apply` would write an option to the drop-in that fixes this."""
+    option = _option_to_set(control, check, node)
+    if option is None or str(node.facts.dropin_path) not in node.pending:
+        return False
+    is_same = len(check.arguments) == 1 and check.arguments[0].name == option.row.name
+    if is_same and not check.arguments[0].criterion.accepts(option.value):
+        return False
+    if not option.row.name:
+        now = node.facts.merged_config.scalar(option.row.key)
+        return now is None or not _follows_dropin(now[1], node)
+    return not (_is_set_by_hand(answer) and any(_follows_dropin(one.location, node) for one in answer.evidence))
+
+
+def _option_to_set(control: BenchmarkControl, check: Check, node: AssessedNode) -> WantedOption | None:
+    """Return the guide's option for a control, if the drop-in has to set it."""
+    if control.guide is not None:
+        return node.options_to_set.get(control.guide.id)
+    if len(check.arguments) != 1:
+        return None
+    (argument,) = check.arguments
+    option = node.options_to_set.get(argument.name)
+    return option if option is not None and option.row.key == argument.component.config_key else None
+
+
+def _follows_dropin(location: Location | None, node: AssessedNode) -> bool:
+    """Return whether K3s reads a location after the drop-in, so that it takes precedence."""
+    if location is None:
+        return False
+    path, dropin = location.path, node.facts.dropin_path
+    return path in node.services or (path.parent == dropin.parent and path.name > dropin.name)

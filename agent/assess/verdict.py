@@ -1,0 +1,51 @@
+"""Verdicts on the controls of a benchmark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.assessment import ControlStatus, Verdict
+from agent.assess.fixes import remediation_of
+from agent.checks.answer import Answer
+from agent.checks.manual import NotInK3s
+from agent.model import Role
+
+if TYPE_CHECKING:
+    from agent.assess.assessment import Waiver
+    from agent.benchmark.control import BenchmarkControl
+    from agent.benchmark.versions import Benchmark
+    from agent.checks.node import AssessedNode
+
+_WAIVABLE = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL)
+"""A waiver of a manual control records the result of the review."""
+
+_ROLE = {Role.SERVER: "a server", Role.AGENT: "an agent"}
+
+
+def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode, waiver: Waiver | None) -> Verdict:
+    """Return the verdict on one control; the waiver applies only if the control would be open or manual."""
+    check = control.check_of(benchmark)
+    mismatch = "" if isinstance(check, NotInK3s) else _mismatch(control, node)
+    answer = Answer(ControlStatus.NOT_APPLICABLE, reason=mismatch) if mismatch else check.answer(node)
+    is_waived = waiver is not None and answer.status in _WAIVABLE
+    return Verdict(
+        control=control,
+        number=control.numbers.get(benchmark),
+        status=ControlStatus.WAIVED if is_waived else answer.status,
+        expected="" if mismatch else check.expected(str(node.facts.data_dir)),
+        found=answer.found,
+        evidence=answer.evidence,
+        reason=answer.reason,
+        remediation=remediation_of(control, check, answer, node),
+        waiver=waiver if is_waived else None,
+    )
+
+
+def _mismatch(control: BenchmarkControl, node: AssessedNode) -> str:
+    """Return why a control does not apply to this host; empty if it applies."""
+    roles, versions = control.applies
+    if node.facts.role not in roles:
+        return f"it applies to {next(iter(roles))}s, and this is {_ROLE[node.facts.role]}"
+    if not versions.includes(node.facts.version):
+        return f"it applies to K3s {versions}, and this is {node.facts.version}"
+    return ""

@@ -1,0 +1,59 @@
+"""Descriptions of controls: their numbers in the benchmarks, and who meets them on K3s."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.benchmark.control import Assessed
+from agent.benchmark.versions import Benchmark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.benchmark.control import BenchmarkControl
+
+_ASSESSED = {
+    Assessed.AUTOMATED: "",
+    Assessed.UNSCORED: " (not scored)",
+    Assessed.MANUAL: " (manual)",
+    Assessed.SKIPPED: " (not applicable to K3s)",
+}
+
+
+def earlier(control: BenchmarkControl) -> Iterator[tuple[str, str]]:
+    """Yield what some benchmarks require instead, each with the names of these benchmarks as a range."""
+    found: dict[str, list[Benchmark]] = {}
+    for benchmark in control.numbers:
+        if benchmark in control.earlier:
+            found.setdefault(control.earlier[benchmark].description, []).append(benchmark)
+    for text, benchmarks in found.items():
+        yield text, span(benchmarks)
+
+
+def numbers(control: BenchmarkControl) -> str:
+    """Return the control's number in every benchmark, and how it is assessed there; empty if no benchmark has it."""
+    found: dict[str, list[Benchmark]] = {}
+    for benchmark, number in control.numbers.items():
+        found.setdefault(f"{number.text}{_ASSESSED[number.assessed]}", []).append(benchmark)
+    return "; ".join(f"{number} in {span(benchmarks)}" for number, benchmarks in found.items())
+
+
+def span(benchmarks: Iterable[Benchmark]) -> str:
+    """Return benchmarks by name, consecutive ones as a range."""
+    order = list(Benchmark)
+    runs: list[list[Benchmark]] = []
+    for benchmark in sorted(benchmarks, key=order.index):
+        if runs and order.index(benchmark) == order.index(runs[-1][-1]) + 1:
+            runs[-1].append(benchmark)
+        else:
+            runs.append([benchmark])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)  # noqa: PLR2004
+
+
+def provider(control: BenchmarkControl) -> str:
+    """Return who meets the control on a host with k3s-harden and K3s in their default configurations."""
+    if not control.check.is_automated and control.guide is not None:
+        return f"{control.check.provider}, in addition to the guide's `{control.guide.id}`"
+    if control.setting:
+        return f"`k3s-harden apply`, if `{control.setting}` is set"
+    return "`k3s-harden apply`" if control.guide is not None else control.check.provider

@@ -1,0 +1,75 @@
+"""Result of a check on one node."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.model import Instruction, OwnCommand, Remediation
+
+if TYPE_CHECKING:
+    from agent.checks.given import Doubt, GivenBy
+    from agent.model import Location
+
+UNDETERMINED = "could not be determined"
+"""`found` of a check that has no evidence for an answer."""
+
+AFTER_START = Remediation((Instruction("start K3s"), OwnCommand("assess")))
+"""Remediation if K3s has not yet written what a check reads."""
+
+CHECK_MANUALLY = Remediation((Instruction("fix the problem in the reason, or check the control manually"),))
+"""Remediation if a check has no answer."""
+
+
+class ControlStatus(str, Enum):
+    """Status of a control. A control without evidence is UNKNOWN, never PASS."""
+
+    PASS = "PASS"  # noqa: S105 - a status
+    FAIL = "FAIL"
+    WAIVED = "WAIVED"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    MANUAL = "MANUAL"
+    UNKNOWN = "UNKNOWN"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether somebody still has to fix or find out something."""
+        return self in (ControlStatus.FAIL, ControlStatus.UNKNOWN)
+
+
+class Evidence(NamedTuple):
+    """One observation on the host."""
+
+    observation: str
+    location: Location | None = None
+    """The file or line that shows it."""
+    source: str = ""
+    """Where the observation is from, if it is not one file: "default of K3s v1.34.1 (…)", or a pattern of paths."""
+
+
+class Answer(NamedTuple):
+    """What a check found on a node, before the owner of the fix is known."""
+
+    status: ControlStatus
+    found: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    reason: str = ""
+    """Why the check is not applicable or has no answer, as a sentence without its period."""
+    remediation: Remediation = Remediation()
+    """What the operator does by hand."""
+    given_by: GivenBy | None = None
+    """Who set the value that decides."""
+    is_specific: bool = False
+    """Whether `remediation` names the problem on this host, so that it takes precedence over the control's own."""
+    needs: frozenset[str] = frozenset()
+    """IDs of the resources that fix the problem if `apply` changes them; empty if no resource does."""
+
+
+def doubtful(doubt: Doubt) -> Answer:
+    """Return the answer for an argument whose value is in doubt."""
+    evidence = (Evidence(doubt.observation, doubt.location),) if doubt.location else ()
+    steps = (Instruction(doubt.instruction),) if doubt.instruction else CHECK_MANUALLY.steps
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, Remediation(steps))

@@ -1,0 +1,284 @@
+"""Checks of component arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.checks import corrections, k3s_arguments
+from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.checks.check import DATA_DIR, Check
+from agent.checks.datastore import no_etcd
+from agent.checks.effective_arguments import not_run
+from agent.checks.given import GivenBy
+from agent.checks.k3s_arguments import ETCD_FILES
+from agent.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_FLAG,
+    ADMISSION_PLUGINS_FLAG,
+    AUDIT_POLICY_FLAG,
+    DISABLED_PLUGINS_FLAG,
+)
+from agent.errors import InputError
+from agent.guide.criteria import NotGiven
+from agent.k3s import admission_configuration, audit_policy, default_arguments
+from agent.k3s.config import component_argument
+from agent.model import Component, Instruction, Location, Remediation, Restart
+from agent.node.datastore import Datastore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.checks.given import Argument, Given
+    from agent.checks.node import AssessedNode
+    from agent.guide.criteria import Criterion
+    from agent.k3s.config import Dropped
+
+_EVENT_RATE_LIMIT = "EventRateLimit"
+
+
+@dataclass(frozen=True)
+class ArgumentCheck(Check):
+    """A component argument has an effective value that `criterion` accepts, whoever sets it."""
+
+    component: Component
+    name: str
+    """Without dashes."""
+    criterion: Criterion
+    unset_passes: bool = False
+    """Whether the component's own default meets the control."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Compare the effective value with the criterion."""
+        reason = not_run(self.component, node.facts)
+        if reason:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
+        arguments = node.arguments(self.component)
+        doubt = arguments.doubt(self.name)
+        if doubt:
+            return doubtful(doubt)
+        argument = arguments.get(self.name)
+        return _unset(self, node) if argument is None else _set(self, argument, node)
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - no argument is in the data directory
+        """Return the argument and its criterion."""
+        return f"--{self.name} {self._predicate}"
+
+    @property
+    def description(self) -> str:
+        """The argument, its component and its criterion."""
+        return f"`--{self.name}` of {self.component} {self._predicate}"
+
+    @property
+    def subject(self) -> str:
+        """The component and the argument."""
+        return f"{self.component} --{self.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The argument."""
+        return (f"--{self.name}",)
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        """Whether K3s' own value or the component's default meets the criterion."""
+        own = (row.example for row in default_arguments.of(self.component) if row.name == self.name)
+        return self.unset_passes or any(map(self.criterion.accepts, own))
+
+    @property
+    def is_decided_by_argument(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def arguments(self) -> tuple[ArgumentCheck, ...]:
+        """This check."""
+        return (self,)
+
+    @property
+    def _predicate(self) -> str:
+        may_be_unset = self.unset_passes and not isinstance(self.criterion, NotGiven)
+        return f"{self.criterion.predicate}, or is not set" if may_be_unset else self.criterion.predicate
+
+
+def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
+    evidence = tuple(_searched(check, node))
+    if check.unset_passes or isinstance(check.criterion, NotGiven):
+        return Answer(ControlStatus.PASS, "not set", evidence, given_by=GivenBy.K3S)
+    if check.name in ETCD_FILES and node.facts.datastore is not Datastore.ETCD:
+        return _of_etcd(check, node, evidence)
+    dropped = _dropped(check, node)
+    if dropped is not None:
+        shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
+        return Answer(
+            ControlStatus.FAIL,
+            "not set",
+            shown,
+            remediation=Remediation((corrections.append_to_list(dropped.key, dropped.by),), restart=Restart.K3S),
+            given_by=GivenBy.OPERATOR,
+            is_specific=True,
+        )
+    option = k3s_arguments.option_behind(check.component, check.name, node.facts)
+    if option is not None:
+        evidence = (Evidence(option.written, option.location),)
+    return Answer(ControlStatus.FAIL, "not set", evidence, remediation=corrections.added(check, "", node))
+
+
+def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
+    """Yield each file that could set the argument."""
+    facts = node.facts
+    observation = (
+        f"no configuration file sets --{check.name}, and K3s {facts.version} does not set it, so the default of"
+        f" {check.component} applies"
+    )
+    files = [*facts.configuration.files]
+    if check.component is Component.KUBELET:
+        files += [file.path for file in node.evidence.kubelet.files]
+    if not files:
+        yield Evidence(observation, source=f"K3s {facts.version}")
+    for file in files:
+        yield Evidence(observation, Location(file))
+        observation = f"--{check.name} is not set here either"
+
+
+def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer:
+    """Return the answer if the API server has no file for etcd, and K3s does not run etcd here."""
+    address = k3s_arguments.datastore_address(node.facts)
+    if address is None:
+        return no_etcd(node)
+    if not k3s_arguments.is_etcd(address):
+        kind = address.value.partition(":")[0]
+        reason = f"the external datastore is {kind}, not etcd, as its address at {address.location} shows"
+        return Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
+    step = Instruction(
+        f"set `{ETCD_FILES[check.name]}` to the path of that file", Location(node.facts.configuration.path)
+    )
+    evidence = (Evidence(address.written, address.location), *evidence)
+    return Answer(ControlStatus.FAIL, "not set", evidence, remediation=Remediation((step,), restart=Restart.K3S))
+
+
+def _dropped(check: ArgumentCheck, node: AssessedNode) -> Dropped | None:
+    """Return a compliant value that a later file drops because it repeats the list's key without `+`."""
+    for dropped in node.facts.merged_config.dropped:
+        if dropped.key == check.component.config_key:
+            argument = component_argument(dropped.value)
+            if argument.name == check.name and check.criterion.accepts(argument.value):
+                return dropped
+    return None
+
+
+def _set(check: ArgumentCheck, argument: Argument, node: AssessedNode) -> Answer:
+    evidence = tuple(_evidence(check, one) for one in argument.given)
+    by = argument.given[-1].by
+    found = f"--{check.name}={argument.value}"
+    own = k3s_arguments.default_of(check.component, check.name, node.facts)
+    option = k3s_arguments.option_behind(check.component, check.name, node.facts) if by is GivenBy.K3S else None
+    if option is not None:
+        by = option.by
+        evidence = (_evidence(check, option), *evidence)
+    if check.criterion.accepts(argument.value):
+        rejected = _rejected(check, argument, node, evidence)
+        return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
+    if by is GivenBy.K3S:
+        remediation = corrections.added(check, argument.value, node)
+    else:
+        remediation = corrections.corrected(check, argument, own, node)
+    return Answer(ControlStatus.FAIL, found, evidence, remediation=remediation, given_by=by)
+
+
+def _rejected(
+    check: ArgumentCheck, argument: Argument, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    """Return the answer if the value is compliant but the API server exits because of it; None if it accepts it."""
+    if check.component is not Component.API_SERVER:
+        return None
+    location = argument.given[-1].location
+    if check.name == AUDIT_POLICY_FLAG:
+        return _unusable_audit_policy(PurePosixPath(argument.value), location, node, evidence)
+    if check.name != ADMISSION_PLUGINS_FLAG:
+        return None
+    plugins = {*check.criterion.required} & {*argument.value.split(",")}
+    disabled = node.arguments(check.component).get(DISABLED_PLUGINS_FLAG)
+    for one in disabled.given if disabled else ():
+        for plugin in sorted(plugins & {*one.value.split(",")}):
+            shown = Evidence(f"--{DISABLED_PLUGINS_FLAG}={one.value}", one.location)
+            found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
+            step = Instruction(f"remove {plugin} from `{DISABLED_PLUGINS_FLAG}`", one.location)
+            remediation = Remediation((step,), restart=Restart.K3S)
+            return Answer(ControlStatus.FAIL, found, (*evidence, shown), remediation=remediation, is_specific=True)
+    if _EVENT_RATE_LIMIT in plugins:
+        return _unusable_rate_limits(location, node, evidence)
+    return None
+
+
+def _unusable_audit_policy(
+    path: PurePosixPath, named_at: Location | None, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    files = node.situation.k3s_files.contents
+    if path not in files:
+        return _unusable(path, "K3s would not start: its audit policy is missing", named_at, node, evidence)
+    data = files[path]
+    if data is None:
+        return _unreadable(path, evidence)
+    if node.is_as_applied(path, data):
+        return None
+    for problem in audit_policy.problems(data, path):
+        message = f"K3s would not start: its audit policy is invalid: {problem.problem}"
+        return _unusable(path, message, problem.location, node, evidence)
+    return None
+
+
+def _unusable_rate_limits(
+    location: Location | None, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    """Return the answer if the admission configuration has no limits for EventRateLimit."""
+    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_FLAG)
+    if file is None:
+        message = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
+        return _unusable(None, message, location, node, evidence)
+    path = PurePosixPath(file.value)
+    named_at = file.given[-1].location
+    files = node.situation.k3s_files.contents
+    if path not in files:
+        message = "K3s would not start: its admission configuration is missing"
+        return _unusable(path, message, named_at, node, evidence)
+    data = files[path]
+    if data is None:
+        return _unreadable(path, evidence)
+    try:
+        plugins = admission_configuration.configured_plugins(data, path)
+    except InputError as error:
+        message = f"K3s would not start: its admission configuration is invalid: {error.problem}"
+        return _unusable(path, message, named_at, node, evidence)
+    if _EVENT_RATE_LIMIT in plugins:
+        return None
+    message = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
+    return _unusable(path, message, location, node, evidence)
+
+
+def _unusable(
+    path: PurePosixPath | None,
+    message: str,
+    location: Location | None,
+    node: AssessedNode,
+    evidence: tuple[Evidence, ...],
+) -> Answer:
+    """Return the answer if the API server reads a file at its start that it rejects."""
+    return Answer(
+        ControlStatus.FAIL,
+        message,
+        (*evidence, Evidence(message, location)),
+        remediation=node.repair_of(path),
+        is_specific=str(path) not in node.pending,
+        needs=frozenset({str(path)}),
+    )
+
+
+def _unreadable(path: PurePosixPath, evidence: tuple[Evidence, ...]) -> Answer:
+    shown = Evidence("cannot be read", Location(path))
+    reason = f"{path} cannot be read, and K3s does not start if it is invalid"
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, CHECK_MANUALLY)
+
+
+def _evidence(check: ArgumentCheck, given: Given) -> Evidence:
+    return Evidence(given.written or f"--{check.name}={given.value}", given.location, given.source)

@@ -1,0 +1,154 @@
+"""The interface of all kinds of checks, and the combination of several."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.checks.answer import Answer, ControlStatus
+from agent.model import Remediation, Restart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.checks.arguments import ArgumentCheck
+    from agent.checks.files import FileCheck
+    from agent.checks.node import AssessedNode
+
+DATA_DIR = "<data-dir>"
+"""Stands for K3s' data directory in texts about no particular host."""
+
+_WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
+
+
+class Check(ABC):
+    """What a control requires of a node."""
+
+    @abstractmethod
+    def answer(self, node: AssessedNode) -> Answer:
+        """Check this node."""
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - only some kinds name the directory
+        """Return the requirement in one line, for a reader who knows the subject; empty if no program can check it."""
+        return ""
+
+    @property
+    def description(self) -> str:
+        """The subject and the requirement in one line, for a reader who knows only the control."""
+        return self.expected()
+
+    @property
+    def subject(self) -> str:
+        """What is checked, in text that is the same on every node; empty if the control's id says it all."""
+        return ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments and keys that are checked, as CIS titles name them."""
+        return ()
+
+    @property
+    def provider(self) -> str:
+        """Who meets the requirement on a host where neither `apply` nor a setting does."""
+        return "K3s itself" if self.is_met_by_k3s else "the operator"
+
+    @property
+    def is_automated(self) -> bool:
+        """Whether a program can decide."""
+        return True
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        """Whether K3s meets the requirement itself in its default configuration."""
+        return False
+
+    @property
+    def is_of_directories(self) -> bool:
+        """Whether the subject is the directories themselves and not their content."""
+        return False
+
+    @property
+    def is_decided_by_argument(self) -> bool:
+        """Whether the answer follows from an argument that K3s passes to a component."""
+        return False
+
+    @property
+    def files(self) -> tuple[FileCheck, ...]:
+        """The checks of files that have to be collected before this check can answer."""
+        return ()
+
+    @property
+    def arguments(self) -> tuple[ArgumentCheck, ...]:
+        """The checks of component arguments that this check consists of."""
+        return ()
+
+
+@dataclass(frozen=True)
+class AllOf(Check):
+    """Each of these holds."""
+
+    checks: tuple[Check, ...]
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Return the worst of the answers, with the evidence of all."""
+        answers = [check.answer(node) for check in self.checks]
+        status = min((answer.status for answer in answers), key=_WORST_FIRST.index)
+        deciding = [answer for answer in answers if answer.status is status]
+        return Answer(
+            status,
+            found=", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
+            evidence=tuple(dict.fromkeys(evidence for answer in answers for evidence in answer.evidence)),
+            reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
+            remediation=_joined([answer.remediation for answer in deciding]),
+            given_by=deciding[0].given_by,
+            is_specific=any(answer.is_specific for answer in deciding),
+            needs=frozenset().union(*(answer.needs for answer in deciding)),
+        )
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:
+        """Return the requirements of all checks in one line."""
+        return " and ".join(dict.fromkeys(check.expected(data_dir) for check in self.checks))
+
+    @property
+    def description(self) -> str:
+        """The subjects and the requirements in one line."""
+        return "; ".join(check.description for check in self.checks)
+
+    @property
+    def subject(self) -> str:
+        """What is checked."""
+        return ", ".join(check.subject for check in self.checks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments and keys that are checked."""
+        return tuple(name for check in self.checks for name in check.names)
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        """Whether K3s meets all requirements itself."""
+        return all(check.is_met_by_k3s for check in self.checks)
+
+    @property
+    def is_decided_by_argument(self) -> bool:
+        """Whether all answers follow from arguments."""
+        return all(check.is_decided_by_argument for check in self.checks)
+
+    @property
+    def files(self) -> tuple[FileCheck, ...]:
+        """The checks of files."""
+        return tuple(one for check in self.checks for one in check.files)
+
+    @property
+    def arguments(self) -> tuple[ArgumentCheck, ...]:
+        """The checks of component arguments."""
+        return tuple(one for check in self.checks for one in check.arguments)
+
+
+def _joined(remediations: Sequence[Remediation]) -> Remediation:
+    """Return all steps once, in order, with the restart that any of them requires."""
+    return Remediation(
+        steps=tuple(dict.fromkeys(step for one in remediations for step in one.steps)),
+        restart=max((one.restart for one in remediations), key=list(Restart).index),
+    )

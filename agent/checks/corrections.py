@@ -1,0 +1,84 @@
+"""Edits after which an argument meets its check: the exact text, and the location it goes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.checks.given import GivenBy
+from agent.desired.dropin_options import ADMISSION_PLUGINS_FLAG
+from agent.guide.criteria import Excludes
+from agent.k3s.kubelet_configuration import as_field
+from agent.k3s.services import OPENRC_DIRECTORY
+from agent.model import Instruction, Location, Remediation, Restart
+from agent.node.facts import RANCHER_DROPIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.checks.arguments import ArgumentCheck
+    from agent.checks.given import Argument, Given
+    from agent.checks.node import AssessedNode
+
+
+def corrected(check: ArgumentCheck, argument: Argument, own: Given | None, node: AssessedNode) -> Remediation:
+    """Return the edits for a value that somebody set; the rest of a list stays. `own` is what K3s itself passes."""
+    wrong = [one for one in argument.given if not check.criterion.accepts(one.value)] or argument.given
+    better = check.criterion.suggestion(argument.value)
+    # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
+    keeps_list = check.name == ADMISSION_PLUGINS_FLAG or isinstance(check.criterion, Excludes)
+    is_ranchers = _is_ranchers(wrong, node)
+    restart = Restart.NOT_NEEDED if is_ranchers else _restart(wrong, node)
+    if own is not None and check.criterion.accepts(own.value) and not (keeps_list and better):
+        default = f" (K3s then sets {own.value})"
+        return Remediation(tuple(_removals(check, wrong, default, is_ranchers=is_ranchers)), restart=restart)
+    edits = _settings(check, better, wrong, is_ranchers=is_ranchers) if better else None
+    return Remediation(tuple(edits or _removals(check, wrong, is_ranchers=is_ranchers)), restart=restart)
+
+
+def added(check: ArgumentCheck, value: str, node: AssessedNode) -> Remediation:
+    """Return the edit for an argument that nobody sets, or that K3s sets to `value`."""
+    better = check.criterion.suggestion(value)
+    key = check.component.config_key
+    text = f"add `{check.name}={better}` to the list `{key}`" if better else f"set `{check.name}` in the list `{key}`"
+    if node.facts.rancher_managed:
+        return Remediation((Instruction(text),))
+    return Remediation((Instruction(text, Location(node.facts.configuration.path)),), restart=Restart.K3S)
+
+
+def append_to_list(key: str, begins: Location) -> Instruction:
+    """Return the edit that makes a list add to the values of earlier files instead of dropping them."""
+    return Instruction(f"write `{key}+:` instead of `{key}:` (which drops the values of earlier files)", begins)
+
+
+def _is_ranchers(given: Sequence[Given], node: AssessedNode) -> bool:
+    """Return whether Rancher wrote these values, and would write them again."""
+    return node.facts.rancher_managed and any(
+        one.location and one.location.path.name == RANCHER_DROPIN for one in given
+    )
+
+
+def _removals(
+    check: ArgumentCheck, wrong: Sequence[Given], note: str = "", *, is_ranchers: bool
+) -> Iterator[Instruction]:
+    if is_ranchers:
+        yield Instruction(f"remove `{check.name}` from `{check.component.config_key}`{note}")
+        return
+    for one in dict.fromkeys(one._replace(value="", written="") for one in wrong):
+        yield Instruction(f"remove `{one.field or check.name}`{note}", one.location)
+
+
+def _settings(check: ArgumentCheck, better: str, wrong: Sequence[Given], *, is_ranchers: bool) -> Iterator[Instruction]:
+    if is_ranchers:
+        yield Instruction(f"set `{check.name}={better}` in `{check.component.config_key}`")
+        return
+    for one in dict.fromkeys(one._replace(value="", written="") for one in wrong):
+        is_field = one.by is GivenBy.KUBELET_FILE
+        text = as_field(check.name, better) if is_field else f"{check.name}={better}"
+        yield Instruction(f"set `{text}`", one.location)
+
+
+def _restart(changed: Sequence[Given], node: AssessedNode) -> Restart:
+    """Return what has to restart for a change to take effect: systemd reads a unit again only if told to."""
+    paths = {one.location.path for one in changed if one.location} & node.services
+    is_unit = any(path.parent != OPENRC_DIRECTORY for path in paths)
+    return Restart.DAEMON_RELOAD_AND_K3S if is_unit else Restart.K3S

@@ -1,0 +1,203 @@
+"""Checks of etcd's configuration, and of the encryption of Secrets in the datastore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.checks import k3s_arguments
+from agent.checks.answer import AFTER_START, CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.checks.check import DATA_DIR, Check
+from agent.checks.effective_arguments import not_run
+from agent.checks.evidence import Missing, Unknown
+from agent.checks.given import GivenBy
+from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
+from agent.k3s.encryption_configuration import IDENTITY
+from agent.model import Component, Instruction, Location, Remediation, ShellCommand
+from agent.node.datastore import Datastore
+
+if TYPE_CHECKING:
+    from agent.checks.given import Given
+    from agent.checks.node import AssessedNode
+    from agent.guide.criteria import Criterion
+
+_ENCRYPTION = "encryption-provider-config"
+"""The API server's argument that names the file."""
+
+_ENABLE = (
+    Instruction("run `k3s secrets-encrypt enable` on one server, because encryption is disabled"),
+    Instruction("restart K3s on every server"),
+)
+
+
+@dataclass(frozen=True)
+class EtcdSetting(Check):
+    """A key of the configuration that K3s writes for its etcd has a value that the criterion accepts."""
+
+    key: str
+    """With dots between the keys of nested mappings."""
+    criterion: Criterion
+    """May contain the field {data_dir}."""
+    unset_passes: bool = False
+    """Whether etcd's own default meets the control."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Compare the value with the criterion."""
+        if node.facts.datastore is not Datastore.ETCD or node.facts.merged_config.boolean("disable-etcd"):
+            return no_etcd(node)
+        config = node.evidence.etcd
+        if isinstance(config, Missing):
+            reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=AFTER_START)
+        if isinstance(config, Unknown):
+            return _unknown(config)
+        value = config.values.get(self.key)
+        if value is None:
+            status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL
+            evidence = (Evidence(f"no {self.key}", Location(config.path)),)
+            return Answer(status, "not set", evidence, given_by=GivenBy.K3S)
+        is_met = self.criterion.on_host(str(node.facts.data_dir)).accepts(value.value)
+        evidence = (Evidence(f"{self.key}: {value.value}", Location(config.path, value.line)),)
+        status = ControlStatus.PASS if is_met else ControlStatus.FAIL
+        return Answer(status, value.value, evidence, given_by=GivenBy.K3S)
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:
+        """Return the key and its criterion."""
+        return f"{self.key} {self._predicate(data_dir)}"
+
+    @property
+    def description(self) -> str:
+        """The key of etcd's configuration and its criterion."""
+        return f"`{self.key}` of etcd {self._predicate(DATA_DIR)}"
+
+    @property
+    def subject(self) -> str:
+        """The key."""
+        return f"etcd {self.key}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The key."""
+        return (self.key,)
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        """K3s writes all keys that are checked."""
+        return True
+
+    def _predicate(self, data_dir: str) -> str:
+        predicate = self.criterion.on_host(data_dir).predicate
+        return f"{predicate}, or is not set" if self.unset_passes else predicate
+
+
+@dataclass(frozen=True)
+class EncryptionProviders(Check):
+    """The first provider in K3s' encryption configuration, which encrypts new data, is one of these."""
+
+    providers: tuple[str, ...]
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Find the file that the API server reads, and compare its first provider."""
+        not_applicable = not_run(Component.API_SERVER, node.facts)
+        if not_applicable:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=not_applicable)
+        arguments = node.arguments(Component.API_SERVER)
+        doubt = arguments.doubt(_ENCRYPTION)
+        if doubt:
+            return doubtful(doubt)
+        argument = arguments.get(_ENCRYPTION)
+        option = k3s_arguments.option_behind(Component.API_SERVER, _ENCRYPTION, node.facts)
+        if argument is None:
+            return _not_encrypted(option, node)
+        given = argument.given[-1]
+        named = Evidence(f"--{_ENCRYPTION}={argument.value}", given.location, given.source)
+        if PurePosixPath(argument.value) != node.evidence.encryption.path:
+            reason = f"{argument.value} is not K3s' own file, and k3s-harden does not check its content"
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, CHECK_MANUALLY)
+        return self._first_provider(node, given if option is None else option)
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
+        """Return the providers."""
+        return f"the first provider for Secrets is {' or '.join(self.providers)}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The argument that names the file."""
+        return (f"--{_ENCRYPTION}",)
+
+    @property
+    def is_decided_by_argument(self) -> bool:
+        """The argument names the file."""
+        return True
+
+    def _first_provider(self, node: AssessedNode, given: Given) -> Answer:
+        """Compare the file's first provider; `given` is what makes the API server read the file."""
+        config = node.evidence.encryption
+        if isinstance(config, Missing):
+            reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=AFTER_START)
+        if isinstance(config, Unknown):
+            return _unknown(config)
+        first = config.providers[0] if config.providers else "no provider for Secrets"
+        evidence = tuple(Evidence(one, Location(config.path)) for one in config.providers or (first,))
+        if first in self.providers:
+            return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
+        return Answer(
+            ControlStatus.FAIL,
+            first,
+            evidence,
+            remediation=Remediation(self._steps(config.providers)),
+            given_by=GivenBy.OPERATOR,
+            is_specific=True,
+        )
+
+    def _steps(self, providers: tuple[str, ...]) -> tuple[Instruction | ShellCommand, ...]:
+        """Return the steps until a strong provider is first and existing Secrets are encrypted.
+
+        From k3s-io/docs, docs/cli/secrets-encrypt.md, and k3s, pkg/server/handlers/secrets-encrypt.go: `reencrypt`
+        supports only aescbc, and K3s rejects a file with providers other than aescbc, secretbox and identity.
+        """
+        if providers == (IDENTITY,):
+            return (Instruction(ENCRYPTED_FROM_NOW_ON),)
+        if providers == (IDENTITY, "aescbc"):
+            reencrypt = "run `k3s secrets-encrypt reencrypt --force --skip` on one server to encrypt existing Secrets"
+            return (*_ENABLE, Instruction(reencrypt))
+        if providers[:1] == (IDENTITY,) and providers[1] in ("aescbc", "secretbox"):
+            return (*_ENABLE, Instruction(ENCRYPTED_FROM_NOW_ON))
+        return (
+            Instruction("find out who wrote the file, because K3s writes no such file and rejects it"),
+            Instruction(
+                f"on every server, put {' or '.join(self.providers)} first for `secrets`, with its own key, and keep"
+                " the present providers after it"
+            ),
+            Instruction("restart K3s on every server"),
+            ShellCommand("kubectl get secrets --all-namespaces -o json | kubectl replace -f -"),
+        )
+
+
+def no_etcd(node: AssessedNode) -> Answer:
+    """Return the answer about etcd if K3s does not run etcd on this host."""
+    datastore = node.facts.datastore
+    switch = node.facts.merged_config.scalar("disable-etcd")
+    if switch is not None and node.facts.merged_config.boolean("disable-etcd"):
+        return Answer(ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch[1]} disables etcd on this host")
+    if datastore is Datastore.NONE:
+        reason = "K3s has not created its datastore yet, so its kind is not known"
+        return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, remediation=AFTER_START)
+    reason = f"the datastore is {datastore}, not an etcd that K3s runs"
+    return Answer(ControlStatus.NOT_APPLICABLE, str(datastore), reason=reason)
+
+
+def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
+    observation = f"--{_ENCRYPTION} is not set, so Secrets are stored unencrypted"
+    first = next(iter(node.facts.configuration.files), None)
+    source = "" if first else f"K3s {node.facts.version}"
+    evidence = [Evidence(observation, Location(first) if first else None, source)]
+    evidence += [Evidence(option.written, option.location)] if option else []
+    return Answer(ControlStatus.FAIL, "Secrets are not encrypted", tuple(evidence))
+
+
+def _unknown(config: Unknown) -> Answer:
+    evidence = (Evidence(config.reason, Location(config.path)),)
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, CHECK_MANUALLY)

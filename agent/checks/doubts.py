@@ -1,0 +1,125 @@
+"""Arguments whose effective value could not be determined, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.checks import k3s_arguments
+from agent.checks.given import Doubt
+from agent.checks.k3s_arguments import ETCD_FILES
+from agent.k3s import default_arguments
+from agent.k3s.default_arguments import Needs
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Location, Version
+from agent.node.datastore import Datastore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.checks.given import Argument
+    from agent.k3s.default_arguments import Default
+    from agent.node.facts import HostFacts
+
+_DECIDED_BY_FILE = {
+    Component.KUBE_PROXY: ("", "`metricsBindAddress` (expected: unset, 127.0.0.1 or [::1])"),
+    Component.SCHEDULER: ("profiling", "`enableProfiling` (expected: false)"),
+}
+"""The argument that a component ignores if `config` names a file ("" for all), and the field of that file.
+
+(kubernetes, cmd/kube-proxy/app/options.go and cmd/kube-scheduler/app/options/deprecated.go)
+"""
+
+_REPLACED_BY_FILE = (
+    ("anonymous-auth", Needs.NO_AUTHENTICATION_CONFIG, "`anonymous` (expected: `enabled: false`)"),
+    (
+        "authorization-mode",
+        Needs.NO_AUTHORIZATION_CONFIG,
+        "the `type` of each of `authorizers` (expected: Node and RBAC, and not AlwaysAllow)",
+    ),
+)
+"""Arguments of the API server that K3s does not pass if the operator names a file, and the field of that file."""
+
+_NEWEST_PATCH = 99
+
+
+def of(component: Component, facts: HostFacts, found: Mapping[str, Argument]) -> dict[str, Doubt]:
+    """Return the doubts about a component's arguments, by name; under "" a doubt about all."""
+    doubts: dict[str, Doubt] = {}
+    about_all = _about_configuration(facts)
+    if about_all is not None:
+        doubts[""] = about_all
+    rows = tuple(default_arguments.of(component))
+    guesses = {k3s_arguments.default(row, facts) for row in rows}
+    for name in dict.fromkeys(row.name for row in rows):
+        argument = found.get(name)
+        if argument is None or not guesses.isdisjoint(argument.given):
+            reason = _version_reason([row for row in rows if row.name == name], facts)
+            doubts.update({name: Doubt(reason)} if reason else {})
+    if component in _DECIDED_BY_FILE and "config" in found:
+        name, field = _DECIDED_BY_FILE[component]
+        given = found["config"].given[-1]
+        doubts.setdefault(name, _decided_by("config", given.value, given.location, field))
+    if component is Component.API_SERVER:
+        doubts.update({name: doubt for name, doubt in _about_api_server(facts) if name not in found})
+    return doubts
+
+
+def _about_configuration(facts: HostFacts) -> Doubt | None:
+    problems = facts.merged_config.startup_problems(facts.role)
+    if problems:
+        problem = problems[0]
+        return Doubt(
+            f"K3s would not start with its configuration: {problem.message}", problem.problem, problem.location
+        )
+    if facts.configuration.unfit:
+        return Doubt(
+            facts.configuration.unfit[0].message,
+            facts.configuration.unfit[0].problem,
+            facts.configuration.unfit[0].location,
+        )
+    if facts.configuration.broken_links:
+        link = facts.configuration.broken_links[0]
+        reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"
+        return Doubt(reason, "symbolic link to a missing file", Location(link))
+    return Doubt(facts.configuration.unreadable[0]) if facts.configuration.unreadable else None
+
+
+def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Doubt:
+    reason = f"the file that `{argument}` names decides it, and k3s-harden does not check its content"
+    return Doubt(reason, f"--{argument}={file}", location, f"check {field} in {file}")
+
+
+def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
+    """Return why K3s' default for one argument is unknown for lack of its full version; empty if it is known."""
+    rows = [row for row in rows if k3s_arguments.is_met(row.needs, facts)]
+    if not facts.version_is_known:
+        minors = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
+        possible = [Version(1, minor, patch) for minor in minors for patch in (0, _NEWEST_PATCH)]
+        reason = "it depends on the K3s version, which is not known; pass --k3s-version"
+    elif facts.version.patch == 0 and not facts.version.build:
+        possible = [facts.version, facts.version._replace(patch=_NEWEST_PATCH)]
+        example = facts.version._replace(patch=1, build="+k3s1")
+        reason = (
+            f"it depends on the K3s patch release, which is not known; pass --k3s-version in full, such as {example}"
+        )
+    else:
+        return ""
+    # If K3s only renamed its own file, the argument is set in either version.
+    values = [
+        {"a file" if row.value.startswith(k3s_arguments.DATA_DIR) else row.value for row in rows if row.in_version(one)}
+        for one in possible
+    ]
+    return reason if any(value != values[0] for value in values) else ""
+
+
+def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Doubt]]:
+    for name, need, field in _REPLACED_BY_FILE:
+        found = k3s_arguments.replacing_file(need, facts)
+        if found is not None:
+            argument, file, location = found
+            yield name, _decided_by(argument, file, location, field)
+    address = k3s_arguments.datastore_address(facts)
+    if facts.datastore is Datastore.EXTERNAL and (address is None or k3s_arguments.is_etcd(address) is None):
+        reason = "K3s passes it if the external datastore is etcd, which its address does not show"
+        at = address.location if address else None
+        for name in ETCD_FILES:
+            yield name, Doubt(reason, "datastore-endpoint" if at else "", at)

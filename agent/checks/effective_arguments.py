@@ -1,0 +1,179 @@
+"""Effective arguments of each Kubernetes component, and where each of them is set.
+
+K3s passes arguments of its own to every component. The operator's argument replaces K3s' argument of the same name;
+with `+=` it follows it, with `-=` it precedes it (k3s, pkg/util/args.go). If an argument is given several times, a
+component uses the last value, or combines all.
+
+The kubelet also reads configuration files, and any argument overrides all of them (kubernetes,
+cmd/kubelet/app/server.go).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.checks import doubts, k3s_arguments
+from agent.checks.given import Argument, Arguments, Doubt, Given, GivenBy
+from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
+from agent.k3s.config import component_argument
+from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
+from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
+from agent.model import Component, Location, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.node.facts import HostFacts
+
+COMBINED = {
+    Component.API_SERVER: frozenset(
+        {
+            "api-audiences",
+            "authorization-mode",
+            "disable-admission-plugins",
+            "enable-admission-plugins",
+            FEATURE_GATES,
+            "service-account-issuer",
+            "service-account-key-file",
+            "tls-cipher-suites",
+        }
+    ),
+    Component.CONTROLLER_MANAGER: frozenset({"controllers", FEATURE_GATES, "tls-cipher-suites"}),
+    Component.SCHEDULER: frozenset({FEATURE_GATES, "tls-cipher-suites"}),
+    Component.KUBELET: frozenset({FEATURE_GATES, "tls-cipher-suites"}),
+    Component.KUBE_PROXY: frozenset({FEATURE_GATES}),
+}
+"""Arguments whose values a component combines (pflag's StringSlice, StringArray and MapStringBool).
+
+Of any other argument the last value counts.
+"""
+
+_SWITCHES = {
+    Component.API_SERVER: "disable-apiserver",
+    Component.CONTROLLER_MANAGER: "disable-controller-manager",
+    Component.SCHEDULER: "disable-scheduler",
+    Component.KUBELET: "disable-agent",
+    Component.KUBE_PROXY: "disable-kube-proxy",
+}
+_ON_SERVERS = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
+
+
+def not_run(component: Component, facts: HostFacts) -> str:
+    """Return why K3s does not run this component on this host, as a sentence; empty if it does, or may."""
+    if facts.role is Role.AGENT:
+        return f"an agent runs no {component}" if component in _ON_SERVERS else ""
+    for key in dict.fromkeys((_SWITCHES[component], *(() if component in _ON_SERVERS else ("disable-agent",)))):
+        found = facts.merged_config.scalar(key)
+        if found is not None and facts.merged_config.boolean(key):
+            return f"`{key}` at {found[1]} disables {component} here"
+    return ""
+
+
+def effective(component: Component, facts: HostFacts, kubelet: KubeletConfiguration | None = None) -> Arguments:
+    """Return a component's effective arguments on this host; `kubelet` has the kubelet's configuration files.
+
+    They are those of K3s' configuration and of default_arguments.DEFAULTS, not all that K3s sets.
+    """
+    if component is Component.KUBELET:
+        return _kubelet(facts, kubelet or KubeletConfiguration(problem="the kubelet's files were not read"))
+    given = _on_the_command_line(component, facts)
+    found = {name: _combined(component, name, values) for name, values in given.items()}
+    return Arguments(component, found, doubts.of(component, facts, found))
+
+
+def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
+    arguments = _on_the_command_line(Component.KUBELET, facts)
+    in_files = _in_files(facts, kubelet)
+    found = {}
+    for name in (*arguments, *(name for name in in_files if name not in arguments)):
+        values, overridden = in_files.get(name, ((), ()))
+        if name in arguments and name != FEATURE_GATES:
+            argument = _combined(Component.KUBELET, name, arguments[name])
+            found[name] = argument._replace(overridden=(*overridden, *values, *argument.overridden))
+        elif values or name in arguments:
+            argument = _combined(Component.KUBELET, name, (*values, *arguments.get(name, ())))
+            found[name] = argument._replace(overridden=(*overridden, *argument.overridden))
+    in_doubt = doubts.of(Component.KUBELET, facts, found)
+    unread = _unread(kubelet)
+    if unread is not None:
+        for name in KUBELET_FIELDS:
+            if name == FEATURE_GATES or name not in arguments:
+                in_doubt.setdefault(name, unread)
+    return Arguments(Component.KUBELET, found, in_doubt)
+
+
+def _unread(kubelet: KubeletConfiguration) -> Doubt | None:
+    if kubelet.problem:
+        return Doubt(kubelet.problem)
+    return next(
+        (Doubt(file.problem, "cannot be read", Location(file.path)) for file in kubelet.files if file.problem), None
+    )
+
+
+def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tuple[Given, ...]]:
+    """Return all values of each argument in the order in which K3s passes them."""
+    key = component.config_key
+    defaults = {row.name: default(row, facts) for row in in_force(component, facts) if row.channel is Channel.ARGUMENT}
+    if component is Component.API_SERVER:
+        defaults.update(k3s_arguments.of_external_etcd(facts))
+    if component is Component.KUBELET and facts.version.minor < FIRST_WITH_KUBELET_FILES:
+        option = own_option(PROTECT_KERNEL_DEFAULTS, facts)
+        defaults.update({PROTECT_KERNEL_DEFAULTS: option} if option else {})
+    found: dict[str, tuple[Given, ...]] = {}
+    for name, values in facts.merged_config.component_arguments(key).items():
+        given = tuple(by_operator(value, source, facts) for value, source in values)
+        if name in defaults and facts.merged_config.keeps_default(key, name):
+            arguments = (component_argument(text) for text, _ in facts.merged_config.items(key))
+            first = sum(one.name == name and one.form == "-" for one in arguments)
+            given = (*given[:first], defaults[name], *given[first:])
+        found[name] = given
+    return {**{name: (value,) for name, value in defaults.items()}, **found}
+
+
+def _in_files(
+    facts: HostFacts, kubelet: KubeletConfiguration
+) -> dict[str, tuple[tuple[Given, ...], tuple[Given, ...]]]:
+    """Return by name the values of the kubelet's files, and those that they override."""
+    found: dict[str, tuple[tuple[Given, ...], tuple[Given, ...]]] = {}
+    for name, given in _fields_in_order(facts, kubelet):
+        values, overridden = found.get(name, ((), ()))
+        if name == FEATURE_GATES and given is not None:
+            found[name] = ((*values, given), overridden)  # the kubelet merges a mapping key by key
+        else:
+            found[name] = ((given,) if given else (), (*overridden, *values))
+    return found
+
+
+def _fields_in_order(facts: HostFacts, kubelet: KubeletConfiguration) -> Iterator[tuple[str, Given | None]]:
+    """Yield each field that is set, lowest precedence first; None removes the earlier values."""
+    rows = tuple(in_force(Component.KUBELET, facts))
+    yield from ((row.name, default(row, facts)) for row in rows if row.channel is Channel.BUILT_IN)
+    own = facts.data_dir / KUBELET_DEFAULTS_FILE
+    if all(file.path != own for file in kubelet.files):
+        yield from ((row.name, default(row, facts)) for row in rows if row.channel is Channel.KUBELET_FILE)
+        option = own_option(PROTECT_KERNEL_DEFAULTS, facts)
+        if option and facts.version.minor >= FIRST_WITH_KUBELET_FILES:
+            yield PROTECT_KERNEL_DEFAULTS, option
+    for file in kubelet.files:
+        by = GivenBy.K3S if file.path == own else GivenBy.KUBELET_FILE
+        for name, (value, line) in file.settings.items():
+            yield name, None if value is None else _field(name, value, by, Location(file.path, line))
+        if file.path == own:
+            # K3s writes this file again at its next start, with the value of its option.
+            yield PROTECT_KERNEL_DEFAULTS, own_option(PROTECT_KERNEL_DEFAULTS, facts)
+
+
+def _field(name: str, value: str, by: GivenBy, location: Location) -> Given:
+    field = ".".join(KUBELET_FIELDS[name].path)
+    return Given(value, by, location, written=as_field(name, value), field=field)
+
+
+def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Argument:
+    if name == FEATURE_GATES:
+        pairs = [pair.strip().partition("=") for given in values for pair in given.value.split(",") if pair.strip()]
+        # Newer components accept `component:gate=…`, and their own gates without the prefix.
+        gates = {gate.removeprefix("kube:"): on for gate, _, on in pairs}
+        return Argument(name, ",".join(f"{gate}={on}" for gate, on in gates.items()), values)
+    if name in COMBINED[component]:
+        return Argument(name, ",".join(given.value for given in values), values)
+    return Argument(name, values[-1].value, values[-1:], values[:-1])

@@ -1,0 +1,80 @@
+"""Evidence that was read on a host: modes and owners of files, and the configuration files that K3s wrote.
+
+Missing and Unknown are different: what could not be read never looks like a value. Of files that contain secrets only
+the parts that a check needs are kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePosixPath
+
+    from agent.checks.files import FileCheck
+    from agent.k3s.etcd_configuration import Text
+    from agent.k3s.kubelet_configuration import KubeletConfiguration
+    from agent.model import FileMode, Owner
+
+
+class FoundFile(NamedTuple):
+    """A file or directory that a check asks for.
+
+    Mode and owner are those of a symlink's target, because K3s uses the target.
+    """
+
+    path: PurePosixPath
+    mode: FileMode
+    owner: Owner
+
+
+class Unknown(NamedTuple):
+    """A file that exists, or may exist, and that could not be read."""
+
+    path: PurePosixPath
+    reason: str
+    """One line."""
+
+
+class Missing(NamedTuple):
+    """A path where nothing exists."""
+
+    path: PurePosixPath
+
+
+class Matches(NamedTuple):
+    """Files that one path of a check matches, in the order of their paths."""
+
+    pattern: PurePosixPath
+    """The path of the check, absolute on the host."""
+    found: tuple[FoundFile, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+
+
+class EtcdConfiguration(NamedTuple):
+    """The configuration that K3s wrote for its etcd."""
+
+    path: PurePosixPath
+    values: Mapping[str, Text]
+    """As etcd_configuration.values returns them."""
+
+
+class EncryptionConfiguration(NamedTuple):
+    """The encryption configuration that K3s wrote."""
+
+    path: PurePosixPath
+    providers: tuple[str, ...]
+    """As encryption_configuration.providers_of_secrets returns them."""
+
+
+class CollectedEvidence(NamedTuple):
+    """All evidence of one assessment."""
+
+    node: str
+    """The host's name in lower case; empty if none is set."""
+    files: Mapping[FileCheck, tuple[Matches, ...]]
+    """One element for each path of a check, in their order."""
+    kubelet: KubeletConfiguration
+    etcd: EtcdConfiguration | Missing | Unknown
+    encryption: EncryptionConfiguration | Missing | Unknown

@@ -1,0 +1,226 @@
+"""Checks of the modes and owners of files."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from agent.checks.answer import AFTER_START, CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.check import DATA_DIR, Check
+from agent.checks.datastore import no_etcd
+from agent.checks.effective_arguments import not_run
+from agent.checks.given import GivenBy
+from agent.model import PRIVATE_FILE, ROOT, Component, FileMode, FilePermissions, Location, Remediation, ShellCommand
+from agent.node.datastore import Datastore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import PurePosixPath
+
+    from agent.checks.evidence import FoundFile, Matches
+    from agent.checks.node import AssessedNode
+
+_MOST_SHOWN = 5
+"""The most files that are named one by one if all are compliant, or in a command; for more, a pattern is shown."""
+
+
+@dataclass(frozen=True)
+class FileCheck(Check):
+    """A requirement on every file that one of the paths matches."""
+
+    paths: tuple[str, ...]
+    """Relative to the data directory, or absolute.
+
+    `*` in the last part matches any name, `**` every file below at any depth, and `**/` before the last part any depth.
+    """
+    except_names: tuple[str, ...] = ()
+    """Names of files that are left out."""
+    directories: bool = False
+    """Whether the paths are directories."""
+
+    @abstractmethod
+    def is_met_by(self, file: FoundFile) -> bool:
+        """Return whether a file is compliant."""
+
+    @abstractmethod
+    def shown(self, file: FoundFile) -> str:
+        """Return the property that is checked."""
+
+    @property
+    @abstractmethod
+    def command(self) -> str:
+        """The command that makes a file compliant, without the file."""
+
+    @abstractmethod
+    def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:
+        """Return the ids of the resources with which `apply` makes these files compliant."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Compare all files."""
+        matches = node.evidence.files[self]
+        files = [file for match in matches for file in match.found]
+        wrong = [file for file in files if not self.is_met_by(file)]
+        if wrong:
+            return Answer(
+                ControlStatus.FAIL,
+                _one_or_many([self.shown(file) for file in wrong], len(files)),
+                tuple(Evidence(self.shown(file), Location(file.path)) for file in wrong),
+                remediation=Remediation((self._fix(wrong, node),)),
+                needs=self.resources_of(wrong),
+            )
+        unknown = [one for match in matches for one in match.unknown]
+        if unknown:
+            return Answer(
+                ControlStatus.UNKNOWN,
+                UNDETERMINED,
+                tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
+                reason=f"{unknown[0].path}: {unknown[0].reason}",
+                remediation=CHECK_MANUALLY,
+            )
+        return self._passed(files, matches) if files else _no_files(matches, node)
+
+    @property
+    def description(self) -> str:
+        """The paths and the requirement."""
+        paths = ", ".join(map(below_data_dir, self.paths))
+        names = f" (except {', '.join(self.except_names)})" if self.except_names else ""
+        return f"{paths}{names}: {self.expected()}"
+
+    @property
+    def subject(self) -> str:
+        """The paths."""
+        return ", ".join(self.paths)
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        """K3s creates its files with compliant modes and owners."""
+        return True
+
+    @property
+    def is_of_directories(self) -> bool:
+        """Whether the paths are directories."""
+        return self.directories
+
+    @property
+    def files(self) -> tuple[FileCheck, ...]:
+        """This check."""
+        return (self,)
+
+    def _passed(self, files: Sequence[FoundFile], matches: Sequence[Matches]) -> Answer:
+        shown = [self.shown(file) for file in files]
+        evidence = tuple(Evidence(self.shown(file), Location(file.path)) for file in files)
+        if len(files) > _MOST_SHOWN:
+            patterns = ", ".join(str(match.pattern) for match in matches if match.found)
+            evidence = (Evidence(f"{len(files)} files, {_distinct(shown)}", source=patterns),)
+        return Answer(ControlStatus.PASS, _one_or_many(shown, len(files)), evidence, given_by=GivenBy.K3S)
+
+    def _fix(self, wrong: Sequence[FoundFile], node: AssessedNode) -> ShellCommand:
+        """Return a command that can be pasted, whatever the names of the files are."""
+        if len(wrong) <= _MOST_SHOWN:
+            return ShellCommand(f"sudo {self.command} {' '.join(quote(str(file.path)) for file in wrong)}")
+        # An ordinary user's shell cannot list these directories.
+        commands = dict.fromkeys(_on_all(self.command, node.facts.data_dir / path) for path in self.paths)
+        return ShellCommand(f"sudo sh -c {quote('; '.join(commands))}")
+
+
+@dataclass(frozen=True)
+class Permissions(FileCheck):
+    """No file has a permission bit that `at_most` does not have."""
+
+    at_most: FileMode = PRIVATE_FILE
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
+        """Return the mode."""
+        return f"mode {self.at_most} or stricter"
+
+    def is_met_by(self, file: FoundFile) -> bool:
+        """Return whether the mode is strict enough."""
+        return not file.mode & ~self.at_most
+
+    def shown(self, file: FoundFile) -> str:
+        """Return the mode."""
+        return str(file.mode)
+
+    @property
+    def command(self) -> str:
+        """The chmod command."""
+        return f"chmod {self.at_most}"
+
+    def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:
+        """Return the ids of the files' permissions."""
+        return frozenset(FilePermissions(path=file.path, mode=self.at_most).id for file in files)
+
+
+@dataclass(frozen=True)
+class Ownership(FileCheck):
+    """Every file belongs to root:root."""
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
+        """Return the owner."""
+        return "owner root:root"
+
+    def is_met_by(self, file: FoundFile) -> bool:
+        """Return whether root owns the file."""
+        return file.owner == ROOT
+
+    def shown(self, file: FoundFile) -> str:
+        """Return the owner."""
+        return "root:root" if file.owner == ROOT else str(file.owner)
+
+    @property
+    def command(self) -> str:
+        """The chown command."""
+        return "chown root:root"
+
+    def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:  # noqa: ARG002 - apply changes no owner
+        """Return none: apply does not change the owner of files that K3s writes."""
+        return frozenset()
+
+
+def below_data_dir(path: str) -> str:
+    """Return a path of a check as text about no particular host."""
+    return f"`{path}`" if path.startswith("/") else f"`{DATA_DIR}/{path}`"
+
+
+def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
+    """Return the answer if none of the files exists."""
+    patterns = [match.pattern for match in matches]
+    below = [path.relative_to(node.facts.data_dir) for path in patterns if node.facts.data_dir in path.parents]
+    names = ", ".join(map(str, patterns))
+    if any(path.is_relative_to("server/db/etcd") for path in below) and node.facts.datastore is not Datastore.ETCD:
+        return no_etcd(node)
+    for part, component in (("agent/kubeproxy.kubeconfig", Component.KUBE_PROXY), ("agent", Component.KUBELET)):
+        reason = not_run(component, node.facts)
+        if reason and any(path.is_relative_to(part) for path in below):
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
+    if not node.has_started:
+        reason, remediation = "K3s creates it at its first start, and has not started yet", AFTER_START
+    elif below:
+        reason, remediation = "K3s creates it at each start, and it is missing although K3s has started", CHECK_MANUALLY
+    else:
+        return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=f"no file matches {names}")
+    evidence = (Evidence("no such file", source=names),)
+    return Answer(ControlStatus.UNKNOWN, "no such file", evidence, reason, remediation)
+
+
+def _on_all(command: str, pattern: PurePosixPath) -> str:
+    """Return a command for all files that one path of a check matches."""
+    if pattern.name == "**":
+        return f"find {quote(str(pattern.parent))} -type f -exec {command} {{}} +"
+    if pattern.parent.name == "**":
+        top, name = quote(str(pattern.parent.parent)), quote(pattern.name)
+        return f"find {top} -type f -name {name} -exec {command} {{}} +"
+    return f"{command} {quote(str(pattern.parent))}/{pattern.name}"
+
+
+def _one_or_many(shown: Sequence[str], total: int) -> str:
+    if total == 1:
+        return shown[0]
+    count = f"{len(shown)} of {total} files" if len(shown) < total else f"{total} files"
+    return f"{_distinct(shown)} ({count})"
+
+
+def _distinct(shown: Sequence[str]) -> str:
+    return " and ".join(sorted(set(shown))[:3])

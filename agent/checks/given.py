@@ -1,0 +1,83 @@
+"""Values of component arguments, with who set each and where."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.model import Component, Location
+
+
+class GivenBy(str, Enum):
+    """Who set a value."""
+
+    OPERATOR = "operator"
+    """K3s' configuration, except the drop-in of this program."""
+    DROPIN = "k3s-harden"
+    """The drop-in of this program."""
+    KUBELET_FILE = "kubelet configuration"
+    """A configuration file of the kubelet, except the one that K3s writes."""
+    K3S = "K3s"
+    """K3s itself, in this version and configuration."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Given(NamedTuple):
+    """One value of an argument."""
+
+    value: str
+    by: GivenBy
+    location: Location | None = None
+    """Where it is set; None if K3s sets it."""
+    source: str = ""
+    """The K3s version and the upstream file that shows its default; empty if it has a location."""
+    written: str = ""
+    """The K3s option or the field as it is written there; empty for `--name=value`."""
+    field: str = ""
+    """The name in `written`."""
+
+
+class Argument(NamedTuple):
+    """The effective value of an argument."""
+
+    name: str
+    value: str
+    """All values joined by commas; of feature gates the last value of each gate."""
+    given: tuple[Given, ...]
+    """The values that count, in order: several only if the component combines them."""
+    overridden: tuple[Given, ...] = ()
+    """The values that others override, lowest precedence first."""
+
+
+class Doubt(NamedTuple):
+    """Why the effective value of an argument could not be determined."""
+
+    reason: str
+    """A sentence without its period."""
+    observation: str = ""
+    """What the location shows."""
+    location: Location | None = None
+    instruction: str = ""
+    """What a person reads to determine it; empty if there is no such file."""
+
+
+class Arguments(NamedTuple):
+    """The effective arguments of a component, by their names without dashes."""
+
+    component: Component
+    found: Mapping[str, Argument]
+    doubts: Mapping[str, Doubt]
+    """By name, for arguments that are set or not; under "" a doubt about all arguments."""
+
+    def get(self, name: str) -> Argument | None:
+        """Return the argument; None if it is not set, so that the component's own default applies."""
+        return self.found.get(name)
+
+    def doubt(self, name: str) -> Doubt | None:
+        """Return why the argument could not be determined; None if it could."""
+        return self.doubts.get("") or self.doubts.get(name)

@@ -1,0 +1,210 @@
+"""Checks beyond the benchmarks: kernel parameters, and the guide's directories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.check import DATA_DIR, Check
+from agent.checks.files import below_data_dir
+from agent.checks.given import GivenBy
+from agent.guide.sysctls import PARAMETERS_FILE
+from agent.linux.sysctl_values import same_value
+from agent.model import (
+    ROOT,
+    Directory,
+    Instruction,
+    Location,
+    OwnCommand,
+    Remediation,
+    ShellCommand,
+    Sysctl,
+    Unreadable,
+)
+from agent.plan.plan import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.checks.node import AssessedNode
+    from agent.guide.files import DirectoryRow
+    from agent.guide.sysctls import SysctlRow
+    from agent.linux.sysctl_order import Assignment
+    from agent.model import Observed
+
+_APPLY = OwnCommand("apply")
+_PROC_SYS = PurePosixPath("/proc/sys")
+_PARAMETERS_PATH = PurePosixPath(PARAMETERS_FILE)
+
+
+@dataclass(frozen=True)
+class KernelParameter(Check):
+    """A kernel parameter has the guide's value now, and after the next boot."""
+
+    row: SysctlRow
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Compare the running kernel's value and that of the next boot."""
+        row = self.row
+        now = node.situation.observed.get(row.key)
+        line = node.at_boot[row.key]
+        is_wrong_now = isinstance(now, Sysctl) and not same_value(now.value, row.value)
+        is_wrong_at_boot = row.written if line is None else not same_value(line.value, row.value)
+        evidence = tuple(_values(row, now, line))
+        found = ", ".join(one.observation for one in evidence) or "no such kernel parameter"
+        if line is None and row.written:
+            found += ", and no file sets it at boot"
+        if is_wrong_now or is_wrong_at_boot:
+            others = _set_by_others(row, line, node)
+            needs = {*((row.key,) if is_wrong_now else ()), *((PARAMETERS_FILE,) if is_wrong_at_boot else ())}
+            return Answer(
+                ControlStatus.FAIL,
+                found,
+                evidence,
+                remediation=others or _by_hand(row),
+                given_by=GivenBy.OPERATOR if others else None,
+                is_specific=others is not None,
+                needs=frozenset() if others else frozenset(needs),
+            )
+        if node.unreadable_sysctl_files:
+            reason = f"cannot read {node.unreadable_sysctl_files[0]}, which may set it at boot"
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, CHECK_MANUALLY)
+        if not isinstance(now, Sysctl):
+            reason = "/proc/sys does not exist here" if now is None else describe(now)
+            remediation = Remediation((Instruction("assess the booted host"),))
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, remediation)
+        return Answer(ControlStatus.PASS, found, evidence, given_by=_set_by(line))
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
+        """Return the value."""
+        return f"{self.row.value}, now and after the next boot"
+
+    @property
+    def description(self) -> str:
+        """The parameter and its value."""
+        return f"`{self.row.key}`: {self.expected()}"
+
+    @property
+    def subject(self) -> str:
+        """The row's id."""
+        return self.row.id
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameter."""
+        return (self.row.key,)
+
+    @property
+    def provider(self) -> str:
+        """The kernel's default meets the requirement."""
+        return "the kernel's default"
+
+
+@dataclass(frozen=True)
+class GuideDirectory(Check):
+    """A directory has the guide's exact mode, and belongs to root:root."""
+
+    row: DirectoryRow
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Compare mode and owner."""
+        path = node.facts.data_dir / self.row.path
+        now = node.situation.observed.get(str(path))
+        if now is None or isinstance(now, Unreadable):
+            reason = describe(now) if now is not None else "it was not read"
+            evidence = (Evidence(reason, Location(path)),)
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, CHECK_MANUALLY)
+        found = describe(now)
+        is_met = False
+        if isinstance(now, Directory):
+            found = f"mode {now.mode}, owner {'root:root' if now.owner == ROOT else now.owner}"
+            is_met = (now.mode, now.owner) == (self.row.mode, ROOT)
+        return Answer(
+            ControlStatus.PASS if is_met else ControlStatus.FAIL,
+            found,
+            (Evidence(found, Location(path)),),
+            remediation=Remediation((ShellCommand(f"sudo install -d -o root -g root -m {self.row.mode} {path}"),)),
+            given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
+            needs=frozenset({str(path)}),
+        )
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
+        """Return mode and owner."""
+        return f"mode {self.row.mode}, owner root:root"
+
+    @property
+    def description(self) -> str:
+        """The directory, its mode and owner."""
+        return f"{below_data_dir(str(self.row.path))}: {self.expected()}"
+
+    @property
+    def subject(self) -> str:
+        """The row's id."""
+        return self.row.id
+
+    @property
+    def is_of_directories(self) -> bool:
+        """Always."""
+        return True
+
+
+@dataclass(frozen=True)
+class SysctlPrecedence(Check):
+    """No file that is read at boot overrides a value of 90-kubelet.conf."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        """Find overriding lines."""
+        overrides = tuple(node.overrides.values())
+        if overrides:
+            return Answer(
+                ControlStatus.FAIL,
+                "; ".join(one.message for one in overrides),
+                tuple(Evidence(one.message, one.location) for one in overrides),
+                remediation=Remediation(tuple(Instruction(one.fix, one.location) for one in overrides)),
+                given_by=GivenBy.OPERATOR,
+                is_specific=True,
+            )
+        if node.unreadable_sysctl_files:
+            reason = f"cannot read {node.unreadable_sysctl_files[0]}"
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=reason, remediation=CHECK_MANUALLY)
+        files = node.situation.sysctl_files
+        directories = ", ".join(dict.fromkeys(str(file.path.parent) for file in files))
+        observation = f"{len(files)} file{'s' if len(files) != 1 else ''} of kernel parameters, no override"
+        return Answer(ControlStatus.PASS, "none", (Evidence(observation, source=directories or "/etc/sysctl.d"),))
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path in it
+        """Return the requirement."""
+        return f"no file overrides {PARAMETERS_FILE} at boot"
+
+
+def _values(row: SysctlRow, now: Observed | None, line: Assignment | None) -> Iterator[Evidence]:
+    if isinstance(now, Sysctl):
+        yield Evidence(f"{now.value} now", Location(_PROC_SYS / row.key.replace(".", "/")))
+    if line is not None:
+        yield Evidence(f"{line.value} at boot", line.location)
+
+
+def _set_by(line: Assignment | None) -> GivenBy | None:
+    """Return whose line sets a kernel parameter at boot; None if the kernel's own value stays."""
+    if line is None:
+        return None
+    return GivenBy.DROPIN if str(line.location.path) == PARAMETERS_FILE else GivenBy.OPERATOR
+
+
+def _set_by_others(row: SysctlRow, line: Assignment | None, node: AssessedNode) -> Remediation | None:
+    """Return the fix for a line of another file that decides at boot; None if there is none."""
+    override = node.overrides.get(row.key)
+    if override is not None:
+        return Remediation((Instruction(override.fix, override.location), _APPLY))
+    if line is None or str(line.location.path) == PARAMETERS_FILE or same_value(line.value, row.value):
+        return None
+    edit = Instruction(f"set {row.key} to {row.value}, or delete the line", line.location)
+    return Remediation((edit, _APPLY))
+
+
+def _by_hand(row: SysctlRow) -> Remediation:
+    setting = f"{row.key}={row.value}"
+    edit = Instruction(f"set `{setting}`", Location(_PARAMETERS_PATH))
+    return Remediation((edit, ShellCommand(f"sudo sysctl -w {setting}")))

@@ -1,0 +1,58 @@
+"""Checks without a test on the host: manual review, and controls that do not apply to K3s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.checks.answer import Answer, ControlStatus
+from agent.checks.check import Check
+from agent.model import Instruction, Remediation
+
+if TYPE_CHECKING:
+    from agent.checks.node import AssessedNode
+
+
+@dataclass(frozen=True)
+class NotInK3s(Check):
+    """K3s has nothing that this control could apply to."""
+
+    reason: str
+    """A sentence that says why."""
+
+    def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
+        """Return NOT_APPLICABLE."""
+        return Answer(ControlStatus.NOT_APPLICABLE, reason=self.reason)
+
+    @property
+    def description(self) -> str:
+        """Why the control does not apply."""
+        return f"not applicable. {self.reason}"
+
+    @property
+    def provider(self) -> str:
+        """Nobody meets a requirement that does not apply."""
+        return "nobody: not applicable to K3s"
+
+
+@dataclass(frozen=True)
+class Manual(Check):
+    """Only a person, or a query to the API server, can decide."""
+
+    review: str
+    """What to review, in one sentence or command."""
+
+    def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
+        """Return MANUAL."""
+        remediation = Remediation((Instruction(self.review),))
+        return Answer(ControlStatus.MANUAL, reason=self.review, remediation=remediation)
+
+    @property
+    def description(self) -> str:
+        """What to review."""
+        return f"manual review. {self.review}"
+
+    @property
+    def is_automated(self) -> bool:
+        """Never."""
+        return False

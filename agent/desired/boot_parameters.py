@@ -1,0 +1,87 @@
+"""Kernel parameters that other files override at the next boot."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.linux.sysctl_order import Reader, SysctlFile, at_boot, excluded
+from agent.linux.sysctl_values import same_value
+from agent.model import File, Location
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Sequence
+
+    from agent.guide.sysctls import SysctlRow
+    from agent.linux.sysctl_order import Assignment
+    from agent.model import Resource
+
+
+class Override(NamedTuple):
+    """What keeps a kernel parameter from the guide's value at the next boot."""
+
+    message: str
+    expected: str
+    location: Location
+    fix: str
+    """The edit at the location, in the imperative."""
+    found: str = ""
+
+
+def files_after_apply(
+    files: Iterable[SysctlFile], desired: Iterable[Resource], *, is_refused: bool
+) -> tuple[SysctlFile, ...]:
+    """Return the files as they are once apply has written its own; `is_refused` if it leaves another file there.
+
+    Before the first apply, the missing file must not look like an override.
+    """
+    if is_refused:
+        return tuple(files)
+    ours = (one for one in desired if isinstance(one, File) and one.id == PARAMETERS_FILE)
+    others = (file for file in files if str(file.path) != PARAMETERS_FILE)
+    return (*others, *(SysctlFile(one.path, one.content) for one in ours))
+
+
+def overrides(
+    files: Sequence[SysctlFile], reader: Reader, waived: Container[str], *, is_refused: bool
+) -> dict[str, Override]:
+    """Return by kernel parameter what overrides it, given the files after apply."""
+    keys = [row.key for row in SYSCTLS]
+    outcome = at_boot(files, keys, reader)
+    removed = excluded(files, keys) if reader is Reader.SYSTEMD else {}
+    is_unset = is_refused and all(file.is_readable for file in files)
+    found = {}
+    for row in SYSCTLS:
+        line = outcome[row.key]
+        override = _by_line(row, line) if line is not None else _unset(row, removed.get(row.key), is_unset=is_unset)
+        if override is not None and row.key not in waived:
+            found[row.key] = override
+    return found
+
+
+def _by_line(row: SysctlRow, line: Assignment) -> Override | None:
+    if same_value(line.value, row.value):
+        return None
+    message = f"the next boot sets {row.key} to {line.value or 'an empty value'}"
+    if line.is_rejected:
+        message = f"the next boot leaves {row.key} at the kernel's default: the kernel rejects {line.value}"
+    fix = f"set {row.key} to {row.value}, or delete the line"
+    return Override(message, row.value, line.location, fix, line.value)
+
+
+def _unset(row: SysctlRow, removed: Location | None, *, is_unset: bool) -> Override | None:
+    if not row.written:
+        return None
+    message = f"the next boot leaves {row.key} at the kernel's default"
+    if removed is not None:
+        return Override(message, row.value, removed, "delete the line", f"-{row.key}")
+    if is_unset:
+        location = Location(PurePosixPath(PARAMETERS_FILE))
+        return Override(
+            f"no file sets {row.key} at the next boot, which leaves it at the kernel's default",
+            row.value,
+            location,
+            f"add the line {row.key}={row.value}",
+        )
+    return None
