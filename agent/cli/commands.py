@@ -1,13 +1,8 @@
 """The verbs of the command line, with their options and help."""
 
-from __future__ import annotations
-
-import os
-import re
-import sys
-from enum import Enum
+# Without `from __future__ import annotations`: on Python 3.9, Typer finds no options in annotations that are strings.
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -21,25 +16,23 @@ from agent.cli.options import (
     HostOptions,
     K3sVersion,
     OutputFormat,
+    Program,
     Quiet,
+    Rendering,
     ReportOptions,
     Role,
     RoleChoice,
     Root,
+    Services,
     Verbose,
+    cloud_init_download,
+    installation,
     open_host,
 )
 from agent.cli.streams import print_text
-from agent.errors import ExitCode, UsageError
+from agent.errors import ExitCode
 from agent.present import Format
 from agent.present.assessments import AssessmentFormat
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.host import Host
-    from agent.verbs.install import Wanted
-    from agent.verbs.render.cloud_init import Download
 
 app = typer.Typer(
     name="k3s-harden",
@@ -51,28 +44,7 @@ app = typer.Typer(
 )
 
 
-class Rendering(str, Enum):
-    """Documents of `render`."""
-
-    SYSCTL = "sysctl"
-    AUDIT_POLICY = "audit-policy"
-    POLICY = "policy"
-    PSA = "psa"
-    K3S_CONFIG = "k3s-config"
-    RANCHER_CLUSTER = "rancher-cluster"
-    SERVICE_ACCOUNTS = "service-accounts"
-    CLOUD_INIT = "cloud-init"
-
-
 _RENDERINGS = ", ".join(one.value for one in Rendering)
-
-Services = Annotated[
-    Optional[list[str]],
-    typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
-]
-Program = Annotated[
-    Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
-]
 
 
 @app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
@@ -298,26 +270,9 @@ def render(
     """
     from agent.verbs.render import rendered
 
-    download = _download(what, url, sha256)
+    download = cloud_init_download(what, url, sha256)
     options = HostOptions(config, role, k3s_version, data_dir)
     print_text(rendered(what.value, options.settings_file, options.overrides(), download).decode())
-
-
-def _download(what: Rendering, url: str | None, sha256: str | None) -> Download | None:
-    """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
-    from agent.verbs.render.cloud_init import Download
-
-    if url is None and sha256 is None:
-        return None
-    if what is not Rendering.CLOUD_INIT:
-        raise UsageError(f"cannot use --url or --sha256 for {what.value}: only cloud-init supports them")
-    if url is None or sha256 is None:
-        raise UsageError("cannot use --url without --sha256, or --sha256 without --url")
-    if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
-        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters")
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits")
-    return Download(url, sha256.lower())
 
 
 @app.command(epilog=epilog("k3s-harden explain audit-log-maxage", RENDERS, success="the explanation was printed"))
@@ -395,7 +350,7 @@ def install(
     from agent.verbs.install import install as verb
 
     host = open_host(root)
-    wanted = _installation(host, HostOptions(config, role, k3s_version, data_dir), unit or (), program)
+    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir), unit or (), program)
     ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
 
 
@@ -419,14 +374,8 @@ def uninstall(
     from agent.verbs.install import uninstall as verb
 
     host = open_host(root)
-    wanted = _installation(host, HostOptions(config, role, k3s_version, data_dir), (), program)
+    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir), (), program)
     ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
-
-
-def _installation(host: Host, options: HostOptions, services: Sequence[str], program: Path | None) -> Wanted:
-    from agent.verbs.install import wanted
-
-    return wanted(host, options.request(), services, PurePosixPath(program or os.path.realpath(sys.argv[0])))
 
 
 def _version(asked: bool) -> None:

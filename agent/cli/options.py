@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from enum import Enum
 from pathlib import Path, PurePosixPath
@@ -16,11 +17,15 @@ from agent.present import Format, Verbosity, present
 from agent.present.assessments import AssessmentFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.assess.assessment import Assessment
     from agent.host import Host
     from agent.report import Report
     from agent.settings.schema import Overrides
     from agent.situation import Request
+    from agent.verbs.install import Wanted
+    from agent.verbs.render.cloud_init import Download
 
 
 class RoleChoice(str, Enum):
@@ -29,6 +34,19 @@ class RoleChoice(str, Enum):
     SERVER = "server"
     AGENT = "agent"
     AUTO = "auto"
+
+
+class Rendering(str, Enum):
+    """Documents of `render`."""
+
+    SYSCTL = "sysctl"
+    AUDIT_POLICY = "audit-policy"
+    POLICY = "policy"
+    PSA = "psa"
+    K3S_CONFIG = "k3s-config"
+    RANCHER_CLUSTER = "rancher-cluster"
+    SERVICE_ACCOUNTS = "service-accounts"
+    CLOUD_INIT = "cloud-init"
 
 
 # Typer evaluates annotations, so these are run-time values: Python 3.9 has no `X | None` there.
@@ -47,6 +65,14 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files edited by ha
 OutputFormat = Annotated[Format, typer.Option("--format", help="Output format.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print all host facts and their sources, too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]
+
+Services = Annotated[
+    Optional[list[str]],
+    typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
+]
+Program = Annotated[
+    Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
+]
 
 
 def open_host(root: str) -> Host:
@@ -102,6 +128,30 @@ class HostOptions(NamedTuple):
             k3s_version=self.k3s_version,
             data_dir=None if self.data_dir is None else str(self.data_dir),
         )
+
+
+def cloud_init_download(what: Rendering, url: str | None, sha256: str | None) -> Download | None:
+    """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
+    from agent.verbs.render.cloud_init import Download
+
+    if url is None and sha256 is None:
+        return None
+    if what is not Rendering.CLOUD_INIT:
+        raise UsageError(f"cannot use --url or --sha256 for {what.value}: only cloud-init supports them")
+    if url is None or sha256 is None:
+        raise UsageError("cannot use --url without --sha256, or --sha256 without --url")
+    if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
+        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits")
+    return Download(url, sha256.lower())
+
+
+def installation(host: Host, options: HostOptions, services: Sequence[str], program: Path | None) -> Wanted:
+    """Return the installation of `install` on this host."""
+    from agent.verbs.install import wanted
+
+    return wanted(host, options.request(), services, PurePosixPath(program or os.path.realpath(sys.argv[0])))
 
 
 class ReportOptions(NamedTuple):
