@@ -1,7 +1,7 @@
-"""What `apply` leaves on a host, byte for byte and mode for mode, held against trees that a person has reviewed.
+"""The result of `apply`, compared with golden files: contents, modes and owners.
 
-`UPDATE_GOLDEN=1 python -m pytest tests/scenarios/test_golden.py` writes the trees anew; look at the difference before
-committing it.
+`UPDATE_GOLDEN=1 python -m pytest tests/scenarios/test_golden.py` rewrites the golden files; review each change
+before the commit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ kubelet-arg: max-pods=200
 }
 EVERYTHING = {
     SETTINGS: "".join(
-        # The command line says both, and would win.
+        # The command line sets both and overrides the settings.
         line
         for line in EXAMPLE.replace(": false\n", ": true\n").splitlines(keepends=True)
         if not line.startswith(("role:", "k3s-version:"))
@@ -61,13 +61,13 @@ rules:
 
 EVERYTHING_BEFORE_1_25 = {
     **EVERYTHING,
-    # The plugin gets its configuration from the file that psa.yaml is from 1.25 on.
+    # From 1.25 on, psa.yaml contains the configuration of the plugin.
     SETTINGS: re.sub(r"event-rate-limit: .*\n", "", EVERYTHING[SETTINGS]),
 }
 
 
 class Case(NamedTuple):
-    """A host before its first apply: what it is to be, and the files that others put there."""
+    """A host before its first apply: its options and existing files."""
 
     name: str
     role: str
@@ -92,8 +92,8 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_host_is_left_as_its_golden_tree_shows(case: Case, host: HostTree) -> None:
-    """Paths, modes, owners and contents after `apply` are those of golden/NAME.txt, and no others."""
+def test_apply_leaves_the_golden_tree(case: Case, host: HostTree) -> None:
+    """Paths, modes, owners and contents after `apply` are exactly those of golden/NAME.txt."""
     for path, content in case.files.items():
         host.write(path, content)
     if not case.kernel:
@@ -110,12 +110,12 @@ def test_a_host_is_left_as_its_golden_tree_shows(case: Case, host: HostTree) -> 
 
 
 def test_each_golden_tree_belongs_to_a_case() -> None:
-    """A tree that nothing is held against would only look like a promise."""
+    """No golden file is unused."""
     assert {path.name for path in GOLDEN.iterdir()} == {f"{case.name}.txt" for case in CASES}
 
 
 def as_text(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Iterator[str]:
-    """All paths with mode and owner, + before what is new, ~ before what is changed; then what is in those files."""
+    """List all paths with mode and owner (+ new, ~ changed), then the contents of these files."""
     marks = {
         path: "+" if path not in before else " " if before[path] == entry else "~" for path, entry in after.items()
     }

@@ -1,4 +1,4 @@
-"""The machine that the tests of this tier work on."""
+"""The machine of the system tests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A new machine with Debian's kernel values, and no trace of K3s or of k3s-harden."""
+    """A new machine with Debian's kernel values, without K3s and k3s-harden."""
     with Machine(tmp_path) as new:
         yield new
 
 
 @pytest.fixture
 def in_memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory that waits for no disk, where this machine has a place for one: many small runs call fsync a lot."""
+    """A directory in memory if this machine has one: many short runs call fsync often."""
     memory = "/dev/shm"  # noqa: S108 - the name below it is made by mkdtemp
     directory = Path(tempfile.mkdtemp(dir=memory)) if os.access(memory, os.W_OK) else tmp_path
     yield directory

@@ -1,8 +1,8 @@
-"""Runs k3s-harden many times for one import: each run is a fork of a process that has the program loaded.
+"""Run k3s-harden many times with one import: each run is a fork of a process that has loaded the program.
 
-`forks.py TREE` warms up on that host tree, then serves: a line of JSON, the file for the output and the words of a run,
-makes a process, whose number is printed; it goes to work at the next line, and its exit code, negative for a signal, is
-printed when it has ended.
+`forks.py TREE` warms up on that host tree, then serves. A line of JSON with the output file and the arguments creates a
+process and prints its id. The process starts at the next line. When it ends, its exit code is printed, negative for a
+signal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agent import cli
 
 
 def run(words: list[str]) -> int:
-    """The program as its console script runs it, to its exit code."""
+    """Run the program like its console script, and return its exit code."""
     sys.argv = ["k3s-harden", *words]
     try:
         cli.main()
@@ -29,7 +29,7 @@ def run(words: list[str]) -> int:
 
 
 def become(output: str, words: list[str], gate: int) -> NoReturn:
-    """In the new process: wait at the gate, then be one run and nothing more."""
+    """In the new process: wait for the start line, then run once."""
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -43,7 +43,7 @@ def become(output: str, words: list[str], gate: int) -> NoReturn:
 
 
 def warm_up(tree: str) -> None:
-    """Import what each verb imports while it runs; it runs in a process of its own, and leaves no other trace here."""
+    """Import in a process of its own what each verb imports while it runs."""
     for verb, *options in (("apply", "--role=server"), ("diff", "--role=server"), ("revert",)):
         reader, writer = os.pipe()
         if not os.fork():
@@ -59,7 +59,7 @@ def warm_up(tree: str) -> None:
 
 
 def say(number: int) -> None:
-    """Answer whoever asks."""
+    """Print an answer."""
     sys.stdout.write(f"{number}\n")
     sys.stdout.flush()
 

@@ -1,8 +1,8 @@
-"""A machine to harden for real: this machine's kernel and programs, with files and processes of its own.
+"""A machine with the kernel and programs of this one, and with its own files and processes.
 
-The root is an overlay over the real one, kept in memory, and the process table a new one; /proc/sys is the real one.
-The kernel values that the program writes are put back when the namespace ends, which it does with this process,
-however that ends: the first process in it waits for the end of a pipe and restores them.
+Its root is an overlay in memory over the real root, with a new PID namespace; /proc/sys is the real one. The first
+process of the namespace waits for the end of a pipe, which closes when this process ends in any way, and then restores
+the kernel values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROGRAM = (sys.executable, "-c", "from agent.cli import main; main()")
 NOBODY = 65534
 
 START = {"vm.overcommit_memory": "0", "vm.panic_on_oom": "0", "kernel.panic": "0", "kernel.panic_on_oops": "0"}
-"""The values that a new machine here starts with: Debian's."""
+"""Debian's values, with which a new machine starts."""
 HARDENED = {"vm.overcommit_memory": "1", "vm.panic_on_oom": "0", "kernel.panic": "10", "kernel.panic_on_oops": "1"}
 
 _HIDDEN = (
@@ -42,10 +42,10 @@ _HIDDEN = (
     "/usr/lib/sysctl.d/*",
     "/usr/local/lib/sysctl.d/*",
 )
-"""What a developer's own machine may have and a new machine has not."""
+"""Paths that a development machine can have and a new machine does not have."""
 
-# Standard input is the pipe whose end ends the machine. The number that /proc knows the first process by is read from
-# the old /proc, which shows it as those outside see it.
+# Standard input is the pipe whose end stops the machine. The id of the first process is read from the old /proc, which
+# shows ids of the outer namespace.
 _FIRST_PROCESS = r"""
 set -eu
 umask 022
@@ -82,7 +82,7 @@ read -r line || :
 
 
 class Entry(NamedTuple):
-    """What a path holds: its kind, mode and owner, and the content of a file or the target of a link."""
+    """Kind, mode and owner of a path, and its content or link target."""
 
     kind: str
     mode: int
@@ -92,14 +92,14 @@ class Entry(NamedTuple):
 
 
 class Machine:
-    """One such machine, as a context manager. `number` is that of its first process."""
+    """A machine as a context manager. `number` is the id of its first process."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.number = 0
 
     def __enter__(self) -> Machine:
-        # Held until the values are back: two test runs on one machine take turns. The file itself is not changed.
+        # Held until the values are restored: two test runs on one machine take turns. The file is not changed.
         self._turn = os.open("/proc/sys/kernel/panic", os.O_RDONLY)
         fcntl.flock(self._turn, fcntl.LOCK_EX)
         self._before = live_values()
@@ -127,11 +127,11 @@ class Machine:
         assert live_values() == self._before, "the kernel values of this machine were not restored"
 
     def path(self, inside: str | Path) -> Path:
-        """Where a file of the machine is for this process."""
+        """Return the path of a file of the machine for this process."""
         return Path(f"/proc/{self.number}/root{inside}")
 
     def write(self, inside: str, content: str | bytes, mode: int = 0o644, uid: int = 0) -> Path:
-        """Put a file there; missing directories are made as an administrator would make them."""
+        """Write a file; create missing directories with common modes."""
         path = self.path(inside)
         for parent in reversed(path.parents):
             if not parent.exists():
@@ -143,7 +143,7 @@ class Machine:
         return path
 
     def entry(self, inside: str | Path) -> Entry | None:
-        """What is there; None for nothing."""
+        """Return the entry of a path, or None."""
         path = self.path(inside)
         if not os.path.lexists(path):
             return None
@@ -157,7 +157,7 @@ class Machine:
         return Entry(kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, content)
 
     def tree(self, *tops: str) -> dict[str, Entry]:
-        """All that lies at and below these paths, by path."""
+        """Return all entries at and below these paths."""
         return dict(self._walk(tops))
 
     def _walk(self, tops: Iterable[str]) -> Iterator[tuple[str, Entry]]:
@@ -169,7 +169,7 @@ class Machine:
                     yield from self._walk(f"{top}/{path.name}" for path in sorted(self.path(top).iterdir()))
 
     def set_live(self, values: Mapping[str, str]) -> None:
-        """Set kernel values, of the four keys alone: only those are restored."""
+        """Set kernel values. Only the four keys that are restored are allowed."""
         for key, value in values.items():
             assert key in START
             Path("/proc/sys", key.replace(".", "/")).write_text(f"{value}\n", encoding="ascii")
@@ -177,7 +177,7 @@ class Machine:
     def run(
         self, *words: str, user: int = 0, umask: int = 0o022, check: bool = False, measured: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program on the machine, to its end; what is measured counts for the coverage of the test run."""
+        """Run a program on the machine; its coverage is measured."""
         return subprocess.run(
             self._words(words, user),
             stdin=subprocess.DEVNULL,
@@ -202,26 +202,26 @@ class Machine:
 
     @staticmethod
     def kill(started: subprocess.Popen[str]) -> None:
-        """End what start() started, as kill -9 does: nsenter(1), its parent, only waits for it."""
+        """Kill with SIGKILL what start() started; nsenter(1), its parent, only waits for it."""
         for number in Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="ascii").split():
             os.kill(int(number), signal.SIGKILL)
         started.communicate()
 
     def harden(self, *words: str, user: int = 0, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
-        """Run k3s-harden, to its end."""
+        """Run k3s-harden."""
         return self.run(*PROGRAM, *words, user=user, umask=umask, measured=not user)
 
     def mount(self, *words: str) -> None:
-        """Have something mounted: the words are those that the tool takes."""
+        """Mount a file system."""
         self.run("mount", *words, check=True)
 
     def make_read_only(self, directory: str) -> None:
-        """What a container engine does to a directory that its guests may not change."""
+        """Make a directory read-only, as a container engine does."""
         self.mount("--bind", directory, directory)
         self.mount("-o", "remount,bind,ro", directory)
 
     def let_anybody_run_python(self) -> None:
-        """Open the directories above the interpreter and the checkout: here they may lie below a private /root."""
+        """Open the directories above the interpreter and the checkout, which can be below a private /root."""
         for lowest in (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve(), CHECKOUT):
             for parent in lowest.parents:
                 path = self.path(parent)
@@ -235,19 +235,19 @@ class Machine:
 
 
 def live_values() -> dict[str, str]:
-    """The kernel values that the program writes."""
+    """Return the kernel values that the program writes."""
     return {key: Path("/proc/sys", key.replace(".", "/")).read_text(encoding="ascii").strip() for key in START}
 
 
 def _environment(*, measured: bool = False) -> dict[str, str]:
-    """What sudo leaves of an environment. No byte code is written: that would be a change, too."""
+    """Return the environment as sudo leaves it, without byte code, which would be a change."""
     clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
     coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
     return clean | (coverage if measured else {})
 
 
 def _shown() -> list[str]:
-    """What the overlay must not hide: what is on other file systems than the root's, and where coverage is written."""
+    """Return the mounts that the overlay must not hide: other file systems, and the coverage directory."""
     needed = {Path("/usr"), CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
     root = Path("/").stat().st_dev
     other = [str(path) for path in sorted(needed) if path.stat().st_dev != root]

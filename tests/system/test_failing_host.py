@@ -1,9 +1,9 @@
-"""A host that fails at the n-th thing asked of it, for each n: the outcome tells the truth, and the next run heals.
+"""A host that fails at the n-th operation, for each n: reports are correct, and the next run is compliant.
 
-The host is handed to the verbs as an ordinary argument; its files are a real tree, below a directory of the test's.
+The host is an ordinary argument of the verbs; its files are a real tree below a directory of the test.
 """
 
-# ruff: noqa: D102 - what the methods do is said in Tree and Host
+# ruff: noqa: D102 - Tree and Host document the methods
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ OPERATORS_CONFIG = "kube-apiserver-arg:\n  - audit-log-maxage=45\nnode-label:\n 
 
 
 class Interruption(BaseException):
-    """What ends a run in its midst: Ctrl-C, or any fault of the program itself."""
+    """An interruption of a run, such as Ctrl-C or a bug of the program."""
 
 
 class Fuse:
-    """Burns at one of the calls that it guards, counted from 1; `calls` are the names of those it has seen."""
+    """Fails at the n-th guarded call; `calls` are the names of the calls so far."""
 
     def __init__(self, burns_at: int = 0, *, ends_the_run: bool = False) -> None:
         self.burns_at = burns_at
@@ -65,7 +65,7 @@ class Fuse:
 
 @dataclass(frozen=True)
 class FailingTree(Tree):
-    """Each operation fails as its contract says: most with HostError, a look with Unreadable."""
+    """Each operation fails as documented: most with HostError, observations with Unreadable."""
 
     fuse: Fuse
 
@@ -116,7 +116,7 @@ class FailingTree(Tree):
 
 @dataclass(frozen=True, kw_only=True)
 class FailingHost(Host):
-    """A host whose every operation goes through the fuse."""
+    """A host whose operations all use the fuse."""
 
     fuse: Fuse
 
@@ -135,13 +135,13 @@ class FailingHost(Host):
 
 
 Files = dict[str, tuple[int, bytes]]
-"""All that is below a root but for our own state: mode and content by path."""
+"""Mode and content by path of everything below a root except the state directory."""
 
 LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 
 
 class Outcome(NamedTuple):
-    """How a run ended, and what is there then; no report where it ended in an error."""
+    """The result of a run and the tree after it; no report if it ended with an error."""
 
     code: ExitCode
     report: Report | None
@@ -149,7 +149,7 @@ class Outcome(NamedTuple):
 
 
 class Place:
-    """One host tree, which runs begin on again and again."""
+    """One host tree on which runs start repeatedly."""
 
     def __init__(self, directory: Path, verb: str) -> None:
         self.root = directory / "host"
@@ -217,15 +217,15 @@ BEGINNINGS = pytest.mark.parametrize(
 
 
 @BEGINNINGS
-def test_a_failure_is_told_and_healed(in_memory: Path, begin: Callable[[Path], Place]) -> None:
-    """Whatever fails: the exit code and the items say what was done, and the next run ends compliant."""
+def test_a_failure_is_reported_and_the_next_run_is_compliant(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+    """Exit code and items are correct after each failure."""
     place = begin(in_memory)
     calls, ended = an_undisturbed_run(place)
     place.again()
     before = place.files()
     wrong = Wrong()
     for number, call in enumerate(calls, 1):
-        # A question that is asked many times is answered wrongly the first time, and the last.
+        # A repeated operation fails the first and the last time.
         if changes(call) or calls.index(call) == number - 1 or call not in calls[number:]:
             place.again()
             outcome = place.run(place.verb, Fuse(number))
@@ -235,8 +235,8 @@ def test_a_failure_is_told_and_healed(in_memory: Path, begin: Callable[[Path], P
 
 
 @BEGINNINGS
-def test_an_interruption_is_healed(in_memory: Path, begin: Callable[[Path], Place]) -> None:
-    """A run that ends before any change leaves nothing that the next one does not put right."""
+def test_the_run_after_an_interruption_is_compliant(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+    """An interruption before any change leaves nothing that the next run does not fix."""
     place = begin(in_memory)
     calls, ended = an_undisturbed_run(place)
     wrong = Wrong()
@@ -250,8 +250,8 @@ def test_an_interruption_is_healed(in_memory: Path, begin: Callable[[Path], Plac
 
 
 @BEGINNINGS
-def test_a_run_that_failed_can_be_undone_at_once(in_memory: Path, begin: Callable[[Path], Place]) -> None:
-    """What a run did not manage to change is no edit of somebody's: revert leads back without --force."""
+def test_a_failed_run_can_be_reverted(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+    """Changes that were not made are not edits, so revert needs no --force."""
     place = begin(in_memory)
     calls, _ = an_undisturbed_run(place)
     wrong = Wrong()
@@ -264,7 +264,7 @@ def test_a_run_that_failed_can_be_undone_at_once(in_memory: Path, begin: Callabl
 
 
 class Wrong:
-    """What went wrong, and at which failing operations."""
+    """The errors, and the operations that failed."""
 
     def __init__(self) -> None:
         self.whats: dict[str, list[str]] = {}
@@ -282,7 +282,7 @@ def changes(call: str) -> bool:
 
 
 def an_undisturbed_run(place: Place) -> tuple[list[str], Files]:
-    """The operations of a run of which none fails, and what is there after it."""
+    """Return the operations of a run without failures, and the tree after it."""
     place.again()
     fuse = Fuse()
     outcome = place.run(place.verb, fuse)
@@ -292,7 +292,7 @@ def an_undisturbed_run(place: Place) -> tuple[list[str], Files]:
 
 
 def untrue(place: Place, outcome: Outcome, before: Files, ended: Files) -> Iterator[str]:
-    """What the outcome of a run on a failing host says that is not so."""
+    """Return what the outcome of a failed run states wrongly."""
     now = outcome.files
     if place.left_overs():
         yield f"leaves {place.left_overs()}"
@@ -307,7 +307,7 @@ def untrue(place: Place, outcome: Outcome, before: Files, ended: Files) -> Itera
 
 
 def not_healed(place: Place, ended: Files) -> Iterator[str]:
-    """What is wrong after the next run, on a host that works again, and after a revert of all."""
+    """Return what is wrong after the next run on a working host, and after a complete revert."""
     outcome = place.run(place.verb, Fuse())
     if outcome.code is not ExitCode.COMPLIANT:
         told = [item for item in outcome.report.items if item.status in LEFT] if outcome.report else "an error"
@@ -320,7 +320,7 @@ def not_healed(place: Place, ended: Files) -> Iterator[str]:
 
 
 def not_undone(place: Place) -> Iterator[str]:
-    """What is wrong after a revert on a host that works."""
+    """Return what is wrong after a revert on a working host."""
     outcome = place.run("revert", Fuse())
     if outcome.code is not ExitCode.COMPLIANT or outcome.files != place.origin:
         yield f"revert exits {int(outcome.code)} and leaves {unlike(outcome.files, place.origin)}"
@@ -329,5 +329,5 @@ def not_undone(place: Place) -> Iterator[str]:
 
 
 def unlike(one: Files, other: Files) -> list[str]:
-    """The paths at which they differ."""
+    """Return the paths that differ."""
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))

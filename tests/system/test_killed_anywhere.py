@@ -1,8 +1,8 @@
-"""Killed at each system call that changes something: what is there is old or new, and the next run puts it right.
+"""A kill at each system call that changes something: files are old or new, and the next run is compliant.
 
-strace kills the process when it asks for the call, so that the call is not made: what the call before it left is what
-the next run finds. Calls that change nothing to be seen, such as fsync(2), are no moments of their own. What becomes
-of data that the disk had not yet when the power went is for the tests that boot a machine.
+strace kills the process before the call is made, so the next run finds the result of the previous call. Calls without a
+visible change, such as fsync(2), are skipped. Data that was not on the disk at a power failure is a subject of the
+guest tests.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ CALLS = (
     "openat,write,pwrite64,ftruncate,fchmod,fchown,fsync,mkdirat,renameat,renameat2,unlinkat,"
     "?open,?mkdir,?rename,?unlink,?rmdir,?link,?symlink,linkat,symlinkat,?chmod,?chown,fchmodat,fchownat,fallocate"
 )
-"""What a program can change files with; those of this processor's that strace does not know are left out."""
+"""System calls that change files; calls that strace does not support on this processor are omitted."""
 
 
 class Node(NamedTuple):
-    """A directory, with no content, or a file."""
+    """A directory without content, or a file."""
 
     mode: int
     content: bytes | None
 
 
 class Moment(NamedTuple):
-    """The n-th call of its name since the run began."""
+    """The n-th call of a name since the start of the run."""
 
     call: str
     number: int
@@ -59,7 +59,7 @@ Tree = dict[str, Node]
 
 
 def read(root: Path) -> Tree:
-    """All that is below root, by its path there."""
+    """Return everything below root by path."""
     found = {}
     for path in root.rglob("*"):
         mode = path.lstat().st_mode & 0o7777
@@ -68,12 +68,12 @@ def read(root: Path) -> Tree:
 
 
 def without_state(tree: Tree) -> Tree:
-    """The tree as K3s and systemd see it: without our journal, our backups and our lock."""
+    """Return the tree without the journal, backups and lock."""
     return {path: node for path, node in tree.items() if not path.startswith(STATE) and path != LOCK}
 
 
 class Runs:
-    """Runs of the program on one tree at a time, below `place`."""
+    """Runs of the program on one tree at a time below `place`."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -89,16 +89,16 @@ class Runs:
         )
 
     def close(self) -> None:
-        """Let no process stay behind."""
+        """Leave no process behind."""
         self._server.communicate(timeout=10)
 
     def __call__(self, verb: str, *words: str) -> tuple[int, str]:
-        """One run, to its exit code and all that it printed."""
+        """Run once, and return exit code and output."""
         self._prepare(verb, words)
         return self._finish()
 
     def traced(self, verb: str, *words: str, kill_at: Moment | None = None, by: str = "KILL") -> tuple[int, list[str]]:
-        """One run under strace, to its exit code and its calls; strace kills it when it asks for the one to kill at."""
+        """Run once under strace, which kills the process at the given call; return exit code and calls."""
         number = self._prepare(verb, words)
         log = self.place / "calls"
         injection = [f"--inject={kill_at.call}:signal={by}:when={kill_at.number}"] if kill_at else []
@@ -108,19 +108,19 @@ class Runs:
             text=True,
         )
         assert strace.stderr is not None
-        # From this line on the process is held until strace has seen to it.
+        # The process is stopped until strace is attached.
         assert "attached" in strace.stderr.readline()
         code, _ = self._finish()
         strace.communicate(timeout=10)
         return code, [line for line in log.read_text(errors="replace").splitlines() if "(" in line]
 
     def start_from(self, tree: Path) -> None:
-        """Make the host a copy of another one."""
+        """Make the host a copy of another tree."""
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(tree, self.root)
 
     def keep_as(self, tree: Path) -> None:
-        """Make another one a copy of the host."""
+        """Copy the host to another tree."""
         shutil.rmtree(tree, ignore_errors=True)
         shutil.copytree(self.root, tree)
 
@@ -144,14 +144,14 @@ def new_host(root: Path) -> None:
 
 @pytest.fixture
 def runs(in_memory: Path) -> Iterator[Runs]:
-    """A host below a directory of its own, and the program, loaded once."""
+    """A host in its own directory, and the program, loaded once."""
     new = Runs(in_memory)
     yield new
     new.close()
 
 
 def moments(calls: list[str]) -> Iterator[Moment]:
-    """Of a whole run's calls, those after which something is not as it was before."""
+    """Return the calls of a complete run that change something."""
     seen: Counter[str] = Counter()
     cuts = False
     for line in calls:
@@ -160,14 +160,14 @@ def moments(calls: list[str]) -> Iterator[Moment]:
         opens = call in {"openat", "open"}
         if (opens and not re.search("O_CREAT|O_TRUNC", line)) or call == "fsync" or " = -1 E" in line:
             continue
-        # The plain file that stands for a kernel value here is cut when it is opened; a real one is never without one.
+        # Opening the plain file of a kernel value truncates it; a real kernel value is never empty.
         if not cuts:
             yield Moment(call, seen[call], line)
         cuts = "O_TRUNC" in line
 
 
 def partial(now: Tree, old: Tree, new: Tree) -> Iterator[str]:
-    """What is neither as it was nor as it is to be, nor a step between that a reader can not be misled by."""
+    """Return what is neither the old nor the new state, nor an allowed intermediate state."""
     for path, node in now.items():
         name = path.rpartition("/")[2]
         if node in {old.get(path), new.get(path)}:
@@ -175,15 +175,15 @@ def partial(now: Tree, old: Tree, new: Tree) -> Iterator[str]:
         if TEMPORARY.fullmatch(name) and node.mode in {0o600, 0o644, 0o640}:
             continue
         if path not in old and node == Node(0o700, None) and path in new:
-            continue  # made, and private until it has its mode
+            continue  # created, and private until its mode is set
         yield f"{path}: {node}"
     yield from (f"{path}: gone" for path in old.keys() & new.keys() if path not in now)
 
 
 class Story(NamedTuple):
-    """A run to be killed: its words, the host that it starts on, and that host before the program was ever there.
+    """A run to kill: its arguments, the host on which it starts, and that host before the first run.
 
-    `undone_by` leads back to the origin without another apply.
+    `undone_by` restores the origin without another apply.
     """
 
     words: tuple[str, ...]
@@ -193,13 +193,13 @@ class Story(NamedTuple):
 
 
 def on_a_new_host(_: Runs, place: Path) -> Story:
-    """Everything is new, the directories on the way, too."""
+    """Everything is new, including parent directories."""
     new_host(place)
     return Story(("apply", *SERVER), place, without_state(read(place)))
 
 
 def after_an_upgrade(runs: Runs, place: Path) -> Story:
-    """Files of ours are there and have to change; under them all are a file and a directory of somebody's."""
+    """Existing files of the program change, among them a file and a directory of an administrator."""
     new_host(place)
     (place / "var/lib/rancher/k3s/server").mkdir(parents=True)
     (place / "etc/sysctl.d/90-kubelet.conf").write_text("# an administrator's\nkernel.panic = 5\n")
@@ -211,7 +211,7 @@ def after_an_upgrade(runs: Runs, place: Path) -> Story:
 
 
 def over_hand_edits(runs: Runs, place: Path) -> Story:
-    """Since the first run a file was edited, modes were loosened and a value has drifted."""
+    """After the first run a file was edited, modes were opened and a value changed."""
     story = after_an_upgrade(runs, place)
     server = place / "var/lib/rancher/k3s/server"
     server.chmod(0o755)
@@ -222,7 +222,7 @@ def over_hand_edits(runs: Runs, place: Path) -> Story:
 
 
 def with_a_full_journal(runs: Runs, place: Path) -> Story:
-    """So many runs lie behind it that the two oldest records are made one."""
+    """The two oldest records are merged."""
     new_host(place)
     origin = without_state(read(place))
     runs.start_from(place)
@@ -241,7 +241,7 @@ def with_a_full_journal(runs: Runs, place: Path) -> Story:
 
 
 def while_it_is_undone(runs: Runs, place: Path) -> Story:
-    """A revert of two runs, at whose end the file of somebody's is back."""
+    """A revert of two runs, after which the administrator's file is restored."""
     story = after_an_upgrade(runs, place)
     runs.start_from(place)
     assert runs(*story.words)[0] == 0
@@ -254,8 +254,8 @@ def while_it_is_undone(runs: Runs, place: Path) -> Story:
     [on_a_new_host, after_an_upgrade, over_hand_edits, with_a_full_journal, while_it_is_undone],
     ids=lambda begin: begin.__name__,
 )
-def test_a_run_that_is_killed_anywhere_does_no_damage(runs: Runs, begin: Callable[[Runs, Path], Story]) -> None:
-    """After a kill at any change: nothing is half, apply ends compliant and clean, revert leads to the start."""
+def test_a_kill_at_any_call_does_no_damage(runs: Runs, begin: Callable[[Runs, Path], Story]) -> None:
+    """No file is partial, apply then ends compliant, and revert restores the start."""
     story = begin(runs, runs.place / "start")
     old = without_state(read(story.start))
     runs.start_from(story.start)
@@ -271,13 +271,13 @@ def test_a_run_that_is_killed_anywhere_does_no_damage(runs: Runs, begin: Callabl
     assert not wrong, "\n".join(f"{what}\n    if killed at {'; '.join(calls)}" for what, calls in wrong.items())
 
 
-def test_a_run_that_is_interrupted_from_the_keyboard_cleans_up_behind_it(runs: Runs) -> None:
-    """Ctrl-C in the midst: nothing is half or left over, no success is claimed, and apply goes on from there."""
+def test_a_keyboard_interrupt_leaves_no_temporary_files(runs: Runs) -> None:
+    """No file is partial, no success is reported, and the next apply completes."""
     story = on_a_new_host(runs, runs.place / "start")
     runs.start_from(story.start)
     _, calls = runs.traced(*story.words)
     ended = without_state(read(runs.root))
-    # A signal lets the call be made; one that opens a file is interrupted too early for what is to clean up behind it.
+    # A signal lets the call finish; a call that opens a file is interrupted before its cleanup is registered.
     for moment in [moment for moment in moments(calls) if moment.call != "openat"][::5]:
         runs.start_from(story.start)
         code, _ = runs.traced(*story.words, kill_at=moment, by="INT")
@@ -290,7 +290,7 @@ def test_a_run_that_is_interrupted_from_the_keyboard_cleans_up_behind_it(runs: R
 
 
 def after_a_kill(runs: Runs, story: Story, moment: Moment, old: Tree, ended: Tree) -> Iterator[str]:
-    """What is wrong after a kill at that moment, with the host itself, and with each way to go on from there."""
+    """Return what is wrong after a kill at that moment, and after each way to continue."""
     runs.start_from(story.start)
     code, calls = runs.traced(*story.words, kill_at=moment)
     assert (code, calls[-1].partition("(")[0]) == (-signal.SIGKILL, moment.call), "strace did not kill where it was to"
@@ -306,7 +306,7 @@ def after_a_kill(runs: Runs, story: Story, moment: Moment, old: Tree, ended: Tre
 
 
 def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], wanted: Tree) -> Iterator[str]:
-    """Run that, and say what is not as it should be afterwards."""
+    """Run the command and return what is wrong afterwards."""
     code, output = runs(*words)
     now = read(runs.root)
     verb = " ".join(words[:2])

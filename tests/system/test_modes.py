@@ -1,4 +1,4 @@
-"""Modes and owners come out the same under any umask and from any earlier state, and only ours are changed."""
+"""Modes and owners under any umask and from any earlier state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UMASKS = (0o000, 0o022, 0o027, 0o077)
 
 
 class State(NamedTuple):
-    """How a managed path was before: its mode, where it was there at all, and its owner."""
+    """The earlier state of a managed path: whether it exists, its mode and its owner."""
 
     mode: int
     owner: int
@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Entry]:
-    """What apply makes of a new machine under the common umask."""
+    """Return what apply creates on a new machine under the usual umask."""
     with Machine(tmp_path_factory.mktemp("wanted")) as machine:
         assert machine.harden("apply", *SERVER).returncode == 0
         return machine.tree(*PLACES)
@@ -46,7 +46,7 @@ def clear(machine: Machine) -> None:
 
 
 def put_before(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
-    """The managed directories and files in that state, with the right content, parents as K3s' installer makes them."""
+    """Create the managed directories and files in that state, with parents as K3s' installer creates them."""
     for path, entry in wanted.items():
         where = machine.path(path)
         managed = path in DIRECTORIES or entry.kind == "file"
@@ -60,7 +60,7 @@ def put_before(machine: Machine, wanted: Mapping[str, Entry], state: State) -> N
 
 
 def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, wanted: Mapping[str, Entry]) -> None:
-    """Every level that is made, parents too, has the mode that is written down, not what the umask leaves of it."""
+    """Each created level has its documented mode."""
     for umask in UMASKS:
         clear(machine)
         assert machine.harden("apply", *SERVER, umask=umask).returncode == 0
@@ -82,10 +82,10 @@ def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, wanted
     ],
     ids=lambda value: f"{value.mode:04o}-of-{value.owner}" if isinstance(value, State) else "",
 )
-def test_an_earlier_state_ends_in_the_same_modes(
+def test_existing_paths_get_the_same_modes(
     machine: Machine, wanted: Mapping[str, Entry], state: State, umasks: Sequence[int]
 ) -> None:
-    """Directories and files that are there with other modes or owners are set right at every level."""
+    """Other modes and owners are corrected at every level."""
     for umask in umasks:
         clear(machine)
         put_before(machine, wanted, state)
@@ -95,8 +95,8 @@ def test_an_earlier_state_ends_in_the_same_modes(
 
 
 @pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "nobody's"])
-def test_revert_brings_the_earlier_modes_back(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
-    """What apply made strict is as open as before after revert: undo is no opinion on what was there."""
+def test_revert_restores_the_earlier_modes(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
+    """Even if they were too open."""
     put_before(machine, wanted, state)
     before = machine.tree(*PLACES)
     machine.harden("apply", *SERVER)
@@ -106,8 +106,8 @@ def test_revert_brings_the_earlier_modes_back(machine: Machine, wanted: Mapping[
 
 
 @pytest.mark.parametrize(("mode", "group"), [(0o711, 0), (0o750, 4), (0o2755, 4), (0o700, 0)])
-def test_parents_that_exist_stay_as_they_are(machine: Machine, mode: int, group: int) -> None:
-    """A directory above ours that is safe keeps its mode and group, whatever they are."""
+def test_existing_parents_are_not_changed(machine: Machine, mode: int, group: int) -> None:
+    """A safe parent keeps its mode and group."""
     parents = ("/etc/sysctl.d", "/etc/rancher", "/etc/rancher/k3s", "/var/lib/rancher", DATA)
     for parent in parents:
         path = machine.path(parent)
@@ -119,8 +119,8 @@ def test_parents_that_exist_stay_as_they_are(machine: Machine, mode: int, group:
     assert {parent: machine.entry(parent) for parent in parents} == before
 
 
-def test_a_data_directory_elsewhere_is_hardened_there(machine: Machine, wanted: Mapping[str, Entry]) -> None:
-    """With --data-dir each level lies there, and nothing is made at the default place."""
+def test_another_data_directory_is_hardened(machine: Machine, wanted: Mapping[str, Entry]) -> None:
+    """With --data-dir nothing is created at the default path."""
     run = machine.harden("apply", *SERVER, "--data-dir", "/srv/deep/k3s", umask=0o077)
     assert run.returncode == 0, run.stdout + run.stderr
     assert machine.entry("/var/lib/rancher") is None

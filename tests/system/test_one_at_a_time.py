@@ -1,4 +1,4 @@
-"""Many runs at once: one works, the others wait for it; a holder that dies lets go."""
+"""Concurrent runs: one works, the others wait, and a killed holder releases the lock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MANY = 20
 
 
 def records(machine: Machine) -> list[dict[str, Any]]:
-    """The journal's records, oldest first; each must be a whole one of a run that ended."""
+    """Return the journal's records, oldest first; each must be complete and finished."""
     paths = sorted(machine.path(JOURNAL).iterdir())
     assert [path.suffix for path in paths] == [".json"] * len(paths)
     return [json.loads(path.read_bytes()) for path in paths]
@@ -48,8 +48,8 @@ def start(machine: Machine, *words: str) -> subprocess.Popen[str]:
     return machine.start(*PROGRAM, *words)
 
 
-def test_twenty_applies_at_once_do_the_work_once(machine: Machine) -> None:
-    """All twenty end compliant, one of them did everything, and a check beside them never fails for it."""
+def test_twenty_concurrent_applies_change_the_host_once(machine: Machine) -> None:
+    """All end compliant, and a concurrent check does not fail because of them."""
     applies = [start(machine, "apply", *SERVER) for _ in range(MANY)]
     codes = set()
     while any(run.poll() is None for run in applies):
@@ -66,12 +66,12 @@ def test_twenty_applies_at_once_do_the_work_once(machine: Machine) -> None:
     assert machine.harden("check", *SERVER).returncode == 0
 
 
-def test_runs_that_want_different_things_take_turns(machine: Machine) -> None:
-    """Each of many runs starts from the state that the one before it left: the journal is an unbroken chain."""
+def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> None:
+    """Each run starts from the state of the previous one: the journal is an unbroken chain."""
     before, values = machine.tree(*PLACES), live_values()
     runs = [start(machine, "apply", *(SERVER, OLDER_SERVER)[number % 2]) for number in range(8)]
     output = [run.communicate()[0] for run in runs]
-    # A run that is overtaken after its change reports what the other one made of it.
+    # A run that another one overtakes after its change reports the result of the other one.
     assert {run.returncode for run in runs} <= {0, 3, 4}, output
     last: dict[str, Any] = {}
     for record in records(machine):
@@ -88,8 +88,8 @@ def test_runs_that_want_different_things_take_turns(machine: Machine) -> None:
     assert (machine.tree(*PLACES), live_values()) == (before, values)
 
 
-def test_applies_and_reverts_at_once_leave_no_half(machine: Machine) -> None:
-    """Whoever comes last decides; in between nothing is lost, and a last revert leads back to the start."""
+def test_concurrent_applies_and_reverts_leave_no_partial_state(machine: Machine) -> None:
+    """A final revert restores the start."""
     before, values = machine.tree(*PLACES), live_values()
     runs = [start(machine, *(("apply", *SERVER), ("revert",))[number % 2]) for number in range(8)]
     output = [run.communicate()[0] for run in runs]
@@ -101,8 +101,8 @@ def test_applies_and_reverts_at_once_leave_no_half(machine: Machine) -> None:
     assert (machine.tree(*PLACES), live_values()) == (before, values)
 
 
-def test_a_run_waits_for_the_lock_and_goes_on_when_its_holder_is_killed(machine: Machine) -> None:
-    """While another process holds the lock nothing is changed; kill -9 of it is enough for the next to go on."""
+def test_a_waiting_run_continues_when_the_holder_is_killed(machine: Machine) -> None:
+    """Nothing changes while another process holds the lock."""
     machine.write("/run/k3s-harden.lock", "", mode=0o600)
     holder = machine.start("flock", "--no-fork", "/run/k3s-harden.lock", "sleep", "600")
     try:
@@ -120,8 +120,8 @@ def test_a_run_waits_for_the_lock_and_goes_on_when_its_holder_is_killed(machine:
     assert live_values() == HARDENED
 
 
-def test_a_run_that_is_killed_at_work_holds_nobody_up(machine: Machine) -> None:
-    """kill -9 of an apply that holds the lock: the next one gets it at once, and ends compliant."""
+def test_a_killed_run_does_not_block_the_next_one(machine: Machine) -> None:
+    """The next apply gets the lock immediately and ends compliant."""
     lock = machine.path("/run/k3s-harden.lock")
     killed = []
     for milliseconds in (0, 2, 5, 10):
@@ -141,8 +141,8 @@ def test_a_run_that_is_killed_at_work_holds_nobody_up(machine: Machine) -> None:
     assert any(killed)
 
 
-def test_a_second_lock_holder_exits_5_once_its_patience_ends(tmp_path: Path) -> None:
-    """The wait is bounded: LockHeldError, which is exit code 5, names the process that holds the lock."""
+def test_a_run_that_does_not_get_the_lock_exits_5(tmp_path: Path) -> None:
+    """LockHeldError names the process that holds the lock."""
     (tmp_path / "run").mkdir()
     host = replace(Host.tree_at(str(tmp_path)), lock_wait=0.1)
     with host.lock(), pytest.raises(LockHeldError, match=f"process {os.getpid()} holds it") as caught:

@@ -1,4 +1,4 @@
-"""Run by somebody who is not root: read as far as permissions allow, say what could not be read, change nothing."""
+"""Runs of an ordinary user: they read what permissions allow, report the rest, and change nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.root
 
 SERVER = ("--role", "server", "--k3s-version", "1.34")
 DATA = "/var/lib/rancher/k3s"
-IMAGE = "/tmp/image"  # noqa: S108 - on a machine that is the test's alone
+IMAGE = "/tmp/image"  # noqa: S108 - on a machine that only the test uses
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-harden", "/run")
 
 
@@ -40,14 +40,14 @@ def as_nobody(machine: Machine, *words: str) -> subprocess.CompletedProcess[str]
 
 
 def test_check_reads_a_new_host(host: Machine) -> None:
-    """Where nothing is private yet, an ordinary user sees all that root sees."""
+    """Before hardening, an ordinary user sees what root sees."""
     run = as_nobody(host, "check", *SERVER)
     assert run.returncode == 3
     assert run.stdout == host.harden("check", *SERVER).stdout
 
 
-def test_check_says_what_it_could_not_read(host: Machine) -> None:
-    """On a hardened host private files are named as unreadable, with the advice to run as root; the rest is judged."""
+def test_check_reports_unreadable_files(host: Machine) -> None:
+    """On a hardened host, with the hint to run as root; everything else is checked."""
     host.harden("apply", *SERVER)
     run = as_nobody(host, "check", "--format", "json", *SERVER)
     assert run.returncode == 3
@@ -64,8 +64,8 @@ def test_check_says_what_it_could_not_read(host: Machine) -> None:
     assert any("90-k3s-harden.yaml" in message for message in unread)
 
 
-def test_diff_shows_what_can_be_seen(host: Machine) -> None:
-    """A drifted kernel value is in the diff, beside what could not be read."""
+def test_diff_shows_readable_resources(host: Machine) -> None:
+    """A changed kernel value is shown beside unreadable files."""
     host.harden("apply", *SERVER)
     host.set_live({"kernel.panic": "0"})
     run = as_nobody(host, "diff", *SERVER)
@@ -76,7 +76,7 @@ def test_diff_shows_what_can_be_seen(host: Machine) -> None:
 
 @pytest.mark.parametrize("what", ["sysctl", "audit-policy", "policy", "psa", "k3s-config"])
 def test_render_needs_no_root(host: Machine, what: str) -> None:
-    """render prints for an ordinary user, without a word of complaint, what it prints for root."""
+    """It prints the same as for root, without warnings."""
     words = ("render", what, *SERVER)
     run = as_nobody(host, *words)
     assert (run.returncode, run.stderr) == (0, "")
@@ -85,8 +85,8 @@ def test_render_needs_no_root(host: Machine, what: str) -> None:
 
 @pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
 @pytest.mark.parametrize("words", [("apply", *SERVER), ("revert",), ("revert", "--last", "--force")], ids="-".join)
-def test_what_writes_says_that_it_needs_root(host: Machine, words: tuple[str, ...], *, hardened: bool) -> None:
-    """apply and revert exit 1 at once, name the command that works, and change nothing."""
+def test_writing_verbs_require_root(host: Machine, words: tuple[str, ...], *, hardened: bool) -> None:
+    """apply and revert exit 1, print the command with sudo, and change nothing."""
     if hardened:
         host.harden("apply", *SERVER)
     before, values = host.tree(*PLACES), live_values()
@@ -97,8 +97,8 @@ def test_what_writes_says_that_it_needs_root(host: Machine, words: tuple[str, ..
     assert (host.tree(*PLACES), live_values()) == (before, values)
 
 
-def test_an_unreadable_settings_file_is_named(host: Machine) -> None:
-    """Settings that only root may read decide what is wanted: without them nothing is judged, and the file is named."""
+def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
+    """Without the settings nothing is checked."""
     host.write("/etc/k3s-harden/config.yaml", "role: server\n", mode=0o600)
     run = as_nobody(host, "check", *SERVER)
     assert run.returncode in {1, 2}
@@ -106,8 +106,8 @@ def test_an_unreadable_settings_file_is_named(host: Machine) -> None:
     assert "Permission denied" in run.stderr
 
 
-def test_a_tree_of_ones_own_can_be_hardened(host: Machine) -> None:
-    """Below --root an ordinary user stands for root: a rehearsal needs no rights."""
+def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
+    """With --root."""
     host.run(
         "mkdir", "-p", *(f"{IMAGE}/{path}" for path in ("etc/sysctl.d", "var/lib", "run")), user=NOBODY, check=True
     )

@@ -1,4 +1,4 @@
-"""The main job where it belongs: on `/`, with the kernel's own /proc/sys."""
+"""apply, check and revert on `/` with the kernel's /proc/sys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AGENT = ("--role", "agent", "--k3s-version", "1.34")
 OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 
 PLACES = ("/etc", "/run", "/var/lib/rancher", "/var/lib/k3s-harden")
-"""Where the program has any business; that it touches nothing elsewhere, strace shows."""
+"""Directories of managed paths; strace shows that no others change."""
 
 DATA = "/var/lib/rancher/k3s"
 DROPIN = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
@@ -45,21 +45,21 @@ CHANGING_CALLS = (
     "open.*|creat|.*link(at)?|rename.*|mk(dir|nod).*|rmdir|u?mount.*|move_mount|.*chown.*|f?chmod.*|f?truncate.*|.*xattr.*"
     "|utime.*|futimesat|copy_file_range|sendfile.*|splice|fallocate|pwrite.*|write.*"
 )
-"""The system calls by which files, directories and mounts change, as a pattern; strace drops what it does not know."""
+"""System calls that change files, directories and mounts, as a pattern; strace ignores unknown ones."""
 READ_ONLY = re.compile(
     r"\d+ +(open\w*\((?!.*\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE))|readlink|.?getxattr|writev?\([12]<)"
 )
-"""Those of them that, called like this, change nothing but the standard output or error."""
+"""Calls that change only standard output or standard error."""
 
 
 def modes(machine: Machine) -> dict[str, int]:
-    """The mode of each managed path that is there."""
+    """Return the mode of each existing managed path."""
     entries = {path: machine.entry(path) for path in OF_EACH_NODE | OF_A_SERVER | FROM_25_ON}
     return {path: entry.mode for path, entry in entries.items() if entry is not None}
 
 
 def report(machine: Machine, *words: str) -> dict[str, Any]:
-    """The JSON report of a run."""
+    """Return the JSON report of a run."""
     run = machine.harden(*words, "--format", "json")
     return dict(json.loads(run.stdout))
 
@@ -69,7 +69,7 @@ def statuses(of: dict[str, Any]) -> dict[str, str]:
 
 
 def traced(machine: Machine, *words: str) -> list[str]:
-    """What one run asks of the kernel that could change anything, granted or not: strace's lines."""
+    """Return strace's lines of all calls of a run that could change something."""
     strace = "strace --follow-forks --seccomp-bpf --decode-fds --signal=none --output=/run/trace"
     run = machine.run(*strace.split(), f"--trace=/^({CHANGING_CALLS})$", *PROGRAM, *words)
     assert run.returncode in {0, 3}, run.stderr
@@ -90,7 +90,7 @@ def traced(machine: Machine, *words: str) -> list[str]:
 def test_apply_hardens_this_host_and_the_running_kernel(
     machine: Machine, words: tuple[str, ...], wanted: dict[str, int]
 ) -> None:
-    """After apply the kernel has the guide's values, each path its mode and root as owner, and check finds nothing."""
+    """The kernel has the guide's values, each path its mode and owner, and check is compliant."""
     before = machine.tree(*PLACES)
     run = machine.harden("apply", *words)
     assert (run.returncode, run.stderr) == (0, "")
@@ -105,8 +105,8 @@ def test_apply_hardens_this_host_and_the_running_kernel(
     assert machine.harden("diff", *words).returncode == 0
 
 
-def test_a_host_that_is_not_hardened_is_told_so(machine: Machine) -> None:
-    """Before apply, check exits 3 and names each kernel value with what it is."""
+def test_check_reports_a_host_that_is_not_hardened(machine: Machine) -> None:
+    """It exits 3 and lists each kernel value."""
     run = machine.harden("check", *SERVER)
     assert run.returncode == 3
     assert "vm.overcommit_memory: 0 → 1" in run.stdout
@@ -114,8 +114,8 @@ def test_a_host_that_is_not_hardened_is_told_so(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("words", [SERVER, AGENT], ids=["server", "agent"])
-def test_revert_brings_everything_back(machine: Machine, words: tuple[str, ...]) -> None:
-    """After revert, files, directories, modes and live values are those before the first apply."""
+def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) -> None:
+    """Files, directories, modes and live values."""
     machine.write(PARAMETERS, "# an administrator's\nkernel.panic = 5\n", mode=0o640)
     machine.set_live({"kernel.panic": "5"})
     before, values = machine.tree(*PLACES), live_values()
@@ -127,7 +127,7 @@ def test_revert_brings_everything_back(machine: Machine, words: tuple[str, ...])
     assert live_values() == values
     after = machine.tree(*PLACES)
     left = {path for path in after if path not in before}
-    # The administrator's file was replaced by force: its backup is theirs to remove.
+    # The administrator's file was replaced with --force; its backup is kept.
     assert {path for path in left if not path.startswith("/var/lib/k3s-harden/backups/")} == {
         "/run/k3s-harden.lock",
         "/var/lib/k3s-harden",
@@ -137,7 +137,7 @@ def test_revert_brings_everything_back(machine: Machine, words: tuple[str, ...])
 
 
 def test_revert_keeps_an_edit_until_it_is_forced(machine: Machine) -> None:
-    """A file that was edited since is named and kept, and stays in the journal: revert --force then undoes it, too."""
+    """The edited file is reported and stays in the journal; revert --force then reverts it."""
     before = machine.tree("/etc/rancher", "/var/lib/rancher")
     machine.harden("apply", *SERVER)
     machine.path(DROPIN).write_text("protect-kernel-defaults: false\n")
@@ -151,8 +151,8 @@ def test_revert_keeps_an_edit_until_it_is_forced(machine: Machine) -> None:
     assert machine.tree("/etc/rancher", "/var/lib/rancher") == before
 
 
-def test_a_value_that_drifts_is_found_and_repaired(machine: Machine) -> None:
-    """Somebody's sysctl -w is a difference to check, and apply repairs that value and nothing else."""
+def test_a_changed_kernel_value_is_found_and_corrected(machine: Machine) -> None:
+    """check reports it, and apply changes only this value."""
     machine.harden("apply", *SERVER)
     machine.set_live({"kernel.panic": "0"})
     found = report(machine, "check", *SERVER)
@@ -165,8 +165,8 @@ def test_a_value_that_drifts_is_found_and_repaired(machine: Machine) -> None:
 
 
 @pytest.mark.strace
-def test_an_apply_with_nothing_to_do_writes_nothing(machine: Machine) -> None:
-    """The second apply asks the kernel for no change at all, not even for one that would be refused."""
+def test_a_second_apply_makes_no_changes(machine: Machine) -> None:
+    """It makes no system call that could change anything."""
     assert traced(machine, "apply", *SERVER) != []
     assert traced(machine, "apply", *SERVER) == []
 
@@ -175,7 +175,7 @@ def test_an_apply_with_nothing_to_do_writes_nothing(machine: Machine) -> None:
 @pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
 @pytest.mark.parametrize("verb", ["check", "diff", "render"])
 def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: bool) -> None:
-    """check, diff and render change nothing, on a host that is compliant and on one that is not."""
+    """check, diff and render, on a compliant host and on another one."""
     if hardened:
         machine.harden("apply", *SERVER)
     words = ("policy", "--k3s-version", "1.34") if verb == "render" else SERVER
@@ -183,8 +183,8 @@ def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: b
 
 
 @pytest.mark.strace
-def test_apply_touches_only_what_it_manages(machine: Machine) -> None:
-    """apply opens for writing, makes, renames and removes its own files, the lock and kernel values alone."""
+def test_apply_changes_only_managed_paths(machine: Machine) -> None:
+    """It opens for writing, creates, renames and removes only its files, the lock and kernel values."""
     touched = {path for line in traced(machine, "apply", *SERVER) for path in named(line)}
     values = {f"/proc/sys/{key.replace('.', '/')}" for key in START}
     assert {path for path in touched - values if not OURS.fullmatch(path)} == {"/run/k3s-harden.lock"}
@@ -193,7 +193,7 @@ def test_apply_touches_only_what_it_manages(machine: Machine) -> None:
 
 
 def named(line: str) -> Iterator[str]:
-    """The paths that a call names in one of strace's lines, of a temporary file that of the file it is for."""
+    """Return the paths in a line of strace; of a temporary file, the path of its file."""
     for directory, name in re.findall(r"(?:\w+<(/[^>]*)>, )?\"([^\"]+)\"", line.partition(" = ")[0]):
         if " write(" not in line and " pwrite64(" not in line:
             temporary = re.fullmatch(r"\.(.*)\.k3s-harden", name)

@@ -1,4 +1,4 @@
-"""What the host says of its K3s: the running process, and the version that the installed program prints."""
+"""Facts of a running K3s: its process, and the version that the program prints."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ AUDIT = "/var/lib/rancher/k3s/server/audit.yaml"
 
 
 def install(machine: Machine, version: str, mode: int = 0o755, owner: int = 0, path: str = K3S) -> None:
-    """Put a stand-in for k3s there, which says its version as K3s does, and leaves a trace of having been run."""
+    """Install a stand-in for k3s that prints its version and records that it ran."""
     words = f"k3s version {version} (3dd98cc5)\\ngo version go1.24.4\\n"
     machine.write(path, f"#!/bin/sh\necho \"$@\" >>{RAN}\nprintf '{words}'\n", mode, owner)
 
 
 @contextmanager
 def running(machine: Machine, line: str, name: str = "k3s-server") -> Iterator[None]:
-    """A process of the machine with this command line and name, by which alone a K3s is told."""
+    """Run a process with this command line and name, by which K3s is detected."""
     machine.run("cp", "/bin/sleep", f"/opt/{name}", check=True)
     become = f"import os; print(flush=True); os.execv('/opt/{name}', [{line!r}, '600'])"
     process = machine.start(sys.executable, "-c", become)
@@ -53,7 +53,7 @@ def report(machine: Machine, *words: str) -> dict[str, Any]:
 
 
 def fact(of: dict[str, Any], name: str) -> tuple[str, str]:
-    """The value and the evidence of a fact."""
+    """Return the value and evidence of a fact."""
     return next((fact["value"], fact["source"]) for fact in of["facts"] if fact["name"] == name)
 
 
@@ -61,8 +61,8 @@ def findings(of: dict[str, Any]) -> set[str]:
     return {finding["id"] for finding in of["findings"]}
 
 
-def test_a_running_k3s_tells_the_role_and_since_when(machine: Machine) -> None:
-    """Without a unit or a data directory, the process that calls itself `k3s server` decides, and is shown."""
+def test_a_running_k3s_determines_role_and_start_time(machine: Machine) -> None:
+    """Without a unit or a data directory, the process `k3s server` determines the role."""
     with running(machine, "k3s server"):
         seen = report(machine, "check")
     assert fact(seen, "role") == ("server", "the running process")
@@ -76,13 +76,13 @@ def test_a_running_k3s_tells_the_role_and_since_when(machine: Machine) -> None:
 
 @pytest.mark.parametrize("way", ["by_psutil", "by_proc"])
 def test_the_start_of_k3s_is_known_to_a_fraction_of_a_second(machine: Machine, way: str) -> None:
-    """A K3s that the gate let start is younger than the run of the gate, though both were in the same second."""
+    """A K3s that the gate releases is newer than the gate's run, even within the same second."""
     words = f"from agent.host import probe; print(*(process.started for process in probe.{way}()))"
     before = time.time()
     with running(machine, "k3s server"):
         after = time.time()
         started = float(machine.run(sys.executable, "-c", words, check=True).stdout)
-    # The kernel counts it in hundredths.
+    # The kernel counts start times in hundredths of a second.
     assert before - 0.05 < started < after + 0.05
 
 
@@ -95,16 +95,16 @@ def test_the_start_of_k3s_is_known_to_a_fraction_of_a_second(machine: Machine, w
         ("k3s-harden agent", "k3s-harden"),
     ],
 )
-def test_what_is_no_k3s_is_not_taken_for_one(machine: Machine, line: str, name: str) -> None:
-    """A kubectl, an editor, this program and whatever else has k3s in its name do not make a role."""
+def test_similar_process_names_are_not_k3s(machine: Machine, line: str, name: str) -> None:
+    """kubectl, an editor and this program have no role."""
     with running(machine, line, name):
         run = machine.harden("check")
     assert run.returncode == 2
     assert "cannot determine whether this host is a server or an agent" in run.stderr
 
 
-def test_both_roles_at_once_are_not_guessed_between(machine: Machine) -> None:
-    """Where a server and an agent run, the user is asked which is meant."""
+def test_two_roles_at_once_are_an_error(machine: Machine) -> None:
+    """The user must select one."""
     with running(machine, "k3s server"), running(machine, "k3s agent", "k3s-agent"):
         run = machine.harden("check")
         seen = report(machine, "check", "--role", "agent")
@@ -113,10 +113,10 @@ def test_both_roles_at_once_are_not_guessed_between(machine: Machine) -> None:
     assert fact(seen, "running")[0].count("process") == 1
 
 
-def test_a_k3s_that_is_older_than_the_change_needs_a_restart(machine: Machine) -> None:
-    """After apply beside a running K3s, check says restart; once K3s was started anew, it does not."""
+def test_a_k3s_that_started_before_the_change_needs_a_restart(machine: Machine) -> None:
+    """After a restart, check no longer reports it."""
     with running(machine, "k3s server"):
-        time.sleep(1.1)  # a start is known to the second
+        time.sleep(1.1)  # start times have a resolution of one second
         done = report(machine, "apply", "--k3s-version", "1.34")
         seen = report(machine, "check", "--k3s-version", "1.34")
         assert done["exit_code"] == 0
@@ -132,7 +132,7 @@ def test_a_k3s_that_is_older_than_the_change_needs_a_restart(machine: Machine) -
 
 
 def test_a_change_that_k3s_reads_while_it_runs_needs_no_restart(machine: Machine) -> None:
-    """Kernel values, modes and manifests take effect by themselves."""
+    """Kernel values, modes and manifests."""
     machine.harden("apply", "--role", "server", "--k3s-version", "1.34")
     with running(machine, "k3s server"):
         time.sleep(1.1)
@@ -144,8 +144,8 @@ def test_a_change_that_k3s_reads_while_it_runs_needs_no_restart(machine: Machine
 
 
 @pytest.mark.parametrize("path", [K3S, "/opt/bin/k3s", "/usr/bin/k3s"])
-def test_the_installed_program_is_asked_for_its_version(machine: Machine, path: str) -> None:
-    """Wherever K3s' installer puts it, `k3s --version` decides the family: 1.24 has the PodSecurityPolicies."""
+def test_the_version_is_read_from_the_installed_program(machine: Machine, path: str) -> None:
+    """`k3s --version` in each directory of K3s' installer; 1.24 has PodSecurityPolicies."""
     install(machine, "v1.24.17+k3s1", path=path)
     done = report(machine, "apply", "--role", "server")
     assert fact(done, "K3s version") == ("v1.24.17+k3s1", f"{path} --version")
@@ -154,8 +154,8 @@ def test_the_installed_program_is_asked_for_its_version(machine: Machine, path: 
     assert set(machine.path(RAN).read_text().split()) == {"--version"}
 
 
-def test_an_upgrade_across_125_takes_the_policies_out(machine: Machine) -> None:
-    """When the program on disk is a 1.25, the next apply removes what 1.25 cannot read, before K3s is restarted."""
+def test_an_upgrade_to_1_25_removes_the_pod_security_policies(machine: Machine) -> None:
+    """If the program on disk is 1.25, apply removes them before the restart."""
     install(machine, "v1.24.17+k3s1")
     machine.harden("apply", "--role", "server")
     install(machine, "v1.25.16+k3s4")
@@ -191,7 +191,7 @@ def link_to_a_file_of_another(machine: Machine) -> None:
     ids=lambda plant: plant.__name__,
 )
 def test_a_program_that_others_can_change_is_not_run(machine: Machine, plant: Callable[[Machine], None]) -> None:
-    """What somebody else could have written is not run as root: the version is assumed, and the evidence says why."""
+    """The version is assumed, and the evidence states why."""
     plant(machine)
     seen = report(machine, "check", "--role", "server")
     value, evidence = fact(seen, "K3s version")
@@ -213,8 +213,8 @@ def test_a_program_that_others_can_change_is_not_run(machine: Machine, plant: Ca
         "",
     ],
 )
-def test_a_program_that_gives_no_version_is_survived(machine: Machine, script: str) -> None:
-    """A broken download or a wrapper of somebody's: the version is assumed, and said to be."""
+def test_a_program_that_prints_no_version(machine: Machine, script: str) -> None:
+    """The version is assumed and reported as assumed."""
     machine.write(K3S, script, mode=0o755)
     seen = report(machine, "check", "--role", "server")
     assert fact(seen, "K3s version")[0].endswith(" assumed")

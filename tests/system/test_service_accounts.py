@@ -1,6 +1,6 @@
-"""service-accounts, through a stand-in for kubectl that keeps a cluster in files.
+"""service-accounts with a stand-in for kubectl that stores a cluster in files.
 
-It answers the three requests that the program makes, in kubectl's forms, and refuses any other.
+It answers the three requests of the program like kubectl and rejects all others.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.root
 K3S = "/usr/local/bin/k3s"
 KUBECTL = "/usr/bin/kubectl"
 
-# One file a namespace in /srv/cluster: what automountServiceAccountToken is, `unset` where the account has no such
-# field, `missing` where there is no account. A file in /srv/trouble says how requests for that namespace end.
+# /srv/cluster has one file per namespace: the value of automountServiceAccountToken, `unset` if the account has no such
+# field, `missing` if there is no account. A file in /srv/trouble states how requests for that namespace fail.
 STAND_IN = r"""#!/bin/sh
 echo "$*" >>/srv/requests
 [ "${0##*/}" = kubectl ] || { [ "$1" = kubectl ] || exit 64; shift; }
@@ -65,7 +65,7 @@ esac
 
 
 class Cluster:
-    """The stand-in's cluster."""
+    """The cluster of the stand-in."""
 
     def __init__(self, machine: Machine, program: str = K3S) -> None:
         self.machine = machine
@@ -75,22 +75,22 @@ class Cluster:
             machine.path(directory).mkdir()
 
     def have(self, namespaces: Mapping[str, str]) -> None:
-        """Add namespaces, or change them."""
+        """Add or change namespaces."""
         for name, value in namespaces.items():
             self._file(name).write_text(f"{value}\n")
 
     def trouble(self, name: str, script: str) -> None:
-        """Let requests for the namespace, or for `api` all of them, run into this."""
+        """Make requests for a namespace, or all requests (`api`), fail in this way."""
         self.machine.write(f"/srv/trouble/{name}", script)
 
     @property
     def values(self) -> dict[str, str]:
-        """What each namespace has now."""
+        """Return the value of each namespace."""
         return {path.name: path.read_text().strip() for path in self._file(".").iterdir()}
 
     @property
     def requests(self) -> list[str]:
-        """All that was asked of it, a line each."""
+        """Return all requests, one per line."""
         return self.machine.path("/srv/requests").read_text().splitlines()
 
     def _file(self, name: str) -> Path:
@@ -105,7 +105,7 @@ def cluster(machine: Machine) -> Cluster:
 
 
 def protect(machine: Machine, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Run it; the exit code, and what became of each namespace."""
+    """Run the verb, and return its exit code and the result of each namespace."""
     run = machine.harden("service-accounts", "--format", "json", *words)
     assert run.stderr == ""
     items = json.loads(run.stdout)["items"]
@@ -113,7 +113,7 @@ def protect(machine: Machine, *words: str) -> tuple[int, dict[str, dict[str, Any
 
 
 def test_every_namespace_is_protected_once(machine: Machine, cluster: Cluster) -> None:
-    """What is unset or true becomes false; what is false is not patched; the second run patches nothing."""
+    """Unset and true become false, false is not patched, and a second run patches nothing."""
     code, items = protect(machine)
     assert code == 0
     assert set(cluster.values.values()) == {"false"}
@@ -131,7 +131,7 @@ def test_every_namespace_is_protected_once(machine: Machine, cluster: Cluster) -
 
 
 def test_new_namespaces_are_found_by_the_next_run(machine: Machine, cluster: Cluster) -> None:
-    """A namespace without its account yet is no error; once it has one, the next run protects it."""
+    """A namespace without its account is no error; the next run protects it."""
     cluster.have({"new": "missing"})
     code, items = protect(machine)
     assert (code, items["new"]["status"]) == (0, "kept")
@@ -141,7 +141,7 @@ def test_new_namespaces_are_found_by_the_next_run(machine: Machine, cluster: Clu
 
 
 def test_one_failing_namespace_does_not_stop_the_others(machine: Machine, cluster: Cluster) -> None:
-    """A refusal is reported with the API's reason, exit 4, and all others are done."""
+    """It is reported with the API's reason; the exit code is 4."""
     reason = 'Error from server (Forbidden): serviceaccounts "default" is forbidden: admission webhook says no'
     cluster.trouble("default", f"echo 'warning: deprecated' >&2; echo '{reason}' >&2; exit 1")
     code, items = protect(machine)
@@ -151,8 +151,8 @@ def test_one_failing_namespace_does_not_stop_the_others(machine: Machine, cluste
     assert cluster.values == {"default": "unset", "kube-system": "false", "done": "false"}
 
 
-def test_a_call_that_hangs_is_given_up(machine: Machine, cluster: Cluster) -> None:
-    """A kubectl that neither answers nor keeps its own limit costs one namespace, and leaves no process behind."""
+def test_a_call_that_hangs_is_killed(machine: Machine, cluster: Cluster) -> None:
+    """It costs one namespace and leaves no process."""
     cluster.trouble("default", "exec sleep 300")
     code, items = protect(machine, "--timeout", "1")
     assert code == 4
@@ -161,8 +161,8 @@ def test_a_call_that_hangs_is_given_up(machine: Machine, cluster: Cluster) -> No
     assert machine.run("pgrep", "-x", "sleep").returncode == 1
 
 
-def test_a_patch_that_does_not_last_is_no_success(machine: Machine, cluster: Cluster) -> None:
-    """What kubectl calls patched is looked at again: a controller that sets it back is found out."""
+def test_a_patch_that_a_controller_undoes_is_not_a_success(machine: Machine, cluster: Cluster) -> None:
+    """The account is read again after the patch."""
     cluster.trouble("default", "echo 'serviceaccount/default patched'; exit 0")
     code, items = protect(machine)
     assert code == 4
@@ -170,8 +170,8 @@ def test_a_patch_that_does_not_last_is_no_success(machine: Machine, cluster: Clu
     assert "still automounts its token" in items["default"]["detail"]
 
 
-def test_a_namespace_that_goes_meanwhile_is_no_error(machine: Machine, cluster: Cluster) -> None:
-    """A namespace that was deleted between the look and the patch is not missed."""
+def test_a_namespace_deleted_during_the_run_is_no_error(machine: Machine, cluster: Cluster) -> None:
+    """Between the list and the patch."""
     cluster.trouble(
         "default", "rm default; echo 'Error from server (NotFound): namespaces \"default\" not found' >&2; exit 1"
     )
@@ -190,7 +190,7 @@ def test_a_namespace_that_goes_meanwhile_is_no_error(machine: Machine, cluster: 
     ],
 )
 def test_an_api_that_does_not_answer_exits_1(machine: Machine, cluster: Cluster, trouble: str, told: str) -> None:
-    """Without an API nothing can be done: exit 1 with kubectl's reason, and nothing was patched."""
+    """With kubectl's reason; nothing is patched."""
     cluster.trouble("api", trouble)
     run = machine.harden("service-accounts")
     assert run.returncode == 1
@@ -198,8 +198,8 @@ def test_an_api_that_does_not_answer_exits_1(machine: Machine, cluster: Cluster,
     assert not [line for line in cluster.requests if " patch " in line]
 
 
-def test_an_api_that_goes_away_half_way_is_no_total_failure(machine: Machine, cluster: Cluster) -> None:
-    """What was patched before the API went is reported: exit 4 says partly, not 1 that nothing was changed."""
+def test_an_api_that_stops_halfway_exits_4(machine: Machine, cluster: Cluster) -> None:
+    """The namespaces patched before are reported."""
     cluster.trouble("kube-system", "echo 'echo refused >&2; exit 1' >/srv/trouble/api; echo refused >&2; exit 1")
     run = machine.harden("service-accounts")
     assert cluster.values["default"] == "false"
@@ -207,15 +207,15 @@ def test_an_api_that_goes_away_half_way_is_no_total_failure(machine: Machine, cl
     assert "kube-system/default" in run.stdout
 
 
-def test_without_kubectl_it_says_so(machine: Machine) -> None:
-    """On a host with neither program it exits 1 and names both."""
+def test_without_kubectl_and_k3s_it_exits_1(machine: Machine) -> None:
+    """The error names both programs."""
     run = machine.harden("service-accounts")
     assert run.returncode == 1
     assert "neither k3s nor kubectl is installed" in run.stderr
 
 
-def test_a_kubectl_of_its_own_takes_a_kubeconfig(machine: Machine) -> None:
-    """Where only kubectl is installed that is used, with the kubeconfig that was named."""
+def test_kubectl_is_used_with_a_kubeconfig(machine: Machine) -> None:
+    """If k3s is not installed."""
     cluster = Cluster(machine, KUBECTL)
     cluster.have({"default": "unset"})
     code, _ = protect(machine, "--kubeconfig", "/etc/rancher/k3s/k3s.yaml")
@@ -225,7 +225,7 @@ def test_a_kubectl_of_its_own_takes_a_kubeconfig(machine: Machine) -> None:
 
 
 def test_a_program_that_others_can_change_is_not_run(machine: Machine, cluster: Cluster) -> None:
-    """What root runs must be root's: a k3s that somebody else could have written is not asked."""
+    """A k3s that other users can write is not run as root."""
     path = machine.path(K3S)
     path.chmod(0o777)
     run = machine.harden("service-accounts")
@@ -237,8 +237,8 @@ def test_a_program_that_others_can_change_is_not_run(machine: Machine, cluster: 
     assert cluster.requests == []
 
 
-def test_the_cost_grows_with_what_is_to_be_patched(machine: Machine, cluster: Cluster) -> None:
-    """One request a namespace that needs it, and four lists for the whole, of several hundred namespaces, too."""
+def test_the_number_of_requests_depends_on_the_patches(machine: Machine, cluster: Cluster) -> None:
+    """One request per patched namespace and four lists in total, also with several hundred namespaces."""
     cluster.have({f"team-{number:03d}": "unset" for number in range(300)})
     code, items = protect(machine)
     assert code == 0

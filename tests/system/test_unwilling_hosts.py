@@ -1,4 +1,4 @@
-"""Hosts that refuse: read-only mounts, a full disk, an immutable file, things of the wrong kind."""
+"""Hosts that refuse changes: read-only mounts, full disks, immutable files, other kinds of files."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-har
 
 
 def left_overs(machine: Machine) -> list[str]:
-    """Temporary files anywhere that the program works."""
+    """Return all temporary files of the program."""
     return [path for path in machine.tree(*PLACES, "/run") if path.endswith(".k3s-harden")]
 
 
 def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None:
-    """Where /proc/sys is read-only, as in a container, each wrong value is named, and the files are put in place.
+    """In a container with a read-only /proc/sys, each wrong value is reported, and files are written.
 
-    But for the drop-in: by it kubelet would exit at those values.
+    The drop-in is not written, because kubelet would exit with these values.
     """
     machine.make_read_only("/proc/sys")
     run = machine.harden("apply", *SERVER)
@@ -51,7 +51,7 @@ def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None
 
 
 def test_read_only_kernel_values_that_are_right_exit_0(machine: Machine) -> None:
-    """A container on a hardened host needs no write to /proc/sys, and none is tried."""
+    """A container on a hardened host needs no write to /proc/sys."""
     machine.set_live(HARDENED)
     machine.make_read_only("/proc/sys")
     run = machine.harden("apply", *SERVER)
@@ -59,8 +59,8 @@ def test_read_only_kernel_values_that_are_right_exit_0(machine: Machine) -> None
     assert machine.harden("check", *SERVER).returncode == 0
 
 
-def test_a_read_only_etc_exits_6_and_leaves_the_rest_done(machine: Machine) -> None:
-    """An /etc that nobody can write is named for each file that belongs there; what lies elsewhere is made."""
+def test_a_read_only_etc_exits_6_and_other_changes_are_made(machine: Machine) -> None:
+    """Each file in /etc is reported."""
     machine.make_read_only("/etc")
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 6
@@ -73,8 +73,8 @@ def test_a_read_only_etc_exits_6_and_leaves_the_rest_done(machine: Machine) -> N
 
 
 @pytest.mark.parametrize("place", ["/run", "/var/lib"])
-def test_nothing_is_done_where_the_run_cannot_be_recorded(machine: Machine, place: str) -> None:
-    """Without a lock or a journal no change is made: the exit code says that it was the environment."""
+def test_nothing_changes_if_the_run_cannot_be_recorded(machine: Machine, place: str) -> None:
+    """Without lock or journal the exit code is that of the environment."""
     before = machine.tree(*PLACES)
     machine.make_read_only(place)
     run = machine.harden("apply", *SERVER)
@@ -85,7 +85,7 @@ def test_nothing_is_done_where_the_run_cannot_be_recorded(machine: Machine, plac
 
 
 def fill(machine: Machine, directory: str) -> None:
-    """Mount a small file system there, holding what the directory held, and fill it to the last byte."""
+    """Mount a small file system with the content of the directory, and fill it."""
     held = {path: entry for path, entry in machine.tree(directory).items() if path != directory}
     entry = machine.entry(directory)
     assert entry is not None
@@ -100,7 +100,7 @@ def fill(machine: Machine, directory: str) -> None:
 
 
 def fill_up(machine: Machine, directory: str) -> None:
-    """Leave not one byte of its file system."""
+    """Use all space of the file system."""
     with machine.path(f"{directory}/filler").open("wb") as filler:
         while True:
             try:
@@ -110,7 +110,7 @@ def fill_up(machine: Machine, directory: str) -> None:
 
 
 def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
-    """On a full disk the older content stands whole, with nothing left over, and exit 4 names what is missing."""
+    """Without temporary files; exit 4 lists what is missing."""
     older = ("--role", "server", "--k3s-version", "1.24")
     machine.harden("apply", *older)
     before = machine.entry(POLICY)
@@ -126,8 +126,8 @@ def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
     assert machine.entry(POLICY) != before
 
 
-def test_a_full_disk_under_the_journal_stops_the_run_before_it_begins(machine: Machine) -> None:
-    """Where the journal has no room nothing is changed: exit 1."""
+def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine: Machine) -> None:
+    """With exit 1."""
     machine.path("/var/lib/k3s-harden").mkdir(mode=0o700)
     fill(machine, "/var/lib/k3s-harden")
     before = machine.tree(*PLACES)
@@ -142,8 +142,8 @@ def test_a_full_disk_under_the_journal_stops_the_run_before_it_begins(machine: M
 
 
 @pytest.mark.parametrize("flag", ["+i", "+a"])
-def test_an_immutable_file_is_refused_with_the_command_that_frees_it(machine: Machine, flag: str) -> None:
-    """chattr +i and +a are somebody's will: the file is named and kept, the rest is done, exit 4."""
+def test_an_immutable_file_is_refused_with_the_chattr_command(machine: Machine, flag: str) -> None:
+    """Other changes are made, and the exit code is 4."""
     path = machine.write(PARAMETERS, "kernel.panic=3\n")
     if machine.run("chattr", flag, PARAMETERS).returncode:
         pytest.skip("chattr(1) is not here, or does not work on files in memory")
@@ -184,10 +184,10 @@ def plant_device(path: Path) -> None:
         (plant_device, "character device", PARAMETERS),
     ],
 )
-def test_what_is_no_file_is_refused_with_its_kind(
+def test_another_kind_of_file_is_refused_with_its_kind(
     machine: Machine, plant: Callable[[Path], None], kind: str, target: str
 ) -> None:
-    """A thing in a file's place is named with its kind and kept, even under --force; a link's target is untouched."""
+    """Also with --force; the target of a symlink is unchanged."""
     victim = machine.write("/etc/victim", "precious\n", mode=0o640)
     for parent in reversed(Path(target).parents):
         machine.path(parent).mkdir(exist_ok=True)
@@ -208,7 +208,7 @@ def test_what_is_no_file_is_refused_with_its_kind(
     [(DATA, 0o777, 0), (DATA, 0o755, NOBODY), ("/etc/rancher/k3s", 0o755, NOBODY), ("/etc/sysctl.d", 0o777, 0)],
 )
 def test_a_parent_that_others_can_write_is_refused(machine: Machine, path: str, mode: int, owner: int) -> None:
-    """Nothing is written below a directory in which somebody else could swap it; it is named, and kept as it is."""
+    """Nothing is written below it, and its mode does not change."""
     for parent in [*reversed(Path(path).parents), Path(path)]:
         machine.path(parent).mkdir(exist_ok=True)
     machine.path(path).chmod(mode)

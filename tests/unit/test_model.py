@@ -30,14 +30,14 @@ PATH = PurePosixPath("/a")
     ("bits", "text"), [(0o600, "0600"), (0, "0000"), (0o1777, "1777"), (0o7777, "7777"), (0o44, "0044")]
 )
 def test_a_mode_is_shown_in_four_octal_digits(bits: int, text: str) -> None:
-    """As chmod(1) takes it; the code's own way of writing it is another."""
+    """As chmod(1) accepts it; repr() is Python code."""
     assert str(FileMode(bits)) == f"{FileMode(bits)}" == text
     assert eval(repr(FileMode(bits))) == bits  # noqa: S307 - what repr() is for
 
 
 @pytest.mark.parametrize("bits", [-1, 0o10000, 0o100644])
-def test_what_is_no_permission_bits_is_no_mode(bits: int) -> None:
-    """Such as all of st_mode, or a decimal 0600 grown large."""
+def test_other_numbers_are_not_modes(bits: int) -> None:
+    """Such as a complete st_mode."""
     with pytest.raises(ValueError, match="not permission bits"):
         FileMode(bits)
 
@@ -52,8 +52,8 @@ def test_what_is_no_permission_bits_is_no_mode(bits: int) -> None:
         (" v1.36.5+k3s1\n", Version(1, 36, 5, "+k3s1")),
     ],
 )
-def test_a_version_is_read_as_k3s_writes_it(text: str, version: Version) -> None:
-    """With or without v, patch and build; what is read can be read again."""
+def test_versions_are_parsed(text: str, version: Version) -> None:
+    """With or without v, patch and build; str() can be parsed again."""
     assert Version.parse(text) == version
     assert Version.parse(str(version)) == version
     assert version.family == f"1.{version.minor}"
@@ -77,8 +77,8 @@ def test_a_version_is_read_as_k3s_writes_it(text: str, version: Version) -> None
         "-1.24",
     ],
 )
-def test_what_is_no_version_is_refused(text: str) -> None:
-    """Nothing is guessed; digits are ASCII."""
+def test_other_text_is_not_a_version(text: str) -> None:
+    """Digits are ASCII."""
     with pytest.raises(ValueError, match="not a K3s version"):
         Version.parse(text)
 
@@ -94,10 +94,10 @@ def test_what_is_no_version_is_refused(text: str) -> None:
         (0, None, {0}, set(), "v1.0 and newer"),
     ],
 )
-def test_a_range_holds_both_its_ends(
+def test_a_range_includes_both_ends(
     first: int | None, last: int | None, inside: set[int], outside: set[int], text: str
 ) -> None:
-    """And says so in words; the patch and the build play no part."""
+    """Patch and build are ignored."""
     bounds = VersionRange(first, last)
     assert all(bounds.includes(Version(1, minor, 99, "+k3s9")) for minor in inside)
     assert not any(bounds.includes(Version(1, minor, 0)) for minor in outside)
@@ -126,15 +126,15 @@ def test_a_row_applies_to_its_roles_and_versions() -> None:
     ],
     ids=str,
 )
-def test_each_state_has_an_id_and_cannot_be_changed(state: Directory | File | Sysctl | Absent, name: str) -> None:
-    """Plans, reports and the journal know it by that."""
+def test_each_state_has_an_id_and_is_immutable(state: Directory | File | Sysctl | Absent, name: str) -> None:
+    """Plans and reports use the id."""
     assert state.id == name
     with pytest.raises(FrozenInstanceError):
         setattr(state, fields(state)[0].name, "other")
 
 
-def test_states_are_the_same_if_all_that_is_wanted_is_the_same() -> None:
-    """Content, mode and owner count; that somebody made the file immutable does not, since nobody wants that of it."""
+def test_states_are_compared_by_type_content_mode_and_owner() -> None:
+    """Whether a file is immutable is not compared."""
     file = File(path=PATH, content=b"x", mode=FileMode(0o600))
     assert file == replace(file, immutable=True)
     assert file != replace(file, content=b"y")
@@ -144,7 +144,7 @@ def test_states_are_the_same_if_all_that_is_wanted_is_the_same() -> None:
     assert file not in others
 
 
-def test_roles_and_owners_are_shown_as_users_write_them() -> None:
-    """K3s' words, and chown's."""
+def test_roles_and_owners_are_printed_as_k3s_and_chown_do() -> None:
+    """Roles in K3s' terms, owners as chown(1) accepts them."""
     assert [str(role) for role in Role] == ["server", "agent"]
     assert f"{Owner(0, 65534)}" == "0:65534"

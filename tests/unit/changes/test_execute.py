@@ -1,4 +1,4 @@
-"""The only writer: the journal comes first, each change is looked at before and after, a failure stops no other."""
+"""Execution of a plan: the journal first, each resource observed before and after, failures independent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plan_of(*changes: Change) -> Plan:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host with an /etc and one kernel value."""
+    """A host with /etc and one kernel value."""
     with in_memory() as root:
         (root / "etc").mkdir()
         (root / "proc/sys/vm").mkdir(parents=True)
@@ -52,7 +52,7 @@ def host() -> Iterator[Host]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrary(Host):
-    """A host that fails at some paths, and on which somebody else works, too."""
+    """A host that fails at some paths, and whose files another program changes."""
 
     fails_at: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
@@ -60,16 +60,15 @@ class Contrary(Host):
     seen_at_first_change: list[list[str]]
 
     def put(self, state: State) -> None:
-        """Fail, or do it, or only say that it was done."""
+        """Fail, write, or only report success."""
         if state.id in (*self.fails_at, *self.read_only):
             kind = HostError if state.id in self.fails_at else ReadOnlyEnvironmentError
-            raise kind(f"cannot write {state.id}: as the test wants", "look at the test")
+            raise kind(f"cannot write {state.id}: the test forbids it", "see the test")
         if not self.seen_at_first_change:
             journal = Path(self.root, "var/lib/k3s-harden/journal")
             self.seen_at_first_change.append(names(journal) if journal.exists() else [])
         if state.id not in self.undoes:
-            # Named, since a dataclass with slots is not the class that a bare super() remembers.
-            Host.put(self, state)
+            super().put(state)
 
 
 def contrary(
@@ -90,7 +89,7 @@ def contrary(
 
 
 def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
-    """And is closed after the last; it knows all that the plan would change."""
+    """It contains all planned changes and is closed after the last one."""
     strict = contrary(host)
     journal = Journal(strict)
     changes = (Change(absent("a"), file("a")), Change(absent("b"), file("b")))
@@ -102,7 +101,7 @@ def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
 
 
 def test_nothing_is_changed_if_the_journal_cannot_be_written(host: Host) -> None:
-    """What cannot be undone is not done."""
+    """A change that cannot be reverted is not made."""
     Path(host.root, "var").write_text("a file in the way")
     with pytest.raises(HostError, match="var, a regular file"):
         execute(plan_of(Change(absent("a"), file("a"))), host, Journal(host))
@@ -110,7 +109,7 @@ def test_nothing_is_changed_if_the_journal_cannot_be_written(host: Host) -> None
 
 
 def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
-    """Its refusals are still reported."""
+    """Its refusals are reported."""
     refusal = Refusal("/etc/a", "is a FIFO", "look")
     items = execute(Plan(changes=(), refusals=(refusal,)), host, Journal(host))
     assert items == (Item("/etc/a", ItemStatus.REFUSED, "is a FIFO", "look"),)
@@ -118,7 +117,7 @@ def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
 
 
 def test_one_failure_does_not_stop_the_others(host: Host) -> None:
-    """It is reported with its reason and what to do; all is recorded all the same."""
+    """It is reported with its reason and hint; all changes are recorded."""
     strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
     journal = Journal(strict)
     changes = (
@@ -127,20 +126,20 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
         Change(absent("b"), file("b")),
     )
     first, second, third = execute(plan_of(*changes), strict, journal)
-    assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: as the test wants", "look at the test")
+    assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: the test forbids it", "see the test")
     assert second == Item(
         KEY,
         ItemStatus.FAILED,
-        f"cannot write {KEY}: as the test wants",
-        "look at the test",
+        f"cannot write {KEY}: the test forbids it",
+        "see the test",
         blocked_by_environment=True,
     )
     assert third.status is ItemStatus.CHANGED
     assert [entry.finished for entry in journal.runs()] == [True]
 
 
-def test_what_lies_in_a_directory_that_could_not_be_made_fails_on_its_own(host: Host) -> None:
-    """A missing parent is an error of the host, not the end of the run."""
+def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> None:
+    """The run continues."""
     deep = File(path=ETC / "d/e/f", content=b"x", mode=FileMode(0o600))
     strict = contrary(host, read_only=("/etc/d",))
     observed = strict.observe_all([deep])
@@ -155,8 +154,8 @@ def test_what_lies_in_a_directory_that_could_not_be_made_fails_on_its_own(host: 
     assert [item.blocked_by_environment for item in items] == [True, True, True, False]
 
 
-def test_what_needs_a_change_that_failed_is_not_made(host: Host) -> None:
-    """It says why, and is the environment's doing only if all of that is; the rest is made."""
+def test_a_change_that_depends_on_a_failed_one_is_not_made(host: Host) -> None:
+    """It is blocked by the environment only if all its dependencies are."""
     strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
     value = Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0"))
     changes = (
@@ -188,8 +187,8 @@ def test_what_needs_a_change_that_failed_is_not_made(host: Host) -> None:
         Directory(path=ETC / "a", mode=FileMode(0o700)),
     ],
 )
-def test_what_somebody_changed_meanwhile_is_left_alone(now: State, host: Host) -> None:
-    """Between the look and the change: the next run looks again."""
+def test_a_resource_that_changed_during_the_run_is_not_written(now: State, host: Host) -> None:
+    """The next run observes it again."""
     host.put(now)
     item = carry_out(Change(file(content=b"old"), file()), host, Journal(host))
     assert (item.status, item.hint) == (ItemStatus.FAILED, "run again")
@@ -197,7 +196,7 @@ def test_what_somebody_changed_meanwhile_is_left_alone(now: State, host: Host) -
     assert host.tree.observe(ETC / "a") == now
 
 
-def test_what_somebody_brought_about_meanwhile_is_not_written_again(host: Host) -> None:
+def test_a_resource_that_became_compliant_during_the_run_is_not_written(host: Host) -> None:
     """It is compliant, so nothing fails."""
     host.put(file())
     before = Path(host.root, "etc/a").stat()
@@ -206,15 +205,15 @@ def test_what_somebody_brought_about_meanwhile_is_not_written_again(host: Host) 
     assert Path(host.root, "etc/a").stat() == before
 
 
-def test_a_change_that_does_not_last_is_a_failure(host: Host) -> None:
-    """Changed means seen again and compliant: a kernel may take a value and keep its own."""
+def test_a_change_that_does_not_read_back_fails(host: Host) -> None:
+    """A kernel can accept a write and keep its value."""
     strict = contrary(host, undoes=(KEY,))
     item = carry_out(Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")), strict, Journal(strict))
     assert item == Item(KEY, ItemStatus.FAILED, "written, but it reads back as 1")
 
 
-def test_a_file_of_somebody_is_kept_before_it_is_replaced(host: Host) -> None:
-    """The report says where."""
+def test_an_edited_file_is_backed_up_before_it_is_replaced(host: Host) -> None:
+    """The report names the backup."""
     before = file(content=b"theirs\0")
     host.put(before)
     item = carry_out(Change(before, file(), backup=True), host, Journal(host))
@@ -225,8 +224,8 @@ def test_a_file_of_somebody_is_kept_before_it_is_replaced(host: Host) -> None:
     assert host.tree.observe(ETC / "a") == file()
 
 
-def test_a_file_that_cannot_be_kept_is_not_replaced(host: Host) -> None:
-    """Force is no reason to lose it."""
+def test_a_file_that_cannot_be_backed_up_is_not_replaced(host: Host) -> None:
+    """Not even with --force."""
     before = file(content=b"theirs")
     host.put(before)
     Path(host.root, "var").write_text("a file in the way")
@@ -235,8 +234,8 @@ def test_a_file_that_cannot_be_kept_is_not_replaced(host: Host) -> None:
     assert host.tree.observe(ETC / "a") == before
 
 
-def test_a_directory_with_something_in_it_is_kept_and_said(host: Host) -> None:
-    """It is no failure: what is in it is somebody's."""
+def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
+    """It is not a failure."""
     directory = Directory(path=ETC / "d", mode=FileMode(0o755))
     host.put(directory)
     host.put(file("d/theirs"))
@@ -244,8 +243,8 @@ def test_a_directory_with_something_in_it_is_kept_and_said(host: Host) -> None:
     assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it contains other files")
 
 
-def test_a_record_that_cannot_be_closed_does_not_hide_what_was_done(host: Host) -> None:
-    """The changes are made, and reported; the next run closes the record."""
+def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) -> None:
+    """They are reported, and the next run closes the record."""
 
     class Stubborn(Journal):
         def finish(self, entry: object) -> None:
@@ -257,15 +256,15 @@ def test_a_record_that_cannot_be_closed_does_not_hide_what_was_done(host: Host) 
     assert len(Journal(host).finish_interrupted()) == 1
 
 
-def test_an_edit_and_an_obstacle_are_told_apart() -> None:
-    """By the refusal's own word."""
+def test_edits_and_obstacles_have_different_statuses() -> None:
+    """By the field `edited` of the refusal."""
     refusal = Refusal("/etc/a", "reason", "hint", edited=True)
     assert refused(refusal) == Item("/etc/a", ItemStatus.EDITED, "reason", "hint")
     assert refused(replace(refusal, edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")
 
 
-def test_a_plan_made_of_a_real_tree_leads_where_it_should(host: Host) -> None:
-    """Plan and hand together: modes, content, missing directories and values; a second plan is empty."""
+def test_a_plan_of_a_real_tree_makes_it_compliant(host: Host) -> None:
+    """Modes, content, missing directories and values; a second plan is empty."""
     wanted: list[Resource] = [
         Directory(path=PurePosixPath("/srv/k3s/server"), mode=FileMode(0o700)),
         File(path=PurePosixPath("/srv/k3s/server/manifests/x.yaml"), content=b"x: 1\n", mode=FileMode(0o600)),

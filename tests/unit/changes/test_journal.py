@@ -1,4 +1,4 @@
-"""What was there before each run: complete, bounded, readable after a crash, and never mistaken for our own work."""
+"""The journal: complete, bounded, readable after a crash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ABSENT = Absent(A)
 
 @pytest.fixture
 def clock() -> Clock:
-    """The host's clock."""
+    """The clock of the host."""
     return Clock(1_700_000_000.7)
 
 
@@ -44,7 +44,7 @@ def host(clock: Clock) -> Iterator[Host]:
 
 @pytest.fixture
 def journal(host: Host) -> Journal:
-    """Its journal."""
+    """The journal of the host."""
     return Journal(host)
 
 
@@ -57,7 +57,7 @@ def value(text: str) -> Sysctl:
 
 
 def run(journal: Journal, *changes: Change) -> Run:
-    """One run, from begin to end."""
+    """Record a complete run."""
     entry = journal.begin(changes)
     journal.finish(entry)
     return entry._replace(finished=True)
@@ -95,8 +95,8 @@ RECORDED_CHANGES = [
 
 
 @given(changes=st.lists(st.tuples(STATES, STATES), min_size=1, max_size=5))
-def test_each_state_comes_back_as_it_was(changes: list[tuple[State, State]]) -> None:
-    """Binary content, odd names, every mode and owner: what is not remembered exactly cannot be put back."""
+def test_each_state_is_read_back_unchanged(changes: list[tuple[State, State]]) -> None:
+    """Binary content, unusual names, every mode and owner."""
     with in_memory() as root:
         journal = Journal(fake_host(root))
         written = [Change(before, after) for before, after in changes]
@@ -110,8 +110,8 @@ def test_records_keep_their_format(journal: Journal, host: Host) -> None:
     assert journal.changes(run) == CHANGES_OF_EACH_TYPE
 
 
-def test_a_record_is_there_before_the_run_and_closed_after_it(journal: Journal, host: Host) -> None:
-    """Its name tells number, time and state; text in it is legible."""
+def test_a_record_is_written_before_the_run_and_closed_after_it(journal: Journal, host: Host) -> None:
+    """Its name contains number, time and state; its text is readable."""
     changes = (Change(ABSENT, file("é\n".encode())), Change(value("0"), value("1")))
     entry = journal.begin(changes)
     assert entry == Run(1, 1_700_000_000, finished=False)
@@ -125,8 +125,8 @@ def test_a_record_is_there_before_the_run_and_closed_after_it(journal: Journal, 
     assert journal.changes(journal.runs()[0]) == changes
 
 
-def test_the_journal_is_roots_alone(journal: Journal, host: Host) -> None:
-    """It holds what files that are private held; what it lies in is made like any other directory."""
+def test_the_journal_is_private(journal: Journal, host: Host) -> None:
+    """It contains the content of private files."""
     run(journal, Change(ABSENT, file(b"x")))
     journal.backup(file(b"secret"))
     found = {path: stat.S_IMODE(path.stat().st_mode) for path in Path(host.root, "var").rglob("*")}
@@ -135,8 +135,8 @@ def test_the_journal_is_roots_alone(journal: Journal, host: Host) -> None:
     assert found[Path(host.root, "var/lib")] == 0o755
 
 
-def test_a_state_directory_that_is_there_keeps_its_mode(journal: Journal, host: Host) -> None:
-    """An administrator made it so; the journal in it is private all the same."""
+def test_an_existing_state_directory_keeps_its_mode(journal: Journal, host: Host) -> None:
+    """The journal in it is private."""
     Path(host.root, *STATE.parts[1:]).mkdir(parents=True)
     Path(host.root, *STATE.parts[1:]).chmod(0o755)
     run(journal, Change(ABSENT, file(b"x")))
@@ -145,23 +145,23 @@ def test_a_state_directory_that_is_there_keeps_its_mode(journal: Journal, host: 
 
 
 def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> None:
-    """To look for them makes nothing."""
+    """Listing the runs creates nothing."""
     assert journal.runs() == ()
     assert journal.written(str(A)) == ()
     assert journal.finish_interrupted() == ()
     assert names(Path(host.root)) == ["etc"]
 
 
-def test_runs_are_counted_and_told_in_their_order(journal: Journal, clock: Clock) -> None:
-    """Whatever the clock says: it may be set back."""
+def test_runs_are_numbered_and_sorted(journal: Journal, clock: Clock) -> None:
+    """Also if the clock is set back."""
     for seconds in (50, 10, 30):
         clock.seconds = seconds
         run(journal, Change(value("0"), value("1")))
     assert [(entry.number, entry.started) for entry in journal.runs()] == [(1, 50), (2, 10), (3, 30)]
 
 
-def test_what_is_no_record_is_overlooked(journal: Journal, host: Host) -> None:
-    """Left-overs, copies that somebody made, and names that only look like one."""
+def test_other_files_in_the_journal_are_ignored(journal: Journal, host: Host) -> None:
+    """Temporary files, copies, and similar names."""
     run(journal, Change(value("0"), value("1")))
     directory = Path(host.root, *JOURNAL.parts[1:])
     for name in (
@@ -176,8 +176,8 @@ def test_what_is_no_record_is_overlooked(journal: Journal, host: Host) -> None:
     assert [entry.number for entry in journal.runs()] == [1]
 
 
-def test_a_run_that_was_cut_off_is_seen_and_closed(journal: Journal, host: Host) -> None:
-    """What it left over is taken away, files it had nothing to do with stay; its record counts like any other."""
+def test_an_interrupted_run_is_closed_by_the_next_one(journal: Journal, host: Host) -> None:
+    """Its temporary files are removed and others are kept; its record is still valid."""
     entry = journal.begin([Change(ABSENT, file(b"x")), Change(value("0"), value("1"))])
     etc = Path(host.root, "etc")
     (etc / ".a.conf.k3s-harden").write_bytes(b"half")
@@ -190,8 +190,8 @@ def test_a_run_that_was_cut_off_is_seen_and_closed(journal: Journal, host: Host)
     assert journal.history(journal.runs())[0] == {str(A): ABSENT, KEY: value("0")}
 
 
-def test_history_is_the_first_before_and_all_that_was_left(journal: Journal) -> None:
-    """Over all runs, in the order in which things were first touched."""
+def test_history_has_the_first_state_and_all_later_ones(journal: Journal) -> None:
+    """Over all runs, in the order of the first change."""
     run(journal, Change(value("0"), value("1")))
     run(journal, Change(ABSENT, file(b"first")), Change(value("2"), value("3")))
     run(journal, Change(file(b"first"), file(b"second")))
@@ -201,16 +201,16 @@ def test_history_is_the_first_before_and_all_that_was_left(journal: Journal) -> 
     assert journal.history(journal.runs()[-1:]) == ({str(A): file(b"first")}, {str(A): (file(b"second"),)})
 
 
-def test_content_is_ours_if_any_run_wrote_it(journal: Journal) -> None:
-    """Not only the last: an /etc that went back to its image has the work of an earlier one."""
+def test_content_of_any_run_is_known(journal: Journal) -> None:
+    """An /etc that was reset to its image has the content of an earlier run."""
     run(journal, Change(ABSENT, file(b"first")))
     run(journal, Change(file(b"first"), file(b"second")))
     assert journal.written(str(A)) == (b"first", b"second")
     assert journal.written("/etc/b") == ()
 
 
-def test_to_repair_a_mode_makes_no_content_ours(journal: Journal) -> None:
-    """Else the next run would overwrite what somebody edited, and revert would remove it."""
+def test_a_changed_mode_does_not_claim_the_content(journal: Journal) -> None:
+    """Otherwise the next run would overwrite an edit, and revert would remove it."""
     run(journal, Change(ABSENT, file(b"ours")))
     edited = file(b"edited", 0o644), file(b"edited")
     run(journal, Change(*edited))
@@ -220,8 +220,8 @@ def test_to_repair_a_mode_makes_no_content_ours(journal: Journal) -> None:
     assert [refusal.edited for refusal in back.refusals] == [True]
 
 
-def test_a_mode_that_was_repaired_is_put_back(journal: Journal) -> None:
-    """The content was there before the first run, or is ours: nothing is lost by it."""
+def test_a_changed_mode_is_reverted(journal: Journal) -> None:
+    """The content existed before the first run or is from a run."""
     theirs = Change(file(b"theirs", 0o644), file(b"theirs"))
     run(journal, theirs)
     assert undo(*journal.history(journal.runs()), {str(A): theirs.after}).changes == (
@@ -233,8 +233,8 @@ def test_a_mode_that_was_repaired_is_put_back(journal: Journal) -> None:
     assert undo(*journal.history(journal.runs()), {str(A): file(b"ours")}).changes == (Change(file(b"ours"), ABSENT),)
 
 
-def test_fifty_records_are_kept_and_older_ones_folded(journal: Journal, host: Host) -> None:
-    """Whatever fights us at each boot must not fill the disk, and the state before the first run is not lost."""
+def test_fifty_records_are_kept_and_older_ones_are_merged(journal: Journal, host: Host) -> None:
+    """The disk does not fill up, and the state before the first run is kept."""
     run(journal, Change(ABSENT, file(b"ours")), Change(value("0"), value("1")))
     for number in range(2, 130):
         run(journal, Change(value(f"{number}"), value("1")))
@@ -250,8 +250,8 @@ def test_fifty_records_are_kept_and_older_ones_folded(journal: Journal, host: Ho
     assert max(sizes) < 1000
 
 
-def test_folding_makes_no_content_ours_either(journal: Journal) -> None:
-    """Nor does it forget what is."""
+def test_merging_does_not_claim_content(journal: Journal) -> None:
+    """Nor does it forget content that runs wrote."""
     run(journal, Change(ABSENT, file(b"ours")))
     for number in range(120):
         edited = f"edit {number}".encode()
@@ -262,8 +262,8 @@ def test_folding_makes_no_content_ours_either(journal: Journal) -> None:
     assert (before, left) == ({str(A): ABSENT}, {str(A): (file(b"ours"),)})
 
 
-def test_a_fold_that_was_cut_off_changes_nothing(journal: Journal, host: Host) -> None:
-    """The older record is then still there, beside the one that has it in it."""
+def test_an_interrupted_merge_changes_nothing(journal: Journal, host: Host) -> None:
+    """The older record still exists beside the merged one."""
     for number in range(50):
         run(journal, Change(value(f"{number}"), value("1")))
     first = Path(host.root, *JOURNAL.parts[1:], "000001-1700000000.json")
@@ -276,8 +276,8 @@ def test_a_fold_that_was_cut_off_changes_nothing(journal: Journal, host: Host) -
     assert set(journal.history(journal.runs())[1][KEY]) == set(folded[1][KEY]) == {value("1")}
 
 
-def test_what_was_undone_is_forgotten(journal: Journal, host: Host) -> None:
-    """The newest alone, or all; with the last one the journal and its directory go, unless something else is in it."""
+def test_reverted_runs_are_removed(journal: Journal, host: Host) -> None:
+    """The newest or all; the journal and its directory are removed with the last one if they are empty."""
     entries = [run(journal, Change(value("0"), value("1"))) for _ in range(3)]
     journal.forget(entries[-1:])
     assert journal.runs() == tuple(entries[:-1])
@@ -290,8 +290,8 @@ def test_what_was_undone_is_forgotten(journal: Journal, host: Host) -> None:
     assert host.tree.read(kept) == b"theirs"
 
 
-def test_each_backup_has_a_name_of_its_own(journal: Journal, host: Host, clock: Clock) -> None:
-    """It tells the file and when; two in a second, or of files whose names begin alike, do not meet."""
+def test_each_backup_has_a_unique_name(journal: Journal, host: Host, clock: Clock) -> None:
+    """It contains the file and the time."""
     paths = [journal.backup(file(content)) for content in (b"1", b"2")]
     paths.append(journal.backup(File(path=A.with_name("a.conf.1700000000.3"), content=b"3", mode=FileMode(0o600))))
     clock.sleep(100)
@@ -302,7 +302,7 @@ def test_each_backup_has_a_name_of_its_own(journal: Journal, host: Host, clock: 
 
 
 def changing_to(state: object) -> bytes:
-    """A record of a change from nothing to this."""
+    """Return a record of a change from absent to this state."""
     return json.dumps({"schema": 1, "changes": [{"before": {"absent": "/x"}, "after": state}]}).encode()
 
 
@@ -330,8 +330,8 @@ def changing_to(state: object) -> bytes:
     ],
     ids=str,
 )
-def test_a_broken_record_is_an_error_with_advice(content: bytes, journal: Journal, host: Host) -> None:
-    """Not a traceback, and not a revert that silently leaves something out."""
+def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Journal, host: Host) -> None:
+    """No traceback, and no partial revert."""
     entry = run(journal, Change(value("0"), value("1")))
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     with pytest.raises(HostError) as caught:
@@ -340,8 +340,8 @@ def test_a_broken_record_is_an_error_with_advice(content: bytes, journal: Journa
     assert caught.value.hint.startswith("restore it from a backup, or move it away")
 
 
-def test_a_broken_record_takes_nothing_away_from_the_others(journal: Journal, host: Host) -> None:
-    """What they wrote is still known; what the broken one wrote is not, so a file of it may be somebody's."""
+def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
+    """Content that other runs wrote is still known."""
     run(journal, Change(ABSENT, file(b"first")))
     broken = run(journal, Change(file(b"first"), file(b"second")))
     run(journal, Change(file(b"second"), file(b"third")))
@@ -351,8 +351,8 @@ def test_a_broken_record_takes_nothing_away_from_the_others(journal: Journal, ho
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
-def test_a_record_that_was_cut_off_is_found_at_a_glance(content: bytes, journal: Journal, host: Host) -> None:
-    """As a power cut or a full disk leaves it; the error says what to do."""
+def test_a_truncated_record_is_found_without_parsing(content: bytes, journal: Journal, host: Host) -> None:
+    """As a power failure or a full disk leaves it."""
     entry = run(journal, Change(value("0"), value("1")))
     assert journal.damage([entry], in_full=False) == journal.damage([entry], in_full=True) == {}
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
@@ -361,7 +361,7 @@ def test_a_record_that_was_cut_off_is_found_at_a_glance(content: bytes, journal:
         assert error.hint.startswith("restore it from a backup, or move it away")
 
 
-def test_a_record_of_another_schema_is_not_guessed_at(journal: Journal, host: Host) -> None:
+def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
     """A newer version of this program wrote it."""
     entry = run(journal, Change(value("0"), value("1")))
     record = Path(host.root, *entry.path.parts[1:])
@@ -372,7 +372,7 @@ def test_a_record_of_another_schema_is_not_guessed_at(journal: Journal, host: Ho
 
 
 def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:
-    """Something else is in the place of the state directory."""
+    """A file has the name of the state directory."""
     Path(host.root, "var/lib").mkdir(parents=True)
     Path(host.root, *STATE.parts[1:]).symlink_to("/etc")
     Path(host.root, "var/lib").chmod(0o777)

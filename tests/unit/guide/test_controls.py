@@ -1,4 +1,4 @@
-"""What holds for every control, of whatever kind, and how one is found."""
+"""Properties of all rows of the guide."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 each_control = pytest.mark.parametrize("control", CONTROLS, ids=lambda row: f"{row.id} {row.applies.versions}")
 
 
-def test_controls_are_all_rows_once() -> None:
-    """Nothing that the program does to a host is missing from what it explains."""
+def test_controls_contain_each_row_once() -> None:
+    """`explain` shows everything that the program changes on a host."""
     rows: list[Control] = [*SYSCTLS, *DIRECTORIES, *FILES, *OPTIONS, DEFAULT_SERVICE_ACCOUNTS]
     assert len(CONTROLS) == len(rows)
     assert set(map(id, CONTROLS)) == set(map(id, rows))
 
 
-def test_controls_follow_the_guide() -> None:
-    """A reader with the guide beside finds them in its order."""
+def test_controls_are_in_the_order_of_the_guide() -> None:
+    """By its headings."""
     places = [headings.IN_ORDER.index(control.origin.heading) for control in CONTROLS]
     assert places == sorted(places)
 
 
 def test_no_host_gets_two_controls_with_one_id() -> None:
-    """An id means one thing on any host; a second row with it is for other versions."""
+    """Rows with the same id apply to different versions."""
     same = [(one, other) for one, other in combinations(CONTROLS, 2) if one.id == other.id]
     assert {one.id for one, _ in same} == {"enable-admission-plugins", "terminated-pod-gc-threshold"}
     versions = [Version(1, minor, 0) for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)]
@@ -48,8 +48,8 @@ def test_no_host_gets_two_controls_with_one_id() -> None:
 
 
 @each_control
-def test_control_explains_itself(control: Control) -> None:
-    """Each says what, why, with what risk and how by hand, in sentences, with nothing left to fill in."""
+def test_each_control_has_complete_texts(control: Control) -> None:
+    """Title, reason, risk and manual steps, as sentences without placeholders."""
     assert re.fullmatch(r"[a-z0-9][a-z0-9._/-]*", control.id)
     assert 10 <= len(control.title) <= 70
     assert len(control.why) >= 80
@@ -61,8 +61,8 @@ def test_control_explains_itself(control: Control) -> None:
         assert text.endswith("."), text
 
 
-def test_every_deviation_has_its_place_in_the_documentation() -> None:
-    """A control that differs from the guide is named there, and one that does not is not."""
+def test_the_documentation_lists_exactly_the_deviations() -> None:
+    """deviations.md names each row that differs from the guide, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "explanation" / "deviations.md").read_text()
     paragraphs = re.findall(r"^Controls?: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     named = {control_id for paragraph in paragraphs for control_id in re.findall(r"`([^`]+)`", paragraph)}

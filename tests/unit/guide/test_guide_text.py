@@ -1,4 +1,4 @@
-"""The recorded values against the guide itself, where its file lies beside the checkout."""
+"""The recorded values compared with the guide's text, if it is beside the checkout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not GUIDE.is_file(), reason="the guide's file do
 
 
 class Block(NamedTuple):
-    """A code block, and the English name of the heading that it is under."""
+    """A code block and the English name of its heading."""
 
     heading: str
     language: str
@@ -25,8 +25,8 @@ class Block(NamedTuple):
 
 
 def blocks(heading: str, holding: str = "") -> list[Block]:
-    """Take the code blocks under the heading, the third level's seven and the template's, with this text in them."""
-    # The headings that ask for something, in order, whatever language they are in.
+    """Return the code blocks below a heading that contain a text."""
+    # The headings with requirements, in order and in any language.
     names = iter(guide.HEADINGS)
     current = ""
     found = []
@@ -44,7 +44,7 @@ def blocks(heading: str, holding: str = "") -> list[Block]:
 
 
 def arguments(block: Block, *path: str) -> dict[str, str]:
-    """Read a list of name=value."""
+    """Parse a list of name=value."""
     tree: Any = yaml.safe_load(block.text)
     for key in path:
         tree = tree[key]
@@ -52,7 +52,7 @@ def arguments(block: Block, *path: str) -> dict[str, str]:
 
 
 def test_sysctls() -> None:
-    """The one ini block has the recorded keys, values and order, and its file is named before it."""
+    """The ini block has the recorded keys, values and order, and the text before it names the file."""
     (block,) = blocks("Set kernel parameters")
     assert block.language == "ini"
     assert [tuple(line.split("=")) for line in block.text.splitlines()] == list(guide.SYSCTLS.items())
@@ -60,7 +60,7 @@ def test_sysctls() -> None:
 
 
 def test_directories() -> None:
-    """The shell blocks make the recorded directories with the recorded modes."""
+    """The shell blocks create the recorded directories with the recorded modes."""
     made = [
         line.split()
         for heading in ("Pod Security", "Network Policies", "API Server audit configuration")
@@ -71,7 +71,7 @@ def test_directories() -> None:
 
 
 def test_pod_security() -> None:
-    """The long block is recorded whole, the short one is its beginning, and the template has the recorded name."""
+    """The long block is recorded completely, the short one is its beginning, and the template has the recorded name."""
     short, whole = blocks("Pod Security", "PodSecurityPolicy\nmetadata")
     assert list(yaml.safe_load_all(whole.text)) == guide.POD_SECURITY_POLICIES
     assert list(yaml.safe_load_all(short.text)) == guide.POD_SECURITY_POLICIES[:1]
@@ -92,7 +92,7 @@ def test_pod_security() -> None:
 
 
 def test_network_policies() -> None:
-    """All three blocks together are recorded, in order."""
+    """All three blocks are recorded in order."""
     found = [thing for block in blocks("Network Policies", "kind:") for thing in yaml.safe_load_all(block.text)]
     assert found == guide.NETWORK_POLICIES
 
@@ -107,14 +107,14 @@ def test_audit() -> None:
 
 
 def test_controller_manager() -> None:
-    """The section's own block agrees with the template."""
+    """The section's block agrees with the template."""
     (block,) = blocks("Controller Manager Requirements")
     found = arguments(block, "spec", "rkeConfig", "machineGlobalConfig", "kube-controller-manager-arg")
     assert found == guide.CONTROLLER_MANAGER
 
 
 def test_protect_kernel_defaults() -> None:
-    """Its own block is for the older family."""
+    """Its block is for the older family."""
     (block,) = blocks("Ensure protect-kernel-defaults is set")
     (selector,) = yaml.safe_load(block.text)["spec"]["rkeConfig"]["machineSelectorConfig"]
     assert selector["config"] == {"protect-kernel-defaults": guide.PROTECT_KERNEL_DEFAULTS[guide.OLDER]}
@@ -129,7 +129,7 @@ def test_service_accounts() -> None:
 
 @pytest.mark.parametrize(("family", "number"), [(guide.NEWER, 0), (guide.OLDER, 1)])
 def test_templates(family: str, number: int) -> None:
-    """Each family's Cluster has the recorded arguments, and nothing else for the node."""
+    """The Cluster of each family has exactly the recorded arguments for the node."""
     block = blocks("Reference Hardened K3s Template Configuration")[number]
     spec = yaml.safe_load(block.text)["spec"]
     machines = spec["rkeConfig"]["machineGlobalConfig"]
@@ -152,7 +152,7 @@ def test_templates(family: str, number: int) -> None:
 
 @pytest.mark.parametrize(("family", "number"), [(guide.NEWER, 0), (guide.OLDER, 1)])
 def test_cis_numbers(family: str, number: int) -> None:
-    """The numbers in the template's comments are the recorded ones."""
+    """The comments of the template have the recorded numbers."""
     block = blocks("Reference Hardened K3s Template Configuration")[number]
     found = {
         name: tuple(numbers.split(", "))

@@ -1,4 +1,4 @@
-"""The files of a server: the guide's objects, a site's names in them, and the same bytes everywhere."""
+"""Files of a server: the guide's objects, the names of a site, and identical bytes on all servers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TEMPLATE_NAMESPACES = [
 ]
 """Rancher's rancher-restricted template, in its order (rancher, podadmissionconfigurationtemplate_data.go)."""
 
-# RFC 1123 labels; with the words and numbers that YAML would read as something else than text.
+# RFC 1123 labels, including words and numbers that YAML does not read as strings.
 namespaces = st.lists(
     st.one_of(
         st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True),
@@ -65,7 +65,7 @@ def objects(text: bytes) -> list[dict[str, Any]]:
 
 
 def admission(text: bytes) -> dict[str, Any]:
-    """Read an AdmissionConfiguration as its plugins' configurations by name."""
+    """Parse an AdmissionConfiguration and return the configurations of its plugins by name."""
     (configuration,) = objects(text)
     assert configuration["apiVersion"] == "apiserver.config.k8s.io/v1"
     assert configuration["kind"] == "AdmissionConfiguration"
@@ -75,7 +75,7 @@ def admission(text: bytes) -> dict[str, Any]:
 
 
 def test_network_policies_are_the_guides_with_two_deviations() -> None:
-    """The label that namespaces really have, and a namespace for the DNS policy; all else as the guide has it."""
+    """The label that namespaces have, and a namespace for the DNS policy."""
     expected = copy.deepcopy(guide.NETWORK_POLICIES)
     for policy in expected:
         if policy["metadata"]["name"] == "intra-namespace":
@@ -88,7 +88,7 @@ def test_network_policies_are_the_guides_with_two_deviations() -> None:
 
 
 def test_each_extra_namespace_gets_the_policy_of_default() -> None:
-    """Traffic from within comes in, and the name is text even where YAML would see a number."""
+    """It allows traffic from within, and its name is a string even if YAML would read a number."""
     first, second = objects(manifests.network_policies(["web", "123"]))[len(guide.NETWORK_POLICIES) :]
     (model,) = (
         policy
@@ -108,7 +108,7 @@ def test_each_extra_namespace_gets_the_policy_of_default() -> None:
 
 @given(names=namespaces)
 def test_network_policies_name_each_namespace_once(names: list[str]) -> None:
-    """No object comes twice, whatever a site lists: K3s would apply both, and one would win."""
+    """No object occurs twice; K3s would apply both."""
     found = [
         (policy["metadata"]["namespace"], policy["metadata"]["name"])
         for policy in objects(manifests.network_policies(names))
@@ -123,27 +123,27 @@ def test_network_policies_name_each_namespace_once(names: list[str]) -> None:
 
 
 @given(names=namespaces)
-def test_order_and_repetition_of_names_change_no_byte(names: list[str]) -> None:
-    """Two servers whose settings say the same have the same files, so that they do not fight."""
+def test_order_and_repetition_of_names_do_not_change_the_bytes(names: list[str]) -> None:
+    """Servers with equivalent settings have identical files."""
     other = [*reversed(names), *names]
     assert manifests.network_policies(names) == manifests.network_policies(other)
     assert manifests.pod_security_admission(names) == manifests.pod_security_admission(other)
 
 
 def test_pod_security_policies_are_the_guides() -> None:
-    """With the namespace of the CIS operator, nothing differs from the guide."""
+    """With the namespace of the CIS operator nothing differs from the guide."""
     assert objects(manifests.pod_security_policies(cis_operator_namespace=True)) == guide.POD_SECURITY_POLICIES
 
 
-def test_without_the_cis_operators_namespace_nothing_is_in_it() -> None:
-    """Deviation: the one object in an absent namespace is left out, and no other."""
+def test_without_the_cis_operators_namespace_its_object_is_omitted() -> None:
+    """Deviation: only this object is omitted."""
     assert objects(manifests.pod_security_policies()) == [
         policy for policy in guide.POD_SECURITY_POLICIES if policy["metadata"].get("namespace") != "cis-operator-system"
     ]
 
 
 def test_pod_security_admission_is_ranchers_template() -> None:
-    """The defaults and exemptions of the template that the guide names, in the fields of the upstream types."""
+    """The defaults and exemptions of the template that the guide names, in the upstream fields."""
     assert admission(manifests.pod_security_admission()) == {
         "PodSecurity": {
             "apiVersion": "pod-security.admission.config.k8s.io/v1",
@@ -163,13 +163,13 @@ def test_pod_security_admission_is_ranchers_template() -> None:
 
 @given(names=namespaces)
 def test_extra_exemptions_follow_those_of_the_template(names: list[str]) -> None:
-    """A site can only add, and each name is there once, as text."""
+    """A site can only add names; each occurs once, as a string."""
     exempt = admission(manifests.pod_security_admission(names))["PodSecurity"]["exemptions"]["namespaces"]
     assert exempt == [*TEMPLATE_NAMESPACES, *sorted(set(names) - set(TEMPLATE_NAMESPACES))]
 
 
-def test_event_rate_limit_comes_with_its_configuration() -> None:
-    """Its plugin has a limit for the whole server, and PodSecurity stays as it was."""
+def test_event_rate_limit_has_its_configuration() -> None:
+    """Its plugin limits the server, and PodSecurity is unchanged."""
     plugins = admission(manifests.pod_security_admission(["web"], EventRateLimit(qps=50, burst=100)))
     assert plugins.pop("EventRateLimit") == {
         "apiVersion": "eventratelimit.admission.k8s.io/v1alpha1",
@@ -180,12 +180,12 @@ def test_event_rate_limit_comes_with_its_configuration() -> None:
 
 
 def test_audit_policy_is_the_guides() -> None:
-    """One rule, which logs the metadata of every request."""
+    """One rule that logs the metadata of every request."""
     assert objects(manifests.audit_policy()) == [guide.AUDIT_POLICY]
 
 
 def test_account_update_is_the_guides() -> None:
-    """The patch that keeps the default ServiceAccount's token to itself."""
+    """The patch that stops mounting the default account's token."""
     assert objects(manifests.account_update()) == [guide.SERVICE_ACCOUNT]
 
 
@@ -202,8 +202,8 @@ def test_account_update_is_the_guides() -> None:
         lambda: manifests.pod_security_admission(["web"], EventRateLimit(1, 1)),
     ],
 )
-def test_pieces_can_be_joined(build: Callable[[], bytes]) -> None:
-    """Each begins as a document of its own and ends its last line, with no comment, tab or space at a line's end."""
+def test_documents_can_be_joined(build: Callable[[], bytes]) -> None:
+    """Each starts with a document marker, ends with a newline, and has no comments, tabs or trailing blanks."""
     text = build()
     assert text.startswith(b"---\n")
     assert text.endswith(b"\n")
@@ -216,7 +216,7 @@ def test_pieces_can_be_joined(build: Callable[[], bytes]) -> None:
 
 
 def test_assets_are_read_from_a_zip_archive_without_a_yaml_library(tmp_path: Path) -> None:
-    """One program file that holds everything works, and the start of a run pays for no parser."""
+    """The single-file program works, and no parser is imported at the start."""
     archive = tmp_path / "agent.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for path in sorted((CHECKOUT / "agent").rglob("*")):
@@ -250,7 +250,7 @@ def test_assets_are_read_from_a_zip_archive_without_a_yaml_library(tmp_path: Pat
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Path:
-    """Lay out the pair of files in a directory with a space in its name, and a kubectl that fails for one namespace."""
+    """Create the pair of files in a directory with a blank in its name, and a kubectl that fails for one namespace."""
     folder = tmp_path / "my files"
     folder.mkdir()
     (folder / "account_update.yaml").write_bytes(manifests.account_update())
@@ -275,7 +275,7 @@ def run_script(pair: Path) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_script_runs_the_guides_commands_for_every_namespace(pair: Path) -> None:
-    """It works from any directory, goes on after a namespace that fails, and says so in its exit status."""
+    """It works from any directory, continues after a failure, and then exits 1."""
     done = run_script(pair)
     assert (done.returncode, done.stderr) == (1, b"")
     calls = [call.replace("--request-timeout=30s ", "") for call in (pair.parent / "calls").read_text().splitlines()]
@@ -287,8 +287,8 @@ def test_script_runs_the_guides_commands_for_every_namespace(pair: Path) -> None
     ]
 
 
-def test_script_stops_when_it_cannot_list_the_namespaces(pair: Path) -> None:
-    """An API server that is down is an error, not a cluster without namespaces."""
+def test_script_fails_if_it_cannot_list_the_namespaces(pair: Path) -> None:
+    """An API server that is down is an error."""
     (pair.parent / "down").touch()
     assert run_script(pair).returncode == 7
     assert len((pair.parent / "calls").read_text().splitlines()) == 1

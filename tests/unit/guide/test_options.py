@@ -1,4 +1,4 @@
-"""What an operator's own value has to be, so that it is left alone."""
+"""Values of an operator that are compliant."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ SUITES = SubsetOf(("A", "B"))
     ],
     ids=str,
 )
-def test_values(meets: Criterion, accepted: list[str], refused: list[str]) -> None:
-    """Values that mean the same to K3s' components are accepted in every spelling, and weaker ones in none."""
+def test_equivalent_values_are_accepted(meets: Criterion, accepted: list[str], refused: list[str]) -> None:
+    """Every spelling that K3s' components accept, and no weaker value."""
     assert [value for value in accepted if not meets.accepts(value)] == []
     assert [value for value in refused if meets.accepts(value)] == []
 
 
-def test_huge_numbers_are_refused_without_being_read() -> None:
-    """A number that no flag can hold is no number; Python would refuse to convert it, with a traceback."""
+def test_huge_numbers_are_refused_without_conversion() -> None:
+    """Python raises an exception for numbers with that many digits."""
     assert not AtLeast(1).accepts("9" * 10_000)
     assert AtLeast(1).accepts("9" * 10)
 
@@ -66,13 +66,13 @@ def test_huge_numbers_are_refused_without_being_read() -> None:
         (SUITES, "a comma-separated list of some of A, B, and no others"),
     ],
 )
-def test_words(meets: Criterion, words: str) -> None:
-    """A report can say what would have been right."""
+def test_expected_values_are_described(meets: Criterion, words: str) -> None:
+    """For reports."""
     assert str(meets) == words
 
 
-def test_of_rows_with_one_id_the_oldest_and_the_newest_can_be_had() -> None:
-    """By the versions that they are for; a row that is alone is both, and an id that nothing has is an error."""
+def test_the_oldest_and_the_newest_row_of_an_id() -> None:
+    """A single row is both; an unknown id is an error."""
     rows = [row for row in OPTIONS if row.id == "terminated-pod-gc-threshold"]
     assert {str(row.applies.versions) for row in rows} == {"v1.28 and older", "v1.29 and newer"}
     assert str(oldest("terminated-pod-gc-threshold").applies.versions) == "v1.28 and older"
@@ -83,15 +83,15 @@ def test_of_rows_with_one_id_the_oldest_and_the_newest_can_be_had() -> None:
             find("request-time")
 
 
-def test_a_plugin_that_is_on_by_default_need_not_be_named() -> None:
-    """K3s' own `NodeRestriction` meets the control: the API server has ServiceAccount on anyway."""
+def test_a_plugin_that_is_enabled_by_default_can_be_omitted() -> None:
+    """K3s' `NodeRestriction` is compliant: the API server enables ServiceAccount by default."""
     assert newest("enable-admission-plugins").meets.accepts("NodeRestriction")
     assert not newest("enable-admission-plugins").meets.accepts("ServiceAccount")
     assert not oldest("enable-admission-plugins").meets.accepts("NodeRestriction")
 
 
 def test_both_names_of_a_chacha20_suite_are_accepted() -> None:
-    """Go has a short and a long name for it."""
+    """Go has a short and a long name."""
     suites = newest("tls-cipher-suites").meets
     assert suites.accepts("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
     assert suites.accepts("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305")
@@ -99,6 +99,6 @@ def test_both_names_of_a_chacha20_suite_are_accepted() -> None:
 
 
 def test_only_chacha20_suites_of_tls_1_2_have_a_second_name() -> None:
-    """The long names follow all of the short ones."""
+    """The long names follow all short names."""
     suites = ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
     assert with_long_names(suites) == (*suites, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")

@@ -1,4 +1,4 @@
-"""The rows and the guide, held against each other in both directions: whatever differs is named here."""
+"""The rows compared with the guide in both directions; every difference is listed here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STRONG_CIPHERS = (
 
 
 def options(role: Role, minor: int) -> dict[tuple[str, str], str]:
-    """Collect what the rows set on such a host: key and name to value."""
+    """Return the options of such a host by key and name."""
     rows = [row for row in OPTIONS if row.applies.to(role, Version(1, minor, 0))]
     values = {(row.key, row.name): row.text(DEFAULT_DATA_DIR) for row in rows}
     assert len(values) == len(rows), "two rows set the same argument"
@@ -36,7 +36,7 @@ def options(role: Role, minor: int) -> dict[tuple[str, str], str]:
 
 
 def guide_options(family: str) -> dict[tuple[str, str], str]:
-    """Collect what the guide's template for the family sets on a server."""
+    """Return the options that the guide's template of the family sets on a server."""
     values = {("kube-apiserver-arg", name): value for name, value in guide.API_SERVER.items()}
     values["kube-apiserver-arg", "enable-admission-plugins"] = guide.ADMISSION_PLUGINS[family]
     values |= {("kube-controller-manager-arg", name): value for name, value in guide.CONTROLLER_MANAGER.items()}
@@ -48,32 +48,32 @@ def guide_options(family: str) -> dict[tuple[str, str], str]:
 
 
 def test_written_sysctls_are_the_guides() -> None:
-    """The four that the guide has are written, with its values, in its order, to its file."""
+    """The guide's four, with its values, order and file."""
     assert {row.key: row.value for row in SYSCTLS if row.written} == guide.SYSCTLS
     assert [row.key for row in SYSCTLS if row.written] == list(guide.SYSCTLS)
 
 
 def test_verified_sysctls_are_those_that_kubelet_compares() -> None:
-    """Deviation: two more are verified, and not written."""
+    """Deviation: two more are verified but not written."""
     assert {row.key: row.value for row in SYSCTLS} == KUBELET_COMPARES
     assert all(row.deviation for row in SYSCTLS if not row.written)
 
 
 def test_directories_are_the_guides_and_the_level_above_them() -> None:
-    """Deviation: the guide's two, and server/ itself, which its mkdir leaves open."""
+    """Deviation: server/ in addition, whose mode the guide's mkdir does not set."""
     modes = {str(DEFAULT_DATA_DIR / row.path): row.mode for row in DIRECTORIES}
     assert modes == {**guide.DIRECTORIES, "/var/lib/rancher/k3s/server": 0o700}
     assert all(row.deviation for row in DIRECTORIES)
 
 
-def test_directories_come_before_what_is_in_them() -> None:
-    """In the order of the rows, each directory can be made inside the one before."""
+def test_parents_are_before_their_children() -> None:
+    """Each directory can be created in the order of the rows."""
     paths = [row.path for row in DIRECTORIES]
     assert all(path.parent in paths[:number] for number, path in enumerate(paths) if path.parent != PurePosixPath())
 
 
-def test_files_are_the_guides_and_the_two_that_stand_for_rancher() -> None:
-    """Deviation: psa.yaml and K3s' own configuration do what the guide has Rancher's Cluster do."""
+def test_files_are_the_guides_and_two_instead_of_ranchers_cluster() -> None:
+    """Deviation: psa.yaml and a K3s drop-in."""
     paths = {str(DEFAULT_DATA_DIR / row.path) for row in FILES}
     assert paths == {
         guide.SYSCTL_FILE,
@@ -84,15 +84,15 @@ def test_files_are_the_guides_and_the_two_that_stand_for_rancher() -> None:
     }
 
 
-def test_only_the_kernel_parameters_are_for_all_to_read() -> None:
-    """Every file is root's alone, but for the kernel parameters, which are no secret."""
+def test_only_the_kernel_parameters_are_world_readable() -> None:
+    """All other files are private."""
     public = {row.id for row in FILES if row.mode != FileMode(0o600)}
     assert public == {"kernel-parameters-file"}
     assert {row.mode for row in FILES if row.id in public} == {FileMode(0o644)}
 
 
-def test_parts_of_one_file_agree_on_its_mode() -> None:
-    """Two rows with one path are parts of one file, which has one mode."""
+def test_parts_of_one_file_have_the_same_mode() -> None:
+    """Rows with the same path are parts of one file."""
     assert all(one.mode == other.mode for one, other in combinations(FILES, 2) if one.path == other.path)
 
 
@@ -106,19 +106,19 @@ def test_parts_of_one_file_agree_on_its_mode() -> None:
     ],
 )
 def test_files_by_role_and_version(minor: int, role: Role, expected: set[str]) -> None:
-    """PodSecurityPolicies up to v1.24, Pod Security Admission from v1.25 on, and agents have nothing below server/."""
+    """PodSecurityPolicies up to v1.24, Pod Security Admission from v1.25 on, nothing below server/ on agents."""
     rows = {row.id for row in FILES if row.applies.to(role, Version(1, minor, 0))}
     assert rows == expected | {"kernel-parameters-file", "k3s-config"}
 
 
 @pytest.mark.parametrize("minor", MINORS)
-def test_server_options_are_the_guides_but_for_the_named_deviations(minor: int) -> None:
-    """Each version has the guide's arguments and values; everything else is listed here, and nowhere more."""
+def test_server_options_are_the_guides_except_for_listed_deviations(minor: int) -> None:
+    """For each version."""
     expected = guide_options(guide.OLDER if minor <= 24 else guide.NEWER)
     expected["protect-kernel-defaults", ""] = "true"  # deviation: on every version
-    if minor >= 25:  # deviation: what Rancher's template does
+    if minor >= 25:  # deviation: as in Rancher's template
         expected["kube-apiserver-arg", "admission-control-config-file"] = "/var/lib/rancher/k3s/server/psa.yaml"
-    if minor >= 27:  # deviation: past the guide's end, the K3s project's own guide rules
+    if minor >= 27:  # deviation: for versions that the guide does not cover, the K3s project's guide applies
         del expected["kube-apiserver-arg", "request-timeout"]
         del expected["kube-apiserver-arg", "service-account-lookup"]
         del expected["kubelet-arg", "make-iptables-util-chains"]
@@ -132,20 +132,20 @@ def test_server_options_are_the_guides_but_for_the_named_deviations(minor: int) 
 
 @pytest.mark.parametrize("role", Role)
 def test_a_k3s_older_than_the_guide_covers_gets_the_rows_of_the_oldest_covered(role: Role) -> None:
-    """As the finding version-older says."""
+    """As the finding version-older states."""
     assert options(role, OLDEST_COVERED.minor - 1) == options(role, OLDEST_COVERED.minor)
 
 
 @pytest.mark.parametrize("minor", MINORS)
-def test_agents_get_what_servers_get_of_the_keys_that_agents_know(minor: int) -> None:
-    """k3s-agent exits on a server's key, and must not miss one of its own."""
+def test_agents_get_all_options_that_agents_support(minor: int) -> None:
+    """k3s-agent exits on options of servers."""
     agent_keys = {"kubelet-arg", "protect-kernel-defaults"}
     expected = {where: value for where, value in options(SERVER, minor).items() if where[0] in agent_keys}
     assert options(AGENT, minor) == expected
 
 
-def test_an_option_that_is_not_the_guides_says_so() -> None:
-    """Each deviation is explained where a user looks: at the row."""
+def test_an_option_that_is_not_in_the_guide_has_a_deviation() -> None:
+    """It is explained in the row."""
     as_guide = {
         "secrets-encryption",
         "audit-policy-file",
@@ -163,20 +163,20 @@ def test_an_option_that_is_not_the_guides_says_so() -> None:
 
 
 def test_values_follow_the_data_directory() -> None:
-    """A path below the data directory moves with it, and no placeholder is left."""
+    """Paths are below the data directory, and no placeholder is left."""
     rows = [row for row in OPTIONS if row.text(DEFAULT_DATA_DIR) != row.text(PurePosixPath("/srv/k3s"))]
     assert {row.id for row in rows} == {"audit-policy-file", "audit-log-path", "admission-control-config-file"}
     assert all(row.text(PurePosixPath("/srv/k3s")).startswith("/srv/k3s/server/") for row in rows)
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: f"{row.id} {row.applies.versions}")
-def test_a_row_meets_its_own_control(row: k3s_options.OptionRow) -> None:
-    """What the program sets itself, it accepts from an operator."""
+def test_the_value_of_a_row_meets_its_criterion(row: k3s_options.OptionRow) -> None:
+    """The program accepts from an operator what it sets itself."""
     assert row.meets.accepts(row.text(DEFAULT_DATA_DIR))
 
 
 def test_cis_numbers_are_the_guides() -> None:
-    """Each row has the numbers that stand beside its value in the guide, and no row has others."""
+    """Each row has exactly the numbers that the guide gives for its value."""
     expected = {(name, ""): numbers for name, numbers in guide.CIS.items()}
     expected |= {("enable-admission-plugins", family): cis for family, cis in guide.ADMISSION_PLUGINS_CIS.items()}
     expected["audit-policy", ""] = guide.CIS["audit-policy-file"]
@@ -193,6 +193,6 @@ def test_cis_numbers_are_the_guides() -> None:
 
 
 def test_headings_are_the_guides() -> None:
-    """Every heading that asks for something has rows, and rows name no other."""
+    """Each heading with requirements has rows, and rows name no other headings."""
     assert headings.IN_ORDER == guide.HEADINGS
     assert {row.origin.heading for row in CONTROLS} == set(guide.HEADINGS)

@@ -1,4 +1,4 @@
-"""Kubernetes' own schemas, of every version that the rows are for, take what the program writes."""
+"""Validation of the written manifests with the schemas of every covered version of Kubernetes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
 
 @cache
 def schemas(minor: int) -> Path:
-    """Find the schemas of a version in which an unknown field is an error.
+    """Return the schemas of a version that reject unknown fields.
 
-    kubernetes-validate has them: its newest release from 1.25 on, and its release 1.28, which lies apart, before.
+    They are in kubernetes-validate: in its newest release from 1.25 on, before that in its release 1.28.
     """
     homes = [Path(sys.prefix, "schemas-1.28", "kubernetes_validate")]
     if (spec := find_spec("kubernetes_validate")) is not None:
@@ -39,14 +39,14 @@ def schemas(minor: int) -> Path:
 
 @cache
 def registry(minor: int) -> Registry[Any]:
-    """Load the types that the version's schemas refer to, under the names that they use."""
+    """Load the types that the schemas of the version refer to."""
     types = DRAFT7.create_resource(json.loads((schemas(minor) / "_definitions.json").read_text()))
     names = ["_definitions.json", types.contents.get("$id", "_definitions.json")]
     return Registry().with_resources((name, types) for name in names)
 
 
 def complaints(minor: int, text: bytes) -> list[str]:
-    """Gather what the version's schemas object to, in all objects."""
+    """Return the validation errors of all objects."""
     found = []
     for thing in yaml.safe_load_all(text):
         group, _, version = thing["apiVersion"].rpartition("/")
@@ -63,26 +63,26 @@ def complaints(minor: int, text: bytes) -> list[str]:
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_network_policies_and_service_accounts_are_valid(minor: int) -> None:
-    """On every version, with a site's namespaces and without."""
+    """For every version, with and without namespaces of a site."""
     text = manifests.network_policies() + manifests.network_policies(["web", "123"]) + manifests.account_update()
     assert complaints(minor, text) == []
 
 
 @pytest.mark.parametrize("minor", [minor for minor in MINORS if minor <= 24])
-def test_pod_security_policies_are_valid_while_there_are_any(minor: int) -> None:
-    """Up to v1.24 every object with its RBAC is known, the CIS operator's included."""
+def test_pod_security_policies_are_valid_up_to_1_24(minor: int) -> None:
+    """With their RBAC, including the CIS operator's."""
     assert complaints(minor, manifests.pod_security_policies(cis_operator_namespace=True)) == []
 
 
 @pytest.mark.parametrize("minor", [minor for minor in MINORS if minor >= 25])
 def test_pod_security_policies_are_unknown_from_1_25(minor: int) -> None:
-    """Which is why they must be gone from policy.yaml before that version starts; their RBAC alone stays valid."""
+    """So they must be removed from policy.yaml before that version starts; their RBAC is valid."""
     assert complaints(minor, manifests.pod_security_policies()) == ["PodSecurityPolicy is unknown"] * 3
 
 
 @pytest.mark.parametrize("minor", MINORS)
-def test_the_schemas_find_what_is_wrong(minor: int) -> None:
-    """A number for text, a misspelt field and a list for an object are found, so that silence above means something."""
+def test_the_schemas_detect_errors(minor: int) -> None:
+    """A number instead of a string, a misspelled field, and a list instead of an object."""
     text = manifests.network_policies()
     for right, wrong in (
         (b"k8s-app: kube-dns", b"k8s-app: 53"),

@@ -1,4 +1,4 @@
-"""One machine or a tree: what it shows of resources, and how it makes them so."""
+"""A Host: observed resources and changes of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODE = FileMode(0o600)
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """A host with an /etc and a few kernel values."""
+    """A host with /etc and a few kernel values."""
     for path, value in {"vm/overcommit_memory": "1\n", "kernel/printk": "4\t4\t1\t7\n", "kernel/none": ""}.items():
         file = tmp_path / "proc/sys" / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_kernel_value_is_text_with_white_space_folded(host: Host) -> None:
-    """A key with dots is a path below /proc/sys; nothing there is absent, and 0 is a value."""
+    """White space is reduced to single blanks; a key without a file is absent."""
     assert host.sysctl("vm.overcommit_memory") == Sysctl(key="vm.overcommit_memory", value="1")
     assert host.sysctl("kernel.printk") == Sysctl(key="kernel.printk", value="4 4 1 7")
     assert host.sysctl("kernel.none") == Sysctl(key="kernel.none", value="")
@@ -37,14 +37,14 @@ def test_a_kernel_value_is_text_with_white_space_folded(host: Host) -> None:
     assert host.sysctl("no.such.directory") == Absent(PurePosixPath("/proc/sys/no/such/directory"))
 
 
-def test_a_kernel_value_that_cannot_be_told_is_unreadable(host: Host) -> None:
-    """A directory of values is no value."""
+def test_a_directory_below_proc_sys_is_an_unreadable_value(host: Host) -> None:
+    """A directory is not a value."""
     seen = host.sysctl("vm")
     assert seen == Unreadable(id="vm", reason="cannot read /proc/sys/vm: it is a directory, not a regular file")
 
 
 def test_a_kernel_value_is_written_as_sysctl_writes_it(host: Host) -> None:
-    """Text and a line break, into the file that is there; one that is not there is not made."""
+    """The value and a newline are written to the existing file; a missing file is not created."""
     host.put(Sysctl(key="vm.overcommit_memory", value="0"))
     assert Path(host.root, "proc/sys/vm/overcommit_memory").read_bytes() == b"0\n"
     with pytest.raises(HostError, match=r"^cannot write /proc/sys/vm/panic_on_oom: No such file or directory$"):
@@ -58,8 +58,8 @@ def test_an_image_that_is_being_built_has_no_kernel(host: Host, tmp_path: Path) 
     assert not fake_host(tmp_path / "etc").has_kernel
 
 
-def test_all_resources_are_seen_with_the_directories_above_them(host: Host) -> None:
-    """Each by its id; a kernel value has none."""
+def test_resources_are_observed_with_their_parent_directories(host: Host) -> None:
+    """By id; kernel values have no parents."""
     path = ETC / "sysctl.d/90-kubelet.conf"
     seen = host.observe_all([File(path=path, content=b"", mode=MODE), Sysctl(key="kernel.printk", value="1")])
     assert seen.keys() == {str(path), "/etc/sysctl.d", "/etc", "/", "kernel.printk"}
@@ -78,8 +78,8 @@ def test_all_resources_are_seen_with_the_directories_above_them(host: Host) -> N
     ],
     ids=str,
 )
-def test_what_was_put_is_what_is_seen(state: State, host: Host) -> None:
-    """For each kind of state, from nothing and from something else."""
+def test_put_and_observe_agree(state: State, host: Host) -> None:
+    """For each type of state, with and without an earlier state."""
     for before in (None, File(path=ETC / "f", content=b"old", mode=MODE), Directory(path=ETC / "d", mode=MODE)):
         if before is not None:
             host.put(before)
@@ -87,8 +87,8 @@ def test_what_was_put_is_what_is_seen(state: State, host: Host) -> None:
         assert host.observe(state) == state
 
 
-def test_the_permissions_of_a_file_are_seen_and_set_without_its_content(host: Host) -> None:
-    """Whoever writes the file meanwhile keeps what was written."""
+def test_permissions_are_observed_and_set_without_the_content(host: Host) -> None:
+    """Content that another program writes in between is preserved."""
     path = ETC / "ca.crt"
     wanted = FilePermissions(path=path, mode=MODE)
     host.put(File(path=path, content=b"one", mode=FileMode(0o644)))
@@ -111,15 +111,15 @@ def test_the_permissions_of_a_file_are_seen_and_set_without_its_content(host: Ho
         ({}, ""),
     ],
 )
-def test_a_host_has_the_name_that_its_kernel_has_or_will_have(files: dict[str, str], name: str, host: Host) -> None:
-    """K3s names the node after it, in small letters."""
+def test_the_host_name_is_from_the_kernel_or_from_etc_hostname(files: dict[str, str], name: str, host: Host) -> None:
+    """In lower case, as K3s names the node."""
     for path, text in files.items():
         Path(host.root, path).write_text(text)
     assert host.name == name
 
 
-def test_a_directory_with_something_in_it_is_kept(host: Host) -> None:
-    """What it holds is not ours to remove."""
+def test_a_directory_that_is_not_empty_is_kept(host: Host) -> None:
+    """Its entries belong to other programs."""
     host.put(Directory(path=ETC / "d", mode=FileMode(0o700)))
     host.put(File(path=ETC / "d/theirs", content=b"", mode=MODE))
     with pytest.raises(NotEmptyError, match=r"^cannot remove /etc/d: it contains other files$"):
@@ -127,16 +127,16 @@ def test_a_directory_with_something_in_it_is_kept(host: Host) -> None:
     assert host.tree.exists(ETC / "d/theirs")
 
 
-def test_a_tool_is_found_in_one_of_the_usual_places(host: Host) -> None:
-    """/usr/local/bin, where K3s' installer puts it, included: sudo's own path lacks it on some systems."""
+def test_a_tool_is_found_in_the_search_path(host: Host) -> None:
+    """The path includes /usr/local/bin, which sudo's own path lacks on some systems."""
     assert host.tool("k3s") is None
     Path(host.root, "usr/local/bin").mkdir(parents=True)
     Path(host.root, "usr/local/bin/k3s").touch()
     assert host.tool("k3s") == PurePosixPath("/usr/local/bin/k3s")
 
 
-def test_only_the_owner_of_a_tree_stands_for_root_in_it(tmp_path: Path) -> None:
-    """Whoever rehearses may do all there, without being root, and runs none of its programs."""
+def test_the_owner_of_a_tree_is_shown_as_root(tmp_path: Path) -> None:
+    """An ordinary user can change their own --root tree; its programs are not run."""
     host = Host.tree_at(str(tmp_path))
     host.refuse_ordinary_user("apply")
     host.put(File(path=PurePosixPath("/f"), content=b"", mode=MODE))
@@ -149,8 +149,8 @@ def test_only_the_owner_of_a_tree_stands_for_root_in_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root is not refused")
-def test_an_ordinary_user_is_told_how_to_change_this_machine() -> None:
-    """Before anything is tried."""
+def test_an_ordinary_user_gets_the_command_with_sudo() -> None:
+    """Before any change."""
     with pytest.raises(HostError, match=r"^cannot revert: changing the host requires root$") as caught:
         Host.real().refuse_ordinary_user("revert")
     assert caught.value.hint == "sudo k3s-harden revert"
@@ -166,7 +166,7 @@ def test_the_real_host_is_this_machine() -> None:
 
 
 def test_no_program_is_run_for_a_file_without_selinux(tmp_path: Path) -> None:
-    """Nor in a tree, on a machine with SELinux: its labels are that machine's business."""
+    """Nor in a --root tree on a machine with SELinux."""
     (tmp_path / "usr/sbin").mkdir(parents=True)
     (tmp_path / "usr/sbin/restorecon").touch()
     programs = Programs({("/usr/sbin/restorecon", "/f"): Completed(0, "", "")})

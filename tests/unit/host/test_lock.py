@@ -1,4 +1,4 @@
-"""One writer at a time: others wait, but not for ever, and a dead holder holds nobody up."""
+"""The lock: other runs wait for a limited time, and the kernel releases it when the holder dies."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ for _ in range(20):
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host that has no /run yet."""
+    """A host without /run."""
     with in_memory() as root:
         yield fake_host(root)
 
 
 def patient(host: Host, seconds: float) -> Host:
-    """The same host for a run that waits for its turn; others here give up at once."""
+    """The same host with a run that waits; other runs here do not wait."""
     return replace(host, lock_wait=seconds)
 
 
@@ -74,8 +74,8 @@ def held_by_another(host: Host, running: subprocess.Popen[str]) -> None:
         pass
 
 
-def test_the_lock_file_is_roots_alone_and_stays(host: Host) -> None:
-    """Under any umask; to remove it would let two runs lock two files of the same name."""
+def test_the_lock_file_is_private_and_is_not_removed(host: Host) -> None:
+    """Under any umask."""
     before = os.umask(0o077)
     try:
         with host.lock():
@@ -88,8 +88,8 @@ def test_the_lock_file_is_roots_alone_and_stays(host: Host) -> None:
     assert lock.read_text() == f"{os.getpid()}\n"
 
 
-def test_a_second_taker_gives_up_after_its_wait(host: Host) -> None:
-    """It names the holder, and what to do, and has an exit code of its own."""
+def test_a_second_run_fails_after_its_wait(host: Host) -> None:
+    """The error names the holder and has its own exit code."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         began = time.monotonic()
@@ -101,8 +101,8 @@ def test_a_second_taker_gives_up_after_its_wait(host: Host) -> None:
     assert caught.value.exit_code is ExitCode.LOCKED
 
 
-def test_a_waiting_taker_gets_the_lock_when_its_holder_ends(host: Host) -> None:
-    """Without anybody's help."""
+def test_a_waiting_run_gets_the_lock_when_the_holder_ends(host: Host) -> None:
+    """Without further action."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         with process(HOLD, host.root) as waiting:
@@ -111,8 +111,8 @@ def test_a_waiting_taker_gets_the_lock_when_its_holder_ends(host: Host) -> None:
             held_by_another(host, waiting)
 
 
-def test_the_kernel_frees_the_lock_of_a_killed_holder(host: Host) -> None:
-    """Nothing has to be cleaned up, and the dead one's number is replaced."""
+def test_the_kernel_releases_the_lock_of_a_killed_holder(host: Host) -> None:
+    """The next run replaces the process number in the file."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         holder.send_signal(signal.SIGKILL)
@@ -120,8 +120,8 @@ def test_the_kernel_frees_the_lock_of_a_killed_holder(host: Host) -> None:
             assert Path(host.root, *LOCK.parts[1:]).read_text() == f"{os.getpid()}\n"
 
 
-def test_only_one_works_at_a_time(host: Host) -> None:
-    """Four processes count to 80 together: none loses the step of another."""
+def test_only_one_process_holds_the_lock(host: Host) -> None:
+    """Four processes count to 80 together without losing a step."""
     counter = Path(host.root, "counter")
     counter.write_text("0")
     workers = [subprocess.Popen([sys.executable, "-c", TAKE_TURNS, host.root], cwd=CHECKOUT) for _ in range(4)]
@@ -129,8 +129,8 @@ def test_only_one_works_at_a_time(host: Host) -> None:
     assert counter.read_text() == "80"
 
 
-def test_an_error_in_the_work_frees_the_lock(host: Host) -> None:
-    """The error goes on."""
+def test_an_exception_releases_the_lock(host: Host) -> None:
+    """The exception is propagated."""
 
     def fail() -> None:
         with host.lock():
@@ -143,8 +143,8 @@ def test_an_error_in_the_work_frees_the_lock(host: Host) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "FIFO", "symlink", "link on the way", "file on the way"])
-def test_what_is_no_lock_file_is_refused(kind: str, host: Host) -> None:
-    """Nothing hangs, and nothing outside the root is made or changed."""
+def test_another_kind_of_file_is_not_a_lock(kind: str, host: Host) -> None:
+    """Nothing blocks, and nothing outside the root changes."""
     root = Path(host.root, "host")
     outside = Path(host.root, "outside")
     outside.mkdir()
@@ -167,8 +167,8 @@ def test_what_is_no_lock_file_is_refused(kind: str, host: Host) -> None:
     assert names(outside) == []
 
 
-def test_a_link_on_the_way_is_followed_inside_the_root(host: Host) -> None:
-    """An image's absolute link does not make a lock on the machine that builds it."""
+def test_a_symlink_in_the_path_is_resolved_inside_the_root(host: Host) -> None:
+    """An absolute symlink of an image does not lock the build machine."""
     Path(host.root, "srv").mkdir()
     Path(host.root, "run").symlink_to("/srv")
     with host.lock():
@@ -176,8 +176,8 @@ def test_a_link_on_the_way_is_followed_inside_the_root(host: Host) -> None:
 
 
 @pytest.mark.root
-def test_a_full_disk_is_no_reason_not_to_lock(host: Host) -> None:
-    """The holder's number is a courtesy; /run can be full."""
+def test_the_lock_works_on_a_full_disk(host: Host) -> None:
+    """Only the holder's number is missing."""
     run = Path(host.root, "run")
     run.mkdir()
     with mounted(run, "size=8k,mode=755"):
@@ -187,8 +187,8 @@ def test_a_full_disk_is_no_reason_not_to_lock(host: Host) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_may_not_be_written_is_an_error(host: Host) -> None:
-    """With the name of what was tried."""
+def test_a_directory_without_write_permission_is_an_error(host: Host) -> None:
+    """The error names the file."""
     Path(host.root).chmod(0o500)
     try:
         with pytest.raises(HostError, match=r"^cannot create /run: Permission denied$"), host.lock():

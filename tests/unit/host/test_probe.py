@@ -1,4 +1,4 @@
-"""Which processes are K3s, asked of psutil and of /proc: both see the same."""
+"""Detection of K3s processes by psutil and by /proc."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def process(program: Path, *words: str) -> Iterator[int]:
-    """A process of this name whose command line is these words; gives its id."""
+    """Start a process with this name and command line, and return its id."""
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([*words, "60"], executable=program) as running:
         try:
@@ -29,26 +29,26 @@ def process(program: Path, *words: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("words", [("k3s server",), ("/usr/local/bin/k3s-east agent --flag",)])
-def test_psutil_and_proc_tell_the_same_of_a_k3s_process(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """A program that carries no psutil sees the same process, with the same words, started at the same time."""
+def test_psutil_and_proc_return_the_same_process(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """With the same command line and start time."""
     before = time.time()
     with process(tmp_path / "k3s-server", *words) as pid:
         plain, known = ({one.pid: one for one in way()}[pid] for way in (by_proc, by_psutil))
         assert plain.line == known.line == " ".join((*words, "60"))
         assert plain.started == pytest.approx(known.started, abs=0.1)
-        # The kernel counts a start in ticks, and the time of its boot in whole seconds.
+        # The kernel counts start times in ticks, and its boot time in whole seconds.
         assert plain.started == pytest.approx(before, abs=2)
 
 
 @pytest.mark.parametrize("name", ["k4s", "a k3s", "x) k3s"])
-def test_a_process_of_another_name_is_not_looked_at(tmp_path: Path, name: str) -> None:
-    """The name alone decides, also one with the spaces and parentheses in it that /proc sets names between."""
+def test_a_process_with_another_name_is_ignored(tmp_path: Path, name: str) -> None:
+    """Also if its name contains blanks and parentheses."""
     with process(tmp_path / name, "k3s", "server") as pid:
         assert pid not in {one.pid for one in (*by_proc(), *by_psutil())}
 
 
-def test_a_name_with_parentheses_is_read_whole(tmp_path: Path) -> None:
-    """What follows the last parenthesis are the numbers, whatever the name looks like."""
+def test_a_name_with_parentheses_is_parsed(tmp_path: Path) -> None:
+    """The fields start after the last parenthesis."""
     with process(tmp_path / "k3s) R (x", "k3s", "server") as pid:
         found = {one.pid: one for one in by_proc()}[pid]
         assert found.started == pytest.approx(time.time(), abs=2)

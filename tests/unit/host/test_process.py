@@ -1,4 +1,4 @@
-"""The one way to run another program: nothing of the caller's surroundings gets in, and nothing waits for ever."""
+"""Execution of other programs: fixed environment, limited time."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ if TYPE_CHECKING:
 SHELL = "/bin/sh"
 
 
-def test_a_program_ends_with_code_and_both_outputs() -> None:
-    """A code that is not 0 is no error here: the caller knows what it means."""
+def test_a_program_returns_its_code_and_both_outputs() -> None:
+    """An exit code other than 0 is not an error here."""
     assert run([SHELL, "-c", "echo out; echo err >&2; exit 3"], timeout=10) == (3, "out\n", "err\n")
 
 
-def test_the_words_are_no_shells_line() -> None:
-    """They come as they are."""
+def test_arguments_are_not_interpreted_by_a_shell() -> None:
+    """They are passed unchanged."""
     words = ["a b", "$HOME", "*", "", "é", "\n"]
     script = "import sys; print(sys.argv[1:])"
     assert run([sys.executable, "-c", script, *words], timeout=10).stdout == f"{words}\n"
 
 
 def test_the_environment_is_fixed() -> None:
-    """No HOME, no locale but C.UTF-8, nothing of the caller's, however it was started; the directory is /."""
+    """No HOME, locale C.UTF-8, nothing of the caller's environment; the directory is /."""
     assert "HOME" in os.environ or "PATH" in os.environ
     done = run([SHELL, "-c", "/usr/bin/env; pwd"], timeout=10)
     lines = {line for line in done.stdout.splitlines() if not line.startswith(("PWD=", "SHLVL=", "_=", "OLDPWD="))}
     assert lines == {f"PATH={':'.join(SEARCH_PATH)}", "LC_ALL=C.UTF-8", "LANG=C.UTF-8", "/"}
 
 
-def test_nobody_asks_questions() -> None:
-    """The standard input is empty: a program that wants an answer gets its end."""
+def test_standard_input_is_empty() -> None:
+    """A program that reads it gets the end of the file."""
     assert run(["/bin/cat"], timeout=10) == (0, "", "")
 
 
-def test_output_that_is_no_utf8_is_read_nevertheless() -> None:
-    """What cannot be read is replaced."""
+def test_output_that_is_not_utf8_is_decoded() -> None:
+    """Invalid bytes are replaced."""
     assert run([SHELL, "-c", r"printf 'a\377b'"], timeout=10).stdout == "a�b"
 
 
 def test_large_outputs_do_not_block_each_other() -> None:
-    """More than a pipe holds, on both."""
+    """Both outputs are larger than a pipe."""
     script = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
     done = run([sys.executable, "-c", script], timeout=30)
     assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
 
 
 @pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60 & wait"])
-def test_a_program_that_does_not_end_is_ended(script: str) -> None:
-    """Even where a child of its own still holds the pipe."""
+def test_a_program_that_exceeds_its_time_is_killed(script: str) -> None:
+    """Even if a child still has the pipe open."""
     began = time.monotonic()
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.2 s$"):
         run([SHELL, "-c", script], timeout=0.2)
@@ -83,7 +83,7 @@ def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
 
 
 def test_programs_of_a_host_tree_are_not_run(tmp_path: Path) -> None:
-    """They may be for another architecture, or anybody's."""
+    """They can be for another architecture or from another user."""
     (tmp_path / "k3s").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     (tmp_path / "k3s").chmod(0o755)
     with pytest.raises(HostError, match="programs of a --root tree are not run"):

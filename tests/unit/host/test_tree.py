@@ -1,4 +1,4 @@
-"""Files below a root: no symlink, special file or foreign directory leads one astray, and nothing hangs."""
+"""Files below a root: symlinks, special files and directories of other users redirect no access, and nothing blocks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read ever
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """An empty host below a directory; beside it lies what must never be touched."""
+    """An empty host below a directory; beside it are files that must not change."""
     with in_memory() as directory:
         (directory / "host/etc").mkdir(parents=True)
         (directory / "outside").mkdir()
@@ -63,18 +63,18 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-# --- looking ---
+# --- observe ---
 
 
-def test_a_file_is_seen_with_content_mode_and_owner(root: Path, tree: Tree) -> None:
-    """Whoever the tree belongs to is 0:0 there."""
+def test_a_file_is_observed_with_content_mode_and_owner(root: Path, tree: Tree) -> None:
+    """The owner of the tree is shown as 0:0."""
     (root / "etc/site.conf").write_bytes(b"\0\xff\n")
     (root / "etc/site.conf").chmod(0o2751)
     assert tree.observe(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
 
 
-def test_permissions_are_seen_of_regular_files_alone(root: Path, tree: Tree) -> None:
-    """What a link leads to is not what is asked for."""
+def test_only_regular_files_have_permissions(root: Path, tree: Tree) -> None:
+    """A symlink is not followed."""
     (root / "etc/site.conf").touch(mode=0o640)
     (root / "etc/link").symlink_to("site.conf")
     os.mkfifo(root / "etc/fifo")
@@ -90,8 +90,8 @@ def test_permissions_are_seen_of_regular_files_alone(root: Path, tree: Tree) -> 
 
 
 @pytest.mark.parametrize("name", ["link", "fifo", "none"])
-def test_permissions_are_set_of_regular_files_alone(name: str, root: Path, tree: Tree) -> None:
-    """A planted link does not lead to another file, and a FIFO does not hang."""
+def test_permissions_are_set_only_on_regular_files(name: str, root: Path, tree: Tree) -> None:
+    """A symlink is not followed, and a FIFO does not block."""
     (root / "etc/link").symlink_to("../../outside/precious")
     os.mkfifo(root / "etc/fifo", 0o640)
     (root / "../outside/precious").chmod(0o640)
@@ -100,8 +100,8 @@ def test_permissions_are_set_of_regular_files_alone(name: str, root: Path, tree:
     assert mode_of(root / "../outside/precious") == mode_of(root / "etc/fifo") == 0o640
 
 
-def test_permissions_are_not_set_where_others_can_write(root: Path, tree: Tree) -> None:
-    """They could put another file in its place."""
+def test_permissions_are_not_set_in_a_directory_that_others_can_write(root: Path, tree: Tree) -> None:
+    """Other users could replace the file."""
     (root / "etc/site.conf").touch(mode=0o644)
     (root / "etc").chmod(0o777)
     with pytest.raises(HostError, match="is not safe: others can write to it"):
@@ -109,8 +109,8 @@ def test_permissions_are_not_set_where_others_can_write(root: Path, tree: Tree) 
     assert mode_of(root / "etc/site.conf") == 0o644
 
 
-def test_a_copy_keeps_when_it_was_written_and_not_when_it_came(root: Path, tree: Tree) -> None:
-    """A package brings old times along; what changed on this host since a moment is told by the other."""
+def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: Tree) -> None:
+    """A package preserves the time of its source; ctime is of this host."""
     before = time.time() - 1
     (root / "etc/site.conf").touch()
     os.utime(root / "etc/site.conf", (1_000_000, 1_000_000))
@@ -122,8 +122,8 @@ def test_a_copy_keeps_when_it_was_written_and_not_when_it_came(root: Path, tree:
     assert tree.times(SITE / "x") is None
 
 
-def test_a_directory_is_seen_with_mode_and_owner(root: Path, tree: Tree) -> None:
-    """Its content plays no part."""
+def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: Tree) -> None:
+    """Its entries are ignored."""
     (root / "etc").chmod(0o1750)
     (root / "etc/x").touch()
     assert tree.observe(PurePosixPath("/etc")) == Directory(path=PurePosixPath("/etc"), mode=FileMode(0o1750))
@@ -131,8 +131,8 @@ def test_a_directory_is_seen_with_mode_and_owner(root: Path, tree: Tree) -> None
 
 
 @pytest.mark.parametrize("path", ["/etc/none", "/none/of/these", "/etc/dangling/x"])
-def test_what_is_not_there_is_absent(path: str, root: Path, tree: Tree) -> None:
-    """A missing parent, or a link to nowhere on the way, makes no difference."""
+def test_a_missing_path_is_absent(path: str, root: Path, tree: Tree) -> None:
+    """Also if a parent is missing or a dangling symlink."""
     (root / "etc/dangling").symlink_to("/nowhere")
     assert tree.observe(PurePosixPath(path)) == Absent(PurePosixPath(path))
     assert not tree.exists(PurePosixPath(path))
@@ -152,7 +152,7 @@ def fifo(path: Path) -> None:
 
 
 def bound_socket(path: Path) -> None:
-    # A socket's address is short: the name alone, from its directory.
+    # A socket's address has a length limit, so it is relative to the directory.
     script = "import os, socket, sys; os.chdir(sys.argv[1]); socket.socket(socket.AF_UNIX).bind(sys.argv[2])"
     subprocess.run([sys.executable, "-c", script, str(path.parent), path.name], check=True)
 
@@ -171,15 +171,17 @@ OBSTACLES: list[object] = [
 
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
-def test_what_is_no_file_is_named_by_its_kind(plant: Callable[[Path], None], kind: str, root: Path, tree: Tree) -> None:
-    """Nothing is opened to find that out: a FIFO would hang, a device could act."""
+def test_another_kind_of_file_is_an_obstacle_with_its_kind(
+    plant: Callable[[Path], None], kind: str, root: Path, tree: Tree
+) -> None:
+    """It is not opened: a FIFO would block, and a device could act."""
     plant(root / "etc/site.conf")
     assert tree.observe(SITE) == Obstacle(id=str(SITE), kind=kind)
     assert tree.exists(SITE)
 
 
-def test_a_file_in_the_place_of_a_parent_is_named(root: Path, tree: Tree) -> None:
-    """The path cannot exist, which is not the same as that it does not."""
+def test_a_parent_that_is_a_file_is_named(root: Path, tree: Tree) -> None:
+    """The path cannot exist, which differs from absent."""
     (root / "etc/k3s").touch()
     path = PurePosixPath("/etc/k3s/config.yaml")
     assert tree.observe(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
@@ -194,8 +196,8 @@ def test_a_file_in_the_place_of_a_parent_is_named(root: Path, tree: Tree) -> Non
 
 
 @ordinary_user
-def test_what_may_not_be_read_says_so(root: Path, tree: Tree) -> None:
-    """An ordinary user's `check` names what it could not see."""
+def test_a_file_without_read_permission_is_unreadable(root: Path, tree: Tree) -> None:
+    """`check` of an ordinary user reports it."""
     (root / "etc/site.conf").touch(0o000)
     assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Permission denied$"):
@@ -210,11 +212,11 @@ def test_what_may_not_be_read_says_so(root: Path, tree: Tree) -> None:
         (root / "etc").chmod(0o700)
 
 
-# --- reading ---
+# --- read ---
 
 
-def test_a_link_of_others_is_read_through_inside_the_root(root: Path, tree: Tree) -> None:
-    """An absolute link in an image means the image's own file, never this machine's."""
+def test_reading_follows_symlinks_inside_the_root(root: Path, tree: Tree) -> None:
+    """An absolute symlink of an image leads to a file of the image."""
     (root / "usr/lib").mkdir(parents=True)
     (root / "usr/lib/real.conf").write_text("inside\n")
     (root / "etc/site.conf").symlink_to("/usr/lib/real.conf")
@@ -227,8 +229,8 @@ def test_a_link_of_others_is_read_through_inside_the_root(root: Path, tree: Tree
 
 
 @pytest.mark.parametrize("target", ["../../../outside/precious", "/../../outside/precious", "../outside/precious"])
-def test_no_link_leads_out_of_the_root(target: str, root: Path, tree: Tree) -> None:
-    """The root's parent is the root, as after chroot(2)."""
+def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: Tree) -> None:
+    """The parent of the root is the root, as after chroot(2)."""
     (root / "etc/site.conf").symlink_to(target)
     assert tree.read(SITE) is None
     (root / "etc/out").symlink_to(PurePosixPath(target).parent)
@@ -236,8 +238,8 @@ def test_no_link_leads_out_of_the_root(target: str, root: Path, tree: Tree) -> N
 
 
 @pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
-def test_no_path_leads_out_of_the_root(prefix: str, root: Path, tree: Tree) -> None:
-    """Not even with the two slashes in front that POSIX leaves undefined and pathlib keeps."""
+def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: Tree) -> None:
+    """Not even with two leading slashes, which pathlib keeps."""
     (root / "etc/site.conf").write_text("inside\n")
     outside = str(root.parent / "outside/precious").lstrip("/")
     assert tree.read(PurePosixPath(f"{prefix}/etc/site.conf")) == b"inside\n"
@@ -245,8 +247,8 @@ def test_no_path_leads_out_of_the_root(prefix: str, root: Path, tree: Tree) -> N
     assert isinstance(tree.observe(PurePosixPath(f"//{outside}")), Absent)
 
 
-def test_links_in_a_circle_are_an_error(root: Path, tree: Tree) -> None:
-    """As they are to the kernel; nothing hangs."""
+def test_a_loop_of_symlinks_is_an_error(root: Path, tree: Tree) -> None:
+    """As in the kernel."""
     (root / "etc/site.conf").symlink_to("other")
     (root / "etc/other").symlink_to("site.conf")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Too many levels of symbolic links$"):
@@ -256,14 +258,14 @@ def test_links_in_a_circle_are_an_error(root: Path, tree: Tree) -> None:
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES[2:])
 def test_only_a_regular_file_is_read(plant: Callable[[Path], None], kind: str, root: Path, tree: Tree) -> None:
-    """Its kind is named; reading a FIFO would hang."""
+    """The error names the kind; a FIFO does not block."""
     plant(root / "etc/site.conf")
     with pytest.raises(HostError, match=rf"^cannot read /etc/site\.conf: it is a {kind}, not a regular file$"):
         tree.read(SITE)
 
 
-def test_a_file_beyond_all_measure_is_not_read(root: Path, tree: Tree) -> None:
-    """A sparse terabyte must not fill the memory; the greatest size still read is."""
+def test_a_file_above_the_size_limit_is_not_read(root: Path, tree: Tree) -> None:
+    """The largest allowed size is read."""
     path = root / "etc/site.conf"
     path.touch()
     os.truncate(path, LARGEST_READ)
@@ -274,8 +276,8 @@ def test_a_file_beyond_all_measure_is_not_read(root: Path, tree: Tree) -> None:
     assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="larger than 8 MiB")
 
 
-def test_names_are_sorted_and_those_of_no_directory_are_none(root: Path, tree: Tree) -> None:
-    """A link to a directory is entered, as K3s and sysctl enter it."""
+def test_names_are_sorted_and_empty_for_other_kinds(root: Path, tree: Tree) -> None:
+    """A symlink to a directory is followed, as K3s and sysctl do."""
     for name in ("b", "a", ".hidden", "10"):
         (root / "etc" / name).touch()
     (root / "link").symlink_to("/etc")
@@ -284,8 +286,8 @@ def test_names_are_sorted_and_those_of_no_directory_are_none(root: Path, tree: T
     assert tree.names(PurePosixPath("/none/such")) == ()
 
 
-def test_the_entries_of_a_directory_are_seen_without_opening_them(root: Path, tree: Tree) -> None:
-    """Sorted, with kind, mode and owner of each; a symlink is itself, and what nobody may read is seen all the same."""
+def test_entries_of_a_directory_are_not_opened(root: Path, tree: Tree) -> None:
+    """Sorted, with kind, mode and owner; symlinks are not followed."""
     (root / "etc/b").touch(0o000)
     (root / "etc/b").chmod(0o000)
     (root / "etc/a").mkdir(0o750)
@@ -302,8 +304,8 @@ def test_the_entries_of_a_directory_are_seen_without_opening_them(root: Path, tr
         tree.entries(PurePosixPath("/etc/b"))
 
 
-def test_stat_is_of_what_a_symlink_leads_to(root: Path, tree: Tree) -> None:
-    """Inside the root alone; what leads nowhere is absent, what leads around in a circle cannot be told."""
+def test_stat_follows_symlinks_inside_the_root(root: Path, tree: Tree) -> None:
+    """A dangling symlink is absent, a loop is unreadable."""
     (root / "etc/real").touch()
     (root / "etc/real").chmod(0o640)
     (root / "etc/link").symlink_to("/etc/real")
@@ -318,13 +320,13 @@ def test_stat_is_of_what_a_symlink_leads_to(root: Path, tree: Tree) -> None:
         assert isinstance(tree.stat(PurePosixPath(path)), Unreadable)
 
 
-# --- writing ---
+# --- write ---
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o000, 0o4755])
 def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree: Tree) -> None:
-    """For files and directories, new ones and those that are there."""
+    """For new and existing files and directories."""
     directory = PurePosixPath("/etc/d")
     for _ in range(2):
         with umask(mask):
@@ -334,8 +336,8 @@ def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree:
         assert mode_of(root / "etc/d") == mode | 0o700
 
 
-def test_a_written_file_is_seen_as_it_was_wanted(root: Path, tree: Tree) -> None:
-    """Large content, none at all, and every byte come back."""
+def test_a_written_file_is_observed_unchanged(root: Path, tree: Tree) -> None:
+    """Large, empty and binary content."""
     for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
         tree.write(file(content=content))
         assert tree.observe(SITE) == file(content=content)
@@ -343,7 +345,7 @@ def test_a_written_file_is_seen_as_it_was_wanted(root: Path, tree: Tree) -> None
 
 
 def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: Tree) -> None:
-    """Who has the old one open, or a hard link to it, keeps the old content."""
+    """An open descriptor or a hard link keeps the old content."""
     (root / "etc/site.conf").write_text("old\n")
     os.link(root / "etc/site.conf", root / "etc/kept")
     tree.write(file())
@@ -352,16 +354,16 @@ def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("plant", [fifo, symlink, Path.touch])
-def test_the_left_over_of_a_killed_run_is_replaced(plant: Callable[[Path], None], root: Path, tree: Tree) -> None:
-    """Whatever stands under the temporary name; nothing is written through it."""
+def test_the_temporary_file_of_a_killed_run_is_replaced(plant: Callable[[Path], None], root: Path, tree: Tree) -> None:
+    """Of any kind; it is not followed."""
     plant(root / "etc/.site.conf.k3s-harden")
     tree.write(file())
     assert names(root / "etc") == ["site.conf"]
     assert (root.parent / "outside/precious").read_text() == "precious\n"
 
 
-def test_a_left_over_is_taken_away(root: Path, tree: Tree) -> None:
-    """And only that; nothing there is fine, a missing directory, too."""
+def test_a_temporary_file_is_removed(root: Path, tree: Tree) -> None:
+    """Nothing else is removed; a missing file or directory is no error."""
     (root / "etc/site.conf").touch()
     (root / "etc" / temporary_name("site.conf")).touch()
     for _ in range(2):
@@ -370,15 +372,15 @@ def test_a_left_over_is_taken_away(root: Path, tree: Tree) -> None:
     tree.remove_temporary(PurePosixPath("/none/such"))
 
 
-def test_the_temporary_name_is_ignored_by_all_that_watch_the_directory() -> None:
-    """sysctl.d(5) and config.yaml.d read *.conf and *.yaml, K3s' manifests skip names with a dot in front."""
+def test_watchers_of_the_directory_ignore_the_temporary_name() -> None:
+    """sysctl.d(5) and config.yaml.d read *.conf and *.yaml; K3s ignores manifests with a leading dot."""
     name = temporary_name("policy.yaml")
     assert name.startswith(".")
     assert not name.endswith((".conf", ".yaml", ".yml", ".json"))
 
 
-def test_a_missing_parent_is_an_error_with_a_name(tree: Tree) -> None:
-    """It is an error of the host like any other, so that the other changes go on."""
+def test_a_missing_parent_is_an_error_with_the_path(tree: Tree) -> None:
+    """It is a HostError, so other changes continue."""
     path = PurePosixPath("/none/such")
     for verb, change in (
         ("write", lambda: tree.write(file(path))),
@@ -391,8 +393,8 @@ def test_a_missing_parent_is_an_error_with_a_name(tree: Tree) -> None:
             change()
 
 
-def test_overwriting_keeps_the_file_itself(root: Path, tree: Tree) -> None:
-    """As /proc/sys wants it: same inode, same mode; a FIFO or a link there is refused and does not hang."""
+def test_overwriting_keeps_the_inode(root: Path, tree: Tree) -> None:
+    """As /proc/sys requires; a FIFO or a symlink is refused and does not block."""
     (root / "etc/site.conf").write_text("a longer old value\n")
     before = (root / "etc/site.conf").stat()
     tree.overwrite(SITE, b"1\n")
@@ -410,10 +412,10 @@ def test_overwriting_keeps_the_file_itself(root: Path, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
-def test_no_directory_is_made_of_something_else(
+def test_a_directory_does_not_replace_another_kind(
     plant: Callable[[Path], None], kind: str, root: Path, tree: Tree
 ) -> None:
-    """What is there stays there, and its target keeps its mode."""
+    """The existing file and the target of a symlink are unchanged."""
     plant(root / "etc/site.conf")
     outside = mode_of(root.parent / "outside/precious")
     with pytest.raises(HostError, match=r"^cannot create /etc/site\.conf: Not a directory$"):
@@ -422,8 +424,8 @@ def test_no_directory_is_made_of_something_else(
     assert mode_of(root.parent / "outside/precious") == outside
 
 
-def test_removing_is_done_when_nothing_is_there(root: Path, tree: Tree) -> None:
-    """For files and directories, even where the parent is gone."""
+def test_removing_a_missing_path_succeeds(root: Path, tree: Tree) -> None:
+    """For files and directories, also without the parent."""
     (root / "etc/site.conf").touch()
     (root / "etc/d").mkdir()
     for _ in range(2):
@@ -434,15 +436,15 @@ def test_removing_is_done_when_nothing_is_there(root: Path, tree: Tree) -> None:
     assert tree.remove_directory(PurePosixPath("/none/such"))
 
 
-def test_a_directory_with_something_in_it_stays(root: Path, tree: Tree) -> None:
-    """Even a hidden file keeps it."""
+def test_a_directory_that_is_not_empty_is_not_removed(root: Path, tree: Tree) -> None:
+    """Also with only a hidden file."""
     (root / "etc/.hidden").touch()
     assert not tree.remove_directory(PurePosixPath("/etc"))
     assert names(root / "etc") == [".hidden"]
 
 
-def test_removing_a_link_leaves_its_target(root: Path, tree: Tree) -> None:
-    """A link to a directory is no directory."""
+def test_removing_a_symlink_keeps_its_target(root: Path, tree: Tree) -> None:
+    """A symlink to a directory is not a directory."""
     symlink(root / "etc/site.conf")
     tree.remove_file(SITE)
     assert (root.parent / "outside/precious").exists()
@@ -453,8 +455,8 @@ def test_removing_a_link_leaves_its_target(root: Path, tree: Tree) -> None:
         tree.remove_file(PurePosixPath("/etc"))
 
 
-def test_a_file_gets_another_name(root: Path, tree: Tree) -> None:
-    """In its own directory."""
+def test_a_file_is_renamed(root: Path, tree: Tree) -> None:
+    """In its directory."""
     (root / "etc/site.conf").write_text("x")
     tree.rename(SITE, "other")
     assert names(root / "etc") == ["other"]
@@ -462,15 +464,17 @@ def test_a_file_gets_another_name(root: Path, tree: Tree) -> None:
         tree.rename(SITE, "other")
 
 
-# --- whom to trust ---
+# --- trust ---
 
 
 @pytest.mark.parametrize(
     ("mode", "is_safe"),
     [(0o755, True), (0o775, True), (0o757, False), (0o777, False), (0o1777, False), (0o2775, True), (0o000, True)],
 )
-def test_a_directory_that_others_can_write_takes_no_file(mode: int, root: Path, tree: Tree, *, is_safe: bool) -> None:
-    """Not even with the sticky bit: there anybody could be first with the temporary name. The own group is trusted."""
+def test_no_file_is_written_to_a_directory_that_others_can_write(
+    mode: int, root: Path, tree: Tree, *, is_safe: bool
+) -> None:
+    """Not even with the sticky bit: others could create the temporary name first. The own group is trusted."""
     if mode == 0o000 and os.geteuid() != 0:
         pytest.skip("an ordinary user cannot enter it")
     (root / "etc").chmod(mode)
@@ -494,8 +498,8 @@ def test_a_directory_that_others_can_write_takes_no_file(mode: int, root: Path, 
     assert names(root / "etc") == []
 
 
-def test_a_sticky_directory_further_up_is_fine(root: Path, tree: Tree) -> None:
-    """Nobody can replace what root owns there, as in /var/tmp; without the sticky bit anybody can."""
+def test_a_sticky_parent_directory_is_trusted(root: Path, tree: Tree) -> None:
+    """Others cannot replace what root owns there, as in /var/tmp."""
     (root / "var/own").mkdir(parents=True)
     path = PurePosixPath("/var/own/site.conf")
     (root / "var").chmod(0o1777)
@@ -506,15 +510,15 @@ def test_a_sticky_directory_further_up_is_fine(root: Path, tree: Tree) -> None:
     assert tree.read(path) == b"new\n"
 
 
-def test_a_root_that_others_can_write_takes_nothing(root: Path, tree: Tree) -> None:
-    """Whoever can rename etc decides what is in it."""
+def test_nothing_is_written_below_a_root_that_others_can_write(root: Path, tree: Tree) -> None:
+    """Others could rename /etc."""
     root.chmod(0o777)
     with pytest.raises(HostError, match="its parent directory / is not safe: others can write to it"):
         tree.write(file())
 
 
-def test_a_link_of_roots_on_the_way_is_followed_inside_the_root(root: Path, tree: Tree) -> None:
-    """Distributions have them: /var/run is one. An absolute one in an image leads to the image's own directory."""
+def test_a_symlink_of_root_is_followed_inside_the_root(root: Path, tree: Tree) -> None:
+    """/var/run is one; an absolute one in an image leads to a directory of the image."""
     (root / "srv/data").mkdir(parents=True)
     (root / "var").mkdir()
     (root / "var/lib").symlink_to("/srv/data")
@@ -525,8 +529,8 @@ def test_a_link_of_roots_on_the_way_is_followed_inside_the_root(root: Path, tree
 
 
 @pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
-def test_a_write_takes_the_place_of_a_regular_file_alone(kind: str, root: Path, tree: Tree) -> None:
-    """A rename would take away a symlink or a device as readily as a file: nobody's /dev/stdout may be lost to it."""
+def test_a_write_replaces_only_a_regular_file(kind: str, root: Path, tree: Tree) -> None:
+    """A rename would also replace a symlink or a device such as /dev/stdout."""
     there = root / "etc/site.conf"
     match kind:
         case "symlink":
@@ -543,8 +547,8 @@ def test_a_write_takes_the_place_of_a_regular_file_alone(kind: str, root: Path, 
 
 
 @pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
-def test_no_link_leads_a_write_out_of_the_root(target: str, root: Path, tree: Tree) -> None:
-    """The target is looked for below the root, and is not there."""
+def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, tree: Tree) -> None:
+    """The target is resolved below the root, where it does not exist."""
     (root / "etc/way").symlink_to(target.format(outside=root.parent / "outside"))
     path = PurePosixPath("/etc/way/precious")
     changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.overwrite(path, b"1")]
@@ -557,8 +561,8 @@ def test_no_link_leads_a_write_out_of_the_root(target: str, root: Path, tree: Tr
 
 
 @pytest.mark.root
-def test_a_link_of_somebody_else_on_the_way_is_refused(root: Path, tree: Tree) -> None:
-    """For writes alone: a look follows it, inside the root."""
+def test_a_symlink_of_another_user_is_refused_for_writes(root: Path, tree: Tree) -> None:
+    """Reading follows it inside the root."""
     (root / "srv").mkdir()
     (root / "etc/way").symlink_to("/srv")
     os.lchown(root / "etc/way", NOBODY, NOBODY)
@@ -578,10 +582,10 @@ def test_a_link_of_somebody_else_on_the_way_is_refused(root: Path, tree: Tree) -
         (Owner(0, NOBODY), 0o755, ""),
     ],
 )
-def test_a_directory_of_somebody_else_takes_no_file(
+def test_no_file_is_written_to_a_directory_of_another_user(
     owner: Owner, mode: int, reason: str, root: Path, tree: Tree
 ) -> None:
-    """Its owner could put a link in the place of any file at any moment; so could a group that can write."""
+    """Its owner, or a group with write access, could replace any file by a symlink."""
     os.chown(root / "etc", *owner)
     (root / "etc").chmod(mode)
     if not reason:
@@ -593,8 +597,8 @@ def test_a_directory_of_somebody_else_takes_no_file(
 
 
 @pytest.mark.root
-def test_owners_are_set_and_seen(root: Path, tree: Tree) -> None:
-    """Of files and directories; the set-user-ID bit, which a change of owner takes off, is there afterwards."""
+def test_owners_are_set_and_observed(root: Path, tree: Tree) -> None:
+    """Of files and directories; the set-user-ID bit is set after the owner."""
     wanted = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
     tree.write(wanted)
     assert tree.observe(SITE) == wanted
@@ -607,8 +611,8 @@ def test_owners_are_set_and_seen(root: Path, tree: Tree) -> None:
 
 
 @ordinary_user
-def test_an_owner_that_cannot_be_given_leaves_the_old_file(root: Path, tree: Tree) -> None:
-    """An ordinary user cannot give files away, in a tree of their own either."""
+def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: Tree) -> None:
+    """An ordinary user cannot give files away."""
     (root / "etc/site.conf").write_text("old\n")
     with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
         tree.write(File(path=SITE, content=b"new", mode=FileMode(0o600), owner=Owner(1, 1)))
@@ -616,8 +620,8 @@ def test_an_owner_that_cannot_be_given_leaves_the_old_file(root: Path, tree: Tre
     assert names(root / "etc") == ["site.conf"]
 
 
-def test_a_file_that_decides_what_root_does_is_trusted_only_if_root_alone_can_change_it(root: Path, tree: Tree) -> None:
-    """The reason reads on after "since" or "and"."""
+def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: Tree) -> None:
+    """The reason is a clause that can follow "and"."""
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
     link = PurePosixPath("/etc/link.conf")
@@ -635,8 +639,8 @@ def test_a_file_that_decides_what_root_does_is_trusted_only_if_root_alone_can_ch
 
 
 @pytest.mark.root
-def test_a_file_of_somebody_else_is_not_trusted(root: Path, tree: Tree) -> None:
-    """Nor one behind a link that somebody else made."""
+def test_a_file_of_another_user_is_not_trusted(root: Path, tree: Tree) -> None:
+    """Nor a file behind a symlink of another user."""
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
     os.lchown(root / "etc/link.conf", NOBODY, NOBODY)
@@ -645,7 +649,7 @@ def test_a_file_of_somebody_else_is_not_trusted(root: Path, tree: Tree) -> None:
     assert tree.trust_problem(SITE) == "user 65534 owns it"
 
 
-# --- what the machine refuses ---
+# --- errors of the machine ---
 
 
 WRITE_TOO_MUCH = """
@@ -664,8 +668,8 @@ except HostError as error:
 """
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file(root: Path) -> None:
-    """No new content, no left-over: the limit ends the write after its first 4096 bytes."""
+def test_a_write_that_fails_halfway_keeps_the_old_file(root: Path) -> None:
+    """Without a temporary file; the limit ends the write after 4096 bytes."""
     (root / "etc/site.conf").write_text("old\n")
     done = subprocess.run(
         [sys.executable, "-c", WRITE_TOO_MUCH, str(root)], capture_output=True, text=True, check=True, cwd=CHECKOUT
@@ -676,8 +680,8 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(root: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_full_disk_leaves_the_old_file(root: Path, tree: Tree) -> None:
-    """And no left-over; with room again, the same write succeeds."""
+def test_a_full_disk_keeps_the_old_file(root: Path, tree: Tree) -> None:
+    """Without a temporary file; the same write succeeds when there is space."""
     with mounted(root / "etc", "size=16k,mode=755"):
         (root / "etc/site.conf").write_text("old\n")
         fill(root / "etc/filler")
@@ -690,8 +694,8 @@ def test_a_full_disk_leaves_the_old_file(root: Path, tree: Tree) -> None:
 
 
 @pytest.mark.root
-def test_a_read_only_file_system_is_the_environments_doing(root: Path, tree: Tree) -> None:
-    """It is told apart from other errors, for every kind of change; a look says which file system is read-only."""
+def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: Tree) -> None:
+    """For every kind of change."""
     with mounted(root / "etc", "mode=755"):
         (root / "etc/site.conf").touch()
         (root / "etc/d").mkdir()
@@ -716,9 +720,9 @@ def test_a_read_only_file_system_is_the_environments_doing(root: Path, tree: Tre
 
 @pytest.mark.root
 @pytest.mark.parametrize("flag", ["i", "a"])
-def test_an_immutable_file_is_seen_as_such(flag: str, tmp_path: Path) -> None:
-    """So that it can be refused with the reason; written to, it stays as it is."""
-    # On a disk: a file system in memory has these flags only since Linux 6.6.
+def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -> None:
+    """A write fails and does not change it."""
+    # On a disk, since file systems in memory support these flags only from Linux 6.6 on.
     tree = Tree(str(tmp_path), 0, 0)
     path = tmp_path / "etc/site.conf"
     path.parent.mkdir()
@@ -741,7 +745,7 @@ def test_an_immutable_file_is_seen_as_such(flag: str, tmp_path: Path) -> None:
 
 
 def test_no_descriptor_is_left_open(root: Path, tree: Tree) -> None:
-    """Neither by what succeeds nor by what fails."""
+    """Neither after success nor after an error."""
     os.mkfifo(root / "etc/fifo")
     (root / "etc/out").symlink_to("../../outside")
     before = names(Path("/proc/self/fd"))

@@ -1,4 +1,4 @@
-"""What would change, line by line, without a secret in it."""
+"""Diffs: changed lines without secrets."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ def file(content: str | bytes, mode: int = 0o600) -> File:
 
 
 def body(before: File | Absent, after: File | Absent) -> list[str]:
-    """The lines of a diff after its two headers and the first position."""
+    """Return the lines of a diff after its headers and first position."""
     lines = unified(before, after).splitlines()
     assert lines[0].startswith("--- /etc/a.yaml (found)")
     assert lines[1].startswith("+++ /etc/a.yaml (expected)")
     return lines[3:]
 
 
-def test_a_file_is_shown_by_its_changed_lines() -> None:
-    """As diff -u does, with three lines around them."""
+def test_a_diff_shows_changed_lines() -> None:
+    """As `diff -u`, with three lines of context."""
     old = "".join(f"{n}\n" for n in range(20))
     assert unified(file(old), file(old.replace("10\n", "ten\n"))) == (
         "--- /etc/a.yaml (found)\n+++ /etc/a.yaml (expected)\n@@ -8,7 +8,7 @@\n 7\n 8\n 9\n-10\n+ten\n 11\n 12\n 13\n"
     )
 
 
-def test_a_new_file_and_one_that_goes_are_shown_whole() -> None:
-    """What is not there has no lines."""
+def test_new_and_removed_files_are_shown_completely() -> None:
+    """An absent file has no lines."""
     absent = Absent(PATH)
     assert body(absent, file("a: 1\nb: 2\n")) == ["+a: 1", "+b: 2"]
     assert body(file("a: 1\nb: 2\n"), absent) == ["-a: 1", "-b: 2"]
 
 
-def test_mode_and_owner_are_no_lines() -> None:
-    """The line of the report that stands above says them."""
+def test_mode_and_owner_are_not_in_the_diff() -> None:
+    """The item contains them."""
     assert body(file("a\n", 0o666), file("b\n")) == ["-a", "+b"]
     assert unified(file("x", 0o644), file("x")) == ""
     assert unified(File(path=PATH, content=b"x", mode=FileMode(0o600), owner=Owner(7, 8)), file("x")) == ""
 
 
 @pytest.mark.parametrize("state", [file("a\n"), file(""), Absent(PurePosixPath("/a"))], ids=str)
-def test_nothing_is_shown_where_nothing_differs(state: File | Absent) -> None:
+def test_equal_contents_have_no_diff(state: File | Absent) -> None:
     """Not even headers."""
     assert unified(state, state) == ""
 
@@ -68,7 +68,7 @@ def test_nothing_is_shown_where_nothing_differs(state: File | Absent) -> None:
     ],
 )
 def test_every_difference_in_bytes_is_shown(old: str | bytes, new: str, shown: list[str]) -> None:
-    """Line breaks of another system, a missing last one, bytes that are no text."""
+    """Other line endings, a missing final newline, bytes that are not UTF-8."""
     text = unified(file(old), file(new))
     assert text.removesuffix("\n").split("\n")[3:] == shown
 
@@ -100,14 +100,14 @@ SECRET = "hunter2"  # noqa: S105 - a secret by name only
     ],
 )
 def test_no_secret_is_shown(content: str) -> None:
-    """However the operator wrote it, in either half; its key is."""
+    """In any YAML notation, in found and expected lines; its key is shown."""
     for text in (unified(file(content), file("a: 1\n")), unified(file("a: 1\n"), file(content))):
         assert SECRET not in text
         assert "(not shown)" in text
 
 
 def test_only_secrets_are_hidden() -> None:
-    """What the lines around one say is shown, and so is what only sounds like one."""
+    """Other lines and similar keys are shown."""
     content = f"server: https://a\ntoken: |\n  {SECRET}\nnode-name: b\nvolumes:\n- secret\nresources: [secrets]\n"
     assert body(Absent(PATH), file(content)) == [
         "+server: https://a",

@@ -1,4 +1,4 @@
-"""What would have to change: on a modelled world, a plan leads where it should and its undoing leads back."""
+"""Plans on a modelled host: apply reaches the desired state, and undo reaches the first one."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def directory(path: str, mode: int = 0o755) -> Directory:
 
 
 class World(NamedTuple):
-    """A host as a table, and what the journal would know of it."""
+    """A host as a table, and what the journal would contain."""
 
     observed: dict[str, Observed]
     ours: frozenset[bytes]
 
     def written(self, name: str) -> frozenset[bytes]:
-        """The contents that runs wrote there."""
+        """Return the contents that runs wrote to the file."""
         del name
         return self.ours
 
     def after(self, changes: Iterable[Change]) -> World:
-        """The world once these changes were made; each begins where the one before it ended."""
+        """Return the world after these changes; each starts where the previous one ended."""
         seen = dict(self.observed)
         for change in changes:
             assert seen[change.id] == change.before, "the plan starts from what is not there"
@@ -88,7 +88,7 @@ SPECIAL = ("symlink", "FIFO", "socket", "character device")
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Any state of each path and value, as far as a file system allows it."""
+    """Any state of each path and value that a file system allows."""
     seen: dict[str, Observed] = {"/": directory("/")}
 
     def place(path: PurePosixPath, *, wants_directory: bool) -> None:
@@ -123,8 +123,8 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 @given(world=worlds(), force=st.booleans())
-def test_a_plan_leads_to_what_is_wanted_but_for_what_it_refuses(world: World, *, force: bool) -> None:
-    """Each wanted resource is compliant afterwards, or its refusal is named, and then the content is as it was."""
+def test_a_plan_makes_everything_compliant_except_its_refusals(world: World, *, force: bool) -> None:
+    """The content of refused files is unchanged."""
     plan = make(WANTED, world.observed, world.written, force=force)
     then = world.after(plan.changes)
     refused = {refusal.id for refusal in plan.refusals}
@@ -140,8 +140,8 @@ def test_a_plan_leads_to_what_is_wanted_but_for_what_it_refuses(world: World, *,
 
 
 @given(world=worlds(), force=st.booleans())
-def test_a_plan_touches_nothing_else(world: World, *, force: bool) -> None:
-    """Beside what is wanted only directories that are missing on the way; none that is there changes."""
+def test_a_plan_changes_nothing_else(world: World, *, force: bool) -> None:
+    """It only adds missing parent directories."""
     plan = make(WANTED, world.observed, world.written, force=force)
     ids = {wanted.id for wanted in WANTED}
     for change in plan.changes:
@@ -150,8 +150,8 @@ def test_a_plan_touches_nothing_else(world: World, *, force: bool) -> None:
 
 
 @given(world=worlds(), force=st.booleans())
-def test_a_second_plan_has_nothing_to_do(world: World, *, force: bool) -> None:
-    """What was refused is refused again, in the same words, and nothing else is left."""
+def test_a_second_plan_has_no_changes(world: World, *, force: bool) -> None:
+    """Its refusals are the same."""
     first = make(WANTED, world.observed, world.written, force=force)
     second = make(WANTED, world.after(first.changes).observed, world.written, force=force)
     assert second.changes == ()
@@ -161,7 +161,7 @@ def test_a_second_plan_has_nothing_to_do(world: World, *, force: bool) -> None:
 
 @given(world=worlds())
 def test_force_refuses_only_what_it_cannot_replace(world: World) -> None:
-    """What somebody wrote is replaced, and marked as a backup; special files, directories and the like stay."""
+    """Edited files are replaced and backed up; other kinds of files are kept."""
     plain = make(WANTED, world.observed, world.written)
     forced = make(WANTED, world.observed, world.written, force=True)
     edited = {refusal.id for refusal in plain.refusals if refusal.edited}
@@ -175,8 +175,8 @@ def remembered(changes: Sequence[Change]) -> tuple[dict[str, State], dict[str, t
 
 
 @given(world=worlds(), force=st.booleans())
-def test_undoing_leads_back_to_the_first_state(world: World, *, force: bool) -> None:
-    """Every file, mode, owner and value, and no directory that was made is left."""
+def test_undo_restores_the_first_state(world: World, *, force: bool) -> None:
+    """Every file, mode, owner and value; created directories are removed."""
     changes = make(WANTED, world.observed, world.written, force=force).changes
     then = world.after(changes)
     back = undo(*remembered(changes), then.observed)
@@ -185,8 +185,8 @@ def test_undoing_leads_back_to_the_first_state(world: World, *, force: bool) -> 
 
 
 @given(world=worlds(), force=st.booleans(), made=st.integers(0, 10), edit=CONTENTS)
-def test_undoing_what_was_cut_off_or_edited(world: World, made: int, edit: bytes, *, force: bool) -> None:
-    """What was not yet made is no obstacle; an edit is refused without force, and kept as a backup with it."""
+def test_undo_after_interruption_or_edit(world: World, made: int, edit: bytes, *, force: bool) -> None:
+    """Changes that were not made are ignored; an edit is refused, or backed up with force."""
     changes = make(WANTED, world.observed, world.written).changes
     then = world.after(changes[:made])
     now = then.observed[A.as_posix()]
@@ -202,7 +202,7 @@ def test_undoing_what_was_cut_off_or_edited(world: World, made: int, edit: bytes
     assert {c.id for c in back.changes if c.backup} == ({str(A)} if is_edited and force else set())
 
 
-# --- single steps ---
+# --- single changes ---
 
 
 def planned(*observed: Observed, wanted: Iterable[Resource], force: bool = False, ours: bytes = b"earlier\n") -> Plan:
@@ -215,8 +215,8 @@ def _id(state: Observed) -> str:
     return state.id
 
 
-def test_missing_directories_are_made_from_above_and_undone_from_below() -> None:
-    """With 0755, once each, before what is in them; one that is wanted itself gets its own mode."""
+def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> None:
+    """With 0755, once each; a desired directory has its own mode."""
     absent = [Absent(PurePosixPath(name)) for name in (*PARENTS[1:], str(A), str(B))]
     plan = planned(*absent, wanted=[WANTED[2], WANTED[1], WANTED[0]])
     made = ["/srv", "/srv/k3s", "/srv/k3s/b", str(B), str(A)]
@@ -231,8 +231,8 @@ def test_missing_directories_are_made_from_above_and_undone_from_below() -> None
     assert [change.id for change in undo(*remembered(plan.changes), then.observed).changes] == made[::-1]
 
 
-def test_no_directory_is_made_for_what_is_refused() -> None:
-    """A kernel value has none above it, either."""
+def test_no_directory_is_created_for_a_refusal() -> None:
+    """Nor for a kernel value."""
     plan = planned(Obstacle(id=str(A), kind="FIFO"), Absent(PurePosixPath(KEY)), wanted=[WANTED[1], WANTED[3]])
     assert plan.changes == ()
     assert [refusal.reason for refusal in plan.refusals] == [
@@ -242,8 +242,8 @@ def test_no_directory_is_made_for_what_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", [*SPECIAL, "block device"])
-def test_what_is_no_file_is_refused_by_its_kind(kind: str) -> None:
-    """Even by force: what it is for is not known here."""
+def test_another_kind_of_file_is_refused(kind: str) -> None:
+    """Also with force."""
     obstacle = Obstacle(id=str(A), kind=kind)
     for force in (False, True):
         plan = planned(obstacle, wanted=[WANTED[1]], force=force)
@@ -266,29 +266,29 @@ def test_what_is_no_file_is_refused_by_its_kind(kind: str) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_changed_is_refused(now: Observed, wanted: Resource, reason: str) -> None:
-    """With the reason and what to do; force makes no difference."""
+def test_resources_that_cannot_be_changed_are_refused(now: Observed, wanted: Resource, reason: str) -> None:
+    """With reason and hint, also with force."""
     for force in (False, True):
         (refusal,) = planned(now, wanted=[wanted], force=force).refusals
         assert (refusal.id, refusal.reason, refusal.edited) == (wanted.id, reason, False)
         assert refusal.hint
 
 
-def test_an_immutable_file_that_is_as_wanted_is_as_wanted() -> None:
-    """Somebody protects it; nothing is to be done."""
+def test_an_immutable_file_can_be_compliant() -> None:
+    """It needs no change."""
     assert planned(replace(file(), immutable=True), wanted=[WANTED[1]]).is_empty
 
 
 def test_zero_is_a_value() -> None:
-    """Neither a wanted 0 nor an observed one is taken for nothing."""
+    """Expected or found, "0" is not treated as missing."""
     one, zero = Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")
     assert planned(one, wanted=[zero]).changes == (Change(one, zero),)
     assert planned(zero, wanted=[one]).changes == (Change(zero, one),)
     assert planned(zero, wanted=[zero]).is_empty
 
 
-def test_a_hand_edited_file_is_kept_and_its_mode_repaired() -> None:
-    """Who may read it does not depend on who wrote it."""
+def test_an_edited_file_is_kept_and_its_mode_is_set() -> None:
+    """The mode must be right whoever wrote the content."""
     now = File(path=A, content=b"edited\n", mode=FileMode(0o666), owner=Owner(7, 7))
     plan = planned(now, wanted=[WANTED[1]])
     assert plan.changes == (Change(now, file(content=b"edited\n")),)
@@ -297,8 +297,8 @@ def test_a_hand_edited_file_is_kept_and_its_mode_repaired() -> None:
     assert "--force" in refusal.hint
 
 
-def test_a_hand_edited_file_is_replaced_by_force_and_kept_as_a_backup() -> None:
-    """The change says so."""
+def test_force_replaces_an_edited_file_and_keeps_a_backup() -> None:
+    """The change has `backup`."""
     now = file(content=b"edited\n")
     assert planned(now, wanted=[WANTED[1]], force=True) == Plan(
         changes=(Change(now, file(), backup=True),), refusals=()
@@ -306,8 +306,8 @@ def test_a_hand_edited_file_is_replaced_by_force_and_kept_as_a_backup() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"wanted", b"wanted a", b"\0\0\0\0", b"wanted a\n\0", b"earlier\n"])
-def test_a_damaged_file_and_an_earlier_one_of_ours_are_rewritten(content: bytes) -> None:
-    """Nobody writes such a file on purpose, so nothing is lost and nothing has to be forced."""
+def test_a_damaged_file_and_an_earlier_version_are_rewritten(content: bytes) -> None:
+    """No edit is lost, so force is not required."""
     now = file(content=content)
     assert planned(now, wanted=[WANTED[1]]).changes == (Change(now, file()),)
 
@@ -316,13 +316,13 @@ def test_a_damaged_file_and_an_earlier_one_of_ours_are_rewritten(content: bytes)
     ("content", "is_one"),
     [(b"", True), (b"wan", True), (b"want\0\0", True), (b"wanted b\n", False), (b"wanted a\n\n", False)],
 )
-def test_damage_is_what_a_crash_or_a_full_disk_leaves(content: bytes, *, is_one: bool) -> None:
-    """Cut off, empty, or with NUL bytes; a file with more in it than the wanted one is not."""
+def test_damage_is_truncation_or_nul_bytes(content: bytes, *, is_one: bool) -> None:
+    """A file with additional content is not damaged."""
     assert is_damaged(file(content=content), file()) == is_one
 
 
-def test_a_file_that_says_the_same_in_other_words_is_left_alone() -> None:
-    """But for its mode: the words are somebody's."""
+def test_an_equivalent_file_is_not_rewritten() -> None:
+    """Only its mode is set."""
     path = PurePosixPath("/srv/k3s/x.conf")
     wanted = File(path=path, content=b"a.b = 1\n", mode=FileMode(0o644))
     now = File(path=path, content=b"# by hand\na.b=1\n", mode=FileMode(0o644))
@@ -331,8 +331,8 @@ def test_a_file_that_says_the_same_in_other_words_is_left_alone() -> None:
     assert planned(loose, wanted=[wanted]) == Plan(changes=(Change(loose, now),), refusals=())
 
 
-def test_what_somebody_commented_in_a_file_of_ours_is_rewritten_and_kept_as_a_backup() -> None:
-    """It says what a run wrote there, so that no edit is lost to the host; one that says more is an edit still."""
+def test_a_file_with_added_comments_is_rewritten_and_backed_up() -> None:
+    """A file with other values is an edit."""
     path = PurePosixPath("/srv/k3s/x.yaml")
     wanted = File(path=path, content=b"a: 2\n", mode=FileMode(0o644))
     now = File(path=path, content=b"# why\na: 1\n", mode=FileMode(0o644))
@@ -341,7 +341,7 @@ def test_what_somebody_commented_in_a_file_of_ours_is_rewritten_and_kept_as_a_ba
     assert [refusal.edited for refusal in planned(edited, wanted=[wanted], ours=b"a: 1\n").refusals] == [True]
 
 
-# --- what a file needs ---
+# --- requirements of a file ---
 
 
 NEEDS: tuple[Need, ...] = (A, Sysctl(key=KEY, value="0"))
@@ -349,21 +349,21 @@ NEEDY = file(B)
 
 
 def with_needs(*observed: Observed, wanted: Iterable[Resource] = WANTED) -> Plan:
-    """A plan in which B needs A and a kernel value."""
+    """Return a plan in which B requires A and a kernel value."""
     seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
     seen.update({_id(state): state for state in observed})
     return make(wanted, seen, lambda _: [b"old\n"], lambda one: NEEDS if one.path == B else ())
 
 
-def test_a_file_comes_after_what_it_needs() -> None:
-    """The change names the changes that must not fail before it, and no others."""
+def test_a_file_is_written_after_what_it_requires() -> None:
+    """The change names exactly these changes."""
     plan = with_needs(Absent(A), Sysctl(key=KEY, value="1"), Absent(B), wanted=(*WANTED[1:2], WANTED[3], NEEDY))
     assert [(change.id, change.needs) for change in plan.changes] == [(str(A), ()), (KEY, ()), (str(B), (str(A), KEY))]
     assert plan.refusals == ()
 
 
-def test_a_file_is_not_written_where_what_it_needs_is_refused() -> None:
-    """Nor where a kernel value that nobody sets is another one; what is there already gets its mode, and stays."""
+def test_a_file_is_refused_if_what_it_requires_is_refused() -> None:
+    """Or if a required kernel value differs; an existing file only gets its mode."""
     plan = with_needs(
         Obstacle(id=str(A), kind="FIFO"),
         Sysctl(key=KEY, value="1"),
@@ -385,14 +385,14 @@ def test_a_file_is_not_written_where_what_it_needs_is_refused() -> None:
     ],
     ids=["edited", "the same number", "no kernel"],
 )
-def test_what_is_there_is_enough(needed: File, value: Sysctl) -> None:
-    """Whoever wrote it; and where there is no kernel, its values are left to the first boot."""
+def test_an_existing_requirement_is_sufficient(needed: File, value: Sysctl) -> None:
+    """Without a kernel, values are not checked before the first boot."""
     plan = with_needs(needed, value, Absent(B), wanted=[WANTED[1], NEEDY])
     assert plan.changes == (Change(Absent(B), NEEDY),)
 
 
-def test_a_repaired_mode_waits_for_nothing() -> None:
-    """What the file says, and so what it needs, does not change; nor is a file that is needed gone while it is."""
+def test_a_change_of_mode_has_no_dependencies() -> None:
+    """Neither of the file nor of what it requires."""
     loose = file(B, mode=0o666)
     plan = with_needs(Obstacle(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, wanted=[WANTED[1], file(B)])
     assert plan.changes == (Change(loose, file(B)),)
@@ -408,8 +408,8 @@ GONE = Change(file(), Absent(A))
 RESET = Change(Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"))
 
 
-def test_what_a_file_needs_is_kept_if_it_cannot_be_undone() -> None:
-    """And nothing else is: what is rewritten is there still."""
+def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
+    """Rewritten files still exist, so they are reverted."""
     refusal = Refusal(str(B), "was changed", "look", edited=True)
     plan = undone(GONE, RESET, refusals=(refusal,))
     assert plan.changes == ()
@@ -420,8 +420,8 @@ def test_what_a_file_needs_is_kept_if_it_cannot_be_undone() -> None:
 
 
 @pytest.mark.parametrize("after", [Absent(B), file(B, b"earlier\n")], ids=["absent", "earlier"])
-def test_what_a_file_needed_goes_after_it(after: State) -> None:
-    """The file itself comes first, wherever it stood, and if it fails the others must not be made."""
+def test_requirements_are_removed_after_the_file(after: State) -> None:
+    """If the file fails, the others are not changed."""
     own = Change(NEEDY, after)
     other = Change(directory("/srv"), directory("/srv", 0o700))
     assert undone(GONE, other, own, RESET).changes == (
@@ -432,18 +432,18 @@ def test_what_a_file_needed_goes_after_it(after: State) -> None:
     )
 
 
-def test_a_host_that_was_so_before_becomes_so_again() -> None:
-    """Undo is no opinion: the file may have been there, with its needs unmet, before anything was changed."""
+def test_undo_restores_unmet_requirements() -> None:
+    """The file may have existed with unmet requirements before the first run."""
     assert undone(GONE, RESET) == Plan((GONE, RESET), ())
     own = Change(NEEDY, file(B, mode=0o666))
     assert undone(GONE, own) == Plan((own, GONE), ())
 
 
-# --- the way back ---
+# --- undo ---
 
 
-def test_only_a_file_is_said_to_be_kept_as_a_backup() -> None:
-    """--force has nothing to keep of a kernel value."""
+def test_only_files_are_backed_up() -> None:
+    """A kernel value has no backup."""
     hints = []
     for ours, now in ((file(), file(content=b"x")), (Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="9"))):
         (refusal,) = undo({now.id: Absent(PurePosixPath(now.id))}, {now.id: (ours,)}, {now.id: now}).refusals
@@ -452,8 +452,8 @@ def test_only_a_file_is_said_to_be_kept_as_a_backup() -> None:
     assert all("--force" in hint for hint in hints)
 
 
-def test_undo_takes_each_state_that_a_run_left_for_ours() -> None:
-    """A run that was cut off before it wrote leaves what the run before it had written."""
+def test_undo_accepts_each_state_that_a_run_left() -> None:
+    """An interrupted run leaves the state of the run before it."""
     first, second = file(content=b"first\n"), file(content=b"second\n")
     absent = Absent(A)
     for now in (first, second):
@@ -474,7 +474,7 @@ def test_undo_takes_each_state_that_a_run_left_for_ours() -> None:
     ids=str,
 )
 def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
-    """Even by force."""
+    """Also with force."""
     for force in (False, True):
         plan = undo({str(A): Absent(A)}, {str(A): (file(),)}, {str(A): now}, force=force)
         assert plan.changes == ()
@@ -500,23 +500,23 @@ def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_difference_is_said_in_a_few_words(before: Observed, after: Observed, words: str) -> None:
-    """From what is there to what is wanted."""
+def test_a_difference_is_described(before: Observed, after: Observed, words: str) -> None:
+    """From found to expected."""
     assert difference(before, after) == words
 
 
-def test_an_owner_is_named_only_where_it_is_not_root() -> None:
-    """It is root nearly always."""
+def test_an_owner_is_described_only_if_it_is_not_root() -> None:
+    """Root is the usual owner."""
     assert describe(file()) == "file, mode 0600"
     assert describe(File(path=A, content=b"", mode=FileMode(0o644), owner=Owner(7, 0))) == "file, mode 0644, owner 7:0"
 
 
-def test_a_refusal_is_not_an_edit_unless_it_says_so() -> None:
-    """Only an edit can be forced."""
+def test_a_refusal_is_not_an_edit_by_default() -> None:
+    """Only edits can be forced."""
     assert not Refusal("x", "y", "z").edited
 
 
-# --- the permissions of files that others own ---
+# --- permissions of files of other programs ---
 
 
 CERTIFICATE = PurePosixPath("/srv/k3s/server/tls/server-ca.crt")
@@ -532,27 +532,27 @@ def guarded(now: Observed) -> Plan:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o601, 0o700, 0o4600])
-def test_a_file_of_others_gets_its_permissions_and_nothing_else(mode: int) -> None:
-    """The change knows no content, so that carrying it out cannot bring an old certificate back."""
+def test_only_the_permissions_of_a_file_change(mode: int) -> None:
+    """The change has no content, so it cannot restore an old certificate."""
     assert guarded(permissions(mode)) == Plan((Change(permissions(mode), permissions(0o600)),), ())
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0])
-def test_permissions_that_are_stricter_stay(mode: int) -> None:
-    """Nobody is let in who was not."""
+def test_stricter_permissions_are_compliant(mode: int) -> None:
+    """They are not widened."""
     assert guarded(permissions(mode)).is_empty
 
 
-def test_permissions_of_a_file_that_is_gone_are_nothing_to_make() -> None:
-    """K3s makes its certificates, and this program none."""
+def test_permissions_of_a_missing_file_need_no_change() -> None:
+    """K3s creates its certificates."""
     assert guarded(Absent(permissions(0).path)).is_empty
 
 
 @pytest.mark.parametrize(
     "now", [Obstacle(id=permissions(0).id, kind="symlink"), Unreadable(id=permissions(0).id, reason="I/O error")]
 )
-def test_permissions_of_what_is_no_file_are_refused(now: Observed) -> None:
-    """What a link leads to may be anything."""
+def test_permissions_of_another_kind_of_file_are_refused(now: Observed) -> None:
+    """A symlink can lead anywhere."""
     plan = guarded(now)
     assert plan.changes == ()
     assert [refusal.id for refusal in plan.refusals] == [permissions(0).id]
@@ -567,18 +567,18 @@ def test_permissions_of_what_is_no_file_are_refused(now: Observed) -> None:
         (permissions(0o640), (), True),
     ],
 )
-def test_permissions_are_undone_unless_somebody_changed_them_since(
+def test_permissions_are_reverted_unless_they_changed(
     now: Observed, changes: tuple[Change, ...], *, is_refused: bool
 ) -> None:
-    """A certificate that K3s made anew, or took away, is as it was before."""
+    """A certificate that K3s renewed or removed is not changed."""
     name = permissions(0).id
     back = undo({name: permissions(0o644)}, {name: (permissions(0o600),)}, {name: now})
     assert back.changes == changes
     assert bool(back.refusals) == is_refused
 
 
-def test_permissions_are_told_apart_in_few_words() -> None:
-    """The id says of what."""
+def test_permissions_are_described_by_their_mode() -> None:
+    """The id names the file."""
     assert difference(permissions(0o644), permissions(0o600)) == "0644 → 0600"
     assert describe(permissions(0o644)) == "0644"
     assert permissions(0).id == f"mode of {CERTIFICATE}"
