@@ -33,7 +33,7 @@ _ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
 """Component arguments that collect their values. Of all others the component uses the last value only."""
 
 _NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig")
-"""How component flags end whose file must exist; audit-log-path and its like are written, not read."""
+"""Endings of component arguments whose file must exist. Arguments such as audit-log-path name files to write."""
 
 _FILE_KEYS = (
     "datastore-cafile",
@@ -43,6 +43,7 @@ _FILE_KEYS = (
     "token-file",
     "agent-token-file",
 )
+"""K3s options with a file that K3s reads."""
 
 
 class WantedOption(NamedTuple):
@@ -56,11 +57,13 @@ class NamedPath(NamedTuple):
     """A file that an option of K3s' configuration names."""
 
     option: str
+    """A component argument or a K3s option."""
     path: PurePosixPath
-    source: Location
+    location: Location
+    """The line that sets the option."""
 
 
-def wanted(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
+def expected_options(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     """Return the guide's options for this host, whatever the operator's configuration sets."""
     found = []
     for row in OPTIONS:
@@ -82,8 +85,8 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     if facts.rancher_managed:
         return ()
     found = []
-    for option in wanted(settings, facts):
-        own = given(facts.operator_config, option.row)
+    for option in expected_options(settings, facts):
+        own = configured_values(facts.operator_config, option.row)
         if any(one.text == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
             found.append(option)  # an equal second value is harmless, and keeps the file unchanged
             continue
@@ -95,7 +98,7 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
     return tuple(found)
 
 
-def given(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue, ...]:
+def configured_values(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue, ...]:
     """Return the values that a configuration sets for an option, in K3s' order."""
     if row.name:
         return config.component_arguments(row.key).get(row.name, ())
@@ -104,7 +107,7 @@ def given(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue, ...]:
 
 
 def _is_in_dropin(option: WantedOption, facts: HostFacts) -> bool:
-    values = given(facts.merged_config, option.row)
+    values = configured_values(facts.merged_config, option.row)
     return any(one.location.path == facts.dropin_path and one.text == option.value for one in values)
 
 
@@ -132,13 +135,13 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath) -> tuple[NamedPat
             if name in _WRITTEN_BY_COMPONENT or not (name == "config" or name.endswith(_NAMES_A_FILE)):
                 continue
             used = values if name in _ALL_VALUES_COUNT else values[-1:]
-            found += [NamedPath(name, PurePosixPath(value), source) for value, source in used]
+            found += [NamedPath(name, PurePosixPath(value.text), value.location) for value in used]
     for key in _FILE_KEYS:
         value = config.scalar(key)
         if value is not None:
-            found.append(NamedPath(key, PurePosixPath(value[0]), value[1]))
-    own = [data_dir / "agent", *(data_dir / "server" / name for name in ("tls", "cred", "etc"))]
-    return tuple(one for one in found if one.path.is_absolute() and not any(o in one.path.parents for o in own))
+            found.append(NamedPath(key, PurePosixPath(value.text), value.location))
+    created = {data_dir / "agent", *(data_dir / "server" / name for name in ("tls", "cred", "etc"))}
+    return tuple(one for one in found if one.path.is_absolute() and created.isdisjoint(one.path.parents))
 
 
 def starts_a_cluster(facts: HostFacts) -> bool:

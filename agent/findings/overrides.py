@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.desired import dropin_options
-from agent.desired.dropin_options import ADMISSION_PLUGINS_FLAG, given, missing
+from agent.desired.dropin_options import ADMISSION_PLUGINS_FLAG, configured_values, missing
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, removed, yes
 from agent.guide.files import NETWORK_POLICIES
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
@@ -52,7 +52,9 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
     An argument of the kubelet overrides K3s' option protect-kernel-defaults, in whichever file it is.
     """
     ours = str(situation.facts.dropin_path)
-    expected = () if situation.facts.rancher_managed else dropin_options.wanted(situation.settings, situation.facts)
+    expected = (
+        () if situation.facts.rancher_managed else dropin_options.expected_options(situation.settings, situation.facts)
+    )
     if any(option.row is PROTECT_KERNEL_DEFAULTS for option in expected):
         arguments = situation.facts.merged_config.component_arguments(Component.KUBELET.config_key)
         for value in arguments.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
@@ -70,7 +72,7 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
     for option in missing(situation.settings, situation.facts):
         if option.row.name == ADMISSION_PLUGINS_FLAG:
             continue  # the API server enables the plugins of all arguments
-        last = given(situation.facts.merged_config, option.row)[-1:]
+        last = configured_values(situation.facts.merged_config, option.row)[-1:]
         if last and str(last[0].location.path) != ours and not option.row.meets.accepts(last[0].text):
             yield Trouble(
                 f"{option.row.name or option.row.key} is overridden after our drop-in",
@@ -179,5 +181,5 @@ def secrets_encryption_kept(situation: Situation) -> Iterator[Trouble]:
 
 
 def _operator_encrypts(situation: Situation) -> bool:
-    own = given(situation.facts.operator_config, SECRETS_ENCRYPTION)
+    own = configured_values(situation.facts.operator_config, SECRETS_ENCRYPTION)
     return bool(own) and SECRETS_ENCRYPTION.meets.accepts(own[-1].text)

@@ -25,7 +25,7 @@ def cluster(settings: Settings, facts: HostFacts) -> bytes:
     """
     all_nodes: dict[str, list[str] | str] = {}
     servers: dict[str, list[str] | str] = {}
-    for row, value in dropin_options.wanted(settings, facts):
+    for row, value in dropin_options.expected_options(settings, facts):
         if row.name == ADMISSION_CONFIGURATION_FLAG:
             continue
         part = all_nodes if Role.AGENT in row.applies.roles else servers
