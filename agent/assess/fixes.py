@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.checks.answer import Answer
     from agent.checks.check import Check
     from agent.checks.node import AssessedNode
-    from agent.desired.dropin_options import WantedOption
+    from agent.desired.dropin_options import ExpectedOption
     from agent.model import ShellCommand
     from agent.settings.schema import SettingRow
 
@@ -166,7 +166,7 @@ def _dropin_suffices(control: BenchmarkControl, check: Check, answer: Answer, no
     return not (_is_set_by_hand(answer) and any(_follows_dropin(one.location, node) for one in answer.evidence))
 
 
-def _option_to_set(control: BenchmarkControl, check: Check, node: AssessedNode) -> WantedOption | None:
+def _option_to_set(control: BenchmarkControl, check: Check, node: AssessedNode) -> ExpectedOption | None:
     """Return the guide's option for a control, if the drop-in has to set it."""
     if control.guide is not None:
         return node.options_to_set.get(control.guide.id)

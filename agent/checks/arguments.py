@@ -14,10 +14,10 @@ from agent.checks.effective_arguments import not_run
 from agent.checks.given import GivenBy
 from agent.checks.k3s_arguments import ETCD_FILES
 from agent.desired.dropin_options import (
-    ADMISSION_CONFIGURATION_FLAG,
-    ADMISSION_PLUGINS_FLAG,
-    AUDIT_POLICY_FLAG,
-    DISABLED_PLUGINS_FLAG,
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    AUDIT_POLICY_ARGUMENT,
+    DISABLED_PLUGINS_ARGUMENT,
 )
 from agent.errors import InputError
 from agent.guide.criteria import NotGiven
@@ -193,17 +193,17 @@ def _rejected(
     if check.component is not Component.API_SERVER:
         return None
     location = argument.given[-1].location
-    if check.name == AUDIT_POLICY_FLAG:
+    if check.name == AUDIT_POLICY_ARGUMENT:
         return _unusable_audit_policy(PurePosixPath(argument.value), location, node, evidence)
-    if check.name != ADMISSION_PLUGINS_FLAG:
+    if check.name != ADMISSION_PLUGINS_ARGUMENT:
         return None
     plugins = {*check.criterion.required} & {*argument.value.split(",")}
-    disabled = node.arguments(check.component).get(DISABLED_PLUGINS_FLAG)
+    disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
     for one in disabled.given if disabled else ():
         for plugin in sorted(plugins & {*one.value.split(",")}):
-            shown = Evidence(f"--{DISABLED_PLUGINS_FLAG}={one.value}", one.location)
+            shown = Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={one.value}", one.location)
             found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
-            step = Instruction(f"remove {plugin} from `{DISABLED_PLUGINS_FLAG}`", one.location)
+            step = Instruction(f"remove {plugin} from `{DISABLED_PLUGINS_ARGUMENT}`", one.location)
             remediation = Remediation((step,), restart=Restart.K3S)
             return Answer(ControlStatus.FAIL, found, (*evidence, shown), remediation=remediation, is_specific=True)
     if _EVENT_RATE_LIMIT in plugins:
@@ -232,7 +232,7 @@ def _unusable_rate_limits(
     location: Location | None, node: AssessedNode, evidence: tuple[Evidence, ...]
 ) -> Answer | None:
     """Return the answer if the admission configuration has no limits for EventRateLimit."""
-    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_FLAG)
+    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
     if file is None:
         message = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
         return _unusable(None, message, location, node, evidence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks.given import GivenBy
-from agent.desired.dropin_options import ADMISSION_PLUGINS_FLAG
+from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT
 from agent.guide.criteria import Excludes
 from agent.k3s.kubelet_configuration import as_field
 from agent.k3s.services import OPENRC_DIRECTORY
@@ -25,7 +25,7 @@ def corrected(check: ArgumentCheck, argument: Argument, own: Given | None, node:
     wrong = [one for one in argument.given if not check.criterion.accepts(one.value)] or argument.given
     better = check.criterion.suggestion(argument.value)
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
-    keeps_list = check.name == ADMISSION_PLUGINS_FLAG or isinstance(check.criterion, Excludes)
+    keeps_list = check.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(check.criterion, Excludes)
     is_ranchers = _is_ranchers(wrong, node)
     restart = Restart.NOT_NEEDED if is_ranchers else _restart(wrong, node)
     if own is not None and check.criterion.accepts(own.value) and not (keeps_list and better):

@@ -70,11 +70,11 @@ def _about_configuration(facts: HostFacts) -> Doubt | None:
         return Doubt(
             f"K3s would not start with its configuration: {problem.message}", problem.problem, problem.location
         )
-    if facts.configuration.unfit:
+    if facts.configuration.invalid_files:
         return Doubt(
-            facts.configuration.unfit[0].message,
-            facts.configuration.unfit[0].problem,
-            facts.configuration.unfit[0].location,
+            facts.configuration.invalid_files[0].message,
+            facts.configuration.invalid_files[0].problem,
+            facts.configuration.invalid_files[0].location,
         )
     if facts.configuration.broken_links:
         link = facts.configuration.broken_links[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.checks.effective_arguments import effective
 from agent.desired import boot_parameters
-from agent.desired.dropin_options import missing
+from agent.desired.dropin_options import options_to_set
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, at_boot
 from agent.model import Component, File, Instruction, OwnCommand, Remediation, Restart
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.checks.evidence import CollectedEvidence
     from agent.checks.given import Arguments
     from agent.desired.boot_parameters import Override
-    from agent.desired.dropin_options import WantedOption
+    from agent.desired.dropin_options import ExpectedOption
     from agent.linux.sysctl_order import Assignment
     from agent.situation import Situation
 
@@ -75,9 +75,9 @@ class AssessedNode:
         return tuple(file.path for file in files if not file.is_readable and file.path != SYSCTL_CONF)
 
     @cached_property
-    def options_to_set(self) -> Mapping[str, WantedOption]:
+    def options_to_set(self) -> Mapping[str, ExpectedOption]:
         """By id, the guide's options that the drop-in has to set, or already sets."""
-        return {option.row.id: option for option in missing(self.situation.settings, self.facts)}
+        return {option.row.id: option for option in options_to_set(self.situation.settings, self.facts)}
 
     @cached_property
     def pending(self) -> frozenset[str]:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from agent.settings.schema import Settings
 
 API_SERVER_KEY = Component.API_SERVER.config_key
-ADMISSION_PLUGINS_FLAG = "enable-admission-plugins"
-DISABLED_PLUGINS_FLAG = "disable-admission-plugins"
-ADMISSION_CONFIGURATION_FLAG = "admission-control-config-file"
-AUDIT_POLICY_FLAG = "audit-policy-file"
+ADMISSION_PLUGINS_ARGUMENT = "enable-admission-plugins"
+DISABLED_PLUGINS_ARGUMENT = "disable-admission-plugins"
+ADMISSION_CONFIGURATION_ARGUMENT = "admission-control-config-file"
+AUDIT_POLICY_ARGUMENT = "audit-policy-file"
 
 _WRITTEN_BY_COMPONENT = frozenset({"lock-file", "log-file"})
 """Component arguments with the path of a file that the component creates."""
@@ -46,7 +46,7 @@ _FILE_KEYS = (
 """K3s options with a file that K3s reads."""
 
 
-class WantedOption(NamedTuple):
+class ExpectedOption(NamedTuple):
     """An option of the guide, with the value that this host should have."""
 
     row: OptionRow
@@ -63,7 +63,7 @@ class NamedPath(NamedTuple):
     """The line that sets the option."""
 
 
-def expected_options(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
+def expected_options(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption, ...]:
     """Return the guide's options for this host, whatever the operator's configuration sets."""
     found = []
     for row in OPTIONS:
@@ -73,11 +73,11 @@ def expected_options(settings: Settings, facts: HostFacts) -> tuple[WantedOption
             continue
         if row is SECRETS_ENCRYPTION and not encrypts(settings, facts):
             continue
-        found.append(WantedOption(row, _value(row, settings, facts)))
+        found.append(ExpectedOption(row, _value(row, settings, facts)))
     return tuple(found)
 
 
-def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
+def options_to_set(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption, ...]:
     """Return the options that our drop-in sets: the operator's configuration does not meet their controls.
 
     Empty if Rancher manages the node: its arguments belong in Rancher's Cluster object.
@@ -90,7 +90,7 @@ def missing(settings: Settings, facts: HostFacts) -> tuple[WantedOption, ...]:
         if any(one.text == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
             found.append(option)  # an equal second value is harmless, and keeps the file unchanged
             continue
-        if option.row.name == ADMISSION_PLUGINS_FLAG:
+        if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             if not _required_plugins(option) <= set(_listed(own)):
                 found.append(option._replace(value=_plugins(option.value, own, facts)))
         elif not own or not option.row.meets.accepts(own[-1].text):
@@ -106,7 +106,7 @@ def configured_values(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue
     return (found,) if found else ()
 
 
-def _is_in_dropin(option: WantedOption, facts: HostFacts) -> bool:
+def _is_in_dropin(option: ExpectedOption, facts: HostFacts) -> bool:
     values = configured_values(facts.merged_config, option.row)
     return any(one.location.path == facts.dropin_path and one.text == option.value for one in values)
 
@@ -150,7 +150,7 @@ def starts_a_cluster(facts: HostFacts) -> bool:
 
 
 def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
-    if row.name == ADMISSION_PLUGINS_FLAG:
+    if row.name == ADMISSION_PLUGINS_ARGUMENT:
         optional = {
             "EventRateLimit": settings.event_rate_limit is not None
             and row_of("event-rate-limit").applies.to(facts.role, facts.version),
@@ -167,7 +167,7 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
     return row.text(facts.data_dir) if number is None else str(number)
 
 
-def _required_plugins(option: WantedOption) -> set[str]:
+def _required_plugins(option: ExpectedOption) -> set[str]:
     """Return the plugins that must be listed. ServiceAccount, which the guide lists, is enabled by default."""
     row = option.row
     needed = set(row.meets.names) if isinstance(row.meets, Includes) else set()

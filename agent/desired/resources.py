@@ -86,7 +86,7 @@ def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
     """Return the content of our drop-in for K3s' configuration: the options that the operator's files do not set."""
     scalars: dict[str, bool | str] = {}
     lists: dict[str, list[str]] = {}
-    for row, value in dropin_options.missing(settings, facts):
+    for row, value in dropin_options.options_to_set(settings, facts):
         if row.name:
             lists.setdefault(row.key, []).append(f"{row.name}={value}")
         else:

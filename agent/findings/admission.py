@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import (
-    ADMISSION_CONFIGURATION_FLAG,
-    ADMISSION_PLUGINS_FLAG,
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
     API_SERVER_KEY,
-    DISABLED_PLUGINS_FLAG,
-    missing,
+    DISABLED_PLUGINS_ARGUMENT,
+    options_to_set,
 )
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no, removed, written_by_apply, yes
 from agent.guide.files import POD_SECURITY_ADMISSION
@@ -35,7 +35,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
     PodSecurityPolicy was removed in v1.25. A comma at the end of the list adds a plugin with an empty name, which is
     unknown, too.
     """
-    for argument in (ADMISSION_PLUGINS_FLAG, DISABLED_PLUGINS_FLAG):
+    for argument in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT):
         for plugin, values in plugins(situation, argument).items():
             if admission_plugins.is_unknown(plugin, situation.facts.version):
                 for value in of_the_operator(situation, values):
@@ -46,8 +46,8 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
                         location=value.location,
                         remediation=_without(situation, plugin, value.location),
                     )
-    enabled = {*plugins(situation, ADMISSION_PLUGINS_FLAG), *_enabled_elsewhere(situation)}
-    for plugin, values in plugins(situation, DISABLED_PLUGINS_FLAG).items():
+    enabled = {*plugins(situation, ADMISSION_PLUGINS_ARGUMENT), *_enabled_elsewhere(situation)}
+    for plugin, values in plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         if plugin in enabled:
             for value in values:
                 yield Trouble(
@@ -67,7 +67,7 @@ def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
     """The admission plugin PodSecurity is disabled, so psa.yaml has no effect. K3s does not log that."""
     facts = situation.facts
     if POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed:
-        for value in plugins(situation, DISABLED_PLUGINS_FLAG).get(admission_plugins.POD_SECURITY, ()):
+        for value in plugins(situation, DISABLED_PLUGINS_ARGUMENT).get(admission_plugins.POD_SECURITY, ()):
             yield Trouble(
                 f"{facts.data_dir / POD_SECURITY_ADMISSION.path} has no effect: the plugin PodSecurity is disabled",
                 found=value.text,
@@ -84,13 +84,13 @@ def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
 def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
     """The API server has two different files as its admission configuration. It reads only the last one."""
     arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
-    values = arguments.get(ADMISSION_CONFIGURATION_FLAG, ())
+    values = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT, ())
     if len({value.text for value in values}) > 1:
         ours = situation.facts.dropin_path
         for value in values[:-1]:
             extra = values[-1] if value.location.path == ours else value
             yield Trouble(
-                f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_FLAG} again",
+                f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again",
                 expected="one file",
                 found=f"{len(values)} files",
                 location=value.location,
@@ -105,12 +105,12 @@ def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
 )
 def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
-    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_FLAG, ())
+    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_ARGUMENT, ())
     if len(values) > 1:
         first, ours = values[0], situation.facts.dropin_path
         theirs = next((value for value in values if value.location.path != ours), first)
         yield Trouble(
-            f"{ADMISSION_PLUGINS_FLAG} is set {len(values)} times; kube-bench reads only the first value",
+            f"{ADMISSION_PLUGINS_ARGUMENT} is set {len(values)} times; kube-bench reads only the first value",
             expected="one value, joined by commas",
             found=" and ".join(value.text for value in values),
             location=first.location,
@@ -139,10 +139,10 @@ def of_the_operator(situation: Situation, values: list[ConfigValue]) -> list[Con
 
 def _enabled_elsewhere(situation: Situation) -> Iterator[str]:
     """Yield the admission plugins that apply will enable, or that K3s enables by itself."""
-    for option in missing(situation.settings, situation.facts):
-        if option.row.name == ADMISSION_PLUGINS_FLAG:
+    for option in options_to_set(situation.settings, situation.facts):
+        if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             yield from option.value.split(",")
-    if situation.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_FLAG):
+    if situation.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_ARGUMENT):
         yield admission_plugins.K3S_DEFAULT
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.desired.dropin_options import ADMISSION_CONFIGURATION_FLAG, ADMISSION_PLUGINS_FLAG, AUDIT_POLICY_FLAG
+from agent.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    AUDIT_POLICY_ARGUMENT,
+)
 from agent.errors import InputError
 from agent.findings.admission import of_the_operator, plugins
 from agent.findings.registry import (
@@ -49,7 +53,7 @@ def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
             location=problem.location,
             remediation=instruction(problem.hint or "correct the YAML", problem.location),
         )
-    for problem in situation.facts.configuration.unfit:
+    for problem in situation.facts.configuration.invalid_files:
         yield Trouble(
             f"K3s does not start: {problem.problem}",
             location=problem.location,
@@ -97,7 +101,7 @@ def server_key_on_agent(situation: Situation) -> Iterator[Trouble]:
 )
 def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
     """The audit policy of the API server is missing, is invalid, or has no rules."""
-    for path, location in _named(situation, AUDIT_POLICY_FLAG):
+    for path, location in _named(situation, AUDIT_POLICY_ARGUMENT):
         if path not in situation.k3s_files.contents:
             yield Trouble(
                 "K3s does not start: its audit policy is missing",
@@ -124,9 +128,9 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
 
     The plugin EventRateLimit requires an entry in that file if it is enabled.
     """
-    limited = of_the_operator(situation, plugins(situation, ADMISSION_PLUGINS_FLAG).get(_EVENT_RATE_LIMIT, []))
+    limited = of_the_operator(situation, plugins(situation, ADMISSION_PLUGINS_ARGUMENT).get(_EVENT_RATE_LIMIT, []))
     configured: set[str | None] = set()
-    for path, location in _named(situation, ADMISSION_CONFIGURATION_FLAG):
+    for path, location in _named(situation, ADMISSION_CONFIGURATION_ARGUMENT):
         if not limited and _is_expected(situation, path):
             continue
         found = _configured_plugins(situation, path)
@@ -153,7 +157,7 @@ def named_file_missing(situation: Situation) -> Iterator[Trouble]:
     """K3s' configuration sets an argument of a component to a file that does not exist."""
     for option, path, location in situation.k3s_files.named_paths:
         if (
-            option not in {AUDIT_POLICY_FLAG, ADMISSION_CONFIGURATION_FLAG, *TOKEN_FILE_KEYS}
+            option not in {AUDIT_POLICY_ARGUMENT, ADMISSION_CONFIGURATION_ARGUMENT, *TOKEN_FILE_KEYS}
             and path not in situation.k3s_files.contents
         ):
             yield Trouble(
@@ -194,7 +198,7 @@ def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Re
 def _no_configuration(value: ConfigValue) -> Trouble:
     return Trouble(
         f"K3s does not start: the admission plugin {_EVENT_RATE_LIMIT} has no configuration",
-        expected=f"an entry in the file of {ADMISSION_CONFIGURATION_FLAG}",
+        expected=f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}",
         found=value.text,
         location=value.location,
         remediation=Remediation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.desired.boot_parameters import files_after_apply, overrides
-from agent.desired.dropin_options import missing
+from agent.desired.dropin_options import options_to_set
 from agent.findings.registry import Trouble, finding, instruction, no, written_by_apply, yes
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
@@ -218,7 +218,7 @@ def _will_protect(situation: Situation) -> bool:
     """Return whether apply will write protect-kernel-defaults into our drop-in."""
     if situation.facts.rancher_managed:
         return False
-    return any(option.row is PROTECT_KERNEL_DEFAULTS for option in missing(situation.settings, situation.facts))
+    return any(option.row is PROTECT_KERNEL_DEFAULTS for option in options_to_set(situation.settings, situation.facts))
 
 
 def _is_refused(situation: Situation) -> bool:

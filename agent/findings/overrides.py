@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.desired import dropin_options
-from agent.desired.dropin_options import ADMISSION_PLUGINS_FLAG, configured_values, missing
+from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, removed, yes
 from agent.guide.files import NETWORK_POLICIES
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
@@ -69,8 +69,8 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
     refused = (refusal.id for refusal in situation.plan.refusals if not refusal.edited)
     if ours in {*(change.id for change in situation.plan.changes), *refused}:
         return  # nothing can override a drop-in that is not in place
-    for option in missing(situation.settings, situation.facts):
-        if option.row.name == ADMISSION_PLUGINS_FLAG:
+    for option in options_to_set(situation.settings, situation.facts):
+        if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             continue  # the API server enables the plugins of all arguments
         last = configured_values(situation.facts.merged_config, option.row)[-1:]
         if last and str(last[0].location.path) != ours and not option.row.meets.accepts(last[0].text):

@@ -32,7 +32,7 @@ class Configuration(NamedTuple):
     """Without our drop-in."""
     merged_config: MergedConfig = merge(())
     """With our drop-in."""
-    unfit: tuple[InputError, ...] = ()
+    invalid_files: tuple[InputError, ...] = ()
     """Paths at which K3s requires a file or directory, and exits or waits because it is something else."""
     unreadable: tuple[str, ...] = ()
     """Messages about what could not be read or parsed."""
@@ -53,7 +53,7 @@ def read_configuration(host: Host, unit: Unit | None) -> Configuration:
         files=tuple(text.path for text in texts),
         operator_config=merge([text for text in texts if text.path != ours], arguments, environment),
         merged_config=merged,
-        unfit=tuple(reader.unfit),
+        invalid_files=tuple(reader.invalid_files),
         unreadable=(*reader.unreadable, *(error.message for error in merged.unjudged)),
         broken_links=tuple(reader.broken_links),
     )
@@ -79,7 +79,7 @@ class _Reader:
 
     def __init__(self, host: Host) -> None:
         self._tree = host.tree
-        self.unfit: list[InputError] = []
+        self.invalid_files: list[InputError] = []
         self.broken_links: list[PurePosixPath] = []
         self.unreadable: list[str] = []
 
@@ -97,7 +97,7 @@ class _Reader:
         """Return the drop-ins in order of their names: dotDFiles skips directories, but not links to directories."""
         kind = self._kind(directory)
         if kind not in ("", DIRECTORY):
-            self.unfit.append(InputError(Location(directory), f"it is a {kind}, expected a directory"))
+            self.invalid_files.append(InputError(Location(directory), f"it is a {kind}, expected a directory"))
             return []
         try:
             entries = self._tree.entries(directory)
@@ -116,7 +116,7 @@ class _Reader:
             return None  # like an empty file
         kind = self._kind(path)
         if kind in _NOT_FILES:
-            self.unfit.append(InputError(Location(path), f"it is a {kind}, expected a regular file"))
+            self.invalid_files.append(InputError(Location(path), f"it is a {kind}, expected a regular file"))
             return None
         try:
             data = self._tree.read(path)

@@ -143,7 +143,7 @@ def test_a_server_that_joins_before_its_first_start_gets_a_warning(hardened: Har
     seen = host.seen("apply")
     assert seen.code == 0
     assert "secrets-encryption" not in host[DROPIN].read_text()
-    assert "must be as on its other servers" in seen.only("secrets-not-encrypted").message
+    assert "must be the same on all of its servers" in seen.only("secrets-not-encrypted").message
 
 
 @pytest.mark.parametrize("setting", ["auto", "on", "off", "leave"])

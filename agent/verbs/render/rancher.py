@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.desired import dropin_options
-from agent.desired.dropin_options import ADMISSION_CONFIGURATION_FLAG
+from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.model import Role
 
@@ -26,7 +26,7 @@ def cluster(settings: Settings, facts: HostFacts) -> bytes:
     all_nodes: dict[str, list[str] | str] = {}
     servers: dict[str, list[str] | str] = {}
     for row, value in dropin_options.expected_options(settings, facts):
-        if row.name == ADMISSION_CONFIGURATION_FLAG:
+        if row.name == ADMISSION_CONFIGURATION_ARGUMENT:
             continue
         part = all_nodes if Role.AGENT in row.applies.roles else servers
         if row.name:

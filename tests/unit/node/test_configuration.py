@@ -30,7 +30,7 @@ def test_files_are_in_the_order_in_which_k3s_reads_them(tmp_path: Path) -> None:
     (tmp_path / DROPINS / "d.yaml").symlink_to("/dev/null")
     found = read(tmp_path)
     assert [str(path) for path in found.files] == [f"/{MAIN}", f"/{DROPINS}/a.yml", f"/{DROPINS}/b.yaml"]
-    assert (found.unfit, found.broken_links, found.unreadable) == ((), (), ())
+    assert (found.invalid_files, found.broken_links, found.unreadable) == ((), (), ())
 
 
 def test_our_drop_in_is_only_in_the_merged_configuration(tmp_path: Path) -> None:
@@ -50,11 +50,11 @@ def test_our_drop_in_is_only_in_the_merged_configuration(tmp_path: Path) -> None
         (DROPINS, os.mkfifo, "it is a FIFO, expected a directory"),
     ],
 )
-def test_other_kinds_are_unfit(path: str, make: Callable[[Path], object], problem: str, tmp_path: Path) -> None:
+def test_other_kinds_are_invalid(path: str, make: Callable[[Path], object], problem: str, tmp_path: Path) -> None:
     """K3s exits, or waits for a writer."""
     (tmp_path / path).parent.mkdir(parents=True)
     make(tmp_path / path)
-    (error,) = read(tmp_path).unfit
+    (error,) = read(tmp_path).invalid_files
     assert (str(error.location), error.problem) == (f"/{path}", problem)
 
 
