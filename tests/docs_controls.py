@@ -130,16 +130,14 @@ def _of_the_guide(control: Control) -> str:
 
 
 def _wanted(control: Control) -> str:
-    match control:
-        case SysctlRow():
-            return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared and never changed")
-        case DirectoryRow() | FileRow():
-            return f"`{_path(control)}`, mode {control.mode}, owner root"
-        case OptionRow():
-            value = f"{control.name}={control.value}" if control.name else control.value
-            return f"`{control.key}: {value}`; of a value that is there already: {escaped(str(control.meets))}"
-        case _:
-            return ""
+    if isinstance(control, SysctlRow):
+        return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared and never changed")
+    if isinstance(control, (DirectoryRow, FileRow)):
+        return f"`{_path(control)}`, mode {control.mode}, owner root"
+    if isinstance(control, OptionRow):
+        value = f"{control.name}={control.value}" if control.name else control.value
+        return f"`{control.key}: {value}`; of a value that is there already: {escaped(str(control.meets))}"
+    return ""
 
 
 def _heading(control: Control) -> str:

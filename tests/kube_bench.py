@@ -140,22 +140,20 @@ def _document(text: str) -> object:
 
 def compared(operator: str, found: str, wanted: str) -> bool:
     """Whether a value meets a test item."""
-    match operator:
-        case "eq" | "noteq":
-            is_equal = (found.lower() if found.lower() in _BOOLEANS else found) == wanted
-            return is_equal is (operator == "eq")
-        case "gt" | "gte":
-            is_number = re.fullmatch(r" *[+-]?\d+ *", found) is not None
-            return is_number and int(found) >= int(wanted) + (operator == "gt")
-        case "has" | "nothave":
-            return (wanted in found) is (operator == "has")
-        case "valid_elements":
-            elements, allowed = ({one.strip() for one in text.rstrip(" ,").split(",")} for text in (found, wanted))
-            return elements <= allowed
-        case "bitmask":
-            return not int(found, 8) & ~int(wanted, 8)
-        case _:
-            return False  # of an operator that it does not know, nothing is true
+    if operator in {"eq", "noteq"}:
+        is_equal = (found.lower() if found.lower() in _BOOLEANS else found) == wanted
+        return is_equal is (operator == "eq")
+    if operator in {"gt", "gte"}:
+        is_number = re.fullmatch(r" *[+-]?\d+ *", found) is not None
+        return is_number and int(found) >= int(wanted) + (operator == "gt")
+    if operator in {"has", "nothave"}:
+        return (wanted in found) is (operator == "has")
+    if operator == "valid_elements":
+        elements, allowed = ({one.strip() for one in text.rstrip(" ,").split(",")} for text in (found, wanted))
+        return elements <= allowed
+    if operator == "bitmask":
+        return not int(found, 8) & ~int(wanted, 8)
+    return False  # of an operator that it does not know, nothing is true
 
 
 def _run(audit: Mapping[str, Any], node: Node) -> _Output:

@@ -6,9 +6,9 @@ BYTE_CODE = ()
 
 
 def main():
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 9):
         return (
-            "k3s-harden: cannot run on Python %d.%d: it needs 3.10 or newer\n"
+            "k3s-harden: cannot run on Python %d.%d: it needs 3.9 or newer\n"
             "  to do: start this file by its own name, without python before it: it looks for a newer one"
         ) % sys.version_info[:2]
     own = "cp%d%d" % sys.version_info[:2]

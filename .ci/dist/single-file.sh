@@ -8,9 +8,9 @@ for python in @PYTHONS@; do
 done
 # Elsewhere a name promises nothing: a version manager has programs of all these names, most of which run nothing.
 for python in @PYTHONS@ python3; do
-    "$python" -ISc 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && exec "$python" -ISB "$0" "$@"
+    "$python" -ISc 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && exec "$python" -ISB "$0" "$@"
 done
 
-printf '%s\n' 'k3s-harden: cannot run: it needs Python 3.10 or newer, and there is none on this host' \
+printf '%s\n' 'k3s-harden: cannot run: it needs Python 3.9 or newer, and there is none on this host' \
     '  to do: install it: apt-get install python3, or dnf install python3.12' >&2
 exit 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-CARRIED = ("annotated-doc", "pyyaml", "rich", "shellingham", "typer")
+CARRIED = ("annotated-doc", "click", "pyyaml", "rich", "shellingham", "typer")
 """psutil is not: it is nothing without compiled code, and the program asks /proc itself where it is missing."""
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SOURCES = CHECKOUT / ".ci/dist"
 _MINORS = range(10, 17)
 
-_ALWAYS_LOADED = frozenset({"agent", "annotated_doc", "shellingham", "typer", "yaml"})
+_ALWAYS_LOADED = frozenset({"agent", "annotated_doc", "click", "shellingham", "typer", "yaml"})
 """Their byte code is not compressed: to inflate it again at each start would cost a tenth of the start."""
 
 # The seed of hashes is the order of sets in byte code, and the order of files that of its shared strings.
@@ -41,7 +41,7 @@ _ASK = "import sys; v = sys.version_info; print(sys.implementation.name, v[3], '
 
 
 class Interpreter(NamedTuple):
-    """A released CPython of this machine; `version` is as in its name, such as 3.10."""
+    """A released CPython of this machine; `version` is as in its name, such as 3.9."""
 
     version: str
     path: Path

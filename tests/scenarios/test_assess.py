@@ -106,21 +106,20 @@ def test_each_format_goes_to_the_terminal_and_into_a_file_alike(
     text = file.read_text(encoding="utf-8")
     # A table in a file is wider; and what is stamped with the time differs by a second now and then.
     assert wanted is AssessmentFormat.TABLE or len(text.splitlines()) == len(printed.stdout.splitlines())
-    match wanted:
-        case AssessmentFormat.JSON:
-            assert len(open_in(text)) == 5
-        case AssessmentFormat.KUBE_BENCH:
-            assert json.loads(text)["Controls"][0]["version"] == "k3s-cis-2.0"
-        case AssessmentFormat.JUNIT:
-            assert ET.fromstring(text).get("failures") == "5"  # noqa: S314 - our own
-        case AssessmentFormat.SARIF:
-            assert len(json.loads(text)["runs"][0]["results"]) == 5
-        case AssessmentFormat.OPENMETRICS:
-            assert 'k3s_harden_controls{status="FAIL"} 5\n' in text
-        case AssessmentFormat.HTML:
-            assert text.lower().startswith("<!doctype html>")
-        case _:
-            assert "apiserver-event-rate-limit" in text
+    if wanted == AssessmentFormat.JSON:
+        assert len(open_in(text)) == 5
+    elif wanted == AssessmentFormat.KUBE_BENCH:
+        assert json.loads(text)["Controls"][0]["version"] == "k3s-cis-2.0"
+    elif wanted == AssessmentFormat.JUNIT:
+        assert ET.fromstring(text).get("failures") == "5"  # noqa: S314 - our own
+    elif wanted == AssessmentFormat.SARIF:
+        assert len(json.loads(text)["runs"][0]["results"]) == 5
+    elif wanted == AssessmentFormat.OPENMETRICS:
+        assert 'k3s_harden_controls{status="FAIL"} 5\n' in text
+    elif wanted == AssessmentFormat.HTML:
+        assert text.lower().startswith("<!doctype html>")
+    else:
+        assert "apiserver-event-rate-limit" in text
 
 
 def test_a_report_is_replaced_whole(node: HostTree, tmp_path: Path) -> None:

@@ -330,28 +330,27 @@ def put(host: HostTree, path: str, placed: Placed) -> None:
     content = ours(path, placed.version)
     place_ = host[path]
     place_.parent.mkdir(parents=True, exist_ok=True)
-    match placed.what:
-        case "symlink":
-            place_.symlink_to("/etc/passwd")
-        case "directory":
-            place_.mkdir()
-        case "FIFO":
-            os.mkfifo(place_)
-        case "ours":
-            host.write(path, content, placed.mode)
-        case "empty":
-            host.write(path, b"", placed.mode)
-        case "cut":
-            host.write(path, content[: int(len(content) * placed.cut)], placed.mode)
-        case "nul":
-            kept = int(len(content) * placed.cut)
-            host.write(path, content[:kept] + bytes(len(content) - kept), placed.mode)
-        case "edited":
-            host.write(path, content + EDITS[path].encode(), placed.mode)
-        case "reworded":
-            host.write(path, b"# in its own words\n" + content, placed.mode)
-        case _:
-            host.write(path, b"somebody's own\n", placed.mode)
+    if placed.what == "symlink":
+        place_.symlink_to("/etc/passwd")
+    elif placed.what == "directory":
+        place_.mkdir()
+    elif placed.what == "FIFO":
+        os.mkfifo(place_)
+    elif placed.what == "ours":
+        host.write(path, content, placed.mode)
+    elif placed.what == "empty":
+        host.write(path, b"", placed.mode)
+    elif placed.what == "cut":
+        host.write(path, content[: int(len(content) * placed.cut)], placed.mode)
+    elif placed.what == "nul":
+        kept = int(len(content) * placed.cut)
+        host.write(path, content[:kept] + bytes(len(content) - kept), placed.mode)
+    elif placed.what == "edited":
+        host.write(path, content + EDITS[path].encode(), placed.mode)
+    elif placed.what == "reworded":
+        host.write(path, b"# in its own words\n" + content, placed.mode)
+    else:
+        host.write(path, b"somebody's own\n", placed.mode)
 
 
 def do(host: HostTree, deed: str, path: str) -> None:

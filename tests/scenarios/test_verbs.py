@@ -192,7 +192,7 @@ def test_a_run_waits_for_the_lock_of_one_that_ends(host: HostTree, held_lock: in
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
         os.close(held_lock)
-        process.communicate(timeout=20)
+        process.communicate(timeout=50)
     assert process.returncode == 0
 
 
@@ -205,7 +205,7 @@ def test_ctrl_c_prints_the_next_step(host: HostTree, held_lock: int) -> None:
         while not any(os.path.realpath(link).endswith(LOCK) for link in opened.iterdir()):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate(timeout=20)
+        _, complaint = process.communicate(timeout=50)
     assert process.returncode == 130
     assert complaint.startswith("k3s-harden: interrupted\n  fix: run k3s-harden check")
     assert host.entries() == before

@@ -246,7 +246,7 @@ def test_the_single_file_carries_no_compiled_code_and_the_licences_of_all(dist: 
     assert not {name for name in names if name.suffix in {".so", ".pyd"}}
     assert {"agent", "psutil"} & {name.parts[1] for name in names if name.parts[0] == "source"} == {"agent"}
     carried = {name.parts[1] for name in names if name.parts[0] == "licenses"}
-    assert carried == {"annotated_doc", "pyyaml", "rich", "shellingham", "typer"}
+    assert carried == {"annotated_doc", "click", "pyyaml", "rich", "shellingham", "typer"}
     assert PurePosixPath("LICENSE") in names
 
 
@@ -271,7 +271,7 @@ def test_an_old_python_can_read_the_start_of_the_single_file() -> None:
 def old_pythons() -> Iterator[Path]:
     """Interpreters of this machine that are too old: the first of each version."""
     places = [*pyenv_directories(), *map(Path, os.get_exec_path())]
-    for version in ("2.7", "3.6", "3.7", "3.8", "3.9"):
+    for version in ("2.7", "3.6", "3.7", "3.8"):
         for program in (place / f"python{version}" for place in places):
             if os.access(program, os.X_OK) and subprocess.run([program, "-c", ""], check=False).returncode == 0:
                 yield program
@@ -279,15 +279,15 @@ def old_pythons() -> Iterator[Path]:
 
 
 def test_an_old_python_is_told_so_in_a_line(dist: Path) -> None:
-    """`python3 FILE` with a Python before 3.10 says which is needed and what to do, with no traceback."""
+    """`python3 FILE` with a Python before 3.9 says which is needed and what to do, with no traceback."""
     programs = list(old_pythons())
     if not programs:
-        pytest.skip("needs a Python before 3.10, of which this machine has none")
+        pytest.skip("needs a Python before 3.9, of which this machine has none")
     for program in programs:
         run = alone(dist, "check", by=[program])
         assert (run.returncode, run.stdout) == (1, "")
         message, to_do = run.stderr.splitlines()
-        assert re.fullmatch(r"k3s-harden: cannot run on Python [23]\.\d+: it needs 3\.10 or newer", message)
+        assert re.fullmatch(r"k3s-harden: cannot run on Python [23]\.\d+: it needs 3\.9 or newer", message)
         assert to_do.startswith("  to do: ")
 
 
@@ -304,7 +304,7 @@ def test_a_host_without_python_is_told_so_in_a_line(dist: Path, tmp_path: Path) 
         run = subprocess.run([file, "check"], env={"PATH": path}, capture_output=True, text=True, check=False)
         assert (run.returncode, run.stdout) == (1, "")
         message, to_do = run.stderr.splitlines()
-        assert message == "k3s-harden: cannot run: it needs Python 3.10 or newer, and there is none on this host"
+        assert message == "k3s-harden: cannot run: it needs Python 3.9 or newer, and there is none on this host"
         assert to_do.startswith("  to do: ")
 
 
@@ -326,10 +326,10 @@ def test_a_python_that_lacks_a_part_is_told_so_in_a_line(dist: Path, tmp_path: P
 def test_a_package_says_what_it_needs(dist: Path) -> None:
     """Debian's own psutil and PyYAML there; nothing but a Python that is new enough where it may not be python3."""
     deb, rpm = reading.deb(the(dist, "*.deb")), reading.rpm(the(dist, "*.rpm"))
-    assert deb.fields["Depends"] == "python3 (>= 3.10), python3-psutil (>= 5.9), python3-yaml (>= 5.4)"
+    assert deb.fields["Depends"] == "python3 (>= 3.9), python3-psutil (>= 5.9), python3-yaml (>= 5.4)"
     assert deb.fields["Architecture"] == "all"
     needs = [need for need in rpm.fields["Depends"].split(", ") if not need.startswith("rpmlib(")]
-    assert needs == ["findutils", "python(abi) >= 3.10"]
+    assert needs == ["findutils", "python(abi) >= 3.9"]
     assert deb.fields["Version"].startswith(f"{__version__}-")
     assert rpm.fields["Version"] == __version__
 

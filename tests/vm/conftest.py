@@ -23,6 +23,7 @@ from tests.dist.packages import package
 from tests.vm import image as guest_image
 from tests.vm.guest import GuestError
 from tests.vm.node import Node, put_package, put_stand_in
+from tests.vm.suite import SINGLE_FILE_SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -86,6 +87,17 @@ def saved_bare(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shutil.rmtree(directory)
 
 
+def put_program(node: Node, packages: Packages) -> None:
+    """Install K3s and the program: the package where its dependencies are new enough, otherwise the single file."""
+    if node.suite in SINGLE_FILE_SUITES:
+        node.put("/usr/local/bin/k3s-harden", packages.single_file.read_bytes(), "0755")
+        node.install_k3s()
+        node.harden("install")
+    else:
+        put_package(node, packages.deb)
+        node.install_k3s()
+
+
 @pytest.fixture(scope="session")
 def saved_node(
     image: Image, saved_bare: Saved, packages: Packages, tmp_path_factory: pytest.TempPathFactory
@@ -94,8 +106,7 @@ def saved_node(
     directory = tmp_path_factory.mktemp("saved") / "node"
     with Node(directory, image, saved_bare) as node:
         node.resume()
-        put_package(node, packages.deb)
-        node.install_k3s()
+        put_program(node, packages)
         saved = node.save()
     yield saved
     shutil.rmtree(directory)

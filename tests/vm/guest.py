@@ -67,6 +67,7 @@ class Guest:
     def __init__(self, directory: Path, image: Image, saved: Saved | None = None) -> None:
         directory.mkdir()
         self.name = directory.name
+        self.suite = image.suite
         self.disk = directory / "disk.qcow2"
         self.console_log = directory / "console.log"
         self._complaints = directory / "qemu.stderr"

@@ -137,6 +137,7 @@ _MODULES_UNPACKED = re.compile(
 class Image(NamedTuple):
     """What a guest boots from: a raw ext4 disk, never written to, and a kernel with its first file system."""
 
+    suite: str
     disk: Path
     kernel: Path
     initrd: Path
@@ -171,7 +172,7 @@ def ready() -> Image:
             _build_apart(directory, images / "build.log")
             (directory / ".done").touch()
         _held(directory, fcntl.LOCK_SH)
-    return Image(directory / "disk.raw", directory / "vmlinux", directory / "initrd")
+    return Image(suite.name, directory / "disk.raw", directory / "vmlinux", directory / "initrd")
 
 
 def _held(directory: Path, mode: int) -> bool:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 SUITES = ("bullseye", "bookworm", "trixie")
 DEFAULT = "trixie"
+SINGLE_FILE_SUITES = ("bullseye",)
+"""Suites whose python3-psutil and python3-yaml are too old for the package; the single file needs neither."""
 
 # The kernel is downloaded, never installed; the host's preferences and sources must not choose its version.
 _APT_CONFIG = """\

@@ -134,17 +134,16 @@ def _break(one: Node, how: Broken) -> Path:
         file.write_bytes(how.content(file.read_bytes()))
         return file
     file.unlink()
-    match how.kind:
-        case "FIFO":
-            os.mkfifo(file)
-        case "directory":
-            file.mkdir()
-        case "loop":
-            file.symlink_to(file.name)
-        case "dangling":
-            file.symlink_to("/nowhere")
-        case _:
-            file.symlink_to("/proc/sys/vm/overcommit_memory/below")
+    if how.kind == "FIFO":
+        os.mkfifo(file)
+    elif how.kind == "directory":
+        file.mkdir()
+    elif how.kind == "loop":
+        file.symlink_to(file.name)
+    elif how.kind == "dangling":
+        file.symlink_to("/nowhere")
+    else:
+        file.symlink_to("/proc/sys/vm/overcommit_memory/below")
     return file
 
 

@@ -207,13 +207,11 @@ def _profile(benchmark: Benchmark) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _assessed(check: Mapping[str, Any]) -> Assessed:
-    match check.get("type"):
-        case "manual":
-            return Assessed.MANUAL
-        case "skip":
-            return Assessed.SKIPPED
-        case _:
-            return Assessed.AUTOMATED if check["scored"] else Assessed.UNSCORED
+    if check.get("type") == "manual":
+        return Assessed.MANUAL
+    if check.get("type") == "skip":
+        return Assessed.SKIPPED
+    return Assessed.AUTOMATED if check["scored"] else Assessed.UNSCORED
 
 
 def _short(suite: str) -> str:

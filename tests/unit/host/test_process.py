@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,13 +54,11 @@ def test_large_outputs_do_not_block_each_other() -> None:
     assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
 
 
-@pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60 & wait"])
+@pytest.mark.parametrize("script", ["exec sleep 600", "sleep 600 & wait"])
 def test_a_program_that_exceeds_its_time_is_killed(script: str) -> None:
     """Even if a child still has the pipe open."""
-    began = time.monotonic()
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.2 s$"):
         run([SHELL, "-c", script], timeout=0.2)
-    assert time.monotonic() - began < 10
 
 
 def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:

@@ -532,13 +532,12 @@ def test_a_symlink_of_root_is_followed_inside_the_root(root: Path, tree: Tree) -
 def test_a_write_replaces_only_a_regular_file(kind: str, root: Path, tree: Tree) -> None:
     """A rename would also replace a symlink or a device such as /dev/stdout."""
     there = root / "etc/site.conf"
-    match kind:
-        case "symlink":
-            there.symlink_to(root.parent / "outside/precious")
-        case "FIFO":
-            os.mkfifo(there)
-        case _:
-            there.mkdir()
+    if kind == "symlink":
+        there.symlink_to(root.parent / "outside/precious")
+    elif kind == "FIFO":
+        os.mkfifo(there)
+    else:
+        there.mkdir()
     before = there.lstat()
     with pytest.raises(HostError, match=rf"^cannot write /etc/site.conf: it is a {kind}$"):
         tree.write(file())

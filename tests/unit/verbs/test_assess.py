@@ -91,18 +91,17 @@ def test_every_verdict_can_be_traced_and_acted_on(directory: Path, name: str, *,
 def _complaint(verdict: Verdict) -> str:
     """What is missing from a verdict; empty where it is complete."""
     there: tuple[object, ...]
-    match verdict.status:
-        case ControlStatus.PASS:
-            there = (verdict.expected, verdict.found, verdict.evidence, not fix(verdict))
-        case ControlStatus.FAIL:
-            acts = verdict.owner in (FixOwner.APPLY, FixOwner.OPERATOR)
-            there = (verdict.expected, verdict.found, verdict.evidence, fix(verdict) and acts and not verdict.reason)
-        case ControlStatus.UNKNOWN:
-            there = (verdict.expected, verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR)
-        case ControlStatus.NOT_APPLICABLE:
-            there = (verdict.reason, not fix(verdict), verdict.owner is FixOwner.NONE, not verdict.waiver)
-        case _:
-            there = (verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR, not verdict.waiver)
+    if verdict.status == ControlStatus.PASS:
+        there = (verdict.expected, verdict.found, verdict.evidence, not fix(verdict))
+    elif verdict.status == ControlStatus.FAIL:
+        acts = verdict.owner in (FixOwner.APPLY, FixOwner.OPERATOR)
+        there = (verdict.expected, verdict.found, verdict.evidence, fix(verdict) and acts and not verdict.reason)
+    elif verdict.status == ControlStatus.UNKNOWN:
+        there = (verdict.expected, verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR)
+    elif verdict.status == ControlStatus.NOT_APPLICABLE:
+        there = (verdict.reason, not fix(verdict), verdict.owner is FixOwner.NONE, not verdict.waiver)
+    else:
+        there = (verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR, not verdict.waiver)
     places = all(what and where and "(not shown)" not in what for what, where in seen(verdict))
     return "" if all(there) and places else str(verdict)
 

@@ -231,12 +231,20 @@ def test_a_thousand_files_are_each_seen_once(root: Path) -> None:
     assert [len({one.path for one in found[check][0].found}) for check in checks] == [1000, 1000]
 
 
-def test_nothing_on_the_host_is_changed_or_read(root: Path) -> None:
-    """A look at modes opens no file: the time of its last access stays, and a FIFO does not hang."""
-    place = put(root, TLS / "a.key", "key")
-    os.utime(place, (1, 1))
+def test_a_permission_check_opens_no_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads the mode from the directory's entry."""
+    put(root, TLS / "a.key", "key")
+    opened: list[object] = []
+    real = os.open
+
+    def recording(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        opened.append(path)
+        return real(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", recording)
     look(root, permissions("server/tls/*.key"))
-    assert place.stat().st_atime == 1
+    assert opened
+    assert not [path for path in opened if str(path).endswith("a.key")]
 
 
 # --- the host's name ---
