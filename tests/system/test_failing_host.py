@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -114,11 +114,11 @@ class FailingTree(Tree):
         super().rename(path, name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FailingHost(Host):
     """A host whose operations all use the fuse."""
 
-    fuse: Fuse
+    fuse: Fuse = field(default_factory=Fuse)
 
     @classmethod
     def below(cls, root: Path, fuse: Fuse) -> FailingHost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -50,14 +50,14 @@ def host() -> Iterator[Host]:
         yield fake_host(root)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Contrary(Host):
     """A host that fails at some paths, and whose files another program changes."""
 
     fails_at: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
     undoes: tuple[str, ...] = ()
-    seen_at_first_change: list[list[str]]
+    seen_at_first_change: list[list[str]] = field(default_factory=list)
 
     def put(self, state: State) -> None:
         """Fail, write, or only report success."""
@@ -84,7 +84,6 @@ def contrary(
         fails_at=fails_at,
         read_only=read_only,
         undoes=undoes,
-        seen_at_first_change=[],
     )
 
 
