@@ -120,6 +120,20 @@ def test_commands_in_the_documents_exist() -> None:
     assert {call.words[0] for call in calls} >= verbs.keys(), "each verb is used in a document"
 
 
+def test_the_proofs_of_guarantees_exist() -> None:
+    """Each `tests/PATH.py::NAME` in an explanation is a test, and each guarantee has a proof."""
+    missing = []
+    for page in DOCS.glob("explanation/*.md"):
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", _text(page)):
+            file = ROOT / path
+            if not (file.exists() and f"def {name}(" in _text(file)):
+                missing.append(f"{page.name}: {path}::{name}")
+    assert missing == []
+    guarantees = re.findall(r"^\*\*(?:.+\n)+", _text(DOCS / "explanation/guarantees.md"), re.MULTILINE)
+    assert [text for text in guarantees if "\nProof: `tests/" not in text] == []
+    assert guarantees
+
+
 def test_make_targets_in_the_documents_exist() -> None:
     """Each `make NAME` in a document is a target of the Makefile."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
