@@ -52,6 +52,10 @@ class HostError(HardenError):
     """The host refused an operation, for example for missing permissions or a full disk."""
 
 
+class AccessDeniedError(HostError):
+    """The kernel denied access to this user. Root may have it."""
+
+
 class NotEmptyError(HostError):
     """A directory cannot be removed because it contains files of other programs."""
 

@@ -325,6 +325,8 @@ class Unreadable:
 
     id: str
     reason: str
+    access_denied: bool = False
+    """Whether the kernel denied access to this user."""
 
 
 Resource = Union[Directory, File, FilePermissions, Sysctl]  # noqa: UP007 - evaluated by Python 3.9

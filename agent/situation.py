@@ -11,7 +11,7 @@ from agent.desired import preconditions
 from agent.desired import resources as desired
 from agent.desired.dropin_options import named_paths
 from agent.desired.resources import Inputs
-from agent.errors import HostError, UsageError
+from agent.errors import HardenError, HostError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
@@ -91,8 +91,8 @@ class Situation(NamedTuple):
     gate: Gate
     journal: JournalState
     waivers: Waivers
-    unreadable: tuple[str, ...]
-    """Messages about what could not be read."""
+    unreadable: tuple[HardenError, ...]
+    """What could not be read, once for each message."""
 
 
 def observe(host: Host, request: Request) -> Situation:
@@ -140,15 +140,15 @@ def observe(host: Host, request: Request) -> Situation:
         gate=gate.look(host),
         journal=state,
         waivers=waivers,
-        unreadable=tuple(dict.fromkeys((*unreadable, *k3s_files.manifests.unreadable))),
+        unreadable=tuple({one.message: one for one in (*unreadable, *k3s_files.manifests.unreadable)}.values()),
     )
 
 
-def _runs(journal: Journal, unreadable: list[str]) -> tuple[Run, ...]:
+def _runs(journal: Journal, unreadable: list[HardenError]) -> tuple[Run, ...]:
     try:
         return journal.runs()
     except HostError as error:
-        unreadable.append(error.message)
+        unreadable.append(error)
         return ()
 
 
@@ -184,13 +184,15 @@ def _require_supported(settings: Settings, host_facts: HostFacts) -> None:
         )
 
 
-def _contents(host: Host, paths: Iterable[PurePosixPath], unreadable: list[str]) -> dict[PurePosixPath, bytes | None]:
+def _contents(
+    host: Host, paths: Iterable[PurePosixPath], unreadable: list[HardenError]
+) -> dict[PurePosixPath, bytes | None]:
     found: dict[PurePosixPath, bytes | None] = {}
     for path in paths:
         try:
             data = host.tree.read(path)
         except HostError as error:
-            unreadable.append(error.message)
+            unreadable.append(error)
             found[path] = None
         else:
             if data is not None:

@@ -80,7 +80,7 @@ def _about_configuration(facts: HostFacts) -> Doubt | None:
         link = facts.configuration.broken_links[0]
         reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"
         return Doubt(reason, "symbolic link to a missing file", Location(link))
-    return Doubt(facts.configuration.unreadable[0]) if facts.configuration.unreadable else None
+    return Doubt(facts.configuration.unreadable[0].message) if facts.configuration.unreadable else None
 
 
 def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Doubt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.errors import AccessDeniedError
 from agent.findings.registry import INSTALL, UNINSTALL, Trouble, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
@@ -191,9 +192,10 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
 )
 def not_readable(situation: Situation) -> Iterator[Trouble]:
     """A file or directory could not be read, so this report does not include its content."""
-    for complaint in situation.unreadable:
-        fix = "run the command as root" if "Permission denied" in complaint else "correct what the message names"
-        yield Trouble(complaint, remediation=instruction(fix))
+    for error in situation.unreadable:
+        as_root = isinstance(error, AccessDeniedError)
+        fix = "run the command as root" if as_root else error.hint or "correct what the message names"
+        yield Trouble(error.message, remediation=instruction(fix))
 
 
 @finding(

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agent.errors import HostError, InputError, ReadOnlyEnvironmentError
+from agent.errors import AccessDeniedError, HostError, InputError, ReadOnlyEnvironmentError
 from agent.model import (
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
@@ -188,7 +188,7 @@ class Tree:
         except _Missing:
             return ()
         except (OSError, _NotADirectory) as error:
-            raise HostError(f"cannot list {path}: {_reason(error)}") from error
+            raise _error(f"cannot list {path}", error) from error
 
     def exists(self, path: PurePosixPath) -> bool:
         """Return whether a file of any kind exists at `path`; False if that cannot be determined."""
@@ -214,7 +214,7 @@ class Tree:
         except (_Missing, FileNotFoundError):
             return None
         except (OSError, _NotADirectory) as error:
-            raise HostError(f"cannot read {path}: {_reason(error)}") from error
+            raise _error(f"cannot read {path}", error) from error
 
     def read_text(self, path: PurePosixPath) -> str:
         """Return the content of a file as text, empty if it does not exist. Raises HostError like `read`."""
@@ -250,7 +250,7 @@ class Tree:
         except (_Missing, _NotADirectory):
             return ()
         except OSError as error:
-            raise HostError(f"cannot list {path}: {_reason(error)}") from error
+            raise _error(f"cannot list {path}", error) from error
 
     def is_read_only(self, path: PurePosixPath) -> bool:
         """Return whether the file system of a directory is read-only; False if there is no such directory."""
@@ -425,7 +425,7 @@ class Tree:
                 except FileNotFoundError:
                     continue  # removed in the meantime
                 except OSError as error:
-                    yield Unreadable(id=str(path / name), reason=_reason(error))
+                    yield Unreadable(id=str(path / name), reason=_reason(error), access_denied=_is_denied(error))
                 else:
                     yield self._entry(name, found)
         finally:
@@ -545,6 +545,15 @@ def _steps(path: str) -> list[str]:
 
 def _kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "file of unknown kind")
+
+
+def _error(what: str, error: OSError | _NotADirectory) -> HostError:
+    kind = AccessDeniedError if _is_denied(error) else HostError
+    return kind(f"{what}: {_reason(error)}")
+
+
+def _is_denied(error: OSError | _NotADirectory) -> bool:
+    return isinstance(error, PermissionError)
 
 
 def _reason(error: OSError | _Missing | _NotADirectory) -> str:

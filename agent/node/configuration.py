@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import HostError, InputError
+from agent.errors import HardenError, HostError, InputError
 from agent.guide.files import DROPIN_NAME
 from agent.host.tree import DIRECTORY, FIFO, SOCKET, DirectoryEntry
 from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
@@ -34,8 +34,8 @@ class Configuration(NamedTuple):
     """With our drop-in."""
     invalid_files: tuple[InputError, ...] = ()
     """Paths at which K3s requires a file or directory, and exits or waits because it is something else."""
-    unreadable: tuple[str, ...] = ()
-    """Messages about what could not be read or parsed."""
+    unreadable: tuple[HardenError, ...] = ()
+    """What could not be read or parsed."""
     broken_links: tuple[PurePosixPath, ...] = ()
     """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
 
@@ -54,7 +54,7 @@ def read_configuration(host: Host, unit: Unit | None) -> Configuration:
         operator_config=merge([text for text in texts if text.path != ours], arguments, environment),
         merged_config=merged,
         invalid_files=tuple(reader.invalid_files),
-        unreadable=(*reader.unreadable, *(error.message for error in merged.unjudged)),
+        unreadable=(*reader.unreadable, *merged.unjudged),
         broken_links=tuple(reader.broken_links),
     )
 
@@ -81,7 +81,7 @@ class _Reader:
         self._tree = host.tree
         self.invalid_files: list[InputError] = []
         self.broken_links: list[PurePosixPath] = []
-        self.unreadable: list[str] = []
+        self.unreadable: list[HardenError] = []
 
     def texts(self, config_path: PurePosixPath) -> tuple[ConfigText, ...]:
         """Read the main file and its drop-ins, in K3s' order."""
@@ -102,7 +102,7 @@ class _Reader:
         try:
             entries = self._tree.entries(directory)
         except HostError as error:
-            self.unreadable.append(error.message)
+            self.unreadable.append(error)
             return []
         return [
             directory / entry.name
@@ -121,7 +121,7 @@ class _Reader:
         try:
             data = self._tree.read(path)
         except HostError as error:
-            self.unreadable.append(error.message)
+            self.unreadable.append(error)
             return None
         if data is None and target is not None and is_dropin:
             self.broken_links.append(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import HostError
+from agent.errors import AccessDeniedError, HostError
 from agent.host.tree import DIRECTORY, SYMLINK, DirectoryEntry
 from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
@@ -37,8 +37,8 @@ class Manifests(NamedTuple):
     """Locations in K3s' configuration that disable a name."""
     broken_links: tuple[PurePosixPath, ...] = ()
     """Links without a target. If there is one, K3s applies no manifests."""
-    unreadable: tuple[str, ...] = ()
-    """Messages about what could not be read."""
+    unreadable: tuple[HostError, ...] = ()
+    """What could not be read."""
 
 
 def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifests:
@@ -52,7 +52,7 @@ def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifest
             try:
                 applied[path] = tree.read(path) or b""
             except HostError as error:
-                walk.unreadable.append(error.message)
+                walk.unreadable.append(error)
     return Manifests(applied, skips, disabled, tuple(walk.broken_links), tuple(walk.unreadable))
 
 
@@ -70,7 +70,7 @@ class _Walk:
         self.tree = tree
         self.files: list[PurePosixPath] = []
         self.broken_links: list[PurePosixPath] = []
-        self.unreadable: list[str] = []
+        self.unreadable: list[HostError] = []
         self._enter(top, follows_links=True)
 
     def _enter(self, top: PurePosixPath, *, follows_links: bool) -> None:
@@ -80,11 +80,12 @@ class _Walk:
             try:
                 entries = self.tree.entries(directory)
             except HostError as error:
-                self.unreadable.append(error.message)
+                self.unreadable.append(error)
                 continue
             for entry in entries:
                 if isinstance(entry, Unreadable):
-                    self.unreadable.append(f"cannot read {entry.id}: {entry.reason}")
+                    kind = AccessDeniedError if entry.access_denied else HostError
+                    self.unreadable.append(kind(f"cannot read {entry.id}: {entry.reason}"))
                     continue
                 path = directory / entry.name
                 if entry.kind == DIRECTORY:

@@ -247,7 +247,7 @@ def test_an_ordinary_user_gets_a_partial_report(verb: str, open_tree: HostTree) 
     complaints = " ".join(finding.message for finding in seen.of("not-readable"))
     assert DROPIN in complaints
     assert f"{STATE}/journal" in complaints
-    assert {finding.remediation for finding in seen.of("not-readable")} == {"run as root"}
+    assert {finding.remediation for finding in seen.of("not-readable")} == {"run the command as root"}
     assert "Traceback" not in done.stdout
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.checks.effective_arguments import COMBINED, effective, not_run
 from agent.checks.given import Argument, Arguments, Given, GivenBy
+from agent.errors import HostError
 from agent.k3s.config import ConfigText, merge
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
@@ -307,7 +308,7 @@ def test_a_broken_configuration_leaves_everything_open() -> None:
         assert doubt is not None
         assert str(doubt.location).startswith(str(K3S_CONFIG_FILE))
     message = "cannot read /etc/rancher/k3s/config.yaml: Permission denied"
-    unreadable = facts()._replace(configuration=facts().configuration._replace(unreadable=(message,)))
+    unreadable = facts()._replace(configuration=facts().configuration._replace(unreadable=(HostError(message),)))
     assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
 
 

@@ -271,6 +271,16 @@ def test_what_would_keep_k3s_from_starting_is_said(server: Node) -> None:
     ]
 
 
+def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Node) -> None:
+    """Before those that block the gate, and those that limit the assessment."""
+    server.version = ""
+    server.drop_in(
+        "99-site.yaml", "kube-apiserver-arg: [disable-admission-plugins=PodSecurity, audit-policy-file=/a]\n"
+    )
+    ids = [one.message.rpartition(" ")[2] for one in notices(server)]
+    assert ids == ["(audit-policy-unusable)", "(pod-security-disabled)", "(version-assumed)"]
+
+
 def test_a_benchmark_for_another_k3s_is_said(server: Node) -> None:
     """It can be asked for, and its numbers and values are of another time."""
     (notice,) = server.assess(Benchmark.CIS_1_23).notes
