@@ -1,4 +1,4 @@
-"""The pages about controls: what the guide asks, what the benchmarks ask, and where kube-bench says something else."""
+"""Generated pages about the controls of the guide and of the benchmarks, and about differences from kube-bench."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _KUBE_BENCH_PAGE = "../explanation/kube-bench.md"
 
 
 def guide_controls() -> str:
-    """docs/reference/guide-controls.md."""
+    """Return docs/reference/guide-controls.md."""
     parts = [
-        "# What the guide asks for",
+        "# Controls of the guide",
         generated("agent/guide"),
         prose("""
-            Everything that the guide asks of a host, one entry a fact, in the order of the guide's headings;
-            `k3s-harden explain ID` prints the same in a terminal. The CIS numbers are those that the guide gives:
-            they move between versions of the benchmark, and [controls.md](controls.md) has all of them. Where an entry
-            differs from the guide, it says so; [deviations.md](../explanation/deviations.md) has the reasons at length.
+            All requirements of the guide in the order of its headings. `k3s-harden explain ID` prints an entry. The
+            CIS numbers are those of the guide; numbers change between versions of the benchmark, and
+            [controls.md](controls.md) lists all of them. [deviations.md](../explanation/deviations.md) explains the
+            differences from the guide in detail.
         """),
         table(
-            ("id", "what", "for", "CIS"),
+            ("id", "control", "applies to", "CIS"),
             ((f"[`{c.id}`](#{_anchor(c)})", c.title, str(c.applies), ", ".join(c.origin.cis)) for c in CONTROLS),
         ),
     ]
@@ -56,25 +56,24 @@ def guide_controls() -> str:
 
 
 def controls() -> str:
-    """docs/reference/controls.md."""
+    """Return docs/reference/controls.md."""
     found = catalogue.CATALOGUE
     parts = [
         "# Controls",
         generated("agent/benchmark"),
         prose(f"""
-            All {len(found)} controls that `k3s-harden assess` knows, one entry each, whatever number a benchmark gives
-            it. {sum(map(_is_host_checkable, found))} of them can be answered by a look at the host;
-            the others are for a person, or K3s has nothing of the kind. `k3s-harden explain ID` prints an entry in a
-            terminal, and takes a number as well: `k3s-harden explain cis-1.9/1.2.16`.
+            All {len(found)} controls of `k3s-harden assess`. {sum(map(_is_host_checkable, found))} of them can be
+            checked on the host; the others require manual review or do not apply to K3s. `k3s-harden explain ID` prints
+            an entry; a number is accepted too: `k3s-harden explain cis-1.9/1.2.16`.
         """),
         prose("""
-            A mode is stricter than another if it has some of the other's bits and no bit beyond them. Numbers without
-            a word beside them are automated in that benchmark.
+            A mode is stricter than another if it has a subset of its bits. A number without a note is automated in its
+            benchmark.
         """),
         _benchmarks(),
         prose("""
-            They stand in the section that their newest benchmark has them in: a number is of the newest benchmark
-            unless another one is named.
+            A control is listed in the section of its newest benchmark. A number without a benchmark is of the newest
+            one.
         """),
         *_sections(),
     ]
@@ -82,33 +81,31 @@ def controls() -> str:
 
 
 def kube_bench() -> str:
-    """docs/explanation/kube-bench.md."""
+    """Return docs/explanation/kube-bench.md."""
     parts = [
-        "# Beside kube-bench",
+        "# Differences from kube-bench",
         generated("agent/benchmark/kube_bench.py"),
         prose(f"""
-            `k3s-harden assess` and [kube-bench](https://github.com/aquasecurity/kube-bench) look at the same controls,
-            and kube-bench has profiles for {len(PROFILED)} of the {len(Benchmark)} benchmarks. This page says, control
-            by control, where the two can say something else of the same node, and why. Where a line has no reason they
-            agree.
+            `k3s-harden assess` and [kube-bench](https://github.com/aquasecurity/kube-bench) check the same controls.
+            kube-bench has profiles for {len(PROFILED)} of the {len(Benchmark)} benchmarks. This page lists for each
+            control whether the two results can differ on the same node, and why. Without a reason they agree.
         """),
         prose("""
-            It cannot lie for long: a test holds both to nodes in many states (new, hardened, each file and each
-            argument wrong in turn, the journal gone, the data elsewhere), with kube-bench's side played by a model of
-            its profiles and of its rules for comparing. Nothing may differ without its reason here, and each reason
-            has to be seen on a node. The model was made by reading kube-bench; it is not kube-bench itself.
+            A test compares both on nodes in many states: new, hardened, with each file and each argument wrong, without
+            the journal, and with another data directory. It uses a model of kube-bench's profiles and comparison rules,
+            not kube-bench itself. It fails for a difference without a reason on this page, and for a reason that occurs
+            on no node.
         """),
         prose("""
-            Two statuses are the same where kube-bench would print the same word: PASS is PASS, MANUAL is WARN, FAIL and
-            UNKNOWN are FAIL, or WARN where its profile does not score the check, NOT_APPLICABLE and WAIVED are INFO.
+            Statuses correspond as follows: PASS to PASS; MANUAL to WARN; FAIL and UNKNOWN to FAIL, or to WARN if the
+            profile does not score the check; NOT_APPLICABLE and WAIVED to INFO.
         """),
         "## Reasons",
-        table(("reason", "is"), ((_label(reason), reason.value) for reason in Reason)),
+        table(("reason", "meaning"), ((_label(reason), reason.value) for reason in Reason)),
         *_profiles(),
-        "## What kube-bench does not look at",
+        "## Controls that kube-bench does not have",
         prose("""
-            No benchmark asks for these, and a node without them is not what the guide wants, or does not start K3s at
-            all.
+            No benchmark requires these. Without them a node does not comply with the guide, or K3s does not start.
         """),
         _bullets(f"{_link(control, _CONTROLS_PAGE)}: {prose(control.title)}" for control in BEYOND),
     ]
@@ -117,10 +114,10 @@ def kube_bench() -> str:
 
 def _of_the_guide(control: Control) -> str:
     return _entry(
-        f"**{escaped(control.title)}.** For {control.applies}.",
+        f"**{escaped(control.title)}.** Applies to {control.applies}.",
         [
-            ("Wanted", _wanted(control)),
-            ("Why", prose(control.why)),
+            ("Expected", _expected(control)),
+            ("Rationale", prose(control.why)),
             ("In the guide", prose(origin_in_words(control.origin))),
             ("Differs from the guide", prose(control.deviation)),
             ("Can break", prose(control.risk)),
@@ -129,14 +126,14 @@ def _of_the_guide(control: Control) -> str:
     )
 
 
-def _wanted(control: Control) -> str:
+def _expected(control: Control) -> str:
     if isinstance(control, SysctlRow):
-        return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared and never changed")
+        return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared only")
     if isinstance(control, (DirectoryRow, FileRow)):
         return f"`{_path(control)}`, mode {control.mode}, owner root"
     if isinstance(control, OptionRow):
         value = f"{control.name}={control.value}" if control.name else control.value
-        return f"`{control.key}: {value}`; of a value that is there already: {escaped(str(control.meets))}"
+        return f"`{control.key}: {value}`; accepted values: {escaped(str(control.meets))}"
     return ""
 
 
@@ -170,7 +167,7 @@ def _sections() -> Iterator[str]:
         )
     for section, inside in by_section.items():
         yield f"## {section}"
-        yield table(("number", "control", "what", "level"), map(_row, inside))
+        yield table(("number", "id", "control", "level"), map(_row, inside))
         for control in inside:
             yield f"### `{control.id}`"
             yield _of_a_benchmark(control)
@@ -192,16 +189,16 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
     guide = control.guide
     level = f" Level {control.level}." if control.numbers else ""
     return _entry(
-        f"**{escaped(control.title)}.** For {control.applies}.{level}",
+        f"**{escaped(control.title)}.** Applies to {control.applies}.{level}",
         [
-            ("Number", descriptions.numbers(control) or "none; no benchmark asks for it"),
-            ("Wanted", prose(control.check.description)),
-            *((f"Wanted in {span}", prose(text)) for text, span in descriptions.earlier(control)),
-            ("Why", prose(control.why)),
-            ("Brought about by", prose(descriptions.provider(control))),
+            ("Number", descriptions.numbers(control) or "none; in no benchmark"),
+            ("Expected", prose(control.check.description)),
+            *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier(control)),
+            ("Rationale", prose(control.why)),
+            ("Provided by", prose(descriptions.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
-            ("To repair", prose(remediation.text(control.repair) if control.repair else "")),
-            ("kube-bench", f"can [say something else]({_KUBE_BENCH_PAGE})" if DIFFERENCES[control.id] else ""),
+            ("Remediation", prose(remediation.text(control.repair) if control.repair else "")),
+            ("kube-bench", f"the result can [differ]({_KUBE_BENCH_PAGE})" if DIFFERENCES[control.id] else ""),
             ("Source", f"`{control.source}`"),
         ],
     )
@@ -212,14 +209,14 @@ def _profiles() -> Iterator[str]:
         yield f"## {benchmark.kube_bench_profile}"
         inside = [control for control in catalogue.of(benchmark) if benchmark in control.numbers]
         alike = sum(not _differences(control, benchmark) for control in inside)
-        yield f"{len(inside)} controls; of {alike} both say the same wherever they look."
+        yield f"{len(inside)} controls; {alike} never differ."
         yield table(
             ("number", "control", "kube-bench", "can differ"),
             (
                 (
                     control.numbers[benchmark].text,
                     _link(control, _CONTROLS_PAGE),
-                    "runs it" if runs(control, benchmark) else "does not run it",
+                    "runs it" if runs(control, benchmark) else "skips it",
                     _in_short(control, benchmark),
                 )
                 for control in inside
