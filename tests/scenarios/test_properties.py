@@ -239,7 +239,7 @@ def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
     # The mode of an edited file is fixed; test_hand_edited tests it.
     # `diff` does not know the path of the backup.
     changed = {
-        name: found.partition("; the file that was there")[0]
+        name: found.partition("; the previous file")[0]
         for name, found in details(done, ItemStatus.CHANGED).items()
         if name not in details(done, ItemStatus.EDITED)
     }
