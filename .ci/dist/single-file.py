@@ -9,7 +9,7 @@ def main():
     if sys.version_info < (3, 9):
         return (
             "k3s-harden: cannot run on Python %d.%d: it needs 3.9 or newer\n"
-            "  to do: start this file by its own name, without python before it: it looks for a newer one"
+            "  fix: start this file by its own name, without python before it: it looks for a newer one"
         ) % sys.version_info[:2]
     own = "cp%d%d" % sys.version_info[:2]
     sys.path[0] += "/" + (own if own in BYTE_CODE else "source")
@@ -20,7 +20,7 @@ def main():
     except ModuleNotFoundError as error:
         return (
             "k3s-harden: cannot run on this Python, of which a part is missing: %s\n"
-            "  to do: install all of it: apt-get install python3"
+            "  fix: install all of it: apt-get install python3"
         ) % error
 
 

@@ -12,5 +12,5 @@ for python in @PYTHONS@ python3; do
 done
 
 printf '%s\n' 'k3s-harden: cannot run: it needs Python 3.9 or newer, and there is none on this host' \
-    '  to do: install it: apt-get install python3, or dnf install python3.12' >&2
+    '  fix: install it: apt-get install python3, or dnf install python3.12' >&2
 exit 1

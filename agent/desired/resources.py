@@ -27,7 +27,7 @@ what a site may change is in /etc/k3s-harden/config.yaml. See k3s-harden explain
 """Equal for every host and version, because servers with different manifests overwrite those of each other."""
 
 MARK = f"# {HEADER.splitlines()[0]}\n".encode()
-"""First line of each file of ours, except a site's own audit policy."""
+"""First line of each file of k3s-harden, except an audit policy of the site."""
 
 
 class Inputs(NamedTuple):

@@ -20,7 +20,7 @@ class SiteWaiver(NamedTuple):
     """A control whose failure a site accepts."""
 
     control: str
-    """An id of ours, a CIS number, or benchmark/number."""
+    """Control ID, CIS number, or benchmark/number."""
     reason: str
     expires: str = ""
     """The last day on which the waiver applies, YYYY-MM-DD in UTC; empty if it never expires."""

@@ -286,9 +286,9 @@ def test_an_old_python_is_told_so_in_a_line(dist: Path) -> None:
     for program in programs:
         run = alone(dist, "check", by=[program])
         assert (run.returncode, run.stdout) == (1, "")
-        message, to_do = run.stderr.splitlines()
+        message, fix = run.stderr.splitlines()
         assert re.fullmatch(r"k3s-harden: cannot run on Python [23]\.\d+: it needs 3\.9 or newer", message)
-        assert to_do.startswith("  to do: ")
+        assert fix.startswith("  fix: ")
 
 
 def test_a_host_without_python_is_told_so_in_a_line(dist: Path, tmp_path: Path) -> None:
@@ -303,9 +303,9 @@ def test_a_host_without_python_is_told_so_in_a_line(dist: Path, tmp_path: Path) 
     for path in ("/nonexistent", str(shims)):
         run = subprocess.run([file, "check"], env={"PATH": path}, capture_output=True, text=True, check=False)
         assert (run.returncode, run.stdout) == (1, "")
-        message, to_do = run.stderr.splitlines()
+        message, fix = run.stderr.splitlines()
         assert message == "k3s-harden: cannot run: it needs Python 3.9 or newer, and there is none on this host"
-        assert to_do.startswith("  to do: ")
+        assert fix.startswith("  fix: ")
 
 
 def test_a_python_that_lacks_a_part_is_told_so_in_a_line(dist: Path, tmp_path: Path) -> None:
