@@ -153,13 +153,13 @@ def _findings() -> str:
             with 3. `k3s-harden explain ID` prints the same in a terminal.
         """),
         prose("""
-            A finding *blocks the gate* if K3s would run unhardened or unprotected: the [gate](../howto/systemd.md)
-            fails, and K3s does not start. A finding *prevents start* if K3s fails by itself. The gate logs it and does
-            not block K3s, because blocking gains nothing if the prediction is right, and takes down a healthy node if
-            it is wrong. `assess` lists these findings first in its notes.
+            A finding blocks the gate if K3s would run unhardened or unprotected: the [gate](../howto/systemd.md)
+            fails, and K3s does not start. A finding prevents the start if K3s fails by itself. The gate logs it and
+            does not block K3s, because blocking gains nothing if the prediction is right, and takes down a healthy
+            node if it is wrong. `assess` lists these findings first in its notes.
         """),
         table(
-            ("ID", "level", "blocks the gate", "prevents start"),
+            ("ID", "level", "blocks the gate", "prevents the start"),
             (
                 (
                     f"[`{kind.id}`](#{kind.id})",

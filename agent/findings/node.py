@@ -22,7 +22,7 @@ _PASS_VERSION = instruction("pass --k3s-version")
 
 @finding(
     Level.NOTE,
-    blocks_gate=no("The rows of the newest version harden older versions, too."),
+    blocks_gate=no("The hardening for the assumed version is in place."),
     prevents_start=no("If K3s rejects an option of another version, it logs that."),
 )
 def version_assumed(situation: Situation) -> Iterator[Trouble]:
@@ -37,7 +37,7 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.WARNING,
-    blocks_gate=no("Whether K3s is v1.24 or older is not known."),
+    blocks_gate=no("The hardening for the assumed version is in place."),
     prevents_start=no("If K3s rejects an option of another version, it logs that."),
 )
 def other_family_assumed(situation: Situation) -> Iterator[Trouble]:

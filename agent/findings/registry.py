@@ -81,7 +81,7 @@ class Property(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{'yes' if self.holds else 'no'}: {self.reason}"
+        return f"{'Yes' if self.holds else 'No'}. {self.reason}"
 
 
 def yes(reason: str) -> Property:
