@@ -163,8 +163,9 @@ def assess(
         earlier = verb.load_baseline(Host.real(), PurePosixPath(baseline.absolute()))
     options = AssessmentOptions(output_format, output, verbose, quiet)
     watched = progress if options.shows_progress else iter
-    request = HostOptions(config, role, k3s_version, data_dir).request()
-    options.finish(verb.assess_host(open_host(root), request, chosen, earlier=earlier, watched=watched))
+    of_host = HostOptions(config, role, k3s_version, data_dir)
+    assessment = verb.assess_host(open_host(root), of_host.request(), chosen, earlier=earlier, watched=watched)
+    options.finish(assessment, of_host.words(root))
 
 
 @app.command(

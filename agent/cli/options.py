@@ -182,10 +182,12 @@ class AssessmentOptions(NamedTuple):
         """Whether a person waits for the result at a terminal."""
         return self.output is None and self.output_format is AssessmentFormat.AUTO and sys.stdout.isatty()
 
-    def finish(self, assessment: Assessment) -> None:
+    def finish(self, assessment: Assessment, host_options: tuple[str, ...]) -> None:
         """Print or write the assessment and exit with its exit code."""
         from agent.present.assessments import present as present_assessment
+        from agent.present.assessments.common import with_host_options
 
+        assessment = with_host_options(assessment, host_options)
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(assessment.exit_code):
             if self.output and self.output != Path("-"):
@@ -205,7 +207,7 @@ def _write(assessment: Assessment, output_format: AssessmentFormat, detail: Verb
     from agent.host import Host
     from agent.model import PRIVATE_FILE, File
     from agent.present.assessments import as_text
-    from agent.present.assessments.common import conclusion
+    from agent.present.assessments.common import result
 
     data = as_text(assessment, output_format, detail).encode()
     file = File(path=PurePosixPath(output.absolute()), content=data, mode=PRIVATE_FILE)
@@ -216,4 +218,4 @@ def _write(assessment: Assessment, output_format: AssessmentFormat, detail: Verb
         hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
         raise HostError(error.message, hint) from error
     if detail is not Verbosity.QUIET:
-        sys.stdout.write(f"{output}: {conclusion(assessment)}\n")
+        sys.stdout.write(f"{output}: {result(assessment)}\n")

@@ -33,7 +33,7 @@ class Verbosity(int, Enum):
 
 
 def present(
-    report: Report, wanted: Format, verbosity: Verbosity, stream: TextIO, options: tuple[str, ...] = ()
+    report: Report, output_format: Format, verbosity: Verbosity, stream: TextIO, options: tuple[str, ...] = ()
 ) -> None:
     """Write the report to `stream`; characters that its encoding lacks are replaced.
 
@@ -44,13 +44,13 @@ def present(
 
         findings = (one._replace(remediation=with_options(one.remediation, options)) for one in report.findings)
         report = report._replace(findings=tuple(findings))
-    if wanted is Format.AUTO:
-        wanted = Format.TABLE if stream.isatty() else Format.PLAIN
-    if wanted is Format.JSON:
+    if output_format is Format.AUTO:
+        output_format = Format.TABLE if stream.isatty() else Format.PLAIN
+    if output_format is Format.JSON:
         from agent.present.machine import as_json
 
         text = as_json(report)
-    elif wanted is Format.TABLE:
+    elif output_format is Format.TABLE:
         from agent.present.table import as_table
 
         as_table(report, verbosity, stream)

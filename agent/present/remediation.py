@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.model import Instruction, OwnCommand, Restart
 
@@ -13,25 +13,33 @@ if TYPE_CHECKING:
 _HOSTLESS_VERBS = frozenset({"explain", "render"})
 """Verbs that read no host: they need neither root nor the options of the current run."""
 
+
+class Step(NamedTuple):
+    """A step as text."""
+
+    text: str
+    is_command: bool = False
+    """Whether it can be pasted into a shell."""
+
+
 _RESTARTS = {
     Restart.NOT_NEEDED: (),
-    Restart.K3S: ("restart K3s",),
-    Restart.DAEMON_RELOAD_AND_K3S: ("run `sudo systemctl daemon-reload`", "restart K3s"),
+    Restart.K3S: (Step("restart K3s"),),
+    Restart.DAEMON_RELOAD_AND_K3S: (Step("sudo systemctl daemon-reload", is_command=True), Step("restart K3s")),
 }
 
 
 def text(remediation: Remediation) -> str:
     """Return the steps on one line; a single command stands alone so that it can be pasted."""
-    if len(remediation.steps) == 1 and remediation.restart is Restart.NOT_NEEDED and remediation.alternative is None:
-        (step,) = remediation.steps
-        if not isinstance(step, Instruction):
-            return _command(step)
+    listed = steps(remediation)
+    if len(listed) == 1 and listed[0].is_command and remediation.alternative is None:
+        return listed[0].text
     return _prose(remediation)
 
 
-def at(location: Location) -> str:
-    """Return a location after its preposition: `at /etc/x:3` or `in /etc/x`."""
-    return f"{'at' if location.line else 'in'} {location}"
+def steps(remediation: Remediation) -> tuple[Step, ...]:
+    """Return the steps, the restart included, without those of the alternative."""
+    return (*map(_step, remediation.steps), *_RESTARTS[remediation.restart])
 
 
 def with_options(remediation: Remediation, options: tuple[str, ...]) -> Remediation:
@@ -47,21 +55,24 @@ def with_options(remediation: Remediation, options: tuple[str, ...]) -> Remediat
 
 
 def _prose(remediation: Remediation) -> str:
-    steps = "; then ".join(map(_step, remediation.steps))
-    line = "; ".join(filter(None, (steps, *_RESTARTS[remediation.restart])))
-    if remediation.alternative is None:
-        return line
-    return f"{line}; or {_prose(remediation.alternative)}"
+    own = "; then ".join(_quoted(_step(step)) for step in remediation.steps)
+    line = "; ".join(filter(None, (own, *map(_quoted, _RESTARTS[remediation.restart]))))
+    return line if remediation.alternative is None else f"{line}; or {_prose(remediation.alternative)}"
 
 
-def _step(step: OwnCommand | ShellCommand | Instruction) -> str:
-    if not isinstance(step, Instruction):
-        return f"run `{_command(step)}`"
-    return step.text if step.location is None else f"{step.text} {at(step.location)}"
+def _quoted(step: Step) -> str:
+    return f"run `{step.text}`" if step.is_command else step.text
 
 
-def _command(step: OwnCommand | ShellCommand) -> str:
+def _step(step: OwnCommand | ShellCommand | Instruction) -> Step:
+    if isinstance(step, Instruction):
+        return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
     if not isinstance(step, OwnCommand):
-        return step.line
+        return Step(step.line, is_command=True)
     own = " ".join(("k3s-harden", step.verb, *step.options))
-    return own if step.verb in _HOSTLESS_VERBS else f"sudo {own}"
+    return Step(own if step.verb in _HOSTLESS_VERBS else f"sudo {own}", is_command=True)
+
+
+def at(location: Location) -> str:
+    """Return a location after its preposition: `at /etc/x:3` or `in /etc/x`."""
+    return f"{'at' if location.line else 'in'} {location}"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from agent.errors import ExitCode
 from agent.present import Verbosity, fitting, remediation
-from agent.present.text import is_shown, printable, result, title
+from agent.present.text import is_shown, printable, result, stripped, title
 from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
     console = Console(file=stream, highlight=False)
     with console.capture() as captured:
         print_to(console, report, verbosity)
-    text = "\n".join(line.rstrip(" ") for line in captured.get().split("\n"))
-    stream.write(fitting(text, stream))
+    stream.write(fitting(stripped(captured.get()), stream))
 
 
 def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:

@@ -38,6 +38,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def stripped(table: str) -> str:
+    """Return a table without the blanks that Rich adds at the end of lines."""
+    return "\n".join(line.rstrip(" ") for line in table.split("\n"))
+
+
 def title(report: Report) -> str:
     """Return the first line: the verb and the most important facts."""
     facts = ", ".join(fact.value for fact in report.facts[:3])

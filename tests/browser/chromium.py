@@ -1,4 +1,4 @@
-"""A headless Chromium under a test's hand, over the pipe that it has for debuggers: no port, no driver, no library."""
+"""A headless Chromium, controlled through the pipe of its debugger: no port, no driver, no library."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PATIENCE = 50.0
-"""Seconds that an answer may take: the machine may be busy, but pytest ends a test after sixty."""
+"""Seconds until an answer; pytest ends a test after 60."""
 
 
 def installed() -> str | None:
-    """The program, if there is one."""
+    """Return the path of the browser, if it is installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Page:
-    """One tab of a browser of its own. `requests` and `complaints` grow while pages are shown."""
+    """A tab of a browser. `requests` and `complaints` grow while pages are shown."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands = commands
@@ -41,14 +41,14 @@ class Page:
         self._loaded = False
 
     def attach(self) -> None:
-        """Open the tab, and listen to it."""
+        """Open the tab and subscribe to its events."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """One command of the DevTools protocol, and its result."""
+        """Run a command of the DevTools protocol and return its result."""
         self._last += 1
         message: dict[str, object] = {"id": self._last, "method": method, "params": parameters}
         if self._session:
@@ -65,9 +65,9 @@ class Page:
                 return result
 
     def show(self, url: str) -> None:
-        """Load a page, and wait until its script has run."""
+        """Load a page and wait for its script."""
         self._loaded = False
-        # The same page with another hash would not be loaded again.
+        # A page with only another hash is not loaded again.
         self.call("Page.navigate", url="about:blank")
         while not self._loaded:
             self._next()
@@ -77,8 +77,8 @@ class Page:
         while not self._loaded:
             self._next()
 
-    def value(self, expression: str) -> Any:  # noqa: ANN401 - whatever JavaScript has
-        """What a JavaScript expression is; a promise is waited for."""
+    def value(self, expression: str) -> Any:  # noqa: ANN401 - any JavaScript value
+        """Return the value of a JavaScript expression, or of its promise."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
         )
@@ -87,16 +87,16 @@ class Page:
         return answer["result"].get("value")
 
     def type(self, text: str) -> None:
-        """Type into whatever has the focus."""
+        """Type into the focused element."""
         self.call("Input.insertText", text=text)
 
     def press(self, key: str, code: int, text: str = "") -> None:
-        """Press a key and let it go; `code` is its Windows virtual key code, `text` what it writes."""
+        """Press and release a key; `code` is its Windows virtual key code, `text` its character."""
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def look(self, *, scheme: str = "light", media: str = "screen", width: int = 1280, height: int = 900) -> None:
-        """Show pages as this person or printer sees them; the size is in CSS pixels."""
+        """Set color scheme, medium and size, in CSS pixels."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
         self.call(
@@ -104,12 +104,12 @@ class Page:
         )
 
     def picture(self, *, whole: bool = True) -> bytes:
-        """What is seen, as PNG; the whole page, or what fits the window."""
+        """Return a PNG of the whole page or of the window."""
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return b64decode(answer["data"])
 
     def pdf(self) -> bytes:
-        """The page as it comes out of a printer, with its headings as the outline."""
+        """Return the printed page as PDF, with its headings as outline."""
         self.call("Emulation.setEmulatedMedia", media="")
         answer = self.call(
             "Page.printToPDF", preferCSSPageSize=True, generateDocumentOutline=True, printBackground=False
@@ -117,7 +117,7 @@ class Page:
         return b64decode(answer["data"])
 
     def _next(self) -> Mapping[str, Any]:
-        """The next message; events are noted on the way."""
+        """Return the next message; record it if it is an event."""
         until = time.monotonic() + _PATIENCE
         while b"\0" not in self._buffer:
             if not select.select([self._answers], [], [], max(0.0, until - time.monotonic()))[0]:
@@ -145,7 +145,7 @@ class Page:
 
 
 def _pipe() -> tuple[int, int]:
-    """The two ends of a pipe, out of the way of the descriptors that Chromium wants to have."""
+    """Return the ends of a pipe, with descriptors that Chromium does not use."""
     low = os.pipe()
     reader, writer = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in low)
     for end in low:
@@ -155,14 +155,14 @@ def _pipe() -> tuple[int, int]:
 
 @contextlib.contextmanager
 def opened(program: str, profile: Path) -> Iterator[Page]:
-    """A browser with one tab, ended at the end. `profile` is an empty directory for what it keeps."""
+    """Start a browser with one tab, and end it. `profile` is an empty directory."""
     from_us, to_chromium = _pipe()
     from_chromium, to_us = _pipe()
     process = subprocess.Popen(
         [
             # Chromium reads commands from descriptor 3, and answers on 4.
             *("bash", "-c", f'exec "$@" 3<&{from_us} 4>&{to_us} {from_us}<&- {to_us}>&- 2>/dev/null', "bash", program),
-            # Root has no use for the sandbox, which refuses it; /dev/shm is small in containers.
+            # The sandbox refuses root; /dev/shm is small in containers.
             *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"),
             *("--no-first-run", "--disable-extensions", "--disable-background-networking", "--disable-sync"),
             *(f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"),
@@ -181,7 +181,7 @@ def opened(program: str, profile: Path) -> Iterator[Page]:
     finally:
         os.close(to_chromium)
         os.close(from_chromium)
-        # The pipe's end is Chromium's end; what does not heed it is killed with its children.
+        # Chromium ends with the pipe; otherwise it is killed with its children.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10)
         with contextlib.suppress(ProcessLookupError):

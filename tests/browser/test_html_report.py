@@ -12,12 +12,11 @@ import pytest
 
 from agent.assess.assessment import ControlStatus, Evidence
 from agent.benchmark.sections import SECTIONS
-from agent.model import FixOwner
+from agent.model import FixOwner, Remediation, ShellCommand
 from agent.present.assessments.html import as_html
 from agent.report import Fact
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.present.assessments import html_sample as sample
-from tests.unit.present.assessments.samples import steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,8 +132,8 @@ def reader(browser: Reader) -> Iterator[Reader]:
     assert {url.partition("#")[0] for url in browser.page.requests} <= {browser.url}
 
 
-def ids(wanted: Callable[[Verdict], bool]) -> set[str]:
-    return {shown.control.id for shown in LARGE.verdicts if wanted(shown)}
+def ids(selects: Callable[[Verdict], bool]) -> set[str]:
+    return {shown.control.id for shown in LARGE.verdicts if selects(shown)}
 
 
 ALL = ids(lambda _: True)
@@ -171,7 +170,7 @@ def test_hostile_text_is_only_text(reader: Reader) -> None:
         expected=payload,
         found=payload,
         evidence=(Evidence(payload, source=payload),),
-        remediation=steps(f"{payload}\n  {payload}"),
+        remediation=Remediation((ShellCommand(payload),)),
     )
     reader.open(
         sample.MIXED._replace(node=payload, facts=(Fact(payload, payload, payload),), verdicts=(failed,)),
@@ -283,11 +282,11 @@ def test_a_command_can_be_copied(reader: Reader) -> None:
     reader.click(".fixes pre button")
     reader.page.value("new Promise((done) => setTimeout(done, 100))")
     assert reader.page.value("document.querySelector('.fixes pre button').textContent") == "Copied"
-    assert reader.page.value("navigator.clipboard.readText()") == (
-        "kube-apiserver-arg:\n  - enable-admission-plugins=NodeRestriction,EventRateLimit"
-    )
+    assert reader.page.value("navigator.clipboard.readText()") == ("sudo k3s-harden apply")
     reader.page.value("document.querySelector('.fixes code + button').click()")
-    assert reader.page.value("navigator.clipboard.readText()") == "k3s-harden apply"
+    assert (
+        reader.page.value("navigator.clipboard.readText()") == "enable-admission-plugins=NodeRestriction,EventRateLimit"
+    )
 
 
 def test_without_scripts_everything_is_shown(reader: Reader) -> None:

@@ -1,4 +1,4 @@
-"""One assessment, several presenters: for people, for a journal, and in the formats that other programs take."""
+"""Output formats of an assessment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AssessmentFormat(str, Enum):
-    """How an assessment is shown; auto is a table on a terminal and plain lines elsewhere."""
+    """Output format; auto selects a table on a terminal and plain lines elsewhere."""
 
     AUTO = "auto"
     TABLE = "table"
@@ -28,21 +28,21 @@ class AssessmentFormat(str, Enum):
         return self.value
 
 
-def present(assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity, stream: TextIO) -> None:
-    """Write the assessment to `stream`. Characters that its encoding lacks are replaced, never an error."""
-    if wanted is AssessmentFormat.AUTO:
-        wanted = AssessmentFormat.TABLE if stream.isatty() else AssessmentFormat.PLAIN
-    if wanted is AssessmentFormat.TABLE:
+def present(assessment: Assessment, output_format: AssessmentFormat, verbosity: Verbosity, stream: TextIO) -> None:
+    """Write the assessment to `stream`; characters that its encoding lacks are replaced."""
+    if output_format is AssessmentFormat.AUTO:
+        output_format = AssessmentFormat.TABLE if stream.isatty() else AssessmentFormat.PLAIN
+    if output_format is AssessmentFormat.TABLE:
         from agent.present.assessments.common import cleaned
         from agent.present.assessments.table import as_table
 
         as_table(cleaned(assessment), verbosity, stream)
     else:
-        stream.write(fitting(as_text(assessment, wanted, verbosity), stream))
+        stream.write(fitting(as_text(assessment, output_format, verbosity), stream))
 
 
 def as_text(  # noqa: PLR0911 - one branch for each format
-    assessment: Assessment, wanted: AssessmentFormat, verbosity: Verbosity = Verbosity.NORMAL
+    assessment: Assessment, output_format: AssessmentFormat, verbosity: Verbosity = Verbosity.NORMAL
 ) -> str:
     """Return the assessment in a format, ended by a line break; auto is plain lines.
 
@@ -51,31 +51,31 @@ def as_text(  # noqa: PLR0911 - one branch for each format
     from agent.present.assessments.common import cleaned
 
     assessment = cleaned(assessment)
-    if wanted is AssessmentFormat.TABLE:
+    if output_format is AssessmentFormat.TABLE:
         from agent.present.assessments.table import as_wide_table
 
         return as_wide_table(assessment, verbosity)
-    if wanted is AssessmentFormat.JSON:
+    if output_format is AssessmentFormat.JSON:
         from agent.present.assessments.machine import as_json
 
         return as_json(assessment)
-    if wanted is AssessmentFormat.KUBE_BENCH:
+    if output_format is AssessmentFormat.KUBE_BENCH:
         from agent.present.assessments.kube_bench import as_kube_bench
 
         return as_kube_bench(assessment)
-    if wanted is AssessmentFormat.JUNIT:
+    if output_format is AssessmentFormat.JUNIT:
         from agent.present.assessments.junit import as_junit
 
         return as_junit(assessment)
-    if wanted is AssessmentFormat.SARIF:
+    if output_format is AssessmentFormat.SARIF:
         from agent.present.assessments.sarif import as_sarif
 
         return as_sarif(assessment)
-    if wanted is AssessmentFormat.OPENMETRICS:
+    if output_format is AssessmentFormat.OPENMETRICS:
         from agent.present.assessments.openmetrics import as_openmetrics
 
         return as_openmetrics(assessment)
-    if wanted is AssessmentFormat.HTML:
+    if output_format is AssessmentFormat.HTML:
         from agent.present.assessments.html import as_html
 
         return as_html(assessment)

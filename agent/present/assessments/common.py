@@ -1,4 +1,4 @@
-"""What every presenter of an assessment says in the same words and in the same order, fit to be printed."""
+"""Texts and order that the output formats of an assessment share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import TIME_FORMAT, ControlStatus, Evidence, Waiver
 from agent.benchmark.sections import SECTIONS
-from agent.model import FixOwner, Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.model import FixOwner, Instruction, Location, Remediation, ShellCommand
 from agent.present import remediation as remediations
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE, Fact
@@ -17,19 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.model import OwnCommand
 
 UNNUMBERED = "host"
-"""Stands for the section of what no benchmark has, in formats that need a name for each section."""
-
-
+"""Name of the section of controls beyond the benchmark, in formats that require one."""
 _FEW = 5
+"""Evidence shown without -v: thousands of files can fail for the same reason."""
 
 
 def cleaned(assessment: Assessment) -> Assessment:
-    """The same assessment without anything in it that a terminal, or a parser of any format, would stumble over.
+    """Return the assessment with control characters as escapes.
 
-    Paths and contents are other people's. What is left is valid in XML, and without lone surrogates. Line breaks stay
-    in reasons and remedies alone, where text to be copied may have them.
+    Paths and contents of the host are untrusted. The result is also valid in XML and has no lone surrogates.
     """
     return assessment._replace(
         node=printable(assessment.node),
@@ -40,17 +39,14 @@ def cleaned(assessment: Assessment) -> Assessment:
 
 
 def _verdict(verdict: Verdict) -> Verdict:
+    waiver = verdict.waiver
     return verdict._replace(
         expected=printable(verdict.expected),
         found=printable(verdict.found),
-        evidence=tuple(
-            Evidence(printable(one.observation), _location(one.location), printable(one.source))
-            for one in verdict.evidence
-        ),
-        reason=_printable_lines(verdict.reason),
+        evidence=tuple(map(_evidence, verdict.evidence)),
+        reason=printable(verdict.reason),
         remediation=_remediation(verdict.remediation),
-        waiver=verdict.waiver
-        and Waiver(printable(verdict.waiver.reason), verdict.waiver.expires, _location(verdict.waiver.location)),
+        waiver=waiver and Waiver(printable(waiver.reason), waiver.expires, _location(waiver.location)),
     )
 
 
@@ -81,26 +77,22 @@ def _remediation(remediation: Remediation) -> Remediation:
 
 def _step(step: OwnCommand | ShellCommand | Instruction) -> OwnCommand | ShellCommand | Instruction:
     if isinstance(step, Instruction):
-        return Instruction(_printable_lines(step.text), _location(step.location))
-    return ShellCommand(_printable_lines(step.line)) if isinstance(step, ShellCommand) else step
+        return Instruction(printable(step.text), _location(step.location))
+    return ShellCommand(printable(step.line)) if isinstance(step, ShellCommand) else step
 
 
-def where(evidence: Evidence) -> str:
-    """Return the location or the source of evidence."""
-    return str(evidence.location) if evidence.location else evidence.source
-
-
-def fix(verdict: Verdict) -> str:
-    """Return a verdict's remediation as one line."""
-    return remediations.text(verdict.remediation)
-
-
-def _printable_lines(text: str) -> str:
-    return "\n".join(map(printable, text.split("\n")))
+def with_host_options(assessment: Assessment, options: tuple[str, ...]) -> Assessment:
+    """Return the assessment with the host options of the run in the commands of remediations."""
+    if not options:
+        return assessment
+    verdicts = (
+        one._replace(remediation=remediations.with_options(one.remediation, options)) for one in assessment.verdicts
+    )
+    return assessment._replace(verdicts=tuple(verdicts))
 
 
 def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:
-    """The verdicts by the number of their section, in the order of their numbers; what has none is last, as it came."""
+    """Return the verdicts by section, in the order of their numbers; those without a number are last."""
     sections: dict[str, list[Verdict]] = {}
     for verdict in sorted(assessment.verdicts, key=_order):
         sections.setdefault(verdict.section, []).append(verdict)
@@ -113,43 +105,36 @@ def _order(verdict: Verdict) -> tuple[bool, list[int]]:
 
 
 def section_title(number: str) -> str:
-    """The number of a section and what it is about."""
+    """Return number and title of a section."""
     return f"{number} {SECTIONS.get(number, '')}".strip()
 
 
 def title(assessment: Assessment) -> str:
-    """The first line: the benchmark, and the host in a few facts."""
+    """Return the first line: benchmark, node, role and K3s version."""
     about = (fact(assessment, name) for name in (ROLE, K3S_VERSION))
-    shown = (str(assessment.benchmark), assessment.node, *about)
-    return f"k3s-harden assess: {', '.join(filter(None, shown))}"
+    return f"k3s-harden assess: {', '.join(filter(None, (str(assessment.benchmark), assessment.node, *about)))}"
 
 
-def conclusion(assessment: Assessment) -> str:
-    """The last line: what is open, and how many controls have each status."""
+def result(assessment: Assessment) -> str:
+    """Return the last line: the number of open controls, and of controls with each status."""
     new = len(assessment.open)
-    left = sum(verdict.is_open for verdict in assessment.verdicts)
-    if assessment.known is None:
-        words = f"{_controls(new)} open" if new else "nothing is open"
-    else:
-        words = f"{_controls(new)} newly open" if new else "nothing new is open"
-        words += f", {left - new} known from the baseline" if left > new else ""
-    counted = in_numbers(assessment.counts())
-    return f"{words} ({counted})" if counted else words
+    known = sum(verdict.is_open for verdict in assessment.verdicts) - new
+    kind = "open" if assessment.known is None else "new open"
+    text = f"{new or 'No'} {kind} control{'' if new == 1 else 's'}"
+    text += f", {known} in the baseline" if known else ""
+    counts = in_numbers(assessment.counts())
+    return f"{text} ({counts})." if counts else f"{text}."
 
 
 def in_numbers(counts: Mapping[ControlStatus, int]) -> str:
-    """How many controls have each status, but for those that none has."""
+    """Return the number of controls with each status, without zeros."""
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
 
 
-def for_a_person(assessment: Assessment) -> str:
-    """How many controls only a person can tell, where they are not shown one by one; empty where there is none."""
+def manual_reviews(assessment: Assessment) -> str:
+    """Return how many controls require manual review, for reports without them; empty if there are none."""
     count = assessment.counts()[ControlStatus.MANUAL]
-    return f"{_controls(count)} for a person to look at (MANUAL); -v shows them" if count else ""
-
-
-def _controls(count: int) -> str:
-    return f"{count} control is" if count == 1 else f"{count} controls are"
+    return f"{count} control{'s require' if count > 1 else ' requires'} manual review; -v shows each" if count else ""
 
 
 def open_by_owner(assessment: Assessment) -> Mapping[FixOwner, Sequence[Verdict]]:
@@ -159,50 +144,74 @@ def open_by_owner(assessment: Assessment) -> Mapping[FixOwner, Sequence[Verdict]
     return {owner: left for owner, left in by_owner.items() if left}
 
 
-def is_known(assessment: Assessment, verdict: Verdict) -> bool:
-    """Whether it is open, and was so in the report that the assessment is compared with."""
+def owner_name(owner: FixOwner) -> str:
+    """Return the name of an owner for people."""
+    return "K3s" if owner is FixOwner.K3S else str(owner)
+
+
+def in_baseline(assessment: Assessment, verdict: Verdict) -> bool:
+    """Return whether a control is open and was open in the baseline."""
     return verdict.is_open and verdict.control.id in (assessment.known or ())
 
 
 def is_new(assessment: Assessment, verdict: Verdict) -> bool:
-    """Whether it is one of those that make the exit code."""
-    return verdict.is_open and not is_known(assessment, verdict)
+    """Return whether a control decides the exit code: open, and not in the baseline."""
+    return verdict.is_open and not in_baseline(assessment, verdict)
+
+
+def fix(verdict: Verdict) -> str:
+    """Return a verdict's remediation as one line."""
+    return remediations.text(verdict.remediation)
+
+
+def origin(evidence: Evidence) -> str:
+    """Return the location or the source of evidence."""
+    return str(evidence.location or evidence.source)
+
+
+def described(evidence: Evidence) -> str:
+    """Return evidence as one line."""
+    return ": ".join(filter(None, (origin(evidence), evidence.observation)))
+
+
+def few(evidence: Sequence[Evidence]) -> tuple[Sequence[Evidence], str]:
+    """Return the first pieces of evidence, and a text with the number of the others."""
+    left = len(evidence) - _FEW
+    return evidence[:_FEW], f"and {left} more" if left > 0 else ""
+
+
+def expiry(waiver: Waiver) -> str:
+    """Return when a waiver expires."""
+    return f"expires {waiver.expires}" if waiver.expires else "does not expire"
 
 
 def waived(waiver: Waiver) -> str:
-    """A waiver in words."""
-    words = f"{waiver.reason} ({f'until {waiver.expires}' if waiver.expires else 'for good'}"
-    return f"{words}, {waiver.location})" if waiver.location else f"{words})"
+    """Return a waiver as one line."""
+    return f"{waiver.reason} ({expiry(waiver)}{f', {waiver.location}' if waiver.location else ''})"
 
 
 def noted(note: Note) -> str:
-    """Return a note in one line."""
+    """Return a note as one line."""
     parts = (
         note.message,
-        f"where {note.location}" if note.location else "",
+        f"location {note.location}" if note.location else "",
         f"fix: {remediations.text(note.remediation)}" if note.remediation.steps else "",
     )
     return "; ".join(filter(None, parts))
 
 
-def few(seen: Sequence[Evidence]) -> tuple[Sequence[Evidence], str]:
-    """The first pieces of evidence, and in words how many are left out: a thousand files may all be wrong alike."""
-    left = len(seen) - _FEW
-    return seen[:_FEW], f"and {left} more" if left > 0 else ""
-
-
 def fact(assessment: Assessment, name: str) -> str:
-    """The value of a fact; empty where nobody found out."""
+    """Return the value of a fact; empty if it is not known."""
     return next((fact.value for fact in assessment.facts if fact.name == name), "")
 
 
 def seconds(day: str) -> float:
-    """The start of a day, YYYY-MM-DD, in UTC and in seconds since the epoch."""
+    """Return the start of a day, YYYY-MM-DD in UTC, in seconds since the epoch."""
     from datetime import datetime, timezone
 
     return datetime.fromisoformat(day).replace(tzinfo=timezone.utc).timestamp()
 
 
 def timestamp(when: float) -> str:
-    """A time as reports write it."""
+    """Return a time, in seconds since the epoch, as reports print it."""
     return time.strftime(TIME_FORMAT, time.gmtime(when))

@@ -1,4 +1,4 @@
-"""An assessment as JUnit XML, by which pipelines gate: a failure there is what makes the exit code here."""
+"""An assessment as JUnit XML for pipelines; its failures and errors are the controls that decide the exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.assess.assessment import ControlStatus
-from agent.present.assessments.common import by_section, fact, fix, is_known, noted, section_title, title, waived, where
+from agent.present.assessments.common import (
+    by_section,
+    described,
+    fact,
+    fix,
+    in_baseline,
+    noted,
+    owner_name,
+    section_title,
+    title,
+    waived,
+)
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
@@ -17,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def as_junit(assessment: Assessment) -> str:
-    """One test suite for each section, one test case for each control; in ASCII, which any encoding can hold.
+    """Return, in ASCII, a test suite for each section and a test case for each control.
 
-    A control that was open before, in the report that the assessment is compared with, is skipped and does not fail.
+    A control that was open in the baseline is skipped.
     """
     root = Element("testsuites", {"name": title(assessment), **_counted(assessment, assessment.verdicts)})
     for number, verdicts in by_section(assessment).items():
@@ -28,7 +39,7 @@ def as_junit(assessment: Assessment) -> str:
             "testsuite",
             {
                 "name": section_title(number),
-                # Without a time zone: the schemas that Jenkins and Ant use know none.
+                # Without a time zone: the schemas of Jenkins and Ant do not allow one.
                 "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(assessment.when)),
                 "hostname": assessment.node,
                 "skipped": str(sum(_is_skipped(assessment, verdict) for verdict in verdicts)),
@@ -45,7 +56,7 @@ def as_junit(assessment: Assessment) -> str:
             _case(suite, assessment, verdict)
     first = root.find("testsuite")
     if first is not None and assessment.notes:
-        # The schemas have no place for words on all suites.
+        # The schemas allow no text outside a suite.
         SubElement(first, "system-out").text = "\n".join(map(noted, assessment.notes))
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root).decode("ascii")}\n'
@@ -62,12 +73,12 @@ def _counted(assessment: Assessment, verdicts: Sequence[Verdict]) -> dict[str, s
 
 
 def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
-    return is_known(assessment, verdict) or not (verdict.is_open or verdict.status is ControlStatus.PASS)
+    return in_baseline(assessment, verdict) or not (verdict.is_open or verdict.status is ControlStatus.PASS)
 
 
 def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     number = f"{verdict.number.text} " if verdict.number else ""
-    # A dot in a class name would make a package of what stands before it.
+    # Readers take the part before a dot as a package.
     case = SubElement(
         suite,
         "testcase",
@@ -80,15 +91,16 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     elif verdict.status is ControlStatus.FAIL:
         SubElement(case, "failure", type="FAIL", message=_in_short(verdict)).text = _at_length(verdict)
     elif verdict.status is ControlStatus.UNKNOWN:
-        SubElement(case, "error", type="UNKNOWN", message=verdict.reason or "unknown").text = _at_length(verdict)
+        SubElement(
+            case, "error", type="UNKNOWN", message=verdict.reason or "could not be determined"
+        ).text = _at_length(verdict)
     if verdict.evidence:
-        seen = "\n".join(f"{evidence.observation} ({where(evidence)})" for evidence in verdict.evidence)
-        SubElement(case, "system-out").text = seen
+        SubElement(case, "system-out").text = "\n".join(map(described, verdict.evidence))
 
 
 def _why_skipped(assessment: Assessment, verdict: Verdict) -> str:
-    if is_known(assessment, verdict):
-        return f"known from the baseline: {verdict.status}: {_in_short(verdict)}"
+    if in_baseline(assessment, verdict):
+        return f"in the baseline: {verdict.status}: {_in_short(verdict)}"
     return f"{verdict.status}: {waived(verdict.waiver) if verdict.waiver else verdict.reason}"
 
 
@@ -97,4 +109,4 @@ def _in_short(verdict: Verdict) -> str:
 
 
 def _at_length(verdict: Verdict) -> str:
-    return f"owner: {verdict.owner}\n{fix(verdict) or verdict.reason}"
+    return f"Owner: {owner_name(verdict.owner)}\nRemediation: {fix(verdict) or verdict.reason}"

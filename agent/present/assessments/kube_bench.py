@@ -1,6 +1,6 @@
-"""An assessment in the JSON of `kube-bench --json`, so that what reads kube-bench's reports can read ours.
+"""An assessment in the format of `kube-bench --json`, for programs that read the reports of kube-bench.
 
-The keys are those of the Go structs in kube-bench, check/controls.go and check/check.go, with their odd spelling.
+The keys are those of the Go structs in kube-bench, check/controls.go and check/check.go, spelling included.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
-from agent.present.assessments.common import UNNUMBERED, by_section, fact, fix, waived, where
+from agent.present.assessments.common import UNNUMBERED, by_section, fact, fix, origin, waived
 from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
@@ -26,16 +26,16 @@ _PARTS = {
     "4": ("node", "Worker Node Security Configuration"),
     "5": ("policies", "Kubernetes Policies"),
 }
-"""kube-bench's node type and name for each part of the benchmark: it groups its controls by them."""
+"""Node type and name of each part of the benchmark, by which kube-bench groups its controls."""
 
 _OURS = ("node", SECTIONS[""])
-"""A reader of kube-bench's reports knows no other node types, and what no benchmark has is asked of each node."""
+"""Controls beyond the benchmark apply to every node; readers support only the node types of kube-bench."""
 
 _STATES = ("pass", "fail", "warn", "info")
 
 
 def as_kube_bench(assessment: Assessment) -> str:
-    """One JSON object on one line, as kube-bench prints it."""
+    """Return one JSON object on one line, as kube-bench prints it."""
     import json
 
     parts: dict[str, list[tuple[str, Sequence[Verdict]]]] = {}
@@ -76,7 +76,7 @@ def _result(verdict: Verdict) -> dict[str, object]:
     return {
         "test_number": verdict.number.text if verdict.number else verdict.control.id,
         "test_desc": verdict.control.recommendation,
-        "audit": "; ".join(dict.fromkeys(where(seen) for seen in verdict.evidence)),
+        "audit": "; ".join(dict.fromkeys(origin(one) for one in verdict.evidence)),
         "AuditEnv": "",
         "AuditConfig": "",
         "type": {"WARN": "manual", "INFO": "skip"}.get(_state(verdict), "") if not verdict.is_open else "",
@@ -96,7 +96,7 @@ def _is_scored(verdict: Verdict) -> bool:
 
 
 def _state(verdict: Verdict) -> str:
-    """kube-bench's word. Like it, what is not scored can only warn; a person's work warns, what is skipped informs."""
+    """Return the state in kube-bench: a control that is not scored or manual only warns, a skipped one informs."""
     if verdict.status is ControlStatus.PASS:
         return "PASS"
     if verdict.status in (ControlStatus.WAIVED, ControlStatus.NOT_APPLICABLE):
@@ -105,11 +105,11 @@ def _state(verdict: Verdict) -> str:
 
 
 def _reason(verdict: Verdict) -> str:
-    """Why it neither passed nor failed: kube-bench has no words of its own for that."""
+    """Return why a control neither passed nor failed; kube-bench has no state for that."""
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
         return f"waived: {waived(verdict.waiver)}"
     if verdict.status is ControlStatus.UNKNOWN:
-        return f"unknown: {verdict.reason}" if verdict.reason else "unknown"
+        return f"could not be determined: {verdict.reason}" if verdict.reason else "could not be determined"
     return verdict.reason
 
 
@@ -119,7 +119,7 @@ def _totals(verdicts: Iterable[Verdict]) -> dict[str, int]:
 
 
 def _kubernetes_version(k3s: str) -> str:
-    """Major and minor, as kube-bench detects them; empty where the version is not known."""
+    """Return major and minor version, as kube-bench detects them; empty if unknown."""
     try:
         return Version.parse(k3s).family
     except ValueError:

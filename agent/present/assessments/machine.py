@@ -1,4 +1,4 @@
-"""An assessment as JSON, as docs/reference/assessment.schema.json has it; agent.baseline reads it back."""
+"""An assessment as JSON; docs/reference/assessment.schema.json describes it, agent.assess.baseline reads it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import SCHEMA
 from agent.present import remediation
-from agent.present.assessments.common import by_section, is_known, open_by_owner, section_title, timestamp
+from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
+from agent.present.machine import as_object
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
-    from agent.model import Location
 
 
 def as_json(assessment: Assessment) -> str:
-    """One JSON object and a line break. Keys are always all there; what does not apply is an empty string or null."""
+    """Return one JSON object and a line break. Every key is present; a value that does not apply is empty or null."""
     import json
 
     from agent import __version__
@@ -43,7 +43,7 @@ def as_json(assessment: Assessment) -> str:
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
         "notes": [_note(note) for note in assessment.notes],
     }
-    # In ASCII, so that no stream's encoding can make it anything but JSON.
+    # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(shape, indent=2) + "\n"
 
 
@@ -58,7 +58,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "level": control.level,
         "status": str(verdict.status),
         "is_open": verdict.is_open,
-        "in_baseline": is_known(assessment, verdict),
+        "in_baseline": in_baseline(assessment, verdict),
         "expected": verdict.expected,
         "found": verdict.found,
         "evidence": [_evidence(one) for one in verdict.evidence],
@@ -74,22 +74,18 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
 def _evidence(evidence: Evidence) -> dict[str, object]:
     return {
         "observation": evidence.observation,
-        "location": _location(evidence.location),
+        "location": as_object(evidence.location),
         "source": evidence.source,
     }
 
 
 def _waiver(waiver: Waiver) -> dict[str, object]:
-    return {"reason": waiver.reason, "expires": waiver.expires, "location": _location(waiver.location)}
+    return {"reason": waiver.reason, "expires": waiver.expires, "location": as_object(waiver.location)}
 
 
 def _note(note: Note) -> dict[str, object]:
     return {
         "message": note.message,
-        "location": _location(note.location),
+        "location": as_object(note.location),
         "remediation": remediation.text(note.remediation),
     }
-
-
-def _location(location: Location | None) -> dict[str, object] | None:
-    return location and {"path": str(location.path), "line": location.line or None}

@@ -1,7 +1,7 @@
-"""An assessment as few series, in text that both Prometheus and an OpenMetrics parser read.
+"""An assessment as metrics that parsers of Prometheus and of OpenMetrics read.
 
-It is what the textfile collector of the node exporter takes: no sample has a time of its own, the types are those that
-both formats have, and the end mark of OpenMetrics is a comment in the other.
+The textfile collector of the node exporter takes it: samples have no timestamps, only types of both formats are used,
+and the end mark of OpenMetrics is a comment in the format of Prometheus.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _DAY = 86_400
 
 
 class _Sample(NamedTuple):
-    """A value with its labels."""
+    """A value and its labels."""
 
     labels: Mapping[str, str]
     value: str
 
 
 def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = None) -> str:
-    """The text in ASCII. A control has a series of its own only while it is open.
+    """Return the text in ASCII; only open controls have their own series.
 
-    `changes` says how many controls got worse, better or otherwise since the look before; None where there was none.
+    `changes` is the number of controls by kind of change since the previous assessment; None without one.
     """
     from agent import __version__
 
@@ -41,7 +41,7 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         "k3s_version": fact(assessment, K3S_VERSION),
     }
     counts = [_Sample({"status": str(status)}, str(count)) for status, count in assessment.counts().items()]
-    # A series may be there only once, whatever the rows are: the collector would refuse the whole file.
+    # A duplicate series would make the collector reject the whole file.
     open_ones = {
         verdict.control.id: _Sample(
             {
@@ -56,16 +56,16 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         if verdict.is_open
     }
     lines = [
-        *_gauge("k3s_harden_info", "What was assessed, and by which version; always 1.", [_Sample(about, "1")]),
+        *_gauge("k3s_harden_info", "The assessed node and the version of k3s-harden; always 1.", [_Sample(about, "1")]),
         *_gauge(
             "k3s_harden_assessment_timestamp_seconds",
-            "When the node was assessed, in seconds since the epoch.",
+            "Time of the assessment in seconds since the epoch.",
             [_Sample({}, f"{assessment.when:.3f}")],
         ),
-        *_gauge("k3s_harden_controls", "How many controls have each status.", counts),
+        *_gauge("k3s_harden_controls", "Number of controls with each status.", counts),
         *_gauge(
             "k3s_harden_control_open",
-            "A control that failed or could not be told; always 1, and gone when it is met.",
+            "A control that failed or could not be determined; always 1, absent if it is not open.",
             open_ones.values(),
         ),
         *_waivers(assessment),
@@ -76,21 +76,23 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
 
 
 def _waivers(assessment: Assessment) -> Iterator[str]:
-    """When each waiver counts no more, which is the day after its last one: an alert can come in time."""
+    """Yield the time at which each waiver expires: the end of its last day."""
     samples = {
         verdict.control.id: _Sample({"id": verdict.control.id}, f"{seconds(verdict.waiver.expires) + _DAY:.0f}")
         for verdict in assessment.verdicts
         if verdict.waiver and verdict.waiver.expires
     }
     if samples:
-        text = "When the waiver of a control ends, in seconds since the epoch."
+        text = "Time at which the waiver of a control expires, in seconds since the epoch."
         yield from _gauge("k3s_harden_waiver_expiry_timestamp_seconds", text, samples.values())
 
 
 def _drift(changes: Mapping[str, int]) -> Iterator[str]:
     if changes:
         samples = [_Sample({"change": direction}, str(count)) for direction, count in changes.items()]
-        yield from _gauge("k3s_harden_drift_controls", "How many controls have changed since the last look.", samples)
+        yield from _gauge(
+            "k3s_harden_drift_controls", "Number of controls that changed since the previous assessment.", samples
+        )
 
 
 def _gauge(name: str, text: str, samples: Iterable[_Sample]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How far an assessment has got, on a terminal; gone once it is done."""
+"""Progress bar of an assessment on a terminal; it disappears at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def progress(controls: Sequence[BenchmarkControl]) -> Iterable[BenchmarkControl]:
-    """Pass the controls on, with a bar on standard error that says how many of them are left."""
+    """Yield the controls, with a progress bar on standard error."""
     from rich.console import Console
     from rich.progress import track
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
 from agent.present import remediation
-from agent.present.assessments.common import by_section, fix, is_new, timestamp, waived
+from agent.present.assessments.common import by_section, fix, is_new, owner_name, timestamp, waived
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _FINGERPRINT = "control/v1"
-"""The name of our fingerprint; another way to make it gets another version, as SARIF 3.27.17 asks."""
+"""Name of the fingerprint; SARIF 3.27.17 requires another version if its computation changes."""
 
 _REPORTED = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.WAIVED)
-"""GitHub and others show every result as a problem, whatever its kind: what is none is left out."""
+"""Only these: GitHub and others show every result as a problem, whatever its kind."""
 
 
 def as_sarif(assessment: Assessment) -> str:
-    """One run: a rule for each control, a result for each that failed, is waived, or could not be told."""
+    """Return a rule for each control, and a result for each that failed, is waived or could not be determined."""
     import json
 
     from agent import __version__
 
     verdicts = [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
     rules = {verdict.control.id: _rule(verdict) for verdict in verdicts}
-    places = {rule: place for place, rule in enumerate(rules)}
+    indexes = {rule: index for index, rule in enumerate(rules)}
     category = "/".join(filter(None, ("k3s-harden", str(assessment.benchmark), assessment.node)))
     run = {
         "tool": {
@@ -55,7 +55,7 @@ def as_sarif(assessment: Assessment) -> str:
             }
         ],
         "results": [
-            _result(assessment, verdict, places[verdict.control.id])
+            _result(assessment, verdict, indexes[verdict.control.id])
             for verdict in verdicts
             if verdict.status in _REPORTED
         ],
@@ -97,10 +97,11 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
         "ruleId": verdict.control.id,
         "ruleIndex": rule,
         "kind": "open" if is_unknown else "fail",
-        # SARIF 3.27.10: what did not fail has no level.
+        # SARIF 3.27.10: only a failure has a level.
         "level": "none" if is_unknown else _level(verdict),
         "message": {"text": _plain(_message(verdict))},
-        "locations": [_location(verdict, seen) for seen in dict.fromkeys(verdict.evidence)] or [_location(verdict)],
+        "locations": [_location(verdict, evidence) for evidence in dict.fromkeys(verdict.evidence)]
+        or [_location(verdict)],
         "partialFingerprints": {_FINGERPRINT: _fingerprint(verdict.control)},
         "properties": {
             "status": str(verdict.status),
@@ -113,13 +114,13 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
     if assessment.known is not None:
         shape["baselineState"] = "new" if is_new(assessment, verdict) else "unchanged"
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
-        place = _physical(verdict.waiver.location)
+        location = _physical(verdict.waiver.location)
         shape["suppressions"] = [
             {
                 "kind": "external",
                 "status": "accepted",
                 "justification": waived(verdict.waiver),
-                **({"location": place} if place else {}),
+                **({"location": location} if location else {}),
             }
         ]
     return shape
@@ -130,46 +131,49 @@ def _message(verdict: Verdict) -> str:
     parts += [f"{name} {text};" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     parts += [verdict.reason] if verdict.reason else []
     text = " ".join(parts).rstrip(";:")
-    return f"{text}\nFix (owner: {verdict.owner}): {fix(verdict)}" if verdict.remediation.steps else text
+    return f"{text}\nRemediation (owner: {owner_name(verdict.owner)}): {fix(verdict)}" if fix(verdict) else text
 
 
-def _location(verdict: Verdict, seen: Evidence | None = None) -> dict[str, object]:
-    """Where it was seen: a file, and always what the control is about, which is no place on a disk."""
-    shape: dict[str, object] = dict(_physical(seen.location)) if seen else {}
-    asked = verdict.control.check.subject or verdict.control.id
-    shape["logicalLocations"] = [{"fullyQualifiedName": asked}]
-    if seen:
-        shape["message"] = {"text": _plain(f"{seen.observation} ({seen.source})" if seen.source else seen.observation)}
+def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, object]:
+    """Return the file of the evidence, if any, and the object of the control as logical location."""
+    shape: dict[str, object] = dict(_physical(evidence.location)) if evidence else {}
+    name = verdict.control.check.subject or verdict.control.id
+    shape["logicalLocations"] = [{"fullyQualifiedName": name}]
+    if evidence:
+        shape["message"] = {
+            "text": _plain(f"{evidence.observation} ({evidence.source})" if evidence.source else evidence.observation)
+        }
     return shape
 
 
 def _physical(location: Location | None) -> dict[str, object]:
-    """The location of a path or "path:line"; empty for what is no absolute path."""
+    """Return a physical location; empty without a location."""
     from urllib.parse import quote
 
     if location is None:
         return {}
-    # A path that begins with two slashes would name a host.
+    # Two slashes at the start of a path would name a host.
     path = f"/{str(location.path).lstrip('/')}"
-    place: dict[str, object] = {"artifactLocation": {"uri": f"file://{quote(path)}"}}
+    physical: dict[str, object] = {"artifactLocation": {"uri": f"file://{quote(path)}"}}
     if location.line:
-        place["region"] = {"startLine": location.line}
-    return {"physicalLocation": place}
+        physical["region"] = {"startLine": location.line}
+    return {"physicalLocation": physical}
 
 
 def _notification(note: Note) -> dict[str, object]:
-    text = f"{note.message}\nFix: {remediation.text(note.remediation)}" if note.remediation.steps else note.message
-    place = _physical(note.location)
-    return {"level": "warning", "message": {"text": _plain(text)}, **({"locations": [place]} if place else {})}
+    steps = remediation.text(note.remediation)
+    text = f"{note.message}\nRemediation: {steps}" if steps else note.message
+    location = _physical(note.location)
+    return {"level": "warning", "message": {"text": _plain(text)}, **({"locations": [location]} if location else {})}
 
 
 def _fingerprint(control: BenchmarkControl) -> str:
-    """The same on every node and in every run: of what is asked, and neither of where nor of when it was found."""
+    """Return a hash of the control and its object, which is the same on every node and in every run."""
     from hashlib import sha256
 
     return sha256(f"{control.id}\0{control.check.subject}".encode()).hexdigest()
 
 
 def _plain(text: str) -> str:
-    """A message without what SARIF reads in one: links, as in [text](target), and placeholders, as in {0}."""
+    """Return a message without links, `[text](target)`, and placeholders, `{0}`, which SARIF would interpret."""
     return re.sub(r"\{([0-9]+)\}", r"{{\1}}", text.replace("](", "] ("))

@@ -1,4 +1,4 @@
-"""An assessment on a terminal, by Rich."""
+"""An assessment as a Rich table for a terminal."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity, fitting, remediation
 from agent.present.assessments.common import (
     by_section,
-    conclusion,
+    described,
     few,
     fix,
-    for_a_person,
-    is_known,
+    in_baseline,
     is_new,
+    manual_reviews,
     open_by_owner,
+    origin,
+    owner_name,
+    result,
     section_title,
     title,
     waived,
-    where,
 )
-from agent.present.text import printable
+from agent.present.text import printable, stripped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,50 +46,55 @@ _STYLE = {
     ControlStatus.MANUAL: "cyan",
     ControlStatus.UNKNOWN: "bold magenta",
 }
-_WIDE = 120
-"""Columns of a table that goes into a file, where no terminal says how wide it may be."""
+_WIDTH = 120
+"""Columns of a table in a file, which has no terminal width."""
 
 
 def as_table(assessment: Assessment, verbosity: Verbosity, stream: TextIO) -> None:
-    """Write the assessment to a terminal; what its encoding lacks is replaced, which Rich alone does not do."""
+    """Write the assessment to a terminal; characters that its encoding lacks are replaced (Rich would raise)."""
     console = Console(file=stream, highlight=False)
     with console.capture() as captured:
         print_to(console, assessment, verbosity)
-    stream.write(fitting(captured.get(), stream))
+    stream.write(fitting(stripped(captured.get()), stream))
 
 
 def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
-    """The table as text for a file: 120 columns and no colour."""
+    """Return the table for a file: 120 columns, no color."""
     file = StringIO()
     print_to(
-        Console(file=file, width=_WIDE, highlight=False, force_terminal=False, color_system=None),
+        Console(file=file, width=_WIDTH, highlight=False, force_terminal=False, color_system=None),
         assessment,
         verbosity,
     )
-    return file.getvalue()
+    return stripped(file.getvalue())
 
 
 def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
     """Write the assessment to a Rich console.
 
-    -q leaves what makes the exit code, -v adds facts, what is not open, and all evidence.
+    -q shows only controls that decide the exit code; -v adds all others, host facts and all evidence.
     """
-    quiet = verbosity is Verbosity.QUIET
-    if not quiet:
+    is_quiet = verbosity is Verbosity.QUIET
+    if not is_quiet:
         console.print(_text(title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
         console.print(_facts(assessment.facts))
-    for number, verdicts in by_section(assessment).items():
-        shown = [verdict for verdict in verdicts if _is_shown(assessment, verdict, verbosity)]
+    sections = {
+        number: [verdict for verdict in verdicts if _is_shown(assessment, verdict, verbosity)]
+        for number, verdicts in by_section(assessment).items()
+    }
+    # The same width in each section, so that columns are aligned.
+    width = max((len(verdict.status) for shown in sections.values() for verdict in shown), default=0)
+    for number, shown in sections.items():
         if shown:
-            _head(console, section_title(number))
-            console.print(_section(assessment, shown, verbosity))
-    if not quiet:
-        _sum_up(console, assessment, verbosity)
-    if not quiet or assessment.open:
+            _heading(console, section_title(number))
+            console.print(_section(assessment, shown, verbosity, width))
+    if not is_quiet:
+        _totals(console, assessment, verbosity)
+    if not is_quiet or assessment.open:
         console.print()
         mark, style = ("✘", "bold red") if assessment.open else ("✔", "bold green")
-        console.print(_text(f"{mark} {conclusion(assessment)}", style))
+        console.print(_text(f"{mark} {result(assessment)}", style))
 
 
 def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
@@ -96,23 +103,23 @@ def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) ->
     return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
 
 
-def _sum_up(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
+def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
     if assessment.notes:
-        _head(console, "To know of this assessment")
+        _heading(console, "Notes")
     for note in assessment.notes:
         console.print(_note(note))
     if assessment.verdicts:
-        _head(console, "Summary")
+        _heading(console, "Summary")
         console.print(_summary(assessment))
     if open_by_owner(assessment):
-        _head(console, "Who must act")
-        console.print(_actors(assessment))
-    if verbosity is Verbosity.NORMAL and for_a_person(assessment):
+        _heading(console, "Open controls by owner of the fix")
+        console.print(_owners(assessment))
+    if verbosity is Verbosity.NORMAL and manual_reviews(assessment):
         console.print()
-        console.print(_text(for_a_person(assessment), _STYLE[ControlStatus.MANUAL]))
+        console.print(_text(manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
 
 
-def _head(console: Console, text: str) -> None:
+def _heading(console: Console, text: str) -> None:
     console.print()
     console.print(_text(text, "bold underline"))
 
@@ -135,66 +142,58 @@ def _facts(facts: Iterable[Fact]) -> Table:
     return table
 
 
-def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Verbosity) -> Table:
+def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Verbosity, width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    # As wide in each section, so that the columns stand below each other.
-    table.add_column(no_wrap=True, min_width=max(len(verdict.status) for verdict in assessment.verdicts))
+    table.add_column(no_wrap=True, min_width=width)
     table.add_column(no_wrap=True, min_width=len("1.1.10"))
     table.add_column(overflow="fold")
     for verdict in verdicts:
         table.add_row(
             _text(verdict.status, _STYLE[verdict.status]),
             _text(verdict.number.text if verdict.number else ""),
-            Group(*_control(assessment, verdict, verbosity)),
+            Group(_head(assessment, verdict), _details(_fields(verdict, verbosity))),
         )
     return table
 
 
-def _control(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> Iterable[RenderableType]:
-    """What it is, and as much of why it stands so as a person has to know."""
+def _head(assessment: Assessment, verdict: Verdict) -> Text:
     head = _text(verdict.control.recommendation, "bold" if verdict.is_open else "")
     head.append(f"  {verdict.control.id}", style="dim")
-    if is_known(assessment, verdict):
-        head.append("  known from the baseline", style="italic")
-    yield head
+    if in_baseline(assessment, verdict):
+        head.append("  in the baseline", style="italic")
+    return head
+
+
+def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]:
+    """Return the details of a control: all for -v or if it is open, else why it is not open."""
     if verdict.is_open or verbosity is Verbosity.VERBOSE:
-        yield from _named("expected", verdict.expected)
-        yield from _named("found", verdict.found)
+        yield "expected", verdict.expected
+        yield "found", verdict.found
         some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else few(verdict.evidence)
-        for seen in some:
-            yield from _named("seen", f"{seen.observation}  {where(seen)}".strip())
-        yield from _named("seen", others)
-    yield from _named("reason", verdict.reason)
+        # The found value is often the only observation; then its location is enough.
+        texts = (origin(one) if one.observation == verdict.found else described(one) for one in some)
+        yield from (("evidence", text) for text in (*texts, others))
+    yield "reason", verdict.reason
     if verdict.waiver:
-        yield from _named("waiver", waived(verdict.waiver))
+        yield "waiver", waived(verdict.waiver)
     if verdict.is_open:
-        yield from _named("owner", str(verdict.owner))
-        yield from _named("fix", fix(verdict))
+        yield "owner", owner_name(verdict.owner)
+        yield "fix", fix(verdict)
 
 
-def _named(name: str, text: str) -> Iterable[RenderableType]:
-    """A line with its name, or the lines below their name: their indentation belongs to what is to be copied."""
-    first, *others = text.split("\n")
-    if others:
-        yield _text(name, "dim")
-        yield from (Padding(_text(line), (0, 0, 0, 2)) for line in (first, *others))
-    elif text:
-        line = Text()
-        line.append(f"{name:<8} ", style="dim")
-        line.append(printable(text))
-        yield line
+def _details(fields: Iterable[tuple[str, str]]) -> Table:
+    table = _grid(0)
+    table.add_column(no_wrap=True, min_width=len("expected"))
+    table.add_column(overflow="fold")
+    for name, text in fields:
+        if text:
+            table.add_row(_text(name, "dim"), _text(text))
+    return table
 
 
 def _note(note: Note) -> RenderableType:
-    head = Text()
-    head.append("note ", style="yellow")
-    head.append(printable(note.message))
-    return Group(head, *(Padding(part, (0, 0, 0, 2)) for part in _where_and_what(note)))
-
-
-def _where_and_what(note: Note) -> Iterable[RenderableType]:
-    yield from _named("where", str(note.location or ""))
-    yield from _named("fix", remediation.text(note.remediation))
+    fields = (("location", str(note.location or "")), ("fix", remediation.text(note.remediation)))
+    return Group(_text(note.message, "yellow"), Padding(_details(fields), (0, 0, 0, 2)))
 
 
 def _summary(assessment: Assessment) -> Table:
@@ -208,9 +207,9 @@ def _counts(counts: Mapping[ControlStatus, int]) -> Text:
     return Text("  ").join(_text(f"{count} {status}", _STYLE[status]) for status, count in counts.items() if count)
 
 
-def _actors(assessment: Assessment) -> Table:
+def _owners(assessment: Assessment) -> Table:
     table = _grid(3)
     for owner, verdicts in open_by_owner(assessment).items():
         ids = ", ".join(verdict.control.id for verdict in verdicts)
-        table.add_row(_text(str(owner), "bold"), _text(f"{len(verdicts)} to do"), _text(ids))
+        table.add_row(_text(owner_name(owner), "bold"), _text(str(len(verdicts))), _text(ids))
     return table

@@ -72,13 +72,13 @@ class Stream(TextIOWrapper):
 
 def shown(
     report: AnyReport,
-    wanted: Format = Format.PLAIN,
+    output_format: Format = Format.PLAIN,
     verbosity: Verbosity = Verbosity.NORMAL,
     stream: Stream | None = None,
 ) -> str:
     """Return what a presenter writes, decoded."""
     stream = stream or Stream()
-    present(report, wanted, verbosity, stream)
+    present(report, output_format, verbosity, stream)
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, BytesIO)

@@ -44,24 +44,24 @@ def test_a_report_is_valid_and_complete(report: Report) -> None:
     """Each fact, item and finding has each of its fields."""
     printed = as_json(report)
     assert printed.endswith("}\n")
-    seen = json.loads(printed)
-    VALIDATOR.validate(seen)
-    assert tuple(Fact(**fact) for fact in seen["facts"]) == report.facts
-    for item in seen["items"]:
+    parsed = json.loads(printed)
+    VALIDATOR.validate(parsed)
+    assert tuple(Fact(**fact) for fact in parsed["facts"]) == report.facts
+    for item in parsed["items"]:
         item["hint"] = item.pop("remediation")
-    assert tuple(Item(**item) for item in seen["items"]) == report.items
-    assert len(seen["findings"]) == len(report.findings)
+    assert tuple(Item(**item) for item in parsed["items"]) == report.items
+    assert len(parsed["findings"]) == len(report.findings)
     for number, finding in enumerate(report.findings):
-        found, location = seen["findings"][number], finding.location
+        found, location = parsed["findings"][number], finding.location
         assert found.pop("location") == (location and {"path": str(location.path), "line": location.line or None})
         assert found.pop("remediation") == text(finding.remediation)
         assert found.items() <= finding._asdict().items()
-    assert (seen["verb"], seen["exit_code"], seen["meaning"]) == (
+    assert (parsed["verb"], parsed["exit_code"], parsed["meaning"]) == (
         report.verb,
         report.exit_code,
         report.exit_code.meaning,
     )
-    assert seen["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
+    assert parsed["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
 
 
 def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
@@ -104,6 +104,6 @@ def test_any_text_is_preserved(text: str) -> None:
     """Even names that are not valid UTF-8."""
     report = CALM._replace(items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
     assert as_json(report).isascii()
-    for seen in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
-        assert seen["items"][0]["id"] == f"/etc/{text}"
-        assert seen["items"][0]["detail"] == text
+    for parsed in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
+        assert parsed["items"][0]["id"] == f"/etc/{text}"
+        assert parsed["items"][0]["detail"] == text

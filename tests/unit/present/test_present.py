@@ -24,8 +24,8 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "euc-jp", "utf-8", "utf-16"])
-@pytest.mark.parametrize("wanted", [Format.PLAIN, Format.TABLE, Format.JSON])
-def test_no_encoding_is_an_error(encoding: str, wanted: Format) -> None:
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE, Format.JSON])
+def test_no_encoding_is_an_error(encoding: str, output_format: Format) -> None:
     """Characters that it lacks are replaced, in each format."""
     report = FULL._replace(
         findings=(
@@ -33,7 +33,7 @@ def test_no_encoding_is_an_error(encoding: str, wanted: Format) -> None:
             Finding("odd", Level.NOTE, blocks_gate=False, prevents_start=False, message="→ 日本 \udcff"),
         )
     )
-    text = shown(report, wanted, stream=Stream(encoding))
+    text = shown(report, output_format, stream=Stream(encoding))
     assert "sysctl-override" in text
     assert "some-note" in text
 
@@ -100,8 +100,8 @@ def test_every_report_has_a_result() -> None:
         report = Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
         assert result(report)
         assert report.exit_code in {0, 1, 3, 4, 6}
-        for wanted in (Format.PLAIN, Format.JSON):
-            assert shown(report, wanted, Verbosity.QUIET if report.exit_code else Verbosity.NORMAL)
+        for output_format in (Format.PLAIN, Format.JSON):
+            assert shown(report, output_format, Verbosity.QUIET if report.exit_code else Verbosity.NORMAL)
 
 
 def test_the_result_has_counts() -> None:
@@ -127,10 +127,10 @@ def test_a_run_without_changes_says_so() -> None:
     assert ExitCode.COMPLIANT.meaning
 
 
-@pytest.mark.parametrize("wanted", [Format.PLAIN, Format.JSON])
-def test_commands_repeat_the_host_options_of_the_run(wanted: Format) -> None:
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.JSON])
+def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> None:
     """So that they can be pasted."""
     finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m", remediation=APPLY)
     stream = StringIO()
-    present(CALM._replace(findings=(finding,)), wanted, Verbosity.NORMAL, stream, ("--root /mnt",))
+    present(CALM._replace(findings=(finding,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
     assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()

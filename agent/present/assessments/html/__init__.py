@@ -11,7 +11,7 @@ from agent import __version__, package_data
 from agent.present.assessments.html import overview
 from agent.present.assessments.html.controls import controls, legend
 from agent.present.assessments.html.elements import element, raw
-from agent.present.assessments.html.rows import rows_by_section, rows_of, time_element
+from agent.present.assessments.html.rows import node_name, rows_by_section, rows_of, time_element
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -40,7 +40,7 @@ def _head(assessment: Assessment, style: str, script: str) -> Element:
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
         element("meta", name="generator", content=f"k3s-harden {__version__}"),
-        element("title", f"{assessment.node}: CIS Kubernetes Benchmark {assessment.benchmark.number}"),
+        element("title", f"{node_name(assessment)}: CIS Kubernetes Benchmark {assessment.benchmark.number}"),
         raw("style", style),
     )
 
@@ -74,7 +74,7 @@ def _footer(assessment: Assessment) -> Element:
         element("p", (element("span", field) for field in ("Reviewed by", "Date", "Signature")), class_="sign"),
         element(
             "p",
-            f"Created by k3s-harden {__version__} on {assessment.node}, ",
+            f"Created by k3s-harden {__version__} on {node_name(assessment)}, ",
             time_element(assessment.when),
             f", for CIS Kubernetes Benchmark {assessment.benchmark.number}. Nothing was changed.",
         ),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
-from agent.present.assessments.common import UNNUMBERED, fix, where
+from agent.present import remediation
+from agent.present.assessments.common import UNNUMBERED, expiry, origin
 from agent.present.assessments.html.elements import (
     cell,
     definitions,
@@ -15,16 +16,16 @@ from agent.present.assessments.html.elements import (
     head_cell,
     icon,
     location,
-    paragraphs,
+    paragraph,
     part,
     row,
+    steps,
     table,
 )
 from agent.present.assessments.html.rows import (
     OWNERS,
     STATUS_NAMES,
     baseline_badge,
-    expiry,
     name,
     section_anchor,
     section_heading,
@@ -134,7 +135,7 @@ def _control(shown: Row) -> Element:
             head_cell(verdict.control.recommendation, baseline_badge(shown)),
             cell(
                 element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
-                element("small", expiry(waiver.expires)) if waiver else None,
+                element("small", expiry(waiver)) if waiver else None,
                 class_=f"status {verdict.status}",
             ),
             cell(element("div", verdict.expected), class_="expected"),
@@ -152,16 +153,15 @@ def _control(shown: Row) -> Element:
 def _details(verdict: Verdict) -> Content:
     control, waiver = verdict.control, verdict.waiver
     # The reason of a manual control is also its remediation.
-    reason = "" if verdict.reason == fix(verdict) else verdict.reason
-    remediation = "" if verdict.status is ControlStatus.NOT_APPLICABLE else fix(verdict)
-    evidence = [element("li", one.observation, location(where(one))) for one in verdict.evidence]
-    accepted = (waiver.reason, (expiry(waiver.expires), location(waiver.location))) if waiver else ()
+    reason = "" if verdict.reason == remediation.text(verdict.remediation) else verdict.reason
+    evidence = [element("li", one.observation, location(origin(one))) for one in verdict.evidence]
+    accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
     blocks = (
-        _block("Reason", paragraphs(reason)),
+        _block("Reason", paragraph(reason)),
         _block("Waiver", [element("p", text) for text in accepted]),
         _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else []),
-        _block(_REMEDIATION_HEADINGS.get(verdict.status, "Remediation"), paragraphs(remediation), " remediation"),
-        _block("Rationale", paragraphs(control.why)),
+        _block(_REMEDIATION_HEADINGS.get(verdict.status, "Remediation"), steps(verdict.remediation), " remediation"),
+        _block("Rationale", paragraph(control.why)),
     )
     about = (
         ("Id", element("code", control.id)),

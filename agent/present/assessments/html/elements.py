@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
+from agent.present import remediation as remediations
 from agent.present.text import printable
 
 if TYPE_CHECKING:
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from typing import Union
 
     from agent.assess.assessment import ControlStatus
-    from agent.model import Location
+    from agent.model import Remediation
 
     Content = Union[str, Element, None, Iterable["Content"]]  # noqa: UP007 - evaluated by Python 3.9
 
 _QUOTED = re.compile(r"`([^`]+)`|(?<!\w)'(?=\S)([^']*[^\s'])'(?!\w)")
-_COMMAND = re.compile(r"(?:`([^`]+)`|(sudo .+?))(?:,? (and .+))?")
-"""A line that is a command, in backticks or starting with sudo, and what follows it."""
 
 
 def element(tag: str, *content: Content, **attributes: str) -> Element:
@@ -65,33 +63,27 @@ def inline(text: str) -> Content:
     return (*pieces, text[end:])
 
 
-def paragraphs(text: str) -> list[Element]:
-    """Return one paragraph for each line; commands and indented lines become blocks that can be copied."""
-    blocks: list[Element] = []
-    indented: list[str] = []
-    for line in [*text.split("\n"), ""]:
-        if line.strip() and line[0] in " \t":
-            indented.append(printable(line.replace("\t", "    ")))
-            continue
-        if indented:
-            blocks.append(_code_block(textwrap.dedent("\n".join(indented))))
-            indented = []
-        sentence = line.strip()
-        if command := _COMMAND.fullmatch(sentence):
-            blocks.append(_code_block(printable(command[1] or command[2])))
-            sentence = command[3] or ""
-        if sentence:
-            blocks.append(element("p", inline(sentence)))
+def paragraph(text: str) -> list[Element]:
+    """Return a paragraph; none for an empty text."""
+    return [element("p", inline(text))] if text else []
+
+
+def steps(remediation: Remediation) -> list[Element]:
+    """Return the steps of a remediation; commands become blocks that can be copied."""
+    blocks = [
+        element("pre", step.text, class_="copy", tabindex="0")
+        if step.is_command
+        else element("p", inline(step.text[:1].upper() + step.text[1:]))
+        for step in remediations.steps(remediation)
+    ]
+    if remediation.alternative:
+        blocks += [element("p", "Or:"), *steps(remediation.alternative)]
     return blocks
 
 
-def _code_block(text: str) -> Element:
-    return raw("pre", text, class_="copy", tabindex="0")
-
-
-def location(shown: Location | str | None) -> Content:
-    """Return a location to follow a text; empty for an empty location."""
-    return (" ", element("span", str(shown), class_="location")) if shown else ""
+def location(where: object) -> Content:
+    """Return a location to follow a text; empty for none."""
+    return (" ", element("span", str(where), class_="location")) if where else ""
 
 
 def part(name: str, heading: str, *body: Content) -> Element:

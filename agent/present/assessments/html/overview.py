@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.errors import ExitCode
 from agent.model import FixOwner
-from agent.present.assessments.common import fact, fix
+from agent.present.assessments.common import expiry, fact
 from agent.present.assessments.html.elements import (
     cell,
     definitions,
@@ -17,9 +17,10 @@ from agent.present.assessments.html.elements import (
     icon,
     inline,
     location,
-    paragraphs,
+    paragraph,
     part,
     row,
+    steps,
     table,
 )
 from agent.present.assessments.html.rows import (
@@ -27,13 +28,12 @@ from agent.present.assessments.html.rows import (
     STATUS_NAMES,
     baseline_badge,
     count_of,
-    expiry,
     link,
+    node_name,
     section_anchor,
     section_heading,
     time_element,
 )
-from agent.present.remediation import text as text_of
 from agent.report import K3S_VERSION
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from agent.assess.assessment import Assessment, Verdict
+    from agent.model import Remediation
     from agent.present.assessments.html.elements import Content
     from agent.present.assessments.html.rows import Row
 
@@ -65,7 +66,7 @@ def header(assessment: Assessment) -> Element:
         element(
             "div",
             element("p", "K3s node assessment", class_="kind"),
-            element("h1", assessment.node),
+            element("h1", node_name(assessment)),
             definitions(((name, value) for name, value in identity if value != ""), class_="identity"),
             class_="name",
         ),
@@ -109,18 +110,18 @@ def remediation(rows: Sequence[Row]) -> Element:
 
 
 def _fixes(rows: Sequence[Row], owner: FixOwner) -> Iterator[tuple[Content, Content]]:
-    fixes: dict[tuple[str, str], list[Row]] = {}
+    fixes: dict[tuple[str, Remediation], list[Row]] = {}
     for shown in rows:
         if shown.verdict.is_open and shown.verdict.owner is owner:
             fixes.setdefault(_fix(shown.verdict), []).append(shown)
-    for texts, sharing in fixes.items():
+    for (reason, shared), sharing in fixes.items():
         links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
-        blocks = [block for text in texts for block in paragraphs(text)]
+        blocks = [*paragraph(reason), *steps(shared)]
         yield links, blocks or element("p", "Compare expected and found.")
 
 
-def _fix(verdict: Verdict) -> tuple[str, str]:
-    return (verdict.reason if verdict.status is ControlStatus.UNKNOWN else "", fix(verdict))
+def _fix(verdict: Verdict) -> tuple[str, Remediation]:
+    return (verdict.reason if verdict.status is ControlStatus.UNKNOWN else "", verdict.remediation)
 
 
 def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]) -> Element | None:
@@ -138,7 +139,7 @@ def waivers(rows: Sequence[Row]) -> Element | None:
         row(
             head_cell(link(shown)),
             cell(waiver.reason),
-            cell(expiry(waiver.expires)),
+            cell(expiry(waiver)),
             cell(location(waiver.location)),
         )
         for shown in rows
@@ -151,9 +152,7 @@ def waivers(rows: Sequence[Row]) -> Element | None:
 def notes(assessment: Assessment) -> Element | None:
     """Return the notes on the assessment."""
     items = [
-        element(
-            "li", element("p", inline(note.message), location(note.location)), paragraphs(text_of(note.remediation))
-        )
+        element("li", element("p", inline(note.message), location(note.location)), steps(note.remediation))
         for note in assessment.notes
     ]
     return part("notes", "Notes", element("ul", items, class_="notes")) if items else None

@@ -105,9 +105,9 @@ def count_of(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def expiry(expires: str) -> str:
-    """Return when a waiver expires."""
-    return f"expires {expires}" if expires else "does not expire"
+def node_name(assessment: Assessment) -> str:
+    """Return the name of the node, if it is known."""
+    return assessment.node or "unnamed host"
 
 
 def time_element(when: float) -> Element:

@@ -1,7 +1,8 @@
-"""Assessments for the HTML report: one with everything in it, and one as large as a benchmark."""
+"""Sample assessments for the HTML report: one with every status, and one as large as a benchmark."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
@@ -10,7 +11,7 @@ from agent.benchmark.control import Assessed, BenchmarkControl, Number
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
 from agent.checks.manual import Manual, NotInK3s
-from agent.model import FixOwner
+from agent.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.report import Fact
 from tests.unit.present.assessments.samples import at, steps
 
@@ -21,18 +22,20 @@ _WHY = (
     "The API server takes a request that no authentication method accepted as one of system:anonymous. RBAC lets that"
     " user see little, but every endpoint that forgets to ask RBAC is then open to whoever reaches the port."
 )
-_RUN_APPLY = "Run `k3s-harden apply`, and restart K3s."
-_EDIT_CONFIGURATION = (
-    "Put this into /etc/rancher/k3s/config.yaml:\n"
-    "  kube-apiserver-arg:\n"
-    "    - enable-admission-plugins=NodeRestriction,EventRateLimit\n"
-    "Then restart K3s:\n"
-    "`sudo systemctl restart k3s`"
+_RUN_APPLY = Remediation((OwnCommand("apply"),), FixOwner.APPLY, Restart.K3S)
+_EDIT_CONFIGURATION = Remediation(
+    (
+        Instruction(
+            "add `enable-admission-plugins=NodeRestriction,EventRateLimit` to kube-apiserver-arg",
+            at("/etc/rancher/k3s/config.yaml"),
+        ),
+        ShellCommand("sudo systemctl restart k3s"),
+    )
 )
 
 
 def control(id_: str, title: str, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
-    """A row that no catalogue has; without a number no benchmark asks for it."""
+    """Return a control; without a number it is beyond the benchmark."""
     numbers = {Benchmark.CIS_1_9: Number(number, assessed)} if number else {}
     return BenchmarkControl(
         id=id_,
@@ -45,7 +48,7 @@ def control(id_: str, title: str, number: str = "", assessed: Assessed = Assesse
 
 
 def verdict(row: BenchmarkControl, status: ControlStatus, owner: FixOwner = FixOwner.OPERATOR) -> Verdict:
-    """A verdict with something in most fields."""
+    """Return a verdict with a value in most fields."""
     return Verdict(
         control=row,
         number=row.numbers.get(Benchmark.CIS_1_9),
@@ -54,16 +57,16 @@ def verdict(row: BenchmarkControl, status: ControlStatus, owner: FixOwner = FixO
         found=f"found of {row.id}",
         evidence=(Evidence(f"seen of {row.id}", at("/etc/rancher/k3s/config.yaml", len(row.id))),),
         reason="",
-        remediation=steps(_EDIT_CONFIGURATION, owner),
+        remediation=replace(_EDIT_CONFIGURATION, owner=owner),
     )
 
 
 FACTS = (
     Fact("role", "server", "/etc/systemd/system/k3s.service"),
     Fact("K3s version", "v1.29.4+k3s1", "/usr/local/bin/k3s --version"),
-    Fact("data directory", "/var/lib/rancher/k3s", "K3s' default"),
+    Fact("data directory", "/var/lib/rancher/k3s", "default of K3s"),
     Fact("configuration", "/etc/rancher/k3s/config.yaml", "/etc/rancher/k3s/config.yaml"),
-    Fact("running", "process 812, since 2026-11-03 04:12:09 UTC", "processes that call themselves k3s"),
+    Fact("running", "process 812, since 2026-11-03 04:12:09 UTC", "processes named k3s"),
     Fact("datastore", "embedded etcd", "/var/lib/rancher/k3s/server/db/etcd"),
     Fact("joins a cluster", "no", "`server` in K3s' configuration, or K3S_URL"),
 )
@@ -71,32 +74,32 @@ WAIVED = verdict(
     control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"), ControlStatus.WAIVED
 )._replace(waiver=Waiver("the registry needs no pull secret", "2027-03-31", at("/etc/k3s-harden/waivers.yaml", 4)))
 WAIVED_FOR_GOOD = verdict(control("pod-pids", "A limit on pod PIDs", "4.2.13"), ControlStatus.WAIVED)._replace(
-    waiver=Waiver("one tenant alone", "", at("/etc/k3s-harden/waivers.yaml", 9))
+    waiver=Waiver("one tenant only", "", at("/etc/k3s-harden/waivers.yaml", 9))
 )
 PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), ControlStatus.PASS, FixOwner.K3S)
 FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
-    remediation=steps(_RUN_APPLY, FixOwner.APPLY)
+    remediation=_RUN_APPLY
 )
 FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
-    remediation=steps(_RUN_APPLY, FixOwner.APPLY)
+    remediation=_RUN_APPLY
 )
 FAILED_BY_HAND = verdict(control("encryption", "Encryption at rest", "1.2.27"), ControlStatus.FAIL)
 UNKNOWN = verdict(control("read-only-port", "Read-only port", "4.2.4"), ControlStatus.UNKNOWN)._replace(
     reason="cannot read /var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf: Permission denied",
-    remediation=steps("Run it as root."),
+    remediation=steps("run it as root"),
 )
 NOT_APPLICABLE = verdict(
     control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED), ControlStatus.NOT_APPLICABLE, FixOwner.NONE
-)._replace(evidence=(), reason="K3s runs the API server in its own process.")
+)._replace(evidence=(), reason="K3s runs the API server in its own process.", remediation=NO_REMEDIATION)
 MANUAL = verdict(
     control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL), ControlStatus.MANUAL
 )._replace(
     evidence=(),
     reason="Who may do what is kept in the cluster.",
-    remediation=steps("`kubectl get clusterrolebindings -o wide`"),
+    remediation=Remediation((ShellCommand("kubectl get clusterrolebindings -o wide"),)),
 )
 BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
-    remediation=steps(_RUN_APPLY, FixOwner.APPLY), found="1"
+    remediation=_RUN_APPLY, found="1"
 )
 
 MIXED = Assessment(
@@ -117,14 +120,14 @@ MIXED = Assessment(
         MANUAL,
     ),
     notes=(
-        Note("the waiver of `pod-pids-2` was not needed", at("/etc/k3s-harden/waivers.yaml", 14), steps("remove it")),
+        Note("the waiver for `pod-pids-2` is not needed", at("/etc/k3s-harden/waivers.yaml", 14), steps("remove it")),
     ),
 )
-"""A verdict of every status, in no order; nothing to compare with."""
+"""A verdict of every status, unordered, without a baseline."""
 
 
 def of_catalogue(benchmark: Benchmark) -> Assessment:
-    """All controls that a benchmark has, with their own words; where a look at the host can tell, every third fails."""
+    """Return all controls of a benchmark; every third automated one fails."""
     verdicts = []
     for index, row in enumerate(catalogue.of(benchmark)):
         check = row.check_of(benchmark)
@@ -144,7 +147,7 @@ _STATUSES = (*(ControlStatus.PASS,) * 6, *ControlStatus)
 
 
 def large(count: int = 150) -> Assessment:
-    """As many verdicts as the catalogue has controls, spread over all sections, with texts as long as real ones."""
+    """Return as many verdicts as the catalogue has controls, in all sections, with texts of realistic length."""
     sections = list(SECTIONS)
     verdicts = []
     for index in range(count):

@@ -1,4 +1,4 @@
-"""Assessments for the presenters: one with every kind of verdict in it, one where all is well, one of hostile text."""
+"""Sample assessments for the presenters: one with every status, one without open controls, one of hostile text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,17 @@ from agent.guide.control import Origin
 from agent.guide.criteria import Boolean, Present
 from agent.guide.files import DirectoryRow
 from agent.guide.sysctls import SYSCTLS
-from agent.model import EVERYWHERE, NO_REMEDIATION, Component, FileMode, FixOwner, Instruction, Location, Remediation
+from agent.model import (
+    EVERYWHERE,
+    Component,
+    FileMode,
+    FixOwner,
+    Instruction,
+    Location,
+    OwnCommand,
+    Remediation,
+    Restart,
+)
 from agent.report import Fact
 
 if TYPE_CHECKING:
@@ -46,7 +56,7 @@ _DIRECTORY = DirectoryRow(
 
 
 def at(path: str, line: int = 0) -> Location:
-    """Return a location; a null byte cannot be part of a path."""
+    """Return a location."""
     return Location(PurePosixPath(path), line)
 
 
@@ -56,7 +66,7 @@ def steps(text: str, owner: FixOwner = FixOwner.OPERATOR) -> Remediation:
 
 
 def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
-    """A row of a catalogue, with a number in one benchmark or in none."""
+    """Return a control, with a number in one benchmark or in none."""
     return BenchmarkControl(
         id=name,
         title=f"The title of {name}",
@@ -68,7 +78,7 @@ def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed
 
 
 def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
-    """A verdict on it; what is not given is empty, and for the operator."""
+    """Return a verdict; fields that are not given are empty, and the owner is the operator."""
     bare = Verdict(control, control.numbers.get(BENCHMARK), status, "", "", (), "", Remediation())
     return bare._replace(**fields)
 
@@ -85,7 +95,7 @@ PASSES = verdict(
     ControlStatus.PASS,
     expected="false",
     found="false",
-    evidence=(Evidence("anonymous-auth=false", source="what K3s v1.28 itself sets"),),
+    evidence=(Evidence("anonymous-auth=false", source="default of K3s v1.28"),),
     remediation=Remediation(owner=FixOwner.K3S),
 )
 FAILS = verdict(
@@ -97,7 +107,7 @@ FAILS = verdict(
         Evidence("mode 0644", at("/var/lib/rancher/k3s/server/tls/a.crt")),
         Evidence("mode 0644", at("/var/lib/rancher/k3s/server/tls/b.crt")),
     ),
-    remediation=steps("Run this:\n    k3s-harden apply", FixOwner.APPLY),
+    remediation=Remediation((OwnCommand("apply"),), FixOwner.APPLY),
 )
 WARNS = verdict(
     row(
@@ -110,7 +120,10 @@ WARNS = verdict(
     expected="true",
     found="false",
     evidence=(Evidence("client-cert-auth: false", at("/var/lib/rancher/k3s/server/db/etcd/config", 12)),),
-    remediation=steps("Put this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n    - client-cert-auth=true"),
+    remediation=Remediation(
+        (Instruction("add `etcd-arg+: [client-cert-auth=true]`", at("/etc/rancher/k3s/config.yaml")),),
+        restart=Restart.K3S,
+    ),
 )
 CANNOT_TELL = verdict(
     row("encryption-providers", EncryptionProviders(("aescbc",)), "1.2.10"),
@@ -118,7 +131,7 @@ CANNOT_TELL = verdict(
     expected="aescbc",
     reason="cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied",
     evidence=(Evidence("Permission denied", at("/var/lib/rancher/k3s/server/cred/encryption-config.json")),),
-    remediation=steps("Run it as root."),
+    remediation=steps("run it as root"),
 )
 CANNOT_TELL_EITHER = verdict(
     row(
@@ -138,7 +151,7 @@ WAIVED = verdict(
     found="10255",
     evidence=(Evidence("read-only-port=10255", at("/etc/rancher/k3s/config.yaml", 7)),),
     waiver=_WAIVER,
-    remediation=steps("Take it away."),
+    remediation=steps("remove it"),
 )
 DOES_NOT_APPLY = verdict(
     row("apiserver-pod-spec-mode", NotInK3s("K3s runs the API server in its own process."), "1.1.1", Assessed.SKIPPED),
@@ -157,7 +170,7 @@ KERNEL_FAILS = verdict(
     expected="0",
     found="1",
     evidence=(Evidence("1", at("/proc/sys/vm/panic_on_oom")),),
-    remediation=steps("Run k3s-harden apply.", FixOwner.APPLY),
+    remediation=Remediation((OwnCommand("apply"),), FixOwner.APPLY),
 )
 DIRECTORY_PASSES = verdict(
     row("server-directory", GuideDirectory(_DIRECTORY)),
@@ -175,7 +188,7 @@ FACTS = (
     Fact("data directory", "/var/lib/rancher/k3s", "the default"),
 )
 NOTICE = Note(
-    "the waiver of kubelet-tls expired on 2025-01-01", at("/etc/k3s-harden/waivers.yaml", 9), steps("Renew it.")
+    "the waiver for kubelet-tls expired on 2025-01-01", at("/etc/k3s-harden/waivers.yaml", 9), steps("renew it")
 )
 
 FULL = Assessment(
@@ -196,34 +209,34 @@ FULL = Assessment(
         FAILS,
         DOES_NOT_APPLY,
     ),
-    notes=(NOTICE, Note("nothing more", None, NO_REMEDIATION)),
+    notes=(NOTICE, Note("nothing more", None, Remediation())),
 )
-"""In an order that no reader wants."""
+"""Unordered."""
 
 CALM = FULL._replace(verdicts=(DIRECTORY_PASSES, PASSES, DOES_NOT_APPLY), notes=())
 NOTHING = Assessment(BENCHMARK, "", WHEN, (), ())
 COMPARED = FULL._replace(known=frozenset({FAILS.control.id, CANNOT_TELL_EITHER.control.id, WAIVED.control.id}))
-"""Two of what is open were open before."""
+"""Two of the open controls are in the baseline."""
 
 HOSTILE = (
     "\x1b[2J\r\x07\x00",
-    "a\nresult 0: nothing is open",
+    "a\nresult 0: No open controls.",
     "<script>&]]>\"'",
     "\u202e\udc80\ufffe\x85\u2028",
     '"} 1\nevil{a="b',
     "[x](http://e) {0} \\",
     "é 日本 😀",
 )
-"""What a path, a file or the name of a host may hold: what each format must not fall for."""
+"""Text of a host that could break a format."""
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Any text at all, and often what some format reads in its own way."""
+    """Return a strategy of any text, and often of HOSTILE."""
     return st.one_of(st.text(st.characters()), st.sampled_from(HOSTILE))
 
 
 def hostile() -> st.SearchStrategy[Assessment]:
-    """Assessments in which everything that can come from a host, or from a waiver, is hostile."""
+    """Return a strategy of assessments with hostile text in every field that can come from the host."""
     return st.builds(_hostile, st.lists(texts(), min_size=8, max_size=8))
 
 
@@ -240,7 +253,7 @@ def _hostile(given: list[str]) -> Assessment:
                 found=found,
                 evidence=evidence,
                 reason=reason,
-                remediation=steps(remedy, one.owner),
+                remediation=steps(remedy),
                 waiver=waiver if one.waiver else None,
             )
             for one in FULL.verdicts

@@ -1,4 +1,4 @@
-"""Which presenter is chosen, and what becomes of text that other people wrote."""
+"""Selection of the format, hostile text, and texts that the formats share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text, present
-from agent.present.assessments.common import by_section, cleaned, conclusion, section_title, timestamp, title, waived
+from agent.present.assessments.common import by_section, cleaned, result, section_title, timestamp, title, waived
 from tests.unit.present.assessments.samples import (
     CALM,
     COMPARED,
@@ -25,12 +25,12 @@ from tests.unit.present.assessments.samples import (
 )
 from tests.unit.present.reports import Stream
 
-FORMATS = [wanted for wanted in AssessmentFormat if wanted is not AssessmentFormat.AUTO]
+FORMATS = [output_format for output_format in AssessmentFormat if output_format is not AssessmentFormat.AUTO]
 
 
-def shown(assessment: Assessment, wanted: AssessmentFormat, stream: Stream) -> str:
-    """What a presenter writes, as its reader sees it."""
-    present(assessment, wanted, Verbosity.NORMAL, stream)
+def shown(assessment: Assessment, output_format: AssessmentFormat, stream: Stream) -> str:
+    """Return what a presenter writes, decoded."""
+    present(assessment, output_format, Verbosity.NORMAL, stream)
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, BytesIO)
@@ -38,7 +38,7 @@ def shown(assessment: Assessment, wanted: AssessmentFormat, stream: Stream) -> s
 
 
 def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
-    """A pipe, a journal and a file are no terminals."""
+    """A file is not a terminal, either."""
     assert shown(FULL, AssessmentFormat.AUTO, Stream()) == as_text(FULL, AssessmentFormat.PLAIN)
     assert as_text(FULL, AssessmentFormat.AUTO) == as_text(FULL, AssessmentFormat.PLAIN)
     on_a_terminal = shown(FULL, AssessmentFormat.AUTO, Stream(is_terminal=True))
@@ -46,62 +46,65 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
     assert on_a_terminal != as_text(FULL, AssessmentFormat.PLAIN)
 
 
-@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_each_format_is_lines_and_the_same_each_time(wanted: AssessmentFormat, assessment: Assessment) -> None:
-    """The last one is ended; nothing in it depends on when or where it is written."""
-    text = as_text(assessment, wanted)
+def test_each_format_is_reproducible_and_ends_with_a_line_break(
+    output_format: AssessmentFormat, assessment: Assessment
+) -> None:
+    """It depends only on the assessment."""
+    text = as_text(assessment, output_format)
     assert text.endswith("\n")
-    assert text == as_text(assessment, wanted)
+    assert text == as_text(assessment, output_format)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
-@pytest.mark.parametrize("wanted", FORMATS)
-def test_no_encoding_is_an_error(encoding: str, wanted: AssessmentFormat) -> None:
-    """What it lacks is replaced, in each format."""
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_no_encoding_is_an_error(encoding: str, output_format: AssessmentFormat) -> None:
+    """Characters that it lacks are replaced, in each format."""
     assessment = FULL._replace(verdicts=(FAILS._replace(found="é 日本"), *FULL.verdicts))
-    assert "pki-certificate-mode" in shown(assessment, wanted, Stream(encoding))
+    assert "pki-certificate-mode" in shown(assessment, output_format, Stream(encoding))
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "output_format",
     [
         AssessmentFormat.JSON,
         AssessmentFormat.KUBE_BENCH,
         AssessmentFormat.JUNIT,
         AssessmentFormat.SARIF,
         AssessmentFormat.OPENMETRICS,
+        AssessmentFormat.HTML,
     ],
 )
 @given(assessment=hostile())
-def test_what_programs_read_is_ascii(wanted: AssessmentFormat, assessment: Assessment) -> None:
-    """No stream's encoding can then make it anything else than what it says it is."""
-    assert as_text(assessment, wanted).isascii()
+def test_formats_for_programs_are_ascii(output_format: AssessmentFormat, assessment: Assessment) -> None:
+    """So that they are valid in every encoding of the stream."""
+    assert as_text(assessment, output_format).isascii()
 
 
-@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @given(assessment=hostile())
-def test_no_format_has_what_a_terminal_would_obey(wanted: AssessmentFormat, assessment: Assessment) -> None:
-    """Paths and contents are other people's."""
-    lines = as_text(assessment, wanted).split("\n")
+def test_no_format_has_control_characters(output_format: AssessmentFormat, assessment: Assessment) -> None:
+    """Paths and contents of the host are untrusted."""
+    lines = as_text(assessment, output_format).split("\n")
     assert [line for line in lines if not line.isprintable()] == []
 
 
 @given(assessment=hostile())
-def test_cleaning_leaves_nothing_to_clean(assessment: Assessment) -> None:
-    """So each presenter may do it again; and no verdict is lost or turned by it."""
+def test_cleaning_is_idempotent(assessment: Assessment) -> None:
+    """And changes no status."""
     once = cleaned(assessment)
     assert cleaned(once) == once
     assert [one.status for one in once.verdicts] == [one.status for one in assessment.verdicts]
 
 
-def test_what_is_clean_stays_as_it_is() -> None:
-    """With the line breaks and the indentation of what is to be copied."""
+def test_cleaning_keeps_printable_text() -> None:
+    """Unchanged."""
     assert cleaned(FULL) == FULL
 
 
-def test_sections_and_controls_come_in_the_order_of_their_numbers() -> None:
-    """As numbers, so that 1.2.10 comes after 1.2.9; what no benchmark has comes last, as it came."""
+def test_sections_and_controls_are_in_the_order_of_their_numbers() -> None:
+    """As numbers, so that 1.2.10 is after 1.2.9; controls beyond the benchmark are last."""
     sections = by_section(FULL)
     assert list(sections) == ["1.1", "1.2", "2", "4.2", "5.1", ""]
     numbers = [one.number.text for inside in sections.values() for one in inside if one.number]
@@ -109,8 +112,8 @@ def test_sections_and_controls_come_in_the_order_of_their_numbers() -> None:
     assert [one.control.id for one in sections[""]] == ["sysctl-precedence", "vm.panic_on_oom", "server-directory"]
 
 
-def test_a_section_without_a_title_is_known_by_its_number() -> None:
-    """A benchmark may have one that no other has."""
+def test_a_section_without_a_title_has_its_number() -> None:
+    """Controls beyond the benchmark have a title without a number."""
     assert section_title("1.2") == "1.2 API server"
     assert section_title("9.9") == "9.9"
     assert section_title("") == "The host, beyond the benchmark"
@@ -119,45 +122,45 @@ def test_a_section_without_a_title_is_known_by_its_number() -> None:
 @pytest.mark.parametrize(
     ("assessment", "words"),
     [
-        (FULL, "5 controls are open (3 PASS, 3 FAIL, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL, 2 UNKNOWN)"),
-        (CALM, "nothing is open (2 PASS, 1 NOT_APPLICABLE)"),
-        (NOTHING, "nothing is open"),
-        (CALM._replace(verdicts=(FAILS,)), "1 control is open (1 FAIL)"),
-        (CALM._replace(known=frozenset()), "nothing new is open (2 PASS, 1 NOT_APPLICABLE)"),
+        (FULL, "5 open controls (3 PASS, 3 FAIL, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL, 2 UNKNOWN)."),
+        (CALM, "No open controls (2 PASS, 1 NOT_APPLICABLE)."),
+        (NOTHING, "No open controls."),
+        (CALM._replace(verdicts=(FAILS,)), "1 open control (1 FAIL)."),
+        (CALM._replace(known=frozenset()), "No new open controls (2 PASS, 1 NOT_APPLICABLE)."),
         (
             FULL._replace(verdicts=(FAILS,), known=frozenset({FAILS.control.id})),
-            "nothing new is open, 1 known from the baseline (1 FAIL)",
+            "No new open controls, 1 in the baseline (1 FAIL).",
         ),
-        (FULL._replace(verdicts=(FAILS,), known=frozenset()), "1 control is newly open (1 FAIL)"),
+        (FULL._replace(verdicts=(FAILS,), known=frozenset()), "1 new open control (1 FAIL)."),
     ],
 )
-def test_the_conclusion_says_what_is_open(assessment: Assessment, words: str) -> None:
-    """With a baseline, what is new and what was known."""
-    assert conclusion(assessment) == words
+def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> None:
+    """With a baseline, the new ones and those in the baseline."""
+    assert result(assessment) == words
 
 
 def test_the_title_names_benchmark_and_node() -> None:
-    """With role and version, as far as they are known."""
+    """With role and K3s version if they are known."""
     assert title(FULL) == "k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1"
     assert title(NOTHING) == "k3s-harden assess: cis-1.9"
 
 
-def test_a_waiver_says_why_until_when_and_where() -> None:
-    """One without an end says that, too."""
+def test_a_waiver_has_reason_expiry_and_location() -> None:
+    """Or says that it does not expire."""
     assert WAIVED.waiver
     where = "/etc/k3s-harden/waivers.yaml:3"
-    assert waived(WAIVED.waiver) == f"the vendor's agent reads it (until 2027-06-30, {where})"
-    assert waived(WAIVED.waiver._replace(expires="", location=None)) == "the vendor's agent reads it (for good)"
+    assert waived(WAIVED.waiver) == f"the vendor's agent reads it (expires 2027-06-30, {where})"
+    assert waived(WAIVED.waiver._replace(expires="", location=None)) == "the vendor's agent reads it (does not expire)"
 
 
-def test_a_time_is_told_in_utc() -> None:
-    """Any program reads it, and gets the same second back."""
+def test_a_timestamp_is_in_utc() -> None:
+    """To the second."""
     assert timestamp(WHEN) == WHEN_IN_WORDS
     assert datetime.fromisoformat(WHEN_IN_WORDS.replace("Z", "+00:00")) == datetime.fromtimestamp(
         int(WHEN), timezone.utc
     )
 
 
-def test_each_status_is_in_the_sample() -> None:
-    """Or the tests beside this one would not look at it."""
+def test_the_sample_has_every_status() -> None:
+    """So that these tests cover each."""
     assert {one.status for one in FULL.verdicts} == set(ControlStatus)

@@ -1,4 +1,4 @@
-"""JUnit XML, as the schemas of Jenkins and Ant have it, and as a reader of it sees it."""
+"""JUnit XML: valid for Jenkins and Ant, and complete for a parser."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment
 
-# What Jenkins' schema (jenkins-junit.xsd) allows: the attributes of each element, with those it must have in
-# capitals here, and the elements in it.
+# The schema of Jenkins (jenkins-junit.xsd): allowed attributes, required attributes and children of each element.
 ALLOWED = {
     "testsuites": ({"name", "time", "tests", "failures", "disabled", "errors"}, set(), {"testsuite"}),
     "testsuite": (
@@ -53,12 +52,12 @@ ALLOWED = {
 
 
 def junit(assessment: Assessment) -> str:
-    """The XML of an assessment."""
+    """Return the XML of an assessment."""
     return as_text(assessment, AssessmentFormat.JUNIT)
 
 
-def hold_to_the_schema(text: str) -> None:
-    """No element, attribute or child that Jenkins would not know, and none missing."""
+def validate(text: str) -> None:
+    """Assert that the schema of Jenkins allows each element, attribute and child."""
     root = ET.fromstring(text)  # noqa: S314 - our own
     assert root.tag == "testsuites"
     for element in root.iter():
@@ -68,12 +67,12 @@ def hold_to_the_schema(text: str) -> None:
 
 
 def suites(assessment: Assessment) -> list[TestSuite]:
-    """The suites, by a parser of JUnit XML."""
+    """Return the suites as a parser of JUnit XML reads them."""
     return list(JUnitXml.fromstring(junit(assessment).encode()))
 
 
 def cases(assessment: Assessment) -> Iterator[tuple[str, TestCase]]:
-    """Each case with the id of its control."""
+    """Yield each case with the id of its control."""
     for suite in suites(assessment):
         for case in suite:
             assert isinstance(case, TestCase)
@@ -81,14 +80,14 @@ def cases(assessment: Assessment) -> Iterator[tuple[str, TestCase]]:
 
 
 def results(assessment: Assessment) -> dict[str, list[type]]:
-    """The kinds of result that each case has."""
+    """Return the types of the results of each case."""
     return {name: [type(one) for one in case.result] for name, case in cases(assessment)}
 
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_it_is_as_jenkins_has_it(assessment: Assessment) -> None:
-    """And each count is that of the cases in it."""
-    hold_to_the_schema(junit(assessment))
+def test_it_is_valid_for_jenkins(assessment: Assessment) -> None:
+    """And each count is correct."""
+    validate(junit(assessment))
     root = ET.fromstring(junit(assessment))  # noqa: S314 - our own
     for element in (root, *root):
         for name, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
@@ -97,8 +96,8 @@ def test_it_is_as_jenkins_has_it(assessment: Assessment) -> None:
     assert len(list(root.iter("testcase"))) == len(assessment.verdicts)
 
 
-def test_a_verdict_becomes_a_result() -> None:
-    """What failed is a failure, what could not be told an error, and a pass has none."""
+def test_each_status_has_its_result() -> None:
+    """FAIL is a failure, UNKNOWN an error, PASS has none, the others are skipped."""
     assert results(FULL) == {
         "apiserver-pod-spec-mode": [Skipped],
         "pki-certificate-mode": [Failure],
@@ -114,39 +113,42 @@ def test_a_verdict_becomes_a_result() -> None:
     }
 
 
-def test_a_gate_by_junit_is_a_gate_by_the_exit_code() -> None:
-    """What the baseline had is skipped, and says why."""
+def test_failures_and_errors_agree_with_the_exit_code() -> None:
+    """Open controls in the baseline are skipped, with the reason."""
     for assessment in (FULL, CALM, COMPARED, COMPARED._replace(known=frozenset(results(FULL)))):
         red = [name for name, kinds in results(assessment).items() if set(kinds) & {Failure, Error}]
         assert bool(red) == bool(assessment.exit_code)
         assert set(red) == {one.control.id for one in assessment.open}
     known = dict(cases(COMPARED))["pki-certificate-mode"].result[0]
-    assert known.message == "known from the baseline: FAIL: expected mode 0600 or stricter; found mode 0644"
+    assert known.message == "in the baseline: FAIL: expected mode 0600 or stricter; found mode 0644"
 
 
-def test_a_result_says_what_to_do_and_why() -> None:
-    """Failures have the remedy; what is skipped its reason, or its waiver with its end."""
+def test_a_result_has_remediation_or_reason() -> None:
+    """A skipped control has its reason or its waiver."""
     by_id = dict(cases(FULL))
     failure = by_id["etcd-client-certificate"].result[0]
     assert failure.message == "expected true; found false"
-    assert failure.text.startswith("owner: operator\nPut this into /etc/rancher/k3s/config.yaml:\n    etcd-arg+:\n")
+    assert failure.text == (
+        "Owner: operator\nRemediation: "
+        "add `etcd-arg+: [client-cert-auth=true]` in /etc/rancher/k3s/config.yaml; restart K3s"
+    )
     assert by_id["kubelet-tls"].result[0].message == "K3s has not run yet"
-    assert by_id["kubelet-tls"].result[0].text == "owner: operator\nK3s has not run yet"
+    assert by_id["kubelet-tls"].result[0].text == "Owner: operator\nRemediation: K3s has not run yet"
     assert (
         by_id["kubelet-read-only-port"]
         .result[0]
-        .message.startswith("WAIVED: the vendor's agent reads it (until 2027-06-30")
+        .message.startswith("WAIVED: the vendor's agent reads it (expires 2027-06-30")
     )
     assert by_id["rbac-cluster-admin"].result[0].message == "MANUAL: Look at the bindings of cluster-admin."
-    assert by_id["apiserver-anonymous-auth"].system_out == "anonymous-auth=false (what K3s v1.28 itself sets)"
+    assert by_id["apiserver-anonymous-auth"].system_out == "default of K3s v1.28: anonymous-auth=false"
     assert (
         by_id["pki-certificate-mode"].name
         == "1.1.20 pki-certificate-mode: Ensure that the title of pki-certificate-mode"
     )
 
 
-def test_a_suite_says_of_which_node_and_when() -> None:
-    """In UTC, and without a time zone, which the schemas do not know."""
+def test_a_suite_has_node_and_time() -> None:
+    """In UTC, without a time zone, which the schemas do not allow."""
     suite = suites(FULL)[0]
     assert (suite.name, suite.hostname, suite.timestamp) == (
         "1.1 Control plane node configuration files",
@@ -163,8 +165,8 @@ def test_a_suite_says_of_which_node_and_when() -> None:
     assert {case.classname for case in suite} == {"1-1 Control plane node configuration files"}
 
 
-def test_what_the_assessment_says_of_itself_is_in_the_first_suite() -> None:
-    """A waiver that has ended, say: the schemas have no place for words on all suites."""
+def test_notes_are_in_the_first_suite() -> None:
+    """The schemas allow no text outside a suite."""
     root = ET.fromstring(junit(FULL))  # noqa: S314 - our own
     texts = [suite.findtext("system-out") for suite in root]
     assert [bool(text) for text in texts] == [True] + [False] * (len(texts) - 1)
@@ -173,7 +175,7 @@ def test_what_the_assessment_says_of_itself_is_in_the_first_suite() -> None:
 
 
 @given(assessment=hostile())
-def test_any_text_leaves_it_xml(assessment: Assessment) -> None:
-    """Some characters XML cannot hold even as references; a parser would refuse the whole file."""
-    hold_to_the_schema(junit(assessment))
+def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
+    """XML allows some characters not even as references."""
+    validate(junit(assessment))
     assert list(results(assessment)) == list(results(FULL))

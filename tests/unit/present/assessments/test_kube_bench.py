@@ -1,4 +1,4 @@
-"""kube-bench's JSON: the keys and words that its own reports have, so that what reads those reads ours."""
+"""The JSON of kube-bench: keys and values as in its own reports."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from tests.unit.present.assessments.samples import (
     hostile,
 )
 
-# Which keys the Go structs of kube-bench write (check/controls.go and check/check.go), in their order, and
-# which of them they leave out when empty.
+# Keys that the Go structs of kube-bench write (check/controls.go and check/check.go), in their order.
 TOTALS = ["total_pass", "total_fail", "total_warn", "total_info"]
 CONTROLS = ["id", "version", "detected_version", "text", "node_type", "tests", *TOTALS]
 GROUP = ["section", "type", "pass", "fail", "warn", "info", "desc", "results"]
@@ -50,7 +49,7 @@ CHECK = {
 }
 NODE_TYPES = {"master", "node", "etcd", "controlplane", "policies"}
 
-# What readers use of a recorded report (kube-bench, cmd/testdata/result.json), older than some of the keys above.
+# Keys of a recorded report (kube-bench, cmd/testdata/result.json), older than some of the keys above.
 RECORDED = {
     "test_number",
     "test_desc",
@@ -67,12 +66,12 @@ RECORDED = {
 
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """The report, as its reader gets it."""
+    """Return the parsed report."""
     return json.loads(as_text(assessment, AssessmentFormat.KUBE_BENCH))
 
 
 def result(verdict: Verdict) -> dict[str, Any]:
-    """What becomes of one verdict."""
+    """Return the result of one verdict."""
     (controls,) = read(FULL._replace(verdicts=(verdict,)))["Controls"]
     (group,) = controls["tests"]
     (check,) = group["results"]
@@ -80,8 +79,8 @@ def result(verdict: Verdict) -> dict[str, Any]:
     return check
 
 
-def hold_to_the_structs(report: Any) -> None:  # noqa: ANN401 - JSON
-    """No key is missing, added, or of another kind, and the sums are right."""
+def validate(report: Any) -> None:  # noqa: ANN401 - JSON
+    """Assert that keys, types and sums are those of the Go structs."""
     assert list(report) == ["Controls", "Totals"]
     assert list(report["Totals"]) == TOTALS
     for controls in report["Controls"]:
@@ -105,20 +104,20 @@ def hold_to_the_structs(report: Any) -> None:  # noqa: ANN401 - JSON
 
 
 @pytest.mark.parametrize("assessment", [FULL, NOTHING])
-def test_the_shape_is_kube_benchs(assessment: Assessment) -> None:
-    """On one line, as kube-bench writes it."""
-    hold_to_the_structs(read(assessment))
+def test_it_is_valid(assessment: Assessment) -> None:
+    """And on one line, as kube-bench writes it."""
+    validate(read(assessment))
     assert as_text(assessment, AssessmentFormat.KUBE_BENCH).count("\n") == 1
 
 
 @given(assessment=hostile())
-def test_any_text_leaves_the_shape(assessment: Assessment) -> None:
-    """What a host holds is text in it, and no more."""
-    hold_to_the_structs(read(assessment))
+def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
+    """It is only text."""
+    validate(read(assessment))
 
 
-def test_controls_stand_where_kube_bench_has_them() -> None:
-    """By the part of the benchmark and its section; what no benchmark has is a part of its own, by its id."""
+def test_controls_are_grouped_as_in_kube_bench() -> None:
+    """By part and section of the benchmark; controls beyond the benchmark have their own part."""
     report = read(FULL)
     parts = [(one["id"], one["node_type"], [group["section"] for group in one["tests"]]) for one in report["Controls"]]
     assert parts == [
@@ -133,8 +132,8 @@ def test_controls_stand_where_kube_bench_has_them() -> None:
     assert [check["test_number"] for check in ours] == ["sysctl-precedence", "vm.panic_on_oom", "server-directory"]
 
 
-def test_the_version_of_kubernetes_is_left_out_where_it_is_not_known() -> None:
-    """As kube-bench leaves it out."""
+def test_an_unknown_version_of_kubernetes_is_absent() -> None:
+    """As in kube-bench."""
     assert {one["detected_version"] for one in read(FULL)["Controls"]} == {"1.28"}
     unknown = FULL._replace(facts=(Fact("K3s version", "v1.37 assumed", "nothing"),))
     assert not any("detected_version" in one for one in read(unknown)["Controls"])
@@ -156,20 +155,20 @@ def test_the_version_of_kubernetes_is_left_out_where_it_is_not_known() -> None:
     ],
     ids=lambda value: value.control.id if isinstance(value, Verdict) else str(value),
 )
-def test_a_verdict_becomes_a_state(verdict: Verdict, status: str, scored: object, kind: str) -> None:
-    """What is not scored only warns; a person's work warns; what is skipped or waived informs."""
+def test_each_verdict_has_its_state(verdict: Verdict, status: str, scored: object, kind: str) -> None:
+    """Controls that are manual or not scored warn; skipped and waived ones inform."""
     check = result(verdict)
     assert (check["status"], check["scored"], check["type"]) == (status, scored, kind)
 
 
-def test_a_check_has_what_decided_it() -> None:
-    """What was looked at, wanted and found, and what to do; a reason where the state alone says too little."""
+def test_a_result_has_evidence_values_and_remediation() -> None:
+    """And a reason if it neither passed nor failed."""
     check = result(FAILS)
     assert check["audit"] == "/var/lib/rancher/k3s/server/tls/a.crt; /var/lib/rancher/k3s/server/tls/b.crt"
     assert (check["expected_result"], check["actual_value"]) == ("mode 0600 or stricter", "mode 0644")
     assert check["remediation"] == remediation.text(FAILS.remediation)
     assert check["test_info"] == [remediation.text(FAILS.remediation)]
     assert "reason" not in check
-    assert result(WAIVED)["reason"].startswith("waived: the vendor's agent reads it (until 2027-06-30")
-    assert result(CANNOT_TELL_EITHER)["reason"] == "unknown: K3s has not run yet"
+    assert result(WAIVED)["reason"].startswith("waived: the vendor's agent reads it (expires 2027-06-30")
+    assert result(CANNOT_TELL_EITHER)["reason"] == "could not be determined: K3s has not run yet"
     assert result(FOR_A_PERSON)["reason"] == "Look at the bindings of cluster-admin."

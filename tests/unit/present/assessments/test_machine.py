@@ -1,9 +1,9 @@
-"""JSON for machines: as docs/reference/assessment.schema.json describes it, and all of the assessment in it."""
+"""The JSON assessment: complete and valid against docs/reference/assessment.schema.json."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -14,9 +14,10 @@ from agent.assess.assessment import SCHEMA as NUMBER
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
 from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark
-from agent.model import FixOwner, Location
+from agent.model import FixOwner
 from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.machine import as_object
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
     CALM,
@@ -35,18 +36,18 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.Fo
 
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """The report, as its reader gets it."""
+    """Return the parsed report."""
     return json.loads(as_text(assessment, AssessmentFormat.JSON))
 
 
 def objects(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The descriptions of all objects, the report itself first."""
+    """Yield name and schema of each object, starting with the report."""
     yield "assessment", schema
     yield from ((name, found) for name, found in schema["$defs"].items() if found.get("type") == "object")
 
 
-def test_the_schema_is_one() -> None:
-    """Of the draft that it names; every key of it has a description, and no other key is allowed."""
+def test_the_schema_is_valid_and_strict() -> None:
+    """Every key is required and has a description; no other key is allowed."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == VALIDATOR.META_SCHEMA["$id"]
     for name, described in objects(SCHEMA):
@@ -56,18 +57,18 @@ def test_the_schema_is_one() -> None:
 
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_a_report_is_valid_and_all_there(assessment: Assessment) -> None:
-    """Each verdict with each of its fields, by which a later run can be compared with it."""
-    seen = read(assessment)
-    VALIDATOR.validate(seen)
-    assert seen["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
-    assert (seen["exit_code"], seen["meaning"]) == (assessment.exit_code, assessment.exit_code.meaning)
-    assert (seen["benchmark"], seen["node"], seen["time"]) == ("cis-1.9", assessment.node, WHEN_IN_WORDS)
-    assert tuple(Fact(**fact) for fact in seen["facts"]) == assessment.facts
-    assert [note["message"] for note in seen["notes"]] == [note.message for note in assessment.notes]
-    assert seen["counts"] == {str(status): count for status, count in assessment.counts().items()}
-    assert len(seen["verdicts"]) == len(assessment.verdicts)
-    by_id = {one["id"]: one for one in seen["verdicts"]}
+def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
+    """Each verdict has each of its fields."""
+    parsed = read(assessment)
+    VALIDATOR.validate(parsed)
+    assert parsed["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
+    assert (parsed["exit_code"], parsed["meaning"]) == (assessment.exit_code, assessment.exit_code.meaning)
+    assert (parsed["benchmark"], parsed["node"], parsed["time"]) == ("cis-1.9", assessment.node, WHEN_IN_WORDS)
+    assert tuple(Fact(**fact) for fact in parsed["facts"]) == assessment.facts
+    assert [note["message"] for note in parsed["notes"]] == [note.message for note in assessment.notes]
+    assert parsed["counts"] == {str(status): count for status, count in assessment.counts().items()}
+    assert len(parsed["verdicts"]) == len(assessment.verdicts)
+    by_id = {one["id"]: one for one in parsed["verdicts"]}
     for one in assessment.verdicts:
         there = by_id[one.control.id]
         for name in ("status", "expected", "found", "reason", "owner", "section", "is_open"):
@@ -77,35 +78,31 @@ def test_a_report_is_valid_and_all_there(assessment: Assessment) -> None:
         assert there["rationale"] == one.control.why
         assert there["remediation"] == remediation.text(one.remediation)
         assert there["number"] == (one.number.text if one.number else "")
-        assert [shown["observation"] for shown in there["evidence"]] == [shown.observation for shown in one.evidence]
-        assert [_location(shown["location"]) for shown in there["evidence"]] == [
-            shown.location for shown in one.evidence
+        assert there["evidence"] == [
+            {**shown._asdict(), "location": as_object(shown.location)} for shown in one.evidence
         ]
-        assert (there["waiver"] or {}).get("reason") == (one.waiver and one.waiver.reason)
+        waiver = one.waiver and {**one.waiver._asdict(), "location": as_object(one.waiver.location)}
+        assert there["waiver"] == waiver
 
 
-def _location(shown: dict[str, Any] | None) -> Location | None:
-    return Location(PurePosixPath(shown["path"]), shown["line"] or 0) if shown else None
-
-
-def test_the_baseline_is_in_it() -> None:
-    """What was known, and whether there was one at all: without one nothing is known."""
-    seen = read(COMPARED)
-    assert seen["has_baseline"] is True
-    assert [one["id"] for one in seen["verdicts"] if one["in_baseline"]] == ["pki-certificate-mode", "kubelet-tls"]
+def test_controls_in_the_baseline_are_marked() -> None:
+    """Without a baseline there are none."""
+    parsed = read(COMPARED)
+    assert parsed["has_baseline"] is True
+    assert [one["id"] for one in parsed["verdicts"] if one["in_baseline"]] == ["pki-certificate-mode", "kubelet-tls"]
     assert read(FULL)["has_baseline"] is False
     assert not any(one["in_baseline"] for one in read(FULL)["verdicts"])
 
 
-def test_sections_and_actors_sum_up() -> None:
-    """Each control is in one section, each that is open with one actor."""
-    seen = read(FULL)
-    assert sum(sum(section["counts"].values()) for section in seen["sections"]) == len(FULL.verdicts)
-    assert {one["owner"]: len(one["controls"]) for one in seen["open_by_owner"]} == {"apply": 2, "operator": 3}
+def test_each_control_is_in_one_section() -> None:
+    """And, if it is open, with one owner."""
+    parsed = read(FULL)
+    assert sum(sum(section["counts"].values()) for section in parsed["sections"]) == len(FULL.verdicts)
+    assert {one["owner"]: len(one["controls"]) for one in parsed["open_by_owner"]} == {"apply": 2, "operator": 3}
 
 
-def test_the_schema_knows_exactly_the_words_of_an_assessment() -> None:
-    """A new status, actor, benchmark or field comes with its description, or this fails."""
+def test_the_schema_has_exactly_the_fields_and_values_of_an_assessment() -> None:
+    """A new status, owner, benchmark or field needs a description."""
     definitions = SCHEMA["$defs"]
     assert definitions["verdict"]["properties"]["status"]["enum"] == [str(status) for status in ControlStatus]
     assert definitions["counts"]["required"] == [str(status) for status in ControlStatus]
@@ -138,18 +135,17 @@ def test_the_schema_knows_exactly_the_words_of_an_assessment() -> None:
         lambda report: report["open_by_owner"][0].update(owner="somebody"),
     ],
 )
-def test_what_is_no_report_is_not_valid(spoil: Any) -> None:  # noqa: ANN401 - it spoils any JSON
-    """The schema lets nothing through that a program could trip over."""
+def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - any JSON
+    """By the schema."""
     report = read(FULL)
     spoil(report)
     assert not VALIDATOR.is_valid(report)
 
 
 @given(assessment=hostile())
-def test_any_text_leaves_it_valid(assessment: Assessment) -> None:
-    """And printable, but for the line breaks of reasons and remedies."""
-    seen = read(assessment)
-    VALIDATOR.validate(seen)
-    for one in seen["verdicts"]:
-        assert all(one[name].isprintable() for name in ("expected", "found"))
-        assert one["remediation"].replace("\n", "").isprintable()
+def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
+    """And printable."""
+    parsed = read(assessment)
+    VALIDATOR.validate(parsed)
+    for one in parsed["verdicts"]:
+        assert all(one[name].isprintable() for name in ("expected", "found", "reason", "remediation"))

@@ -1,4 +1,4 @@
-"""Metrics that the parsers of Prometheus and of OpenMetrics both read, and read alike."""
+"""Metrics: the parsers of Prometheus and of OpenMetrics read the same samples."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def metrics(assessment: Assessment) -> str:
-    """The text of the file that the textfile collector reads."""
+    """Return the text for the textfile collector."""
     return as_text(assessment, AssessmentFormat.OPENMETRICS)
 
 
 def samples(assessment: Assessment) -> dict[str, list[Sample]]:
-    """The samples of each metric, after both parsers agreed on them."""
+    """Return the samples of each metric; both parsers must agree."""
     text = metrics(assessment)
     by_both = [{family.name: family for family in parse(text)} for parse in (prometheus, open_metrics)]
     first, second = by_both
@@ -50,13 +50,13 @@ def labelled(found: Iterable[Sample], label: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_every_status_is_counted(assessment: Assessment) -> None:
-    """Those that none has are 0, and not missing, so that a rate or an alert always has its series."""
+    """Even if no control has it, so that its series always exists."""
     counts = {str(status): count for status, count in assessment.counts().items()}
     assert labelled(samples(assessment)["k3s_harden_controls"], "status") == counts
 
 
-def test_only_what_is_open_has_a_series_of_its_own() -> None:
-    """With the words that an alert needs; on a calm node there are none."""
+def test_only_open_controls_have_their_own_series() -> None:
+    """With the labels for an alert."""
     found = samples(FULL)["k3s_harden_control_open"]
     assert {sample.labels["id"] for sample in found} == {one.control.id for one in FULL.verdicts if one.is_open}
     (certificate,) = [sample for sample in found if sample.labels["id"] == "pki-certificate-mode"]
@@ -70,8 +70,8 @@ def test_only_what_is_open_has_a_series_of_its_own() -> None:
     assert samples(CALM)["k3s_harden_control_open"] == []
 
 
-def test_what_was_assessed_and_when() -> None:
-    """The time is a value: the collector refuses samples that have a time of their own."""
+def test_the_time_of_the_assessment_is_a_value() -> None:
+    """The collector rejects samples with timestamps."""
     found = samples(FULL)
     (info,) = found["k3s_harden_info"]
     assert info.labels == {
@@ -84,23 +84,23 @@ def test_what_was_assessed_and_when() -> None:
     assert when.value == WHEN
 
 
-def test_the_end_of_a_waiver_can_be_alerted_on() -> None:
-    """The last day counts: it ends with the start of the next one, in UTC."""
+def test_the_expiry_of_a_waiver_has_a_series() -> None:
+    """It expires at the end of its last day, in UTC."""
     (sample,) = samples(FULL)["k3s_harden_waiver_expiry_timestamp_seconds"]
     assert sample.labels == {"id": "kubelet-read-only-port"}
     assert sample.value == datetime(2027, 7, 1, tzinfo=timezone.utc).timestamp()
     assert "k3s_harden_waiver_expiry_timestamp_seconds" not in samples(CALM)
 
 
-def test_a_control_that_is_there_twice_makes_no_second_series() -> None:
-    """One series twice, and the collector refuses all of the file."""
+def test_a_duplicate_control_has_one_series() -> None:
+    """The collector rejects a file with duplicate series."""
     twice = FULL._replace(verdicts=FULL.verdicts * 2)
     assert len(samples(twice)["k3s_harden_control_open"]) == sum(one.is_open for one in FULL.verdicts)
 
 
 @given(assessment=hostile())
-def test_any_text_leaves_it_metrics(assessment: Assessment) -> None:
-    """As many series as there would be of harmless text."""
+def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
+    """The number of series is that for harmless text."""
     hostile_role = assessment._replace(facts=assessment.facts[3:])
     for one in (assessment, hostile_role):
         assert {name: len(found) for name, found in samples(one).items()} == {
@@ -115,7 +115,7 @@ def test_any_text_leaves_it_metrics(assessment: Assessment) -> None:
     ("value", "seen"),
     [('a"b', 'a"b'), ("a\\b", "a\\b"), ("a\\nb", "a\\nb"), ("é", "\\xe9"), ("日", "\\u65e5"), ("a\nb", "a\\nb")],
 )
-def test_a_label_comes_out_as_it_went_in(value: str, seen: str) -> None:
-    """But for what is not ASCII, or no text, which is spelt as an escape."""
+def test_a_label_keeps_its_value(value: str, seen: str) -> None:
+    """Characters outside ASCII become escapes."""
     (info,) = samples(FULL._replace(facts=(Fact("role", value, ""),)))["k3s_harden_info"]
     assert info.labels["role"] == seen

