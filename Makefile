@@ -17,8 +17,9 @@ PY = $(VENV)/bin/python
 PINS := tests/requirements
 BENCH_PINS := tests/bench/requirements
 
-# A worker that died, or was ended because its test hung, is not started again: it would only hang again.
-PYTEST = $(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --max-worker-restart=0
+# A worker whose test hung is not started again: it would hang again. pytest before 9 ignores the option for it.
+PYTEST = $(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --max-worker-restart=0 \
+	--override-ini=faulthandler_exit_on_timeout=true
 
 # A foreign search path would let other packages than the pinned ones in.
 unexport PYTHONPATH PYTHONHOME

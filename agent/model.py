@@ -329,11 +329,11 @@ class Unreadable:
     """Whether the kernel denied access to this user."""
 
 
-Resource = Union[Directory, File, FilePermissions, Sysctl]  # noqa: UP007 - evaluated by Python 3.9
+Resource = Union[Directory, File, FilePermissions, Sysctl]
 """What a host can be required to have."""
 
-State = Union[Directory, File, FilePermissions, Sysctl, Absent]  # noqa: UP007 - evaluated by Python 3.9
+State = Union[Directory, File, FilePermissions, Sysctl, Absent]
 """What a change starts from and leads to, and what the journal records."""
 
-Observed = Union[Directory, File, FilePermissions, Sysctl, Absent, Obstacle, Unreadable]  # noqa: UP007 - evaluated by Python 3.9
+Observed = Union[Directory, File, FilePermissions, Sysctl, Absent, Obstacle, Unreadable]
 """What reading a resource of the host can return."""

@@ -50,7 +50,7 @@ _NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
 
-ScalarValue = Union[str, int, float, bool, None]  # noqa: UP007 - evaluated by Python 3.9
+ScalarValue = Union[str, int, float, bool, None]
 """The value of a scalar. A bool is also an int in Python, so test for bool first."""
 
 
@@ -102,7 +102,7 @@ class KeyValue(NamedTuple):
     node: Node
 
 
-Node = Union[Scalar, Sequence, Mapping]  # noqa: UP007 - evaluated by Python 3.9
+Node = Union[Scalar, Sequence, Mapping]
 
 
 class Document(NamedTuple):

@@ -123,9 +123,5 @@ def numbered(row: str) -> Mapping[Benchmark, Number]:
     if len(words) != len(Benchmark):
         raise ValueError(f"expected a number for each of {len(Benchmark)} benchmarks: {row}")
     return MappingProxyType(
-        {
-            benchmark: Number(word[:-1], Assessed(word[-1]))
-            for benchmark, word in zip(Benchmark, words)  # noqa: B905 - `strict` needs Python 3.10
-            if word != "-"
-        }
+        {benchmark: Number(word[:-1], Assessed(word[-1])) for benchmark, word in zip(Benchmark, words) if word != "-"}
     )

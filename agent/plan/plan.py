@@ -25,7 +25,7 @@ from agent.model import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-Need = Union[PurePosixPath, Sysctl]  # noqa: UP007 - evaluated by Python 3.9
+Need = Union[PurePosixPath, Sysctl]
 """What a file requires: another file that exists, or a live kernel value."""
 
 

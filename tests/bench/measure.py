@@ -61,11 +61,11 @@ class Cost(NamedTuple):
 
     def ratio(self, other: Cost) -> float:
         """How many times as long as the other this takes: the median over the rounds, so that slow ones cancel out."""
-        return median(mine.seconds / theirs.seconds for mine, theirs in zip(self.runs, other.runs, strict=True))
+        return median(mine.seconds / theirs.seconds for mine, theirs in zip(self.runs, other.runs))
 
     def processor_ratio(self, other: Cost) -> float:
         """As `ratio`, in processor time, which other load disturbs less."""
-        return median(mine.processor / theirs.processor for mine, theirs in zip(self.runs, other.runs, strict=True))
+        return median(mine.processor / theirs.processor for mine, theirs in zip(self.runs, other.runs))
 
 
 def in_turn(commands: Mapping[str, Command], rounds: int) -> dict[str, Cost]:

@@ -97,11 +97,11 @@ def rpm(file: Path) -> Package:
     data = file.read_bytes()
     _, signatures_end = _header(data, 96)
     tags, end = _header(data, -(-signatures_end // 8) * 8)
-    paths = [PurePosixPath(tags[1118][index], name) for name, index in zip(tags[1117], tags[1116], strict=True)]
-    owners = [f"{user}:{group}" for user, group in zip(tags[1039], tags[1040], strict=True)]
+    paths = [PurePosixPath(tags[1118][index], name) for name, index in zip(tags[1117], tags[1116])]
+    owners = [f"{user}:{group}" for user, group in zip(tags[1039], tags[1040])]
     contents = dict(_cpio(lzma.decompress(data[end:])))
-    flags = zip(paths, tags[1037], strict=True)
-    needs = zip(tags[1049], tags[1048], tags[1050], strict=True)
+    flags = zip(paths, tags[1037])
+    needs = zip(tags[1049], tags[1048], tags[1050])
     said = (
         f"{name} >= {version}" if flag & _EQUAL_OR_GREATER == _EQUAL_OR_GREATER else name
         for name, flag, version in needs
@@ -111,7 +111,7 @@ def rpm(file: Path) -> Package:
         scripts={name: tags[tag][0] for tag, name in _RPM_SCRIPTS.items() if tag in tags},
         members={
             path: Member(mode & 0xFFFF, owner, contents.get(path, b""))
-            for path, mode, owner in zip(paths, tags[1030], owners, strict=True)
+            for path, mode, owner in zip(paths, tags[1030], owners)
         },
         configuration=frozenset(path for path, flag in flags if flag & _CONFIGURATION),
     )

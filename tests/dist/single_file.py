@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.dist.payload import Payload
 
 _SOURCES = CHECKOUT / ".ci/dist"
-_MINORS = range(10, 17)
+_MINORS = range(9, 17)
 
 _ALWAYS_LOADED = frozenset({"agent", "annotated_doc", "click", "shellingham", "typer", "yaml"})
 """Their byte code is not compressed: to inflate it again at each start would cost a tenth of the start."""

@@ -67,7 +67,7 @@ class Fuse:
 class FailingTree(Tree):
     """Each operation fails as documented: most with HostError, observations with Unreadable."""
 
-    fuse: Fuse
+    fuse: Fuse = field(default_factory=Fuse)
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
         if self.fuse.burns(f"look {path}"):

@@ -356,33 +356,31 @@ def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, 
     ]
 
 
-def _values(criterion: Criterion) -> Sequence[str]:  # noqa: PLR0911 - one for each kind
-    """A value that will do, and some that will not, or nearly."""
-    match criterion:
-        case Boolean():
-            return "true", "false"
-        case AtLeast(least):
-            return str(least), str(least + 1), str(least - 1), "many"
-        case Duration(example):
-            return example, "0"
-        case AbsolutePath():
-            return "/etc/file", "-"
-        case Present():
-            return "/etc/file", ""
-        case NotGiven():
-            return ("/etc/file",)
-        case Loopback():
-            return "127.0.0.1", "0.0.0.0", "::1"  # noqa: S104 - the value that is wrong
-        case Equals(text):
-            return text, "10255"
-        case _:
-            raise AssertionError(criterion)
+_FIXED_VALUES: dict[type[Criterion], Sequence[str]] = {
+    Boolean: ("true", "false"),
+    AbsolutePath: ("/etc/file", "-"),
+    Present: ("/etc/file", ""),
+    NotGiven: ("/etc/file",),
+    Loopback: ("127.0.0.1", "0.0.0.0", "::1"),  # noqa: S104 - the value that fails
+}
+
+
+def _values(criterion: Criterion) -> Sequence[str]:
+    """Return a value that meets the criterion, and some that do not or barely do."""
+    if isinstance(criterion, AtLeast):
+        least = criterion.least
+        return str(least), str(least + 1), str(least - 1), "many"
+    if isinstance(criterion, Duration):
+        return criterion.example, "0"
+    if isinstance(criterion, Equals):
+        return criterion.text, "10255"
+    return _FIXED_VALUES[type(criterion)]
 
 
 def _repeated(given: Arguments, one: Arguments, other: Arguments, version: str) -> Disguise:
     """Lists in parts, and before each other value another one, over which it wins."""
     parts = []
-    for (component, name, value), *others in zip(given, one, other, strict=True):
+    for (component, name, value), *others in zip(given, one, other):
         if name in COMBINED[component]:
             parts += [(component, name, part) for part in value.split(",")]
         else:
@@ -443,14 +441,13 @@ def _typed(name: str, value: str) -> object:
     """The setting that means the same as the argument's value; None where there is none."""
     if name not in KUBELET_FIELDS:
         return None
-    match KUBELET_FIELDS[name].expected:
-        case "true or false":
-            return {"true": True, "false": False}.get(value)
-        case "a whole number":
-            return int(value) if value.lstrip("-").isdecimal() else None
-        case "a list of strings":
-            return value.split(",")
-        case wanted if wanted.startswith("a mapping"):
-            return {gate: on == "true" for gate, _, on in (pair.partition("=") for pair in value.split(","))}
-        case _:
-            return value or None
+    expected = KUBELET_FIELDS[name].expected
+    if expected == "true or false":
+        return {"true": True, "false": False}.get(value)
+    if expected == "a whole number":
+        return int(value) if value.lstrip("-").isdecimal() else None
+    if expected == "a list of strings":
+        return value.split(",")
+    if expected.startswith("a mapping"):
+        return {gate: on == "true" for gate, _, on in (pair.partition("=") for pair in value.split(","))}
+    return value or None

@@ -25,11 +25,7 @@ def recorded() -> dict[str, Numbers]:
     header, *lines = (line.split("\t") for line in _FILE.read_text(encoding="utf-8").splitlines())
     benchmarks = [Benchmark(name) for name in header[1:]]
     return {
-        line[0]: {
-            benchmark: (word[:-1], word[-1])
-            for benchmark, word in zip(benchmarks, line[1:], strict=True)
-            if word != "-"
-        }
+        line[0]: {benchmark: (word[:-1], word[-1]) for benchmark, word in zip(benchmarks, line[1:]) if word != "-"}
         for line in lines
     }
 

@@ -47,11 +47,7 @@ def recorded() -> list[Line]:
     return [
         Line(
             tuple(asks.split()),
-            {
-                benchmark: (word[:-1], word[-1])
-                for benchmark, word in zip(benchmarks, words, strict=True)
-                if word != "-"
-            },
+            {benchmark: (word[:-1], word[-1]) for benchmark, word in zip(benchmarks, words) if word != "-"},
         )
         for asks, *words in lines
     ]

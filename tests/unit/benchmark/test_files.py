@@ -59,7 +59,7 @@ def recorded() -> list[dict[Benchmark, Cell]]:
     found = []
     for line in lines:
         cells = {}
-        for benchmark, text in zip(benchmarks, line, strict=True):
+        for benchmark, text in zip(benchmarks, line):
             word, _, mode = text.partition("=")
             if word != "-":
                 cells[benchmark] = Cell(word[:-1], word[-1], FileMode(int(mode, 8)) if mode else None)

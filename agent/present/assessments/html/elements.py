@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import ControlStatus
     from agent.model import Remediation
 
-    Content = Union[str, Element, None, Iterable["Content"]]  # noqa: UP007 - evaluated by Python 3.9
+    Content = Union[str, Element, None, Iterable["Content"]]
 
 _QUOTED = re.compile(r"`([^`]+)`|(?<!\w)'(?=\S)([^']*[^\s'])'(?!\w)")
 

@@ -318,7 +318,7 @@ def test_headings_skip_no_level() -> None:
     """There is one heading of the first level."""
     levels = [int(tag[1]) for tag, _ in MIXED.tags if re.fullmatch(r"h\d", tag)]
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip([0, *levels], levels))  # noqa: B905 - needs Python 3.10
+    assert all(after - before <= 1 for before, after in zip([0, *levels], levels))
 
 
 def test_every_part_of_a_table_has_its_role() -> None:
