@@ -66,7 +66,7 @@ class World(NamedTuple):
         seen = dict(self.observed)
         for change in changes:
             assert seen[change.id] == change.before, "the plan starts from what is not there"
-            if not isinstance(change.after, Absent | Sysctl):
+            if not isinstance(change.after, (Absent, Sysctl)):
                 parent = seen[str(change.after.path.parent)]
                 assert isinstance(parent, Directory), f"the parent of {change.id} is not there yet"
             else:
