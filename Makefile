@@ -27,7 +27,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-shell lint style types format bench docs dist pins test-oldest clean FORCE
+.PHONY: help run test vm-test vm-shell lint style types format bench docs dist pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,7 +92,7 @@ test: lint ## lint, types and every test tier that this machine allows
 	@$(PYTEST) --cov --cov-report=term
 
 # A whole boot takes longer than any other test may. worksteal: guests share nothing, so that any worker may run any test.
-vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern for some of it)
+vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern, SUITE=bullseye|bookworm|trixie)
 	@.ci/vm-host
 	@GUEST_SUITE=$(SUITE) $(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
 
@@ -105,6 +105,9 @@ test-oldest: ## the tests with the oldest packages that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=$(VENV) $(VENV)/.dev
 	@$(call pip,$(OLDEST))
 	@$(PYTEST)
+
+test-python: $(VENV)/.dev ## unit and scenario tests (VENV=.venv-3.9 PYTHON=python3.9)
+	@$(PYTEST) tests/unit tests/scenarios
 
 format: $(VENV)/.dev ## let ruff format the code, and repair what it can
 	@$(VENV)/bin/ruff format --quiet
@@ -134,5 +137,5 @@ pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt and 
 	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt
 
 clean: ## remove everything that make made
-	@rm -rf .venv .venv-oldest .cache .run dist .hypothesis .pytest_cache
+	@rm -rf .venv .venv-* .cache .run dist .hypothesis .pytest_cache
 	@find agent tests -name __pycache__ -prune -exec rm -rf {} +
