@@ -105,7 +105,7 @@ def _control(control: Control) -> str:
         ("Applies to", str(control.applies)),
         ("In the guide", origin_in_words(control.origin)),
         ("Differs from the guide", control.deviation),
-        ("What it can break", control.risk),
+        ("Can break", control.risk),
         (_AS_IT_IS, control.by_hand),
     ]
     return _paragraphs(parts)
@@ -121,7 +121,7 @@ def _row(row: BenchmarkControl) -> str:
         *((f"Expected in {span}", text) for text, span in descriptions.earlier(row)),
         ("Rationale", "" if is_explained else row.why),
         ("Applies to", "" if is_explained else str(row.applies)),
-        ("Fixed by", descriptions.provider(row)),
+        ("Provided by", descriptions.provider(row)),
         ("Remediation", remediation.text(row.repair) if row.repair else ""),
         ("Differences to kube-bench", "\n".join(_differences(row))),
         ("Source", row.source),
