@@ -1,4 +1,4 @@
-"""What the benchmarks ask of etcd's configuration (their section 2), which K3s writes anew at each start."""
+"""What the benchmarks ask of etcd's configuration (their section 2), which K3s writes again at each start."""
 
 from __future__ import annotations
 
