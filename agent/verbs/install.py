@@ -179,7 +179,7 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
 
 def _refuse_service(name: str) -> None:
     if name.startswith("k3s-harden"):
-        raise UsageError(f"cannot guard {name}: it is a service of ours", "name one that starts K3s")
+        raise UsageError(f"cannot guard {name}: it is a service of k3s-harden", "name a service that starts K3s")
     if not re.fullmatch(r"k3s[-\w.@]*\.service", name, re.ASCII):
         raise UsageError(
             f"cannot guard {name}: the services of K3s are called k3s.service, k3s-NAME.service",
