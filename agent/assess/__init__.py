@@ -1,1 +1,1 @@
-"""Assessment of a host against a CIS benchmark: evidence, effective arguments, verdicts, waivers and likely causes."""
+"""Assessment of a node against a benchmark."""

@@ -1,1 +1,1 @@
-"""The CIS Kubernetes benchmarks as far as they concern a K3s node: controls as typed rows; knows no host."""
+"""Controls of the CIS Kubernetes benchmarks for a K3s node, as typed rows."""

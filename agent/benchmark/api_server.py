@@ -1,4 +1,4 @@
-"""What the benchmarks ask of the API server's arguments (their section 1.2, and the audit policy of 3.2)."""
+"""Controls of the API server's arguments (section 1.2, and the audit policy of 3.2)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _enabled(plugin: str) -> Remediation:
 _POD_SECURITY_POLICY = oldest("enable-admission-plugins")
 _NODE_RESTRICTION = newest("enable-admission-plugins")
 
-_BY_FILE = "Where 'authorization-config' names a file, K3s leaves the argument out, and the file decides."
+_BY_FILE = "If 'authorization-config' names a file, K3s does not set the argument, and the file decides."
 
 _KEY_EXCHANGES = ("TLS_ECDHE_ECDSA_WITH", "TLS_ECDHE_RSA_WITH")
 _SUITES = (
@@ -79,26 +79,26 @@ def _suites(names: tuple[str, ...]) -> ArgumentCheck:
 _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="apiserver-anonymous-auth",
-        title="The API server refuses anonymous requests",
+        title="The API server rejects anonymous requests",
         numbers=numbered("1.2.1M 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1M"),
         applies=ON_SERVERS,
         check=_argument("anonymous-auth", Boolean(expected=False)),
         why=(
-            "By its own default the API server takes a request without credentials as one of the user"
-            " system:anonymous; a single role too many for that user opens the cluster to anyone who can reach the"
-            " port. Where 'authentication-config' names a file, K3s leaves the argument out, and the file decides."
+            "By default the API server treats a request without credentials as the user system:anonymous. One wrong"
+            " role for that user opens the cluster to everyone who can reach the port. If 'authentication-config'"
+            " names a file, K3s does not set the argument, and the file decides."
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-token-auth-file",
-        title="The API server reads no file of tokens",
+        title="The API server does not use a token file",
         numbers=numbered("1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A"),
         applies=ON_SERVERS,
         check=_argument("token-auth-file", NotGiven(), unset_passes=True),
         why=(
-            "The tokens are there in clear text and never expire, and a stolen one works until somebody edits the file"
-            " and restarts the API server."
+            "The file contains the tokens in clear text, and they do not expire. A stolen token is valid until the"
+            " file is edited and the API server restarts."
         ),
         source=_AUTHENTICATION,
     ),
@@ -107,34 +107,34 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
 _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="apiserver-kubelet-https",
-        title="The API server speaks TLS to kubelets",
+        title="The API server connects to kubelets with TLS",
         numbers=numbered("1.2.4S 1.2.4S - - - - - - - -"),
         applies=ON_SERVERS,
         check=_argument("kubelet-https", Boolean(expected=True), unset_passes=True),
-        why="The connection carries the commands that are run in pods, and their logs and terminals in return.",
+        why="The connection transports commands for pods, and their logs and terminals.",
         source="kubernetes/kubernetes cmd/kube-apiserver/app/options/options.go",
     ),
     BenchmarkControl(
         id="apiserver-kubelet-client-certificate",
-        title="The API server shows kubelets a client certificate",
+        title="The API server presents a client certificate to kubelets",
         numbers=numbered("1.2.5A 1.2.5A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A"),
         applies=ON_SERVERS,
         check=AllOf((_argument("kubelet-client-certificate", Present()), _argument("kubelet-client-key", Present()))),
         why=(
-            "Without one the API server is anonymous to a kubelet: either the kubelet refuses it, so that logs and"
-            " exec fail, or it lets everybody in."
+            "Without it the API server is anonymous to a kubelet. Either the kubelet rejects it, so that logs and exec"
+            " fail, or it accepts every client."
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-kubelet-certificate-authority",
-        title="The API server checks kubelets' certificates",
+        title="The API server verifies kubelets' certificates",
         numbers=numbered("1.2.6A 1.2.6A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A"),
         applies=ON_SERVERS,
         check=_argument("kubelet-certificate-authority", Present()),
         why=(
-            "Otherwise anyone who answers at a node's address passes for its kubelet, and can read what kubectl exec"
-            " and port-forward send there."
+            "Otherwise everyone who answers at a node's address can impersonate its kubelet, and read the data of"
+            " kubectl exec and port-forward."
         ),
         source=_K3S,
     ),
@@ -143,12 +143,12 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
 _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="apiserver-authorization-not-always-allow",
-        title="The API server does not allow everything to everybody",
+        title="The API server does not allow every request",
         numbers=numbered("1.2.7A 1.2.7A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A"),
         applies=ON_SERVERS,
         # Without the argument the API server itself allows everything.
         check=_argument("authorization-mode", Excludes(("AlwaysAllow",))),
-        why=f"With AlwaysAllow every account, a pod's included, may do everything: RBAC is not asked. {_BY_FILE}",
+        why=f"With AlwaysAllow every account, including a pod's, may do everything, and RBAC has no effect. {_BY_FILE}",
         source=_K3S,
     ),
     BenchmarkControl(
@@ -159,19 +159,20 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
         check=_argument("authorization-mode", Includes(("Node",))),
         why=(
             "The Node authorizer lets a kubelet read only the Secrets and volumes of its own pods. Without it kubelets"
-            f" need a role for those of the whole cluster, and one compromised node has them all. {_BY_FILE}"
+            " need a role for those of the whole cluster, so that one compromised node can read all of them."
+            f" {_BY_FILE}"
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-authorization-rbac",
-        title="The API server asks RBAC",
+        title="The API server authorizes requests with RBAC",
         numbers=numbered("1.2.9A 1.2.9A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A"),
         applies=ON_SERVERS,
         check=_argument("authorization-mode", Includes(("RBAC",))),
         why=(
-            "Without it Roles and their bindings have no effect, and nobody can be given just the rights that their"
-            f" work takes. {_BY_FILE}"
+            "Without it Roles and their bindings have no effect, and users cannot be limited to the rights that they"
+            f" need. {_BY_FILE}"
         ),
         source=_K3S,
     ),
@@ -180,25 +181,25 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
 _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="apiserver-external-ips-not-denied",
-        title="DenyServiceExternalIPs is not on",
+        title="DenyServiceExternalIPs is not enabled",
         numbers=numbered("1.2.3A 1.2.3A 1.2.3A 1.2.3A - - - - - -"),
         applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
         why=(
-            "The plugin refuses every new Service with external IPs, so workloads that need them can no longer be"
-            " deployed. The benchmarks reversed this with 1.9, which wants the plugin on."
+            "The plugin rejects every new Service with external IPs, so that workloads with such Services cannot be"
+            " deployed. Since 1.9 the benchmarks require the plugin instead."
         ),
         source=_PLUGINS,
     ),
     BenchmarkControl(
         id="apiserver-external-ips-denied",
-        title="DenyServiceExternalIPs is on",
+        title="DenyServiceExternalIPs is enabled",
         numbers=numbered("- - - - 1.2.3u 1.2.3M 1.2.3M 1.2.3M 1.2.3M 1.2.3M"),
         applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
         why=(
-            "Otherwise anyone who may create a Service can claim any address in its externalIPs, and receives the"
-            " traffic that the nodes' pods send there (CVE-2020-8554)."
+            "Otherwise everyone who may create a Service can claim any address in its externalIPs, and receive the"
+            " traffic of pods to that address (CVE-2020-8554)."
         ),
         caution="look for Services that use externalIPs, because new external IPs will be rejected",
         remediation=_enabled("DenyServiceExternalIPs"),
@@ -206,13 +207,13 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="apiserver-event-rate-limit",
-        title="EventRateLimit is on",
+        title="EventRateLimit is enabled",
         numbers=numbered("1.2.10u 1.2.10u 1.2.9u 1.2.9u 1.2.9u 1.2.9M 1.2.9M 1.2.9M 1.2.9M 1.2.9M"),
         applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("EventRateLimit",))),
         why=(
-            "Otherwise a pod that fails over and over, or an attacker, can fill the datastore and keep the API server"
-            " busy with events."
+            "Otherwise a pod that fails repeatedly, or an attacker, can fill the datastore and overload the API server"
+            " with events."
         ),
         caution=(
             "add an entry for EventRateLimit with its limits to the file that 'admission-control-config-file' names,"
@@ -224,22 +225,22 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="apiserver-always-admit",
-        title="AlwaysAdmit is not on",
+        title="AlwaysAdmit is not enabled",
         numbers=numbered("1.2.11A 1.2.11A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A"),
         applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
-        why="It admits everything without a check. It is deprecated, and nothing needs it.",
+        why="It admits everything without a check. It is deprecated and not needed.",
         source=_PLUGINS,
     ),
     BenchmarkControl(
         id="apiserver-always-pull-images",
-        title="AlwaysPullImages is on",
+        title="AlwaysPullImages is enabled",
         numbers=numbered("1.2.12u 1.2.12u 1.2.11u 1.2.11u 1.2.11u 1.2.11M 1.2.11M 1.2.11M 1.2.11M 1.2.11M"),
         applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("AlwaysPullImages",))),
         why=(
-            "Otherwise a private image that one pod has pulled can be run by every pod of that node, with no right to"
-            " pull it. The price is that no container starts while its registry is out of reach."
+            "Otherwise every pod of a node can run a private image that another pod has pulled, without the right to"
+            " pull it. With the plugin no container starts while its registry is not reachable."
         ),
         remediation=_enabled("AlwaysPullImages"),
         setting="always-pull-images",
@@ -247,12 +248,12 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="apiserver-security-context-deny",
-        title="PodSecurityPolicy is on, or SecurityContextDeny in its place",
+        title="PodSecurityPolicy or SecurityContextDeny is enabled",
         numbers=numbered("1.2.13u 1.2.13u 1.2.12S 1.2.12S - - - - - -"),
-        # From v1.25 on the API server does not know PodSecurityPolicy, and exits at the name.
+        # The API server of v1.25 and newer rejects PodSecurityPolicy at startup.
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
         check=_argument("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
-        why="With neither, a pod chooses its own rights: root, the host's network and files, all capabilities.",
+        why="Without either, a pod can request any rights: root, the host's network and files, all capabilities.",
         caution=(
             "create PodSecurityPolicies such as those of policy.yaml, because the plugin admits no pod without a policy"
         ),
@@ -262,40 +263,40 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="apiserver-service-account-plugin",
-        title="ServiceAccount is not off",
+        title="ServiceAccount is not disabled",
         numbers=numbered("1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A"),
         level=2,
         applies=ON_SERVERS,
         check=_argument("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
         why=(
-            "The plugin gives each pod a service account of its namespace, and refuses one that does not exist."
-            " Without it a pod has no identity of its own that rights could be bound to."
+            "The plugin assigns each pod a service account of its namespace, and rejects a missing one. Without it a"
+            " pod has no identity that rights can be bound to."
         ),
         source=_PLUGINS,
     ),
     BenchmarkControl(
         id="apiserver-namespace-lifecycle",
-        title="NamespaceLifecycle is not off",
+        title="NamespaceLifecycle is not disabled",
         numbers=numbered("1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A"),
         level=2,
         applies=ON_SERVERS,
         check=_argument("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
         why=(
-            "Without it objects can be created in namespaces that do not exist or are being deleted, and default and"
-            " kube-system can themselves be deleted."
+            "Without it objects can be created in namespaces that are missing or being deleted, and the namespaces"
+            " default and kube-system can be deleted."
         ),
         source=_PLUGINS,
     ),
     BenchmarkControl(
         id=_NODE_RESTRICTION.id,
-        title="NodeRestriction is on",
+        title="NodeRestriction is enabled",
         numbers=numbered("1.2.16A 1.2.16A 1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A"),
         level=2,
         applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("NodeRestriction",))),
         why=(
-            "The plugin lets a kubelet change only its own Node and its own pods. Without it one compromised node can"
-            " relabel the others and draw their pods, with the Secrets in them, to itself."
+            "The plugin limits a kubelet to its own Node and its own pods. Without it one compromised node can relabel"
+            " other nodes, and attract their pods with their Secrets."
         ),
         remediation=_enabled("NodeRestriction"),
         guide=_NODE_RESTRICTION,
@@ -306,22 +307,22 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
 _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="apiserver-secure-port",
-        title="The API server serves on a port with TLS",
+        title="The API server serves on a TLS port",
         numbers=numbered("1.2.17A 1.2.17A 1.2.16A - - - - - - -"),
         applies=ON_SERVERS,
         check=_argument("secure-port", AtLeast(1), unset_passes=True),
-        why="0 switches off the one port on which requests are encrypted, authenticated and authorized.",
+        why="0 disables the only port on which requests are encrypted, authenticated and authorized.",
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-profiling",
-        title="The API server offers no profiling",
+        title="The API server does not serve profiling data",
         numbers=numbered("1.2.18A 1.2.18A 1.2.17A 1.2.16A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A"),
         applies=ON_SERVERS,
         check=_argument("profiling", Boolean(expected=False)),
         why=(
-            "Profiles show what the API server does inside, and taking one costs processor time: this helps whoever"
-            " prepares an attack, and others only while they look for a fault."
+            "Profiles reveal internals of the API server, and creating one takes processor time. They are only needed"
+            " for debugging."
         ),
         source=_K3S,
     ),
@@ -360,7 +361,7 @@ _REQUEST_ROWS: tuple[BenchmarkControl, ...] = (
         Component.API_SERVER,
         "1.2.23S 1.2.23u 1.2.22u 1.2.21u 1.2.20u 1.2.20M 1.2.20M 1.2.20M 1.2.20M 1.2.20M",
         source=_REQUESTS,
-        # The default is a limit, 60 s, and to be changed only where it is needed: to leave it is appropriate.
+        # The default is a limit of 60 s, which CIS recommends to change only as needed, so the default is compliant.
         unset_passes=True,
     ),
     of_the_guide(
@@ -375,61 +376,61 @@ _REQUEST_ROWS: tuple[BenchmarkControl, ...] = (
 _KEY_ROWS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="apiserver-service-account-key-file",
-        title="Service accounts' tokens are checked with a key of their own",
+        title="Service account tokens are verified with a separate key",
         numbers=numbered("1.2.25S 1.2.25A 1.2.24A 1.2.23A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A"),
         applies=ON_SERVERS,
         check=_argument("service-account-key-file", Present()),
         why=(
-            "Without it the API server checks tokens with the key of its serving certificate: one key for two"
-            " purposes, neither of which can be renewed without the other."
+            "Without it the API server verifies tokens with the key of its serving certificate, so that neither can be"
+            " renewed without the other."
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-etcd-client-certificate",
-        title="The API server shows etcd a client certificate",
+        title="The API server presents a client certificate to etcd",
         numbers=numbered("1.2.26A 1.2.26A 1.2.25A 1.2.24A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A"),
         applies=ON_SERVERS,
         check=AllOf((_argument("etcd-certfile", Present()), _argument("etcd-keyfile", Present()))),
         why=(
-            "An etcd that answers without a certificate answers everybody, and it holds all Secrets. This matters"
-            " where K3s runs etcd, and where its datastore is reached over TLS."
+            "An etcd that accepts clients without a certificate accepts everyone, and it contains all Secrets. This"
+            " applies if K3s runs etcd, and if its datastore uses TLS."
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-serving-certificate",
-        title="The API server has a certificate and key to serve with",
+        title="The API server has a serving certificate and key",
         numbers=numbered("1.2.27A 1.2.27A 1.2.26A 1.2.25A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A"),
         applies=ON_SERVERS,
         check=AllOf((_argument("tls-cert-file", Present()), _argument("tls-private-key-file", Present()))),
         why=(
-            "Otherwise the API server signs a certificate itself, which no client can verify, and a client that does"
-            " not verify it gives its token to whoever answers."
+            "Otherwise the API server uses a self-signed certificate, which no client can verify. A client that does"
+            " not verify it sends its token to every impostor."
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-client-ca-file",
-        title="The API server checks clients' certificates",
+        title="The API server verifies clients' certificates",
         numbers=numbered("1.2.28A 1.2.28A 1.2.27A 1.2.26A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A"),
         applies=ON_SERVERS,
         check=_argument("client-ca-file", Present()),
         why=(
-            "Kubelets and the control plane prove who they are with certificates of this authority; without it they"
-            " cannot, and weaker ways to authenticate take its place."
+            "Kubelets and the control plane authenticate with certificates of this authority. Without it they need"
+            " weaker authentication."
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="apiserver-etcd-ca-file",
-        title="The API server checks etcd's certificate",
+        title="The API server verifies etcd's certificate",
         numbers=numbered("1.2.29A 1.2.29A 1.2.28A 1.2.27A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A"),
         applies=ON_SERVERS,
         check=_argument("etcd-cafile", Present()),
         why=(
-            "Otherwise anyone who answers at etcd's address is sent everything that the cluster stores. This matters"
-            " where K3s runs etcd, and where its datastore is reached over TLS."
+            "Otherwise everyone who answers at etcd's address receives all data that the cluster stores. This applies"
+            " if K3s runs etcd, and if its datastore uses TLS."
         ),
         source=_K3S,
     ),
@@ -449,13 +450,13 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="apiserver-encryption-providers",
-        title="What encrypts Secrets is a strong provider",
+        title="Secrets are encrypted with a strong provider",
         numbers=numbered("1.2.31M 1.2.31u 1.2.30u 1.2.29u 1.2.28u 1.2.28M 1.2.28M 1.2.28M 1.2.28M 1.2.28M"),
         applies=ON_SERVERS,
         check=EncryptionProviders(("aescbc", "kms", "secretbox")),
         why=(
-            "The first provider in the file encrypts what is written. Where that is identity, Secrets are stored in"
-            " clear text, although there is an encryption configuration."
+            "The first provider in the file encrypts new data. If it is identity, Secrets are stored in clear text"
+            " despite the encryption configuration."
         ),
         remediation=Remediation(
             (Instruction(SECRETS_ENCRYPTION.by_hand),),
@@ -480,7 +481,7 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
 _LAST_ROWS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="apiserver-cipher-suites",
-        title="The API server speaks strong ciphers only",
+        title="The API server uses only strong ciphers",
         numbers=numbered("1.2.32u 1.2.32A 1.2.31A 1.2.30A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29M"),
         applies=ON_SERVERS,
         check=_suites(_SUITES),
@@ -500,8 +501,8 @@ _LAST_ROWS: tuple[BenchmarkControl, ...] = (
             }
         ),
         why=(
-            "With a weak suite somebody who has recorded the traffic, or can intercept it, can read it: tokens,"
-            " Secrets and terminals. Without forward secrecy, the loss of a key also opens all traffic of the past."
+            "With a weak cipher suite an attacker who records or intercepts the traffic can read tokens, Secrets and"
+            " terminals. Without forward secrecy, a stolen key also decrypts all earlier traffic."
         ),
         source="k3s-io/k3s pkg/cli/server/server.go",
     ),
@@ -531,4 +532,4 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     *_ENCRYPTION_ROWS,
     *_LAST_ROWS,
 )
-"""By topic. What is asked of etcd's certificates matters only where the datastore is etcd, or is reached over TLS."""
+"""By topic."""

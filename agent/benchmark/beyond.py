@@ -1,4 +1,4 @@
-"""What no benchmark asks of a node, and the guide and the kubelet do: kernel parameters, directories, a file."""
+"""Controls of the guide and the kubelet that no benchmark has: kernel parameters, directories, a file."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def _directory(row: DirectoryRow) -> BenchmarkControl:
     )
 
 
-# Where write-kubeconfig says another path, K3s makes this one a symlink to it.
+# If write-kubeconfig names another path, K3s creates this one as a symlink to it.
 _KUBECONFIG = ("/etc/rancher/k3s/k3s.yaml",)
 
 BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_kernel_parameter, SYSCTLS),
     BenchmarkControl(
         id="sysctl-precedence",
-        title="No file takes the kernel parameters back at boot",
+        title="No file overrides the kernel parameters at boot",
         check=SysctlPrecedence(),
         why=(
-            "The kernel forgets its parameters at a reboot, and of all files that set one, the last to be read wins. A"
-            " value that is right today, set by hand or by an earlier kubelet, is gone after the boot, and the kubelet"
-            " then refuses to start."
+            "The kernel loses its parameters at a reboot, and the last file that sets one takes precedence. A"
+            " compliant value that was set by hand or by an earlier kubelet is lost at the boot, and the kubelet then"
+            " does not start."
         ),
         remediation=Remediation(
             (
@@ -68,12 +68,12 @@ BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_directory, DIRECTORIES),
     BenchmarkControl(
         id="k3s-kubeconfig",
-        title="The kubeconfig that K3s writes for its administrator is root's alone",
+        title="Only root can access the kubeconfig that K3s writes for its administrator",
         applies=ON_SERVERS,
         check=AllOf((Permissions(_KUBECONFIG), Ownership(_KUBECONFIG))),
         why=(
-            "Unlike the kubeconfigs that the benchmarks look at, which only name files, it contains the key of a"
-            " cluster administrator. Anyone who can read it is an administrator, and nobody can revoke that."
+            "Unlike the kubeconfigs of the benchmarks, which only name files, it contains the key of a cluster"
+            " administrator. Everyone who can read it is an administrator, and this cannot be revoked."
         ),
         caution="give people their own kubeconfigs",
         remediation=Remediation(
@@ -86,4 +86,4 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         source="k3s-io/k3s pkg/server/server.go",
     ),
 )
-"""The kernel parameters in the guide's order, what would undo them, the server's directories, and K3s' kubeconfig."""
+"""Kernel parameters in the guide's order, their overrides, the server's directories, and K3s' kubeconfig."""

@@ -1,4 +1,4 @@
-"""All controls as one list, those of one benchmark in its order, and the way from a name or a number to a control."""
+"""All controls, those of one benchmark, and those with a name or number."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def _as_integers(number: Number) -> tuple[int, ...]:
-    # As text, 1.2.10 would come before 1.2.9.
+    # As text, 1.2.10 sorts before 1.2.9.
     return tuple(map(int, number.text.split(".")))
 
 
 def _newest_first(control: BenchmarkControl) -> tuple[tuple[int, ...], int]:
-    # Benchmarks move numbers: what the newest dropped comes after what has its old number now.
+    # Benchmarks reuse numbers: a control that the newest dropped follows the one that has its number now.
     newest = max(control.numbers, key=list(Benchmark).index)
     return _as_integers(control.numbers[newest]), -list(Benchmark).index(newest)
 
@@ -40,19 +40,19 @@ _NUMBERED = (
 )
 
 CATALOGUE: tuple[BenchmarkControl, ...] = (*sorted(_NUMBERED, key=_newest_first), *BEYOND)
-"""In the order of each control's number in the newest benchmark that has it; then what no benchmark has."""
+"""In the order of each control's number in the newest benchmark that has it; then those without a number."""
 
 
 def of(benchmark: Benchmark) -> tuple[BenchmarkControl, ...]:
-    """The controls that a benchmark has, in the order of its numbers, and then those that no benchmark has."""
+    """Return the controls of a benchmark in the order of its numbers, and then those that no benchmark has."""
     inside = (control for control in CATALOGUE if benchmark in control.numbers)
     return (*sorted(inside, key=lambda control: _as_integers(control.numbers[benchmark])), *BEYOND)
 
 
 def named(text: str) -> tuple[BenchmarkControl, ...]:
-    """The controls with this id, or with this CIS number: "1.2.16" in any benchmark, "cis-1.9/1.2.16" in that one.
+    """Return the controls with this id or CIS number: "1.2.16" in any benchmark, "cis-1.9/1.2.16" in that one.
 
-    A number that has moved names several; a name that nothing has, none.
+    A number can have several controls, because numbers change; an unknown name has none.
     """
     benchmark, _, number = text.rpartition("/")
     return tuple(

@@ -1,4 +1,4 @@
-"""What the benchmarks ask of a control plane's files: who may read and change them (their section 1.1)."""
+"""Controls of the control plane's files: modes and owners (section 1.1)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _CERTIFICATE_FILES = tuple(f"{directory}/*.crt" for directory in CERTIFICATE_DIR
 _KEY_FILES = ("server/tls/**/*.key",)
 
 _A_POD_SPEC = (
-    "The kubelet runs whatever a static pod's file says with the rights of the control plane, so anyone who can write"
-    " the file can take over the cluster."
+    "The kubelet runs a static pod with the rights of the control plane, so everyone who can write its file can take"
+    " over the cluster."
 )
 
 
@@ -82,14 +82,14 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         id="cni-permissions",
         title="The files of the container network have restrictive permissions",
         numbers=numbered("1.1.9S 1.1.9S 1.1.9u 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9M"),
-        # host-local locks its directory by an empty file named lock, which it makes with 0750.
+        # host-local locks its directory with an empty file named lock, which it creates with 0750.
         check=Permissions(_LEASES, except_names=("lock",)),
         earlier=MappingProxyType(
             {Benchmark.CIS_1_23: Permissions(_LEASES, at_most=PUBLIC_FILE, except_names=("lock",))}
         ),
         why=(
-            "They record which pod has which address. Anyone who can change them can have an address handed out twice"
-            " and receive another pod's traffic."
+            "They record the address of each pod. Everyone who can change them can get an address assigned twice and"
+            " receive another pod's traffic."
         ),
         source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
@@ -98,7 +98,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="The files of the container network belong to root:root",
         numbers=numbered("1.1.10S 1.1.10S 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10A 1.1.10M"),
         check=Ownership(_LEASES),
-        why=f"{WHY_OWNERSHIP} These record which pod has which address.",
+        why=f"{WHY_OWNERSHIP} These files record the address of each pod.",
         source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
     BenchmarkControl(
@@ -108,8 +108,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=Permissions(_ETCD_DATA, at_most=FileMode(0o700), directories=True),
         why=(
-            "The whole cluster, its secrets included, is in this directory. Anyone with access to the files can read"
-            " and change all of it, with no API server in between."
+            "This directory contains the whole cluster, including its Secrets. Everyone with access to the files can"
+            " read and change all of it without the API server."
         ),
         source="k3s-io/k3s pkg/daemons/executor/executor.go",
     ),
@@ -118,10 +118,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         title="etcd's data directory belongs to etcd:etcd",
         numbers=numbered("1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S"),
         applies=ON_SERVERS,
-        check=NotInK3s(
-            "etcd runs in K3s' own process as root, so its data belongs to root, and there is no user called etcd."
-        ),
-        why="An etcd that runs as a user of its own cannot be turned against the rest of the host.",
+        check=NotInK3s("etcd runs in K3s' process as root, so its data belongs to root, and no user etcd exists."),
+        why="An etcd that runs as a separate user cannot be used to attack the rest of the host.",
         source=_EMBEDDED,
     ),
     BenchmarkControl(
@@ -131,8 +129,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=Permissions(_ADMIN),
         why=(
-            "It leads to a certificate of the group system:masters, which RBAC does not restrict and nobody can"
-            " revoke. Anyone who can change it can send the administrator to another API server."
+            "It gives access to a certificate of the group system:masters, which RBAC does not restrict and which"
+            " cannot be revoked. Everyone who can change it can connect the administrator to another API server."
         ),
         source=_CERTIFICATES,
     ),
@@ -142,7 +140,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A"),
         applies=ON_SERVERS,
         check=Ownership(_ADMIN),
-        why=f"{WHY_OWNERSHIP} This one leads to the administrator's certificate.",
+        why=f"{WHY_OWNERSHIP} This file gives access to the administrator's certificate.",
         source=_CERTIFICATES,
     ),
     BenchmarkControl(
@@ -153,8 +151,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_SCHEDULER),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_SCHEDULER, at_most=PUBLIC_FILE)}),
         why=(
-            "It leads to the certificate of the scheduler, which may put any pod on any node. Anyone who can change it"
-            " can send the scheduler to another API server."
+            "It gives access to the certificate of the scheduler, which may assign any pod to any node. Everyone who"
+            " can change it can connect the scheduler to another API server."
         ),
         source=_CERTIFICATES,
     ),
@@ -164,7 +162,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A"),
         applies=ON_SERVERS,
         check=Ownership(_SCHEDULER),
-        why=f"{WHY_OWNERSHIP} This one leads to the scheduler's certificate.",
+        why=f"{WHY_OWNERSHIP} This file gives access to the scheduler's certificate.",
         source=_CERTIFICATES,
     ),
     BenchmarkControl(
@@ -175,8 +173,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_CONTROLLER_MANAGER),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, at_most=PUBLIC_FILE)}),
         why=(
-            "It leads to the certificate of the controller manager, which may make a token for any service account."
-            " Anyone who can change it can send the controller manager to another API server."
+            "It gives access to the certificate of the controller manager, which may create a token for any service"
+            " account. Everyone who can change it can connect the controller manager to another API server."
         ),
         source=_CERTIFICATES,
     ),
@@ -186,7 +184,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A"),
         applies=ON_SERVERS,
         check=Ownership(_CONTROLLER_MANAGER),
-        why=f"{WHY_OWNERSHIP} This one leads to the controller manager's certificate.",
+        why=f"{WHY_OWNERSHIP} This file gives access to the controller manager's certificate.",
         source=_CERTIFICATES,
     ),
     BenchmarkControl(
@@ -196,8 +194,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=AllOf((Ownership(("server/tls",), directories=True), Ownership(("server/tls/**",)))),
         why=(
-            "Anyone who owns a certificate authority's file, or the directory that it is in, can replace it, and the"
-            " cluster then trusts whatever the replacement signs."
+            "Everyone who owns a certificate authority's file, or its directory, can replace it. The cluster then"
+            " trusts all certificates that the replacement signs."
         ),
         source=_CERTIFICATES,
     ),
@@ -207,7 +205,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.1.20u 1.1.20u 1.1.20u 1.1.20u 1.1.20A 1.1.20M 1.1.20A 1.1.20A 1.1.20A 1.1.20M"),
         applies=ON_SERVERS,
         check=Permissions(_CERTIFICATE_FILES, at_most=PUBLIC_FILE),
-        # CIS 1.23 had 644; 1.24 asked for 600, which also closes reading, and 1.11 went back.
+        # CIS 1.23 requires 644; 1.24 to 1.10 require 600, and 1.11 and newer require 644 again.
         earlier=MappingProxyType(
             dict.fromkeys(
                 (
@@ -221,9 +219,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
             )
         ),
         why=(
-            "Anyone who can change a certificate authority's certificate decides whom the cluster trusts. Reading one"
-            " reveals names and addresses, but no secret; K3s writes them with 0644, and does so again when it renews"
-            " them."
+            "Everyone who can change the certificate of an authority decides whom the cluster trusts. A certificate"
+            " reveals names and addresses, but no secret. K3s writes them with 0644, also when it renews them."
         ),
         setting="pki.certificate-permissions",
         source=_CERTIFICATES,
@@ -235,8 +232,8 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         check=Permissions(_KEY_FILES),
         why=(
-            "Anyone who can read a certificate authority's key can sign certificates for anybody, a cluster"
-            " administrator included; with the key for service accounts they can make tokens for any of them."
+            "Everyone who can read a certificate authority's key can sign any certificate, including one of a cluster"
+            " administrator. The key for service accounts can create tokens for all of them."
         ),
         source=_CERTIFICATES,
     ),

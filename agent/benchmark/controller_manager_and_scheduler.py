@@ -1,4 +1,4 @@
-"""What the benchmarks ask of the arguments of the controller manager (1.3) and of the scheduler (1.4)."""
+"""Controls of the arguments of the controller manager (1.3) and of the scheduler (1.4)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from agent.model import ON_SERVERS, Component, Instruction, Remediation, Restart
 
 _SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"
 _PROFILING = (
-    "The profiler shows anyone who may call it what the program does and holds in memory, and costs time while it"
-    " runs. It is there for finding faults, so it is off until then."
+    "The profiler shows the program's activity and memory to everyone who may call it, and takes processor time. It is"
+    " only needed for debugging."
 )
 _LOCAL = (
-    "The port reveals details of the cluster, and is one more that can be attacked; nothing outside the host needs it."
-    " In a cluster with IPv6 alone K3s sets ::1, which is just as good."
+    "The port reveals details of the cluster and can be attacked, and nothing outside the host needs it. In a cluster"
+    " with only IPv6, K3s sets ::1, which is equivalent."
 )
 
 
@@ -39,8 +39,8 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
         remediation=Remediation(
             (
                 Instruction(
-                    f"remove `{check.name}` from the list `{check.component.config_key}` in K3s' configuration, because"
-                    f" {default}"
+                    f"remove `{check.name}` from the list `{check.component.config_key}` in K3s' configuration,"
+                    f" because {default}"
                 ),
             ),
             restart=Restart.K3S,
@@ -60,7 +60,7 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         "controller-manager-profiling",
         "1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A 1.3.2A",
         ArgumentCheck(Component.CONTROLLER_MANAGER, "profiling", Boolean(expected=False)),
-        title="The controller manager cannot be profiled",
+        title="The controller manager does not serve profiling data",
         why=_PROFILING,
         default="K3s sets it to false",
     ),
@@ -68,10 +68,10 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         "controller-manager-service-account-credentials",
         "1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A 1.3.3A",
         ArgumentCheck(Component.CONTROLLER_MANAGER, "use-service-account-credentials", Boolean(expected=True)),
-        title="Each controller has a service account of its own",
+        title="Each controller has its own service account",
         why=(
-            "Otherwise all controllers act as one user with the rights of all of them, so that a fault in one can do"
-            " what any other may, and the audit log cannot tell which one it was."
+            "Otherwise all controllers share one user with the rights of all of them. A fault in one controller can"
+            " then use all rights, and the audit log does not show which controller it was."
         ),
         default="K3s sets it to true",
     ),
@@ -79,21 +79,18 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         "controller-manager-service-account-key",
         "1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A",
         ArgumentCheck(Component.CONTROLLER_MANAGER, "service-account-private-key-file", Present()),
-        title="Tokens of service accounts are signed with a key of their own",
-        why=(
-            "A key that signs these tokens and nothing else can be rotated without a change to any certificate, and"
-            " its loss exposes nothing else."
-        ),
+        title="Service account tokens are signed with a separate key",
+        why="A separate key can be rotated without a change to any certificate, and its loss exposes nothing else.",
         default="K3s sets it to a key that it makes",
     ),
     _row(
         "controller-manager-root-ca",
         "1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A",
         ArgumentCheck(Component.CONTROLLER_MANAGER, "root-ca-file", Present()),
-        title="Pods get the authority that vouches for the API server",
+        title="Pods receive the certificate authority of the API server",
         why=(
-            "The controller manager puts it beside each pod's token. A pod without it cannot tell the API server from"
-            " an impostor, and gives its token to either."
+            "The controller manager adds it to each pod's token. A pod without it cannot distinguish the API server"
+            " from an impostor, and sends its token to both."
         ),
         default="K3s sets it to the authority of the cluster",
     ),
@@ -108,24 +105,24 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         ),
         title="The controller manager renews the kubelets' serving certificates",
         why=(
-            "With the gate off, a kubelet that asks for a new serving certificate gets none, and goes on with the old"
-            " one until it expires. K3s leaves the gate on; it makes the certificates of its own kubelets itself."
+            "With the gate disabled, a kubelet receives no new serving certificate, and uses the old one until it"
+            " expires. K3s leaves the gate enabled, and creates the certificates of its kubelets itself."
         ),
-        default="the gate RotateKubeletServerCertificate is on by default; other gates can stay in the list",
+        default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
     ),
     _row(
         "controller-manager-bind-address",
         "1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A 1.3.7A",
         ArgumentCheck(Component.CONTROLLER_MANAGER, "bind-address", Loopback()),
-        title="The controller manager listens on the host alone",
+        title="The controller manager listens only on the loopback address",
         why=_LOCAL,
-        default="K3s sets it to the host's own address",
+        default="K3s sets it to the loopback address",
     ),
     _row(
         "scheduler-profiling",
         "1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A 1.4.1A",
         ArgumentCheck(Component.SCHEDULER, "profiling", Boolean(expected=False)),
-        title="The scheduler cannot be profiled",
+        title="The scheduler does not serve profiling data",
         why=_PROFILING,
         default="K3s sets it to false",
     ),
@@ -133,9 +130,9 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
         "scheduler-bind-address",
         "1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A 1.4.2A",
         ArgumentCheck(Component.SCHEDULER, "bind-address", Loopback()),
-        title="The scheduler listens on the host alone",
+        title="The scheduler listens only on the loopback address",
         why=_LOCAL,
-        default="K3s sets it to the host's own address",
+        default="K3s sets it to the loopback address",
     ),
 )
 """In the benchmarks' order, which is the same in all of them."""

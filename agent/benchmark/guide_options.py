@@ -1,4 +1,4 @@
-"""Controls that the guide has, too, as one of its K3s options: id, words and criterion are those of its row."""
+"""Controls that the guide also has, as K3s options: id, texts and criterion are those of its row."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def of_the_guide(  # noqa: PLR0913 - a row is this wide, and the calls name its 
     unset_passes: bool = False,
     earlier: Mapping[Benchmark, Criterion] | None = None,
 ) -> BenchmarkControl:
-    """The control on the component's argument that a row of the guide sets, on hosts of the row's roles.
+    """Return the control of the component argument that a row of the guide sets, for the row's roles.
 
-    It is for all versions, those too whose K3s the guide leaves the argument out of. `earlier` has the criteria of
-    benchmarks that want something else than the guide.
+    It applies to all versions, also if the guide does not set the argument there. `earlier` has the criteria of
+    benchmarks whose requirement differs from the guide's.
     """
     name = row.name or row.key
 

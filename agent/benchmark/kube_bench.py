@@ -1,8 +1,8 @@
-"""Where kube-bench says something else of a node than this program, control by control, and why.
+"""Differences between the results of kube-bench and of this program, for each control.
 
-Stated for `kube-bench run --benchmark k3s-cis-…`, as its profiles and code have it (kube-bench, cfg/k3s-cis-*/*.yaml,
-check/check.go and check/test.go). A test holds every entry against what both say of nodes in many states: nothing is
-different without an entry, and no entry is without a difference.
+They apply to `kube-bench run --benchmark k3s-cis-…` with its profiles and code (kube-bench, cfg/k3s-cis-*/*.yaml,
+check/check.go and check/test.go). A test compares the results of both for nodes in many states: every difference has
+an entry, and every entry has a difference.
 """
 
 from __future__ import annotations
@@ -21,36 +21,37 @@ if TYPE_CHECKING:
 
 
 class Reason(Enum):
-    """Why the two differ, as a sentence."""
+    """Why the two differ, as sentences about kube-bench."""
 
     JOURNAL = (
-        "It reads the line that K3s logs when it starts a component. Where the journal no longer has that line, or K3s"
-        " runs under another name than k3s or k3s-agent, it fails what is right, or passes what it has not seen."
+        "It reads the line that K3s logs when it starts a component. If the journal no longer contains that line, or"
+        " if the service is not named k3s or k3s-agent, it fails compliant settings, or passes settings without"
+        " evidence."
     )
     FIRST_VALUE = (
-        "Of an argument that is given several times it reads the first value. The component takes the last, or adds"
-        " them up."
+        "It reads the first value of an argument that is given several times. The component uses the last value, or"
+        " combines all."
     )
-    FIRST_START = "It reads the first start that the journal has, not the last."
+    FIRST_START = "It reads the first start in the journal, not the last."
     SPELLING = "It compares text, so another spelling of the same value, such as 1 for true, does not pass."
     KUBELET_FILES = (
-        "It does not read the kubelet's configuration files, neither an operator's nor K3s' own, which holds most"
+        "It does not read the kubelet's configuration files, neither the operator's nor K3s' own, which contains most"
         " settings since v1.32."
     )
-    DATA_DIR = "It looks into /var/lib/rancher/k3s, wherever K3s keeps its data."
+    DATA_DIR = "It reads /var/lib/rancher/k3s, regardless of K3s' data directory."
     NOT_HERE = (
-        "Where there is nothing to judge, such as etcd on a node with SQLite, a component that is switched off, or"
-        " leases before the first pod, it fails, warns or passes. Here that is NOT_APPLICABLE."
+        "If a control does not apply, such as etcd on a node with SQLite, a disabled component, or leases before the"
+        " first pod, it fails, warns or passes. k3s-harden reports NOT_APPLICABLE."
     )
-    NOT_ASKED = "It leaves this to a person, or skips it on K3s. Here the host is looked at."
-    CLUSTER = "It asks the API server with kubectl. Here only the host is looked at, and a person has to ask."
-    NO_EVIDENCE = "It passes although there was nothing to judge, or nothing that it understood. Here that is UNKNOWN."
-    STRICTER = "It fails or warns about what passes here."
-    LAXER = "It passes what fails here."
+    NOT_ASKED = "It leaves this control to manual review, or skips it on K3s. k3s-harden checks the host."
+    CLUSTER = "It queries the API server with kubectl. k3s-harden checks only the host, and requires manual review."
+    NO_EVIDENCE = "It passes without evidence, or with evidence that it cannot parse. k3s-harden reports UNKNOWN."
+    STRICTER = "It fails or warns if k3s-harden passes."
+    LAXER = "It passes if k3s-harden fails."
 
 
 class Difference(NamedTuple):
-    """One reason for which kube-bench's profiles of these benchmarks can differ; `note` says what is special here.
+    """One reason why kube-bench's profiles of these benchmarks can differ; `note` describes the special case.
 
     STRICTER and LAXER have a note, no other reason has one.
     """
@@ -61,9 +62,9 @@ class Difference(NamedTuple):
 
 
 PROFILED = tuple(benchmark for benchmark in Benchmark if benchmark.kube_bench_profile)
-"""The benchmarks that kube-bench has a profile for on K3s."""
+"""The benchmarks for which kube-bench has a profile on K3s."""
 
-# Named one by one, so that a profile that kube-bench gains does not come into rows that were written without it.
+# Listed explicitly, so that a new profile of kube-bench does not change existing rows.
 _CIS_1_23 = (Benchmark.CIS_1_23,)
 _CIS_1_24 = (Benchmark.CIS_1_24,)
 _CIS_1_9 = (Benchmark.CIS_1_9,)
@@ -73,23 +74,23 @@ _CIS_1_24_TO_1_8 = (Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8)
 _CIS_1_24_TO_1_9 = (Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
 _CIS_1_7_TO_1_9 = (Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
 
-# The same check looks through the process list in some profiles, and through K3s' journal in the others.
+# The same check reads the process list in some profiles, and K3s' journal in others.
 _READ_FROM_PS = (Benchmark.CIS_1_23, Benchmark.CIS_1_7)
 _READ_FROM_JOURNAL = (Benchmark.CIS_1_24, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
 
-_CONTAINERD = "It looks for the argument on the command line of containerd, which never has it."
+_CONTAINERD = "It searches the command line of containerd, which never contains the argument."
 _ARGUMENT_OF_API_SERVER = "It reads the API server's argument of that name, not the kubelet's."
-_WORD_NEVER_PRINTED = "Its test waits for the word permissions, which its audit never prints, so it never passes."
+_WORD_NEVER_PRINTED = "Its test expects the word permissions, which its audit does not print, so it never passes."
 _ANY_VALUE = "It accepts any value, even an empty one."
 _ANY_PATH = "It accepts any path."
-_LOOPBACK = "It accepts only 127.0.0.1, and not ::1."
-_WRITTEN_OUT = "It wants the argument to be given, although the component's default would do."
-_ALL_BETA = "It does not know that AllBeta=false also switches the gate off."
-_LINE_START = "It looks for the setting at the start of a line, where K3s never writes it."
+_LOOPBACK = "It accepts only 127.0.0.1, not ::1."
+_WRITTEN_OUT = "It requires the argument, although the component's default is compliant."
+_ALL_BETA = "It ignores that AllBeta=false also disables the gate."
+_LINE_START = "It expects the setting at the start of a line, where K3s does not write it."
 
 
 class _Rows(NamedTuple):
-    """One reason for many controls; without `benchmarks` wherever kube-bench runs the check."""
+    """One reason for many controls; without `benchmarks` it applies to all profiles that run the check."""
 
     reason: Reason
     ids: tuple[str, ...]
@@ -293,9 +294,9 @@ _ROWS = (
         Reason.STRICTER,
         ("kubelet-kubeconfig-permissions",),
         _CIS_1_23,
-        "It wants exactly 644, and fails the 600 that K3s sets.",
+        "It requires exactly 644, and fails the 600 that K3s sets.",
     ),
-    _Rows(Reason.STRICTER, ("etcd-data-permissions",), _CIS_1_23, "It wants exactly 700, and fails stricter modes."),
+    _Rows(Reason.STRICTER, ("etcd-data-permissions",), _CIS_1_23, "It requires exactly 700, and fails stricter modes."),
     _Rows(Reason.STRICTER, ("apiserver-always-pull-images",), _READ_FROM_PS, _CONTAINERD),
     _Rows(
         Reason.STRICTER,
@@ -309,7 +310,7 @@ _ROWS = (
         Reason.STRICTER,
         ("streaming-connection-idle-timeout",),
         _CIS_1_9,
-        "Its test has the operator noteqx, which kube-bench does not know, so no value passes.",
+        "Its test uses the operator noteqx, which kube-bench does not support, so no value passes.",
     ),
     _Rows(Reason.STRICTER, ("scheduler-bind-address", "kube-proxy-metrics-bind-address"), (), _LOOPBACK),
     _Rows(Reason.STRICTER, ("controller-manager-bind-address",), _READ_FROM_JOURNAL, _LOOPBACK),
@@ -318,7 +319,7 @@ _ROWS = (
         Reason.STRICTER,
         ("kubelet-rotate-server-certificate",),
         (),
-        "It fails where another gate that is named after this one is false.",
+        "It fails if a gate whose name contains this one is false.",
     ),
     _Rows(
         Reason.STRICTER,
@@ -330,14 +331,14 @@ _ROWS = (
         Reason.STRICTER,
         ("controller-manager-kubeconfig-ownership",),
         _CIS_1_23_AND_1_24,
-        "It looks at the directory server/tls, not at the kubeconfig.",
+        "It checks the directory server/tls, not the kubeconfig.",
     ),
-    _Rows(Reason.STRICTER, ("pki-ownership",), _CIS_1_23_AND_1_24, "It also looks at directories in server/tls."),
+    _Rows(Reason.STRICTER, ("pki-ownership",), _CIS_1_23_AND_1_24, "It also checks directories in server/tls."),
     _Rows(
         Reason.STRICTER,
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
         _CIS_1_23,
-        "It looks at a certificate in server/tls, which an agent does not have.",
+        "It checks a certificate in server/tls, which an agent does not have.",
     ),
     _Rows(Reason.LAXER, _READ_FROM_PS_BY_1_23, _CIS_1_23, _CONTAINERD),
     _Rows(Reason.LAXER, ("controller-manager-bind-address",), _READ_FROM_PS, _CONTAINERD),
@@ -353,18 +354,22 @@ _ROWS = (
         Reason.LAXER,
         ("kubelet-serving-certificate",),
         _CIS_1_9,
-        "Its test names a file where a path into a document belongs, so it passes wherever kubelet.kubeconfig is.",
+        "Its test has a file name instead of a path in a document, so it passes if kubelet.kubeconfig exists.",
     ),
-    _Rows(Reason.LAXER, ("audit-log-path",), (), "It accepts any value, and with - the log has no file."),
-    _Rows(Reason.LAXER, ("audit-policy-file",), (), "It accepts any value, and does not look whether it is a policy."),
+    _Rows(
+        Reason.LAXER, ("audit-log-path",), (), "It accepts any value, and with `-` the log is not written to a file."
+    ),
+    _Rows(
+        Reason.LAXER, ("audit-policy-file",), (), "It accepts any value, and does not check that the file is a policy."
+    ),
     _Rows(
         Reason.LAXER,
         ("apiserver-event-rate-limit",),
         (),
-        "It does not look for the plugin's limits, and without them the API server exits.",
+        "It does not check the plugin's limits, without which the API server exits.",
     ),
     _Rows(Reason.LAXER, ("request-timeout",), (), "It accepts any value, and 0 means no limit."),
-    _Rows(Reason.LAXER, ("terminated-pod-gc-threshold",), (), "It accepts any value, and 0 means no collection."),
+    _Rows(Reason.LAXER, ("terminated-pod-gc-threshold",), (), "It accepts any value, and 0 disables the collection."),
     _Rows(Reason.LAXER, ("kubelet-pod-max-pids",), (), "It accepts any value, and below 1 there is no limit."),
     _Rows(
         Reason.LAXER,
@@ -376,36 +381,36 @@ _ROWS = (
         Reason.LAXER,
         ("pki-key-permissions",),
         _CIS_1_24_TO_1_9,
-        "It does not look at the keys in directories below server/tls.",
+        "It does not check the keys in directories below server/tls.",
     ),
     _Rows(
         Reason.LAXER,
         ("pki-certificate-permissions",),
         _CIS_1_24_TO_1_9,
-        "It does not look at the certificates in server/tls/etcd.",
+        "It does not check the certificates in server/tls/etcd.",
     ),
-    _Rows(Reason.LAXER, ("pki-ownership",), _CIS_1_7_TO_1_9, "It looks only at the directory, and at no file in it."),
+    _Rows(Reason.LAXER, ("pki-ownership",), _CIS_1_7_TO_1_9, "It checks only the directory, not the files in it."),
     _Rows(
         Reason.LAXER,
         ("controller-manager-kubeconfig-ownership",),
         _CIS_1_23_AND_1_24,
-        "It looks at the directory server/tls, not at the kubeconfig.",
+        "It checks the directory server/tls, not the kubeconfig.",
     ),
     _Rows(
         Reason.LAXER,
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
         _CIS_1_23,
-        "It looks at a certificate in server/tls, not at the one that the kubelet uses.",
+        "It checks a certificate in server/tls, not the one that the kubelet uses.",
     ),
     _Rows(Reason.LAXER, ("etcd-server-certificate", "etcd-peer-certificate"), _CIS_1_23, _ANY_PATH),
     _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_23, _ANY_PATH),
-    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_24_TO_1_9, "It looks only at the authority of the peers."),
+    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_24_TO_1_9, "It checks only the authority of the peers."),
     _Rows(Reason.LAXER, _ETCD_AUTO_TLS, _CIS_1_23, _LINE_START),
 )
 
 
 def runs(control: BenchmarkControl, benchmark: Benchmark) -> bool:
-    """Whether kube-bench's profile has a check for it that is run, and not one that only stands there."""
+    """Return whether kube-bench's profile runs a check for the control."""
     number = control.numbers.get(benchmark)
     is_run = number is not None and number.assessed in (Assessed.AUTOMATED, Assessed.UNSCORED)
     return is_run and benchmark.kube_bench_profile is not None
@@ -424,4 +429,4 @@ def _differences(control: BenchmarkControl) -> Iterator[Difference]:
 DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
     control.id: tuple(_differences(control)) for control in catalogue.CATALOGUE
 }
-"""By id, in the order of Reason. A control without any is judged alike wherever kube-bench has it."""
+"""By id, in the order of Reason. For a control without an entry the results agree."""

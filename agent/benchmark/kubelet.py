@@ -1,6 +1,6 @@
-"""What the benchmarks ask of the arguments of the kubelet (section 4.2) and of kube-proxy (section 4.3).
+"""Controls of the arguments of the kubelet (section 4.2) and of kube-proxy (section 4.3).
 
-The kubelet's are named as arguments even where K3s, since v1.32, has them in the kubelet's configuration files.
+The kubelet's settings are named as arguments, although K3s v1.32 and newer sets them in the kubelet's files.
 """
 
 from __future__ import annotations
@@ -61,54 +61,54 @@ _STRONG_UNTIL_1_11 = SubsetOf(
         "TLS_RSA_WITH_AES_256_GCM_SHA384",
     )
 )
-"""With two that have no forward secrecy, which the benchmarks took for strong up to 1.11."""
+"""Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
 
 KUBELET: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         id="kubelet-anonymous-auth",
-        title="The kubelet refuses anonymous requests",
+        title="The kubelet rejects anonymous requests",
         numbers=numbered("4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A"),
         check=_argument("anonymous-auth", Boolean(expected=False)),
         why=(
-            "Through the kubelet a client can run commands in any container of the node and read all logs. By its own"
-            " default it also serves clients without credentials, as the user system:anonymous."
+            "Through the kubelet a client can run commands in any container of the node and read all logs. By default"
+            " it also accepts clients without credentials, as the user system:anonymous."
         ),
         remediation=_removed("anonymous-auth", default="K3s sets it to false"),
         source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-authorization-mode",
-        title="The kubelet asks whether a client may do what it wants",
+        title="The kubelet authorizes requests",
         numbers=numbered("4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A"),
         check=_argument("authorization-mode", Excludes(("AlwaysAllow",))),
         why=(
-            "With AlwaysAllow, which is its own default, the kubelet lets every client that it can identify do"
-            " anything, any pod with a token included. With Webhook it asks the API server, where RBAC decides."
+            "With AlwaysAllow, which is the default, the kubelet allows every request of an authenticated client,"
+            " including a pod with a token. With Webhook the API server decides by RBAC."
         ),
         remediation=_removed("authorization-mode", default="K3s sets it to Webhook"),
         source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-client-ca",
-        title="The kubelet checks its clients' certificates",
+        title="The kubelet verifies clients' certificates",
         numbers=numbered("4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A"),
         check=_argument("client-ca-file", Present()),
         why=(
-            "The API server presents a certificate to the kubelet; without the authority that signed it, the kubelet"
-            " cannot tell the API server from anybody else."
+            "The API server presents a certificate to the kubelet. Without the authority that signed it, the kubelet"
+            " cannot authenticate the API server."
         ),
-        remediation=_removed("client-ca-file", default="K3s sets it to a file that it keeps"),
+        remediation=_removed("client-ca-file", default="K3s sets it to a file that it manages"),
         source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-read-only-port",
-        title="The kubelet has no port that asks for no credentials",
+        title="The kubelet has no port without authentication",
         numbers=numbered("4.2.4u 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4M"),
-        # Given no file with --config, the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
+        # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
         check=_argument("read-only-port", Equals("0")),
         why=(
-            "On the read-only port the kubelet tells anyone who can reach it which pods run on the node, with their"
-            " environment, and its metrics."
+            "The read-only port reveals the pods of the node with their environment, and metrics, to everyone who can"
+            " reach it."
         ),
         remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
         source=_K3S,
@@ -135,21 +135,21 @@ KUBELET: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="kubelet-hostname-override",
-        title="The kubelet takes its name from the host",
+        title="The kubelet uses the host's name",
         numbers=numbered("4.2.8S 4.2.8S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S"),
         check=NotInK3s(
-            "K3s always gives the kubelet the node's name with --hostname-override, and makes the kubelet's certificate"
-            " for that same name."
+            "K3s always passes the node's name with --hostname-override, and creates the kubelet's certificate for the"
+            " same name."
         ),
         why=(
-            "A name that differs from the one in the node's certificate breaks TLS between the kubelet and the API"
-            " server, and makes logs hard to correlate."
+            "If the name differs from the one in the node's certificate, TLS between the kubelet and the API server"
+            " fails, and logs are hard to correlate."
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-event-qps",
-        title="The kubelet records as many events as an investigation needs",
+        title="The kubelet records enough events for an investigation",
         numbers=numbered("4.2.9M 4.2.9u 4.2.8u 4.2.8u 4.2.8u 4.2.8M 4.2.8M 4.2.8M 4.2.8M 4.2.8M"),
         level=2,
         check=_argument("event-qps", AtLeast(0), unset_passes=True),
@@ -157,52 +157,52 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             dict.fromkeys((Benchmark.CIS_1_23, Benchmark.CIS_1_24), _argument("event-qps", Equals("0")))
         ),
         why=(
-            "The kubelet drops events beyond this many a second, and with them traces of what happened on the node. 0"
-            " means no limit, at the price that a node in trouble can flood the datastore."
+            "The kubelet drops events above this rate per second, and with them evidence of what happened on the node."
+            " 0 means no limit, and then a failing node can flood the datastore."
         ),
         remediation=_added("event-qps=0"),
         source=_DEFAULTS,
     ),
     BenchmarkControl(
         id="kubelet-serving-certificate",
-        title="The kubelet serves with the cluster's certificate",
+        title="The kubelet serves with a certificate of the cluster",
         numbers=numbered("4.2.10u 4.2.10A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9M"),
         check=AllOf((_argument("tls-cert-file", Present()), _argument("tls-private-key-file", Present()))),
         why=(
-            "Without them the kubelet signs a certificate itself, and the API server cannot tell it from an impostor"
-            " in between."
+            "Without them the kubelet uses a self-signed certificate, and the API server cannot distinguish it from an"
+            " impostor."
         ),
         remediation=_removed(
             "tls-cert-file",
             "tls-private-key-file",
-            default="K3s sets them to files that it makes and renews",
+            default="K3s sets them to files that it creates and renews",
         ),
         source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-rotate-certificates",
-        title="The renewal of the kubelet's client certificate is not switched off",
+        title="The renewal of the kubelet's client certificate is not disabled",
         numbers=numbered("4.2.11S 4.2.11A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A"),
         check=_argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
         why=(
-            "A node whose certificate has expired drops out of the cluster. K3s does not leave this to the kubelet: at"
-            " its start it renews all certificates of the node that are about to expire."
+            "A node whose certificate has expired loses its connection to the cluster. K3s renews all certificates of"
+            " the node that are about to expire when it starts."
         ),
         remediation=_removed("rotate-certificates", default="K3s renews the certificate itself"),
         source="k3s-io/k3s pkg/agent/config/config.go",
     ),
     BenchmarkControl(
         id="kubelet-rotate-server-certificate",
-        title="The renewal of the kubelet's serving certificate is not switched off",
+        title="The renewal of the kubelet's serving certificate is not disabled",
         numbers=numbered("4.2.12S 4.2.12A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11M"),
         check=_argument("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
         why=(
-            "With the gate off the kubelet does not ask for a new serving certificate before the old one expires. K3s"
-            " leaves the gate on, and makes and renews the certificate itself when it starts."
+            "With the gate disabled the kubelet does not request a new serving certificate before the old one expires."
+            " K3s leaves the gate enabled, and creates and renews the certificate itself when it starts."
         ),
         remediation=_removed(
             "feature-gates",
-            default="the gate RotateKubeletServerCertificate is on by default; other gates can stay in the list",
+            default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
         ),
         source="k3s-io/k3s pkg/agent/config/config.go",
     ),
@@ -226,13 +226,13 @@ KUBELET: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="kubelet-pod-max-pids",
-        title="A pod can have only so many processes",
+        title="The number of processes in a pod is limited",
         numbers=numbered("- - 4.2.13u 4.2.13u 4.2.13u 4.2.13M 4.2.13M 4.2.13M 4.2.13M 4.2.13M"),
-        # The kubelet takes a number below 1, such as its default -1, for no limit.
+        # A number below 1, such as the default -1, means no limit.
         check=_argument("pod-max-pids", AtLeast(1, example=4096)),
         why=(
-            "All pods share the host's process IDs. One pod that forks without end takes them all, and then no other"
-            " pod, nor the host itself, can start anything."
+            "All pods share the host's process IDs. One pod that forks without limit takes all of them, and then"
+            " neither other pods nor the host can start a process."
         ),
         caution="find out how many processes your largest pod has, and choose a larger number",
         remediation=_added("pod-max-pids=4096"),
@@ -240,12 +240,12 @@ KUBELET: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="kubelet-seccomp-default",
-        title="Pods get the container runtime's seccomp profile",
+        title="Pods use the container runtime's seccomp profile",
         numbers=numbered("- - - - - - 4.2.14M 4.2.14M 4.2.14M 4.2.14M"),
         check=_argument("seccomp-default", Boolean(expected=True)),
         why=(
-            "A pod that asks for no seccomp profile runs without one by default, and can make every system call. The"
-            " runtime's own profile denies those that hardly any program needs and many attacks use."
+            "By default a pod without a seccomp profile in its security context can make every system call. The"
+            " runtime's profile denies system calls that few programs need and many attacks use."
         ),
         caution=(
             "test your workloads with 'seccompProfile: type: RuntimeDefault' in their security context, because"
@@ -256,10 +256,10 @@ KUBELET: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="kube-proxy-metrics-bind-address",
-        title="kube-proxy shows its metrics to the host alone",
+        title="kube-proxy serves its metrics only to the host",
         numbers=numbered("- - - - 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1M"),
         check=ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
-        why=("The port asks for no credentials, and reveals the cluster's services and kube-proxy's configuration."),
+        why=("The port requires no credentials, and reveals the cluster's Services and kube-proxy's configuration."),
         caution="run the program that collects the metrics in the host's network",
         remediation=Remediation(
             (

@@ -1,4 +1,4 @@
-"""What the benchmarks ask of the files of a kubelet and a kube-proxy: who may read and change them (section 4.1)."""
+"""Controls of the files of the kubelet and kube-proxy: modes and owners (section 4.1)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _DROP_INS = (f"{KUBELET_DIRECTORY}/**",)
 
 _NO_SERVICE = NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file.")
 _NO_CONFIG_FILE = NotInK3s(
-    "K3s never starts the kubelet with a --config file of its own: it passes arguments and, since v1.32, drop-ins."
+    "K3s does not start the kubelet with a --config file: it passes arguments and, since v1.32, drop-ins."
 )
-_A_SERVICE = "Anyone who can write a service's file can have commands run as root at the next start."
+_A_SERVICE = "Everyone who can write a service file can run commands as root at the next start."
 _A_CONFIG_FILE = (
-    "The file says how the kubelet authenticates its clients and what they may do, so anyone who can write it controls"
+    "The file configures how the kubelet authenticates and authorizes clients, so everyone who can write it controls"
     " the node."
 )
 
@@ -55,8 +55,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_KUBE_PROXY_KUBECONFIG),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, at_most=PUBLIC_FILE)}),
         why=(
-            "It leads to the certificate of kube-proxy, which sees all services and their endpoints. Anyone who can"
-            " change it can send kube-proxy to another API server, and so decide where the node's traffic goes."
+            "It gives access to the certificate of kube-proxy, which can read all Services and endpoints. Everyone who"
+            " can change it can connect kube-proxy to another API server, and so redirect the node's traffic."
         ),
         source=_AGENT,
     ),
@@ -65,7 +65,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="kube-proxy's kubeconfig belongs to root:root",
         numbers=numbered("4.1.4u 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4M"),
         check=Ownership(_KUBE_PROXY_KUBECONFIG),
-        why=f"{WHY_OWNERSHIP} This one leads to kube-proxy's certificate.",
+        why=f"{WHY_OWNERSHIP} This file gives access to kube-proxy's certificate.",
         source=_AGENT,
     ),
     BenchmarkControl(
@@ -75,8 +75,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         check=Permissions(_KUBELET_KUBECONFIG),
         earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, at_most=PUBLIC_FILE)}),
         why=(
-            "It leads to the node's certificate, which opens the secrets of every pod on the node. Anyone who can"
-            " change it can send the kubelet to another API server, and so have any pod run."
+            "It gives access to the node's certificate, which can read the Secrets of every pod on the node. Everyone"
+            " who can change it can connect the kubelet to another API server, and so run any pod."
         ),
         source=_AGENT,
     ),
@@ -85,7 +85,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="The kubelet's kubeconfig belongs to root:root",
         numbers=numbered("4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A"),
         check=Ownership(_KUBELET_KUBECONFIG),
-        why=f"{WHY_OWNERSHIP} This one leads to the node's certificate.",
+        why=f"{WHY_OWNERSHIP} This file gives access to the node's certificate.",
         source=_AGENT,
     ),
     BenchmarkControl(
@@ -109,8 +109,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
             )
         ),
         why=(
-            "The kubelet obeys clients whose certificate an authority in this file has signed. Anyone who can write it"
-            " can add an authority of their own, and run commands in any container of the node."
+            "The kubelet trusts clients whose certificate an authority in this file has signed. Everyone who can write"
+            " it can add an authority, and run commands in any container of the node."
         ),
         source=_AGENT,
     ),
@@ -119,7 +119,7 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="The certificate authority of the kubelet's clients belongs to root:root",
         numbers=numbered("4.1.8u 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8M"),
         check=Ownership(_CLIENT_CA),
-        why=f"{WHY_OWNERSHIP} This one says whom the kubelet obeys.",
+        why=f"{WHY_OWNERSHIP} This file defines which clients the kubelet trusts.",
         source=_AGENT,
     ),
     BenchmarkControl(
@@ -140,8 +140,8 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="kubelet-drop-ins",
-        title="The kubelet's drop-ins and their directory are root's, and nobody else can change them",
-        # K3s' self-assessment calls it not applicable, for want of such a directory. K3s has had one since v1.32.
+        title="Only root can change the kubelet's drop-ins and their directory",
+        # K3s' self-assessment marks it as not applicable, but K3s has the directory since v1.32.
         numbers=numbered("- - - - - - - - - 4.1.11S"),
         applies=Applies(versions=VersionRange(first=FIRST_WITH_KUBELET_FILES)),
         check=AllOf(
@@ -153,10 +153,10 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
             )
         ),
         why=(
-            "A drop-in overrides any setting of the kubelet, so anyone who can write one can let clients in without a"
-            " certificate and allow them everything."
+            "A drop-in overrides any setting of the kubelet, so everyone who can write one can disable authentication"
+            " and authorization."
         ),
         source=_AGENT,
     ),
 )
-"""In the benchmarks' order. A server runs a kubelet, too."""
+"""In the benchmarks' order. A server also runs a kubelet."""

@@ -1,4 +1,4 @@
-"""The sections of the benchmarks. General policies alone have another number in the newest."""
+"""Sections of the benchmarks. Only the general policies have another number in the newest versions."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ SECTIONS = {
     "5.7": "General policies",
     "": "The host, beyond the benchmark",
 }
-"""By number; "" is what the guide and K3s need, and no benchmark asks."""
+"""By number; "" contains the controls that no benchmark has."""

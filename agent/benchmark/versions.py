@@ -1,4 +1,4 @@
-"""The benchmark versions that K3s has been assessed against, and which of them fits a K3s version."""
+"""Benchmark versions, and the one for a K3s version."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Benchmark(str, Enum):
 
     @property
     def number(self) -> str:
-        """The version as CIS writes it, such as 1.10."""
+        """The version in the notation of CIS, such as 1.10."""
         return self.value.removeprefix("cis-")
 
     @property
     def kube_bench_profile(self) -> str | None:
-        """The profile that kube-bench has for it on K3s; None where it has none (kube-bench, cfg/config.yaml)."""
+        """The profile of kube-bench for it on K3s; None if there is none (kube-bench, cfg/config.yaml)."""
         return f"k3s-{self}" if self in _IN_KUBE_BENCH else None
 
 
@@ -55,9 +55,9 @@ FITS = {
     Benchmark.CIS_2_0: VersionRange(34, 37),
     Benchmark.CIS_2_1: VersionRange(first=36),
 }
-"""The K3s minors that each is for, as the self-assessments say (k3s-io/docs, docs/security/self-assessment-*.md)."""
+"""The K3s minors of each benchmark, from the self-assessments (k3s-io/docs, docs/security/self-assessment-*.md)."""
 
 
 def fitting(version: Version) -> Benchmark:
-    """The newest benchmark that is for this K3s version."""
+    """Return the newest benchmark for this K3s version."""
     return next(benchmark for benchmark, versions in reversed(FITS.items()) if versions.includes(version))

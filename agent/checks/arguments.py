@@ -39,7 +39,7 @@ _EVENT_RATE_LIMIT = "EventRateLimit"
 
 @dataclass(frozen=True)
 class ArgumentCheck(Check):
-    """A component argument has an effective value that `criterion` accepts, whoever sets it."""
+    """A component argument has an effective value that `criterion` accepts, from the operator or from K3s."""
 
     component: Component
     name: str

@@ -30,12 +30,12 @@ class Check(ABC):
         """Check this node."""
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - only some kinds name the directory
-        """Return the requirement in one line, for a reader who knows the subject; empty if no program can check it."""
+        """Return the requirement in one line, without its subject; empty if no program can check it."""
         return ""
 
     @property
     def description(self) -> str:
-        """The subject and the requirement in one line, for a reader who knows only the control."""
+        """The subject and the requirement in one line."""
         return self.expected()
 
     @property

@@ -1,6 +1,6 @@
 """Effective arguments of each Kubernetes component, and where each of them is set.
 
-K3s passes arguments of its own to every component. The operator's argument replaces K3s' argument of the same name;
+K3s passes its own arguments to every component. The operator's argument replaces K3s' argument of the same name;
 with `+=` it follows it, with `-=` it precedes it (k3s, pkg/util/args.go). If an argument is given several times, a
 component uses the last value, or combines all.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FoundFile(NamedTuple):
-    """A file or directory that a check asks for.
+    """A file or directory that a check covers.
 
     Mode and owner are those of a symlink's target, because K3s uses the target.
     """

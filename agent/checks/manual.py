@@ -31,8 +31,8 @@ class NotInK3s(Check):
 
     @property
     def provider(self) -> str:
-        """Nobody meets a requirement that does not apply."""
-        return "nobody: not applicable to K3s"
+        """None: the requirement does not apply."""
+        return "nobody, because it is not applicable to K3s"
 
 
 @dataclass(frozen=True)

@@ -33,18 +33,15 @@ def test_a_recommendation_is_the_wanted_state_as_a_demand(title: str, recommenda
 @pytest.mark.parametrize(
     ("name", "recommendation"),
     [
-        ("apiserver-anonymous-auth", "Ensure that the API server refuses anonymous requests (--anonymous-auth)"),
+        ("apiserver-anonymous-auth", "Ensure that the API server rejects anonymous requests (--anonymous-auth)"),
         (
             "apiserver-serving-certificate",
-            (
-                "Ensure that the API server has a certificate and key to serve with"
-                " (--tls-cert-file, --tls-private-key-file)"
-            ),
+            ("Ensure that the API server has a serving certificate and key (--tls-cert-file, --tls-private-key-file)"),
         ),
-        ("kernel.panic_on_oops", "Ensure that a kernel oops is a panic (kernel.panic_on_oops)"),
+        ("kernel.panic_on_oops", "Ensure that a kernel oops causes a panic (kernel.panic_on_oops)"),
         (
             "etcd-auto-tls",
-            "Ensure that etcd makes up no certificate for its clients (client-transport-security.auto-tls)",
+            "Ensure that etcd does not use a self-signed certificate for clients (client-transport-security.auto-tls)",
         ),
         ("admin-kubeconfig-permissions", "Ensure that the administrator's kubeconfig has restrictive permissions"),
     ],
