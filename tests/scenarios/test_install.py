@@ -167,7 +167,7 @@ def test_check_misses_the_half_that_is_gone(ready: HostTree) -> None:
     ready[GATE].unlink()
     missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
     assert missing.expected == "k3s-harden.service"
-    assert missing.message.startswith("k3s.service starts ungated until the next boot, and then not at all")
+    assert missing.message.startswith("k3s.service starts without the gate, and after the next boot not at all: ")
     assert missing.remediation == "run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`"
 
 
@@ -191,7 +191,7 @@ def test_a_half_that_is_masked_is_missing(ready: HostTree, *, link: bool) -> Non
     ready.run("install", "--program", PROGRAM)
     mask(GATE)
     missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
-    assert missing.message.endswith(f"its gate is masked by {GATE}")
+    assert missing.message.endswith(f"k3s-harden.service is masked by {GATE}")
     assert missing.remediation == "run `sudo systemctl unmask k3s-harden.service`; or run `sudo k3s-harden uninstall`"
 
 

@@ -67,7 +67,7 @@ def test_a_downgrade_restores_pod_security_policies_and_reports_psa_yaml(hardene
     seen = host.seen("check")
     assert (seen.code, seen.ids) == (0, {"left-over"})
     assert seen.only("left-over").location == PSA
-    assert seen.only("left-over").remediation.endswith(f"rm {PSA}")
+    assert seen.only("left-over").remediation.endswith(f"`sudo rm {PSA}`")
     host[PSA].unlink()
     assert host.seen("check").findings == ()
 
