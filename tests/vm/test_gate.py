@@ -63,7 +63,7 @@ def test_1_at_boot_a_failing_gate_keeps_k3s_down_and_one_screen_says_why(node: N
     assert len(screen.splitlines()) <= 24
     assert "/etc/k3s-harden/config.yaml:1" in screen
     assert "no-such-setting" in screen
-    assert "to do:" in screen
+    assert "fix:" in screen
     assert "AssertPathExists=/run/k3s-harden/ready was not met" in node.systemctl("status", SERVER, check=False).out
 
     node.repair_host()
