@@ -87,3 +87,9 @@ class ReadOnlyEnvironmentError(HostError):
     """The kernel or a mount forbids the write to every user, as in a container with a read-only /proc/sys."""
 
     exit_code = ExitCode.ENVIRONMENT
+
+
+class UnsupportedHostError(HardenError):
+    """This host does not have what the verb needs, such as systemd."""
+
+    exit_code = ExitCode.ENVIRONMENT

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.host import Host
+from agent.host.process import LARGEST_OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +27,10 @@ class Programs:
     answers: Mapping[tuple[str, ...], Completed] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
+    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
         """The answer to these words, which are written down."""
         assert timeout > 0
+        assert largest_output > 0
         words = tuple(argv)
         assert words in self.answers, f"nobody said what {words} does"
         self.asked.append(words)

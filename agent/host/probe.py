@@ -64,10 +64,10 @@ def by_psutil() -> Iterator[_Process]:
 
     for process in psutil.process_iter():
         try:
-            if process.name().startswith("k3s"):
+            if process.name().startswith("k3s") and _is_of_this_host(process.pid):
                 since_boot = process.create_time() - psutil.boot_time()
                 yield _Process(process.pid, " ".join(process.cmdline()), _booted() + since_boot)
-        except psutil.Error:  # the process ended in the meantime
+        except (psutil.Error, OSError):  # the process ended in the meantime
             continue
 
 
@@ -79,11 +79,21 @@ def by_proc() -> Iterator[_Process]:
         try:
             # The name is in parentheses and can contain parentheses; the start time is the 20th field after it.
             name, _, fields = _read(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
-            if name.startswith("k3s"):
+            if name.startswith("k3s") and _is_of_this_host(int(pid)):
                 line = _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
                 yield _Process(int(pid), line, booted + int(fields.split()[19]) / ticks)
         except OSError:  # the process ended in the meantime
             continue
+
+
+def _is_of_this_host(pid: int) -> bool:
+    """Return whether a process is in the PID namespace of this program, not in one of a container on this host.
+
+    NSpid lists a number for each namespace from this one down to that of the process (proc_pid_status(5)). Unlike
+    /proc/PID/ns/pid, every user can read it.
+    """
+    line = next((line for line in _read(f"/proc/{pid}/status").splitlines() if line.startswith("NSpid:")), "")
+    return len(line.split()[1:]) <= 1
 
 
 def no_processes() -> tuple[K3sProcess, ...]:

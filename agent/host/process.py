@@ -1,13 +1,17 @@
-"""Execution of other programs: absolute path, fixed environment, no terminal, a time limit."""
+"""Execution of other programs: absolute path, fixed environment, no terminal, limited time and output."""
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from subprocess import Popen
 
 SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin")
 """Directories of tools. On some systems sudo's secure_path and cloud-init's PATH lack /usr/local/bin."""
@@ -21,38 +25,96 @@ class Completed(NamedTuple):
     stderr: str
 
 
-class Runner(Protocol):
-    """Runs a program whose path is absolute. Raises HostError if it cannot start or exceeds `timeout` seconds."""
+LARGEST_OUTPUT = 64 * 1024
+"""Bytes of each output of a program, unless the caller names another limit."""
 
-    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
+_AT_ONCE = 64 * 1024
+
+
+class Runner(Protocol):
+    """Runs a program whose path is absolute.
+
+    Raises HostError if it cannot start, exceeds `timeout` seconds, or writes more than `largest_output` bytes.
+    """
+
+    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
         """Run the program and return its result."""
         ...
 
 
-def run(argv: Sequence[str], *, timeout: float) -> Completed:
-    """Run a program on the real host."""
+def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
+    """Run a program on the real host. At a limit, it is killed with all processes of its group."""
     import subprocess
 
     environment = {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+    deadline = time.monotonic() + timeout
     try:
-        done = subprocess.run(  # noqa: S603 - argv is a list of fixed words; no shell is involved
+        process = subprocess.Popen(  # noqa: S603 - argv is a list of fixed words; no shell is involved
             list(argv),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=environment,
-            encoding="utf-8",
-            errors="replace",
             cwd="/",
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise HostError(f"cannot run {argv[0]}: it did not finish within {timeout:g} s") from error
     except OSError as error:
         raise HostError(f"cannot run {argv[0]}: {error.strerror}") from error
-    return Completed(done.returncode, done.stdout, done.stderr)
+    try:
+        stdout, stderr = _outputs(process, deadline, largest_output)
+        code = process.wait(max(0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        raise HostError(f"cannot run {argv[0]}: it did not finish within {timeout:g} s") from error
+    except _TooLargeError as error:
+        raise HostError(f"cannot run {argv[0]}: it printed more than {largest_output} bytes") from error
+    finally:
+        _end(process)
+    return Completed(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
 
-def run_nothing(argv: Sequence[str], *, timeout: float) -> Completed:
+class _TooLargeError(Exception):
+    """An output is larger than its limit."""
+
+
+def _outputs(process: Popen[bytes], deadline: float, limit: int) -> tuple[bytes, bytes]:
+    """Read both outputs to their ends. Raises TimeoutExpired and _TooLargeError."""
+    import selectors
+    import subprocess
+
+    found = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for pipe in found:
+            selector.register(pipe, selectors.EVENT_READ)  # type: ignore[arg-type]  # both are pipes
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            ready = selector.select(left) if left > 0 else []
+            if not ready:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            for key, _ in ready:
+                chunk = os.read(key.fd, _AT_ONCE)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                output = found[key.fileobj]  # type: ignore[index]  # one of the pipes
+                output += chunk
+                if len(output) > limit:
+                    raise _TooLargeError
+    return bytes(found[process.stdout]), bytes(found[process.stderr])
+
+
+def _end(process: Popen[bytes]) -> None:
+    """Kill a program that still runs, with its children, and close its pipes."""
+    import signal
+
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def run_nothing(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
     """Refuse to run a program of a --root tree."""
-    raise HostError(f"cannot run {argv[0]}: programs of a --root tree are not run (limit {timeout:g} s)")
+    limits = f"limits {timeout:g} s and {largest_output} bytes"
+    raise HostError(f"cannot run {argv[0]}: programs of a --root tree are not run ({limits})")

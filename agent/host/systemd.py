@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agent.host import Host
 
 _SD_BOOTED = PurePosixPath("/run/systemd/system")
+_PROGRAMS = (PurePosixPath("/usr/lib/systemd/systemd"), PurePosixPath("/lib/systemd/systemd"))
 _TIMEOUT = 30.0
 
 
@@ -42,6 +43,11 @@ class Systemd(NamedTuple):
         lines = self._ask("show", "--property=ActiveState,SubState,UnitFileState", unit).splitlines()
         found = dict(line.split("=", 1) for line in lines if "=" in line)
         return UnitState(*(found.get(name, "") for name in ("ActiveState", "SubState", "UnitFileState")))
+
+    @property
+    def reads_units(self) -> bool:
+        """Return whether systemd reads unit files here: it runs, or it is installed in a --root tree."""
+        return self.is_running if self.host.is_live else any(map(self.host.tree.exists, _PROGRAMS))
 
     def stop(self, unit: str) -> None:
         """Queue the stop of a unit without waiting for it."""

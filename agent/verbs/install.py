@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
 from agent.changes.journal import Journal
-from agent.errors import UsageError
+from agent.errors import UnsupportedHostError, UsageError
 from agent.host.systemd import Systemd
 from agent.host.tree import REGULAR_FILE, DirectoryEntry
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -129,9 +129,11 @@ def install(host: Host, wanted: Wanted) -> Report:
     """Put the files in place and have systemd read them. Nothing is started or stopped; what is replaced is kept.
 
     Raises UsageError for a program that others could change, since the gate runs it as root at each K3s start, for one
-    that it could not run or see, and for one that the gate of an installed package does not run.
+    that it could not run or see, and for one that the gate of an installed package does not run. Raises
+    UnsupportedHostError if no systemd reads the units.
     """
     host.refuse_ordinary_user("install")
+    _refuse_host_without_systemd(host)
     if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
         raise UsageError(
             f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / gate.UNIT}",
@@ -185,6 +187,21 @@ def _refuse_service(name: str) -> None:
             f"cannot guard {name}: the services of K3s are called k3s.service, k3s-NAME.service",
             "such as --unit k3s-east.service, for INSTALL_K3S_NAME=east",
         )
+
+
+def _refuse_host_without_systemd(host: Host) -> None:
+    if Systemd(host).reads_units:
+        return
+    if host.is_live:
+        problem = "systemd does not run here, so nothing reads the units; OpenRC and containers are not supported"
+        raise UnsupportedHostError(
+            f"cannot install the gate: {problem}",
+            "run this on the host that starts K3s by systemd; for an image, name its files with --root",
+        )
+    raise UnsupportedHostError(
+        f"cannot install the gate in {host.root}: systemd is not installed there, so nothing reads the units",
+        "install systemd in the tree first; other init systems are not supported",
+    )
 
 
 def _program_problem(host: Host, program: PurePosixPath) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from agent.host import Host
 
 _PAUSE = 3.0
+_LARGEST_ANSWER = 64 << 20
+"""Bytes; the accounts of about 50,000 namespaces."""
+
 _PATCH = '{"automountServiceAccountToken":false}'
 
 
@@ -31,7 +34,11 @@ class _Kubectl(NamedTuple):
         """Return the output of kubectl. Raises HostError with the last line of its error."""
         limit = f"--request-timeout={self.timeout:g}s"
         # The limit of kubectl expires first, with a useful error; ours is for a kubectl that hangs.
-        done = self.host.run([*self.command, *arguments, limit], timeout=self.timeout + min(self.timeout, 5))
+        done = self.host.run(
+            [*self.command, *arguments, limit],
+            timeout=self.timeout + min(self.timeout, 5),
+            largest_output=_LARGEST_ANSWER,
+        )
         if done.code:
             error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
             raise HostError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import agent.cli  # noqa: F401 - what the program itself has in memory, too
 from agent.host import Host, process
+from agent.host.process import LARGEST_OUTPUT
 from agent.present import Format, Verbosity, present
 from agent.verbs.service_accounts import protect
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 def main(root: str) -> None:
     """Protect all namespaces that the kubectl of the tree knows, and report as the program does."""
 
-    def run(argv: Sequence[str], *, timeout: float) -> Completed:
-        return process.run([f"{root}{argv[0]}", *argv[1:]], timeout=timeout)
+    def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
+        return process.run([f"{root}{argv[0]}", *argv[1:]], timeout=timeout, largest_output=largest_output)
 
     report = protect(replace(Host.tree_at(root), run=run), kubeconfig=None, timeout=20)
     present(report, Format.AUTO, Verbosity.NORMAL, sys.stdout)

@@ -880,7 +880,10 @@ CASES = (
     Case(
         "gate-before-mount",
         both(
-            written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
+            both(
+                written("/usr/lib/systemd/systemd", ""),
+                written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
+            ),
             both(
                 lambda host: host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755),
                 written(CONFIG, "data-dir: /srv/k3s\n"),

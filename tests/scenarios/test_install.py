@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 UNITS = "/etc/systemd/system"
 GATE = f"{UNITS}/k3s-harden.service"
 PROGRAM = "/usr/local/bin/k3s-harden"
+SYSTEMD = "/usr/lib/systemd/systemd"
 
 
 @pytest.fixture
 def ready(host: HostTree) -> HostTree:
     """A host on which the program lies."""
     host.write(PROGRAM, "#!/bin/sh\n", 0o755)
+    host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     host.options = ()
     return host
 
@@ -37,6 +39,16 @@ def test_install_gates_both_usual_services_before_they_exist(ready: HostTree) ->
     assert "k3s-harden-service-accounts.timer" not in ready[dropin("k3s-agent.service")].read_text()
     modes = {ready[path].stat().st_mode & 0o777 for path in (GATE, dropin("k3s.service"), dropin("k3s-agent.service"))}
     assert modes == {0o644}
+
+
+def test_install_refuses_a_tree_without_systemd(ready: HostTree) -> None:
+    """Nothing there reads the units, and nothing is written."""
+    ready[SYSTEMD].unlink()
+    before = ready.entries()
+    done = ready.run("install", "--program", PROGRAM)
+    assert done.code == 6
+    assert "systemd is not installed there, so nothing reads the units" in done.stderr
+    assert ready.entries() == before
 
 
 def test_a_second_install_changes_nothing(ready: HostTree) -> None:
@@ -215,6 +227,7 @@ DATA_DIR_DROPIN = f"{UNITS}/k3s-harden.service.d/10-data-dir.conf"
 def packaged(host: HostTree) -> HostTree:
     """A host with what the package of a distribution brings."""
     host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755)
+    host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     for file in sorted((CHECKOUT / "systemd").rglob("*")):
         if file.is_file():
             name = file.relative_to(CHECKOUT / "systemd")

@@ -103,6 +103,26 @@ def test_similar_process_names_are_not_k3s(machine: Machine, line: str, name: st
     assert "cannot determine whether this host is a server or an agent" in run.stderr
 
 
+@pytest.mark.parametrize("way", ["by_psutil", "by_proc"])
+def test_a_k3s_in_another_pid_namespace_is_not_of_this_host(machine: Machine, way: str) -> None:
+    """As of k3d, or of another container on this host."""
+    machine.run("cp", "/bin/sleep", "/opt/k3s-server", check=True)
+    become = "import os; os.execv('/opt/k3s-server', ['k3s server', '600'])"
+    process = machine.start("unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", become)
+    try:
+        while machine.run("pgrep", "-x", "k3s-server").returncode:
+            time.sleep(0.01)
+        words = f"from agent.host import probe; print(*probe.{way}())"
+        assert machine.run(sys.executable, "-c", words, check=True).stdout == "\n"
+        seen = report(machine, "check", "--role", "server")
+        assert fact(seen, "running")[0] == "no"
+        with running(machine, "k3s agent", "k3s-agent"):
+            assert fact(report(machine, "check"), "role") == ("agent", "the running process")
+    finally:
+        machine.run("pkill", "-KILL", "-x", "k3s-server")
+        machine.kill(process)
+
+
 def test_two_roles_at_once_are_an_error(machine: Machine) -> None:
     """The user must select one."""
     with running(machine, "k3s server"), running(machine, "k3s agent", "k3s-agent"):
@@ -196,7 +216,7 @@ def test_a_program_that_others_can_change_is_not_run(machine: Machine, plant: Ca
     seen = report(machine, "check", "--role", "server")
     value, evidence = fact(seen, "K3s version")
     assert value.endswith(" assumed")
-    assert evidence.startswith(f"{K3S} is not run, since ")
+    assert evidence.startswith(f"{K3S} is not run, because ")
     assert machine.entry(RAN) is None
     assert "version-assumed" in findings(seen)
 

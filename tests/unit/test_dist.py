@@ -104,8 +104,10 @@ def package(request: pytest.FixtureRequest, dist: Path) -> reading.Package:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A disposable host tree."""
+    """A disposable host tree with systemd."""
     subprocess.run([CHECKOUT / ".ci/disposable-host", tmp_path / "host"], check=True)
+    (tmp_path / "host/usr/lib/systemd").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "host/usr/lib/systemd/systemd").touch(0o755)
     return tmp_path / "host"
 
 

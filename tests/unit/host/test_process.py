@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
 
 from agent.errors import HostError
 from agent.host.process import SEARCH_PATH, run, run_nothing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHELL = "/bin/sh"
 
@@ -50,7 +48,7 @@ def test_output_that_is_not_utf8_is_decoded() -> None:
 def test_large_outputs_do_not_block_each_other() -> None:
     """Both outputs are larger than a pipe."""
     script = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
-    done = run([sys.executable, "-c", script], timeout=30)
+    done = run([sys.executable, "-c", script], timeout=30, largest_output=300_000)
     assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
 
 
@@ -59,6 +57,25 @@ def test_a_program_that_exceeds_its_time_is_killed(script: str) -> None:
     """Even if a child still has the pipe open."""
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.2 s$"):
         run([SHELL, "-c", script], timeout=0.2)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_program_that_prints_without_end_is_killed_with_its_children(tmp_path: Path, stream: str) -> None:
+    """It is read up to the limit only, and no process of it remains."""
+    script = f"sleep 600 & echo $! >{tmp_path}/child; exec cat /dev/zero >/dev/{stream}"
+    with pytest.raises(HostError, match=r"^cannot run /bin/sh: it printed more than 65536 bytes$"):
+        run([SHELL, "-c", script], timeout=60)
+    child = (tmp_path / "child").read_text().strip()
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            break
+        if state == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the child still runs")
 
 
 def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:

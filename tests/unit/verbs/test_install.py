@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.errors import UnsupportedHostError
 from agent.host.process import Completed
 from agent.settings.schema import Overrides
 from agent.situation import Request
@@ -44,3 +46,17 @@ def test_uninstall_stops_the_timers_that_it_takes_away(tmp_path: Path, *, packag
     install.uninstall(host, installation)
     stopped = [said[-1] for said in programs.asked if said[1] == "stop"]
     assert stopped == ([] if packaged else TIMERS)
+
+
+def test_install_refuses_a_machine_that_systemd_does_not_run(tmp_path: Path) -> None:
+    """As with OpenRC or in a container, even if systemd is installed. Nothing is written."""
+    for path in ("opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", "sbin/openrc-run"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch(0o755)
+    host = replace(fake_host(tmp_path), is_live=True)
+    before = sorted(tmp_path.rglob("*"))
+    installation = install.wanted(host, REQUEST, (), PROGRAM)
+    with pytest.raises(UnsupportedHostError, match="systemd does not run here") as refused:
+        install.install(host, installation)
+    assert refused.value.exit_code == 6
+    assert sorted(tmp_path.rglob("*")) == before

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.host import Host
 from agent.host.probe import no_processes
-from agent.host.process import Completed
+from agent.host.process import LARGEST_OUTPUT, Completed
 from agent.verbs.waiting_services import hold, release
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ class Systemctl:
     states: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
+    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
         """Answer as systemctl does; anything else than these four fails the test."""
         assert timeout > 0
+        assert largest_output > 0
         program, verb, *rest = argv
         assert program == "/usr/bin/systemctl"
         if verb == "list-jobs":
