@@ -42,6 +42,14 @@ def steps(remediation: Remediation) -> tuple[Step, ...]:
     return (*map(_step, remediation.steps), *_RESTARTS[remediation.restart])
 
 
+def lines(remediation: Remediation) -> list[str]:
+    """Return one line for each step, numbered if there are several; the alternative follows a line `or`."""
+    own = [step.text for step in steps(remediation)]
+    if len(own) > 1:
+        own = [f"{number}. {line}" for number, line in enumerate(own, 1)]
+    return [*own, "or", *lines(remediation.alternative)] if remediation.alternative else own
+
+
 def with_options(remediation: Remediation, options: tuple[str, ...]) -> Remediation:
     """Return the remediation with the host options of a run, such as `--root /mnt`, added to our own commands."""
 

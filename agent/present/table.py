@@ -112,8 +112,10 @@ def _finding(finding: Finding) -> RenderableType:
         ("expected", finding.expected),
         ("found", finding.found),
         ("location", str(finding.location or "")),
-        ("fix", remediation.text(finding.remediation)),
     ):
         if value:
             table.add_row(_text(name, "dim"), _text(value))
+    lines = remediation.lines(finding.remediation)
+    if lines:
+        table.add_row(_text("fix", "dim"), Group(*map(_text, lines)))
     return Group(head, Padding(table, (0, 0, 0, 2)))

@@ -16,7 +16,6 @@ from agent.present.assessments.common import (
     by_section,
     described,
     few,
-    fix,
     in_baseline,
     is_new,
     manual_reviews,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.model import Remediation
     from agent.report import Fact
 
 _STYLE = {
@@ -151,7 +151,10 @@ def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Ver
         table.add_row(
             _text(verdict.status, _STYLE[verdict.status]),
             _text(verdict.number.text if verdict.number else ""),
-            Group(_head(assessment, verdict), _details(_fields(verdict, verbosity))),
+            Group(
+                _head(assessment, verdict),
+                _details(_fields(verdict, verbosity), verdict.remediation if verdict.is_open else None),
+            ),
         )
     return table
 
@@ -165,7 +168,7 @@ def _head(assessment: Assessment, verdict: Verdict) -> Text:
 
 
 def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]:
-    """Return the details of a control: all for -v or if it is open, else why it is not open."""
+    """Return the details of a control but its fix: all for -v or if it is open, else why it is not open."""
     if verdict.is_open or verbosity is Verbosity.VERBOSE:
         yield "expected", verdict.expected
         yield "found", verdict.found
@@ -178,22 +181,24 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         yield "waiver", waived(verdict.waiver)
     if verdict.is_open:
         yield "owner", owner_name(verdict.owner)
-        yield "fix", fix(verdict)
 
 
-def _details(fields: Iterable[tuple[str, str]]) -> Table:
+def _details(fields: Iterable[tuple[str, str]], fix: Remediation | None = None) -> Table:
     table = _grid(0)
     table.add_column(no_wrap=True, min_width=len("expected"))
     table.add_column(overflow="fold")
     for name, text in fields:
         if text:
             table.add_row(_text(name, "dim"), _text(text))
+    lines = remediation.lines(fix) if fix else []
+    if lines:
+        table.add_row(_text("fix", "dim"), Group(*map(_text, lines)))
     return table
 
 
 def _note(note: Note) -> RenderableType:
-    fields = (("location", str(note.location or "")), ("fix", remediation.text(note.remediation)))
-    return Group(_text(note.message, "yellow"), Padding(_details(fields), (0, 0, 0, 2)))
+    fields = (("location", str(note.location or "")),)
+    return Group(_text(note.message, "yellow"), Padding(_details(fields, note.remediation), (0, 0, 0, 2)))
 
 
 def _summary(assessment: Assessment) -> Table:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
-from agent.present.remediation import text, with_options
+from agent.present.remediation import lines, text, with_options
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
@@ -48,3 +48,18 @@ def test_own_commands_repeat_the_options_of_the_run() -> None:
     )
     hostless = Remediation((OwnCommand("explain", ("a",)),))
     assert with_options(hostless, ("--root /mnt",)) == hostless
+
+
+def test_each_step_has_its_own_line_in_a_table() -> None:
+    """Numbered if there are several; the alternative follows."""
+    both = Remediation((EDIT, APPLY), restart=Restart.K3S, alternative=Remediation((ShellCommand("sudo rm /a"), EDIT)))
+    assert lines(both) == [
+        "1. correct the path at /etc/x:3",
+        "2. sudo k3s-harden apply",
+        "3. restart K3s",
+        "or",
+        "1. sudo rm /a",
+        "2. correct the path at /etc/x:3",
+    ]
+    assert lines(Remediation((APPLY,))) == ["sudo k3s-harden apply"]
+    assert lines(NO_REMEDIATION) == []
