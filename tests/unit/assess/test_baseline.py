@@ -34,8 +34,8 @@ REPORT = as_text(
 ).encode()
 
 
-def test_a_report_is_read_back() -> None:
-    """All that a comparison needs: which benchmark, when, and how it stood with each control."""
+def test_a_report_is_parsed() -> None:
+    """With benchmark, time and the status of each control."""
     assert parse(REPORT, WHERE) == Baseline(
         benchmark=str(BENCHMARK),
         node="node-1",
@@ -50,8 +50,8 @@ def test_a_report_is_read_back() -> None:
     )
 
 
-def test_what_a_report_says_was_open_is_no_news_to_the_next() -> None:
-    """Only what is new makes the exit code."""
+def test_only_newly_open_controls_affect_the_exit_code() -> None:
+    """Controls that were open in the baseline do not."""
     known = parse(REPORT, WHERE).known
     same = assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS))._replace(known=known)
     worse = assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS, ControlStatus.FAIL))._replace(
@@ -88,22 +88,22 @@ def spoilt(**changes: object) -> bytes:
         spoilt(verdicts=[["x", "PASS"]]),
     ],
 )
-def test_what_is_no_report_is_refused(data: bytes) -> None:
-    """A pipeline that gates on it must not pass because the file was cut off."""
+def test_an_invalid_report_is_rejected(data: bytes) -> None:
+    """A pipeline must not pass with a truncated file."""
     with pytest.raises(InputError, match=f"^cannot use {WHERE}: it is not a report of an assessment$") as caught:
         parse(data, WHERE)
     assert caught.value.exit_code is ExitCode.USAGE
 
 
-def test_a_report_of_check_is_no_report_of_an_assessment() -> None:
-    """It has a schema of its own with the same number."""
+def test_a_report_of_check_is_rejected() -> None:
+    """It has another schema."""
     with pytest.raises(InputError):
         parse(b'{"schema": 1, "verb": "check", "facts": [], "items": [], "findings": []}', WHERE)
 
 
 @pytest.mark.parametrize("schema", [1, 0, "2", None])
-def test_a_report_of_another_shape_is_refused(schema: object) -> None:
-    """Its words may mean something else."""
+def test_a_report_of_another_schema_is_rejected(schema: object) -> None:
+    """Its keys may have another meaning."""
     with pytest.raises(OtherSchemaError, match="its schema is"):
         parse(spoilt(schema=schema), WHERE)
 
@@ -125,8 +125,8 @@ def test_any_report_is_read_or_refused(key: str, value: Any) -> None:  # noqa: A
     assert isinstance(outcome, (Baseline, InputError))
 
 
-def test_a_report_is_loaded_from_a_file_of_this_machine(tmp_path: Path) -> None:
-    """A path that was typed is not one below --root."""
+def test_a_report_is_read_from_this_machine(tmp_path: Path) -> None:
+    """The path is not below --root."""
     (tmp_path / "report.json").write_bytes(REPORT)
     host = Host.tree_at(str(tmp_path / "host"))
     assert load_baseline(host, PurePosixPath(tmp_path / "report.json")) == parse(REPORT, WHERE)

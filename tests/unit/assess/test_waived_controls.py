@@ -41,8 +41,8 @@ def said(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
 # --- what a waiver is for ---
 
 
-def test_a_waiver_is_for_the_control_with_its_id() -> None:
-    """The report has reason, date, file and line from it; other controls have none."""
+def test_a_waiver_applies_to_the_control_with_its_id() -> None:
+    """The selection has its reason, date and location."""
     chosen = selected(waiver(expires="2027-06-30"))
     (control,) = catalogue.named(CERTIFICATES)
     assert chosen.of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3))
@@ -68,8 +68,8 @@ def test_a_number_means_what_it_means_in_its_benchmark(text: str, benchmark: Ben
     assert selected(waiver(text), benchmark=benchmark).by_control.keys() == {control}
 
 
-def test_a_number_that_will_mean_another_control_is_said() -> None:
-    """An update of K3s can bring another benchmark along, and the waiver would hide what nobody meant."""
+def test_an_ambiguous_number_has_a_note() -> None:
+    """An update of K3s can select another benchmark."""
     (notice,) = selected(waiver("1.2.9")).notes
     assert notice.message == f"the waiver for 1.2.9 means {EVENTS} in cis-1.9, and another control in other versions"
     assert EVENTS in fix(notice)
@@ -77,22 +77,22 @@ def test_a_number_that_will_mean_another_control_is_said() -> None:
     assert said(waiver("1.1.20")) == said(waiver("cis-1.9/1.2.9")) == []
 
 
-def test_a_number_that_the_benchmark_does_not_have_is_said() -> None:
-    """With the ids under which other versions have it."""
+def test_a_number_of_another_benchmark_has_a_note() -> None:
+    """The fix has the ids of the number in other versions."""
     (notice,) = selected(waiver("5.6.4"), benchmark=Benchmark.CIS_1_9).notes
     assert notice.message == "the waiver for 5.6.4 matches no control of cis-1.9"
     assert all(control.id in fix(notice) for control in catalogue.named("5.6.4"))
 
 
 @pytest.mark.parametrize("text", ["kernel.panick", "9.9.9", "cis-9.9/1.2.9", "cis-1.9/9.9", "cis-1.9/"])
-def test_a_waiver_that_names_no_control_is_said(text: str) -> None:
-    """A slip of the pen must not look like a decision."""
+def test_a_waiver_without_a_control_has_a_note(text: str) -> None:
+    """A typing error is not ignored."""
     assert said(waiver(text)) == [f"the waiver for {text} matches no control of any benchmark"]
     assert selected(waiver(text)).by_control == {}
 
 
-def test_a_control_that_this_benchmark_lacks_is_silent() -> None:
-    """One list serves clusters of several versions."""
+def test_a_waiver_for_another_benchmark_has_no_note() -> None:
+    """One list can serve clusters of several versions."""
     gone = next(control.id for control in catalogue.CATALOGUE if OLD in control.numbers and NEW not in control.numbers)
     chosen = selected(waiver(gone))
     assert (chosen.by_control, chosen.notes, chosen.unused({})) == ({}, (), ())
@@ -113,8 +113,8 @@ def test_a_control_that_this_benchmark_lacks_is_silent() -> None:
         {"host": "db-[0-9]", "role": Role.SERVER},
     ],
 )
-def test_a_waiver_for_this_host_counts(scope: dict[str, Any]) -> None:
-    """By role, and by host name, whole or up to its first dot."""
+def test_a_waiver_for_this_host_applies(scope: dict[str, Any]) -> None:
+    """By role and by host name, whole or up to its first dot."""
     assert selected(waiver(**scope)).by_control
 
 
@@ -123,14 +123,14 @@ def test_a_waiver_for_this_host_counts(scope: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("expires", ["", "2026-12-31"])
 @pytest.mark.parametrize("control", [CERTIFICATES, "9.9.9"])
-def test_a_waiver_for_others_is_silent(control: str, expires: str, scope: dict[str, Any]) -> None:
-    """Expired or not, known or not: it is for whom it is for."""
+def test_a_waiver_for_other_hosts_has_no_note(control: str, expires: str, scope: dict[str, Any]) -> None:
+    """Expired or not, known or not."""
     chosen = selected(waiver(control, expires=expires, **scope))
     assert (chosen.by_control, chosen.notes, chosen.targets) == ({}, (), ())
 
 
-def test_a_waiver_counts_on_its_last_day_and_no_longer() -> None:
-    """Then the control fails again, and it is said since when."""
+def test_a_waiver_applies_until_its_last_day() -> None:
+    """A note has the day on which it expired."""
     last = waiver(expires="2027-01-01")
     assert selected(last).by_control
     after = selected(last, scope=HERE._replace(today="2027-01-02"))
@@ -139,16 +139,16 @@ def test_a_waiver_counts_on_its_last_day_and_no_longer() -> None:
     assert after.notes[0].location == Location(PATH, 3)
 
 
-def test_of_two_waivers_for_one_control_the_first_that_counts_is_shown() -> None:
-    """An expired one with another in its place needs no word; nor does it matter how each names the control."""
+def test_the_first_valid_waiver_of_a_control_applies() -> None:
+    """An expired waiver with a valid replacement has no note."""
     over, renewed, again = waiver(expires="2026-12-31"), waiver("1.1.20", line=5), waiver(line=7)
     chosen = selected(over, renewed, again)
     assert chosen.by_control[CERTIFICATES].location == Location(PATH, 5)
     assert chosen.notes == ()
 
 
-def test_an_expired_waiver_that_names_nothing_is_said_once() -> None:
-    """One reason to take it out is enough."""
+def test_an_expired_waiver_without_a_control_has_one_note() -> None:
+    """Not one for each problem."""
     assert said(waiver("kernel.panick", expires="2026-12-31")) == said(waiver("kernel.panick"))
 
 
@@ -156,8 +156,8 @@ def test_an_expired_waiver_that_names_nothing_is_said_once() -> None:
 
 
 @pytest.mark.parametrize("status", [ControlStatus.PASS, ControlStatus.NOT_APPLICABLE])
-def test_a_waiver_that_nothing_needs_is_said(status: ControlStatus) -> None:
-    """It would hide the failure of the day after tomorrow."""
+def test_an_unused_waiver_has_a_note(status: ControlStatus) -> None:
+    """It would hide a later failure."""
     (notice,) = selected(waiver()).unused({CERTIFICATES: status})
     assert notice.message == f"the waiver for {CERTIFICATES} is not needed: the status is {status}"
     assert notice.location == Location(PATH, 3)
@@ -166,11 +166,11 @@ def test_a_waiver_that_nothing_needs_is_said(status: ControlStatus) -> None:
 @pytest.mark.parametrize(
     "status", [ControlStatus.WAIVED, ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL]
 )
-def test_a_waiver_that_something_needs_is_not_spoken_of(status: ControlStatus) -> None:
-    """It has done what it is for, or a person has to look anyway."""
+def test_a_used_waiver_has_no_note(status: ControlStatus) -> None:
+    """The control is open, or needs manual review."""
     assert selected(waiver()).unused({CERTIFICATES: status}) == ()
 
 
-def test_a_waiver_that_does_not_count_is_not_unused_as_well() -> None:
-    """What is said of it is that it has expired."""
+def test_an_expired_waiver_is_not_reported_as_unused() -> None:
+    """The other note says that it expired."""
     assert selected(waiver(expires="2026-12-31")).unused({CERTIFICATES: ControlStatus.PASS}) == ()

@@ -26,19 +26,19 @@ PLUGINS = "enable-admission-plugins"
 SITE = f"{CONFIG}.d/95-site.yaml"
 
 
-# --- who gave it ---
+# --- owner ---
 
 
-def test_what_k3s_sets_itself_passes_by_k3s(server: Node) -> None:
-    """With its version and the upstream file that says so."""
+def test_a_default_of_k3s_passes_with_owner_k3s(server: Node) -> None:
+    """The evidence names the K3s version and the upstream file."""
     verdict = server.verdict("apiserver-anonymous-auth")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
     assert (verdict.expected, verdict.found) == ("--anonymous-auth is false", "--anonymous-auth=false")
     assert seen(verdict)[0][1] == "default of K3s v1.34.9+k3s1 (k3s pkg/daemons/control/server.go)"
 
 
-def test_a_default_of_the_component_passes_where_it_will_do(server: Node) -> None:
-    """It says that nobody gives the argument."""
+def test_a_compliant_default_of_the_component_passes(server: Node) -> None:
+    """The evidence says that the argument is not set."""
     verdict = server.verdict("service-account-lookup")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
     assert verdict.expected == "--service-account-lookup is true, or is not set"
@@ -46,8 +46,8 @@ def test_a_default_of_the_component_passes_where_it_will_do(server: Node) -> Non
     assert seen(verdict) == ((f"{nobody}, so the default of kube-apiserver applies", "K3s v1.34.9+k3s1"),)
 
 
-def test_what_is_not_set_names_the_files_that_were_searched(server: Node) -> None:
-    """Those that are there, and of the kubelet's argument its own, too."""
+def test_an_unset_argument_names_the_searched_files(server: Node) -> None:
+    """For the kubelet these include its own files."""
     server.config("node-name: a\n")
     server.drop_in("95-site.yaml", "{}\n")
     assert [where for _, where in seen(server.verdict("service-account-lookup"))] == [CONFIG, SITE]
@@ -55,24 +55,24 @@ def test_what_is_not_set_names_the_files_that_were_searched(server: Node) -> Non
     assert searched == [CONFIG, SITE, f"{DATA}/agent/etc/kubelet.conf.d/00-k3s-defaults.conf"]
 
 
-def test_what_the_drop_in_of_apply_gives_passes_by_apply(hardened: Node) -> None:
-    """With its line there."""
+def test_a_value_of_the_drop_in_passes_with_owner_apply(hardened: Node) -> None:
+    """The evidence names the line."""
     verdict = hardened.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
     assert verdict.evidence[0].observation == "--audit-log-maxage=30"
     assert seen(verdict)[0][1].startswith(f"{DROPIN}:")
 
 
-def test_what_the_operator_gives_passes_by_the_operator(server: Node) -> None:
-    """In whichever file, and with its line."""
+def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> None:
+    """The evidence names the line."""
     server.config("kubelet-arg:\n  - pod-max-pids=4096\n")
     verdict = server.verdict("kubelet-pod-max-pids")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
     assert seen(verdict) == (("--pod-max-pids=4096", f"{CONFIG}:2"),)
 
 
-def test_a_file_of_the_kubelets_gives_its_line(server: Node) -> None:
-    """A later one wins over K3s' own."""
+def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
+    """A later file overrides the one of K3s."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}authentication: {{anonymous: {{enabled: true}}}}\n")
     verdict = server.verdict("kubelet-anonymous-auth")
@@ -95,8 +95,8 @@ def test_a_file_of_the_kubelets_gives_its_line(server: Node) -> None:
         ),
     ],
 )
-def test_a_field_of_the_kubelets_is_corrected_as_a_field(server: Node, name: str, written: str, remedy: str) -> None:
-    """In the words of its file, and not as the argument that means the same."""
+def test_a_field_of_a_kubelet_file_is_corrected_as_a_field(server: Node, name: str, written: str, remedy: str) -> None:
+    """The fix uses the syntax of the file, not that of the argument."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}{written}\n")
     verdict = server.verdict(name)
@@ -106,38 +106,38 @@ def test_a_field_of_the_kubelets_is_corrected_as_a_field(server: Node, name: str
     assert f" at {place}; restart K3s" in fix(verdict)
 
 
-# --- what to do ---
+# --- fix ---
 
 
-def test_what_apply_would_set_is_for_apply(server: Node) -> None:
+def test_a_value_that_apply_sets_has_owner_apply(server: Node) -> None:
     """K3s reads it at its next start."""
     verdict = server.verdict("audit-log-path")
     assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
 
 
-def test_before_the_first_start_nothing_has_to_be_restarted(nodes: Nodes) -> None:
-    """Apply, then K3s' installer."""
+def test_no_restart_is_needed_before_the_first_start(nodes: Nodes) -> None:
+    """K3s is installed after apply."""
     assert fix(nodes().verdict("audit-log-path")) == "sudo k3s-harden apply"
 
 
-def test_a_wrong_value_that_ours_comes_after_is_for_apply(server: Node) -> None:
-    """Of a flag with one value the last counts, and the drop-in is read after config.yaml."""
+def test_a_wrong_value_before_the_drop_in_has_owner_apply(server: Node) -> None:
+    """The last value of an argument takes effect, and K3s reads the drop-in after config.yaml."""
     server.config("kube-apiserver-arg: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
     assert seen(verdict) == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
 
 
-def test_a_wrong_value_in_a_later_file_is_for_the_operator(server: Node) -> None:
-    """Apply could do nothing about it."""
+def test_a_wrong_value_in_a_later_file_has_owner_operator(server: Node) -> None:
+    """Apply cannot override it."""
     server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict) == f"set `audit-log-maxage=30` at {SITE}:1; restart K3s"
 
 
-def test_a_wrong_value_in_the_unit_is_for_the_operator(server: Node) -> None:
-    """The command line has the last word, and systemd has to be told that its line is another one."""
+def test_a_wrong_value_in_the_unit_has_owner_operator(server: Node) -> None:
+    """The command line takes precedence, and systemd has to reload its configuration."""
     server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -145,8 +145,8 @@ def test_a_wrong_value_in_the_unit_is_for_the_operator(server: Node) -> None:
     assert fix(verdict) == (f"set `audit-log-maxage=30` at {UNIT}:4; run `sudo systemctl daemon-reload`; restart K3s")
 
 
-def test_a_wrong_value_in_a_drop_in_of_the_unit_is_found_there(server: Node) -> None:
-    """The unit itself does not have it."""
+def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: Node) -> None:
+    """The unit itself does not contain it."""
     edited = f"{UNIT}.d/10-site.conf"
     command = "/usr/local/bin/k3s server --kube-apiserver-arg=profiling=true"
     server.put(edited, f"[Service]\nExecStart=\nExecStart={command}\n")
@@ -158,8 +158,8 @@ def test_a_wrong_value_in_a_drop_in_of_the_unit_is_found_there(server: Node) -> 
     assert server.verdict("audit-log-maxage").owner is FixOwner.OPERATOR
 
 
-def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
-    """Apply has done its part; one sign is missing in somebody else's file."""
+def test_a_list_that_a_later_file_drops_names_that_file(hardened: Node) -> None:
+    """The later file repeats the key without `+`."""
     hardened.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
     verdict = hardened.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -229,8 +229,8 @@ def test_a_list_that_a_later_file_drops_is_named(hardened: Node) -> None:
         ),
     ],
 )
-def test_a_wrong_value_of_the_operators_has_its_own_remedy(nodes: Nodes, name: str, given: str, remedy: str) -> None:
-    """What else is in a list stays; where K3s' own value is right, the operator's is to go."""
+def test_a_wrong_value_has_a_specific_fix(nodes: Nodes, name: str, given: str, remedy: str) -> None:
+    """The fix keeps other names of a list, and removes the value if the default of K3s is compliant."""
     old = name in {"apiserver-kubelet-https", "apiserver-secure-port"}
     server = nodes(K3s(minor=24)) if old else nodes(K3s())
     server.config(f"kube-apiserver-arg: ['{given}']\n")
@@ -239,8 +239,8 @@ def test_a_wrong_value_of_the_operators_has_its_own_remedy(nodes: Nodes, name: s
     assert fix(verdict) == remedy
 
 
-def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
-    """Where K3s has a list of its own, that is the better one; the kubelet has none."""
+def test_a_fixed_list_keeps_allowed_names(nodes: Nodes) -> None:
+    """The kubelet has no default list."""
     server = nodes(K3s())
     strong = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
     server.drop_in("95-site.yaml", f"kubelet-arg: ['tls-cipher-suites={strong},TLS_RSA_WITH_RC4_128_SHA']\n")
@@ -281,17 +281,17 @@ def test_a_list_of_names_keeps_those_that_may_stay(nodes: Nodes) -> None:
         ),
     ],
 )
-def test_a_value_that_is_there_is_changed_there(server: Node, name: str, config: str, remedy: str) -> None:
-    """And not added a second time; what a row says to see to first comes first."""
+def test_an_existing_value_is_changed_in_its_place(server: Node, name: str, config: str, remedy: str) -> None:
+    """The caution of the control is the first step."""
     server.drop_in("95-site.yaml", config)
     assert fix(server.verdict(name)) == remedy
 
 
-# --- where it goes ---
+# --- location of the fix ---
 
 
-def test_what_is_to_be_added_goes_into_the_hosts_own_configuration(server: Node) -> None:
-    """Which the unit may have somewhere else."""
+def test_a_new_value_goes_into_the_configuration_file_of_the_host(server: Node) -> None:
+    """The unit may name another file."""
     server.starts_with("--config", "/etc/k3s/c.yaml")
     server.put("/etc/k3s/c.yaml", "kubelet-arg: [v=2]\n")
     server.put(CONFIG, "kubelet-arg: [event-qps=-1]\n")
@@ -301,8 +301,8 @@ def test_what_is_to_be_added_goes_into_the_hosts_own_configuration(server: Node)
     assert seen(server.verdict("kubelet-event-qps"))[0][1] == "/etc/k3s/c.yaml"
 
 
-def test_a_list_that_a_drop_in_begins_anew_has_to_be_joined_first(server: Node) -> None:
-    """What is added to config.yaml would be dropped."""
+def test_a_drop_in_that_drops_the_list_is_fixed_first(server: Node) -> None:
+    """It would drop what is added to config.yaml."""
     server.config("kubelet-arg: [v=2]\n")
     server.drop_in("50-x.yaml", "# ours\nkubelet-arg: [v=3]\n")
     assert fix(server.verdict("kubelet-seccomp-default")).startswith(
@@ -312,8 +312,8 @@ def test_a_list_that_a_drop_in_begins_anew_has_to_be_joined_first(server: Node) 
 
 
 @pytest.mark.parametrize("name", ["apiserver-event-rate-limit", "apiserver-always-pull-images", "audit-log-path"])
-def test_what_our_drop_in_cannot_bring_about_alone_says_what_comes_first(server: Node, name: str) -> None:
-    """A later file drops the list, with all that apply puts there."""
+def test_a_later_file_that_drops_the_list_is_fixed_before_apply(server: Node, name: str) -> None:
+    """It drops the values of the drop-in."""
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
     verdict = server.verdict(name)
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -324,16 +324,16 @@ def test_what_our_drop_in_cannot_bring_about_alone_says_what_comes_first(server:
     )
 
 
-def test_an_option_that_is_off_is_named(server: Node) -> None:
-    """K3s' own option has no list to be added to."""
+def test_a_disabled_option_names_its_line(server: Node) -> None:
+    """A K3s option is not part of a list."""
     server.drop_in("95-site.yaml", "secrets-encryption: false\n")
     verdict = server.verdict("secrets-encryption")
     assert seen(verdict) == (("secrets-encryption: false", f"{SITE}:1"),)
     assert fix(verdict).endswith(f"; then change `secrets-encryption: false` at {SITE}:1")
 
 
-def test_feature_gates_are_read_one_by_one(server: Node) -> None:
-    """One that is off fails; others do not matter."""
+def test_only_the_required_feature_gate_counts(server: Node) -> None:
+    """Other gates do not affect the result."""
     server.config("kubelet-arg: ['feature-gates=X=true']\n")
     assert server.verdict("kubelet-rotate-server-certificate").status is ControlStatus.PASS
     server.config("kubelet-arg: ['feature-gates=X=true,RotateKubeletServerCertificate=false']\n")
@@ -342,7 +342,7 @@ def test_feature_gates_are_read_one_by_one(server: Node) -> None:
     assert verdict.expected == "--feature-gates does not contain RotateKubeletServerCertificate=false, or is not set"
 
 
-# --- what the API server exits at ---
+# --- values that the API server rejects ---
 
 
 @pytest.mark.parametrize(
@@ -353,8 +353,8 @@ def test_feature_gates_are_read_one_by_one(server: Node) -> None:
         ("kind: [", "its audit policy is invalid"),
     ],
 )
-def test_an_audit_policy_that_cannot_be_used_fails(server: Node, policy: str | None, said: str) -> None:
-    """The API server would exit at it, so that it logs nothing."""
+def test_an_invalid_audit_policy_fails(server: Node, policy: str | None, said: str) -> None:
+    """The API server does not start with it."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     if policy is not None:
         server.put("/etc/policy.yaml", policy)
@@ -365,24 +365,24 @@ def test_an_audit_policy_that_cannot_be_used_fails(server: Node, policy: str | N
     assert fix(verdict)
 
 
-def test_an_audit_policy_that_can_be_used_passes(server: Node) -> None:
-    """Whatever its rules are."""
+def test_a_valid_audit_policy_passes(server: Node) -> None:
+    """Its rules are not compared with the guide."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     server.put("/etc/policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
     verdict = server.verdict("audit-policy-file")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
 
 
-def test_an_audit_policy_that_may_not_be_read_is_unknown(server: Node) -> None:
-    """A FIFO has no content that could be looked at."""
+def test_an_audit_policy_that_is_not_readable_is_unknown(server: Node) -> None:
+    """A FIFO has no content to check."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     os.mkfifo(server.path("/etc/policy.yaml"))
     verdict = server.verdict("audit-policy-file")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
 
 
-def test_an_audit_policy_of_ours_that_is_gone_is_for_apply(hardened: Node) -> None:
-    """Which writes it again."""
+def test_a_missing_audit_policy_of_apply_has_owner_apply(hardened: Node) -> None:
+    """Apply writes it again."""
     hardened.path("server/audit.yaml").unlink()
     verdict = hardened.verdict("audit-policy-file")
     assert (verdict.status, verdict.owner, fix(verdict)) == (
@@ -393,8 +393,8 @@ def test_an_audit_policy_of_ours_that_is_gone_is_for_apply(hardened: Node) -> No
 
 
 @pytest.mark.parametrize("plugin", ["NodeRestriction", "EventRateLimit", "AlwaysPullImages"])
-def test_a_plugin_that_is_on_and_off_fails(server: Node, plugin: str) -> None:
-    """The API server exits at that, also where K3s switches the plugin on by itself."""
+def test_a_plugin_that_is_enabled_and_disabled_fails(server: Node, plugin: str) -> None:
+    """The API server exits, also if K3s enables the plugin."""
     ids = {"EventRateLimit": "apiserver-event-rate-limit", "AlwaysPullImages": "apiserver-always-pull-images"}
     on = [] if plugin == "NodeRestriction" else [f"enable-admission-plugins+={plugin}"]
     server.config(f"kube-apiserver-arg: {[*on, f'disable-admission-plugins={plugin}']}\n")
@@ -405,7 +405,7 @@ def test_a_plugin_that_is_on_and_off_fails(server: Node, plugin: str) -> None:
 
 
 def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
-    """EventRateLimit has no limits of its own."""
+    """EventRateLimit has no default limits."""
     server.config(f"kube-apiserver-arg: [{PLUGINS}+=EventRateLimit, admission-control-config-file=/etc/a.yaml]\n")
     head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
     server.put("/etc/a.yaml", f"{head}- name: PodSecurity\n")
@@ -426,8 +426,8 @@ def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
         ("apiserver-always-pull-images", "always-pull-images: true"),
     ],
 )
-def test_what_a_setting_switches_on_says_which(server: Node, name: str, setting: str) -> None:
-    """The line as it goes into the settings is one that the program takes; apply does the rest."""
+def test_a_control_with_a_setting_names_the_setting(server: Node, name: str, setting: str) -> None:
+    """The program accepts the line of the fix, and apply does the rest."""
     open_ = server.verdict(name)
     assert (open_.status, open_.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(open_).startswith(f"add `{setting}` in {SETTINGS}; then run `sudo k3s-harden apply`; restart K3s; or ")
@@ -439,8 +439,8 @@ def test_what_a_setting_switches_on_says_which(server: Node, name: str, setting:
     assert (done.status, done.owner) == (ControlStatus.PASS, FixOwner.APPLY)
 
 
-def test_a_setting_that_has_no_effect_is_not_offered(nodes: Nodes) -> None:
-    """Up to 1.24 there is no file for the limits of the plugin."""
+def test_a_setting_without_effect_is_not_suggested(nodes: Nodes) -> None:
+    """Up to v1.24 there is no file for the limits of the plugin."""
     verdict = nodes(K3s(minor=24)).verdict("apiserver-event-rate-limit")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert SETTINGS not in fix(verdict)
@@ -450,8 +450,8 @@ def test_a_setting_that_has_no_effect_is_not_offered(nodes: Nodes) -> None:
 # --- nodes that Rancher manages ---
 
 
-def test_rancher_gets_what_the_guide_wants_in_its_cluster_object(server: Node) -> None:
-    """What is put into a file of the node is overruled, or gone with the next plan."""
+def test_on_rancher_nodes_the_fix_is_in_the_cluster_object(server: Node) -> None:
+    """Rancher overrides or removes changes in files of the node."""
     server.drop_in("50-rancher.yaml", '{"kube-apiserver-arg": ["profiling=true"]}\n')
     guide = server.verdict("audit-log-path")
     assert (guide.owner, fix(guide)) == (
@@ -468,8 +468,8 @@ def test_rancher_gets_what_the_guide_wants_in_its_cluster_object(server: Node) -
     assert fix(added).endswith("; then add `seccomp-default=true` to the list `kubelet-arg`")
 
 
-def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) -> None:
-    """That one Rancher does not write."""
+def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: Node) -> None:
+    """Rancher does not write that file."""
     server.drop_in("50-rancher.yaml", "{}\n")
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
     assert fix(server.verdict("apiserver-profiling")).startswith(
@@ -477,7 +477,7 @@ def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) ->
     )
 
 
-# --- what cannot be told, or asked ---
+# --- unknown and not applicable ---
 
 
 @pytest.mark.parametrize(
@@ -508,8 +508,8 @@ def test_on_ranchers_nodes_a_file_of_the_operators_own_is_named(server: Node) ->
         ("kubelet-arg: [config=relative.yaml]\n", "kubelet-anonymous-auth", "is not absolute"),
     ],
 )
-def test_what_another_file_decides_is_unknown(server: Node, config: str, name: str, reason: str) -> None:
-    """Never passed by a default that may not count; and no secret is told."""
+def test_an_argument_that_another_file_decides_is_unknown(server: Node, config: str, name: str, reason: str) -> None:
+    """It does not pass by a default, and the verdict contains no secret."""
     server.config(config)
     verdict = server.verdict(name)
     assert (verdict.status, verdict.owner, verdict.found) == (
@@ -532,10 +532,10 @@ def test_what_another_file_decides_is_unknown(server: Node, config: str, name: s
         ("kube-apiserver-arg: [authorization-config", "apiserver-authorization-rbac", ("authorizers", "RBAC")),
     ],
 )
-def test_a_file_that_is_not_judged_has_fields_to_read(
+def test_a_file_that_is_not_checked_names_the_field_to_review(
     server: Node, argument: str, name: str, fields: tuple[str, ...]
 ) -> None:
-    """What it would have to say, for a person to look up."""
+    """With the expected value."""
     server.config(f"{argument}=/etc/a.yaml]\n")
     verdict = server.verdict(name)
     assert seen(verdict)[0][1] == f"{CONFIG}:1"
@@ -544,8 +544,8 @@ def test_a_file_that_is_not_judged_has_fields_to_read(
     assert all(field in fix(verdict) for field in fields)
 
 
-def test_a_scheduler_with_a_file_is_still_asked_for_its_address(server: Node) -> None:
-    """It has no field for that."""
+def test_the_bind_address_of_a_scheduler_with_a_file_is_checked(server: Node) -> None:
+    """The file has no field for it."""
     server.config("kube-scheduler-arg: [config=/etc/s.yaml, bind-address=0.0.0.0]\n")
     assert server.verdict("scheduler-bind-address").status is ControlStatus.FAIL
 
@@ -555,15 +555,15 @@ def link_to_itself(path: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, link_to_itself])
-def test_a_configuration_that_cannot_be_read_is_no_empty_one(server: Node, plant: Callable[[Path], None]) -> None:
-    """All that depends on it is unknown, whether K3s could not read it or only this program."""
+def test_a_configuration_that_is_not_readable_is_unknown(server: Node, plant: Callable[[Path], None]) -> None:
+    """It is not treated as empty."""
     plant(server.path(CONFIG))
     for name in ("apiserver-profiling", "kubelet-anonymous-auth", "kube-proxy-metrics-bind-address"):
         assert server.verdict(name).status is ControlStatus.UNKNOWN
 
 
-def test_a_version_without_its_patch_is_not_guessed_at(nodes: Nodes) -> None:
-    """Releases of one minor differ in K3s' own cipher suites."""
+def test_a_version_without_its_patch_is_unknown(nodes: Nodes) -> None:
+    """Releases of one minor differ in the cipher suites of K3s."""
     server = nodes(K3s(minor=24))
     server.version = "1.24"
     verdict = server.verdict("apiserver-cipher-suites")
@@ -571,8 +571,8 @@ def test_a_version_without_its_patch_is_not_guessed_at(nodes: Nodes) -> None:
     assert "pass --k3s-version in full" in verdict.reason
 
 
-def test_an_agent_runs_no_control_plane(nodes: Nodes) -> None:
-    """And has a kubelet like a server's."""
+def test_an_agent_has_no_control_plane(nodes: Nodes) -> None:
+    """It has a kubelet."""
     agent = nodes(K3s(role="agent"))
     verdict = agent.verdict("apiserver-profiling")
     assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
@@ -591,16 +591,16 @@ def test_an_agent_runs_no_control_plane(nodes: Nodes) -> None:
         ("disable-kube-proxy", "kube-proxy-metrics-bind-address"),
     ],
 )
-def test_what_k3s_is_told_not_to_run_is_not_applicable(server: Node, switch: str, name: str) -> None:
-    """With the line that tells it."""
+def test_a_disabled_component_is_not_applicable(server: Node, switch: str, name: str) -> None:
+    """The reason names the line that disables it."""
     server.config(f"{switch}: true\n")
     verdict = server.verdict(name)
     assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
     assert verdict.reason.startswith(f"`{switch}` at {CONFIG}:1 disables ")
 
 
-def test_a_control_of_older_versions_is_not_applicable_to_newer_ones(server: Node) -> None:
-    """An old benchmark may be asked for on any K3s."""
+def test_a_control_of_older_versions_is_not_applicable_to_newer_versions(server: Node) -> None:
+    """An old benchmark can be selected on any K3s."""
     verdict = server.verdict("apiserver-security-context-deny", Benchmark.CIS_1_24)
     assert verdict.status is ControlStatus.NOT_APPLICABLE
     assert verdict.reason == "it applies to K3s v1.24 and older, and this is v1.34.9+k3s1"

@@ -29,8 +29,8 @@ def edit(node: Node, path: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def test_etcd_as_k3s_configures_it_passes_with_file_and_line(server: Node) -> None:
-    """Both halves of a control are shown."""
+def test_the_etcd_configuration_of_k3s_passes(server: Node) -> None:
+    """The evidence names file and line of both settings."""
     verdict = server.verdict("etcd-server-certificate")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
     assert [where for _, where in seen(verdict)] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
@@ -50,23 +50,23 @@ def test_etcd_as_k3s_configures_it_passes_with_file_and_line(server: Node) -> No
         ("etcd-unique-ca", "etcd/server-ca.crt", "server-ca.crt", f"{DATA}/server/tls/server-ca.crt"),
     ],
 )
-def test_a_wrong_value_of_etcds_fails(server: Node, name: str, old: str, new: str, found: str) -> None:
-    """The row says what to do: K3s writes the file anew at each start."""
+def test_a_wrong_etcd_setting_fails(server: Node, name: str, old: str, new: str, found: str) -> None:
+    """The fix starts with a restart of K3s, which writes the file."""
     edit(server, ETCD, old, new)
     verdict = server.verdict(name)
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, found)
     assert fix(verdict).startswith("restart K3s, which writes etcd's configuration at each start")
 
 
-def test_what_etcd_does_not_set_passes_where_its_default_will_do(server: Node) -> None:
-    """auto-tls is off unless it is switched on."""
+def test_an_unset_etcd_setting_passes_if_its_default_is_compliant(server: Node) -> None:
+    """auto-tls is disabled by default."""
     verdict = server.verdict("etcd-auto-tls")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
     assert seen(verdict) == (("no client-transport-security.auto-tls", f"{DATA}/{ETCD}"),)
 
 
-def test_etcd_whose_configuration_is_gone_is_unknown(server: Node) -> None:
-    """Its directory is there, so that it is etcd."""
+def test_a_missing_etcd_configuration_is_unknown(server: Node) -> None:
+    """The data directory shows that the datastore is etcd."""
     server.path(ETCD).unlink()
     verdict = server.verdict("etcd-client-cert-auth")
     assert (verdict.status, verdict.found) == (ControlStatus.UNKNOWN, "no such file")
@@ -74,8 +74,8 @@ def test_etcd_whose_configuration_is_gone_is_unknown(server: Node) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "client-transport-security: 1\n"])
-def test_a_broken_configuration_of_etcds_is_unknown(server: Node, text: str) -> None:
-    """Also for what passes where it is not set: a file that was cut off sets nothing."""
+def test_an_invalid_etcd_configuration_is_unknown(server: Node, text: str) -> None:
+    """Also for settings that pass if they are not set."""
     server.put(ETCD, text)
     for name in ("etcd-client-cert-auth", "etcd-auto-tls", "etcd-unique-ca"):
         verdict = server.verdict(name)
@@ -83,15 +83,15 @@ def test_a_broken_configuration_of_etcds_is_unknown(server: Node, text: str) -> 
         assert seen(verdict)[0][1] == f"{DATA}/{ETCD}"
 
 
-def test_before_the_first_start_nobody_knows_the_datastore(nodes: Nodes) -> None:
-    """So that etcd's controls are neither passed nor out of place."""
+def test_the_datastore_is_unknown_before_the_first_start(nodes: Nodes) -> None:
+    """The controls of etcd neither pass nor are not applicable."""
     verdict = nodes().verdict("etcd-auto-tls")
     assert (verdict.status, verdict.found) == (ControlStatus.UNKNOWN, "no datastore")
     assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 
 
-def test_a_server_without_etcd_of_its_own_is_never_asked_for_it(nodes: Nodes) -> None:
-    """A control plane alone keeps its data on other servers, and will have none here."""
+def test_controls_of_etcd_are_not_applicable_with_disable_etcd(nodes: Nodes) -> None:
+    """The data of such a server is on other servers."""
     server = nodes(K3s())
     shutil.rmtree(server.path("server/db"))
     server.config("server: https://10.0.0.1:6443\ndisable-etcd: true\n")
@@ -106,8 +106,8 @@ ETCD_ROWS = ("apiserver-etcd-ca-file", "apiserver-etcd-client-certificate")
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "postgres", "nats"])
-def test_a_database_asks_for_no_file_of_etcds(nodes: Nodes, scheme: str) -> None:
-    """Its address tells its kind, and of the rest nothing is said."""
+def test_the_etcd_files_are_not_applicable_to_a_database(nodes: Nodes, scheme: str) -> None:
+    """The reason names the kind of the database, and no secret."""
     server = nodes(K3s(etcd=False))
     server.config(f"datastore-endpoint: {scheme}://k3s:w0rd@10.0.0.9/k3s\n")
     for name in ETCD_ROWS:
@@ -117,8 +117,8 @@ def test_a_database_asks_for_no_file_of_etcds(nodes: Nodes, scheme: str) -> None
         assert "w0rd" not in repr(verdict)
 
 
-def test_an_etcd_of_somebody_elses_is_asked_for_its_files(nodes: Nodes) -> None:
-    """K3s hands its own options on to the API server."""
+def test_an_external_etcd_requires_its_files(nodes: Nodes) -> None:
+    """K3s passes its own options to the API server."""
     server = nodes(K3s(etcd=False))
     server.config("datastore-endpoint: https://a:2379,https://b:2379\n")
     for name in ETCD_ROWS:
@@ -135,8 +135,8 @@ def test_an_etcd_of_somebody_elses_is_asked_for_its_files(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "https"])
-def test_the_address_of_a_datastore_may_be_in_the_environment(nodes: Nodes, scheme: str) -> None:
-    """Where install.sh keeps what it was given in variables."""
+def test_the_datastore_address_can_be_in_the_environment(nodes: Nodes, scheme: str) -> None:
+    """install.sh writes it there."""
     server = nodes(K3s(etcd=False))
     server.put(f"{UNIT}.env", f"K3S_DATASTORE_ENDPOINT={scheme}://k3s:w0rd@a\nK3S_DATASTORE_CAFILE=/etc/ca\n")
     verdict = server.verdict("apiserver-etcd-ca-file")
@@ -145,8 +145,8 @@ def test_the_address_of_a_datastore_may_be_in_the_environment(nodes: Nodes, sche
 
 
 @pytest.mark.parametrize(("config", "datastore"), [("", "SQLite"), ("datastore-endpoint: mysql://x\n", "external")])
-def test_another_datastore_has_no_etcd(nodes: Nodes, config: str, datastore: str) -> None:
-    """With which one it is instead."""
+def test_controls_of_etcd_are_not_applicable_to_other_datastores(nodes: Nodes, config: str, datastore: str) -> None:
+    """The reason names the datastore."""
     server = nodes(K3s(etcd=False))
     server.config(config)
     verdict = server.verdict("etcd-auto-tls")
@@ -154,8 +154,8 @@ def test_another_datastore_has_no_etcd(nodes: Nodes, config: str, datastore: str
     assert verdict.reason == f"the datastore is {datastore}, not an etcd that K3s runs"
 
 
-def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
-    """The first provider is the one that writes."""
+def test_encrypted_secrets_pass_with_the_provider(server: Node) -> None:
+    """The first provider encrypts new data."""
     server.config("secrets-encryption: true\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "aescbc")
@@ -166,8 +166,8 @@ def test_secrets_that_k3s_encrypts_pass_with_the_provider(server: Node) -> None:
     assert verdict.owner is FixOwner.OPERATOR
 
 
-def test_encryption_that_apply_switched_on_passes_by_apply(nodes: Nodes) -> None:
-    """Its drop-in has the option."""
+def test_encryption_by_the_drop_in_passes_with_owner_apply(nodes: Nodes) -> None:
+    """The drop-in contains the option."""
     server = nodes()
     server.harden()
     server.put(ENCRYPTION, '{"resources":[{"resources":["secrets"],"providers":[{"aescbc":{}}]}]}')
@@ -176,8 +176,8 @@ def test_encryption_that_apply_switched_on_passes_by_apply(nodes: Nodes) -> None
         assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
 
 
-def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -> None:
-    """K3s' own file lies there, and nothing hands it to the API server."""
+def test_a_file_that_the_api_server_does_not_read_is_not_evidence(server: Node) -> None:
+    """K3s does not pass the file without the option."""
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.owner, verdict.found) == (
         ControlStatus.FAIL,
@@ -201,10 +201,10 @@ def test_a_file_that_the_api_server_does_not_read_is_no_evidence(server: Node) -
         (("identity", "kms"), ("find out who wrote the file", "restart K3s", "kubectl replace")),
     ],
 )
-def test_encryption_by_a_weak_provider_has_all_steps(
+def test_a_weak_provider_has_all_steps_of_the_fix(
     server: Node, providers: tuple[str, ...], steps: tuple[str, ...]
 ) -> None:
-    """By K3s' own command where it can, up to the Secrets that are there: they stay as they are until the last step."""
+    """The steps include existing Secrets."""
     server.config("secrets-encryption: true\n")
     listed = ",".join(f'{{"{one}":{{}}}}' for one in providers)
     server.put(ENCRYPTION, f'{{"resources":[{{"resources":["secrets"],"providers":[{listed}]}}]}}')
@@ -214,8 +214,8 @@ def test_encryption_by_a_weak_provider_has_all_steps(
     assert ("secrets-encrypt enable" in fix(verdict)) is ("enable" in steps)
 
 
-def test_a_cluster_that_never_encrypted_gets_the_steps_for_its_data(server: Node) -> None:
-    """K3s can start to encrypt it only from some releases on, and the key alone encrypts nothing that is there."""
+def test_an_unencrypted_cluster_has_the_steps_for_existing_data(server: Node) -> None:
+    """The option alone does not encrypt existing Secrets."""
     server.path(ENCRYPTION).unlink()
     for name in ("secrets-encryption", "apiserver-encryption-providers"):
         remedy = fix(server.verdict(name))
@@ -223,16 +223,16 @@ def test_a_cluster_that_never_encrypted_gets_the_steps_for_its_data(server: Node
         assert re.search(".*".join(map(re.escape, steps)), remedy)
 
 
-def test_an_encryption_that_names_no_secrets_fails(server: Node) -> None:
-    """They are then stored as they are."""
+def test_an_encryption_configuration_without_secrets_fails(server: Node) -> None:
+    """Secrets are then stored in clear text."""
     server.config("secrets-encryption: true\n")
     server.put(ENCRYPTION, '{"resources":[{"resources":["configmaps"],"providers":[{"aescbc":{}}]}]}')
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "no provider for Secrets")
 
 
-def test_a_file_of_the_operators_own_is_not_judged(server: Node) -> None:
-    """It may be anything; that one is given is known."""
+def test_a_file_of_the_operator_is_not_checked(server: Node) -> None:
+    """Its content is unknown; that it is set passes."""
     server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
@@ -243,8 +243,8 @@ def test_a_file_of_the_operators_own_is_not_judged(server: Node) -> None:
 @pytest.mark.parametrize(
     "text", [None, "{", "[]", "null", '{"resources":[{"resources":["secrets"],"providers":[{}]}]}']
 )
-def test_an_encryption_configuration_that_says_nothing_is_unknown(server: Node, text: str | None) -> None:
-    """Missing, cut off, or of another shape."""
+def test_an_invalid_encryption_configuration_is_unknown(server: Node, text: str | None) -> None:
+    """Missing, truncated, or of another structure."""
     server.config("secrets-encryption: true\n")
     if text is None:
         server.path(ENCRYPTION).unlink()

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from tests.unit.checks.nodes import Node
 
 
-def test_files_as_k3s_makes_them_pass_by_k3s(server: Node) -> None:
-    """Each file that was looked at is evidence, with its mode; nothing is to be done."""
+def test_files_of_k3s_pass_with_owner_k3s(server: Node) -> None:
+    """Each file is evidence, with its mode."""
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.PASS, FixOwner.K3S, "")
     assert (verdict.expected, verdict.found) == ("mode 0600 or stricter", "0600")
     assert seen(verdict) == (("0600", f"{DATA}/server/cred/admin.kubeconfig"),)
 
 
-def test_of_many_right_files_their_number_is_told(server: Node) -> None:
-    """A thousand lines that all say 0600 help nobody."""
+def test_many_compliant_files_are_counted(server: Node) -> None:
+    """The evidence has a pattern in place of every file."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}.key", "key\n")
     verdict = server.verdict("pki-key-permissions")
@@ -38,8 +38,8 @@ def test_of_many_right_files_their_number_is_told(server: Node) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o700, 0o666])
-def test_a_bit_too_many_fails(server: Node, mode: int) -> None:
-    """Whichever it is; the operator gets a command for this very file."""
+def test_an_extra_permission_bit_fails(server: Node, mode: int) -> None:
+    """The fix is a command for this file."""
     server.path("server/tls/server-ca.key").chmod(mode)
     verdict = server.verdict("pki-key-permissions")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -94,8 +94,8 @@ def test_a_file_of_somebody_elses_fails(server: Node) -> None:
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_24, Benchmark.CIS_1_9, Benchmark.CIS_1_10])
-def test_certificates_are_for_a_setting_where_a_benchmark_wants_them_closed(server: Node, benchmark: Benchmark) -> None:
-    """The exact line for the settings; with it in place for apply, and once it ran, done by it."""
+def test_stricter_certificates_need_a_setting(server: Node, benchmark: Benchmark) -> None:
+    """The fix has the line for the settings; then apply fixes the mode."""
     open_ = server.verdict("pki-certificate-permissions", benchmark)
     assert (open_.status, open_.owner, len(open_.evidence)) == (ControlStatus.FAIL, FixOwner.OPERATOR, 4)
     assert fix(open_).startswith(
@@ -111,22 +111,22 @@ def test_certificates_are_for_a_setting_where_a_benchmark_wants_them_closed(serv
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_23, Benchmark.CIS_1_11, Benchmark.CIS_2_1])
-def test_certificates_pass_as_k3s_makes_them_where_a_benchmark_lets_them(server: Node, benchmark: Benchmark) -> None:
-    """A certificate is no secret."""
+def test_certificates_of_k3s_pass_if_the_benchmark_allows_0644(server: Node, benchmark: Benchmark) -> None:
+    """A certificate is not secret."""
     verdict = server.verdict("pki-certificate-permissions", benchmark)
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.K3S, "0644 (4 files)")
 
 
-def test_what_k3s_will_make_is_unknown_before_its_first_start(nodes: Nodes) -> None:
-    """Not passed, and not failed either."""
+def test_files_of_k3s_are_unknown_before_its_first_start(nodes: Nodes) -> None:
+    """They neither pass nor fail."""
     verdict = nodes().verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert verdict.reason == "K3s creates it at its first start, and has not started yet"
     assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 
 
-def test_what_is_gone_is_unknown_afterwards(server: Node) -> None:
-    """K3s has started, so that somebody took it away."""
+def test_a_missing_file_is_unknown_after_the_start(server: Node) -> None:
+    """K3s has started, so that somebody deleted it."""
     server.path("server/cred/admin.kubeconfig").unlink()
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert verdict.status is ControlStatus.UNKNOWN
@@ -134,8 +134,8 @@ def test_what_is_gone_is_unknown_afterwards(server: Node) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "loop", "dangling"])
-def test_what_is_no_file_is_unknown(server: Node, kind: str) -> None:
-    """Its own mode says nothing of a key."""
+def test_an_irregular_file_is_unknown(server: Node, kind: str) -> None:
+    """Its mode is not that of a key."""
     key = server.path("server/cred/admin.kubeconfig")
     key.unlink()
     if kind == "FIFO":
@@ -150,8 +150,8 @@ def test_what_is_no_file_is_unknown(server: Node, kind: str) -> None:
     assert fix(verdict)
 
 
-def test_one_bad_file_among_doubtful_ones_fails(server: Node) -> None:
-    """What is known to be wrong is wrong, whatever else could not be seen."""
+def test_a_wrong_file_fails_despite_unknown_files(server: Node) -> None:
+    """The wrong mode is known."""
     os.mkfifo(server.path("server/tls/odd.key"))
     assert server.verdict("pki-key-permissions").status is ControlStatus.UNKNOWN
     server.path("server/tls/server-ca.key").chmod(0o644)
@@ -165,8 +165,10 @@ def test_one_bad_file_among_doubtful_ones_fails(server: Node) -> None:
         ("kubelet-kubeconfig-ownership", "disable-agent: true\n", "`disable-agent` at /etc/rancher"),
     ],
 )
-def test_files_of_what_k3s_does_not_run_are_not_applicable(server: Node, name: str, config: str, reason: str) -> None:
-    """Where they are not there; with the line that says so."""
+def test_missing_files_of_disabled_components_are_not_applicable(
+    server: Node, name: str, config: str, reason: str
+) -> None:
+    """The reason names the line."""
     server.config(config)
     for file in server.path("agent").glob("*.kubeconfig"):
         file.unlink()
@@ -175,8 +177,8 @@ def test_files_of_what_k3s_does_not_run_are_not_applicable(server: Node, name: s
     assert verdict.reason.startswith(reason)
 
 
-def test_etcds_directory_is_not_applicable_to_another_datastore(nodes: Nodes) -> None:
-    """SQLite has none."""
+def test_the_etcd_directory_is_not_applicable_to_other_datastores(nodes: Nodes) -> None:
+    """SQLite has no such directory."""
     verdict = nodes(K3s(etcd=False)).verdict("etcd-data-permissions")
     assert verdict.status is ControlStatus.NOT_APPLICABLE
     assert verdict.reason == "the datastore is SQLite, not an etcd that K3s runs"
@@ -190,8 +192,8 @@ def test_a_container_network_without_leases_is_not_applicable(server: Node) -> N
     assert verdict.reason == "no file matches /var/lib/cni/networks/**"
 
 
-def test_the_kubeconfig_for_people_is_roots_alone(server: Node) -> None:
-    """It holds the administrator's key; a mode that K3s is told to give it comes back at each start."""
+def test_the_admin_kubeconfig_is_accessible_only_by_root(server: Node) -> None:
+    """It contains the key of the administrator."""
     assert server.verdict("k3s-kubeconfig").status is ControlStatus.PASS
     server.path("/etc/rancher/k3s/k3s.yaml").chmod(0o644)
     verdict = server.verdict("k3s-kubeconfig")
@@ -200,8 +202,8 @@ def test_the_kubeconfig_for_people_is_roots_alone(server: Node) -> None:
     assert "`write-kubeconfig-mode`" in fix(verdict)
 
 
-def test_the_kubeconfig_for_people_is_followed_to_where_it_lies(server: Node) -> None:
-    """With `write-kubeconfig` K3s makes the usual path a symlink."""
+def test_a_symlink_to_the_admin_kubeconfig_is_followed(server: Node) -> None:
+    """With `write-kubeconfig` K3s creates the usual path as a symlink."""
     server.config("write-kubeconfig: /srv/k3s.yaml\n")
     server.put("/srv/k3s.yaml", "secret\n", 0o640)
     usual = server.path("/etc/rancher/k3s/k3s.yaml")
@@ -213,14 +215,14 @@ def test_the_kubeconfig_for_people_is_followed_to_where_it_lies(server: Node) ->
     )
 
 
-def test_names_that_a_shell_would_read_are_quoted(server: Node) -> None:
-    """The command is there to be copied."""
+def test_file_names_are_quoted_for_the_shell(server: Node) -> None:
+    """The command can be pasted."""
     server.put("server/tls/x; reboot.key", "key\n", 0o644)
     assert fix(server.verdict("pki-key-permissions")) == f"sudo chmod 0600 '{DATA}/server/tls/x; reboot.key'"
 
 
-def test_another_data_directory_is_followed(nodes: Nodes) -> None:
-    """kube-bench would look in the usual one, and pass what is not there."""
+def test_another_data_directory_is_checked(nodes: Nodes) -> None:
+    """kube-bench checks only the default directory."""
     server = nodes(K3s(data_dir="srv/k3s"))
     server.config("data-dir: /srv/k3s\n")
     server.path("/srv/k3s/server/tls/server-ca.key").chmod(0o644)

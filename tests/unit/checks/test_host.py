@@ -22,14 +22,14 @@ LIVE = "/proc/sys/vm/overcommit_memory"
 OTHERS = "/etc/sysctl.d/99-database.conf"
 
 
-def test_a_value_that_is_right_now_and_at_boot_passes_by_apply(hardened: Node) -> None:
-    """With both as evidence, the second with its line."""
+def test_a_value_of_apply_passes_with_owner_apply(hardened: Node) -> None:
+    """The evidence is the present value, and the line for the next boot."""
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.APPLY, "1 now, 1 at boot")
     assert seen(verdict) == (("1 now", LIVE), ("1 at boot", f"{PARAMETERS_FILE}:4"))
 
 
-def test_a_value_that_the_operators_file_sets_passes_by_the_operator(server: Node) -> None:
+def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> None:
     """Apply never ran here."""
     server.put("/etc/sysctl.d/50-mine.conf", "kernel.panic = 10\n", 0o644)
     server.path("/proc/sys/kernel/panic").write_text("10\n")
@@ -40,8 +40,8 @@ def test_a_value_that_the_operators_file_sets_passes_by_the_operator(server: Nod
     assert (directory.status, directory.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
 
 
-def test_a_value_that_nobody_set_is_for_apply(server: Node) -> None:
-    """Neither now nor at boot; a value that is right by chance does not last."""
+def test_an_unset_value_has_owner_apply(server: Node) -> None:
+    """A compliant present value is not sufficient."""
     verdict = server.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, fix(verdict)) == (
         ControlStatus.FAIL,
@@ -53,15 +53,15 @@ def test_a_value_that_nobody_set_is_for_apply(server: Node) -> None:
     assert (by_chance.status, by_chance.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
 
 
-def test_a_value_that_drifted_is_for_apply(hardened: Node) -> None:
-    """The file is right, the kernel is not."""
+def test_a_changed_live_value_has_owner_apply(hardened: Node) -> None:
+    """The file is compliant, the kernel is not."""
     hardened.path(LIVE).write_text("0\n")
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.APPLY, "0 now, 1 at boot")
 
 
-def test_a_file_that_wins_at_boot_is_for_its_owner(hardened: Node) -> None:
-    """Apply would write its own again, and lose again."""
+def test_an_overriding_file_has_owner_operator(hardened: Node) -> None:
+    """Apply cannot fix another file."""
     hardened.put(OTHERS, "vm.overcommit_memory = 2\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, "1 now, 2 at boot")
@@ -75,16 +75,16 @@ def test_a_file_that_wins_at_boot_is_for_its_owner(hardened: Node) -> None:
     assert fix(precedence) == f"set vm.overcommit_memory to 1, or delete the line at {OTHERS}:1"
 
 
-def test_a_line_that_takes_ours_back_is_named(hardened: Node) -> None:
-    """A key with a minus in front leaves the kernel's own value."""
+def test_a_line_that_excludes_the_key_is_named(hardened: Node) -> None:
+    """A key with a leading minus keeps the default of the kernel."""
     hardened.put(OTHERS, "-vm.overcommit_memory\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict).startswith(f"delete the line at {OTHERS}:1")
 
 
-def test_our_file_edited_by_hand_is_for_the_operator(hardened: Node) -> None:
-    """Apply leaves what somebody wrote."""
+def test_an_edited_file_of_apply_has_owner_operator(hardened: Node) -> None:
+    """Apply does not overwrite edits."""
     file = hardened.path(PARAMETERS_FILE)
     file.write_text(file.read_text().replace("vm.overcommit_memory=1", "vm.overcommit_memory=2"))
     verdict = hardened.verdict("vm.overcommit_memory")
@@ -95,8 +95,8 @@ def test_our_file_edited_by_hand_is_for_the_operator(hardened: Node) -> None:
     )
 
 
-def test_the_limits_on_keys_are_the_kernels_own(server: Node) -> None:
-    """Nobody has to do anything for them, and apply does not write them."""
+def test_the_key_limits_are_defaults_of_the_kernel(server: Node) -> None:
+    """Apply does not write them."""
     verdict = server.verdict("kernel.keys.root_maxkeys")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.NONE, "1000000 now")
     server.path("/proc/sys/kernel/keys/root_maxkeys").write_text("2000000\n")
@@ -105,8 +105,8 @@ def test_the_limits_on_keys_are_the_kernels_own(server: Node) -> None:
     assert "root_maxkeys" in fix(wrong)
 
 
-def test_a_tree_without_a_kernel_cannot_tell(hardened: Node) -> None:
-    """An image is right at its next boot, if nothing else; now is another question."""
+def test_a_tree_without_a_kernel_is_unknown(hardened: Node) -> None:
+    """The present value cannot be determined."""
     hardened.path(LIVE).unlink()
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
@@ -119,22 +119,22 @@ def unreadable(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vm.overcommit_memory", "sysctl-precedence"])
-def test_a_sysctl_file_that_cannot_be_read_may_say_anything(hardened: Node, name: str) -> None:
-    """It comes after ours, and might take it back."""
+def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: Node, name: str) -> None:
+    """It may override the file of apply."""
     unreadable(hardened.path(OTHERS))
     verdict = hardened.verdict(name)
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert OTHERS in verdict.reason
 
 
-def test_what_is_wrong_now_fails_whatever_cannot_be_read(server: Node) -> None:
-    """What is known to be wrong is wrong."""
+def test_a_wrong_value_fails_despite_a_file_that_is_not_readable(server: Node) -> None:
+    """The present value is known."""
     unreadable(server.path(OTHERS))
     assert server.verdict("vm.overcommit_memory").status is ControlStatus.FAIL
 
 
-def test_nothing_that_wins_passes_with_where_was_looked(hardened: Node) -> None:
-    """The directories, and how many files were in them."""
+def test_no_override_passes_with_the_searched_directories(hardened: Node) -> None:
+    """The evidence has the number of files."""
     verdict = hardened.verdict("sysctl-precedence")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.NONE)
     assert seen(verdict)[0][1] == "/etc/sysctl.d, /usr/lib/sysctl.d"
@@ -142,7 +142,7 @@ def test_nothing_that_wins_passes_with_where_was_looked(hardened: Node) -> None:
 
 
 def test_a_waived_kernel_parameter_is_waived(server: Node) -> None:
-    """With the reason that the site gives."""
+    """The verdict has the reason of the site."""
     server.put(SETTINGS, "waivers: [{control: vm.overcommit_memory, reason: The database counts strictly.}]\n")
     verdict = server.verdict("vm.overcommit_memory")
     assert verdict.status is ControlStatus.WAIVED
@@ -150,8 +150,8 @@ def test_a_waived_kernel_parameter_is_waived(server: Node) -> None:
     assert verdict.waiver.reason == "The database counts strictly."
 
 
-def test_directories_have_the_guides_mode(hardened: Node) -> None:
-    """Exactly; they are for apply."""
+def test_directories_require_the_exact_mode(hardened: Node) -> None:
+    """Apply fixes them."""
     assert hardened.verdict("server/logs").status is ControlStatus.PASS
     hardened.path("server/logs").chmod(0o750)
     verdict = hardened.verdict("server/logs")
@@ -164,8 +164,8 @@ def test_directories_have_the_guides_mode(hardened: Node) -> None:
     assert seen(verdict) == (("mode 0750, owner root:root", f"{DATA}/server/logs"),)
 
 
-def test_what_stands_in_a_directorys_place_is_for_the_operator(hardened: Node) -> None:
-    """Apply refuses it."""
+def test_a_file_at_the_path_of_a_directory_has_owner_operator(hardened: Node) -> None:
+    """Apply refuses to replace it."""
     hardened.path("server/logs").rmdir()
     hardened.put("server/logs", "not a directory\n")
     verdict = hardened.verdict("server/logs")
@@ -174,7 +174,7 @@ def test_what_stands_in_a_directorys_place_is_for_the_operator(hardened: Node) -
 
 
 def test_an_agent_has_no_directories_of_a_server(nodes: Nodes) -> None:
-    """And kernel parameters like one."""
+    """It has kernel parameters."""
     agent = nodes(K3s(role="agent"))
     assert agent.verdict("server").status is ControlStatus.NOT_APPLICABLE
     assert agent.verdict("vm.overcommit_memory").status is ControlStatus.FAIL
