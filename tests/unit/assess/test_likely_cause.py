@@ -78,26 +78,26 @@ def test_a_file_that_sets_the_value_at_boot() -> None:
     assert likely(FAILING, seen) == f"{CONF}:3, written 2026-12-31 06:00 UTC"
 
 
-def test_a_file_that_only_sysctl_by_hand_reads() -> None:
-    """/etc/sysctl.conf is none of those that systemd reads."""
+def test_a_file_that_only_sysctl_system_reads() -> None:
+    """systemd does not read /etc/sysctl.conf."""
     seen = clues(boot=sets("1"), by_hand=sets("2", PurePosixPath("/etc/sysctl.conf")))
     assert likely(FAILING, seen) == "`sysctl --system`, from /etc/sysctl.conf:3"
 
 
 @pytest.mark.parametrize("boot", [{}, {KEY: None}, sets("1")])
-def test_a_value_that_no_file_has_came_from_a_program(boot: dict[str, Assignment | None]) -> None:
-    """Such as an installer, a start script, or somebody at a shell."""
+def test_a_value_without_a_file_is_from_a_program(boot: dict[str, Assignment | None]) -> None:
+    """Such as an installer, a script, or a shell."""
     assert likely(FAILING, clues(boot=boot)) == "a program at run time, because no file that is read at boot sets 2"
 
 
-def test_a_file_that_wins_at_the_next_boot() -> None:
-    """The value of today is right, so it is the file that the control fails for."""
+def test_a_file_that_takes_precedence_at_the_next_boot() -> None:
+    """The present value is compliant, so the file is the reason for the failure."""
     seen = clues(live={KEY: "1"}, boot=sets("2"), files=files(CONF, LATER))
     assert likely(FAILING, seen) == f"{CONF}:3, written 2027-01-01 07:00 UTC, which takes precedence at the next boot"
 
 
-def test_kubelet_sets_what_it_would_refuse() -> None:
-    """Without protect-kernel-defaults it makes the values right at its start, until the next boot."""
+def test_kubelet_sets_the_values_that_it_requires() -> None:
+    """Without protect-kernel-defaults it sets them at its start."""
     passing = verdict(OVERCOMMIT, ControlStatus.PASS, found="1")
     live = {KEY: "1"}
     assert likely(passing, clues(live=live, started=LATER)).startswith("kubelet, which set it when K3s started")
@@ -108,14 +108,14 @@ def test_kubelet_sets_what_it_would_refuse() -> None:
 # --- files and arguments ---
 
 
-def test_certificates_that_were_written_since() -> None:
-    """K3s renews them at its start, and gives the new ones its own mode."""
+def test_renewed_certificates() -> None:
+    """K3s renews them when it starts, with its own mode."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     found = likely(failing, clues(files=files(CRT, LATER)))
     assert found == f"K3s certificate renewal: {CRT} was written 2027-01-01 07:00 UTC"
 
 
-def test_a_certificate_whose_mode_alone_changed_was_not_renewed() -> None:
+def test_a_changed_mode_is_not_a_renewal() -> None:
     """Somebody ran chmod."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     found = likely(failing, clues(files=files(CRT, EARLIER)))
@@ -125,8 +125,8 @@ def test_a_certificate_whose_mode_alone_changed_was_not_renewed() -> None:
 @pytest.mark.parametrize(
     "check", [GuideDirectory(SERVER_DIRECTORY), Permissions(("server",), at_most=OPEN, directories=True)]
 )
-def test_a_directory_that_got_a_new_file_is_not_one_whose_mode_changed(check: Check) -> None:
-    """Only the time that a chmod changes, too, is looked at."""
+def test_a_new_file_does_not_change_the_mode_of_its_directory(check: Check) -> None:
+    """Only the ctime counts."""
     failing = verdict(control("server", check), ControlStatus.FAIL, found="0755", where="/var/lib/rancher/k3s/server")
     place = "/var/lib/rancher/k3s/server"
     found = likely(failing, clues(files=files(place, LATER)))
@@ -134,14 +134,14 @@ def test_a_directory_that_got_a_new_file_is_not_one_whose_mode_changed(check: Ch
     assert likely(failing, clues(files=files(place, LATER, EARLIER))) == ""
 
 
-def test_a_line_of_k3s_configuration_that_was_written_since() -> None:
-    """With the line that decides."""
+def test_an_edited_line_of_the_k3s_configuration() -> None:
+    """With its location."""
     failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
     assert likely(failing, clues(files=files(CONFIG, LATER))) == f"an edit of {CONFIG}:4, written 2027-01-01 07:00 UTC"
 
 
-def test_of_several_files_the_one_that_was_changed_last() -> None:
-    """The others were seen, too, and are not what is new."""
+def test_the_last_changed_file_is_the_cause() -> None:
+    """Of several files in the evidence."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, where="/a")._replace(
         evidence=tuple(verdict(CERTIFICATES, where=where).evidence[0] for where in ("/a", "/b", "/c"))
     )
@@ -149,14 +149,14 @@ def test_of_several_files_the_one_that_was_changed_last() -> None:
     assert likely(failing, clues(files=times)).startswith("an edit of /b, ")
 
 
-def test_an_update_of_k3s() -> None:
-    """Its own arguments are what it has by default, and they change from version to version."""
+def test_an_upgrade_of_k3s() -> None:
+    """Its default arguments differ between versions."""
     failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where="K3s v1.35.0: pkg/daemons/control/server.go")
     assert likely(failing, clues(upgrade="v1.34.1 to v1.35.0")) == "K3s upgrade from v1.34.1 to v1.35.0"
 
 
-def test_a_package_that_came_since() -> None:
-    """Last of all: packages come all the time."""
+def test_a_package_change_is_the_last_guess() -> None:
+    """Package changes are frequent."""
     failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
     dpkg = files("/var/lib/dpkg/status", LATER)
     assert likely(failing, clues(files=dpkg)) == "a package change: dpkg last wrote its database 2027-01-01 07:00 UTC"
@@ -164,16 +164,16 @@ def test_a_package_that_came_since() -> None:
     assert likely(failing, clues(files=files("/var/lib/dpkg/status", EARLIER))) == ""
 
 
-def test_what_is_older_than_the_last_look_was_seen_by_it() -> None:
-    """So it is not what is new."""
+def test_older_changes_are_not_a_cause() -> None:
+    """The earlier assessment included them."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     assert likely(failing, clues(files=files(CRT, EARLIER, EARLIER))) == ""
     assert likely(failing, clues()) == ""
 
 
 @pytest.mark.parametrize("about", [OVERCOMMIT, CERTIFICATES])
-def test_apply_put_it_right(about: object) -> None:
-    """Only where it is right now, and apply ran since."""
+def test_apply_fixed_it(about: object) -> None:
+    """Only if the control passes, and apply ran since."""
     control = OVERCOMMIT if about is OVERCOMMIT else CERTIFICATES
     passing, failing = verdict(control), verdict(control, ControlStatus.FAIL)
     assert likely(passing, clues(live={KEY: "1"}, applied=LATER)) == "k3s-harden apply, 2027-01-01 07:00 UTC"
@@ -184,8 +184,8 @@ def test_apply_put_it_right(about: object) -> None:
 # --- what the guesses are made from ---
 
 
-def test_a_profile_of_tuned_is_read() -> None:
-    """What it sets itself, and what it builds on; what tuned would compute cannot be told from the file."""
+def test_a_tuned_profile_is_parsed() -> None:
+    """Its own values and its includes, without computed values."""
     text = b"""\
 # A profile.
 [main]
@@ -216,6 +216,6 @@ kernel.panic=7
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe[", b"[sysctl]\n=\n", b"include=x\n"])
-def test_a_profile_that_is_none_sets_nothing(data: bytes) -> None:
-    """A guess may miss a clue, and never fails."""
+def test_an_invalid_profile_sets_nothing(data: bytes) -> None:
+    """It is not an error."""
     assert tuned_profile(data, PurePosixPath(TUNED)) == ({}, ())

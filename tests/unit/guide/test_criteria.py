@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from agent.guide.criteria import LeavesGateOn, Loopback
+from agent.guide.criteria import (
+    AtLeast,
+    Boolean,
+    Criterion,
+    Excludes,
+    Includes,
+    LeavesGateOn,
+    Loopback,
+    NotGiven,
+    Present,
+    SubsetOf,
+)
 
 GATE = "RotateKubeletServerCertificate"
 
@@ -13,8 +24,8 @@ GATE = "RotateKubeletServerCertificate"
     "value",
     ["127.0.0.1", "127.0.0.1:10249", "127.8.0.255", "::1", "[::1]", "[::1]:10249"],
 )
-def test_an_address_of_the_host_itself_is_loopback(value: str) -> None:
-    """All of 127.0.0.0/8, and IPv6's one address, which K3s itself uses on a node that has IPv6 alone."""
+def test_loopback_addresses_are_accepted(value: str) -> None:
+    """All of 127.0.0.0/8, and ::1, which K3s uses on a node with only IPv6."""
     assert Loopback().accepts(value)
 
 
@@ -36,8 +47,8 @@ def test_an_address_of_the_host_itself_is_loopback(value: str) -> None:
         "::1:1024",
     ],
 )
-def test_any_other_address_is_not_loopback(value: str) -> None:
-    """All interfaces, other hosts, and what only has 127.0.0.1 in it."""
+def test_other_addresses_are_rejected(value: str) -> None:
+    """All interfaces, other hosts, and text that contains 127.0.0.1."""
     assert not Loopback().accepts(value)
 
 
@@ -55,8 +66,8 @@ def test_any_other_address_is_not_loopback(value: str) -> None:
         f" {GATE} = true ,",
     ],
 )
-def test_a_list_that_leaves_the_gate_on_is_accepted(value: str) -> None:
-    """Left out, switched on, or switched on last: the gate is on."""
+def test_a_list_that_leaves_the_gate_enabled_is_accepted(value: str) -> None:
+    """The gate is not named, or its last value enables it."""
     assert LeavesGateOn(GATE).accepts(value)
 
 
@@ -75,13 +86,39 @@ def test_a_list_that_leaves_the_gate_on_is_accepted(value: str) -> None:
         GATE,
     ],
 )
-def test_a_list_that_switches_the_gate_off_is_refused(value: str) -> None:
-    """In any spelling of false that Go takes, by its own name or with all other beta gates."""
+def test_a_list_that_disables_the_gate_is_rejected(value: str) -> None:
+    """With every spelling of false in Go, by its own name or with AllBeta."""
     assert not LeavesGateOn(GATE).accepts(value)
 
 
-def test_both_say_in_words_what_they_want() -> None:
-    """By themselves, and after the name of the argument, as a report shows them."""
+def test_criteria_describe_the_value() -> None:
+    """By themselves, and as the predicate of a sentence."""
     assert (str(Loopback()), Loopback().predicate) == ("127.0.0.1 or ::1", "is 127.0.0.1 or ::1")
     gate_on = LeavesGateOn(GATE)
     assert (str(gate_on), gate_on.predicate) == (f"without {GATE}=false", f"does not contain {GATE}=false")
+
+
+def test_criteria_of_different_classes_are_not_equal() -> None:
+    """Also if they have no fields."""
+    criteria: list[Criterion] = [Present(), NotGiven(), Loopback(), Includes(("A",)), Excludes(("A",))]
+    assert all(one != other for one in criteria for other in criteria if one is not other)
+    assert all(map(bool, criteria))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "value", "suggestion"),
+    [
+        (Boolean(expected=False), "true", "false"),
+        (AtLeast(1, example=4096), "0", "4096"),
+        (Includes(("A", "B")), "C,A", "C,A,B"),
+        (Excludes(("A",)), "A,B,B", "B"),
+        (SubsetOf(("A", "B")), "B,C", "B"),
+        (SubsetOf(("A", "B")), "C", "A,B"),
+        (LeavesGateOn(GATE), f"X=true,{GATE}=false", "X=true"),
+        (Present(), "", ""),
+    ],
+)
+def test_a_suggestion_keeps_the_allowed_part_of_a_value(criterion: Criterion, value: str, suggestion: str) -> None:
+    """It is empty if the site has to choose a value."""
+    assert criterion.suggestion(value) == suggestion
+    assert not suggestion or criterion.accepts(suggestion)

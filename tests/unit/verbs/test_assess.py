@@ -73,8 +73,8 @@ def server(directory: Path) -> Node:
 
 @pytest.mark.parametrize("hardened", [False, True], ids=["fresh", "hardened"])
 @pytest.mark.parametrize("name", NODES)
-def test_every_verdict_can_be_traced_and_acted_on(directory: Path, name: str, *, hardened: bool) -> None:
-    """Nothing passes without evidence, nothing is open without a remedy, nothing is left out without a reason."""
+def test_every_verdict_is_complete(directory: Path, name: str, *, hardened: bool) -> None:
+    """A pass has evidence, an open control has a fix, and every other status has a reason."""
     k3s, config = NODES[name]
     one = node(directory / "node", k3s)
     if config:
@@ -108,8 +108,8 @@ def _complaint(verdict: Verdict) -> str:
 
 @pytest.mark.parametrize("minor", [23, 24, 25, 26, 28, 31, 34, 36])
 @pytest.mark.parametrize("config", ["", BAD], ids=["plain", "bad"])
-def test_what_apply_is_to_do_it_does(directory: Path, minor: int, config: str) -> None:
-    """After apply nothing is left for it, on any version and against any benchmark; and nothing got worse."""
+def test_apply_fixes_what_it_owns(directory: Path, minor: int, config: str) -> None:
+    """On every version and against every benchmark, and no control gets worse."""
     one = node(directory / "node", K3s(minor=minor))
     one.config(config)
     before = {benchmark: one.assess(benchmark) for benchmark in Benchmark}
@@ -124,8 +124,8 @@ def test_what_apply_is_to_do_it_does(directory: Path, minor: int, config: str) -
         assert {verdict.owner for verdict in now.open} == {FixOwner.OPERATOR}
 
 
-def test_what_k3s_has_nothing_for_and_what_needs_a_person_say_so(server: Node) -> None:
-    """On any node, whatever is in its files."""
+def test_not_applicable_and_manual_controls_have_their_reason(server: Node) -> None:
+    """On every node."""
     for verdict in server.assess().verdicts:
         check = verdict.control.check
         if isinstance(check, NotInK3s):
@@ -134,8 +134,8 @@ def test_what_k3s_has_nothing_for_and_what_needs_a_person_say_so(server: Node) -
             assert (verdict.status, verdict.reason, fix(verdict)) == (ControlStatus.MANUAL, check.review, check.review)
 
 
-def test_settings_that_are_offered_are_settings() -> None:
-    """Each that a control names has a line that the program takes, and that switches something on."""
+def test_suggested_settings_are_valid() -> None:
+    """Each line is accepted and differs from the default."""
     offered = [row_of(key) for key in {control.setting for control in catalogue.CATALOGUE} - {""}]
     assert offered
     for row in offered:
@@ -147,13 +147,13 @@ def test_settings_that_are_offered_are_settings() -> None:
 
 
 @pytest.mark.parametrize("spelling", ["cis-1.10", "1.10"])
-def test_a_benchmark_is_named_with_or_without_its_cis(spelling: str) -> None:
-    """People write both."""
+def test_a_benchmark_is_named_with_or_without_its_prefix(spelling: str) -> None:
+    """Both are common."""
     assert benchmark_named(spelling) is Benchmark.CIS_1_10
 
 
-def test_auto_is_the_newest_that_is_for_the_version(directory: Path) -> None:
-    """So that an update of K3s may bring another."""
+def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
+    """An update of K3s may select another one."""
     assert benchmark_named(AUTO) is None
     for minor, benchmark in ((23, "cis-1.23"), (24, "cis-1.24"), (25, "cis-1.7"), (29, "cis-1.11"), (36, "cis-2.1")):
         assert node(directory / str(minor), K3s(minor=minor)).assess().benchmark == benchmark
@@ -162,8 +162,8 @@ def test_auto_is_the_newest_that_is_for_the_version(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "cis", "cis-", "cis-9.9", "CIS-1.9", "k3s-cis-1.9", "1.10.0", "newest"])
-def test_another_benchmark_is_refused_with_those_that_are_known(wrong: str) -> None:
-    """A typing error must not lead to another benchmark."""
+def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
+    """The hint lists the known ones."""
     with pytest.raises(UsageError) as caught:
         benchmark_named(wrong)
     assert "cis-1.23, cis-1.24, cis-1.7" in caught.value.hint
@@ -178,8 +178,8 @@ def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = N
     return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses={}, known=known)
 
 
-def test_what_is_open_makes_the_exit_code(server: Node) -> None:
-    """What failed, and what could not be told; waivers take it away, and what was known before."""
+def test_open_controls_decide_the_exit_code(server: Node) -> None:
+    """Waivers and a baseline remove controls from it."""
     found = server.assess()
     assert found.exit_code is ExitCode.NOT_COMPLIANT
     ids = frozenset(verdict.control.id for verdict in found.open)
@@ -194,8 +194,8 @@ def test_what_is_open_makes_the_exit_code(server: Node) -> None:
     assert all(fix(verdict) for verdict in waived.verdicts if verdict.status is ControlStatus.WAIVED)
 
 
-def test_unknown_alone_makes_the_exit_code(server: Node) -> None:
-    """Nobody can say that the node is as it should be."""
+def test_an_unknown_control_decides_the_exit_code(server: Node) -> None:
+    """Its compliance could not be determined."""
     os.mkfifo(server.path("server/tls/odd.key"))
     found = server.assess()
     others = frozenset(verdict.control.id for verdict in found.verdicts if verdict.status is ControlStatus.FAIL)
@@ -210,13 +210,13 @@ def notices(one: Node) -> list[Note]:
     return list(one.assess().notes)
 
 
-def test_a_plain_node_needs_no_notice(server: Node) -> None:
-    """They are for what keeps the assessment from telling all."""
+def test_a_usual_node_has_no_note(server: Node) -> None:
+    """Notes are about the limits of an assessment."""
     assert notices(server) == []
 
 
-def test_a_version_that_is_not_known_is_said(server: Node) -> None:
-    """What depends on it is unknown, and one option would tell."""
+def test_an_unknown_version_has_a_note(server: Node) -> None:
+    """The fix names the option."""
     server.version = ""
     (notice,) = notices(server)
     assert "the K3s version could not be determined" in notice.message
@@ -224,8 +224,8 @@ def test_a_version_that_is_not_known_is_said(server: Node) -> None:
 
 
 @pytest.mark.parametrize("name", [CONFIG, f"{CONFIG}.d/10-site.yaml", UNIT])
-def test_what_k3s_does_not_run_with_yet_is_said(server: Node, name: str) -> None:
-    """It runs since before the file was changed: the files tell of its next start."""
+def test_a_change_after_the_start_has_a_note(server: Node, name: str) -> None:
+    """The verdicts are about the next start of K3s."""
     server.put(CONFIG, "{}\n")
     server.drop_in("10-site.yaml", "{}\n")
     changed = server.path(name).stat().st_ctime
@@ -240,8 +240,8 @@ def test_what_k3s_does_not_run_with_yet_is_said(server: Node, name: str) -> None
     assert (notice.message.endswith(" (restart-needed)"), fix(notice)) == (True, "sudo systemctl restart k3s")
 
 
-def test_what_could_not_be_read_is_said(server: Node) -> None:
-    """With what to do about it; not even root can read a symlink that leads to itself."""
+def test_a_file_that_is_not_readable_has_a_note(server: Node) -> None:
+    """Not even root can read a symlink to itself."""
     path = server.path(CONFIG)
     path.symlink_to(path.name)
     (notice,) = notices(server)
@@ -249,8 +249,8 @@ def test_what_could_not_be_read_is_said(server: Node) -> None:
     assert fix(notice) == "correct what the message names"
 
 
-def test_what_only_a_person_can_tell_can_be_waived(server: Node) -> None:
-    """The reason says what the person found; it is then no longer on the list of what to look at."""
+def test_a_manual_control_can_be_waived(server: Node) -> None:
+    """The reason records the result of the review."""
     server.put(
         SETTINGS, "waivers:\n  - {control: rbac-cluster-admin, reason: Reviewed in June by the security team.}\n"
     )
@@ -263,8 +263,8 @@ def test_what_only_a_person_can_tell_can_be_waived(server: Node) -> None:
     assert found.notes == ()
 
 
-def test_what_would_keep_k3s_from_starting_is_said(server: Node) -> None:
-    """Whatever the verdicts are: arguments of an API server that exits protect nobody."""
+def test_a_startup_blocker_has_a_note(server: Node) -> None:
+    """Whatever the verdicts are."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
     assert [(one.message.rpartition(" ")[2], str(one.location)) for one in notices(server)] == [
         ("(audit-policy-unusable)", f"{CONFIG}:1")
@@ -281,15 +281,15 @@ def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Nod
     assert ids == ["(audit-policy-unusable)", "(pod-security-disabled)", "(version-assumed)"]
 
 
-def test_a_benchmark_for_another_k3s_is_said(server: Node) -> None:
-    """It can be asked for, and its numbers and values are of another time."""
+def test_a_benchmark_for_another_version_has_a_note(server: Node) -> None:
+    """The fix names the right one."""
     (notice,) = server.assess(Benchmark.CIS_1_23).notes
     assert notice.message == "cis-1.23 is for K3s v1.23 and older, and this is v1.34.9+k3s1"
     assert "cis-2.0" in fix(notice)
 
 
-def test_a_baseline_of_another_node_or_benchmark_is_said(server: Node) -> None:
-    """What was open there says little of what is new here."""
+def test_a_baseline_of_another_node_or_benchmark_has_a_note(server: Node) -> None:
+    """Its open controls are not comparable."""
     same = report(frozenset())
     for earlier, count in (
         (same, 0),
@@ -300,15 +300,15 @@ def test_a_baseline_of_another_node_or_benchmark_is_said(server: Node) -> None:
         assert len(found.notes) == count
 
 
-def test_it_says_when_and_where(server: Node) -> None:
-    """By the host's own clock and name."""
+def test_an_assessment_has_time_and_node(server: Node) -> None:
+    """From the clock and the name of the host."""
     found = server.assess()
     assert (found.when, found.node, found.benchmark) == (Clock().seconds, "node-1", NEWEST)
     assert found.facts[0].name == "role"
 
 
-def test_nothing_is_changed(server: Node) -> None:
-    """Not a file, and not a time of one."""
+def test_an_assessment_changes_nothing(server: Node) -> None:
+    """No file, and no time of a file."""
     before = {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")}
     server.assess()
     assert {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")} == before

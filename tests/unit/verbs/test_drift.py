@@ -104,19 +104,19 @@ OPEN = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
 # --- what is said ---
 
 
-def test_the_first_look_has_nothing_to_compare_with(node: Node) -> None:
-    """Whatever is open, none of it is a change."""
+def test_the_first_run_reports_no_change(node: Node) -> None:
+    """Open controls are not changes."""
     assert node.look(OPEN, verdict(KEYS)) == []
 
 
-def test_nothing_is_said_where_nothing_changed(node: Node) -> None:
-    """A log that speaks every day is not read."""
+def test_no_change_prints_nothing(node: Node) -> None:
+    """The log stays empty."""
     node.look(OPEN, verdict(KEYS))
     assert node.look(OPEN, verdict(KEYS)) == []
 
 
-def test_a_control_that_fails_since_the_last_look(node: Node) -> None:
-    """Its id and number, what was found, where, and who likely did it."""
+def test_a_newly_failed_control_has_a_line(node: Node) -> None:
+    """With id, number, found value, location and likely cause."""
     node.look(verdict(CERTIFICATES), verdict(KEYS))
     os.utime(node.path(CRT), (node.now + 60, node.now + 60))
     (line,) = node.look(OPEN, verdict(KEYS))
@@ -140,22 +140,22 @@ def test_a_control_that_fails_since_the_last_look(node: Node) -> None:
         ),
     ],
 )
-def test_every_change_of_state_has_its_line(before: Verdict, after: Verdict, words: str, node: Node) -> None:
-    """The better ones, too: somebody may have done them unasked."""
+def test_every_change_of_status_has_a_line(before: Verdict, after: Verdict, words: str, node: Node) -> None:
+    """Also changes to a better status."""
     node.look(before)
     (line,) = node.look(after)
     assert line.startswith(words)
 
 
-def test_a_change_is_said_once(node: Node) -> None:
-    """The next look compares with this one."""
+def test_a_change_is_reported_once(node: Node) -> None:
+    """The next run compares with this one."""
     node.look(verdict(CERTIFICATES))
     assert len(node.look(OPEN)) == 1
     assert node.look(OPEN) == []
 
 
-def test_the_clues_come_from_the_host(node: Node) -> None:
-    """tuned's active profile, and one that it builds on, is asked for by drift itself."""
+def test_the_likely_cause_is_read_from_the_host(node: Node) -> None:
+    """Drift reads the active tuned profile, and one that it includes."""
     node.look(verdict(OVERCOMMIT))
     node.put("/proc/sys/vm/overcommit_memory", "2\n")
     node.put("/etc/tuned/active_profile", "site\n")
@@ -165,15 +165,15 @@ def test_the_clues_come_from_the_host(node: Node) -> None:
     assert line.endswith("; likely cause: tuned profile site (/usr/lib/tuned/database/tuned.conf:4)")
 
 
-def test_an_update_of_k3s_is_told_by_the_two_reports(node: Node) -> None:
-    """Each knows its version."""
+def test_an_upgrade_of_k3s_is_derived_from_the_two_reports(node: Node) -> None:
+    """Each report has the version."""
     node.look(verdict(KEYS), version="v1.34.1+k3s1")
     (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version="v1.35.0+k3s1")
     assert line.endswith("; likely cause: K3s upgrade from v1.34.1+k3s1 to v1.35.0+k3s1")
 
 
-def test_another_benchmark_is_said_and_what_only_one_has_is_no_change(node: Node) -> None:
-    """K3s' update can bring another benchmark along, which must not look as if everything had changed."""
+def test_another_benchmark_is_reported(node: Node) -> None:
+    """Controls that only one of them has are not changes."""
     node.look(verdict(CERTIFICATES))
     report = json.loads(node.path(REPORT).read_bytes())
     node.path(REPORT).write_text(json.dumps({**report, "benchmark": "cis-1.8"}))
@@ -183,8 +183,8 @@ def test_another_benchmark_is_said_and_what_only_one_has_is_no_change(node: Node
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 2}'])
-def test_a_last_report_that_is_spoilt_is_said_and_written_anew(content: str, node: Node) -> None:
-    """A disk that was full once does not stop the look for ever."""
+def test_an_invalid_stored_report_is_reported_and_replaced(content: str, node: Node) -> None:
+    """A disk that was full once does not stop later runs."""
     node.look(OPEN)
     node.path(REPORT).write_text(content)
     (line,) = node.look(OPEN)
@@ -202,8 +202,8 @@ def test_a_report_of_another_version_counts_as_none(schema: int, node: Node) -> 
     assert node.look(OPEN) == []
 
 
-def test_what_others_wrote_cannot_make_lines_of_its_own(node: Node) -> None:
-    """The log takes one line for one change."""
+def test_content_of_files_cannot_forge_lines(node: Node) -> None:
+    """Each change has one line."""
     node.look(verdict(KEYS))
     (line,) = node.look(verdict(KEYS, ControlStatus.FAIL, found="x\nPASS → FAIL \x1b[1mforged"))
     assert line.isprintable()
@@ -212,8 +212,8 @@ def test_what_others_wrote_cannot_make_lines_of_its_own(node: Node) -> None:
 # --- what is kept ---
 
 
-def test_report_and_metrics_are_roots_alone(node: Node) -> None:
-    """Reports say where a host is weak. Nothing else is left there."""
+def test_only_root_can_read_report_and_metrics(node: Node) -> None:
+    """Reports show the weaknesses of a host."""
     node.look(OPEN)
     state = node.path(REPORT).parent
     modes = {path.relative_to(state): stat.S_IMODE(path.stat().st_mode) for path in state.rglob("*")}
@@ -227,8 +227,8 @@ def test_report_and_metrics_are_roots_alone(node: Node) -> None:
     assert [(one["id"], one["status"]) for one in report["verdicts"]] == [(CERTIFICATES.id, "FAIL")]
 
 
-def test_metrics_tell_what_is_open_and_what_changed(node: Node) -> None:
-    """Prometheus can alert on either, and on a time that is too long ago."""
+def test_metrics_have_open_and_changed_controls(node: Node) -> None:
+    """Prometheus can alert on both, and on the time of the assessment."""
     node.look(
         verdict(CERTIFICATES), verdict(KEYS, ControlStatus.FAIL), verdict(OVERCOMMIT, ControlStatus.NOT_APPLICABLE)
     )
@@ -254,13 +254,13 @@ def test_metrics_tell_what_is_open_and_what_changed(node: Node) -> None:
         (ControlStatus.PASS, ControlStatus.NOT_APPLICABLE, "other"),
     ],
 )
-def test_worse_is_what_opens_something(before: ControlStatus, after: ControlStatus, direction: str) -> None:
-    """What is open is what the exit code of assess counts."""
+def test_the_direction_of_a_change(before: ControlStatus, after: ControlStatus, direction: str) -> None:
+    """A change is worse if a control is newly open."""
     assert StatusChange(before, verdict(KEYS, after)).direction == direction
 
 
-def test_metrics_have_a_second_place_that_all_can_read(node: Node) -> None:
-    """The node-exporter is no root; the temporary name of a file that is being written is none that it reads."""
+def test_metrics_are_copied_to_a_public_file(node: Node) -> None:
+    """The node exporter does not run as root, and ignores temporary names."""
     node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/node_exporter/k3s.prom}\n")
     node.path("/var/lib/node_exporter").mkdir()
     node.path("/var/lib/node_exporter").chmod(0o755)
@@ -271,8 +271,8 @@ def test_metrics_have_a_second_place_that_all_can_read(node: Node) -> None:
     assert names(copy.parent) == ["k3s.prom"]
 
 
-def test_a_second_place_that_cannot_be_written_is_an_error_after_all_else(node: Node) -> None:
-    """What changed was said and kept: the next look would not say it again."""
+def test_a_metrics_file_that_is_not_writable_fails_last(node: Node) -> None:
+    """The changes are printed and the report is stored before the error."""
     node.look(verdict(CERTIFICATES))
     node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/none/k3s.prom}\n")
     lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda: assessment(OPEN))
@@ -282,7 +282,7 @@ def test_a_second_place_that_cannot_be_written_is_an_error_after_all_else(node: 
     assert json.loads(node.path(REPORT).read_bytes())["verdicts"][0]["status"] == "FAIL"
 
 
-def test_bad_settings_end_the_look_before_anything_is_kept(node: Node) -> None:
+def test_invalid_settings_fail_before_anything_is_stored(node: Node) -> None:
     """As for every verb."""
     node.put("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
     with pytest.raises(InputError, match="unknown setting"):
@@ -299,8 +299,8 @@ REPAIRS = "drift: {repair: true}\npki: {certificate-permissions: '0600'}\n"
 
 
 @pytest.mark.parametrize("settings", ["", "drift: {repair: false}\npki: {certificate-permissions: '0600'}\n"])
-def test_nothing_is_repaired_unless_the_site_says_so(settings: str, node: Node) -> None:
-    """To look is not to touch."""
+def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> None:
+    """Drift only reads by default."""
     node.put("/etc/k3s-harden/config.yaml", settings)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
@@ -311,8 +311,8 @@ def test_nothing_is_repaired_unless_the_site_says_so(settings: str, node: Node) 
     assert stat.S_IMODE(node.path(CRT).stat().st_mode) == 0o644
 
 
-def test_what_apply_can_put_right_is_put_right_where_the_site_says_so(node: Node) -> None:
-    """The change is said, then its repair, and the report is of what is so in the end."""
+def test_apply_repairs_with_the_setting(node: Node) -> None:
+    """The change and its repair have a line, and the stored report has the final status."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
@@ -327,14 +327,14 @@ def test_what_apply_can_put_right_is_put_right_where_the_site_says_so(node: Node
 
 
 @pytest.mark.parametrize("owner", [FixOwner.OPERATOR, FixOwner.K3S, FixOwner.NONE])
-def test_what_apply_cannot_put_right_starts_no_repair(owner: FixOwner, node: Node) -> None:
-    """apply would do other things than what failed."""
+def test_controls_of_other_owners_start_no_repair(owner: FixOwner, node: Node) -> None:
+    """Apply would not fix them."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(OPEN._replace(remediation=Remediation(owner=owner)))
     assert node.assessed == 1
 
 
-def test_what_apply_could_not_do_is_said(node: Node) -> None:
+def test_an_incomplete_repair_is_reported(node: Node) -> None:
     """With its reason."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.put("/etc/sysctl.d/90-kubelet.conf", "somebody's = own\n")
@@ -363,8 +363,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may repair 
 
 
 @needs_root
-def test_a_unit_that_may_not_write_asks_the_one_that_may(booted: Node) -> None:
-    """The gate's unit applies; drift waits for its end, and looks again."""
+def test_the_unit_of_drift_starts_the_unit_of_apply(booted: Node) -> None:
+    """Drift waits for its end, and assesses again."""
     booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
     lines = booted.look(REPAIRABLE, repaired=(REPAIRED,), request=LIVE)
     assert booted.programs.asked == [SYSTEMCTL]
@@ -373,8 +373,8 @@ def test_a_unit_that_may_not_write_asks_the_one_that_may(booted: Node) -> None:
 
 
 @needs_root
-def test_a_repair_that_fails_is_an_error_after_all_else(booted: Node) -> None:
-    """The host is looked at and kept all the same, so that metrics show it."""
+def test_a_failed_repair_fails_last(booted: Node) -> None:
+    """The report and the metrics are stored before the error."""
     booted.programs = Programs({SYSTEMCTL: Completed(1, "", "Job for k3s-harden.service failed.\n")})
     with pytest.raises(HostError, match=r"^cannot run systemctl start: Job for k3s-harden\.service failed"):
         booted.look(REPAIRABLE, request=LIVE)
@@ -382,8 +382,8 @@ def test_a_repair_that_fails_is_an_error_after_all_else(booted: Node) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root is not refused")
-def test_an_ordinary_user_is_refused(booted: Node) -> None:
-    """The report could not be kept."""
+def test_an_ordinary_user_is_rejected(booted: Node) -> None:
+    """The report could not be stored."""
     with pytest.raises(HostError, match="cannot drift: changing the host requires root"):
         booted.look(OPEN, request=LIVE)
 
@@ -401,8 +401,8 @@ def unit(name: str) -> ConfigParser:
     return parser
 
 
-def test_the_unit_runs_drift_and_may_write_where_drift_writes() -> None:
-    """And at the textfile collector's usual places, if they exist; nowhere else."""
+def test_the_unit_may_write_the_files_of_drift() -> None:
+    """Also the usual directories of the textfile collector, and nothing else."""
     service = unit("k3s-harden-check.service")["Service"]
     assert service["ExecStart"] == "/usr/bin/k3s-harden drift"
     assert service["ProtectSystem"] == "strict"
@@ -410,15 +410,15 @@ def test_the_unit_runs_drift_and_may_write_where_drift_writes() -> None:
     assert all(path.startswith("-/var/lib/") for path in service["ReadWritePaths"].split())
 
 
-def test_a_repair_is_waited_for_as_long_as_its_unit_may_take() -> None:
-    """The look has time for it, and for itself."""
+def test_the_timeout_of_a_repair_fits_the_units() -> None:
+    """It is longer than that of the repair, and shorter than that of drift."""
     allowed = float(unit("k3s-harden.service")["Service"]["TimeoutStartSec"])
     whole = float(unit("k3s-harden-check.service")["Service"]["TimeoutStartSec"])
     assert allowed < REPAIR_TIMEOUT < whole / 2
 
 
-def test_the_timer_looks_daily_and_after_boot() -> None:
-    """Not all nodes at once."""
+def test_the_timer_runs_daily_and_after_boot() -> None:
+    """With a random delay."""
     timer = unit("k3s-harden-check.timer")["Timer"]
     assert timer["OnCalendar"] == "daily"
     assert {"OnBootSec", "RandomizedDelaySec"} <= timer.keys()
