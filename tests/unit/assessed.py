@@ -1,4 +1,4 @@
-"""Assessments of a few made-up controls, for tests of what is done with one."""
+"""Assessments of a few sample controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An earlier report of an assessment, as it is read back; what is none is refused, and nothing is guessed."""
+"""Earlier reports of an assessment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is likely to have brought a change about: each guess rests on something that the host shows, and says it."""
+"""Likely causes of changes of status."""
 
 from __future__ import annotations
 

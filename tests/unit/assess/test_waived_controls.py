@@ -1,4 +1,4 @@
-"""Waivers: which count here and today, for which control; those that do nothing are said, so that none is forgotten."""
+"""Waivers of an assessment: which apply, and notes about the others."""
 
 from __future__ import annotations
 

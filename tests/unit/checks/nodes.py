@@ -1,4 +1,4 @@
-"""Nodes on which K3s has run, for tests of what is made of them: each test breaks one thing of its own copy."""
+"""Nodes on which K3s has run. Each test changes its own copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of what K3s runs: who gave them, where, and what to do about one that is wrong."""
+"""Checks of component arguments: owner, location, and fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""etcd's configuration, and how Secrets lie in the datastore."""
+"""Checks of etcd's configuration and of the encryption of Secrets."""
 
 from __future__ import annotations
 

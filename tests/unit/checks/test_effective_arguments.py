@@ -1,4 +1,4 @@
-"""What a component is told in the end: by K3s, the operator, this program's drop-in and the kubelet's files."""
+"""Effective arguments of components: K3s, the operator, the drop-in, and the kubelet's files."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def own_file(text: str | None = None) -> KubeletFile:
 # --- K3s and the operator ---
 
 
-def test_k3s_own_arguments_are_there_with_their_source() -> None:
-    """Without a word of the operator a component has what K3s gives it, in this version, with paths filled in."""
+def test_defaults_of_k3s_have_their_source() -> None:
+    """Without an operator, a component has the defaults of K3s in this version, with paths filled in."""
     arguments = effective(API_SERVER, facts()._replace(data_dir=PurePosixPath("/srv/k3s")))
     assert arguments.get("profiling") == Argument(
         "profiling",
@@ -69,14 +69,14 @@ def test_k3s_own_arguments_are_there_with_their_source() -> None:
     assert not arguments.doubts
 
 
-def test_an_operator_replaces_what_k3s_gives() -> None:
-    """And file and line of the operator's value are named."""
+def test_a_value_of_the_operator_replaces_the_default() -> None:
+    """With its location."""
     argument = effective(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
     assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 3)),))
 
 
-def test_our_dropin_is_told_apart() -> None:
-    """What this program wrote is not the operator's."""
+def test_a_value_of_the_drop_in_is_not_the_operators() -> None:
+    """The drop-in is written by this program."""
     seen = facts(dropin="kube-apiserver-arg+:\n  - audit-log-maxage=30\n")
     argument = effective(API_SERVER, seen).get("audit-log-maxage")
     assert argument is not None
@@ -94,14 +94,14 @@ def test_our_dropin_is_told_apart() -> None:
         ("--anonymous-auth", "true"),
     ],
 )
-def test_plus_and_minus_keep_what_k3s_gives(argument: str, value: str) -> None:
-    """A list has both, in order; of a single value the last counts, which for `-=` is K3s' own."""
+def test_plus_and_minus_keep_the_default(argument: str, value: str) -> None:
+    """A list contains both, in order; of a single value the last takes effect, which for `-=` is the default."""
     name = argument.partition("=")[0].strip("-+")
     assert told(effective(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
 
 
-def test_lists_add_up_and_single_values_are_overruled() -> None:
-    """What lost is told, too: a reader of the file may think that it counts."""
+def test_lists_are_combined_and_single_values_overridden() -> None:
+    """Overridden values are kept."""
     seen = facts(
         "kube-apiserver-arg:\n"
         "  - enable-admission-plugins=NodeRestriction\n"
@@ -118,8 +118,8 @@ def test_lists_add_up_and_single_values_are_overruled() -> None:
     assert (profiling.value, profiling.overridden[0].value) == ("false", "true")
 
 
-def test_of_each_feature_gate_the_last_word_counts() -> None:
-    """`component:gate` is the gate."""
+def test_the_last_value_of_each_feature_gate_counts() -> None:
+    """`component:gate` is the same gate."""
     seen = facts("kube-controller-manager-arg: ['feature-gates=A=true,B=true', 'feature-gates=kube:A=false']\n")
     assert told(effective(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
 
@@ -135,23 +135,23 @@ def test_of_each_feature_gate_the_last_word_counts() -> None:
         (facts("cluster-init: true\n"), True),
     ],
 )
-def test_the_api_server_gets_etcds_files_where_k3s_runs_etcd(seen: HostFacts, *, has_it: bool) -> None:
+def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, has_it: bool) -> None:
     """Or will run it after its first start."""
     arguments = effective(API_SERVER, seen)
     assert (arguments.get("etcd-cafile") is not None) is has_it
     assert arguments.doubt("etcd-cafile") is None
 
 
-def test_an_external_datastore_leaves_etcds_files_open() -> None:
-    """It may be etcd, whose files K3s hands on, or a database."""
+def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
+    """It may be etcd or a database."""
     seen = facts()._replace(datastore=Datastore.EXTERNAL)
     assert effective(API_SERVER, seen).doubt("etcd-cafile")
     given_anyhow = facts("kube-apiserver-arg: [etcd-cafile=/x]\n")._replace(datastore=Datastore.EXTERNAL)
     assert not effective(API_SERVER, given_anyhow).doubt("etcd-cafile")
 
 
-def test_encryption_follows_k3s_option() -> None:
-    """The provider's file is handed on only where secrets-encryption is on."""
+def test_encryption_follows_the_k3s_option() -> None:
+    """K3s passes the file only with secrets-encryption."""
     assert effective(API_SERVER, facts()).get("encryption-provider-config") is None
     path = told(effective(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
     assert path == "/var/lib/rancher/k3s/server/cred/encryption-config.json"
@@ -161,8 +161,8 @@ def test_encryption_follows_k3s_option() -> None:
     ("file", "argument"),
     [("authentication-config", "anonymous-auth"), ("authorization-config", "authorization-mode")],
 )
-def test_a_file_that_takes_an_arguments_place_leaves_it_open(file: str, argument: str) -> None:
-    """K3s then leaves the argument out, and the file says what holds; an explicit argument holds anyhow."""
+def test_a_file_that_replaces_an_argument_is_a_doubt(file: str, argument: str) -> None:
+    """K3s does not set the argument, and the file decides; an explicit argument is effective."""
     arguments = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
     assert arguments.get(argument) is None
     doubt = arguments.doubt(argument)
@@ -184,8 +184,8 @@ def test_a_file_that_takes_an_arguments_place_leaves_it_open(file: str, argument
         ("node-ip: fd00::1\n", "6444", "::1"),
     ],
 )
-def test_ports_and_addresses_follow_k3s_own_options(config: str, port: str, address: str) -> None:
-    """The API server listens on the port after the supervisor's; a cluster of IPv6 alone has the loopback of IPv6."""
+def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, address: str) -> None:
+    """The API server uses the port after the supervisor; a cluster with only IPv6 uses ::1."""
     assert told(effective(API_SERVER, facts(config)), "secure-port") == port
     assert told(effective(Component.SCHEDULER, facts(config)), "bind-address") == address
 
@@ -194,8 +194,8 @@ def test_ports_and_addresses_follow_k3s_own_options(config: str, port: str, addr
 
 
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
-def test_an_unwritten_file_is_taken_for_what_k3s_will_write(version: str) -> None:
-    """Before K3s' first start its settings are told by its version, as the arguments of older versions are."""
+def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> None:
+    """Before the first start K3s has not written it."""
     arguments = effective(KUBELET, facts(version=version), NONE_WRITTEN)
     for name, value in {
         "anonymous-auth": "false",
@@ -208,8 +208,8 @@ def test_an_unwritten_file_is_taken_for_what_k3s_will_write(version: str) -> Non
         assert arguments.doubt(name) is None
 
 
-def test_a_written_file_counts_with_its_lines() -> None:
-    """What K3s wrote is seen, and not only assumed."""
+def test_the_defaults_file_has_its_lines() -> None:
+    """Its content takes precedence over the derived defaults."""
     argument = effective(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
     assert argument == Argument(
         "anonymous-auth",
@@ -218,8 +218,8 @@ def test_a_written_file_counts_with_its_lines() -> None:
     )
 
 
-def test_a_later_file_wins_and_an_argument_over_all_files() -> None:
-    """Those that lost are told, the weakest first."""
+def test_later_files_and_arguments_take_precedence() -> None:
+    """Overridden values are in order, lowest precedence first."""
     files = (own_file(), conf("authentication: {anonymous: {enabled: true}}\nreadOnlyPort: 10255\n"))
     arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
     anonymous = arguments.get("anonymous-auth")
@@ -236,8 +236,8 @@ def test_a_later_file_wins_and_an_argument_over_all_files() -> None:
     assert [one.value for one in argument.overridden] == ["false", "true"]
 
 
-def test_null_takes_an_earlier_value_back() -> None:
-    """The kubelet's own default holds then, also where the mapping above the field is null."""
+def test_null_removes_an_earlier_value() -> None:
+    """The default of the kubelet applies, also if a parent mapping is null."""
     files = (own_file(), conf("tlsCertFile: null\nauthentication:\n"))
     arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
     assert arguments.get("tls-cert-file") is None
@@ -246,7 +246,7 @@ def test_null_takes_an_earlier_value_back() -> None:
 
 
 def test_lists_are_replaced_and_feature_gates_merged() -> None:
-    """As the kubelet merges files, and as its arguments win over them."""
+    """As the kubelet merges files and arguments."""
     files = (
         conf("featureGates: {A: true, B: true}\ntlsCipherSuites: [V, W]\n"),
         conf("featureGates: {B: false}\ntlsCipherSuites: [Z]\n"),
@@ -259,8 +259,8 @@ def test_lists_are_replaced_and_feature_gates_merged() -> None:
 
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
 @pytest.mark.parametrize("option", ["true", "false"])
-def test_k3s_own_option_sets_protect_kernel_defaults(version: str, option: str) -> None:
-    """In every version, with the operator's file and line; K3s' file only has what it was at the last start."""
+def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) -> None:
+    """In every version, with its location; the file of K3s has the value of the last start."""
     seen = facts(f"protect-kernel-defaults: {option}\n", version=version)
     files = (own_file(),) if version == "v1.34.1+k3s1" else ()
     argument = effective(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
@@ -277,20 +277,20 @@ def test_k3s_own_option_sets_protect_kernel_defaults(version: str, option: str) 
     )
 
 
-def test_protection_that_k3s_will_take_back_does_not_count() -> None:
-    """The file still has it, the option is gone."""
+def test_a_removed_option_is_not_effective() -> None:
+    """The file still has it until the next start."""
     arguments = effective(KUBELET, facts(), KubeletConfiguration((own_file(),)))
     assert arguments.get("protect-kernel-defaults") is None
 
 
-def test_the_kubelets_own_argument_wins_over_k3s_option() -> None:
-    """K3s hands both on, and the kubelet takes the argument."""
+def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
+    """K3s passes both."""
     for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
         seen = facts("protect-kernel-defaults: true\nkubelet-arg: [protect-kernel-defaults=false]\n", version=version)
         assert told(effective(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
 
 
-def test_four_releases_leave_the_read_only_port_open() -> None:
+def test_four_releases_open_the_read_only_port() -> None:
     """A file of the operator or an argument closes it."""
     seen = facts(version="v1.32.3+k3s1")
     assert told(effective(KUBELET, seen, KubeletConfiguration((own_file(),))), "read-only-port") == "10255"
@@ -301,8 +301,8 @@ def test_four_releases_leave_the_read_only_port_open() -> None:
 # --- what cannot be told ---
 
 
-def test_a_broken_configuration_leaves_everything_open() -> None:
-    """K3s would not start with it, so that nobody knows what it runs with."""
+def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
+    """K3s would not start with it."""
     for component in Component:
         doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
         assert doubt is not None
@@ -312,8 +312,8 @@ def test_a_broken_configuration_leaves_everything_open() -> None:
     assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
 
 
-def test_a_file_that_the_kubelet_cannot_read_leaves_its_fields_open() -> None:
-    """But for those that an argument decides."""
+def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
+    """Except those that an argument decides."""
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
     arguments = effective(KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken)))
@@ -322,8 +322,8 @@ def test_a_file_that_the_kubelet_cannot_read_leaves_its_fields_open() -> None:
     assert arguments.doubt("read-only-port") is None
 
 
-def test_without_a_look_at_its_files_the_kubelets_fields_are_open() -> None:
-    """No evidence is no value."""
+def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
+    """A value needs evidence."""
     assert effective(KUBELET, facts()).doubt("anonymous-auth")
     assert not effective(KUBELET, facts()).doubt("read-only-port")
 
@@ -355,8 +355,8 @@ def test_a_minor_alone_leaves_open_what_its_patch_releases_changed() -> None:
 # --- which components there are ---
 
 
-def test_components_that_do_not_run_say_why() -> None:
-    """An agent has no control plane, and a server may go without parts of it, or without a kubelet."""
+def test_a_disabled_component_has_a_reason() -> None:
+    """An agent has no control plane, and a server can disable components."""
     assert not_run(API_SERVER, facts(role=Role.AGENT)) == "an agent runs no kube-apiserver"
     assert not_run(KUBELET, facts(role=Role.AGENT)) == ""
     assert f"{K3S_CONFIG_FILE}:1" in not_run(API_SERVER, facts("disable-apiserver: true\n"))

@@ -1,4 +1,4 @@
-"""Modes and owners of K3s' files."""
+"""Checks of modes and owners of files."""
 
 from __future__ import annotations
 

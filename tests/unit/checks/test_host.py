@@ -1,4 +1,4 @@
-"""What is beyond the benchmark: kernel parameters now and at the next boot, what wins over ours, and directories."""
+"""Checks beyond the benchmarks: kernel parameters, overrides, and directories."""
 
 from __future__ import annotations
 

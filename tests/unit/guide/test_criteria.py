@@ -1,4 +1,4 @@
-"""The kinds of value that only the benchmarks ask for; the guide's own are tested with its options."""
+"""Criteria that only the benchmarks use; the others are tested with the guide's options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole assessment: what holds for every control on every node, and what the assessment says of itself."""
+"""Whole assessments: properties of every verdict, and notes."""
 
 from __future__ import annotations
 

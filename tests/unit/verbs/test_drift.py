@@ -1,4 +1,4 @@
-"""The daily look: a line for each change and none without one, what is kept for the next, and repair if told to."""
+"""Drift: reported changes, stored files, and repair."""
 
 from __future__ import annotations
 
