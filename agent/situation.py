@@ -46,6 +46,8 @@ class Request(NamedTuple):
     """A path of this machine; None is the default file of the host."""
     force: bool = False
     """Whether the plan replaces files that somebody edited."""
+    service: str = ""
+    """Name of the K3s service that the run is for, without `.service`; empty for the only one on the host."""
 
 
 class K3sFiles(NamedTuple):
@@ -101,7 +103,7 @@ def observe(host: Host, request: Request) -> Situation:
     Raises InputError for invalid settings, UsageError if they do not fit this host.
     """
     settings = site_files.read_settings(host, request.settings_file, request.overrides)
-    host_facts = facts.read(host, settings)
+    host_facts = facts.read(host, settings, request.service)
     _require_supported(settings, host_facts)
     waivers = _waivers(host, settings, host_facts)
     expected = _expected(host, settings, host_facts, waivers)
@@ -137,7 +139,7 @@ def observe(host: Host, request: Request) -> Situation:
         plan=changes,
         sysctl_files=sysctl_files,
         k3s_files=k3s_files,
-        gate=gate.look(host),
+        gate=gate.detect(host),
         journal=state,
         waivers=waivers,
         unreadable=tuple({one.message: one for one in (*unreadable, *k3s_files.manifests.unreadable)}.values()),

@@ -37,7 +37,7 @@ from agent.settings import schema as settings
 from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
 from agent.verbs import converge as verbs
-from agent.verbs import drift, install, waiting_services
+from agent.verbs import drift, install
 from tests import docs_controls
 from tests.markdown import anchor, generated, page, prose, table
 
@@ -339,7 +339,6 @@ def _resources() -> str:
                 (f"`{journal.BACKUPS}`", "0700", "files that `--force` and `install` replaced, with mode 0600"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
-                (f"`{waiting_services.SIGNS}`", "0755", "state of the gate: last success, and blocked services"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),

@@ -30,7 +30,7 @@ from agent.cli.options import (
     open_host,
 )
 from agent.cli.streams import print_text
-from agent.errors import ExitCode
+from agent.errors import ExitCode, UsageError
 from agent.present import Format
 from agent.present.assessments import AssessmentFormat
 
@@ -196,9 +196,15 @@ def drift(
         print_text(f"{line}\n")
 
 
-@app.command(hidden=True, epilog=epilog("systemctl restart k3s-harden.service", CHANGES, success="K3s may start"))
+@app.command(hidden=True, epilog=epilog("systemctl start k3s-harden.service", CHANGES, success="K3s may start"))
 def gate(
     *,
+    service: Annotated[
+        str,
+        typer.Option(
+            envvar="K3S_HARDEN_SERVICE", show_envvar=False, help="K3s service that is about to start.", metavar="NAME"
+        ),
+    ] = "",
     root: Root = "/",
     config: Config = None,
     role: Role = RoleChoice.AUTO,
@@ -210,14 +216,35 @@ def gate(
 ) -> None:
     """Run apply and decide if K3s may start.
 
-    k3s-harden.service runs it before each start of K3s. If K3s may not start, the service is recorded; the next
-    successful apply or gate starts it.
+    k3s-harden@.service runs it before each start of a K3s service, which names itself in K3S_HARDEN_SERVICE.
     """
     from agent.verbs import converge
 
     options = HostOptions(config, role, k3s_version, data_dir)
-    report = converge.gate(open_host(root), options.request())
+    report = converge.gate(open_host(root), options.request(service=service))
     ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
+
+
+@app.command(epilog=epilog("sudo k3s-harden release --once", CHANGES, success="the next start passes"))
+def release(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Confirm: one start, without its gate.")] = False,
+    unit: Services = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Let K3s start once without its gate.
+
+    For emergencies: K3s starts although the host is not compliant. check, assess and the drift check report the start
+    until a run finds the host compliant.
+    """
+    from agent.host import Host
+    from agent.verbs.release import release_once
+
+    if not once:
+        raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
+    ReportOptions(output_format, verbose, quiet).finish(release_once(Host.real(), unit or ()))
 
 
 @app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, success="every change was undone"))

@@ -95,11 +95,11 @@ class HostOptions(NamedTuple):
     k3s_version: str | None = None
     data_dir: Path | None = None
 
-    def request(self, *, force: bool = False) -> Request:
+    def request(self, *, force: bool = False, service: str = "") -> Request:
         """Return what a verb that reads the host needs."""
         from agent.situation import Request
 
-        return Request(self.overrides(), self.settings_file, force)
+        return Request(self.overrides(), self.settings_file, force, service)
 
     def words(self, root: str) -> tuple[str, ...]:
         """Return the options that were given, for the commands that a report recommends."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings import admission, aftermath, files, k3s_startup, kernel, manifests, node, overrides
+from agent.findings import admission, aftermath, files, gate, k3s_startup, kernel, manifests, node, overrides
 from agent.findings.aftermath import after_release, after_revert, after_uninstall
 from agent.findings.registry import KINDS
 from agent.report import Level
@@ -24,6 +24,7 @@ __all__ = [
     "aftermath",
     "collect",
     "files",
+    "gate",
     "k3s_startup",
     "kernel",
     "manifests",

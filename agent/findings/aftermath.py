@@ -58,7 +58,7 @@ def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
 
 def after_uninstall(gate: Gate) -> tuple[Finding, ...]:
     """Return the findings after every file of `install` was removed."""
-    return (_remaining(gate.unit, gate),) if gate.packaged and gate.unit is not None else ()
+    return (_remaining(gate.template, gate),) if gate.packaged and gate.template is not None else ()
 
 
 def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_manifest: bool) -> tuple[Finding, ...]:
@@ -70,8 +70,8 @@ def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_ma
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         message = "K3s still runs with the reverted configuration"
         found.append(KINDS["restart-needed"].case(Trouble(message, remediation=Remediation(restart=Restart.K3S))))
-    if undone and gate.unit is not None:
-        found.append(_remaining(gate.unit, gate))
+    if undone and gate.template is not None:
+        found.append(_remaining(gate.template, gate))
     return tuple(found)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError
-from agent.findings.registry import INSTALL, UNINSTALL, Trouble, finding, instruction, no, yes
+from agent.findings.registry import Trouble, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
-from agent.node.gate import DROPIN, UNIT
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -126,63 +124,6 @@ def read_only_etc(situation: Situation) -> Iterator[Trouble]:
                     alternative=Remediation((Instruction("make /etc writable"), OwnCommand("apply"))),
                 ),
             )
-
-
-@finding(
-    Level.ERROR,
-    blocks_gate=no("The gate itself is missing."),
-    prevents_start=no("systemd refuses the start, not K3s."),
-)
-def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
-    """One of the gate's two parts is missing: k3s-harden.service, or its drop-in for a service that starts K3s.
-
-    If the unit is missing or masked, K3s starts without the gate until the next boot, and not at all after it. Without
-    the drop-in K3s always starts without the gate.
-    """
-    unit, mask, dropins = situation.gate.unit, situation.gate.mask, situation.gate.dropins
-    if unit is None:
-        state = f"masked by {mask}" if mask else "missing"
-        fix = Remediation((ShellCommand(f"sudo systemctl unmask {UNIT}"),)) if mask else INSTALL
-        for service, path in dropins.items():
-            yield Trouble(
-                f"{service} starts without the gate, and after the next boot not at all: {UNIT} is {state}",
-                expected=UNIT,
-                found=state,
-                location=Location(path),
-                remediation=replace(fix, alternative=UNINSTALL),
-            )
-        return
-    for service in (unit.path.name for unit in situation.facts.units):
-        if service.endswith(".service") and service not in dropins:
-            yield Trouble(
-                f"{service} starts without the gate: its drop-in is missing",
-                expected=f"{service}.d/{DROPIN}",
-                location=Location(unit),
-                remediation=Remediation((OwnCommand("install", (f"--unit {service}",)),)),
-            )
-
-
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The gate runs now, so the data directory is mounted."),
-    prevents_start=no("The data directory is mounted now."),
-)
-def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
-    """The gate's unit does not wait for the mount of K3s' data directory.
-
-    If the data directory is on a file system that is mounted late, the gate writes below the mount point at the next
-    boot, and K3s starts without these files or not at all.
-    """
-    gate, data_dir = situation.gate, situation.facts.data_dir
-    # RequiresMountsFor= includes the mounts of all parent directories (systemd.unit(5)).
-    if gate.unit is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
-        yield Trouble(
-            f"the gate does not wait for the mount of {data_dir}",
-            expected=f"RequiresMountsFor={data_dir}",
-            found=f"RequiresMountsFor={' '.join(map(str, gate.mounts))}",
-            location=Location(gate.unit),
-            remediation=INSTALL,
-        )
 
 
 @finding(

@@ -82,6 +82,20 @@ class Host:
             raise HostError(f"cannot {verb}: changing the host requires root", f"sudo k3s-harden {verb}")
 
     @property
+    def user(self) -> str:
+        """Who runs this program, for records: the user behind sudo, if there is one."""
+        behind = os.environ.get("SUDO_USER", "")
+        return f"{behind}, by sudo" if behind else f"user {os.getuid()}"
+
+    def log(self, message: str) -> None:
+        """Write a line to the system log of this machine, which systemd's journal collects."""
+        import syslog
+
+        if self.is_live:
+            syslog.openlog("k3s-harden", facility=syslog.LOG_AUTHPRIV)
+            syslog.syslog(syslog.LOG_WARNING, message)
+
+    @property
     def tree(self) -> Tree:
         """Return the files of the host."""
         return Tree(self.root, self.uid, self.gid)

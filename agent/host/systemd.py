@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.errors import HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.host import Host
 
 _SD_BOOTED = PurePosixPath("/run/systemd/system")
 _PROGRAMS = (PurePosixPath("/usr/lib/systemd/systemd"), PurePosixPath("/lib/systemd/systemd"))
 _TIMEOUT = 30.0
-
-
-class UnitState(NamedTuple):
-    """The state of a unit in systemd's terms, such as "inactive", "auto-restart" and "enabled"."""
-
-    active: str
-    sub: str
-    file: str
 
 
 class Systemd(NamedTuple):
@@ -33,16 +27,9 @@ class Systemd(NamedTuple):
         """Return whether systemd is the init of this machine (sd_booted(3)); False for a --root tree."""
         return self.host.is_live and self.host.tree.exists(_SD_BOOTED) and self.host.tool("systemctl") is not None
 
-    def waiting_starts(self) -> tuple[str, ...]:
-        """Return the units whose start is queued, such as those that wait for the calling unit."""
-        rows = (line.split() for line in self._ask("list-jobs", "--no-legend", "--plain", "--full").splitlines())
-        return tuple(row[1] for row in rows if len(row) == 4 and row[2] in ("start", "restart"))  # noqa: PLR2004
-
-    def state(self, unit: str) -> UnitState:
-        """Return the state of a unit; its fields are empty if the unit does not exist."""
-        lines = self._ask("show", "--property=ActiveState,SubState,UnitFileState", unit).splitlines()
-        found = dict(line.split("=", 1) for line in lines if "=" in line)
-        return UnitState(*(found.get(name, "") for name in ("ActiveState", "SubState", "UnitFileState")))
+    def needs_reload(self, units: Iterable[str]) -> bool:
+        """Return whether a unit file or drop-in of these units changed after systemd read it."""
+        return "yes" in self._ask("show", "--property=NeedDaemonReload", "--value", *sorted(units)).split()
 
     @property
     def reads_units(self) -> bool:

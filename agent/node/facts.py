@@ -95,14 +95,17 @@ def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA
     )
 
 
-def read(host: Host, settings: Settings) -> HostFacts:
+def read(host: Host, settings: Settings, service: str = "") -> HostFacts:
     """Detect the facts. Role, version and data directory of the settings override what is found.
+
+    `service` names the K3s service that they are for, without `.service`: a host can have a server and an agent.
 
     Raises UsageError if the role could not be determined, or contradicts the service: a wrong role prevents K3s from
     starting.
     """
     units = installed_units(host)
-    unit = chosen(units, settings.role)
+    named = (unit for unit in units if service and unit.path.name == f"{service}.service")
+    unit = next(named, None) or chosen(units, settings.role)
     k3s = read_configuration(host, unit)
     processes = host.probe()
     data_dir, data_dir_source = data_directory(settings, k3s)

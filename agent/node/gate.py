@@ -1,4 +1,4 @@
-"""The gate as a host has it: k3s-harden.service, and a drop-in of each service that starts K3s."""
+"""The gate on this host: its units, the drop-ins of K3s' services, and the files in /run/k3s-harden."""
 
 from __future__ import annotations
 
@@ -6,60 +6,132 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
+from agent.host.systemd import Systemd
 from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.linux.unit_files import settings as unit_settings
 from agent.node import unit_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from agent.host import Host
 
 UNIT = "k3s-harden.service"
+"""Hardens the host once, for no service of K3s."""
+
+TEMPLATE = "k3s-harden@.service"
+"""The gate of one service of K3s, which its drop-in starts."""
+
 DROPIN = "10-k3s-harden.conf"
-"""The two halves of the gate: the unit, and a drop-in of each service that starts K3s."""
+"""The drop-in of each service that starts K3s."""
+
+STATE = PurePosixPath("/run/k3s-harden")
+"""Files by which the drop-ins and this program tell each other about starts; a boot removes them."""
+
+_SUFFIX = ".service"
+_UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
+"""systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
 
 class Gate(NamedTuple):
-    """What is there of the gate: its unit, and the drop-ins by the service they are for. What is masked is not there.
-
-    `mask` is what keeps systemd from reading a unit. `mounts` are the paths that the unit waits for to be mounted.
-    `packaged` says that the distribution's package is installed, which has a unit of its own whatever else there is.
-    """
+    """The parts of the gate that systemd reads, masked ones excluded, and the starts of K3s since the boot."""
 
     unit: PurePosixPath | None
+    """The unit file for use by hand."""
+    template: PurePosixPath | None
+    """The unit file of the gate."""
     mask: PurePosixPath | None
+    """The file that masks the template."""
     dropins: Mapping[str, PurePosixPath]
+    """The drop-ins by the service that they belong to."""
+    outdated: Mapping[str, PurePosixPath]
+    """Those of the drop-ins that belong to a release without the template."""
     mounts: tuple[PurePosixPath, ...]
+    """The paths whose mounts the template waits for."""
     packaged: bool
+    """Whether the unit of a distribution's package is installed, in addition to any other."""
+    is_stale: bool
+    """Whether systemd still uses older unit files than those on the disk."""
+    blocked: tuple[str, ...]
+    """The services whose last start the gate refused."""
+    released: Mapping[str, str]
+    """By service, who let it start without the gate, and when; until the next run that finds the host compliant."""
 
 
-def look(host: Host) -> Gate:
-    """Look for both halves of the gate in all directories of systemd."""
-    units = [directory / UNIT for directory in UNIT_DIRECTORIES if host.tree.exists(directory / UNIT)]
-    dropins: dict[str, PurePosixPath] = {}
+def instance(service: str) -> str:
+    """Return the gate of a service: k3s-harden@k3s.service for k3s.service."""
+    return TEMPLATE.replace("@", f"@{service.removesuffix(_SUFFIX)}")
+
+
+def detect(host: Host) -> Gate:
+    """Read the parts of the gate in all directories of systemd."""
+    units, templates = (
+        [path for top in UNIT_DIRECTORIES if host.tree.exists(path := top / name)] for name in (UNIT, TEMPLATE)
+    )
+    template = next(iter(templates), None)
+    is_masked = template is not None and unit_files.is_masked(host, template)
+    dropins = {service: path for service, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
+    return Gate(
+        unit=next(iter(units), None),
+        template=None if is_masked else template,
+        mask=template if is_masked else None,
+        dropins=dropins,
+        outdated={service: path for service, path in dropins.items() if "k3s-harden@" not in _text(host, path)},
+        mounts=() if is_masked or template is None else _mounts(host, template),
+        packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
+        is_stale=bool(templates or dropins) and _is_stale(host, dropins, [*templates, *dropins.values()]),
+        blocked=services_with(host, "blocked."),
+        released={service: _released_by(host, service) for service in services_with(host, "released.")},
+    )
+
+
+def _existing(host: Host, name: str) -> list[PurePosixPath]:
+    """The unit files with a name, in the order of systemd's directories."""
+    return [directory / name for directory in UNIT_DIRECTORIES if host.tree.exists(directory / name)]
+
+
+def _dropins(host: Host) -> dict[str, PurePosixPath]:
+    found: dict[str, PurePosixPath] = {}
     for directory in UNIT_DIRECTORIES:
         for name in host.tree.names(directory):
             if name.endswith(".service.d") and name.startswith("k3s"):
                 path = directory / name / DROPIN
                 if host.tree.exists(path):
-                    dropins.setdefault(name.removesuffix(".d"), path)
-    unit = units[0] if units else None
-    mask = unit if unit is not None and unit_files.is_masked(host, unit) else None
-    return Gate(
-        unit=None if mask else unit,
-        mask=mask,
-        dropins={service: path for service, path in dropins.items() if not unit_files.is_masked(host, path)},
-        mounts=() if mask or unit is None else _mounts(host, unit),
-        packaged=PACKAGED_UNITS / UNIT in units,
-    )
+                    found.setdefault(name.removesuffix(".d"), path)
+    return found
+
+
+def _is_stale(host: Host, services: Iterable[str], files: Iterable[PurePosixPath]) -> bool:
+    systemd = Systemd(host)
+    loaded = host.tree.times(_UNITS_LOADED) if systemd.is_running else None
+    times = map(host.tree.times, files)
+    if not systemd.is_running or (loaded and all(one is None or one.changed <= loaded.written for one in times)):
+        return False
+    try:
+        return systemd.needs_reload([UNIT, *services])
+    except HostError:
+        return False
+
+
+def services_with(host: Host, prefix: str) -> tuple[str, ...]:
+    """Return the services for which a file with this prefix exists in STATE."""
+    names = host.tree.names(STATE)
+    return tuple(f"{name[len(prefix) :]}{_SUFFIX}" for name in names if name.startswith(prefix))
+
+
+def _released_by(host: Host, service: str) -> str:
+    return _text(host, STATE / f"released.{service.removesuffix(_SUFFIX)}").strip() or "unknown"
+
+
+def _text(host: Host, path: PurePosixPath) -> str:
+    try:
+        return host.tree.read_text(path)
+    except HostError:
+        return ""
 
 
 def _mounts(host: Host, unit: PurePosixPath) -> tuple[PurePosixPath, ...]:
     """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
-    try:
-        text = host.tree.read_text(unit)
-    except HostError:
-        text = ""
-    words = unit_settings("\n".join([text, *unit_files.dropins(host, unit.name).values()]), "RequiresMountsFor")
+    texts = [_text(host, unit), *unit_files.dropins(host, unit.name).values()]
+    words = unit_settings("\n".join(texts), "RequiresMountsFor")
     return tuple(PurePosixPath(word.replace("%%", "%")) for _, word in words)

@@ -13,7 +13,7 @@ from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report
 from agent.situation import observe
-from agent.verbs import waiting_services
+from agent.verbs.release import retry_blocked_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,26 +78,15 @@ def apply(host: Host, request: Request) -> Report:
 
 
 def gate(host: Host, request: Request) -> Report:
-    """Apply, on behalf of a K3s that is about to start: if the host is not ready, remember which service waits.
-
-    Raises what apply raises; the waiting service is remembered then, too.
-    """
-    try:
-        report = apply(host, request)._replace(verb=GATE_VERB)
-    except HardenError:
-        waiting_services.hold(host)
-        raise
-    if not report.is_ready:
-        waiting_services.hold(host)
-    return report
+    """Apply, and report with the exit code that decides whether K3s starts."""
+    return apply(host, request)._replace(verb=GATE_VERB)
 
 
 def _released(report: Report, host: Host) -> Report:
-    """Start what the gate kept down, once nothing keeps it down any more, and say so."""
+    """Make the services that the gate blocks try again, if nothing blocks them any more."""
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
-    started = waiting_services.release(host)
-    return report._replace(findings=(*report.findings, *findings.after_release(started)))
+    return report._replace(findings=(*report.findings, *findings.after_release(retry_blocked_starts(host))))
 
 
 def _items(situation: Situation) -> Iterator[Item]:

@@ -175,7 +175,7 @@ def _is_repairable(now: Assessment) -> bool:
 def _repair(host: Host, request: Request) -> Iterator[str]:
     """Run apply; by its own unit if that is installed, because the unit of drift may not write."""
     systemd = Systemd(host)
-    if request == Request(Overrides()) and systemd.is_running and gate.look(host).unit is not None:
+    if request == Request(Overrides()) and systemd.is_running and gate.detect(host).unit is not None:
         systemd.run_to_end(gate.UNIT, timeout=REPAIR_TIMEOUT)
         return
     report = converge.apply(host, request)

@@ -36,15 +36,18 @@ if TYPE_CHECKING:
 
 UNIT_DIRECTORY = PurePosixPath("/etc/systemd/system")
 UNITS = (
+    gate.TEMPLATE,
     gate.UNIT,
-    "k3s-harden-waiting@.service",
     "k3s-harden-check.service",
     "k3s-harden-check.timer",
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
 )
-DATA_DIR_DROPIN = f"{gate.UNIT}.d/10-data-dir.conf"
-"""Says where K3s keeps its data to a gate that came with a package, and so knows the usual place alone."""
+OBSOLETE_UNITS = ("k3s-harden-waiting@.service",)
+"""Files of earlier releases."""
+
+DATA_DIR_DROPINS = (f"{gate.TEMPLATE}.d/10-data-dir.conf", f"{gate.UNIT}.d/10-data-dir.conf")
+"""Name K3s' data directory for the units of a package, which name the default directory."""
 
 CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
 """Run by `cloud-init clean`; only put where cloud-init is."""
@@ -104,7 +107,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
     found = Wanted(program, data_dir, services, completions, has_cloud_init)
-    if not gate.look(host).packaged:
+    if not gate.detect(host).packaged:
         return found
     places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
     return found._replace(packaged=frozenset(places))
@@ -114,7 +117,8 @@ def files(wanted: Wanted) -> tuple[File, ...]:
     """All files of an installation; where there is a package, those that it has not brought."""
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
-        units[DATA_DIR_DROPIN] = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir)).encode()
+        content = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir)).encode()
+        units |= dict.fromkeys(DATA_DIR_DROPINS, content)
     found = [File(path=UNIT_DIRECTORY / name, content=content, mode=PUBLIC_FILE) for name, content in units.items()]
     if not wanted.packaged:
         found += [File(path=path, content=content, mode=PUBLIC_FILE) for path, content in wanted.completions.items()]
@@ -154,10 +158,11 @@ def install(host: Host, wanted: Wanted) -> Report:
     with host.lock():
         steps = plan.make(resources, host.observe_all(resources), force=True)
         items = _carry_out(host, steps.changes)
-        items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
+        left_over = [*_hiding(host, wanted), *(UNIT_DIRECTORY / name for name in OBSOLETE_UNITS)]
+        items += _remove(host, [path for path in left_over if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]
-    _reload(host, items)
-    return _report("install", items, [file.id for file in resources], gate.look(host))
+    _reload(host, items, wanted)
+    return _report("install", items, [file.id for file in resources], gate.detect(host))
 
 
 def uninstall(host: Host, wanted: Wanted) -> Report:
@@ -167,15 +172,16 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     """
     host.refuse_ordinary_user("uninstall")
     dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
-    places = [UNIT_DIRECTORY / name for name in (*UNITS, *dropins) if name not in wanted.packaged]
+    # Drop-ins first: without its unit, a drop-in blocks K3s.
+    places = [UNIT_DIRECTORY / name for name in (*dropins, *UNITS, *OBSOLETE_UNITS) if name not in wanted.packaged]
     places += [*_hiding(host, wanted), *COMPLETIONS.values()]
     if not wanted.packaged:
         places.append(CLEAN_HOOK)
     with host.lock():
         _stop_timers(host, places)
         items = _remove(host, places, wanted)
-    _reload(host, items)
-    left = gate.look(host)
+    _reload(host, items, wanted)
+    left = gate.detect(host)
     return _report("uninstall", items, [], left)._replace(findings=findings.after_uninstall(left))
 
 
@@ -228,7 +234,7 @@ def _fits_in_a_unit(path: PurePosixPath) -> bool:
 
 def _hiding(host: Host, wanted: Wanted) -> list[PurePosixPath]:
     """What an installation put where it hides or adds to what a package brought. A link, as of a mask, stays."""
-    places = [UNIT_DIRECTORY / name for name in (*sorted(wanted.packaged), DATA_DIR_DROPIN)]
+    places = [UNIT_DIRECTORY / name for name in (*sorted(wanted.packaged), *DATA_DIR_DROPINS)]
     return [path for path in places if isinstance(now := host.tree.observe(path), File) and _is_ours(now)]
 
 
@@ -263,9 +269,13 @@ def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:
     return [carry_out(change, host, Journal(host)) for change in changes]
 
 
-def _reload(host: Host, items: Sequence[Item]) -> None:
+def _reload(host: Host, items: Sequence[Item], wanted: Wanted) -> None:
+    """Make systemd read the files, also those of an earlier run that was killed before it did so."""
     systemd = Systemd(host)
-    if systemd.is_running and any(item.status is ItemStatus.CHANGED for item in items):
+    if not systemd.is_running:
+        return
+    changed = any(item.status is ItemStatus.CHANGED for item in items)
+    if changed or systemd.needs_reload((*wanted.services, *(name for name in UNITS if "@" not in name))):
         systemd.reload()
 
 
@@ -273,17 +283,20 @@ def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gat
     done = {item.id for item in items}
     untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
     evidence = "runs before each start of K3s" + (", and came with a package" if there.packaged else "")
-    facts = (Fact("gate", str(there.unit or UNIT_DIRECTORY / gate.UNIT), evidence),)
+    facts = (Fact("gate", str(there.template or UNIT_DIRECTORY / gate.TEMPLATE), evidence),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 
 
 def _units(wanted: Wanted) -> dict[str, bytes]:
     """The units, and the drop-ins of the services to guard, by their names below a directory of units."""
-    found = {name: _unit(name, wanted) for name in UNITS}
+    names = {name: name for name in UNITS}
     for service, role in wanted.services.items():
         usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
-        found[f"{service}.d/{DROPIN}"] = _unit(f"{usual}.d/{DROPIN}", wanted)
-    return found
+        names[f"{service}.d/{DROPIN}"] = f"{usual}.d/{DROPIN}"
+    # An install that is interrupted blocks no start: a drop-in follows the unit that it starts, and the unit that
+    # drop-ins of earlier releases start is replaced last.
+    last = names.pop(gate.UNIT)
+    return {name: _unit(source, wanted) for name, source in (*names.items(), (gate.UNIT, last))}
 
 
 def _unit(name: str, wanted: Wanted) -> bytes:

@@ -69,7 +69,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     of the drop-in, it keeps the option secrets-encryption.
     """
     host.refuse_ordinary_user("revert")
-    gates = gate.look(host)
+    gates = gate.detect(host)
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()

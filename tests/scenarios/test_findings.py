@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
     from tests.scenarios.loaded_program import LoadedProgram
 
-PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden.service"
+PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden@.service"
 
 SITE = f"{DROPINS}/99-site.yaml"
 """K3s reads it after our drop-in."""
@@ -869,13 +869,44 @@ CASES = (
     ),
     Case(
         "gate-half-missing",
-        written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Unit]\nAfter=k3s-harden.service\n"),
+        written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
         written("/etc/systemd/system/k3s.service.d/10-site.conf", "[Unit]\n"),
         location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
-        expected="k3s-harden.service",
-        found="missing",
+        expected="k3s-harden@.service",
         remediation="run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`",
         cure=lambda host, _: host.run("uninstall"),
+    ),
+    Case(
+        "gate-outdated",
+        both(
+            written("/etc/systemd/system/k3s-harden@.service", f"[Unit]\nRequiresMountsFor={DATA_DIR}\n"),
+            written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Unit]\nWants=k3s-harden.service\n"),
+        ),
+        both(
+            written("/etc/systemd/system/k3s-harden@.service", f"[Unit]\nRequiresMountsFor={DATA_DIR}\n"),
+            written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
+        ),
+        location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+        expected="a drop-in that starts k3s-harden@k3s.service",
+        remediation="sudo k3s-harden install",
+        cure=lambda host, _: host["/etc/systemd/system/k3s.service.d/10-k3s-harden.conf"].unlink(),
+    ),
+    Case(
+        "start-blocked",
+        written("/run/k3s-harden/blocked.k3s", ""),
+        written("/run/k3s-harden/passed.k3s", ""),
+        location="/run/k3s-harden/blocked.k3s",
+        remediation="systemctl status k3s-harden@k3s.service",
+        cure=lambda host, _: host["/run/k3s-harden/blocked.k3s"].unlink(),
+    ),
+    Case(
+        "started-without-gate",
+        written("/run/k3s-harden/released.k3s", "alice, by sudo, 2026-11-26T03:00:00Z\n"),
+        written("/run/k3s-harden/release.k3s", ""),
+        location="/run/k3s-harden/released.k3s",
+        found="released by alice, by sudo, 2026-11-26T03:00:00Z",
+        remediation="sudo k3s-harden apply",
+        cure=lambda host, _: host["/run/k3s-harden/released.k3s"].unlink(),
     ),
     Case(
         "gate-before-mount",
@@ -893,7 +924,7 @@ CASES = (
             written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
             both(
                 written(
-                    "/run/systemd/system/k3s-harden.service.d/a.conf", "[Unit]\nRequiresMountsFor=/srv/k3s/server\n"
+                    "/run/systemd/system/k3s-harden@.service.d/a.conf", "[Unit]\nRequiresMountsFor=/srv/k3s/server\n"
                 ),
                 written(CONFIG, "data-dir: /srv/k3s\n"),
             ),
@@ -942,8 +973,8 @@ ELSEWHERE = {
     "objects-remain": "test_a_revert_on_a_server_reports_remaining_objects",
     "gate-remains": "test_a_revert_reports_the_installed_gate",
 }
-NOT_IN_A_TREE = {"k3s-released"}
-"""Only a running systemd has blocked services: the system and vm tests have them."""
+NOT_IN_A_TREE = {"k3s-released", "gate-not-loaded"}
+"""Only a running systemd has them: the vm tests show them."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=_id)
@@ -1114,16 +1145,16 @@ def test_a_revert_on_an_agent_reports_no_objects(hardened: Hardened) -> None:
 def test_a_revert_reports_the_installed_gate(hardened: Hardened) -> None:
     """It hardens the host again at K3s' next start."""
     host = hardened()
-    host.write("/etc/systemd/system/k3s-harden.service", "[Service]\n")
+    host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     finding = host.seen("revert").only("gate-remains")
-    assert finding.location == "/etc/systemd/system/k3s-harden.service"
+    assert finding.location == "/etc/systemd/system/k3s-harden@.service"
     assert finding.remediation == "sudo k3s-harden uninstall"
 
 
 def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardened) -> None:
     """A service of another name needs its own drop-in."""
     host = hardened()
-    host.write("/etc/systemd/system/k3s-harden.service", "[Service]\n")
+    host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     host.unit("server", "--debug", name="k3s-east")
     finding = host.seen("check").only("gate-half-missing")
     assert finding.expected == "k3s-east.service.d/10-k3s-harden.conf"

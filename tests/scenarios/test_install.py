@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.scenarios.host_tree import HostTree
 
 UNITS = "/etc/systemd/system"
-GATE = f"{UNITS}/k3s-harden.service"
+GATE = f"{UNITS}/k3s-harden@.service"
 PROGRAM = "/usr/local/bin/k3s-harden"
 SYSTEMD = "/usr/lib/systemd/systemd"
 
@@ -178,8 +178,8 @@ def test_check_misses_the_half_that_is_gone(ready: HostTree) -> None:
     ready.run("install", "--program", PROGRAM)
     ready[GATE].unlink()
     missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
-    assert missing.expected == "k3s-harden.service"
-    assert missing.message.startswith("k3s.service starts without the gate, and after the next boot not at all: ")
+    assert missing.expected == "k3s-harden@.service"
+    assert missing.message == "k3s.service does not start: its gate is missing"
     assert missing.remediation == "run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`"
 
 
@@ -203,8 +203,8 @@ def test_a_half_that_is_masked_is_missing(ready: HostTree, *, link: bool) -> Non
     ready.run("install", "--program", PROGRAM)
     mask(GATE)
     missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
-    assert missing.message.endswith(f"k3s-harden.service is masked by {GATE}")
-    assert missing.remediation == "run `sudo systemctl unmask k3s-harden.service`; or run `sudo k3s-harden uninstall`"
+    assert missing.message.endswith(f"its gate is masked by {GATE}")
+    assert missing.remediation == "run `sudo systemctl unmask k3s-harden@.service`; or run `sudo k3s-harden uninstall`"
 
 
 def test_revert_says_that_the_gate_would_harden_again(ready: HostTree) -> None:
@@ -220,7 +220,7 @@ def test_revert_says_that_the_gate_would_harden_again(ready: HostTree) -> None:
 PACKAGED_UNITS = "/usr/lib/systemd/system"
 PACKAGED_PROGRAM = ("--program", "/usr/bin/k3s-harden")
 HOOK = "/etc/cloud/clean.d/50-k3s-harden"
-DATA_DIR_DROPIN = f"{UNITS}/k3s-harden.service.d/10-data-dir.conf"
+DATA_DIR_DROPINS = {f"{UNITS}/{unit}.service.d/10-data-dir.conf" for unit in ("k3s-harden", "k3s-harden@")}
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_beside_the_package_install_has_nothing_to_do(packaged: HostTree) -> Non
     seen = packaged.seen("install", *PACKAGED_PROGRAM)
     assert (seen.code, seen.items) == (0, {})
     assert seen.facts["gate"] == (
-        f"{PACKAGED_UNITS}/k3s-harden.service",
+        f"{PACKAGED_UNITS}/k3s-harden@.service",
         "runs before each start of K3s, and came with a package",
     )
     assert packaged.entries() == before
@@ -267,11 +267,11 @@ def test_beside_the_package_install_adds_the_mount_of_a_moved_data_directory(pac
     before = own_files(packaged)
     config = packaged.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     assert packaged.run("install", *PACKAGED_PROGRAM).code == 0
-    assert own_files(packaged) - before == {"/etc/rancher/k3s/config.yaml", DATA_DIR_DROPIN}
-    assert "\n[Unit]\nRequiresMountsFor=/srv/k3s\n" in packaged[DATA_DIR_DROPIN].read_text()
+    assert own_files(packaged) - before == {"/etc/rancher/k3s/config.yaml", *DATA_DIR_DROPINS}
+    assert "\n[Unit]\nRequiresMountsFor=/srv/k3s\n" in packaged[min(DATA_DIR_DROPINS)].read_text()
     assert packaged.seen("install", *PACKAGED_PROGRAM).with_status("changed") == set()
     config.unlink()
-    assert packaged.seen("install", *PACKAGED_PROGRAM).with_status("changed") == {DATA_DIR_DROPIN}
+    assert packaged.seen("install", *PACKAGED_PROGRAM).with_status("changed") == DATA_DIR_DROPINS
     assert own_files(packaged) == before
 
 
@@ -298,7 +298,7 @@ def test_install_uncovers_the_units_of_a_package_that_came_later(packaged: HostT
     assert sorted(entry.name for entry in packaged[UNITS].iterdir()) == ["k3s-harden-service-accounts.timer"]
     (backup,) = packaged["/var/lib/k3s-harden/backups"].iterdir()
     assert backup.read_text().endswith("# mine\n")
-    assert seen.facts["gate"][0] == f"{PACKAGED_UNITS}/k3s-harden.service"
+    assert seen.facts["gate"][0] == f"{PACKAGED_UNITS}/k3s-harden@.service"
 
 
 def test_the_gate_of_another_program_is_refused_beside_the_package(packaged: HostTree) -> None:
@@ -318,13 +318,13 @@ def test_uninstall_leaves_what_the_package_owns_and_says_that_its_gate_stays(pac
     packaged.run("install", *PACKAGED_PROGRAM, "--unit", "k3s-east.service")
     seen = packaged.seen("uninstall")
     assert seen.code == 0
-    assert seen.with_status("changed") == {DATA_DIR_DROPIN, dropin("k3s-east.service")}
+    assert seen.with_status("changed") == DATA_DIR_DROPINS | {dropin("k3s-east.service")}
     assert own_files(packaged) == before
     assert packaged[HOOK].exists()
     assert packaged.seen("uninstall").items == {}
     remains = seen.only("gate-remains")
     assert (remains.location, remains.remediation) == (
-        f"{PACKAGED_UNITS}/k3s-harden.service",
+        f"{PACKAGED_UNITS}/k3s-harden@.service",
         "remove the package k3s-harden",
     )
 
@@ -350,6 +350,6 @@ def test_check_says_that_the_gate_does_not_wait_for_a_moved_data_directory(
     host.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     missing = host.seen("check").only("gate-before-mount")
     assert (missing.expected, missing.remediation) == ("RequiresMountsFor=/srv/k3s", "sudo k3s-harden install")
-    assert missing.location == (f"{PACKAGED_UNITS}/k3s-harden.service" if with_package else GATE)
+    assert missing.location == (f"{PACKAGED_UNITS}/k3s-harden@.service" if with_package else GATE)
     host.run("install", *program)
     assert host.seen("check").of("gate-before-mount") == ()

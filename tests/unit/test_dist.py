@@ -28,7 +28,7 @@ from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.node import gate
 from agent.node.gate import DROPIN
-from agent.verbs.install import CLEAN_HOOK, DATA_DIR_DROPIN, UNITS, USUAL
+from agent.verbs.install import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from tests.dist import reading
 from tests.dist.manual import manual
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
@@ -386,8 +386,8 @@ def test_removal_stops_and_takes_away_every_unit() -> None:
     script = (SOURCES / "let-go.sh").read_text().replace("\\\n", " ")
     (stopped,) = re.findall(r"^ *systemctl stop (.+) \|\| true", script, re.MULTILINE)
     (removed,) = re.findall(r"^for file in (.+); do$", script, re.MULTILINE)
-    assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {gate.UNIT}
-    assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", DATA_DIR_DROPIN}
+    assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {gate.UNIT, gate.TEMPLATE}
+    assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", *DATA_DIR_DROPINS}
 
 
 def let_go(tmp_path: Path, tree: Path) -> None:
@@ -548,7 +548,7 @@ def test_a_package_brings_manual_and_completions(package: reading.Package) -> No
 def test_the_program_finds_both_halves_of_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
     """On a host with the package, check sees a gate for servers and agents, though `install` was never run."""
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
-    found = gate.look(Host.tree_at(str(tmp_path)))
-    assert (found.unit, found.packaged) == (SYSTEMD / gate.UNIT, True)
+    found = gate.detect(Host.tree_at(str(tmp_path)))
+    assert (found.template, found.packaged) == (SYSTEMD / gate.TEMPLATE, True)
     assert set(found.dropins) == set(USUAL)
     assert DEFAULT_DATA_DIR in found.mounts

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 STAND_IN = Path(__file__).parent / "stand_in"
 STAND_IN_HOME = "/usr/local/lib/k3s-stand-in"
 
-GATE = "k3s-harden.service"
 SERVER = "k3s.service"
 AGENT = "k3s-agent.service"
+GATE = "k3s-harden@k3s.service"
+"""The gate of SERVER."""
 
 KUBELET_CONF = "/etc/sysctl.d/90-kubelet.conf"
 DATA_DIR = "/var/lib/rancher/k3s"
@@ -44,8 +45,10 @@ HARDENED_MODES = {
 JOIN = {"K3S_URL": "https://server.example:6443", "K3S_TOKEN": "secret-of-the-cluster"}
 """What an agent's environment has to say."""
 
-_BAD_SETTINGS = "no-such-setting: 1\n"
-_SETTINGS = "/etc/k3s-harden/config.yaml"
+
+def gate_of(service: str) -> str:
+    """Return the unit that is the gate of a service."""
+    return f"k3s-harden@{service}"
 
 
 class Start(NamedTuple):
@@ -100,8 +103,8 @@ class Node(Guest):
         return [Start(*(found[name] for name in Start._fields)) for found in map(json.loads, lines)]
 
     def gate_runs(self) -> int:
-        """How often the gate ran in this boot."""
-        return self.journal(GATE).count("Starting k3s-harden.service")
+        """Return how often the gate of SERVER ran in this boot."""
+        return self.journal(GATE).count(f"Starting {GATE}")
 
     def journal(self, unit: str) -> str:
         """What a unit said in this boot."""
@@ -111,13 +114,15 @@ class Node(Guest):
         """What tells this boot from others."""
         return self.read("/proc/sys/kernel/random/boot_id").strip()
 
+    BAD_DROPIN = "/etc/rancher/k3s/config.yaml.d/99-site.yaml"
+
     def break_host(self) -> None:
-        """Give the gate a reason to fail: settings that it does not understand."""
-        self.put(_SETTINGS, _BAD_SETTINGS)
+        """Give the gate a reason to fail that apply does not repair: an operator's file that undoes the hardening."""
+        self.put(self.BAD_DROPIN, "protect-kernel-defaults: false\n")
 
     def repair_host(self) -> None:
-        """Take the reason away, and do no more."""
-        self.run(("/bin/rm", _SETTINGS))
+        """Remove the reason, and nothing else."""
+        self.run(("/bin/rm", "-f", self.BAD_DROPIN))
 
     def install_k3s(self, role: str = "server", **variables: str) -> None:
         """Run the stand-in for K3s' install.sh; by default nothing is started."""

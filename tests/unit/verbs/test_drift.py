@@ -356,6 +356,7 @@ def booted(node: Node) -> Node:
     node.put("/usr/bin/systemctl", "")
     node.put("/etc/systemd/system/k3s-harden.service", "[Service]\n")
     node.path("/run/systemd/system").mkdir(parents=True)
+    node.put("/run/systemd/systemd-units-load", "")
     return node
 
 

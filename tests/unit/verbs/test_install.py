@@ -17,6 +17,7 @@ from tests.fake import Programs, fake_host
 PROGRAM = PurePosixPath("/opt/k3s-harden")
 SYSTEMCTL = "/usr/bin/systemctl"
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
+OWN = {unit for unit in install.UNITS if "@" not in unit}
 TIMERS = [unit for unit in install.UNITS if unit.endswith(".timer")]
 
 
@@ -31,7 +32,11 @@ def test_uninstall_stops_the_timers_that_it_takes_away(tmp_path: Path, *, packag
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     nothing_said = Completed(0, "", "")
     words = [("daemon-reload",), *(("stop", "--no-block", timer) for timer in TIMERS)]
-    programs = Programs({(SYSTEMCTL, *said): nothing_said for said in words})
+    question = (SYSTEMCTL, "show", "--property=NeedDaemonReload", "--value")
+    services = {"k3s.service", "k3s-agent.service", "k3s-harden.service"}
+    asked = (services, services | {"k3s-east.service"})
+    answers = {(*question, *sorted(units | more)): Completed(0, "no\n", "") for units in asked for more in (set(), OWN)}
+    programs = Programs({(SYSTEMCTL, *said): nothing_said for said in words} | answers)
     host = fake_host(tmp_path, programs=programs, is_live=True)
     installation = install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM)
     if packaged:

@@ -1,0 +1,127 @@
+"""Findings about the gate: missing parts, and starts of K3s that it blocked or that passed without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, no
+from agent.model import Location, OwnCommand, Remediation, ShellCommand
+from agent.node.gate import DROPIN, STATE, TEMPLATE, instance
+from agent.report import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+_NOT_THE_HARDENING = no("The host itself is hardened.")
+_K3S_IS_FINE = no("K3s does not fail by itself.")
+
+
+@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
+    """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
+
+    Without the unit, or if it is masked, the drop-in blocks K3s. Without the drop-in, K3s starts without the gate.
+    """
+    template, mask, dropins = situation.gate.template, situation.gate.mask, situation.gate.dropins
+    if template is None:
+        for service, path in dropins.items():
+            state = f"masked by {mask}" if mask else "missing"
+            unmask = _command(f"sudo systemctl unmask {TEMPLATE}") if mask else INSTALL
+            yield Trouble(
+                f"{service} does not start: its gate is {state}",
+                expected=TEMPLATE,
+                location=Location(path),
+                remediation=replace(unmask, alternative=UNINSTALL),
+            )
+        return
+    for service in (unit.path.name for unit in situation.facts.units):
+        if service.endswith(".service") and service not in dropins:
+            yield Trouble(
+                f"{service} starts without the gate",
+                expected=f"{service}.d/{DROPIN}",
+                location=Location(template),
+                remediation=Remediation((OwnCommand("install", (f"--unit {service}",)),)),
+            )
+
+
+@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+def gate_outdated(situation: Situation) -> Iterator[Trouble]:
+    """The drop-in of a K3s service belongs to an earlier release.
+
+    Its gate can fail open: the mark of an earlier success lets K3s start if systemd cannot run the gate.
+    """
+    for service, path in situation.gate.outdated.items():
+        yield Trouble(
+            f"the gate of {service} belongs to an earlier release",
+            expected=f"a drop-in that starts {instance(service)}",
+            location=Location(path),
+            remediation=INSTALL,
+        )
+
+
+@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
+    """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
+
+    An installation that was interrupted leaves this state, and so does an edit without `systemctl daemon-reload`.
+    """
+    if situation.gate.is_stale:
+        yield Trouble(
+            "systemd has not read the current unit files of K3s and its gate",
+            remediation=_command("sudo systemctl daemon-reload"),
+        )
+
+
+@finding(Level.WARNING, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
+    """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
+
+    If the directory is on a file system of its own, the gate can run before it is mounted. It then writes below the
+    mount point, and K3s starts on a directory that is not hardened.
+    """
+    gate, data_dir = situation.gate, situation.facts.data_dir
+    # A path includes the mounts of all directories above it (systemd.unit(5)).
+    if gate.template is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
+        yield Trouble(
+            f"the gate does not wait for the mount of {data_dir}",
+            expected=f"RequiresMountsFor={data_dir}",
+            found=f"RequiresMountsFor={' '.join(map(str, gate.mounts))}",
+            location=Location(gate.template),
+            remediation=INSTALL,
+        )
+
+
+@finding(Level.NOTE, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+def start_blocked(situation: Situation) -> Iterator[Trouble]:
+    """The gate refused the last start of a K3s service. systemd tries again about once a minute.
+
+    The status of the gate's unit has the reason. A service that its operator stops or disables is not tried again.
+    """
+    for service in situation.gate.blocked:
+        yield Trouble(
+            f"the gate blocked the last start of {service}",
+            location=Location(STATE / f"blocked.{service.removesuffix('.service')}"),
+            remediation=_command(f"systemctl status {instance(service)}"),
+        )
+
+
+@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+def started_without_gate(situation: Situation) -> Iterator[Trouble]:
+    """Root let a K3s service start once without its gate (k3s-harden release --once).
+
+    It is reported until a run of apply or of the gate finds the host compliant.
+    """
+    for service, by in situation.gate.released.items():
+        yield Trouble(
+            f"{service} started without its gate",
+            found=f"released by {by}",
+            location=Location(STATE / f"released.{service.removesuffix('.service')}"),
+            remediation=APPLY,
+        )
+
+
+def _command(line: str) -> Remediation:
+    return Remediation((ShellCommand(line),))
