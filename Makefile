@@ -106,7 +106,9 @@ test-oldest: ## the tests with the oldest packages that pyproject.toml allows
 	@$(call pip,$(OLDEST))
 	@$(PYTEST)
 
-test-python: $(VENV)/.dev ## unit and scenario tests (VENV=.venv-3.9 PYTHON=python3.9)
+# pyproject.toml sets a newer Python for mypy than the oldest one that is supported.
+test-python: $(VENV)/.dev ## types, unit and scenario tests on one Python (VENV=.venv-3.9 PYTHON=python3.9)
+	@$(PY) -m mypy --python-version "$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 	@$(PYTEST) tests/unit tests/scenarios
 
 format: $(VENV)/.dev ## let ruff format the code, and repair what it can

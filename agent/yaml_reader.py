@@ -269,7 +269,8 @@ def _events(text: str) -> Iterator[Event]:
     # Not yaml.compose: it rejects a repeated anchor, which go-yaml accepts, and has no limit on depth.
     import yaml
 
-    return yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    events: Iterator[Event] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return events
 
 
 def _documents(events: Iterator[Event], path: PurePosixPath, max_nodes: int) -> Iterator[Document]:

@@ -12,14 +12,14 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    _Find = Callable[[Mapping[str, Any], str], str | None]
+    _Find = Callable[[Mapping[str, Any], str], Optional[str]]
 
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(
     Path(__file__, "../data/benchmark/kube-bench-profiles.json").resolve().read_text(encoding="utf-8")

@@ -79,7 +79,9 @@ def mode_loosened(situation: Situation) -> Iterator[Trouble]:
     changing = {change.id for change in situation.plan.changes}
     for resource in situation.desired:
         now = situation.observed[resource.id]
-        if isinstance(resource, (File, Directory)) and isinstance(now, type(resource)) and now.mode & ~resource.mode:
+        if type(now) is not type(resource):
+            continue
+        if isinstance(now, (File, Directory)) and isinstance(resource, (File, Directory)) and now.mode & ~resource.mode:
             yield Trouble(
                 "permissions are too open",
                 expected=str(resource.mode),

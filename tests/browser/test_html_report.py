@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,11 +117,11 @@ class Reader:
 def browser() -> Iterator[Reader]:
     program = installed()
     assert program
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
-        opened(program, Path(name) / "profile") as page,
-    ):
-        yield Reader(page, Path(name))
+    # Chromium may still write to its profile while the directory is removed.
+    directory = Path(tempfile.mkdtemp())
+    with opened(program, directory / "profile") as page:
+        yield Reader(page, directory)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

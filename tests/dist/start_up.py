@@ -13,7 +13,7 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from tests.dist import reading
 from tests.dist.build import build
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _RUNS = 20
 _HOST = ("--role", "server", "--k3s-version", "1.34")
 
-Command = tuple[str | Path, ...]
+Command = tuple[Union[str, Path], ...]
 
 
 def main() -> None:
