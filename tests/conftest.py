@@ -1,8 +1,8 @@
-"""What all tests share: which tiers this machine allows, and a plain word at the end on which were run.
+"""Test tiers: skip what this machine does not support, and list the tiers at the end of a run.
 
 A tier is a directory: unit (a fake host), scenarios (the real program on host trees), browser (a real Chromium),
-system (root, the real /proc/sys), vm (a real boot). A test that needs more than Python says so with a marker, and is
-skipped without it.
+system (root, the real /proc/sys), vm (a real boot). A test that requires more than Python has a marker, and is skipped
+if the requirement is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TIERS = ("unit", "scenarios", "browser", "system", "vm")
 
-# The same examples in each run, so that a red run can be repeated; --hypothesis-profile=explore looks further.
+# The same examples in each run, so that a failure is reproducible; --hypothesis-profile=explore tries more.
 # No deadline and no check of the generation speed: both fail on a busy machine.
 _ANY_SPEED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("repeat", derandomize=True, **_ANY_SPEED)
@@ -36,7 +36,7 @@ settings.load_profile("repeat")
 
 @cache
 def _works(*command: str) -> bool:
-    """Whether the command exists and this machine (a container, say) lets it do its work."""
+    """Return whether the command exists and succeeds here; in a container it may be denied."""
     tool = shutil.which(command[0])
     return tool is not None and subprocess.run([tool, *command[1:]], capture_output=True, check=False).returncode == 0
 
@@ -60,18 +60,18 @@ def _lacking(marker: str) -> str:
 
 
 def _tier(path: Path) -> str:
-    """Name the directory below tests/ that the file is in."""
+    """Return the name of the directory below tests/ that contains the file."""
     return path.relative_to(Path(__file__).parent).parts[0]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, and keep tests of the real kernel values from running side by side."""
-    boots_asked_for = "vm" in config.getoption("markexpr")
+    """Skip what this machine cannot run, and run tests of the real kernel values on one worker."""
+    boots_selected = "vm" in config.getoption("markexpr")
     for item in items:
         for marker in {mark.name for mark in item.iter_markers()}:
             reason = _lacking(marker)
-            if marker == "vm" and not boots_asked_for:
-                reason = "boots whole machines, which takes minutes: make vm-test"
+            if marker == "vm" and not boots_selected:
+                reason = "boots guests, which takes minutes: make vm-test"
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
         if _tier(item.path) in {"system", "vm"}:
@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """Say in a line per tier how many tests ran, and why the others did not."""
+    """Print one line per tier: the number of tests that ran, and why others did not."""
     ran: Counter[str] = Counter()
     left_out: dict[str, Counter[str]] = {}
     for outcome in ("passed", "failed", "error", "skipped"):

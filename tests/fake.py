@@ -1,4 +1,4 @@
-"""A host for unit tests: real files below a directory of the test's, and stand-ins for all that lies beyond files."""
+"""A host for unit tests: real files below a test directory, and fakes of programs, processes and the clock."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
 @dataclass
 class Programs:
-    """A Runner that knows a few programs by their whole command line; any other ends the test."""
+    """A Runner with answers for complete command lines; any other command line fails the test."""
 
     answers: Mapping[tuple[str, ...], Completed] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
-        """The answer to these words, which are written down."""
+        """Record the command line and return its answer."""
         assert timeout > 0
         assert largest_output > 0
-        words = tuple(argv)
-        assert words in self.answers, f"nobody said what {words} does"
-        self.asked.append(words)
-        return self.answers[words]
+        command = tuple(argv)
+        assert command in self.answers, f"no answer for the command {command}"
+        self.asked.append(command)
+        return self.answers[command]
 
 
 @dataclass
 class Clock:
-    """Time that passes only when somebody sleeps; seconds since the epoch."""
+    """A clock that only sleep() advances; seconds since the epoch."""
 
     seconds: float = 1_700_000_000.0
 
     def now(self) -> float:
-        """What time it is."""
+        """Return the time."""
         return self.seconds
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.seconds += seconds
 
 
@@ -60,7 +60,7 @@ def fake_host(
     clock: Clock | None = None,
     is_live: bool = False,
 ) -> Host:
-    """A host below `root`, on which whoever runs the tests stands for root."""
+    """Return a host below `root` whose root user is the user that runs the tests."""
     clock = clock or Clock()
     return Host(
         root=str(root),
@@ -77,29 +77,29 @@ def fake_host(
 
 @contextmanager
 def in_memory() -> Iterator[Path]:
-    """A directory for tests that write a lot: in memory, where there is such a place, fsync(2) costs nothing."""
-    memory = Path("/dev/shm")  # noqa: S108 - a directory of its own is made there
+    """Yield a temporary directory, in memory if possible, where fsync(2) costs nothing."""
+    memory = Path("/dev/shm")  # noqa: S108 - a private directory is created in it
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
         yield Path(directory)
 
 
 def names(directory: Path) -> list[str]:
-    """The names in a directory, sorted."""
+    """Return the names in a directory, sorted."""
     return sorted(path.name for path in directory.iterdir())
 
 
 @contextmanager
-def mounted(place: Path, options: str) -> Iterator[None]:
-    """A small file system in memory, for tests that run as root; `options` as mount(8) takes them."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", str(place)], check=True)
+def mounted(directory: Path, options: str) -> Iterator[None]:
+    """Mount a tmpfs with these options of mount(8); requires root."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", str(directory)], check=True)
     try:
         yield
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", str(directory)], check=True)
 
 
 def fill(file: Path) -> None:
-    """Take the last byte of the file system that the file is on."""
+    """Write to the file until its file system is full."""
     with file.open("wb", buffering=0) as filler, suppress(OSError):
         while True:
             filler.write(bytes(4096))

@@ -1,4 +1,4 @@
-"""A host tree as K3s leaves it once it has run: certificates, kubeconfigs and what it wrote for kubelet and etcd."""
+"""The host tree of a K3s that has run: certificates, kubeconfigs, and files for kubelet and etcd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[1]
 DATA_DIR = "var/lib/rancher/k3s"
 LEASE = "var/lib/cni/networks/cbr0/10.42.0.2"
-"""What the container network writes for the first pod."""
+"""The file that the container network writes for the first pod."""
 
 _FIRST_WITH_KUBELET_FILES = 32
 SERVER_FILES: Mapping[str, int] = {
@@ -81,26 +81,27 @@ ExecStart=/usr/local/bin/k3s {role}
 
 
 class K3s(NamedTuple):
-    """What has run on the host: `minor` of its version, and etcd or SQLite as a server's datastore.
-
-    `data_dir` is relative to the tree's root. K3s encrypts secrets only if its configuration says so, too.
-    """
+    """The K3s that has run on the host."""
 
     role: str = "server"
     minor: int = 34
+    """The minor version of Kubernetes."""
     etcd: bool = True
+    """Whether a server's datastore is etcd; otherwise it is SQLite."""
     encrypts: bool = True
+    """Whether K3s has an encryption configuration; it encrypts only if secrets-encryption is also set."""
     data_dir: str = DATA_DIR
+    """Relative to the root of the tree."""
 
 
 def fresh(root: Path) -> Path:
-    """A newly installed Debian, without K3s."""
+    """Create the tree of a newly installed Debian without K3s."""
     subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
     return root
 
 
 def started(root: Path, k3s: K3s) -> Path:
-    """Add what K3s writes at its first start to a host tree."""
+    """Add the files that K3s writes at its first start."""
     files = dict(AGENT_FILES)
     if k3s.role == "server":
         files |= SERVER_FILES
@@ -121,7 +122,7 @@ def started(root: Path, k3s: K3s) -> Path:
 
 
 def put(root: Path, name: str, text: str, mode: int = 0o600) -> Path:
-    """Write a file of the tree with this mode, its directories too."""
+    """Write a file of the tree with this mode, and create its directories."""
     file = root / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)

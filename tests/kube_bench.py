@@ -1,9 +1,9 @@
-"""kube-bench's checks of K3s as a small model: what it prints of a node, and what it makes of that.
+"""Model of kube-bench's checks for K3s: the output of each audit on a node, and the result of its test items.
 
-tests/data/benchmark/kube-bench-profiles.json has every check of its profiles for K3s (kube-bench, cfg/k3s-cis-*/*.yaml)
-as facts: its type, whether it is scored, what its audit looks at, and its test items with operator and value. It is
-made from those files by resolving the variables in an audit as cfg/config.yaml and the profile's own config.yaml do on
-a node with K3s, and taking the audit's pipeline apart. The rules here are those of check/check.go and check/test.go.
+tests/data/benchmark/kube-bench-profiles.json contains every check of the K3s profiles (kube-bench,
+cfg/k3s-cis-*/*.yaml): its type, whether it is scored, what its audit reads, and its test items with operator and value.
+In an audit, variables are resolved as cfg/config.yaml and the profile's config.yaml do on a node with K3s, and the
+pipeline is split into fields. The rules are those of check/check.go and check/test.go.
 """
 
 from __future__ import annotations
@@ -24,49 +24,55 @@ if TYPE_CHECKING:
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(
     Path(__file__, "../data/benchmark/kube-bench-profiles.json").resolve().read_text(encoding="utf-8")
 )
-"""By profile and number. `type` skip and manual are never run; `any` says that one test item is enough.
+"""By profile and number. Checks of `type` skip and manual are never run. With `any`, one test item is enough.
 
-An audit is one of these: `log` (the component whose last start is looked up in the journal of `units`; `first`: the
-first start; `grep`: what the line has to have, "" for any line at all; `only`: just that is printed), `stat` (the
-format of stat(1), for `path` or all that is below `find`; `if_there`: nothing is printed where there is nothing),
-`file` (its content, or the lines with `grep`, or those in the section `after`), `process`, `encryption`, `kubectl`.
-With `if` the audit is run where the journal has that word, and `else` is what is printed otherwise.
+An audit is one of:
+
+- `log`: the line of the component's last start in the journal of `units`; with `first`, of its first start. `grep` is
+  text that the line must contain ("" matches any line); with `only`, the output is that text.
+- `stat`: the output of stat(1) in this format, for `path` or everything below `find`; with `if_there`, a missing file
+  is no error.
+- `file`: its content, or the lines that match `grep`, or those of the section `after`.
+- `process`, `encryption`, `kubectl`.
+
+With `if`, the audit runs only if the journal contains that text, and the output is `else` otherwise.
 """
 
 _BOOLEANS = ("true", "false")
 _SECTION_LINES = 5
-"""What `grep -A 4` prints of a section."""
+"""The number of lines that `grep -A 4` prints."""
 
 
 class Node(NamedTuple):
-    """What kube-bench sees of a node.
-
-    `journal` has the lines of each unit, oldest first. `owners` has the owner of each path that is not root:root.
-    """
+    """The node that kube-bench reads."""
 
     root: Path
     journal: Mapping[str, Sequence[str]]
+    """The lines of each unit, oldest first."""
     owners: Mapping[str, str]
+    """The owner of each path whose owner is not root:root."""
     cluster_complies: bool = False
+    """Whether checks that run kubectl pass."""
 
 
 class _Output(NamedTuple):
-    """What an audit printed. `failed` is its complaint where its last command ended with an error."""
+    """The output of an audit."""
 
     text: str
     failed: str = ""
+    """The error of its last command, if that failed."""
 
 
 _NO_SUCH_FILE = "No such file or directory"
 
 
 def words(profile: str, node: Node) -> dict[str, str]:
-    """What each check of a profile says of a node: PASS, FAIL, WARN or INFO."""
+    """Return the result of each check of a profile: PASS, FAIL, WARN or INFO."""
     return {number: word(check, node) for number, check in PROFILES[profile].items()}
 
 
 def word(check: Mapping[str, Any], node: Node) -> str:
-    """What one check says."""
+    """Return the result of a check: PASS, FAIL, WARN or INFO."""
     if "type" in check:
         return {"skip": "INFO", "manual": "WARN"}[check["type"]]
     return "PASS" if "items" in check and _passes(check, node) else "FAIL" if check["scored"] else "WARN"
@@ -91,7 +97,7 @@ def _item(item: Mapping[str, Any], text: str, config: str, check: Mapping[str, A
 
 
 def _judged(item: Mapping[str, Any], text: str, check: Mapping[str, Any], find: _Find) -> tuple[bool, bool]:
-    """Whether a test item passes, and whether what it looks for was found. The first bad line counts."""
+    """Return whether a test item passes and whether its value was found. Evaluation ends at the first failing line."""
     passes = found = False
     text = text.rstrip(" \n")
     for line in text.split("\n") if check.get("multiple") else [text]:
@@ -109,7 +115,7 @@ def _judged(item: Mapping[str, Any], text: str, check: Mapping[str, Any], find: 
 
 
 def _by_flag(item: Mapping[str, Any], text: str) -> str | None:
-    """The value behind the first occurrence of a flag."""
+    """Return the value after the first occurrence of a flag."""
     flag = item.get("flag", "")
     if not text or not flag or flag not in text:
         return None
@@ -119,12 +125,12 @@ def _by_flag(item: Mapping[str, Any], text: str) -> str | None:
 
 
 def _by_path(item: Mapping[str, Any], text: str) -> str | None:
-    """The value at a JSONPath. What is not in braces stands for itself, so that it is always found."""
+    """Return the value at a JSONPath. Text without braces is literal, so it is always found."""
     path = item.get("path", "")
     if path and "{" not in path:
         return str(path)
     if path.startswith("{range"):
-        return None  # no file that is read here has a list
+        return None  # none of these files contains a list
     value = _document(text)
     for key in path.strip("{}").lstrip(".").split("."):
         value = value.get(key) if isinstance(value, dict) else None
@@ -138,22 +144,22 @@ def _document(text: str) -> object:
     return yaml.safe_load(text)
 
 
-def compared(operator: str, found: str, wanted: str) -> bool:
-    """Whether a value meets a test item."""
+def compared(operator: str, found: str, expected: str) -> bool:
+    """Return whether a value satisfies a test item."""
     if operator in {"eq", "noteq"}:
-        is_equal = (found.lower() if found.lower() in _BOOLEANS else found) == wanted
+        is_equal = (found.lower() if found.lower() in _BOOLEANS else found) == expected
         return is_equal is (operator == "eq")
     if operator in {"gt", "gte"}:
         is_number = re.fullmatch(r" *[+-]?\d+ *", found) is not None
-        return is_number and int(found) >= int(wanted) + (operator == "gt")
+        return is_number and int(found) >= int(expected) + (operator == "gt")
     if operator in {"has", "nothave"}:
-        return (wanted in found) is (operator == "has")
+        return (expected in found) is (operator == "has")
     if operator == "valid_elements":
-        elements, allowed = ({one.strip() for one in text.rstrip(" ,").split(",")} for text in (found, wanted))
+        elements, allowed = ({one.strip() for one in text.rstrip(" ,").split(",")} for text in (found, expected))
         return elements <= allowed
     if operator == "bitmask":
-        return not int(found, 8) & ~int(wanted, 8)
-    return False  # of an operator that it does not know, nothing is true
+        return not int(found, 8) & ~int(expected, 8)
+    return False  # kube-bench fails a test item with an unknown operator
 
 
 def _run(audit: Mapping[str, Any], node: Node) -> _Output:
@@ -167,7 +173,7 @@ def _run(audit: Mapping[str, Any], node: Node) -> _Output:
         return _file(audit, node)
     if "encryption" in audit:
         return _encryption(node)
-    # K3s is one process, and what runs under this name is containerd, which has none of the flags.
+    # K3s is one process. The process of this name is containerd, which has none of the flags.
     return _Output(f"root 1 1 0 00:00 ? 00:00:00 {audit['process']} -c config.toml")
 
 
@@ -188,7 +194,7 @@ def _stat(audit: Mapping[str, Any], node: Node) -> _Output:
     found = list(_found(audit, node))
     if not found:
         return _Output("") if audit.get("if_there") else _Output("", f"stat: {_NO_SUCH_FILE}")
-    if audit["stat"] == "%n %a":  # not quoted, so that stat(1) takes the second word for a file
+    if audit["stat"] == "%n %a":  # unquoted, so stat(1) reads the second word as a file name
         return _Output("", f"stat: %a: {_NO_SUCH_FILE}")
     return _Output("\n".join(_formatted(audit["stat"], path, node) for path in found))
 
@@ -225,7 +231,7 @@ def _file(audit: Mapping[str, Any], node: Node) -> _Output:
 
 
 def _encryption(node: Node) -> _Output:
-    """The second word of the providers, in the file that the API server's last start names."""
+    """Return the second word of the providers in the file that the API server's last start names."""
     line = _log({"log": "kube-apiserver", "units": ["k3s"]}, node).text
     named = re.search(r"--encryption-provider-config=(\S+)", line)
     file = node.root / named[1].lstrip("/") if named else None

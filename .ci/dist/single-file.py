@@ -1,4 +1,4 @@
-"""Starts the program from within its archive. Any Python can read this, so that an old one can say that it is too old."""
+"""Start the program in its archive. Python 2 parses this file too, so that it can report that it is too old."""
 
 import sys
 
@@ -8,8 +8,8 @@ BYTE_CODE = ()
 def main():
     if sys.version_info < (3, 9):
         return (
-            "k3s-harden: cannot run on Python %d.%d: it needs 3.9 or newer\n"
-            "  fix: start this file by its own name, without python before it: it looks for a newer one"
+            "k3s-harden: cannot run on Python %d.%d, expected 3.9 or newer\n"
+            "  fix: run this file directly, without python before it: it searches for a newer Python"
         ) % sys.version_info[:2]
     own = "cp%d%d" % sys.version_info[:2]
     sys.path[0] += "/" + (own if own in BYTE_CODE else "source")
@@ -19,8 +19,8 @@ def main():
         return run()
     except ModuleNotFoundError as error:
         return (
-            "k3s-harden: cannot run on this Python, of which a part is missing: %s\n"
-            "  fix: install all of it: apt-get install python3"
+            "k3s-harden: cannot run: this Python is incomplete: %s\n"
+            "  fix: install the complete Python: apt-get install python3"
         ) % error
 
 

@@ -289,7 +289,7 @@ def test_an_old_python_is_told_so_in_a_line(dist: Path) -> None:
         run = alone(dist, "check", by=[program])
         assert (run.returncode, run.stdout) == (1, "")
         message, fix = run.stderr.splitlines()
-        assert re.fullmatch(r"k3s-harden: cannot run on Python [23]\.\d+: it needs 3\.9 or newer", message)
+        assert re.fullmatch(r"k3s-harden: cannot run on Python [23]\.\d+, expected 3\.9 or newer", message)
         assert fix.startswith("  fix: ")
 
 
@@ -306,7 +306,7 @@ def test_a_host_without_python_is_told_so_in_a_line(dist: Path, tmp_path: Path) 
         run = subprocess.run([file, "check"], env={"PATH": path}, capture_output=True, text=True, check=False)
         assert (run.returncode, run.stdout) == (1, "")
         message, fix = run.stderr.splitlines()
-        assert message == "k3s-harden: cannot run: it needs Python 3.9 or newer, and there is none on this host"
+        assert message == "k3s-harden: cannot run: found no Python 3.9 or newer on this host"
         assert fix.startswith("  fix: ")
 
 
@@ -319,7 +319,7 @@ def test_a_python_that_lacks_a_part_is_told_so_in_a_line(dist: Path, tmp_path: P
     # Without the archive, and packages of this machine (-S), it lacks the program itself, which is the same to it.
     run = subprocess.run([sys.executable, "-IS", start], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr.splitlines()[0].startswith("k3s-harden: cannot run on this Python, of which a part is missing:")
+    assert run.stderr.splitlines()[0].startswith("k3s-harden: cannot run: this Python is incomplete:")
 
 
 # --- .deb and .rpm ---

@@ -59,7 +59,7 @@ def test_upgrade_keeps_k3s_running_and_a_downgrade_is_refused(bare: Node, packag
 
     refused = bare.run(f"dpkg --install /root/{packages.older_deb.name}", check=False)
     assert refused.code != 0
-    assert f"cannot go back from {newest} to {older}" in refused.err
+    assert f"cannot downgrade from {newest} to {older}" in refused.err
     assert _version(bare) == newest
     bare.systemctl("restart", SERVER)
     assert (len(bare.starts()), bare.gate_runs()) == (2, 2)

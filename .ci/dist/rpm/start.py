@@ -1,4 +1,4 @@
-"""What /usr/bin/k3s-harden has Python run."""
+"""Start the program for /usr/bin/k3s-harden."""
 
 import sys
 
