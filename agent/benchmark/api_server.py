@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered
 from agent.benchmark.guide_options import of_the_guide
-from agent.benchmark.versions import Benchmark
+from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.datastore import EncryptionProviders
@@ -27,6 +27,8 @@ _AUTHENTICATION = "kubernetes/kubernetes pkg/kubeapiserver/options/authenticatio
 _REQUESTS = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/server_run_options.go"
 _AUDIT = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/audit.go"
 _ENCRYPTION = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
+
+_row = partial(BenchmarkControl, applies=ON_SERVERS, source=_K3S)
 
 
 def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
@@ -77,24 +79,21 @@ def _suites(names: tuple[str, ...]) -> ArgumentCheck:
 
 
 _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="apiserver-anonymous-auth",
         title="The API server rejects anonymous requests",
         numbers=numbered("1.2.1M 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1A 1.2.1M"),
-        applies=ON_SERVERS,
         check=_argument("anonymous-auth", Boolean(expected=False)),
         why=(
             "By default the API server treats a request without credentials as the user system:anonymous. One wrong"
             " role for that user opens the cluster to everyone who can reach the port. If 'authentication-config'"
             " names a file, K3s does not set the argument, and the file decides."
         ),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-token-auth-file",
         title="The API server does not use a token file",
         numbers=numbered("1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A 1.2.2A"),
-        applies=ON_SERVERS,
         check=_argument("token-auth-file", NotGiven(), unset_passes=True),
         why=(
             "The file contains the tokens in clear text, and they do not expire. A stolen token is valid until the"
@@ -105,85 +104,73 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
 )
 
 _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="apiserver-kubelet-https",
         title="The API server connects to kubelets with TLS",
         numbers=numbered("1.2.4S 1.2.4S - - - - - - - -"),
-        applies=ON_SERVERS,
         check=_argument("kubelet-https", Boolean(expected=True), unset_passes=True),
         why="The connection transports commands for pods, and their logs and terminals.",
         source="kubernetes/kubernetes cmd/kube-apiserver/app/options/options.go",
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-kubelet-client-certificate",
         title="The API server presents a client certificate to kubelets",
         numbers=numbered("1.2.5A 1.2.5A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A"),
-        applies=ON_SERVERS,
         check=AllOf((_argument("kubelet-client-certificate", Present()), _argument("kubelet-client-key", Present()))),
         why=(
             "Without it the API server is anonymous to a kubelet. Either the kubelet rejects it, so that logs and exec"
             " fail, or it accepts every client."
         ),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-kubelet-certificate-authority",
         title="The API server verifies kubelets' certificates",
         numbers=numbered("1.2.6A 1.2.6A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A"),
-        applies=ON_SERVERS,
         check=_argument("kubelet-certificate-authority", Present()),
         why=(
             "Otherwise everyone who answers at a node's address can impersonate its kubelet, and read the data of"
             " kubectl exec and port-forward."
         ),
-        source=_K3S,
     ),
 )
 
 _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="apiserver-authorization-not-always-allow",
         title="The API server does not allow every request",
         numbers=numbered("1.2.7A 1.2.7A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A"),
-        applies=ON_SERVERS,
         # Without the argument the API server itself allows everything.
         check=_argument("authorization-mode", Excludes(("AlwaysAllow",))),
         why=f"With AlwaysAllow every account, including a pod's, may do everything, and RBAC has no effect. {_BY_FILE}",
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-authorization-node",
         title="The API server authorizes kubelets as nodes",
         numbers=numbered("1.2.8A 1.2.8A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A"),
-        applies=ON_SERVERS,
         check=_argument("authorization-mode", Includes(("Node",))),
         why=(
             "The Node authorizer lets a kubelet read only the Secrets and volumes of its own pods. Without it kubelets"
             " need a role for those of the whole cluster, so that one compromised node can read all of them."
             f" {_BY_FILE}"
         ),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-authorization-rbac",
         title="The API server authorizes requests with RBAC",
         numbers=numbered("1.2.9A 1.2.9A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A"),
-        applies=ON_SERVERS,
         check=_argument("authorization-mode", Includes(("RBAC",))),
         why=(
             "Without it Roles and their bindings have no effect, and users cannot be limited to the rights that they"
             f" need. {_BY_FILE}"
         ),
-        source=_K3S,
     ),
 )
 
 _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="apiserver-external-ips-not-denied",
         title="DenyServiceExternalIPs is not enabled",
         numbers=numbered("1.2.3A 1.2.3A 1.2.3A 1.2.3A - - - - - -"),
-        applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
         why=(
             "The plugin rejects every new Service with external IPs, so that workloads with such Services cannot be"
@@ -191,11 +178,10 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         ),
         source=_PLUGINS,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-external-ips-denied",
         title="DenyServiceExternalIPs is enabled",
         numbers=numbered("- - - - 1.2.3u 1.2.3M 1.2.3M 1.2.3M 1.2.3M 1.2.3M"),
-        applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
         why=(
             "Otherwise everyone who may create a Service can claim any address in its externalIPs, and receive the"
@@ -205,11 +191,10 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         remediation=_enabled("DenyServiceExternalIPs"),
         source=_PLUGINS,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-event-rate-limit",
         title="EventRateLimit is enabled",
         numbers=numbered("1.2.10u 1.2.10u 1.2.9u 1.2.9u 1.2.9u 1.2.9M 1.2.9M 1.2.9M 1.2.9M 1.2.9M"),
-        applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("EventRateLimit",))),
         why=(
             "Otherwise a pod that fails repeatedly, or an attacker, can fill the datastore and overload the API server"
@@ -223,20 +208,18 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         setting="event-rate-limit",
         source=_PLUGINS,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-always-admit",
         title="AlwaysAdmit is not enabled",
         numbers=numbered("1.2.11A 1.2.11A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A"),
-        applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
         why="It admits everything without a check. It is deprecated and not needed.",
         source=_PLUGINS,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-always-pull-images",
         title="AlwaysPullImages is enabled",
         numbers=numbered("1.2.12u 1.2.12u 1.2.11u 1.2.11u 1.2.11u 1.2.11M 1.2.11M 1.2.11M 1.2.11M 1.2.11M"),
-        applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("AlwaysPullImages",))),
         why=(
             "Otherwise every pod of a node can run a private image that another pod has pulled, without the right to"
@@ -261,12 +244,11 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         guide=_POD_SECURITY_POLICY,
         source=_PLUGINS,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-service-account-plugin",
         title="ServiceAccount is not disabled",
         numbers=numbered("1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A"),
         level=2,
-        applies=ON_SERVERS,
         check=_argument("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
         why=(
             "The plugin assigns each pod a service account of its namespace, and rejects a missing one. Without it a"
@@ -274,12 +256,11 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         ),
         source=_PLUGINS,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-namespace-lifecycle",
         title="NamespaceLifecycle is not disabled",
         numbers=numbered("1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A"),
         level=2,
-        applies=ON_SERVERS,
         check=_argument("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
         why=(
             "Without it objects can be created in namespaces that are missing or being deleted, and the namespaces"
@@ -287,12 +268,11 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         ),
         source=_PLUGINS,
     ),
-    BenchmarkControl(
+    _row(
         id=_NODE_RESTRICTION.id,
         title="NodeRestriction is enabled",
         numbers=numbered("1.2.16A 1.2.16A 1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A"),
         level=2,
-        applies=ON_SERVERS,
         check=_argument("enable-admission-plugins", Includes(("NodeRestriction",))),
         why=(
             "The plugin limits a kubelet to its own Node and its own pods. Without it one compromised node can relabel"
@@ -300,31 +280,26 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         ),
         remediation=_enabled("NodeRestriction"),
         guide=_NODE_RESTRICTION,
-        source=_K3S,
     ),
 )
 
 _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="apiserver-secure-port",
         title="The API server serves on a TLS port",
         numbers=numbered("1.2.17A 1.2.17A 1.2.16A - - - - - - -"),
-        applies=ON_SERVERS,
         check=_argument("secure-port", AtLeast(1), unset_passes=True),
         why="0 disables the only port on which requests are encrypted, authenticated and authorized.",
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-profiling",
         title="The API server does not serve profiling data",
         numbers=numbered("1.2.18A 1.2.18A 1.2.17A 1.2.16A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A 1.2.15A"),
-        applies=ON_SERVERS,
         check=_argument("profiling", Boolean(expected=False)),
         why=(
             "Profiles reveal internals of the API server, and creating one takes processor time. They are only needed"
             " for debugging."
         ),
-        source=_K3S,
     ),
 )
 
@@ -374,85 +349,72 @@ _REQUEST_ROWS: tuple[BenchmarkControl, ...] = (
 )
 
 _KEY_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="apiserver-service-account-key-file",
         title="Service account tokens are verified with a separate key",
         numbers=numbered("1.2.25S 1.2.25A 1.2.24A 1.2.23A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A"),
-        applies=ON_SERVERS,
         check=_argument("service-account-key-file", Present()),
         why=(
             "Without it the API server verifies tokens with the key of its serving certificate, so that neither can be"
             " renewed without the other."
         ),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-etcd-client-certificate",
         title="The API server presents a client certificate to etcd",
         numbers=numbered("1.2.26A 1.2.26A 1.2.25A 1.2.24A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A"),
-        applies=ON_SERVERS,
         check=AllOf((_argument("etcd-certfile", Present()), _argument("etcd-keyfile", Present()))),
         why=(
             "An etcd that accepts clients without a certificate accepts everyone, and it contains all Secrets. This"
             " applies if K3s runs etcd, and if its datastore uses TLS."
         ),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-serving-certificate",
         title="The API server has a serving certificate and key",
         numbers=numbered("1.2.27A 1.2.27A 1.2.26A 1.2.25A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A"),
-        applies=ON_SERVERS,
         check=AllOf((_argument("tls-cert-file", Present()), _argument("tls-private-key-file", Present()))),
         why=(
             "Otherwise the API server uses a self-signed certificate, which no client can verify. A client that does"
             " not verify it sends its token to every impostor."
         ),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-client-ca-file",
         title="The API server verifies clients' certificates",
         numbers=numbered("1.2.28A 1.2.28A 1.2.27A 1.2.26A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A"),
-        applies=ON_SERVERS,
         check=_argument("client-ca-file", Present()),
         why=(
             "Kubelets and the control plane authenticate with certificates of this authority. Without it they need"
             " weaker authentication."
         ),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-etcd-ca-file",
         title="The API server verifies etcd's certificate",
         numbers=numbered("1.2.29A 1.2.29A 1.2.28A 1.2.27A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A"),
-        applies=ON_SERVERS,
         check=_argument("etcd-cafile", Present()),
         why=(
             "Otherwise everyone who answers at etcd's address receives all data that the cluster stores. This applies"
             " if K3s runs etcd, and if its datastore uses TLS."
         ),
-        source=_K3S,
     ),
 )
 
 _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id=SECRETS_ENCRYPTION.id,
         title=SECRETS_ENCRYPTION.title,
         numbers=numbered("1.2.30u 1.2.30u 1.2.29u 1.2.28u 1.2.27u 1.2.27M 1.2.27M 1.2.27M 1.2.27M 1.2.27M"),
-        applies=ON_SERVERS,
         check=_argument("encryption-provider-config", Present()),
         why=SECRETS_ENCRYPTION.why,
         remediation=Remediation((Instruction(SECRETS_ENCRYPTION.by_hand),)),
         guide=SECRETS_ENCRYPTION,
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="apiserver-encryption-providers",
         title="Secrets are encrypted with a strong provider",
         numbers=numbered("1.2.31M 1.2.31u 1.2.30u 1.2.29u 1.2.28u 1.2.28M 1.2.28M 1.2.28M 1.2.28M 1.2.28M"),
-        applies=ON_SERVERS,
         check=EncryptionProviders(("aescbc", "kms", "secretbox")),
         why=(
             "The first provider in the file encrypts new data. If it is identity, Secrets are stored in clear text"
@@ -479,27 +441,15 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
 )
 
 _LAST_ROWS: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="apiserver-cipher-suites",
         title="The API server uses only strong ciphers",
         numbers=numbered("1.2.32u 1.2.32A 1.2.31A 1.2.30A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29A 1.2.29M"),
-        applies=ON_SERVERS,
         check=_suites(_SUITES),
-        earlier=MappingProxyType(
-            {
-                **dict.fromkeys(
-                    (
-                        Benchmark.CIS_1_23,
-                        Benchmark.CIS_1_24,
-                        Benchmark.CIS_1_7,
-                        Benchmark.CIS_1_8,
-                        Benchmark.CIS_1_9,
-                    ),
-                    _suites(_SUITES_UNTIL_1_9),
-                ),
-                **dict.fromkeys((Benchmark.CIS_1_10, Benchmark.CIS_1_11), _suites(_SUITES_UNTIL_1_11)),
-            }
-        ),
+        earlier={
+            **dict.fromkeys(up_to(Benchmark.CIS_1_11), _suites(_SUITES_UNTIL_1_11)),
+            **dict.fromkeys(up_to(Benchmark.CIS_1_9), _suites(_SUITES_UNTIL_1_9)),
+        },
         why=(
             "With a weak cipher suite an attacker who records or intercepts the traffic can read tokens, Secrets and"
             " terminals. Without forward secrecy, a stolen key also decrypts all earlier traffic."

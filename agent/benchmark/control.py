@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.benchmark.versions import Benchmark
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from agent.checks.check import Check
     from agent.guide.control import Control
+    from agent.model import Component
 
 WHY_OWNERSHIP = "The owner of a file can change its mode."
 """Why controls check the owner of a file and not only its mode."""
@@ -61,12 +61,12 @@ class BenchmarkControl:
     """The rationale, for the reader of a report."""
     source: str
     """The upstream file that decides it on K3s."""
-    numbers: Mapping[Benchmark, Number] = field(default_factory=lambda: MappingProxyType({}))
+    numbers: Mapping[Benchmark, Number] = field(default_factory=dict)
     """Empty if no benchmark has the control."""
     level: int = 1
     """The level of CIS: 1 costs no function, 2 may."""
     applies: Applies = Applies()
-    earlier: Mapping[Benchmark, Check] = field(default_factory=lambda: MappingProxyType({}))
+    earlier: Mapping[Benchmark, Check] = field(default_factory=dict)
     """What some benchmarks require instead of `check`."""
     caution: str = ""
     """What to do before any remediation, in the imperative and without its period."""
@@ -85,12 +85,7 @@ class BenchmarkControl:
         """Return a remediation with the caution as its first step."""
         if not self.caution:
             return remediation
-        return Remediation(
-            (Instruction(self.caution), *remediation.steps),
-            remediation.owner,
-            remediation.restart,
-            remediation.alternative,
-        )
+        return replace(remediation, steps=(Instruction(self.caution), *remediation.steps))
 
     @property
     def repair(self) -> Remediation | None:
@@ -112,6 +107,15 @@ def in_k3s_config(text: str) -> Remediation:
     return Remediation((Instruction(text, Location(K3S_CONFIG_FILE)),), restart=Restart.K3S)
 
 
+def removed(component: Component, *names: str, default: str, elsewhere: str = "") -> Remediation:
+    """Return the removal of arguments from K3s' configuration, and from `elsewhere`; `default` is what applies then."""
+    arguments = " and ".join(f"`{name}`" for name in names)
+    text = (
+        f"remove {arguments} from the list `{component.config_key}` in K3s' configuration{elsewhere}, because {default}"
+    )
+    return Remediation((Instruction(text),), restart=Restart.K3S)
+
+
 def _is_a_name(word: str) -> bool:
     """Return whether a word keeps its capital within a sentence."""
     return word in _NAMES or any(letter.isupper() or letter.isdigit() for letter in word[1:])
@@ -122,6 +126,6 @@ def numbered(row: str) -> Mapping[Benchmark, Number]:
     words = row.split()
     if len(words) != len(Benchmark):
         raise ValueError(f"expected a number for each of {len(Benchmark)} benchmarks: {row}")
-    return MappingProxyType(
-        {benchmark: Number(word[:-1], Assessed(word[-1])) for benchmark, word in zip(Benchmark, words) if word != "-"}
-    )
+    return {
+        benchmark: Number(word[:-1], Assessed(word[-1])) for benchmark, word in zip(Benchmark, words) if word != "-"
+    }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from functools import partial
 
 from agent.benchmark.control import WHY_OWNERSHIP, BenchmarkControl, numbered
-from agent.benchmark.versions import Benchmark
+from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
 from agent.checks.manual import NotInK3s
@@ -29,64 +29,42 @@ _A_POD_SPEC = (
 )
 
 
+_row = partial(BenchmarkControl, applies=ON_SERVERS, source=_CERTIFICATES)
+
+
 def _pod_spec(name: str, component: str, *, permissions: str, ownership: str) -> tuple[BenchmarkControl, ...]:
-    nothing = NotInK3s(f"K3s runs {component} in its own process, so it has no pod spec.")
+    row = partial(
+        _row,
+        check=NotInK3s(f"K3s runs {component} in its own process, so it has no pod spec."),
+        why=_A_POD_SPEC,
+        source=_EMBEDDED,
+    )
     return (
-        BenchmarkControl(
+        row(
             id=f"{name}-pod-spec-permissions",
             title=f"The pod spec of {component} has restrictive permissions",
-            numbers=numbered(permissions),
-            applies=ON_SERVERS,
-            check=nothing,
-            why=_A_POD_SPEC,
-            source=_EMBEDDED,
+            numbers=numbered(f"{permissions}S " * len(Benchmark)),
         ),
-        BenchmarkControl(
+        row(
             id=f"{name}-pod-spec-ownership",
             title=f"The pod spec of {component} belongs to root:root",
-            numbers=numbered(ownership),
-            applies=ON_SERVERS,
-            check=nothing,
-            why=_A_POD_SPEC,
-            source=_EMBEDDED,
+            numbers=numbered(f"{ownership}S " * len(Benchmark)),
         ),
     )
 
 
 CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
-    *_pod_spec(
-        "apiserver",
-        "the API server",
-        permissions="1.1.1S 1.1.1S 1.1.1S 1.1.1S 1.1.1S 1.1.1S 1.1.1S 1.1.1S 1.1.1S 1.1.1S",
-        ownership="1.1.2S 1.1.2S 1.1.2S 1.1.2S 1.1.2S 1.1.2S 1.1.2S 1.1.2S 1.1.2S 1.1.2S",
-    ),
-    *_pod_spec(
-        "controller-manager",
-        "the controller manager",
-        permissions="1.1.3S 1.1.3S 1.1.3S 1.1.3S 1.1.3S 1.1.3S 1.1.3S 1.1.3S 1.1.3S 1.1.3S",
-        ownership="1.1.4S 1.1.4S 1.1.4S 1.1.4S 1.1.4S 1.1.4S 1.1.4S 1.1.4S 1.1.4S 1.1.4S",
-    ),
-    *_pod_spec(
-        "scheduler",
-        "the scheduler",
-        permissions="1.1.5S 1.1.5S 1.1.5S 1.1.5S 1.1.5S 1.1.5S 1.1.5S 1.1.5S 1.1.5S 1.1.5S",
-        ownership="1.1.6S 1.1.6S 1.1.6S 1.1.6S 1.1.6S 1.1.6S 1.1.6S 1.1.6S 1.1.6S 1.1.6S",
-    ),
-    *_pod_spec(
-        "etcd",
-        "etcd",
-        permissions="1.1.7S 1.1.7S 1.1.7S 1.1.7S 1.1.7S 1.1.7S 1.1.7S 1.1.7S 1.1.7S 1.1.7S",
-        ownership="1.1.8S 1.1.8S 1.1.8S 1.1.8S 1.1.8S 1.1.8S 1.1.8S 1.1.8S 1.1.8S 1.1.8S",
-    ),
+    *_pod_spec("apiserver", "the API server", permissions="1.1.1", ownership="1.1.2"),
+    *_pod_spec("controller-manager", "the controller manager", permissions="1.1.3", ownership="1.1.4"),
+    *_pod_spec("scheduler", "the scheduler", permissions="1.1.5", ownership="1.1.6"),
+    *_pod_spec("etcd", "etcd", permissions="1.1.7", ownership="1.1.8"),
     BenchmarkControl(
         id="cni-permissions",
         title="The files of the container network have restrictive permissions",
         numbers=numbered("1.1.9S 1.1.9S 1.1.9u 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9A 1.1.9M"),
         # host-local locks its directory with an empty file named lock, which it creates with 0750.
         check=Permissions(_LEASES, except_names=("lock",)),
-        earlier=MappingProxyType(
-            {Benchmark.CIS_1_23: Permissions(_LEASES, at_most=PUBLIC_FILE, except_names=("lock",))}
-        ),
+        earlier={Benchmark.CIS_1_23: Permissions(_LEASES, at_most=PUBLIC_FILE, except_names=("lock",))},
         why=(
             "They record the address of each pod. Everyone who can change them can get an address assigned twice and"
             " receive another pod's traffic."
@@ -101,11 +79,10 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         why=f"{WHY_OWNERSHIP} These files record the address of each pod.",
         source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-data-permissions",
         title="etcd's data directory has restrictive permissions",
         numbers=numbered("1.1.11A 1.1.11A 1.1.11A 1.1.11A 1.1.11u 1.1.11M 1.1.11M 1.1.11M 1.1.11M 1.1.11A"),
-        applies=ON_SERVERS,
         check=Permissions(_ETCD_DATA, at_most=FileMode(0o700), directories=True),
         why=(
             "This directory contains the whole cluster, including its Secrets. Everyone with access to the files can"
@@ -113,129 +90,99 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         ),
         source="k3s-io/k3s pkg/daemons/executor/executor.go",
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-data-ownership",
         title="etcd's data directory belongs to etcd:etcd",
         numbers=numbered("1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S 1.1.12S"),
-        applies=ON_SERVERS,
         check=NotInK3s("etcd runs in K3s' process as root, so its data belongs to root, and no user etcd exists."),
         why="An etcd that runs as a separate user cannot be used to attack the rest of the host.",
         source=_EMBEDDED,
     ),
-    BenchmarkControl(
+    _row(
         id="admin-kubeconfig-permissions",
         title="The administrator's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.13S 1.1.13S 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A 1.1.13A"),
-        applies=ON_SERVERS,
         check=Permissions(_ADMIN),
         why=(
             "It gives access to a certificate of the group system:masters, which RBAC does not restrict and which"
             " cannot be revoked. Everyone who can change it can connect the administrator to another API server."
         ),
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="admin-kubeconfig-ownership",
         title="The administrator's kubeconfig belongs to root:root",
         numbers=numbered("1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A 1.1.14A"),
-        applies=ON_SERVERS,
         check=Ownership(_ADMIN),
         why=f"{WHY_OWNERSHIP} This file gives access to the administrator's certificate.",
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="scheduler-kubeconfig-permissions",
         title="The scheduler's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A 1.1.15A"),
-        applies=ON_SERVERS,
         check=Permissions(_SCHEDULER),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_SCHEDULER, at_most=PUBLIC_FILE)}),
+        earlier={Benchmark.CIS_1_23: Permissions(_SCHEDULER, at_most=PUBLIC_FILE)},
         why=(
             "It gives access to the certificate of the scheduler, which may assign any pod to any node. Everyone who"
             " can change it can connect the scheduler to another API server."
         ),
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="scheduler-kubeconfig-ownership",
         title="The scheduler's kubeconfig belongs to root:root",
         numbers=numbered("1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A 1.1.16A"),
-        applies=ON_SERVERS,
         check=Ownership(_SCHEDULER),
         why=f"{WHY_OWNERSHIP} This file gives access to the scheduler's certificate.",
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="controller-manager-kubeconfig-permissions",
         title="The controller manager's kubeconfig has restrictive permissions",
         numbers=numbered("1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A 1.1.17A"),
-        applies=ON_SERVERS,
         check=Permissions(_CONTROLLER_MANAGER),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, at_most=PUBLIC_FILE)}),
+        earlier={Benchmark.CIS_1_23: Permissions(_CONTROLLER_MANAGER, at_most=PUBLIC_FILE)},
         why=(
             "It gives access to the certificate of the controller manager, which may create a token for any service"
             " account. Everyone who can change it can connect the controller manager to another API server."
         ),
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="controller-manager-kubeconfig-ownership",
         title="The controller manager's kubeconfig belongs to root:root",
         numbers=numbered("1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A 1.1.18A"),
-        applies=ON_SERVERS,
         check=Ownership(_CONTROLLER_MANAGER),
         why=f"{WHY_OWNERSHIP} This file gives access to the controller manager's certificate.",
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="pki-ownership",
         title="The directory of certificates and keys and all files in it belong to root:root",
         numbers=numbered("1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A 1.1.19A"),
-        applies=ON_SERVERS,
         check=AllOf((Ownership(("server/tls",), directories=True), Ownership(("server/tls/**",)))),
         why=(
             "Everyone who owns a certificate authority's file, or its directory, can replace it. The cluster then"
             " trusts all certificates that the replacement signs."
         ),
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="pki-certificate-permissions",
         title="The certificates of the control plane have restrictive permissions",
         numbers=numbered("1.1.20u 1.1.20u 1.1.20u 1.1.20u 1.1.20A 1.1.20M 1.1.20A 1.1.20A 1.1.20A 1.1.20M"),
-        applies=ON_SERVERS,
         check=Permissions(_CERTIFICATE_FILES, at_most=PUBLIC_FILE),
         # CIS 1.23 requires 644; 1.24 to 1.10 require 600, and 1.11 and newer require 644 again.
-        earlier=MappingProxyType(
-            dict.fromkeys(
-                (
-                    Benchmark.CIS_1_24,
-                    Benchmark.CIS_1_7,
-                    Benchmark.CIS_1_8,
-                    Benchmark.CIS_1_9,
-                    Benchmark.CIS_1_10,
-                ),
-                Permissions(_CERTIFICATE_FILES),
-            )
-        ),
+        earlier=dict.fromkeys(up_to(Benchmark.CIS_1_10, Benchmark.CIS_1_24), Permissions(_CERTIFICATE_FILES)),
         why=(
             "Everyone who can change the certificate of an authority decides whom the cluster trusts. A certificate"
             " reveals names and addresses, but no secret. K3s writes them with 0644, also when it renews them."
         ),
         setting="pki.certificate-permissions",
-        source=_CERTIFICATES,
     ),
-    BenchmarkControl(
+    _row(
         id="pki-key-permissions",
         title="The private keys of the control plane have restrictive permissions",
         numbers=numbered("1.1.21u 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21M"),
-        applies=ON_SERVERS,
         check=Permissions(_KEY_FILES),
         why=(
             "Everyone who can read a certificate authority's key can sign any certificate, including one of a cluster"
             " administrator. The key for service accounts can create tokens for all of them."
         ),
-        source=_CERTIFICATES,
     ),
 )
 """In the benchmarks' order."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.control import BenchmarkControl, numbered, removed
 from agent.benchmark.guide_options import of_the_guide
 from agent.checks.arguments import ArgumentCheck
 from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, Present
 from agent.guide.k3s_options import newest
-from agent.model import ON_SERVERS, Component, Instruction, Remediation, Restart
+from agent.model import ON_SERVERS, Component
 
 _SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"
 _PROFILING = (
@@ -36,15 +36,7 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
         applies=ON_SERVERS,
         check=check,
         why=why,
-        remediation=Remediation(
-            (
-                Instruction(
-                    f"remove `{check.name}` from the list `{check.component.config_key}` in K3s' configuration,"
-                    f" because {default}"
-                ),
-            ),
-            restart=Restart.K3S,
-        ),
+        remediation=removed(check.component, check.name, default=default),
         source=_SOURCE,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.checks.check import AllOf
 from agent.checks.datastore import EtcdSetting
@@ -15,7 +17,8 @@ _REMEDIATION = Remediation(
         Instruction("find out what changes the file, or where this build of K3s is from, if the value is still wrong"),
     )
 )
-_SOURCE = "k3s-io/k3s pkg/etcd/etcd.go"
+
+_row = partial(BenchmarkControl, applies=ON_SERVERS, remediation=_REMEDIATION, source="k3s-io/k3s pkg/etcd/etcd.go")
 
 
 def _file(key: str, name: str) -> EtcdSetting:
@@ -23,11 +26,10 @@ def _file(key: str, name: str) -> EtcdSetting:
 
 
 ETCD: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="etcd-server-certificate",
         title="etcd serves clients with K3s' certificate and key",
         numbers=numbered("2.1A 2.1u 2.1u 2.1u 2.1u 2.1M 2.1M 2.1M 2.1M 2.1A"),
-        applies=ON_SERVERS,
         check=AllOf(
             (
                 _file("client-transport-security.cert-file", "server-client.crt"),
@@ -35,37 +37,28 @@ ETCD: tuple[BenchmarkControl, ...] = (
             )
         ),
         why="Without them etcd serves in plain text, and everyone on the network path can read the cluster's Secrets.",
-        remediation=_REMEDIATION,
-        source=_SOURCE,
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-client-cert-auth",
         title="etcd requires client certificates",
         numbers=numbered("2.2A 2.2u 2.2u 2.2u 2.2u 2.2M 2.2M 2.2M 2.2M 2.2A"),
-        applies=ON_SERVERS,
         check=EtcdSetting("client-transport-security.client-cert-auth", Boolean(expected=True)),
         why=(
             "Otherwise everyone who can reach the port can read and change the whole cluster, without the API server"
             " and RBAC."
         ),
-        remediation=_REMEDIATION,
-        source=_SOURCE,
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-auto-tls",
         title="etcd does not use a self-signed certificate for clients",
         numbers=numbered("2.3A 2.3u 2.3u 2.3u 2.3u 2.3M 2.3M 2.3M 2.3M 2.3A"),
-        applies=ON_SERVERS,
         check=EtcdSetting("client-transport-security.auto-tls", Boolean(expected=False), unset_passes=True),
         why="A client cannot verify a self-signed certificate, so it cannot distinguish etcd from an impostor.",
-        remediation=_REMEDIATION,
-        source=_SOURCE,
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-peer-certificate",
         title="etcd connects to peers with K3s' certificate and key",
         numbers=numbered("2.4A 2.4u 2.4u 2.4u 2.4u 2.4M 2.4M 2.4M 2.4M 2.4A"),
-        applies=ON_SERVERS,
         check=AllOf(
             (
                 _file("peer-transport-security.cert-file", "peer-server-client.crt"),
@@ -73,35 +66,26 @@ ETCD: tuple[BenchmarkControl, ...] = (
             )
         ),
         why="Without them the members of etcd replicate the cluster's data in plain text.",
-        remediation=_REMEDIATION,
-        source=_SOURCE,
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-peer-client-cert-auth",
         title="etcd requires peer certificates",
         numbers=numbered("2.5A 2.5u 2.5u 2.5u 2.5u 2.5M 2.5M 2.5M 2.5M 2.5A"),
-        applies=ON_SERVERS,
         check=EtcdSetting("peer-transport-security.client-cert-auth", Boolean(expected=True)),
         why="Otherwise everyone who can reach the port can impersonate a member of etcd, and read and change all data.",
-        remediation=_REMEDIATION,
-        source=_SOURCE,
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-peer-auto-tls",
         title="etcd does not use a self-signed certificate for peers",
         numbers=numbered("2.6A 2.6u 2.6u 2.6u 2.6u 2.6M 2.6M 2.6M 2.6M 2.6A"),
-        applies=ON_SERVERS,
         check=EtcdSetting("peer-transport-security.auto-tls", Boolean(expected=False), unset_passes=True),
         why="A peer cannot verify a self-signed certificate, so it cannot distinguish a member from an impostor.",
-        remediation=_REMEDIATION,
-        source=_SOURCE,
     ),
-    BenchmarkControl(
+    _row(
         id="etcd-unique-ca",
         title="etcd has separate certificate authorities",
         numbers=numbered("2.7u 2.7u 2.7u 2.7u 2.7u 2.7M 2.7M 2.7M 2.7M 2.7M"),
         level=2,
-        applies=ON_SERVERS,
         check=AllOf(
             (
                 _file("client-transport-security.trusted-ca-file", "server-ca.crt"),
@@ -112,8 +96,6 @@ ETCD: tuple[BenchmarkControl, ...] = (
             "If etcd trusts an authority that also signs for the cluster, every client certificate of the cluster"
             " gives access to etcd, where RBAC does not apply."
         ),
-        remediation=_REMEDIATION,
-        source=_SOURCE,
     ),
 )
 """In the benchmarks' order. They apply to servers whose K3s runs etcd."""

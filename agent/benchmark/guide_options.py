@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl, numbered
@@ -43,7 +42,7 @@ def of_the_guide(  # noqa: PLR0913 - a row is this wide, and the calls name its 
         numbers=numbered(numbers),
         applies=Applies(row.applies.roles),
         check=flag(row.meets),
-        earlier=MappingProxyType({benchmark: flag(criterion) for benchmark, criterion in (earlier or {}).items()}),
+        earlier={benchmark: flag(criterion) for benchmark, criterion in (earlier or {}).items()},
         why=row.why,
         guide=row,
         source=source,

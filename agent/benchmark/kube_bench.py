@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.benchmark import catalogue
 from agent.benchmark.control import Assessed
-from agent.benchmark.versions import Benchmark
+from agent.benchmark.versions import Benchmark, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,9 +69,9 @@ _CIS_1_23 = (Benchmark.CIS_1_23,)
 _CIS_1_24 = (Benchmark.CIS_1_24,)
 _CIS_1_9 = (Benchmark.CIS_1_9,)
 _CIS_1_23_AND_1_24 = (Benchmark.CIS_1_23, Benchmark.CIS_1_24)
-_CIS_1_23_TO_1_8 = (Benchmark.CIS_1_23, Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8)
-_CIS_1_24_TO_1_8 = (Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8)
-_CIS_1_24_TO_1_9 = (Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
+_CIS_1_23_TO_1_8 = up_to(Benchmark.CIS_1_8)
+_CIS_1_24_TO_1_8 = up_to(Benchmark.CIS_1_8, Benchmark.CIS_1_24)
+_CIS_1_24_TO_1_9 = up_to(Benchmark.CIS_1_9, Benchmark.CIS_1_24)
 _CIS_1_7_TO_1_9 = (Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9)
 
 # The same check reads the process list in some profiles, and K3s' journal in others.

@@ -5,12 +5,12 @@ The kubelet's settings are named as arguments, although K3s v1.32 and newer sets
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered
+from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered, removed
 from agent.benchmark.guide_options import of_the_guide
-from agent.benchmark.versions import Benchmark
+from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.manual import NotInK3s
@@ -26,31 +26,25 @@ from agent.guide.criteria import (
     SubsetOf,
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, newest
-from agent.model import Component, Instruction, Remediation, Restart
+from agent.model import Component
 
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
+    from agent.model import Remediation
 
 _K3S = "k3s-io/k3s pkg/daemons/agent/agent_linux.go"
 _DEFAULTS = "kubernetes/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go"
-_LIST = Component.KUBELET.config_key
+
+_row = partial(BenchmarkControl, source=_K3S)
+_removed = partial(removed, Component.KUBELET, elsewhere=", and from your own drop-ins of the kubelet")
 
 
 def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
     return ArgumentCheck(Component.KUBELET, name, criterion, unset_passes)
 
 
-def _removed(*names: str, default: str) -> Remediation:
-    arguments = " and ".join(f"`{name}`" for name in names)
-    edit = (
-        f"remove {arguments} from the list `{_LIST}` in K3s' configuration, and from your own drop-ins of the kubelet,"
-        f" because {default}"
-    )
-    return Remediation((Instruction(edit),), restart=Restart.K3S)
-
-
 def _added(argument: str) -> Remediation:
-    return in_k3s_config(f"add `{argument}` to the list `{_LIST}`")
+    return in_k3s_config(f"add `{argument}` to the list `{Component.KUBELET.config_key}`")
 
 
 _CIPHERS = newest("tls-cipher-suites")
@@ -64,7 +58,7 @@ _STRONG_UNTIL_1_11 = SubsetOf(
 """Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
 
 KUBELET: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _row(
         id="kubelet-anonymous-auth",
         title="The kubelet rejects anonymous requests",
         numbers=numbered("4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A"),
@@ -74,9 +68,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             " it also accepts clients without credentials, as the user system:anonymous."
         ),
         remediation=_removed("anonymous-auth", default="K3s sets it to false"),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-authorization-mode",
         title="The kubelet authorizes requests",
         numbers=numbered("4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A"),
@@ -86,9 +79,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             " including a pod with a token. With Webhook the API server decides by RBAC."
         ),
         remediation=_removed("authorization-mode", default="K3s sets it to Webhook"),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-client-ca",
         title="The kubelet verifies clients' certificates",
         numbers=numbered("4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A"),
@@ -98,9 +90,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             " cannot authenticate the API server."
         ),
         remediation=_removed("client-ca-file", default="K3s sets it to a file that it manages"),
-        source=_K3S,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-read-only-port",
         title="The kubelet has no port without authentication",
         numbers=numbered("4.2.4u 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4M"),
@@ -111,7 +102,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             " reach it."
         ),
         remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
-        source=_K3S,
     ),
     of_the_guide(
         newest("streaming-connection-idle-timeout"),
@@ -120,12 +110,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         source=_DEFAULTS,
         unset_passes=True,
     ),
-    of_the_guide(
-        PROTECT_KERNEL_DEFAULTS,
-        Component.KUBELET,
-        "4.2.6S 4.2.6A - - - - - - - -",
-        source=_K3S,
-    ),
+    of_the_guide(PROTECT_KERNEL_DEFAULTS, Component.KUBELET, "4.2.6S 4.2.6A - - - - - - - -", source=_K3S),
     of_the_guide(
         newest("make-iptables-util-chains"),
         Component.KUBELET,
@@ -133,7 +118,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         source=_DEFAULTS,
         unset_passes=True,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-hostname-override",
         title="The kubelet uses the host's name",
         numbers=numbered("4.2.8S 4.2.8S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S"),
@@ -145,7 +130,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             "If the name differs from the one in the node's certificate, TLS between the kubelet and the API server"
             " fails, and logs are hard to correlate."
         ),
-        source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-event-qps",
@@ -153,9 +137,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.2.9M 4.2.9u 4.2.8u 4.2.8u 4.2.8u 4.2.8M 4.2.8M 4.2.8M 4.2.8M 4.2.8M"),
         level=2,
         check=_argument("event-qps", AtLeast(0), unset_passes=True),
-        earlier=MappingProxyType(
-            dict.fromkeys((Benchmark.CIS_1_23, Benchmark.CIS_1_24), _argument("event-qps", Equals("0")))
-        ),
+        earlier=dict.fromkeys(up_to(Benchmark.CIS_1_24), _argument("event-qps", Equals("0"))),
         why=(
             "The kubelet drops events above this rate per second, and with them evidence of what happened on the node."
             " 0 means no limit, and then a failing node can flood the datastore."
@@ -163,7 +145,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         remediation=_added("event-qps=0"),
         source=_DEFAULTS,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-serving-certificate",
         title="The kubelet serves with a certificate of the cluster",
         numbers=numbered("4.2.10u 4.2.10A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9M"),
@@ -177,7 +159,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             "tls-private-key-file",
             default="K3s sets them to files that it creates and renews",
         ),
-        source=_K3S,
     ),
     BenchmarkControl(
         id="kubelet-rotate-certificates",
@@ -210,18 +191,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         _CIPHERS,
         Component.KUBELET,
         "4.2.13M 4.2.13u 4.2.12u 4.2.12u 4.2.12u 4.2.12M 4.2.12M 4.2.12M 4.2.12M 4.2.12M",
-        earlier=dict.fromkeys(
-            (
-                Benchmark.CIS_1_23,
-                Benchmark.CIS_1_24,
-                Benchmark.CIS_1_7,
-                Benchmark.CIS_1_8,
-                Benchmark.CIS_1_9,
-                Benchmark.CIS_1_10,
-                Benchmark.CIS_1_11,
-            ),
-            _STRONG_UNTIL_1_11,
-        ),
+        earlier=dict.fromkeys(up_to(Benchmark.CIS_1_11), _STRONG_UNTIL_1_11),
         source=_DEFAULTS,
     ),
     BenchmarkControl(
@@ -259,16 +229,10 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         title="kube-proxy serves its metrics only to the host",
         numbers=numbered("- - - - 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1M"),
         check=ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
-        why=("The port requires no credentials, and reveals the cluster's Services and kube-proxy's configuration."),
+        why="The port requires no credentials, and reveals the cluster's Services and kube-proxy's configuration.",
         caution="run the program that collects the metrics in the host's network",
-        remediation=Remediation(
-            (
-                Instruction(
-                    f"remove `metrics-bind-address` from the list `{Component.KUBE_PROXY.config_key}` in K3s'"
-                    " configuration, because the default of kube-proxy is 127.0.0.1:10249"
-                ),
-            ),
-            restart=Restart.K3S,
+        remediation=removed(
+            Component.KUBE_PROXY, "metrics-bind-address", default="the default of kube-proxy is 127.0.0.1:10249"
         ),
         source="kubernetes/kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go",
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from functools import partial
 
 from agent.benchmark.control import WHY_OWNERSHIP, BenchmarkControl, numbered
-from agent.benchmark.versions import Benchmark
+from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
 from agent.checks.manual import NotInK3s
@@ -21,124 +21,101 @@ _CLIENT_CA = ("agent/client-ca.crt",)
 _DROP_IN_DIRECTORY = (KUBELET_DIRECTORY,)
 _DROP_INS = (f"{KUBELET_DIRECTORY}/**",)
 
-_NO_SERVICE = NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file.")
-_NO_CONFIG_FILE = NotInK3s(
-    "K3s does not start the kubelet with a --config file: it passes arguments and, since v1.32, drop-ins."
+_row = partial(BenchmarkControl, source=_AGENT)
+_service = partial(
+    BenchmarkControl,
+    check=NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file."),
+    why="Everyone who can write a service file can run commands as root at the next start.",
+    source=_KUBELET,
 )
-_A_SERVICE = "Everyone who can write a service file can run commands as root at the next start."
-_A_CONFIG_FILE = (
-    "The file configures how the kubelet authenticates and authorizes clients, so everyone who can write it controls"
-    " the node."
+_config_file = partial(
+    BenchmarkControl,
+    check=NotInK3s(
+        "K3s does not start the kubelet with a --config file: it passes arguments and, since v1.32, drop-ins."
+    ),
+    why=(
+        "The file configures how the kubelet authenticates and authorizes clients, so everyone who can write it"
+        " controls the node."
+    ),
+    source=_KUBELET,
 )
 
 NODE_FILES: tuple[BenchmarkControl, ...] = (
-    BenchmarkControl(
+    _service(
         id="kubelet-service-permissions",
         title="The kubelet's service file has restrictive permissions",
         numbers=numbered("4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S 4.1.1S"),
-        check=_NO_SERVICE,
-        why=_A_SERVICE,
-        source=_KUBELET,
     ),
-    BenchmarkControl(
+    _service(
         id="kubelet-service-ownership",
         title="The kubelet's service file belongs to root:root",
         numbers=numbered("4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S"),
-        check=_NO_SERVICE,
-        why=_A_SERVICE,
-        source=_KUBELET,
     ),
-    BenchmarkControl(
+    _row(
         id="kube-proxy-kubeconfig-permissions",
         title="kube-proxy's kubeconfig has restrictive permissions",
         numbers=numbered("4.1.3u 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3M"),
         check=Permissions(_KUBE_PROXY_KUBECONFIG),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, at_most=PUBLIC_FILE)}),
+        earlier={Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, at_most=PUBLIC_FILE)},
         why=(
             "It gives access to the certificate of kube-proxy, which can read all Services and endpoints. Everyone who"
             " can change it can connect kube-proxy to another API server, and so redirect the node's traffic."
         ),
-        source=_AGENT,
     ),
-    BenchmarkControl(
+    _row(
         id="kube-proxy-kubeconfig-ownership",
         title="kube-proxy's kubeconfig belongs to root:root",
         numbers=numbered("4.1.4u 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4M"),
         check=Ownership(_KUBE_PROXY_KUBECONFIG),
         why=f"{WHY_OWNERSHIP} This file gives access to kube-proxy's certificate.",
-        source=_AGENT,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-kubeconfig-permissions",
         title="The kubelet's kubeconfig has restrictive permissions",
         numbers=numbered("4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A"),
         check=Permissions(_KUBELET_KUBECONFIG),
-        earlier=MappingProxyType({Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, at_most=PUBLIC_FILE)}),
+        earlier={Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, at_most=PUBLIC_FILE)},
         why=(
             "It gives access to the node's certificate, which can read the Secrets of every pod on the node. Everyone"
             " who can change it can connect the kubelet to another API server, and so run any pod."
         ),
-        source=_AGENT,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-kubeconfig-ownership",
         title="The kubelet's kubeconfig belongs to root:root",
         numbers=numbered("4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A"),
         check=Ownership(_KUBELET_KUBECONFIG),
         why=f"{WHY_OWNERSHIP} This file gives access to the node's certificate.",
-        source=_AGENT,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-client-ca-permissions",
         title="The certificate authority of the kubelet's clients has restrictive permissions",
         numbers=numbered("4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7M"),
         check=Permissions(_CLIENT_CA, at_most=PUBLIC_FILE),
-        earlier=MappingProxyType(
-            dict.fromkeys(
-                (
-                    Benchmark.CIS_1_24,
-                    Benchmark.CIS_1_7,
-                    Benchmark.CIS_1_8,
-                    Benchmark.CIS_1_9,
-                    Benchmark.CIS_1_10,
-                    Benchmark.CIS_1_11,
-                    Benchmark.CIS_1_12,
-                    Benchmark.CIS_2_0,
-                ),
-                Permissions(_CLIENT_CA),
-            )
-        ),
+        earlier=dict.fromkeys(up_to(Benchmark.CIS_2_0, Benchmark.CIS_1_24), Permissions(_CLIENT_CA)),
         why=(
             "The kubelet trusts clients whose certificate an authority in this file has signed. Everyone who can write"
             " it can add an authority, and run commands in any container of the node."
         ),
-        source=_AGENT,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-client-ca-ownership",
         title="The certificate authority of the kubelet's clients belongs to root:root",
         numbers=numbered("4.1.8u 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8M"),
         check=Ownership(_CLIENT_CA),
         why=f"{WHY_OWNERSHIP} This file defines which clients the kubelet trusts.",
-        source=_AGENT,
     ),
-    BenchmarkControl(
+    _config_file(
         id="kubelet-config-permissions",
         title="The kubelet's configuration file has restrictive permissions",
         numbers=numbered("4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S"),
-        check=_NO_CONFIG_FILE,
-        why=_A_CONFIG_FILE,
-        source=_KUBELET,
     ),
-    BenchmarkControl(
+    _config_file(
         id="kubelet-config-ownership",
         title="The kubelet's configuration file belongs to root:root",
         numbers=numbered("4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S"),
-        check=_NO_CONFIG_FILE,
-        why=_A_CONFIG_FILE,
-        source=_KUBELET,
     ),
-    BenchmarkControl(
+    _row(
         id="kubelet-drop-ins",
         title="Only root can change the kubelet's drop-ins and their directory",
         # K3s' self-assessment marks it as not applicable, but K3s has the directory since v1.32.
@@ -156,7 +133,6 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
             "A drop-in overrides any setting of the kubelet, so everyone who can write one can disable authentication"
             " and authorization."
         ),
-        source=_AGENT,
     ),
 )
 """In the benchmarks' order. A server also runs a kubelet."""

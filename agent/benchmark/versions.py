@@ -58,6 +58,12 @@ FITS = {
 """The K3s minors of each benchmark, from the self-assessments (k3s-io/docs, docs/security/self-assessment-*.md)."""
 
 
+def up_to(last: Benchmark, first: Benchmark = Benchmark.CIS_1_23) -> tuple[Benchmark, ...]:
+    """Return the benchmarks from `first` to `last`, both included."""
+    order = tuple(Benchmark)
+    return order[order.index(first) : order.index(last) + 1]
+
+
 def fitting(version: Version) -> Benchmark:
     """Return the newest benchmark for this K3s version."""
     return next(benchmark for benchmark, versions in reversed(FITS.items()) if versions.includes(version))
