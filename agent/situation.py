@@ -6,12 +6,15 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent import __released__
+from agent.changes import last_run
 from agent.changes.journal import Journal
+from agent.changes.last_run import LastRun, RecordedSettings
 from agent.desired import preconditions
 from agent.desired import resources as desired
 from agent.desired.dropin_options import named_paths
 from agent.desired.resources import Inputs
-from agent.errors import HardenError, HostError, UsageError
+from agent.errors import HardenError, HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
@@ -21,6 +24,7 @@ from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node.k3s_manifests import Manifests
 from agent.node.sysctl_files import read_sysctl_files
 from agent.plan import plan
+from agent.settings.schema import DEFAULT_SETTINGS
 from agent.settings.waivers import Scope, Waivers
 
 if TYPE_CHECKING:
@@ -34,8 +38,10 @@ if TYPE_CHECKING:
     from agent.model import Observed, Resource
     from agent.node.facts import HostFacts
     from agent.node.gate import Gate
+    from agent.node.site_files import Site
     from agent.plan.plan import Plan
     from agent.settings.schema import Overrides, Settings
+    from agent.settings.waivers import SiteWaiver
 
 
 class Request(NamedTuple):
@@ -48,6 +54,8 @@ class Request(NamedTuple):
     """Whether the plan replaces files that somebody edited."""
     service: str = ""
     """Name of the K3s service that the run is for, without `.service`; empty for the only one on the host."""
+    for_gate: bool = False
+    """Whether K3s waits for this run. It then uses the recorded settings if the current ones cannot be used."""
 
 
 class K3sFiles(NamedTuple):
@@ -78,6 +86,29 @@ class JournalState(NamedTuple):
     """Why a run's record is invalid, by path."""
 
 
+class Substitute(NamedTuple):
+    """The recorded settings that the gate uses because the current ones cannot be used."""
+
+    problem: HardenError
+    """Why the current settings cannot be used."""
+    day: str
+    """The day of the run that recorded the settings, YYYY-MM-DD in UTC."""
+
+
+class Today(NamedTuple):
+    """The day of the run, and the day on which the expiry of waivers is tested."""
+
+    date: str
+    """By the clock of this host, YYYY-MM-DD in UTC."""
+    not_before: str
+    """The day of the last successful run or of this release, the later one."""
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the clock can be right. Before time synchronisation it can be years behind."""
+        return self.date >= self.not_before
+
+
 class Situation(NamedTuple):
     """The state of one host: what it should have, what it has, and the plan between them."""
 
@@ -95,6 +126,10 @@ class Situation(NamedTuple):
     waivers: Waivers
     unreadable: tuple[HardenError, ...]
     """What could not be read, once for each message."""
+    today: Today
+    to_record: LastRun
+    """What a run records that finds this host compliant."""
+    substitute: Substitute | None = None
 
 
 def observe(host: Host, request: Request) -> Situation:
@@ -102,15 +137,37 @@ def observe(host: Host, request: Request) -> Situation:
 
     Raises InputError for invalid settings, UsageError if they do not fit this host.
     """
-    settings = site_files.read_settings(host, request.settings_file, request.overrides)
-    host_facts = facts.read(host, settings, request.service)
+    unreadable: list[HardenError] = []
+    last = last_run.read(host, unreadable)
+    try:
+        site = site_files.read_site(host, request.settings_file, request.overrides)
+        return _observe(host, request, site, last, unreadable)
+    except (InputError, UsageError) as error:
+        recorded = last.settings
+        if not request.for_gate or recorded is None or recorded.path != (request.settings_file or DEFAULT_SETTINGS):
+            raise
+        try:
+            site = site_files.recorded_site(recorded.path, recorded.files, request.overrides)
+            situation = _observe(host, request, site, last, unreadable)
+        except (InputError, UsageError):
+            raise error from None
+        return situation._replace(substitute=Substitute(error, recorded.day))
+
+
+def _observe(
+    host: Host, request: Request, site: Site, last: LastRun, unreadable_record: Sequence[HardenError]
+) -> Situation:
+    settings = site.settings
+    host_facts = facts.read(host, settings, request.service, recorded=last.versions, day=last.day)
     _require_supported(settings, host_facts)
-    waivers = _waivers(host, settings, host_facts)
-    expected = _expected(host, settings, host_facts, waivers)
+    today = _today(host, last)
+    scope = Scope(host_facts.role, host.name if site.waivers else "", _expiry_day(request, last, today))
+    waivers = Waivers(site.waivers, scope)
+    expected = _expected(host, site, host_facts, waivers)
     observed = host.observe_all(expected)
     if host_facts.platform.has_kernel:
         observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
-    unreadable = list(host_facts.configuration.unreadable)
+    unreadable = [*unreadable_record, *host_facts.configuration.unreadable]
     journal = Journal(host)
     runs = _runs(journal, unreadable)
     changes = plan.make(
@@ -120,6 +177,10 @@ def observe(host: Host, request: Request) -> Situation:
         partial(preconditions.of, data_dir=host_facts.data_dir),
         force=request.force,
     )
+    is_for_other_family = _had_pod_security_policies(host_facts, observed, journal)
+    if is_for_other_family:
+        reason = "the K3s version is unknown, and an earlier run set up this host for v1.24 or older"
+        changes = plan.withheld(changes, reason, "pass --k3s-version")
     state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
     sysctl_files = read_sysctl_files(host, unreadable)
     named = named_paths(host_facts.merged_config, host_facts.data_dir)
@@ -129,7 +190,7 @@ def observe(host: Host, request: Request) -> Situation:
         manifests=_manifests(host, host_facts),
         obsolete=_obsolete(host, host_facts, expected),
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
-        had_pod_security_policies=_had_pod_security_policies(host_facts, observed, journal),
+        had_pod_security_policies=is_for_other_family,
     )
     return Situation(
         settings=settings,
@@ -143,7 +204,39 @@ def observe(host: Host, request: Request) -> Situation:
         journal=state,
         waivers=waivers,
         unreadable=tuple({one.message: one for one in (*unreadable, *k3s_files.manifests.unreadable)}.values()),
+        today=today,
+        to_record=_to_record(site, host_facts, last, _day_to_record(request, last, today, waivers)),
     )
+
+
+def _today(host: Host, last: LastRun) -> Today:
+    return Today(time.strftime("%Y-%m-%d", time.gmtime(host.now())), max(last.day, __released__))
+
+
+def _to_record(site: Site, host_facts: HostFacts, last: LastRun, day: str) -> LastRun:
+    """Return what a successful run records. Settings keep the day of the run that recorded them first."""
+    recorded = RecordedSettings(day, site.path, site.files)
+    if last.settings is not None and last.settings[1:] == recorded[1:]:
+        recorded = last.settings
+    known = {host_facts.role.value: host_facts.version} if host_facts.version_is_known else {}
+    return LastRun(day, {**last.versions, **known}, recorded)
+
+
+def _day_to_record(request: Request, last: LastRun, today: Today, waivers: Waivers) -> str:
+    """Return the day that a successful run records.
+
+    The gate never moves it back, nor forward while it applies an expired waiver. By hand, a day that is too late, by a
+    clock that was wrong then, is corrected.
+    """
+    if request.for_gate and (expired_but_applied(waivers, today) or not today.is_plausible):
+        return last.day
+    return today.date if today.date >= __released__ else last.day
+
+
+def expired_but_applied(waivers: Waivers, today: Today) -> tuple[SiteWaiver, ...]:
+    """Return the waivers that have expired by the clock of this host, and that apply nevertheless."""
+    scope = waivers.scope._replace(today=today.date)
+    return tuple(one for one in waivers.all if waivers.scope.applies(one) and scope.is_expired(one))
 
 
 def _runs(journal: Journal, unreadable: list[HardenError]) -> tuple[Run, ...]:
@@ -154,19 +247,23 @@ def _runs(journal: Journal, unreadable: list[HardenError]) -> tuple[Run, ...]:
         return ()
 
 
-def _expected(host: Host, settings: Settings, host_facts: HostFacts, waivers: Waivers) -> tuple[Resource, ...]:
+def _expected(host: Host, site: Site, host_facts: HostFacts, waivers: Waivers) -> tuple[Resource, ...]:
     inputs = Inputs(
-        audit_policy=site_files.read_audit_policy(host, settings),
+        audit_policy=site.audit_policy,
         waived=waivers.kernel_parameters.keys(),
-        certificates=_certificates(host, settings, host_facts),
+        certificates=_certificates(host, site.settings, host_facts),
     )
-    return desired.build(settings, host_facts, inputs)
+    return desired.build(site.settings, host_facts, inputs)
 
 
-def _waivers(host: Host, settings: Settings, host_facts: HostFacts) -> Waivers:
-    waivers = (*settings.waivers, *site_files.read_waivers(host, settings))
-    today = time.strftime("%Y-%m-%d", time.gmtime(host.now()))
-    return Waivers(waivers, Scope(host_facts.role, host.name if waivers else "", today))
+def _expiry_day(request: Request, last: LastRun, today: Today) -> str:
+    """Return the day on which the expiry of waivers is tested; empty if no waiver expires.
+
+    None expires if the clock is not plausible. In the gate, a waiver that applied in the last successful run applies
+    still: nobody is there to extend it when the node boots.
+    """
+    day = today.date if today.is_plausible else ""
+    return min(day, last.day) if request.for_gate and last.day else day
 
 
 def _certificates(host: Host, settings: Settings, host_facts: HostFacts) -> tuple[PurePosixPath, ...]:

@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from agent import findings
-from agent.changes import journal, state
+from agent.changes import journal, last_run, state
 from agent.cli import app
 from agent.desired import resources as desired
 from agent.errors import ExitCode
@@ -337,6 +337,7 @@ def _resources() -> str:
                     "journal for `revert`: a file with mode 0600 for each run with changes",
                 ),
                 (f"`{journal.BACKUPS}`", "0700", "files that `--force` and `install` replaced, with mode 0600"),
+                (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),

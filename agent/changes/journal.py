@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __version__
+from agent.changes import last_run
 from agent.changes.state import STATE, make_directory
 from agent.errors import HostError
 from agent.model import PRIVATE_FILE, Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
@@ -179,6 +180,7 @@ class Journal(NamedTuple):
         for run in reversed(runs):
             self.host.tree.remove_file(run.path)
         if self.host.tree.remove_directory(JOURNAL):
+            last_run.forget(self.host)
             self.host.tree.remove_directory(STATE)
 
     def backup(self, file: File) -> PurePosixPath:

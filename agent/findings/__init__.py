@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings import admission, aftermath, files, gate, k3s_startup, kernel, manifests, node, overrides
+from agent.findings import (
+    admission,
+    aftermath,
+    files,
+    gate,
+    k3s_startup,
+    kernel,
+    manifests,
+    node,
+    overrides,
+    settings,
+)
 from agent.findings.aftermath import after_release, after_revert, after_uninstall
 from agent.findings.registry import KINDS
 from agent.report import Level
@@ -30,6 +41,7 @@ __all__ = [
     "manifests",
     "node",
     "overrides",
+    "settings",
 ]
 
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)

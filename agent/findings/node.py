@@ -34,21 +34,21 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
-    Level.WARNING,
-    blocks_gate=no("The hardening for the assumed version is in place."),
-    prevents_start=no("If K3s rejects an option of another version, it logs that."),
+    Level.ERROR,
+    blocks_gate=yes("The rows of the assumed version would replace the protection of a K3s v1.24."),
+    prevents_start=no("Nothing is changed, so K3s starts as before."),
 )
 def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
-    """The K3s version could not be determined, and the assumed version differs from the one of an earlier run.
+    """The K3s version could not be determined, and an earlier run set up this host for v1.24 or older.
 
-    policy.yaml contains or contained PodSecurityPolicies, which only K3s v1.24 and older use. apply removes them and
-    their plugin.
+    policy.yaml contains or contained PodSecurityPolicies, which only K3s v1.24 and older use. apply and the gate change
+    nothing, because the rows of the newest version would remove them.
     """
     if situation.k3s_files.had_pod_security_policies:
         yield Trouble(
-            "the K3s version could not be determined, and the assumed version is newer than the one of an earlier run",
+            "the K3s version could not be determined, and an earlier run set up this host for v1.24 or older",
             expected="v1.24 or older",
-            found=str(situation.facts.version),
+            found=f"{situation.facts.version} assumed",
             location=Location(situation.facts.data_dir / POLICY_FILE),
             remediation=_PASS_VERSION,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,11 @@ from agent.host.tree import Tree
 from agent.model import Absent, Directory, File, FilePermissions, Observed, Resource, State, Sysctl, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from agent.host.probe import Probe
-    from agent.host.process import Runner
+    from agent.host.process import Completed, Runner
 
 PROC_SYS = PurePosixPath("/proc/sys")
 LOCK = PurePosixPath("/run/k3s-harden.lock")
@@ -56,6 +56,8 @@ class Host:
     """Whether this is the machine that runs this program, so that its programs and its systemd can be used."""
     lock_wait: float = LOCK_WAIT
     """Seconds to wait for the lock."""
+    _answers: dict[tuple[str, ...], Completed | HostError] = field(default_factory=dict, repr=False, compare=False)
+    """What programs answered that are asked once."""
 
     @classmethod
     def real(cls) -> Host:
@@ -129,6 +131,22 @@ class Host:
                 return path
         return None
 
+    def ask_once(self, argv: Sequence[str], *, timeout: float) -> Completed:
+        """Run a program, or return what it answered before: a verb observes the host up to three times.
+
+        Raises HostError as `run` does.
+        """
+        words = tuple(argv)
+        if words not in self._answers:
+            try:
+                self._answers[words] = self.run(words, timeout=timeout)
+            except HostError as error:
+                self._answers[words] = error
+        answer = self._answers[words]
+        if isinstance(answer, HostError):
+            raise answer
+        return answer
+
     def is_read_only(self, path: PurePosixPath) -> bool:
         """Return whether the file system of a directory is read-only; False if there is no such directory."""
         return self.tree.is_read_only(path)
@@ -182,9 +200,9 @@ class Host:
         else:
             self._remove(state.path)
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the lock of this host. Raises LockHeldError after `lock_wait` seconds."""
-        return locked(self.tree, LOCK, wait=self.lock_wait)
+    def lock(self, wait: float | None = None) -> AbstractContextManager[None]:
+        """Hold the lock of this host. Raises LockHeldError after `wait` seconds, by default `lock_wait`."""
+        return locked(self.tree, LOCK, wait=self.lock_wait if wait is None else wait)
 
     def _remove(self, path: PurePosixPath) -> None:
         if not isinstance(self.tree.observe(path), Directory):

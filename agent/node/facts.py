@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.files import DROPIN_NAME
@@ -20,7 +21,7 @@ from agent.node.version import detect_version
 from agent.report import K3S_VERSION, ROLE, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent.host import Host
     from agent.host.probe import K3sProcess
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from agent.settings.schema import Settings
 
 RANCHER_DROPIN = "50-rancher.yaml"
+_NONE: Mapping[str, Version] = MappingProxyType({})
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
 
 
@@ -53,6 +55,8 @@ class HostFacts(NamedTuple):
     encrypts_secrets: bool | None
     """Whether K3s encrypts new Secrets; None if it could not be determined."""
     platform: Platform = Platform()
+    version_recorded: str = ""
+    """The day of the run that recorded the version, if K3s did not print it."""
     evidence: tuple[Fact, ...] = ()
     """The facts above with their sources, for reports."""
 
@@ -95,10 +99,13 @@ def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA
     )
 
 
-def read(host: Host, settings: Settings, service: str = "") -> HostFacts:
+def read(
+    host: Host, settings: Settings, service: str = "", *, recorded: Mapping[str, Version] = _NONE, day: str = ""
+) -> HostFacts:
     """Detect the facts. Role, version and data directory of the settings override what is found.
 
     `service` names the K3s service that they are for, without `.service`: a host can have a server and an agent.
+    `recorded` has a version by role, which counts if K3s does not print it; a run on `day` recorded them.
 
     Raises UsageError if the role could not be determined, or contradicts the service: a wrong role prevents K3s from
     starting.
@@ -112,7 +119,7 @@ def read(host: Host, settings: Settings, service: str = "") -> HostFacts:
     role, role_source = role_from_services(settings, units, unit, processes)
     if role is None:
         role, role_source = role_from_files(host, k3s.operator_config, data_dir)
-    version, version_source = detect_version(host, settings, unit)
+    known = detect_version(host, settings, unit, recorded.get(role.value), day)
     datastore, datastore_source = detect_datastore(host, data_dir, k3s.operator_config.scalar("datastore-endpoint"))
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
     platform, platform_facts = detect_platform(host)
@@ -122,8 +129,8 @@ def read(host: Host, settings: Settings, service: str = "") -> HostFacts:
     encrypts = encrypts_secrets(host, data_dir)
     return HostFacts(
         role=role,
-        version=version or NEWEST_KNOWN,
-        version_is_known=version is not None,
+        version=known.version or NEWEST_KNOWN,
+        version_is_known=known.version is not None,
         data_dir=data_dir,
         configuration=k3s,
         rancher_managed=rancher_managed,
@@ -133,9 +140,10 @@ def read(host: Host, settings: Settings, service: str = "") -> HostFacts:
         joins_a_cluster=joins,
         encrypts_secrets=encrypts,
         platform=platform,
+        version_recorded=known.recorded,
         evidence=(
             Fact(ROLE, role.value, role_source),
-            Fact(K3S_VERSION, str(version or f"{NEWEST_KNOWN} assumed"), version_source),
+            Fact(K3S_VERSION, str(known.version or f"{NEWEST_KNOWN} assumed"), known.source),
             Fact("data directory", str(data_dir), data_dir_source),
             Fact("configuration", str(k3s.path), ", ".join(map(str, k3s.files)) or "no file yet"),
             Fact("services", ", ".join(str(unit.path) for unit in units) or "none", "unit files that start K3s"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import InputError
 from agent.k3s import audit_policy
@@ -11,6 +11,7 @@ from agent.settings import loading
 from agent.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import PurePosixPath
 
     from agent.host import Host
@@ -19,32 +20,58 @@ if TYPE_CHECKING:
     from agent.settings.waivers import SiteWaiver
 
 
-def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:
-    """Read the settings, and apply the overrides of the command line.
+class Site(NamedTuple):
+    """The settings of a site, with the files that they name."""
 
-    `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
-    the file is invalid, or writable by others than root.
-    """
-    tree = host.tree if path is None else host.machine_tree
-    may_be_missing = path is None
-    path = path or DEFAULT_SETTINGS
-    data = None
-    if not (may_be_missing and isinstance(tree.stat(path), Absent)):
-        data = tree.read_input(path)
-        _require_trust(tree, path)
-    return loading.override(loading.load(data, path), overrides)
+    settings: Settings
+    waivers: tuple[SiteWaiver, ...]
+    """Of the settings and of the waivers file."""
+    audit_policy: bytes | None
+    """The site's own, if it has one."""
+    path: PurePosixPath
+    """The settings file, which may be missing."""
+    files: Mapping[PurePosixPath, bytes]
+    """Content of the files that exist, by path."""
+
+
+def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Site:
+    """Read the settings and the files that they name. Raises InputError if one of them is invalid."""
+    files: dict[PurePosixPath, bytes] = {}
+    data = _settings_data(host, path)
+    where = path or DEFAULT_SETTINGS
+    if data is not None:
+        files[where] = data
+    settings = loading.override(loading.load(data, where), overrides)
+    waivers = _file(host, settings.waivers_file, "waivers-file", files)
+    policy = _file(host, settings.audit_policy_file, "audit.policy-file", files)
+    return _site(settings, where, waivers, policy, files)
+
+
+def recorded_site(path: PurePosixPath, files: Mapping[PurePosixPath, bytes], overrides: Overrides) -> Site:
+    """Return a site from the content of its files. Raises InputError as read_site does."""
+    settings = loading.override(loading.load(files.get(path), path), overrides)
+    named = (settings.waivers_file, settings.audit_policy_file)
+    for one in named:
+        if one is not None and one not in files:
+            raise InputError(Location(one), "the record of the last successful run does not contain it")
+    waivers, policy = (None if one is None else files[one] for one in named)
+    return _site(settings, path, waivers, policy, files)
+
+
+def _site(
+    settings: Settings,
+    path: PurePosixPath,
+    waivers: bytes | None,
+    policy: bytes | None,
+    files: Mapping[PurePosixPath, bytes],
+) -> Site:
+    more = _checked_waivers(settings, waivers)
+    return Site(settings, (*settings.waivers, *more), _checked_policy(settings, policy), path, files)
 
 
 def read_audit_policy(host: Host, settings: Settings) -> bytes | None:
     """Read the audit policy of the site; None if it has none. Raises InputError if the API server would reject it."""
-    path = settings.audit_policy_file
-    if path is None:
-        return None
-    data = host.tree.read_input(path, "`audit.policy-file` in the settings names it")
-    problems = audit_policy.problems(data, path)
-    if problems:
-        raise InputError(problems[0].location, "; ".join(problem.problem for problem in problems))
-    return data
+    return _checked_policy(settings, _file(host, settings.audit_policy_file, "audit.policy-file", {}))
 
 
 def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
@@ -52,12 +79,49 @@ def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
 
     Raises InputError if the file is missing, invalid, or writable by others than root.
     """
+    return _checked_waivers(settings, _file(host, settings.waivers_file, "waivers-file", {}))
+
+
+def _checked_policy(settings: Settings, data: bytes | None) -> bytes | None:
+    path = settings.audit_policy_file
+    problems = () if path is None or data is None else audit_policy.problems(data, path)
+    if problems:
+        raise InputError(problems[0].location, "; ".join(problem.problem for problem in problems))
+    return data
+
+
+def _checked_waivers(settings: Settings, data: bytes | None) -> tuple[SiteWaiver, ...]:
     path = settings.waivers_file
+    return () if path is None or data is None else loading.load_waivers(data, path)
+
+
+def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:
+    """Read the settings, and apply the overrides of the command line.
+
+    `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
+    the file is invalid, or writable by others than root.
+    """
+    return loading.override(loading.load(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides)
+
+
+def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
+    if path is None and isinstance(host.tree.stat(DEFAULT_SETTINGS), Absent):
+        return None
+    tree = host.tree if path is None else host.machine_tree
+    data = tree.read_input(path or DEFAULT_SETTINGS)
+    _require_trust(tree, path or DEFAULT_SETTINGS)
+    return data
+
+
+def _file(host: Host, path: PurePosixPath | None, key: str, files: dict[PurePosixPath, bytes]) -> bytes | None:
+    """Read a file that the settings name, and add it to `files`."""
     if path is None:
-        return ()
-    data = host.tree.read_input(path, "`waivers-file` in the settings names it")
-    _require_trust(host.tree, path)
-    return loading.load_waivers(data, path)
+        return None
+    data = host.tree.read_input(path, f"`{key}` in the settings names it")
+    if key == "waivers-file":
+        _require_trust(host.tree, path)
+    files[path] = data
+    return data
 
 
 def _require_trust(tree: Tree, path: PurePosixPath) -> None:

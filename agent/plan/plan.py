@@ -113,6 +113,12 @@ def make(
     return Plan(changes=tuple(changes.values()), refusals=tuple(refusals))
 
 
+def withheld(steps: Plan, reason: str, hint: str) -> Plan:
+    """Return the plan with a refusal in the place of each change."""
+    refusals = (Refusal(change.id, f"is not changed: {reason}", hint) for change in steps.changes)
+    return Plan(changes=(), refusals=(*steps.refusals, *refusals))
+
+
 def undo(
     first_before: Mapping[str, State],
     left: Mapping[str, Sequence[State]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import findings
+from agent.changes import last_run
 from agent.changes.execute import execute, refused
 from agent.changes.journal import Journal
 from agent.errors import HardenError
@@ -61,7 +62,7 @@ def apply(host: Host, request: Request) -> Report:
     if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
     if settled and not situation.plan.changes:
-        return _released(_report("apply", situation, _items(situation), writes=True), host)
+        return _released(_report("apply", situation, _items(situation), writes=True), host, situation)
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()
@@ -74,18 +75,19 @@ def apply(host: Host, request: Request) -> Report:
         return Report(verb="apply", writes=True, facts=situation.facts.evidence, items=(*done, again), findings=())
     changed = {item.id: item for item in done}
     untouched = [item for item in _items(situation) if item.id not in changed]
-    return _released(_report("apply", situation, [*done, *untouched], writes=True), host)
+    return _released(_report("apply", situation, [*done, *untouched], writes=True), host, situation)
 
 
 def gate(host: Host, request: Request) -> Report:
     """Apply, and report with the exit code that decides whether K3s starts."""
-    return apply(host, request)._replace(verb=GATE_VERB)
+    return apply(host, request._replace(for_gate=True))._replace(verb=GATE_VERB)
 
 
-def _released(report: Report, host: Host) -> Report:
+def _released(report: Report, host: Host, situation: Situation) -> Report:
     """Make the services that the gate blocks try again, if nothing blocks them any more."""
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
+    last_run.write(host, situation.to_record)
     return report._replace(findings=(*report.findings, *findings.after_release(retry_blocked_starts(host))))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.changes.journal import BACKUPS, JOURNAL
+from agent.changes.last_run import RECORD
 from agent.errors import ExitCode
 from agent.host import LOCK
 from agent.settings.schema import DEFAULT_SETTINGS
@@ -34,6 +35,7 @@ _FILES = (
     (DEFAULT_SETTINGS, "Settings of the site; optional. k3s-harden explain settings lists them."),
     (JOURNAL, "Journal of all changes, for revert. Removed when the Debian package is purged."),
     (BACKUPS, "Backups of files that --force or install replaced."),
+    (RECORD, "Version, settings and day of the last successful run, for the gate."),
     (REPORT, "Previous assessment, for the daily comparison."),
     (METRICS, "Metrics of that assessment, for a textfile collector."),
     (LOCK, "Lock of the run that makes changes."),

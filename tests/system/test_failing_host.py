@@ -129,9 +129,9 @@ class FailingHost(Host):
     def tree(self) -> Tree:
         return FailingTree(self.root, self.uid, self.gid, self.fuse)
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self, wait: float | None = None) -> AbstractContextManager[None]:
         self.fuse.guard("lock")
-        return super().lock()
+        return super().lock(wait)
 
 
 Files = dict[str, tuple[int, bytes]]

@@ -120,7 +120,7 @@ def test_a_k3s_in_another_pid_namespace_is_not_of_this_host(machine: Machine, wa
             assert fact(report(machine, "check"), "role") == ("agent", "the running process")
     finally:
         machine.run("pkill", "-KILL", "-x", "k3s-server")
-        machine.kill(process)
+        process.communicate()
 
 
 def test_two_roles_at_once_are_an_error(machine: Machine) -> None:
@@ -238,4 +238,22 @@ def test_a_program_that_prints_no_version(machine: Machine, script: str) -> None
     machine.write(K3S, script, mode=0o755)
     seen = report(machine, "check", "--role", "server")
     assert fact(seen, "K3s version")[0].endswith(" assumed")
-    assert "printed no valid version" in fact(seen, "K3s version")[1]
+    source = fact(seen, "K3s version")[1]
+    assert source.startswith((f"{K3S} --version printed no valid version", f"cannot run {K3S}: "))
+
+
+@pytest.mark.parametrize("script", ["sleep 600 & wait", "exec cat /dev/zero", "exec yes", "exec cat /dev/zero >&2"])
+def test_a_program_that_hangs_or_prints_without_end_does_not_delay_the_gate(machine: Machine, script: str) -> None:
+    """It is asked once, for 3 seconds and 64 KiB. The gate uses the recorded version."""
+    install(machine, "v1.24.17+k3s1")
+    assert report(machine, "apply", "--role", "server")["exit_code"] == 0
+    machine.write(K3S, f"#!/bin/sh\necho asked >>/run/asked\n{script}\n", mode=0o755)
+    started = time.monotonic()
+    seen = report(machine, "gate", "--role", "server")
+    assert time.monotonic() - started < 20
+    assert seen["exit_code"] == 0
+    value, source = fact(seen, "K3s version")
+    assert value == "v1.24.17+k3s1"
+    assert source.startswith("last successful run, ")
+    assert "recorded-version-used" in findings(seen)
+    assert machine.path("/run/asked").read_text() == "asked\n"

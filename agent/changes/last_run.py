@@ -1,0 +1,143 @@
+"""What the last successful run of apply or gate recorded about this host, for runs that lack the original.
+
+/var/lib/k3s-harden/last-run.json contains the K3s version, the settings, and the day. A run that finds the host
+compliant writes the file if it differs, so at most once a day on a host that does not change.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.changes.state import STATE, make_directory
+from agent.errors import HostError, LockHeldError
+from agent.host.tree import LARGEST_READ
+from agent.model import PRIVATE_FILE, Absent, File, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from agent.errors import HardenError
+    from agent.host import Host
+
+RECORD = STATE / "last-run.json"
+
+_SCHEMA = 1
+
+
+class RecordedSettings(NamedTuple):
+    """The settings of a successful run."""
+
+    day: str
+    """YYYY-MM-DD in UTC."""
+    path: PurePosixPath
+    """The settings file, which may have been missing."""
+    files: Mapping[PurePosixPath, bytes]
+    """The settings file and the files that it names, with their content."""
+
+
+class LastRun(NamedTuple):
+    """The last successful run; the fields are empty if it is not recorded."""
+
+    day: str = ""
+    """YYYY-MM-DD in UTC."""
+    versions: Mapping[str, Version] = MappingProxyType({})
+    """The K3s version by role: a host can have a server and an agent."""
+    settings: RecordedSettings | None = None
+
+
+def read(host: Host, unreadable: list[HardenError]) -> LastRun:
+    """Read the record. Adds a damaged one to `unreadable`, and ignores it.
+
+    A --root tree has none: it becomes another host. Nor has a user other than root.
+    """
+    if not (host.is_live and host.runs_as_root):
+        return LastRun()
+    try:
+        data = host.tree.read(RECORD)
+    except HostError as error:
+        unreadable.append(error)
+        return LastRun()
+    if data is None:
+        return LastRun()
+    import json
+
+    try:
+        return _decoded(json.loads(data))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        unreadable.append(
+            HostError(
+                f"cannot read {RECORD}: not a record of the last successful run ({type(error).__name__})",
+                "run `sudo k3s-harden apply`, which replaces the file when the host is compliant",
+            )
+        )
+        return LastRun()
+
+
+def write(host: Host, run: LastRun) -> None:
+    """Replace the record if it differs. Does nothing if another run holds the lock or the disk is full."""
+    if not (host.is_live and host.runs_as_root) or read(host, []) == run:
+        return
+    import json
+
+    content = json.dumps(_encoded(run), indent=1).encode() + b"\n"
+    if len(content) > LARGEST_READ:
+        return
+    with suppress(HostError, LockHeldError), host.lock(wait=0):
+        make_directory(host.tree, STATE)
+        host.tree.write(File(path=RECORD, content=content, mode=PRIVATE_FILE))
+
+
+def forget(host: Host) -> None:
+    """Remove the record. The caller holds the lock."""
+    if not isinstance(host.tree.observe(RECORD), Absent):
+        host.tree.remove_file(RECORD)
+
+
+def _encoded(run: LastRun) -> dict[str, Any]:
+    settings = run.settings and {
+        "day": run.settings.day,
+        "path": str(run.settings.path),
+        "files": [
+            {"path": str(path), "sha256": _sha256(data), "content": data.decode("latin-1")}
+            for path, data in run.settings.files.items()
+        ],
+    }
+    versions = {role: str(version) for role, version in run.versions.items()}
+    return {"schema": _SCHEMA, "day": run.day, "versions": versions, "settings": settings}
+
+
+def _decoded(record: Mapping[str, Any]) -> LastRun:
+    if record["schema"] != _SCHEMA:
+        raise ValueError
+    settings = record["settings"]
+    return LastRun(
+        _day(record["day"]),
+        {role: Version.parse(version) for role, version in record["versions"].items()},
+        None if settings is None else _decoded_settings(settings),
+    )
+
+
+def _decoded_settings(record: Mapping[str, Any]) -> RecordedSettings:
+    files = {}
+    for one in record["files"]:
+        data = one["content"].encode("latin-1")
+        if _sha256(data) != one["sha256"]:
+            raise ValueError
+        files[PurePosixPath(one["path"])] = data
+    return RecordedSettings(_day(record["day"]), PurePosixPath(record["path"]), files)
+
+
+def _day(text: str) -> str:
+    from datetime import date
+
+    return date.fromisoformat(text).isoformat() if text else ""
+
+
+def _sha256(data: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()

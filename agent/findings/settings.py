@@ -1,0 +1,116 @@
+"""Findings about the settings of the site, its waivers, and the record of the last successful run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import InputError
+from agent.findings.registry import Trouble, finding, instruction, no
+from agent.report import Level
+from agent.settings.waivers import first_day_without
+from agent.situation import expired_but_applied
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+_DAYS = 14
+"""Days before its expiry in which a waiver is reported."""
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The recorded settings were those of a run that found the host compliant."),
+    prevents_start=no("K3s does not read the settings."),
+)
+def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
+    """The gate cannot use the settings, so it uses those of the last successful run.
+
+    A mistake in the settings does not block K3s at the next boot of its node. All other verbs refuse such settings.
+    Without a record the gate blocks K3s.
+    """
+    used = situation.substitute
+    if used is not None:
+        location = used.problem.location if isinstance(used.problem, InputError) else None
+        yield Trouble(
+            f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}",
+            location=location,
+            remediation=instruction(used.problem.hint or "correct the settings, then run check", location),
+        )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The waiver applied in the last successful run."),
+    prevents_start=no("The waiver applied when K3s started the last time."),
+)
+def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
+    """A waiver has expired since the last successful run, and the gate applies it still.
+
+    The expiry does not block K3s at the next boot of its node. All other verbs do not apply the waiver.
+    """
+    if situation.today.is_plausible:
+        for waiver in expired_but_applied(situation.waivers, situation.today):
+            yield Trouble(
+                f"the waiver for {waiver.control} expired on {first_day_without(waiver)}; the gate applies it still",
+                found=waiver.expires,
+                location=waiver.location,
+                remediation=instruction("remove or extend the waiver, then run apply", waiver.location),
+            )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The waiver applies."),
+    prevents_start=no("The waiver applies."),
+)
+def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
+    """A waiver for this host expires within 14 days. Its control then has to be compliant."""
+    from datetime import date, timedelta
+
+    if not situation.today.is_plausible:
+        return
+    scope = situation.waivers.scope._replace(today=situation.today.date)
+    limit = (date.fromisoformat(situation.today.date) + timedelta(days=_DAYS)).isoformat()
+    applying = [one for one in situation.waivers.all if scope.applies(one)]
+    lasting = {one.control for one in applying if not one.expires or one.expires >= limit}
+    for waiver in applying:
+        if waiver.control not in lasting:
+            yield Trouble(
+                f"the waiver for {waiver.control} expires on {first_day_without(waiver)}",
+                found=waiver.expires,
+                location=waiver.location,
+                remediation=instruction("make the control compliant, or extend the waiver", waiver.location),
+            )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("A clock that is behind must not block K3s before time synchronisation."),
+    prevents_start=no("K3s does not read the waivers."),
+)
+def clock_implausible(situation: Situation) -> Iterator[Trouble]:
+    """The clock of this host is behind the last successful run or this release, so no waiver expires."""
+    if not situation.today.is_plausible and any(waiver.expires for waiver in situation.waivers.all):
+        yield Trouble(
+            "the clock of this host is not plausible, so waivers are applied without regard to their expiry",
+            expected=f"{situation.today.not_before} or later",
+            found=situation.today.date,
+            remediation=instruction("set the clock, such as by time synchronisation"),
+        )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The program of K3s had this version in the last successful run."),
+    prevents_start=no("If the program does not work, it reports that itself."),
+)
+def recorded_version_used(situation: Situation) -> Iterator[Trouble]:
+    """K3s did not print its version, so the version of the last successful run is used."""
+    facts = situation.facts
+    if facts.version_recorded:
+        yield Trouble(
+            f"K3s did not print its version; {facts.version}, which was recorded on {facts.version_recorded}, is used",
+            remediation=instruction("check that `k3s --version` works, or pass --k3s-version"),
+        )

@@ -1,0 +1,302 @@
+"""Inputs that fail at a boot: K3s' version, the settings, the waivers and the clock do not block a healthy node."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent.errors import ExitCode, HardenError, InputError, UsageError
+from agent.host.process import Completed
+from agent.settings.schema import Overrides
+from agent.situation import Request
+from agent.verbs import converge
+from tests.fake import Clock, Programs, fake_host
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.report import Finding, Report
+
+pytestmark = pytest.mark.root
+
+DAY = 86_400.0
+K3S = "usr/local/bin/k3s"
+SETTINGS = "etc/k3s-harden/config.yaml"
+POLICY = "var/lib/rancher/k3s/server/manifests/policy.yaml"
+RECORD = "var/lib/k3s-harden/last-run.json"
+UNIT = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
+ASKED = ("/usr/local/bin/k3s", "--version")
+NEWER = "k3s version v1.34.1+k3s1 (3dd98cc5)\n"
+RELAXED = "protect-kernel-defaults: false\n"
+WAIVER = RELAXED + "waivers:\n  - control: vm.overcommit_memory\n    reason: the database needs it\n    expires: {}\n"
+REQUEST = Request(Overrides())
+
+
+class Node(NamedTuple):
+    """A live K3s server."""
+
+    root: Path
+    host: Host
+    clock: Clock
+    programs: Programs
+    answers: dict[tuple[str, ...], Completed]
+
+    def put(self, path: str, content: str) -> None:
+        """Write a file."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+    def prints(self, text: str) -> None:
+        """Let `k3s --version` print this, and start a new run."""
+        self.answers[ASKED] = Completed(0, text, "")
+
+    def run(self, verb: str) -> Report:
+        """Run a verb in a process of its own."""
+        host = replace(self.host, _answers={})
+        return {"apply": converge.apply, "check": converge.check, "gate": converge.gate}[verb](host, REQUEST)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    """Return a server with K3s v1.24, on 2027-01-01."""
+    root = tmp_path / "host"
+    subprocess.run([Path(__file__).parents[3] / ".ci/disposable-host", root], check=True)
+    clock = Clock(1_798_761_600.0)
+    answers: dict[tuple[str, ...], Completed] = {}
+    programs = Programs(answers)
+    new = Node(root, fake_host(root, programs=programs, clock=clock, is_live=True), clock, programs, answers)
+    new.put("etc/systemd/system/k3s.service", UNIT)
+    new.put(K3S, "")
+    new.prints("k3s version v1.24.17+k3s1 (3dd98cc5)\ngo version go1.24.4\n")
+    return new
+
+
+def only(report: Report, kind: str) -> Finding:
+    """Return the only finding of a kind."""
+    (found,) = (one for one in report.findings if one.id == kind)
+    return found
+
+
+def kinds(report: Report) -> set[str]:
+    """Return the kinds of findings."""
+    return {one.id for one in report.findings}
+
+
+# --- K3s' version ---
+
+
+def test_k3s_is_asked_once_in_a_run(node: Node) -> None:
+    """Apply observes the host three times."""
+    assert node.run("apply").exit_code is ExitCode.COMPLIANT
+    assert node.programs.asked == [ASKED]
+
+
+@pytest.mark.parametrize("answer", ["", "nonsense\n", "k3s version"])
+def test_a_failing_k3s_version_keeps_the_last_known_version(node: Node, answer: str) -> None:
+    """A node of v1.24 is not hardened for the newest version."""
+    node.run("apply")
+    before = (node.root / POLICY).read_bytes()
+    assert b"PodSecurityPolicy" in before
+    node.prints(answer)
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.COMPLIANT
+    fact = next(fact for fact in report.facts if fact.name == "K3s version")
+    assert fact.value == "v1.24.17+k3s1"
+    assert fact.source.startswith("last successful run, 2027-01-01; /usr/local/bin/k3s --version printed no valid")
+    assert "v1.24.17+k3s1, which was recorded on 2027-01-01" in only(report, "recorded-version-used").message
+    assert (node.root / POLICY).read_bytes() == before
+
+
+def test_a_k3s_that_is_missing_keeps_the_last_known_version(node: Node) -> None:
+    """Its service is still there."""
+    node.run("apply")
+    (node.root / K3S).unlink()
+    assert "recorded-version-used" in kinds(node.run("gate"))
+
+
+def test_an_upgraded_program_counts_at_once(node: Node) -> None:
+    """The file on disk is what starts next; the record follows."""
+    node.run("apply")
+    node.prints(NEWER)
+    assert node.run("apply").exit_code is ExitCode.COMPLIANT
+    assert b"kind: PodSecurityPolicy" not in (node.root / POLICY).read_bytes()
+    assert "v1.34.1+k3s1" in (node.root / RECORD).read_text()
+
+
+def test_without_a_record_a_failing_k3s_version_blocks_the_gate(node: Node) -> None:
+    """It changes nothing, since the host is set up for v1.24 or older."""
+    node.run("apply")
+    before = (node.root / POLICY).read_bytes()
+    (node.root / RECORD).unlink()
+    node.prints("")
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.ERROR
+    assert only(report, "other-family-assumed").blocks_gate
+    assert (node.root / POLICY).read_bytes() == before
+
+
+def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
+    """The run goes on without it."""
+    node.run("apply")
+    (node.root / RECORD).write_text("{")
+    assert RECORD in only(node.run("check"), "not-readable").message
+    assert node.run("gate").exit_code is ExitCode.COMPLIANT
+    assert "not-readable" not in kinds(node.run("check"))
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("audit: {max-age: 60\n", f"/{SETTINGS}:2"),
+        ("audit: {max-agee: 60}\n", f"/{SETTINGS}:1: unknown setting"),
+        ("role: agent\n", "cannot treat this host as agent"),
+        ("waivers-file: /etc/k3s-harden/none.yaml\n", "/etc/k3s-harden/none.yaml: the file does not exist"),
+        ("audit: {policy-file: /etc/hostname}\n", "cannot use /etc/hostname"),
+    ],
+)
+def test_the_gate_uses_the_last_valid_settings(node: Node, text: str, problem: str) -> None:
+    """It names the file and the problem; by hand, the settings are refused as before."""
+    node.put(SETTINGS, "audit: {max-age: 60}\n")
+    assert node.run("apply").exit_code is ExitCode.COMPLIANT
+    node.clock.seconds += 3 * DAY
+    node.put(SETTINGS, text)
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.COMPLIANT
+    finding = only(report, "recorded-settings-used")
+    assert problem in finding.message
+    assert finding.message.endswith("; the gate uses the settings that were recorded on 2027-01-01")
+    assert "audit-log-maxage=60" in (node.root / "etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml").read_text()
+    for verb in ("check", "apply"):
+        with pytest.raises((InputError, UsageError)) as refused:
+            node.run(verb)
+        assert refused.value.exit_code is ExitCode.USAGE
+    node.put(SETTINGS, "audit: {max-age: 60}\n")
+    assert "recorded-settings-used" not in kinds(node.run("gate"))
+
+
+def test_settings_that_cannot_be_read_do_not_block_k3s(node: Node) -> None:
+    """Such as a FIFO, or a file that others can write."""
+    node.run("apply")
+    node.put(SETTINGS, "{}\n")
+    (node.root / SETTINGS).chmod(0o666)
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.COMPLIANT
+    assert only(report, "recorded-settings-used").location is not None
+
+
+def test_the_recorded_files_of_the_settings_are_used_too(node: Node) -> None:
+    """The waivers file that the recorded settings name may have changed."""
+    node.prints(NEWER)
+    node.put(SETTINGS, f"{RELAXED}waivers-file: /etc/k3s-harden/waivers.yaml\n")
+    node.put("etc/k3s-harden/waivers.yaml", "- {control: vm.overcommit_memory, reason: the database needs it}\n")
+    node.run("apply")
+    node.put("etc/k3s-harden/waivers.yaml", "- {control: vm.overcommit_memory\n")
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.COMPLIANT
+    assert {"recorded-settings-used", "kernel-parameter-waived"} <= kinds(report)
+
+
+def test_without_a_record_invalid_settings_block_the_gate(node: Node) -> None:
+    """Nothing says what the site wants."""
+    node.put(SETTINGS, "audit: [\n")
+    with pytest.raises(InputError, match=r"cannot use /etc/k3s-harden/config\.yaml"):
+        node.run("gate")
+    assert not (node.root / POLICY).exists()
+
+
+def test_a_record_of_another_settings_file_does_not_count(node: Node) -> None:
+    """As of a gate with --config."""
+    node.run("apply")
+    other = node.root.parent / "other.yaml"
+    other.write_text("[")
+    with pytest.raises(HardenError):
+        converge.gate(node.host, REQUEST._replace(settings_file=other))  # type: ignore[arg-type]  # both are paths
+
+
+# --- waivers and the clock ---
+
+
+def test_a_waiver_that_expires_soon_is_reported_by_check(node: Node) -> None:
+    """From 14 days before on."""
+    node.prints(NEWER)
+    node.put(SETTINGS, WAIVER.format("2027-01-14"))
+    node.run("apply")
+    assert "expires on 2027-01-15" in only(node.run("check"), "waiver-expires-soon").message
+    node.put(SETTINGS, WAIVER.format("2027-01-15"))
+    assert "waiver-expires-soon" not in kinds(node.run("check"))
+    node.put(SETTINGS, WAIVER.format("2027-01-14") + WAIVER.format("2028-01-01").partition("waivers:\n")[2])
+    assert "waiver-expires-soon" not in kinds(node.run("check"))
+
+
+def test_an_expired_waiver_does_not_block_k3s_at_the_next_boot(node: Node) -> None:
+    """The gate applies it still, at each boot, until somebody runs apply; check does not."""
+    node.prints(NEWER)
+    node.put(SETTINGS, WAIVER.format("2027-01-02"))
+    node.run("apply")
+    live = node.root / "proc/sys/vm/overcommit_memory"
+    assert live.read_text() == "0\n"
+    for _ in range(3):
+        node.clock.seconds += 3 * DAY
+        report = node.run("gate")
+        assert report.exit_code is ExitCode.COMPLIANT
+        assert "expired on 2027-01-03; the gate applies it still" in only(report, "expired-waiver-applied").message
+        assert live.read_text() == "0\n"
+    assert "waiver-expired" in kinds(node.run("check"))
+    node.run("apply")
+    assert live.read_text() == "1\n"
+    assert "expired-waiver-applied" not in kinds(node.run("gate"))
+
+
+def test_a_waiver_that_had_expired_before_does_not_apply(node: Node) -> None:
+    """Somebody wrote it after the last successful run."""
+    node.prints(NEWER)
+    node.run("apply")
+    node.put(SETTINGS, WAIVER.format("2026-12-31"))
+    assert kinds(node.run("gate")) & {"waiver-expired", "expired-waiver-applied"} == {"waiver-expired"}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1_700_000_000.0, 1_798_761_600.0 + 4 * DAY])
+def test_with_an_implausible_clock_no_waiver_expires(node: Node, seconds: float) -> None:
+    """The clock is behind this release, or behind the last successful run."""
+    node.prints(NEWER)
+    node.clock.seconds += 5 * DAY
+    node.put(SETTINGS, WAIVER.format("2027-01-09"))
+    node.run("apply")
+    record = (node.root / RECORD).read_text()
+    node.clock.seconds = seconds
+    for verb in ("gate", "check"):
+        report = node.run(verb)
+        assert report.exit_code is ExitCode.COMPLIANT
+        finding = only(report, "clock-implausible")
+        assert finding.expected == "2027-01-06 or later"
+        assert kinds(report).isdisjoint({"waiver-expired", "expired-waiver-applied", "waiver-expires-soon"})
+    assert (node.root / RECORD).read_text() == record
+
+
+def test_a_recorded_day_in_the_future_is_corrected_by_hand(node: Node) -> None:
+    """The clock was wrong when it was recorded."""
+    node.prints(NEWER)
+    node.clock.seconds += 1000 * DAY
+    node.put(SETTINGS, WAIVER.format("2030-12-31"))
+    node.run("apply")
+    node.clock.seconds -= 1000 * DAY
+    assert "clock-implausible" in kinds(node.run("gate"))
+    node.run("apply")
+    assert "clock-implausible" not in kinds(node.run("gate"))
+
+
+def test_revert_removes_the_record(node: Node) -> None:
+    """With the journal, after its last run is undone."""
+    from agent.verbs.revert import revert
+
+    node.run("apply")
+    assert (node.root / RECORD).exists()
+    revert(node.host, last=False, force=False)
+    assert not (node.root / RECORD).parent.exists()
