@@ -1,13 +1,14 @@
-"""Guests for the tests of this tier. A test that fails shows the console and the journal of its guests.
+"""Guests for the tests of this tier. A failed test shows the console and the journal of its guests.
 
-The number in the name of a test is that of the promise that it proves:
+The number in the name of a test is that of the guarantee that it tests:
 
-1. K3s never starts on a host that is not ready.
-2. The repair alone brings K3s up, and nothing that an operator switched off.
-3. Every start is covered, and a healthy K3s is never touched.
-4. The gate has its place in the boot: in no ordering cycle, before K3s is installed, and beside cloud-init.
-5. The gate is shut in, and can still do its work.
-6. All of this outlasts what a host goes through: reboots, power cuts, cloning, mounts, a read-only /etc, an odd umask.
+1. K3s never starts on a host that is not hardened.
+2. A blocked K3s starts after the repair, unless its operator stopped or disabled it.
+3. The gate covers every start, and never stops or restarts a running K3s.
+4. The gate is ordered correctly at boot: no ordering cycle, before K3s is installed, and with cloud-init.
+5. The gate is sandboxed and can still write what it has to.
+6. All of this holds after reboots, power cuts and cloning, and with mounts, a read-only /etc and a strict umask.
+7. An operator can let a blocked K3s start once, and this is reported.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ _GUESTS = pytest.StashKey[list[Node]]()
 
 @pytest.fixture(scope="session")
 def image(worker_id: str, request: pytest.FixtureRequest) -> Image:
-    """What guests boot from; made first if its recipe has changed."""
+    """Return the image that guests boot from; it is built first if its inputs have changed."""
     if worker_id not in ("master", "gw0"):
-        request.getfixturevalue("packages")  # meanwhile another worker makes the image, for which this one would wait
+        request.getfixturevalue("packages")  # while another worker builds the image
     return guest_image.ready()
 
 
 class Packages(NamedTuple):
-    """What the working tree gives out: packages, the same as of an older version, and the program in one file."""
+    """The packages of the working tree, the same packages with an older version, and the single file."""
 
     deb: Path
     rpm: Path
@@ -57,7 +58,7 @@ class Packages(NamedTuple):
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packages:
-    """Built from the working tree, once for all workers."""
+    """Build the packages from the working tree, once for all workers."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     directory, older = shared / "dist", shared / "older"
     with (shared / "dist.lock").open("w") as lock:
@@ -77,7 +78,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packag
 
 @pytest.fixture(scope="session")
 def saved_bare(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    """A booted Debian with nothing of ours but the stand-in's files, saved for all tests."""
+    """A booted Debian with only the stand-in's files, saved for all tests."""
     directory = tmp_path_factory.mktemp("saved") / "bare"
     with Node(directory, image) as node:
         node.boot()
@@ -88,7 +89,7 @@ def saved_bare(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def put_program(node: Node, packages: Packages) -> None:
-    """Install K3s and the program: the package where its dependencies are new enough, otherwise the single file."""
+    """Install K3s and the program: the package if its dependencies are new enough, otherwise the single file."""
     if node.suite in SINGLE_FILE_SUITES:
         node.put("/usr/local/bin/k3s-harden", packages.single_file.read_bytes(), "0755")
         node.install_k3s()
@@ -102,7 +103,7 @@ def put_program(node: Node, packages: Packages) -> None:
 def saved_node(
     image: Image, saved_bare: Saved, packages: Packages, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Saved]:
-    """A booted server with package and K3s installed, and neither of them ever started; saved for all tests."""
+    """A booted server with package and K3s, neither of them started so far; saved for all tests."""
     directory = tmp_path_factory.mktemp("saved") / "node"
     with Node(directory, image, saved_bare) as node:
         node.resume()
@@ -114,7 +115,7 @@ def saved_node(
 
 @pytest.fixture
 def new_node(image: Image, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Node]]:
-    """Makes guests that are switched off, and takes them away at the end of the test."""
+    """Return a function that creates powered-off guests; they are removed at the end of the test."""
     nodes: list[Node] = request.node.stash.setdefault(_GUESTS, [])
 
     def make(name: str, saved: Saved | None = None) -> Node:
@@ -129,7 +130,7 @@ def new_node(image: Image, tmp_path: Path, request: pytest.FixtureRequest) -> It
 
 @pytest.fixture
 def bare(new_node: Callable[..., Node], saved_bare: Saved) -> Node:
-    """A Debian that runs, with nothing of ours."""
+    """A running Debian without package and K3s."""
     new = new_node("bare", saved_bare)
     new.resume()
     return new
@@ -137,7 +138,7 @@ def bare(new_node: Callable[..., Node], saved_bare: Saved) -> Node:
 
 @pytest.fixture
 def node(new_node: Callable[..., Node], saved_node: Saved) -> Node:
-    """A server that runs, with package and K3s installed, and neither of them ever started."""
+    """A running server with package and K3s, neither of them started so far."""
     new = new_node("node", saved_node)
     new.resume()
     return new
@@ -145,7 +146,7 @@ def node(new_node: Callable[..., Node], saved_node: Saved) -> Node:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to a failed test what its guests have to say, while they can."""
+    """Add console and journal of the guests to the report of a failed test."""
     report = yield
     if report.failed:
         for node in item.stash.get(_GUESTS, []):
@@ -157,9 +158,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _journal(node: Node) -> str:
     if not node.is_on:
-        return "it is off"
+        return "the guest is off"
     try:
-        # The test may have ended in the middle of an answer.
+        # The test may have ended during an answer of the agent.
         node.wait_for_agent(10)
         return node.run("journalctl -b --no-hostname -o short-monotonic -n 120", timeout=60).out
     except GuestError as error:

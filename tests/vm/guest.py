@@ -1,7 +1,7 @@
-"""One guest: a QEMU process at a time over a disk that lasts, and commands run inside by its guest agent.
+"""One guest: a persistent disk, a QEMU process while it is on, and commands run by its guest agent.
 
-Plain emulation, so that it runs where there is no hardware virtualisation: a boot takes about ten seconds, a guest
-that was saved is back in half a second. QEMU ends when the thread that started it ends, however that comes about.
+QEMU emulates the processor, so no hardware virtualization is required: a boot takes about ten seconds, a saved guest
+resumes in half a second. QEMU is killed when the thread that started it ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.vm.image import Image
 
-# No panic= here: it would set kernel.panic, which is under test. With -no-reboot a reset ends QEMU, which shows.
+# No panic= here: it would set kernel.panic, which is under test. With -no-reboot, a reset ends QEMU.
 _KERNEL_ARGUMENTS = (
     "root=/dev/vda rw console=ttyS0 quiet loglevel=4 systemd.show_status=1 systemd.ssh_auto=no mitigations=off"
     " init_on_alloc=0 audit=0 cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=1"
@@ -35,7 +35,7 @@ _HOPELESS = re.compile(
 )
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
 
-# Each is at least twice the longest that was seen.
+# In seconds; each is at least twice the longest observed time.
 BOOT_TIMEOUT = 200.0
 _RESUME_TIMEOUT = 30.0
 _DOWN_TIMEOUT = 60.0
@@ -43,11 +43,11 @@ _CALL_TIMEOUT = 120.0
 
 
 class GuestError(Exception):
-    """The guest did not do what was asked of it; the message ends with what its console showed last."""
+    """An operation on the guest failed; the message ends with the last lines of its console."""
 
 
 class Done(NamedTuple):
-    """How a command in the guest ended."""
+    """Exit code and output of a command in the guest."""
 
     code: int
     out: str
@@ -55,14 +55,14 @@ class Done(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """A running guest, frozen: its disk, to be written to no more, and its memory."""
+    """A frozen guest: its disk, which must not be written to, and its memory."""
 
     disk: Path
     memory: Path
 
 
 class Guest:
-    """A machine with a disk of its own; switched off until boot() or, if it was saved before, resume()."""
+    """A virtual machine with its own disk; off until boot() or, for a saved guest, resume()."""
 
     def __init__(self, directory: Path, image: Image, saved: Saved | None = None) -> None:
         directory.mkdir()
@@ -87,34 +87,34 @@ class Guest:
     # --- power ---
 
     def boot(self, *, seed: Path | None = None, wait: bool = True) -> None:
-        """Switch it on, with a cloud-init seed as second disk if there is one, and wait for the end of the boot."""
+        """Power on, with an optional cloud-init seed as second disk, and wait for the end of the boot."""
         self._start(seed)
         if wait:
             self.wait_for_boot()
 
     def wait_for_boot(self) -> None:
-        """Wait until systemd has nothing left to start; a failed unit is not waited for, and no error here."""
+        """Wait until systemd has finished the boot; a failed unit is not an error here."""
         self.wait_for_agent(BOOT_TIMEOUT)
         self.run("systemctl is-system-running --wait", check=False, timeout=BOOT_TIMEOUT)
 
     def resume(self) -> None:
-        """Go on where the saved guest was frozen."""
+        """Continue from the state of the saved guest."""
         if self._saved is None:
-            raise GuestError(f"cannot resume {self.name}: it was made from no saved guest")
+            raise GuestError(f"cannot resume {self.name}: it was not created from a saved guest")
         self._start(None, "-incoming", "defer")
         self._monitor("migrate-incoming", uri=f"exec:cat {shlex.quote(str(self._saved.memory))}")
         deadline = time.monotonic() + _RESUME_TIMEOUT
         while self._monitor("query-status")["status"] == "inmigrate":
             if time.monotonic() > deadline:
-                self.fail("the saved memory was not loaded")
+                self.fail("cannot load the saved memory in time")
             time.sleep(0.01)
         self._monitor("cont")
         self.wait_for_agent(_RESUME_TIMEOUT)
-        # Its clock stood still while it was frozen.
+        # Its clock stopped while it was frozen.
         self.run(f"date --set=@{time.time():.3f}")
 
     def save(self) -> Saved:
-        """Freeze it: from now on there are only guests made from what is returned."""
+        """Freeze the guest and return its state, from which other guests are created; this one cannot continue."""
         memory = self.disk.with_name("memory")
         self.run("sync")
         self._monitor("stop")
@@ -123,37 +123,37 @@ class Guest:
         deadline = time.monotonic() + _DOWN_TIMEOUT
         while (status := self._monitor("query-migrate")["status"]) != "completed":
             if status == "failed" or time.monotonic() > deadline:
-                self.fail(f"the memory was not saved: {status}")
+                self.fail(f"cannot save the memory: {status}")
             time.sleep(0.02)
         self._monitor("quit")
         self._wait_for_end()
         return Saved(self.disk, memory)
 
     def shut_down(self) -> None:
-        """Switch it off in good order."""
+        """Shut down in an orderly way."""
         self._agent.send({"execute": "guest-shutdown", "arguments": {"mode": "powerdown"}})
         self._wait_for_end()
 
     def reboot(self, *, seed: Path | None = None) -> None:
-        """Boot anew, in good order."""
+        """Shut down in an orderly way, and boot."""
         self.shut_down()
         self.boot(seed=seed)
 
     def cut_power(self) -> None:
-        """Switch it off as a power failure does; one that is off stays off."""
+        """Power off without a shutdown; no effect if the guest is off."""
         if self._qemu is not None:
             self._qemu.kill()
             self._wait_for_end()
 
     @property
     def is_on(self) -> bool:
-        """Whether it runs."""
+        """Whether the guest is on."""
         return self._qemu is not None and self._qemu.poll() is None
 
     # --- inside ---
 
     def wait_for_agent(self, timeout: float) -> None:
-        """Wait for the guest agent, and for nothing once the console shows that none will come."""
+        """Wait for the guest agent; fail at once if the console shows that the boot failed."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if not self.is_on:
@@ -161,7 +161,7 @@ class Guest:
             if found := _HOPELESS.search(self.console):
                 time.sleep(1)
                 self.fail(f"the boot ended in {found[0]!r}")
-            number = time.monotonic_ns()  # no answer to an earlier call is taken for this one's
+            number = time.monotonic_ns()  # so that the answer to an earlier call is not used
             try:
                 self._agent.send({"execute": "guest-sync", "arguments": {"id": number}})
                 while self._agent.receive(0.5).get("return") != number:
@@ -169,7 +169,7 @@ class Guest:
             except TimeoutError:
                 continue
             except (OSError, EOFError):
-                self.fail("the line to the guest agent was closed")
+                self.fail("the connection to the guest agent was closed")
             return
         self.fail(f"the guest agent did not answer within {timeout:g} s")
 
@@ -182,7 +182,7 @@ class Guest:
         stdin: bytes = b"",
         user: str = "root",
     ) -> Done:
-        """Run a program, or a line of shell; a code other than 0 raises GuestError unless it is checked elsewhere."""
+        """Run a program, or a string with sh. Raises GuestError if it fails, unless `check` is False."""
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         if user != "root":
             words = ["runuser", "-u", user, "--", *words]
@@ -194,8 +194,8 @@ class Guest:
         while not (status := self._ask_agent("guest-exec-status", pid=started["pid"]))["exited"]:
             taken = time.monotonic() - began
             if taken > timeout:
-                self.fail(f"no end after {timeout:g} s: {command}")
-            # The guest has one processor: what it answers us with, the command does not get.
+                self.fail(f"still running after {timeout:g} s: {command}")
+            # The guest has one processor, and each query takes time from the command.
             time.sleep(min(0.02 + taken / 10, 0.5))
         done = Done(
             status.get("exitcode", 128 + status.get("signal", 0)),
@@ -206,37 +206,37 @@ class Guest:
         return done
 
     def put(self, path: str, content: str | bytes, mode: str = "0644") -> None:
-        """Write a file, its directories too."""
+        """Write a file and create its directories."""
         data = content if isinstance(content, bytes) else content.encode()
         self.run(("/usr/bin/install", "-D", "-m", mode, "/dev/stdin", path), stdin=data)
 
     def read(self, path: str) -> str:
-        """The content of a file."""
+        """Return the content of a file."""
         return self.run(("/bin/cat", path)).out
 
     def wait_until(self, command: str, timeout: float = 120) -> None:
-        """Wait for a shell command to succeed."""
+        """Wait until a shell command succeeds."""
         deadline = time.monotonic() + timeout
         while self.run(command, check=False).code:
             if time.monotonic() > deadline:
-                self.fail(f"not so after {timeout:g} s: {command}")
+                self.fail(f"still failing after {timeout:g} s: {command}")
             time.sleep(0.7)
 
     def wait_for_console(self, words: str, timeout: float = 120) -> None:
-        """Wait for words on the console of this boot."""
+        """Wait for text on the console of this boot."""
         deadline = time.monotonic() + timeout
         while words not in self.console:
             if not self.is_on or time.monotonic() > deadline:
-                self.fail(f"not on the console: {words}")
+                self.fail(f"the console does not show: {words}")
             time.sleep(0.02)
 
     @property
     def console(self) -> str:
-        """What this boot has shown on the console."""
+        """The console output of this boot."""
         return _ESCAPES.sub("", self.console_log.read_text(errors="replace"))
 
     def console_on(self, path: Path) -> socket.socket:
-        """Move the console from its log to a new socket at this path; returns the other end."""
+        """Redirect the console from its log to a new socket at this path; return the other end."""
         address = {"type": "unix", "data": {"path": str(path)}}
         backend = {"type": "socket", "data": {"addr": address, "server": True, "wait": False}}
         self._monitor("chardev-change", id="console", backend=backend)
@@ -245,7 +245,7 @@ class Guest:
         return line
 
     def fail(self, message: str) -> NoReturn:
-        """Raise GuestError."""
+        """Raise GuestError with the end of the console and QEMU's errors."""
         complaints = self._complaints.read_text(errors="replace")[-2000:]
         tail = "\n".join(self.console.splitlines()[-40:])
         raise GuestError(f"{self.name}: {message}\n--- console\n{tail}\n--- QEMU\n{complaints}")
@@ -254,13 +254,13 @@ class Guest:
 
     def _start(self, seed: Path | None, *options: str) -> None:
         if self.is_on:
-            raise GuestError(f"cannot start {self.name}: it runs already")
+            raise GuestError(f"cannot start {self.name}: it is already on")
         monitor, its_monitor = socket.socketpair()
         agent, its_agent = socket.socketpair()
         kernel_arguments = _KERNEL_ARGUMENTS if seed else f"{_KERNEL_ARGUMENTS} {_NO_CLOUD_INIT}"
         words = [
             *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-name", self.name),
-            # One processor: two such guests at once get more done on two cores than two processors in one.
+            # One processor: two guests with one each are faster on two cores than one guest with two.
             *("-accel", "tcg", "-machine", "q35", "-cpu", "qemu64", "-smp", "1", "-m", "1024"),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd), "-append", kernel_arguments),
@@ -289,7 +289,7 @@ class Guest:
         try:
             self._monitor_line.receive(_CALL_TIMEOUT)
         except (OSError, EOFError):
-            self.fail("QEMU does not start")
+            self.fail("cannot start QEMU")
         self._monitor("qmp_capabilities")
 
     def _monitor(self, command: str, **arguments: object) -> dict[str, Any]:
@@ -300,7 +300,7 @@ class Guest:
             except (OSError, EOFError) as error:
                 self.fail(f"no answer from QEMU to {command}: {error!r}")
             if "error" in answer:
-                self.fail(f"QEMU refuses {command}: {answer['error']}")
+                self.fail(f"QEMU rejects {command}: {answer['error']}")
             if "return" in answer:
                 return dict(answer["return"])
 
@@ -311,7 +311,7 @@ class Guest:
         except (OSError, EOFError) as error:
             self.fail(f"no answer from the guest agent to {command}: {error!r}")
         if "error" in answer:
-            self.fail(f"the guest agent refuses {command}: {answer['error']}")
+            self.fail(f"the guest agent rejects {command}: {answer['error']}")
         return dict(answer["return"])
 
     def _wait_for_end(self) -> None:
@@ -327,7 +327,7 @@ class Guest:
 
 
 class _JsonLine:
-    """One end of a line that carries an object of JSON per line."""
+    """A socket that carries one JSON object per line."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
@@ -351,7 +351,7 @@ class _JsonLine:
 
 
 def seed_disk(directory: Path, user_data: str, vendor_data: str = "", files: Sequence[Path] = ()) -> Path:
-    """A seed for cloud-init (NoCloud: a disk with the label cidata), with other files beside the documents."""
+    """Create a seed for cloud-init (NoCloud: a disk with the label cidata) that also contains other files."""
     contents = directory / "seed"
     contents.mkdir()
     documents = {"user-data": user_data, "vendor-data": vendor_data, "meta-data": "instance-id: node-1\n"}
@@ -364,7 +364,7 @@ def seed_disk(directory: Path, user_data: str, vendor_data: str = "", files: Seq
 
 
 def _drive(name: str, file: Path, kind: str, options: str = "") -> tuple[str, ...]:
-    # Write-through: what the guest was told to be on disk is there after a power cut.
+    # Write-through: data that the guest has synced survives a power cut.
     drive = f"file={file},format={kind},if=none,id={name},cache=writethrough{options}"
     return ("-drive", drive, "-device", f"virtio-blk-pci,drive={name},serial={name}")
 

@@ -85,7 +85,7 @@ _FILES = {
         "ssh_genkeytypes: []\n"
     ),
     "etc/systemd/journald.conf.d/guest.conf": "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n",
-    # It would write a line to the journal each time that it is asked something.
+    # Otherwise it writes a line to the journal at each request.
     "etc/systemd/system/qemu-guest-agent.service.d/guest.conf": "[Service]\nLogLevelMax=notice\n",
     # Debian triggers 60 ttys and 60 platform devices as well, which takes two seconds of each boot. systemd 247 has
     # neither --type=all nor --prioritized-subsystem.
@@ -95,7 +95,7 @@ _FILES = {
         + "\n"
     ),
 }
-# What no test needs, and each boot would wait for.
+# No test requires these, and each boot would wait for them.
 _SWITCHED_OFF = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -135,7 +135,7 @@ _MODULES_UNPACKED = re.compile(
 
 
 class Image(NamedTuple):
-    """What a guest boots from: a raw ext4 disk, never written to, and a kernel with its first file system."""
+    """The files that a guest boots from: a read-only raw ext4 disk, a kernel and an initrd."""
 
     suite: str
     disk: Path
@@ -144,14 +144,14 @@ class Image(NamedTuple):
 
 
 def lacking() -> str:
-    """Say what keeps this machine from booting guests; empty where nothing does."""
+    """Return why this machine cannot boot guests, or an empty string."""
     if platform.machine() != "x86_64":
-        return f"needs a machine of the guest's kind, x86_64; this is {platform.machine()}"
+        return f"needs x86_64, found {platform.machine()}"
     rows = (line.split() for line in (Path(__file__).parent / "host-packages").read_text().splitlines())
     missing = sorted({row[1] for row in rows if row and row[0] != "#" and shutil.which(row[0]) is None})
     if missing:
-        return f"needs programs that are missing here: apt-get install -y {' '.join(missing)}"
-    return "needs root, which makes the guest's disk" if os.geteuid() else ""
+        return f"needs missing programs: apt-get install -y {' '.join(missing)}"
+    return "needs root to build the disk of the guests" if os.geteuid() else ""
 
 
 def ready() -> Image:
@@ -176,7 +176,7 @@ def ready() -> Image:
 
 
 def _held(directory: Path, mode: int) -> bool:
-    """Lock a directory until this process ends, unless another process holds it: no image goes away under a guest."""
+    """Lock a directory until this process ends, so that its image is not removed; False if another process has it."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
@@ -194,7 +194,7 @@ def _key(suite: Suite) -> str:
 
 
 def _build_apart(directory: Path, log: Path) -> None:
-    """Build in a mount namespace of its own, so that even a build that is killed leaves no mount behind."""
+    """Build in a private mount namespace, so that a killed build leaves no mount."""
     command = ("unshare", "--mount", "--propagation", "private", sys.executable, "-m", "tests.vm.image", str(directory))
     with log.open("w") as output:
         try:
@@ -203,7 +203,7 @@ def _build_apart(directory: Path, log: Path) -> None:
             )
         except subprocess.SubprocessError as error:
             last = "\n".join(log.read_text().splitlines()[-30:])
-            raise ImageError(f"cannot make the guest's disk: {error}\n{last}") from error
+            raise ImageError(f"cannot build the guest image: {error}\n{last}") from error
 
 
 def _build(out: Path, suite: Suite) -> None:
@@ -292,9 +292,9 @@ def _uncompressed(bzimage: Path) -> bytes:
 
 
 def _configure(root: Path) -> None:
-    # What was left out of the image is not to be left out of packages that a test installs.
+    # The excluded paths must not apply to packages that a test installs.
     (root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").unlink()
-    # A guest has no network: with no source to ask, apt-get update succeeds.
+    # A guest has no network; without sources, apt-get update succeeds.
     for sources in (root / "etc/apt/sources.list.d").iterdir():
         sources.unlink()
     (root / "etc/apt/sources.list").write_text("")
@@ -306,7 +306,7 @@ def _configure(root: Path) -> None:
     run("chroot", str(root), "useradd", "-m", "-s", "/bin/bash", "-G", "sudo", "admin")
     for verb, units in (("disable", _SWITCHED_OFF), ("mask", _MASKED)):
         run("systemctl", f"--root={root}", "--quiet", verb, *units)
-    # Else systemd takes the first boot for an update, and runs what it runs then.
+    # Otherwise systemd treats the first boot as an update and runs the services for it.
     for stamp in (root / "etc/.updated", root / "var/.updated"):
         stamp.touch()
     os.utime(root / "usr", (0, 0))

@@ -1,4 +1,4 @@
-"""The commands that the README gives for each way in: what the guests run is what a reader runs."""
+"""Commands of the README, so that guests run what a reader runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.vm.image import CHECKOUT
 
 
 def commands(heading: str) -> str:
-    """The first shell lines under a heading of the README. Raises ValueError where there are none."""
+    """Return the first shell block under a heading of the README. Raises ValueError if there is none."""
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     section = readme.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
     found = section.partition("```sh\n")[2].partition("```")[0]

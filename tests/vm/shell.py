@@ -1,6 +1,6 @@
-"""A guest for a developer to try things in, with the working tree's package and a stand-in for K3s: `make vm-shell`.
+"""A guest for manual tests, with the working tree's package and a stand-in for K3s: `make vm-shell`.
 
-The shell on this terminal is root's on the guest's console. The guest ends with it, and nothing of it is kept.
+This terminal is connected to a root shell on the guest's console. The guest and its disk are removed when it ends.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _GREETING = """\
-The package of the working tree is installed, and a stand-in for k3s, enabled and not started. For instance:
+The package of the working tree is installed, and a stand-in for k3s is enabled but not started. Examples:
   systemctl start k3s; systemctl status k3s-harden; k3s-harden check; cat /var/lib/k3s-stand-in/starts
 `exit` ends the guest.
 """
 
-# Whichever way the shell ends, the guest ends with it.
+# The guest powers off however the shell ends.
 _SHELL = (
     "systemd-run --quiet --collect --property=StandardInput=tty-force --property=StandardOutput=tty"
     " --property=TTYPath=/dev/ttyS0 --property=ExecStopPost='systemctl poweroff --force'"
@@ -40,8 +40,8 @@ _SHELL = (
 
 
 def main() -> None:
-    """Make the guest, and join terminal and console until the guest ends."""
-    _say("making the image, if it is not there")
+    """Create the guest, and connect terminal and console until the guest ends."""
+    _say("building the image unless it is cached")
     made = image.ready()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -82,7 +82,7 @@ def _copy_both_ways(console: socket.socket) -> None:
 
 @contextmanager
 def _raw_terminal() -> Iterator[None]:
-    """Leave each key to the guest; the end of the guest gives the terminal back."""
+    """Pass each key to the guest; restore the terminal at the end."""
     if not sys.stdin.isatty():
         yield
         return

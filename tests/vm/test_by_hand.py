@@ -1,4 +1,4 @@
-"""By hand and by systemd, in a booted guest, with the README's own commands: an administrator with sudo."""
+"""The README's commands for manual use and for systemd, run in a booted guest by an administrator with sudo."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def _kernel(node: Node) -> dict[str, str]:
     return {key: node.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL}
 
 
-def test_the_readmes_commands_harden_and_then_guard_k3s(bare: Node, packages: Packages) -> None:
-    """`diff` needs no root, `sudo k3s-harden apply` hardens, `sudo k3s-harden install` makes K3s wait for the gate.
+def test_the_commands_of_the_readme_harden_the_host_and_install_the_gate(bare: Node, packages: Packages) -> None:
+    """`diff` requires no root, `apply` and `install` do; after a reboot K3s starts after its gate.
 
-    A reboot keeps all of it.
+    `apply` without sudo fails and prints the command with sudo.
     """
     bare.put(f"{_HOME}/dist/{packages.single_file.name}", packages.single_file.read_bytes())
     install, diff, apply = commands("By hand").splitlines()

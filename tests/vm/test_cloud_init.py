@@ -1,6 +1,6 @@
-"""cloud-init in booted guests: the rendered user-data document, from a fresh Debian to a hardened K3s.
+"""cloud-init in booted guests: the rendered user-data, from a fresh Debian to a hardened K3s.
 
-The document is `render cloud-init`'s own. A guest has no network, so that its two downloads come from the seed disk.
+The document is the output of `render cloud-init`. A guest has no network; both downloads come from the seed disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.vm
 
 _SEED = "/run/seed"
 
-# Runs before the user-data's own commands, at each boot.
+# Runs at each boot, before the commands of the user-data.
 _VENDOR_DATA = f"""\
 #cloud-config
 bootcmd:
@@ -39,7 +39,7 @@ bootcmd:
 
 
 def _rendered(directory: Path, program: Path, *words: str) -> str:
-    """The document that the README's command makes, with further words, of a program on the seed disk."""
+    """Return the output of the README's command with more options, for a program on the seed disk."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "URL": f"file://{_SEED}/{program.name}",
@@ -57,9 +57,9 @@ def _seed(directory: Path, program: Path, user_data: str, vendor_data: str = _VE
 
 
 def test_4_first_boot_second_boot_and_clean(new_node: Callable[..., Node], packages: Packages, tmp_path: Path) -> None:
-    """User-data makes a hardened server, K3s after the gate; the second boot and `cloud-init clean` keep it so.
+    """K3s starts after its gate at the first boot, at the second, and after `cloud-init clean`.
 
-    With all of cloud-init's stages no boot has an ordering cycle, for which systemd would drop a job.
+    With all stages of cloud-init, no boot has an ordering cycle, for which systemd would delete a job.
     """
     user_data = _rendered(tmp_path, packages.single_file)
     seed = _seed(tmp_path, packages.single_file, user_data)
@@ -87,14 +87,14 @@ def test_4_first_boot_second_boot_and_clean(new_node: Callable[..., Node], packa
     node.run("touch /run/k3s-harden/of-this-boot; cloud-init clean")
     assert node.run("test -e /run/k3s-harden", check=False).code != 0
     node.reboot(seed=seed)
-    # The document's last step finds K3s as it was, started by this boot, and has nothing to restart.
+    # The last step of the document finds K3s unchanged and already started, and does not restart it.
     assert_done(3)
 
 
-def test_settings_data_directory_and_release_reach_the_host(
+def test_settings_data_directory_and_k3s_version_are_used(
     new_node: Callable[..., Node], packages: Packages, tmp_path: Path
 ) -> None:
-    """K3s and k3s-harden keep to one data directory, K3s is the very release, and the settings are in force."""
+    """K3s and k3s-harden use the same data directory, K3s has the given version, and the settings are applied."""
     site = tmp_path / "site.yaml"
     site.write_text("audit:\n  max-age: 77\n")
     user_data = _rendered(
@@ -114,39 +114,43 @@ def test_settings_data_directory_and_release_reach_the_host(
 
 
 class Failure(NamedTuple):
-    """A failure planted in a step: words put in place of others in the document, or a command that runs before it."""
+    """A way to make a step fail."""
 
-    told: str
+    log: str
+    """Text that the log of cloud-init contains afterwards."""
     old: str = ""
+    """Text of the document that is replaced."""
     new: str = ""
+    """The replacement."""
     command: str = ""
+    """A command that runs before the document."""
 
 
 _INSTALLATION = "sh /usr/local/sbin/k3s-install server"
 
 _FAILURES = {
     "curl is missing and cannot be installed": Failure(
-        told="E: ", command="dpkg --force-depends --purge curl >/dev/null"
+        log="E: ", command="dpkg --force-depends --purge curl >/dev/null"
     ),
-    "the program's bytes are others": Failure(
-        told="/usr/local/bin/k3s-harden.new: FAILED", old="{digest}", new="0" * 64
+    "the checksum of the program is wrong": Failure(
+        log="/usr/local/bin/k3s-harden.new: FAILED", old="{digest}", new="0" * 64
     ),
     "the program cannot run": Failure(
-        told="dnf: not found",
+        log="dnf: not found",
         command="mount --bind /usr/local/bin /usr/local/bin && mount -o remount,bind,noexec /usr/local/bin",
     ),
     "the gate cannot be installed": Failure(
-        told="/etc/systemd/system/k3s-harden.service", command="mkdir -p /etc/systemd/system/k3s-harden.service"
+        log="/etc/systemd/system/k3s-harden.service", command="mkdir -p /etc/systemd/system/k3s-harden.service"
     ),
     "the host cannot be hardened": Failure(
-        told="/var/lib/rancher/k3s/server/audit.yaml", command="mkdir -p /var/lib/rancher/k3s/server/audit.yaml"
+        log="/var/lib/rancher/k3s/server/audit.yaml", command="mkdir -p /var/lib/rancher/k3s/server/audit.yaml"
     ),
-    "K3s cannot be downloaded": Failure(told="curl: (37)", old="/install.sh", new="/no-such-file"),
+    "K3s cannot be downloaded": Failure(log="curl: (37)", old="/install.sh", new="/no-such-file"),
     "K3s' installer fails": Failure(
-        told=f"{STAND_IN_HOME}/version: Is a directory", command=f"mkdir -p {STAND_IN_HOME}/version"
+        log=f"{STAND_IN_HOME}/version: Is a directory", command=f"mkdir -p {STAND_IN_HOME}/version"
     ),
     "K3s does not start": Failure(
-        told="/none",
+        log="/none",
         command=(
             "mkdir -p /etc/rancher/k3s;"
             " echo 'kube-apiserver-arg: [audit-policy-file=/none]' >/etc/rancher/k3s/config.yaml"
@@ -156,37 +160,35 @@ _FAILURES = {
 
 
 @pytest.mark.parametrize("failure", _FAILURES)
-def test_a_failure_in_any_step_is_told_and_leaves_no_k3s_running(
+def test_a_failure_in_any_step_is_reported_and_k3s_does_not_run(
     new_node: Callable[..., Node], packages: Packages, tmp_path: Path, failure: str
 ) -> None:
-    """cloud-init reports the error, its log says which step failed, and K3s does not run."""
+    """cloud-init reports the error, its log shows which step failed, and K3s does not run."""
     node = new_node("fresh")
     _assert_fails(node, packages, tmp_path, _FAILURES[failure])
     assert node.run("pgrep --exact k3s-server", check=False).code == 1
     assert node.starts() == []
 
 
-def test_a_failing_last_check_is_told_and_leaves_k3s_running(
+def test_a_failing_last_check_is_reported_and_k3s_runs(
     new_node: Callable[..., Node], packages: Packages, tmp_path: Path
 ) -> None:
-    """K3s was started on a host that was ready, and is not taken down for what only the next boot would undo."""
+    """K3s was started on a hardened host; a value that changes only at the next boot does not stop it."""
     undone = f"{_INSTALLATION}; echo vm.panic_on_oom=1 >/etc/sysctl.d/99-local.conf"
     node = new_node("fresh")
-    _assert_fails(
-        node, packages, tmp_path, Failure(told="/etc/sysctl.d/99-local.conf:1", old=_INSTALLATION, new=undone)
-    )
+    _assert_fails(node, packages, tmp_path, Failure(log="/etc/sysctl.d/99-local.conf:1", old=_INSTALLATION, new=undone))
     node.wait_until_up()
     assert len(node.starts()) == 1
 
 
 def _assert_fails(node: Node, packages: Packages, directory: Path, failure: Failure) -> None:
-    """Boot with this failure planted; the step that fails is the one that was meant, and cloud-init tells of it."""
+    """Boot with this failure; cloud-init reports an error, and its log shows that the intended step failed."""
     user_data = _rendered(directory, packages.single_file)
     old = failure.old.format(digest=hashlib.sha256(packages.single_file.read_bytes()).hexdigest())
-    planted = user_data.replace(old, failure.new) if old else user_data
+    changed = user_data.replace(old, failure.new) if old else user_data
     vendor_data = f"{_VENDOR_DATA}  - {failure.command!r}\n" if failure.command else _VENDOR_DATA
-    assert (planted, vendor_data) != (user_data, _VENDOR_DATA)
-    node.boot(seed=_seed(directory, packages.single_file, planted, vendor_data))
+    assert (changed, vendor_data) != (user_data, _VENDOR_DATA)
+    node.boot(seed=_seed(directory, packages.single_file, changed, vendor_data))
     status = node.run("cloud-init status --long --wait", check=False, timeout=400)
     assert (status.code, "status: error" in status.out) == (1, True)
-    assert failure.told in node.read("/var/log/cloud-init-output.log")
+    assert failure.log in node.read("/var/log/cloud-init-output.log")

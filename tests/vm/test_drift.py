@@ -1,4 +1,4 @@
-"""The daily look for drift, in a booted guest with its timer, its sandbox and its journal."""
+"""The daily drift check in a booted guest: its timer, its sandbox and its journal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _METRICS = "/var/lib/k3s-harden/metrics/k3s-harden.prom"
 _FIGHT = "/etc/sysctl.d/99-fight.conf"
 
 
-def test_it_names_what_changed_and_repairs_only_if_it_is_told_to(node: Node) -> None:
-    """Nothing at the first look and at one without a change; then the control, what was found and the file and line.
+def test_it_reports_changes_and_repairs_only_if_the_settings_say_so(node: Node) -> None:
+    """The first check and a check without a change report nothing; after a change, the control, value, file and line.
 
-    The host stays as it is, until the settings say `drift.repair`.
+    The host is not changed unless `drift.repair` is set.
     """
     node.systemctl("start", SERVER)
     assert node.unit(TIMER)["ActiveState"] == "active"
@@ -48,7 +48,7 @@ def test_it_names_what_changed_and_repairs_only_if_it_is_told_to(node: Node) -> 
     assert node.is_up()
 
 
-def test_its_sandbox_is_stated(node: Node) -> None:
-    """The look reads as root and writes its own directory alone; systemd's own measure of that is 2 or less of 10."""
+def test_it_is_sandboxed(node: Node) -> None:
+    """It reads as root and writes only its own directory; systemd rates the exposure 2 or less of 10."""
     node.systemctl("start", CHECK)
     node.run(f"systemd-analyze security --no-pager --threshold=20 {CHECK}")

@@ -1,4 +1,4 @@
-"""The packages and the program in one file, on a booted Debian that has neither pip nor a network."""
+"""The packages and the single file, on a booted Debian without pip and network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.vm
 
 _OURS = "find / -xdev -name '*k3s-harden*' -not -path '/root/*' -not -path '/var/lib/dpkg/*' -not -path '/var/log/*'"
 
-# Debian's own rpm has a database of its own, which knows no Debian package, so that it is told to ask for none.
+# The database of rpm on Debian contains no Debian packages, so dependencies are not checked (--nodeps).
 _RPM = "rpm --dbpath /root/rpm"
 
 
@@ -24,8 +24,8 @@ def _version(node: Node) -> str:
     return node.run("dpkg-query --show --showformat='${Version}' k3s-harden").out
 
 
-def test_install_starts_nothing_and_remove_and_purge_leave_nothing(bare: Node, packages: Packages) -> None:
-    """Installed, the gate is in force and K3s not started. Removed, K3s runs on without it; purged, nothing is left."""
+def test_install_starts_nothing_and_purge_removes_everything(bare: Node, packages: Packages) -> None:
+    """Installing does not start K3s. After the removal K3s runs without a gate; a purge removes everything."""
     bare.install_k3s()
     put_package(bare, packages.deb)
     assert not bare.is_up()
@@ -42,12 +42,12 @@ def test_install_starts_nothing_and_remove_and_purge_leave_nothing(bare: Node, p
     assert bare.run("test -d /var/lib/k3s-harden", check=False).code == 0
 
     bare.run("dpkg --purge k3s-harden")
-    # What hardens K3s is K3s' configuration from now on; `revert` would have taken it away.
+    # The drop-in is part of K3s' configuration; only `revert` removes it.
     assert bare.run(_OURS).out.split() == ["/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"]
 
 
-def test_upgrade_keeps_k3s_running_and_a_downgrade_is_refused(bare: Node, packages: Packages) -> None:
-    """An upgrade touches no running K3s, and its gate covers the next start; a downgrade changes nothing."""
+def test_an_upgrade_keeps_k3s_running_and_a_downgrade_is_rejected(bare: Node, packages: Packages) -> None:
+    """An upgrade does not restart K3s, and the new gate runs at its next start; a downgrade changes nothing."""
     bare.install_k3s()
     older, newest = (package.name.split("_")[1] for package in (packages.older_deb, packages.deb))
     put_package(bare, packages.older_deb)
@@ -66,10 +66,10 @@ def test_upgrade_keeps_k3s_running_and_a_downgrade_is_refused(bare: Node, packag
 
 
 def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(bare: Node, packages: Packages) -> None:
-    """It starts nothing, its gate covers the next start, an older version is refused, and K3s runs on without it.
+    """It starts nothing, its gate runs at the next start, a downgrade is rejected, and K3s runs after the removal.
 
-    Files and scripts are carried out by rpm itself. What only a system of the RHEL family could show is not covered:
-    that dnf finds a Python for it, and that SELinux lets the gate work.
+    rpm itself runs on Debian. Not covered, because they require a system of the RHEL family: dnf's choice of a Python,
+    and SELinux.
     """
     for package in (packages.older_rpm, packages.rpm):
         bare.put(f"/root/{package.name}", package.read_bytes())
@@ -86,7 +86,7 @@ def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(bare: No
     assert (refused.code != 0, "is already installed" in refused.err) == (True, True)
     assert f"{bare.run(f'{_RPM} --query k3s-harden').out.strip()}.rpm" == packages.rpm.name
     assert bare.run(f"{_RPM} --nodeps --verify k3s-harden").out == ""
-    assert bare.run("find /usr/lib/k3s-harden/agent -name 'cli.*.pyc'").out
+    assert bare.run("find /usr/lib/k3s-harden/agent -name 'yaml_reader.*.pyc'").out
     assert bare.unit(SERVER)["MainPID"] == process
     bare.systemctl("restart", SERVER)
     assert (bare.gate_runs(), len(bare.starts())) == (2, 2)
@@ -104,8 +104,8 @@ def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(bare: No
     }
 
 
-def test_the_single_file_needs_nothing_but_python(bare: Node, packages: Packages) -> None:
-    """No pip, network, HOME or executable /tmp; it hardens, installs the gate, which runs it, and takes it away."""
+def test_the_single_file_requires_only_python(bare: Node, packages: Packages) -> None:
+    """Without pip, network, HOME and executable /tmp, it hardens the host, and installs and removes the gate."""
     assert bare.run("python3 -m pip --version", check=False).code != 0
     assert bare.run("ip -brief link | grep -v ^lo", check=False).out == ""
     bare.run("mountpoint --quiet /tmp || mount -t tmpfs tmp /tmp; mount -o remount,noexec /tmp")

@@ -1,4 +1,4 @@
-"""The Debian package beside a K3s that waits, or that `install` guards under another name, in booted guests."""
+"""The Debian package with a blocked K3s, with a moved data directory, and with a service of another name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, put_package
+from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, gate_of, put_package
 
 if TYPE_CHECKING:
     from tests.vm.conftest import Packages
@@ -22,10 +22,8 @@ _DATA_DIR = "/srv/k3s"
 _MOUNT = f"[Mount]\nWhat=data\nWhere={_DATA_DIR}\nType=tmpfs\nOptions=mode=0755\n"
 
 
-def test_installing_touches_no_running_k3s_and_a_waiting_one_outlasts_an_upgrade(
-    bare: Node, packages: Packages
-) -> None:
-    """A running K3s meets the gate at its next start; one that the gate kept down is started by the repair alone."""
+def test_installing_keeps_k3s_running_and_an_upgrade_keeps_a_blocked_k3s(bare: Node, packages: Packages) -> None:
+    """The gate runs at the next start of K3s. A K3s that it blocks starts after the repair."""
     bare.install_k3s()
     bare.systemctl("start", SERVER)
     process = bare.unit(SERVER)["MainPID"]
@@ -45,14 +43,14 @@ def test_installing_touches_no_running_k3s_and_a_waiting_one_outlasts_an_upgrade
     assert {bare.unit(timer)["ActiveState"] for timer in TIMERS} == {"active"}
 
 
-def test_the_gate_of_the_package_waits_for_the_mount_of_a_moved_data_directory(node: Node) -> None:
-    """Once `install` has told it: `check` says so before. `uninstall` takes that back, and leaves the package whole."""
+def test_the_gate_of_the_package_waits_for_the_mount_of_another_data_directory(node: Node) -> None:
+    """`install` adds the mount, which `check` requires; `uninstall` removes it and no file of the package."""
     node.put("/etc/systemd/system/srv-k3s.mount", _MOUNT)
     node.put("/etc/rancher/k3s/config.yaml", f"data-dir: {_DATA_DIR}\n")
     assert "gate-before-mount" in node.harden("check", check=False).out
     node.harden("install")
     assert "gate-before-mount" not in node.harden("check", check=False).out
-    assert node.unit(GATE)["FragmentPath"] == f"/usr/lib/systemd/system/{GATE}"
+    assert node.unit(GATE)["FragmentPath"] == "/usr/lib/systemd/system/k3s-harden@.service"
     node.systemctl("start", SERVER)
     node.run(f"mountpoint --quiet {_DATA_DIR} && test -e {_DATA_DIR}/server/audit.yaml")
     assert node.gate_runs() == 1
@@ -65,15 +63,15 @@ def test_the_gate_of_the_package_waits_for_the_mount_of_a_moved_data_directory(n
     assert (node.gate_runs(), len(node.starts())) == (2, 2)
 
 
-def test_removal_frees_every_k3s_and_keeps_the_way_back(bare: Node, packages: Packages) -> None:
-    """Also one that `install` guards under another name. The package, installed anew, reverts what it had hardened."""
+def test_removal_releases_every_k3s_and_keeps_the_journal(bare: Node, packages: Packages) -> None:
+    """Also a K3s service of another name. The package, installed again, reverts its earlier changes."""
     put_package(bare, packages.deb)
     kernel = {key: bare.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL}
     bare.harden("install", "--role", "server", "--unit", NAMED)
     assert bare.run(_IN_ETC).out.split() == [f"./{NAMED}.d/10-k3s-harden.conf"]
     bare.install_k3s(INSTALL_K3S_NAME="east")
     bare.systemctl("start", NAMED)
-    assert bare.gate_runs() == 1
+    assert bare.journal(gate_of(NAMED)).count("Starting ") == 1
     bare.run("dpkg --remove k3s-harden")
     assert {(found["LoadState"], found["ActiveState"]) for found in map(bare.unit, TIMERS)} == {
         ("not-found", "inactive")
@@ -82,5 +80,5 @@ def test_removal_frees_every_k3s_and_keeps_the_way_back(bare: Node, packages: Pa
     assert (bare.is_up(NAMED), len(bare.starts())) == (True, 2)
 
     put_package(bare, packages.deb)
-    bare.harden("revert", check=False)  # partly: K3s has written into its directories
+    bare.harden("revert", check=False)  # partially: K3s has written into its directories
     assert {key: bare.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL} == kernel

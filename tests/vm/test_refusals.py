@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.vm
 
 _CONFIG = "/etc/rancher/k3s/config.yaml"
-_NEVER_MIND = 124
+_TIMED_OUT = 124
 """The exit code of timeout(1): K3s started and had to be stopped."""
 
 _OWN_AUDIT_POLICY = f"echo 'kube-apiserver-arg+: [audit-policy-file=/etc/audit.yaml]' >{_CONFIG}.d/95-site.yaml"
 
-# What is done to a hardened server, and what K3s logs.
+# The command that is run on a hardened server, and what K3s logs.
 _SERVER = {
-    "an audit policy that is not there": (
+    "a missing audit policy": (
         f"echo 'kube-apiserver-arg+: [audit-policy-file=/etc/none.yaml]' >{_CONFIG}.d/95-site.yaml",
         'failed to read file path "/etc/none.yaml"',
     ),
@@ -29,23 +29,23 @@ _SERVER = {
         f"printf 'apiVersion: audit.k8s.io/v1\\nkind: Policy\\nrules: []\\n' >/etc/audit.yaml; {_OWN_AUDIT_POLICY}",
         "loaded illegal policy with 0 rules",
     ),
-    "an audit policy that is empty": (
+    "an empty audit policy": (
         f"truncate --size=0 /etc/audit.yaml; {_OWN_AUDIT_POLICY}",
         "failed decoding",
     ),
-    "an admission configuration that is not there": (
+    "a missing admission configuration": (
         f"echo 'kube-apiserver-arg+: [admission-control-config-file=/etc/none.yaml]' >{_CONFIG}.d/95-site.yaml",
         "unable to read admission control configuration",
     ),
-    "an admission plugin that is gone": (
+    "a removed admission plugin": (
         f"echo 'kube-apiserver-arg+: [enable-admission-plugins=PodSecurityPolicy]' >{_CONFIG}.d/95-site.yaml",
         'plugin "PodSecurityPolicy" is unknown',
     ),
-    "an admission plugin that never was": (
+    "an unknown admission plugin": (
         f"echo 'kube-apiserver-arg+: [enable-admission-plugins=NodeRestrictions]' >{_CONFIG}.d/95-site.yaml",
         'enable-admission-plugins plugin "NodeRestrictions" is unknown',
     ),
-    "a comma too many among the admission plugins": (
+    "an extra comma after an admission plugin": (
         f"echo 'kube-apiserver-arg+: [\"disable-admission-plugins=Priority,\"]' >{_CONFIG}.d/95-site.yaml",
         'disable-admission-plugins plugin "" is unknown',
     ),
@@ -54,12 +54,12 @@ _SERVER = {
         "[ServiceAccount] in enable-admission-plugins and disable-admission-plugins overlapped",
     ),
     "a configuration that is a directory": (f"mkdir {_CONFIG}", "Is a directory"),
-    "a kernel value that kubelet compares, and nobody writes": (
+    "a kernel value that kubelet compares and k3s-harden does not set": (
         "sysctl -w kernel.keys.root_maxkeys=500000",
         "invalid kernel flag: kernel/keys/root_maxkeys",
     ),
-    "a configuration that is no YAML": (f"echo 'token: [' >{_CONFIG}.d/95-site.yaml", "95-site.yaml"),
-    "an admission plugin without the configuration that it needs": (
+    "invalid YAML": (f"echo 'token: [' >{_CONFIG}.d/95-site.yaml", "95-site.yaml"),
+    "an admission plugin without its required configuration": (
         f"echo 'kube-apiserver-arg+: [enable-admission-plugins=EventRateLimit]' >{_CONFIG}.d/95-site.yaml",
         "must not be empty",
     ),
@@ -67,23 +67,23 @@ _SERVER = {
 _UNDO = f"rm -rf {_CONFIG} {_CONFIG}.d/95-site.*; sysctl -w kernel.keys.root_maxkeys=1000000"
 
 
-def _assert_predicted(node: Node, case: str, role: str, complaint: str) -> None:
+def _assert_predicted(node: Node, case: str, role: str, logged: str) -> None:
     refused = node.run(f"timeout 10 k3s {role}", check=False)
-    assert (refused.code, complaint in refused.err) == (1, True), f"K3s: {case}: {refused}"
+    assert (refused.code, logged in refused.err) == (1, True), f"K3s: {case}: {refused}"
     gate = node.harden("gate", check=False)
     predicted = "K3s does not start: " in gate.out
     assert (gate.code, predicted, "Traceback" in gate.err) == (0, True, False), f"the gate: {case}: {gate}"
 
 
 def test_a_server_that_k3s_refuses(node: Node) -> None:
-    """Each case alone, on a hardened host."""
+    """Each case separately, on a hardened host."""
     node.harden("gate")
-    for case, (command, complaint) in _SERVER.items():
+    for case, (command, logged) in _SERVER.items():
         node.run(command)
-        _assert_predicted(node, case, "server", complaint)
+        _assert_predicted(node, case, "server", logged)
         node.run(_UNDO)
     assert node.harden("gate", check=False).code == 0
-    assert node.run("timeout 10 k3s server", check=False).code == _NEVER_MIND
+    assert node.run("timeout 10 k3s server", check=False).code == _TIMED_OUT
 
 
 def test_an_agent_that_k3s_refuses(node: Node) -> None:
@@ -92,4 +92,4 @@ def test_an_agent_that_k3s_refuses(node: Node) -> None:
     node.install_k3s("agent", **JOIN)
     node.harden("gate")
     node.put(_CONFIG, "kube-apiserver-arg: [profiling=false]\n")
-    _assert_predicted(node, "a server's key", "agent", "flag provided but not defined: -kube-apiserver-arg")
+    _assert_predicted(node, "an option of k3s server", "agent", "flag provided but not defined: -kube-apiserver-arg")

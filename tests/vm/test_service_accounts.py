@@ -1,4 +1,4 @@
-"""The service-accounts timer in booted guests: a real kubectl against a stand-in API, once K3s is up."""
+"""The service-accounts timer in booted guests: a real kubectl and a stand-in for the API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCOUNTS = "k3s-harden-service-accounts.service"
 TIMER = "k3s-harden-service-accounts.timer"
 _OBJECTS = f"{DATA_DIR}/stand-in-objects.json"
 
-# The same timer in quick motion: seconds instead of half a minute and a quarter of an hour.
+# The same timer with seconds instead of half a minute and a quarter of an hour.
 _QUICK = "sed -i -E 's/=15min/=5s/; s/=30s/=1s/; s/^RandomizedDelaySec=.*/AccuracySec=100ms/' {file}"
 
 
@@ -38,14 +38,14 @@ def _quicken(node: Node) -> None:
 
 
 def _run(node: Node) -> str:
-    # Where the timer's own run comes between, systemctl waits for that one.
+    # If a run of the timer is in progress, systemctl waits for that run.
     node.systemctl("stop", TIMER)
     node.systemctl("start", ACCOUNTS, check=False)
     return node.unit(ACCOUNTS)["Result"]
 
 
-def test_the_timer_runs_it_once_k3s_is_up(node: Node) -> None:
-    """K3s' start is not held up by it, and brings the timer, which patches all namespaces."""
+def test_the_timer_starts_with_k3s(node: Node) -> None:
+    """K3s does not wait for it; its start activates the timer, and the service patches all namespaces."""
     _quicken(node)
     node.systemctl("start", SERVER)
     node.wait_until(f"journalctl -b -o cat -u {ACCOUNTS} | grep -q '^Finished'")
@@ -54,8 +54,8 @@ def test_the_timer_runs_it_once_k3s_is_up(node: Node) -> None:
     assert int(k3s["ActiveEnterTimestampMonotonic"]) < int(accounts["ExecMainStartTimestampMonotonic"])
 
 
-def test_the_timer_goes_on_after_it_came_too_early(node: Node) -> None:
-    """It begins with K3s' first start, even one that the gate refuses; K3s' later start needs no second beginning."""
+def test_the_timer_repeats_a_run_that_was_too_early(node: Node) -> None:
+    """The first start of K3s activates the timer even if the gate blocks K3s; a later run succeeds."""
     _quicken(node)
     node.break_host()
     node.systemctl("start", SERVER, check=False)
@@ -67,8 +67,8 @@ def test_the_timer_goes_on_after_it_came_too_early(node: Node) -> None:
     assert _all_patched(node)
 
 
-def test_new_namespaces_are_patched_and_one_that_fails_does_not_stop_the_others(node: Node) -> None:
-    """A namespace made later is found at the next run; one that refuses makes the run fail, after all are done."""
+def test_new_namespaces_are_patched_and_a_failure_does_not_stop_the_others(node: Node) -> None:
+    """The next run finds a new namespace; a namespace that rejects the patch fails the run after all others."""
     node.systemctl("start", SERVER)
     assert _run(node) == "success"
     objects = _accounts(node) | {"read-only": {}, "shop": {}, "young": None}
@@ -79,8 +79,8 @@ def test_new_namespaces_are_patched_and_one_that_fails_does_not_stop_the_others(
     assert "read-only/default" in node.journal(ACCOUNTS)
 
 
-def test_it_waits_for_the_api_and_never_blocks_gate_up(node: Node) -> None:
-    """Started while K3s is down it waits; K3s' start goes on past it, and then it finds what it waited for."""
+def test_it_waits_for_the_api_and_k3s_does_not_wait_for_it(node: Node) -> None:
+    """Started while K3s is down, it waits for the API server; K3s starts meanwhile, and the run succeeds."""
     node.systemctl("start", SERVER)
     node.systemctl("stop", SERVER, TIMER)
     node.systemctl("start", "--no-block", ACCOUNTS)
@@ -91,8 +91,8 @@ def test_it_waits_for_the_api_and_never_blocks_gate_up(node: Node) -> None:
     assert int(node.unit(ACCOUNTS)["TimeoutStartUSec"].removesuffix("min")) <= 10
 
 
-def test_off_on_agents(node: Node) -> None:
-    """Neither an agent's start nor its boot brings the timer."""
+def test_agents_do_not_start_the_timer(node: Node) -> None:
+    """Neither the start of an agent nor a boot activates the timer."""
     node.remove_k3s()
     node.install_k3s("agent", **JOIN)
     node.systemctl("start", AGENT)

@@ -1,4 +1,4 @@
-"""What a host goes through in its life, in booted guests: the gate makes it ready each time, or says why not."""
+"""Reboots, damage, power cuts, cloning, mounts and umasks in booted guests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.vm
 
 CUTS = 10
-_FAMILIES = ("v1.24.17+k3s1", "v1.34.1+k3s1")
+_VERSIONS = ("v1.24.17+k3s1", "v1.34.1+k3s1")
 _WATCHED = "/etc/sysctl.d /etc/rancher/k3s/config.yaml.d /var/lib/rancher/k3s/server/manifests"
 _MANAGED = (
     KUBELET_CONF,
@@ -37,7 +37,7 @@ _MANAGED = (
 )
 _SUMS = f"sha256sum {' '.join(_MANAGED)} 2>/dev/null"
 
-# Looks at the managed files in each boot before the gate repairs them.
+# Records the managed files in each boot before the gate repairs them.
 _INSPECTION = f"""\
 [Unit]
 Before={GATE}
@@ -51,17 +51,17 @@ WantedBy=multi-user.target
 
 
 def _assert_hardened(node: Node) -> None:
-    """K3s runs in this boot, and found the kernel, the files and their modes as they should be."""
+    """K3s runs in this boot and was started with a hardened kernel, hardened files and modes."""
     node.wait_until_up()
     start = node.starts()[-1]
     assert (start.boot, start.kernel) == (node.boot_id(), HARDENED_KERNEL)
     assert {path: start.modes.get(path) for path in HARDENED_MODES} == HARDENED_MODES
 
 
-def test_6_three_reboots_with_damage_before_each(node: Node) -> None:
-    """90-kubelet.conf deleted; /etc as the image had it; a 99-*.conf that fights: K3s starts on a hardened host.
+def test_6_three_reboots_each_after_damage(node: Node) -> None:
+    """90-kubelet.conf deleted, /etc of the image restored, a 99-*.conf that overrides: K3s starts on a hardened host.
 
-    What fights is gone from the kernel, and `check` names its file and line, since it will be back at each boot.
+    The gate corrects the overridden kernel value, and `check` names the file and line that sets it at each boot.
     """
     node.run("cp -a /etc /etc-of-the-image")
     node.systemctl("start", SERVER)
@@ -84,27 +84,27 @@ def test_6_three_reboots_with_damage_before_each(node: Node) -> None:
 
 
 def test_6_power_cuts_during_apply(node: Node) -> None:
-    """After each cut every managed file is absent or whole, of one version or the other, and K3s starts.
+    """After each cut every managed file is absent or complete, of one version or the other, and K3s starts.
 
-    Between the cuts K3s changes from one family to the other and back, so that files are replaced, written anew and
-    taken away. Nothing that a run leaves behind is where K3s or systemd-sysctl would read it.
+    Between the cuts K3s changes from one minor version to the other and back, so that files are created, replaced and
+    removed. No temporary file is left in a directory that K3s or systemd-sysctl reads.
     """
     node.put("/etc/systemd/system/inspection.service", _INSPECTION)
     node.systemctl("enable", "inspection.service")
-    whole: dict[str, set[str]] = {path: set() for path in _MANAGED}
+    complete: dict[str, set[str]] = {path: set() for path in _MANAGED}
     seconds = 0.0
-    for version in (*_FAMILIES, _FAMILIES[0]):
+    for version in (*_VERSIONS, _VERSIONS[0]):
         node.play_version(version)
         began = time.monotonic()
         node.harden("apply")
         seconds = time.monotonic() - began
         for path, digest in _digests(node.run(_SUMS, check=False).out).items():
-            whole[path].add(digest)
+            complete[path].add(digest)
     node.run("sync")
 
     moments = random.Random(CUTS)  # noqa: S311 - moments, not secrets
     for cut in range(CUTS):
-        version = _FAMILIES[(cut + 1) % 2]
+        version = _VERSIONS[(cut + 1) % 2]
         node.play_version(version)
         node.run("sync; nohup k3s-harden apply >/dev/null 2>&1 &")
         time.sleep(moments.uniform(0.5, 1.1) * seconds)
@@ -113,7 +113,7 @@ def test_6_power_cuts_during_apply(node: Node) -> None:
         node.wait_for_agent(BOOT_TIMEOUT)
         node.wait_until_up()
         found = _digests(node.read("/var/lib/inspection"))
-        assert {path for path, digest in found.items() if digest not in whole[path]} == set(), f"cut {cut}"
+        assert {path for path, digest in found.items() if digest not in complete[path]} == set(), f"cut {cut}"
         start = node.starts()[-1]
         assert (start.boot, start.version, start.kernel) == (node.boot_id(), version, HARDENED_KERNEL), f"cut {cut}"
         left = node.run(f"find {_WATCHED} -type f").out.split()
@@ -125,7 +125,7 @@ def _digests(sums: str) -> dict[str, str]:
 
 
 def test_6_a_cloned_disk(node: Node, new_node: Callable[..., Node]) -> None:
-    """A copy of a hardened disk is a machine of its own: its gate runs, its K3s starts."""
+    """On a machine with a copy of a hardened disk, the gate runs and K3s starts."""
     node.systemctl("start", SERVER)
     before = node.starts()[-1].boot
     node.run("truncate --size=0 /etc/machine-id; echo clone >/etc/hostname")
@@ -138,8 +138,8 @@ def test_6_a_cloned_disk(node: Node, new_node: Callable[..., Node]) -> None:
     assert clone.harden("check").code == 0
 
 
-def test_6_the_data_directory_on_a_mount_of_its_own(node: Node) -> None:
-    """The gate waits for the mount, and writes nothing that the mount would then hide."""
+def test_6_the_data_directory_on_its_own_mount(node: Node) -> None:
+    """The gate waits for the mount and writes nothing below the mount point before."""
     node.run("mkdir -p /var/lib/rancher && echo 'disk /var/lib/rancher tmpfs size=32m,mode=0755 0 0' >>/etc/fstab")
     node.reboot()
     _assert_hardened(node)
@@ -149,7 +149,7 @@ def test_6_the_data_directory_on_a_mount_of_its_own(node: Node) -> None:
 
 
 def test_6_a_read_only_etc(node: Node) -> None:
-    """K3s is held where /etc lacks what it needs, with the reason, and starts where /etc has all of it already."""
+    """The gate blocks K3s and reports the reason if /etc is incomplete; K3s starts if it is complete."""
     node.run("mount --bind /etc /etc && mount -o remount,ro,bind /etc")
     assert node.systemctl("start", SERVER, check=False).code == 1
     assert "read-only" in node.systemctl("status", "--no-pager", GATE, check=False).out.lower()
@@ -165,7 +165,7 @@ def test_6_a_read_only_etc(node: Node) -> None:
 
 @pytest.mark.parametrize("umask", ["027", "077"])
 def test_6_under_a_strict_umask(node: Node, umask: str) -> None:
-    """Every file and directory has the mode that it should have, and ordinary users still get where they got before."""
+    """Every file and directory has the expected mode, and ordinary users still have access to public directories."""
     node.run(f"umask {umask}; k3s-harden apply")
     node.systemctl("start", SERVER)
     _assert_hardened(node)

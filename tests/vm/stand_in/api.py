@@ -1,7 +1,7 @@
-"""A stand-in for the Kubernetes API: enough of it for a real kubectl to list namespaces and to patch ServiceAccounts.
+"""A stand-in for the Kubernetes API that supports listing namespaces and patching ServiceAccounts with a real kubectl.
 
-It answers on loopback without TLS, and keeps its objects in a file, which a test may edit at any time: each namespace
-by name, with its default ServiceAccount, or null while it has none. Paths and answers follow Kubernetes' API reference:
+It listens on loopback without TLS. Its objects are in a file that a test may edit at any time: the default
+ServiceAccount of each namespace by name, or null if it has none. Paths and answers follow Kubernetes' API reference:
 https://kubernetes.io/docs/reference/kubernetes-api/.
 """
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ADDRESS = ("127.0.0.1", 6443)
-# kube-system and its like are there from the first start on; each has a default ServiceAccount that says nothing.
+# These namespaces exist from the first start on; their default ServiceAccounts do not set the field.
 FIRST: dict[str, Any] = {"default": {}, "kube-node-lease": {}, "kube-public": {}, "kube-system": {}}
 READ_ONLY = "read-only"
-"""A namespace of this name refuses all patches."""
+"""The namespace that rejects all patches."""
 
 KUBECONFIG = """\
 apiVersion: v1
@@ -32,7 +32,7 @@ users: [{{name: default, user: {{}}}}]
 
 
 def prepare(objects: Path, kubeconfig: Path) -> None:
-    """Write what K3s has written before it says that it is up: its first objects, and root's kubeconfig."""
+    """Write what K3s writes before it reports that it is up: the first objects and root's kubeconfig."""
     if not objects.exists():
         objects.write_text(json.dumps(FIRST))
     if not kubeconfig.exists():
@@ -42,10 +42,10 @@ def prepare(objects: Path, kubeconfig: Path) -> None:
 
 
 def serve(objects: Path) -> None:
-    """Answer until the process ends."""
+    """Serve until the process ends."""
 
     class Handler(_Answers):
-        """The API over this file of objects."""
+        """The API for this file of objects."""
 
         file = objects
 
@@ -57,7 +57,7 @@ class _Answers(BaseHTTPRequestHandler):
     file: Path
 
     def do_GET(self) -> None:
-        """Discovery, lists, one ServiceAccount."""
+        """Return discovery documents, lists or a ServiceAccount."""
         path, _, query = self.path.partition("?")
         namespaces = json.loads(self.file.read_text())
         accounts = {name: account for name, account in namespaces.items() if account is not None}
@@ -73,14 +73,14 @@ class _Answers(BaseHTTPRequestHandler):
             self._answer(404, _status(404, "NotFound", f"{path} not found"))
 
     def do_PATCH(self) -> None:
-        """A merge patch of one default ServiceAccount."""
+        """Apply a merge patch to a default ServiceAccount."""
         patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         namespaces = json.loads(self.file.read_text())
         name = _account_of(self.path.partition("?")[0])
         if name == READ_ONLY:
             self._answer(403, _status(403, "Forbidden", f'serviceaccounts "default" in {name} cannot be patched'))
         elif namespaces.get(name) is None:
-            self._answer(404, _status(404, "NotFound", "there is no such ServiceAccount"))
+            self._answer(404, _status(404, "NotFound", "the ServiceAccount does not exist"))
         else:
             namespaces[name] |= patch
             self.file.write_text(json.dumps(namespaces))
@@ -96,7 +96,7 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 def _account_of(path: str) -> str:
-    """The namespace of the default ServiceAccount at a path; empty for another path."""
+    """Return the namespace of the default ServiceAccount at a path, or an empty string."""
     found = re.fullmatch(r"/api/v1/namespaces/([^/]+)/serviceaccounts/default", path)
     return found[1] if found else ""
 

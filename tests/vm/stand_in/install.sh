@@ -1,8 +1,7 @@
 #!/bin/sh
-# Stands in for K3s' install.sh: from the directory that it lies in, it installs the stand-in for k3s, with the same
-# variables and the same systemd unit, in the same order of steps (k3s, install.sh): the old unit is disabled and
-# removed, the new one written, enabled, and restarted. The version that the stand-in plays is INSTALL_K3S_VERSION, or
-# the first of INSTALL_K3S_CHANNEL.
+# Stand-in for K3s' install.sh: installs the stand-in for k3s from the directory of this file, with the same variables,
+# systemd unit and order of steps (k3s, install.sh): the old unit is disabled and removed, the new one is written,
+# enabled and restarted. The version is INSTALL_K3S_VERSION, or the first of INSTALL_K3S_CHANNEL.
 set -e
 
 case "${1:-}" in
@@ -28,7 +27,7 @@ for file in k3s.py api.py; do
     [ ! -e "$here/$file" ] || [ "$here" -ef $home ] || cp "$here/$file" $home/$file
 done
 echo "${INSTALL_K3S_VERSION:-${INSTALL_K3S_CHANNEL:-v1.34}.1+k3s1}" >$home/version
-# The name of the process is what its command line begins with, as with K3s, which rewrites its own.
+# The command line begins with the name of the process, as that of K3s, which rewrites its own.
 cat >/usr/local/bin/k3s <<'WRAPPER'
 #!/bin/bash
 exec -a "/usr/local/bin/k3s $1" /usr/bin/python3 -sE /usr/local/lib/k3s-stand-in/k3s.py "$@"

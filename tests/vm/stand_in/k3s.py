@@ -1,8 +1,8 @@
-"""A stand-in for k3s: no cluster, but it reads, refuses and records what K3s does at its start, and tells systemd.
+"""A stand-in for k3s without a cluster: it reads and rejects what K3s does at startup, and records each start.
 
-It runs in the guests alone, where `install.sh` beside this file puts it, and shares no code with the program under
-test: what K3s reads and refuses is written down here a second time, from K3s' own sources, which each refusal names.
-Its version is what /usr/local/lib/k3s-stand-in/version says, so that an upgrade is a changed file.
+It runs only in guests, where install.sh installs it, and shares no code with the program under test: what K3s reads and
+rejects is implemented a second time, from the sources of K3s, which each error names. Its version is in
+/usr/local/lib/k3s-stand-in/version, so that changing the file is an upgrade.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import yaml
 
 HOME = Path("/usr/local/lib/k3s-stand-in")
 RECORD = Path("/var/lib/k3s-stand-in/starts")
-"""A line of JSON for each start that was not refused."""
+"""One JSON object per line for each start that was not rejected."""
 
 DEFAULT_CONFIG = "/etc/rancher/k3s/config.yaml"
 DEFAULT_DATA_DIR = "/var/lib/rancher/k3s"
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text."""
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -57,7 +57,7 @@ KERNEL = {
     "kernel/keys/root_maxbytes": "25000000",
 }
 
-# kubernetes pkg/kubeapiserver/options/plugins.go, AllOrderedPlugins, as far as anyone enables them by name.
+# kubernetes pkg/kubeapiserver/options/plugins.go, AllOrderedPlugins, without plugins that are never enabled by name.
 PLUGINS = words(
     """
     AlwaysAdmit AlwaysDeny AlwaysPullImages CertificateApproval CertificateSigning CertificateSubjectRestriction
@@ -70,29 +70,29 @@ PLUGINS = words(
     """
 )
 LAST_WITH_PSP = (1, 24)
-"""kubernetes CHANGELOG-1.25: the PodSecurityPolicy admission plugin is gone."""
+"""kubernetes CHANGELOG-1.25: the PodSecurityPolicy admission plugin is removed."""
 
 
 class RefusedError(Exception):
-    """K3s would exit here; the message is what it would print, and the source that says so."""
+    """K3s would exit; the message is what it would log, with the source file."""
 
     def __init__(self, message: str, source: str) -> None:
         super().__init__(f"{message} [as in {source}]")
 
 
 def version() -> str:
-    """Which K3s this plays."""
+    """Return the version of K3s that this stands for."""
     return (HOME / "version").read_text().strip()
 
 
 def minor() -> tuple[int, int]:
-    """The Kubernetes version in it."""
+    """Return the minor version of Kubernetes."""
     major, number = version().removeprefix("v").split(".")[:2]
     return int(major), int(number)
 
 
 def configured_flags(command_line: list[str]) -> list[tuple[str, str]]:
-    """The flags of config.yaml and its drop-ins, by the rule of k3s pkg/configfilearg/parser.go, readConfigFile."""
+    """Return the flags of config.yaml and its drop-ins, as k3s pkg/configfilearg/parser.go, readConfigFile."""
     main = os.environ.get("K3S_CONFIG_FILE") or given(parsed(command_line), "config", "c") or DEFAULT_CONFIG
     directory = Path(f"{main}.d")
     files = [Path(main)] if Path(main).exists() else []
@@ -105,7 +105,7 @@ def configured_flags(command_line: list[str]) -> list[tuple[str, str]]:
         try:
             content = yaml.safe_load(file.read_text()) or {}
         except FileNotFoundError:
-            return []  # a drop-in that is a link to nothing: Parse takes it for no configuration at all
+            return []  # a dangling link as drop-in: Parse then uses no configuration at all
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise RefusedError(f"{file}: {error}", "k3s pkg/configfilearg/parser.go") from error
         for key, value in content.items():
@@ -116,14 +116,14 @@ def configured_flags(command_line: list[str]) -> list[tuple[str, str]]:
 
 
 def text(value: object) -> str:
-    """A YAML scalar in Go's words."""
+    """Return a YAML scalar as Go prints it."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parsed(command_line: list[str]) -> list[tuple[str, str]]:
-    """The flags of a command line, `--name=value` or `--name value`; one that stands alone is true."""
+    """Return the flags of a command line, `--name=value` or `--name value`; a flag without value is true."""
     flags: list[tuple[str, str]] = []
     waiting = list(command_line)
     while waiting:
@@ -135,13 +135,13 @@ def parsed(command_line: list[str]) -> list[tuple[str, str]]:
 
 
 def given(flags: list[tuple[str, str]], *names: str) -> str | None:
-    """The value of a flag that takes one: the last."""
+    """Return the last value of a flag."""
     found = [value for name, value in flags if name in names]
     return found[-1] if found else None
 
 
 def component(flags: list[tuple[str, str]], name: str, defaults: dict[str, str]) -> dict[str, list[str]]:
-    """What a component is started with, by k3s pkg/util/args.go, GetArgs: repeated arguments stay repeated."""
+    """Return the arguments of a component, as k3s pkg/util/args.go, GetArgs: repeated arguments stay repeated."""
     arguments: dict[str, list[str]] = {}
     for flag, value in flags:
         if flag == name:
@@ -154,7 +154,7 @@ def component(flags: list[tuple[str, str]], name: str, defaults: dict[str, str])
 
 
 def refuse_flags_of_a_server(flags: list[tuple[str, str]]) -> None:
-    """An agent takes its own flags only; a server drops unknown ones with a warning."""
+    """Reject flags of a server on an agent; a server drops unknown flags with a warning."""
     for name, _ in flags:
         if len(name) > 1 and name not in AGENT_FLAGS:
             message = f"Incorrect Usage: flag provided but not defined: -{name}"
@@ -162,7 +162,7 @@ def refuse_flags_of_a_server(flags: list[tuple[str, str]]) -> None:
 
 
 def refuse_a_lonely_agent(flags: list[tuple[str, str]]) -> None:
-    """An agent needs a server and the right to join it."""
+    """Reject an agent without server or token."""
     file = given(flags, "token-file") or os.environ.get("K3S_TOKEN_FILE", "")
     if file and not Path(file).exists():
         raise RefusedError(f"open {file}: no such file or directory", "k3s pkg/cli/agent/agent.go, Run")
@@ -173,26 +173,26 @@ def refuse_a_lonely_agent(flags: list[tuple[str, str]]) -> None:
 
 
 def kernel() -> dict[str, str]:
-    """The kernel's values now."""
+    """Return the current kernel values."""
     return {key: Path("/proc/sys", key).read_text().strip() for key in KERNEL}
 
 
 def refuse_or_set_kernel(*, protected: bool) -> None:
-    """With protect-kernel-defaults kubelet stops at wrong values; without it, it sets them."""
+    """Reject wrong kernel values with protect-kernel-defaults; without it, kubelet sets them."""
     wrong = {key: found for key, found in kernel().items() if found != KERNEL[key]}
     if wrong and protected:
-        complaints = [
+        problems = [
             f"invalid kernel flag: {key}, expected value: {KERNEL[key]}, actual value: {found}"
             for key, found in wrong.items()
         ]
-        message = f"Failed to start ContainerManager: [{', '.join(complaints)}]"
+        message = f"Failed to start ContainerManager: [{', '.join(problems)}]"
         raise RefusedError(message, "kubernetes pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables")
     for key in wrong:
         Path("/proc/sys", key).write_text(KERNEL[key])
 
 
 def refuse_audit_policy(arguments: dict[str, list[str]]) -> None:
-    """The API server stops at an audit policy that it cannot read, or that has no rule."""
+    """Reject an audit policy that the API server cannot read or that has no rules."""
     source = "kubernetes staging/src/k8s.io/apiserver/pkg/audit/policy/reader.go, LoadPolicyFromFile"
     path = (arguments.get("audit-policy-file") or [""])[-1]
     if not path:
@@ -214,7 +214,7 @@ def refuse_audit_policy(arguments: dict[str, list[str]]) -> None:
 
 
 def refuse_admission(arguments: dict[str, list[str]]) -> None:
-    """The API server stops at plugins that it does not know or that are on and off, and at a bad configuration."""
+    """Reject plugins that are unknown or both enabled and disabled, and an invalid configuration."""
     source = "kubernetes staging/src/k8s.io/apiserver/pkg/server/options/admission.go, Validate"
     known = PLUGINS | {"PodSecurityPolicy"} if minor() <= LAST_WITH_PSP else PLUGINS
     enabled, disabled = (plugins(arguments, f"{verb}-admission-plugins") for verb in ("enable", "disable"))
@@ -233,12 +233,12 @@ def refuse_admission(arguments: dict[str, list[str]]) -> None:
 
 
 def plugins(arguments: dict[str, list[str]], flag: str) -> list[str]:
-    """The names in a flag of pflag's StringSlice, which splits each value at its commas, and makes nothing of none."""
+    """Return the names in a flag, as pflag's StringSlice: values are split at commas, an empty value has no names."""
     return [name for value in arguments.get(flag, []) for name in (value.split(",") if value else [])]
 
 
 def admission_configuration(path: str) -> dict[str, Any]:
-    """The configuration of each plugin that the file has one for."""
+    """Return the plugin configurations in the file by plugin."""
     source = "kubernetes staging/src/k8s.io/apiserver/pkg/admission/config.go, ReadAdmissionConfiguration"
     if not path:
         return {}
@@ -255,19 +255,19 @@ def admission_configuration(path: str) -> dict[str, Any]:
 
 
 def start_server(flags: list[tuple[str, str]]) -> Path:
-    """What `k3s server` does before it says that it is up."""
+    """Do what `k3s server` does before it reports that it is up; return the data directory."""
     data_dir = Path(given(flags, "data-dir", "d") or DEFAULT_DATA_DIR)
     arguments = component(flags, "kube-apiserver-arg", {"enable-admission-plugins": "NodeRestriction"})
     refuse_admission(arguments)
     refuse_audit_policy(arguments)
     refuse_or_set_kernel(protected=given(flags, "protect-kernel-defaults") == "true")
-    # K3s makes what is missing with these modes, and never changes what is there (pkg/cli/server, pkg/datadir).
+    # K3s creates missing directories with these modes and never changes existing ones (pkg/cli/server, pkg/datadir).
     for name in ("server", "server/cred", "server/db", "server/manifests", "server/tls"):
         (data_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     (data_dir / "server/db/state.db").touch(mode=0o600)
     configuration = data_dir / "server/cred/encryption-config.json"
     if given(flags, "secrets-encryption") == "true" and not configuration.exists():
-        # As K3s makes it (pkg/daemons/control/deps/deps.go), with a key that nobody uses.
+        # As K3s creates it (pkg/daemons/control/deps/deps.go), with an unused key.
         providers = [{"aescbc": {"keys": [{"name": "aescbckey", "secret": "c3RhbmQtaW4="}]}}, {"identity": {}}]
         configuration.touch(mode=0o600)
         configuration.write_text(json.dumps({"resources": [{"resources": ["secrets"], "providers": providers}]}))
@@ -275,7 +275,7 @@ def start_server(flags: list[tuple[str, str]]) -> Path:
 
 
 def start_agent(flags: list[tuple[str, str]]) -> Path:
-    """What `k3s agent` does before it says that it is up."""
+    """Do what `k3s agent` does before it reports that it is up; return the data directory."""
     refuse_flags_of_a_server(flags)
     refuse_a_lonely_agent(flags)
     refuse_or_set_kernel(protected=given(flags, "protect-kernel-defaults") == "true")
@@ -285,7 +285,7 @@ def start_agent(flags: list[tuple[str, str]]) -> Path:
 
 
 def record(command: str, flags: list[tuple[str, str]], seen: dict[str, str], data_dir: Path) -> None:
-    """Write down what this start found on the host."""
+    """Record the host at this start."""
     server = data_dir / "server"
     manifests = server / "manifests"
     places = [Path("/etc/sysctl.d/90-kubelet.conf"), server, server / "logs", manifests]
@@ -308,7 +308,7 @@ def record(command: str, flags: list[tuple[str, str]], seen: dict[str, str], dat
 
 
 def described(path: Path) -> dict[str, object]:
-    """The mode of a file, what is in it, and of which kinds of object."""
+    """Return the mode of a file, its checksum, and the kinds of its objects."""
     found: dict[str, object] = {"mode": f"{stat.S_IMODE(path.stat().st_mode):04o}"}
     if path.is_file():
         data = path.read_bytes()
@@ -319,7 +319,7 @@ def described(path: Path) -> dict[str, object]:
 
 
 def tell_systemd(message: str) -> None:
-    """Speak the protocol of sd_notify(3)."""
+    """Send a message of the protocol of sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
@@ -328,15 +328,15 @@ def tell_systemd(message: str) -> None:
 
 
 def main() -> None:
-    """Be `k3s server`, `k3s agent`, `k3s kubectl` or `k3s --version`."""
+    """Run as `k3s server`, `k3s agent`, `k3s kubectl` or `k3s --version`."""
     command, *command_line = sys.argv[1:]
     if command in {"--version", "-v"}:
         sys.stdout.write(f"k3s version {version()} (00000000)\ngo version go1.24.0\n")
     elif command == "kubectl":
         os.environ.setdefault("KUBECONFIG", "/etc/rancher/k3s/k3s.yaml")
-        os.execv("/usr/bin/kubectl", ["kubectl", *command_line])  # noqa: S606 - this is what K3s does
+        os.execv("/usr/bin/kubectl", ["kubectl", *command_line])  # noqa: S606 - as K3s does
     elif command in {"server", "agent"}:
-        # K3s renames itself and hides its arguments (pkg/proctitle); its wrapper has set the command line already.
+        # K3s renames its process and hides its arguments (pkg/proctitle); the wrapper has already set the command line.
         Path("/proc/self/comm").write_text(f"k3s-{command}")
         flags = configured_flags(command_line) + parsed(command_line)
         seen = kernel()
