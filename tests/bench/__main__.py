@@ -1,6 +1,6 @@
-"""What apply with nothing to do, check and assess cost, against other ways and as a host grows: `make bench`.
+"""Cost of apply without changes, check and assess, compared with other tools and on growing hosts: `make bench`.
 
-Prints Markdown; docs/explanation/performance.md has what one machine printed. Nothing of this machine is changed.
+Prints Markdown; docs/explanation/performance.md contains the output of one machine. The machine is not changed.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from tests.bench.growth import Growth
     from tests.bench.measure import Cost
 
-_APPLY = "`k3s-harden apply`, nothing to do"
+_APPLY = "`k3s-harden apply`, no changes"
 _CHECK = "`k3s-harden check`"
 _ASSESS = "`k3s-harden assess` of a server"
 _OURS = (_APPLY, _CHECK, _ASSESS)
-_LIVE_CHECK = "`k3s-harden check` of this machine itself"
+_LIVE_CHECK = "`k3s-harden check` of this machine"
 _PYTHON = "`python -c pass`"
 _TYPER = "`python -c 'import typer'`"
 _HALF = 0.5
 
 
 def main() -> int:
-    """Measure all, and print each part once it is known."""
+    """Run all measurements and print each result at once."""
     words = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    words.add_argument("--rounds", type=int, default=15, help="how often each command is run (default: %(default)s)")
+    words.add_argument("--rounds", type=int, default=15, help="number of runs per command (default: %(default)s)")
     rounds = words.parse_args().rounds
     HOME.mkdir(parents=True, exist_ok=True)
     try:
@@ -42,7 +42,7 @@ def main() -> int:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
     except BenchError as error:
-        sys.stderr.write(f"cannot go on: {error}\n")
+        sys.stderr.write(f"cannot continue: {error}\n")
         return 1
     return 0
 
@@ -50,16 +50,16 @@ def main() -> int:
 def _report(rounds: int) -> Iterator[str]:
     program = work.this_program()
     ready = work.ready_tree(program)
-    means = [work.by_guide(ready)]
+    tools = [work.by_guide(ready)]
     absent = []
     for by_tool in (work.by_pyinfra, work.by_ansible):
         try:
-            means.append(by_tool(ready))
+            tools.append(by_tool(ready))
         except work.AbsentError as error:
             absent.append(f"Not measured: {error}.")
     yield _machine(program, rounds)
     yield ""
-    yield from _compared(_commands(program, ready) | {mean.name: mean.command for mean in means}, rounds)
+    yield from _compared(_commands(program, ready) | {tool.name: tool.command for tool in tools}, rounds)
     yield from absent
     yield ""
     yield from _grown(growth.measured(program))
@@ -68,7 +68,7 @@ def _report(rounds: int) -> Iterator[str]:
 def _commands(program: Path, ready: Path) -> dict[str, Command]:
     python = str(program.with_name("python"))
     tree = ("--root", str(ready), *work.OPTIONS)
-    # How this machine stands is not the question: 2 and 3 are answers, too.
+    # The state of this machine does not matter: exit codes 2 and 3 are results too.
     live = Command((str(program), "check", "--role", "server"), codes=(0, 2, 3))
     return {
         _APPLY: Command((str(program), "apply", *tree)),
@@ -101,7 +101,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _compared(commands: dict[str, Command], rounds: int) -> Iterator[str]:
-    """Two ratios a cell: of the time that passed, and of processor time."""
+    """Yield the table of commands; a cell contains the ratios of elapsed time and of processor time."""
     costs = in_turn(commands, rounds)
     yield "| command | time | processor | memory | apply takes | check takes | assess takes |"
     yield "|---|--:|--:|--:|--:|--:|--:|"

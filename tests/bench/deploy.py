@@ -1,4 +1,4 @@
-"""The same work by pyinfra: run by it, in an environment of its own. `work.json` (work.py) says what goes where."""
+"""The same work by pyinfra, which runs this file in its own environment. `work.json` (work.py) is its input."""
 
 import json
 from pathlib import Path

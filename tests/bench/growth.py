@@ -1,4 +1,4 @@
-"""Host trees that have a lot of one thing, to see how the cost grows with it."""
+"""Host trees with many objects of one kind, to measure how the cost grows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COUNTS = (10, 100, 1_000, 10_000)
 _MOST_IN_ROUNDS = 1_000
-"""Beyond it one run tells enough: what disturbs it is small against what it takes."""
+"""Larger counts run once, because noise is small compared with their cost."""
 
 _ROUNDS = 5
 
@@ -30,29 +30,29 @@ case "$1 $2" in
 "patch serviceaccount") : >>"$here/patched" ;;
 esac
 """
-"""Answers as kubectl does to what service-accounts asks, from files beside it."""
+"""Prints what kubectl prints for the calls of service-accounts, from files in its directory."""
 
 
 class Growth(NamedTuple):
-    """What one kind of thing costs, by how many of it there are, in processor time: other load hides small growth."""
+    """The cost of one kind of object by count."""
 
     name: str
     costs: dict[int, Cost]
 
     def each(self, fewer: int, more: int) -> float:
-        """Seconds for one more of it, between two counts."""
+        """Return the seconds of processor time per object between two counts."""
         return (self.costs[more].processor - self.costs[fewer].processor) / (more - fewer)
 
 
 def measured(program: Path) -> Iterator[Growth]:
-    """Each kind of thing, measured."""
+    """Yield the measured growth of each kind."""
     for name, fill in _APPLIED.items():
         yield Growth(f"apply: {name}", _costs({count: _apply(program, count, fill) for count in COUNTS}))
     for name, fill in _ASSESSED.items():
         yield Growth(f"assess: {name}", _costs({count: _assess(program, count, fill) for count in COUNTS}))
     for name, automounts in (
-        ("service-accounts: namespaces, all protected already", False),
-        ("service-accounts: namespaces, all to be protected", True),
+        ("service-accounts: namespaces, all protected", False),
+        ("service-accounts: namespaces, none protected", True),
     ):
         commands = {count: _service_accounts(program, count, automounts=automounts) for count in COUNTS}
         yield Growth(name, _costs(commands))
@@ -69,7 +69,7 @@ def _costs(commands: dict[int, Command]) -> dict[int, Cost]:
 
 
 def _sysctl_file(number: int) -> tuple[str, str]:
-    return f"etc/sysctl.d/10-{number:05}.conf", "# One of the keys that matter.\nkernel.panic = 10\n"
+    return f"etc/sysctl.d/10-{number:05}.conf", "# A key that k3s-harden sets.\nkernel.panic = 10\n"
 
 
 def _dropin(number: int) -> tuple[str, str]:
@@ -159,7 +159,7 @@ def _service_accounts(program: Path, count: int, *, automounts: bool) -> Command
 
 
 def _write_accounts(path: Path, count: int, *, automounts: bool) -> None:
-    """What `kubectl get serviceaccounts --output=json` prints, written piece by piece to keep this process small."""
+    """Write the output of `kubectl get serviceaccounts --output=json` in pieces, so that this process stays small."""
     with path.open("w", encoding="utf-8") as file:
         file.write('{"apiVersion": "v1", "kind": "List", "items": [')
         for number in range(count):

@@ -1,4 +1,4 @@
-"""Runs commands in turn and says what each cost, as medians: it is made for machines that do other things meanwhile."""
+"""Measurement of commands that run in turn; medians reduce the influence of other load."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOME = Path(__file__).parents[2] / ".cache/bench"
-"""Everything that the bench makes lies here; `make clean` removes it."""
+"""The directory of all files of the benchmark; `make clean` removes it."""
 
 
 class BenchError(Exception):
-    """Something that is to be measured does not do its work."""
+    """A measured command failed."""
 
 
 class Command(NamedTuple):
-    """What is run: `argv` with the program's path first. It ends with one of `codes`; `stale` is removed before."""
+    """A command: `argv` starts with a path, `codes` are accepted exit codes, `stale` is removed before each run."""
 
     argv: tuple[str, ...]
     codes: tuple[int, ...] = (0,)
@@ -29,9 +29,9 @@ class Command(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one run cost, in seconds and bytes, its children included; `memory` is the most that one process had.
+    """The cost of one run with its children, in seconds and bytes; `memory` is the maximum of one process.
 
-    Linux counts a child as at least as large as its parent was, so this program has to stay small itself.
+    Linux reports at least the size of the parent for a child, so this process must stay small.
     """
 
     seconds: float
@@ -40,13 +40,13 @@ class Run(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What the runs of one command cost, round by round."""
+    """The cost of all runs of one command, by round."""
 
     runs: tuple[Run, ...]
 
     @property
     def seconds(self) -> float:
-        """The median of the time that passed."""
+        """The median of the elapsed time."""
         return median(run.seconds for run in self.runs)
 
     @property
@@ -56,33 +56,33 @@ class Cost(NamedTuple):
 
     @property
     def memory(self) -> int:
-        """The most that any run had."""
+        """The maximum of all runs."""
         return max(run.memory for run in self.runs)
 
     def ratio(self, other: Cost) -> float:
-        """How many times as long as the other this takes: the median over the rounds, so that slow ones cancel out."""
+        """Return the ratio of elapsed times: the median of all rounds, so that slow rounds cancel out."""
         return median(mine.seconds / theirs.seconds for mine, theirs in zip(self.runs, other.runs))
 
     def processor_ratio(self, other: Cost) -> float:
-        """As `ratio`, in processor time, which other load disturbs less."""
+        """Return the ratio of processor times, on which other load has less influence."""
         return median(mine.processor / theirs.processor for mine, theirs in zip(self.runs, other.runs))
 
 
 def in_turn(commands: Mapping[str, Command], rounds: int) -> dict[str, Cost]:
-    """Run each command once a round, in an order that changes; a first round does not count.
+    """Run each command once per round, in a different order each time; the first round is not counted.
 
-    Raises BenchError for a command that fails.
+    Raises BenchError if a command fails.
     """
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for number in range(rounds + 1):
-        # A large program leaves the caches full of itself, and must not always come before the same one.
-        for name in Random(number).sample(list(commands), len(commands)):  # noqa: S311 - nothing here is secret
+        # A large program evicts the caches and must not always precede the same command.
+        for name in Random(number).sample(list(commands), len(commands)):  # noqa: S311 - not a secret
             runs[name].append(once(commands[name]))
     return {name: Cost(tuple(counted)) for name, (_, *counted) in runs.items()}
 
 
 def once(command: Command) -> Run:
-    """Run a command to its end. Raises BenchError if it fails."""
+    """Run a command and return its cost. Raises BenchError if it fails."""
     if command.stale is not None:
         command.stale.unlink(missing_ok=True)
     output = HOME / "output"
@@ -91,7 +91,7 @@ def once(command: Command) -> Run:
         (os.POSIX_SPAWN_OPEN, 1, str(output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    # Without PYTHONDONTWRITEBYTECODE and its like, which developers have and users have not.
+    # Without variables that developers set, such as PYTHONDONTWRITEBYTECODE.
     environment = {"PATH": os.environ["PATH"], "HOME": str(HOME), "LC_ALL": "C.UTF-8"}
     started = perf_counter()
     process = os.posix_spawn(command.argv[0], command.argv, environment, file_actions=streams)

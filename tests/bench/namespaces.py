@@ -1,6 +1,6 @@
-"""`k3s-harden service-accounts` in a host tree, with the kubectl that lies there: `namespaces.py ROOT`.
+"""`k3s-harden service-accounts` with the kubectl of a host tree: `namespaces.py ROOT`.
 
-The program itself asks the kubectl of the machine alone.
+The program itself only runs the kubectl of the machine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import agent.cli  # noqa: F401 - what the program itself has in memory, too
+import agent.cli  # noqa: F401 - as in the memory of the program
 from agent.host import Host, process
 from agent.host.process import LARGEST_OUTPUT
 from agent.present import Format, Verbosity, present
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(root: str) -> None:
-    """Protect all namespaces that the kubectl of the tree knows, and report as the program does."""
+    """Protect all namespaces of the tree's kubectl and print the report."""
 
     def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
         return process.run([f"{root}{argv[0]}", *argv[1:]], timeout=timeout, largest_output=largest_output)

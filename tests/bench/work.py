@@ -1,6 +1,6 @@
-"""One piece of work, done by this program and by other means, each on a host tree of its own: the guide's whole node.
+"""The node part of the hardening guide, applied by this program and by other tools, each to its own host tree.
 
-All put the same bytes into the same places; a tree that differs afterwards is an error.
+All write the same files; a tree with different contents is an error.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _NEW_MOUNT_NAMESPACE = 0x00020000  # CLONE_NEWNS of sched.h; os.unshare came wit
 
 
 class AbsentError(BenchError):
-    """A tool to compare with cannot be installed here."""
+    """Another tool cannot be installed here."""
 
 
-class Mean(NamedTuple):
-    """A way to do the work: its name in the report, and its command, which has been run once and has done the work."""
+class Tool(NamedTuple):
+    """A tool: its name in the report, and its command, which has been run once with the expected result."""
 
     name: str
     command: Command
 
 
 def host_tree(name: str) -> Path:
-    """A fresh host tree with the two directories that K3s' installer makes."""
+    """Create a host tree with the two directories that K3s' installer creates."""
     root = HOME / "trees" / name
     root.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
@@ -60,9 +60,9 @@ def host_tree(name: str) -> Path:
 
 
 def python_with(name: str, *pip: str) -> Path:
-    """An environment of the Python that runs this, with what `pip install` makes of the words; kept for the next time.
+    """Return the Python of a cached virtual environment after `pip install` with these arguments.
 
-    Raises AbsentError if it cannot be made.
+    Raises AbsentError if the installation fails.
     """
     directory = HOME / "environments" / name
     python = directory / "bin/python"
@@ -85,21 +85,21 @@ def python_with(name: str, *pip: str) -> Path:
 
 
 def this_program() -> Path:
-    """The program as pip installs it for a user, and not from the checkout, whose modules may have no bytecode."""
+    """Install the program with pip, as a user does; modules of the checkout may have no byte code."""
     python = python_with("k3s-harden", "--require-hashes", "--requirement", "tests/requirements-run.txt")
     python_with("k3s-harden", "--no-deps", "--no-build-isolation", "--force-reinstall", ".")
     return python.with_name("k3s-harden")
 
 
 def ready_tree(program: Path) -> Path:
-    """A host tree that this program has made ready: what all others must come to."""
+    """Return a host tree that this program has hardened; the other tools must produce the same contents."""
     root = host_tree("k3s-harden")
     once(Command((str(program), "apply", "--root", str(root), *OPTIONS)))
     return root
 
 
 def populated_tree(program: Path, name: str = "populated") -> Path:
-    """A ready server on which K3s has run, with etcd: nearly every control has something to look at."""
+    """Return the tree of a hardened server on which K3s has run with etcd, so that nearly all controls apply."""
     root = host_tree(name)
     once(Command((str(program), "apply", "--root", str(root), *OPTIONS)))
     mode = stat.S_IMODE((root / _DIRECTORIES[0]).stat().st_mode)
@@ -109,15 +109,15 @@ def populated_tree(program: Path, name: str = "populated") -> Path:
 
 
 def assessing(program: Path, root: Path) -> Command:
-    """All controls of the newest benchmark for the K3s of OPTIONS; open ones, which end it with 3, are an answer."""
+    """Return the command that assesses all controls; exit code 3, for open controls, is accepted."""
     return Command((str(program), "assess", "--root", str(root), *OPTIONS), codes=(0, 3))
 
 
-def by_guide(ready: Path) -> Mean:
-    """The guide's own commands as a shell script.
+def by_guide(ready: Path) -> Tool:
+    """Run the commands of the guide as a shell script.
 
-    `sysctl -p` can be told no other kernel: where this may make a mount namespace, it finds the tree's files below
-    /proc/sys, and where not, the script writes into them itself. The modes of files the guide leaves to the umask.
+    `sysctl -p` has no option for another /proc/sys: the tree's files are mounted over it if a mount namespace is
+    possible; otherwise the script writes the files. The guide leaves the modes of files to the umask.
     """
     root = host_tree("guide")
     real = _sees_the_kernel_of(root)
@@ -131,11 +131,11 @@ def by_guide(ready: Path) -> Mean:
     script = HOME / "guide.sh"
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
     how = "`sysctl -p`" if real else "`echo` for `sysctl -p`, which needs root"
-    return _tried(Mean(f"the guide's commands in sh, {how}", Command(("/bin/sh", str(script)))), root, ready)
+    return _tried(Tool(f"the guide's commands in sh, {how}", Command(("/bin/sh", str(script)))), root, ready)
 
 
-def by_ansible(ready: Path) -> Mean:
-    """An Ansible playbook. Raises AbsentError where Ansible cannot be installed."""
+def by_ansible(ready: Path) -> Tool:
+    """Run an Ansible playbook. Raises AbsentError if Ansible cannot be installed."""
     python = python_with("ansible", "--require-hashes", "--requirement", "tests/bench/requirements-ansible.txt")
     root = host_tree("ansible")
     argv = (
@@ -146,28 +146,28 @@ def by_ansible(ready: Path) -> Mean:
         f"@{_work(root, ready)}",
     )
     command = Command((*argv, str(CHECKOUT / "tests/bench/playbook.yaml")))
-    return _tried(Mean(f"ansible-playbook (ansible-core {version(python, 'ansible-core')})", command), root, ready)
+    return _tried(Tool(f"ansible-playbook (ansible-core {version(python, 'ansible-core')})", command), root, ready)
 
 
-def by_pyinfra(ready: Path) -> Mean:
-    """A pyinfra deploy. Raises AbsentError where pyinfra cannot be installed."""
+def by_pyinfra(ready: Path) -> Tool:
+    """Run a pyinfra deploy. Raises AbsentError if pyinfra cannot be installed."""
     python = python_with("pyinfra", "--require-hashes", "--requirement", "tests/bench/requirements-pyinfra.txt")
     root = host_tree("pyinfra")
     argv = (str(python.with_name("pyinfra")), "-y", "--data", f"work={_work(root, ready)}", "@local")
     command = Command((*argv, str(CHECKOUT / "tests/bench/deploy.py")))
-    return _tried(Mean(f"pyinfra {version(python, 'pyinfra')}", command), root, ready)
+    return _tried(Tool(f"pyinfra {version(python, 'pyinfra')}", command), root, ready)
 
 
-def _tried(mean: Mean, root: Path, ready: Path) -> Mean:
-    once(mean.command)
+def _tried(tool: Tool, root: Path, ready: Path) -> Tool:
+    once(tool.command)
     for path in (*_FILES, *_KERNEL_FILES):
         if (root / path).read_bytes().split() != (ready / path).read_bytes().split():
-            raise BenchError(f"{mean.name}: {root / path} is not what k3s-harden makes it")
-    return mean
+            raise BenchError(f"{tool.name}: {root / path} differs from the file that k3s-harden writes")
+    return tool
 
 
 def _work(root: Path, ready: Path) -> Path:
-    """What goes where, for the playbook and the deploy."""
+    """Write the input of the playbook and the deploy."""
     modes = {path: f"{stat.S_IMODE((ready / path).stat().st_mode):04o}" for path in (*_FILES, *_KERNEL_FILES)}
     files = [{"path": path, "mode": mode} for path, mode in modes.items()]
     file = HOME / f"{root.name}.json"
@@ -181,13 +181,13 @@ def _here_document(ready: Path, path: str) -> str:
 
 
 def version(python: Path, package: str) -> str:
-    """The version of a package in an environment."""
+    """Return the version of a package in an environment."""
     asked = f"import importlib.metadata as m; print(m.version({package!r}))"
     return subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _sees_the_kernel_of(root: Path) -> bool:
-    """Put the tree's kernel values over the machine's, for this process and its children alone; False if that fails."""
+    """Mount the tree's kernel values over /proc/sys for this process and its children; return whether that worked."""
     if not shutil.which("sysctl") or ctypes.CDLL(None).unshare(_NEW_MOUNT_NAMESPACE):
         return False
     mounts = [("--make-rprivate", "/"), *(("--bind", str(root / path), f"/{path}") for path in _KERNEL_FILES)]

@@ -1,4 +1,4 @@
-"""Builds everything that is handed out, into dist/ or the directory that is named: `make dist`."""
+"""Build all release files in dist/ or another directory: `make dist`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.dist.tools import CannotBuildError
 
 
 def main() -> int:
-    """Build, and print a line a file: its size and name."""
+    """Build, and print the size and name of each file."""
     directory = Path(sys.argv[1] if len(sys.argv) > 1 else "dist")
     try:
         made = build(directory)

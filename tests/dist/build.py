@@ -1,6 +1,6 @@
-"""All that is handed out, from one commit: the same commit, with the same tools, gives the same bytes.
+"""Reproducible build of the release files: the same commit and tools produce the same bytes.
 
-The wheel is built first, and everything else is made from what is in it.
+The wheel is built first; the other files are made from its contents.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SUMS = "SHA256SUMS"
 
 
 def build(directory: Path) -> list[Path]:
-    """Build into a directory, which is made anew; returns the files, and the one with their checksums last."""
+    """Build into a directory, whose old files are removed; return the files, the one with their checksums last."""
     epoch = _epoch()
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
@@ -45,19 +45,19 @@ def build(directory: Path) -> list[Path]:
 
 
 def _epoch() -> int:
-    """The time that stands in all archives, in seconds: SOURCE_DATE_EPOCH, or that of the commit."""
+    """Return the time that all archives contain, in seconds: SOURCE_DATE_EPOCH, or that of the commit."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given is None:
         git = ("git", "-C", str(CHECKOUT), "log", "-1", "--format=%ct")
         run = subprocess.run(git, capture_output=True, text=True, check=False)
         given = run.stdout.strip()
     if not given.isdecimal():
-        raise CannotBuildError("the time of the commit is unknown: this is no git checkout; set SOURCE_DATE_EPOCH")
+        raise CannotBuildError("the time of the commit is unknown: this is not a git checkout; set SOURCE_DATE_EPOCH")
     return int(given)
 
 
 def _hatchling(directory: Path, epoch: int) -> None:
-    """The wheel and the source archive."""
+    """Build the wheel and the source archive."""
     run = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--directory", directory],
         cwd=CHECKOUT,

@@ -1,4 +1,4 @@
-"""The .deb and the .rpm: the payload in a directory of its own, and around it what systemd, man and shells look for."""
+"""The .deb and the .rpm: the payload in a private directory, with units, manual and completions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ZSH = {
 
 
 class Entry(NamedTuple):
-    """A file of a package; `kind` is nfpm's word for how the package manager treats it."""
+    """A file of a package; `kind` is the type of an nfpm entry."""
 
     path: PurePosixPath
     data: bytes
@@ -52,9 +52,9 @@ class Entry(NamedTuple):
 
 
 def package(wheel: Path, directory: Path, epoch: int, version: str = __version__) -> None:
-    """Make both packages of the program in this wheel, as this version."""
+    """Build both packages of the program in this wheel with this version."""
     settings = _settings(version)
-    # Debian and Ubuntu have PyYAML, compiled, for the very Python that runs the program; RHEL has not.
+    # Debian and Ubuntu have a compiled PyYAML for the Python that runs the program; RHEL does not.
     for_debian = gather(wheel, set(CARRIED) - {"pyyaml"})
     _pack("deb", [*_deb(for_debian, epoch, settings)], directory, epoch, settings)
     _pack("rpm", [*_rpm(gather(wheel), epoch)], directory, epoch, settings)
@@ -96,7 +96,7 @@ def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
 
 
 def _systemd(path: PurePosixPath, data: bytes) -> Entry:
-    """Where a file of systemd/ goes: a unit or a drop-in to systemd, and the one that is neither to cloud-init."""
+    """Return the entry of a file of systemd/: a unit, a drop-in, or the hook of cloud-init."""
     if path.name == "cloud-init-clean":
         return Entry(CLEAN_HOOK, data, 0o755, "config|noreplace")
     return Entry(_UNITS / path, data)
@@ -134,12 +134,12 @@ def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int, 
 
 
 def _is_ours(directory: PurePosixPath) -> bool:
-    """Whether a directory goes with the package; rpm removes no others, empty or not."""
+    """Return whether the directory belongs to the package; rpm removes no others, even if they are empty."""
     return "k3s-harden" in directory.parts or directory.parent == _UNITS
 
 
 def _settings(version: str) -> dict[str, Any]:
-    """What nfpm.yaml says, and the version; by a tilde both package managers sort a release candidate first."""
+    """Return nfpm.yaml with the version; both package managers sort a version with a tilde first."""
     settings: dict[str, Any] = yaml.safe_load((_SOURCES / "nfpm.yaml").read_text(encoding="utf-8"))
     return settings | {"version": re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version)}
 
@@ -149,7 +149,7 @@ def _source(name: str) -> bytes:
 
 
 def _compressed(data: bytes) -> bytes:
-    # gzip.compress writes another header on each Python.
+    # The header that gzip.compress writes depends on the version of Python.
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as file:
         file.write(data)
@@ -160,16 +160,16 @@ def _debian_changelog(epoch: int, settings: Mapping[str, Any]) -> bytes:
     date = format_datetime(datetime.fromtimestamp(epoch, timezone.utc))
     return (
         f"k3s-harden ({settings['version']}-{settings['release']}) unstable; urgency=medium\n\n"
-        f"  * What has changed is in changelog.gz beside this file.\n\n"
+        f"  * See changelog.gz in this directory.\n\n"
         f" -- {settings['maintainer']}  {date}\n"
     ).encode()
 
 
 def _copyright(payload: Payload) -> bytes:
-    """Under which licences the package is, with the libraries' own word for word."""
+    """Return the licence of the package and the texts of the bundled libraries' licences."""
     head = (
-        "k3s-harden is under the Apache License 2.0, which Debian has in /usr/share/common-licenses/Apache-2.0.\n\n"
-        f"The libraries in {_PRIVATE} are under licences of their own:\n"
+        "The licence of k3s-harden is the Apache License 2.0, see /usr/share/common-licenses/Apache-2.0.\n\n"
+        f"The licences of the libraries in {_PRIVATE}:\n"
     )
     texts = (
         f"\n{path.parts[0]}\n\n{textwrap.indent(data.decode(), '    ')}" for path, data in payload.licences.items()

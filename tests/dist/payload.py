@@ -1,4 +1,4 @@
-"""What the packages carry: the files of this program's wheel, and the libraries that it imports, in pure Python."""
+"""The payload of the packages: the files of this program's wheel and the pure-Python libraries that it imports."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CARRIED = ("annotated-doc", "click", "pyyaml", "rich", "shellingham", "typer")
-"""psutil is not: it is nothing without compiled code, and the program asks /proc itself where it is missing."""
+"""Bundled libraries. psutil requires compiled code, and the program reads /proc without it."""
 
 
 class Payload(NamedTuple):
-    """Files by path from the directory that Python searches, and licence texts by library and name."""
+    """Files by path relative to the directory on sys.path, and licence texts by library and name."""
 
     files: Mapping[PurePosixPath, bytes]
     licences: Mapping[PurePosixPath, bytes]
 
 
 def gather(wheel: Path, libraries: Iterable[str] = CARRIED) -> Payload:
-    """The payload for the program in this wheel, with these libraries."""
+    """Return the payload for the program in this wheel, with these libraries."""
     files: dict[PurePosixPath, bytes] = {}
     licences: dict[PurePosixPath, bytes] = {}
     wanted = {name.replace("-", "_") for name in libraries}
@@ -44,7 +44,7 @@ def gather(wheel: Path, libraries: Iterable[str] = CARRIED) -> Payload:
 
 
 def _is_carried(path: PurePosixPath) -> bool:
-    """Whether a file of a library is one that the program can come to import."""
+    """Return whether the program can import this file of a library."""
     return path.suffix == ".py" and path.parts[0] != "_yaml"
 
 

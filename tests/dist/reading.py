@@ -1,4 +1,4 @@
-"""Reads the packages back, without the tools of either family: what is in them, with modes and owners."""
+"""Reader of .deb and .rpm files without the tools of either family."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Member(NamedTuple):
-    """A file or directory of a package; `mode` is as stat(2) has it, with the kind, and `owner` is user:group."""
+    """A file or directory of a package; `mode` includes the file type, as in stat(2), and `owner` is user:group."""
 
     mode: int
     owner: str
@@ -24,7 +24,7 @@ class Member(NamedTuple):
 
 
 class Package(NamedTuple):
-    """What a package says of itself, its scripts by the names of nfpm's own configuration, and its members by path."""
+    """Control fields, scripts by their names in nfpm's configuration, members by path, and configuration files."""
 
     fields: Mapping[str, str]
     scripts: Mapping[str, str]
@@ -33,7 +33,7 @@ class Package(NamedTuple):
 
 
 def deb(file: Path) -> Package:
-    """Read a package for Debian, which is an ar archive of two tar archives."""
+    """Read a .deb, an ar archive of two tar archives."""
     parts = {name.partition(".")[0]: _tar(data) for name, data in _ar(file.read_bytes()) if ".tar" in name}
     control = {path.name: member.data.decode() for path, member in parts["control"].items()}
     lines = (line.partition(": ") for line in control["control"].splitlines() if not line.startswith(" "))
@@ -69,7 +69,7 @@ def _tar(data: bytes) -> dict[PurePosixPath, Member]:
 
 
 def lay_out(package: Package, root: Path, python: Path, libraries: Iterable[Path]) -> None:
-    """Put the files of a package below a directory; its entry looks there, with this Python and these libraries."""
+    """Extract a package below a directory; its entry point uses that directory, this Python and these libraries."""
     places = ", ".join(sorted(repr(str(directory)) for directory in libraries))
     for path, member in package.members.items():
         target = root.joinpath(*path.parts[1:])
@@ -93,7 +93,7 @@ _EQUAL_OR_GREATER = 8 | 4
 
 
 def rpm(file: Path) -> Package:
-    """Read a package for RPM: a lead, two headers of tagged values, and a compressed cpio archive."""
+    """Read an .rpm: a lead, two headers of tagged values, and a compressed cpio archive."""
     data = file.read_bytes()
     _, signatures_end = _header(data, 96)
     tags, end = _header(data, -(-signatures_end // 8) * 8)
@@ -118,7 +118,7 @@ def rpm(file: Path) -> Package:
 
 
 def _header(data: bytes, start: int) -> tuple[dict[int, list[Any]], int]:
-    """The values of a header by their tags, and where it ends."""
+    """Return the values of a header by tag, and the offset of its end."""
     count, size = struct.unpack_from(">II", data, start + 8)
     store = start + 16 + 16 * count
     found: dict[int, list[Any]] = {}

@@ -1,7 +1,7 @@
-"""The self-contained file: a shell script that finds a Python, and behind it a zip archive that this Python runs.
+"""The single file: a shell script that finds a Python, followed by a zip archive that this Python runs.
 
-The archive has the payload as source, and beside it as byte code, a whole copy for each Python that was at hand:
-from source alone the start takes twice as long. Byte code has no check of its source: the two never part.
+The archive contains the payload as source, and as byte code for each Python of the build machine: without byte code the
+start takes twice as long. The byte code is not checked against the source, since both are in the same file.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _SOURCES = CHECKOUT / ".ci/dist"
 _MINORS = range(9, 17)
 
 _ALWAYS_LOADED = frozenset({"agent", "annotated_doc", "click", "shellingham", "typer", "yaml"})
-"""Their byte code is not compressed: to inflate it again at each start would cost a tenth of the start."""
+"""Their byte code is not compressed, because decompression takes a tenth of the start."""
 
-# The seed of hashes is the order of sets in byte code, and the order of files that of its shared strings.
+# The hash seed determines the order of sets in byte code, the order of files that of interned strings.
 _COMPILE = """
 import os, py_compile, sys
 for name in sys.stdin.read().split("\\n"):
@@ -41,20 +41,20 @@ _ASK = "import sys; v = sys.version_info; print(sys.implementation.name, v[3], '
 
 
 class Interpreter(NamedTuple):
-    """A released CPython of this machine; `version` is as in its name, such as 3.9."""
+    """A released CPython of this machine; `version` is major and minor, such as 3.9."""
 
     version: str
     path: Path
 
     @property
     def directory(self) -> str:
-        """Where the archive has what it compiled."""
+        """The directory of its byte code in the archive."""
         return f"cp{self.version.replace('.', '')}"
 
 
 @cache
 def interpreters() -> tuple[Interpreter, ...]:
-    """One for each version that the program runs on and this machine has, lowest first: made by pyenv, or on PATH."""
+    """Return one interpreter per supported version on this machine, of pyenv or on PATH, lowest version first."""
     places = [*pyenv_directories(), *map(Path, os.get_exec_path())]
     found = []
     for minor in _MINORS:
@@ -68,7 +68,7 @@ def interpreters() -> tuple[Interpreter, ...]:
 
 
 def pyenv_directories() -> list[Path]:
-    """Where pyenv keeps the programs of each version; those that it puts on PATH mostly run nothing, and slowly."""
+    """Return the program directories of pyenv's versions; its shims on PATH are slow and fail if inactive."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     return sorted(root.glob("versions/*/bin"))
 
@@ -79,7 +79,7 @@ def _is(program: Path, version: str) -> bool:
 
 
 def single_file(payload: Payload, epoch: int, compiled: Sequence[Interpreter]) -> bytes:
-    """The whole file, with byte code for these."""
+    """Return the single file, with byte code for these interpreters."""
     names = [f"python{one.version}" for one in compiled]
     names += [name for minor in _MINORS if (name := f"python3.{minor}") not in names]
     head = (_SOURCES / "single-file.sh").read_text(encoding="utf-8").replace("@PYTHONS@", " ".join(names))
@@ -95,7 +95,7 @@ def single_file(payload: Payload, epoch: int, compiled: Sequence[Interpreter]) -
 
 
 def _byte_code(interpreter: Interpreter, files: Mapping[PurePosixPath, bytes]) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The files with each module compiled; other files are beside it, since a module reads its own from there."""
+    """Yield the files with each module compiled; modules read their data files from the same directory."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         for path, data in files.items():

@@ -1,7 +1,6 @@
-"""How long each of what is handed out takes to start, against the wheel: `python -m tests.dist.start_up [RUNS]`.
+"""Start-up time of each release file compared with the wheel: `python -m tests.dist.start_up [RUNS]`.
 
-All with the same Python, turn by turn, in processor time: a start does nothing but compute, and what else the machine
-does counts less in it.
+All use the same Python and run in turn. The unit is processor time, on which other load has less influence.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Command = tuple[Union[str, Path], ...]
 
 
 def main() -> None:
-    """Build, install everything below a directory of its own, and print medians and their ratios."""
+    """Build, install everything in a temporary directory, and print medians and their ratios."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else _RUNS
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -44,7 +43,7 @@ def main() -> None:
 
 
 def _installed(directory: Path) -> dict[str, Command]:
-    """The command of each kind, all with the Python that runs this."""
+    """Install each kind for the Python that runs this; return the commands."""
     made = build(directory / "dist")
     files = {file.suffix: file for file in made}
     venv.create(directory / "venv", with_pip=True)
@@ -54,12 +53,12 @@ def _installed(directory: Path) -> dict[str, Command]:
     subprocess.run([*pip, "--no-deps", files[".whl"]], check=True)
     libraries = list((directory / "venv/lib").glob("python*/site-packages"))
     python = Path(sys.executable).resolve()
-    source_alone = directory / "source-alone"
-    source_alone.write_bytes(single_file(gather(files[".whl"]), 0x5E000000, ()))
+    source_only = directory / "source-only"
+    source_only.write_bytes(single_file(gather(files[".whl"]), 0x5E000000, ()))
     programs: dict[str, Command] = {
         "wheel": (directory / "venv/bin/k3s-harden",),
         "single file": (_run_by(python, files[".pyz"]),),
-        "single file, source alone": (_run_by(python, source_alone),),
+        "single file, source only": (_run_by(python, source_only),),
     }
     for kind, read in ((".deb", reading.deb), (".rpm", reading.rpm)):
         root = directory / kind
@@ -70,7 +69,7 @@ def _installed(directory: Path) -> dict[str, Command]:
 
 
 def _run_by(python: Path, file: Path) -> Path:
-    """A copy of the single file whose shell script finds this Python first."""
+    """Return a copy of the single file whose shell script finds this Python first."""
     copy = file.with_name(f"{file.name}-here")
     copy.write_bytes(file.read_bytes().replace(b"/usr/bin/$python", bytes(python)))
     copy.chmod(0o755)
@@ -91,7 +90,7 @@ def _measure(programs: dict[str, Command], words: Sequence[str | Path], runs: in
 
 
 def _processor_time() -> float:
-    """Seconds that all ended processes of this one have computed."""
+    """Return the processor time of all finished child processes in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

