@@ -97,8 +97,8 @@ class Report(NamedTuple):
     def is_ready(self) -> bool:
         """Whether K3s may start: all resources are in place, and K3s would not run unhardened or unprotected.
 
-        An edited file does not block K3s, because the node must not be down after its next restart because of an edited
-        policy. Nor does a finding that only prevents K3s from starting: K3s reports that failure itself.
+        An edited file does not block K3s if it meets its control; otherwise a finding blocks it. A finding that only
+        prevents K3s from starting does not block it: K3s reports that failure itself.
         """
         blocking = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.DIFFERS)
         blocked = any(item.status in blocking for item in self.items)
@@ -113,6 +113,8 @@ class Report(NamedTuple):
         left = [
             item for item in self.items if item.status in (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
         ]
+        if self.verb == GATE_VERB and all(item.status is ItemStatus.EDITED for item in left):
+            return ExitCode.NOT_COMPLIANT
         if self.writes and left:
             if all(item.blocked_by_environment for item in left):
                 return ExitCode.ENVIRONMENT

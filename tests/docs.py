@@ -191,8 +191,8 @@ def _exit_codes() -> str:
         """),
         prose("""
             `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, exits with 0 if K3s may start.
-            A file edited by hand, or a problem that only affects the next boot, does not block K3s. See
-            [read-a-report.md](../howto/read-a-report.md) for what to do for each code.
+            A file edited by hand that meets its control, or a problem that only affects the next boot, does not block
+            K3s. See [read-a-report.md](../howto/read-a-report.md) for what to do for each code.
         """),
     ])  # fmt: skip
 

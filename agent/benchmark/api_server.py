@@ -336,15 +336,12 @@ _REQUEST_ROWS: tuple[BenchmarkControl, ...] = (
         Component.API_SERVER,
         "1.2.23S 1.2.23u 1.2.22u 1.2.21u 1.2.20u 1.2.20M 1.2.20M 1.2.20M 1.2.20M 1.2.20M",
         source=_REQUESTS,
-        # The default is a limit of 60 s, which CIS recommends to change only as needed, so the default is compliant.
-        unset_passes=True,
     ),
     of_the_guide(
         newest("service-account-lookup"),
         Component.API_SERVER,
         "1.2.24A 1.2.24A 1.2.23A 1.2.22A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A",
         source=_AUTHENTICATION,
-        unset_passes=True,
     ),
 )
 

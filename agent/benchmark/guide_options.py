@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from agent.model import Component
 
 
-def of_the_guide(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
+def of_the_guide(
     row: OptionRow,
     component: Component,
     numbers: str,
     *,
     source: str,
-    unset_passes: bool = False,
     earlier: Mapping[Benchmark, Criterion] | None = None,
 ) -> BenchmarkControl:
     """Return the control of the component argument that a row of the guide sets, for the row's roles.
@@ -34,7 +33,7 @@ def of_the_guide(  # noqa: PLR0913 - a row is this wide, and the calls name its 
     name = row.name or row.key
 
     def flag(criterion: Criterion) -> ArgumentCheck:
-        return ArgumentCheck(component, name, criterion, unset_passes)
+        return ArgumentCheck(component, name, criterion, row.unset_complies)
 
     return BenchmarkControl(
         id=row.id,

@@ -108,7 +108,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         Component.KUBELET,
         "4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5M 4.2.5M 4.2.5M 4.2.5M 4.2.5M",
         source=_DEFAULTS,
-        unset_passes=True,
     ),
     of_the_guide(PROTECT_KERNEL_DEFAULTS, Component.KUBELET, "4.2.6S 4.2.6A - - - - - - - -", source=_K3S),
     of_the_guide(
@@ -116,7 +115,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         Component.KUBELET,
         "4.2.7S 4.2.7A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A",
         source=_DEFAULTS,
-        unset_passes=True,
     ),
     _row(
         id="kubelet-hostname-override",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.findings import (
     admission,
     aftermath,
+    edited,
     files,
     gate,
     k3s_startup,
@@ -34,6 +35,7 @@ __all__ = [
     "after_uninstall",
     "aftermath",
     "collect",
+    "edited",
     "files",
     "gate",
     "k3s_startup",

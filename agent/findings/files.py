@@ -45,7 +45,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.ERROR,
-    blocks_gate=no("An administrator decided on the content; blocking would take the node down at a reboot."),
+    blocks_gate=no("The content can meet the control. If it does not, edited-file-insufficient blocks the gate."),
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
 )
 def file_edited(situation: Situation) -> Iterator[Trouble]:

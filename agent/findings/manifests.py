@@ -126,13 +126,27 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-class _Object(NamedTuple):
+class ManifestObject(NamedTuple):
     """An object that K3s applies."""
 
     kind: str | None
     node: Node
     path: PurePosixPath
     line: int
+
+    @property
+    def name(self) -> str:
+        """The name in its metadata; empty if it has none."""
+        return self._metadata("name")
+
+    @property
+    def namespace(self) -> str:
+        """The namespace in its metadata; empty if it has none."""
+        return self._metadata("namespace")
+
+    def _metadata(self, key: str) -> str:
+        metadata = self.node.get("metadata") if isinstance(self.node, yaml_reader.Mapping) else None
+        return (metadata.text(key) or "") if isinstance(metadata, yaml_reader.Mapping) else ""
 
 
 def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -142,14 +156,14 @@ def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
     return ((path, data) for path, data in applied.items() if expected.get(path) != data)
 
 
-def _objects(situation: Situation) -> Iterator[_Object]:
+def _objects(situation: Situation) -> Iterator[ManifestObject]:
     for path, data in _unmanaged(situation):
         parsed = _parsed(path, data)
         for document in () if isinstance(parsed, InputError) else parsed:
-            yield from _unpacked(document, path)
+            yield from unpacked(document, path)
 
 
-def _unpacked(document: Document, path: PurePosixPath) -> Iterator[_Object]:
+def unpacked(document: Document, path: PurePosixPath) -> Iterator[ManifestObject]:
     """Yield the objects of a document. K3s treats every object with `items` as a list (controller.go, toObjects).
 
     Items of a list such as NetworkPolicyList that do not have a kind get it from the list.
@@ -158,11 +172,11 @@ def _unpacked(document: Document, path: PurePosixPath) -> Iterator[_Object]:
     kind = node.text("kind") if isinstance(node, yaml_reader.Mapping) else None
     items = node.get("items") if isinstance(node, yaml_reader.Mapping) else None
     if not isinstance(items, yaml_reader.Sequence):
-        yield _Object(kind, node, path, document.line)
+        yield ManifestObject(kind, node, path, document.line)
         return
     for item in items.items:
         own = item.text("kind") if isinstance(item, yaml_reader.Mapping) else None
-        yield _Object(own or (kind or "").removesuffix("List"), item, path, item.line)
+        yield ManifestObject(own or (kind or "").removesuffix("List"), item, path, item.line)
 
 
 @lru_cache(maxsize=256)

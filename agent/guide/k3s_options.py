@@ -44,6 +44,8 @@ class OptionRow(Control):
     """The value that the guide sets; it can contain the field {data_dir}."""
     meets: Criterion
     """The values that are compliant."""
+    unset_complies: bool
+    """Whether the component's own default is compliant, so that the argument can be absent."""
 
     def text(self, data_dir: PurePosixPath) -> str:
         """Return the value with the data directory filled in."""
@@ -78,6 +80,7 @@ def _argument(  # noqa: PLR0913 - the fields of a row, passed by name
     risk: str,
     applies: Applies = ON_SERVERS,
     deviation: str = "",
+    unset_complies: bool = False,
 ) -> OptionRow:
     return OptionRow(
         id=name,
@@ -85,6 +88,7 @@ def _argument(  # noqa: PLR0913 - the fields of a row, passed by name
         name=name,
         value=value,
         meets=meets,
+        unset_complies=unset_complies,
         title=title,
         why=why,
         origin=origin,
@@ -221,6 +225,8 @@ _REQUESTS: tuple[OptionRow, ...] = (
         "request-timeout",
         "300s",
         Duration("300s"),
+        # The default is a limit of 60 s, which CIS recommends to change only as needed.
+        unset_complies=True,
         title="Requests to the API server have a timeout",
         why=(
             "A request without a timeout keeps its connection and memory; many of them block all other clients. The"
@@ -236,6 +242,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         "service-account-lookup",
         "true",
         Boolean(expected=True),
+        unset_complies=True,
         title="Tokens of deleted service accounts are rejected",
         why=(
             "The API server checks that the token's ServiceAccount and Secret still exist. Otherwise a token remains"
@@ -313,6 +320,7 @@ SECRETS_ENCRYPTION = OptionRow(
     name="",
     value="true",
     meets=Boolean(expected=True),
+    unset_complies=False,
     title="Secrets are encrypted in the datastore",
     why=(
         "Otherwise every Secret is stored in clear text in the datastore, its snapshots and its backups. K3s creates"
@@ -344,6 +352,7 @@ PROTECT_KERNEL_DEFAULTS = OptionRow(
     name="",
     value="true",
     meets=Boolean(expected=True),
+    unset_complies=False,
     title="kubelet exits if kernel parameters are wrong",
     why=(
         "Without it, kubelet silently sets the kernel parameters that it requires, so a wrong configuration of the host"
@@ -378,6 +387,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         "make-iptables-util-chains",
         "true",
         Boolean(expected=True),
+        unset_complies=True,
         title="kubelet maintains its iptables chains",
         why=(
             "kubelet then maintains its chains in the host's iptables. One of them drops packets from outside to"
@@ -393,6 +403,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         "streaming-connection-idle-timeout",
         "5m",
         Duration("5m"),
+        unset_complies=True,
         title="Idle streams to pods are closed",
         why=(
             "kubectl exec, attach and port-forward keep a stream open through kubelet. An unused stream is an access"

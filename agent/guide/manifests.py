@@ -28,6 +28,9 @@ class EventRateLimit(NamedTuple):
     burst: int
 
 
+RESTRICTED_POLICY = "restricted-psp"
+"""The PodSecurityPolicy of the guide that applies to all pods."""
+
 _MODEL_NAMESPACE = "default"
 
 _EVENT_RATE_LIMIT = """\

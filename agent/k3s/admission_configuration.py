@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
+from agent.k3s.admission_plugins import POD_SECURITY
 from agent.model import Location
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
+
+    from agent.yaml_reader import Mapping, Node
 
 
 def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None]:
@@ -17,12 +20,41 @@ def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None
 
     Raises InputError for a file that the API server cannot decode.
     """
+    return frozenset(item.text("name") for item in _plugins(_configuration(data, path)))
+
+
+def enforced_level(data: bytes, path: PurePosixPath) -> tuple[str, int]:
+    """Return the Pod Security standard that is enforced in namespaces without labels, and the line that sets it.
+
+    The level is empty if the file has none, or names another file. The API server uses the first entry of a plugin.
+    Raises InputError for a file that the API server cannot decode.
+    """
+    document = _configuration(data, path)
+    entry = next((item for item in _plugins(document) if item.text("name") == POD_SECURITY), None)
+    if entry is None:
+        return "", document.line
+    defaults = _part(_part(entry, "configuration"), "defaults")
+    level = _part(defaults, "enforce")
+    if not isinstance(level, yaml_reader.Scalar):
+        return "", (defaults or entry).line
+    return level.text, level.line
+
+
+def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
     documents = yaml_reader.read(data, path)
     node = documents[0].node if documents else None
     if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
         raise InputError(Location(path), "expected the kind AdmissionConfiguration")
     if not (node.text("apiVersion") or "").startswith("apiserver.config.k8s.io/"):
         raise InputError(Location(path), "expected the apiVersion apiserver.config.k8s.io/v1")
-    plugins = node.get("plugins")
+    return node
+
+
+def _plugins(configuration: Mapping) -> tuple[Mapping, ...]:
+    plugins = configuration.get("plugins")
     items = plugins.items if isinstance(plugins, yaml_reader.Sequence) else ()
-    return frozenset(item.text("name") for item in items if isinstance(item, yaml_reader.Mapping))
+    return tuple(item for item in items if isinstance(item, yaml_reader.Mapping))
+
+
+def _part(node: Node | None, key: str) -> Node | None:
+    return node.get(key) if isinstance(node, yaml_reader.Mapping) else None

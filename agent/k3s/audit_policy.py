@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 _STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
+_STAGES_OF_A_REQUEST = frozenset({"RequestReceived", "ResponseComplete"})
+"""The stages that every request has."""
+_SELECTORS = ("users", "userGroups", "verbs", "resources", "namespaces", "nonResourceURLs")
+"""Keys of a rule that limit the requests it matches."""
 _GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 
@@ -37,21 +41,49 @@ def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
     (kubernetes, apiserver: pkg/audit/policy/reader.go and pkg/apis/audit/validation).
     """
     try:
-        documents = read(data, path)
+        policy = _policy(data, path)
     except InputError as error:
         return (error,)
+    found = (*_placeholders(policy), *_policy_problems(policy))
+    return tuple(InputError(Location(path, line), problem) for line, problem in found)
+
+
+def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
+    """Return the line that is the reason if the policy logs no request; None if it logs some.
+
+    The first rule that matches a request decides. Raises InputError for a policy that the API server rejects.
+    """
+    policy = _policy(data, path)
+    for line, problem in _policy_problems(policy):
+        raise InputError(Location(path, line), problem)
+    for rule in _items(policy, "rules"):
+        if isinstance(rule, Mapping):
+            stages = (*_items(policy, "omitStages"), *_items(rule, "omitStages"))
+            omitted = {stage.value for stage in stages if isinstance(stage, Scalar)}
+            if rule.text("level") != "None" and not omitted >= _STAGES_OF_A_REQUEST:
+                return None
+            if not any(_items(rule, key) for key in _SELECTORS):
+                return rule.line
+    return policy.line
+
+
+def _policy(data: bytes, path: PurePosixPath) -> Mapping:
+    documents = read(data, path)
     # The API server reads only the first document.
     node = documents[0].node if documents else None
     if not isinstance(node, Mapping):
-        return (InputError(Location(path), f"an audit policy must be a mapping; found {describe_node(node)}"),)
-    return tuple(InputError(Location(path, line), problem) for line, problem in _policy_problems(node))
+        raise InputError(Location(path), f"an audit policy must be a mapping; found {describe_node(node)}")
+    return node
 
 
-def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:
+def _placeholders(policy: Mapping) -> Iterator[tuple[int, str]]:
     for scalar in scalars(policy):
         placeholder = placeholder_problem(scalar)
         if placeholder:
             yield scalar.line, placeholder
+
+
+def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:
     for key, expected in (("apiVersion", "audit.k8s.io/v1"), ("kind", "Policy")):
         if policy.text(key) != expected:
             node = policy.get(key)

@@ -26,16 +26,17 @@ def is_equivalent(name: str, one: bytes, other: bytes) -> bool:
 
 
 def _values(content: bytes, path: PurePosixPath) -> list[object]:
-    return [_value(document.node) for document in yaml_reader.read(content, path)]
+    return [value_of(document.node) for document in yaml_reader.read(content, path)]
 
 
-def _value(node: Node) -> object:
+def value_of(node: Node) -> object:
+    """Return the value of a node, for comparisons: without lines, comments and the order of keys."""
     if isinstance(node, Scalar):
         # With the type: 1 differs from "1", and True from 1.
         return type(node.value), node.value
     if isinstance(node, Mapping):
-        return {entry.key: _value(entry.node) for entry in node.entries}
-    return [_value(item) for item in node.items]
+        return {entry.key: value_of(entry.node) for entry in node.entries}
+    return [value_of(item) for item in node.items]
 
 
 def _assignments(content: bytes) -> list[tuple[str, str]]:

@@ -77,6 +77,10 @@ class Waivers:
                 found.setdefault(keys[waiver.control], waiver)
         return found
 
+    def covering(self, *controls: str) -> SiteWaiver | None:
+        """Return the first waiver that applies to one of these controls, by their IDs."""
+        return next((one for one in self.all if one.control in controls and self.scope.applies(one)), None)
+
     def expired(self, ids: Collection[str]) -> tuple[SiteWaiver, ...]:
         """Return the expired waivers for these controls on this host, unless another waiver applies."""
         waived = {waiver.control for waiver in self.all if self.scope.applies(waiver)}

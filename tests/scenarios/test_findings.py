@@ -202,6 +202,16 @@ CASES = (
         cure=lambda host, _: host.run("apply", "--force"),
     ),
     Case(
+        "edited-file-insufficient",
+        written(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"),
+        edited(AUDIT),
+        location=f"{AUDIT}:4",
+        expected="a rule with the level Metadata or higher",
+        found="no rule that logs",
+        remediation="run `sudo k3s-harden apply --force`; restart K3s; or correct the edit at {location}; restart K3s",
+        cure=lambda host, _: host.run("apply", "--force"),
+    ),
+    Case(
         "mode-loosened",
         chmod(f"{DATA_DIR}/server", 0o755),
         chmod(f"{DATA_DIR}/server", 0o500),
@@ -1236,7 +1246,10 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened
     assert (f"error {case.kind}: K3s does not start: " in done.stdout) is not repaired
 
 
-@pytest.mark.parametrize("kind", ["k3s-config-ignored", "pod-security-disabled", "list-dropped", "option-overridden"])
+@pytest.mark.parametrize(
+    "kind",
+    ["k3s-config-ignored", "pod-security-disabled", "list-dropped", "option-overridden", "edited-file-insufficient"],
+)
 def test_the_gate_blocks_k3s_if_it_would_run_unhardened(kind: str, hardened: Hardened) -> None:
     """apply cannot change the operator's files."""
     case = next(case for case in CASES if case.kind == kind)

@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from tests.scenarios.host_tree import (
     AUDIT,
+    CONFIG,
     DATA_DIR,
     DROPIN,
     EDITS,
@@ -20,6 +21,7 @@ from tests.scenarios.host_tree import (
     MANIFESTS,
     POLICY,
     PSA,
+    SETTINGS,
     STATE,
     HostTree,
 )
@@ -242,6 +244,215 @@ def test_nothing_is_written_below_a_directory_that_others_can_write_to(host: Hos
     assert host.entries()["/etc/rancher/k3s"].mode == 0o777
     host["/etc/rancher/k3s"].chmod(0o755)
     assert host.seen("apply").code == 0
+
+
+# --- the gate judges an edited file by its content ---
+
+RULES = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n"
+ALLOWS_ALL = """\
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: open, namespace: default}
+spec: {podSelector: {}, ingress: [{}]}
+"""
+ALLOWS_AN_INGRESS_CONTROLLER = """\
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: from-traefik, namespace: default}
+spec:
+  podSelector: {}
+  ingress: [{from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}}]}]
+"""
+
+
+class Edit(NamedTuple):
+    """An edit of a managed file: a pattern, and what replaces its first match; or an addition to the end."""
+
+    path: str
+    pattern: str
+    replacement: str
+    version: str = "1.34"
+
+    def make(self, host: HostTree) -> None:
+        """Edit the file."""
+        text = host[self.path].read_text()
+        changed = re.sub(self.pattern, lambda _: self.replacement, text, count=1, flags=re.DOTALL | re.MULTILINE)
+        assert changed != text
+        host.write(self.path, changed, 0o600)
+
+
+def document(line: str) -> str:
+    """Return a pattern for the document that contains a line; another document follows it."""
+    return rf"^---\n(?:(?!---)[^\n]*\n)*?  {line}\n(?:(?!---)[^\n]*\n)*"
+
+
+INSUFFICIENT = {
+    "psa-privileged": Edit(PSA, "enforce: restricted", "enforce: privileged"),
+    "psa-baseline": Edit(PSA, "enforce: restricted", "enforce: baseline"),
+    "psa-unknown-level": Edit(PSA, "enforce: restricted", "enforce: strict"),
+    "psa-no-level": Edit(PSA, "        enforce: restricted\n", ""),
+    "psa-no-plugin": Edit(PSA, r"plugins:.*", "plugins: []\n"),
+    "psa-in-another-file": Edit(PSA, r"    configuration:.*", "    path: /etc/psa.yaml\n"),
+    "psa-second-entry": Edit(
+        PSA, "plugins:\n", "plugins:\n  - name: PodSecurity\n    configuration: {defaults: {enforce: privileged}}\n"
+    ),
+    "audit-none": Edit(AUDIT, "level: Metadata", "level: None"),
+    "audit-none-first": Edit(AUDIT, "  - level: Metadata", "  - level: None\n  - level: Metadata"),
+    "audit-all-stages-omitted": Edit(
+        AUDIT, "rules:", "omitStages: [RequestReceived, ResponseStarted, ResponseComplete, Panic]\nrules:"
+    ),
+    "policy-empty": Edit(POLICY, r"^---.*", "# nothing here\n"),
+    "policy-removed": Edit(POLICY, document("namespace: default"), ""),
+    "policy-allows-all": Edit(POLICY, r"    - from:\n[^-]*- namespaceSelector:\n[^-]*kube-system\n", "    - {}\n"),
+    "policy-allows-all-pods": Edit(
+        POLICY, r"namespaceSelector:\n *matchLabels:\n *\S+ default$", "namespaceSelector: {}"
+    ),
+    "policy-selects-some-pods": Edit(POLICY, r"podSelector: {}", "podSelector: {matchLabels: {app: a}}"),
+    "policy-only-egress": Edit(POLICY, r"podSelector: {}", "podSelector: {}\n  policyTypes: [Egress]"),
+    "policy-with-one-that-allows-all": Edit(POLICY, r"\Z", ALLOWS_ALL),
+    "psp-removed": Edit(POLICY, document("name: restricted-psp"), "", "1.24"),
+    "psp-privileged": Edit(POLICY, "privileged: false", "privileged: true", "1.24"),
+    "psp-binding": Edit(POLICY, r"name: psp:restricted-psp(?=\nsubjects)", "name: psp:system-unrestricted-psp", "1.24"),
+    "drop-in-empty": Edit(DROPIN, r"^kube.*", "node-label+: [a=b]\n"),
+    "drop-in-other-value": Edit(DROPIN, "audit-log-maxage=30", "audit-log-maxage=3"),
+    "drop-in-no-audit-policy": Edit(DROPIN, r"^ *- audit-policy-file=\S*\n", ""),
+    "drop-in-no-psa": Edit(DROPIN, r"^ *- admission-control-config-file=\S*\n", ""),
+    "drop-in-no-kernel-defaults": Edit(DROPIN, "protect-kernel-defaults: true\n", ""),
+    "drop-in-plugins": Edit(DROPIN, "enable-admission-plugins=\\S*", "enable-admission-plugins=ServiceAccount"),
+    "drop-in-psp": Edit(DROPIN, ",PodSecurityPolicy", "", "1.24"),
+}
+
+SUFFICIENT = {
+    "psa-exemption": Edit(PSA, r"\Z", "          - shop\n"),
+    "psa-pinned": Edit(PSA, "enforce-version: latest", "enforce-version: v1.30"),
+    "psa-warns-less": Edit(PSA, "warn: restricted", "warn: baseline"),
+    "audit-more": Edit(AUDIT, "level: Metadata", "level: RequestResponse"),
+    "audit-less-noise": Edit(
+        AUDIT,
+        "  - level: Metadata",
+        "  - level: None\n    users: [system:kube-proxy]\n  - level: Metadata\n    omitStages: [RequestReceived]",
+    ),
+    "policy-more": Edit(POLICY, r"\Z", ALLOWS_AN_INGRESS_CONTROLLER),
+    "policy-denies-more": Edit(POLICY, r"  ingress:\n    - from:\n[^-]*- namespaceSelector:\n[^-]*default\n", ""),
+    "policy-list": Edit(POLICY, r"\Z", "---\napiVersion: v1\nkind: List\nitems: []\n"),
+    "policy-without-metrics-server": Edit(POLICY, document("name: allow-all-metrics-server"), ""),
+    "psp-more": Edit(POLICY, r"\Z", ALLOWS_AN_INGRESS_CONTROLLER, "1.24"),
+    "drop-in-more": Edit(DROPIN, r"\Z", "node-label+: [a=b]\n"),
+    "drop-in-stricter": Edit(DROPIN, "audit-log-maxage=30", "audit-log-maxage=90"),
+    "drop-in-default": Edit(DROPIN, r"^ *- enable-admission-plugins=\S*\n", ""),
+    "drop-in-timeout": Edit(DROPIN, r"^ *- streaming-connection-idle-timeout=\S*\n", ""),
+}
+
+
+@pytest.mark.parametrize("case", INSUFFICIENT)
+def test_an_edited_file_that_does_not_meet_its_control_blocks_the_gate(case: str, hardened: Hardened) -> None:
+    """The edit is kept, and the gate exits with 3 until it is corrected, waived, or replaced by `apply --force`."""
+    edit = INSUFFICIENT[case]
+    host = hardened("server", edit.version)
+    edit.make(host)
+    content = host[edit.path].read_bytes()
+    seen = host.seen("gate", *host.options)
+    assert (seen.code, seen.items[edit.path]) == (3, "edited")
+    found = seen.of("edited-file-insufficient")
+    assert {finding.location.partition(":")[0] for finding in found} == {edit.path}
+    assert all(finding.blocks_gate and finding.expected and finding.found for finding in found)
+    assert all("run `sudo k3s-harden apply --force`" in finding.remediation for finding in found)
+    assert host[edit.path].read_bytes() == content
+    assert host.seen("check").of("edited-file-insufficient") == found
+    assert host.run("apply", "--force").code == 0
+    assert host.run("gate", *host.options).code == 0
+
+
+@pytest.mark.parametrize("case", SUFFICIENT)
+def test_an_edited_file_that_meets_its_control_does_not_block_the_gate(case: str, hardened: Hardened) -> None:
+    """`check` reports the edit, and K3s starts."""
+    edit = SUFFICIENT[case]
+    host = hardened("server", edit.version)
+    edit.make(host)
+    seen = host.seen("gate", *host.options)
+    assert (seen.code, seen.items[edit.path], seen.ids) == (0, "edited", {"file-edited"})
+    assert host.seen("check").code == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (PSA, "plugins: [\n"),
+        (PSA, "apiVersion: v1\nkind: ConfigMap\n"),
+        (AUDIT, "rules: [\n"),
+        (AUDIT, f"{RULES}  - level: Nothing\n"),
+        (DROPIN, "kubelet-arg: [\n"),
+    ],
+)
+def test_an_edited_file_that_k3s_rejects_does_not_block_the_gate(path: str, content: str, hardened: Hardened) -> None:
+    """K3s fails by itself, so it does not run unhardened."""
+    host = hardened()
+    host.write(path, content, 0o600)
+    seen = host.seen("gate", *host.options)
+    assert seen.code == 0
+    assert any(finding.prevents_start for finding in seen.findings)
+    assert not seen.of("edited-file-insufficient")
+
+
+def test_an_invalid_policy_manifest_blocks_only_a_new_cluster(hardened: Hardened) -> None:
+    """K3s applies nothing of it; in an existing cluster the objects of earlier starts remain."""
+    host = hardened()
+    host.write(POLICY, "kind: [\n", 0o600)
+    assert host.seen("gate", *host.options).only("edited-file-insufficient").location == f"{POLICY}:2"
+    host.write(f"{DATA_DIR}/server/db/state.db", "data", 0o600)
+    seen = host.seen("gate", *host.options)
+    assert (seen.code, seen.of("edited-file-insufficient")) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("case", "control"),
+    [
+        ("psa-privileged", "pod-security-admission"),
+        ("audit-none", "audit-policy"),
+        ("audit-none", "audit-policy-file"),
+        ("policy-removed", "network-policies"),
+        ("psp-privileged", "pod-security-policies"),
+        ("drop-in-other-value", "audit-log-maxage"),
+    ],
+)
+def test_a_waiver_covers_an_edited_file(case: str, control: str, hardened: Hardened) -> None:
+    """The waiver names the control by its ID. A waiver that has expired, or is for another role, does not count."""
+    edit = INSUFFICIENT[case]
+    host = hardened("server", edit.version)
+    edit.make(host)
+    waiver = f"waivers:\n  - control: {control}\n    reason: legacy workloads\n"
+    for more, code in (("", 0), ("    expires: 2020-01-01\n", 3), ("    role: agent\n", 3)):
+        host.write(SETTINGS, waiver + more)
+        seen = host.seen("gate", *host.options)
+        assert (seen.code, bool(seen.of("edited-file-insufficient"))) == (code, bool(code))
+
+
+@pytest.mark.parametrize(
+    ("path", "argument"),
+    [(PSA, "admission-control-config-file"), (AUDIT, "audit-policy-file")],
+)
+def test_an_edited_file_that_k3s_does_not_read_is_not_judged(path: str, argument: str, hardened: Hardened) -> None:
+    """The operator's configuration names another file."""
+    host = hardened()
+    other = f"/etc/{Path(path).name}"
+    host.write(other, host[path].read_text(), 0o600)
+    host.write(CONFIG, f"kube-apiserver-arg: [{argument}={other}]\n")
+    assert host.run("apply").code == 0
+    host.write(path, host[path].read_text().replace("restricted", "privileged").replace("Metadata", "None"), 0o600)
+    seen = host.seen("gate", *host.options)
+    assert (seen.items[path], seen.of("edited-file-insufficient")) == ("edited", ())
+
+
+def test_an_edited_kernel_parameter_file_does_not_block_the_gate(hardened: Hardened) -> None:
+    """The gate sets the running values at each start, and `check` reports the values of the next boot."""
+    host = hardened()
+    host.write(KERNEL_FILE, "kernel.panic=0\n")
+    host.write("/proc/sys/kernel/panic", "0\n")
+    seen = host.seen("gate", *host.options)
+    assert (seen.code, seen.items[KERNEL_FILE], seen.items["kernel.panic"]) == (0, "edited", "changed")
+    assert "sysctl-overridden" in host.seen("check").ids
 
 
 # --- revert ---

@@ -41,6 +41,11 @@ def said(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
 # --- what a waiver is for ---
 
 
+def test_a_waiver_for_a_control_that_only_the_guide_has_gets_no_note() -> None:
+    """The gate reads it."""
+    assert said(waiver("pod-security-admission")) == []
+
+
 def test_a_waiver_applies_to_the_control_with_its_id() -> None:
     """The selection has its reason, date and location."""
     chosen = selected(waiver(expires="2027-06-30"))

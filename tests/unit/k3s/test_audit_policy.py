@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.audit_policy import problems
+from agent.k3s.audit_policy import problems, why_nothing_is_logged
 
 POLICY = PurePosixPath("/etc/k3s-harden/audit-policy.yaml")
 
@@ -86,3 +86,20 @@ def test_a_policy_without_rules_has_one_problem(text: str, words: str) -> None:
 def test_all_problems_of_a_policy_are_listed() -> None:
     """The first problem does not hide others."""
     assert len(policy("rules:\n  - level: A\n  - level: B\n")) == 4
+
+
+@pytest.mark.parametrize(
+    ("rules", "line"),
+    [
+        ("[{level: Metadata}]", None),
+        ("[{level: None, verbs: [get]}, {level: Request}]", None),
+        ("[{level: None, verbs: []}, {level: Request}]", 3),
+        ("[{level: None, verbs: [get]}]", 1),
+        ("[{level: Metadata, omitStages: [RequestReceived]}]", None),
+        ("[{level: Metadata, omitStages: [RequestReceived, ResponseComplete]}]", 3),
+    ],
+)
+def test_a_policy_logs_nothing_if_no_rule_that_logs_is_reached(rules: str, line: int | None) -> None:
+    """The first rule that matches a request decides."""
+    policy = f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n"
+    assert why_nothing_is_logged(policy.encode(), POLICY) == line

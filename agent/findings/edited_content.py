@@ -1,0 +1,231 @@
+"""Judgement of edited files by what they say. Loaded only if a managed file is edited."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent import yaml_reader
+from agent.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    API_SERVER_KEY,
+    AUDIT_POLICY_ARGUMENT,
+    configured_values,
+    options_to_set,
+    starts_a_cluster,
+)
+from agent.errors import InputError
+from agent.findings.manifests import unpacked
+from agent.findings.registry import Trouble
+from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
+from agent.guide.manifests import RESTRICTED_POLICY
+from agent.k3s import admission_configuration, audit_policy, network_policy
+from agent.k3s.admission_plugins import K3S_DEFAULT
+from agent.model import File, Instruction, Location, OwnCommand, Remediation, Restart
+from agent.plan.equivalence import value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.findings.manifests import ManifestObject
+    from agent.guide.k3s_options import OptionRow
+    from agent.k3s.config import ConfigValue
+    from agent.situation import Situation
+
+_LARGEST_MANIFEST = 8 << 20
+_LEVEL = "restricted"
+"""The Pod Security standard that the guide requires as the default."""
+
+
+def judged(situation: Situation, edited: Iterable[str]) -> Iterator[Trouble]:
+    """Yield a case for each part of an edited file that does not meet its control.
+
+    `edited` contains the ids of the files. 90-kubelet.conf is not judged: the gate sets the running values at each
+    start, and sysctl-overridden reports the values of the next boot.
+    """
+    data_dir = situation.facts.data_dir
+    judges = {
+        data_dir / POD_SECURITY_ADMISSION.path: _admission_configuration,
+        data_dir / AUDIT_POLICY.path: _audit_policy,
+        data_dir / NETWORK_POLICIES.path: _policy_manifest,
+        situation.facts.dropin_path: _dropin,
+    }
+    for name in edited:
+        file, judge = situation.observed[name], judges.get(PurePosixPath(name))
+        if judge is not None and isinstance(file, File):
+            yield from judge(situation, file)
+
+
+def _admission_configuration(situation: Situation, file: File) -> Iterator[Trouble]:
+    if not _is_judged(situation, file, ADMISSION_CONFIGURATION_ARGUMENT, POD_SECURITY_ADMISSION.id):
+        return
+    expected = f"enforce: {_LEVEL}"
+    try:
+        level, line = admission_configuration.enforced_level(file.content, file.path)
+    except yaml_reader.BoundsError as error:
+        yield _unknown(error, expected)
+    except InputError:
+        return  # the API server exits
+    else:
+        if level != _LEVEL:
+            yield _trouble(
+                "Pod Security admission does not enforce the restricted standard by default",
+                expected=expected,
+                found=f"enforce: {level}" if level else "no level",
+                location=Location(file.path, line),
+            )
+
+
+def _audit_policy(situation: Situation, file: File) -> Iterator[Trouble]:
+    if not _is_judged(situation, file, AUDIT_POLICY_ARGUMENT, AUDIT_POLICY.id):
+        return
+    expected = "a rule with the level Metadata or higher"
+    try:
+        line = audit_policy.why_nothing_is_logged(file.content, file.path)
+    except yaml_reader.BoundsError as error:
+        yield _unknown(error, expected)
+    except InputError:
+        return  # the API server exits
+    else:
+        if line is not None:
+            yield _trouble(
+                "the audit policy logs no request",
+                expected=expected,
+                found="no rule that logs",
+                location=Location(file.path, line),
+            )
+
+
+def _is_judged(situation: Situation, file: File, argument: str, control: str) -> bool:
+    """Return whether the file needs a judgement: no waiver covers it, and K3s' configuration names no other file."""
+    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(argument, ())
+    is_read = not values or values[-1].text == str(file.path)
+    return is_read and situation.waivers.covering(control, argument) is None
+
+
+def _policy_manifest(situation: Situation, file: File) -> Iterator[Trouble]:
+    expected = next(one for one in situation.desired if isinstance(one, File) and one.path == file.path)
+    try:
+        found = _objects(file)
+    except InputError as error:
+        # The objects of earlier starts remain in an existing cluster.
+        if isinstance(error, yaml_reader.BoundsError) or starts_a_cluster(situation.facts):
+            yield _unknown(error, "the guide's policies", Restart.NOT_NEEDED)
+        return
+    required = _objects(expected)
+    if situation.waivers.covering(NETWORK_POLICIES.id) is None:
+        yield from _network_policies(file, found, required)
+    if situation.waivers.covering(POD_SECURITY_POLICIES.id) is None:
+        yield from _pod_security_policies(file, found, required)
+
+
+def _network_policies(
+    file: File, found: Iterable[ManifestObject], required: Iterable[ManifestObject]
+) -> Iterator[Trouble]:
+    """Yield the namespaces whose incoming traffic is not restricted.
+
+    NetworkPolicies add up: a pod accepts what one of them allows. The other policies of the guide only allow traffic,
+    so a file without them is stricter.
+    """
+    guarded = {one.namespace for one in required if _is_policy(one) and network_policy.restricts_all_pods(one.node)}
+    for namespace in sorted(guarded):
+        policies = [one for one in found if one.namespace == namespace and _is_policy(one)]
+        policies = [one for one in policies if network_policy.restricts_all_pods(one.node)]
+        if not policies:
+            yield _trouble(
+                f"no NetworkPolicy restricts all pods of the namespace {namespace}",
+                expected="a NetworkPolicy with an empty podSelector",
+                found="none",
+                location=Location(file.path),
+                restart=Restart.NOT_NEEDED,
+            )
+        for one in policies:
+            if network_policy.allows_all(one.node):
+                yield _trouble(
+                    f"a NetworkPolicy allows all traffic to all pods of the namespace {namespace}",
+                    expected="rules that name their sources",
+                    found=one.name,
+                    location=Location(file.path, one.line),
+                    restart=Restart.NOT_NEEDED,
+                )
+
+
+def _is_policy(one: ManifestObject) -> bool:
+    return one.kind == "NetworkPolicy"
+
+
+def _pod_security_policies(
+    file: File, found: Iterable[ManifestObject], required: Iterable[ManifestObject]
+) -> Iterator[Trouble]:
+    """Yield the objects of the guide that differ, and its restricted policy if it is missing.
+
+    Without one of the other objects, fewer pods are admitted.
+    """
+    by_name = {(one.kind, one.namespace, one.name): one for one in found}
+    for one in required:
+        if _is_policy(one):
+            continue
+        now = by_name.get((one.kind, one.namespace, one.name))
+        if now is None and one.name != RESTRICTED_POLICY:
+            continue
+        if now is None or value_of(now.node) != value_of(one.node):
+            yield _trouble(
+                f"the {one.kind} {one.name} is {'missing' if now is None else 'not the guide’s'}",
+                expected=f"the {one.kind} of `k3s-harden render policy`",
+                found="none" if now is None else "another content",
+                location=Location(file.path, 0 if now is None else now.line),
+                restart=Restart.NOT_NEEDED,
+            )
+
+
+def _dropin(situation: Situation, file: File) -> Iterator[Trouble]:
+    """Yield the options that neither our drop-in nor another layer of the configuration sets as required."""
+    config = situation.facts.merged_config
+    if config.startup_problems(situation.facts.role):
+        return  # K3s exits
+    for option in options_to_set(situation.settings, situation.facts):
+        row, values = option.row, configured_values(config, option.row)
+        if situation.waivers.covering(row.id) is not None or _is_met(situation, row, values):
+            continue
+        last = values[-1] if values else None
+        is_list = row.name == ADMISSION_PLUGINS_ARGUMENT
+        if last is not None and last.location.path != file.path and not is_list:
+            continue  # option-overridden reports it
+        yield _trouble(
+            f"{row.name or row.key} does not meet its control",
+            expected=str(row.meets),
+            found="not set" if last is None else ",".join(one.text for one in values) if is_list else last.text,
+            location=Location(file.path) if last is None or last.location.path != file.path else last.location,
+        )
+
+
+def _is_met(situation: Situation, row: OptionRow, values: tuple[ConfigValue, ...]) -> bool:
+    if row.name != ADMISSION_PLUGINS_ARGUMENT:
+        return row.meets.accepts(values[-1].text) if values else row.unset_complies
+    # The API server enables the plugins of all arguments.
+    plugins = [value.text for value in values]
+    if situation.facts.merged_config.keeps_default(row.key, row.name):
+        plugins.append(K3S_DEFAULT)
+    return row.meets.accepts(",".join(plugins))
+
+
+def _objects(file: File) -> tuple[ManifestObject, ...]:
+    documents = yaml_reader.read(file.content, file.path, max_bytes=_LARGEST_MANIFEST)
+    return tuple(one for document in documents for one in unpacked(document, file.path))
+
+
+def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -> Trouble:
+    return _trouble(
+        "the content cannot be checked",
+        expected=expected,
+        found=error.problem,
+        location=error.location,
+        restart=restart,
+    )
+
+
+def _trouble(message: str, *, expected: str, found: str, location: Location, restart: Restart = Restart.K3S) -> Trouble:
+    edit = Remediation((Instruction("correct the edit", location),), restart=restart)
+    force = Remediation((OwnCommand("apply", ("--force",)),), restart=restart, alternative=edit)
+    return Trouble(message, expected, found, location, force)

@@ -1,0 +1,59 @@
+"""Tests of the meaning of NetworkPolicies."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent import yaml_reader
+from agent.k3s.network_policy import allows_all, restricts_all_pods
+
+if TYPE_CHECKING:
+    from agent.yaml_reader import Node
+
+
+def policy(spec: str) -> Node:
+    (document,) = yaml_reader.read(f"spec: {spec}\n".encode(), PurePosixPath("/policy.yaml"))
+    return document.node
+
+
+@pytest.mark.parametrize(
+    ("spec", "restricts"),
+    [
+        ("{}", True),
+        ("{podSelector: }", True),
+        ("{podSelector: {matchLabels: {}, matchExpressions: []}}", True),
+        ("{podSelector: {matchLabels: {app: a}}}", False),
+        ("{podSelector: {matchExpressions: [{key: app, operator: Exists}]}}", False),
+        ("{policyTypes: [Ingress]}", True),
+        ("{policyTypes: [Egress, Ingress]}", True),
+        ("{policyTypes: [Egress]}", False),
+    ],
+)
+def test_a_policy_restricts_all_pods_if_it_selects_them_for_ingress(spec: str, *, restricts: bool) -> None:
+    """Ingress is the default type."""
+    assert restricts_all_pods(policy(spec)) is restricts
+
+
+@pytest.mark.parametrize(
+    ("rule", "allows"),
+    [
+        ("{}", True),
+        ("{from: []}", True),
+        ("{ports: [{port: 53}]}", False),
+        ("{from: [{podSelector: {}}]}", False),
+        ("{from: [{namespaceSelector: {}}]}", True),
+        ("{from: [{namespaceSelector: {}, podSelector: {}}]}", True),
+        ("{from: [{namespaceSelector: {}, podSelector: {matchLabels: {app: a}}}]}", False),
+        ("{from: [{namespaceSelector: {matchLabels: {a: b}}}]}", False),
+        ("{from: [{ipBlock: {cidr: 0.0.0.0/0}}]}", True),
+        ("{from: [{ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: '::/0'}}]}", True),
+        ("{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}]}", False),
+    ],
+)
+def test_a_rule_allows_all_if_it_limits_neither_sources_nor_ports(rule: str, *, allows: bool) -> None:
+    """A podSelector without a namespaceSelector selects pods of the same namespace."""
+    assert allows_all(policy(f"{{ingress: [{rule}]}}")) is allows
+    assert not allows_all(policy("{ingress: []}"))
