@@ -10,9 +10,11 @@ rm -f /var/lib/systemd/timers/stamp-k3s-harden-check.timer
 
 # What `k3s-harden install` put into /etc: drop-ins of services with other names, without the gate, would keep K3s down.
 cd /etc/systemd/system 2>/dev/null || exit 0
-if [ -f k3s-harden@.service ] && ! grep -q '^ExecStart=/usr/bin/k3s-harden ' k3s-harden@.service; then
-    exit 0 # that gate runs another k3s-harden than the package's, and goes on
-fi
+for gate in k3s-harden@.service k3s-harden.service; do
+    if [ -f "$gate" ] && ! grep -q '^ExecStart=/usr/bin/k3s-harden ' "$gate"; then
+        exit 0 # that gate runs another k3s-harden than the package's, and remains
+    fi
+done
 for file in k3s*.service.d/10-k3s-harden.conf k3s-harden@.service.d/10-data-dir.conf k3s-harden.service.d/10-data-dir.conf k3s-harden@.service k3s-harden.service \
     k3s-harden-service-accounts.service k3s-harden-service-accounts.timer \
     k3s-harden-check.service k3s-harden-check.timer; do

@@ -27,9 +27,12 @@ class Systemd(NamedTuple):
         """Return whether systemd is the init of this machine (sd_booted(3)); False for a --root tree."""
         return self.host.is_live and self.host.tree.exists(_SD_BOOTED) and self.host.tool("systemctl") is not None
 
-    def needs_reload(self, units: Iterable[str]) -> bool:
-        """Return whether a unit file or drop-in of these units changed after systemd read it."""
-        return "yes" in self._ask("show", "--property=NeedDaemonReload", "--value", *sorted(units)).split()
+    def show(self, units: Iterable[str], *properties: str) -> tuple[dict[str, str], ...]:
+        """Return properties of these units as systemd has loaded them, one mapping for each unit."""
+        output = self._ask("show", f"--property={','.join(properties)}", "--", *sorted(units))
+        return tuple(
+            dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in output.split("\n\n")
+        )
 
     @property
     def reads_units(self) -> bool:

@@ -12,7 +12,7 @@ from agent.linux.unit_files import settings as unit_settings
 from agent.node import unit_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.host import Host
 
@@ -79,38 +79,67 @@ def detect(host: Host) -> Gate:
         outdated={service: path for service, path in dropins.items() if "k3s-harden@" not in _text(host, path)},
         mounts=() if is_masked or template is None else _mounts(host, template),
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
-        is_stale=bool(templates or dropins) and _is_stale(host, dropins, [*templates, *dropins.values()]),
+        is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
         blocked=services_with(host, "blocked."),
         released={service: _released_by(host, service) for service in services_with(host, "released.")},
     )
 
 
-def _existing(host: Host, name: str) -> list[PurePosixPath]:
-    """The unit files with a name, in the order of systemd's directories."""
-    return [directory / name for directory in UNIT_DIRECTORIES if host.tree.exists(directory / name)]
-
-
 def _dropins(host: Host) -> dict[str, PurePosixPath]:
     found: dict[str, PurePosixPath] = {}
     for directory in UNIT_DIRECTORIES:
-        for name in host.tree.names(directory):
-            if name.endswith(".service.d") and name.startswith("k3s"):
-                path = directory / name / DROPIN
-                if host.tree.exists(path):
-                    found.setdefault(name.removesuffix(".d"), path)
+        for name in _dropin_directories(host, directory):
+            path = directory / name / DROPIN
+            if host.tree.exists(path):
+                found.setdefault(name.removesuffix(".d"), path)
     return found
 
 
-def _is_stale(host: Host, services: Iterable[str], files: Iterable[PurePosixPath]) -> bool:
+def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
     systemd = Systemd(host)
-    loaded = host.tree.times(_UNITS_LOADED) if systemd.is_running else None
-    times = map(host.tree.times, files)
-    if not systemd.is_running or (loaded and all(one is None or one.changed <= loaded.written for one in times)):
+    if not systemd.is_running:
         return False
+    loaded = host.tree.times(_UNITS_LOADED)
+    if loaded is not None:
+        # A file that was removed has changed its directory.
+        services = [directory / name for directory in UNIT_DIRECTORIES for name in _dropin_directories(host, directory)]
+        times = map(host.tree.times, (*files, *UNIT_DIRECTORIES, *services))
+        if all(one is None or one.changed <= loaded.written for one in times):
+            return False
     try:
-        return systemd.needs_reload([UNIT, *services])
+        return needs_reload(host)
     except HostError:
         return False
+
+
+def needs_reload(host: Host, named: Iterable[str] = ()) -> bool:
+    """Return whether systemd uses older files of the gate or of K3s' services than those on the disk.
+
+    Raises HostError if systemd does not answer.
+    """
+    dropins = {name for name, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
+    services = {*dropins, *named, *_services(host)}
+    for unit in Systemd(host).show(
+        {UNIT, *services, *map(instance, services)}, "Id", "LoadState", "NeedDaemonReload", "DropInPaths"
+    ):
+        if unit.get("NeedDaemonReload") == "yes":
+            return True
+        # systemd 247 does not notice the first drop-in of a service.
+        is_loaded = f"/{DROPIN}" in unit.get("DropInPaths", "")
+        if unit.get("LoadState") == "loaded" and unit["Id"] in services and is_loaded != (unit["Id"] in dropins):
+            return True
+    return False
+
+
+def _services(host: Host) -> Iterator[str]:
+    for directory in UNIT_DIRECTORIES:
+        for name in host.tree.names(directory):
+            if name.startswith("k3s") and name.endswith(_SUFFIX) and not name.startswith("k3s-harden"):
+                yield name
+
+
+def _dropin_directories(host: Host, directory: PurePosixPath) -> Iterator[str]:
+    return (name for name in host.tree.names(directory) if name.endswith(f"{_SUFFIX}.d") and name.startswith("k3s"))
 
 
 def services_with(host: Host, prefix: str) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
-from agent.changes.journal import Journal
-from agent.errors import UnsupportedHostError, UsageError
+from agent.changes.journal import BACKUPS, Journal
+from agent.errors import HostError, UnsupportedHostError, UsageError
 from agent.host.systemd import Systemd
 from agent.host.tree import REGULAR_FILE, DirectoryEntry
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -45,6 +46,9 @@ UNITS = (
 )
 OBSOLETE_UNITS = ("k3s-harden-waiting@.service",)
 """Files of earlier releases."""
+
+_WAITING = "waiting."
+"""In gate.STATE, by which an earlier release remembered a service that its gate had blocked."""
 
 DATA_DIR_DROPINS = (f"{gate.TEMPLATE}.d/10-data-dir.conf", f"{gate.UNIT}.d/10-data-dir.conf")
 """Name K3s' data directory for the units of a package, which name the default directory."""
@@ -156,12 +160,14 @@ def install(host: Host, wanted: Wanted) -> Report:
     resources = files(wanted)
     in_place = {file.path for file in resources}
     with host.lock():
+        _remove_temporary_files(host, wanted)
         steps = plan.make(resources, host.observe_all(resources), force=True)
         items = _carry_out(host, steps.changes)
         left_over = [*_hiding(host, wanted), *(UNIT_DIRECTORY / name for name in OBSOLETE_UNITS)]
         items += _remove(host, [path for path in left_over if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
+    _take_over_waiting_services(host)
     return _report("install", items, [file.id for file in resources], gate.detect(host))
 
 
@@ -171,18 +177,46 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     What is not as `wanted` has it is kept as a backup.
     """
     host.refuse_ordinary_user("uninstall")
-    dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
-    # Drop-ins first: without its unit, a drop-in blocks K3s.
-    places = [UNIT_DIRECTORY / name for name in (*dropins, *UNITS, *OBSOLETE_UNITS) if name not in wanted.packaged]
-    places += [*_hiding(host, wanted), *COMPLETIONS.values()]
-    if not wanted.packaged:
-        places.append(CLEAN_HOOK)
+    dropins, others = _all_places(host, wanted)
     with host.lock():
-        _stop_timers(host, places)
-        items = _remove(host, places, wanted)
-    _reload(host, items, wanted)
+        _remove_temporary_files(host, wanted)
+        _stop_timers(host, others)
+        items = _remove(host, dropins, wanted)
+        # A drop-in that systemd still uses blocks K3s without the unit that it starts.
+        _reload(host, items, wanted)
+        removed = _remove(host, others, wanted)
+    _reload(host, removed, wanted)
     left = gate.detect(host)
-    return _report("uninstall", items, [], left)._replace(findings=findings.after_uninstall(left))
+    return _report("uninstall", [*items, *removed], [], left)._replace(findings=findings.after_uninstall(left))
+
+
+def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
+    """Return the paths of the drop-ins of services, and of all other files, that any installation here has written."""
+    dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
+    units = [name for name in (*UNITS, *OBSOLETE_UNITS) if name not in wanted.packaged]
+    others = [*(UNIT_DIRECTORY / name for name in units), *_hiding(host, wanted), *COMPLETIONS.values()]
+    if not wanted.packaged:
+        others.append(CLEAN_HOOK)
+    return [UNIT_DIRECTORY / name for name in dropins if name not in wanted.packaged], others
+
+
+def _remove_temporary_files(host: Host, wanted: Wanted) -> None:
+    """Remove what a run that was killed while it wrote has left."""
+    dropins, others = _all_places(host, wanted)
+    for path in (*dropins, *others, *(UNIT_DIRECTORY / name for name in DATA_DIR_DROPINS)):
+        with suppress(HostError):
+            host.tree.remove_temporary(path)
+    with suppress(HostError):
+        host.tree.remove_temporaries(BACKUPS)
+
+
+def _take_over_waiting_services(host: Host) -> None:
+    """Start the services that the gate of an earlier release blocked: only that release would have started them."""
+    systemd = Systemd(host)
+    if systemd.is_running:
+        for service in gate.services_with(host, _WAITING):
+            systemd.start(service)
+            host.tree.remove_file(gate.STATE / f"{_WAITING}{service.removesuffix('.service')}")
 
 
 def _refuse_service(name: str) -> None:
@@ -253,15 +287,20 @@ def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list
     for path in places:
         now = host.tree.observe(path)
         if isinstance(now, Absent):
+            if path.parent.parent == UNIT_DIRECTORY:  # left by a run that was killed
+                _remove_empty_directory(host, path.parent)
             continue
         if not isinstance(now, File) or not _is_ours(now):
             items.append(Item(str(path), ItemStatus.REFUSED, f"is not ours: {describe(now)}", "look at it"))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])
-        parent = host.tree.observe(path.parent)
-        if path.parent.name.endswith(".d") and isinstance(parent, Directory):
-            host.tree.remove_directory(path.parent)
+        _remove_empty_directory(host, path.parent)
     return items
+
+
+def _remove_empty_directory(host: Host, path: PurePosixPath) -> None:
+    if path.name.endswith(".d") and isinstance(host.tree.observe(path), Directory):
+        host.tree.remove_directory(path)
 
 
 def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:
@@ -275,7 +314,7 @@ def _reload(host: Host, items: Sequence[Item], wanted: Wanted) -> None:
     if not systemd.is_running:
         return
     changed = any(item.status is ItemStatus.CHANGED for item in items)
-    if changed or systemd.needs_reload((*wanted.services, *(name for name in UNITS if "@" not in name))):
+    if changed or gate.needs_reload(host, wanted.services):
         systemd.reload()
 
 

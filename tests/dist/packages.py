@@ -84,7 +84,8 @@ def _rpm(payload: Payload, epoch: int) -> Iterator[Entry]:
 
 def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
     yield Entry(PurePosixPath("/usr/bin/k3s-harden"), _source(f"{packager}/k3s-harden"), 0o755)
-    yield Entry(_PRIVATE / "let-go.sh", _source("let-go.sh"))
+    for name in ("let-go.sh", "renew.sh"):
+        yield Entry(_PRIVATE / name, _source(name))
     for path, data in payload.files.items():
         yield Entry(_PRIVATE / path, data)
         if path.is_relative_to(_SYSTEMD):

@@ -377,7 +377,8 @@ def test_a_package_enables_and_starts_nothing(package: reading.Package) -> None:
     everything = "\n".join(package.scripts.values())
     assert set(re.findall(r"systemctl (?:--\w+ )*(\S+)", everything)) == {"daemon-reload"}
     assert "sh /usr/lib/k3s-harden/let-go.sh\n" in package.scripts["preremove"]
-    assert PRIVATE / "let-go.sh" in package.members
+    assert "sh /usr/lib/k3s-harden/renew.sh\n" in package.scripts["postinstall"]
+    assert {PRIVATE / "let-go.sh", PRIVATE / "renew.sh"} <= set(package.members)
     assert package.configuration == {CLEAN_HOOK}
 
 
@@ -390,10 +391,10 @@ def test_removal_stops_and_takes_away_every_unit() -> None:
     assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", *DATA_DIR_DROPINS}
 
 
-def let_go(tmp_path: Path, tree: Path) -> None:
-    """Run what runs before a removal, on a host tree."""
-    script = tmp_path / "let-go.sh"
-    script.write_text(re.sub("/(?=(etc|run|var)/)", f"{tree}/", (SOURCES / "let-go.sh").read_text()))
+def let_go(tmp_path: Path, tree: Path, name: str = "let-go.sh") -> None:
+    """Run what runs before a removal, or another script of the package, on a host tree."""
+    script = tmp_path / name
+    script.write_text(re.sub("/(?=(etc|run|var|usr/lib/systemd)/)", f"{tree}/", (SOURCES / name).read_text()))
     subprocess.run(["sh", script], check=True)
 
 
@@ -431,6 +432,40 @@ def test_removal_takes_away_what_would_keep_k3s_down(dist: Path, tree: Path, tmp
     }
     assert not stamp.exists()
     assert not [directory for directory in units.rglob("*.d") if directory.name != "k3s.service.d"]
+
+
+EARLIER_DROPIN = "[Unit]\nWants=k3s-harden.service{timer}\nAssertPathExists=/run/k3s-harden/ready\n"
+
+
+@pytest.mark.parametrize("has_own_gate", [True, False])
+def test_an_upgrade_renews_the_drop_ins_of_an_earlier_release(
+    tree: Path, tmp_path: Path, *, has_own_gate: bool
+) -> None:
+    """They require a mark that the new gate does not leave; a gate in /etc that leaves it is not changed."""
+    packaged, units = tree / "usr/lib/systemd/system", tree / "etc/systemd/system"
+    shutil.copytree(CHECKOUT / "systemd", packaged)
+    for name, timer in (("k3s-east", " k3s-harden-service-accounts.timer"), ("k3s-west", "")):
+        (units / f"{name}.service.d").mkdir(parents=True)
+        (units / f"{name}.service.d/{DROPIN}").write_text(EARLIER_DROPIN.format(timer=timer))
+    (units / "k3s.service.d").mkdir()
+    (units / f"k3s.service.d/{DROPIN}").symlink_to("/dev/null")
+    (units / "k3s-harden.service.d").mkdir()
+    (units / "k3s-harden.service.d/10-data-dir.conf").write_text("[Unit]\nRequiresMountsFor=/srv/k3s\n")
+    if has_own_gate:
+        (units / gate.UNIT).write_text("[Service]\nExecStart=/usr/local/bin/k3s-harden gate\n")
+    before = {path: path.read_text() for path in units.rglob("*.conf")}
+    let_go(tmp_path, tree, "renew.sh")
+    after = {path: path.read_text() for path in units.rglob("*.conf")}
+    if has_own_gate:
+        assert after == before
+        return
+    assert after.pop(units / "k3s-harden@.service.d/10-data-dir.conf") == "[Unit]\nRequiresMountsFor=/srv/k3s\n"
+    changed = {path.parent.name: text for path, text in after.items() if text != before[path]}
+    assert changed == {
+        f"{name}.service.d": (packaged / f"{role}.service.d/{DROPIN}").read_text()
+        for name, role in (("k3s-east", "k3s"), ("k3s-west", "k3s-agent"))
+    }
+    assert not list(units.rglob("*.new"))
 
 
 def test_removal_leaves_the_gate_of_another_installation(dist: Path, tree: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.node import GATE, HARDENED_KERNEL, SERVER
+from tests.vm.node import HARDENED_KERNEL
 from tests.vm.readme import commands
 
 if TYPE_CHECKING:
@@ -45,6 +45,5 @@ def test_the_commands_of_the_readme_harden_the_host_and_install_the_gate(bare: N
     bare.reboot()
     bare.wait_until_up()
     assert _kernel(bare) == HARDENED_KERNEL
-    gate, k3s = bare.unit(GATE), bare.unit(SERVER)
-    assert 0 < int(gate["ExecMainExitTimestampMonotonic"]) < int(k3s["ExecMainStartTimestampMonotonic"])
+    bare.assert_started_after_the_gate()
     assert bare.run("sudo k3s-harden check", user="admin").code == 0

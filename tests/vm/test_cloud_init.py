@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.vm.guest import seed_disk
-from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, SERVER, STAND_IN, STAND_IN_HOME
+from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, STAND_IN, STAND_IN_HOME
 from tests.vm.readme import commands
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def test_4_first_boot_second_boot_and_clean(new_node: Callable[..., Node], packa
         assert "ordering cycle" not in node.run("journalctl -b -o cat _PID=1").out
         node.wait_until_up()
         assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL] * starts
-        gate, k3s = node.unit(GATE), node.unit(SERVER)
-        assert 0 < int(gate["ExecMainExitTimestampMonotonic"]) < int(k3s["ExecMainStartTimestampMonotonic"])
+        node.assert_started_after_the_gate()
 
     node.boot(seed=seed)
     assert_done(1)

@@ -48,9 +48,7 @@ def test_1_at_boot_the_gate_has_succeeded_before_k3s_exists(node: Node) -> None:
 
 def _assert_started_after_the_gate(node: Node, service: str) -> None:
     node.wait_until_up(service)
-    gate, k3s = node.unit(gate_of(service)), node.unit(service)
-    assert (gate["Result"], k3s["ActiveState"], k3s["NRestarts"]) == ("success", "active", "0")
-    assert 0 < int(gate["ExecMainExitTimestampMonotonic"]) < int(k3s["ExecMainStartTimestampMonotonic"])
+    node.assert_started_after_the_gate(service)
     (start,) = node.starts()
     assert (start.boot, start.kernel) == (node.boot_id(), HARDENED_KERNEL)
 
@@ -107,12 +105,21 @@ CANNOT_RUN = {
     ),
     "program is missing": Breakage("mv /usr/bin/k3s-harden /root", "mv /root/k3s-harden /usr/bin"),
     "program is killed": Breakage(
-        _DROPIN.format("'[Service]' ExecStart= 'ExecStart=/bin/sh -c \"kill -KILL \\$\\$\\$\\$\"'"), _NO_DROPIN
+        _DROPIN.format("'[Service]' ExecStart= 'ExecStart=/bin/sh -c \"kill -KILL $$$$\"'"), _NO_DROPIN
+    ),
+    "program ends with a traceback": Breakage(
+        _DROPIN.format("'[Service]' ExecStart= 'ExecStart=/usr/bin/python3 -c \"raise OSError\"'"), _NO_DROPIN
+    ),
+    "python is not executable": Breakage(
+        "chmod a-x $(readlink -f /usr/bin/python3)", "chmod a+x $(readlink -f /usr/bin/python3)"
     ),
     "program exceeds the time limit": Breakage(
         _DROPIN.format("'[Service]' TimeoutStartSec=1 ExecStart= 'ExecStart=/bin/sleep 60'"), _NO_DROPIN
     ),
 }
+
+MAY_RUN = {"read-only /tmp"}
+"""With some versions of systemd the gate runs all the same: PrivateTmp= then gives it an empty directory."""
 
 
 @pytest.mark.parametrize("name", CANNOT_RUN)
@@ -121,9 +128,13 @@ def test_1_and_2_a_gate_that_cannot_run_blocks_k3s_until_it_can(node: Node, name
     node.systemctl("start", SERVER)
     node.systemctl("start", GATE)
     node.run(CANNOT_RUN[name].do)
-    node.systemctl("restart", SERVER, check=False)
-    _assert_blocked(node)
-    assert len(node.starts()) == 1
+    done = node.systemctl("restart", SERVER, check=False)
+    if done.code == 0:
+        assert name in MAY_RUN
+        node.assert_started_after_the_gate()
+    else:
+        _assert_blocked(node)
+        assert len(node.starts()) == 1
     node.run(CANNOT_RUN[name].undo)
     node.wait_until_up()
     assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL] * 2

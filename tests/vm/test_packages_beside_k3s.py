@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, gate_of, put_package
+from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, put_package
 
 if TYPE_CHECKING:
     from tests.vm.conftest import Packages
@@ -71,7 +71,7 @@ def test_removal_releases_every_k3s_and_keeps_the_journal(bare: Node, packages: 
     assert bare.run(_IN_ETC).out.split() == [f"./{NAMED}.d/10-k3s-harden.conf"]
     bare.install_k3s(INSTALL_K3S_NAME="east")
     bare.systemctl("start", NAMED)
-    assert bare.journal(gate_of(NAMED)).count("Starting ") == 1
+    assert bare.gate_runs(NAMED) == 1
     bare.run("dpkg --remove k3s-harden")
     assert {(found["LoadState"], found["ActiveState"]) for found in map(bare.unit, TIMERS)} == {
         ("not-found", "inactive")

@@ -17,8 +17,14 @@ from tests.fake import Programs, fake_host
 PROGRAM = PurePosixPath("/opt/k3s-harden")
 SYSTEMCTL = "/usr/bin/systemctl"
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
-OWN = {unit for unit in install.UNITS if "@" not in unit}
 TIMERS = [unit for unit in install.UNITS if unit.endswith(".timer")]
+
+
+def _question(named: tuple[str, ...]) -> tuple[str, ...]:
+    services = ("k3s", "k3s-agent", *named)
+    units = [f"{prefix}{name}.service" for name in services for prefix in ("", "k3s-harden@")]
+    properties = "--property=Id,LoadState,NeedDaemonReload,DropInPaths"
+    return (SYSTEMCTL, "show", properties, "--", *sorted([*units, "k3s-harden.service"]))
 
 
 @pytest.mark.root
@@ -32,11 +38,8 @@ def test_uninstall_stops_the_timers_that_it_takes_away(tmp_path: Path, *, packag
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     nothing_said = Completed(0, "", "")
     words = [("daemon-reload",), *(("stop", "--no-block", timer) for timer in TIMERS)]
-    question = (SYSTEMCTL, "show", "--property=NeedDaemonReload", "--value")
-    services = {"k3s.service", "k3s-agent.service", "k3s-harden.service"}
-    asked = (services, services | {"k3s-east.service"})
-    answers = {(*question, *sorted(units | more)): Completed(0, "no\n", "") for units in asked for more in (set(), OWN)}
-    programs = Programs({(SYSTEMCTL, *said): nothing_said for said in words} | answers)
+    questions = {_question(named): nothing_said for named in ((), ("k3s-east",))}
+    programs = Programs({(SYSTEMCTL, *said): nothing_said for said in words} | questions)
     host = fake_host(tmp_path, programs=programs, is_live=True)
     installation = install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM)
     if packaged:

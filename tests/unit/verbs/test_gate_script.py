@@ -1,0 +1,203 @@
+"""The shell in the drop-ins of K3s' services, run with stand-ins for systemctl and sleep."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNITS = Path(__file__).parents[3] / "systemd"
+SERVICES = ("k3s", "k3s-agent")
+TOOLS = ("mkdir", "mv", "rm", "systemctl", "sleep")
+
+# `systemctl start` is the gate: it succeeds as the file `gate` says, and leaves its mark of success.
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >>{place}/asked
+case "$1" in
+    start) . {place}/gate ;;
+    show) /bin/cat {place}/restarts ;;
+    is-enabled) /bin/cat {place}/enabled; test "$(/bin/cat {place}/enabled)" = enabled ;;
+esac
+"""
+PASSES = ": >{run}/passed.k3s"
+FAILS = "exit 1"
+SKIPPED = "exit 0"
+
+
+def script(service: str) -> str:
+    """Return the shell that systemd runs for this service, by systemd.service(5)."""
+    text = (UNITS / f"{service}.service.d/10-k3s-harden.conf").read_text().replace("\\\n", " ")
+    found: list[str] = re.findall(r"^ExecStartPre=/bin/sh -c '(.*)'$", text, re.MULTILINE)
+    return found[0].replace("$$", "$").replace("%n", f"{service}.service").replace("%N", service)
+
+
+class Starts:
+    """Starts of K3s below a directory."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.run = place / "run"
+        self.tools = place / "tools"
+        self.tools.mkdir()
+        for name in TOOLS[:3]:
+            (self.tools / name).symlink_to(shutil.which(name) or "/")
+        self.tool("systemctl", SYSTEMCTL.format(place=place))
+        self.tool("sleep", f"#!/bin/sh\necho sleep >>{place}/asked\n")
+        (place / "restarts").write_text("1\n")
+        (place / "enabled").write_text("enabled\n")
+
+    def tool(self, name: str, text: str) -> None:
+        """Replace a program."""
+        (self.tools / name).unlink(missing_ok=True)
+        (self.tools / name).write_text(text)
+        (self.tools / name).chmod(0o755)
+
+    def start(self, gate: str) -> int:
+        """Start K3s with a gate that ends like this, and return the exit code of ExecStartPre=."""
+        (self.place / "gate").write_text(gate.format(run=self.run) + "\n")
+        (self.place / "asked").write_text("")
+        text = script("k3s").replace("/run/k3s-harden", str(self.run)).replace("seconds=55", "seconds=5")
+        return subprocess.run(["/bin/sh", "-c", text], env={"PATH": str(self.tools)}, check=False).returncode
+
+    def asked(self, what: str) -> int:
+        """Return how often the last start asked for this."""
+        return sum(line.startswith(what) for line in (self.place / "asked").read_text().splitlines())
+
+    def files(self) -> set[str]:
+        """Return the names of the files that are left."""
+        return {path.name for path in self.run.iterdir()}
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Starts:
+    """A host on which K3s never started."""
+    return Starts(tmp_path)
+
+
+def test_all_services_have_the_same_gate() -> None:
+    """Only the timers differ: agents have no ServiceAccounts to patch."""
+    server, agent = ((UNITS / f"{name}.service.d/10-k3s-harden.conf").read_text() for name in SERVICES)
+    assert server.partition("\n[Service]\n")[2] == agent.partition("\n[Service]\n")[2]
+    assert server.replace(" k3s-harden-service-accounts.timer", "") == agent
+
+
+def test_the_gate_by_hand_is_the_gate_of_a_service() -> None:
+    """`k3s-harden.service` and the template are one unit."""
+    assert (UNITS / "k3s-harden.service").read_text() == (UNITS / "k3s-harden@.service").read_text()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_script_is_valid_shell(service: str) -> None:
+    """And systemd passes it on unchanged: no quote ends it, and no specifier other than %n and %N is in it."""
+    text = script(service)
+    assert "'" not in text
+    assert "%" not in text
+    assert "\\" not in text
+    done = subprocess.run(["/bin/sh", "-n", "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
+    """The mark of success is consumed."""
+    assert starts.start(PASSES) == 0
+    assert starts.files() == set()
+
+
+@pytest.mark.parametrize("gate", [FAILS, SKIPPED, f"{PASSES}; exit 1", "kill -KILL $$"])
+def test_k3s_is_blocked_by_a_gate_that_fails_or_leaves_no_mark(starts: Starts, gate: str) -> None:
+    """An earlier mark does not count; the start after the repair passes."""
+    starts.run.mkdir()
+    (starts.run / "passed.k3s").touch()
+    assert starts.start(gate) == 1
+    assert "blocked.k3s" in starts.files()
+    assert starts.asked("sleep") == 0
+    assert starts.start(gate) == 1
+    assert starts.asked("sleep") == 5
+    assert starts.start(PASSES) == 0
+    assert starts.files() == set()
+
+
+def test_apply_ends_the_pause(starts: Starts) -> None:
+    """The file is removed by the next start."""
+    starts.start(FAILS)
+    starts.tool("sleep", f"#!/bin/sh\necho sleep >>{starts.place}/asked; : >{starts.run}/retry.k3s\n")
+    assert starts.start(FAILS) == 1
+    assert starts.asked("sleep") == 1
+
+
+def test_a_release_lets_one_start_pass(starts: Starts) -> None:
+    """The gate is not run for it."""
+    starts.run.mkdir()
+    (starts.run / "release.k3s").touch()
+    assert starts.start(FAILS) == 0
+    assert starts.asked("start") == 0
+    assert starts.files() == {"released.k3s"}
+    assert starts.start(FAILS) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stops"),
+    [
+        ("enabled", "disabled", True),
+        ("enabled", "enabled", False),
+        ("disabled", "disabled", False),
+        ("enabled", "", False),
+        ("", "disabled", False),
+    ],
+)
+def test_a_service_that_was_disabled_while_it_was_blocked_is_stopped(
+    starts: Starts, before: str, after: str, *, stops: bool
+) -> None:
+    """One that was never enabled, or whose state systemd does not tell, goes on."""
+    (starts.place / "enabled").write_text(f"{before}\n")
+    starts.start(FAILS)
+    (starts.place / "enabled").write_text(f"{after}\n")
+    assert starts.start(FAILS) == 1
+    assert starts.asked("stop --no-block k3s.service") == stops
+
+
+def test_a_start_by_hand_does_not_wait(starts: Starts) -> None:
+    """After a block that is over, the first attempt fails at once again."""
+    starts.start(FAILS)
+    (starts.place / "restarts").write_text("0\n")
+    assert starts.start(FAILS) == 1
+    assert starts.asked("sleep") == 0
+
+
+def broken(starts: Starts) -> Iterator[str]:
+    """Break each program of the script in each way, one at a time."""
+    for name in TOOLS:
+        real = (starts.tools / name).read_bytes() if name in TOOLS[3:] else None
+        for text in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -KILL $$\n", ""):
+            starts.tool(name, text)
+            if not text:
+                (starts.tools / name).unlink()
+            yield name
+        if real is None:
+            (starts.tools / name).unlink(missing_ok=True)
+            (starts.tools / name).symlink_to(shutil.which(name) or "/")
+        else:
+            starts.tool(name, real.decode())
+
+
+@pytest.mark.parametrize("was_blocked", [True, False])
+def test_no_program_that_fails_or_is_killed_lets_k3s_pass(starts: Starts, *, was_blocked: bool) -> None:
+    """A gate that fails blocks K3s, whatever else fails, also if an earlier mark is left; the next start recovers."""
+    for name in broken(starts):
+        shutil.rmtree(starts.run, ignore_errors=True)
+        starts.run.mkdir()
+        (starts.run / "passed.k3s").touch()
+        if was_blocked:
+            (starts.run / "blocked.k3s").write_text("enabled\n")
+        assert starts.start(FAILS) == 1, name
+        assert starts.asked("stop") == 0, name
+    assert starts.start(FAILS) == 1
+    assert starts.start(PASSES) == 0
