@@ -7,11 +7,12 @@ Paths are PurePosixPath as seen on the host, without the prefix of --root.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import PurePosixPath
 
 _ALL_BITS = 0o7777
@@ -55,17 +56,21 @@ class Owner(NamedTuple):
 ROOT = Owner(0, 0)
 
 
-class Role(str, Enum):
+class StrEnum(str, Enum):
+    """An enum whose members are texts, as enum.StrEnum, which Python 3.11 added."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Role(StrEnum):
     """The role of K3s on this host. A K3s agent is a worker node."""
 
     SERVER = "server"
     AGENT = "agent"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Component(str, Enum):
+class Component(StrEnum):
     """A part of Kubernetes that K3s runs in its own process."""
 
     API_SERVER = "kube-apiserver"
@@ -73,9 +78,6 @@ class Component(str, Enum):
     SCHEDULER = "kube-scheduler"
     KUBELET = "kubelet"
     KUBE_PROXY = "kube-proxy"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def config_key(self) -> str:
@@ -163,12 +165,10 @@ ON_SERVERS = Applies(SERVERS)
 
 
 @dataclass(frozen=True)
-class Directory:
-    """A directory with an exact mode and owner. Its entries are not part of it."""
+class _AtPath:
+    """What is at a path of the host."""
 
     path: PurePosixPath
-    mode: FileMode
-    owner: Owner = ROOT
 
     @property
     def id(self) -> str:
@@ -177,20 +177,22 @@ class Directory:
 
 
 @dataclass(frozen=True)
-class File:
+class Directory(_AtPath):
+    """A directory with an exact mode and owner. Its entries are not part of it."""
+
+    mode: FileMode
+    owner: Owner = ROOT
+
+
+@dataclass(frozen=True)
+class File(_AtPath):
     """A regular file with exact content, mode and owner."""
 
-    path: PurePosixPath
     content: bytes
     mode: FileMode
     owner: Owner = ROOT
     immutable: bool = field(default=False, compare=False)
     """Whether chattr +i or +a is set. It is observed, never set, and not compared."""
-
-    @property
-    def id(self) -> str:
-        """Return the name in plans and reports."""
-        return str(self.path)
 
 
 @dataclass(frozen=True)
@@ -220,15 +222,8 @@ class Sysctl:
 
 
 @dataclass(frozen=True)
-class Absent:
+class Absent(_AtPath):
     """Nothing exists at a path. A kernel parameter that does not exist has no path below /proc/sys."""
-
-    path: PurePosixPath
-
-    @property
-    def id(self) -> str:
-        """Return the name in plans and reports."""
-        return str(self.path)
 
 
 class Location(NamedTuple):
@@ -242,16 +237,13 @@ class Location(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else str(self.path)
 
 
-class FixOwner(str, Enum):
+class FixOwner(StrEnum):
     """The owner of a fix."""
 
     APPLY = "apply"
     OPERATOR = "operator"
     K3S = "k3s"
     NONE = "none"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Restart(Enum):
@@ -286,15 +278,23 @@ class Instruction:
     """The file, or the line of it, that the step edits."""
 
 
+Step = Union[OwnCommand, ShellCommand, Instruction]
+
+
 @dataclass(frozen=True)
 class Remediation:
     """Steps that fix one problem, in order."""
 
-    steps: tuple[OwnCommand | ShellCommand | Instruction, ...] = ()
+    steps: tuple[Step, ...] = ()
     owner: FixOwner = FixOwner.OPERATOR
     restart: Restart = Restart.NOT_NEEDED
     alternative: Remediation | None = None
     """Another way to the same result, by hand."""
+
+    def mapped(self, change: Callable[[Step], Step]) -> Remediation:
+        """Return the remediation with each step changed, including those of the alternative."""
+        alternative = self.alternative and self.alternative.mapped(change)
+        return replace(self, steps=tuple(map(change, self.steps)), alternative=alternative)
 
 
 NO_REMEDIATION = Remediation(owner=FixOwner.NONE)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import NamedTuple
 
 from agent.errors import ExitCode
-from agent.model import NO_REMEDIATION, Location, Remediation
+from agent.model import NO_REMEDIATION, Location, Remediation, StrEnum
 
 GATE_VERB = "gate"
 """The verb whose exit code says only whether K3s may start."""
 
 
-class ItemStatus(str, Enum):
+class ItemStatus(StrEnum):
     """Status of one resource. `edited` is a file that somebody else wrote; it is not changed."""
 
     COMPLIANT = "compliant"
@@ -23,19 +22,13 @@ class ItemStatus(str, Enum):
     KEPT = "kept"
     FAILED = "failed"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Level(str, Enum):
+class Level(StrEnum):
     """Severity of a finding. An error prevents K3s from starting, or reverts part of the hardening."""
 
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Item(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from agent.checks.check import Check
     from agent.checks.node import AssessedNode
     from agent.desired.dropin_options import ExpectedOption
-    from agent.model import ShellCommand
+    from agent.model import Step
     from agent.settings.schema import SettingRow
 
 _APPLY = OwnCommand("apply")
@@ -88,7 +89,7 @@ def _by_hand_in_list(
     is_in_main_file = begins is None or begins.location is None or begins.location.path == node.facts.configuration.path
     if begins is None or is_in_main_file or _is_set_by_hand(answer):
         return by_hand
-    return Remediation((begins, *by_hand.steps), by_hand.owner, by_hand.restart, by_hand.alternative)
+    return replace(by_hand, steps=(begins, *by_hand.steps))
 
 
 def _setting(control: BenchmarkControl) -> SettingRow | None:
@@ -105,12 +106,10 @@ def _by_hand(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> R
     option = node.facts.merged_config.scalar(control.guide.key) if isinstance(control.guide, OptionRow) else None
     if option and isinstance(control.guide, OptionRow) and not control.guide.name:
         steps = (*steps, Instruction(f"change `{control.guide.key}: {option[0]}`", option[1]))
-    return control.with_caution(Remediation(steps, own.owner, own.restart, own.alternative))
+    return control.with_caution(replace(own, steps=steps))
 
 
-def _with_config_file(
-    steps: Iterable[OwnCommand | ShellCommand | Instruction], path: PurePosixPath | None
-) -> tuple[OwnCommand | ShellCommand | Instruction, ...]:
+def _with_config_file(steps: Iterable[Step], path: PurePosixPath | None) -> tuple[Step, ...]:
     """Return the steps of a control with this host's main configuration file of K3s; None for no file at all."""
     return tuple(
         Instruction(step.text, Location(path) if path else None)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from agent.model import VersionRange
+from agent.model import StrEnum, VersionRange
 
 if TYPE_CHECKING:
     from agent.model import Version
 
 
-class Benchmark(str, Enum):
+class Benchmark(StrEnum):
     """A version of the CIS Kubernetes Benchmark, oldest first."""
 
     CIS_1_23 = "cis-1.23"
@@ -24,9 +23,6 @@ class Benchmark(str, Enum):
     CIS_1_12 = "cis-1.12"
     CIS_2_0 = "cis-2.0"
     CIS_2_1 = "cis-2.1"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def number(self) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.model import Instruction, OwnCommand, Remediation
+from agent.model import Instruction, OwnCommand, Remediation, StrEnum
 
 if TYPE_CHECKING:
     from agent.checks.given import Doubt, GivenBy
@@ -21,7 +20,7 @@ CHECK_MANUALLY = Remediation((Instruction("fix the problem in the reason, or che
 """Remediation if a check has no answer."""
 
 
-class ControlStatus(str, Enum):
+class ControlStatus(StrEnum):
     """Status of a control. A control without evidence is UNKNOWN, never PASS."""
 
     PASS = "PASS"  # noqa: S105 - a status
@@ -30,9 +29,6 @@ class ControlStatus(str, Enum):
     NOT_APPLICABLE = "NOT_APPLICABLE"
     MANUAL = "MANUAL"
     UNKNOWN = "UNKNOWN"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def is_open(self) -> bool:

@@ -48,8 +48,9 @@ class ArgumentCheck(Check):
     unset_passes: bool = False
     """Whether the component's own default meets the control."""
 
+    is_decided_by_argument = True
+
     def answer(self, node: AssessedNode) -> Answer:
-        """Compare the effective value with the criterion."""
         reason = not_run(self.component, node.facts)
         if reason:
             return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
@@ -61,38 +62,27 @@ class ArgumentCheck(Check):
         return _unset(self, node) if argument is None else _set(self, argument, node)
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - no argument is in the data directory
-        """Return the argument and its criterion."""
         return f"--{self.name} {self._predicate}"
 
     @property
     def description(self) -> str:
-        """The argument, its component and its criterion."""
         return f"`--{self.name}` of {self.component} {self._predicate}"
 
     @property
     def subject(self) -> str:
-        """The component and the argument."""
         return f"{self.component} --{self.name}"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The argument."""
         return (f"--{self.name}",)
 
     @property
     def is_met_by_k3s(self) -> bool:
-        """Whether K3s' own value or the component's default meets the criterion."""
         own = (row.example for row in default_arguments.of(self.component) if row.name == self.name)
         return self.unset_passes or any(map(self.criterion.accepts, own))
 
     @property
-    def is_decided_by_argument(self) -> bool:
-        """Always."""
-        return True
-
-    @property
     def arguments(self) -> tuple[ArgumentCheck, ...]:
-        """This check."""
         return (self,)
 
     @property

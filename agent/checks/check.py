@@ -91,7 +91,6 @@ class AllOf(Check):
     checks: tuple[Check, ...]
 
     def answer(self, node: AssessedNode) -> Answer:
-        """Return the worst of the answers, with the evidence of all."""
         answers = [check.answer(node) for check in self.checks]
         status = min((answer.status for answer in answers), key=_WORST_FIRST.index)
         deciding = [answer for answer in answers if answer.status is status]
@@ -107,42 +106,34 @@ class AllOf(Check):
         )
 
     def expected(self, data_dir: str = DATA_DIR) -> str:
-        """Return the requirements of all checks in one line."""
         return " and ".join(dict.fromkeys(check.expected(data_dir) for check in self.checks))
 
     @property
     def description(self) -> str:
-        """The subjects and the requirements in one line."""
         return "; ".join(check.description for check in self.checks)
 
     @property
     def subject(self) -> str:
-        """What is checked."""
         return ", ".join(check.subject for check in self.checks)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The arguments and keys that are checked."""
         return tuple(name for check in self.checks for name in check.names)
 
     @property
     def is_met_by_k3s(self) -> bool:
-        """Whether K3s meets all requirements itself."""
         return all(check.is_met_by_k3s for check in self.checks)
 
     @property
     def is_decided_by_argument(self) -> bool:
-        """Whether all answers follow from arguments."""
         return all(check.is_decided_by_argument for check in self.checks)
 
     @property
     def files(self) -> tuple[FileCheck, ...]:
-        """The checks of files."""
         return tuple(one for check in self.checks for one in check.files)
 
     @property
     def arguments(self) -> tuple[ArgumentCheck, ...]:
-        """The checks of component arguments."""
         return tuple(one for check in self.checks for one in check.arguments)
 
 

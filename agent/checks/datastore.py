@@ -42,8 +42,10 @@ class EtcdSetting(Check):
     unset_passes: bool = False
     """Whether etcd's own default meets the control."""
 
+    is_met_by_k3s = True
+    """K3s writes all keys that are checked."""
+
     def answer(self, node: AssessedNode) -> Answer:
-        """Compare the value with the criterion."""
         if node.facts.datastore is not Datastore.ETCD or node.facts.merged_config.boolean("disable-etcd"):
             return no_etcd(node)
         config = node.evidence.etcd
@@ -63,28 +65,19 @@ class EtcdSetting(Check):
         return Answer(status, value.value, evidence, given_by=GivenBy.K3S)
 
     def expected(self, data_dir: str = DATA_DIR) -> str:
-        """Return the key and its criterion."""
         return f"{self.key} {self._predicate(data_dir)}"
 
     @property
     def description(self) -> str:
-        """The key of etcd's configuration and its criterion."""
         return f"`{self.key}` of etcd {self._predicate(DATA_DIR)}"
 
     @property
     def subject(self) -> str:
-        """The key."""
         return f"etcd {self.key}"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The key."""
         return (self.key,)
-
-    @property
-    def is_met_by_k3s(self) -> bool:
-        """K3s writes all keys that are checked."""
-        return True
 
     def _predicate(self, data_dir: str) -> str:
         predicate = self.criterion.on_host(data_dir).predicate
@@ -97,8 +90,10 @@ class EncryptionProviders(Check):
 
     providers: tuple[str, ...]
 
+    is_decided_by_argument = True
+    """An argument names the file."""
+
     def answer(self, node: AssessedNode) -> Answer:
-        """Find the file that the API server reads, and compare its first provider."""
         not_applicable = not_run(Component.API_SERVER, node.facts)
         if not_applicable:
             return Answer(ControlStatus.NOT_APPLICABLE, reason=not_applicable)
@@ -118,18 +113,11 @@ class EncryptionProviders(Check):
         return self._first_provider(node, given if option is None else option)
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
-        """Return the providers."""
         return f"the first provider for Secrets is {' or '.join(self.providers)}"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The argument that names the file."""
         return (f"--{_ENCRYPTION}",)
-
-    @property
-    def is_decided_by_argument(self) -> bool:
-        """The argument names the file."""
-        return True
 
     def _first_provider(self, node: AssessedNode, given: Given) -> Answer:
         """Compare the file's first provider; `given` is what makes the API server read the file."""

@@ -40,6 +40,9 @@ class FileCheck(Check):
     directories: bool = False
     """Whether the paths are directories."""
 
+    is_met_by_k3s = True
+    """K3s creates its files with compliant modes and owners."""
+
     @abstractmethod
     def is_met_by(self, file: FoundFile) -> bool:
         """Return whether a file is compliant."""
@@ -58,7 +61,6 @@ class FileCheck(Check):
         """Return the ids of the resources with which `apply` makes these files compliant."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        """Compare all files."""
         matches = node.evidence.files[self]
         files = [file for match in matches for file in match.found]
         wrong = [file for file in files if not self.is_met_by(file)]
@@ -83,29 +85,20 @@ class FileCheck(Check):
 
     @property
     def description(self) -> str:
-        """The paths and the requirement."""
         paths = ", ".join(map(below_data_dir, self.paths))
         names = f" (except {', '.join(self.except_names)})" if self.except_names else ""
         return f"{paths}{names}: {self.expected()}"
 
     @property
     def subject(self) -> str:
-        """The paths."""
         return ", ".join(self.paths)
 
     @property
-    def is_met_by_k3s(self) -> bool:
-        """K3s creates its files with compliant modes and owners."""
-        return True
-
-    @property
     def is_of_directories(self) -> bool:
-        """Whether the paths are directories."""
         return self.directories
 
     @property
     def files(self) -> tuple[FileCheck, ...]:
-        """This check."""
         return (self,)
 
     def _passed(self, files: Sequence[FoundFile], matches: Sequence[Matches]) -> Answer:
@@ -132,24 +125,19 @@ class Permissions(FileCheck):
     at_most: FileMode = PRIVATE_FILE
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
-        """Return the mode."""
         return f"mode {self.at_most} or stricter"
 
     def is_met_by(self, file: FoundFile) -> bool:
-        """Return whether the mode is strict enough."""
         return not file.mode & ~self.at_most
 
     def shown(self, file: FoundFile) -> str:
-        """Return the mode."""
         return str(file.mode)
 
     @property
     def command(self) -> str:
-        """The chmod command."""
         return f"chmod {self.at_most}"
 
     def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:
-        """Return the ids of the files' permissions."""
         return frozenset(FilePermissions(path=file.path, mode=self.at_most).id for file in files)
 
 
@@ -157,25 +145,18 @@ class Permissions(FileCheck):
 class Ownership(FileCheck):
     """Every file belongs to root:root."""
 
+    command = "chown root:root"
+
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
-        """Return the owner."""
         return "owner root:root"
 
     def is_met_by(self, file: FoundFile) -> bool:
-        """Return whether root owns the file."""
         return file.owner == ROOT
 
     def shown(self, file: FoundFile) -> str:
-        """Return the owner."""
         return "root:root" if file.owner == ROOT else str(file.owner)
 
-    @property
-    def command(self) -> str:
-        """The chown command."""
-        return "chown root:root"
-
     def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:  # noqa: ARG002 - apply changes no owner
-        """Return none: apply does not change the owner of files that K3s writes."""
         return frozenset()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
+
+from agent.model import StrEnum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from agent.model import Component, Location
 
 
-class GivenBy(str, Enum):
+class GivenBy(StrEnum):
     """Who set a value."""
 
     OPERATOR = "operator"
@@ -22,9 +23,6 @@ class GivenBy(str, Enum):
     """A configuration file of the kubelet, except the one that K3s writes."""
     K3S = "K3s"
     """K3s itself, in this version and configuration."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Given(NamedTuple):

@@ -45,8 +45,9 @@ class KernelParameter(Check):
 
     row: SysctlRow
 
+    provider = "the kernel's default"
+
     def answer(self, node: AssessedNode) -> Answer:
-        """Compare the running kernel's value and that of the next boot."""
         row = self.row
         now = node.situation.observed.get(row.key)
         line = node.at_boot[row.key]
@@ -78,28 +79,19 @@ class KernelParameter(Check):
         return Answer(ControlStatus.PASS, found, evidence, given_by=_set_by(line))
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
-        """Return the value."""
         return f"{self.row.value}, now and after the next boot"
 
     @property
     def description(self) -> str:
-        """The parameter and its value."""
         return f"`{self.row.key}`: {self.expected()}"
 
     @property
     def subject(self) -> str:
-        """The row's id."""
         return self.row.id
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameter."""
         return (self.row.key,)
-
-    @property
-    def provider(self) -> str:
-        """The kernel's default meets the requirement."""
-        return "the kernel's default"
 
 
 @dataclass(frozen=True)
@@ -108,8 +100,9 @@ class GuideDirectory(Check):
 
     row: DirectoryRow
 
+    is_of_directories = True
+
     def answer(self, node: AssessedNode) -> Answer:
-        """Compare mode and owner."""
         path = node.facts.data_dir / self.row.path
         now = node.situation.observed.get(str(path))
         if now is None or isinstance(now, Unreadable):
@@ -131,23 +124,15 @@ class GuideDirectory(Check):
         )
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
-        """Return mode and owner."""
         return f"mode {self.row.mode}, owner root:root"
 
     @property
     def description(self) -> str:
-        """The directory, its mode and owner."""
         return f"{below_data_dir(str(self.row.path))}: {self.expected()}"
 
     @property
     def subject(self) -> str:
-        """The row's id."""
         return self.row.id
-
-    @property
-    def is_of_directories(self) -> bool:
-        """Always."""
-        return True
 
 
 @dataclass(frozen=True)
@@ -155,7 +140,6 @@ class SysctlPrecedence(Check):
     """No file that is read at boot overrides a value of 90-kubelet.conf."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        """Find overriding lines."""
         overrides = tuple(node.overrides.values())
         if overrides:
             return Answer(
@@ -175,7 +159,6 @@ class SysctlPrecedence(Check):
         return Answer(ControlStatus.PASS, "none", (Evidence(observation, source=directories or "/etc/sysctl.d"),))
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path in it
-        """Return the requirement."""
         return f"no file overrides {PARAMETERS_FILE} at boot"
 
 

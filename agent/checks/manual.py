@@ -20,19 +20,14 @@ class NotInK3s(Check):
     reason: str
     """A sentence that says why."""
 
+    provider = "nobody, because it is not applicable to K3s"
+
     def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
-        """Return NOT_APPLICABLE."""
         return Answer(ControlStatus.NOT_APPLICABLE, reason=self.reason)
 
     @property
     def description(self) -> str:
-        """Why the control does not apply."""
         return f"not applicable. {self.reason}"
-
-    @property
-    def provider(self) -> str:
-        """None: the requirement does not apply."""
-        return "nobody, because it is not applicable to K3s"
 
 
 @dataclass(frozen=True)
@@ -42,17 +37,12 @@ class Manual(Check):
     review: str
     """What to review, in one sentence or command."""
 
+    is_automated = False
+
     def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
-        """Return MANUAL."""
         remediation = Remediation((Instruction(self.review),))
         return Answer(ControlStatus.MANUAL, reason=self.review, remediation=remediation)
 
     @property
     def description(self) -> str:
-        """What to review."""
         return f"manual review. {self.review}"
-
-    @property
-    def is_automated(self) -> bool:
-        """Never."""
-        return False

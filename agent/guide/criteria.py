@@ -53,14 +53,12 @@ class Boolean(Criterion):
     expected: bool
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return value in (TRUE if self.expected else FALSE)
 
     def __str__(self) -> str:
         return "true" if self.expected else "false"
 
     def suggestion(self, value: str) -> str:  # noqa: ARG002 - there is one good value
-        """Return the expected value."""
         return str(self)
 
 
@@ -73,7 +71,6 @@ class AtLeast(Criterion):
     """A number that a site may start with, if the least is none."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         number = integer(value)
         return number is not None and number >= self.least
 
@@ -81,7 +78,6 @@ class AtLeast(Criterion):
         return f"{self.least} or more"
 
     def suggestion(self, value: str) -> str:  # noqa: ARG002 - a number is replaced
-        """Return the least number, or the example."""
         return str(max(self.least, self.example))
 
 
@@ -93,14 +89,12 @@ class Duration(Criterion):
     """The value that the guide sets."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return is_duration(value) and re.search(r"[1-9]", value) is not None
 
     def __str__(self) -> str:
         return f"a duration above zero, such as {self.example}"
 
     def suggestion(self, value: str) -> str:  # noqa: ARG002 - a duration is replaced
-        """Return the example."""
         return self.example
 
 
@@ -112,7 +106,6 @@ class AbsolutePath(Criterion):
     """The kind of file, with its article."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return value.startswith("/") and not value.endswith("/")
 
     def __str__(self) -> str:
@@ -131,7 +124,6 @@ class Includes(_Names):
     """A comma-separated list that contains at least these names, in any order."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return set(self.names) <= set(value.split(","))
 
     def __str__(self) -> str:
@@ -139,16 +131,13 @@ class Includes(_Names):
 
     @property
     def predicate(self) -> str:
-        """The criterion as the predicate of a sentence about the value."""
         return f"contains {' and '.join(self.names)}"
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The names."""
         return self.names
 
     def suggestion(self, value: str) -> str:
-        """Return the list with the missing names added."""
         return _joined([*_split(value), *self.names])
 
 
@@ -157,7 +146,6 @@ class IncludesOneOf(_Names):
     """A comma-separated list that contains at least one of these names."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return not set(self.names).isdisjoint(value.split(","))
 
     def __str__(self) -> str:
@@ -165,12 +153,10 @@ class IncludesOneOf(_Names):
 
     @property
     def predicate(self) -> str:
-        """The criterion as the predicate of a sentence about the value."""
         return f"contains {' or '.join(self.names)}"
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The names."""
         return self.names
 
 
@@ -179,7 +165,6 @@ class Excludes(_Names):
     """A comma-separated list that contains none of these names."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return set(self.names).isdisjoint(value.split(","))
 
     def __str__(self) -> str:
@@ -187,11 +172,9 @@ class Excludes(_Names):
 
     @property
     def predicate(self) -> str:
-        """The criterion as the predicate of a sentence about the value."""
         return f"does not contain {' or '.join(self.names)}"
 
     def suggestion(self, value: str) -> str:
-        """Return the list without the names."""
         return _joined([name for name in _split(value) if name not in self.names])
 
 
@@ -200,7 +183,6 @@ class SubsetOf(_Names):
     """A comma-separated list of one or more of these names, and no others."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return set(value.split(",")) <= set(self.names)
 
     def __str__(self) -> str:
@@ -208,11 +190,9 @@ class SubsetOf(_Names):
 
     @property
     def predicate(self) -> str:
-        """The criterion as the predicate of a sentence about the value."""
         return f"contains only {', '.join(self.names)}"
 
     def suggestion(self, value: str) -> str:
-        """Return the allowed names of the list, or all if it has none of them."""
         return _joined([name for name in _split(value) if name in self.names] or [*self.names])
 
 
@@ -221,7 +201,6 @@ class Present(Criterion):
     """Any value that is not empty."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return value != ""
 
     def __str__(self) -> str:
@@ -233,7 +212,6 @@ class NotGiven(Criterion):
     """No value: the argument must not be set."""
 
     def accepts(self, value: str) -> bool:  # noqa: ARG002 - no value is accepted
-        """Return whether this value meets the control."""
         return False
 
     def __str__(self) -> str:
@@ -245,7 +223,6 @@ class Loopback(Criterion):
     """An IP address that only the host itself can reach, with or without a port."""
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         octet = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
         pattern = rf"127(?:\.{octet}){{3}}(?::\d{{1,5}})?|::1|\[::1\](?::\d{{1,5}})?"
         return re.fullmatch(pattern, value, re.ASCII) is not None
@@ -265,7 +242,6 @@ class LeavesGateOn(Criterion):
     gate: str
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         entries = (entry.partition("=") for entry in value.split(",") if entry)
         gates = {gate.strip(): text.strip() for gate, _, text in entries}
         return gates.get(self.gate, gates.get("AllBeta", "true")) in TRUE
@@ -275,11 +251,9 @@ class LeavesGateOn(Criterion):
 
     @property
     def predicate(self) -> str:
-        """The criterion as the predicate of a sentence about the value."""
         return f"does not contain {self.gate}=false"
 
     def suggestion(self, value: str) -> str:
-        """Return the list without the entries that disable the gate."""
         return _joined([entry for entry in _split(value) if self.accepts(entry)])
 
 
@@ -290,16 +264,13 @@ class Equals(Criterion):
     text: str
 
     def accepts(self, value: str) -> bool:
-        """Return whether this value meets the control."""
         return value == self.text
 
     def __str__(self) -> str:
         return self.text
 
     def suggestion(self, value: str) -> str:  # noqa: ARG002 - there is one good value
-        """Return the text."""
         return self.text
 
     def on_host(self, data_dir: str) -> Equals:
-        """Return the criterion with the field {data_dir} filled in."""
         return Equals(self.text.replace("{data_dir}", data_dir))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
+from agent.model import StrEnum
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -15,16 +15,13 @@ if TYPE_CHECKING:
     from agent.k3s.config import ConfigValue
 
 
-class Datastore(str, Enum):
+class Datastore(StrEnum):
     """The kind of datastore that K3s has on this host."""
 
     NONE = "none yet"
     SQLITE = "SQLite"
     ETCD = "embedded etcd"
     EXTERNAL = "external"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 def detect_datastore(host: Host, data_dir: PurePosixPath, endpoint: ConfigValue | None = None) -> tuple[Datastore, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.model import Instruction, OwnCommand, Restart
 
 if TYPE_CHECKING:
-    from agent.model import Location, Remediation, ShellCommand
+    from agent import model
+    from agent.model import Location, Remediation
 
 _HOSTLESS_VERBS = frozenset({"explain", "render"})
 """Verbs that read no host: they need neither root nor the options of the current run."""
@@ -53,13 +53,12 @@ def lines(remediation: Remediation) -> list[str]:
 def with_options(remediation: Remediation, options: tuple[str, ...]) -> Remediation:
     """Return the remediation with the host options of a run, such as `--root /mnt`, added to our own commands."""
 
-    def extended(step: OwnCommand | ShellCommand | Instruction) -> OwnCommand | ShellCommand | Instruction:
+    def extended(step: model.Step) -> model.Step:
         if not isinstance(step, OwnCommand) or step.verb in _HOSTLESS_VERBS:
             return step
         return OwnCommand(step.verb, (*step.options, *options))
 
-    alternative = remediation.alternative and with_options(remediation.alternative, options)
-    return replace(remediation, steps=tuple(map(extended, remediation.steps)), alternative=alternative)
+    return remediation.mapped(extended)
 
 
 def _prose(remediation: Remediation) -> str:
@@ -72,7 +71,7 @@ def _quoted(step: Step) -> str:
     return f"run `{step.text}`" if step.is_command else step.text
 
 
-def _step(step: OwnCommand | ShellCommand | Instruction) -> Step:
+def _step(step: model.Step) -> Step:
     if isinstance(step, Instruction):
         return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
     if not isinstance(step, OwnCommand):

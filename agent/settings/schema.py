@@ -10,14 +10,13 @@ the rows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from enum import Enum
 from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import Applies, FileMode, Role
+from agent.model import Applies, FileMode, Role, StrEnum
 from agent.settings.value_kinds import (
     BOOLEAN,
     EVENT_RATE_LIMIT,
@@ -53,16 +52,13 @@ DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 """Path of the settings file on a host. Without the file, every setting has its default."""
 
 
-class SecretsEncryption(str, Enum):
+class SecretsEncryption(StrEnum):
     """Whether K3s encrypts Secrets in its datastore."""
 
     AUTO = "auto"
     ON = "on"
     OFF = "off"
     LEAVE = "leave"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class SettingRow(NamedTuple):

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from enum import Enum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from agent.assess.assessment import TIME_FORMAT, ControlStatus, Evidence, Waiver
+from agent.assess.assessment import TIME_FORMAT, ControlStatus
 from agent.benchmark.sections import SECTIONS
-from agent.model import FixOwner, Instruction, Location, Remediation, ShellCommand
+from agent.model import FixOwner, Instruction, Remediation, ShellCommand
 from agent.present import remediation as remediations
 from agent.present.text import printable
-from agent.report import K3S_VERSION, ROLE, Fact
+from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.assess.assessment import Assessment, Note, Verdict
-    from agent.model import OwnCommand
+    from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
+
+_T = TypeVar("_T")
 
 UNNUMBERED = "host"
 """Name of the section of controls beyond the benchmark, in formats that require one."""
@@ -25,60 +27,22 @@ _FEW = 5
 """Evidence shown without -v: thousands of files can fail for the same reason."""
 
 
-def cleaned(assessment: Assessment) -> Assessment:
-    """Return the assessment with control characters as escapes.
+def cleaned(value: _T) -> _T:
+    """Return an assessment, or a part of it, with the control characters of its texts as escapes.
 
     Paths and contents of the host are untrusted. The result is also valid in XML and has no lone surrogates.
     """
-    return assessment._replace(
-        node=printable(assessment.node),
-        facts=tuple(Fact(*map(printable, fact)) for fact in assessment.facts),
-        verdicts=tuple(map(_verdict, assessment.verdicts)),
-        notes=tuple(map(_note, assessment.notes)),
-    )
-
-
-def _verdict(verdict: Verdict) -> Verdict:
-    waiver = verdict.waiver
-    return verdict._replace(
-        expected=printable(verdict.expected),
-        found=printable(verdict.found),
-        evidence=tuple(map(_evidence, verdict.evidence)),
-        reason=printable(verdict.reason),
-        remediation=_remediation(verdict.remediation),
-        waiver=waiver and Waiver(printable(waiver.reason), waiver.expires, _location(waiver.location)),
-    )
-
-
-def _evidence(evidence: Evidence) -> Evidence:
-    return Evidence(printable(evidence.observation), _location(evidence.location), printable(evidence.source))
-
-
-def _note(note: Note) -> Note:
-    return note._replace(
-        message=printable(note.message),
-        location=_location(note.location),
-        remediation=_remediation(note.remediation),
-    )
-
-
-def _location(location: Location | None) -> Location | None:
-    return location and Location(PurePosixPath(printable(str(location.path))), location.line)
-
-
-def _remediation(remediation: Remediation) -> Remediation:
-    return Remediation(
-        tuple(map(_step, remediation.steps)),
-        remediation.owner,
-        remediation.restart,
-        remediation.alternative and _remediation(remediation.alternative),
-    )
-
-
-def _step(step: OwnCommand | ShellCommand | Instruction) -> OwnCommand | ShellCommand | Instruction:
-    if isinstance(step, Instruction):
-        return Instruction(printable(step.text), _location(step.location))
-    return ShellCommand(printable(step.line)) if isinstance(step, ShellCommand) else step
+    clean: object = value
+    if isinstance(value, str) and not isinstance(value, Enum):
+        clean = printable(value)
+    elif isinstance(value, PurePosixPath):
+        clean = PurePosixPath(printable(str(value)))
+    elif isinstance(value, tuple):
+        parts = map(cleaned, value)
+        clean = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    elif isinstance(value, (Remediation, Instruction, ShellCommand)):
+        clean = type(value)(*map(cleaned, vars(value).values()))
+    return cast("_T", clean)
 
 
 def with_host_options(assessment: Assessment, options: tuple[str, ...]) -> Assessment:
