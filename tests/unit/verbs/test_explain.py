@@ -63,7 +63,10 @@ def test_each_difference_to_kube_bench_is_a_paragraph() -> None:
     """Each reason names its benchmarks; without differences there is no such section."""
     heading = "Differences to kube-bench\n"
     _, _, reasons = explained("request-timeout").partition(heading)
-    assert "  cis-1.23: It leaves this to a person, or skips it on K3s. Here the host is looked at.\n" in reasons
+    assert (
+        "  cis-1.23: It leaves this control to manual review, or skips it on K3s. k3s-harden checks the host.\n"
+        in reasons
+    )
     assert heading not in explained("etcd-data-ownership")
 
 
