@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout, suppress
 
 from agent.cli.commands import app
 from agent.cli.streams import open_standard_streams, print_error
-from agent.errors import HardenError
+from agent.errors import ExitCode, HardenError
 
 __all__ = ("app", "main")
 
@@ -18,6 +19,11 @@ def main() -> None:
     """Run the command line and exit."""
     open_standard_streams()
     _keep_command(*sys.argv[1:2])
+    if not sys.argv[1:]:
+        # Click before 8.2 treats a missing command as --help: on standard output, with exit code 0.
+        with redirect_stdout(sys.stderr), suppress(SystemExit):
+            app(["--help"], prog_name="k3s-harden")
+        sys.exit(int(ExitCode.USAGE))
     try:
         app(prog_name="k3s-harden")
     except HardenError as error:
