@@ -1,7 +1,7 @@
 """The single file: a shell script that finds a Python, followed by a zip archive that this Python runs.
 
 The archive contains the payload as source, and as byte code for each Python of the build machine: without byte code the
-start takes twice as long. The byte code is not checked against the source, since both are in the same file.
+start takes two to three times as long. The byte code is not checked against the source, since both are in the same file.
 """
 
 from __future__ import annotations
