@@ -13,7 +13,6 @@ from agent.assess.assessment import ControlStatus, Note, Waiver
 from agent.benchmark.catalogue import named
 from agent.guide.controls import CONTROLS
 from agent.model import Instruction, Remediation
-from agent.settings.waivers import first_day_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +78,7 @@ def select(
 
 
 def _expired(waiver: SiteWaiver) -> Note:
-    message = f"the waiver for {waiver.control} expired on {first_day_without(waiver)}"
+    message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
     return _note(waiver, message, "fix the control, or set a new date")
 
 

@@ -82,6 +82,6 @@ def _unset(row: SysctlRow, removed: Location | None, *, is_unset: bool) -> Overr
             f"no file sets {row.key} at the next boot, which leaves it at the kernel's default",
             row.value,
             location,
-            f"add the line {row.key}={row.value}",
+            f"put the line {row.key}={row.value}",
         )
     return None

@@ -78,24 +78,32 @@ def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.ERROR,
-    blocks_gate=yes("The API server starts without the admission configuration of all files but the last."),
+    blocks_gate=yes("The API server starts without the configuration of the other file, which can be psa.yaml."),
     prevents_start=no("The API server reads the last file only."),
 )
 def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
-    """The API server has two different files as its admission configuration. It reads only the last one."""
-    arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
-    values = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT, ())
-    if len({value.text for value in values}) > 1:
-        ours = situation.facts.dropin_path
-        for value in values[:-1]:
-            extra = values[-1] if value.location.path == ours else value
-            yield Trouble(
-                f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again",
-                expected="one file",
-                found=f"{len(values)} files",
-                location=value.location,
-                remediation=edit_of_k3s_config("merge the files into one, and remove the argument", extra.location),
-            )
+    """The API server has two different files as its admission configuration, and reads only the operator's, the last.
+
+    If the last one is psa.yaml, admission-configuration-ignored reports the others.
+    """
+    values = _admission_configurations(situation)
+    if values and values[-1].location.path != situation.facts.dropin_path:
+        yield from (_not_read(situation, value, values) for value in values[:-1])
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The API server reads psa.yaml."),
+    prevents_start=no("The API server reads the last file only."),
+)
+def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
+    """The API server ignores the operator's admission configuration, because our drop-in sets another file after it.
+
+    The plugins that only the operator's file configures have their defaults.
+    """
+    values = _admission_configurations(situation)
+    if values and values[-1].location.path == situation.facts.dropin_path:
+        yield from (_not_read(situation, value, values) for value in values[:-1])
 
 
 @finding(
@@ -121,6 +129,24 @@ def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
                 theirs.location,
             ),
         )
+
+
+def _admission_configurations(situation: Situation) -> tuple[ConfigValue, ...]:
+    """Return the values of the argument if they name different files; the API server reads the last one."""
+    arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
+    values = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT, ())
+    return values if len({value.text for value in values}) > 1 else ()
+
+
+def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValue, ...]) -> Trouble:
+    extra = values[-1] if value.location.path == situation.facts.dropin_path else value
+    return Trouble(
+        f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again",
+        expected="one file",
+        found=f"{len(values)} files",
+        location=value.location,
+        remediation=edit_of_k3s_config("merge the files into one, and remove the argument", extra.location),
+    )
 
 
 def plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]:

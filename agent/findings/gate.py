@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from agent.situation import Situation
 
-_NOT_THE_HARDENING = no("The host itself is hardened.")
-_K3S_IS_FINE = no("K3s does not fail by itself.")
+_GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
+_K3S_IS_FINE = no("K3s itself is not affected.")
 
 
-@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
 def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
 
@@ -47,7 +47,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
 def gate_outdated(situation: Situation) -> Iterator[Trouble]:
     """The drop-in of a K3s service belongs to an earlier release.
 
@@ -62,7 +62,7 @@ def gate_outdated(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
 def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
     """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
 
@@ -75,7 +75,11 @@ def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.WARNING, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+@finding(
+    Level.WARNING,
+    blocks_gate=no("It has an effect only if the data directory is a mount point."),
+    prevents_start=_K3S_IS_FINE,
+)
 def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
     """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
 
@@ -94,7 +98,11 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.NOTE, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+@finding(
+    Level.NOTE,
+    blocks_gate=no("It reports an earlier start. The gate checks the host again at each start."),
+    prevents_start=_K3S_IS_FINE,
+)
 def start_blocked(situation: Situation) -> Iterator[Trouble]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
 
@@ -108,7 +116,11 @@ def start_blocked(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.ERROR, blocks_gate=_NOT_THE_HARDENING, prevents_start=_K3S_IS_FINE)
+@finding(
+    Level.ERROR,
+    blocks_gate=no("It reports an earlier start. The gate checks the host again at the next start."),
+    prevents_start=_K3S_IS_FINE,
+)
 def started_without_gate(situation: Situation) -> Iterator[Trouble]:
     """Root let a K3s service start once without its gate (k3s-harden release --once).
 

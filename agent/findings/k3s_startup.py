@@ -134,11 +134,11 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
         if not limited and _is_expected(situation, path):
             continue
         found = _configured_plugins(situation, path)
-        if not isinstance(found, frozenset):
+        if isinstance(found, InputError):
+            missing = path not in situation.k3s_files.contents
             yield Trouble(
-                f"K3s does not start: its admission configuration {found}",
-                found=str(path),
-                location=location,
+                f"K3s does not start: its admission configuration {'' if missing else 'is invalid: '}{found.problem}",
+                location=location if missing else found.location,
                 remediation=_repair(situation, path, location),
             )
             return
@@ -218,14 +218,14 @@ def _is_expected(situation: Situation, path: PurePosixPath) -> bool:
     return any(isinstance(one, File) and one.path == path and one.content == data for one in situation.desired)
 
 
-def _configured_plugins(situation: Situation, path: PurePosixPath) -> frozenset[str | None] | str:
+def _configured_plugins(situation: Situation, path: PurePosixPath) -> frozenset[str | None] | InputError:
     """Return the plugins with an entry in an AdmissionConfiguration, or what is wrong with the file."""
     if path not in situation.k3s_files.contents:
-        return "is missing"
+        return InputError(Location(path), f"{path} is missing")
     data = situation.k3s_files.contents[path]
     if data is None:
         return frozenset({_EVENT_RATE_LIMIT})  # not-readable reports it
     try:
         return admission_configuration.configured_plugins(data, path)
     except InputError as error:
-        return f"is invalid: {error.problem}"
+        return error

@@ -14,7 +14,6 @@ from agent.linux.sysctl_values import same_value
 from agent.model import Absent, Component, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
 from agent.plan.plan import describe
 from agent.report import Level
-from agent.settings.waivers import first_day_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +160,7 @@ def waiver_expired(situation: Situation) -> Iterator[Trouble]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
     for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
         yield Trouble(
-            f"the waiver for {waiver.control} expired on {first_day_without(waiver)}",
+            f"the waiver for {waiver.control} expired at the end of {waiver.expires}",
             found=waiver.expires,
             location=waiver.location,
             remediation=instruction("remove or extend the waiver", waiver.location),
@@ -211,7 +210,7 @@ def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:
         return written_by_apply(situation, row.key)
     host = "on the machine that runs this container, " if situation.facts.platform.kernel_is_read_only else ""
     line = f"{row.key}={row.value}"
-    return instruction(f"{host}run `sudo sysctl -w {line}`, and add that line to a file in /etc/sysctl.d")
+    return instruction(f"{host}run `sudo sysctl -w {line}`, and put that line in a file in /etc/sysctl.d")
 
 
 def _will_protect(situation: Situation) -> bool:

@@ -102,7 +102,9 @@ def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.WARNING,
-    blocks_gate=no("Objects that K3s applied earlier remain in the cluster."),
+    blocks_gate=no(
+        "Objects of earlier starts remain, and K3s applies the manifest once it is correct, without a restart."
+    ),
     prevents_start=no("K3s logs an error for the manifest and continues."),
 )
 def manifest_broken(situation: Situation) -> Iterator[Trouble]:

@@ -35,14 +35,14 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.ERROR,
-    blocks_gate=yes("The rows of the assumed version would replace the protection of a K3s v1.24."),
+    blocks_gate=yes("The hardening for the assumed version would remove the protection of a K3s v1.24."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
 )
 def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
     """The K3s version could not be determined, and an earlier run set up this host for v1.24 or older.
 
     policy.yaml contains or contained PodSecurityPolicies, which only K3s v1.24 and older use. apply and the gate change
-    nothing, because the rows of the newest version would remove them.
+    nothing, because the hardening for the newest version would remove them.
     """
     if situation.k3s_files.had_pod_security_policies:
         yield Trouble(
@@ -56,11 +56,11 @@ def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.NOTE,
-    blocks_gate=no("The rows of the newest known version apply."),
+    blocks_gate=no("The hardening for the newest known version is in place."),
     prevents_start=no("Whether this version removed an option is not known."),
 )
 def version_newer(situation: Situation) -> Iterator[Trouble]:
-    """This K3s version is newer than the newest known version, whose rows apply."""
+    """This K3s version is newer than the newest known version, whose hardening applies."""
     if situation.facts.version.minor > NEWEST_KNOWN.minor:
         yield Trouble(
             f"K3s {situation.facts.version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply",
@@ -70,11 +70,11 @@ def version_newer(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.WARNING,
-    blocks_gate=no("The rows of the oldest covered version apply."),
+    blocks_gate=no("The hardening for the oldest covered version is in place."),
     prevents_start=no("Whether this version has all options is not known."),
 )
 def version_older(situation: Situation) -> Iterator[Trouble]:
-    """This K3s version is older than the oldest version that the guide covers, whose rows apply.
+    """This K3s version is older than the oldest version that the guide covers, whose hardening applies.
 
     YAML shortens a version that is not quoted: 1.30 becomes 1.3.
     """

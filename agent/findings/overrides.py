@@ -85,7 +85,9 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.WARNING,
-    blocks_gate=no("Another controller may enforce NetworkPolicies, and objects of earlier starts remain."),
+    blocks_gate=no(
+        "The operator's configuration asks for it, and a network plugin may enforce NetworkPolicies instead."
+    ),
     prevents_start=no("K3s supports these options."),
 )
 def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
@@ -125,7 +127,7 @@ def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
 @finding(
     Level.WARNING,
     blocks_gate=no("Blocking K3s does not encrypt the secrets of a live datastore."),
-    prevents_start=no("K3s supports both; a server that joins is told what its cluster requires."),
+    prevents_start=no("K3s starts with and without encryption."),
 )
 def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
     """Kubernetes secrets are in the datastore in plain text.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from agent.errors import InputError
 from agent.findings.registry import Trouble, finding, instruction, no
 from agent.report import Level
-from agent.settings.waivers import first_day_without
 from agent.situation import expired_but_applied
 
 if TYPE_CHECKING:
@@ -46,14 +45,14 @@ def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("The waiver applied when K3s started the last time."),
 )
 def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
-    """A waiver has expired since the last successful run, and the gate applies it still.
+    """A waiver has expired since the last successful run, and the gate still applies it.
 
     The expiry does not block K3s at the next boot of its node. All other verbs do not apply the waiver.
     """
     if situation.today.is_plausible:
         for waiver in expired_but_applied(situation.waivers, situation.today):
             yield Trouble(
-                f"the waiver for {waiver.control} expired on {first_day_without(waiver)}; the gate applies it still",
+                f"the waiver for {waiver.control} expired at the end of {waiver.expires}; the gate still applies it",
                 found=waiver.expires,
                 location=waiver.location,
                 remediation=instruction("remove or extend the waiver, then run apply", waiver.location),
@@ -78,7 +77,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
     for waiver in applying:
         if waiver.control not in lasting:
             yield Trouble(
-                f"the waiver for {waiver.control} expires on {first_day_without(waiver)}",
+                f"the waiver for {waiver.control} expires at the end of {waiver.expires}",
                 found=waiver.expires,
                 location=waiver.location,
                 remediation=instruction("make the control compliant, or extend the waiver", waiver.location),

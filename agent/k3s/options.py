@@ -51,6 +51,7 @@ SERVER_ONLY_KEYS = _names(
     kube-controller-manager-arg kube-scheduler-arg no-deploy secrets-encryption secrets-encryption-provider
     service-cidr service-node-port-range servicelb-namespace supervisor-metrics supervisor-port
     system-default-registry tls-san tls-san-security write-kubeconfig write-kubeconfig-group write-kubeconfig-mode
+    write-kubeconfig-name
     """
 )
 """Options of `k3s server`, but not of `k3s agent`, in any version since 1.23 (k3s, pkg/cli/cmds/server.go)."""

@@ -92,10 +92,3 @@ class Waivers:
             and self.scope.includes(waiver)
             and self.scope.is_expired(waiver)
         )
-
-
-def first_day_without(waiver: SiteWaiver) -> str:
-    """Return the day after the last day of a waiver, YYYY-MM-DD."""
-    from datetime import date, timedelta
-
-    return (date.fromisoformat(waiver.expires) + timedelta(days=1)).isoformat()

@@ -123,7 +123,7 @@ def _row(row: BenchmarkControl) -> str:
         ("Applies to", "" if is_explained else str(row.applies)),
         ("Provided by", descriptions.provider(row)),
         ("Remediation", remediation.text(row.repair) if row.repair else ""),
-        ("Differences to kube-bench", "\n".join(_differences(row))),
+        ("Differences to kube-bench", "\n".join(dict.fromkeys(_differences(row)))),
         ("Source", row.source),
     ]
     return _paragraphs(parts)
@@ -135,11 +135,11 @@ def _differences(row: BenchmarkControl) -> Iterator[str]:
 
 
 def _finding(kind: FindingKind) -> str:
-    head, _, rest = kind.explanation.partition("\n\n")
+    head, *rest = [" ".join(paragraph.split()) for paragraph in kind.explanation.split("\n\n")]
     parts = [
         ("", f"{kind.id} ({kind.level})"),
         ("Description", head),
-        ("Details", rest),
+        ("Details", "\n".join(rest)),
         ("Blocks the gate", str(kind.blocks_gate)),
         ("Prevents K3s from starting", str(kind.prevents_start)),
     ]

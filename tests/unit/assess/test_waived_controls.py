@@ -140,7 +140,9 @@ def test_a_waiver_applies_until_its_last_day() -> None:
     assert selected(last).by_control
     after = selected(last, scope=HERE._replace(today="2027-01-02"))
     assert after.by_control == {}
-    assert [notice.message for notice in after.notes] == [f"the waiver for {CERTIFICATES} expired on 2027-01-02"]
+    assert [notice.message for notice in after.notes] == [
+        f"the waiver for {CERTIFICATES} expired at the end of 2027-01-01"
+    ]
     assert after.notes[0].location == Location(PATH, 3)
 
 

@@ -126,7 +126,7 @@ def test_apply_sets_a_parameter_whose_waiver_expired(node: Node) -> None:
     assert node.live() == "1"
     assert node.keeps(f"\n{KEY}=1\n")
     (note,) = of(report, "waiver-expired")
-    assert note.message == f"the waiver for {KEY} expired on 2027-01-01"
+    assert note.message == f"the waiver for {KEY} expired at the end of 2026-12-31"
     assert str(note.location) == f"{SETTINGS}:3"
     assert of(report, "kernel-parameter-waived") == []
 
@@ -208,7 +208,7 @@ def test_a_line_that_was_deleted_from_our_file_is_reported(node: Node) -> None:
     (error,) = edits(node, OURS)
     assert error.message.startswith("no file sets kernel.panic at the next boot")
     assert (error.expected, str(error.location)) == ("10", PARAMETERS_FILE)
-    assert text(error.remediation) == f"add the line kernel.panic=10 in {PARAMETERS_FILE}"
+    assert text(error.remediation) == f"put the line kernel.panic=10 in {PARAMETERS_FILE}"
     (node.root / "etc/sysctl.d/10-site.conf").write_text("kernel.panic = 10\n")
     assert edits(node, OURS) == []
 

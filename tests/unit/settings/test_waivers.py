@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import Location, Role
-from agent.settings.waivers import Scope, SiteWaiver, Waivers, first_day_without
+from agent.settings.waivers import Scope, SiteWaiver, Waivers
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 HERE = Scope(Role.SERVER, "db-1.example.org", "2027-01-01")
@@ -19,10 +19,20 @@ def waiver(
     return SiteWaiver(control, "it is so", expires, role, "", Location(PATH, line))
 
 
-@pytest.mark.parametrize(("last", "first"), [("2026-12-31", "2027-01-01"), ("2028-02-28", "2028-02-29")])
-def test_first_day_without_crosses_months_and_years(last: str, first: str) -> None:
-    """The day after the last day of a month or year is in the next one."""
-    assert first_day_without(waiver(expires=last)) == first
+@pytest.mark.parametrize(
+    ("one", "covers"),
+    [
+        (waiver("audit-policy"), True),
+        (waiver("audit-policy", expires="2027-01-01"), True),
+        (waiver("audit-policy", expires="2026-12-31"), False),
+        (waiver("audit-policy", role=Role.AGENT), False),
+        (waiver("3.2.1"), False),
+    ],
+)
+def test_a_waiver_covers_a_control_by_its_id(one: SiteWaiver, *, covers: bool) -> None:
+    """It does if it applies on this host today. A CIS number does not cover an edited file."""
+    waivers = Waivers((waiver("kernel.panic"), one), HERE)
+    assert waivers.covering("audit-policy", "audit-policy-file") == (one if covers else None)
 
 
 def test_kernel_parameters_maps_keys_to_the_first_waiver_that_applies() -> None:

@@ -59,14 +59,23 @@ def test_a_different_expectation_of_an_older_benchmark_is_shown() -> None:
     assert f"Expected in cis-1.24 to cis-1.10\n  {files}: mode 0600 or stricter\n" in text
 
 
+def test_the_details_of_a_finding_are_paragraphs() -> None:
+    """Each paragraph of the docstring is wrapped and indented alike."""
+    _, _, rest = explained("manifest-broken").partition("Details\n")
+    details, _, _ = rest.partition("Blocks the gate\n")
+    assert details.startswith("  If a manifest")
+    assert all(re.match("  \\S", line) for line in details.splitlines())
+
+
 def test_each_difference_to_kube_bench_is_a_paragraph() -> None:
     """Each reason names its benchmarks; without differences there is no such section."""
     heading = "Differences to kube-bench\n"
     _, _, reasons = explained("request-timeout").partition(heading)
-    assert (
-        "  cis-1.23: It leaves this control to manual review, or skips it on K3s. k3s-harden checks the host.\n"
-        in reasons
-    )
+    skipped = "  cis-1.23: It leaves this control to manual review, or skips it on K3s. k3s-harden checks the host.\n"
+    assert skipped in reasons
+    _, _, reasons = explained("kubelet-anonymous-auth").partition(heading)
+    lines = reasons.splitlines()
+    assert len(lines) == len(set(lines))
     assert heading not in explained("etcd-data-ownership")
 
 

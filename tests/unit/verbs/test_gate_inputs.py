@@ -228,7 +228,7 @@ def test_a_waiver_that_expires_soon_is_reported_by_check(node: Node) -> None:
     node.prints(NEWER)
     node.put(SETTINGS, WAIVER.format("2027-01-14"))
     node.run("apply")
-    assert "expires on 2027-01-15" in only(node.run("check"), "waiver-expires-soon").message
+    assert "expires at the end of 2027-01-14" in only(node.run("check"), "waiver-expires-soon").message
     node.put(SETTINGS, WAIVER.format("2027-01-15"))
     assert "waiver-expires-soon" not in kinds(node.run("check"))
     node.put(SETTINGS, WAIVER.format("2027-01-14") + WAIVER.format("2028-01-01").partition("waivers:\n")[2])
@@ -246,7 +246,10 @@ def test_an_expired_waiver_does_not_block_k3s_at_the_next_boot(node: Node) -> No
         node.clock.seconds += 3 * DAY
         report = node.run("gate")
         assert report.exit_code is ExitCode.COMPLIANT
-        assert "expired on 2027-01-03; the gate applies it still" in only(report, "expired-waiver-applied").message
+        assert (
+            "expired at the end of 2027-01-02; the gate still applies it"
+            in only(report, "expired-waiver-applied").message
+        )
         assert live.read_text() == "0\n"
     assert "waiver-expired" in kinds(node.run("check"))
     node.run("apply")

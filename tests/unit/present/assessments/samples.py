@@ -188,7 +188,9 @@ FACTS = (
     Fact("data directory", "/var/lib/rancher/k3s", "the default"),
 )
 NOTICE = Note(
-    "the waiver for kubelet-tls expired on 2025-01-01", at("/etc/k3s-harden/waivers.yaml", 9), steps("renew it")
+    "the waiver for kubelet-tls expired at the end of 2025-01-01",
+    at("/etc/k3s-harden/waivers.yaml", 9),
+    steps("renew it"),
 )
 
 FULL = Assessment(

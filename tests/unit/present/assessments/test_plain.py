@@ -22,7 +22,7 @@ FAIL 2.2 etcd-client-certificate: Ensure that the title of etcd-client-certifica
 WAIVED 4.2.4 kubelet-read-only-port: Ensure that the title of kubelet-read-only-port (--read-only-port); expected 0; found 10255; location /etc/rancher/k3s/config.yaml:7; waiver the vendor's agent reads it (expires 2027-06-30, /etc/k3s-harden/waivers.yaml:3)
 UNKNOWN 4.2.9 kubelet-tls: Ensure that the title of kubelet-tls (--tls-cert-file); expected set; reason K3s has not run yet; owner operator
 FAIL - vm.panic_on_oom: Ensure that the title of vm.panic_on_oom (vm.panic_on_oom); expected 0; found 1; location /proc/sys/vm/panic_on_oom; owner apply; fix: sudo k3s-harden apply
-note the waiver for kubelet-tls expired on 2025-01-01; location /etc/k3s-harden/waivers.yaml:9; fix: renew it
+note the waiver for kubelet-tls expired at the end of 2025-01-01; location /etc/k3s-harden/waivers.yaml:9; fix: renew it
 note nothing more
 section 1.1 Control plane node configuration files: 1 FAIL, 1 NOT_APPLICABLE
 section 1.2 API server: 1 PASS, 1 UNKNOWN

@@ -246,7 +246,7 @@ def test_the_run_has_benchmark_node_and_time() -> None:
     )
     notices = invocation["toolConfigurationNotifications"]
     assert [notice["message"]["text"] for notice in notices] == [
-        "the waiver for kubelet-tls expired on 2025-01-01\nRemediation: renew it",
+        "the waiver for kubelet-tls expired at the end of 2025-01-01\nRemediation: renew it",
         "nothing more",
     ]
     assert notices[0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 9}
