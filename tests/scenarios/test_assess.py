@@ -1,4 +1,4 @@
-"""assess as auditors and pipelines run it: formats, files, exit codes, and every word of a hardened server's report."""
+"""Tests of assess: formats, files, exit codes, and the complete report of a hardened server."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def assess(tree: HostTree, *words: str, version: str = VERSION) -> Completed:
 
 
 def open_in(report: str) -> set[str]:
-    """The ids of what is open in a JSON report, which is valid."""
+    """Return the IDs of the open controls in a JSON report, after validation."""
     found = json.loads(report)
     jsonschema.validate(found, SCHEMA)
     return {verdict["id"] for verdict in found["verdicts"] if verdict["is_open"]}
 
 
-def test_the_report_of_a_hardened_server(node: HostTree) -> None:
-    """After apply, without the host options that its commands repeat."""
+def test_the_report_of_a_hardened_server_equals_the_golden_file(node: HostTree) -> None:
+    """It is assessed after apply, without the host options that its commands repeat."""
     done = assess(node)
     options = f" --root {node.root} --k3s-version {VERSION}"
     assert f"sudo k3s-harden apply{options}" in done.stdout
@@ -77,8 +77,8 @@ def test_the_how_to_shows_lines_of_this_report() -> None:
     assert len(shown) > 3
 
 
-def test_what_is_left_after_apply_are_choices(node: HostTree) -> None:
-    """Each costs something, and so is the site's to make; with waivers for them the node passes."""
+def test_only_choices_of_the_site_are_open_after_apply(node: HostTree) -> None:
+    """With waivers for them the node passes."""
     left = open_in(assess(node, "--format", "json").stdout)
     assert left == {
         "apiserver-external-ips-denied",
@@ -96,10 +96,10 @@ def test_what_is_left_after_apply_are_choices(node: HostTree) -> None:
 
 
 @pytest.mark.parametrize("wanted", AssessmentFormat)
-def test_each_format_goes_to_the_terminal_and_into_a_file_alike(
+def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     node: HostTree, tmp_path: Path, wanted: AssessmentFormat
 ) -> None:
-    """With the same exit code; the file is for its owner alone, and a line says what is in it."""
+    """The exit code is the same. Only the owner can read the file, and a line summarises it."""
     file = tmp_path / "report"
     printed = assess(node, "--format", wanted)
     kept = assess(node, "--format", wanted, "--output", str(file))
@@ -125,8 +125,8 @@ def test_each_format_goes_to_the_terminal_and_into_a_file_alike(
         assert "apiserver-event-rate-limit" in text
 
 
-def test_a_report_is_replaced_whole(node: HostTree, tmp_path: Path) -> None:
-    """Whoever reads the old one goes on reading it; a file that others could read no longer is one."""
+def test_a_report_file_is_replaced_in_one_step(node: HostTree, tmp_path: Path) -> None:
+    """An open reader keeps the old content, and a file that others could read becomes private."""
     file = tmp_path / "report.json"
     file.write_text("old\n")
     file.chmod(0o644)
@@ -138,8 +138,8 @@ def test_a_report_is_replaced_whole(node: HostTree, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_root_writes_no_report_where_others_could_lead_it_astray(node: HostTree, tmp_path: Path) -> None:
-    """The way out is a redirection, which the user's own shell does."""
+def test_root_writes_no_report_below_a_directory_that_others_can_write_to(node: HostTree, tmp_path: Path) -> None:
+    """The fix is a redirection by the user's own shell."""
     tmp_path.chmod(0o777)
     done = assess(node, "--output", str(tmp_path / "report"))
     assert (done.code, done.stdout) == (1, "")
@@ -147,8 +147,8 @@ def test_root_writes_no_report_where_others_could_lead_it_astray(node: HostTree,
     assert list(tmp_path.glob("*report*")) == []
 
 
-def test_a_report_takes_the_place_of_a_file_alone(node: HostTree, tmp_path: Path) -> None:
-    """A rename would take away a symlink such as /dev/stdout, and whoever reads from it would wait for ever."""
+def test_a_report_replaces_only_regular_files(node: HostTree, tmp_path: Path) -> None:
+    """A rename would replace a symlink such as /dev/stdout, and its reader would wait forever."""
     victim = tmp_path / "victim"
     victim.write_text("mine\n")
     link, fifo = tmp_path / "link", tmp_path / "fifo"
@@ -165,15 +165,15 @@ def test_a_report_takes_the_place_of_a_file_alone(node: HostTree, tmp_path: Path
     assert assess(node, "--output", "-").stdout == assess(node).stdout
 
 
-def test_a_report_cannot_go_where_nothing_is(node: HostTree, tmp_path: Path) -> None:
-    """An error of its own, so that no pipeline takes an old file for a new one."""
+def test_a_report_in_a_missing_directory_is_an_error(node: HostTree, tmp_path: Path) -> None:
+    """It has its own exit code, so a pipeline does not use an old file."""
     done = assess(node, "--output", str(tmp_path / "absent/report"))
     assert done.code == 1
     assert "cannot write" in done.stderr
 
 
-def test_a_baseline_leaves_what_is_new(node: HostTree, tmp_path: Path) -> None:
-    """What was open then is shown, and does not fail the run; what opens later does."""
+def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node: HostTree, tmp_path: Path) -> None:
+    """Controls that were open in the baseline are shown."""
     report = tmp_path / "baseline.json"
     assess(node, "--format", "json", "--output", str(report))
     calm = assess(node, "--baseline", str(report))
@@ -187,8 +187,8 @@ def test_a_baseline_leaves_what_is_new(node: HostTree, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', '{"schema": 1}'])
-def test_a_baseline_that_is_none_is_refused(node: HostTree, tmp_path: Path, content: str | None) -> None:
-    """A gate that compares with nothing would let everything through."""
+def test_an_invalid_baseline_is_rejected(node: HostTree, tmp_path: Path, content: str | None) -> None:
+    """A comparison with nothing would pass every run."""
     report = tmp_path / "baseline.json"
     if content is not None:
         report.write_text(content)
@@ -198,24 +198,24 @@ def test_a_baseline_that_is_none_is_refused(node: HostTree, tmp_path: Path, cont
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_each_benchmark_can_be_asked_for(node: HostTree, benchmark: Benchmark) -> None:
-    """With and without its `cis-`."""
+def test_each_benchmark_can_be_selected(node: HostTree, benchmark: Benchmark) -> None:
+    """With and without the prefix `cis-`."""
     reports = [assess(node, "--format", "json", "--benchmark", word) for word in (str(benchmark), benchmark.number)]
     assert {json.loads(one.stdout)["benchmark"] for one in reports} == {str(benchmark)}
     assert open_in(reports[0].stdout) == open_in(reports[1].stdout)
 
 
 @pytest.mark.parametrize("word", ["9.9", "cis", "k3s-cis-1.9", ""])
-def test_a_wrong_benchmark_is_refused(node: HostTree, word: str) -> None:
-    """Those that are known are listed."""
+def test_an_unknown_benchmark_is_rejected(node: HostTree, word: str) -> None:
+    """The message lists the known ones."""
     done = assess(node, "--benchmark", word)
     assert (done.code, done.stdout) == (2, "")
     assert "cis-1.9, cis-1.10, cis-1.11" in done.stderr
 
 
 @pytest.mark.parametrize("has_devices", [False, pytest.param(True, marks=pytest.mark.root)])
-def test_a_masked_sysctl_file_hides_nothing(node: HostTree, *, has_devices: bool) -> None:
-    """A link to /dev/null is how sysctl.d(5) has a file switched off; on a live host it leads to a device."""
+def test_a_masked_sysctl_file_does_not_hide_other_files(node: HostTree, *, has_devices: bool) -> None:
+    """A link to /dev/null disables a file (sysctl.d(5)); on a live host it resolves to a device."""
     node["etc/sysctl.d/50-pid-max.conf"].symlink_to("/dev/null")
     if has_devices:
         node["dev"].mkdir()
@@ -225,8 +225,8 @@ def test_a_masked_sysctl_file_hides_nothing(node: HostTree, *, has_devices: bool
     assert "cannot read" not in done.stdout
 
 
-def test_verbose_tells_all_and_quiet_what_is_open(node: HostTree) -> None:
-    """In between, manual controls are counted."""
+def test_verbose_lists_all_controls_and_quiet_the_open_ones(node: HostTree) -> None:
+    """Without both, manual controls are only counted."""
     plain, verbose, quiet = (assess(node, *words).stdout for words in ((), ("-v",), ("-q",)))
     assert "\nMANUAL " not in plain
     assert "\n38 controls require manual review; -v shows each\n" in plain
@@ -235,8 +235,8 @@ def test_verbose_tells_all_and_quiet_what_is_open(node: HostTree) -> None:
     assert [line.split()[0] for line in quiet.splitlines()] == ["FAIL"] * 5 + ["result"]
 
 
-def test_no_report_holds_a_secret(node: HostTree) -> None:
-    """Tokens, the datastore's password and keys are in the very files that are looked at."""
+def test_no_report_contains_a_secret(node: HostTree) -> None:
+    """The files that are read contain tokens, a datastore password and keys."""
     node.write(CONFIG, f"token: {TOKEN}\nkube-apiserver-arg: ['token-auth-file=/etc/tokens']\n", 0o600)
     node.write(f"{DATA_DIR}/server/token", TOKEN, 0o600)
     key = "c2VjcmV0IG9mIHRoZSBjbHVzdGVy"
@@ -248,36 +248,36 @@ def test_no_report_holds_a_secret(node: HostTree) -> None:
         assert key not in done.stdout
 
 
-def test_a_host_whose_role_cannot_be_told_is_no_failed_one(host: HostTree) -> None:
-    """Wrong usage, with what to say."""
+def test_an_unknown_role_is_a_usage_error(host: HostTree) -> None:
+    """The message names the option to pass."""
     done = assess(host)
     assert (done.code, done.stdout) == (2, "")
     assert "--role server" in done.stderr
     assert assess(host, "--role", "agent").code == 3
 
 
-def test_bad_settings_are_refused(node: HostTree) -> None:
-    """Before anything is looked at."""
+def test_invalid_settings_are_rejected(node: HostTree) -> None:
+    """Before the host is read."""
     node.write(SETTINGS, "waivers: 1\n")
     assert assess(node).code == 2
 
 
-def test_a_tree_that_is_not_there_is_refused() -> None:
-    """Not assessed as an empty one."""
+def test_a_missing_tree_is_rejected() -> None:
+    """It is not assessed as an empty one."""
     done = HostTree(Path("/nowhere/at/all")).run("assess")
     assert done.code == 2
 
 
-def test_nothing_on_the_host_changes(node: HostTree) -> None:
-    """Whatever is asked for."""
+def test_assess_changes_nothing_on_the_host(node: HostTree) -> None:
+    """With any options."""
     before = node.entries(with_state=True)
     for words in ((), ("-v", "--format", "html"), ("--benchmark", "1.23")):
         assess(node, *words)
     assert node.entries(with_state=True) == before
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(node: HostTree) -> None:
-    """`| head -1` ends the pipe early; the exit code stays that of the assessment."""
+def test_a_closed_pipe_is_not_an_error(node: HostTree) -> None:
+    """`| head -1` closes the pipe early; the exit code remains that of the assessment."""
     script = f'"$0" -m agent assess --root "{node.root}" --k3s-version {VERSION} -v; echo "code $?" >&2'
     done = subprocess.run(
         ["sh", "-c", f"{{ {script}; }} | head -n 1", sys.executable],

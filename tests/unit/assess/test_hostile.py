@@ -1,6 +1,6 @@
-"""Whatever K3s' files hold: no traceback, and nothing passes on evidence that is broken.
+"""Tests with any content of K3s' files: no traceback, and no control passes on broken evidence.
 
-What a file says is told by PyYAML and json here, so that the program's own readers cannot agree with themselves.
+PyYAML and json read the files here, so the program's own readers are not compared with themselves.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TEXTS = {
     SITE: "kube-apiserver-arg+:\n  - request-timeout=300s\nnode-label+: [a=b]\n",
     KUBELET: "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nauthorization: {mode: Webhook}\n",
 }
-"""What is put where K3s itself writes nothing."""
+"""Content of files that K3s itself does not write."""
 
 _KEYS = (
     *(
@@ -68,7 +68,7 @@ _WORDS = (
 
 
 class Broken(NamedTuple):
-    """A file, and what is done to it: new content, made of the old, or something else in its place."""
+    """A file, and a change of it: other content, or something else in its place."""
 
     path: str
     content: Callable[[bytes], bytes] | None
@@ -120,11 +120,11 @@ def _bytes() -> st.SearchStrategy[Callable[[bytes], bytes]]:
 
 
 def broken() -> st.SearchStrategy[Broken]:
-    """One file of K3s', in a state that nobody wants."""
+    """Return one file of K3s in a broken state."""
     content = st.builds(Broken, st.sampled_from(FILES), _bytes())
     kinds = st.sampled_from(("FIFO", "directory", "loop", "dangling", "below a file"))
     replaced = st.builds(Broken, st.sampled_from(FILES), st.none(), kinds)
-    # The kubelet goes through directories for the files in them, whatever they are called.
+    # The kubelet reads the files of directories with any name.
     return st.one_of(content, replaced.filter(lambda how: how.kind != "directory" or "kubelet.conf.d" not in how.path))
 
 
@@ -154,8 +154,8 @@ def _break(one: Node, how: Broken) -> Path:
 @example(how=Broken(OWN_KUBELET, lambda old: old + b"#" * 10_000_000))
 @example(how=Broken(KUBELET, lambda _: b""))
 @example(how=Broken(ETCD, lambda _: b""))
-def test_nothing_passes_on_broken_evidence(how: Broken) -> None:
-    """And each presenter can show what is left."""
+def test_no_control_passes_on_broken_evidence(how: Broken) -> None:
+    """Each presenter can show the result."""
     with in_memory() as directory:
         one = node(directory / "node", K3s())
         for path, text in TEXTS.items():
@@ -171,7 +171,7 @@ def test_nothing_passes_on_broken_evidence(how: Broken) -> None:
 
 
 def _unfounded(found: Assessment, path: str, data: bytes) -> Iterator[tuple[str, str]]:
-    """Each control that passed, with why the file does not say so; empty where it does, or decides nothing of it."""
+    """Yield each control that passed although the file does not show it, with the reason."""
     value = _value(data)
     for verdict in found.verdicts:
         if verdict.status is not ControlStatus.PASS:
@@ -195,7 +195,7 @@ def _unfounded(found: Assessment, path: str, data: bytes) -> Iterator[tuple[str,
                 )
                 is_field = check.name in KUBELET_FIELDS
                 why = "" if given or not is_field or _is_kubelets(value) else "no configuration of a kubelet"
-                # K3s hands this one on as an argument, in any version but a few.
+                # Most versions of K3s pass this one as an argument.
                 why = "" if check.name == "read-only-port" else why
             yield verdict.control.id, why
 
@@ -206,7 +206,7 @@ def _checks(control: BenchmarkControl) -> tuple[object, ...]:
 
 
 def _value(data: bytes) -> Any:  # noqa: ANN401 - of any YAML
-    """What PyYAML makes of the first document; an object of no kind where it makes nothing of it."""
+    """Return the first document as PyYAML reads it, or an object of no kind if it fails."""
     try:
         return next(iter(yaml.load_all(data.decode(), Loader=yaml.SafeLoader)), None)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, TypeError, AttributeError):
@@ -248,8 +248,8 @@ def _encryption_says(value: object, check: EncryptionProviders) -> str:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("path", FILES)
-def test_what_may_not_be_read_passes_nothing(path: str) -> None:
-    """An ordinary user's assessment says what it could not see."""
+def test_no_control_passes_on_unreadable_evidence(path: str) -> None:
+    """The assessment of an ordinary user names what it could not read."""
     with in_memory() as directory:
         one = node(directory / "node", K3s())
         for name, text in TEXTS.items():

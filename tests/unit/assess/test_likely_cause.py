@@ -37,7 +37,7 @@ OPEN = FileMode(0o755)
 
 
 def clues(**seen: object) -> Clues:
-    """A host on which nothing has changed since the last look but what is said."""
+    """Return clues of a host on which only the given facts changed since the last assessment."""
     nothing: dict[str, object] = {"since": LAST, "files": {}, "live": {KEY: "2"}, "boot": {}, "by_hand": {}}
     return Clues(**{**nothing, **seen})  # type: ignore[arg-type]  # each test says what is right
 
@@ -56,16 +56,16 @@ FAILING = verdict(OVERCOMMIT, ControlStatus.FAIL, found="2", where="/proc/sys/vm
 # --- kernel parameters ---
 
 
-def test_a_profile_of_tuned_that_has_the_value() -> None:
-    """tuned sets its values at run time and again and again, whatever the files say."""
+def test_a_profile_of_tuned_with_the_value_is_the_cause() -> None:
+    """tuned sets its values at run time, again and again, whatever the files contain."""
     seen = clues(
         tuned="database", tuned_sysctls={KEY: TunedValue("2", Location(PurePosixPath(TUNED), 7))}, boot=sets("2")
     )
     assert likely(FAILING, seen) == f"tuned profile database ({TUNED}:7)"
 
 
-def test_a_profile_of_tuned_that_has_another_value_is_not_it() -> None:
-    """Nor is a profile that says nothing of the parameter."""
+def test_a_profile_of_tuned_with_another_value_is_not_the_cause() -> None:
+    """Neither is a profile without the parameter."""
     seen = clues(
         tuned="database", tuned_sysctls={KEY: TunedValue("0", Location(PurePosixPath(TUNED), 7))}, boot=sets("2")
     )

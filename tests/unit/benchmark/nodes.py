@@ -1,6 +1,6 @@
-"""Nodes with K3s in many states, and what kube-bench and this program say of each.
+"""Nodes with K3s in many states, and the results of kube-bench and of this program for each.
 
-A disguise is a node that differs from another in nothing that a control asks for, and only in what kube-bench sees.
+A disguise is a node that differs from another only in what kube-bench reads, and in nothing that a control requires.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ _LISTS: Mapping[str, Sequence[str]] = {
     "tls-cipher-suites": (_STRONG, _WEAK, f"{_STRONG},{_WEAK}"),
 }
 _ROUNDS = 5
-"""The longest list of values that an argument takes in turn."""
+"""The length of the longest list of values of an argument."""
 
 _CERTIFICATES = ("client-ca", "server-ca", "serving-kube-apiserver")
-"""Those of the tree that lie in server/tls itself."""
+"""The certificates directly in server/tls."""
 
 _OTHER_SPELLINGS = {
     "true": "1",
@@ -97,10 +97,10 @@ _OTHER_SPELLINGS = {
 
 @dataclass(frozen=True)
 class Setup:
-    """A node: what K3s has made, what was changed then, and what is left of its log.
+    """A node: the files of K3s, the changes after that, and the remaining lines of its log.
 
-    `files`, `modes` and `gone` are relative to the tree's root, as the paths of `owners` are. `grown` says that K3s ran
-    with SQLite at its first start.
+    `files`, `modes`, `gone` and the paths of `owners` are relative to the tree's root. `grown`: K3s ran with SQLite at
+    its first start.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Setup:
 
 
 class Disguise(NamedTuple):
-    """A node on which `reason` changes what kube-bench says, and the one that is like it in truth."""
+    """A node on which `reason` changes the result of kube-bench, and an equal node on which it does not."""
 
     reason: Reason
     node: Setup
@@ -130,7 +130,7 @@ class Disguise(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What kube-bench and this program say of one control, both in kube-bench's words, and our own verdict."""
+    """The results of kube-bench and of this program for a control, in kube-bench's words, and our verdict."""
 
     theirs: str
     ours: str
@@ -138,7 +138,7 @@ class Said(NamedTuple):
 
 
 def said(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, Said]:
-    """What both say, by number; `root` is made. Of an agent what is asked of workers alone, as kube-bench would be."""
+    """Return the results of both by number, below the new directory `root`; for an agent only worker controls."""
     seen, at = _look(setup, benchmark, root)
     verdicts = tuple(verdict(control, benchmark, at, None) for control in catalogue.of(benchmark))
     report = json.loads(as_kube_bench(Assessment(benchmark, "", 0, (), verdicts)))
@@ -157,7 +157,7 @@ def said(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, Said]:
 
 
 def plain(benchmark: Benchmark, version: str) -> Iterator[Setup]:
-    """Nodes on which kube-bench sees all there is: usual ones, and with each thing broken in turn."""
+    """Yield nodes on which kube-bench finds all evidence: usual ones, and with each thing broken in turn."""
     yield from usual(version)
     yield from with_arguments(benchmark, version)
     yield from _with_files(version)
@@ -165,7 +165,7 @@ def plain(benchmark: Benchmark, version: str) -> Iterator[Setup]:
 
 
 def usual(version: str) -> Iterator[Setup]:
-    """Nodes as they are found, with little wrong."""
+    """Yield nodes in usual states, with few problems."""
     encrypts = {"secrets-encryption": True}
     off = k3s_tree.ENCRYPTION.replace('"providers":[', '"providers":[{"identity":{}},')
     yield Setup("new, with etcd", version)
@@ -198,13 +198,13 @@ def usual(version: str) -> Iterator[Setup]:
 
 
 def with_arguments(benchmark: Benchmark, version: str) -> Iterator[Setup]:
-    """Nodes on which each argument that a control asks for is given, with each of a few values in turn."""
+    """Yield nodes with each argument that a control tests, with a few values in turn."""
     for number in range(_ROUNDS):
         yield Setup(f"arguments {number}", version, config=_config(_arguments(benchmark, number)))
 
 
 def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
-    """Nodes that fool kube-bench, each beside one that does not."""
+    """Yield nodes that mislead kube-bench, each with an equal node that does not."""
     for setup in (*usual(version), *with_arguments(benchmark, version)):
         yield Disguise(Reason.JOURNAL, replace(setup, logged=False), setup)
     new = Setup("new, with etcd", version)
@@ -229,12 +229,12 @@ def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
 
 
 def _certificates(data_dir: str, names: Sequence[str]) -> Mapping[str, int]:
-    """The modes of certificates that their owner alone can read."""
+    """Return the mode 0600 for each certificate."""
     return {f"{data_dir}/server/tls/{name}.crt": 0o600 for name in names}
 
 
 def checks(check: Check) -> tuple[Check, ...]:
-    """The parts of a check."""
+    """Return the parts of a check."""
     return check.checks if isinstance(check, AllOf) else (check,)
 
 
@@ -257,7 +257,7 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
     seen = observe(host, request)
     file_checks = [one for control in catalogue.of(benchmark) for one in control.check_of(benchmark).files]
     found = reader.read(host, seen.facts, file_checks)
-    # Whoever runs the tests stands for root and cannot give files away, so other owners are put in here.
+    # The user of the tests counts as root and cannot change owners, so other owners are inserted here.
     files = {
         check: tuple(
             match._replace(
@@ -274,7 +274,7 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
 
 
 def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
-    """What K3s logged at its starts, under the unit that it runs as."""
+    """Return what K3s logged at its starts, by unit."""
     lines = []
     if setup.grown:
         before = at.situation._replace(facts=at.facts._replace(datastore=Datastore.SQLITE))
@@ -286,12 +286,12 @@ def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
 
 
 def _start(component: Component, at: AssessedNode) -> str:
-    """The line with all arguments, in the order of their names (k3s, pkg/util/args.go)."""
+    """Return the line with all arguments, sorted by name (k3s, pkg/util/args.go)."""
     rows = k3s_defaults.of(component)
     own = {row.name for row in rows if row.channel is Channel.ARGUMENT and row.in_version(at.facts.version)}
     operators = at.facts.merged_config.component_arguments(component.config_key)
     if at.facts.version.minor < FIRST_WITH_KUBELET_FILES:
-        # K3s' own option of this name is an argument of the kubelet then.
+        # K3s passes its own option of this name to the kubelet.
         operators = {**operators, PROTECT_KERNEL_DEFAULTS.key: ()}
     told = {GivenBy.K3S: own, GivenBy.OPERATOR: operators, GivenBy.DROPIN: operators, GivenBy.KUBELET_FILE: ()}
     words = [
@@ -304,7 +304,7 @@ def _start(component: Component, at: AssessedNode) -> str:
 
 
 def _with_files(version: str) -> Iterator[Setup]:
-    """Nodes with other modes and owners: of all files, and of each file in turn."""
+    """Yield nodes with other modes and owners: of all files, and of each file in turn."""
     paths = [f"{DATA_DIR}/{name}" for name in (*k3s_tree.SERVER_FILES, *k3s_tree.AGENT_FILES)] + [k3s_tree.LEASE]
     directories = [f"{DATA_DIR}/server/tls", f"{DATA_DIR}/server/tls/etcd"]
     for mode in (0o777, 0o644, 0o640, 0o400):
@@ -317,7 +317,7 @@ def _with_files(version: str) -> Iterator[Setup]:
 
 
 def _with_etcd_settings(version: str) -> Iterator[Setup]:
-    """Nodes with other settings of etcd: each of them changed and taken out, and those that K3s does not write."""
+    """Yield nodes with other settings of etcd: each changed or removed, and some that K3s does not write."""
     text = k3s_tree.ETCD.format(data=DATA_DIR)
     lines = text.splitlines()
     for number, line in enumerate(lines):
@@ -344,7 +344,7 @@ def _config(arguments: Arguments) -> dict[str, list[str]]:
 
 
 def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, str]]:
-    """Each argument that a control asks for, with its value number `number`; the components are not in step."""
+    """Return each argument that a control tests, with its value `number`; components start at different values."""
     found: dict[tuple[Component, str], Sequence[str]] = {}
     for control in catalogue.of(benchmark):
         for check in checks(control.check_of(benchmark)):
@@ -378,7 +378,7 @@ def _values(criterion: Criterion) -> Sequence[str]:
 
 
 def _repeated(given: Arguments, one: Arguments, other: Arguments, version: str) -> Disguise:
-    """Lists in parts, and before each other value another one, over which it wins."""
+    """Return lists in parts, and arguments with an earlier value that is overridden."""
     parts = []
     for (component, name, value), *others in zip(given, one, other):
         if name in COMBINED[component]:
@@ -407,7 +407,7 @@ def _spelt_otherwise(given: Arguments, version: str) -> Disguise:
 
 
 def _in_a_file(given: Arguments, version: str) -> Disguise:
-    """The kubelet's settings in a drop-in, or in what --config names; but for those that K3s' arguments win over."""
+    """Return the kubelet's settings in a drop-in or a --config file, except those that K3s' arguments override."""
     k3s = Version.parse(version)
     rows = k3s_defaults.of(Component.KUBELET)
     own = {row.name for row in rows if row.channel is Channel.ARGUMENT and row.in_version(k3s) and not row.needs}
@@ -438,7 +438,7 @@ def _put(document: dict[str, object], path: Sequence[str], setting: object) -> N
 
 
 def _typed(name: str, value: str) -> object:
-    """The setting that means the same as the argument's value; None where there is none."""
+    """Return the setting with the meaning of the argument's value; None if there is none."""
     if name not in KUBELET_FIELDS:
         return None
     expected = KUBELET_FIELDS[name].expected

@@ -1,4 +1,4 @@
-"""What the benchmarks have in sections 1.3, 1.4, 3.1, 4.2, 4.3 and 5, and 3.2.2, written down from their sources."""
+"""Controls of sections 1.3, 1.4, 3.1, 4.2, 4.3 and 5, and of 3.2.2, recorded from the benchmarks' sources."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Numbers = dict[Benchmark, tuple[str, str]]
 
 
 def recorded() -> dict[str, Numbers]:
-    """Read the lines: our id of the control with the title that the sources give it, and its numbers.
+    """Read the lines: our ID of the control with its title in the sources, and its numbers.
 
-    From kube-bench's k3s-cis-*, and from 1.10 on K3s' self-assessments. These leave section 3 out up to 2.0 and 4.2.15,
-    which 1.11 alone has; both are in kube-bench's profiles for other Kubernetes (cfg/cis-1.10 to cis-1.12).
+    From kube-bench's k3s-cis-*, and from 1.10 on K3s' self-assessments. These omit section 3 up to 2.0 and 4.2.15,
+    which only 1.11 has; both are in kube-bench's profiles for other Kubernetes (cfg/cis-1.10 to cis-1.12).
     """
     header, *lines = (line.split("\t") for line in _FILE.read_text(encoding="utf-8").splitlines())
     benchmarks = [Benchmark(name) for name in header[1:]]
@@ -31,5 +31,5 @@ def recorded() -> dict[str, Numbers]:
 
 
 def numbers(control: BenchmarkControl) -> Numbers:
-    """What a row has of the same kind."""
+    """Return the numbers of a row in the same form."""
     return {benchmark: (number.text, number.assessed.value) for benchmark, number in control.numbers.items()}

@@ -1,4 +1,4 @@
-"""The rows on the API server, held against the benchmarks' numbers and against values that pass or fail."""
+"""Tests of the rows of the API server: the benchmarks' numbers, and values that pass or fail."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark" / "sections-1.2-3.2.tsv"
-"""One line for each control: what the title asks for, then number and letter of `numbered` for each benchmark.
+"""One line for each control: the requirement of the title, then number and letter of `numbered` for each benchmark.
 
-The first word is the argument. A name after it is a plugin or mode that has to be in its list, or with "-" may not be.
+The first word is the argument. A name after it is a plugin or mode that its list must contain, or with "-" must not.
 Up to 1.9 the numbers and letters are those of kube-bench's k3s-cis-*, from 1.10 on those of K3s' self-assessments. From
-1.10 to 2.0 these leave section 3 out: there 3.2.1 is as in kube-bench's cis-1.10 to cis-1.12. What a person has to look
-at, 3.2.2, is not among these rows.
+1.10 to 2.0 these omit section 3: there 3.2.1 is as in kube-bench's cis-1.10 to cis-1.12. 3.2.2, which is manual, is not
+among these rows.
 """
 
 ADMISSION = "enable-admission-plugins"
@@ -35,7 +35,7 @@ OLDEST, NEWEST = Benchmark.CIS_1_23, Benchmark.CIS_2_1
 
 
 class Line(NamedTuple):
-    """A recorded control: the words of what it asks, and its number and letter in each benchmark that has it."""
+    """A recorded control: the words of its requirement, and its number and letter in each benchmark with it."""
 
     asks: tuple[str, ...]
     numbers: dict[Benchmark, tuple[str, str]]
@@ -58,7 +58,7 @@ def numbers(row: BenchmarkControl) -> dict[Benchmark, tuple[str, str]]:
 
 
 def flags(row: BenchmarkControl, benchmark: Benchmark = NEWEST) -> tuple[ArgumentCheck, ...]:
-    """List the arguments that a row asks for; none for one that asks for something else."""
+    """Return the arguments that a row tests; none for a row that tests something else."""
     check = row.check_of(benchmark)
     parts = check.checks if isinstance(check, AllOf) else (check,)
     return tuple(part for part in parts if isinstance(part, ArgumentCheck))
@@ -70,7 +70,7 @@ def by_id(identifier: str) -> BenchmarkControl:
 
 
 def met(row: BenchmarkControl, given: dict[str, str], benchmark: Benchmark = NEWEST) -> bool:
-    """Whether arguments of the API server meet a row: all that it asks for, by value or by default."""
+    """Return whether arguments of the API server meet all tests of a row, by value or by default."""
     return all(
         flag.criterion.accepts(given[flag.name]) if flag.name in given else flag.unset_passes
         for flag in flags(row, benchmark)
@@ -78,13 +78,13 @@ def met(row: BenchmarkControl, given: dict[str, str], benchmark: Benchmark = NEW
 
 
 def test_ids_are_unique() -> None:
-    """Waivers, baselines and fingerprints name a control by its id."""
+    """Waivers, baselines and fingerprints name a control by its ID."""
     assert len({row.id for row in API_SERVER}) == len(API_SERVER)
 
 
 @pytest.mark.parametrize("line", recorded(), ids=lambda line: " ".join(line.asks))
-def test_every_recorded_control_has_one_row_that_asks_the_same(line: Line) -> None:
-    """One row has the number and the letter of all benchmarks, and looks at what their titles name."""
+def test_every_recorded_control_has_one_row_that_tests_the_same(line: Line) -> None:
+    """The row has the number and letter of all benchmarks, and tests what their titles name."""
     (row,) = [row for row in API_SERVER if numbers(row) == line.numbers]
     if line.asks == ("encryption-providers",):
         assert isinstance(row.check, EncryptionProviders)
@@ -104,7 +104,7 @@ def test_every_recorded_control_has_one_row_that_asks_the_same(line: Line) -> No
 
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> None:
-    """What a benchmark counts in these sections is neither doubled nor left out nor invented."""
+    """No number of these sections is repeated, missing or invented."""
     ours = [row.numbers[benchmark].text for row in API_SERVER if benchmark in row.numbers]
     theirs = [line.numbers[benchmark][0] for line in recorded() if benchmark in line.numbers]
     assert sorted(ours) == sorted(theirs)
@@ -112,15 +112,15 @@ def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> 
     assert set(ours) == {f"1.2.{number}" for number in range(1, counted + 1)} | {"3.2.1"}
 
 
-def test_what_a_benchmark_no_longer_has_is_no_exception() -> None:
-    """`earlier` holds for benchmarks that have the control, and says something else than `check`."""
+def test_earlier_has_only_benchmarks_with_another_check() -> None:
+    """Each of them has the control, and its check differs from `check`."""
     for row in API_SERVER:
         assert row.earlier.keys() <= row.numbers.keys()
         assert row.check not in row.earlier.values()
 
 
-def test_all_are_asked_of_the_api_server_on_servers_alone() -> None:
-    """An agent has no API server; of an old pair of plugins only the versions that know it are asked."""
+def test_all_rows_test_the_api_server_and_apply_to_servers() -> None:
+    """An agent has no API server. An old pair of plugins applies only to versions that have it."""
     for row in API_SERVER:
         assert {flag.component for flag in flags(row)} <= {Component.API_SERVER}
         assert not row.applies.to(Role.AGENT, NEWEST_KNOWN)
@@ -128,8 +128,8 @@ def test_all_are_asked_of_the_api_server_on_servers_alone() -> None:
         assert row.applies.to(Role.SERVER, NEWEST_KNOWN) == (row.id != "apiserver-security-context-deny")
 
 
-def test_rows_that_the_guide_has_carry_its_id() -> None:
-    """One id for explain, waivers and reports; two more are brought about by what another control is named after."""
+def test_rows_of_the_guide_have_its_ids() -> None:
+    """explain, waivers and reports use one ID. apply fixes two more rows under the ID of another control."""
     own = {row.id for row in API_SERVER if row.guide is not None and row.guide.id == row.id}
     assert own == {
         "audit-log-maxage",
@@ -150,15 +150,15 @@ def test_rows_that_the_guide_has_carry_its_id() -> None:
     }
 
 
-def test_an_id_of_the_guide_is_not_used_for_something_else() -> None:
-    """A row with a guide's id and without a link to it would have explain tell something else than the report."""
+def test_an_id_of_the_guide_belongs_to_its_row() -> None:
+    """Otherwise explain and the report would describe different controls."""
     ids = {row.id for row in OPTIONS}
     assert [row.id for row in API_SERVER if row.id in ids and row.guide is None] == []
 
 
 @pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
-def test_what_the_guide_sets_meets_the_rows_that_it_is_for(minor: int) -> None:
-    """After `apply` no control fails that says of itself that `apply` brings it about, on any version."""
+def test_the_values_of_the_guide_meet_their_rows(minor: int) -> None:
+    """After apply, no control fails whose owner is apply, in any version."""
     version = Version(1, minor, 0)
     given = {
         row.name: row.value
@@ -177,7 +177,7 @@ def test_what_the_guide_sets_meets_the_rows_that_it_is_for(minor: int) -> None:
 
 
 def test_the_newest_row_of_the_guide_is_linked() -> None:
-    """PodSecurityPolicy stands in the row for old versions alone, and there it counts."""
+    """PodSecurityPolicy is only in the row for old versions, and is required there."""
     newest, oldest = by_id("enable-admission-plugins").guide, by_id("apiserver-security-context-deny").guide
     assert newest is not None
     assert oldest is not None
@@ -185,8 +185,8 @@ def test_the_newest_row_of_the_guide_is_linked() -> None:
     assert str(oldest.applies) == "servers only, v1.24 and older"
 
 
-def test_settings_that_switch_a_plugin_on_exist() -> None:
-    """A report tells the operator to set it."""
+def test_settings_that_enable_a_plugin_exist() -> None:
+    """A report tells the operator to use them."""
     assert {row.id: row.setting for row in API_SERVER if row.setting} == {
         "apiserver-always-pull-images": "always-pull-images",
         "apiserver-event-rate-limit": "event-rate-limit",
@@ -219,7 +219,7 @@ K3S_SETS = {
     ),
     "tls-private-key-file": "/var/lib/rancher/k3s/server/tls/serving-kube-apiserver.key",
 }
-"""What K3s with embedded etcd hands its API server where nobody configures anything, as far as a row asks for it."""
+"""Arguments that an unconfigured K3s with embedded etcd passes to its API server, if a row tests them."""
 
 
 LEFT_TO_OPERATORS = {
@@ -238,15 +238,15 @@ LEFT_TO_OPERATORS = {
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_only_what_an_operator_has_to_want_fails_on_k3s_as_it_comes(benchmark: Benchmark) -> None:
-    """K3s' own arguments meet all other rows, whichever suites and plugins the benchmark wants."""
+def test_only_choices_of_the_operator_fail_on_an_unconfigured_k3s(benchmark: Benchmark) -> None:
+    """K3s' own arguments meet all other rows, with the cipher suites and plugins of each benchmark."""
     failing = {row.id for row in API_SERVER if benchmark in row.numbers and not met(row, K3S_SETS, benchmark)}
     assert failing == {identifier for identifier in LEFT_TO_OPERATORS if benchmark in by_id(identifier).numbers}
 
 
 @pytest.mark.parametrize("name", K3S_SETS)
-def test_a_default_of_k3s_that_is_gone_passes_only_where_kubernetes_has_a_good_one(name: str) -> None:
-    """Of what K3s sets, the API server's own default is right for the port alone."""
+def test_a_missing_default_of_k3s_passes_only_if_that_of_kubernetes_is_compliant(name: str) -> None:
+    """Of the arguments that K3s sets, only the port has a compliant default of the API server."""
     given = {other: value for other, value in K3S_SETS.items() if other != name}
     broken = {row.id for row in API_SERVER if met(row, K3S_SETS) and not met(row, given)}
     assert bool(broken) == (name != "secure-port")
@@ -359,7 +359,7 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str], bool], ...] = (
     ("service-account-extend-token-expiration", "service-account-extend-token-expiration", ["false"], ["true"], False),
     ("audit-policy-file", "audit-policy-file", ["/etc/audit.yaml"], ["", "audit.yaml"], False),
 )
-"""A row's id, an argument of it, values that pass, values that fail, and whether it may be left out."""
+"""A row's ID, an argument, values that pass, values that fail, and whether it can be absent."""
 
 
 @pytest.mark.parametrize(
@@ -367,8 +367,10 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str], bool], ...] = (
     EXAMPLES,
     ids=[f"{identifier}-{name}" for identifier, name, *_ in EXAMPLES],
 )
-def test_values(identifier: str, name: str, passing: list[str], failing: list[str], *, unset_passes: bool) -> None:
-    """What is as good as the benchmarks' value passes in each spelling, and nothing weaker does."""
+def test_a_row_accepts_compliant_values_in_each_spelling(
+    identifier: str, name: str, passing: list[str], failing: list[str], *, unset_passes: bool
+) -> None:
+    """Weaker values fail."""
     row = by_id(identifier)
     others = {flag.name: FILE for flag in flags(row) if flag.name != name}
     assert [value for value in passing if not met(row, {**others, name: value})] == []
@@ -377,7 +379,7 @@ def test_values(identifier: str, name: str, passing: list[str], failing: list[st
 
 
 def test_every_argument_of_every_row_has_examples() -> None:
-    """A row without an example is not known to pass or fail on anything."""
+    """Without an example, a row is not tested."""
     assert {(identifier, name) for identifier, name, *_ in EXAMPLES} == {
         (row.id, flag.name) for row in API_SERVER for flag in flags(row)
     }
@@ -399,30 +401,30 @@ def test_every_argument_of_every_row_has_examples() -> None:
         ("TLS_RSA_WITH_RC4_128_SHA", OLDEST),
     ],
 )
-def test_the_benchmarks_refuse_more_suites_with_time(suite: str, first_that_refuses: Benchmark | None) -> None:
-    """3DES and RSA with CBC went with 1.10, all of CBC and of RSA key exchange with 1.12."""
+def test_newer_benchmarks_reject_more_cipher_suites(suite: str, first_that_refuses: Benchmark | None) -> None:
+    """1.10 rejects 3DES and RSA with CBC; 1.12 rejects CBC and RSA key exchange."""
     row = by_id("apiserver-cipher-suites")
     refusing = [benchmark for benchmark in Benchmark if not met(row, {"tls-cipher-suites": suite}, benchmark)]
     every = list(Benchmark)
     assert refusing == (every[every.index(first_that_refuses) :] if first_that_refuses else [])
 
 
-def test_providers_that_do_not_encrypt_are_not_among_the_strong() -> None:
-    """identity is clear text, and the benchmarks do not count aesgcm, whose key has to be changed all the time."""
+def test_weak_encryption_providers_are_not_accepted() -> None:
+    """identity is clear text, and the benchmarks reject aesgcm, whose key must be rotated often."""
     check = by_id("apiserver-encryption-providers").check
     assert isinstance(check, EncryptionProviders)
     assert set(check.providers) == {"aescbc", "kms", "secretbox"}
 
 
-def test_no_benchmark_asks_for_a_plugin_to_be_on_and_off() -> None:
-    """The benchmarks changed their mind on DenyServiceExternalIPs: each has one of the two rows."""
+def test_no_benchmark_requires_a_plugin_to_be_enabled_and_disabled() -> None:
+    """The benchmarks disagree about DenyServiceExternalIPs: each has one of the two rows."""
     on, off = by_id("apiserver-external-ips-denied"), by_id("apiserver-external-ips-not-denied")
     assert set(on.numbers) | set(off.numbers) == set(Benchmark)
     assert not set(on.numbers) & set(off.numbers)
 
 
-def test_only_plugins_are_of_level_2() -> None:
-    """CIS puts three plugins into its profile for high security."""
+def test_only_plugins_have_level_2() -> None:
+    """Three plugins are in the CIS profile for high security."""
     assert {row.id for row in API_SERVER if row.level != 1} == {
         "apiserver-namespace-lifecycle",
         "apiserver-service-account-plugin",
@@ -430,8 +432,8 @@ def test_only_plugins_are_of_level_2() -> None:
     }
 
 
-def test_only_what_does_not_follow_from_the_check_has_a_text_of_its_own() -> None:
-    """A plugin has to be added to those that are on, encryption needs more than an argument; the rest can be told."""
+def test_only_rows_whose_fix_does_not_follow_from_the_check_have_their_own_text() -> None:
+    """A plugin is added to a list, and encryption needs more than an argument."""
     assert {row.id for row in API_SERVER if fix(row)} == {
         "apiserver-always-pull-images",
         "apiserver-encryption-providers",
@@ -443,15 +445,15 @@ def test_only_what_does_not_follow_from_the_check_has_a_text_of_its_own() -> Non
     }
 
 
-def test_a_remedy_for_a_plugin_keeps_k3s_own() -> None:
-    """The argument replaces K3s' NodeRestriction, so that a text that leaves it out would break another control."""
+def test_a_fix_for_a_plugin_keeps_the_plugin_of_k3s() -> None:
+    """The argument replaces NodeRestriction, so a text without it would break another control."""
     for row in API_SERVER:
         if any(flag.name == ADMISSION and not flag.unset_passes for flag in flags(row)):
             assert "NodeRestriction" in fix(row), row.id
 
 
-def test_a_report_gets_whole_sentences() -> None:
-    """What says why and what to do stands alone in a report."""
+def test_the_texts_of_a_report_are_whole_sentences() -> None:
+    """Rationale and fix are shown without context."""
     for row in API_SERVER:
         for text in (row.why,):
             assert text.endswith((".", ".)")), (row.id, text)

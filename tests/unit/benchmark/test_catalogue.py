@@ -1,4 +1,4 @@
-"""All rows together: ids, numbers, order, and the way from a name to a row."""
+"""Tests of all rows together: IDs, numbers, order, and the search by name."""
 
 from __future__ import annotations
 
@@ -35,39 +35,39 @@ HOST_CHECKABLE = {
     Benchmark.CIS_1_8: 91,
     Benchmark.CIS_1_9: 91,
 }
-"""Of these, those on files, arguments and etcd's configuration; what K3s has nothing for is among them."""
+"""Those about files, arguments and etcd's configuration, including those that K3s does not have."""
 
 
 def test_ids_are_unique() -> None:
-    """Waivers, baselines and fingerprints name a control by its id."""
+    """Waivers, baselines and fingerprints name a control by its ID."""
     assert [identifier for identifier, count in Counter(row.id for row in CATALOGUE).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_a_benchmark_gives_each_number_once(benchmark: Benchmark) -> None:
-    """Two rows with one number would count it twice."""
+def test_a_benchmark_has_each_number_once(benchmark: Benchmark) -> None:
+    """Two rows with one number would be counted twice."""
     numbers = Counter(row.numbers[benchmark].text for row in CATALOGUE if benchmark in row.numbers)
     assert [number for number, count in numbers.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("benchmark", TOTALS)
 def test_a_benchmark_has_as_many_controls_as_kube_bench_has_checks(benchmark: Benchmark) -> None:
-    """All of them, by how they are assessed, and as many of them that a look at a host can answer."""
+    """By kind of assessment; the number of controls on the host is the same, too."""
     rows = [row for row in of(benchmark) if benchmark in row.numbers]
     assert Counter(row.numbers[benchmark].assessed.value for row in rows) == TOTALS[benchmark]
     assert sum(not isinstance(row.check, Manual) for row in rows) == HOST_CHECKABLE[benchmark]
 
 
 def test_the_benchmarks_that_kube_bench_knows_have_96_controls_on_the_host_and_39_others() -> None:
-    """A control is one, however often its number moved."""
+    """A control counts once, also if its number changes."""
     known = [row for row in CATALOGUE if row.numbers.keys() & TOTALS.keys()]
     assert sum(not isinstance(row.check, Manual) for row in known) == 96
     assert sum(isinstance(row.check, Manual) for row in known) == 39
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_a_benchmark_has_its_numbers_without_a_gap(benchmark: Benchmark) -> None:
-    """From 1 on in each section: nothing that the sources have is missing."""
+def test_the_numbers_of_a_benchmark_have_no_gaps(benchmark: Benchmark) -> None:
+    """Each section starts at 1, and no control of the sources is missing."""
     found: dict[str, set[int]] = {}
     for row in of(benchmark):
         if benchmark in row.numbers:
@@ -77,8 +77,8 @@ def test_a_benchmark_has_its_numbers_without_a_gap(benchmark: Benchmark) -> None
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_a_benchmark_is_in_the_order_of_its_numbers_with_ours_at_the_end(benchmark: Benchmark) -> None:
-    """1.2.9 comes before 1.2.10, as in the benchmark itself, and all that it does not have comes from the guide."""
+def test_a_benchmark_is_in_the_order_of_its_numbers_with_our_controls_at_the_end(benchmark: Benchmark) -> None:
+    """1.2.9 comes before 1.2.10. Controls without a number are those of the guide."""
     rows = of(benchmark)
     inside, ours = rows[: -len(BEYOND)], rows[-len(BEYOND) :]
     numbers = [[int(part) for part in row.numbers[benchmark].text.split(".")] for row in inside]
@@ -89,8 +89,8 @@ def test_a_benchmark_is_in_the_order_of_its_numbers_with_ours_at_the_end(benchma
     }
 
 
-def test_the_catalogue_follows_the_newest_benchmark() -> None:
-    """What the newest one dropped stands where its number last was."""
+def test_the_catalogue_has_the_order_of_the_newest_benchmark() -> None:
+    """A control that it does not have is at the position of its last number."""
     newest = [row for row in CATALOGUE if Benchmark.CIS_2_1 in row.numbers]
     assert newest == [row for row in of(Benchmark.CIS_2_1) if Benchmark.CIS_2_1 in row.numbers]
     ids = [row.id for row in CATALOGUE]
@@ -100,19 +100,19 @@ def test_the_catalogue_follows_the_newest_benchmark() -> None:
 
 
 def test_a_control_is_found_by_its_id() -> None:
-    """Also where the id is a path, or a kernel parameter."""
+    """An ID can be a path or a kernel parameter."""
     for identifier in ("kubelet-anonymous-auth", "vm.panic_on_oom", "server/manifests"):
         assert [row.id for row in named(identifier)] == [identifier]
 
 
-def test_a_number_that_moved_names_all_controls_that_ever_had_it() -> None:
-    """A person who knows a number, and not the benchmark it is from, sees which controls it can be."""
+def test_a_number_names_the_controls_of_all_benchmarks() -> None:
+    """The benchmark of a number can be unknown."""
     assert {row.id for row in named("4.2.6")} == {"protect-kernel-defaults", "make-iptables-util-chains"}
     assert {row.id for row in named("5.2.13")} == {"pods-host-ports", "pods-proc-mount"}
 
 
-def test_a_number_of_one_benchmark_names_its_control_alone() -> None:
-    """With the benchmark before it, a number is exact."""
+def test_a_number_with_its_benchmark_names_one_control() -> None:
+    """The prefix makes the number exact."""
     assert [row.id for row in named("cis-1.24/4.2.6")] == ["protect-kernel-defaults"]
     assert [row.id for row in named("cis-2.1/4.2.6")] == ["make-iptables-util-chains"]
     assert [row.id for row in named("cis-2.1/5.2.13")] == ["pods-proc-mount"]
@@ -121,13 +121,13 @@ def test_a_number_of_one_benchmark_names_its_control_alone() -> None:
 @pytest.mark.parametrize(
     "text", ["", "/", "4.2", "4.2.99", "cis-1.9/4.2.99", "cis-9.9/4.2.6", "cis-1.9/", "kubelet", "A"]
 )
-def test_what_nothing_is_called_names_nothing(text: str) -> None:
-    """A section, a part of a name or an unknown benchmark is no control."""
+def test_an_unknown_name_names_no_control(text: str) -> None:
+    """Such as a section, a part of a name, or an unknown benchmark."""
     assert named(text) == ()
 
 
-def test_beyond_the_benchmarks_are_the_guides_parameters_and_directories() -> None:
-    """Ours have no number in any benchmark, and say what the guide's rows say."""
+def test_controls_without_a_number_are_parameters_and_directories_of_the_guide() -> None:
+    """Their texts are those of the guide's rows."""
     assert all(not row.numbers for row in BEYOND)
     parameters = [row for row in BEYOND if isinstance(row.check, KernelParameter)]
     directories = [row for row in BEYOND if isinstance(row.check, GuideDirectory)]
@@ -142,8 +142,8 @@ def test_beyond_the_benchmarks_are_the_guides_parameters_and_directories() -> No
     assert {row.applies.roles for row in (*directories, kubeconfig)} == {SERVERS}
 
 
-def test_beyond_the_benchmarks_apply_repairs_what_the_guide_writes() -> None:
-    """The kernel's two limits on keys are only looked at, and other people's files left alone: all say how."""
+def test_apply_fixes_the_controls_without_a_number_that_it_writes() -> None:
+    """Others, such as the kernel's two limits on keys, have a fix for the operator."""
     assert {row.id for row in BEYOND if row.guide is None} == {
         "kernel.keys.root_maxkeys",
         "kernel.keys.root_maxbytes",
@@ -155,22 +155,22 @@ def test_beyond_the_benchmarks_apply_repairs_what_the_guide_writes() -> None:
         assert row.guide is None or row.guide in CONTROLS
 
 
-def test_an_id_that_the_guide_has_means_the_same_there() -> None:
-    """`explain` and a waiver take both kinds of id, so that one name may not mean two things."""
+def test_an_id_means_the_same_in_the_guide_and_in_the_catalogue() -> None:
+    """explain and waivers accept both kinds of IDs."""
     of_guide = {control.id for control in CONTROLS}
     for row in CATALOGUE:
         if row.id in of_guide and row.guide is not None:
             assert row.guide.id == row.id
 
 
-def test_every_number_is_in_a_section_that_has_a_title() -> None:
-    """A report sums up by section; and no section stands there that nothing is in."""
+def test_every_number_is_in_a_section_with_a_title() -> None:
+    """A report sums up by section, and no section is empty."""
     found = {number.section for row in CATALOGUE for number in row.numbers.values()}
     assert found | {""} == set(SECTIONS)
 
 
 def test_each_row_has_a_source() -> None:
-    """A verdict can be traced: a repository, and the file in it that decides."""
+    """The source is a repository and a file that shows the behaviour."""
     for row in CATALOGUE:
         repository, _, path = row.source.partition(" ")
         assert repository.count("/") == 1, row.id

@@ -1,4 +1,4 @@
-"""What a row says of itself."""
+"""Tests of texts that are derived from a row."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from agent.checks.manual import Manual
         ("Pods have a profile", "Ensure that pods have a profile"),
     ],
 )
-def test_a_recommendation_is_the_wanted_state_as_a_demand(title: str, recommendation: str) -> None:
-    """A name keeps its capital, any other first word loses it."""
+def test_a_recommendation_is_the_title_as_an_instruction(title: str, recommendation: str) -> None:
+    """A name keeps its capital letter; any other first word loses it."""
     row = BenchmarkControl(id="x", title=title, check=Manual("Look."), why="It matters.", source="upstream.go")
     assert row.recommendation == recommendation
 
@@ -46,13 +46,13 @@ def test_a_recommendation_is_the_wanted_state_as_a_demand(title: str, recommenda
         ("admin-kubeconfig-permissions", "Ensure that the administrator's kubeconfig has restrictive permissions"),
     ],
 )
-def test_what_is_looked_at_follows_the_recommendation(name: str, recommendation: str) -> None:
-    """CIS' titles name it, and a reader who has them beside the report looks for it."""
+def test_the_object_of_a_check_follows_the_recommendation(name: str, recommendation: str) -> None:
+    """The titles of CIS name it, so a reader expects it there."""
     (row,) = (row for row in CATALOGUE if row.id == name)
     assert row.recommendation == recommendation
 
 
-def test_no_title_is_a_demand_itself() -> None:
-    """Or the recommendation would say it twice."""
+def test_no_title_is_an_instruction() -> None:
+    """Otherwise the recommendation would repeat it."""
     assert [row.id for row in CATALOGUE if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []
     assert [row.id for row in CATALOGUE if row.title.endswith(".") or " " not in row.title] == []

@@ -1,4 +1,4 @@
-"""The rows on the arguments of controller manager, scheduler, kubelet and kube-proxy."""
+"""Tests of the rows of controller manager, scheduler, kubelet and kube-proxy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OF_K3S = {
     },
     Component.KUBE_PROXY: {"healthz-bind-address": "127.0.0.1"},
 }
-"""What K3s gives each component itself, of what matters here (the logs in its self-assessments for 1.10 to 2.1)."""
+"""Arguments that K3s passes to each component, if a row tests them (self-assessments for 1.10 to 2.1)."""
 
 SHORT = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
 LONG = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
@@ -62,7 +62,7 @@ def flags(check: Check) -> tuple[ArgumentCheck, ...]:
 
 
 def meets(check: Check, changed: dict[str, str | None]) -> bool:
-    """Whether a check is met by K3s' own arguments with these changed; None takes one away."""
+    """Return whether K3s' own arguments with these changes meet a check; None removes an argument."""
     for flag in flags(check):
         value = (OF_K3S[flag.component] | changed).get(flag.name)
         if not (flag.unset_passes if value is None else flag.criterion.accepts(value)):
@@ -71,7 +71,7 @@ def meets(check: Check, changed: dict[str, str | None]) -> bool:
 
 
 def test_these_modules_have_the_recorded_controls_of_their_sections() -> None:
-    """Neither is one left out, nor is there one that the sources do not have; 4.2.15 is asked of systemd, by hand."""
+    """None is missing or invented. 4.2.15 is about systemd and manual."""
     theirs = {
         identifier
         for identifier, line in recorded().items()
@@ -84,12 +84,12 @@ def test_these_modules_have_the_recorded_controls_of_their_sections() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_each_control_has_the_numbers_and_letters_of_the_sources(row: BenchmarkControl) -> None:
-    """In every benchmark, those that do not have it included."""
+    """In every benchmark, also in those without the control."""
     assert numbers(row) == recorded()[row.id]
 
 
-def test_k3s_by_itself_meets_all_but_what_the_operator_has_to_choose() -> None:
-    """The first five are the guide's or a site's; the rest of the section is green on any K3s that nobody changed."""
+def test_an_unconfigured_k3s_meets_all_but_the_choices_of_the_operator() -> None:
+    """The first five belong to the guide or the site."""
     assert {row.id for row in ROWS if not meets(row.check, {})} == {
         "terminated-pod-gc-threshold",
         "protect-kernel-defaults",
@@ -99,8 +99,8 @@ def test_k3s_by_itself_meets_all_but_what_the_operator_has_to_choose() -> None:
     }
 
 
-def test_a_component_that_is_given_nothing_passes_only_where_its_own_default_does() -> None:
-    """Their own defaults are anonymous requests, AlwaysAllow, profiling, all interfaces and an open read-only port."""
+def test_a_component_without_arguments_passes_only_by_compliant_defaults() -> None:
+    """The defaults include anonymous requests, AlwaysAllow, profiling, all interfaces and an open read-only port."""
     assert {row.id for row in ROWS for flag in flags(row.check) if flag.unset_passes} == {
         "controller-manager-rotate-kubelet-server-certificate",
         "streaming-connection-idle-timeout",
@@ -148,8 +148,8 @@ def test_a_component_that_is_given_nothing_passes_only_where_its_own_default_doe
         ("kube-proxy-metrics-bind-address", "metrics-bind-address", "0.0.0.0:10249"),
     ],
 )
-def test_a_loose_value_fails(identifier: str, argument: str, value: str | None) -> None:
-    """What each control is there to find, empty and missing arguments included."""
+def test_a_weak_value_fails(identifier: str, argument: str, value: str | None) -> None:
+    """Empty and missing arguments included."""
     assert not meets(by_id(identifier).check, {argument: value})
 
 
@@ -170,13 +170,13 @@ def test_a_loose_value_fails(identifier: str, argument: str, value: str | None) 
     ],
 )
 def test_a_strict_value_passes(identifier: str, argument: str, value: str) -> None:
-    """Values that differ from K3s' own and are as good."""
+    """It differs from K3s' own value and is as strict."""
     assert meets(by_id(identifier).check, {argument: value})
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_only_the_two_oldest_want_no_limit_on_events(benchmark: Benchmark) -> None:
-    """1.23 and 1.24 ask for exactly 0, given; all later ones take any number, and the kubelet's default."""
+def test_only_the_two_oldest_benchmarks_require_no_limit_on_events(benchmark: Benchmark) -> None:
+    """1.23 and 1.24 require exactly 0; later ones accept any number and the kubelet's default."""
     check = by_id("kubelet-event-qps").check_of(benchmark)
     oldest = benchmark in (Benchmark.CIS_1_23, Benchmark.CIS_1_24)
     assert meets(check, {"event-qps": "0"})
@@ -185,8 +185,8 @@ def test_only_the_two_oldest_want_no_limit_on_events(benchmark: Benchmark) -> No
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_suites_without_forward_secrecy_were_strong_up_to_1_11(benchmark: Benchmark) -> None:
-    """The suites that a benchmark calls strong are those of its own list, by either of their names."""
+def test_suites_without_forward_secrecy_are_accepted_up_to_1_11(benchmark: Benchmark) -> None:
+    """Each benchmark has its own list, and a suite can have two names."""
     check = by_id("tls-cipher-suites").check_of(benchmark)
     later = list(Benchmark).index(benchmark) > list(Benchmark).index(Benchmark.CIS_1_11)
     assert meets(check, {"tls-cipher-suites": f"{SHORT},{LONG}"})
@@ -194,15 +194,15 @@ def test_suites_without_forward_secrecy_were_strong_up_to_1_11(benchmark: Benchm
     assert not meets(check, {})
 
 
-def test_earlier_is_only_for_benchmarks_that_have_the_control_and_differ() -> None:
-    """An exception that says the same, or that nobody can ask for, would hide a mistake."""
+def test_earlier_has_only_benchmarks_with_another_check() -> None:
+    """An exception without an effect would hide a mistake."""
     for row in ROWS:
         assert row.earlier.keys() <= row.numbers.keys(), row.id
         assert row.check not in row.earlier.values(), row.id
 
 
-def test_what_the_guide_sets_is_taken_from_its_rows() -> None:
-    """The same id, words and criterion, so that a report and `explain` say the same. Of two rows it is the newer."""
+def test_rows_of_the_guide_have_its_texts_and_criterion() -> None:
+    """Report and explain show the same. Of two rows the newer one is used."""
     linked = {row.id: row for row in ROWS if row.guide}
     assert set(linked) == {
         "terminated-pod-gc-threshold",
@@ -222,21 +222,21 @@ def test_what_the_guide_sets_is_taken_from_its_rows() -> None:
 
 
 @pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
-def test_protect_kernel_defaults_is_required_where_the_benchmark_has_it(minor: int) -> None:
-    """A site can leave it out only where no control asks for it."""
+def test_protect_kernel_defaults_is_required_if_the_benchmark_has_it(minor: int) -> None:
+    """A site can disable it only in other versions."""
     version = Version(1, minor, 0)
     has_it = fitting(version) in by_id("protect-kernel-defaults").numbers
     assert PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(version) is has_it
 
 
-def test_the_controllers_are_asked_of_servers_and_the_kubelet_of_all() -> None:
-    """An agent runs a kubelet and a kube-proxy, and no controller manager or scheduler."""
+def test_the_controllers_apply_to_servers_and_the_kubelet_to_all() -> None:
+    """An agent has a kubelet and a kube-proxy, but no controller manager or scheduler."""
     assert {row.applies.roles for row in CONTROLLER_MANAGER_AND_SCHEDULER} == {SERVERS}
     assert {row.applies.roles for row in KUBELET} == {BOTH_ROLES}
 
 
 def test_each_check_is_on_the_component_of_its_section() -> None:
-    """A name such as bind-address or feature-gates is an argument of several components."""
+    """Several components have arguments such as bind-address or feature-gates."""
     by_section = {
         "1.3": Component.CONTROLLER_MANAGER,
         "1.4": Component.SCHEDULER,
@@ -249,19 +249,19 @@ def test_each_check_is_on_the_component_of_its_section() -> None:
             assert {flag.component for flag in flags(check)} <= {by_section[section]}, row.id
 
 
-def test_only_the_name_of_the_node_cannot_be_asked() -> None:
-    """K3s always gives it, and every benchmark skips it on K3s."""
+def test_only_the_name_of_the_node_cannot_be_tested() -> None:
+    """K3s always sets it, and every benchmark skips it on K3s."""
     assert [row.id for row in ROWS if isinstance(row.check, NotInK3s)] == ["kubelet-hostname-override"]
     assert {number.assessed.value for number in by_id("kubelet-hostname-override").numbers.values()} == {"S"}
 
 
-def test_only_the_limit_on_events_is_of_level_2() -> None:
-    """As CIS has it in its worker profile."""
+def test_only_the_limit_on_events_has_level_2() -> None:
+    """It is in CIS' worker profile for high security."""
     assert {row.id for row in ROWS if row.level != 1} == {"kubelet-event-qps"}
 
 
-def test_a_report_gets_whole_sentences() -> None:
-    """What says why, why not and what to do stands alone in a report, and nothing is left to fill in."""
+def test_the_texts_of_a_report_are_whole_sentences() -> None:
+    """Rationale, reason and fix are shown without context, and have no empty fields."""
     for row in ROWS:
         reason = row.check.reason if isinstance(row.check, NotInK3s) else "."
         for text in (row.why, reason):

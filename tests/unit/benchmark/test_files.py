@@ -1,4 +1,4 @@
-"""The rows on files and on etcd, held against the numbers, letters and modes that the benchmarks have for them."""
+"""Tests of the rows of files and etcd: numbers, letters and modes of the benchmarks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from agent.checks.check import Check
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark" / "sections-1.1-2-4.1.tsv"
-"""One line for each control, one column for each benchmark: number, letter of `numbered` and, where K3s has the file
-whose mode is asked for, "=" and the mode. From kube-bench's k3s-cis-* and, from 1.10 on, K3s' self-assessments."""
+"""One line for each control, one column for each benchmark: number, letter of `numbered` and, if K3s has the file
+whose mode is tested, "=" and the mode. From kube-bench's k3s-cis-* and, from 1.10 on, K3s' self-assessments."""
 
 ROWS = CONTROL_PLANE_FILES + ETCD + NODE_FILES
 
@@ -41,11 +41,11 @@ ETCD_CONFIGURATION = {
     "peer-transport-security.client-cert-auth": "true",
     "peer-transport-security.trusted-ca-file": "/srv/k3s/server/tls/etcd/peer-ca.crt",
 }
-"""What K3s with the data directory /srv/k3s writes for its etcd, as far as TLS goes; auto-tls is not in it."""
+"""TLS settings that K3s with the data directory /srv/k3s writes for etcd; auto-tls is not set."""
 
 
 class Cell(NamedTuple):
-    """What one benchmark says of one control."""
+    """A control in one benchmark."""
 
     number: str
     letter: str
@@ -53,7 +53,7 @@ class Cell(NamedTuple):
 
 
 def recorded() -> list[dict[Benchmark, Cell]]:
-    """Read the recorded lines, without the benchmarks that do not have the control."""
+    """Read the recorded lines, without benchmarks that do not have the control."""
     header, *lines = (line.split("\t") for line in RECORDED.read_text(encoding="utf-8").splitlines())
     benchmarks = [Benchmark(name) for name in header]
     found = []
@@ -72,7 +72,7 @@ def numbers(row: BenchmarkControl) -> dict[Benchmark, tuple[str, str]]:
 
 
 def row_of(line: dict[Benchmark, Cell]) -> BenchmarkControl:
-    """Find the row with exactly the numbers and letters of a recorded line."""
+    """Return the row with exactly the numbers and letters of a recorded line."""
     wanted = {benchmark: (cell.number, cell.letter) for benchmark, cell in line.items()}
     (row,) = [row for row in ROWS if numbers(row) == wanted]
     return row
@@ -83,7 +83,7 @@ def parts(check: Check) -> tuple[Check, ...]:
 
 
 def asked(rows: tuple[BenchmarkControl, ...]) -> list[tuple[BenchmarkControl, Check]]:
-    """List every single question that any benchmark has in these rows."""
+    """Return every check of any benchmark in these rows."""
     return [(row, part) for row in rows for check in (row.check, *row.earlier.values()) for part in parts(check)]
 
 
@@ -93,19 +93,19 @@ def by_id(identifier: str) -> BenchmarkControl:
 
 
 def test_ids_are_unique() -> None:
-    """Waivers, baselines and fingerprints name a control by its id."""
+    """Waivers, baselines and fingerprints name a control by its ID."""
     assert len({row.id for row in ROWS}) == len(ROWS)
 
 
 @pytest.mark.parametrize("line", recorded(), ids=lambda line: next(iter(line.values())).number)
 def test_every_recorded_control_has_one_row_with_its_numbers(line: dict[Benchmark, Cell]) -> None:
-    """One row carries the number and the letter of all benchmarks that have the control."""
+    """The row has the number and letter of all benchmarks with the control."""
     assert row_of(line).title
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> None:
-    """What a benchmark counts in these sections is neither doubled nor left out nor invented."""
+    """No number of these sections is repeated, missing or invented."""
     ours = [row.numbers[benchmark].text for row in ROWS if benchmark in row.numbers]
     theirs = [line[benchmark].number for line in recorded() if benchmark in line]
     assert sorted(ours) == sorted(theirs)
@@ -113,38 +113,38 @@ def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> 
 
 
 def test_each_row_is_in_the_section_of_its_module() -> None:
-    """The sections keep their numbers through all benchmarks."""
+    """Sections have the same numbers in all benchmarks."""
     for rows, section in ((CONTROL_PLANE_FILES, "1.1"), (ETCD, "2"), (NODE_FILES, "4.1")):
         assert section in SECTIONS
         assert {number.section for row in rows for number in row.numbers.values()} == {section}
 
 
 @pytest.mark.parametrize("line", recorded(), ids=lambda line: next(iter(line.values())).number)
-def test_each_benchmark_asks_for_the_mode_that_it_has(line: dict[Benchmark, Cell]) -> None:
-    """A mode changes between benchmarks where, and only where, the sources have it so."""
+def test_each_benchmark_requires_its_own_mode(line: dict[Benchmark, Cell]) -> None:
+    """A mode changes between benchmarks exactly as in the sources."""
     row = row_of(line)
     for benchmark, cell in line.items():
         check = row.check_of(benchmark)
         assert (check.at_most if isinstance(check, Permissions) else None) == cell.mode, benchmark
 
 
-def test_only_what_differs_is_an_exception() -> None:
-    """`earlier` holds for benchmarks that have the control, and says something else than `check`."""
+def test_earlier_has_only_benchmarks_with_another_check() -> None:
+    """Each of them has the control."""
     for row in ROWS:
         assert row.earlier.keys() <= row.numbers.keys()
         assert row.check not in row.earlier.values()
 
 
-def test_paths_move_with_the_data_directory() -> None:
-    """Nothing hard-codes where K3s keeps its data; absolute are only the leases of host-local, which does not move."""
+def test_paths_are_relative_to_the_data_directory() -> None:
+    """Only the leases of host-local, which do not move, are absolute."""
     paths = {path for _, part in asked(ROWS) if isinstance(part, (Permissions, Ownership)) for path in part.paths}
     assert {path for path in paths if path.startswith("/")} == {"/var/lib/cni/networks/**"}
     assert not any(str(DEFAULT_DATA_DIR) in path for path in paths)
     assert {path.split("/")[0] for path in paths if not path.startswith("/")} == {"server", "agent"}
 
 
-def test_what_only_servers_have_is_asked_of_servers_alone() -> None:
-    """An agent has no server directory; both roles have a kubelet, with its files below agent/."""
+def test_files_of_the_server_directory_apply_to_servers() -> None:
+    """Both roles have a kubelet, with its files below agent/."""
     for row, part in asked(ROWS):
         if isinstance(part, (Permissions, Ownership)):
             of_server = any(path.startswith("server/") for path in part.paths)
@@ -153,8 +153,8 @@ def test_what_only_servers_have_is_asked_of_servers_alone() -> None:
     assert {row.applies.roles for row in NODE_FILES} == {BOTH_ROLES}
 
 
-def test_permissions_and_ownership_are_asked_of_the_same_files() -> None:
-    """Each pair of controls is on one file, so that one is not checked on what the other leaves out."""
+def test_permissions_and_ownership_are_tested_on_the_same_files() -> None:
+    """Neither control of a pair omits a file."""
     pairs = [
         (row, by_id(row.id.replace("-permissions", "-ownership")))
         for row in ROWS
@@ -170,8 +170,8 @@ def test_permissions_and_ownership_are_asked_of_the_same_files() -> None:
             assert ownership.check.paths == permissions.check.paths
 
 
-def test_only_the_lock_of_the_leases_is_left_out() -> None:
-    """host-local makes its lock 0750; its owner is asked for as everybody's is."""
+def test_only_the_lock_of_the_leases_is_excluded() -> None:
+    """host-local creates it with 0750. Its owner is tested."""
     left_out = {
         row.id
         for row, part in asked(ROWS)
@@ -181,7 +181,7 @@ def test_only_the_lock_of_the_leases_is_left_out() -> None:
 
 
 def test_etcd_as_k3s_configures_it_meets_every_row() -> None:
-    """Wherever the data directory is, what K3s writes passes, with auto-tls not given at all."""
+    """For any data directory, and with auto-tls not set."""
     for row, part in asked(ETCD):
         assert isinstance(part, EtcdSetting)
         if part.key in ETCD_CONFIGURATION:
@@ -205,8 +205,8 @@ def test_etcd_as_k3s_configures_it_meets_every_row() -> None:
         ("peer-transport-security.trusted-ca-file", "/srv/k3s/server/tls/server-ca.crt", "etcd-unique-ca"),
     ],
 )
-def test_a_changed_key_of_etcd_fails_its_row_alone(key: str, value: str, broken: str) -> None:
-    """Each key that matters is asked for, and by one control."""
+def test_a_changed_key_of_etcd_fails_only_its_row(key: str, value: str, broken: str) -> None:
+    """One control tests each key."""
     configuration = ETCD_CONFIGURATION | {key: value}
     failing = {
         row.id
@@ -217,14 +217,14 @@ def test_a_changed_key_of_etcd_fails_its_row_alone(key: str, value: str, broken:
 
 
 @pytest.mark.parametrize("key", ETCD_CONFIGURATION)
-def test_a_missing_key_of_etcd_passes_nowhere(key: str) -> None:
-    """etcd's own default for these is no TLS and no question for a certificate."""
+def test_a_missing_key_of_etcd_fails(key: str) -> None:
+    """Its default is no TLS and no client certificate."""
     settings = [part for _, part in asked(ETCD) if isinstance(part, EtcdSetting) and part.key == key]
     assert [setting.unset_passes for setting in settings] == [False]
 
 
-def test_the_drop_ins_of_the_kubelet_are_asked_for_where_k3s_has_them() -> None:
-    """Since v1.32; the directory and what is in it, at any depth, may be read by all and written by root alone."""
+def test_the_drop_ins_of_the_kubelet_are_tested_since_1_32() -> None:
+    """All files below the directory; others may read them, only root may write them."""
     row = by_id("kubelet-drop-ins")
     assert str(row.applies) == "servers and agents, v1.32 and newer"
     assert isinstance(row.check, AllOf)
@@ -238,21 +238,21 @@ def test_the_drop_ins_of_the_kubelet_are_asked_for_where_k3s_has_them() -> None:
     }
 
 
-def test_only_the_modes_of_certificates_are_brought_about_by_a_setting() -> None:
-    """The guide has none of these; K3s brings about all others by itself."""
+def test_only_the_modes_of_certificates_have_a_setting() -> None:
+    """The guide has none of these rows; K3s provides all others."""
     assert {row.id: row.setting for row in ROWS if row.setting} == {
         "pki-certificate-permissions": "pki.certificate-permissions"
     }
     assert all(row.guide is None for row in ROWS)
 
 
-def test_only_etcds_own_authority_is_of_level_2() -> None:
-    """CIS' profile for high security has one control more than level 1 in these sections."""
+def test_only_the_certificate_authority_of_etcd_has_level_2() -> None:
+    """CIS' profile for high security has one more control than level 1 in these sections."""
     assert {row.id for row in ROWS if row.level != 1} == {"etcd-unique-ca"}
 
 
-def test_a_report_gets_whole_sentences() -> None:
-    """What says why, why not and what to do stands alone in a report."""
+def test_the_texts_of_a_report_are_whole_sentences() -> None:
+    """Rationale, reason and fix are shown without context."""
     for row in ROWS:
         reasons = [part.reason for part in parts(row.check) if isinstance(part, NotInK3s)]
         for text in (row.why, *reasons):
@@ -263,7 +263,7 @@ def test_a_report_gets_whole_sentences() -> None:
 
 
 def accepts(setting: EtcdSetting, value: str) -> bool:
-    """Whether the criterion accepts it on a host whose data directory is /srv/k3s."""
+    """Return whether the criterion accepts it on a host with the data directory /srv/k3s."""
     criterion = setting.criterion
     if isinstance(criterion, Equals):
         criterion = Equals(criterion.text.format(data_dir="/srv/k3s"))

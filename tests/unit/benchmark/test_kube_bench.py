@@ -1,4 +1,4 @@
-"""Both say the same of a node, or there is a documented reason why not; and each documented reason has been seen.
+"""Tests that both give the same results for a node, or that a documented reason explains the difference.
 
 kube-bench's side is a model of its documented semantics (tests/kube_bench.py), on nodes in many states (nodes.py).
 """
@@ -44,7 +44,7 @@ _BY_NUMBER = {
 
 
 class Observed(NamedTuple):
-    """For one profile: the nodes on which a control differs for a reason, and disguises that fooled this program."""
+    """For one profile: the nodes on which a control differs for a reason, and disguises that misled this program."""
 
     benchmark: Benchmark
     seen: Mapping[tuple[str, Reason], list[str]]
@@ -52,7 +52,7 @@ class Observed(NamedTuple):
 
 
 class Comparison:
-    """What both say of nodes, worked out once for each; all nodes lie below one directory."""
+    """The results of both for nodes, computed once for each node; all nodes are below one directory."""
 
     def __init__(self, benchmark: Benchmark, directory: Path) -> None:
         self._benchmark = benchmark
@@ -60,7 +60,7 @@ class Comparison:
         self._known: dict[str, dict[str, Said]] = {}
 
     def of(self, setup: Setup) -> dict[str, Said]:
-        """By number."""
+        """Return the results by number."""
         key = repr(setup)
         if key not in self._known:
             root = self._directory / "node"
@@ -70,12 +70,12 @@ class Comparison:
 
 
 _TOGETHER = [pytest.param(one, marks=pytest.mark.xdist_group(f"kube-bench {one}"), id=str(one)) for one in PROFILED]
-"""One worker has all tests of a profile, so that its nodes are made once."""
+"""One worker runs all tests of a profile, so that its nodes are created once."""
 
 
 @pytest.fixture(scope="module", params=_TOGETHER)
 def observed(request: pytest.FixtureRequest) -> Observed:
-    """For one profile, on all nodes."""
+    """Return the results of one profile on all nodes."""
     benchmark: Benchmark = request.param
     seen: dict[tuple[str, Reason], list[str]] = defaultdict(list)
     fooled = []
@@ -101,25 +101,25 @@ def observed(request: pytest.FixtureRequest) -> Observed:
     return Observed(benchmark, seen, fooled)
 
 
-def test_nothing_differs_without_a_documented_reason(observed: Observed) -> None:
-    """On no node; with the state that shows it."""
+def test_every_difference_has_a_documented_reason(observed: Observed) -> None:
+    """On any node; a failure shows its state."""
     documented = _documented(observed.benchmark)
     assert {one: where[:3] for one, where in observed.seen.items() if one not in documented} == {}
 
 
-def test_no_documented_reason_is_without_a_node_that_shows_it(observed: Observed) -> None:
-    """Both differ there for that reason; of a disguise, kube-bench says something else than without it."""
+def test_every_documented_reason_has_a_node_that_shows_it(observed: Observed) -> None:
+    """The results differ for that reason. For a disguise, kube-bench's result changes."""
     assert _documented(observed.benchmark) - observed.seen.keys() == set()
 
 
-def test_what_fools_kube_bench_changes_no_verdict_here(observed: Observed) -> None:
-    """A node without its journal, or with its values written in another way, is judged as before."""
+def test_disguises_do_not_change_our_verdict(observed: Observed) -> None:
+    """A node without its journal, or with other spellings, gets the same verdict."""
     assert observed.fooled == []
 
 
 @pytest.mark.parametrize("benchmark", PROFILED, ids=str)
 def test_a_profile_has_the_controls_of_the_catalogue(benchmark: Benchmark) -> None:
-    """With the same numbers, and scored, unscored, manual or skipped as the catalogue says."""
+    """With the same numbers and kinds of assessment."""
     assert {number: _assessed(check) for number, check in _profile(benchmark).items()} == {
         control.numbers[benchmark].text: control.numbers[benchmark].assessed
         for control in catalogue.CATALOGUE
@@ -128,8 +128,8 @@ def test_a_profile_has_the_controls_of_the_catalogue(benchmark: Benchmark) -> No
 
 
 @pytest.mark.parametrize("benchmark", PROFILED, ids=str)
-def test_the_same_ciphers_are_strong(benchmark: Benchmark) -> None:
-    """But for the two names that Go has for some, of which kube-bench takes one for the kubelet."""
+def test_the_same_cipher_suites_are_accepted(benchmark: Benchmark) -> None:
+    """Except for the second names that Go has for some; kube-bench accepts one of them for the kubelet."""
     compared = 0
     for number, check in _profile(benchmark).items():
         ours = _BY_NUMBER[benchmark, number].check_of(benchmark)
@@ -144,8 +144,8 @@ def test_the_same_ciphers_are_strong(benchmark: Benchmark) -> None:
     assert compared == (1 if benchmark is Benchmark.CIS_1_23 else 2)
 
 
-def test_reasons_are_given_for_controls_that_kube_bench_has() -> None:
-    """Only those that say what is special have a note, and a check that it does not run has but three reasons."""
+def test_reasons_are_only_for_controls_that_kube_bench_has() -> None:
+    """Only special cases have a note, and a check that is not run has one of three reasons."""
     for name, found in DIFFERENCES.items():
         (control,) = (one for one in catalogue.CATALOGUE if one.id == name)
         for one in found:
@@ -174,7 +174,7 @@ def test_reasons_are_given_for_controls_that_kube_bench_has() -> None:
     ],
 )
 def test_the_model_compares_as_kube_bench_does(operator: str, found: str, wanted: str, *, passes: bool) -> None:
-    """As in its check/test.go: true and false in any case, modes bit by bit, an unknown operator for nothing."""
+    """As in check/test.go: booleans in any case, modes by bits, and no result for an unknown operator."""
     assert kube_bench.compared(operator, found, wanted) is passes
 
 
@@ -185,7 +185,7 @@ def _apart(benchmark: Benchmark, said: Mapping[str, Said]) -> Iterator[tuple[str
 
 
 def _why(check: Mapping[str, Any], said: Said) -> Reason:
-    """Why both differ on a node where kube-bench sees all there is."""
+    """Return why both differ on a node on which kube-bench finds all evidence."""
     if said.status is ControlStatus.NOT_APPLICABLE:
         return Reason.NOT_HERE
     if "type" in check:

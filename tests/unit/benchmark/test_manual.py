@@ -1,4 +1,4 @@
-"""The rows that a person answers."""
+"""Tests of the rows that need a manual review."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 each_row = pytest.mark.parametrize("row", MANUAL, ids=lambda row: row.id)
 
 
-def test_these_are_the_recorded_controls_of_their_sections() -> None:
-    """Neither is one left out, nor is there one that the sources do not have."""
+def test_these_rows_are_the_recorded_controls_of_their_sections() -> None:
+    """None is missing or invented."""
     theirs = {
         identifier
         for identifier, line in recorded().items()
@@ -34,12 +34,12 @@ def test_these_are_the_recorded_controls_of_their_sections() -> None:
 
 @each_row
 def test_each_control_has_the_numbers_and_letters_of_the_sources(row: BenchmarkControl) -> None:
-    """In every benchmark, those that do not have it included."""
+    """In every benchmark, also in those without the control."""
     assert numbers(row) == recorded()[row.id]
 
 
-def test_39_are_in_the_benchmarks_that_kube_bench_knows_and_three_came_later() -> None:
-    """The counts of its k3s-cis-1.23 to k3s-cis-1.9 together."""
+def test_39_controls_are_in_the_benchmarks_of_kube_bench_and_three_are_newer() -> None:
+    """The counts of k3s-cis-1.23 to k3s-cis-1.9 together."""
     known = {benchmark for benchmark in Benchmark if benchmark.kube_bench_profile}
     later = {row.id for row in MANUAL if not row.numbers.keys() & known}
     assert later == {"kubelet-ip-address-deny", "rbac-kubelet-subresources", "pods-proc-mount"}
@@ -47,8 +47,8 @@ def test_39_are_in_the_benchmarks_that_kube_bench_knows_and_three_came_later() -
 
 
 @each_row
-def test_each_says_in_one_sentence_what_to_look_at(row: BenchmarkControl) -> None:
-    """An auditor can do it at once: a command, a place or a question, with nothing left to fill in."""
+def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> None:
+    """It names a command, a location or a question, without fields to fill in."""
     assert isinstance(row.check, Manual)
     assert not row.earlier
     look = row.check.review
@@ -61,14 +61,14 @@ def test_each_says_in_one_sentence_what_to_look_at(row: BenchmarkControl) -> Non
     assert not row.title.endswith(".")
 
 
-def test_the_cluster_is_looked_at_from_a_server() -> None:
-    """An agent has no kubectl that may; of a node itself there is only what systemd lets in."""
+def test_the_cluster_is_reviewed_on_a_server() -> None:
+    """An agent has no kubectl with permissions; only systemd's settings are reviewed on each node."""
     assert {row.id for row in MANUAL if row.applies.roles == BOTH_ROLES} == {"kubelet-ip-address-deny"}
     assert {row.applies.roles for row in MANUAL} == {SERVERS, BOTH_ROLES}
 
 
-def test_what_the_guide_does_for_a_control_is_linked_and_said() -> None:
-    """psa.yaml for pods, policy.yaml for NetworkPolicies, the default accounts, and the audit policy."""
+def test_a_row_names_the_files_of_the_guide_for_its_control() -> None:
+    """psa.yaml, policy.yaml, the default accounts, and the audit policy."""
     linked = {row.id: row.guide for row in MANUAL if row.guide}
     assert all(guide in CONTROLS for guide in linked.values())
     assert {identifier: guide.id for identifier, guide in linked.items() if guide.id != "pod-security-admission"} == {
@@ -88,7 +88,7 @@ def test_what_the_guide_does_for_a_control_is_linked_and_said() -> None:
 
 
 def test_levels_are_those_of_cis() -> None:
-    """Its profile for high security."""
+    """Level 2 is its profile for high security."""
     assert {row.id for row in MANUAL if row.level == 2} == {
         "audit-policy-coverage",
         "kubelet-ip-address-deny",

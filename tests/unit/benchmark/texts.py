@@ -1,4 +1,4 @@
-"""Texts of rows, as readers get them."""
+"""Texts of rows, as in reports."""
 
 from __future__ import annotations
 

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Nodes(Protocol):
-    """Makes nodes of any kind."""
+    """Creates nodes of any kind."""
 
     def __call__(self, k3s: K3s | None = None, version: str = "") -> Node:
-        """One more node; without `k3s` a server on which K3s never ran."""
+        """Create a node; without `k3s` a server on which K3s never ran."""
 
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
-    """Nodes of any kind, each with a tree of its own."""
+    """Create nodes of any kind, each with its own tree."""
     with in_memory() as directory:
 
         def make(k3s: K3s | None = None, version: str = "") -> Node:
@@ -34,12 +34,12 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture
 def server(nodes: Nodes) -> Node:
-    """A server with etcd on which K3s 1.34 has run, and nobody has hardened anything."""
+    """Return a server with etcd on which K3s 1.34 has run, without hardening."""
     return nodes(K3s())
 
 
 @pytest.fixture
 def hardened(server: Node) -> Node:
-    """The same after apply."""
+    """Return the server after apply."""
     server.harden()
     return server

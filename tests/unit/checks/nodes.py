@@ -30,12 +30,12 @@ SETTINGS = "/etc/k3s-harden/config.yaml"
 UNIT = "/etc/systemd/system/k3s.service"
 DATA = f"/{DATA_DIR}"
 NEWEST = Benchmark.CIS_2_0
-"""The benchmark that fits K3s 1.34, which the nodes have unless a test says otherwise."""
+"""The benchmark of K3s 1.34, the default version of the nodes."""
 
 
 @dataclass
 class Node:
-    """A host below `root`; `version` is K3s' in full, "" where nobody says it."""
+    """A host below `root`; `version` is the full version of K3s, or empty if it is unknown."""
 
     root: Path
     role: str = "server"
@@ -43,23 +43,23 @@ class Node:
     processes: tuple[K3sProcess, ...] = ()
 
     def host(self) -> Host:
-        """The host, with what runs on it."""
+        """The host, with its processes."""
         return fake_host(self.root, processes=self.processes)
 
     def request(self) -> Request:
-        """What is asked for on the command line."""
+        """The options of the command line."""
         return Request(Overrides(role=self.role, k3s_version=self.version or None))
 
     def path(self, path: str) -> Path:
-        """Where a path of the host lies; one without a slash in front is below K3s' data directory."""
+        """Return the real path; a relative path is below K3s' data directory."""
         return self.root / (path.lstrip("/") if path.startswith("/") else f"{DATA_DIR}/{path}")
 
     def put(self, path: str, text: str, mode: int = 0o600) -> Path:
-        """Put a file there."""
+        """Write a file."""
         return put(self.root, str(self.path(path).relative_to(self.root)), text, mode)
 
     def config(self, text: str) -> None:
-        """Write K3s' configuration as its operator does."""
+        """Write K3s' configuration as an operator does."""
         self.put(CONFIG, text)
 
     def drop_in(self, name: str, text: str) -> None:
@@ -67,12 +67,12 @@ class Node:
         self.put(f"{CONFIG}.d/{name}", text)
 
     def starts_with(self, *arguments: str) -> None:
-        """Put arguments behind `k3s server` in the unit."""
+        """Add arguments to `k3s server` in the unit."""
         unit = self.path(UNIT)
         unit.write_text(unit.read_text().replace("k3s server", " ".join(("k3s server", *arguments))))
 
     def harden(self) -> None:
-        """Run apply, which has to do all of its own, whatever it says of somebody else's."""
+        """Run apply, which must make all of its own changes, whatever else it reports."""
         done = verbs.apply(self.host(), self.request()).exit_code
         assert done in (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
 
@@ -81,7 +81,7 @@ class Node:
         return assess_host(self.host(), self.request(), benchmark)
 
     def verdict(self, name: str, benchmark: Benchmark | None = None) -> Verdict:
-        """How it stands with one control, by its id."""
+        """Return the verdict on a control, by its ID."""
         (found,) = [one for one in self.assess(benchmark).verdicts if one.control.id == name]
         return found
 
@@ -97,7 +97,7 @@ def seen(verdict: Verdict) -> tuple[tuple[str, str], ...]:
 
 
 def node(root: Path, k3s: K3s | None = None, version: str = "") -> Node:
-    """A node of its own for a test; without `k3s` a server that is to be, on which K3s never ran."""
+    """Return a node for one test; without `k3s` a future server on which K3s never ran."""
     shutil.copytree(_template(k3s), root, symlinks=True)
     made = Node(root, k3s.role if k3s else "server")
     made.version = version or (f"1.{k3s.minor}.9+k3s1" if k3s else made.version)

@@ -1,4 +1,4 @@
-"""What is looked at on a host for the controls: nothing raises, and what cannot be read never looks like a value."""
+"""Tests of the reader of evidence: it never raises, and what it cannot read is unknown, not a value."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read ever
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """An empty host below a directory; beside it lies what must never be looked at."""
+    """Create an empty host below a directory. Files beside it must never be read."""
     with in_memory() as directory:
         (directory / "host").mkdir()
         (directory / "outside").mkdir()
@@ -90,30 +90,30 @@ def names(found: Matches) -> list[str]:
 # --- modes and owners ---
 
 
-def test_a_file_is_seen_with_its_mode_and_owner(root: Path) -> None:
-    """By its path on the host; whoever the tree belongs to is root there."""
+def test_a_file_has_its_mode_and_owner(root: Path) -> None:
+    """By its path on the host. The owner of the tree counts as root."""
     put(root, TLS / "server-ca.crt", mode=0o644)
     assert matches(root, "server/tls/server-ca.crt") == Matches(
         TLS / "server-ca.crt", (FoundFile(TLS / "server-ca.crt", FileMode(0o644), ROOT),)
     )
 
 
-def test_a_file_is_seen_that_nobody_may_read(root: Path) -> None:
-    """Its mode is no secret, and its content is not asked for."""
+def test_the_mode_of_an_unreadable_file_is_read(root: Path) -> None:
+    """Its content is not needed."""
     put(root, TLS / "server-ca.key", mode=0o000)
     assert matches(root, "server/tls/server-ca.key").found[0].mode == FileMode(0)
 
 
 @pytest.mark.parametrize("path", ["server/tls/x.crt", "server/tls/*.crt", "server/tls/**", "/var/lib/cni/networks/**"])
-def test_what_is_not_there_is_neither_seen_nor_unknown(path: str, root: Path) -> None:
-    """Whether the file or its directory is missing."""
+def test_a_missing_path_is_not_unknown(path: str, root: Path) -> None:
+    """The file or its directory is missing."""
     found = matches(root, path)
     assert (found.found, found.unknown) == ((), ())
     assert str(found.pattern).endswith(path)
 
 
-def test_a_star_stands_for_any_name_in_a_directory(root: Path) -> None:
-    """Directories among the files are not meant, nor what lies below them; names in except_names are left out."""
+def test_a_star_matches_the_files_of_a_directory(root: Path) -> None:
+    """It matches no directories, no files below them, and no names in except_names."""
     for name in ("b.crt", "a.crt", "a.key", "old.crt/x.crt", "temporary-certs/y.crt", "skipped.crt"):
         put(root, TLS / name)
     assert names(matches(root, "server/tls/*.crt", ("skipped.crt",))) == ["server/tls/a.crt", "server/tls/b.crt"]
@@ -123,7 +123,7 @@ def test_a_star_stands_for_any_name_in_a_directory(root: Path) -> None:
     ]
 
 
-def test_two_stars_stand_for_all_files_below(root: Path) -> None:
+def test_two_stars_match_all_files_below(root: Path) -> None:
     """At any depth, in the order of paths."""
     for name in ("z", "etcd/client.key", "etcd/deep/er/x", "a", "etcd/lock"):
         put(root, TLS / name)
@@ -133,14 +133,14 @@ def test_two_stars_stand_for_all_files_below(root: Path) -> None:
     assert directories == ["server/tls/etcd", "server/tls/etcd/deep", "server/tls/etcd/deep/er"]
 
 
-def test_paths_from_the_root_leave_the_data_directory(root: Path) -> None:
-    """CNI keeps its files elsewhere."""
+def test_an_absolute_path_is_not_below_the_data_directory(root: Path) -> None:
+    """CNI has its files elsewhere."""
     put(root, PurePosixPath("/var/lib/cni/networks/cbr0/10.42.0.2"))
     assert [one.path.name for one in matches(root, "/var/lib/cni/networks/**").found] == ["10.42.0.2"]
 
 
-def test_each_check_has_its_own_answer(root: Path) -> None:
-    """Also where two ask for the same paths; each has its paths in order."""
+def test_each_check_has_its_own_matches(root: Path) -> None:
+    """Two checks can have the same paths. The paths of each are in order."""
     put(root, TLS / "a.crt")
     checks = (
         permissions("server/tls/*.crt", "server/tls"),
@@ -152,8 +152,8 @@ def test_each_check_has_its_own_answer(root: Path) -> None:
     assert [len(found[check][0].found) for check in checks] == [1, 1, 0]
 
 
-def test_a_symlink_is_what_it_leads_to(root: Path) -> None:
-    """K3s follows it, inside the host; a link to a directory is not entered, so that none leads around in a circle."""
+def test_a_symlink_has_the_mode_of_its_target(root: Path) -> None:
+    """K3s follows it inside the host. A link to a directory is not entered, which avoids loops."""
     put(root, PurePosixPath("/srv/real.crt"), mode=0o640)
     put(root, TLS / "a.crt")
     tls = root / TLS.relative_to("/")
@@ -186,8 +186,8 @@ def outside(place: Path) -> None:
 
 @pytest.mark.parametrize("plant", [dangling, loop, fifo, outside])
 @pytest.mark.parametrize("path", ["server/tls/odd.crt", "server/tls/*.crt", "server/tls/**"])
-def test_what_is_no_file_is_unknown(plant: Callable[[Path], None], path: str, root: Path) -> None:
-    """With its path and a reason; it is never taken for missing. What lies outside the host is not there."""
+def test_anything_but_a_file_is_unknown(plant: Callable[[Path], None], path: str, root: Path) -> None:
+    """With its path and a reason; it does not count as missing. A target outside the host is missing."""
     put(root, TLS / "good.crt")
     plant(root / (TLS / "odd.crt").relative_to("/"))
     found = matches(root, path)
@@ -196,7 +196,7 @@ def test_what_is_no_file_is_unknown(plant: Callable[[Path], None], path: str, ro
 
 
 def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
-    """And a file in place of a directory, be it asked for itself or as what holds the files."""
+    """So is a file in place of a directory, as the path itself or as a parent."""
     put(root, TLS / "x.crt/y")
     put(root, DEFAULT_DATA_DIR / "server/db")
     assert matches(root, "server/tls/x.crt").unknown == (
@@ -210,8 +210,8 @@ def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
 
 
 @ordinary_user
-def test_a_directory_that_may_not_be_listed_is_unknown(root: Path) -> None:
-    """Whoever is not root learns what they could not see, and nothing passes for it."""
+def test_a_directory_that_cannot_be_listed_is_unknown(root: Path) -> None:
+    """An ordinary user's report names it, and no control passes without it."""
     put(root, TLS / "a.crt")
     place = root / TLS.relative_to("/")
     for mode in (0o000, 0o400, 0o100):
@@ -222,8 +222,8 @@ def test_a_directory_that_may_not_be_listed_is_unknown(root: Path) -> None:
         assert all("Permission denied" in unknown.reason for one in found for unknown in one.unknown)
 
 
-def test_a_thousand_files_are_each_seen_once(root: Path) -> None:
-    """By all checks that ask for them."""
+def test_a_thousand_files_are_each_read_once(root: Path) -> None:
+    """Although several checks match them."""
     for number in range(1000):
         put(root, TLS / f"{number:04}.crt")
     checks = (permissions("server/tls/*.crt"), Ownership(("server/tls/**",)))
@@ -250,8 +250,8 @@ def test_a_permission_check_opens_no_file(root: Path, monkeypatch: pytest.Monkey
 # --- the host's name ---
 
 
-def test_the_node_has_the_hosts_name(root: Path) -> None:
-    """In small letters, as K3s has it; empty where the tree has none."""
+def test_the_node_has_the_name_of_the_host(root: Path) -> None:
+    """In lower case, as K3s has it; empty if the tree has none."""
     assert look(root).node == ""
     put(root, PurePosixPath("/etc/hostname"), "Node-7.Example\n")
     assert look(root).node == "node-7.example"
@@ -264,16 +264,16 @@ def kubelet_paths(root: Path, seen: HostFacts) -> list[str]:
     return [str(file.path) for file in look(root, seen=seen).kubelet.files]
 
 
-def test_the_kubelets_files_come_in_its_order(root: Path) -> None:
-    """By name, sub-directories in their place, and *.conf alone."""
+def test_the_files_of_the_kubelet_are_in_its_order(root: Path) -> None:
+    """By name, with sub-directories in their position, and only *.conf."""
     for name in ("20-cli-config-dir/b.conf", "10-a.conf", "00-k3s-defaults.conf", "x.yaml", "99-z.conf", "15.conf.bak"):
         put(root, KUBELET_DIRECTORY / name, HEAD)
     order = ["00-k3s-defaults.conf", "10-a.conf", "20-cli-config-dir/b.conf", "99-z.conf"]
     assert kubelet_paths(root, facts()) == [str(KUBELET_DIRECTORY / name) for name in order]
 
 
-def test_what_an_argument_names_takes_its_copys_place(root: Path) -> None:
-    """K3s copies it at its next start, over what it copied before."""
+def test_a_file_that_an_argument_names_replaces_its_copy(root: Path) -> None:
+    """K3s copies it at its next start over the earlier copy."""
     for name in ("10-cli-config.conf", "20-cli-config-dir/a.conf", "20-cli-config-dir/b.conf", "15-site.conf"):
         put(root, KUBELET_DIRECTORY / name, HEAD)
     put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD)
@@ -287,8 +287,8 @@ def test_what_an_argument_names_takes_its_copys_place(root: Path) -> None:
     ]
 
 
-def test_older_versions_read_what_the_operator_names_alone(root: Path) -> None:
-    """K3s' own directory is of 1.32 and newer."""
+def test_older_versions_read_only_the_file_of_the_operator(root: Path) -> None:
+    """K3s has its own directory since v1.32."""
     put(root, KUBELET_DIRECTORY / "50-site.conf", HEAD)
     put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD + "eventRecordQPS: 5\n")
     assert kubelet_paths(root, facts(version="v1.31.4+k3s1")) == []
@@ -301,15 +301,15 @@ def test_older_versions_read_what_the_operator_names_alone(root: Path) -> None:
 
 
 def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
-    """K3s would not start; and a path that is not absolute leads nobody knows where."""
+    """K3s would not start. A relative path is a problem, too."""
     gone = look(root, seen=facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n"))
     assert "/etc/kubelet.yaml" in gone.kubelet.files[0].problem
     assert look(root, seen=facts("kubelet-arg: ['config=kubelet.yaml']\n")).kubelet.problem
 
 
 @pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
-def test_odd_things_among_the_kubelets_files_are_problems(plant: Callable[[Path], None], root: Path) -> None:
-    """Each is named, and takes away the certainty of all that files decide; a directory is entered, as kubelet does."""
+def test_anything_but_a_file_among_those_of_the_kubelet_is_a_problem(plant: Callable[[Path], None], root: Path) -> None:
+    """Each is named, and makes unknown what files decide. The kubelet enters directories."""
     put(root, KUBELET_DIRECTORY / "00-k3s-defaults.conf", HEAD)
     plant(root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
     found = look(root).kubelet
@@ -331,22 +331,22 @@ def test_a_kubelet_directory_that_is_a_file_is_a_problem(root: Path) -> None:
 ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transport-security: {}\n"
 
 
-def test_etcds_configuration_is_read_with_its_lines(root: Path) -> None:
-    """And says where it is."""
+def test_the_configuration_of_etcd_is_read_with_its_lines(root: Path) -> None:
+    """And with its path."""
     put(root, ETCD, ETCD_TEXT)
     assert look(root).etcd == EtcdConfiguration(ETCD, {"client-transport-security.client-cert-auth": Text("true", 2)})
 
 
 def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
-    """Which is not the same as unknown."""
+    """Missing differs from unknown."""
     found = look(root)
     assert found.etcd == Missing(ETCD)
     assert found.encryption == Missing(ENCRYPTION)
 
 
 @pytest.mark.parametrize("text", ["", ETCD_TEXT[:40], "a: b\n" + "#" * 10_000_000], ids=["empty", "cut off", "huge"])
-def test_a_spoilt_etcd_configuration_is_unknown(text: str, root: Path) -> None:
-    """With the file in the reason."""
+def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None:
+    """The reason names the file."""
     put(root, ETCD, text)
     found = look(root).etcd
     assert isinstance(found, Unknown)
@@ -355,10 +355,10 @@ def test_a_spoilt_etcd_configuration_is_unknown(text: str, root: Path) -> None:
 
 @pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
 @pytest.mark.parametrize("path", [ETCD, ENCRYPTION])
-def test_odd_things_in_place_of_k3s_files_are_unknown(
+def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(
     plant: Callable[[Path], None], path: PurePosixPath, root: Path
 ) -> None:
-    """None hangs, and none looks missing."""
+    """No read blocks, and none counts as missing."""
     place = root / path.relative_to("/")
     place.parent.mkdir(parents=True)
     plant(place)
@@ -367,7 +367,7 @@ def test_odd_things_in_place_of_k3s_files_are_unknown(
 
 
 @ordinary_user
-def test_files_that_may_not_be_read_are_unknown(root: Path) -> None:
+def test_unreadable_files_are_unknown(root: Path) -> None:
     """With the reason."""
     put(root, ETCD, ETCD_TEXT, 0o000)
     put(root, ENCRYPTION, "{}", 0o000)
@@ -394,8 +394,8 @@ def encryption(*providers: object, resources: object = ("secrets",)) -> str:
 AESCBC = {"aescbc": {"keys": [{"name": "aescbckey", "secret": KEY}]}}
 
 
-def test_an_encryption_configuration_is_kept_without_its_keys(root: Path) -> None:
-    """The names of providers, and no more."""
+def test_only_the_provider_names_of_an_encryption_configuration_are_kept(root: Path) -> None:
+    """Its keys are not."""
     put(root, ENCRYPTION, encryption(AESCBC, {"identity": {}}))
     found = look(root)
     assert found.encryption == EncryptionConfiguration(ENCRYPTION, ("aescbc", "identity"))
@@ -403,8 +403,8 @@ def test_an_encryption_configuration_is_kept_without_its_keys(root: Path) -> Non
 
 
 @pytest.mark.parametrize("text", [encryption(AESCBC)[:-5], encryption({KEY: {}}), "\xff"], ids=range(3))
-def test_a_spoilt_encryption_configuration_is_unknown_and_keeps_its_keys(text: str, root: Path) -> None:
-    """The reason names the file, and quotes nothing of it."""
+def test_an_invalid_encryption_configuration_is_unknown_and_not_quoted(text: str, root: Path) -> None:
+    """The reason names the file."""
     put(root, ENCRYPTION, text.encode("latin-1"))
     found = look(root)
     assert isinstance(found.encryption, Unknown)
@@ -423,8 +423,8 @@ _SPOILT = st.builds(lambda data, cut, more: data[:cut] + more, _GOOD, st.integer
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | _GOOD | _SPOILT)
 @example(b"a" * (LARGEST_READ + 1))
-def test_no_content_of_any_file_raises(root: Path, data: bytes) -> None:
-    """Nor is a value made of what cannot be read: each file has its values or a reason."""
+def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes) -> None:
+    """No exception is raised."""
     for path in (ETCD, ENCRYPTION, KUBELET_DIRECTORY / "50-x.conf", PurePosixPath("/etc/hostname")):
         put(root, path, data)
     found = look(root, permissions("server/**"))
@@ -436,7 +436,7 @@ def test_no_content_of_any_file_raises(root: Path, data: bytes) -> None:
     assert KEY not in repr(found)
 
 
-def test_a_mode_beyond_permissions_is_seen(root: Path) -> None:
-    """Set-user-ID and the like are bits of a mode, too."""
+def test_a_mode_includes_the_special_bits(root: Path) -> None:
+    """Such as set-user-ID."""
     put(root, TLS / "a.crt", mode=0o4755)
     assert matches(root, "server/tls/a.crt").found[0].mode == FileMode(stat.S_ISUID | 0o755)
