@@ -5,17 +5,13 @@ Sections 3.1 and 5, and single controls of 3.2 and 4.2. Each row describes what 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.checks.manual import Manual
 from agent.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
-from agent.model import BOTH_ROLES, SERVERS, Applies
-
-if TYPE_CHECKING:
-    from agent.guide.control import Control
-    from agent.model import Role
+from agent.model import EVERYWHERE, ON_SERVERS
 
 _KUBERNETES = "kubernetes/website content/en/docs"
 _AUTHENTICATION = f"{_KUBERNETES}/reference/access-authn-authz/authentication.md"
@@ -24,80 +20,56 @@ _STANDARDS = f"{_KUBERNETES}/concepts/security/pod-security-standards.md"
 _SECRETS = f"{_KUBERNETES}/concepts/security/secrets-good-practices.md"
 _HARDENING = "k3s-io/docs docs/security/hardening-guide.md"
 
-
-def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
-    identifier: str,
-    numbers: str,
-    *,
-    title: str,
-    why: str,
-    review: str,
-    source: str,
-    level: int = 1,
-    roles: frozenset[Role] = SERVERS,
-    guide: Control | None = None,
-) -> BenchmarkControl:
-    return BenchmarkControl(
-        id=identifier,
-        title=title,
-        numbers=numbered(numbers),
-        level=level,
-        applies=Applies(roles),
-        check=Manual(review),
-        why=why,
-        guide=guide,
-        source=source,
-    )
-
+_row = partial(BenchmarkControl, applies=ON_SERVERS)
 
 _USERS: tuple[BenchmarkControl, ...] = (
     _row(
-        "users-without-client-certificates",
-        "3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M",
+        id="users-without-client-certificates",
+        numbers=numbered("3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M"),
         title="Users do not log in with client certificates",
         why=(
             "Kubernetes cannot revoke a certificate. A stolen certificate, or one of a former user, is valid until it"
             " expires."
         ),
-        review=(
+        check=Manual(
             "Find out who uses a kubeconfig with client-certificate-data, such as a copy of /etc/rancher/k3s/k3s.yaml,"
             " and whether users log in with OIDC or another authenticator instead."
         ),
         source=_AUTHENTICATION,
     ),
     _row(
-        "users-without-service-account-tokens",
-        "- - 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M",
+        id="users-without-service-account-tokens",
+        numbers=numbered("- - 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M"),
         title="Users do not log in with service account tokens",
         why=(
             "A service account belongs to a workload. The audit log does not show which user has its token, and a"
             " token in a Secret does not expire."
         ),
-        review=(
+        check=Manual(
             "Run 'kubectl get secrets -A --field-selector type=kubernetes.io/service-account-token' and find out for"
             " each token, and each one from 'kubectl create token', whether a user logs in with it."
         ),
         source=_AUTHENTICATION,
     ),
     _row(
-        "users-without-bootstrap-tokens",
-        "- - 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M",
+        id="users-without-bootstrap-tokens",
+        numbers=numbered("- - 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M"),
         title="Users do not log in with bootstrap tokens",
         why="A bootstrap token is for joining nodes. Many people may know it, and it does not identify the user.",
-        review=(
+        check=Manual(
             "Run 'k3s token list', find out the purpose of each token, and let it expire after its nodes have joined."
         ),
         source=_AUTHENTICATION,
     ),
     _row(
-        "audit-policy-coverage",
-        "3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M",
+        id="audit-policy-coverage",
+        numbers=numbered("3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M 3.2.2M"),
         title="The audit policy covers security events",
         why=(
             "Events that the policy omits cannot be investigated later, such as who read a Secret, opened a shell in a"
             " pod, or issued a token."
         ),
-        review=(
+        check=Manual(
             "Read the file that audit-policy-file names, and verify that it logs access to Secrets, ConfigMaps and"
             " token reviews, changes to workloads, and exec, attach, port-forward and proxy. The guide's audit.yaml"
             " logs the metadata of every request."
@@ -110,20 +82,20 @@ _USERS: tuple[BenchmarkControl, ...] = (
 
 _KUBELET: tuple[BenchmarkControl, ...] = (
     _row(
-        "kubelet-ip-address-deny",
-        "- - - - - - 4.2.15M - - -",
+        id="kubelet-ip-address-deny",
+        numbers=numbered("- - - - - - 4.2.15M - - -"),
         title="systemd limits the addresses that can reach the kubelet",
         why=(
             "A kubelet that is not reachable cannot be attacked. systemd can reject all addresses except those of the"
             " cluster, like a firewall. The kubelet itself has no such argument."
         ),
-        review=(
+        check=Manual(
             "Run 'systemctl show --property=IPAddressDeny,IPAddressAllow k3s k3s-agent', and review the host's"
             " firewall. On K3s the restriction applies to everything that K3s serves, including its API server."
         ),
         source="systemd/systemd man/systemd.resource-control.xml",
         level=2,
-        roles=BOTH_ROLES,
+        applies=EVERYWHERE,
     ),
 )
 
@@ -138,55 +110,55 @@ def _rule(what: str) -> str:
 
 _ACCESS: tuple[BenchmarkControl, ...] = (
     _row(
-        "rbac-cluster-admin",
-        "5.1.1M 5.1.1M 5.1.1M 5.1.1M 5.1.1A 5.1.1A 5.1.1M 5.1.1M 5.1.1M 5.1.1M",
+        id="rbac-cluster-admin",
+        numbers=numbered("5.1.1M 5.1.1M 5.1.1M 5.1.1M 5.1.1A 5.1.1A 5.1.1M 5.1.1M 5.1.1M 5.1.1M"),
         title="Only users who need it are cluster administrators",
         why="cluster-admin may do everything in all namespaces, so each account with this role is an attack target.",
-        review=(
+        check=Manual(
             "Run 'kubectl get clusterrolebindings -o wide' and review who has ClusterRole/cluster-admin. On K3s the"
             " group system:masters and the two jobs that install Traefik need it."
         ),
         source=_RBAC,
     ),
     _row(
-        "rbac-secrets",
-        "5.1.2M 5.1.2M 5.1.2M 5.1.2M 5.1.2M 5.1.2A 5.1.2M 5.1.2M 5.1.2M 5.1.2M",
+        id="rbac-secrets",
+        numbers=numbered("5.1.2M 5.1.2M 5.1.2M 5.1.2M 5.1.2M 5.1.2A 5.1.2M 5.1.2M 5.1.2M 5.1.2M"),
         title="Few accounts may read Secrets",
         why=(
             "A Secret often contains the credentials of another system, or the token of an account with more rights."
             " The right to list Secrets includes their content."
         ),
-        review=f"{_rule('get, list or watch on secrets')} who has them.",
+        check=Manual(f"{_rule('get, list or watch on secrets')} who has them."),
         source=_RBAC,
     ),
     _row(
-        "rbac-wildcards",
-        "5.1.3M 5.1.3M 5.1.3M 5.1.3M 5.1.3A 5.1.3A 5.1.3M 5.1.3M 5.1.3M 5.1.3M",
+        id="rbac-wildcards",
+        numbers=numbered("5.1.3M 5.1.3M 5.1.3M 5.1.3M 5.1.3A 5.1.3A 5.1.3M 5.1.3M 5.1.3M 5.1.3M"),
         title="Roles name what they allow, without wildcards",
         why="A wildcard also includes future resources, such as those of a new add-on.",
-        review=(
+        check=Manual(
             f"Find '*' in {_ROLES}. On every K3s, cluster-admin, some system: roles, k3s-cloud-controller-manager and"
             " local-path-provisioner-role have it."
         ),
         source=_RBAC,
     ),
     _row(
-        "rbac-create-pods",
-        "5.1.4M 5.1.4M 5.1.4M 5.1.4M 5.1.4M 5.1.4A 5.1.4M 5.1.4M 5.1.4M 5.1.4M",
+        id="rbac-create-pods",
+        numbers=numbered("5.1.4M 5.1.4M 5.1.4M 5.1.4M 5.1.4M 5.1.4A 5.1.4M 5.1.4M 5.1.4M 5.1.4M"),
         title="Few accounts may create pods",
         why=(
             "Everyone who can create a pod can mount any Secret of its namespace, use any of its service accounts, and"
             " access the host unless a policy forbids it."
         ),
-        review=f"{_rule('create on pods or on resources that create pods, such as jobs')} who has them.",
+        check=Manual(f"{_rule('create on pods or on resources that create pods, such as jobs')} who has them."),
         source=_RBAC,
     ),
     _row(
-        DEFAULT_SERVICE_ACCOUNTS.id,
-        "5.1.5M 5.1.5M 5.1.5M 5.1.5M 5.1.5A 5.1.5A 5.1.5M 5.1.5M 5.1.5M 5.1.5M",
+        id=DEFAULT_SERVICE_ACCOUNTS.id,
+        numbers=numbered("5.1.5M 5.1.5M 5.1.5M 5.1.5M 5.1.5A 5.1.5A 5.1.5M 5.1.5M 5.1.5M 5.1.5M"),
         title=DEFAULT_SERVICE_ACCOUNTS.title,
         why=DEFAULT_SERVICE_ACCOUNTS.why,
-        review=(
+        check=Manual(
             "Run 'kubectl get serviceaccounts -A --field-selector metadata.name=default -o"
             " custom-columns=NAMESPACE:.metadata.namespace,TOKEN:.automountServiceAccountToken': all except"
             " kube-system's must show false. 'k3s-harden service-accounts' sets it."
@@ -195,11 +167,11 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         guide=DEFAULT_SERVICE_ACCOUNTS,
     ),
     _row(
-        "service-account-token-mounts",
-        "5.1.6M 5.1.6M 5.1.6M 5.1.6M 5.1.6A 5.1.6A 5.1.6M 5.1.6M 5.1.6M 5.1.6M",
+        id="service-account-token-mounts",
+        numbers=numbered("5.1.6M 5.1.6M 5.1.6M 5.1.6M 5.1.6A 5.1.6A 5.1.6M 5.1.6M 5.1.6M 5.1.6M"),
         title="Only pods that need it receive a service account token",
         why="An attacker in a pod has its token, and with it all rights of its account in the cluster.",
-        review=(
+        check=Manual(
             "Run 'kubectl get pods -A -o"
             " custom-columns=NAMESPACE:.metadata.namespace,POD:.metadata.name,"
             "ACCOUNT:.spec.serviceAccountName,TOKEN:.spec.automountServiceAccountToken'"
@@ -209,90 +181,90 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         source=_RBAC,
     ),
     _row(
-        "rbac-system-masters",
-        "5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M",
+        id="rbac-system-masters",
+        numbers=numbered("5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M"),
         title="The group system:masters is not used for daily work",
         why="The group bypasses RBAC, so its rights cannot be revoked by a change of roles.",
-        review=(
+        check=Manual(
             "Find out who has a copy of K3s' admin kubeconfig, /etc/rancher/k3s/k3s.yaml, whose certificate is in the"
             " group, and whether other certificates with O=system:masters exist."
         ),
         source=_RBAC,
     ),
     _row(
-        "rbac-bind-impersonate-escalate",
-        "5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M",
+        id="rbac-bind-impersonate-escalate",
+        numbers=numbered("5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M"),
         title="Few accounts may bind, impersonate or escalate",
         why=(
             "Each of the three verbs gives an account more rights than its own, by granting them or by acting as"
             " another account."
         ),
-        review=f"{_rule('the verbs bind, impersonate or escalate')} who has them.",
+        check=Manual(f"{_rule('the verbs bind, impersonate or escalate')} who has them."),
         source=_RBAC,
     ),
     _row(
-        "rbac-persistent-volumes",
-        "- - 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M",
+        id="rbac-persistent-volumes",
+        numbers=numbered("- - 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M"),
         title="Few accounts may create PersistentVolumes",
         why=(
             "A PersistentVolume can be any directory of a host, and so gives access to its files despite all policies"
             " for pods."
         ),
-        review=f"{_rule('create on persistentvolumes')} who has them.",
+        check=Manual(f"{_rule('create on persistentvolumes')} who has them."),
         source=_RBAC,
     ),
     _row(
-        "rbac-nodes-proxy",
-        "- - 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M",
+        id="rbac-nodes-proxy",
+        numbers=numbered("- - 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M"),
         title="Few accounts may access the kubelet through nodes/proxy",
         why=(
             "It allows everything that the kubelet can do, including commands in any pod of the node. A request"
             " directly to the kubelet bypasses the audit log and the admission plugins of the API server."
         ),
-        review=f"{_rule('nodes/proxy')} who has them.",
+        check=Manual(f"{_rule('nodes/proxy')} who has them."),
         source=_RBAC,
     ),
     _row(
-        "rbac-csr-approval",
-        "- - 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M",
+        id="rbac-csr-approval",
+        numbers=numbered("- - 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M"),
         title="Few accounts may approve certificate signing requests",
         why=(
             "Everyone who can approve a request can create a certificate for any user or node, which cannot be revoked."
         ),
-        review=f"{_rule('update on certificatesigningrequests/approval')} who has them.",
+        check=Manual(f"{_rule('update on certificatesigningrequests/approval')} who has them."),
         source=_RBAC,
     ),
     _row(
-        "rbac-webhooks",
-        "- - 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M",
+        id="rbac-webhooks",
+        numbers=numbered("- - 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M"),
         title="Few accounts may change admission webhooks",
         why=(
             "A webhook receives every object that it is called for, including Secrets, and a mutating webhook can"
             " change it."
         ),
-        review=(
+        check=Manual(
             f"{_rule('create or update on validatingwebhookconfigurations or mutatingwebhookconfigurations')} who has"
             " them."
         ),
         source=_RBAC,
     ),
     _row(
-        "rbac-token-creation",
-        "- - 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M",
+        id="rbac-token-creation",
+        numbers=numbered("- - 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M"),
         title="Few accounts may create service account tokens",
         why="Everyone who can create a token for an account has all rights of that account until the token expires.",
-        review=f"{_rule('create on serviceaccounts/token')} who has them.",
+        check=Manual(f"{_rule('create on serviceaccounts/token')} who has them."),
         source=_RBAC,
     ),
     _row(
-        "rbac-kubelet-subresources",
-        "- - - - - - - - - 5.1.14M",
+        id="rbac-kubelet-subresources",
+        numbers=numbered("- - - - - - - - - 5.1.14M"),
         title="Accounts that only read from the kubelet have no other rights on it",
         why=(
             "nodes/proxy allows everything that the kubelet can do. A program that collects health, metrics or the"
             " list of pods only needs nodes/healthz, nodes/metrics or nodes/pods."
         ),
-        review=f"{_rule('nodes/proxy')} which accounts only read, so that a finer subresource is sufficient.",
+        check=Manual(f"{_rule('nodes/proxy')} which accounts only read, so that a finer subresource is sufficient."),
         source=f"{_KUBERNETES}/reference/access-authn-authz/kubelet-authn-authz.md",
     ),
 )
@@ -312,11 +284,11 @@ def _pods(field: str, by: str = _BY_BOTH) -> str:
 
 _PODS: tuple[BenchmarkControl, ...] = (
     _row(
-        "pod-policy-mechanism",
-        "5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M",
+        id="pod-policy-mechanism",
+        numbers=numbered("5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M"),
         title="A policy decides which pods are admitted",
         why="Without it, everyone who may create a pod can take over the node that it runs on.",
-        review=(
+        check=Manual(
             "Run 'kubectl get namespaces --show-labels' and verify that no namespace with workloads has the standard"
             " 'privileged' or is exempt. The guide's psa.yaml makes 'restricted' the default for the others, as its"
             " PodSecurityPolicies do up to v1.24."
@@ -325,135 +297,135 @@ _PODS: tuple[BenchmarkControl, ...] = (
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-privileged",
-        "5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M",
+        id="pods-privileged",
+        numbers=numbered("5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M"),
         title="Privileged containers are not admitted",
         why="A privileged container has all devices of the host and all rights of its root user.",
-        review=_pods("'privileged: true'"),
+        check=Manual(_pods("'privileged: true'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-host-pid",
-        "5.2.3M 5.2.3M 5.2.3u 5.2.3u 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M",
+        id="pods-host-pid",
+        numbers=numbered("5.2.3M 5.2.3M 5.2.3u 5.2.3u 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M"),
         title="Pods in the host's process ID namespace are not admitted",
         why="Such a pod can read the environment of all processes of the host, and send them signals.",
-        review=_pods("'hostPID: true'"),
+        check=Manual(_pods("'hostPID: true'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-host-ipc",
-        "5.2.4M 5.2.4M 5.2.4u 5.2.4u 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M",
+        id="pods-host-ipc",
+        numbers=numbered("5.2.4M 5.2.4M 5.2.4u 5.2.4u 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M"),
         title="Pods in the host's IPC namespace are not admitted",
         why="Such a pod can read and change the shared memory of the host's processes.",
-        review=_pods("'hostIPC: true'"),
+        check=Manual(_pods("'hostIPC: true'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-host-network",
-        "5.2.5M 5.2.5M 5.2.5u 5.2.5u 5.2.5M 5.2.5M 5.2.5M 5.2.5M 5.2.5M 5.2.5M",
+        id="pods-host-network",
+        numbers=numbered("5.2.5M 5.2.5M 5.2.5u 5.2.5u 5.2.5M 5.2.5M 5.2.5M 5.2.5M 5.2.5M 5.2.5M"),
         title="Pods in the host's network are not admitted",
         why=(
             "Such a pod can connect to services on the host's loopback address and read the traffic of other pods, and"
             " no NetworkPolicy applies to it."
         ),
-        review=_pods("'hostNetwork: true'"),
+        check=Manual(_pods("'hostNetwork: true'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-privilege-escalation",
-        "5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M",
+        id="pods-privilege-escalation",
+        numbers=numbered("5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M"),
         title="Containers that can gain privileges are not admitted",
         why="A process in such a container can become root through a setuid program in its image.",
-        review=_pods("containers without 'allowPrivilegeEscalation: false'"),
+        check=Manual(_pods("containers without 'allowPrivilegeEscalation: false'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-root",
-        "5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M",
+        id="pods-root",
+        numbers=numbered("5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M"),
         title="Containers that run as root are not admitted",
         why=(
             "To the kernel, root in a container is root on the host, so one fault in the isolation is sufficient for"
             " an attack."
         ),
-        review=_pods("pods without 'runAsNonRoot: true'"),
+        check=Manual(_pods("pods without 'runAsNonRoot: true'")),
         source=_STANDARDS,
         level=2,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-net-raw",
-        "5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M",
+        id="pods-net-raw",
+        numbers=numbered("5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M"),
         title="Containers with NET_RAW are not admitted",
         why=(
             "With raw sockets, which container runtimes allow by default, a pod can impersonate another pod on the"
             " network."
         ),
-        review=_pods("containers that drop neither ALL nor NET_RAW"),
+        check=Manual(_pods("containers that drop neither ALL nor NET_RAW")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-added-capabilities",
-        "5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M - - -",
+        id="pods-added-capabilities",
+        numbers=numbered("5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M - - -"),
         title="Containers that add capabilities are not admitted",
         why="Some capabilities, such as SYS_ADMIN, give almost all rights of root.",
-        review=_pods("'capabilities' with 'add'"),
+        check=Manual(_pods("'capabilities' with 'add'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-assigned-capabilities",
-        "5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.9M 5.2.9M 5.2.9M",
+        id="pods-assigned-capabilities",
+        numbers=numbered("5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.9M 5.2.9M 5.2.9M"),
         title="Containers that keep capabilities are not admitted",
         why=(
             "Few programs need the capabilities that a container runtime grants by default, and each helps an attacker."
         ),
-        review=_pods("containers that do not drop ALL capabilities"),
+        check=Manual(_pods("containers that do not drop ALL capabilities")),
         source=_STANDARDS,
         level=2,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-windows-host-process",
-        "5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.10M 5.2.10M 5.2.10M",
+        id="pods-windows-host-process",
+        numbers=numbered("5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.10M 5.2.10M 5.2.10M"),
         title="Windows HostProcess containers are not admitted",
         why="Such a container has full access to its Windows node.",
-        review=_pods("'hostProcess: true'", _BY_ADMISSION),
+        check=Manual(_pods("'hostProcess: true'", _BY_ADMISSION)),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-host-path",
-        "5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.11M 5.2.11M 5.2.11M",
+        id="pods-host-path",
+        numbers=numbered("5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.11M 5.2.11M 5.2.11M"),
         title="Pods with hostPath volumes are not admitted",
         why=("Such a pod can read or write files of the host, including K3s' keys and the container runtime's socket."),
-        review=_pods("volumes with 'hostPath'"),
+        check=Manual(_pods("volumes with 'hostPath'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-host-ports",
-        "5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.12M 5.2.12M 5.2.12M",
+        id="pods-host-ports",
+        numbers=numbered("5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.12M 5.2.12M 5.2.12M"),
         title="Containers with host ports are not admitted",
         why="A host port is reachable from outside without a Service, and often despite NetworkPolicies.",
-        review=_pods("'hostPort'"),
+        check=Manual(_pods("'hostPort'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-proc-mount",
-        "- - - - - - - - - 5.2.13M",
+        id="pods-proc-mount",
+        numbers=numbered("- - - - - - - - - 5.2.13M"),
         title="Containers with an unmasked /proc are not admitted",
         why=(
             "The runtime hides the parts of /proc that reveal or change the state of the host's kernel. 'Unmasked'"
             " makes them visible in the container."
         ),
-        review=_pods("'procMount: Unmasked'"),
+        check=Manual(_pods("'procMount: Unmasked'")),
         source=_STANDARDS,
         guide=POD_SECURITY_ADMISSION,
     ),
@@ -461,22 +433,22 @@ _PODS: tuple[BenchmarkControl, ...] = (
 
 _NETWORK: tuple[BenchmarkControl, ...] = (
     _row(
-        "cni-network-policies",
-        "5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M",
+        id="cni-network-policies",
+        numbers=numbered("5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M"),
         title="NetworkPolicies are enforced",
         why="If no controller enforces them, NetworkPolicies are accepted but have no effect, without a warning.",
-        review=(
+        check=Manual(
             "Find 'disable-network-policy' and 'flannel-backend: none' in K3s' configuration. K3s' controller enforces"
             " NetworkPolicies unless the first is set; then another CNI must enforce them."
         ),
         source="k3s-io/k3s pkg/agent/netpol/netpol.go",
     ),
     _row(
-        "namespaces-network-policies",
-        "5.3.2M 5.3.2M 5.3.2u 5.3.2u 5.3.2u 5.3.2M 5.3.2M 5.3.2M 5.3.2M 5.3.2M",
+        id="namespaces-network-policies",
+        numbers=numbered("5.3.2M 5.3.2M 5.3.2u 5.3.2u 5.3.2u 5.3.2M 5.3.2M 5.3.2M 5.3.2M 5.3.2M"),
         title="All namespaces have NetworkPolicies",
         why="Without one, every pod may connect to every other pod, so an attacker in one pod can reach all others.",
-        review=(
+        check=Manual(
             "Compare 'kubectl get networkpolicies -A' with 'kubectl get namespaces': the guide's policy.yaml contains"
             " those of kube-system, default and kube-public, and each other namespace needs its own."
         ),
@@ -488,20 +460,20 @@ _NETWORK: tuple[BenchmarkControl, ...] = (
 
 _DATA: tuple[BenchmarkControl, ...] = (
     _row(
-        "secrets-as-files",
-        "5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M",
+        id="secrets-as-files",
+        numbers=numbered("5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M"),
         title="Programs receive Secrets as files, not as environment variables",
         why="A program's environment is visible in logs, in crash reports and in the programs that it starts.",
-        review="Find secretKeyRef and secretRef in 'kubectl get pods -A -o yaml'.",
+        check=Manual("Find secretKeyRef and secretRef in 'kubectl get pods -A -o yaml'."),
         source=_SECRETS,
         level=2,
     ),
     _row(
-        "external-secret-storage",
-        "5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M",
+        id="external-secret-storage",
+        numbers=numbered("5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M"),
         title="Secrets with higher requirements are stored outside the cluster",
         why="A secret store logs every access, rotates secrets automatically, and is independent of the cluster.",
-        review=(
+        check=Manual(
             "Find out which secrets require frequent rotation or access logs, and whether a store outside the cluster"
             " provides them."
         ),
@@ -509,11 +481,11 @@ _DATA: tuple[BenchmarkControl, ...] = (
         level=2,
     ),
     _row(
-        "image-provenance",
-        "5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M",
+        id="image-provenance",
+        numbers=numbered("5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M"),
         title="Only images of known origin are admitted",
         why="Otherwise everyone who controls a registry, or a similar name, can run programs in the cluster.",
-        review=(
+        check=Manual(
             "Find ImagePolicyWebhook in the file that admission-control-config-file names, and a policy engine that"
             " verifies image signatures in 'kubectl get"
             " validatingwebhookconfigurations,mutatingwebhookconfigurations'."
@@ -522,35 +494,37 @@ _DATA: tuple[BenchmarkControl, ...] = (
         level=2,
     ),
     _row(
-        "namespace-boundaries",
-        "5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.6.1M 5.6.1M 5.6.1M 5.6.1M",
+        id="namespace-boundaries",
+        numbers=numbered("5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.6.1M 5.6.1M 5.6.1M 5.6.1M"),
         title="Namespaces separate teams and environments",
         why="Roles, quotas, NetworkPolicies and Pod Security apply to a whole namespace.",
-        review="Run 'kubectl get namespaces' and verify that each team, and each environment, has its own namespaces.",
+        check=Manual(
+            "Run 'kubectl get namespaces' and verify that each team, and each environment, has its own namespaces."
+        ),
         source=f"{_KUBERNETES}/concepts/security/multi-tenancy.md",
     ),
     _row(
-        "pods-seccomp",
-        "5.7.2M 5.7.2M 5.7.2M 5.7.2M 5.7.2M 5.7.2M 5.6.2M 5.6.2M 5.6.2M 5.6.2M",
+        id="pods-seccomp",
+        numbers=numbered("5.7.2M 5.7.2M 5.7.2M 5.7.2M 5.7.2M 5.7.2M 5.6.2M 5.6.2M 5.6.2M 5.6.2M"),
         title="Pods have a seccomp profile",
         why=(
             "Without one a container can make every system call, including those that few programs need and many"
             " attacks use."
         ),
-        review=_pods("pods without 'seccompProfile', or with 'type: Unconfined'", _BY_ADMISSION),
+        check=Manual(_pods("pods without 'seccompProfile', or with 'type: Unconfined'", _BY_ADMISSION)),
         source=f"{_KUBERNETES}/tutorials/security/seccomp.md",
         level=2,
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "pods-security-context",
-        "5.7.3M 5.7.3M 5.7.3M 5.7.3M 5.7.3M 5.7.3M 5.6.3M 5.6.3M 5.6.3M 5.6.3M",
+        id="pods-security-context",
+        numbers=numbered("5.7.3M 5.7.3M 5.7.3M 5.7.3M 5.7.3M 5.7.3M 5.6.3M 5.6.3M 5.6.3M 5.6.3M"),
         title="Pods and containers have a security context",
         why=(
             "It defines the user and the rights of a program. Fields without a value have the runtime's permissive"
             " default."
         ),
-        review=(
+        check=Manual(
             "Find pods with an empty securityContext in 'kubectl get pods -A -o yaml'. The guide's psa.yaml makes"
             " 'restricted' the default, which requires most of its fields."
         ),
@@ -559,11 +533,11 @@ _DATA: tuple[BenchmarkControl, ...] = (
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "default-namespace",
-        "5.7.4M 5.7.4M 5.7.4u 5.7.4u 5.7.4u 5.7.4M 5.6.4M 5.6.4M 5.6.4M 5.6.4M",
+        id="default-namespace",
+        numbers=numbered("5.7.4M 5.7.4M 5.7.4u 5.7.4u 5.7.4u 5.7.4M 5.6.4M 5.6.4M 5.6.4M 5.6.4M"),
         title="The namespace default is not used",
         why="Resources without a namespace are created there, and all of them share the same rights and policies.",
-        review="Run 'kubectl get all -n default': the Service kubernetes is the only expected resource.",
+        check=Manual("Run 'kubectl get all -n default': the Service kubernetes is the only expected resource."),
         source=f"{_KUBERNETES}/concepts/overview/working-with-objects/namespaces.md",
         level=2,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.guide import headings
@@ -102,13 +103,15 @@ def _argument(  # noqa: PLR0913 - the fields of a row, passed by name
     )
 
 
+_api_server = partial(_argument, Component.API_SERVER)
+_kubelet = partial(_argument, Component.KUBELET)
+
 _FULL_DISK = (
     "The log uses up to audit-log-maxsize megabytes for each of the audit-log-maxbackup files and the current one."
 )
 
 _AUDIT: tuple[OptionRow, ...] = (
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "audit-policy-file",
         f"{{data_dir}}/{AUDIT_POLICY.path}",
         AbsolutePath("an audit policy"),
@@ -117,8 +120,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         origin=Origin(headings.AUDIT, ("3.2.1",)),
         risk="K3s exits at its start if the file is missing, cannot be decoded or has no rules.",
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "audit-log-path",
         f"{{data_dir}}/{AUDIT_LOGS.path}/audit.log",
         AbsolutePath("a log file"),
@@ -130,8 +132,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         origin=Origin(headings.AUDIT, ("1.2.18",)),
         risk=f"{_FULL_DISK} If the disk that also has the datastore is full, the cluster can stop.",
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "audit-log-maxage",
         "30",
         AtLeast(30),
@@ -140,8 +141,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         origin=Origin(headings.AUDIT, ("1.2.19",)),
         risk="In a busy cluster audit-log-maxbackup is reached earlier and removes logs sooner.",
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "audit-log-maxbackup",
         "10",
         AtLeast(10),
@@ -150,8 +150,7 @@ _AUDIT: tuple[OptionRow, ...] = (
         origin=Origin(headings.AUDIT, ("1.2.20",)),
         risk=_FULL_DISK,
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "audit-log-maxsize",
         "100",
         AtLeast(100),
@@ -169,8 +168,7 @@ _ADMISSION_WHY = (
 )
 
 _ADMISSION: tuple[OptionRow, ...] = (
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "enable-admission-plugins",
         "NodeRestriction,PodSecurityPolicy,ServiceAccount",
         Includes(("NodeRestriction", "PodSecurityPolicy")),
@@ -183,8 +181,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
         ),
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "enable-admission-plugins",
         "NodeRestriction,ServiceAccount",
         Includes(("NodeRestriction",)),
@@ -202,8 +199,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
         ),
         applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "admission-control-config-file",
         f"{{data_dir}}/{POD_SECURITY_ADMISSION.path}",
         AbsolutePath("an AdmissionConfiguration"),
@@ -220,8 +216,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
 )
 
 _REQUESTS: tuple[OptionRow, ...] = (
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "request-timeout",
         "300s",
         Duration("300s"),
@@ -237,8 +232,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         applies=Applies(SERVERS, _COVERED),
         deviation=_LEFT_TO_DEFAULT,
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "service-account-lookup",
         "true",
         Boolean(expected=True),
@@ -253,8 +247,7 @@ _REQUESTS: tuple[OptionRow, ...] = (
         applies=Applies(SERVERS, _COVERED),
         deviation=_LEFT_TO_DEFAULT,
     ),
-    _argument(
-        Component.API_SERVER,
+    _api_server(
         "service-account-extend-token-expiration",
         "false",
         Boolean(expected=False),
@@ -382,8 +375,7 @@ _STRONG_CIPHERS = (
 )
 
 _KUBELET_ROWS: tuple[OptionRow, ...] = (
-    _argument(
-        Component.KUBELET,
+    _kubelet(
         "make-iptables-util-chains",
         "true",
         Boolean(expected=True),
@@ -398,8 +390,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         applies=Applies(versions=_COVERED),
         deviation=_LEFT_TO_DEFAULT,
     ),
-    _argument(
-        Component.KUBELET,
+    _kubelet(
         "streaming-connection-idle-timeout",
         "5m",
         Duration("5m"),
@@ -414,8 +405,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         applies=Applies(versions=_PAST_THE_GUIDE),
         deviation=_BEYOND,
     ),
-    _argument(
-        Component.KUBELET,
+    _kubelet(
         "tls-cipher-suites",
         ",".join(_STRONG_CIPHERS),
         SubsetOf(with_long_names(_STRONG_CIPHERS)),
