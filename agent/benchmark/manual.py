@@ -22,8 +22,10 @@ _HARDENING = "k3s-io/docs docs/security/hardening-guide.md"
 
 _row = partial(BenchmarkControl, applies=ON_SERVERS)
 
+_user = partial(_row, source=_AUTHENTICATION)
+
 _USERS: tuple[BenchmarkControl, ...] = (
-    _row(
+    _user(
         id="users-without-client-certificates",
         numbers=numbered("3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M 3.1.1M"),
         title="Users do not log in with client certificates",
@@ -35,9 +37,8 @@ _USERS: tuple[BenchmarkControl, ...] = (
             "Find out who uses a kubeconfig with client-certificate-data, such as a copy of /etc/rancher/k3s/k3s.yaml,"
             " and whether users log in with OIDC or another authenticator instead."
         ),
-        source=_AUTHENTICATION,
     ),
-    _row(
+    _user(
         id="users-without-service-account-tokens",
         numbers=numbered("- - 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M 3.1.2M"),
         title="Users do not log in with service account tokens",
@@ -49,9 +50,8 @@ _USERS: tuple[BenchmarkControl, ...] = (
             "Run 'kubectl get secrets -A --field-selector type=kubernetes.io/service-account-token' and find out for"
             " each token, and each one from 'kubectl create token', whether a user logs in with it."
         ),
-        source=_AUTHENTICATION,
     ),
-    _row(
+    _user(
         id="users-without-bootstrap-tokens",
         numbers=numbered("- - 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M"),
         title="Users do not log in with bootstrap tokens",
@@ -59,7 +59,6 @@ _USERS: tuple[BenchmarkControl, ...] = (
         check=Manual(
             "Run 'k3s token list', find out the purpose of each token, and let it expire after its nodes have joined."
         ),
-        source=_AUTHENTICATION,
     ),
     _row(
         id="audit-policy-coverage",
@@ -108,8 +107,10 @@ def _rule(what: str) -> str:
     )
 
 
+_access = partial(_row, source=_RBAC)
+
 _ACCESS: tuple[BenchmarkControl, ...] = (
-    _row(
+    _access(
         id="rbac-cluster-admin",
         numbers=numbered("5.1.1M 5.1.1M 5.1.1M 5.1.1M 5.1.1A 5.1.1A 5.1.1M 5.1.1M 5.1.1M 5.1.1M"),
         title="Only users who need it are cluster administrators",
@@ -118,9 +119,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "Run 'kubectl get clusterrolebindings -o wide' and review who has ClusterRole/cluster-admin. On K3s the"
             " group system:masters and the two jobs that install Traefik need it."
         ),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-secrets",
         numbers=numbered("5.1.2M 5.1.2M 5.1.2M 5.1.2M 5.1.2M 5.1.2A 5.1.2M 5.1.2M 5.1.2M 5.1.2M"),
         title="Few accounts may read Secrets",
@@ -129,9 +129,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             " The right to list Secrets includes their content."
         ),
         check=Manual(f"{_rule('get, list or watch on secrets')} who has them."),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-wildcards",
         numbers=numbered("5.1.3M 5.1.3M 5.1.3M 5.1.3M 5.1.3A 5.1.3A 5.1.3M 5.1.3M 5.1.3M 5.1.3M"),
         title="Roles name what they allow, without wildcards",
@@ -140,9 +139,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             f"Find '*' in {_ROLES}. On every K3s, cluster-admin, some system: roles, k3s-cloud-controller-manager and"
             " local-path-provisioner-role have it."
         ),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-create-pods",
         numbers=numbered("5.1.4M 5.1.4M 5.1.4M 5.1.4M 5.1.4M 5.1.4A 5.1.4M 5.1.4M 5.1.4M 5.1.4M"),
         title="Few accounts may create pods",
@@ -151,7 +149,6 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             " access the host unless a policy forbids it."
         ),
         check=Manual(f"{_rule('create on pods or on resources that create pods, such as jobs')} who has them."),
-        source=_RBAC,
     ),
     _row(
         id=DEFAULT_SERVICE_ACCOUNTS.id,
@@ -166,7 +163,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         source=_HARDENING,
         guide=DEFAULT_SERVICE_ACCOUNTS,
     ),
-    _row(
+    _access(
         id="service-account-token-mounts",
         numbers=numbered("5.1.6M 5.1.6M 5.1.6M 5.1.6M 5.1.6A 5.1.6A 5.1.6M 5.1.6M 5.1.6M 5.1.6M"),
         title="Only pods that need it receive a service account token",
@@ -178,9 +175,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             " and find out for each pod that does not show false whether it uses the API server. On K3s CoreDNS,"
             " Traefik, metrics-server and local-path do."
         ),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-system-masters",
         numbers=numbered("5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M"),
         title="The group system:masters is not used for daily work",
@@ -189,9 +185,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "Find out who has a copy of K3s' admin kubeconfig, /etc/rancher/k3s/k3s.yaml, whose certificate is in the"
             " group, and whether other certificates with O=system:masters exist."
         ),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-bind-impersonate-escalate",
         numbers=numbered("5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M 5.1.8M"),
         title="Few accounts may bind, impersonate or escalate",
@@ -200,9 +195,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             " another account."
         ),
         check=Manual(f"{_rule('the verbs bind, impersonate or escalate')} who has them."),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-persistent-volumes",
         numbers=numbered("- - 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M 5.1.9M"),
         title="Few accounts may create PersistentVolumes",
@@ -211,9 +205,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             " for pods."
         ),
         check=Manual(f"{_rule('create on persistentvolumes')} who has them."),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-nodes-proxy",
         numbers=numbered("- - 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M 5.1.10M"),
         title="Few accounts may access the kubelet through nodes/proxy",
@@ -222,9 +215,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             " directly to the kubelet bypasses the audit log and the admission plugins of the API server."
         ),
         check=Manual(f"{_rule('nodes/proxy')} who has them."),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-csr-approval",
         numbers=numbered("- - 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M 5.1.11M"),
         title="Few accounts may approve certificate signing requests",
@@ -232,9 +224,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "Everyone who can approve a request can create a certificate for any user or node, which cannot be revoked."
         ),
         check=Manual(f"{_rule('update on certificatesigningrequests/approval')} who has them."),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-webhooks",
         numbers=numbered("- - 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M 5.1.12M"),
         title="Few accounts may change admission webhooks",
@@ -246,15 +237,13 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             f"{_rule('create or update on validatingwebhookconfigurations or mutatingwebhookconfigurations')} who has"
             " them."
         ),
-        source=_RBAC,
     ),
-    _row(
+    _access(
         id="rbac-token-creation",
         numbers=numbered("- - 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M"),
         title="Few accounts may create service account tokens",
         why="Everyone who can create a token for an account has all rights of that account until the token expires.",
         check=Manual(f"{_rule('create on serviceaccounts/token')} who has them."),
-        source=_RBAC,
     ),
     _row(
         id="rbac-kubelet-subresources",
@@ -275,15 +264,17 @@ _BY_BOTH = (
 _BY_ADMISSION = "the guide's psa.yaml makes 'restricted' the default, which rejects it"
 
 
-def _pods(field: str, by: str = _BY_BOTH) -> str:
+def _find(field: str, by: str = _BY_BOTH) -> str:
     return (
         f"Find {field} in 'kubectl get pods -A -o yaml', and review in 'kubectl get namespaces --show-labels' which"
         f" namespaces have a weaker Pod Security standard than the default: {by}."
     )
 
 
+_pods = partial(_row, source=_STANDARDS, guide=POD_SECURITY_ADMISSION)
+
 _PODS: tuple[BenchmarkControl, ...] = (
-    _row(
+    _pods(
         id="pod-policy-mechanism",
         numbers=numbered("5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M"),
         title="A policy decides which pods are admitted",
@@ -293,37 +284,29 @@ _PODS: tuple[BenchmarkControl, ...] = (
             " 'privileged' or is exempt. The guide's psa.yaml makes 'restricted' the default for the others, as its"
             " PodSecurityPolicies do up to v1.24."
         ),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
     ),
-    _row(
+    _pods(
         id="pods-privileged",
         numbers=numbered("5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M"),
         title="Privileged containers are not admitted",
         why="A privileged container has all devices of the host and all rights of its root user.",
-        check=Manual(_pods("'privileged: true'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'privileged: true'")),
     ),
-    _row(
+    _pods(
         id="pods-host-pid",
         numbers=numbered("5.2.3M 5.2.3M 5.2.3u 5.2.3u 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M"),
         title="Pods in the host's process ID namespace are not admitted",
         why="Such a pod can read the environment of all processes of the host, and send them signals.",
-        check=Manual(_pods("'hostPID: true'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'hostPID: true'")),
     ),
-    _row(
+    _pods(
         id="pods-host-ipc",
         numbers=numbered("5.2.4M 5.2.4M 5.2.4u 5.2.4u 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M"),
         title="Pods in the host's IPC namespace are not admitted",
         why="Such a pod can read and change the shared memory of the host's processes.",
-        check=Manual(_pods("'hostIPC: true'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'hostIPC: true'")),
     ),
-    _row(
+    _pods(
         id="pods-host-network",
         numbers=numbered("5.2.5M 5.2.5M 5.2.5u 5.2.5u 5.2.5M 5.2.5M 5.2.5M 5.2.5M 5.2.5M 5.2.5M"),
         title="Pods in the host's network are not admitted",
@@ -331,20 +314,16 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "Such a pod can connect to services on the host's loopback address and read the traffic of other pods, and"
             " no NetworkPolicy applies to it."
         ),
-        check=Manual(_pods("'hostNetwork: true'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'hostNetwork: true'")),
     ),
-    _row(
+    _pods(
         id="pods-privilege-escalation",
         numbers=numbered("5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M"),
         title="Containers that can gain privileges are not admitted",
         why="A process in such a container can become root through a setuid program in its image.",
-        check=Manual(_pods("containers without 'allowPrivilegeEscalation: false'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("containers without 'allowPrivilegeEscalation: false'")),
     ),
-    _row(
+    _pods(
         id="pods-root",
         numbers=numbered("5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M 5.2.7M"),
         title="Containers that run as root are not admitted",
@@ -352,12 +331,10 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "To the kernel, root in a container is root on the host, so one fault in the isolation is sufficient for"
             " an attack."
         ),
-        check=Manual(_pods("pods without 'runAsNonRoot: true'")),
-        source=_STANDARDS,
+        check=Manual(_find("pods without 'runAsNonRoot: true'")),
         level=2,
-        guide=POD_SECURITY_ADMISSION,
     ),
-    _row(
+    _pods(
         id="pods-net-raw",
         numbers=numbered("5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M 5.2.8M"),
         title="Containers with NET_RAW are not admitted",
@@ -365,59 +342,47 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "With raw sockets, which container runtimes allow by default, a pod can impersonate another pod on the"
             " network."
         ),
-        check=Manual(_pods("containers that drop neither ALL nor NET_RAW")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("containers that drop neither ALL nor NET_RAW")),
     ),
-    _row(
+    _pods(
         id="pods-added-capabilities",
         numbers=numbered("5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M - - -"),
         title="Containers that add capabilities are not admitted",
         why="Some capabilities, such as SYS_ADMIN, give almost all rights of root.",
-        check=Manual(_pods("'capabilities' with 'add'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'capabilities' with 'add'")),
     ),
-    _row(
+    _pods(
         id="pods-assigned-capabilities",
         numbers=numbered("5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.10M 5.2.9M 5.2.9M 5.2.9M"),
         title="Containers that keep capabilities are not admitted",
         why=(
             "Few programs need the capabilities that a container runtime grants by default, and each helps an attacker."
         ),
-        check=Manual(_pods("containers that do not drop ALL capabilities")),
-        source=_STANDARDS,
+        check=Manual(_find("containers that do not drop ALL capabilities")),
         level=2,
-        guide=POD_SECURITY_ADMISSION,
     ),
-    _row(
+    _pods(
         id="pods-windows-host-process",
         numbers=numbered("5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.10M 5.2.10M 5.2.10M"),
         title="Windows HostProcess containers are not admitted",
         why="Such a container has full access to its Windows node.",
-        check=Manual(_pods("'hostProcess: true'", _BY_ADMISSION)),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'hostProcess: true'", _BY_ADMISSION)),
     ),
-    _row(
+    _pods(
         id="pods-host-path",
         numbers=numbered("5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.11M 5.2.11M 5.2.11M"),
         title="Pods with hostPath volumes are not admitted",
         why=("Such a pod can read or write files of the host, including K3s' keys and the container runtime's socket."),
-        check=Manual(_pods("volumes with 'hostPath'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("volumes with 'hostPath'")),
     ),
-    _row(
+    _pods(
         id="pods-host-ports",
         numbers=numbered("5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.12M 5.2.12M 5.2.12M"),
         title="Containers with host ports are not admitted",
         why="A host port is reachable from outside without a Service, and often despite NetworkPolicies.",
-        check=Manual(_pods("'hostPort'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'hostPort'")),
     ),
-    _row(
+    _pods(
         id="pods-proc-mount",
         numbers=numbered("- - - - - - - - - 5.2.13M"),
         title="Containers with an unmasked /proc are not admitted",
@@ -425,9 +390,7 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "The runtime hides the parts of /proc that reveal or change the state of the host's kernel. 'Unmasked'"
             " makes them visible in the container."
         ),
-        check=Manual(_pods("'procMount: Unmasked'")),
-        source=_STANDARDS,
-        guide=POD_SECURITY_ADMISSION,
+        check=Manual(_find("'procMount: Unmasked'")),
     ),
 )
 
@@ -511,7 +474,7 @@ _DATA: tuple[BenchmarkControl, ...] = (
             "Without one a container can make every system call, including those that few programs need and many"
             " attacks use."
         ),
-        check=Manual(_pods("pods without 'seccompProfile', or with 'type: Unconfined'", _BY_ADMISSION)),
+        check=Manual(_find("pods without 'seccompProfile', or with 'type: Unconfined'", _BY_ADMISSION)),
         source=f"{_KUBERNETES}/tutorials/security/seccomp.md",
         level=2,
         guide=POD_SECURITY_ADMISSION,

@@ -131,11 +131,6 @@ class MergedConfig(NamedTuple):
         """Return all values of a list option, in order."""
         return self.values.get(key, ())
 
-    def is_set(self, key: str) -> bool:
-        """Return whether an option has a value that is not empty. Works for secrets, too."""
-        found = self.scalar(key)
-        return found is not None and found.text != ""
-
     def boolean(self, key: str) -> bool | None:
         """Return the value of a boolean option. None if it is not set, or is not a boolean, which stops K3s."""
         found = self.scalar(key)

@@ -72,8 +72,6 @@ class Assignment(NamedTuple):
     value: str
     """As written, with bytes that are not UTF-8 escaped."""
     location: Location
-    is_pattern: bool
-    """Whether the line matches the key by a pattern."""
     is_rejected: bool
     """Whether the kernel rejects the value and keeps the previous one. No other line sets the key then."""
 
@@ -167,7 +165,7 @@ def _outcome(key: str, writes: Sequence[_Line], accepts: Callable[[str, str], bo
         value = (line.value or b"").decode("utf-8", "backslashreplace")
         rejected = not accepts(key, value)
         if outcome is None or not rejected:
-            outcome = Assignment(key, value, line.location, is_pattern=is_glob(line.name), is_rejected=rejected)
+            outcome = Assignment(key, value, line.location, rejected)
         if not rejected:
             break
     return outcome

@@ -7,18 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.assess.assessment import ControlStatus
-from agent.present.assessments.common import (
-    by_section,
-    described,
-    fact,
-    fix,
-    in_baseline,
-    noted,
-    owner_name,
-    section_title,
-    title,
-    waived,
-)
+from agent.present.assessments import common
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
@@ -32,13 +21,13 @@ def as_junit(assessment: Assessment) -> str:
 
     A control that was open in the baseline is skipped.
     """
-    root = Element("testsuites", {"name": title(assessment), **_counted(assessment, assessment.verdicts)})
-    for number, verdicts in by_section(assessment).items():
+    root = Element("testsuites", {"name": common.title(assessment), **_counted(assessment, assessment.verdicts)})
+    for number, verdicts in common.by_section(assessment).items():
         suite = SubElement(
             root,
             "testsuite",
             {
-                "name": section_title(number),
+                "name": common.section_title(number),
                 # Without a time zone: the schemas of Jenkins and Ant do not allow one.
                 "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(assessment.when)),
                 "hostname": assessment.node,
@@ -49,7 +38,7 @@ def as_junit(assessment: Assessment) -> str:
         properties = SubElement(suite, "properties")
         for name, value in (
             ("benchmark", str(assessment.benchmark)),
-            *((name, fact(assessment, name)) for name in (ROLE, K3S_VERSION)),
+            *((name, common.fact(assessment, name)) for name in (ROLE, K3S_VERSION)),
         ):
             SubElement(properties, "property", name=name, value=value)
         for verdict in verdicts:
@@ -57,7 +46,7 @@ def as_junit(assessment: Assessment) -> str:
     first = root.find("testsuite")
     if first is not None and assessment.notes:
         # The schemas allow no text outside a suite.
-        SubElement(first, "system-out").text = "\n".join(map(noted, assessment.notes))
+        SubElement(first, "system-out").text = "\n".join(map(common.noted, assessment.notes))
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root).decode("ascii")}\n'
 
@@ -73,7 +62,7 @@ def _counted(assessment: Assessment, verdicts: Sequence[Verdict]) -> dict[str, s
 
 
 def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
-    return in_baseline(assessment, verdict) or not (verdict.is_open or verdict.status is ControlStatus.PASS)
+    return common.in_baseline(assessment, verdict) or not (verdict.is_open or verdict.status is ControlStatus.PASS)
 
 
 def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
@@ -83,7 +72,7 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
         suite,
         "testcase",
         name=f"{number}{verdict.control.id}: {verdict.control.recommendation}",
-        classname=section_title(verdict.section).replace(".", "-"),
+        classname=common.section_title(verdict.section).replace(".", "-"),
         time="0",
     )
     if _is_skipped(assessment, verdict):
@@ -95,13 +84,13 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
             case, "error", type="UNKNOWN", message=verdict.reason or "could not be determined"
         ).text = _at_length(verdict)
     if verdict.evidence:
-        SubElement(case, "system-out").text = "\n".join(map(described, verdict.evidence))
+        SubElement(case, "system-out").text = "\n".join(map(common.described, verdict.evidence))
 
 
 def _why_skipped(assessment: Assessment, verdict: Verdict) -> str:
-    if in_baseline(assessment, verdict):
+    if common.in_baseline(assessment, verdict):
         return f"in the baseline: {verdict.status}: {_in_short(verdict)}"
-    return f"{verdict.status}: {waived(verdict.waiver) if verdict.waiver else verdict.reason}"
+    return f"{verdict.status}: {common.waived(verdict.waiver) if verdict.waiver else verdict.reason}"
 
 
 def _in_short(verdict: Verdict) -> str:
@@ -109,4 +98,4 @@ def _in_short(verdict: Verdict) -> str:
 
 
 def _at_length(verdict: Verdict) -> str:
-    return f"Owner: {owner_name(verdict.owner)}\nRemediation: {fix(verdict) or verdict.reason}"
+    return f"Owner: {common.owner_name(verdict.owner)}\nRemediation: {common.fix(verdict) or verdict.reason}"

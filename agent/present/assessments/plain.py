@@ -6,24 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity
-from agent.present.assessments.common import (
-    by_section,
-    described,
-    few,
-    fix,
-    in_baseline,
-    in_numbers,
-    is_new,
-    manual_reviews,
-    noted,
-    open_by_owner,
-    origin,
-    owner_name,
-    result,
-    section_title,
-    title,
-    waived,
-)
+from agent.present.assessments import common
 from agent.present.text import printable
 
 if TYPE_CHECKING:
@@ -43,27 +26,27 @@ def as_lines(assessment: Assessment, verbosity: Verbosity) -> str:
 
 
 def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
-    sections = by_section(assessment)
+    sections = common.by_section(assessment)
     verdicts = [verdict for inside in sections.values() for verdict in inside]
-    last = f"result {int(assessment.exit_code)}: {result(assessment)}"
+    last = f"result {int(assessment.exit_code)}: {common.result(assessment)}"
     if verbosity is Verbosity.QUIET:
-        yield from (_verdict(assessment, one, verbosity) for one in verdicts if is_new(assessment, one))
+        yield from (_verdict(assessment, one, verbosity) for one in verdicts if common.is_new(assessment, one))
         if assessment.open:
             yield last
         return
-    yield title(assessment)
+    yield common.title(assessment)
     if verbosity is Verbosity.VERBOSE:
         yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in assessment.facts)
     for verdict in verdicts:
         if verbosity is Verbosity.VERBOSE or verdict.status not in _ONLY_VERBOSE:
             yield _verdict(assessment, verdict, verbosity)
-    yield from (f"note {noted(note)}" for note in assessment.notes)
+    yield from (f"note {common.noted(note)}" for note in assessment.notes)
     for number in sections:
-        yield f"section {section_title(number)}: {in_numbers(assessment.counts(number))}"
-    for owner, left in open_by_owner(assessment).items():
-        yield f"owner {owner_name(owner)}: {', '.join(verdict.control.id for verdict in left)}"
-    if verbosity is Verbosity.NORMAL and manual_reviews(assessment):
-        yield manual_reviews(assessment)
+        yield f"section {common.section_title(number)}: {common.in_numbers(assessment.counts(number))}"
+    for owner, left in common.open_by_owner(assessment).items():
+        yield f"owner {common.owner_name(owner)}: {', '.join(verdict.control.id for verdict in left)}"
+    if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
+        yield common.manual_reviews(assessment)
     yield last
 
 
@@ -73,17 +56,17 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:
-        parts += [f"evidence {described(one)}" for one in verdict.evidence]
+        parts += [f"evidence {common.described(one)}" for one in verdict.evidence]
     elif verdict.evidence:
-        some, others = few(verdict.evidence)
-        parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(map(origin, some)), others)))}")
+        some, others = common.few(verdict.evidence)
+        parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(map(common.origin, some)), others)))}")
     if verdict.reason:
         parts.append(f"reason {verdict.reason}")
     if verdict.waiver:
-        parts.append(f"waiver {waived(verdict.waiver)}")
-    if in_baseline(assessment, verdict):
+        parts.append(f"waiver {common.waived(verdict.waiver)}")
+    if common.in_baseline(assessment, verdict):
         parts.append("in the baseline")
     if verdict.is_open:
-        parts.append(f"owner {owner_name(verdict.owner)}")
-        parts += [f"fix: {fix(verdict)}"] if fix(verdict) else []
+        parts.append(f"owner {common.owner_name(verdict.owner)}")
+        parts += [f"fix: {common.fix(verdict)}"] if common.fix(verdict) else []
     return "; ".join(parts)

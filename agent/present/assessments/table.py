@@ -12,21 +12,7 @@ from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity, fitting, remediation
-from agent.present.assessments.common import (
-    by_section,
-    described,
-    few,
-    in_baseline,
-    is_new,
-    manual_reviews,
-    open_by_owner,
-    origin,
-    owner_name,
-    result,
-    section_title,
-    title,
-    waived,
-)
+from agent.present.assessments import common
 from agent.present.text import printable, stripped
 
 if TYPE_CHECKING:
@@ -76,30 +62,30 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
     """
     is_quiet = verbosity is Verbosity.QUIET
     if not is_quiet:
-        console.print(_text(title(assessment), "bold"))
+        console.print(_text(common.title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
         console.print(_facts(assessment.facts))
     sections = {
         number: [verdict for verdict in verdicts if _is_shown(assessment, verdict, verbosity)]
-        for number, verdicts in by_section(assessment).items()
+        for number, verdicts in common.by_section(assessment).items()
     }
     # The same width in each section, so that columns are aligned.
     width = max((len(verdict.status) for shown in sections.values() for verdict in shown), default=0)
     for number, shown in sections.items():
         if shown:
-            _heading(console, section_title(number))
+            _heading(console, common.section_title(number))
             console.print(_section(assessment, shown, verbosity, width))
     if not is_quiet:
         _totals(console, assessment, verbosity)
     if not is_quiet or assessment.open:
         console.print()
         mark, style = ("✘", "bold red") if assessment.open else ("✔", "bold green")
-        console.print(_text(f"{mark} {result(assessment)}", style))
+        console.print(_text(f"{mark} {common.result(assessment)}", style))
 
 
 def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
     if verbosity is Verbosity.QUIET:
-        return is_new(assessment, verdict)
+        return common.is_new(assessment, verdict)
     return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
 
 
@@ -111,12 +97,12 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     if assessment.verdicts:
         _heading(console, "Summary")
         console.print(_summary(assessment))
-    if open_by_owner(assessment):
+    if common.open_by_owner(assessment):
         _heading(console, "Open controls by owner of the fix")
         console.print(_owners(assessment))
-    if verbosity is Verbosity.NORMAL and manual_reviews(assessment):
+    if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
         console.print()
-        console.print(_text(manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
+        console.print(_text(common.manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
 
 
 def _heading(console: Console, text: str) -> None:
@@ -162,7 +148,7 @@ def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Ver
 def _head(assessment: Assessment, verdict: Verdict) -> Text:
     head = _text(verdict.control.recommendation, "bold" if verdict.is_open else "")
     head.append(f"  {verdict.control.id}", style="dim")
-    if in_baseline(assessment, verdict):
+    if common.in_baseline(assessment, verdict):
         head.append("  in the baseline", style="italic")
     return head
 
@@ -172,15 +158,15 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
     if verdict.is_open or verbosity is Verbosity.VERBOSE:
         yield "expected", verdict.expected
         yield "found", verdict.found
-        some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else few(verdict.evidence)
+        some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else common.few(verdict.evidence)
         # The found value is often the only observation; then its location is enough.
-        texts = (origin(one) if one.observation == verdict.found else described(one) for one in some)
+        texts = (common.origin(one) if one.observation == verdict.found else common.described(one) for one in some)
         yield from (("evidence", text) for text in (*texts, others))
     yield "reason", verdict.reason
     if verdict.waiver:
-        yield "waiver", waived(verdict.waiver)
+        yield "waiver", common.waived(verdict.waiver)
     if verdict.is_open:
-        yield "owner", owner_name(verdict.owner)
+        yield "owner", common.owner_name(verdict.owner)
 
 
 def _details(fields: Iterable[tuple[str, str]], fix: Remediation | None = None) -> Table:
@@ -203,8 +189,8 @@ def _note(note: Note) -> RenderableType:
 
 def _summary(assessment: Assessment) -> Table:
     table = _grid(2)
-    for number in by_section(assessment):
-        table.add_row(_text(section_title(number)), _counts(assessment.counts(number)))
+    for number in common.by_section(assessment):
+        table.add_row(_text(common.section_title(number)), _counts(assessment.counts(number)))
     return table
 
 
@@ -214,7 +200,7 @@ def _counts(counts: Mapping[ControlStatus, int]) -> Text:
 
 def _owners(assessment: Assessment) -> Table:
     table = _grid(3)
-    for owner, verdicts in open_by_owner(assessment).items():
+    for owner, verdicts in common.open_by_owner(assessment).items():
         ids = ", ".join(verdict.control.id for verdict in verdicts)
-        table.add_row(_text(owner_name(owner), "bold"), _text(str(len(verdicts))), _text(ids))
+        table.add_row(_text(common.owner_name(owner), "bold"), _text(str(len(verdicts))), _text(ids))
     return table

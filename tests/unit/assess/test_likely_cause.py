@@ -43,7 +43,7 @@ def clues(**seen: object) -> Clues:
 
 
 def sets(value: str, path: PurePosixPath = CONF) -> dict[str, Assignment]:
-    return {KEY: Assignment(KEY, value, Location(path, 3), is_pattern=False, is_rejected=False)}
+    return {KEY: Assignment(KEY, value, Location(path, 3), is_rejected=False)}
 
 
 def files(path: str | PurePosixPath, written: float, changed: float = LATER) -> dict[PurePosixPath, Times]:

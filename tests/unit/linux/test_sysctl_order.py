@@ -44,8 +44,8 @@ def values(text: str, key: str = KEY) -> tuple[str | None, str | None]:
     return value(files, Reader.SYSTEMD, key), value(files, Reader.PROCPS, key)
 
 
-def assignment(value: str, path: str, line: int, *, is_pattern: bool = False, is_rejected: bool = False) -> Assignment:
-    return Assignment(KEY, value, Location(PurePosixPath(path), line), is_pattern, is_rejected)
+def assignment(value: str, path: str, line: int, *, is_rejected: bool = False) -> Assignment:
+    return Assignment(KEY, value, Location(PurePosixPath(path), line), is_rejected)
 
 
 @BOTH
@@ -190,7 +190,7 @@ def test_the_line_that_excludes_a_key_has_its_location() -> None:
 def test_an_assignment_by_pattern_is_marked(reader: Reader) -> None:
     """The line does not contain the key itself."""
     found = at_boot([file("a", "#\nvm.*=2")], [KEY], reader)[KEY]
-    assert found == assignment("2", "/etc/sysctl.d/a.conf", 2, is_pattern=True)
+    assert found == assignment("2", "/etc/sysctl.d/a.conf", 2)
 
 
 @BOTH
