@@ -21,13 +21,7 @@ _LOCAL = (
 
 
 def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
-    identifier: str,
-    numbers: str,
-    check: ArgumentCheck,
-    *,
-    title: str,
-    why: str,
-    default: str,
+    identifier: str, numbers: str, check: ArgumentCheck, *, title: str, why: str, default: str
 ) -> BenchmarkControl:
     return BenchmarkControl(
         id=identifier,

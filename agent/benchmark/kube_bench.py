@@ -189,6 +189,15 @@ _NODE_FILES = (
 _NODE_KUBECONFIG_PERMISSIONS = ("kube-proxy-kubeconfig-permissions", "kubelet-kubeconfig-permissions")
 _CNI_FILES = ("cni-permissions", "cni-ownership")
 
+
+def _stricter(note: str, ids: tuple[str, ...], benchmarks: tuple[Benchmark, ...] = ()) -> _Rows:
+    return _Rows(Reason.STRICTER, ids, benchmarks, note)
+
+
+def _laxer(note: str, ids: tuple[str, ...], benchmarks: tuple[Benchmark, ...] = ()) -> _Rows:
+    return _Rows(Reason.LAXER, ids, benchmarks, note)
+
+
 _ROWS = (
     _Rows(
         Reason.JOURNAL,
@@ -284,128 +293,88 @@ _ROWS = (
     _Rows(Reason.NO_EVIDENCE, (*_ETCD_AUTO_TLS, "apiserver-encryption-providers")),
     _Rows(Reason.NO_EVIDENCE, ("etcd-data-permissions",), _CIS_1_24_TO_1_8),
     _Rows(Reason.NO_EVIDENCE, ("apiserver-etcd-client-certificate",), _CIS_1_24_TO_1_9),
-    _Rows(
-        Reason.STRICTER,
+    _stricter(
+        _WORD_NEVER_PRINTED,
         ("pki-certificate-permissions", "pki-key-permissions", "kube-proxy-kubeconfig-permissions"),
         _CIS_1_23,
-        _WORD_NEVER_PRINTED,
     ),
-    _Rows(
-        Reason.STRICTER,
-        ("kubelet-kubeconfig-permissions",),
-        _CIS_1_23,
-        "It requires exactly 644, and fails the 600 that K3s sets.",
+    _stricter(
+        "It requires exactly 644, and fails the 600 that K3s sets.", ("kubelet-kubeconfig-permissions",), _CIS_1_23
     ),
-    _Rows(Reason.STRICTER, ("etcd-data-permissions",), _CIS_1_23, "It requires exactly 700, and fails stricter modes."),
-    _Rows(Reason.STRICTER, ("apiserver-always-pull-images",), _READ_FROM_PS, _CONTAINERD),
-    _Rows(
-        Reason.STRICTER,
+    _stricter("It requires exactly 700, and fails stricter modes.", ("etcd-data-permissions",), _CIS_1_23),
+    _stricter(_CONTAINERD, ("apiserver-always-pull-images",), _READ_FROM_PS),
+    _stricter(
+        "Its audit keeps the start line only if it contains the word ServiceAccount, which K3s' own does not.",
         ("apiserver-service-account-plugin",),
         _CIS_1_24,
-        "Its audit keeps the start line only if it contains the word ServiceAccount, which K3s' own does not.",
     ),
-    _Rows(Reason.STRICTER, ("request-timeout",), (), _WRITTEN_OUT),
-    _Rows(Reason.STRICTER, ("streaming-connection-idle-timeout",), _CIS_1_23, _WRITTEN_OUT),
-    _Rows(
-        Reason.STRICTER,
+    _stricter(_WRITTEN_OUT, ("request-timeout",)),
+    _stricter(_WRITTEN_OUT, ("streaming-connection-idle-timeout",), _CIS_1_23),
+    _stricter(
+        "Its test uses the operator noteqx, which kube-bench does not support, so no value passes.",
         ("streaming-connection-idle-timeout",),
         _CIS_1_9,
-        "Its test uses the operator noteqx, which kube-bench does not support, so no value passes.",
     ),
-    _Rows(Reason.STRICTER, ("scheduler-bind-address", "kube-proxy-metrics-bind-address"), (), _LOOPBACK),
-    _Rows(Reason.STRICTER, ("controller-manager-bind-address",), _READ_FROM_JOURNAL, _LOOPBACK),
-    _Rows(Reason.STRICTER, ("kubelet-anonymous-auth", "kubelet-authorization-mode"), _CIS_1_9, _ARGUMENT_OF_API_SERVER),
-    _Rows(
-        Reason.STRICTER,
-        ("kubelet-rotate-server-certificate",),
-        (),
-        "It fails if a gate whose name contains this one is false.",
-    ),
-    _Rows(
-        Reason.STRICTER,
+    _stricter(_LOOPBACK, ("scheduler-bind-address", "kube-proxy-metrics-bind-address")),
+    _stricter(_LOOPBACK, ("controller-manager-bind-address",), _READ_FROM_JOURNAL),
+    _stricter(_ARGUMENT_OF_API_SERVER, ("kubelet-anonymous-auth", "kubelet-authorization-mode"), _CIS_1_9),
+    _stricter("It fails if a gate whose name contains this one is false.", ("kubelet-rotate-server-certificate",)),
+    _stricter(
+        "It reads only the log of k3s, so it finds nothing on an agent.",
         ("kubelet-read-only-port", "kubelet-serving-certificate"),
         _CIS_1_23,
-        "It reads only the log of k3s, so it finds nothing on an agent.",
     ),
-    _Rows(
-        Reason.STRICTER,
+    _stricter(
+        "It checks the directory server/tls, not the kubeconfig.",
         ("controller-manager-kubeconfig-ownership",),
         _CIS_1_23_AND_1_24,
-        "It checks the directory server/tls, not the kubeconfig.",
     ),
-    _Rows(Reason.STRICTER, ("pki-ownership",), _CIS_1_23_AND_1_24, "It also checks directories in server/tls."),
-    _Rows(
-        Reason.STRICTER,
+    _stricter("It also checks directories in server/tls.", ("pki-ownership",), _CIS_1_23_AND_1_24),
+    _stricter(
+        "It checks a certificate in server/tls, which an agent does not have.",
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
         _CIS_1_23,
-        "It checks a certificate in server/tls, which an agent does not have.",
     ),
-    _Rows(Reason.LAXER, _READ_FROM_PS_BY_1_23, _CIS_1_23, _CONTAINERD),
-    _Rows(Reason.LAXER, ("controller-manager-bind-address",), _READ_FROM_PS, _CONTAINERD),
-    _Rows(Reason.LAXER, (*_FILE_ARGUMENTS, *_ETCD_FILE_ARGUMENTS), (), _ANY_VALUE),
-    _Rows(Reason.LAXER, ("kubelet-client-ca", "kubelet-serving-certificate"), _CIS_1_23_TO_1_8, _ANY_VALUE),
-    _Rows(
-        Reason.LAXER,
-        ("kubelet-client-ca", "kubelet-anonymous-auth", "kubelet-authorization-mode"),
-        _CIS_1_9,
-        _ARGUMENT_OF_API_SERVER,
+    _laxer(_CONTAINERD, _READ_FROM_PS_BY_1_23, _CIS_1_23),
+    _laxer(_CONTAINERD, ("controller-manager-bind-address",), _READ_FROM_PS),
+    _laxer(_ANY_VALUE, (*_FILE_ARGUMENTS, *_ETCD_FILE_ARGUMENTS)),
+    _laxer(_ANY_VALUE, ("kubelet-client-ca", "kubelet-serving-certificate"), _CIS_1_23_TO_1_8),
+    _laxer(
+        _ARGUMENT_OF_API_SERVER, ("kubelet-client-ca", "kubelet-anonymous-auth", "kubelet-authorization-mode"), _CIS_1_9
     ),
-    _Rows(
-        Reason.LAXER,
+    _laxer(
+        "Its test has a file name instead of a path in a document, so it passes if kubelet.kubeconfig exists.",
         ("kubelet-serving-certificate",),
         _CIS_1_9,
-        "Its test has a file name instead of a path in a document, so it passes if kubelet.kubeconfig exists.",
     ),
-    _Rows(
-        Reason.LAXER, ("audit-log-path",), (), "It accepts any value, and with `-` the log is not written to a file."
+    _laxer("It accepts any value, and with `-` the log is not written to a file.", ("audit-log-path",)),
+    _laxer("It accepts any value, and does not check that the file is a policy.", ("audit-policy-file",)),
+    _laxer(
+        "It does not check the plugin's limits, without which the API server exits.", ("apiserver-event-rate-limit",)
     ),
-    _Rows(
-        Reason.LAXER, ("audit-policy-file",), (), "It accepts any value, and does not check that the file is a policy."
+    _laxer("It accepts any value, and 0 means no limit.", ("request-timeout",)),
+    _laxer("It accepts any value, and 0 disables the collection.", ("terminated-pod-gc-threshold",)),
+    _laxer("It accepts any value, and below 1 there is no limit.", ("kubelet-pod-max-pids",)),
+    _laxer(_ALL_BETA, ("kubelet-rotate-server-certificate", "controller-manager-rotate-kubelet-server-certificate")),
+    _laxer("It does not check the keys in directories below server/tls.", ("pki-key-permissions",), _CIS_1_24_TO_1_9),
+    _laxer(
+        "It does not check the certificates in server/tls/etcd.", ("pki-certificate-permissions",), _CIS_1_24_TO_1_9
     ),
-    _Rows(
-        Reason.LAXER,
-        ("apiserver-event-rate-limit",),
-        (),
-        "It does not check the plugin's limits, without which the API server exits.",
-    ),
-    _Rows(Reason.LAXER, ("request-timeout",), (), "It accepts any value, and 0 means no limit."),
-    _Rows(Reason.LAXER, ("terminated-pod-gc-threshold",), (), "It accepts any value, and 0 disables the collection."),
-    _Rows(Reason.LAXER, ("kubelet-pod-max-pids",), (), "It accepts any value, and below 1 there is no limit."),
-    _Rows(
-        Reason.LAXER,
-        ("kubelet-rotate-server-certificate", "controller-manager-rotate-kubelet-server-certificate"),
-        (),
-        _ALL_BETA,
-    ),
-    _Rows(
-        Reason.LAXER,
-        ("pki-key-permissions",),
-        _CIS_1_24_TO_1_9,
-        "It does not check the keys in directories below server/tls.",
-    ),
-    _Rows(
-        Reason.LAXER,
-        ("pki-certificate-permissions",),
-        _CIS_1_24_TO_1_9,
-        "It does not check the certificates in server/tls/etcd.",
-    ),
-    _Rows(Reason.LAXER, ("pki-ownership",), _CIS_1_7_TO_1_9, "It checks only the directory, not the files in it."),
-    _Rows(
-        Reason.LAXER,
+    _laxer("It checks only the directory, not the files in it.", ("pki-ownership",), _CIS_1_7_TO_1_9),
+    _laxer(
+        "It checks the directory server/tls, not the kubeconfig.",
         ("controller-manager-kubeconfig-ownership",),
         _CIS_1_23_AND_1_24,
-        "It checks the directory server/tls, not the kubeconfig.",
     ),
-    _Rows(
-        Reason.LAXER,
+    _laxer(
+        "It checks a certificate in server/tls, not the one that the kubelet uses.",
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
         _CIS_1_23,
-        "It checks a certificate in server/tls, not the one that the kubelet uses.",
     ),
-    _Rows(Reason.LAXER, ("etcd-server-certificate", "etcd-peer-certificate"), _CIS_1_23, _ANY_PATH),
-    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_23, _ANY_PATH),
-    _Rows(Reason.LAXER, ("etcd-unique-ca",), _CIS_1_24_TO_1_9, "It checks only the authority of the peers."),
-    _Rows(Reason.LAXER, _ETCD_AUTO_TLS, _CIS_1_23, _LINE_START),
+    _laxer(_ANY_PATH, ("etcd-server-certificate", "etcd-peer-certificate"), _CIS_1_23),
+    _laxer(_ANY_PATH, ("etcd-unique-ca",), _CIS_1_23),
+    _laxer("It checks only the authority of the peers.", ("etcd-unique-ca",), _CIS_1_24_TO_1_9),
+    _laxer(_LINE_START, _ETCD_AUTO_TLS, _CIS_1_23),
 )
 
 

@@ -15,16 +15,7 @@ from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.manual import NotInK3s
 from agent.guide.cipher_suites import with_long_names
-from agent.guide.criteria import (
-    AtLeast,
-    Boolean,
-    Equals,
-    Excludes,
-    LeavesGateOn,
-    Loopback,
-    Present,
-    SubsetOf,
-)
+from agent.guide.criteria import AtLeast, Boolean, Equals, Excludes, LeavesGateOn, Loopback, Present, SubsetOf
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, newest
 from agent.model import Component
 
@@ -49,11 +40,7 @@ def _added(argument: str) -> Remediation:
 
 _CIPHERS = newest("tls-cipher-suites")
 _STRONG_UNTIL_1_11 = SubsetOf(
-    (
-        *with_long_names(_CIPHERS.value.split(",")),
-        "TLS_RSA_WITH_AES_128_GCM_SHA256",
-        "TLS_RSA_WITH_AES_256_GCM_SHA384",
-    )
+    (*with_long_names(_CIPHERS.value.split(",")), "TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_256_GCM_SHA384")
 )
 """Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
 
@@ -153,9 +140,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             " impostor."
         ),
         remediation=_removed(
-            "tls-cert-file",
-            "tls-private-key-file",
-            default="K3s sets them to files that it creates and renews",
+            "tls-cert-file", "tls-private-key-file", default="K3s sets them to files that it creates and renews"
         ),
     ),
     BenchmarkControl(

@@ -274,8 +274,7 @@ def render(
     what: Annotated[Rendering, typer.Argument(help=f"{_RENDERINGS}.", metavar="DOCUMENT")],
     *,
     url: Annotated[
-        Optional[str],
-        typer.Option(help="For cloud-init: URL of the program as a single file.", metavar="URL"),
+        Optional[str], typer.Option(help="For cloud-init: URL of the program as a single file.", metavar="URL")
     ] = None,
     sha256: Annotated[
         Optional[str], typer.Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
@@ -288,8 +287,7 @@ def render(
         Optional[str], typer.Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION")
     ] = None,
     data_dir: Annotated[
-        Optional[Path],
-        typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR"),
+        Optional[Path], typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
     ] = None,
 ) -> None:
     """Print a file of apply, or for cloud-init.

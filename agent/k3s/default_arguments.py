@@ -93,11 +93,7 @@ _API_SERVER: tuple[Default, ...] = tuple(
         ("authorization-mode", "Node,RBAC", Needs.NO_AUTHORIZATION_CONFIG),
         ("client-ca-file", f"{_TLS}/client-ca.crt", None),
         ("enable-admission-plugins", "NodeRestriction", None),
-        (
-            "encryption-provider-config",
-            f"{{data_dir}}/{ENCRYPTION_CONFIGURATION}",
-            Needs.SECRETS_ENCRYPTION,
-        ),
+        ("encryption-provider-config", f"{{data_dir}}/{ENCRYPTION_CONFIGURATION}", Needs.SECRETS_ENCRYPTION),
         ("etcd-cafile", f"{_TLS}/etcd/server-ca.crt", Needs.ETCD),
         ("etcd-certfile", f"{_TLS}/etcd/client.crt", Needs.ETCD),
         ("etcd-keyfile", f"{_TLS}/etcd/client.key", Needs.ETCD),
@@ -195,10 +191,7 @@ _KUBELET: tuple[Default, ...] = (
             needs=needs,
             channel=Channel.KUBELET_FILE,
         )
-        for name, value, needs in (
-            *_KUBELET_SETTINGS,
-            ("streaming-connection-idle-timeout", "4h0m0s", None),
-        )
+        for name, value, needs in (*_KUBELET_SETTINGS, ("streaming-connection-idle-timeout", "4h0m0s", None))
     ),
     Default(Component.KUBELET, "read-only-port", "0", _KUBELET_ARGUMENTS, since=_READ_ONLY_PORT_BACK),
     # Go omits a zero from the file, so these releases open the kubelet's default port.
@@ -213,13 +206,7 @@ _KUBELET: tuple[Default, ...] = (
     ),
 )
 
-DEFAULTS: tuple[Default, ...] = (
-    *_API_SERVER,
-    _CIPHER_SUITES,
-    *_CONTROLLER_MANAGER,
-    *_SCHEDULER,
-    *_KUBELET,
-)
+DEFAULTS: tuple[Default, ...] = (*_API_SERVER, _CIPHER_SUITES, *_CONTROLLER_MANAGER, *_SCHEDULER, *_KUBELET)
 """By component. A component has at most one row per argument, version and channel."""
 
 

@@ -118,10 +118,7 @@ def in_order(files: Iterable[SysctlFile], reader: Reader) -> list[SysctlFile]:
 
 
 def at_boot(
-    files: Iterable[SysctlFile],
-    keys: Iterable[str],
-    reader: Reader,
-    accepts: Callable[[str, str], bool] = accepted,
+    files: Iterable[SysctlFile], keys: Iterable[str], reader: Reader, accepts: Callable[[str, str], bool] = accepted
 ) -> dict[str, Assignment | None]:
     """Return the line that sets each key at boot, or None. Keys have dots, and exist in the kernel.
 

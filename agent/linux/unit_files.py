@@ -11,12 +11,7 @@ if TYPE_CHECKING:
 UNIT_DIRECTORIES = tuple(
     map(
         PurePosixPath,
-        (
-            "/etc/systemd/system",
-            "/run/systemd/system",
-            "/usr/local/lib/systemd/system",
-            "/usr/lib/systemd/system",
-        ),
+        ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"),
     )
 )
 """systemd's directories of units, highest precedence first (systemd.unit(5)). Drop-ins in all of them apply."""

@@ -160,10 +160,5 @@ def _paragraphs(parts: Iterable[tuple[str, str]]) -> str:
 
 def _wrapped(paragraph: str) -> list[str]:
     return textwrap.wrap(
-        paragraph,
-        _WIDTH,
-        initial_indent="  ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
+        paragraph, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )

@@ -72,11 +72,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
 
 
 def _evidence(evidence: Evidence) -> dict[str, object]:
-    return {
-        "observation": evidence.observation,
-        "location": as_object(evidence.location),
-        "source": evidence.source,
-    }
+    return {"observation": evidence.observation, "location": as_object(evidence.location), "source": evidence.source}
 
 
 def _waiver(waiver: Waiver) -> dict[str, object]:

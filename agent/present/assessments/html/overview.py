@@ -136,12 +136,7 @@ def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]
 def waivers(rows: Sequence[Row]) -> Element | None:
     """Return the waived controls."""
     lines = [
-        row(
-            head_cell(link(shown)),
-            cell(waiver.reason),
-            cell(expiry(waiver)),
-            cell(location(waiver.location)),
-        )
+        row(head_cell(link(shown)), cell(waiver.reason), cell(expiry(waiver)), cell(location(waiver.location)))
         for shown in rows
         if (waiver := shown.verdict.waiver)
     ]
