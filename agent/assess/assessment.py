@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.benchmark.control import Assessed
 from agent.checks.answer import ControlStatus, Evidence
 from agent.errors import ExitCode
 
@@ -56,6 +57,11 @@ class Verdict(NamedTuple):
     def is_open(self) -> bool:
         """Whether somebody still has to fix or find out something."""
         return self.status.is_open
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the benchmark counts a failure."""
+        return self.number is None or self.number.assessed is Assessed.AUTOMATED
 
     @property
     def owner(self) -> FixOwner:

@@ -29,6 +29,7 @@ _AUDIT = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/
 _ENCRYPTION = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
 
 _row = partial(BenchmarkControl, applies=ON_SERVERS, source=_K3S)
+_guide = partial(of_the_guide, Component.API_SERVER)
 
 
 def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
@@ -78,7 +79,8 @@ def _suites(names: tuple[str, ...]) -> ArgumentCheck:
     return _argument("tls-cipher-suites", SubsetOf(names))
 
 
-_AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
+API_SERVER: tuple[BenchmarkControl, ...] = (
+    # Authentication
     _row(
         id="apiserver-anonymous-auth",
         title="The API server rejects anonymous requests",
@@ -101,9 +103,7 @@ _AUTHENTICATION_ROWS: tuple[BenchmarkControl, ...] = (
         ),
         source=_AUTHENTICATION,
     ),
-)
-
-_KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
+    # Connections to kubelets
     _row(
         id="apiserver-kubelet-https",
         title="The API server connects to kubelets with TLS",
@@ -132,9 +132,7 @@ _KUBELET_ROWS: tuple[BenchmarkControl, ...] = (
             " kubectl exec and port-forward."
         ),
     ),
-)
-
-_AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
+    # Authorization
     _row(
         id="apiserver-authorization-not-always-allow",
         title="The API server does not allow every request",
@@ -164,9 +162,7 @@ _AUTHORIZATION_ROWS: tuple[BenchmarkControl, ...] = (
             f" need. {_BY_FILE}"
         ),
     ),
-)
-
-_ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
+    # Admission
     _row(
         id="apiserver-external-ips-not-denied",
         title="DenyServiceExternalIPs is not enabled",
@@ -281,9 +277,7 @@ _ADMISSION_ROWS: tuple[BenchmarkControl, ...] = (
         remediation=_enabled("NodeRestriction"),
         guide=_NODE_RESTRICTION,
     ),
-)
-
-_SERVING_ROWS: tuple[BenchmarkControl, ...] = (
+    # Serving
     _row(
         id="apiserver-secure-port",
         title="The API server serves on a TLS port",
@@ -301,51 +295,39 @@ _SERVING_ROWS: tuple[BenchmarkControl, ...] = (
             " for debugging."
         ),
     ),
-)
-
-_AUDIT_ROWS: tuple[BenchmarkControl, ...] = (
-    of_the_guide(
+    # Audit log
+    _guide(
         newest("audit-log-path"),
-        Component.API_SERVER,
         "1.2.19S 1.2.19u 1.2.18u 1.2.17u 1.2.16u 1.2.16M 1.2.16M 1.2.16M 1.2.16M 1.2.16A",
         source=_AUDIT,
     ),
-    of_the_guide(
+    _guide(
         newest("audit-log-maxage"),
-        Component.API_SERVER,
         "1.2.20S 1.2.20u 1.2.19u 1.2.18u 1.2.17u 1.2.17M 1.2.17M 1.2.17M 1.2.17M 1.2.17A",
         source=_AUDIT,
     ),
-    of_the_guide(
+    _guide(
         newest("audit-log-maxbackup"),
-        Component.API_SERVER,
         "1.2.21S 1.2.21u 1.2.20u 1.2.19u 1.2.18u 1.2.18M 1.2.18M 1.2.18M 1.2.18M 1.2.18A",
         source=_AUDIT,
     ),
-    of_the_guide(
+    _guide(
         newest("audit-log-maxsize"),
-        Component.API_SERVER,
         "1.2.22S 1.2.22u 1.2.21u 1.2.20u 1.2.19u 1.2.19M 1.2.19M 1.2.19M 1.2.19M 1.2.19A",
         source=_AUDIT,
     ),
-)
-
-_REQUEST_ROWS: tuple[BenchmarkControl, ...] = (
-    of_the_guide(
+    # Requests
+    _guide(
         newest("request-timeout"),
-        Component.API_SERVER,
         "1.2.23S 1.2.23u 1.2.22u 1.2.21u 1.2.20u 1.2.20M 1.2.20M 1.2.20M 1.2.20M 1.2.20M",
         source=_REQUESTS,
     ),
-    of_the_guide(
+    _guide(
         newest("service-account-lookup"),
-        Component.API_SERVER,
         "1.2.24A 1.2.24A 1.2.23A 1.2.22A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A 1.2.21A",
         source=_AUTHENTICATION,
     ),
-)
-
-_KEY_ROWS: tuple[BenchmarkControl, ...] = (
+    # Keys and certificates
     _row(
         id="apiserver-service-account-key-file",
         title="Service account tokens are verified with a separate key",
@@ -396,9 +378,7 @@ _KEY_ROWS: tuple[BenchmarkControl, ...] = (
             " if K3s runs etcd, and if its datastore uses TLS."
         ),
     ),
-)
-
-_ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
+    # Encryption of Secrets
     _row(
         id=SECRETS_ENCRYPTION.id,
         title=SECRETS_ENCRYPTION.title,
@@ -435,9 +415,7 @@ _ENCRYPTION_ROWS: tuple[BenchmarkControl, ...] = (
         guide=SECRETS_ENCRYPTION,
         source=_ENCRYPTION,
     ),
-)
-
-_LAST_ROWS: tuple[BenchmarkControl, ...] = (
+    # Ciphers and additions of newer benchmarks
     _row(
         id="apiserver-cipher-suites",
         title="The API server uses only strong ciphers",
@@ -453,30 +431,15 @@ _LAST_ROWS: tuple[BenchmarkControl, ...] = (
         ),
         source="k3s-io/k3s pkg/cli/server/server.go",
     ),
-    of_the_guide(
+    _guide(
         newest("service-account-extend-token-expiration"),
-        Component.API_SERVER,
         "- - - - - - 1.2.30A 1.2.30A 1.2.30A 1.2.30A",
         source=_AUTHENTICATION,
     ),
-    of_the_guide(
+    _guide(
         newest("audit-policy-file"),
-        Component.API_SERVER,
         "3.2.1M 3.2.1u 3.2.1u 3.2.1u 3.2.1u 3.2.1M 3.2.1M 3.2.1M 3.2.1M 3.2.1M",
         source=_AUDIT,
     ),
-)
-
-API_SERVER: tuple[BenchmarkControl, ...] = (
-    *_AUTHENTICATION_ROWS,
-    *_KUBELET_ROWS,
-    *_AUTHORIZATION_ROWS,
-    *_ADMISSION_ROWS,
-    *_SERVING_ROWS,
-    *_AUDIT_ROWS,
-    *_REQUEST_ROWS,
-    *_KEY_ROWS,
-    *_ENCRYPTION_ROWS,
-    *_LAST_ROWS,
 )
 """By topic."""

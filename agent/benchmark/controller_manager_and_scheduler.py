@@ -37,8 +37,8 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
 
 CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
     of_the_guide(
-        newest("terminated-pod-gc-threshold"),
         Component.CONTROLLER_MANAGER,
+        newest("terminated-pod-gc-threshold"),
         "1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1u 1.3.1M 1.3.1M 1.3.1M 1.3.1M 1.3.1M",
         source=_SOURCE,
     ),

@@ -25,17 +25,16 @@ def _file(key: str, name: str) -> EtcdSetting:
     return EtcdSetting(key, Equals(f"{{data_dir}}/server/tls/etcd/{name}"))
 
 
+def _pair(section: str, name: str) -> AllOf:
+    return AllOf((_file(f"{section}.cert-file", f"{name}.crt"), _file(f"{section}.key-file", f"{name}.key")))
+
+
 ETCD: tuple[BenchmarkControl, ...] = (
     _row(
         id="etcd-server-certificate",
         title="etcd serves clients with K3s' certificate and key",
         numbers=numbered("2.1A 2.1u 2.1u 2.1u 2.1u 2.1M 2.1M 2.1M 2.1M 2.1A"),
-        check=AllOf(
-            (
-                _file("client-transport-security.cert-file", "server-client.crt"),
-                _file("client-transport-security.key-file", "server-client.key"),
-            )
-        ),
+        check=_pair("client-transport-security", "server-client"),
         why="Without them etcd serves in plain text, and everyone on the network path can read the cluster's Secrets.",
     ),
     _row(
@@ -59,12 +58,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
         id="etcd-peer-certificate",
         title="etcd connects to peers with K3s' certificate and key",
         numbers=numbered("2.4A 2.4u 2.4u 2.4u 2.4u 2.4M 2.4M 2.4M 2.4M 2.4A"),
-        check=AllOf(
-            (
-                _file("peer-transport-security.cert-file", "peer-server-client.crt"),
-                _file("peer-transport-security.key-file", "peer-server-client.key"),
-            )
-        ),
+        check=_pair("peer-transport-security", "peer-server-client"),
         why="Without them the members of etcd replicate the cluster's data in plain text.",
     ),
     _row(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def of_the_guide(
-    row: OptionRow,
     component: Component,
+    row: OptionRow,
     numbers: str,
     *,
     source: str,

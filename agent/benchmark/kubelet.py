@@ -27,6 +27,7 @@ _K3S = "k3s-io/k3s pkg/daemons/agent/agent_linux.go"
 _DEFAULTS = "kubernetes/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go"
 
 _row = partial(BenchmarkControl, source=_K3S)
+_guide = partial(of_the_guide, Component.KUBELET)
 _removed = partial(removed, Component.KUBELET, elsewhere=", and from your own drop-ins of the kubelet")
 
 
@@ -90,16 +91,14 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         ),
         remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
     ),
-    of_the_guide(
+    _guide(
         newest("streaming-connection-idle-timeout"),
-        Component.KUBELET,
         "4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5u 4.2.5M 4.2.5M 4.2.5M 4.2.5M 4.2.5M",
         source=_DEFAULTS,
     ),
-    of_the_guide(PROTECT_KERNEL_DEFAULTS, Component.KUBELET, "4.2.6S 4.2.6A - - - - - - - -", source=_K3S),
-    of_the_guide(
+    _guide(PROTECT_KERNEL_DEFAULTS, "4.2.6S 4.2.6A - - - - - - - -", source=_K3S),
+    _guide(
         newest("make-iptables-util-chains"),
-        Component.KUBELET,
         "4.2.7S 4.2.7A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A 4.2.6A",
         source=_DEFAULTS,
     ),
@@ -170,9 +169,8 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         ),
         source="k3s-io/k3s pkg/agent/config/config.go",
     ),
-    of_the_guide(
+    _guide(
         _CIPHERS,
-        Component.KUBELET,
         "4.2.13M 4.2.13u 4.2.12u 4.2.12u 4.2.12u 4.2.12M 4.2.12M 4.2.12M 4.2.12M 4.2.12M",
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_11), _STRONG_UNTIL_1_11),
         source=_DEFAULTS,

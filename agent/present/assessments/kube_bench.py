@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.benchmark.control import Assessed
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
 from agent.present.assessments.common import UNNUMBERED, by_section, fact, fix, origin, waived
@@ -84,15 +83,11 @@ def _result(verdict: Verdict) -> dict[str, object]:
         "test_info": [fix(verdict)],
         "status": _state(verdict),
         "actual_value": verdict.found,
-        "scored": _is_scored(verdict),
+        "scored": verdict.is_scored,
         "IsMultiple": False,
         "expected_result": verdict.expected,
         **({"reason": reason} if reason else {}),
     }
-
-
-def _is_scored(verdict: Verdict) -> bool:
-    return verdict.number is None or verdict.number.assessed is Assessed.AUTOMATED
 
 
 def _state(verdict: Verdict) -> str:
@@ -101,7 +96,7 @@ def _state(verdict: Verdict) -> str:
         return "PASS"
     if verdict.status in (ControlStatus.WAIVED, ControlStatus.NOT_APPLICABLE):
         return "INFO"
-    return "FAIL" if verdict.is_open and _is_scored(verdict) else "WARN"
+    return "FAIL" if verdict.is_open and verdict.is_scored else "WARN"
 
 
 def _reason(verdict: Verdict) -> str:

@@ -41,7 +41,7 @@ def as_json(assessment: Assessment) -> str:
             for owner, verdicts in open_by_owner(assessment).items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
-        "notes": [_note(note) for note in assessment.notes],
+        "notes": list(map(_note, assessment.notes)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(shape, indent=2) + "\n"
@@ -61,27 +61,19 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "in_baseline": in_baseline(assessment, verdict),
         "expected": verdict.expected,
         "found": verdict.found,
-        "evidence": [_evidence(one) for one in verdict.evidence],
+        "evidence": list(map(_located, verdict.evidence)),
         "reason": verdict.reason,
         "owner": str(verdict.owner),
         "remediation": remediation.text(verdict.remediation),
-        "waiver": verdict.waiver and _waiver(verdict.waiver),
+        "waiver": verdict.waiver and _located(verdict.waiver),
         "rationale": control.why,
         "source": control.source,
     }
 
 
-def _evidence(evidence: Evidence) -> dict[str, object]:
-    return {"observation": evidence.observation, "location": as_object(evidence.location), "source": evidence.source}
-
-
-def _waiver(waiver: Waiver) -> dict[str, object]:
-    return {"reason": waiver.reason, "expires": waiver.expires, "location": as_object(waiver.location)}
+def _located(one: Evidence | Waiver) -> dict[str, object]:
+    return {**one._asdict(), "location": as_object(one.location)}
 
 
 def _note(note: Note) -> dict[str, object]:
-    return {
-        "message": note.message,
-        "location": as_object(note.location),
-        "remediation": remediation.text(note.remediation),
-    }
+    return {**note._asdict(), "location": as_object(note.location), "remediation": remediation.text(note.remediation)}

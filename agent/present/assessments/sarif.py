@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.benchmark.control import Assessed
 from agent.present import remediation
 from agent.present.assessments.common import by_section, fix, is_new, owner_name, timestamp, waived
 
@@ -87,8 +86,7 @@ def _rule(verdict: Verdict) -> dict[str, object]:
 
 
 def _level(verdict: Verdict) -> str:
-    scored = verdict.number is None or verdict.number.assessed is Assessed.AUTOMATED
-    return "error" if scored else "warning"
+    return "error" if verdict.is_scored else "warning"
 
 
 def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, object]:
