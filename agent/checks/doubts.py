@@ -64,18 +64,10 @@ def of(component: Component, facts: HostFacts, found: Mapping[str, Argument]) ->
 
 
 def _about_configuration(facts: HostFacts) -> Doubt | None:
-    problems = facts.merged_config.startup_problems(facts.role)
-    if problems:
-        problem = problems[0]
-        return Doubt(
-            f"K3s would not start with its configuration: {problem.message}", problem.problem, problem.location
-        )
-    if facts.configuration.invalid_files:
-        return Doubt(
-            facts.configuration.invalid_files[0].message,
-            facts.configuration.invalid_files[0].problem,
-            facts.configuration.invalid_files[0].location,
-        )
+    for error in facts.merged_config.startup_problems(facts.role):
+        return Doubt(f"K3s would not start with its configuration: {error.message}", error.problem, error.location)
+    for error in facts.configuration.invalid_files:
+        return Doubt(error.message, error.problem, error.location)
     if facts.configuration.broken_links:
         link = facts.configuration.broken_links[0]
         reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"

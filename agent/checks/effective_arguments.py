@@ -164,8 +164,7 @@ def _fields_in_order(facts: HostFacts, kubelet: KubeletConfiguration) -> Iterato
 
 
 def _field(name: str, value: str, by: GivenBy, location: Location) -> Given:
-    field = ".".join(KUBELET_FIELDS[name].path)
-    return Given(value, by, location, written=as_field(name, value), field=field)
+    return Given(value, by, location, written=as_field(name, value), field=KUBELET_FIELDS[name].path)
 
 
 def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Argument:

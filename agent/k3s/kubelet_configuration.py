@@ -92,36 +92,33 @@ def _gates(node: Node) -> str | None:
 class Field(NamedTuple):
     """A field of KubeletConfiguration."""
 
-    path: tuple[str, ...]
+    path: str
+    """With dots between the keys."""
     expected: str
     """The type of value, for messages."""
     text: Callable[[Node], str | None]
     """Returns the value as the equivalent argument has it, or None for a value of another type."""
 
 
-def _field(path: str, expected: str, text: Callable[[Node], str | None]) -> Field:
-    return Field(tuple(path.split(".")), expected, text)
-
-
 KUBELET_FIELDS: Mapping[str, Field] = {
-    "anonymous-auth": _field("authentication.anonymous.enabled", "true or false", _boolean),
-    "authentication-token-webhook": _field("authentication.webhook.enabled", "true or false", _boolean),
-    "authorization-mode": _field("authorization.mode", "a string", _string),
-    "client-ca-file": _field("authentication.x509.clientCAFile", "a string", _string),
-    "event-qps": _field("eventRecordQPS", "a whole number", _integer),
-    FEATURE_GATES: _field("featureGates", "a mapping of names to true or false", _gates),
-    "make-iptables-util-chains": _field("makeIPTablesUtilChains", "true or false", _boolean),
-    "pod-max-pids": _field("podPidsLimit", "a whole number", _integer),
-    "protect-kernel-defaults": _field("protectKernelDefaults", "true or false", _boolean),
-    "read-only-port": _field("readOnlyPort", "a whole number", _integer),
-    "rotate-certificates": _field("rotateCertificates", "true or false", _boolean),
-    "rotate-server-certificates": _field("serverTLSBootstrap", "true or false", _boolean),
-    "seccomp-default": _field("seccompDefault", "true or false", _boolean),
-    "streaming-connection-idle-timeout": _field("streamingConnectionIdleTimeout", "a duration string", _string),
-    "tls-cert-file": _field("tlsCertFile", "a string", _string),
-    "tls-cipher-suites": _field("tlsCipherSuites", "a list of strings", _list),
-    "tls-min-version": _field("tlsMinVersion", "a string", _string),
-    "tls-private-key-file": _field("tlsPrivateKeyFile", "a string", _string),
+    "anonymous-auth": Field("authentication.anonymous.enabled", "true or false", _boolean),
+    "authentication-token-webhook": Field("authentication.webhook.enabled", "true or false", _boolean),
+    "authorization-mode": Field("authorization.mode", "a string", _string),
+    "client-ca-file": Field("authentication.x509.clientCAFile", "a string", _string),
+    "event-qps": Field("eventRecordQPS", "a whole number", _integer),
+    FEATURE_GATES: Field("featureGates", "a mapping of names to true or false", _gates),
+    "make-iptables-util-chains": Field("makeIPTablesUtilChains", "true or false", _boolean),
+    "pod-max-pids": Field("podPidsLimit", "a whole number", _integer),
+    "protect-kernel-defaults": Field("protectKernelDefaults", "true or false", _boolean),
+    "read-only-port": Field("readOnlyPort", "a whole number", _integer),
+    "rotate-certificates": Field("rotateCertificates", "true or false", _boolean),
+    "rotate-server-certificates": Field("serverTLSBootstrap", "true or false", _boolean),
+    "seccomp-default": Field("seccompDefault", "true or false", _boolean),
+    "streaming-connection-idle-timeout": Field("streamingConnectionIdleTimeout", "a duration string", _string),
+    "tls-cert-file": Field("tlsCertFile", "a string", _string),
+    "tls-cipher-suites": Field("tlsCipherSuites", "a list of strings", _list),
+    "tls-min-version": Field("tlsMinVersion", "a string", _string),
+    "tls-private-key-file": Field("tlsPrivateKeyFile", "a string", _string),
 }
 """The fields of KubeletConfiguration that controls test, by the equivalent argument of the kubelet.
 
@@ -136,7 +133,7 @@ def as_field(name: str, value: str) -> str:
         value = f"[{value.replace(',', ', ')}]"
     elif field.text is _gates:
         value = f"{{{value.replace('=', ': ').replace(',', ', ')}}}"
-    return f"{'.'.join(field.path)}: {value}"
+    return f"{field.path}: {value}"
 
 
 _GROUP = "kubelet.config.k8s.io/"
@@ -204,15 +201,16 @@ def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, i
 def _descend(root: YamlMapping, field: Field, path: PurePosixPath) -> Node | None:
     """Return the node of a field, or the null of a parent; None if the field is missing."""
     node: Node | None = root
-    for depth, key in enumerate(field.path):
+    keys = field.path.split(".")
+    for depth, key in enumerate(keys):
         if node is None or (isinstance(node, Scalar) and node.value is None):
             return node
         if not isinstance(node, YamlMapping):
-            raise _wrong(field.path[:depth], path, node, "a mapping")
+            raise _wrong(".".join(keys[:depth]), path, node, "a mapping")
         node = node.get(key)
     return node
 
 
-def _wrong(field: tuple[str, ...], path: PurePosixPath, node: Node, expected: str) -> InputError:
+def _wrong(field: str, path: PurePosixPath, node: Node, expected: str) -> InputError:
     # The message omits the value found: it can be a secret in the wrong place.
-    return InputError(Location(path, node.line), f"`{'.'.join(field)}` must be {expected}")
+    return InputError(Location(path, node.line), f"`{field}` must be {expected}")

@@ -417,7 +417,7 @@ def _in_a_file(given: Arguments, version: str) -> Disguise:
         setting = _typed(name, value)
         if component is Component.KUBELET and name not in own and setting is not None:
             chosen.append((component, name, value))
-            _put(document, KUBELET_FIELDS[name].path, setting)
+            _put(document, KUBELET_FIELDS[name].path.split("."), setting)
     text = json.dumps(document)
     name = "kubelet's settings in a file"
     like = Setup(name, version, config=_config(chosen))

@@ -133,7 +133,7 @@ def test_a_file_that_the_kubelet_rejects_has_no_settings(text: str) -> None:
     assert not file.settings
 
 
-_KEYS = st.sampled_from(sorted(set(chain.from_iterable(field.path for field in KUBELET_FIELDS.values()))))
+_KEYS = st.sampled_from(sorted(set(chain.from_iterable(field.path.split(".") for field in KUBELET_FIELDS.values()))))
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 _TREES = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(_KEYS | st.text(), inner), max_leaves=20)
 
