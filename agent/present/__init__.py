@@ -17,9 +17,6 @@ class Format(str, Enum):
     PLAIN = "plain"
     JSON = "json"
 
-    def __str__(self) -> str:
-        return self.value
-
 
 _IN_ASCII = {"→": "->", "—": "-", "…": "...", "✔": "+", "✘": "x"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.present import Verbosity, remediation
-from agent.present.text import is_shown, printable, result, title
+from agent.present.text import fields, is_shown, printable, result, title
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def _item(item: Item) -> str:
 
 def _finding(finding: Finding) -> str:
     parts = [f"{finding.level} {finding.id}: {finding.message}"]
-    values = (("expected", finding.expected), ("found", finding.found), ("location", str(finding.location or "")))
-    parts += [f"{name} {value}" for name, value in values if value]
+    parts += [f"{name} {value}" for name, value in fields(finding)]
     fix = remediation.text(finding.remediation)
     if fix:
         parts.append(f"fix: {fix}")

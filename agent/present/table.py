@@ -11,7 +11,7 @@ from rich.text import Text
 
 from agent.errors import ExitCode
 from agent.present import Verbosity, fitting, remediation
-from agent.present.text import is_shown, printable, result, stripped, title
+from agent.present.text import fields, is_shown, printable, result, stripped, title
 from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
@@ -108,13 +108,8 @@ def _finding(finding: Finding) -> RenderableType:
     head.append(finding.id, style="bold")
     head.append(f"  {printable(finding.message)}")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name, value in (
-        ("expected", finding.expected),
-        ("found", finding.found),
-        ("location", str(finding.location or "")),
-    ):
-        if value:
-            table.add_row(_text(name, "dim"), _text(value))
+    for name, value in fields(finding):
+        table.add_row(_text(name, "dim"), _text(value))
     lines = remediation.lines(finding.remediation)
     if lines:
         table.add_row(_text("fix", "dim"), Group(*map(_text, lines)))

@@ -9,7 +9,7 @@ from agent.present import Verbosity
 from agent.report import GATE_VERB, ItemStatus, Level
 
 if TYPE_CHECKING:
-    from agent.report import Item, Report
+    from agent.report import Finding, Item, Report
 
 _DONE = {
     "apply": ("Host is compliant", "Host is compliant; nothing was changed"),
@@ -41,6 +41,12 @@ def printable(text: str) -> str:
 def stripped(table: str) -> str:
     """Return a table without the blanks that Rich adds at the end of lines."""
     return "\n".join(line.rstrip(" ") for line in table.split("\n"))
+
+
+def fields(finding: Finding) -> list[tuple[str, str]]:
+    """Return the names and values of a finding's fields that are not empty."""
+    values = (("expected", finding.expected), ("found", finding.found), ("location", str(finding.location or "")))
+    return [(name, value) for name, value in values if value]
 
 
 def title(report: Report) -> str:

@@ -24,9 +24,6 @@ class AssessmentFormat(str, Enum):
     OPENMETRICS = "openmetrics"
     HTML = "html"
 
-    def __str__(self) -> str:
-        return self.value
-
 
 def present(assessment: Assessment, output_format: AssessmentFormat, verbosity: Verbosity, stream: TextIO) -> None:
     """Write the assessment to `stream`; characters that its encoding lacks are replaced."""

@@ -6,7 +6,7 @@ and the end mark of OpenMetrics is a comment in the format of Prometheus.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.present.assessments.common import fact, seconds
 from agent.report import K3S_VERSION, ROLE
@@ -16,15 +16,10 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment
 
+    Sample = tuple[Mapping[str, str], str]
+    """Labels and a value."""
 
 _DAY = 86_400
-
-
-class _Sample(NamedTuple):
-    """A value and its labels."""
-
-    labels: Mapping[str, str]
-    value: str
 
 
 def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = None) -> str:
@@ -40,10 +35,10 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         "role": fact(assessment, ROLE),
         "k3s_version": fact(assessment, K3S_VERSION),
     }
-    counts = [_Sample({"status": str(status)}, str(count)) for status, count in assessment.counts().items()]
+    counts = [({"status": str(status)}, str(count)) for status, count in assessment.counts().items()]
     # A duplicate series would make the collector reject the whole file.
     open_ones = {
-        verdict.control.id: _Sample(
+        verdict.control.id: (
             {
                 "id": verdict.control.id,
                 "number": verdict.number.text if verdict.number else "",
@@ -56,11 +51,11 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         if verdict.is_open
     }
     lines = [
-        *_gauge("k3s_harden_info", "The assessed node and the version of k3s-harden; always 1.", [_Sample(about, "1")]),
+        *_gauge("k3s_harden_info", "The assessed node and the version of k3s-harden; always 1.", [(about, "1")]),
         *_gauge(
             "k3s_harden_assessment_timestamp_seconds",
             "Time of the assessment in seconds since the epoch.",
-            [_Sample({}, f"{assessment.when:.3f}")],
+            [({}, f"{assessment.when:.3f}")],
         ),
         *_gauge("k3s_harden_controls", "Number of controls with each status.", counts),
         *_gauge(
@@ -78,7 +73,7 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
 def _waivers(assessment: Assessment) -> Iterator[str]:
     """Yield the time at which each waiver expires: the end of its last day."""
     samples = {
-        verdict.control.id: _Sample({"id": verdict.control.id}, f"{seconds(verdict.waiver.expires) + _DAY:.0f}")
+        verdict.control.id: ({"id": verdict.control.id}, f"{seconds(verdict.waiver.expires) + _DAY:.0f}")
         for verdict in assessment.verdicts
         if verdict.waiver and verdict.waiver.expires
     }
@@ -89,18 +84,18 @@ def _waivers(assessment: Assessment) -> Iterator[str]:
 
 def _drift(changes: Mapping[str, int]) -> Iterator[str]:
     if changes:
-        samples = [_Sample({"change": direction}, str(count)) for direction, count in changes.items()]
+        samples = [({"change": direction}, str(count)) for direction, count in changes.items()]
         yield from _gauge(
             "k3s_harden_drift_controls", "Number of controls that changed since the previous assessment.", samples
         )
 
 
-def _gauge(name: str, text: str, samples: Iterable[_Sample]) -> Iterator[str]:
+def _gauge(name: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} gauge"
-    for sample in samples:
-        labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in sample.labels.items())
-        yield f"{name}{{{labels}}} {sample.value}" if labels else f"{name} {sample.value}"
+    for labels, value in samples:
+        shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        yield f"{name}{{{shown}}} {value}" if shown else f"{name} {value}"
 
 
 def _escaped(value: str) -> str:
