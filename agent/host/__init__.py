@@ -36,6 +36,7 @@ _HOSTNAME = PurePosixPath("/etc/hostname")
 """The host name of a tree without a kernel: hostname(5)."""
 
 _RELABEL_TIMEOUT = 20.0
+_LOG_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,11 @@ class Host:
         return f"{behind}, by sudo" if behind else f"user {os.getuid()}"
 
     def log(self, message: str) -> None:
-        """Write a line to the system log of this machine, which systemd's journal collects."""
-        import syslog
-
-        if self.is_live:
-            syslog.openlog("k3s-harden", facility=syslog.LOG_AUTHPRIV)
-            syslog.syslog(syslog.LOG_WARNING, message)
+        """Write a line to the system log, which systemd's journal collects, if the host has logger(1)."""
+        logger = self.tool("logger")
+        if logger is not None:
+            words = [str(logger), "--tag", "k3s-harden", "--priority", "authpriv.warning", "--", message]
+            self.run(words, timeout=_LOG_TIMEOUT)
 
     @property
     def tree(self) -> Tree:

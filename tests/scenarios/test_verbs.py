@@ -165,6 +165,7 @@ def test_5_is_for_a_lock_that_another_run_holds(host: HostTree, held_lock: int) 
     """Verbs that make changes stop after a timeout and name the process; `check` needs no lock."""
     program = PurePosixPath("/opt/k3s-harden")
     host.write(str(program), "", 0o755)
+    host.write("/usr/lib/systemd/systemd", "", 0o755)
     before = host.entries()
     impatient = replace(Host.tree_at(str(host.root)), lock_wait=0.1)
     request = Request(Overrides(role="server", k3s_version="1.34"))
@@ -219,6 +220,14 @@ def test_each_exit_code_has_a_scenario() -> None:
 
 
 # --- the options ---
+
+
+def test_a_release_has_to_be_confirmed() -> None:
+    """Without --once the error names it; with it, a machine without the gate has nothing to release."""
+    for words, expected in (((), "--once is missing"), (("--once",), "cannot release")):
+        done = run("release", *words)
+        assert (done.code, done.stdout) == (2 if os.geteuid() == 0 or not words else 1, "")
+        assert expected in done.stderr
 
 
 def test_each_option_of_each_verb_has_a_scenario() -> None:
