@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 LARGEST_READ = 8 * 1024 * 1024
 """Bytes; far larger than any file that this program manages or assesses."""
 
+MOST_FILES = 500
+"""Files of one directory that are read, such as drop-ins. K3s and systemd read all of them."""
+
+LARGEST_TEXT = 256 * 1024
+"""Bytes of a unit, an environment file, or another file whose lines are parsed."""
+
 _LONGEST_CHAIN = 40
 """Number of symlinks in one path that the kernel allows."""
 
@@ -199,10 +205,11 @@ class Tree:
             return False
         return True
 
-    def read(self, path: PurePosixPath) -> bytes | None:
+    def read(self, path: PurePosixPath, largest: int = LARGEST_READ) -> bytes | None:
         """Return the content of a file, or None if it does not exist. Symlinks are followed inside the root.
 
-        Raises HostError if it cannot be read or is not a regular file.
+        Raises HostError if it cannot be read, is not a regular file, or has more than `largest` bytes. A larger file is
+        not read.
         """
         try:
             with self._resolved(path, "follow") as node:
@@ -210,15 +217,18 @@ class Tree:
                 if not stat.S_ISREG(found.st_mode):
                     raise HostError(f"cannot read {path}: it is a {_kind(found.st_mode)}, not a regular file")
                 with _opened(node) as descriptor:
-                    return _content(descriptor)
+                    return _content(descriptor, largest)
         except (_Missing, FileNotFoundError):
             return None
         except (OSError, _NotADirectory) as error:
             raise _error(f"cannot read {path}", error) from error
 
     def read_text(self, path: PurePosixPath) -> str:
-        """Return the content of a file as text, empty if it does not exist. Raises HostError like `read`."""
-        return (self.read(path) or b"").decode(errors="replace")
+        """Return the content of a file as text, empty if it does not exist. Raises HostError like `read`.
+
+        The limit is that of a file which is parsed: LARGEST_TEXT.
+        """
+        return (self.read(path, LARGEST_TEXT) or b"").decode(errors="replace")
 
     def read_input(self, path: PurePosixPath, hint: str = "") -> bytes:
         """Return the content of a file that a user named. Raises InputError if it is missing or not readable."""
@@ -582,14 +592,22 @@ def _opened(node: _Node) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _content(descriptor: int) -> bytes:
+def too_many(directory: PurePosixPath, number: int) -> HostError:
+    """Return the error that reports a directory with more than MOST_FILES files."""
+    return HostError(f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}")
+
+
+def _content(descriptor: int, largest: int = LARGEST_READ) -> bytes:
+    size = os.fstat(descriptor).st_size
+    if size > largest:
+        raise OSError(errno.EFBIG, f"it has {size} bytes; k3s-harden reads at most {largest}")
     chunks = []
-    size = 0
-    while chunk := os.read(descriptor, 1 << 20):
+    left = largest + 1  # a file can grow, and those of /proc have no size
+    while left and (chunk := os.read(descriptor, min(left, 1 << 20))):
         chunks.append(chunk)
-        size += len(chunk)
-        if size > LARGEST_READ:
-            raise OSError(errno.EFBIG, f"larger than {LARGEST_READ // (1 << 20)} MiB")
+        left -= len(chunk)
+    if not left:
+        raise OSError(errno.EFBIG, f"it has more than {largest} bytes, which k3s-harden reads at most")
     return b"".join(chunks)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
-from agent.linux.unit_files import logical_lines, settings, words
+from agent.linux.unit_files import expanded, logical_lines, settings, words
 from agent.model import Location, Role
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 _ROLES = tuple(role.value for role in Role)
 _EXEC_START = re.compile(r"ExecStart=[-@:+!]*(.*)", re.DOTALL)
 _OPENRC_COMMAND = re.compile(r"command(?:_args)?=[\"']?(.*?)[\"']?", re.DOTALL)
-_VARIABLE = re.compile(r"\s*(?:export )?(\w+)=[\"']?(.*?)[\"']?\s*")
+_VARIABLE = re.compile(r"[ \t]*(?:export )?(\w+)=(.*)", re.DOTALL)
 
 
 class Unit(NamedTuple):
@@ -95,19 +95,28 @@ def _environment(
         for line, word in settings(text, "Environment"):
             name, _, value = word.partition("=")
             yield name, Word(value, Location(unit, line))
-    files = [
+    named = [word.lstrip("-") for text in texts.values() for _, word in settings(text, "EnvironmentFile")]
+    for file in filter(None, (expanded(word, path.name) for word in named) if named else _usual_files(path)):
+        for number, assignment in enumerate(read(PurePosixPath(file)).split("\n"), 1):
+            found = _VARIABLE.match(assignment)
+            if found is not None:
+                yield found[1], Word(_unquoted(found[2]), Location(PurePosixPath(file), number))
+
+
+def _usual_files(path: PurePosixPath) -> tuple[str, ...]:
+    """Return the environment files of a service that names none, as the OpenRC scripts of install.sh."""
+    return (
         f"/etc/default/{path.stem}",
         f"/etc/sysconfig/{path.stem}",
         f"{path}.env",
         f"/etc/rancher/k3s/{path.stem}.env",
-        *(word.lstrip("-") for text in texts.values() for _, word in settings(text, "EnvironmentFile")),
-    ]
-    for file in files:
-        if file.startswith("/") and "%" not in file:
-            for number, assignment in enumerate(read(PurePosixPath(file)).split("\n"), 1):
-                found = _VARIABLE.fullmatch(assignment)
-                if found is not None:
-                    yield found[1], Word(found[2], Location(PurePosixPath(file), number))
+    )
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    text = text[1:] if text[:1] in {'"', "'"} else text
+    return text[:-1] if text[-1:] in {'"', "'"} else text
 
 
 def _is_read(variable: str, role: Role) -> bool:

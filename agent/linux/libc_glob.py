@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-LONGEST_PATTERN = 4096
-_BRACE_STEPS = 1000
+LONGEST_PATTERN = 1024
+_BRACE_STEPS = 200
 """Limits of a pattern's length and of its brace alternatives. A pattern beyond them matches nothing here.
 
 systemd and procps have no limits: they expand `{a,b}{a,b}…` for hours.
@@ -57,7 +57,7 @@ def globbed(pattern: str, name: str) -> str | None:
     return "/".join(path) if not left and path[-1] not in {"", "."} else None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def expression(pattern: str, *, across_slashes: bool = False) -> re.Pattern[str]:
     """Return a pattern as a regular expression: for one part of a path, as in glob(3), or for a whole path."""
     one = "." if across_slashes else "[^/]"

@@ -46,6 +46,17 @@ CREDENTIALS = tuple(
 """systemd-sysctl.service imports the first of these that exists, and reads it last (systemd.system-credentials(7))."""
 
 
+MOST_BYTES = 1 << 20
+MOST_PATTERNS = 500
+MOST_BRACES = 20
+"""Limits of all files together: bytes, lines with patterns, and those of them with alternatives in braces.
+
+Each pattern is tested with each key, which takes a hundred times longer than to read the line.
+"""
+
+_PATTERN_LINE = rb"(?:^|[\r\n\0])[^#;=\r\n\0]*[*?\[][^=\r\n\0]*"
+
+
 class Reader(Enum):
     """The program that applies the files at boot."""
 
@@ -84,6 +95,21 @@ class _Line(NamedTuple):
     value: bytes | None
     """None for a line that only excludes the name."""
     location: Location
+
+
+class Patterns(NamedTuple):
+    """Numbers of lines of a file that set keys by patterns."""
+
+    lines: int
+    with_braces: int
+    longest: int
+    """In bytes."""
+
+
+def patterns(data: bytes) -> Patterns:
+    """Count the patterns of a file, without parsing its other lines."""
+    found = re.findall(_PATTERN_LINE, data)
+    return Patterns(len(found), sum(b"{" in one for one in found), max(map(len, found), default=0))
 
 
 def in_order(files: Iterable[SysctlFile], reader: Reader) -> list[SysctlFile]:

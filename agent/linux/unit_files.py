@@ -57,3 +57,17 @@ def settings(text: str, name: str) -> list[tuple[int, str]]:
             except ValueError:
                 continue
     return found
+
+
+def expanded(path: str, unit: str) -> str:
+    """Return an absolute path with the specifiers for the unit's name replaced (systemd.unit(5)).
+
+    The result is empty for a relative path, or for a path with another specifier.
+    """
+    import re
+
+    name = unit.rpartition(".")[0]
+    prefix, _, instance = name.partition("@")
+    values = {"%%": "%", "%n": unit, "%N": name, "%p": prefix, "%i": instance, "%I": instance}
+    found = re.sub("%.?", lambda one: values.get(one[0], "\0"), path)
+    return found if found.startswith("/") and "\0" not in found else ""

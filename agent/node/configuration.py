@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HardenError, HostError, InputError
 from agent.guide.files import DROPIN_NAME
-from agent.host.tree import DIRECTORY, FIFO, SOCKET, DirectoryEntry
+from agent.host.tree import DIRECTORY, FIFO, MOST_FILES, SOCKET, DirectoryEntry, too_many
 from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Location
@@ -104,11 +104,15 @@ class _Reader:
         except HostError as error:
             self.unreadable.append(error)
             return []
-        return [
+        paths = [
             directory / entry.name
             for entry in entries
             if isinstance(entry, DirectoryEntry) and entry.kind != DIRECTORY and has_suffix(entry.name, ".yaml", ".yml")
         ]
+        if len(paths) > MOST_FILES:
+            self.unreadable.append(too_many(directory, len(paths)))
+        # Our drop-in is read in any case: it is compared with the others.
+        return paths[:MOST_FILES] + [path for path in paths[MOST_FILES:] if path.name == DROPIN_NAME]
 
     def _read(self, path: PurePosixPath, *, is_dropin: bool) -> bytes | None:
         target = self._tree.link_target(path)

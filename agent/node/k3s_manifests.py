@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import AccessDeniedError, HostError
-from agent.host.tree import DIRECTORY, SYMLINK, DirectoryEntry
+from agent.host.tree import DIRECTORY, MOST_FILES, SYMLINK, DirectoryEntry, too_many
 from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
 
@@ -46,13 +46,15 @@ def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifest
     walk = _Walk(tree, directory)
     skips = {path.name.removesuffix(_SKIP): path for path in walk.files if path.name.endswith(_SKIP)}
     disabled = {name.strip(): at for value, at in config.items("disable") for name in value.split(",") if name.strip()}
+    paths = [path for path in walk.files if _is_applied(path, directory, skips, disabled)]
+    if len(paths) > MOST_FILES:
+        walk.unreadable.append(too_many(directory, len(paths)))
     applied: dict[PurePosixPath, bytes] = {}
-    for path in walk.files:
-        if _is_applied(path, directory, skips, disabled):
-            try:
-                applied[path] = tree.read(path) or b""
-            except HostError as error:
-                walk.unreadable.append(error)
+    for path in paths[:MOST_FILES]:
+        try:
+            applied[path] = tree.read(path) or b""
+        except HostError as error:
+            walk.unreadable.append(error)
     return Manifests(applied, skips, disabled, tuple(walk.broken_links), tuple(walk.unreadable))
 
 

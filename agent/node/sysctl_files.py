@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import HardenError, HostError
-from agent.host.tree import CHARACTER_DEVICE, DIRECTORY, DirectoryEntry
-from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile
+from agent.host.tree import CHARACTER_DEVICE, DIRECTORY, MOST_FILES, DirectoryEntry, too_many
+from agent.linux.libc_glob import LONGEST_PATTERN
+from agent.linux.sysctl_order import (
+    CREDENTIALS,
+    DIRECTORIES,
+    MOST_BRACES,
+    MOST_BYTES,
+    MOST_PATTERNS,
+    SYSCTL_CONF,
+    SysctlFile,
+    patterns,
+)
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -18,14 +28,46 @@ def read_sysctl_files(host: Host, unreadable: list[HardenError]) -> tuple[Sysctl
     """Return the files of sysctl.d, sysctl.conf and credentials. Adds what could not be read to `unreadable`."""
     paths = [SYSCTL_CONF, *CREDENTIALS]
     for directory in DIRECTORIES:
-        paths += [directory / name for name in host.tree.names(directory) if name.endswith(".conf")]
-    files = [_read(host, path, unreadable) for path in paths]
+        found = [directory / name for name in host.tree.names(directory) if name.endswith(".conf")]
+        if len(found) > MOST_FILES:
+            unreadable.append(too_many(directory, len(found)))
+        # The last ones are kept: they override the others.
+        paths += found[-MOST_FILES:]
+    limits = _Limits()
+    files = [_read(host, path, limits, unreadable) for path in paths]
     return tuple(file for file in files if file.data is not None or file.path.parent in DIRECTORIES)
 
 
-def _read(host: Host, path: PurePosixPath, unreadable: list[HardenError]) -> SysctlFile:
+class _Limits:
+    """What the files may have in all."""
+
+    def __init__(self) -> None:
+        self._bytes = self._lines = self._braces = 0
+
+    def refuse(self, path: PurePosixPath, data: bytes) -> None:
+        """Count a file. Raises HostError if it exceeds a limit."""
+        self._bytes += len(data)
+        self._require(path, "bytes", self._bytes, MOST_BYTES)
+        found = patterns(data)
+        self._lines += found.lines
+        self._braces += found.with_braces
+        self._require(path, "lines with patterns", self._lines, MOST_PATTERNS)
+        self._require(path, "patterns with braces", self._braces, MOST_BRACES)
+        self._require(path, "bytes in a pattern", found.longest, LONGEST_PATTERN)
+
+    @staticmethod
+    def _require(path: PurePosixPath, what: str, number: int, limit: int) -> None:
+        if number > limit:
+            message = f"cannot read {path}: the files of sysctl.d have more than {limit} {what} up to it"
+            raise HostError(message, "remove what is not needed from these files")
+
+
+def _read(host: Host, path: PurePosixPath, limits: _Limits, unreadable: list[HardenError]) -> SysctlFile:
     try:
-        return SysctlFile(path, host.tree.read(path))
+        data = host.tree.read(path, MOST_BYTES)
+        if data is not None:
+            limits.refuse(path, data)
+        return SysctlFile(path, data)
     except HostError as error:
         entry = host.tree.stat(path)
         if isinstance(entry, DirectoryEntry) and entry.kind in (CHARACTER_DEVICE, DIRECTORY):

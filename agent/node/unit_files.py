@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError
+from agent.host.tree import MOST_FILES
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.model import File
 
@@ -30,7 +31,7 @@ def dropins(host: Host, name: str) -> dict[PurePosixPath, str]:
             if file.endswith(".conf"):
                 paths.setdefault(file, directory / f"{name}.d" / file)
     texts = {}
-    for file in sorted(paths):
+    for file in sorted(paths)[:MOST_FILES]:
         try:
             texts[paths[file]] = host.tree.read_text(paths[file])
         except HostError:

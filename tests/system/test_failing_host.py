@@ -17,7 +17,7 @@ import pytest
 
 from agent.errors import ExitCode, HardenError, HostError
 from agent.host import Host
-from agent.host.tree import Tree
+from agent.host.tree import LARGEST_READ, Tree
 from agent.model import Unreadable
 from agent.report import ItemStatus, Report
 from agent.settings.schema import Overrides
@@ -74,9 +74,9 @@ class FailingTree(Tree):
             return Unreadable(id=str(path), reason="Input/output error")
         return super().observe(path)
 
-    def read(self, path: PurePosixPath) -> bytes | None:
+    def read(self, path: PurePosixPath, largest: int = LARGEST_READ) -> bytes | None:
         self.fuse.guard(f"read {path}")
-        return super().read(path)
+        return super().read(path, largest)
 
     def names(self, path: PurePosixPath) -> tuple[str, ...]:
         self.fuse.guard(f"list {path}")

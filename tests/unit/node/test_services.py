@@ -70,6 +70,7 @@ def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
     unit = START.format("server") + "Environment=A=b \\\n  'K3S_NODE_NAME=a b'\n"
     put(tmp_path, UNIT.lstrip("/"), unit)
     put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=K3S_SELINUX=true\nEnvironmentFile=-/etc/k3s.env\n")
+    put(tmp_path, "etc/systemd/system/k3s.service.d/z.conf", f"[Service]\nEnvironmentFile=-{UNIT}.env\n")
     put(tmp_path, f"{UNIT}.env".lstrip("/"), "# install.sh\nK3S_URL='https://a:6443'\n")
     put(tmp_path, "etc/k3s.env", '\nexport K3S_DATA_DIR="/srv/k3s"\n')
     assert environment(tmp_path) == {
@@ -90,6 +91,33 @@ def test_environment_files_override_the_unit_and_later_files_override_earlier_on
         "K3S_URL": ("https://c", "/etc/last.env:1"),
         "K3S_NODE_NAME": ("", "/etc/last.env:2"),
     }
+
+
+@pytest.mark.parametrize(
+    ("unit", "word", "path"),
+    [
+        ("k3s.service", "-/etc/default/%N", "etc/default/k3s"),
+        ("k3s.service", "/etc/%n.env", "etc/k3s.service.env"),
+        ("k3s@east.service", "/etc/%p/%i%%", "etc/k3s/east%"),
+        ("k3s@east.service", "/etc/%N", "etc/k3s@east"),
+    ],
+)
+def test_specifiers_in_the_name_of_an_environment_file_are_replaced(
+    tmp_path: Path, unit: str, word: str, path: str
+) -> None:
+    """By the name of the unit. A file that the unit does not name is not read."""
+    put(tmp_path, f"etc/systemd/system/{unit}", START.format("server") + f"EnvironmentFile={word}\n")
+    put(tmp_path, path, 'K3S_NODE_NAME="it\'s"  \n')
+    put(tmp_path, "etc/sysconfig/k3s", "K3S_URL=https://not-read\n")
+    assert environment(tmp_path) == {"K3S_NODE_NAME": ("it's", f"/{path}:1")}
+
+
+@pytest.mark.parametrize("word", ["/etc/%H.env", "%N.env", "/etc/k3s%"])
+def test_other_specifiers_and_relative_paths_are_not_read(tmp_path: Path, word: str) -> None:
+    """systemd rejects the relative path; the host name is not known here."""
+    put(tmp_path, "etc/systemd/system/k3s.service", START.format("server") + f"EnvironmentFile={word}\n")
+    put(tmp_path, "etc/k3s", "K3S_NODE_NAME=a\n")
+    assert environment(tmp_path) == {}
 
 
 def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""The gate ends within 20 s, whatever a file that it reads contains."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.fake import in_memory
+from tests.scenarios.loaded_program import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SECONDS = 20
+MEMORY = 1 << 30
+"""Bytes of address space of the gate, which reads no file as a whole that is larger than a limit."""
+
+_MIB = 1 << 20
+_SERVER = "var/lib/rancher/k3s/server"
+_UNIT = "[Service]\nEnvironmentFile=-/etc/default/%N\nExecStart=/usr/local/bin/k3s server\n"
+_RUN = f"import resource as r; r.setrlimit(r.RLIMIT_AS, ({MEMORY}, {MEMORY})); from agent.cli import main; main()"
+
+FILES = {
+    "K3s configuration": "etc/rancher/k3s/config.yaml",
+    "drop-in of K3s": "etc/rancher/k3s/config.yaml.d/10-own.yaml",
+    "our drop-in": "etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml",
+    "manifest": f"{_SERVER}/manifests/own.yaml",
+    "our manifest": f"{_SERVER}/manifests/policy.yaml",
+    "audit policy": f"{_SERVER}/audit.yaml",
+    "admission configuration": f"{_SERVER}/psa.yaml",
+    "encryption configuration": f"{_SERVER}/cred/encryption-config.json",
+    "sysctl.d": "etc/sysctl.d/99-own.conf",
+    "our sysctl.d": "etc/sysctl.d/90-kubelet.conf",
+    "unit": "etc/systemd/system/k3s.service",
+    "drop-in of the unit": "etc/systemd/system/k3s.service.d/own.conf",
+    "environment file": "etc/default/k3s",
+    "gate": "etc/systemd/system/k3s-harden@.service",
+    "journal": "var/lib/k3s-harden/journal/000001-1700000000.json",
+    "settings": "etc/k3s-harden/config.yaml",
+    "kernel parameter": "proc/sys/kernel/panic",
+}
+"""The files that the gate reads, by what they are."""
+
+DIRECTORIES = (
+    "etc/rancher/k3s/config.yaml.d/{}.yaml",
+    "etc/sysctl.d/{}.conf",
+    f"{_SERVER}/manifests/{{}}.yaml",
+    "etc/systemd/system/k3s.service.d/{}.conf",
+)
+"""The directories whose files the gate reads."""
+
+
+class Input(NamedTuple):
+    """What is put in the place of a file."""
+
+    name: str
+    put: Callable[[Path], object]
+
+
+def _data(name: str, make: Callable[[], bytes]) -> Input:
+    return Input(name, lambda path: path.write_bytes(make()))
+
+
+def _repeated(line: bytes, size: int = 8 * _MIB) -> bytes:
+    return line * (size // len(line))
+
+
+def _bomb() -> bytes:
+    levels = [b"a: &a [x, x, x, x, x, x, x, x, x]"]
+    levels += [b"%c: &%c [%s]" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 9)) for n in range(20)]
+    return b"\n".join(levels)
+
+
+def _sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+INPUTS = (
+    _data("lines", lambda: _repeated(b"kernel.panic = 1\n")),
+    _data("YAML lines", lambda: _repeated(b"- {a: [b]}\n", _MIB)),
+    _data("patterns", lambda: b"".join(b"*.%dpanic = 1\n" % n for n in range(60_000))),
+    _data("one line", lambda: b"x" * 8 * _MIB),
+    _data("one value", lambda: b"K3S_URL=" + b" " * (_MIB // 5) + b"x"),
+    _data("quotes", lambda: b"[Service]\nEnvironment=" + b'a="b" ' * 40_000),
+    _data("deep YAML", lambda: b"a: " + b"[" * 100_000),
+    _data("alias bomb", _bomb),
+    Input("FIFO", os.mkfifo),
+    Input("endless device", lambda path: path.symlink_to("/dev/zero")),
+    Input("sparse file", _sparse),
+)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Return a host tree with a service of K3s."""
+    with in_memory() as directory:
+        tree = directory / "host"
+        subprocess.run([CHECKOUT / ".ci/disposable-host", tree], check=True)
+        (tree / "etc/systemd/system").mkdir(parents=True)
+        (tree / "etc/systemd/system/k3s.service").write_text(_UNIT)
+        yield tree
+
+
+def run_gate(root: Path) -> None:
+    """Run the gate in a process of its own, with limited time and memory."""
+    words = ("gate", "--root", str(root), "--role", "server", "--k3s-version", "1.34")
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, *words], capture_output=True, text=True, timeout=60, check=False, cwd=CHECKOUT
+    )
+    assert "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert done.returncode in {0, 1, 2, 3, 4, 6}, done
+    assert time.monotonic() - started < SECONDS
+
+
+@pytest.mark.parametrize("content", INPUTS, ids=lambda content: content.name)
+@pytest.mark.parametrize("file", FILES)
+def test_the_gate_ends_whatever_a_file_contains(root: Path, file: str, content: Input) -> None:
+    """It reads no file that is larger than a limit, and waits for no writer."""
+    path = root / FILES[file]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    content.put(path)
+    run_gate(root)
+
+
+@pytest.mark.parametrize("pattern", DIRECTORIES)
+def test_the_gate_ends_with_10000_files_in_a_directory(root: Path, pattern: str) -> None:
+    """Each of them is small."""
+    (root / pattern).parent.mkdir(parents=True, exist_ok=True)
+    for number in range(10_000):
+        (root / pattern.format(number)).write_text("a: b\n")
+    run_gate(root)
