@@ -14,7 +14,7 @@ from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report
 from agent.situation import observe
-from agent.verbs.release import retry_blocked_starts
+from agent.verbs.release import ENDED_BY_A_COMPLIANT_RUN, retry_blocked_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,7 +88,9 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
     last_run.write(host, situation.to_record)
-    return report._replace(findings=(*report.findings, *findings.after_release(retry_blocked_starts(host))))
+    released = findings.after_release(retry_blocked_starts(host))
+    current = (one for one in report.findings if one.id not in ENDED_BY_A_COMPLIANT_RUN)
+    return report._replace(findings=(*current, *released))
 
 
 def _items(situation: Situation) -> Iterator[Item]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from agent.host import Host
 
+ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate"})
+"""Findings about what `retry_blocked_starts` ends."""
+
 _DIRECTORY = Directory(path=STATE, mode=FileMode(0o755))
 
 
