@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @finding(
     Level.ERROR,
-    blocks_gate=yes("A policy or configuration that is cut off does not protect anything."),
+    blocks_gate=yes("An empty policy or configuration does not protect anything."),
     prevents_start=no("If K3s rejects the damaged file, another finding reports that."),
 )
 def file_damaged(situation: Situation) -> Iterator[Trouble]:
-    """A managed file is empty, cut off, or contains NUL bytes, as after a power failure or with a full disk.
+    """A managed file is empty or contains only NUL bytes, as after a power failure or with a full disk.
 
-    apply replaces it. No edit is lost.
+    apply replaces it and keeps a backup. A file with any other content counts as edited.
     """
     for resource in situation.desired:
         now = situation.observed[resource.id]
@@ -32,10 +32,10 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
             isinstance(resource, File)
             and isinstance(now, File)
             and now.content != resource.content
-            and is_damaged(now, resource)
+            and is_damaged(now)
         ):
             yield Trouble(
-                "file is empty" if not now.content else "file is cut off or contains NUL bytes",
+                "file is empty" if not now.content else "file contains only NUL bytes",
                 expected=f"{len(resource.content)} bytes",
                 found=f"{len(now.content)} bytes",
                 location=Location(resource.path),

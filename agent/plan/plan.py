@@ -188,9 +188,9 @@ def keep_needed(steps: Plan, user: File, needs: Callable[[File], Iterable[Need]]
     return steps._replace(changes=(own, *others))
 
 
-def is_damaged(now: File, expected: File) -> bool:
-    """Return whether a crash or a full disk damaged the file: it is empty, truncated, or contains NUL bytes."""
-    return expected.content.startswith(now.content) or b"\0" in now.content
+def is_damaged(now: File) -> bool:
+    """Return whether a crash or a full disk left the file: it is empty, or has only NUL bytes. All else is an edit."""
+    return not now.content.strip(b"\0")
 
 
 def difference(before: Observed, after: Observed) -> str:
@@ -235,7 +235,7 @@ def _equivalent(expected: Resource, now: Observed) -> Resource:
     if (
         isinstance(expected, File)
         and isinstance(now, File)
-        and not is_damaged(now, expected)
+        and not is_damaged(now)
         and _is_equivalent(now, expected.content)
     ):
         return replace(expected, content=now.content)
@@ -334,9 +334,9 @@ def _file_steps(
         yield _blocked(now)
     elif now.immutable:
         yield _immutable(now)
-    elif now.content == expected.content or is_damaged(now, expected) or now.content in (ours := written(expected.id)):
+    elif now.content == expected.content or now.content in (ours := written(expected.id)):
         yield Change(now, expected)
-    elif force or any(_is_equivalent(now, content) for content in ours):
+    elif force or is_damaged(now) or any(_is_equivalent(now, content) for content in ours):
         # Added comments do not affect the host, but their author may need them.
         yield Change(now, expected, backup=True)
     else:

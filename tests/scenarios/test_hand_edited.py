@@ -157,17 +157,20 @@ def test_a_comment_in_our_file_does_not_prevent_its_upgrade(verb: str, path: str
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
+    "nul-filled": lambda content: bytes(len(content)),
+}
+EDITS_LIKE_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut-off": lambda content: content[: len(content) // 2],
     "cut-in-the-comment": lambda content: content[:20],
-    "nul-filled": lambda content: bytes(len(content)),
     "nul-at-the-end": lambda content: content[:100] + bytes(len(content) - 100),
+    "one-nul": lambda content: content + b"\0",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("path", MANAGED)
 def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, hardened: Hardened) -> None:
-    """A power failure or a full disk left the file, so no backup is kept."""
+    """A power failure or a full disk left the file. A backup is kept."""
     host = hardened()
     before = host.entries()
     host[path].write_bytes(DAMAGES[damage](host[path].read_bytes()))
@@ -175,7 +178,23 @@ def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, harden
     seen = host.seen("apply")
     assert (seen.code, seen.findings) == (0, ())
     assert host.entries() == before
-    assert not host[f"{STATE}/backups"].exists()
+    (kept,) = host[f"{STATE}/backups"].iterdir()
+    assert kept.name in seen.details[path]
+
+
+@pytest.mark.parametrize("edit", EDITS_LIKE_DAMAGE)
+@pytest.mark.parametrize("path", MANAGED)
+def test_a_file_with_a_deleted_end_or_a_nul_byte_is_kept(path: str, edit: str, hardened: Hardened) -> None:
+    """It is reported as edited; --force replaces it and keeps a backup."""
+    host = hardened()
+    edited = EDITS_LIKE_DAMAGE[edit](host[path].read_bytes())
+    host[path].write_bytes(edited)
+    assert host.seen("check").with_status("edited") == {path}
+    assert host.seen("apply").with_status("edited") == {path}
+    assert host[path].read_bytes() == edited
+    assert host.seen("apply", "--force").items[path] == "changed"
+    (kept,) = host[f"{STATE}/backups"].iterdir()
+    assert kept.read_bytes() == edited
 
 
 @pytest.mark.parametrize("path", MANAGED)

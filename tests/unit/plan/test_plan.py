@@ -305,20 +305,26 @@ def test_force_replaces_an_edited_file_and_keeps_a_backup() -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"wanted", b"wanted a", b"\0\0\0\0", b"wanted a\n\0", b"earlier\n"])
-def test_a_damaged_file_and_an_earlier_version_are_rewritten(content: bytes) -> None:
+def test_an_earlier_version_is_rewritten() -> None:
     """No edit is lost, so force is not required."""
-    now = file(content=content)
+    now = file(content=b"earlier\n")
     assert planned(now, wanted=[WANTED[1]]).changes == (Change(now, file()),)
 
 
-@pytest.mark.parametrize(
-    ("content", "is_one"),
-    [(b"", True), (b"wan", True), (b"want\0\0", True), (b"wanted b\n", False), (b"wanted a\n\n", False)],
-)
-def test_damage_is_truncation_or_nul_bytes(content: bytes, *, is_one: bool) -> None:
-    """A file with additional content is not damaged."""
-    assert is_damaged(file(content=content), file()) == is_one
+@pytest.mark.parametrize("content", [b"", b"\0", b"\0\0\0\0"])
+def test_a_damaged_file_is_rewritten_with_a_backup(content: bytes) -> None:
+    """Force is not required."""
+    now = file(content=content)
+    assert planned(now, wanted=[WANTED[1]]).changes == (Change(now, file(), backup=True),)
+
+
+@pytest.mark.parametrize("content", [b"wan", b"wanted a", b"want\0\0", b"\0wanted a\n", b"wanted a\n\0", b"\n"])
+def test_a_file_with_other_content_is_edited_not_damaged(content: bytes) -> None:
+    """A deleted end and a NUL byte can be a person's edit."""
+    now = file(content=content)
+    assert not is_damaged(now)
+    plan = planned(now, wanted=[WANTED[1]])
+    assert (plan.changes, [refusal.edited for refusal in plan.refusals]) == ((), [True])
 
 
 def test_an_equivalent_file_is_not_rewritten() -> None:
