@@ -27,7 +27,6 @@ from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.host import LOCK, Host
-from agent.host.tree import temporary_name
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
 from agent.node import facts
@@ -343,10 +342,10 @@ def _resources() -> str:
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),
-        prose(f"""
+        prose("""
             While a file is replaced, its new content is in a temporary file beside it, such as
-            `{temporary_name("policy.yaml")}`; see [0005](../adr/0005-temporary-names.md). `revert` removes the journal
-            after it has undone all runs. Backups are kept.
+            `.policy.yaml.4711-0a1b2c3d.k3s-harden`; see [0016](../adr/0016-unique-temporary-names.md). `revert` removes
+            the journal after it has undone all runs. Backups are kept.
         """),
         "## Files of `install`",
         table(("path", "mode"), _installed()),

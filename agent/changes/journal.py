@@ -6,6 +6,7 @@ the names show when this host was last changed and whether a run was interrupted
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +28,8 @@ BACKUPS = STATE / "backups"
 
 _SCHEMA = 1
 _BEGIN, _END = b"{\n", b"\n}\n"
+_LONGEST_FLAT = 200
+"""Bytes of the name of a backup without its number; a name has at most 255 bytes."""
 _MOST_RECORDS = 50
 """With more, the two oldest records are merged: a host whose changes are undone at each boot must not fill its disk."""
 
@@ -171,7 +174,7 @@ class Journal(NamedTuple):
             for run in interrupted:
                 self.finish(run)
         # An interrupted write of a record or a backup may have left no other trace.
-        for directory in (JOURNAL, BACKUPS):
+        for directory in (STATE, JOURNAL, BACKUPS):
             self.host.tree.remove_temporaries(directory)
         return interrupted
 
@@ -181,12 +184,13 @@ class Journal(NamedTuple):
             self.host.tree.remove_file(run.path)
         if self.host.tree.remove_directory(JOURNAL):
             last_run.forget(self.host)
-            self.host.tree.remove_directory(STATE)
+            with suppress(HostError):  # such as a mount point below a read-only directory
+                self.host.tree.remove_directory(STATE)
 
     def backup(self, file: File) -> PurePosixPath:
         """Copy a file before it is replaced, and return the path of the copy."""
         make_directory(self.host.tree, BACKUPS)
-        flat = file.id.strip("/").replace("/", "_")
+        flat = _flat(file.id)
         taken = self.host.tree.names(BACKUPS)
         number = 1 + sum(name.startswith(f"{flat}.") for name in taken)
         path = BACKUPS / f"{flat}.{int(self.host.now())}.{number}"
@@ -220,6 +224,16 @@ class Journal(NamedTuple):
         }
         content = json.dumps(record, indent=1).encode() + b"\n"
         self.host.tree.write(File(path=run.path, content=content, mode=PRIVATE_FILE))
+
+
+def _flat(name: str) -> str:
+    """Return a file name for a path, of at most 200 bytes; a shortened one ends in a checksum of the path."""
+    flat = os.fsencode(name.strip("/").replace("/", "_"))
+    if len(flat) > _LONGEST_FLAT:
+        from hashlib import sha256
+
+        flat = flat[-_LONGEST_FLAT + 17 :] + b"-" + sha256(flat).hexdigest()[:16].encode()
+    return os.fsdecode(flat)
 
 
 def _encode(state: State) -> dict[str, str]:

@@ -6,7 +6,7 @@ import sys
 from contextlib import redirect_stdout, suppress
 
 from agent.cli.commands import app
-from agent.cli.streams import open_standard_streams, print_error
+from agent.cli.streams import discard_output, open_standard_streams, print_error
 from agent.errors import ExitCode, HardenError
 
 __all__ = ("app", "main")
@@ -29,6 +29,13 @@ def main() -> None:
     except HardenError as error:
         print_error(error.message, error.hint)
         sys.exit(int(error.exit_code))
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Typer could not print its help: verbs report other errors of the operating system as HardenError.
+        discard_output()
+        print_error(f"cannot print: {error.strerror}")
+        sys.exit(int(ExitCode.ERROR))
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
             print_error("interrupted", "run k3s-harden check; the next run completes what this run started")

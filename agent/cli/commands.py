@@ -1,7 +1,7 @@
 """The verbs of the command line, with their options and help."""
 
 # Without `from __future__ import annotations`: on Python 3.9, Typer finds no options in annotations that are strings.
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -9,6 +9,7 @@ import typer
 from agent import __version__
 from agent.cli.help import CHANGES, READS, RENDERS, epilog
 from agent.cli.options import (
+    AllowEmptyRoot,
     AssessmentOptions,
     Config,
     DataDir,
@@ -25,6 +26,7 @@ from agent.cli.options import (
     Root,
     Services,
     Verbose,
+    absolute,
     cloud_init_download,
     installation,
     open_host,
@@ -52,6 +54,7 @@ def apply(
     *,
     force: Force = False,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -67,8 +70,8 @@ def apply(
     """
     from agent.verbs import converge
 
-    options = HostOptions(config, role, k3s_version, data_dir)
-    report = converge.apply(open_host(root), options.request(force=force))
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    report = converge.apply(open_host(root, allow_empty=allow_empty_root), options.request(force=force))
     ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
@@ -76,6 +79,7 @@ def apply(
 def check(
     *,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -90,8 +94,8 @@ def check(
     """
     from agent.verbs import converge
 
-    options = HostOptions(config, role, k3s_version, data_dir)
-    report = converge.check(open_host(root), options.request())
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    report = converge.check(open_host(root, allow_empty=allow_empty_root), options.request())
     ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
@@ -100,6 +104,7 @@ def diff(
     *,
     force: Force = False,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -114,8 +119,8 @@ def diff(
     """
     from agent.verbs import converge
 
-    options = HostOptions(config, role, k3s_version, data_dir)
-    report = converge.diff(open_host(root), options.request(force=force))
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    report = converge.diff(open_host(root, allow_empty=allow_empty_root), options.request(force=force))
     ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
@@ -133,6 +138,7 @@ def assess(
         typer.Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
     ] = None,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -160,11 +166,13 @@ def assess(
     if baseline is not None:
         from agent.host import Host
 
-        earlier = verb.load_baseline(Host.real(), PurePosixPath(baseline.absolute()))
+        earlier = verb.load_baseline(Host.real(), absolute(baseline))
     options = AssessmentOptions(output_format, output, verbose, quiet)
     watched = progress if options.shows_progress else iter
-    of_host = HostOptions(config, role, k3s_version, data_dir)
-    assessment = verb.assess_host(open_host(root), of_host.request(), chosen, earlier=earlier, watched=watched)
+    of_host = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    assessment = verb.assess_host(
+        open_host(root, allow_empty=allow_empty_root), of_host.request(), chosen, earlier=earlier, watched=watched
+    )
     options.finish(assessment, of_host.words(root))
 
 
@@ -179,6 +187,7 @@ def assess(
 def drift(
     *,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -191,7 +200,10 @@ def drift(
     from agent.verbs.assess import assess_host
     from agent.verbs.drift import drift as changes
 
-    host, request = open_host(root), HostOptions(config, role, k3s_version, data_dir).request()
+    host, request = (
+        open_host(root, allow_empty=allow_empty_root),
+        HostOptions(config, role, k3s_version, data_dir, allow_empty_root).request(),
+    )
     for line in changes(host, request, lambda: assess_host(host, request)):
         print_text(f"{line}\n")
 
@@ -206,6 +218,7 @@ def gate(
         ),
     ] = "",
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -220,8 +233,8 @@ def gate(
     """
     from agent.verbs import converge
 
-    options = HostOptions(config, role, k3s_version, data_dir)
-    report = converge.gate(open_host(root), options.request(service=service))
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    report = converge.gate(open_host(root, allow_empty=allow_empty_root), options.request(service=service))
     ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
@@ -253,6 +266,7 @@ def revert(
     last: Annotated[bool, typer.Option("--last", help="Undo only the newest run.")] = False,
     force: Force = False,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -263,7 +277,7 @@ def revert(
     """
     from agent.verbs.revert import revert as verb
 
-    report = verb(open_host(root), last=last, force=force)
+    report = verb(open_host(root, allow_empty=allow_empty_root), last=last, force=force)
     ReportOptions(output_format, verbose, quiet).finish(report)
 
 
@@ -350,7 +364,7 @@ def service_accounts(
     from agent.host import Host
     from agent.verbs.service_accounts import protect
 
-    file = None if kubeconfig is None else str(kubeconfig.absolute())
+    file = None if kubeconfig is None else str(absolute(kubeconfig))
     report = protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait)
     ReportOptions(output_format, verbose, quiet).finish(report)
 
@@ -361,6 +375,7 @@ def install(
     unit: Services = None,
     program: Program = None,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -375,8 +390,8 @@ def install(
     """
     from agent.verbs.install import install as verb
 
-    host = open_host(root)
-    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir), unit or (), program)
+    host = open_host(root, allow_empty=allow_empty_root)
+    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir, allow_empty_root), unit or (), program)
     ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
 
 
@@ -385,6 +400,7 @@ def uninstall(
     *,
     program: Program = None,
     root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
@@ -399,8 +415,8 @@ def uninstall(
     """
     from agent.verbs.install import uninstall as verb
 
-    host = open_host(root)
-    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir), (), program)
+    host = open_host(root, allow_empty=allow_empty_root)
+    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir, allow_empty_root), (), program)
     ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
 
 

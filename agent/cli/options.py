@@ -51,6 +51,9 @@ class Rendering(str, Enum):
 
 # Typer evaluates annotations, so these are run-time values: Python 3.9 has no `X | None` there.
 Root = Annotated[str, typer.Option(help="Root directory of the host.", metavar="DIR")]
+AllowEmptyRoot = Annotated[
+    bool, typer.Option("--allow-empty-root", help="Accept a root directory without etc and usr.")
+]
 Config = Annotated[
     Optional[Path], typer.Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")
 ]
@@ -75,16 +78,39 @@ Program = Annotated[
 ]
 
 
-def open_host(root: str) -> Host:
-    """Return this machine, or the host tree that --root names. Raises UsageError if there is no such directory."""
+def open_host(root: str, *, allow_empty: bool = False) -> Host:
+    """Return this machine, or the host tree that --root names.
+
+    Raises UsageError if there is no such directory, or if it is empty and that is not allowed.
+    """
     from agent.host import Host
 
     if not root:
         raise UsageError("cannot use --root: the value is empty", "check that the variable it comes from is set")
-    path = os.path.realpath(root)
-    if not Path(path).is_dir():
-        raise UsageError(f"cannot use --root {root}: the directory does not exist")
-    return Host.real() if path == "/" else Host.tree_at(path)
+    if root == "/":
+        return Host.real()
+    try:
+        host = Host.tree_at(str(absolute(Path(root))))
+    except HostError as error:
+        raise UsageError(f"cannot use --root {root}: {error.message.partition(': ')[2]}") from error
+    if host.is_this_machine:
+        return Host.real()
+    if host.is_empty and not allow_empty:
+        raise UsageError(
+            f"cannot use --root {root}: it contains neither etc nor usr, so it is not the root of a host",
+            "check that the image is mounted there; for a new tree, pass --allow-empty-root",
+        )
+    return host
+
+
+def absolute(path: Path) -> PurePosixPath:
+    """Return an absolute path. Raises UsageError for a relative one if the current directory was deleted."""
+    try:
+        return PurePosixPath(path.absolute())
+    except FileNotFoundError:
+        raise UsageError(
+            f"cannot use {path}: the current directory does not exist", "pass an absolute path, or change the directory"
+        ) from None
 
 
 class HostOptions(NamedTuple):
@@ -94,6 +120,7 @@ class HostOptions(NamedTuple):
     role: RoleChoice = RoleChoice.AUTO
     k3s_version: str | None = None
     data_dir: Path | None = None
+    allow_empty_root: bool = False
 
     def request(self, *, force: bool = False, service: str = "") -> Request:
         """Return what a verb that reads the host needs."""
@@ -112,12 +139,13 @@ class HostOptions(NamedTuple):
             ("--k3s-version", self.k3s_version),
             ("--data-dir", self.data_dir),
         )
-        return tuple(f"{name} {quote(str(value))}" for name, value in given if value is not None)
+        words = tuple(f"{name} {quote(str(value))}" for name, value in given if value is not None)
+        return (*words, "--allow-empty-root") if self.allow_empty_root else words
 
     @property
     def settings_file(self) -> PurePosixPath | None:
         """The settings file as an absolute path of this machine."""
-        return None if self.config is None else PurePosixPath(self.config.absolute())
+        return None if self.config is None else absolute(self.config)
 
     def overrides(self) -> Overrides:
         """Return the settings that the command line overrides."""
@@ -151,7 +179,9 @@ def installation(host: Host, options: HostOptions, services: Sequence[str], prog
     """Return the installation of `install` on this host."""
     from agent.verbs.install import wanted
 
-    return wanted(host, options.request(), services, PurePosixPath(program or os.path.realpath(sys.argv[0])))
+    return wanted(
+        host, options.request(), services, PurePosixPath(program or os.path.realpath(absolute(Path(sys.argv[0]))))
+    )
 
 
 class ReportOptions(NamedTuple):
@@ -210,7 +240,7 @@ def _write(assessment: Assessment, output_format: AssessmentFormat, detail: Verb
     from agent.present.assessments.common import result
 
     data = as_text(assessment, output_format, detail).encode()
-    file = File(path=PurePosixPath(output.absolute()), content=data, mode=PRIVATE_FILE)
+    file = File(path=absolute(output), content=data, mode=PRIVATE_FILE)
     try:
         Host.real().machine_tree.write(file)
     except HostError as error:

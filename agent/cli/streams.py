@@ -48,13 +48,17 @@ def printing(exit_code: ExitCode = ExitCode.COMPLIANT) -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OSError as error:
-        # Python flushes once more when it exits, and would print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         if not isinstance(error, BrokenPipeError):
             print_error(
                 f"cannot print the report: {error.strerror}", "any exit code other than 1 is the command's own result"
             )
             raise typer.Exit(int(exit_code or ExitCode.ERROR)) from error
+
+
+def discard_output() -> None:
+    """Discard standard output from now on: Python flushes it once more when it exits, and would print a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_error(message: str, hint: str = "") -> None:

@@ -28,12 +28,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
     """
     for resource in situation.desired:
         now = situation.observed[resource.id]
-        if (
-            isinstance(resource, File)
-            and isinstance(now, File)
-            and now.content != resource.content
-            and is_damaged(now)
-        ):
+        if isinstance(resource, File) and isinstance(now, File) and now.content != resource.content and is_damaged(now):
             yield Trouble(
                 "file is empty" if not now.content else "file contains only NUL bytes",
                 expected=f"{len(resource.content)} bytes",

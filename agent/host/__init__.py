@@ -17,7 +17,7 @@ from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.host.lock import locked
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
-from agent.host.tree import Tree
+from agent.host.tree import RootDirectory, Tree
 from agent.model import Absent, Directory, File, FilePermissions, Observed, Resource, State, Sysctl, Unreadable
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ LOCK_WAIT = 30.0
 
 _HOSTNAME = PurePosixPath("/etc/hostname")
 """The host name of a tree without a kernel: hostname(5)."""
+
+_IN_EACH_SYSTEM = (PurePosixPath("/etc"), PurePosixPath("/usr"))
 
 _RELABEL_TIMEOUT = 20.0
 _LOG_TIMEOUT = 5.0
@@ -57,6 +59,8 @@ class Host:
     """Whether this is the machine that runs this program, so that its programs and its systemd can be used."""
     lock_wait: float = LOCK_WAIT
     """Seconds to wait for the lock."""
+    opened: RootDirectory | None = None
+    """The directory `root` of a --root tree, opened once."""
     _answers: dict[tuple[str, ...], Completed | HostError] = field(default_factory=dict, repr=False, compare=False)
     """What programs answered that are asked once."""
 
@@ -70,9 +74,15 @@ class Host:
 
     @classmethod
     def tree_at(cls, root: str) -> Host:
-        """Return the host tree below `root`. The current user is shown as root in it."""
+        """Return the host tree below the absolute path `root`. The current user is shown as root in it.
+
+        The directory is opened here, and only here. Raises HostError if it does not exist or cannot be opened.
+        """
         uid, gid = os.geteuid(), os.getegid()
-        return cls(root=root, run=run_nothing, probe=no_processes, now=time.time, uid=uid, gid=gid)
+        opened = Tree("/", uid, gid).enter(PurePosixPath(root))
+        if opened is None:
+            raise HostError(f"cannot open {root}: the directory does not exist")
+        return cls(root=root, run=run_nothing, probe=no_processes, now=time.time, uid=uid, gid=gid, opened=opened)
 
     @property
     def runs_as_root(self) -> bool:
@@ -100,12 +110,22 @@ class Host:
     @property
     def tree(self) -> Tree:
         """Return the files of the host."""
-        return Tree(self.root, self.uid, self.gid)
+        return Tree(self.root, self.uid, self.gid, self.opened)
 
     @property
     def machine_tree(self) -> Tree:
         """Return the files of the machine that runs this program, for paths given on the command line."""
         return Tree("/", os.geteuid(), os.getegid())
+
+    @property
+    def is_this_machine(self) -> bool:
+        """Return whether the root directory is that of this process."""
+        return self.opened is None or os.path.samestat(os.fstat(self.opened.descriptor), os.stat("/"))
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether there is neither /etc nor /usr, as below the mount point of an image that is not mounted."""
+        return not any(self.tree.exists(path) for path in _IN_EACH_SYSTEM)
 
     @property
     def has_kernel(self) -> bool:
@@ -208,7 +228,7 @@ class Host:
         if not isinstance(self.tree.observe(path), Directory):
             self.tree.remove_file(path)
         elif not self.tree.remove_directory(path):
-            raise NotEmptyError(f"cannot remove {path}: it contains other files")
+            raise NotEmptyError(f"cannot remove {path}: it contains other files, or is a mount point")
 
     def _set(self, parameter: Sysctl) -> None:
         try:

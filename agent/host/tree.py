@@ -4,9 +4,8 @@
   resolved inside the root. So neither a planted symlink nor an absolute symlink in an image leads outside.
 - Nothing is written below a directory that another user can write to.
 - A file is replaced atomically: temporary name, owner, mode, fsync, rename, fsync of the directory. After a crash
-  either the old or the new file exists. The temporary name starts with a dot and ends in `.k3s-harden`, which
-  sysctl.d(5), K3s' config.yaml.d and K3s' manifests directory ignore. It is the same in every run, so the next run
-  removes it.
+  either the old or the new file exists. The temporary name is unique. It starts with a dot and ends in `.k3s-harden`,
+  which sysctl.d(5), K3s' config.yaml.d and K3s' manifests directory ignore. The next write of the file removes it.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.errors import AccessDeniedError, HostError, InputError, ReadOnlyEnvironmentError
+from agent.host import acl, temporary
 from agent.model import (
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
@@ -38,7 +38,7 @@ from agent.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import PurePosixPath
 
 LARGEST_READ = 8 * 1024 * 1024
@@ -119,12 +119,12 @@ class _Node(NamedTuple):
     name: str
 
 
-_TEMPORARY = ".k3s-harden"
+class RootDirectory(NamedTuple):
+    """The root directory of a tree, which stays open, so that it cannot be exchanged for another one."""
 
-
-def temporary_name(name: str) -> str:
-    """Return the name of the temporary file in the same directory."""
-    return f".{name}{_TEMPORARY}"
+    descriptor: int
+    distrusted: _Distrusted | None
+    """Why nothing is written below it: another user can change its path."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,25 @@ class Tree:
     root: str
     uid: int
     gid: int
+    opened: RootDirectory | None = None
+    """None: `root` is opened for each operation."""
+
+    def enter(self, path: PurePosixPath) -> RootDirectory | None:
+        """Open the directory at `path` as the root of another tree; None if there is none.
+
+        Nothing is written below it if another user can change its path. Raises HostError if it cannot be opened.
+        """
+        try:
+            try:
+                with self._resolved(path, "enter", writing=True) as node:
+                    return RootDirectory(os.dup(node.directory), None)
+            except _Distrusted as distrusted:
+                with self._resolved(path, "enter") as node:
+                    return RootDirectory(os.dup(node.directory), distrusted)
+        except (_Missing, _NotADirectory):
+            return None
+        except OSError as error:
+            raise _error(f"cannot open {path}", error) from error
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
         """Return what exists at `path`. A symlink is not followed."""
@@ -274,8 +293,11 @@ class Tree:
         """Return why a user other than root could change the file at `path`; empty if none can."""
         try:
             with self._resolved(path, "follow", writing=True) as node:
-                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
-                return self._write_access(found, sticky_is_safe=False)
+                descriptor = os.open(node.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=node.directory)
+                try:
+                    return self._write_access(descriptor, sticky_is_safe=False)
+                finally:
+                    os.close(descriptor)
         except _Distrusted as distrusted:
             return distrusted.problem
         except (OSError, _Missing, _NotADirectory) as error:
@@ -291,24 +313,21 @@ class Tree:
                 found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 if not stat.S_ISREG(found.st_mode):
                     raise HostError(f"cannot write {file.path}: it is a {_kind(found.st_mode)}")
-            temporary = temporary_name(node.name)
-            with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=node.directory)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, PRIVATE_FILE, dir_fd=node.directory)
+            with suppress(OSError):  # such as a directory that cannot be listed
+                temporary.remove_left_overs(node.directory, node.name)
+            descriptor, prepared = temporary.create(node.directory, node.name, PRIVATE_FILE)
             try:
-                try:
-                    _write_all(descriptor, file.content)
-                    self._own(descriptor, file.owner)
-                    os.fchmod(descriptor, file.mode)
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                os.rename(temporary, node.name, src_dir_fd=node.directory, dst_dir_fd=node.directory)
+                _write_all(descriptor, file.content)
+                self._own(descriptor, file.owner)
+                os.fchmod(descriptor, file.mode)
+                os.fsync(descriptor)
+                os.rename(prepared, node.name, src_dir_fd=node.directory, dst_dir_fd=node.directory)
             except BaseException:
                 with suppress(OSError):
-                    os.unlink(temporary, dir_fd=node.directory)
+                    os.unlink(prepared, dir_fd=node.directory)
                 raise
+            finally:
+                os.close(descriptor)
             _sync_directory(node.directory)
 
     def overwrite(self, path: PurePosixPath, content: bytes) -> None:
@@ -356,29 +375,47 @@ class Tree:
             _sync_directory(node.directory)
 
     def open_lock(self, path: PurePosixPath) -> int:
-        """Open the file at `path`, or create it with mode 0600, and return its descriptor. The caller closes it."""
+        """Open the file at `path`, or create it with mode 0600, and return its descriptor. The caller closes it.
+
+        On a read-only file system it is opened for reading, which suffices for flock(2).
+        """
         with self._changing("open", path) as node:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(node.name, flags, PRIVATE_FILE, dir_fd=node.directory)
-            kind = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(kind):
+            flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                descriptor = os.open(node.name, flags | os.O_RDWR | os.O_CREAT, PRIVATE_FILE, dir_fd=node.directory)
+            except OSError as error:
+                if error.errno != errno.EROFS or not _exists(node):
+                    raise
+                descriptor = os.open(node.name, flags | os.O_RDONLY, dir_fd=node.directory)
+            found = os.fstat(descriptor)
+            problem = "" if stat.S_ISREG(found.st_mode) else f"it is a {_kind(found.st_mode)}, not a regular file"
+            if not problem and found.st_nlink != 1:
+                problem = f"it has {found.st_nlink} hard links, expected 1"
+            if problem:
                 os.close(descriptor)
-                raise HostError(f"cannot open {path}: it is a {_kind(kind)}, not a regular file")
+                raise HostError(f"cannot open {path}: {problem}", f"inspect it, and remove it: rm {path}")
             return descriptor
 
     def remove_file(self, path: PurePosixPath) -> None:
         """Remove the file at `path` if it exists."""
-        self._unlink(path, lambda name: name)
+        with suppress(_NoParentError), self._changing("remove", path) as node:
+            try:
+                os.unlink(node.name, dir_fd=node.directory)
+            except FileNotFoundError:
+                return
+            _sync_directory(node.directory)
 
     def remove_temporary(self, path: PurePosixPath) -> None:
-        """Remove the temporary file of an interrupted write of `path` if it exists."""
-        self._unlink(path, temporary_name)
+        """Remove the temporary files of interrupted writes of `path`."""
+        with suppress(_NoParentError), self._changing("remove temporary files of", path) as node:
+            if temporary.remove_left_overs(node.directory, node.name):
+                _sync_directory(node.directory)
 
     def remove_temporaries(self, directory: PurePosixPath) -> None:
         """Remove all temporary files of interrupted writes in a directory of this program."""
-        for name in self.names(directory):
-            if name.startswith(".") and name.endswith(_TEMPORARY):
-                self.remove_file(directory / name)
+        with suppress(_NoParentError), self._changing("remove temporary files in", directory, "enter") as node:
+            if temporary.remove_left_overs(node.directory):
+                _sync_directory(node.directory)
 
     def rename(self, path: PurePosixPath, name: str) -> None:
         """Rename a file inside its directory."""
@@ -387,26 +424,18 @@ class Tree:
             _sync_directory(node.directory)
 
     def remove_directory(self, path: PurePosixPath) -> bool:
-        """Remove the directory if it exists. Returns False if it is not empty."""
+        """Remove the directory if it exists. Returns False if it is not empty, or is a mount point."""
         with suppress(_NoParentError), self._changing("remove", path) as node:
             try:
                 os.rmdir(node.name, dir_fd=node.directory)
             except FileNotFoundError:
                 return True
             except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):  # EBUSY: a mount point
                     return False
                 raise
             _sync_directory(node.directory)
         return True
-
-    def _unlink(self, path: PurePosixPath, named: Callable[[str], str]) -> None:
-        with suppress(_NoParentError), self._changing("remove", path) as node:
-            try:
-                os.unlink(named(node.name), dir_fd=node.directory)
-            except FileNotFoundError:
-                return
-            _sync_directory(node.directory)
 
     def _observe(self, path: PurePosixPath, node: _Node) -> Directory | File | Obstacle:
         found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
@@ -459,7 +488,8 @@ class Tree:
         if (found.st_uid, found.st_gid) != (uid, gid):
             os.fchown(descriptor, uid, gid)
 
-    def _write_access(self, found: os.stat_result, *, sticky_is_safe: bool) -> str:
+    def _write_access(self, descriptor: int, *, sticky_is_safe: bool) -> str:
+        found = os.fstat(descriptor)
         if found.st_uid not in (0, self.uid):
             return f"user {found.st_uid} owns it"
         if sticky_is_safe and found.st_mode & stat.S_ISVTX:
@@ -467,15 +497,25 @@ class Tree:
         others = found.st_mode & _GROUP_OR_OTHERS_WRITE
         if others & stat.S_IWOTH:
             return f"others can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
-        if others and found.st_gid not in (0, self.gid):
+        return self._group_access(descriptor, found) if others else ""
+
+    def _group_access(self, descriptor: int, found: os.stat_result) -> str:
+        # With an access control list, the bits of the group are its mask: the most that any entry permits.
+        try:
+            listed = acl.read(descriptor)
+        except OSError as error:
+            return f"its access control list cannot be read: {_reason(error)}"
+        if listed is not None:
+            return acl.write_problem(listed, owning_group=found.st_gid, users=(0, self.uid), groups=(0, self.gid))
+        if found.st_gid not in (0, self.gid):
             return f"group {found.st_gid} can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
         return ""
 
     @contextmanager
-    def _changing(self, verb: str, path: PurePosixPath) -> Iterator[_Node]:
+    def _changing(self, verb: str, path: PurePosixPath, last: _Last = "keep") -> Iterator[_Node]:
         """Resolve a path that is about to be changed, and turn errors of the operating system into HostError."""
         try:
-            with self._resolved(path, writing=True) as node:
+            with self._resolved(path, last, writing=True) as node:
                 yield node
         except _Missing as missing:
             raise _NoParentError(f"cannot {verb} {path}: its parent directory does not exist") from missing
@@ -494,7 +534,10 @@ class Tree:
         The last component is kept as a name, followed if it is a symlink, or entered as a directory.
         Raises _Missing, _NotADirectory, or, when writing, _Distrusted for a parent that another user can change.
         """
-        opened = [_Node(os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/")]
+        if writing and self.opened is not None and self.opened.distrusted is not None:
+            raise self.opened.distrusted
+        root = self._open_root() if self.opened is None else os.dup(self.opened.descriptor)
+        opened = [_Node(root, "/")]
         try:
             remaining = _steps(str(path))
             links = 0
@@ -502,7 +545,7 @@ class Tree:
                 current = opened[-1]
                 if writing:
                     # In a sticky directory other users cannot replace an entry of root, but they can add entries.
-                    self._refuse_distrusted(current, sticky_is_safe=len(remaining) > 1 or last == "follow")
+                    self._refuse_distrusted(current, sticky_is_safe=len(remaining) > 1 or last != "keep")
                 name = remaining.pop()
                 if name == "..":
                     _close_all(opened, keep=max(1, len(opened) - 1))
@@ -522,9 +565,14 @@ class Tree:
                     if target.startswith("/"):
                         _close_all(opened, keep=1)
                     remaining += _steps(target)
+            if writing:
+                self._refuse_distrusted(opened[-1], sticky_is_safe=False)
             yield _Node(opened[-1].directory, ".")
         finally:
             _close_all(opened)
+
+    def _open_root(self) -> int:
+        return os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _link_target(self, link: _Node, links: int, *, writing: bool) -> str:
         found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)
@@ -540,7 +588,7 @@ class Tree:
         return os.readlink(link.name, dir_fd=link.directory)
 
     def _refuse_distrusted(self, parent: _Node, *, sticky_is_safe: bool) -> None:
-        problem = self._write_access(os.fstat(parent.directory), sticky_is_safe=sticky_is_safe)
+        problem = self._write_access(parent.directory, sticky_is_safe=sticky_is_safe)
         if problem:
             raise _Distrusted(
                 f"its parent directory {parent.name} is not safe: {problem}",
@@ -572,6 +620,14 @@ def _reason(error: OSError | _Missing | _NotADirectory) -> str:
     if isinstance(error, _NotADirectory):
         return str(error)
     return error.strerror or str(error)
+
+
+def _exists(node: _Node) -> bool:
+    try:
+        os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _is_symlink(directory: int, name: str) -> bool:

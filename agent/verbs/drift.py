@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.likely_cause import PACKAGE_DATABASES, Clues, likely, tuned_profile
 from agent.changes.state import STATE, make_directory
-from agent.errors import HardenError, HostError, InputError
+from agent.errors import HardenError, HostError, InputError, ReadOnlyEnvironmentError
 from agent.host.systemd import Systemd
 from agent.linux.sysctl_order import Reader, at_boot
 from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner, Sysctl
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from agent.assess.baseline import Baseline
     from agent.assess.likely_cause import TunedValue
     from agent.host import Host
+    from agent.settings.schema import Settings
 
     Assess = Callable[[], Assessment]
 
@@ -86,9 +88,7 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
             failure = error
         then, now = now, assess()
         yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(_statuses(then), now))
-    _store(host, now, changes)
-    if settings.drift_metrics_file is not None:
-        host.tree.write(File(path=settings.drift_metrics_file, content=_metrics(now, changes), mode=PUBLIC_FILE))
+    _store(host, settings, now, changes)
     if failure is not None:
         raise failure
 
@@ -188,11 +188,18 @@ def _statuses(assessment: Assessment) -> dict[str, ControlStatus]:
     return {verdict.control.id: verdict.status for verdict in assessment.verdicts}
 
 
-def _store(host: Host, now: Assessment, changes: tuple[StatusChange, ...]) -> None:
-    make_directory(host.tree, METRICS.parent)
-    report = as_text(now, AssessmentFormat.JSON).encode()
-    host.tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))
-    host.tree.write(File(path=METRICS, content=_metrics(now, changes), mode=PRIVATE_FILE))
+def _store(host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...]) -> None:
+    report, metrics = as_text(now, AssessmentFormat.JSON).encode(), _metrics(now, changes)
+    with ExitStack() as held:
+        # In the sandbox of the unit /run is read-only. A missing lock file cannot be created there, and means that no
+        # run has changed this host since it started.
+        with suppress(ReadOnlyEnvironmentError):
+            held.enter_context(host.lock())
+        make_directory(host.tree, METRICS.parent)
+        host.tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))
+        host.tree.write(File(path=METRICS, content=metrics, mode=PRIVATE_FILE))
+        if settings.drift_metrics_file is not None:
+            host.tree.write(File(path=settings.drift_metrics_file, content=metrics, mode=PUBLIC_FILE))
 
 
 def _metrics(now: Assessment, changes: tuple[StatusChange, ...]) -> bytes:

@@ -120,7 +120,7 @@ def _tokens(kubectl: _Kubectl) -> dict[str, bool | None]:
             account["metadata"]["namespace"]: account.get("automountServiceAccountToken") is not False
             for account in json.loads(accounts)["items"]
         }
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise HostError("cannot read the output of kubectl: expected a list of ServiceAccounts") from error
     return {name.removeprefix("namespace/"): found.get(name.removeprefix("namespace/")) for name in names}
 

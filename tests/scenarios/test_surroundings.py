@@ -192,6 +192,49 @@ def test_unusual_paths_of_the_root(host: HostTree, tmp_path: Path) -> None:
     assert odd.run("check").code == 0
 
 
+@pytest.mark.parametrize("verb", ["apply", "check", "assess", "revert", "install"])
+def test_an_empty_root_is_refused(verb: str, tmp_path: Path) -> None:
+    """Such as the mount point of an image that is not mounted."""
+    empty = HostTree(tmp_path / "image")
+    empty["/var"].mkdir(parents=True)
+    done = empty.run(verb)
+    assert (done.code, done.stdout) == (2, "")
+    assert f"cannot use --root {empty.root}: it contains neither etc nor usr" in done.stderr
+    assert "--allow-empty-root" in done.stderr
+    assert [path.name for path in empty.root.iterdir()] == ["var"]
+
+
+def test_an_empty_root_can_be_allowed(tmp_path: Path) -> None:
+    """For a tree that a builder has just created; after that it is not empty."""
+    empty = HostTree(tmp_path / "image")
+    empty.root.mkdir()
+    assert "--allow-empty-root" in empty.run("check", "--allow-empty-root", "--format", "json").stdout
+    assert empty.run("apply", "--allow-empty-root").code == 0
+    assert empty.run("check").code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("check", "--config", "a"), ("assess", "--baseline", "a"), ("assess", "--output", "a")]
+)
+def test_a_relative_path_in_a_deleted_directory_is_an_error(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Without a traceback."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    prefix = ("sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', str(gone))
+    done = run(*words, "--role", "server", prefix=prefix, environment={"PYTHONPATH": str(CHECKOUT)})
+    assert done.stderr.startswith("k3s-harden: cannot use a: the current directory does not exist")
+    assert done.code == 2
+
+
+@pytest.mark.parametrize("words", [("--help",), ("check", "--help"), ("--version",)])
+def test_help_on_a_full_disk_is_an_error(words: tuple[str, ...]) -> None:
+    """Without a traceback."""
+    with Path("/dev/full").open("wb") as full:
+        done = run(*words, stdout=full, stderr=subprocess.PIPE)
+    assert (done.code, "Traceback" in done.stderr) == (1, False)
+    assert done.stderr.startswith("k3s-harden: cannot print")
+
+
 # --- an ordinary user ---
 
 

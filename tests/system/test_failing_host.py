@@ -127,7 +127,7 @@ class FailingHost(Host):
 
     @property
     def tree(self) -> Tree:
-        return FailingTree(self.root, self.uid, self.gid, self.fuse)
+        return FailingTree(self.root, self.uid, self.gid, fuse=self.fuse)
 
     def lock(self, wait: float | None = None) -> AbstractContextManager[None]:
         self.fuse.guard("lock")

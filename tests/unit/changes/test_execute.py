@@ -239,7 +239,7 @@ def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
     host.put(directory)
     host.put(file("d/theirs"))
     item = carry_out(Change(directory, absent("d")), host, Journal(host))
-    assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it contains other files")
+    assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it contains other files, or is a mount point")
 
 
 def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) -> None:

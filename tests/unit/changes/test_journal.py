@@ -16,7 +16,7 @@ from agent.changes.state import STATE
 from agent.errors import HostError
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
 from agent.plan.plan import Change, undo
-from tests.fake import Clock, fake_host, in_memory, names
+from tests.fake import Clock, fake_host, in_memory, mounted, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -379,3 +379,23 @@ def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Ho
     with pytest.raises(HostError, match="its parent directory /var/lib is not safe"):
         journal.begin([Change(value("0"), value("1"))])
     assert names(Path(host.root, "etc")) == []
+
+
+def test_the_backup_of_a_file_with_a_long_path_has_a_short_unique_name(journal: Journal, host: Host) -> None:
+    """The data directory can have 250 characters."""
+    paths = [PurePosixPath("/srv", one + "x" * 250, "server/psa.yaml") for one in "ab"]
+    kept = [journal.backup(File(path=path, content=b"x", mode=FileMode(0o600))) for path in paths for _ in range(2)]
+    assert len(set(kept)) == 4
+    assert all(len(path.name) <= 230 and "psa.yaml" in path.name for path in kept)
+    assert sorted(path.name for path in kept) == names(Path(host.root, *BACKUPS.parts[1:]))
+
+
+@pytest.mark.root
+def test_a_state_directory_that_is_a_mount_point_stays(journal: Journal, host: Host) -> None:
+    """Everything is undone nevertheless."""
+    state = Path(host.root, *STATE.parts[1:])
+    state.mkdir(parents=True)
+    with mounted(state, "size=1m,mode=700"):
+        entry = run(journal, Change(value("0"), value("1")))
+        journal.forget([entry])
+        assert names(state) == []

@@ -122,7 +122,7 @@ def test_a_directory_that_is_not_empty_is_kept(host: Host) -> None:
     """Its entries belong to other programs."""
     host.put(Directory(path=ETC / "d", mode=FileMode(0o700)))
     host.put(File(path=ETC / "d/theirs", content=b"", mode=MODE))
-    with pytest.raises(NotEmptyError, match=r"^cannot remove /etc/d: it contains other files$"):
+    with pytest.raises(NotEmptyError, match=r"^cannot remove /etc/d: it contains other files, or is a mount point$"):
         host.put(Absent(PurePosixPath("/etc/d")))
     assert host.tree.exists(ETC / "d/theirs")
 
@@ -172,3 +172,64 @@ def test_no_program_is_run_for_a_file_without_selinux(tmp_path: Path) -> None:
     programs = Programs({("/usr/sbin/restorecon", "/f"): Completed(0, "", "")})
     fake_host(tmp_path, programs=programs).put(File(path=PurePosixPath("/f"), content=b"", mode=MODE))
     assert programs.asked == []
+
+
+# --- --root ---
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """An image whose parent directory belongs to this user."""
+    (tmp_path / "home/image/etc").mkdir(parents=True)
+    (tmp_path / "victim/etc").mkdir(parents=True)
+    return tmp_path / "home/image"
+
+
+SITE = File(ETC / "site.conf", b"x", MODE)
+
+
+def test_a_root_directory_that_is_exchanged_does_not_redirect_a_write(image: Path) -> None:
+    """It is opened once: a symlink that takes its place has no effect."""
+    host = Host.tree_at(str(image))
+    image.rename(image.parent / "moved")
+    image.symlink_to(image.parents[1] / "victim")
+    host.put(SITE)
+    assert names(image.parents[1] / "victim/etc") == []
+    assert names(image.parent / "moved/etc") == ["site.conf"]
+
+
+@pytest.mark.root
+def test_nothing_is_written_below_a_root_whose_parent_belongs_to_another_user(image: Path) -> None:
+    """That user could exchange it. Reading is possible."""
+    os.chown(image.parent, 65534, 65534)
+    host = Host.tree_at(str(image))
+    assert host.observe(SITE) == Absent(SITE.path)
+    problem = f"its parent directory {image.parent} is not safe: user 65534 owns it"
+    with pytest.raises(HostError, match=f"^cannot write /etc/site.conf: {problem}$"):
+        host.put(SITE)
+    with pytest.raises(HostError, match=problem), host.lock():
+        pass
+    assert names(image / "etc") == []
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("owner", [0, 65534])
+def test_a_symlink_to_the_root_directory_is_followed_for_writes_if_root_owns_it(owner: int, image: Path) -> None:
+    """As for all other paths."""
+    (image.parent / "link").symlink_to("image")
+    os.lchown(image.parent / "link", owner, owner)
+    host = Host.tree_at(str(image.parent / "link"))
+    if owner:
+        with pytest.raises(HostError, match="link in its path is a symlink of user 65534"):
+            host.put(SITE)
+    else:
+        host.put(SITE)
+    assert names(image / "etc") == ([] if owner else ["site.conf"])
+
+
+@pytest.mark.parametrize("path", ["no/such", "file"])
+def test_a_root_that_is_no_directory_is_an_error(path: str, tmp_path: Path) -> None:
+    """With its path."""
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match=f"^cannot open {tmp_path / path}: the directory does not exist$"):
+        Host.tree_at(str(tmp_path / path))

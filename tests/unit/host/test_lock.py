@@ -192,3 +192,27 @@ def test_a_directory_without_write_permission_is_an_error(host: Host) -> None:
             pass
     finally:
         Path(host.root).chmod(0o700)
+
+
+def test_a_hard_linked_lock_file_is_refused_and_not_truncated(host: Host) -> None:
+    """The other name can be that of any file."""
+    run = Path(host.root, "run")
+    run.mkdir()
+    (run / "precious").write_text("precious\n")
+    os.link(run / "precious", run / "k3s-harden.lock")
+    with pytest.raises(HostError, match="it has 2 hard links, expected 1"), host.lock():
+        pass
+    assert (run / "precious").read_text() == "precious\n"
+
+
+@pytest.mark.root
+def test_the_lock_can_be_taken_on_a_read_only_file_system(host: Host) -> None:
+    """As in the sandbox of the drift check, if the file exists."""
+    run = Path(host.root, "run")
+    run.mkdir()
+    with mounted(run, "size=64k,mode=755"):
+        with host.lock():
+            pass
+        subprocess.run(["mount", "-o", "remount,ro", str(run)], check=True)
+        with host.lock(), pytest.raises(LockHeldError), host.lock():
+            pass

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
-from agent.host.tree import LARGEST_READ, DirectoryEntry, Tree, temporary_name
+from agent.host import temporary
+from agent.host.tree import LARGEST_READ, DirectoryEntry, Tree
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
 from tests.fake import fill, in_memory, mounted, names
 
@@ -366,7 +367,8 @@ def test_the_temporary_file_of_a_killed_run_is_replaced(plant: Callable[[Path], 
 def test_a_temporary_file_is_removed(root: Path, tree: Tree) -> None:
     """Nothing else is removed; a missing file or directory is no error."""
     (root / "etc/site.conf").touch()
-    (root / "etc" / temporary_name("site.conf")).touch()
+    (root / "etc" / temporary.name_for("site.conf")).touch()
+    (root / "etc/.site.conf.k3s-harden").touch()
     for _ in range(2):
         tree.remove_temporary(SITE)
         assert names(root / "etc") == ["site.conf"]
@@ -375,7 +377,7 @@ def test_a_temporary_file_is_removed(root: Path, tree: Tree) -> None:
 
 def test_watchers_of_the_directory_ignore_the_temporary_name() -> None:
     """sysctl.d(5) and config.yaml.d read *.conf and *.yaml; K3s ignores manifests with a leading dot."""
-    name = temporary_name("policy.yaml")
+    name = temporary.name_for("policy.yaml")
     assert name.startswith(".")
     assert not name.endswith((".conf", ".yaml", ".yml", ".json"))
 

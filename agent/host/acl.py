@@ -1,0 +1,72 @@
+"""POSIX access control lists of files and directories, as far as they decide who can write."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_ATTRIBUTE = "system.posix_acl_access"
+_VERSION = 2
+_HEADER = struct.Struct("<I")
+_ENTRY = struct.Struct("<HHI")
+_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_TAGS = frozenset({_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER})
+_WRITE = 0o2
+_ALL = 0o7
+_UNKNOWN = "its access control list has an unknown format"
+
+
+class _Entry(NamedTuple):
+    """An entry of a list, as acl(5) describes it."""
+
+    tag: int
+    permissions: int
+    number: int
+    """A user or group, for the tags _USER and _GROUP."""
+
+
+def read(descriptor: int) -> bytes | None:
+    """Return the access control list of an open file, which can be O_PATH; None if it has only a mode.
+
+    Raises OSError if it cannot be read.
+    """
+    try:
+        # fgetxattr(2) rejects a descriptor that is O_PATH.
+        return os.getxattr(f"/proc/self/fd/{descriptor}", _ATTRIBUTE)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
+
+
+def write_problem(data: bytes, *, owning_group: int, users: Collection[int], groups: Collection[int]) -> str:
+    """Return who can write by this list, except the owner, `users` and `groups`; empty if nobody can."""
+    entries = _entries(data)
+    if entries is None:
+        return _UNKNOWN
+    mask = next((entry.permissions for entry in entries if entry.tag == _MASK), _ALL)
+    for entry in entries:
+        if entry.tag == _OTHER and entry.permissions & _WRITE:
+            return "others can write to it"
+        if not entry.permissions & mask & _WRITE:
+            continue
+        if entry.tag == _USER and entry.number not in users:
+            return f"user {entry.number} can write to it by its access control list"
+        group = owning_group if entry.tag == _GROUP_OBJECT else entry.number
+        if entry.tag in (_GROUP_OBJECT, _GROUP) and group not in groups:
+            return f"group {group} can write to it by its access control list"
+    return ""
+
+
+def _entries(data: bytes) -> tuple[_Entry, ...] | None:
+    """Return the entries of a list; None if its format is unknown (Linux, include/uapi/linux/posix_acl_xattr.h)."""
+    size = len(data) - _HEADER.size
+    if size < 0 or size % _ENTRY.size or _HEADER.unpack_from(data) != (_VERSION,):
+        return None
+    entries = tuple(_Entry(*fields) for fields in _ENTRY.iter_unpack(data[_HEADER.size :]))
+    return entries if all(entry.tag in _TAGS and entry.permissions <= _ALL for entry in entries) else None

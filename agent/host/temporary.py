@@ -1,0 +1,90 @@
+"""Names of temporary files, which no two writers share, and the removal of those that killed writers left.
+
+A writer holds a lock on its temporary file until it has renamed it. So a file that can be locked is a left-over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+from contextlib import suppress
+
+SUFFIX = ".k3s-harden"
+
+_LONGEST_STEM = 180
+"""Bytes of the file's name that are kept: with the rest, a name has at most 255 bytes."""
+
+_UNIQUE = re.compile(r"\.[0-9]+-[0-9a-f]{8}", re.ASCII)
+
+
+def name_for(name: str) -> str:
+    """Return a new name for a temporary file of `name`, with the process id and a random part."""
+    return f".{_stem(name)}.{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
+
+
+def is_temporary(candidate: str, name: str | None = None) -> bool:
+    """Return whether a name is that of a temporary file, or of one of `name`; earlier releases had a fixed name."""
+    if not (candidate.startswith(".") and candidate.endswith(SUFFIX)):
+        return False
+    if name is None:
+        return True
+    middle = candidate[1 : -len(SUFFIX)]
+    stem = _stem(name)
+    return middle == name or (middle.startswith(stem) and bool(_UNIQUE.fullmatch(middle[len(stem) :])))
+
+
+def create(directory: int, name: str, mode: int) -> tuple[int, str]:
+    """Create a temporary file of `name`, locked, in an open directory. Returns its descriptor and its name."""
+    while True:
+        temporary = name_for(name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, mode, dir_fd=directory)
+        with suppress(OSError):  # some network file systems have no locks; then nobody removes the file
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Another process can have removed it before it was locked.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, temporary
+        os.close(descriptor)
+
+
+def remove_left_overs(directory: int, name: str | None = None) -> bool:
+    """Remove the temporary files of killed writers, or only those of `name`, from an open directory.
+
+    Returns whether there was one. Raises OSError if one cannot be removed.
+    """
+    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        left = [one for one in os.listdir(listed) if is_temporary(one, name) and _is_left_over(listed, one)]
+        for one in left:
+            with suppress(FileNotFoundError):
+                os.unlink(one, dir_fd=listed)
+    finally:
+        os.close(listed)
+    return bool(left)
+
+
+def _is_left_over(directory: int, name: str) -> bool:
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            return True
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _stem(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_LONGEST_STEM])
