@@ -119,12 +119,18 @@ class _Node(NamedTuple):
     name: str
 
 
-class RootDirectory(NamedTuple):
+class RootDirectory:
     """The root directory of a tree, which stays open, so that it cannot be exchanged for another one."""
 
-    descriptor: int
-    distrusted: _Distrusted | None
-    """Why nothing is written below it: another user can change its path."""
+    __slots__ = ("descriptor", "distrusted")
+
+    def __init__(self, descriptor: int, distrusted: _Distrusted | None) -> None:
+        self.descriptor = descriptor
+        self.distrusted = distrusted
+        """Why nothing is written below it: another user can change its path."""
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ def test_any_report_is_read_or_refused(key: str, value: Any) -> None:  # noqa: A
 def test_a_report_is_read_from_this_machine(tmp_path: Path) -> None:
     """The path is not below --root."""
     (tmp_path / "report.json").write_bytes(REPORT)
+    (tmp_path / "host").mkdir()
     host = Host.tree_at(str(tmp_path / "host"))
     assert load_baseline(host, PurePosixPath(tmp_path / "report.json")) == parse(REPORT, WHERE)
     with pytest.raises(InputError, match="the file does not exist"):

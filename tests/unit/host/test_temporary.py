@@ -62,7 +62,8 @@ def test_a_file_that_is_removed_before_it_is_locked_is_created_again(
     tmp_path: Path, directory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process can take it for a left-over in that moment."""
-    lock, removed = fcntl.flock, []
+    lock = fcntl.flock
+    removed: list[str] = []
 
     def late(descriptor: int, operation: int) -> None:
         if not removed:
