@@ -6,28 +6,30 @@ the names show when this host was last changed and whether a run was interrupted
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import __version__
-from agent.changes import last_run
+from agent.changes import last_run, records
+from agent.changes.records import RecordError
 from agent.changes.state import STATE, make_directory
 from agent.errors import HostError
-from agent.model import PRIVATE_FILE, Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
-from agent.plan.plan import Change
+from agent.host.tree import LARGEST_READ
+from agent.model import PRIVATE_FILE, File
+from agent.plan.plan import Change, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import PurePosixPath
 
     from agent.host import Host
+    from agent.model import State
 
 JOURNAL = STATE / "journal"
+CONTENTS = STATE / "contents"
+"""Contents of large files, by their SHA-256 checksums."""
 BACKUPS = STATE / "backups"
 
-_SCHEMA = 1
-_BEGIN, _END = b"{\n", b"\n}\n"
+_RESTORE = "restore it from a backup, or move it away; the changes of that run can then not be reverted"
 _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
 _MOST_RECORDS = 50
@@ -68,22 +70,13 @@ class Journal(NamedTuple):
 
     def changes(self, run: Run) -> tuple[Change, ...]:
         """Return the changes that the run recorded. Raises HostError for an invalid record."""
-        import json
-
-        data = self.host.tree.read(run.path)
+        data = self._read(run.path)
         try:
-            record = json.loads(data or b"")
-            if record["schema"] != _SCHEMA:
-                raise HostError(
-                    f"cannot read {run.path}: found schema {record['schema']}, expected {_SCHEMA}",
-                    "use the newer k3s-harden that wrote it",
-                )
-            return tuple(Change(_decode(c["before"]), _decode(c["after"])) for c in record["changes"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise HostError(
-                f"cannot read {run.path}: not a journal record ({error})",
-                "restore it from a backup, or move it away; the changes of that run can then not be reverted",
-            ) from error
+            return records.decode(data, self._content)
+        except RecordError as error:
+            if error.is_newer:
+                raise HostError(f"cannot read {run.path}: {error}", "use the newer k3s-harden that wrote it") from error
+            raise HostError(f"cannot read {run.path}: not a journal record ({error})", _RESTORE) from error
 
     def history(self, runs: Iterable[Run]) -> tuple[dict[str, State], dict[str, tuple[State, ...]]]:
         """Return for each id of the runs the state before the first run, and the states that runs left, oldest first.
@@ -174,7 +167,7 @@ class Journal(NamedTuple):
             for run in interrupted:
                 self.finish(run)
         # An interrupted write of a record or a backup may have left no other trace.
-        for directory in (STATE, JOURNAL, BACKUPS):
+        for directory in (STATE, JOURNAL, CONTENTS, BACKUPS):
             self.host.tree.remove_temporaries(directory)
         return interrupted
 
@@ -182,6 +175,7 @@ class Journal(NamedTuple):
         """Remove the records of reverted runs, newest first, and the journal if it is then empty."""
         for run in reversed(runs):
             self.host.tree.remove_file(run.path)
+        self._remove_unused_contents()
         if self.host.tree.remove_directory(JOURNAL):
             last_run.forget(self.host)
             with suppress(HostError):  # such as a mount point below a read-only directory
@@ -198,8 +192,33 @@ class Journal(NamedTuple):
         return path
 
     def _seems_whole(self, run: Run) -> bool:
-        data = self.host.tree.read(run.path) or b""
-        return data.startswith(_BEGIN) and data.endswith(_END)
+        data = self._read(run.path)
+        return data.startswith(records.BEGIN) and data.endswith(records.END)
+
+    def _read(self, path: PurePosixPath) -> bytes:
+        """Return the content of a regular file of the journal. A symlink is not followed."""
+        found = self.host.tree.observe(path)
+        if not isinstance(found, File):
+            raise HostError(f"cannot read {path}: found {describe(found)}, expected a regular file", _RESTORE)
+        return found.content
+
+    def _content(self, checksum: str) -> bytes:
+        """Return the content with this checksum."""
+        content = self._read(CONTENTS / checksum)
+        if records.sha256(content) != checksum:
+            raise HostError(f"cannot read {CONTENTS / checksum}: its SHA-256 checksum differs from its name", _RESTORE)
+        return content
+
+    def _remove_unused_contents(self) -> None:
+        """Remove the contents that no record names. If a record is damaged, all stay."""
+        stored = set(self.host.tree.names(CONTENTS))
+        with suppress(HostError, RecordError):
+            unused = (
+                stored.difference(*(records.checksums(self._read(run.path)) for run in self.runs())) if stored else ()
+            )
+            for name in unused:
+                self.host.tree.remove_file(CONTENTS / name)
+            self.host.tree.remove_directory(CONTENTS)
 
     def _merge(self, older: Run, newer: Run) -> None:
         by_id: dict[str, list[Change]] = {}
@@ -213,54 +232,28 @@ class Journal(NamedTuple):
         # The newer record is replaced first: after a crash in between, the older record only repeats part of it.
         self._write(newer, folded)
         self.host.tree.remove_file(older.path)
+        self._remove_unused_contents()
 
     def _write(self, run: Run, changes: Sequence[Change]) -> None:
-        import json
-
-        record = {
-            "schema": _SCHEMA,
-            "version": __version__,
-            "changes": [{"before": _encode(c.before), "after": _encode(c.after)} for c in changes],
-        }
-        content = json.dumps(record, indent=1).encode() + b"\n"
-        self.host.tree.write(File(path=run.path, content=content, mode=PRIVATE_FILE))
+        encoded = records.encode(changes)
+        largest = max((len(encoded.record), *map(len, encoded.contents.values())))
+        if largest > LARGEST_READ:
+            raise HostError(
+                f"cannot write {run.path}: found {largest} bytes, expected at most {LARGEST_READ}",
+                "make the files that the run changes smaller; nothing was changed",
+            )
+        if encoded.contents:
+            make_directory(self.host.tree, CONTENTS)
+        for checksum, content in encoded.contents.items():
+            self.host.tree.write(File(path=CONTENTS / checksum, content=content, mode=PRIVATE_FILE))
+        self.host.tree.write(File(path=run.path, content=encoded.record, mode=PRIVATE_FILE))
 
 
 def _flat(name: str) -> str:
     """Return a file name for a path, of at most 200 bytes; a shortened one ends in a checksum of the path."""
-    flat = os.fsencode(name.strip("/").replace("/", "_"))
+    flat = name.strip("/").replace("/", "_").encode(errors="surrogateescape")
     if len(flat) > _LONGEST_FLAT:
         from hashlib import sha256
 
         flat = flat[-_LONGEST_FLAT + 17 :] + b"-" + sha256(flat).hexdigest()[:16].encode()
-    return os.fsdecode(flat)
-
-
-def _encode(state: State) -> dict[str, str]:
-    if isinstance(state, Absent):
-        return {"absent": str(state.path)}
-    if isinstance(state, Sysctl):
-        return {"sysctl": state.key, "value": state.value}
-    if isinstance(state, FilePermissions):
-        return {"permissions": str(state.path), "mode": str(state.mode)}
-    if isinstance(state, Directory):
-        return {"directory": str(state.path), "mode": str(state.mode), "owner": str(state.owner)}
-    # latin-1 maps each byte to one character, so any content is preserved and text stays readable.
-    content = state.content.decode("latin-1")
-    return {"file": str(state.path), "content": content, "mode": str(state.mode), "owner": str(state.owner)}
-
-
-def _decode(record: dict[str, str]) -> State:
-    if "sysctl" in record:
-        return Sysctl(key=record["sysctl"], value=record["value"])
-    if "absent" in record:
-        return Absent(PurePosixPath(record["absent"]))
-    mode = FileMode(int(record["mode"], 8))
-    if "permissions" in record:
-        return FilePermissions(path=PurePosixPath(record["permissions"]), mode=mode)
-    uid, gid = record["owner"].split(":")
-    owner = Owner(int(uid), int(gid))
-    if "directory" in record:
-        return Directory(path=PurePosixPath(record["directory"]), mode=mode, owner=owner)
-    content = record["content"].encode("latin-1")
-    return File(path=PurePosixPath(record["file"]), content=content, mode=mode, owner=owner)
+    return flat.decode(errors="surrogateescape")

@@ -72,7 +72,7 @@ STATES: st.SearchStrategy[State] = st.one_of(
     st.builds(File, path=PATHS, content=st.binary(max_size=300), **ACCESS, immutable=st.just(value=False)),
     st.builds(Directory, path=PATHS, **ACCESS),
     st.builds(FilePermissions, path=PATHS, mode=ACCESS["mode"]),
-    st.builds(Sysctl, key=st.text(min_size=1), value=st.text()),
+    st.builds(Sysctl, key=st.text(st.characters(exclude_characters="\0"), min_size=1), value=st.text()),
     st.builds(Absent, path=PATHS),
 )
 

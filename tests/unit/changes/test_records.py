@@ -1,0 +1,181 @@
+"""Journal records: large contents, and damaged or hostile records, which are errors and never tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.changes.journal import CONTENTS, JOURNAL, Journal
+from agent.errors import HardenError, HostError
+from agent.host.tree import LARGEST_READ
+from agent.model import Absent, File, FileMode
+from agent.plan.plan import Change
+from agent.verbs.revert import revert
+from tests.fake import fake_host, in_memory, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.host import Host
+
+A = PurePosixPath("/etc/a.conf")
+RECORD = "000001-1700000000.json"
+CHANGE = {
+    "before": {"absent": "/etc/a.conf"},
+    "after": {"file": "/etc/a.conf", "content": "x", "mode": "0600", "owner": "0:0"},
+}
+VALID = {"schema": 1, "version": "1", "changes": [CHANGE]}
+
+
+def file(content: bytes) -> File:
+    return File(path=A, content=content, mode=FileMode(0o600))
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host with /etc."""
+    with in_memory() as root:
+        (root / "etc").mkdir()
+        yield fake_host(root)
+
+
+def path_of(host: Host, path: PurePosixPath) -> Path:
+    return Path(host.root, *path.parts[1:])
+
+
+# --- large contents ---
+
+
+@pytest.mark.parametrize("content", [bytes(2_500_000), os.urandom(LARGEST_READ), b"\xff" * (LARGEST_READ - 1)])
+def test_a_large_file_can_be_reverted(content: bytes, host: Host) -> None:
+    """JSON would need up to six times as many bytes, which is more than the journal reads."""
+    journal = Journal(host)
+    changes = (Change(file(content), file(b"new")),)
+    run = journal.begin(changes)
+    assert journal.changes(run) == changes
+    assert path_of(host, run.path).stat().st_size < 2000
+    journal.finish(run)
+    host.put(file(b"new"))
+    assert revert(host, last=False, force=False).exit_code == 0
+    assert path_of(host, A).read_bytes() == content
+    assert not path_of(host, CONTENTS).exists()
+
+
+def test_a_content_is_removed_with_the_last_record_that_names_it(host: Host) -> None:
+    """Others stay."""
+    journal = Journal(host)
+    one, other = b"1" * 20_000, b"2" * 20_000
+    runs = [journal.begin((Change(file(before), file(after)),)) for before, after in ((one, other), (other, b"x"))]
+    assert len(names(path_of(host, CONTENTS))) == 2
+    journal.forget(runs[1:])
+    assert len(names(path_of(host, CONTENTS))) == 2
+    journal.forget(runs[:1])
+    assert not path_of(host, CONTENTS).exists()
+
+
+def test_a_content_that_is_damaged_or_missing_is_an_error_with_its_path(host: Host) -> None:
+    """It is not restored."""
+    journal = Journal(host)
+    run = journal.begin((Change(file(b"1" * 20_000), file(b"x")),))
+    (stored,) = path_of(host, CONTENTS).iterdir()
+    stored.write_bytes(b"2" * 20_000)
+    with pytest.raises(HostError, match=rf"^cannot read {CONTENTS / stored.name}: its SHA-256 checksum differs"):
+        journal.changes(run)
+    stored.unlink()
+    with pytest.raises(HostError, match=rf"^cannot read {CONTENTS / stored.name}: found absent"):
+        journal.changes(run)
+
+
+def test_a_record_that_could_not_be_read_back_is_not_written(host: Host) -> None:
+    """The run makes no changes."""
+    changes = [Change(Absent(A), File(A / str(number), b"\0" * 16_000, FileMode(0o600))) for number in range(100)]
+    with pytest.raises(HostError, match=r"^cannot write /var/lib/k3s-harden/journal/000001-1700000000\.begun: found"):
+        Journal(host).begin(changes)
+    assert names(path_of(host, JOURNAL)) == []
+
+
+# --- damaged and hostile records ---
+
+
+SCALARS: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["\0", "/\0", "\ud800", "/etc"])
+)
+ANY = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
+)
+KEYS = st.sampled_from(
+    ["file", "absent", "sysctl", "permissions", "directory", "mode", "owner", "content", "sha256", "value"]
+)
+FIELDS = (
+    ANY
+    | st.sampled_from(
+        ["/etc/a.conf", "/", "..", "//", "/etc/../x", "0600", "99999", "0:0", "4294967296:0", "0:0:0", "a" * 64]
+    )
+    | st.integers(min_value=10**18).map(lambda number: f"{number}:0")
+)
+STATES = ANY | st.dictionaries(KEYS, FIELDS, max_size=5)
+RECORDS = st.one_of(
+    st.binary(max_size=200),
+    ANY.map(lambda value: json.dumps(value).encode()),
+    st.fixed_dictionaries({"schema": st.just(1) | ANY, "changes": ANY}).map(lambda value: json.dumps(value).encode()),
+    st.lists(st.fixed_dictionaries({"before": STATES, "after": STATES}), max_size=3).map(
+        lambda changes: json.dumps({"schema": 1, "changes": changes}).encode()
+    ),
+    st.integers(0, 300).map(lambda size: json.dumps(VALID, indent=1).encode()[:size]),
+    st.sampled_from([b"[" * 100_000, b'{"a":' * 100_000, b'{"schema": 1' + b"0" * 5000 + b"}", b"\xff\xfe{}", b""]),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(data=RECORDS, force=st.booleans())
+def test_any_record_is_read_or_is_an_error(data: bytes, *, force: bool) -> None:
+    """1,000 generated journals: every message names a path, and nothing else is raised."""
+    with in_memory() as root:
+        (root / "etc").mkdir()
+        host = fake_host(root)
+        record = path_of(host, JOURNAL / RECORD)
+        record.parent.mkdir(parents=True)
+        record.write_bytes(data)
+        journal = Journal(host)
+        try:
+            journal.written("/etc/a.conf")
+            journal.history(journal.runs())
+        except HostError as error:
+            assert error.message.startswith(f"cannot read {JOURNAL / RECORD}")  # noqa: PT017 - not each is one
+        (run,) = journal.runs()
+        journal.damage([run], in_full=True)
+        try:
+            revert(host, last=False, force=force)
+        except HardenError as error:
+            assert "\n" not in error.message  # noqa: PT017 - not each is one
+        assert journal.begin([Change(Absent(A), file(b"x"))]).number == 2 or not journal.runs()[1:]
+
+
+@pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
+def test_a_record_that_is_no_regular_file_is_an_error(kind: str, host: Host) -> None:
+    """A symlink is not followed, and a FIFO does not block."""
+    record = path_of(host, JOURNAL / RECORD)
+    record.parent.mkdir(parents=True)
+    if kind == "symlink":
+        (record.parent / "real").write_text(json.dumps(VALID))
+        record.symlink_to("real")
+    elif kind == "FIFO":
+        os.mkfifo(record)
+    else:
+        record.mkdir()
+    journal = Journal(host)
+    message = rf"^cannot read {JOURNAL / RECORD}: found .*{kind}.*, expected a regular file$"
+    with pytest.raises(HostError, match=message):
+        journal.changes(journal.runs()[0])
+    assert list(journal.damage(journal.runs(), in_full=False)) == [JOURNAL / RECORD]
