@@ -339,7 +339,7 @@ class _Builder:
     def _alias(self, name: str, line: int) -> Node:
         if name not in self.anchors:
             # Also an alias inside the value of its own anchor, which is not complete yet.
-            raise InputError(Location(self.path, line), f"the alias *{name} has no anchor before it")
+            raise InputError(Location(self.path, line), "an alias has no anchor before it")
         node, weight = self.anchors[name]
         self._count(weight, line)
         return node
@@ -361,7 +361,9 @@ def _line(event: Event) -> int:
 
 
 def _syntax_error(error: YAMLError, path: PurePosixPath) -> InputError:
-    # PyYAML's own message quotes the line, which can contain a token. This one has only the kind of the problem.
+    # PyYAML's own message quotes the line, which can contain a token. This one has only the kind of the problem. In <>
+    # are the names of YAML's tokens.
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
+    problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
     return InputError(Location(path, mark.line + 1 if mark else 0), f"it is not YAML: {problem}")

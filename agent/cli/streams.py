@@ -63,9 +63,10 @@ def discard_output() -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
+    from agent.k3s.secrets import redacted
     from agent.present import fitting
 
     text = f"k3s-harden: {message}\n" + (f"  fix: {hint}\n" if hint else "")
     with suppress(OSError):
-        sys.stderr.write(fitting(text, sys.stderr))
+        sys.stderr.write(fitting(redacted(text), sys.stderr))
         sys.stderr.flush()

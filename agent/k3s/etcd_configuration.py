@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.options import is_secret
+from agent.k3s.secrets import is_secret
 from agent.model import Location
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -113,30 +111,3 @@ SECRET_KEYS = _names(
     """
 )
 """Options whose values are, or can contain, a password or a token."""
-
-HIDDEN = "(not shown)"
-"""The text that replaces a secret value."""
-
-_DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql", "sqlite"))
-"""Schemes of a datastore endpoint (kine, pkg/drivers). A scheme is not a secret."""
-
-_TOKEN = re.compile(r"K10[0-9a-f]+::\S*", re.ASCII | re.IGNORECASE)
-"""A token that starts with the hash of the cluster's certificate authority (k3s, pkg/clientaccess/token.go)."""
-
-_SECRET_SUFFIXES = ("token", "secret", "secret-key", "access-key", "password", "passwd")
-
-
-def is_secret(key: str) -> bool:
-    """Return whether the value of a key must not be shown: a secret option, or an unknown key that looks like one."""
-    if ALIASES.get(key, key) in SECRET_KEYS:
-        return True
-    return key.rstrip().endswith(_SECRET_SUFFIXES) and key not in SERVER_ONLY_KEYS
-
-
-def without_secrets(key: str, text: str) -> str:
-    """Return a value with its secret parts replaced by HIDDEN. Keeps the scheme of a datastore endpoint."""
-    if not text:
-        return ""
-    if ALIASES.get(key, key) == "datastore-endpoint":
-        return next((scheme for scheme in _DATASTORES if text.startswith(scheme)), "") + HIDDEN
-    return HIDDEN if is_secret(key) else _TOKEN.sub(HIDDEN, text)

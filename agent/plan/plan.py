@@ -235,6 +235,7 @@ def _equivalent(expected: Resource, now: Observed) -> Resource:
     if (
         isinstance(expected, File)
         and isinstance(now, File)
+        and now.content != expected.content
         and not is_damaged(now)
         and _is_equivalent(now, expected.content)
     ):

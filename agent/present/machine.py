@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.k3s.secrets import redacted_all
 from agent.present import remediation
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def as_json(report: Report) -> str:
         "findings": list(map(_finding, report.findings)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
-    return json.dumps(shape, indent=2) + "\n"
+    return json.dumps(redacted_all(shape), indent=2) + "\n"
 
 
 def as_object(location: Location | None) -> dict[str, object] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
+from agent.k3s.secrets import redacted
 from agent.present import Verbosity
 from agent.report import GATE_VERB, ItemStatus, Level
 
@@ -31,8 +32,9 @@ def is_shown(item: Item, verbosity: Verbosity) -> bool:
 def printable(text: str) -> str:
     """Return the text as one line, with control characters as escapes.
 
-    File names and contents are untrusted: they must not forge lines or control the terminal.
+    File names and contents are untrusted: they must not forge lines or control the terminal. Secrets are replaced.
     """
+    text = redacted(text)
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -69,7 +70,8 @@ def test_equal_contents_have_no_diff(state: File | Absent) -> None:
 )
 def test_every_difference_in_bytes_is_shown(old: str | bytes, new: str, shown: list[str]) -> None:
     """Other line endings, a missing final newline, bytes that are not UTF-8."""
-    text = unified(file(old), file(new))
+    conf = PurePosixPath("/etc/a.conf")
+    text = unified(replace(file(old), path=conf), replace(file(new), path=conf))
     assert text.removesuffix("\n").split("\n")[3:] == shown
 
 
@@ -104,6 +106,79 @@ def test_no_secret_is_shown(content: str) -> None:
     for text in (unified(file(content), file("a: 1\n")), unified(file("a: 1\n"), file(content))):
         assert SECRET not in text
         assert "(not shown)" in text
+
+
+WRITTEN = f"https://k3s:{SECRET}@10.0.0.9:5432/k3s"
+ESCAPED = "".join(f"\\x{ord(letter):02x}" for letter in SECRET)
+VALUES = {
+    "plain": (SECRET, SECRET),
+    "single quotes": (f"'{SECRET}'", SECRET),
+    "double quotes": (f'"{SECRET}"', SECRET),
+    "escaped": (f'"{ESCAPED}"', ESCAPED),
+    "anchored": (f"&a {SECRET}", SECRET),
+    "anchored and escaped": (f'&a "{ESCAPED}"', ESCAPED),
+    "tagged": (f"!!str {SECRET}", SECRET),
+    "block": (f"|\n  {SECRET}", SECRET),
+    "list": (f"\n- {SECRET}\n- &b {SECRET}", SECRET),
+    "flow list": (f"[x, {SECRET}]", SECRET),
+    "flow mapping": (f"{{a: {SECRET}}}", SECRET),
+    "two lines": (f'"{SECRET}\n  {SECRET}"', SECRET),
+}
+KEYS = (
+    "token",
+    "tokn",
+    "tokken",
+    "tkoen",
+    "agent_token",
+    "agentToken",
+    "my-token2",
+    '"tok\\x65n"',
+    "? token\n",
+    "datastore-endpont",
+    "datastoreEndpoint",
+    "vpn_auth",
+    "etcd-s3-secretkey",
+    "db-password",
+    "pasword",
+)
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("key", KEYS)
+def test_no_secret_is_shown_under_a_misspelt_key_or_in_another_notation(key: str, value: str) -> None:
+    """180 combinations of key and value."""
+    written, secret = VALUES[value]
+    content = f"node-name: a\n{key}: {written}\nlog: b\n"
+    for text in (unified(file(content), file("a: 1\n")), unified(file("a: 1\n"), file(content))):
+        assert secret not in text
+        assert "(not shown)" in text
+        assert "node-name: a" in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"server: {WRITTEN}\n",
+        f"# {WRITTEN}\n",
+        f'etcd-arg: ["x={WRITTEN}"]\n',
+        f"a: 'https:\\/\\/k3s:{SECRET}@b'\n",
+        f"a: K10{'0' * 64}::server:{SECRET}\n",
+        f"kubelet-arg:\n- my-token={SECRET}\n- v=2\n",
+        f"kubelet-arg:\n- &a {SECRET}\ntoken: *a\n",
+        f"kubelet-arg: [&a {SECRET}]\n? token\n: *a\n",
+        f'x: &a "{SECRET}"\ntoken: [*a]\n',
+        f"token: {SECRET}\n# was {SECRET} before\n",
+        f"--token={SECRET}\n",
+        f"token: '{SECRET}\nnode-name: a\n",
+        f"node-name: [\nx: {SECRET}\n",
+        f"{{token: &a '{SECRET}', x: *a}}\n",
+        f"x: 1\rtoken:\r  {SECRET}\n",
+        f"%YAML {SECRET}\n",
+    ],
+)
+def test_no_secret_is_shown_in_another_place(content: str) -> None:
+    """In URLs, comments, arguments, anchors, and in files that are not YAML."""
+    assert SECRET not in unified(file(content), file("a: 1\n"))
 
 
 def test_only_secrets_are_hidden() -> None:

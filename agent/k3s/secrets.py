@@ -1,0 +1,107 @@
+"""Redaction: which keys hold secrets, and the removal of secret values from texts and lines. Pure.
+
+A secret is recognised by its key, also if that is misspelt, and by patterns: a K3s token, a password in a URL, and
+`name=value` with the name of a secret.
+"""
+
+from __future__ import annotations
+
+import re
+
+from agent.k3s.options import AGENT_KEYS, ALIASES, SECRET_KEYS, SERVER_ONLY_KEYS
+
+HIDDEN = "(not shown)"
+"""The text that replaces a secret value."""
+
+_DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql", "sqlite"))
+"""Schemes of a datastore endpoint (kine, pkg/drivers). A scheme is not a secret."""
+
+_WORDS = ("token", "secret", "password", "passwd", "passphrase")
+_SHORTEST_MISSPELT = 4
+_PAIRS = frozenset({"accesskey", "apikey", "joinkey", "privatekey", "secretkey"})
+_OPTIONS = frozenset(key.replace("-", "") for key in SECRET_KEYS)
+_LONG = 10
+"""Characters of an option from which on two typing errors are recognised, instead of one."""
+
+_NOT_SECRET = frozenset({"", "true", "false", "yes", "no", "null", "~", HIDDEN})
+
+_TOKEN = re.compile(r"K10[0-9a-f]+::[^\s\"']*", re.ASCII | re.IGNORECASE)
+"""A token that starts with the hash of the cluster's certificate authority (k3s, pkg/clientaccess/token.go)."""
+
+_CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*:(?:\\?/){2})[^\s\"'<>]*@", re.ASCII | re.IGNORECASE)
+"""User and password of a URL; `\\/` is a slash in JSON."""
+
+_ASSIGNMENT = re.compile(r"([A-Za-z][\w.-]*)(\+?=)(\"[^\"]*\"?|'[^']*'?|[^\s,;)\]}`]+)", re.ASCII)
+
+
+def is_secret(key: str) -> bool:
+    """Return whether the value of a key must not be shown: a secret option, or an unknown key that looks like one."""
+    name = ALIASES.get(key, key)
+    if name in SECRET_KEYS:
+        return True
+    if name in AGENT_KEYS or name in SERVER_ONLY_KEYS:
+        return False
+    # In camel case a word begins at each upper-case letter: joinKey.
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", key).lower())
+    if not words:
+        return False
+    last, squashed = words[-1], "".join(words)
+    return (
+        last.endswith(_WORDS)
+        or "".join(words[-2:]).endswith(tuple(_PAIRS))
+        or (len(last) >= _SHORTEST_MISSPELT and any(_edits(last, word, 1) for word in _WORDS))
+        or any(_edits(squashed, one, 2 if len(one) >= _LONG else 1) for one in _OPTIONS)
+    )
+
+
+def without_secrets(key: str, text: str) -> str:
+    """Return a value with its secret parts replaced by HIDDEN. Keeps the scheme of a datastore endpoint."""
+    if not text:
+        return ""
+    if ALIASES.get(key, key) == "datastore-endpoint":
+        return next((scheme for scheme in _DATASTORES if text.startswith(scheme)), "") + HIDDEN
+    return HIDDEN if is_secret(key) and text not in _NOT_SECRET else redacted(text)
+
+
+def redacted(text: str) -> str:
+    """Return a text with the secrets in it that a pattern finds replaced by HIDDEN."""
+    if "=" not in text and "@" not in text and "::" not in text:
+        return text
+    text = _CREDENTIALS.sub(rf"\1{HIDDEN}@", _TOKEN.sub(HIDDEN, text))
+    return _ASSIGNMENT.sub(_assignment, text)
+
+
+def redacted_all(value: object) -> object:
+    """Return a structure for JSON with every text redacted."""
+    if isinstance(value, str):
+        lines = redacted(value)
+        # An enumeration is a str, too, and stays what it is.
+        return value if lines == value else lines
+    if isinstance(value, dict):
+        return {key: redacted_all(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted_all(one) for one in value]
+    return value
+
+
+def _assignment(match: re.Match[str]) -> str:
+    name, sign, value = match.groups()
+    if is_secret(name) and value.strip("\"'").lower() not in _NOT_SECRET:
+        return f"{name}{sign}{HIDDEN}"
+    return f"{name}{sign}{redacted(value)}"
+
+
+def _edits(text: str, word: str, most: int) -> bool:
+    """Return whether at most `most` typing errors make one of the other: a letter more, less, other, or exchanged."""
+    if abs(len(text) - len(word)) > most:
+        return False
+    before: list[int] = []
+    row = list(range(len(word) + 1))
+    for i, letter in enumerate(text):
+        before, last, row = row, before, [i + 1]
+        for j, other in enumerate(word):
+            cost = min(before[j] + (letter != other), before[j + 1] + 1, row[j] + 1)
+            if i and j and letter == word[j - 1] and text[i - 1] == other:
+                cost = min(cost, last[j - 1] + 1)
+            row.append(cost)
+    return row[-1] <= most
