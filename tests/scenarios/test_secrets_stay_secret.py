@@ -116,3 +116,91 @@ def test_what_is_rendered_has_no_secret() -> None:
         done = run("render", what, *options, "--role", "agent")
         assert done.code == 0
         assert "token:" not in done.stdout.lower()
+
+
+KEYS = (
+    "token",
+    "tokn",
+    "agentToken",
+    "my_token",
+    "datastore-endpont",
+    "etcd-s3-secretkey",
+    "db-password",
+    "pasword",
+    '"tok\\x65n"',
+)
+NOTATIONS = (
+    "{key}: {secret}",
+    "{key}: '{secret}'",
+    '{key}: "{secret}"',
+    "{key}: &a {secret}",
+    "a: &a {secret}\n{key}: *a",
+    "{key}: !!str {secret}",
+    "{key}: |\n  {secret}",
+    "{key}:\n- {secret}",
+    "{key}: [x, {secret}]",
+    "{{node-name: x, {key}: {secret}}}",
+    "? {key}\n: {secret}",
+)
+BROKEN = (
+    "a: *{secret}",
+    "a: !{secret}!b c",
+    "%{secret} x",
+    "token: '{secret}",
+    "token: [{secret}",
+    "\ttoken: {secret}",
+    "token: {secret}: x",
+    "a: 'https://k3s:{secret}@10.0.0.9'",
+    "server: https://k3s:{secret}@10.0.0.9",
+    "a: K10" + 64 * "0" + "::server:{secret}",
+    "kubelet-arg: [my-token={secret}]",
+    "kube-apiserver-arg:\n- --oidc-client-secret={secret}",
+    "etcd-arg: [experimental=https://u:{secret}@b]",
+    "# token: {secret}",
+)
+FORMATS = ("table", "plain", "json", "kube-bench", "junit", "sarif", "openmetrics", "html")
+
+
+def combinations() -> dict[str, str]:
+    """Return a file for each combination of key and notation, by its secret."""
+    texts = [notation.replace("{key}", key) for key in KEYS for notation in NOTATIONS] + list(BROKEN)
+    found = {}
+    for number, text in enumerate(texts):
+        secret = f"Sup3rS3cret{number:03d}x"
+        found[secret] = text.replace("{secret}", secret).replace("{{", "{").replace("}}", "}") + "\n"
+    return found
+
+
+@pytest.mark.parametrize("place", ["drop-ins", "our drop-in"])
+def test_no_planted_secret_is_in_any_output(place: str, hardened: Hardened) -> None:
+    """More than 100 combinations of key and notation, in every verb that reads the host and in every format."""
+    host = hardened()
+    planted = combinations()
+    assert len(planted) > 100
+    texts = []
+    if place == "drop-ins":
+        for secret, text in planted.items():
+            host.write(f"{DROPINS}/{secret[-4:]}.yaml", text, 0o600)
+        host.unit("server")
+        texts += outputs(host)
+        host.unit("server", "--config", "--token=Sup3rS3cretUNIT", "--tokn=Sup3rS3cretWORD")
+        texts += outputs(host)
+    else:
+        original = host[DROPIN].read_text()
+        for text in planted.values():
+            host.write(DROPIN, original + text, 0o600)
+            texts += outputs(host, quick=True)
+    shown = "\n".join(texts)
+    assert [secret for secret in (*planted, "Sup3rS3cret") if secret in shown] == []
+    assert "Traceback" not in shown
+
+
+def outputs(host: HostTree, *, quick: bool = False) -> list[str]:
+    """Return what the verbs print."""
+    runs: list[tuple[str, ...]] = [("diff", "--format", "json")]
+    if not quick:
+        runs += [("check", "-v", "--format", one) for one in ("table", "plain", "json")]
+        runs += [("diff", "-v", "--format", "plain"), ("apply", "-v"), ("assess", "-v", "--role", "server")]
+        runs += [("assess", "--role", "server", "--format", one) for one in FORMATS]
+        runs += [("drift", "--role", "server"), ("check", "--config", str(host[CONFIG]))]
+    return [text for words in runs for text in host.run(*words)[1:]]

@@ -44,7 +44,12 @@ def become(output: str, words: list[str], gate: int) -> NoReturn:
 
 def warm_up(tree: str) -> None:
     """Import in a process of its own what each verb imports while it runs."""
-    for verb, *options in (("apply", "--role=server"), ("diff", "--role=server"), ("revert",)):
+    for verb, *options in (
+        ("apply", "--role=server"),
+        ("diff", "--role=server"),
+        ("assess", "--role=server"),
+        ("revert",),
+    ):
         reader, writer = os.pipe()
         if not os.fork():
             with redirect_stdout(StringIO()):

@@ -32,6 +32,7 @@ OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 STATE = "var/lib/k3s-harden"
 LOCK = "run/k3s-harden.lock"
 TEMPORARY = re.compile(r"\..*\.k3s-harden")
+PROGRAM = "usr/local/bin/k3s-harden"
 
 CALLS = (
     "openat,write,pwrite64,ftruncate,fchmod,fchown,fsync,mkdirat,renameat,renameat2,unlinkat,"
@@ -287,6 +288,83 @@ def test_a_keyboard_interrupt_leaves_no_temporary_files(runs: Runs) -> None:
         assert [path for path in now if TEMPORARY.fullmatch(path.rpartition("/")[2])] == [], moment
         assert list(ended_wrong(runs, ("apply", *SERVER), {0}, ended)) == [], moment
         assert list(ended_wrong(runs, ("revert",), {0}, story.origin)) == [], moment
+
+
+def with_systemd(place: Path) -> Path:
+    """Lay out a host on which the gate can be installed."""
+    new_host(place)
+    for path in (PROGRAM, "usr/lib/systemd/systemd"):
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text("#!/bin/sh\n")
+        (place / path).chmod(0o755)
+    return place
+
+
+INSTALL = ("install", "--program", f"/{PROGRAM}", *SERVER)
+UNINSTALL = ("uninstall", "--program", f"/{PROGRAM}", *SERVER)
+
+
+@pytest.mark.parametrize(
+    ("verb", "opposite"), [(INSTALL, UNINSTALL), (UNINSTALL, INSTALL)], ids=["install", "uninstall"]
+)
+def test_a_kill_of_install_or_uninstall_is_repaired_by_the_next_run(
+    runs: Runs, verb: tuple[str, ...], opposite: tuple[str, ...]
+) -> None:
+    """No file is partial, the same verb then completes, and the opposite verb leaves no file."""
+    start = with_systemd(runs.place / "start")
+    runs.start_from(start)
+    empty = files_of(runs.root)
+    if verb is UNINSTALL:
+        assert runs(*INSTALL)[0] == 0
+        runs.keep_as(start)
+    old = files_of(runs.root)
+    code, calls = runs.traced(*verb)
+    assert code == 0
+    ended = files_of(runs.root)
+    at = list(moments(calls))
+    assert len(at) > 10
+    for moment in at[::2]:
+        runs.start_from(start)
+        assert runs.traced(*verb, kill_at=moment)[0] == -signal.SIGKILL, moment
+        for path, content in files_of(runs.root).items():
+            assert content in {old.get(path), ended.get(path)} or TEMPORARY.fullmatch(Path(path).name), (path, moment)
+        assert runs(*verb)[0] == 0, moment
+        assert files_of(runs.root) == ended, moment
+        runs(*opposite)
+        assert files_of(runs.root) == (empty if opposite is UNINSTALL else old), moment
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    """Return the content of each file except state, kernel values and lock."""
+    return {
+        path: node.content
+        for path, node in without_state(read(root)).items()
+        if node.content is not None and not path.startswith("proc/")
+    }
+
+
+@pytest.mark.parametrize("verb", ["assess", "drift"])
+def test_a_kill_of_a_report_leaves_the_old_one_or_the_new_one(runs: Runs, verb: str) -> None:
+    """The next run removes the temporary files."""
+    start = runs.place / "start"
+    new_host(start)
+    runs.start_from(start)
+    report = runs.root / ("report.json" if verb == "assess" else f"{STATE}/assessment.json")
+    words = ("assess", "--format", "json", "--output", str(report), *SERVER) if verb == "assess" else ("drift", *SERVER)
+    expected = 3 if verb == "assess" else 0
+    assert runs(*words)[0] == expected
+    runs.keep_as(start)
+    code, calls = runs.traced(*words)
+    assert code == expected
+    at = list(moments(calls))
+    assert len(at) >= 5
+    for moment in at:
+        runs.start_from(start)
+        assert runs.traced(*words, kill_at=moment)[0] == -signal.SIGKILL, moment
+        assert json.loads(report.read_bytes())["schema"] == 2, moment
+        assert runs(*words)[0] == expected, moment
+        left = [path for path in read(runs.root) if TEMPORARY.fullmatch(Path(path).name)]
+        assert left == [], moment
 
 
 def after_a_kill(runs: Runs, story: Story, moment: Moment, old: Tree, ended: Tree) -> Iterator[str]:

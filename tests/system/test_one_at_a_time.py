@@ -101,6 +101,42 @@ def test_concurrent_applies_and_reverts_leave_no_partial_state(machine: Machine)
     assert (machine.tree(*PLACES), live_values()) == (before, values)
 
 
+def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
+    """Each run exits as if it were alone, and the file is complete at each moment."""
+    report = machine.path("/srv/report.json")
+    words = ("assess", "--format", "json", "--output", "/srv/report.json", *SERVER)
+    alone = machine.harden(*words)
+    runs = [start(machine, *words) for _ in range(10)]
+    while any(run.poll() is None for run in runs):
+        assert json.loads(report.read_bytes())["schema"] == 2
+    output = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [alone.returncode] * 10, output
+    assert [path for path in machine.tree("/srv") if path.endswith(".k3s-harden")] == []
+
+
+def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
+    """Changes, reports and drift checks at once; a final revert restores the start."""
+    before, values = machine.tree(*PLACES), live_values()
+    verbs_ = (
+        ("apply", *SERVER),
+        ("revert",),
+        ("assess", "--format", "json", "--output", "/srv/report.json", *SERVER),
+        ("drift", *SERVER),
+        ("check", *SERVER),
+    )
+    runs = [start(machine, *verbs_[number % len(verbs_)]) for number in range(30)]
+    output = [run.communicate()[0] for run in runs]
+    assert {run.returncode for run in runs} <= {0, 3, 4, 5}, output
+    assert "Traceback" not in "".join(output)
+    for path in ("/srv/report.json", "/var/lib/k3s-harden/assessment.json"):
+        assert json.loads(machine.path(path).read_bytes())["schema"] == 2
+    assert left_overs(machine) == []
+    assert [path for path in machine.tree("/srv") if path.endswith(".k3s-harden")] == []
+    assert machine.harden("apply", *SERVER).returncode == 0
+    assert machine.harden("revert").returncode == 0
+    assert (machine.tree(*PLACES), live_values()) == (before, values)
+
+
 def test_a_waiting_run_continues_when_the_holder_is_killed(machine: Machine) -> None:
     """Nothing changes while another process holds the lock."""
     machine.write("/run/k3s-harden.lock", "", mode=0o600)

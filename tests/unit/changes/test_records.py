@@ -159,7 +159,6 @@ def test_any_record_is_read_or_is_an_error(data: bytes, *, force: bool) -> None:
             revert(host, last=False, force=force)
         except HardenError as error:
             assert "\n" not in error.message  # noqa: PT017 - not each is one
-        assert journal.begin([Change(Absent(A), file(b"x"))]).number == 2 or not journal.runs()[1:]
 
 
 @pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
