@@ -100,10 +100,13 @@ CANNOT_RUN = {
     "rm is not executable": Breakage("chmod a-x /bin/rm", "chmod a+x /bin/rm"),
     "masked": Breakage("systemctl mask k3s-harden@k3s.service", "systemctl unmask k3s-harden@k3s.service"),
     "deleted": Breakage(
-        "mv /usr/lib/systemd/system/k3s-harden@.service /root; systemctl daemon-reload",
-        "mv /root/k3s-harden@.service /usr/lib/systemd/system; systemctl daemon-reload",
+        "systemctl show --property=FragmentPath --value k3s-harden@none.service >/root/where;"
+        " mv $(cat /root/where) /root; systemctl daemon-reload",
+        "mv /root/k3s-harden@.service $(cat /root/where); systemctl daemon-reload",
     ),
-    "program is missing": Breakage("mv /usr/bin/k3s-harden /root", "mv /root/k3s-harden /usr/bin"),
+    "program is missing": Breakage(
+        "command -v k3s-harden >/root/where; mv $(cat /root/where) /root", "mv /root/k3s-harden $(cat /root/where)"
+    ),
     "program is killed": Breakage(
         _DROPIN.format("'[Service]' ExecStart= 'ExecStart=/bin/sh -c \"kill -KILL $$$$\"'"), _NO_DROPIN
     ),
@@ -177,7 +180,8 @@ def test_2_a_blocked_k3s_starts_after_the_repair(node: Node, repair: str) -> Non
     node.break_host()
     refused = node.systemctl("start", SERVER, check=False)
     assert (refused.code, node.starts()) == (1, [])
-    node.wait_until(f"test $(systemctl show --property=NRestarts --value {SERVER}) -gt 0")
+    # A run of the gate that began before the repair would answer `systemctl start`.
+    node.wait_until(f"test $(journalctl -b -o cat -u {SERVER} | grep -c 'is not started') -ge 2")
     node.repair_host()
     node.run(repair)
     node.wait_until_up()
@@ -339,7 +343,7 @@ def test_4_check_notices_a_missing_part(node: Node, part: str) -> None:
     """Without its unit the drop-in blocks K3s; without its drop-in K3s starts ungated."""
     node.harden("apply")
     assert "gate-half-missing" not in node.harden("check").out
-    node.run(f"rm /usr/lib/systemd/system/{part}")
+    node.run(f"rm -f /usr/lib/systemd/system/{part} /etc/systemd/system/{part}")
     node.systemctl("daemon-reload")
     assert "gate-half-missing" in node.harden("check", check=False).out
 
