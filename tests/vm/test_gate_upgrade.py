@@ -22,7 +22,7 @@ PACKAGED = "/usr/lib/systemd/system"
 PROGRAM = "/usr/bin/k3s-harden"
 KILLER = """\
 #!/bin/sh
-[ "$1" != daemon-reload ] || kill -KILL $PPID
+[ "$1" != daemon-reload ] || { kill -KILL $PPID; exit 1; }
 exec /usr/bin/systemctl.real "$@"
 """
 PROGRAM_OF_AN_EARLIER_RELEASE = """\
