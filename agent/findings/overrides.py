@@ -51,7 +51,6 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
 
     An argument of the kubelet overrides K3s' option protect-kernel-defaults, in whichever file it is.
     """
-    ours = str(situation.facts.dropin_path)
     expected = (
         () if situation.facts.rancher_managed else dropin_options.expected_options(situation.settings, situation.facts)
     )
@@ -66,14 +65,12 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
                     location=value.location,
                     remediation=edit_of_k3s_config("remove the argument", value.location),
                 )
-    refused = (refusal.id for refusal in situation.plan.refusals if not refusal.edited)
-    if ours in {*(change.id for change in situation.plan.changes), *refused}:
-        return  # nothing can override a drop-in that is not in place
     for option in options_to_set(situation.settings, situation.facts):
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             continue  # the API server enables the plugins of all arguments
         last = configured_values(situation.facts.merged_config, option.row)[-1:]
-        if last and str(last[0].location.path) != ours and not option.row.meets.accepts(last[0].text):
+        is_later = bool(last) and situation.facts.overrides_dropin(last[0].location.path)
+        if is_later and not option.row.meets.accepts(last[0].text):
             yield Trouble(
                 f"{option.row.name or option.row.key} is overridden after our drop-in",
                 expected=str(option.row.meets),

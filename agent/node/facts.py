@@ -81,6 +81,16 @@ class HostFacts(NamedTuple):
         """Path of our drop-in for K3s' configuration, in the directory named after K3s' main file."""
         return dropin_directory(self.configuration.path) / DROPIN_NAME
 
+    @property
+    def command_line_files(self) -> frozenset[PurePosixPath]:
+        """The files with K3s' command line: units, their drop-ins and scripts."""
+        return frozenset(word.location.path for unit in self.units for word in unit.arguments)
+
+    def overrides_dropin(self, path: PurePosixPath) -> bool:
+        """Return whether K3s reads this file after our drop-in."""
+        dropin = self.dropin_path
+        return path in self.command_line_files or (path.parent == dropin.parent and path.name > dropin.name)
+
 
 def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA_DIR) -> HostFacts:
     """Return the facts of a new host that starts a cluster of its own, for `render`, which reads no host."""
