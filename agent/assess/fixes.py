@@ -178,7 +178,4 @@ def _option_to_set(control: BenchmarkControl, check: Check, node: AssessedNode) 
 
 def _follows_dropin(location: Location | None, node: AssessedNode) -> bool:
     """Return whether K3s reads a location after the drop-in, so that it takes precedence."""
-    if location is None:
-        return False
-    path, dropin = location.path, node.facts.dropin_path
-    return path in node.services or (path.parent == dropin.parent and path.name > dropin.name)
+    return location is not None and node.facts.overrides_dropin(location.path)

@@ -79,6 +79,6 @@ def _settings(check: ArgumentCheck, better: str, wrong: Sequence[Given], *, is_r
 
 def _restart(changed: Sequence[Given], node: AssessedNode) -> Restart:
     """Return what has to restart for a change to take effect: systemd reads a unit again only if told to."""
-    paths = {one.location.path for one in changed if one.location} & node.services
+    paths = {one.location.path for one in changed if one.location} & node.facts.command_line_files
     is_unit = any(path.parent != OPENRC_DIRECTORY for path in paths)
     return Restart.DAEMON_RELOAD_AND_K3S if is_unit else Restart.K3S

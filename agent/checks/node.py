@@ -49,11 +49,6 @@ class AssessedNode:
         )
 
     @cached_property
-    def services(self) -> frozenset[PurePosixPath]:
-        """The files with K3s' command line: units, their drop-ins and scripts."""
-        return frozenset(word.location.path for unit in self.facts.units for word in unit.arguments)
-
-    @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:
         """The line that sets each kernel parameter at the next boot."""
         return at_boot(self.situation.sysctl_files, [row.key for row in SYSCTLS], self.facts.platform.boot_reader)
