@@ -11,7 +11,7 @@ from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlSta
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.effective_arguments import not_run
-from agent.checks.given import GivenBy
+from agent.checks.given import ArgumentRequirement, GivenBy
 from agent.checks.k3s_arguments import ETCD_FILES
 from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -82,8 +82,13 @@ class ArgumentCheck(Check):
         return self.unset_passes or any(map(self.criterion.accepts, own))
 
     @property
-    def arguments(self) -> tuple[ArgumentCheck, ...]:
-        return (self,)
+    def requirement(self) -> ArgumentRequirement:
+        """The requirement on the value."""
+        return ArgumentRequirement(self.component, self.name, self.criterion)
+
+    @property
+    def arguments(self) -> tuple[ArgumentRequirement, ...]:
+        return (self.requirement,)
 
     @property
     def _predicate(self) -> str:
@@ -111,7 +116,7 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
     option = k3s_arguments.option_behind(check.component, check.name, node.facts)
     if option is not None:
         evidence = (Evidence(option.written, option.location),)
-    return Answer(ControlStatus.FAIL, "not set", evidence, remediation=corrections.added(check, "", node))
+    return Answer(ControlStatus.FAIL, "not set", evidence, remediation=corrections.added(check.requirement, "", node))
 
 
 def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
@@ -170,9 +175,9 @@ def _set(check: ArgumentCheck, argument: Argument, node: AssessedNode) -> Answer
         rejected = _rejected(check, argument, node, evidence)
         return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
     if by is GivenBy.K3S:
-        remediation = corrections.added(check, argument.value, node)
+        remediation = corrections.added(check.requirement, argument.value, node)
     else:
-        remediation = corrections.corrected(check, argument, own, node)
+        remediation = corrections.corrected(check.requirement, argument, own, node)
     return Answer(ControlStatus.FAIL, found, evidence, remediation=remediation, given_by=by)
 
 

@@ -12,8 +12,8 @@ from agent.model import Remediation, Restart
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.checks.arguments import ArgumentCheck
-    from agent.checks.files import FileCheck
+    from agent.checks.evidence import FileQuery
+    from agent.checks.given import ArgumentRequirement
     from agent.checks.node import AssessedNode
 
 DATA_DIR = "<data-dir>"
@@ -74,13 +74,13 @@ class Check(ABC):
         return False
 
     @property
-    def files(self) -> tuple[FileCheck, ...]:
-        """The checks of files that have to be collected before this check can answer."""
+    def files(self) -> tuple[FileQuery, ...]:
+        """The files that have to be collected before this check can answer."""
         return ()
 
     @property
-    def arguments(self) -> tuple[ArgumentCheck, ...]:
-        """The checks of component arguments that this check consists of."""
+    def arguments(self) -> tuple[ArgumentRequirement, ...]:
+        """The requirements on component arguments that this check consists of."""
         return ()
 
 
@@ -129,11 +129,11 @@ class AllOf(Check):
         return all(check.is_decided_by_argument for check in self.checks)
 
     @property
-    def files(self) -> tuple[FileCheck, ...]:
+    def files(self) -> tuple[FileQuery, ...]:
         return tuple(one for check in self.checks for one in check.files)
 
     @property
-    def arguments(self) -> tuple[ArgumentCheck, ...]:
+    def arguments(self) -> tuple[ArgumentRequirement, ...]:
         return tuple(one for check in self.checks for one in check.arguments)
 
 

@@ -15,31 +15,34 @@ from agent.node.facts import RANCHER_DROPIN
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.checks.arguments import ArgumentCheck
-    from agent.checks.given import Argument, Given
+    from agent.checks.given import Argument, ArgumentRequirement, Given
     from agent.checks.node import AssessedNode
 
 
-def corrected(check: ArgumentCheck, argument: Argument, own: Given | None, node: AssessedNode) -> Remediation:
+def corrected(required: ArgumentRequirement, argument: Argument, own: Given | None, node: AssessedNode) -> Remediation:
     """Return the edits for a value that somebody set; the rest of a list stays. `own` is what K3s itself passes."""
-    wrong = [one for one in argument.given if not check.criterion.accepts(one.value)] or argument.given
-    better = check.criterion.suggestion(argument.value)
+    wrong = [one for one in argument.given if not required.criterion.accepts(one.value)] or argument.given
+    better = required.criterion.suggestion(argument.value)
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
-    keeps_list = check.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(check.criterion, Excludes)
+    keeps_list = required.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(required.criterion, Excludes)
     is_ranchers = _is_ranchers(wrong, node)
     restart = Restart.NOT_NEEDED if is_ranchers else _restart(wrong, node)
-    if own is not None and check.criterion.accepts(own.value) and not (keeps_list and better):
+    if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
         default = f" (K3s then sets {own.value})"
-        return Remediation(tuple(_removals(check, wrong, default, is_ranchers=is_ranchers)), restart=restart)
-    edits = _settings(check, better, wrong, is_ranchers=is_ranchers) if better else None
-    return Remediation(tuple(edits or _removals(check, wrong, is_ranchers=is_ranchers)), restart=restart)
+        return Remediation(tuple(_removals(required, wrong, default, is_ranchers=is_ranchers)), restart=restart)
+    edits = _settings(required, better, wrong, is_ranchers=is_ranchers) if better else None
+    return Remediation(tuple(edits or _removals(required, wrong, is_ranchers=is_ranchers)), restart=restart)
 
 
-def added(check: ArgumentCheck, value: str, node: AssessedNode) -> Remediation:
+def added(required: ArgumentRequirement, value: str, node: AssessedNode) -> Remediation:
     """Return the edit for an argument that nobody sets, or that K3s sets to `value`."""
-    better = check.criterion.suggestion(value)
-    key = check.component.config_key
-    text = f"add `{check.name}={better}` to the list `{key}`" if better else f"set `{check.name}` in the list `{key}`"
+    better = required.criterion.suggestion(value)
+    key = required.component.config_key
+    text = (
+        f"add `{required.name}={better}` to the list `{key}`"
+        if better
+        else f"set `{required.name}` in the list `{key}`"
+    )
     if node.facts.rancher_managed:
         return Remediation((Instruction(text),))
     return Remediation((Instruction(text, Location(node.facts.configuration.path)),), restart=Restart.K3S)
@@ -58,22 +61,24 @@ def _is_ranchers(given: Sequence[Given], node: AssessedNode) -> bool:
 
 
 def _removals(
-    check: ArgumentCheck, wrong: Sequence[Given], note: str = "", *, is_ranchers: bool
+    required: ArgumentRequirement, wrong: Sequence[Given], note: str = "", *, is_ranchers: bool
 ) -> Iterator[Instruction]:
     if is_ranchers:
-        yield Instruction(f"remove `{check.name}` from `{check.component.config_key}`{note}")
+        yield Instruction(f"remove `{required.name}` from `{required.component.config_key}`{note}")
         return
     for one in dict.fromkeys(one._replace(value="", written="") for one in wrong):
-        yield Instruction(f"remove `{one.field or check.name}`{note}", one.location)
+        yield Instruction(f"remove `{one.field or required.name}`{note}", one.location)
 
 
-def _settings(check: ArgumentCheck, better: str, wrong: Sequence[Given], *, is_ranchers: bool) -> Iterator[Instruction]:
+def _settings(
+    required: ArgumentRequirement, better: str, wrong: Sequence[Given], *, is_ranchers: bool
+) -> Iterator[Instruction]:
     if is_ranchers:
-        yield Instruction(f"set `{check.name}={better}` in `{check.component.config_key}`")
+        yield Instruction(f"set `{required.name}={better}` in `{required.component.config_key}`")
         return
     for one in dict.fromkeys(one._replace(value="", written="") for one in wrong):
         is_field = one.by is GivenBy.KUBELET_FILE
-        text = as_field(check.name, better) if is_field else f"{check.name}={better}"
+        text = as_field(required.name, better) if is_field else f"{required.name}={better}"
         yield Instruction(f"set `{text}`", one.location)
 
 

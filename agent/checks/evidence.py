@@ -12,10 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-    from agent.checks.files import FileCheck
     from agent.k3s.etcd_configuration import Text
     from agent.k3s.kubelet_configuration import KubeletConfiguration
     from agent.model import FileMode, Owner
+
+
+class FileQuery(NamedTuple):
+    """The files that a check asks for."""
+
+    paths: tuple[str, ...]
+    """Relative to the data directory, or absolute; with the patterns of files.FileCheck."""
+    except_names: tuple[str, ...] = ()
+    directories: bool = False
+    """Whether the paths are directories."""
 
 
 class FoundFile(NamedTuple):
@@ -73,8 +82,8 @@ class CollectedEvidence(NamedTuple):
 
     node: str
     """The host's name in lower case; empty if none is set."""
-    files: Mapping[FileCheck, tuple[Matches, ...]]
-    """One element for each path of a check, in their order."""
+    files: Mapping[FileQuery, tuple[Matches, ...]]
+    """One element for each path of a query, in their order."""
     kubelet: KubeletConfiguration
     etcd: EtcdConfiguration | Missing | Unknown
     encryption: EncryptionConfiguration | Missing | Unknown

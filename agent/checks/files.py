@@ -11,6 +11,7 @@ from agent.checks.answer import AFTER_START, CHECK_MANUALLY, UNDETERMINED, Answe
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.effective_arguments import not_run
+from agent.checks.evidence import FileQuery
 from agent.checks.given import GivenBy
 from agent.model import PRIVATE_FILE, ROOT, Component, FileMode, FilePermissions, Location, Remediation, ShellCommand
 from agent.node.datastore import Datastore
@@ -61,7 +62,7 @@ class FileCheck(Check):
         """Return the ids of the resources with which `apply` makes these files compliant."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        matches = node.evidence.files[self]
+        matches = node.evidence.files[self.query]
         files = [file for match in matches for file in match.found]
         wrong = [file for file in files if not self.is_met_by(file)]
         if wrong:
@@ -98,8 +99,13 @@ class FileCheck(Check):
         return self.directories
 
     @property
-    def files(self) -> tuple[FileCheck, ...]:
-        return (self,)
+    def query(self) -> FileQuery:
+        """The files that have to be collected for this check."""
+        return FileQuery(self.paths, self.except_names, self.directories)
+
+    @property
+    def files(self) -> tuple[FileQuery, ...]:
+        return (self.query,)
 
     def _passed(self, files: Sequence[FoundFile], matches: Sequence[Matches]) -> Answer:
         shown = [self.shown(file) for file in files]

@@ -9,6 +9,7 @@ from agent.model import StrEnum
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.guide.criteria import Criterion
     from agent.model import Component, Location
 
 
@@ -23,6 +24,15 @@ class GivenBy(StrEnum):
     """A configuration file of the kubelet, except the one that K3s writes."""
     K3S = "K3s"
     """K3s itself, in this version and configuration."""
+
+
+class ArgumentRequirement(NamedTuple):
+    """What a component argument has to be."""
+
+    component: Component
+    name: str
+    """Without dashes."""
+    criterion: Criterion
 
 
 class Given(NamedTuple):

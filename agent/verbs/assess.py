@@ -51,8 +51,8 @@ def assess_host(
     situation = observe(host, request)
     benchmark = benchmark or fitting(situation.facts.version)
     controls = catalogue.of(benchmark)
-    file_checks = [check for control in controls for check in control.check_of(benchmark).files]
-    node = AssessedNode(situation, reader.read(host, situation.facts, file_checks))
+    queries = [query for control in controls for query in control.check_of(benchmark).files]
+    node = AssessedNode(situation, reader.read(host, situation.facts, queries))
     waivers = waived_controls.select(situation.waivers.all, controls, benchmark, situation.waivers.scope)
     verdicts = tuple(verdict(control, benchmark, node, waivers.of(control)) for control in watched(controls))
     return Assessment(

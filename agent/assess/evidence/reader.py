@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import PurePosixPath
 
-    from agent.checks.files import FileCheck
+    from agent.checks.evidence import FileQuery
     from agent.host import Host
     from agent.host.tree import Tree
     from agent.node.facts import HostFacts
 
 
-def read(host: Host, facts: HostFacts, checks: Iterable[FileCheck]) -> CollectedEvidence:
-    """Read what these checks ask for, and the files that K3s wrote for the kubelet and etcd."""
+def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
+    """Read the files of these queries, and the files that K3s wrote for the kubelet and etcd."""
     files = FileFinder(host.tree)
     return CollectedEvidence(
         node=host.name,
         files={
-            check: tuple(
-                files.matches(facts.data_dir / path, check.except_names, directories=check.directories)
-                for path in check.paths
+            query: tuple(
+                files.matches(facts.data_dir / path, query.except_names, directories=query.directories)
+                for path in query.paths
             )
-            for check in checks
+            for query in queries
         },
         kubelet=_kubelet(host.tree, facts),
         etcd=_etcd(host.tree, facts.data_dir / ETCD_CONFIGURATION),
