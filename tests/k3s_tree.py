@@ -75,7 +75,7 @@ ENCRYPTION = (
 _UNIT = """\
 [Service]
 Type=notify
-EnvironmentFile=-/etc/systemd/system/{service}.env
+EnvironmentFile=-/etc/systemd/system/{service}.service.env
 ExecStart=/usr/local/bin/k3s {role}
 """
 

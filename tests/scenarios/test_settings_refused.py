@@ -45,9 +45,9 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
     "tab": ("audit:\n\tmax-age: 60\n", ":2", ("not YAML",)),
     "not-utf-8": (b"role: server\ndata-dir: /srv/\xff\n", ":2", ("UTF-8",)),
     "control-character": ("role: \x00\n", ":1", ()),
-    "ten-megabytes": ("# " + "x" * 10_000_000 + "\n", "", ("large",)),
+    "ten-megabytes": ("# " + "x" * 10_000_000 + "\n", "", ("reads at most",)),
     "anchors": (ANCHORS, "", ("more than 100000 values",)),
-    "ten-megabytes-of-anchors": ("".join(f"a{n}: &a{n} x\n" for n in range(600_000)), "", ("large",)),
+    "ten-megabytes-of-anchors": ("".join(f"a{n}: &a{n} x\n" for n in range(600_000)), "", ("reads at most",)),
     "deep": ("[" * 5000 + "]" * 5000, ":1", ("nest",)),
 }
 

@@ -196,5 +196,5 @@ def named(line: str) -> Iterator[str]:
     """Return the paths in a line of strace; of a temporary file, the path of its file."""
     for directory, name in re.findall(r"(?:\w+<(/[^>]*)>, )?\"([^\"]+)\"", line.partition(" = ")[0]):
         if " write(" not in line and " pwrite64(" not in line:
-            temporary = re.fullmatch(r"\.(.*)\.k3s-harden", name)
+            temporary = re.fullmatch(r"\.(.*)\.\d+-[0-9a-f]+\.k3s-harden", name)
             yield os.path.normpath(f"{directory}/{temporary[1] if temporary else name}")
