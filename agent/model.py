@@ -164,8 +164,24 @@ EVERYWHERE = Applies()
 ON_SERVERS = Applies(SERVERS)
 
 
-@dataclass(frozen=True)
-class _AtPath:
+class Value:
+    """A value type: equal only to a value of the same class with equal fields.
+
+    A dataclass with these methods of its own costs 0.2 ms at each start of the program.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return self.__dict__ == other.__dict__ if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.__dict__.values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _AtPath(Value):
     """What is at a path of the host."""
 
     path: PurePosixPath
@@ -176,7 +192,7 @@ class _AtPath:
         return str(self.path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Directory(_AtPath):
     """A directory with an exact mode and owner. Its entries are not part of it."""
 
@@ -195,8 +211,8 @@ class File(_AtPath):
     """Whether chattr +i or +a is set. It is observed, never set, and not compared."""
 
 
-@dataclass(frozen=True)
-class FilePermissions:
+@dataclass(frozen=True, eq=False, repr=False)
+class FilePermissions(Value):
     """The mode of an existing file that another program writes. Content and owner are ignored."""
 
     path: PurePosixPath
@@ -208,8 +224,8 @@ class FilePermissions:
         return f"mode of {self.path}"
 
 
-@dataclass(frozen=True)
-class Sysctl:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sysctl(Value):
     """A kernel parameter with its live value as text. The key has dots, as in sysctl(8)."""
 
     key: str
@@ -221,7 +237,7 @@ class Sysctl:
         return self.key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Absent(_AtPath):
     """Nothing exists at a path. A kernel parameter that does not exist has no path below /proc/sys."""
 
@@ -254,23 +270,23 @@ class Restart(Enum):
     DAEMON_RELOAD_AND_K3S = "systemd's manager configuration, then K3s"
 
 
-@dataclass(frozen=True)
-class OwnCommand:
+@dataclass(frozen=True, eq=False, repr=False)
+class OwnCommand(Value):
     """A verb of k3s-harden. Presenters add sudo and the options of the current run."""
 
     verb: str
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ShellCommand:
+@dataclass(frozen=True, eq=False, repr=False)
+class ShellCommand(Value):
     """A command line of another program, complete as it is to be pasted."""
 
     line: str
 
 
-@dataclass(frozen=True)
-class Instruction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Instruction(Value):
     """A step that no command does: a sentence in the imperative, without its final period."""
 
     text: str
@@ -281,8 +297,8 @@ class Instruction:
 Step = Union[OwnCommand, ShellCommand, Instruction]
 
 
-@dataclass(frozen=True)
-class Remediation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Remediation(Value):
     """Steps that fix one problem, in order."""
 
     steps: tuple[Step, ...] = ()
@@ -310,8 +326,8 @@ class Times(NamedTuple):
     """When content, mode or owner last changed on this host (ctime)."""
 
 
-@dataclass(frozen=True)
-class Obstacle:
+@dataclass(frozen=True, eq=False, repr=False)
+class Obstacle(Value):
     """A file of an unexpected kind at the path of a managed file or directory."""
 
     id: str
@@ -319,8 +335,8 @@ class Obstacle:
     """Such as "symlink" or "FIFO"."""
 
 
-@dataclass(frozen=True)
-class Unreadable:
+@dataclass(frozen=True, eq=False, repr=False)
+class Unreadable(Value):
     """A resource that could not be read."""
 
     id: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.errors import InputError
-from agent.model import Location
+from agent.model import Location, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,8 +58,8 @@ class BoundsError(InputError):
     """A file exceeds the limits of this reader. It can be valid for programs with other limits."""
 
 
-@dataclass(frozen=True)
-class Scalar:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scalar(Value):
     """A single value."""
 
     value: ScalarValue
@@ -69,16 +69,16 @@ class Scalar:
     """Counted from 1."""
 
 
-@dataclass(frozen=True)
-class Sequence:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sequence(Value):
     """A list."""
 
     items: tuple[Node, ...]
     line: int
 
 
-@dataclass(frozen=True)
-class Mapping:
+@dataclass(frozen=True, eq=False, repr=False)
+class Mapping(Value):
     """Keys and values in the order in which they were written, duplicate keys included."""
 
     entries: tuple[KeyValue, ...]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _EVENT_RATE_LIMIT = "EventRateLimit"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ArgumentCheck(Check):
     """A component argument has an effective value that `criterion` accepts, from the operator or from K3s."""
 

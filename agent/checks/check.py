@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus
-from agent.model import Remediation, Restart
+from agent.model import Remediation, Restart, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ DATA_DIR = "<data-dir>"
 _WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
 
 
-class Check(ABC):
+class Check(Value, ABC):
     """What a control requires of a node."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Check(ABC):
         return ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AllOf(Check):
     """Each of these holds."""
 

@@ -31,7 +31,7 @@ _ENABLE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EtcdSetting(Check):
     """A key of the configuration that K3s writes for its etcd has a value that the criterion accepts."""
 
@@ -84,7 +84,7 @@ class EtcdSetting(Check):
         return f"{predicate}, or is not set" if self.unset_passes else predicate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EncryptionProviders(Check):
     """The first provider in K3s' encryption configuration, which encrypts new data, is one of these."""
 

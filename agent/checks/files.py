@@ -27,7 +27,7 @@ _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant, or in a command; for more, a pattern is shown."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FileCheck(Check):
     """A requirement on every file that one of the paths matches."""
 
@@ -124,7 +124,7 @@ class FileCheck(Check):
         return ShellCommand(f"sudo sh -c {quote('; '.join(commands))}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Permissions(FileCheck):
     """No file has a permission bit that `at_most` does not have."""
 
@@ -147,7 +147,7 @@ class Permissions(FileCheck):
         return frozenset(FilePermissions(path=file.path, mode=self.at_most).id for file in files)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ownership(FileCheck):
     """Every file belongs to root:root."""
 

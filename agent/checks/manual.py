@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agent.checks.node import AssessedNode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NotInK3s(Check):
     """K3s has nothing that this control could apply to."""
 
@@ -30,7 +30,7 @@ class NotInK3s(Check):
         return f"not applicable. {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Manual(Check):
     """Only a person, or a query to the API server, can decide."""
 

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from agent.k3s.go_values import FALSE, TRUE, integer, is_duration
+from agent.model import Value
 
 
-class Criterion(ABC):
+class Criterion(Value, ABC):
     """What a value must be for a control to be met. str() describes such a value."""
 
     @abstractmethod
@@ -46,7 +47,7 @@ def _joined(names: list[str]) -> str:
     return ",".join(dict.fromkeys(names))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Boolean(Criterion):
     """A boolean, in any spelling that Go's strconv.ParseBool accepts."""
 
@@ -62,7 +63,7 @@ class Boolean(Criterion):
         return str(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AtLeast(Criterion):
     """A whole number that is not less than `least`, as Go reads it: 0x1e and 036 are 30."""
 
@@ -81,7 +82,7 @@ class AtLeast(Criterion):
         return str(max(self.least, self.example))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Duration(Criterion):
     """A Go duration above zero; zero disables the limit."""
 
@@ -98,7 +99,7 @@ class Duration(Criterion):
         return self.example
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AbsolutePath(Criterion):
     """The absolute path of a file; `-`, which sends a log to standard output, is not one."""
 
@@ -112,14 +113,13 @@ class AbsolutePath(Criterion):
         return f"the absolute path of {self.what}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Names(Criterion):
     """A comma-separated list that is compared with these names."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
 class Includes(_Names):
     """A comma-separated list that contains at least these names, in any order."""
 
@@ -141,7 +141,6 @@ class Includes(_Names):
         return _joined([*_split(value), *self.names])
 
 
-@dataclass(frozen=True)
 class IncludesOneOf(_Names):
     """A comma-separated list that contains at least one of these names."""
 
@@ -160,7 +159,6 @@ class IncludesOneOf(_Names):
         return self.names
 
 
-@dataclass(frozen=True)
 class Excludes(_Names):
     """A comma-separated list that contains none of these names."""
 
@@ -178,7 +176,6 @@ class Excludes(_Names):
         return _joined([name for name in _split(value) if name not in self.names])
 
 
-@dataclass(frozen=True)
 class SubsetOf(_Names):
     """A comma-separated list of one or more of these names, and no others."""
 
@@ -196,7 +193,6 @@ class SubsetOf(_Names):
         return _joined([name for name in _split(value) if name in self.names] or [*self.names])
 
 
-@dataclass(frozen=True)
 class Present(Criterion):
     """Any value that is not empty."""
 
@@ -207,7 +203,6 @@ class Present(Criterion):
         return "set"
 
 
-@dataclass(frozen=True)
 class NotGiven(Criterion):
     """No value: the argument must not be set."""
 
@@ -218,7 +213,6 @@ class NotGiven(Criterion):
         return "not set"
 
 
-@dataclass(frozen=True)
 class Loopback(Criterion):
     """An IP address that only the host itself can reach, with or without a port."""
 
@@ -231,7 +225,7 @@ class Loopback(Criterion):
         return "127.0.0.1 or ::1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LeavesGateOn(Criterion):
     """A comma-separated list of feature gates that does not disable this gate, which is beta and enabled by default.
 
@@ -257,7 +251,7 @@ class LeavesGateOn(Criterion):
         return _joined([entry for entry in _split(value) if self.accepts(entry)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Equals(Criterion):
     """Exactly this text, which may contain the field {data_dir}."""
 

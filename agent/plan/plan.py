@@ -20,6 +20,7 @@ from agent.model import (
     State,
     Sysctl,
     Unreadable,
+    Value,
 )
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ Need = Union[PurePosixPath, Sysctl]
 """What a file requires: another file that exists, or a live kernel value."""
 
 
-@dataclass(frozen=True)
-class Change:
+@dataclass(frozen=True, eq=False, repr=False)
+class Change(Value):
     """A change of one resource."""
 
     before: State
@@ -51,8 +52,8 @@ class Change:
         return _same_content(self.before, self.after)
 
 
-@dataclass(frozen=True)
-class Refusal:
+@dataclass(frozen=True, eq=False, repr=False)
+class Refusal(Value):
     """A required change that is not made."""
 
     id: str
