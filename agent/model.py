@@ -280,7 +280,7 @@ class OwnCommand(Value):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ShellCommand(Value):
-    """A command line of another program, complete as it is to be pasted."""
+    """A complete command line of another program, ready to paste."""
 
     line: str
 
