@@ -8,7 +8,7 @@ import typer
 
 from agent import __version__
 from agent.cli.help import CHANGES, READS, RENDERS, epilog
-from agent.cli.options import (
+from agent.cli.shared_options import (
     AllowEmptyRoot,
     AssessmentOptions,
     Config,

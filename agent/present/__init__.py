@@ -44,7 +44,7 @@ def present(
     if output_format is Format.AUTO:
         output_format = Format.TABLE if stream.isatty() else Format.PLAIN
     if output_format is Format.JSON:
-        from agent.present.machine import as_json
+        from agent.present.json_report import as_json
 
         text = as_json(report)
     elif output_format is Format.TABLE:

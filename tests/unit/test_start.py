@@ -30,7 +30,7 @@ NOT_NEEDED = frozenset(
         "agent.findings.edited_content",
         "agent.guide.controls",
         "agent.plan.diffs",
-        "agent.present.machine",
+        "agent.present.json_report",
         "agent.present.table",
         "agent.verbs.assess",
         "agent.verbs.drift",

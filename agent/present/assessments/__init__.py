@@ -53,7 +53,7 @@ def as_text(  # noqa: PLR0911 - one branch for each format
 
         return as_wide_table(assessment, verbosity)
     if output_format is AssessmentFormat.JSON:
-        from agent.present.assessments.machine import as_json
+        from agent.present.assessments.json_assessment import as_json
 
         return as_json(assessment)
     if output_format is AssessmentFormat.KUBE_BENCH:

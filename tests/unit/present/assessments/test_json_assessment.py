@@ -17,7 +17,7 @@ from agent.benchmark.versions import Benchmark
 from agent.model import FixOwner
 from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
-from agent.present.machine import as_object
+from agent.present.json_report import as_object
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
     CALM,

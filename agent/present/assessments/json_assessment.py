@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import SCHEMA
 from agent.present import remediation
 from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
-from agent.present.machine import as_object
+from agent.present.json_report import as_object
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver

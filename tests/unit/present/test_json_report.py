@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 from agent.present import Format
-from agent.present.machine import SCHEMA as NUMBER
-from agent.present.machine import as_json
+from agent.present.json_report import SCHEMA as NUMBER
+from agent.present.json_report import as_json
 from agent.present.remediation import text
 from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
 from tests.unit.present.reports import CALM, FULL, shown
