@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.checks.corrections import append_to_list
 from agent.checks.given import GivenBy
+from agent.desired.dropin_options import configured_values
 from agent.guide.k3s_options import OptionRow
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart
@@ -159,9 +160,11 @@ def _dropin_suffices(control: BenchmarkControl, check: Check, answer: Answer, no
     is_same = len(check.arguments) == 1 and check.arguments[0].name == option.row.name
     if is_same and not check.arguments[0].criterion.accepts(option.value):
         return False
+    last = configured_values(node.facts.merged_config, option.row)[-1:]
     if not option.row.name:
-        now = node.facts.merged_config.scalar(option.row.key)
-        return now is None or not _follows_dropin(now[1], node)
+        return not last or not _follows_dropin(last[0].location, node)
+    if last and last[0].spelling:
+        return False
     return not (_is_set_by_hand(answer) and any(_follows_dropin(one.location, node) for one in answer.evidence))
 
 

@@ -28,7 +28,8 @@ def corrected(required: ArgumentRequirement, argument: Argument, own: Given | No
     is_ranchers = _is_ranchers(wrong, node)
     restart = Restart.NOT_NEEDED if is_ranchers else _restart(wrong, node)
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
-        default = f" (K3s then sets {own.value})"
+        is_default_next = all(one.by is GivenBy.K3S for one in argument.overridden[-1:])
+        default = f" (K3s then sets {own.value})" if is_default_next else ""
         return Remediation(tuple(_removals(required, wrong, default, is_ranchers=is_ranchers)), restart=restart)
     edits = _settings(required, better, wrong, is_ranchers=is_ranchers) if better else None
     return Remediation(tuple(edits or _removals(required, wrong, is_ranchers=is_ranchers)), restart=restart)

@@ -121,13 +121,18 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
         defaults.update({PROTECT_KERNEL_DEFAULTS: option} if option else {})
     found: dict[str, tuple[Given, ...]] = {}
     for name, values in facts.merged_config.component_arguments(key).items():
-        given = tuple(by_operator(value, source, facts) for value, source in values)
+        given = tuple(_as_written(by_operator(*value[:2], facts), value.spelling) for value in values)
         if name in defaults and facts.merged_config.keeps_default(key, name):
-            arguments = (component_argument(text) for text, _ in facts.merged_config.items(key))
-            first = sum(one.name == name and one.form == "-" for one in arguments)
+            arguments = (component_argument(value.text) for value in facts.merged_config.items(key))
+            first = sum(one.spelling == name and one.form == "-" for one in arguments)
             given = (*given[:first], defaults[name], *given[first:])
         found[name] = given
     return {**{name: (value,) for name, value in defaults.items()}, **found}
+
+
+def _as_written(given: Given, spelling: str) -> Given:
+    """Return a value with the spelling of its name; empty for the usual one."""
+    return given._replace(written=f"--{spelling}={given.value}", field=spelling) if spelling else given
 
 
 def _in_files(

@@ -44,7 +44,9 @@ def option_behind(component: Component, name: str, facts: HostFacts) -> Given | 
 def own_option(key: str, facts: HostFacts) -> Given | None:
     """Return the value of a K3s option; None if it is not set."""
     found = facts.merged_config.scalar(key)
-    return by_operator(*found, facts)._replace(written=f"{key}: {found[0]}", field=key) if found else None
+    if found is None:
+        return None
+    return by_operator(found.text, found.location, facts)._replace(written=f"{key}: {found.text}", field=key)
 
 
 def by_operator(value: str, location: Location, facts: HostFacts) -> Given:
@@ -75,7 +77,7 @@ def replacing_file(need: Needs, facts: HostFacts) -> tuple[str, str, Location] |
     """Return the operator's argument whose file replaces an argument of K3s, its value and location; None if unset."""
     name = "authentication-config" if need is Needs.NO_AUTHENTICATION_CONFIG else "authorization-config"
     values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
-    return next(((name, value, location) for value, location in values if value), None)
+    return next(((name, value, location) for value, location, _ in values if value), None)
 
 
 def default(row: Default, facts: HostFacts) -> Given:

@@ -69,7 +69,8 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             continue  # the API server enables the plugins of all arguments
         last = configured_values(situation.facts.merged_config, option.row)[-1:]
-        is_later = bool(last) and situation.facts.overrides_dropin(last[0].location.path)
+        # K3s sorts arguments by name: request_timeout follows the request-timeout of any file.
+        is_later = bool(last) and (bool(last[0].spelling) or situation.facts.overrides_dropin(last[0].location.path))
         if is_later and not option.row.meets.accepts(last[0].text):
             yield Trouble(
                 f"{option.row.name or option.row.key} is overridden after our drop-in",

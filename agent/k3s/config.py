@@ -55,6 +55,8 @@ class ConfigValue(NamedTuple):
     text: str
     """The value as K3s reads it (`true` for `yes`), without secrets."""
     location: Location
+    spelling: str = ""
+    """The name of a component argument as it is written, if that contains `_`; empty for any other value."""
 
 
 class Dropped(NamedTuple):
@@ -78,6 +80,9 @@ class ComponentArgument(NamedTuple):
     """An argument that K3s passes to a component."""
 
     name: str
+    """With hyphens, as the component reads it: it treats `_` as `-` (component-base, cli/flag/flags.go)."""
+    spelling: str
+    """The name as it is written, by which K3s merges and sorts."""
     form: str
     """"+" adds the value after K3s' own, "-" adds it before, "" replaces K3s' own."""
     value: str
@@ -141,22 +146,24 @@ class MergedConfig(NamedTuple):
         """Return the arguments that an option such as `kube-apiserver-arg` sets, each with its values in K3s' order.
 
         Of several values the component uses the last or all, depending on the argument. Values of `name-=x` come
-        before all others (k3s, pkg/util/args.go).
+        before all others (k3s, pkg/util/args.go). K3s sorts by name, so `anonymous_auth` follows `anonymous-auth`.
         """
-        found: dict[str, list[ConfigValue]] = {}
-        for text, location in self.items(key):
-            name, form, value = component_argument(text)
-            values = found.setdefault(name, [])
-            values.insert(0 if form == "-" else len(values), ConfigValue(value, location))
-        return {name: tuple(values) for name, values in found.items()}
+        found: dict[str, dict[str, list[ConfigValue]]] = {}
+        for text, location, _ in self.items(key):
+            name, spelling, form, value = component_argument(text)
+            values = found.setdefault(name, {}).setdefault(spelling, [])
+            other = "" if spelling == name else spelling
+            values.insert(0 if form == "-" else len(values), ConfigValue(value, location, other))
+        return {name: tuple(value for one in sorted(by) for value in by[one]) for name, by in found.items()}
 
     def keeps_default(self, key: str, name: str) -> bool:
         """Return whether K3s keeps its own value for a component argument: not set, or extended by `+=` or `-=`.
 
-        Only the first occurrence of the argument decides (k3s, pkg/util/args.go).
+        Only the first occurrence of the argument decides (k3s, pkg/util/args.go). With `_` it is another argument to
+        K3s.
         """
-        arguments = (component_argument(text) for text, _ in self.items(key))
-        return next((one.form for one in arguments if one.name == name), "+") != ""
+        arguments = (component_argument(value.text) for value in self.items(key))
+        return next((one.form for one in arguments if one.spelling == name), "+") != ""
 
 
 def merge(
@@ -194,7 +201,8 @@ def component_argument(text: str) -> ComponentArgument:
     """
     name, separator, value = text.removeprefix("--").partition("=")
     form = name[-1:] if name.endswith(("+", "-")) else ""
-    return ComponentArgument(name.rstrip("+-"), form, value if separator else "true")
+    spelling = name.rstrip("+-")
+    return ComponentArgument(spelling.replace("_", "-"), spelling, form, value if separator else "true")
 
 
 def has_suffix(name: str, *suffixes: str) -> bool:
@@ -247,7 +255,7 @@ class _FileMerger:
     def options(self) -> Iterator[tuple[str, str, Location]]:
         """Yield the options that K3s makes of the files: name, value and location."""
         for key, value in self.values.items():
-            for text, location in value.values:
+            for text, location, _ in value.values:
                 yield key, text, location
 
     def _ignore(self, path: PurePosixPath, line: int, what: str) -> None:
@@ -278,7 +286,7 @@ class _FileMerger:
             self.begins[key] = line
         if old is not None and (old.is_list or new.is_list or key.endswith(_COMPONENT)):
             kept = {value.text for value in new.values}
-            self.dropped += [Dropped(key, *one, line) for one in old.values if one.text not in kept]
+            self.dropped += [Dropped(key, one.text, one.location, line) for one in old.values if one.text not in kept]
         self.values[key] = new
 
     def _value(self, key: str, node: Node, path: PurePosixPath) -> _FileValue | None:

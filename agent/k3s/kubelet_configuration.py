@@ -147,12 +147,15 @@ def sources(config: MergedConfig, version: Version, data_dir: PurePosixPath) -> 
     """
     arguments = config.component_arguments(Component.KUBELET.config_key)
     file, directory = (arguments[name][-1].text if name in arguments else "" for name in ("config", "config-dir"))
+    spelling = arguments["config-dir"][-1].spelling if "config-dir" in arguments else ""
     if any(path and not path.startswith("/") for path in (file, directory)):
         raise ValueError("the path of the kubelet's configuration is not absolute")
     found = []
     if version.minor >= FIRST_WITH_KUBELET_FILES:
         # K3s copies the operator's files into its own directory (k3s, pkg/daemons/agent/agent.go).
         own = data_dir / KUBELET_DIRECTORY
+        if spelling:  # K3s passes it on, and the kubelet reads it instead of K3s' own
+            return (KubeletSource((), PurePosixPath(directory), is_directory=True),)
         found.append(KubeletSource((), own, is_directory=True))
         if file and not file.startswith(str(own)):
             found.append(KubeletSource((_COPY_OF_CONFIG,), PurePosixPath(file), is_directory=False))

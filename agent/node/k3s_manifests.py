@@ -45,7 +45,9 @@ def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifest
     """Walk the directory, and read the files that K3s applies."""
     walk = _Walk(tree, directory)
     skips = {path.name.removesuffix(_SKIP): path for path in walk.files if path.name.endswith(_SKIP)}
-    disabled = {name.strip(): at for value, at in config.items("disable") for name in value.split(",") if name.strip()}
+    disabled = {
+        name.strip(): at for value, at, _ in config.items("disable") for name in value.split(",") if name.strip()
+    }
     paths = [path for path in walk.files if _is_applied(path, directory, skips, disabled)]
     if len(paths) > MOST_FILES:
         walk.unreadable.append(too_many(directory, len(paths)))

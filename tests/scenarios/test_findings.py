@@ -506,6 +506,17 @@ CASES = (
     ),
     Case(
         "option-overridden",
+        written(CONFIG, "kube-apiserver-arg:\n  - audit_log_maxage=1\n"),
+        written(CONFIG, "kube-apiserver-arg:\n  - audit_log_maxage=365\n"),
+        location=f"{CONFIG}:2",
+        expected="30 or more",
+        found="1",
+        remediation="correct the value, or remove the option at {location}; restart K3s",
+        cure=line_replaced("=1", "=30"),
+        name="underscore",
+    ),
+    Case(
+        "option-overridden",
         written(f"{DROPINS}/99-site.YAML", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
         written(f"{DROPINS}/99-site.YAML.old", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
         location=f"{DROPINS}/99-site.YAML:2",

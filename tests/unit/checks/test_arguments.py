@@ -71,6 +71,47 @@ def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> Non
     assert seen(verdict) == (("--pod-max-pids=4096", f"{CONFIG}:2"),)
 
 
+@pytest.mark.parametrize(
+    ("config", "control", "spelled"),
+    [
+        ("kubelet-arg: [anonymous_auth=true]\n", "kubelet-anonymous-auth", "anonymous_auth"),
+        ("kubelet-arg: [anonymous_auth=true, anonymous-auth=false]\n", "kubelet-anonymous-auth", "anonymous_auth"),
+        ("kubelet-arg: [read_only-port=10255]\n", "kubelet-read-only-port", "read_only-port"),
+        ("kube-apiserver-arg: [anonymous_auth=true]\n", "apiserver-anonymous-auth", "anonymous_auth"),
+        ("kube-apiserver-arg: [token_auth_file=/t]\n", "apiserver-token-auth-file", "token_auth_file"),
+    ],
+)
+def test_a_name_with_underscores_overrides_that_with_hyphens(
+    config: str, control: str, spelled: str, server: Node
+) -> None:
+    """K3s passes it after its own argument and after that of any file; the fix names it as it is written."""
+    server.config(config)
+    verdict = server.verdict(control)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert verdict.evidence[-1].observation.startswith(f"--{spelled}=")
+    assert f"remove `{spelled}`" in fix(verdict)
+
+
+def test_apply_does_not_fix_an_argument_that_is_spelled_with_underscores(server: Node) -> None:
+    """K3s sorts it after the drop-in's argument, so both verbs tell the operator to edit it."""
+    server.config("kubelet-arg: [streaming_connection_idle_timeout=0s]\n")
+    assert "k3s-harden apply" not in fix(server.verdict("streaming-connection-idle-timeout"))
+    server.harden()
+    verdict = server.verdict("streaming-connection-idle-timeout")
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(verdict) == f"remove `streaming_connection_idle_timeout` at {CONFIG}:1; restart K3s"
+
+
+def test_admission_plugins_of_all_spellings_are_enabled(server: Node) -> None:
+    """The API server combines the values of a list, whatever the spelling."""
+    server.config("kube-apiserver-arg: [enable_admission_plugins=EventRateLimit]\n")
+    verdict = server.verdict("enable-admission-plugins")
+    assert (verdict.status, verdict.found) == (
+        ControlStatus.PASS,
+        "--enable-admission-plugins=NodeRestriction,EventRateLimit",
+    )
+
+
 def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
     """A later file overrides the one of K3s."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"

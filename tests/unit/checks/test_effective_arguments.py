@@ -385,6 +385,6 @@ def test_any_arguments_lose_nothing(arguments: list[str], component: Component) 
     for name, values in seen.merged_config.component_arguments(component.config_key).items():
         argument = found[name]
         kept = [one.value for one in (*argument.given, *argument.overridden) if one.by is GivenBy.OPERATOR]
-        assert sorted(kept) == sorted(value for value, _ in values)
+        assert sorted(kept) == sorted(value.text for value in values)
         if name not in COMBINED[component]:
             assert len(argument.given) == 1

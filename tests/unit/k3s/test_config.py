@@ -229,6 +229,26 @@ def test_component_arguments_in_all_forms() -> None:
     assert merged.component_arguments("kubelet-arg") == {}
 
 
+def test_underscores_in_the_name_of_a_component_argument() -> None:
+    """K3s takes another spelling for another argument and sorts it last; the component reads both as one."""
+    merged = merge(
+        config(
+            "kubelet-arg:\n  - anonymous_auth=true\n  - --read_only-port+=1\n  - read-only_port-=2\n  - a-b=1\n",
+            site="kubelet-arg+:\n  - anonymous-auth=false\n  - read_only_port=3\n  - read-only-port=4\n",
+        )
+    )
+    arguments = merged.component_arguments("kubelet-arg")
+    assert {name: [(value.text, value.spelling) for value in values] for name, values in arguments.items()} == {
+        "anonymous-auth": [("false", ""), ("true", "anonymous_auth")],
+        "read-only-port": [("4", ""), ("2", "read-only_port"), ("1", "read_only-port"), ("3", "read_only_port")],
+        "a-b": [("1", "")],
+    }
+    assert arguments["anonymous-auth"][-1].location == Location(MAIN, 2)
+    assert not merged.keeps_default("kubelet-arg", "anonymous-auth")
+    only_other = merge(config("kubelet-arg: [anonymous_auth=true]\n"))
+    assert only_other.keeps_default("kubelet-arg", "anonymous-auth")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [

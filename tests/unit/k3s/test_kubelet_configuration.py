@@ -159,3 +159,9 @@ def test_any_bytes_give_settings_or_a_problem(data: bytes) -> None:
     """Parsing never raises."""
     file = kubelet_file(data, OWN)
     assert not file.settings or not file.problem
+
+
+def test_config_dir_with_an_underscore_replaces_the_directory_of_k3s() -> None:
+    """K3s copies only files of the argument that it recognises, and passes the other one on after its own."""
+    (only,) = found("kubelet-arg: [config_dir=/etc/kubelet.d]\n", 34)
+    assert only == KubeletSource((), PurePosixPath("/etc/kubelet.d"), is_directory=True)
