@@ -4,6 +4,8 @@
 ROOT :=
 ROLE :=
 K3S_VERSION :=
+K8S_VERSION :=
+K3S :=
 T :=
 SUITE := trixie
 VENV := .venv
@@ -27,7 +29,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-shell lint style types format bench docs dist pins test-oldest test-python clean FORCE
+.PHONY: help run test vm-test vm-shell k8s-test lint style types format bench docs dist pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +97,13 @@ test: lint ## lint, types and every test tier that this machine allows
 vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern, SUITE=bullseye|bookworm|trixie)
 	@.ci/vm-host
 	@GUEST_SUITE=$(SUITE) $(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
+
+# A start of one component takes seconds, but the shared server takes a minute on a busy machine.
+k8s-test: $(VENV)/.dev ## try everything on real components (T=pattern, K8S_VERSION=1.34.4, or K3S=/usr/local/bin/k3s)
+	@.ci/k8s-host
+	@set -eu; $(if $(K3S),export K3S='$(K3S)';) $(if $(K8S_VERSION),export K8S_VERSION=$(K8S_VERSION);) \
+		$(PY) -m tests.k8s.binaries >/dev/null; \
+		$(PYTEST) --override-ini=faulthandler_timeout=600 -m k8s $(if $(T),-k '$(T)') tests/k8s
 
 vm-shell: $(VENV)/.dev ## a shell in a guest with the working tree installed
 	@.ci/vm-host

@@ -1,8 +1,8 @@
 """Test tiers: skip what this machine does not support, and list the tiers at the end of a run.
 
 A tier is a directory: unit (a fake host), scenarios (the real program on host trees), browser (a real Chromium),
-system (root, the real /proc/sys), vm (a real boot). A test that requires more than Python has a marker, and is skipped
-if the requirement is missing.
+system (root, the real /proc/sys), vm (a real boot), k8s (the real components of Kubernetes). A test that requires more
+than Python has a marker, and is skipped if the requirement is missing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,21 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.browser import chromium
+from tests.k8s import binaries as kubernetes
 from tests.vm import image as guest_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _pytest.terminal import TerminalReporter
 
-TIERS = ("unit", "scenarios", "browser", "system", "vm")
+TIERS = ("unit", "scenarios", "browser", "system", "vm", "k8s")
+_ON_REQUEST = {
+    "vm": "boots guests, which takes minutes: make vm-test",
+    "k8s": "builds and starts Kubernetes, which takes minutes: make k8s-test",
+}
+"""Markers of tests that run only if the marker is selected."""
+_OTHERS: dict[str, Callable[[], str]] = {"vm": guest_image.lacking, "k8s": kubernetes.lacking}
 
 # The same examples in each run, so that a failure is reproducible; --hypothesis-profile=explore tries more.
 # No deadline and no check of the generation speed: both fail on a busy machine.
@@ -56,7 +65,7 @@ def _lacking(marker: str) -> str:
             return "needs strace, and this kernel does not allow tracing"
     if marker == "browser" and chromium.installed() is None:
         return "needs Chromium: apt-get install -y chromium"
-    return guest_image.lacking() if marker == "vm" else ""
+    return _OTHERS[marker]() if marker in _OTHERS else ""
 
 
 def _tier(path: Path) -> str:
@@ -66,12 +75,10 @@ def _tier(path: Path) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what this machine cannot run, and run tests of the real kernel values on one worker."""
-    boots_selected = "vm" in config.getoption("markexpr")
+    selected = config.getoption("markexpr")
     for item in items:
         for marker in {mark.name for mark in item.iter_markers()}:
-            reason = _lacking(marker)
-            if marker == "vm" and not boots_selected:
-                reason = "boots guests, which takes minutes: make vm-test"
+            reason = _ON_REQUEST[marker] if marker in _ON_REQUEST and marker not in selected else _lacking(marker)
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
         if _tier(item.path) in {"system", "vm"}:

@@ -1,0 +1,195 @@
+"""The programs of these tests, built from their Go modules and cached outside the checkout.
+
+The environment variable K8S_VERSION selects the version of Kubernetes, one of the directories in modules/. K8S_BIN, a
+list of directories separated by colons, has programs that are ready, and nothing is built.
+`python -m tests.k8s.binaries` builds what is missing and prints the directories.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.k8s.pins import MODULES
+
+NEWEST, OLDEST = "1.37.2", "1.34.4"
+"""The versions that these tests are for; the newest is the default."""
+
+_OTHERS = ("kine-0.17.5", "kube-router-2.1.0")
+_OLDEST_GO = (1, 21)
+"""From this version on, Go downloads the version that a go.mod requires."""
+_TIMEOUT = 3600.0
+_GO_DIRECTORY = "/usr/local/go/bin"
+"""Where Go's own archive installs it; `su` and cron do not have it in PATH."""
+
+
+class BuildError(Exception):
+    """The programs cannot be built; the message has the reason."""
+
+
+class Binaries(NamedTuple):
+    """The version of Kubernetes, and the directories that have its programs."""
+
+    version: str
+    directories: tuple[Path, ...]
+
+    @property
+    def search_path(self) -> str:
+        """The directories as in PATH."""
+        return ":".join(map(str, self.directories))
+
+
+def chosen() -> str:
+    """Return the version of Kubernetes to test with."""
+    return os.environ.get("K8S_VERSION") or NEWEST
+
+
+def real_k3s() -> str:
+    """Return the path of a K3s to test with instead of the components, or an empty string."""
+    return os.environ.get("K3S", "")
+
+
+@cache
+def lacking() -> str:
+    """Return why this machine cannot run the components, or an empty string."""
+    if os.geteuid() != 0:
+        return "needs root, to create namespaces and control groups"
+    rows = (line.split() for line in (Path(__file__).parent / "host-packages").read_text().splitlines())
+    missing = sorted({row[1] for row in rows if row[0] != "#" and shutil.which(row[0]) is None})
+    if missing:
+        return f"needs missing programs: apt-get install -y {' '.join(missing)}"
+    if real_k3s() or os.environ.get("K8S_BIN") or all(_done(name) for name in _modules()):
+        return ""
+    version = _go_version()
+    if version < _OLDEST_GO:
+        found = f"found Go {'.'.join(map(str, version))}" if version else "found no Go"
+        return (
+            f"needs Go {'.'.join(map(str, _OLDEST_GO))} or newer to build Kubernetes, {found}: apt-get install -y"
+            " golang-go, or the archive of https://go.dev/dl in /usr/local/go"
+        )
+    return ""
+
+
+def available() -> bool:
+    """Return whether the programs are there without a build."""
+    return bool(os.environ.get("K8S_BIN")) or all(_done(name) for name in _modules())
+
+
+def ready() -> Binaries:
+    """Return the programs, built now unless the cache has them. A lock prevents parallel builds."""
+    given = os.environ.get("K8S_BIN")
+    if given:
+        return Binaries(chosen(), tuple(Path(directory).resolve() for directory in given.split(":")))
+    return Binaries(chosen(), tuple(_built(name) for name in _modules()))
+
+
+def _modules() -> tuple[str, ...]:
+    return (f"kubernetes-{chosen()}", *_OTHERS)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "k3s-harden" / "k8s"
+
+
+def _done(name: str) -> bool:
+    return (MODULES / name).is_dir() and (_directory(name) / ".done").exists()
+
+
+def _directory(name: str) -> Path:
+    """Return the directory of a module's programs; its name has a hash of what they are built from."""
+    if not (MODULES / name).is_dir():
+        known = ", ".join(sorted(path.name.partition("-")[2] for path in MODULES.glob("kubernetes-*")))
+        raise BuildError(f"{name} is not pinned, expected one of {known}; see tests/k8s/pins.py")
+    inputs = [(MODULES / name / file).read_bytes() for file in ("go.mod", "go.sum")]
+    key = hashlib.sha256(b"\0".join([*inputs, " ".join(_flags(name)).encode()])).hexdigest()[:12]
+    return _cache() / f"{name}-{key}"
+
+
+def _flags(name: str) -> tuple[str, ...]:
+    """Return the flags of `go build`. Without a stamp, kubernetes reports v0.0.0 and its clients refuse it."""
+    stamp = "-s -w"
+    if name.startswith("kubernetes-"):
+        version = name.partition("-")[2]
+        package = "k8s.io/component-base/version"
+        stamp += f" -X {package}.gitVersion=v{version} -X {package}.gitMajor=1"
+        stamp += f" -X {package}.gitMinor={version.split('.')[1]}"
+    return ("-mod=readonly", "-ldflags", stamp)
+
+
+def _built(name: str) -> Path:
+    directory = _directory(name)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / ".done").exists():
+            _build(name, directory)
+            (directory / ".done").touch()
+    return directory
+
+
+def _build(name: str, directory: Path) -> None:
+    sys.stderr.write(f"building {name}, which takes minutes the first time; see {directory}/build.log\n")
+    started = time.monotonic()
+    programs = re.findall(r"^(?:tool |\t)(\S+/cmd/\S+|github.com/k3s-io/kine)$", _go_mod(name), re.MULTILINE)
+    with (directory / "build.log").open("w") as log:
+        # One at a time: on two cores it is as fast, needs less memory, and the log shows the times.
+        for program in programs:
+            try:
+                subprocess.run(
+                    ("nice", _go(), "build", *_flags(name), "-o", f"{directory}/", program),
+                    cwd=MODULES / name,
+                    env={**os.environ, "CGO_ENABLED": "0"},
+                    stdout=log,
+                    stderr=log,
+                    check=True,
+                    timeout=_TIMEOUT,
+                )
+            except subprocess.SubprocessError as error:
+                last = "\n".join((directory / "build.log").read_text().splitlines()[-20:])
+                raise BuildError(f"cannot build {program}: {error}\n{last}") from error
+            log.write(f"{time.monotonic() - started:.0f} s: {program}\n")
+            log.flush()
+
+
+def _go_mod(name: str) -> str:
+    return (MODULES / name / "go.mod").read_text(encoding="utf-8")
+
+
+def _go() -> str:
+    return shutil.which("go", path=f"{os.environ.get('PATH', '')}:{_GO_DIRECTORY}") or "go"
+
+
+def _go_version() -> tuple[int, ...]:
+    """Return the version of Go here, or () if there is none."""
+    try:
+        answer = subprocess.run(
+            (_go(), "version"), cwd="/", capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    found = re.search(r"go(\d+)\.(\d+)", answer)
+    return (int(found[1]), int(found[2])) if found else ()
+
+
+def main() -> int:
+    """Build what is missing. A machine that cannot is an error in CI, and elsewhere a reason to skip the tests."""
+    reason = lacking()
+    if reason:
+        sys.stderr.write(f"make k8s-test is skipped: {reason}\n")
+        return 1 if os.environ.get("CI") == "true" else 0
+    if not real_k3s():
+        sys.stdout.write("".join(f"{directory}\n" for directory in ready().directories))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""containerd, CNI, the network policy controller and the images of the test pods.
+
+As in K3s: the paths of containerd's configuration, state and socket, the bridge cni0 and its range. Not as in K3s:
+containerd, runc and the CNI plugins are Debian's, and the network policy controller is a kube-router of its own, which
+K3s has built in (a later version).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.k8s.components import CONTAINERD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOLERATE_CGROUP_V1 = (
+    "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/05-test-machine.conf",
+    '{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "failCgroupV1": false}\n',
+)
+"""A file, with its content, without which the kubelet of v1.35 and newer does not start on control groups v1."""
+
+PAUSE_IMAGE = "docker.io/library/tools:test"
+"""The image of all containers, with busybox; pods never pull it."""
+
+NETWORK_POLICY_CONTROLLER = (
+    "--run-router=false",
+    "--run-firewall=true",
+    "--run-service-proxy=false",
+    "--run-loadbalancer=false",
+    "--iptables-sync-period=5s",
+    "--service-cluster-ip-range=10.43.0.0/16",
+    "--metrics-port=0",
+    "--health-port=0",
+)
+_CTR = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io")
+_CNI_PLUGINS = "/usr/lib/cni"
+
+
+def files(root: Path, config: Path, networks: Path) -> dict[Path, str]:
+    """Return the configuration files of containerd, whose images are in `root`, and CNI, with their contents."""
+    address = {"type": "host-local", "ranges": [[{"subnet": "10.42.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}
+    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipMasq": True}
+    network = {
+        "cniVersion": "0.4.0",
+        "name": "cbr0",
+        "plugins": [{**bridge, "ipam": address}, {"type": "portmap", "capabilities": {"portMappings": True}}],
+    }
+    return {config: _containerd(root, networks), networks / "10-bridge.conflist": json.dumps(network)}
+
+
+def import_images(data_dir: Path) -> None:
+    """Import the image archives in agent/images, as K3s does."""
+    for archive in sorted((data_dir / "agent/images").glob("*.tar")):
+        subprocess.run((*_CTR, "images", "import", str(archive)), check=True, capture_output=True, timeout=60)
+
+
+def etcd_arguments(directory: Path) -> tuple[str, ...]:
+    """Return the arguments of etcd with K3s' certificates."""
+    tls = directory.parents[1] / "tls/etcd"
+    return (
+        f"--data-dir={directory}",
+        "--listen-client-urls=https://127.0.0.1:2379",
+        "--advertise-client-urls=https://127.0.0.1:2379",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        f"--cert-file={tls}/server-client.crt",
+        f"--key-file={tls}/server-client.key",
+        "--client-cert-auth",
+        f"--trusted-ca-file={tls}/server-ca.crt",
+    )
+
+
+def _containerd(root: Path, networks: Path) -> str:
+    return f"""\
+version = 2
+root = "{root}"
+state = "/run/k3s/containerd"
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs"]
+[grpc]
+address = "{CONTAINERD}"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{PAUSE_IMAGE}"
+# A process without CAP_SYS_RESOURCE, as in a container, may not lower it.
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = false
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{_CNI_PLUGINS}"
+conf_dir = "{networks}"
+"""
