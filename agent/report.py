@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agent.errors import ExitCode
-from agent.model import NO_REMEDIATION, Location, Remediation, StrEnum
+from agent.model import NO_REMEDIATION, Location, OwnCommand, Remediation, StrEnum
 
 GATE_VERB = "gate"
 """The verb whose exit code says only whether K3s may start."""
@@ -44,6 +44,8 @@ class Item(NamedTuple):
     """Whether no user can change it here, as in a container with a read-only /proc/sys."""
     diff: str = ""
     """A unified diff."""
+    shown_by: OwnCommand | None = None
+    """The verb that prints the difference, if the report does not contain it."""
 
 
 class Finding(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.model import Instruction, OwnCommand, Remediation, StrEnum
+from agent.model import Instruction, Remediation, StrEnum
 
 if TYPE_CHECKING:
     from agent.checks.given import Doubt, GivenBy
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
-
-AFTER_START = Remediation((Instruction("start K3s"), OwnCommand("assess")))
-"""Remediation if K3s has not yet written what a check reads."""
 
 CHECK_MANUALLY = Remediation((Instruction("fix the problem in the reason, or check the control manually"),))
 """Remediation if a check has no answer."""

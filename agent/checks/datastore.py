@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments
-from agent.checks.answer import AFTER_START, CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.effective_arguments import not_run
 from agent.checks.evidence import Missing, Unknown
@@ -51,7 +51,7 @@ class EtcdSetting(Check):
         config = node.evidence.etcd
         if isinstance(config, Missing):
             reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
-            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=AFTER_START)
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=node.after_start)
         if isinstance(config, Unknown):
             return _unknown(config)
         value = config.values.get(self.key)
@@ -124,7 +124,7 @@ class EncryptionProviders(Check):
         config = node.evidence.encryption
         if isinstance(config, Missing):
             reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
-            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=AFTER_START)
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=node.after_start)
         if isinstance(config, Unknown):
             return _unknown(config)
         first = config.providers[0] if config.providers else "no provider for Secrets"
@@ -172,7 +172,7 @@ def no_etcd(node: AssessedNode) -> Answer:
         return Answer(ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch[1]} disables etcd on this host")
     if datastore is Datastore.NONE:
         reason = "K3s has not created its datastore yet, so its kind is not known"
-        return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, remediation=AFTER_START)
+        return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, remediation=node.after_start)
     reason = f"the datastore is {datastore}, not an etcd that K3s runs"
     return Answer(ControlStatus.NOT_APPLICABLE, str(datastore), reason=reason)
 

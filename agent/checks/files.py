@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.checks.answer import AFTER_START, CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.effective_arguments import not_run
@@ -183,7 +183,7 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
         if reason and any(path.is_relative_to(part) for path in below):
             return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
     if not node.has_started:
-        reason, remediation = "K3s creates it at its first start, and has not started yet", AFTER_START
+        reason, remediation = "K3s creates it at its first start, and has not started yet", node.after_start
     elif below:
         reason, remediation = "K3s creates it at each start, and it is missing although K3s has started", CHECK_MANUALLY
     else:

@@ -13,7 +13,7 @@ from agent.linux.sysctl_order import SYSCTL_CONF, at_boot
 from agent.model import Component, File, Instruction, OwnCommand, Remediation, Restart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
     from agent.checks.evidence import CollectedEvidence
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class AssessedNode:
     """A situation and the evidence of a node, with the results that several controls need."""
 
-    def __init__(self, situation: Situation, evidence: CollectedEvidence) -> None:
+    def __init__(self, situation: Situation, evidence: CollectedEvidence, prevents_start: Sequence[str] = ()) -> None:
+        """`prevents_start` are the ids of the findings that keep K3s from starting."""
+        self.prevents_start = prevents_start
         self.situation = situation
         self.facts = situation.facts
         self.evidence = evidence
@@ -47,6 +49,13 @@ class AssessedNode:
         return self.facts.running_since is not None or any(
             path.suffix == ".kubeconfig" and self.facts.data_dir in path.parents for path in found
         )
+
+    @property
+    def after_start(self) -> Remediation:
+        """The fix if K3s has not yet written what a check reads."""
+        first = Instruction(f"fix what prevents K3s from starting: {', '.join(self.prevents_start)}")
+        steps = (Instruction("start K3s"), OwnCommand("assess"))
+        return Remediation((first, *steps) if self.prevents_start else steps)
 
     @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:

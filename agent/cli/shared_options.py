@@ -160,14 +160,14 @@ class HostOptions(NamedTuple):
 
 def cloud_init_download(what: Rendering, url: str | None, sha256: str | None) -> Download | None:
     """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
-    from agent.verbs.render.cloud_init import Download
+    from agent.verbs.render.cloud_init import EXAMPLE, Download
 
     if url is None and sha256 is None:
         return None
     if what is not Rendering.CLOUD_INIT:
         raise UsageError(f"cannot use --url or --sha256 for {what.value}: only cloud-init supports them")
     if url is None or sha256 is None:
-        raise UsageError("cannot use --url without --sha256, or --sha256 without --url")
+        raise UsageError("cannot use --url without --sha256, or --sha256 without --url", EXAMPLE)
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
         raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters")
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):

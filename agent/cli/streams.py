@@ -65,8 +65,9 @@ def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
     from agent.k3s.secrets import redacted
     from agent.present import fitting
+    from agent.present.remediation import labelled
 
-    text = f"k3s-harden: {message}\n" + (f"  fix: {hint}\n" if hint else "")
+    text = f"k3s-harden: {message}\n" + (f"  {labelled(hint)}\n" if hint else "")
     with suppress(OSError):
         sys.stderr.write(fitting(redacted(text), sys.stderr))
         sys.stderr.flush()

@@ -32,15 +32,16 @@ if TYPE_CHECKING:
 def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
     """An admission plugin is unknown to this K3s version, or is both enabled and disabled.
 
-    PodSecurityPolicy was removed in v1.25. A comma at the end of the list adds a plugin with an empty name, which is
-    unknown, too.
+    PodSecurityPolicy was removed in v1.25. The API server reads an extra comma, such as at the end of the list, as a
+    plugin without a name, which is unknown, too.
     """
     for argument in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT):
         for plugin, values in plugins(situation, argument).items():
             if admission_plugins.is_unknown(plugin, situation.facts.version):
                 for value in of_the_operator(situation, values):
                     yield Trouble(
-                        f"K3s does not start: {argument} contains an unknown plugin, {plugin or 'an empty name'}",
+                        f"K3s does not start: {argument} contains "
+                        + (f"an unknown plugin, {plugin}" if plugin else "an extra comma"),
                         expected=f"plugins of K3s {situation.facts.version}",
                         found=value.text,
                         location=value.location,

@@ -30,12 +30,12 @@ def list_dropped(situation: Situation) -> Iterator[Trouble]:
     lost: dict[tuple[str, Location], list[str]] = {}
     for dropped in situation.facts.merged_config.dropped:
         if situation.facts.dropin_path in (dropped.location.path, dropped.by.path):
-            lost.setdefault((dropped.key, dropped.by), []).append(dropped.value)
-    for (key, by), values in lost.items():
+            lost.setdefault((dropped.key, dropped.by), []).append(dropped.value.partition("=")[0])
+    for (key, by), names in lost.items():
         yield Trouble(
-            f"a later file replaces the list `{key}`; lost: {' '.join(values)}",
+            f"a later file replaces the list `{key}`",
             expected=f"{key}+:",
-            found=f"{key}:",
+            found=f"{key}:, which drops {', '.join(names)}",
             location=by,
             remediation=edit_of_k3s_config("append `+` to the key", by),
         )

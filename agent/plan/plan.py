@@ -153,12 +153,20 @@ def undo(
                 Refusal(
                     resource_id,
                     f"was changed since k3s-harden wrote it: {difference(written[-1], now)}",
-                    "undo that change, or run again with --force"
-                    + (", which keeps the file as a backup" if isinstance(now, File) else ""),
+                    f"undo that change, or run again with --force, which {_forced(now, target)}",
                     edited=True,
                 )
             )
     return Plan(changes=tuple(changes), refusals=tuple(refusals))
+
+
+def _forced(now: Observed, target: State) -> str:
+    """Describe what an undo with --force does to a resource that somebody changed."""
+    if isinstance(now, File):
+        return "keeps the file as a backup"
+    if isinstance(target, Absent):
+        return "removes it if it is empty"
+    return f"restores it: {describe(target)}"
 
 
 def keep_needed(steps: Plan, user: File, needs: Callable[[File], Iterable[Need]]) -> Plan:

@@ -46,17 +46,19 @@ def present(
     if output_format is Format.JSON:
         from agent.present.json_report import as_json
 
-        text = as_json(report)
-    elif output_format is Format.TABLE:
+        stream.write(as_json(report))
+        return
+    from agent.present.remediation import with_comparison
+
+    report = report._replace(items=tuple(with_comparison(item, options) for item in report.items))
+    if output_format is Format.TABLE:
         from agent.present.table import as_table
 
         as_table(report, verbosity, stream)
-        return
     else:
         from agent.present.plain import as_lines
 
-        text = as_lines(report, verbosity)
-    stream.write(fitting(text, stream))
+        stream.write(fitting(as_lines(report, verbosity), stream))
 
 
 def fitting(text: str, stream: TextIO) -> str:

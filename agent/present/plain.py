@@ -30,16 +30,12 @@ def as_lines(report: Report, verbosity: Verbosity) -> str:
 
 
 def _item(item: Item) -> str:
-    line = f"{item.status} {item.id}"
-    if item.detail:
-        line += f": {item.detail}"
-    return f"{line}; fix: {item.hint}" if item.hint else line
+    head = ": ".join(filter(None, (f"{item.status} {item.id}", item.detail)))
+    return "; ".join(filter(None, (head, remediation.labelled(item.hint))))
 
 
 def _finding(finding: Finding) -> str:
     parts = [f"{finding.level} {finding.id}: {finding.message}"]
     parts += [f"{name} {value}" for name, value in fields(finding)]
-    fix = remediation.text(finding.remediation)
-    if fix:
-        parts.append(f"fix: {fix}")
-    return "; ".join(parts)
+    parts.append(remediation.labelled(remediation.text(finding.remediation)))
+    return "; ".join(filter(None, parts))

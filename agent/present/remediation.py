@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.model import Instruction, OwnCommand, Restart
+from agent.model import Instruction, OwnCommand, Remediation, Restart
 
 if TYPE_CHECKING:
     from agent import model
-    from agent.model import Location, Remediation
+    from agent.model import Location
+    from agent.report import Item
 
 _HOSTLESS_VERBS = frozenset({"explain", "render"})
 """Verbs that read no host: they need neither root nor the options of the current run."""
@@ -37,6 +38,11 @@ def text(remediation: Remediation) -> str:
     return _prose(remediation)
 
 
+def labelled(fix: str) -> str:
+    """Return the text of a fix after its label; empty if there is none."""
+    return f"fix: {fix}" if fix else ""
+
+
 def steps(remediation: Remediation) -> tuple[Step, ...]:
     """Return the steps, the restart included, without those of the alternative."""
     return (*map(_step, remediation.steps), *_RESTARTS[remediation.restart])
@@ -59,6 +65,14 @@ def with_options(remediation: Remediation, options: tuple[str, ...]) -> Remediat
         return OwnCommand(step.verb, (*step.options, *options))
 
     return remediation.mapped(extended)
+
+
+def with_comparison(item: Item, options: tuple[str, ...]) -> Item:
+    """Return the item with the command that shows its difference, if there is one, in its detail."""
+    if item.shown_by is None:
+        return item
+    command = text(with_options(Remediation((item.shown_by,)), options))
+    return item._replace(detail=f"{item.detail}; `{command}` shows the difference")
 
 
 def _prose(remediation: Remediation) -> str:

@@ -84,8 +84,8 @@ def _items(items: Sequence[Item], width: int) -> Table:
         table.add_column(overflow="fold")
     for item in items:
         status, id_ = _text(item.status, _STATUS_STYLE[item.status]), _text(item.id)
-        lines = [_text(item.detail)] if item.detail else []
-        lines += [_text(f"fix: {item.hint}", "italic")] if item.hint else []
+        texts = ((item.detail, ""), (remediation.labelled(item.hint), "italic"))
+        lines = [_text(text, style) for text, style in texts if text]
         if is_wide:
             table.add_row(status, id_, Group(*lines))
         elif len(lines) == 1 and len(id_) + 2 + len(lines[0]) <= left:

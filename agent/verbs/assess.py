@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from agent.assess.baseline import Baseline
     from agent.benchmark.control import BenchmarkControl
     from agent.host import Host
-    from agent.situation import Request, Situation
+    from agent.model import Version
+    from agent.report import Finding
+    from agent.situation import Request
 
 AUTO = "auto"
 """Selects the newest benchmark for the host's K3s version."""
@@ -52,7 +54,12 @@ def assess_host(
     benchmark = benchmark or fitting(situation.facts.version)
     controls = catalogue.of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files]
-    node = AssessedNode(situation, reader.read(host, situation.facts, queries))
+    found = findings.collect(situation)
+    node = AssessedNode(
+        situation,
+        reader.read(host, situation.facts, queries),
+        prevents_start=[finding.id for finding in found if finding.prevents_start],
+    )
     waivers = waived_controls.select(situation.waivers.all, controls, benchmark, situation.waivers.scope)
     verdicts = tuple(verdict(control, benchmark, node, waivers.of(control)) for control in watched(controls))
     return Assessment(
@@ -62,7 +69,7 @@ def assess_host(
         facts=situation.facts.evidence,
         verdicts=verdicts,
         notes=(
-            *_limits(situation, benchmark),
+            *_limits(found, situation.facts.version, benchmark),
             *(_differences(earlier, node.evidence.node, benchmark) if earlier else ()),
             *waivers.notes,
             *waivers.unused({one.control.id: one.status for one in verdicts}),
@@ -89,12 +96,11 @@ def benchmark_named(text: str) -> Benchmark | None:
         ) from None
 
 
-def _limits(situation: Situation, benchmark: Benchmark) -> Iterator[Note]:
+def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) -> Iterator[Note]:
     """Yield notes about what limits this assessment, and what would stop K3s at startup."""
-    for finding in findings.collect(situation):
+    for finding in found:
         if finding.id in _LIMITS or ((finding.blocks_gate or finding.prevents_start) and finding.id not in _COVERED):
             yield Note(f"{finding.message} ({finding.id})", finding.location, finding.remediation)
-    version = situation.facts.version
     if not FITS[benchmark].includes(version):
         message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
         step = Instruction(f"omit `--benchmark` to use {fitting(version)}, which fits this version")

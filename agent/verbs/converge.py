@@ -9,7 +9,7 @@ from agent.changes import last_run
 from agent.changes.execute import execute, refused
 from agent.changes.journal import Journal
 from agent.errors import HardenError
-from agent.model import Absent, File
+from agent.model import Absent, File, OwnCommand
 from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.host import Host
     from agent.model import Observed, State
+    from agent.plan.plan import Change
     from agent.situation import Request, Situation
 
 
@@ -52,7 +53,7 @@ def _compared(item: Item, found: Observed, expected: State) -> Item:
         return item
     if not isinstance(found, (File, Absent)):
         return item._replace(detail=f"{item.detail}; cannot be compared")
-    return item._replace(diff=unified(found, expected))
+    return item._replace(diff=unified(found, expected), shown_by=None)
 
 
 def apply(host: Host, request: Request) -> Report:
@@ -102,13 +103,19 @@ def _items(situation: Situation) -> Iterator[Item]:
             yield refused(refusals[resource.id])
         if resource.id in changes:
             change = changes[resource.id]
-            yield Item(resource.id, ItemStatus.DIFFERS, difference(change.before, change.after))
+            yield _differing(change)
         elif resource.id not in refusals:
             yield Item(resource.id, ItemStatus.COMPLIANT, plan.describe(situation.observed[resource.id]))
     expected = {resource.id for resource in situation.desired}
     for change in situation.plan.changes:
         if change.id not in expected:
-            yield Item(change.id, ItemStatus.DIFFERS, difference(change.before, change.after))
+            yield _differing(change)
+
+
+def _differing(change: Change) -> Item:
+    has_content = isinstance(change.before, File) and isinstance(change.after, File) and not change.keeps_content
+    shown_by = OwnCommand("diff") if has_content else None
+    return Item(change.id, ItemStatus.DIFFERS, difference(change.before, change.after), shown_by=shown_by)
 
 
 def _report(verb: str, situation: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:

@@ -86,7 +86,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         k3s_runs=bool(host.probe()),
         lost_manifest=any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
     )
-    evidence = (Fact("runs", f"{len(runs)} to undo", "the journal"),)
+    evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
     return Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
 
 

@@ -490,7 +490,7 @@ CASES = (
         written(SITE, "node-name: a\nkubelet-arg+:\n  - max-pods=200\n"),
         location=f"{SITE}:2",
         expected="kubelet-arg+:",
-        found="kubelet-arg:",
+        found="kubelet-arg:, which drops streaming-connection-idle-timeout, tls-cipher-suites",
         remediation="append `+` to the key at {location}; restart K3s",
         cure=line_replaced("kubelet-arg", "kubelet-arg+"),
     ),

@@ -618,7 +618,7 @@ def test_revert_undoes_all_runs_at_once(host: HostTree, pristine: HostTree) -> N
         host.options = ("--role", "server", "--k3s-version", version)
         assert host.run("apply").code == 0
     seen = host.seen("revert")
-    assert (seen.code, seen.facts["runs"][0]) == (0, "3 to undo")
+    assert (seen.code, seen.facts["runs"][0]) == (0, "3 runs to undo")
     assert host.entries() == pristine.entries()
 
 
@@ -626,7 +626,7 @@ def test_a_revert_without_runs_succeeds(host: HostTree) -> None:
     """On a host that was never hardened it makes no changes."""
     before = host.entries()
     seen = host.seen("revert")
-    assert (seen.code, seen.items, seen.facts["runs"][0]) == (0, {}, "0 to undo")
+    assert (seen.code, seen.items, seen.facts["runs"][0]) == (0, {}, "no runs to undo")
     assert host.entries(with_state=True).keys() - {LOCK} == before.keys()
 
 

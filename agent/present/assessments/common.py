@@ -15,7 +15,7 @@ from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
 
@@ -80,14 +80,20 @@ def title(assessment: Assessment) -> str:
 
 
 def result(assessment: Assessment) -> str:
-    """Return the last line: the number of open controls, and of controls with each status."""
-    new = len(assessment.open)
-    known = sum(verdict.is_open for verdict in assessment.verdicts) - new
+    """Return the last line: the number of open controls with each status, then that of the others."""
+    new = assessment.open
+    known = [verdict for verdict in assessment.verdicts if in_baseline(assessment, verdict)]
     kind = "open" if assessment.known is None else "new open"
-    text = f"{new or 'No'} {kind} control{'' if new == 1 else 's'}"
-    text += f", {known} in the baseline" if known else ""
-    counts = in_numbers(assessment.counts())
-    return f"{text} ({counts})." if counts else f"{text}."
+    text = f"{len(new) or 'No'} {kind} control{'' if len(new) == 1 else 's'}{_by_status(new)}"
+    text += f", {len(known)} in the baseline{_by_status(known)}" if known else ""
+    others = in_numbers({status: n for status, n in assessment.counts().items() if not status.is_open})
+    return f"{text}; {others}." if others else f"{text}."
+
+
+def _by_status(verdicts: Iterable[Verdict]) -> str:
+    statuses = [verdict.status for verdict in verdicts]
+    numbers = in_numbers({status: statuses.count(status) for status in ControlStatus})
+    return f" ({numbers})" if numbers else ""
 
 
 def in_numbers(counts: Mapping[ControlStatus, int]) -> str:
@@ -159,7 +165,7 @@ def noted(note: Note) -> str:
     parts = (
         note.message,
         f"location {note.location}" if note.location else "",
-        f"fix: {remediations.text(note.remediation)}" if note.remediation.steps else "",
+        remediations.labelled(remediations.text(note.remediation)),
     )
     return "; ".join(filter(None, parts))
 

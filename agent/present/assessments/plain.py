@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import common
+from agent.present.remediation import labelled
 from agent.present.text import printable
 
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
         parts.append("in the baseline")
     if verdict.is_open:
         parts.append(f"owner {common.owner_name(verdict.owner)}")
-        parts += [f"fix: {common.fix(verdict)}"] if common.fix(verdict) else []
-    return "; ".join(parts)
+        parts.append(labelled(common.fix(verdict)))
+    return "; ".join(filter(None, parts))

@@ -61,13 +61,11 @@ def _rancher_cluster(source: _Source) -> bytes:
 
 
 def _cloud_init(source: _Source) -> bytes:
-    from agent.verbs.render.cloud_init import user_data
+    from agent.verbs.render.cloud_init import EXAMPLE, user_data
 
     if source.download is None:
         raise UsageError(
-            "cannot render cloud-init without --url and --sha256, which name the program to run on the host",
-            "pass the URL of the single file that `make dist` builds, and its checksum from SHA256SUMS; for a file in"
-            " the image pass --url file:///PATH",
+            "cannot render cloud-init without --url and --sha256, which name the program to run on the host", EXAMPLE
         )
     return user_data(source.facts, source.download, {**_settings_file(source), **_named_files(source)})
 

@@ -28,6 +28,13 @@ class Download(NamedTuple):
     """In lower-case hexadecimal digits."""
 
 
+EXAMPLE = (
+    "for example: k3s-harden render cloud-init --role server --k3s-version 1.34"
+    " --url https://files.example/k3s-harden.pyz --sha256 $(sha256sum k3s-harden.pyz | cut -c -64) >user-data"
+    " (`make dist` builds the file; if it is in the image: --url file:///PATH)"
+)
+"""A hint for a missing download."""
+
 _BOOTSTRAP = "/usr/local/sbin/k3s-harden-bootstrap"
 
 _DOCUMENT = """\

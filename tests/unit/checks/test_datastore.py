@@ -90,6 +90,16 @@ def test_the_datastore_is_unknown_before_the_first_start(nodes: Nodes) -> None:
     assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 
 
+def test_what_prevents_k3s_from_starting_is_fixed_first(nodes: Nodes) -> None:
+    """A note has the same ID."""
+    node = nodes()
+    node.config("kube-apiserver-arg: [tls-cert-file=/nothing]\n")
+    assert any("named-file-missing" in note.message for note in node.assess().notes)
+    assert fix(node.verdict("etcd-auto-tls")) == (
+        "fix what prevents K3s from starting: named-file-missing; then start K3s; then run `sudo k3s-harden assess`"
+    )
+
+
 def test_controls_of_etcd_are_not_applicable_with_disable_etcd(nodes: Nodes) -> None:
     """The data of such a server is on other servers."""
     server = nodes(K3s())

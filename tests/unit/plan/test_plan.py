@@ -459,6 +459,20 @@ def test_only_files_are_backed_up() -> None:
     assert all("--force" in hint for hint in hints)
 
 
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (Absent(A), "removes it if it is empty"),
+        (Directory(path=A, mode=FileMode(0o755)), "restores it: directory, mode 0755"),
+    ],
+)
+def test_the_hint_says_what_force_does_to_a_directory(before: State, words: str) -> None:
+    """A directory whose mode somebody changed."""
+    ours, now = (Directory(path=A, mode=FileMode(mode)) for mode in (0o700, 0o711))
+    (refusal,) = undo({str(A): before}, {str(A): (ours,)}, {str(A): now}).refusals
+    assert refusal.hint == f"undo that change, or run again with --force, which {words}"
+
+
 def test_undo_accepts_each_state_that_a_run_left() -> None:
     """An interrupted run leaves the state of the run before it."""
     first, second = file(content=b"first\n"), file(content=b"second\n")

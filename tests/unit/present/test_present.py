@@ -134,3 +134,12 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
     stream = StringIO()
     present(CALM._replace(findings=(finding,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
     assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
+def test_content_that_differs_is_shown_by_a_complete_command(output_format: Format) -> None:
+    """With the host options of the run."""
+    item = Item("/a", ItemStatus.DIFFERS, "content", shown_by=OwnCommand("diff"))
+    stream = StringIO()
+    present(CALM._replace(items=(item,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
+    assert "content; `sudo k3s-harden diff --root /mnt` shows the difference" in stream.getvalue()

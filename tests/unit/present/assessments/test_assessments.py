@@ -122,11 +122,11 @@ def test_a_section_without_a_title_has_its_number() -> None:
 @pytest.mark.parametrize(
     ("assessment", "words"),
     [
-        (FULL, "5 open controls (3 PASS, 3 FAIL, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL, 2 UNKNOWN)."),
-        (CALM, "No open controls (2 PASS, 1 NOT_APPLICABLE)."),
+        (FULL, "5 open controls (3 FAIL, 2 UNKNOWN); 3 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL."),
+        (CALM, "No open controls; 2 PASS, 1 NOT_APPLICABLE."),
         (NOTHING, "No open controls."),
         (CALM._replace(verdicts=(FAILS,)), "1 open control (1 FAIL)."),
-        (CALM._replace(known=frozenset()), "No new open controls (2 PASS, 1 NOT_APPLICABLE)."),
+        (CALM._replace(known=frozenset()), "No new open controls; 2 PASS, 1 NOT_APPLICABLE."),
         (
             FULL._replace(verdicts=(FAILS,), known=frozenset({FAILS.control.id})),
             "No new open controls, 1 in the baseline (1 FAIL).",

@@ -109,7 +109,7 @@ def test_the_summary_counts_by_section_and_by_owner() -> None:
     assert "4.2 kubelet  1 WAIVED  1 UNKNOWN" in lines
     assert "apply  2  vm.panic_on_oom, pki-certificate-mode" in lines
     assert lines[-1].startswith("✘ 5 open controls (")
-    assert table(CALM).splitlines()[-1].startswith("✔ No open controls (")
+    assert table(CALM).splitlines()[-1].startswith("✔ No open controls; ")
     assert "owner" not in table(CALM)
 
 
