@@ -102,6 +102,15 @@ class Version(NamedTuple):
         return cls(int(match[1]), int(match[2]), int(match[3] or 0), match[4] or "")
 
     @property
+    def is_release(self) -> bool:
+        """Whether it is one release, such as v1.37.0+k3s1; otherwise it is a minor version without its patch, 1.37."""
+        return bool(self.patch or self.build)
+
+    def is_before(self, minor: int, patch: int) -> bool:
+        """Return whether it is older than this release. A minor version without its patch has all of its fixes."""
+        return (self.minor, self.patch) < (minor, patch) and (self.is_release or self.minor < minor)
+
+    @property
     def family(self) -> str:
         """Return major and minor, such as 1.34."""
         return f"{self.major}.{self.minor}"

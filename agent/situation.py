@@ -332,7 +332,8 @@ def _changed_since_start(host: Host, journal: Journal, state: JournalState, host
 def _manifests(host: Host, host_facts: HostFacts) -> Manifests:
     if host_facts.role is not Role.SERVER:
         return Manifests()
-    return k3s_manifests.read(host.tree, (host_facts.data_dir / POLICY_FILE).parent, host_facts.merged_config)
+    directory = (host_facts.data_dir / POLICY_FILE).parent
+    return k3s_manifests.read(host.tree, directory, host_facts.merged_config, host_facts.version)
 
 
 def _had_pod_security_policies(host_facts: HostFacts, observed: dict[str, Observed], journal: Journal) -> bool:

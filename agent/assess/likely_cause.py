@@ -143,7 +143,7 @@ def _of_files(verdict: Verdict, clues: Clues) -> Iterator[str]:
         # A new entry in a directory changes its mtime, and neither its mode nor its owner.
         if _is_later(written, clues) and not are_directories:
             if path.name.endswith(_CERTIFICATES):
-                yield f"K3s certificate renewal: {path} was written {_time(written)}"
+                yield f"K3s wrote {path} {_time(written)}, as `k3s certificate rotate` does"
             else:
                 yield f"an edit of {location}, written {_time(written)}"
         elif _is_later(changed, clues):

@@ -170,8 +170,11 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_10, Benchmark.CIS_1_24), Permissions(_CERTIFICATE_FILES)),
         why=(
             "Everyone who can change the certificate of an authority decides whom the cluster trusts. A certificate"
-            " reveals names and addresses, but no secret. K3s writes them with 0644, also when it renews them."
+            " reveals names and addresses, but no secret. K3s creates them with 0644, and again when"
+            " it rotates them by hand. A renewal at its start keeps the mode. A file that K3s restores from the"
+            " datastore has 0600."
         ),
+        source="rancher/dynamiclistener cert/io.go; k3s-io/k3s pkg/daemons/control/deps/deps.go",
         setting="pki.certificate-permissions",
     ),
     _row(

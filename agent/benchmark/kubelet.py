@@ -120,13 +120,16 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         title="The kubelet records enough events for an investigation",
         numbers=numbered("4.2.9M 4.2.9u 4.2.8u 4.2.8u 4.2.8u 4.2.8M 4.2.8M 4.2.8M 4.2.8M 4.2.8M"),
         level=2,
-        check=_argument("event-qps", AtLeast(0), unset_passes=True),
+        check=_argument("event-qps", AtLeast(0, example=50), unset_passes=True),
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_24), _argument("event-qps", Equals("0"))),
         why=(
             "The kubelet drops events above this rate per second, and with them evidence of what happened on the node."
-            " 0 means no limit, and then a failing node can flood the datastore."
+            " The default is 5 up to v1.26, and 50 from v1.27 on. 0 means 5 up to v1.36, and no limit from v1.37 on,"
+            " with which a failing node can flood the datastore. So 0, which cis-1.23 and cis-1.24 require, changes"
+            " nothing on the versions that they cover, and must be removed before an upgrade to v1.27 or newer."
         ),
-        remediation=_added("event-qps=0"),
+        remediation=_added("event-qps=50"),
+        # (kubernetes/kubernetes #117119, CHANGELOG-1.37 and CHANGELOG-1.27)
         source=_DEFAULTS,
     ),
     _row(

@@ -89,7 +89,12 @@ def default(row: Default, facts: HostFacts) -> Given:
 
 
 def datastore_address(facts: HostFacts) -> Given | None:
-    """Return the address of an external datastore without its secrets: `mysql://(not shown)`; None without one."""
+    """Return the address of an external datastore without its secrets: `mysql://(not shown)`; None without one.
+
+    K3s ignores the option if it has an etcd on disk.
+    """
+    if facts.datastore is Datastore.ETCD:
+        return None
     return _datastore_option("datastore-endpoint", facts)
 
 

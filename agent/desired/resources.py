@@ -72,9 +72,10 @@ def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
     return _with_header(b"".join(parts))
 
 
-def admission_configuration(settings: Settings) -> bytes:
+def admission_configuration(settings: Settings, facts: HostFacts) -> bytes:
     """Return the content of psa.yaml."""
-    return _with_header(manifests.pod_security_admission(settings.exempt_namespaces, settings.event_rate_limit))
+    exempt = manifests.exempt_namespaces(facts.version, with_rancher=settings.exempt_rancher)
+    return _with_header(manifests.pod_security_admission(exempt, settings.exempt_namespaces, settings.event_rate_limit))
 
 
 def audit_policy_file(own: bytes | None) -> bytes:
@@ -117,7 +118,7 @@ def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> 
     yield from file(rows.AUDIT_POLICY, audit_policy_file(audit_policy))
     yield from file(rows.NETWORK_POLICIES, policy_manifest(settings, facts))
     if not facts.rancher_managed:
-        yield from file(rows.POD_SECURITY_ADMISSION, admission_configuration(settings))
+        yield from file(rows.POD_SECURITY_ADMISSION, admission_configuration(settings, facts))
         yield from file(rows.K3S_CONFIG, k3s_config(settings, facts), facts.dropin_path)
 
 

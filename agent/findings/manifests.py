@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removed
-from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Location
+from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Instruction, Location, Remediation
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -125,6 +125,28 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
             "K3s applies no manifest: this one is a symbolic link to a missing file",
             location=Location(link),
             remediation=removed(link),
+        )
+
+
+@finding(
+    Level.NOTE,
+    blocks_gate=no("K3s applies the content that the file has when K3s starts."),
+    prevents_start=no("K3s applies the file when it starts."),
+)
+def manifest_changes_ignored(situation: Situation) -> Iterator[Trouble]:
+    """A manifest has the epoch as its time of change, as all files in /nix/store, so K3s does not notice its changes.
+
+    K3s before v1.37.1 compares only the time of change while it runs, and applies a changed file when it starts
+    (k3s-io/k3s #14568). K3s has the fix in later releases of v1.34 to v1.36, too.
+    """
+    for path in situation.k3s_files.manifests.never_newer:
+        yield Trouble(
+            "K3s does not notice when this manifest changes: its time of change is the epoch",
+            location=Location(path),
+            remediation=Remediation(
+                (Instruction("restart K3s after each change"),),
+                alternative=instruction("upgrade to K3s v1.37.1 or newer"),
+            ),
         )
 
 

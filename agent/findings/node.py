@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError
-from agent.findings.registry import Trouble, finding, instruction, no, yes
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
+from agent.node.datastore import Datastore
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -104,6 +105,29 @@ def rancher_managed(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}",
             remediation=Remediation((OwnCommand("render", options),)),
+        )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The datastore does not affect the hardening of this node."),
+    prevents_start=no("K3s starts with the etcd on disk."),
+)
+def datastore_endpoint_ignored(situation: Situation) -> Iterator[Trouble]:
+    """K3s ignores `datastore-endpoint`, because it has an etcd on disk, which takes precedence.
+
+    So the server uses another datastore than its configuration states (k3s-io/k3s, pkg/cluster/managed.go).
+    """
+    facts = situation.facts
+    endpoint = facts.merged_config.scalar("datastore-endpoint")
+    if facts.datastore is Datastore.ETCD and facts.role is Role.SERVER and endpoint is not None and endpoint.text:
+        directory = facts.data_dir / "server/db/etcd"
+        yield Trouble(
+            f"K3s uses the etcd in {directory}, not the datastore of `datastore-endpoint`",
+            location=endpoint.location,
+            remediation=edit_of_k3s_config(
+                f"remove the option; if the data is in that datastore, move {directory} away", endpoint.location
+            ),
         )
 
 

@@ -9,7 +9,7 @@ from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, removed, yes
 from agent.guide.files import NETWORK_POLICIES
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
-from agent.model import Component, Instruction, Location, OwnCommand, Remediation, Role
+from agent.model import Component, Instruction, Location, OwnCommand, Remediation, Role, VersionRange
 from agent.node.datastore import Datastore
 from agent.report import Level
 from agent.settings.schema import SecretsEncryption
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.situation import Situation
+
+_SUPERVISOR_AUTHENTICATES = (37, 1)
+"""The first release, by minor and patch version, whose supervisor rejects anonymous requests to all endpoints."""
+
+_SUPERVISOR_ENDPOINTS = {
+    "enable-pprof": "profiles of its memory",
+    "embedded-registry": "the container images of this node",
+    "supervisor-metrics": "its metrics",
+}
+
+_ZERO_MEANS_FIVE = VersionRange(27, 36)
+"""Versions whose kubelet records fewer events with `event-qps=0` than by default."""
 
 
 @finding(
@@ -120,6 +132,59 @@ def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
             location=location,
             remediation=edit_of_k3s_config(f"remove {policy.stem} from the list", location),
         )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The operator's configuration asks for the endpoint."),
+    prevents_start=no("K3s supports these options."),
+)
+def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
+    """K3s before v1.37.1 serves an optional endpoint of its supervisor to clients without credentials.
+
+    `enable-pprof` serves profiles, which contain parts of K3s' memory, `embedded-registry` serves the container images
+    of the node, and `supervisor-metrics` serves metrics (k3s-io/k3s #14701).
+    """
+    facts = situation.facts
+    if not facts.version.is_before(*_SUPERVISOR_AUTHENTICATES):
+        return
+    for key, what in _SUPERVISOR_ENDPOINTS.items():
+        option = facts.merged_config.scalar(key)
+        if option is not None and facts.merged_config.boolean(key):
+            yield Trouble(
+                f"K3s {facts.version} serves {what} without authentication",
+                expected="v1.37.1 or newer, or the option is not set",
+                found=f"{key}: {option.text}",
+                location=option.location,
+                remediation=edit_of_k3s_config(
+                    "remove the option, or allow only the cluster's nodes to connect to port 6443", option.location
+                ),
+            )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The rate of events does not affect the protection of the node."),
+    prevents_start=no("The kubelet accepts the value."),
+)
+def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
+    """The kubelet's argument `event-qps=0` means 5 events per second up to v1.36, not no limit.
+
+    That is the default up to v1.26; from v1.27 on the default is 50. From v1.37 on, 0 means no limit. The benchmarks
+    cis-1.23 and cis-1.24 require 0, and later ones do not (kubernetes/kubernetes #117119).
+    """
+    facts = situation.facts
+    if not _ZERO_MEANS_FIVE.includes(facts.version):
+        return
+    for value in facts.merged_config.component_arguments(Component.KUBELET.config_key).get("event-qps", ())[-1:]:
+        if value.text == "0":
+            yield Trouble(
+                f"the kubelet of {facts.version} records 5 events per second, and drops the others",
+                expected="event-qps=50, the default",
+                found="event-qps=0",
+                location=value.location,
+                remediation=edit_of_k3s_config("remove the argument, or set it to 50", value.location),
+            )
 
 
 @finding(

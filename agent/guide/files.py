@@ -215,8 +215,9 @@ POD_SECURITY_ADMISSION = FileRow(
     by_hand=f"{_render_to(_PSA_FILE, 'psa')}; then set admission-control-config-file to the file.",
     deviation=(
         "The guide names Rancher's template rancher-restricted, which only Rancher can distribute. A stand-alone server"
-        " gets a file with the same defaults and exemptions. On a node that Rancher manages, Rancher provides the file,"
-        " because the last of two admission-control-config-file arguments silently overrides the other."
+        " gets a file with the same defaults, and the exemptions of Rancher's sample for the K3s version. On a node"
+        " that Rancher manages, Rancher provides the file, because the last of two admission-control-config-file"
+        " arguments silently overrides the other."
     ),
     applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
 )

@@ -321,9 +321,11 @@ SECRETS_ENCRYPTION = OptionRow(
     ),
     origin=Origin(headings.TEMPLATE),
     risk=(
-        "All servers must have the same value, or they cannot join. If it is enabled for a datastore that has data, or"
-        " disabled again, Secrets can become unreadable. Therefore this program sets it only if a server starts a new"
-        " cluster. Without the key the Secrets are lost, so back it up with the datastore."
+        "All servers must have the same value. With embedded etcd, a server with another value cannot join; a server"
+        " that has only the control plane joins again at each start. With an external datastore it starts, and cannot"
+        " read the Secrets that the others write. If it is enabled for a datastore that has data, or disabled again,"
+        " Secrets can become unreadable. Therefore this program sets it only if a server starts a new cluster. Without"
+        " the key the Secrets are lost, so back it up with the datastore."
     ),
     by_hand=(
         f"For a new cluster, put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before the first start of K3s. For a"

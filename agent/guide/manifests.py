@@ -16,6 +16,8 @@ from agent import package_data
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.model import Version
+
 
 class EventRateLimit(NamedTuple):
     """The limit of events that the API server accepts from all clients together; both values are above 0.
@@ -32,6 +34,74 @@ RESTRICTED_POLICY = "restricted-psp"
 """The PodSecurityPolicy of the guide that applies to all pods."""
 
 _MODEL_NAMESPACE = "default"
+
+_RANCHER_NAMESPACES = (
+    "calico-apiserver",
+    "calico-system",
+    "cattle-alerting",
+    "cattle-csp-adapter-system",
+    "cattle-elemental-system",
+    "cattle-epinio-system",
+    "cattle-externalip-system",
+    "cattle-fleet-local-system",
+    "cattle-fleet-system",
+    "cattle-gatekeeper-system",
+    "cattle-global-data",
+    "cattle-global-nt",
+    "cattle-impersonation-system",
+    "cattle-istio",
+    "cattle-istio-system",
+    "cattle-logging",
+    "cattle-logging-system",
+    "cattle-monitoring-system",
+    "cattle-neuvector-system",
+    "cattle-prometheus",
+    "cattle-provisioning-capi-system",
+    "cattle-resources-system",
+    "cattle-sriov-system",
+    "cattle-system",
+    "cattle-ui-plugin-system",
+    "cattle-windows-gmsa-system",
+    "cert-manager",
+    "cis-operator-system",
+    "fleet-default",
+    "istio-system",
+    "kube-node-lease",
+    "kube-public",
+    "kube-system",
+    "longhorn-system",
+    "rancher-alerting-drivers",
+    "security-scan",
+    "tigera-operator",
+)
+"""Namespaces of Rancher and its charts that Rancher's samples exempt in every version, 2.7 to 2.15.
+
+(rancher/rancher-docs, reference-guides/rancher-security/psa-restricted-exemptions.md in each version). Each is an exact
+name: the API server exits at a pattern such as calico-*.
+"""
+
+_RANCHER_NAMESPACES_BY_VERSION: tuple[tuple[int, int | None, tuple[str, ...]], ...] = (
+    # Rancher 2.9 and newer support K3s v1.27 and newer.
+    (27, None, ("fleet-local", "sr-operator-system")),
+    # Rancher 2.13 and newer support K3s v1.32 and newer.
+    (
+        32,
+        None,
+        (
+            "cattle-capi-system",
+            "cattle-turtles-system",
+            "compliance-operator-system",
+            "rancher-compliance-system",
+            "traefik",
+        ),
+    ),
+    # Rancher 2.12 is the last one with it, and supports K3s up to v1.33.
+    (0, 33, ("ingress-nginx",)),
+)
+"""Further ones, each with the first and last minor version of K3s that the Rancher versions with them support."""
+
+_K3S_NAMESPACES = ("compliance-operator-system", "kube-system")
+"""Namespaces that the K3s project's own guide exempts (k3s-io/docs, docs/security/hardening-guide.md)."""
 
 _EVENT_RATE_LIMIT = """\
   - name: EventRateLimit
@@ -73,16 +143,30 @@ def pod_security_policies(*, cis_operator_namespace: bool = False) -> bytes:
     return text.encode()
 
 
-def pod_security_admission(extra_exempt: Sequence[str] = (), event_rate_limit: EventRateLimit | None = None) -> bytes:
+def exempt_namespaces(version: Version, *, with_rancher: bool = True) -> tuple[str, ...]:
+    """Return the sorted namespaces that Pod Security admission exempts on every host with this K3s version."""
+    if not with_rancher:
+        return _K3S_NAMESPACES
+    names = list(_RANCHER_NAMESPACES)
+    for first, last, more in _RANCHER_NAMESPACES_BY_VERSION:
+        if first <= version.minor and (last is None or version.minor <= last):
+            names += more
+    return tuple(sorted(names))
+
+
+def pod_security_admission(
+    exempt: Sequence[str], extra_exempt: Sequence[str] = (), event_rate_limit: EventRateLimit | None = None
+) -> bytes:
     """Return the AdmissionConfiguration for v1.25 and newer (guide: Pod Security; template rancher-restricted).
 
-    `extra_exempt` are valid names of namespaces that are exempt in addition to those of the template.
+    `exempt` are the namespaces of exempt_namespaces(), and `extra_exempt` are valid names of a site's own.
     `event_rate_limit` adds the configuration that the plugin EventRateLimit requires.
     """
-    # The asset ends with the template's namespaces, so more namespaces or a plugin can follow.
-    text = _asset("psa.yaml")
+    # The asset ends with the key of the namespaces, so a plugin can follow them.
     item = "          - "
-    text += "".join(f'{item}"{namespace}"\n' for namespace in _others(extra_exempt, text, item))
+    text = _asset("psa.yaml") + "".join(f"{item}{namespace}\n" for namespace in exempt)
+    # Quoted, since YAML does not read namespaces such as 123 or null as strings.
+    text += "".join(f'{item}"{namespace}"\n' for namespace in sorted(set(extra_exempt) - set(exempt)))
     if event_rate_limit is not None:
         text += _EVENT_RATE_LIMIT.format(**event_rate_limit._asdict())
     return text.encode()

@@ -188,10 +188,10 @@ class Tree:
             return Obstacle(id=resource_id, kind=_kind(found.st_mode))
         return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
 
-    def times(self, path: PurePosixPath) -> Times | None:
-        """Return when the file at `path` last changed, or None if it cannot be read. A symlink is not followed."""
+    def times(self, path: PurePosixPath, *, follows_link: bool = False) -> Times | None:
+        """Return when the file at `path` last changed, or None if it cannot be read."""
         try:
-            with self._resolved(path) as node:
+            with self._resolved(path, "follow" if follows_link else "keep") as node:
                 found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
         except (OSError, _Missing, _NotADirectory):
             return None

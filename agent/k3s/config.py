@@ -215,10 +215,12 @@ class _FileValue(NamedTuple):
 
     values: list[ConfigValue]
     is_list: bool
+    is_null: bool = False
+    """Whether the value is YAML's null, as in `key:`, and not an empty string, as in `key: ""`."""
 
     def listed(self) -> list[ConfigValue]:
-        """Return the values that `+` appends to. K3s' toSlice omits an empty scalar, and nothing else."""
-        return self.values if self.is_list or self.values[0].text else []
+        """Return the values that `+` appends to. K3s' toSlice omits null, but keeps an empty string."""
+        return [] if self.is_null else self.values
 
 
 class _FileMerger:
@@ -294,7 +296,7 @@ class _FileMerger:
             self.problems.append(UnusableValueError(key, "contains a mapping", Location(path, node.line)))
             return None
         if isinstance(node, yaml_reader.Scalar):
-            return _FileValue([_config_value(key, node, path)], is_list=False)
+            return _FileValue([_config_value(key, node, path)], is_list=False, is_null=node.value is None)
         values = []
         for item in node.items:
             if isinstance(item, yaml_reader.Scalar):

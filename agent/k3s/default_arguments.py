@@ -89,8 +89,6 @@ _TLS = "{data_dir}/server/tls"
 _API_SERVER: tuple[Default, ...] = tuple(
     Default(Component.API_SERVER, name, value, _SERVER, needs=needs)
     for name, value, needs in (
-        ("anonymous-auth", "false", Needs.NO_AUTHENTICATION_CONFIG),
-        ("authorization-mode", "Node,RBAC", Needs.NO_AUTHORIZATION_CONFIG),
         ("client-ca-file", f"{_TLS}/client-ca.crt", None),
         ("enable-admission-plugins", "NodeRestriction", None),
         ("encryption-provider-config", f"{{data_dir}}/{ENCRYPTION_CONFIGURATION}", Needs.SECRETS_ENCRYPTION),
@@ -105,6 +103,34 @@ _API_SERVER: tuple[Default, ...] = tuple(
         ("service-account-key-file", f"{_TLS}/service.key", None),
         ("tls-cert-file", f"{_TLS}/serving-kube-apiserver.crt", None),
         ("tls-private-key-file", f"{_TLS}/serving-kube-apiserver.key", None),
+    )
+)
+
+_AUTHORIZATION_CONFIG = ((30, 12), (31, 8), (32, 4))
+_AUTHENTICATION_CONFIG = ((30, 13), (31, 9), (32, 5), (33, 1))
+"""The first releases in which K3s omits an argument of its own if the operator sets such a file.
+
+Earlier ones pass both, and the API server exits at authorization-mode beside authorization-config. k3s-io/k3s #12042 is
+in v1.32.4, and #12345 in v1.32.5; for the other minor versions, the releases of the same months are assumed.
+"""
+
+_REPLACED_BY_FILES: tuple[Default, ...] = tuple(
+    row
+    for name, value, source, since, need in (
+        ("anonymous-auth", "false", "k3s-io/k3s #12345", _AUTHENTICATION_CONFIG, Needs.NO_AUTHENTICATION_CONFIG),
+        ("authorization-mode", "Node,RBAC", "k3s-io/k3s #12042", _AUTHORIZATION_CONFIG, Needs.NO_AUTHORIZATION_CONFIG),
+    )
+    for row in (
+        Default(Component.API_SERVER, name, value, source, versions=VersionRange(last=since[-1][0]), before=since),
+        Default(
+            Component.API_SERVER,
+            name,
+            value,
+            _SERVER,
+            versions=VersionRange(first=since[0][0]),
+            since=since,
+            needs=need,
+        ),
     )
 )
 
@@ -206,7 +232,14 @@ _KUBELET: tuple[Default, ...] = (
     ),
 )
 
-DEFAULTS: tuple[Default, ...] = (*_API_SERVER, _CIPHER_SUITES, *_CONTROLLER_MANAGER, *_SCHEDULER, *_KUBELET)
+DEFAULTS: tuple[Default, ...] = (
+    *_API_SERVER,
+    *_REPLACED_BY_FILES,
+    _CIPHER_SUITES,
+    *_CONTROLLER_MANAGER,
+    *_SCHEDULER,
+    *_KUBELET,
+)
 """By component. A component has at most one row per argument, version and channel."""
 
 

@@ -10,8 +10,14 @@ DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
 K3S_CONFIG_FILE = PurePosixPath("/etc/rancher/k3s/config.yaml")
 """The default of K3S_CONFIG_FILE and `--config`."""
 
-CERTIFICATE_DIRECTORIES = ("server/tls", "server/tls/etcd")
+CERTIFICATE_DIRECTORIES = (
+    "server/tls",
+    "server/tls/etcd",
+    "server/tls/kube-controller-manager",
+    "server/tls/kube-scheduler",
+)
 """Directories of control plane certificates, relative to the data directory.
 
-Each component creates its certificates in deeper directories at every start.
+The last two have the serving certificates of these components. K3s creates and renews them since May 2025 (k3s,
+53de96867); before, the component created a missing one when it started.
 """

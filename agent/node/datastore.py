@@ -24,9 +24,19 @@ class Datastore(StrEnum):
     EXTERNAL = "external"
 
 
+_INITIALIZED_ETCD = "server/db/etcd/member/wal"
+"""The directory by which K3s recognizes an etcd that it has started before (IsInitialized in k3s, pkg/etcd)."""
+
+
 def detect_datastore(host: Host, data_dir: PurePosixPath, endpoint: ConfigValue | None = None) -> tuple[Datastore, str]:
-    """Return the kind of datastore and its source; `endpoint` is datastore-endpoint of K3s' configuration."""
+    """Return the kind of datastore and its source; `endpoint` is datastore-endpoint of K3s' configuration.
+
+    K3s ignores that option if it has an etcd on disk (assignManagedDriver in k3s, pkg/cluster/managed.go).
+    """
     if endpoint is not None and endpoint.text:
+        etcd = data_dir / _INITIALIZED_ETCD
+        if host.tree.exists(etcd):
+            return Datastore.ETCD, f"{etcd}; K3s ignores `datastore-endpoint` at {endpoint.location}"
         return Datastore.EXTERNAL, f"`datastore-endpoint` at {endpoint.location}"
     for name, kind in (("etcd", Datastore.ETCD), ("state.db", Datastore.SQLITE)):
         path = data_dir / "server/db" / name

@@ -3,6 +3,8 @@
 By k3s, pkg/deploy/controller.go: the controller walks the directory recursively. It follows links to directories, but
 no links below those. It applies files with a known suffix in any case. `NAME.skip` in any directory makes it skip every
 file NAME. It deletes what `disable` names: a file without its suffix, or a directory.
+
+Releases before June 2024 do not follow links to directories (k3s-io/k3s #9288).
 """
 
 from __future__ import annotations
@@ -16,14 +18,20 @@ from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from agent.host.tree import Tree
     from agent.k3s.config import MergedConfig
-    from agent.model import Location
+    from agent.model import Location, Version
 
 _SKIP = ".skip"
+_FOLLOWS_LINKS = ((27, 15), (28, 11), (29, 6), (30, 2))
+"""The first releases of June 2024, by minor and patch version; all of later minor versions are newer."""
+_COMPARES_EPOCH = (37, 1)
+"""The first release that compares the content of a file whose time of change is the epoch (k3s-io/k3s #14568)."""
+_NIX_STORE = 1
+"""The time of change of each file in /nix/store, in seconds since the epoch."""
 
 
 class Manifests(NamedTuple):
@@ -37,13 +45,15 @@ class Manifests(NamedTuple):
     """Locations in K3s' configuration that disable a name."""
     broken_links: tuple[PurePosixPath, ...] = ()
     """Links without a target. If there is one, K3s applies no manifests."""
+    never_newer: tuple[PurePosixPath, ...] = ()
+    """Files whose time of change is the epoch, so that K3s does not notice that they change."""
     unreadable: tuple[HostError, ...] = ()
     """What could not be read."""
 
 
-def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifests:
-    """Walk the directory, and read the files that K3s applies."""
-    walk = _Walk(tree, directory)
+def read(tree: Tree, directory: PurePosixPath, config: MergedConfig, version: Version) -> Manifests:
+    """Walk the directory, and read the files that K3s of this version applies."""
+    walk = _Walk(tree, directory, follows_links=_follows_links(version))
     skips = {path.name.removesuffix(_SKIP): path for path in walk.files if path.name.endswith(_SKIP)}
     disabled = {
         name.strip(): at for value, at, _ in config.items("disable") for name in value.split(",") if name.strip()
@@ -57,7 +67,20 @@ def read(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifest
             applied[path] = tree.read(path) or b""
         except HostError as error:
             walk.unreadable.append(error)
-    return Manifests(applied, skips, disabled, tuple(walk.broken_links), tuple(walk.unreadable))
+    never_newer = tuple(_never_newer(tree, applied)) if version.is_before(*_COMPARES_EPOCH) else ()
+    return Manifests(applied, skips, disabled, tuple(walk.broken_links), never_newer, tuple(walk.unreadable))
+
+
+def _follows_links(version: Version) -> bool:
+    first = dict(_FOLLOWS_LINKS).get(version.minor)
+    return version.minor >= _FOLLOWS_LINKS[0][0] and (first is None or not version.is_before(version.minor, first))
+
+
+def _never_newer(tree: Tree, paths: Iterable[PurePosixPath]) -> Iterator[PurePosixPath]:
+    for path in paths:
+        times = tree.times(path, follows_link=True)
+        if times is not None and times.written <= _NIX_STORE:
+            yield path
 
 
 def _is_applied(path: PurePosixPath, top: PurePosixPath, skipped: Collection[str], disabled: Collection[str]) -> bool:
@@ -70,11 +93,12 @@ def _is_applied(path: PurePosixPath, top: PurePosixPath, skipped: Collection[str
 class _Walk:
     """The files below a directory, and what prevents reading them."""
 
-    def __init__(self, tree: Tree, top: PurePosixPath) -> None:
+    def __init__(self, tree: Tree, top: PurePosixPath, *, follows_links: bool) -> None:
         self.tree = tree
         self.files: list[PurePosixPath] = []
         self.broken_links: list[PurePosixPath] = []
         self.unreadable: list[HostError] = []
+        self._enters_links = follows_links
         self._enter(top, follows_links=True)
 
     def _enter(self, top: PurePosixPath, *, follows_links: bool) -> None:
@@ -102,8 +126,10 @@ class _Walk:
     def _follow(self, link: PurePosixPath) -> None:
         target = self.tree.stat(link)
         if isinstance(target, Absent):
-            self.broken_links.append(link)
+            if self._enters_links:
+                self.broken_links.append(link)
         elif isinstance(target, DirectoryEntry) and target.kind == DIRECTORY:
-            self._enter(link, follows_links=False)
+            if self._enters_links:
+                self._enter(link, follows_links=False)
         else:
             self.files.append(link)

@@ -231,6 +231,15 @@ class Settings:
         default=(),
         example="[storage-system]",
     )
+    exempt_rancher: bool = _setting(
+        "pod-security.exempt-rancher",
+        BOOLEAN,
+        "Whether Pod Security admission exempts the namespaces of Rancher and its charts, such as cattle-system and"
+        " longhorn-system, as Rancher's sample does. false exempts only those of the K3s project's own guide:"
+        " kube-system and compliance-operator-system. For K3s v1.25 and newer.",
+        default=True,
+        example="true",
+    )
     cis_operator_namespace: bool = _setting(
         "cis-operator-namespace",
         BOOLEAN,
@@ -261,9 +270,10 @@ class Settings:
     certificate_permissions: FileMode | None = _setting(
         "pki.certificate-permissions",
         one_of({_LEAVE: None, "0600": FileMode(0o600)}),
-        "Mode of the certificates in server/tls and server/tls/etcd on servers. The benchmarks cis-1.24 to cis-1.10"
-        " require 0600. K3s creates certificates with 0644, so each apply sets the mode again. `leave` does not"
-        " change the mode: a certificate is not secret.",
+        "Mode of the certificates in server/tls on servers, including those of etcd, kube-scheduler and"
+        " kube-controller-manager. The benchmarks cis-1.24 to cis-1.10 require 0600. K3s creates certificates with"
+        " 0644, also in `k3s certificate rotate`, and then apply sets the mode again. A renewal at K3s' start keeps the"
+        " mode. `leave` does not change the mode: a certificate is not secret.",
         _LEAVE,
         default=None,
         example='"0600"',

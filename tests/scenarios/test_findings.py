@@ -48,6 +48,9 @@ PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden@.service"
 SITE = f"{DROPINS}/99-site.yaml"
 """K3s reads it after our drop-in."""
 
+CLOSED_ENDPOINT = (
+    "remove the option, or allow only the cluster's nodes to connect to port 6443 at {location}; restart K3s"
+)
 IDENTITY = '{"kind":"EncryptionConfiguration","resources":[{"resources":["secrets"],"providers":[{"identity":{}}]}]}'
 AESCBC = IDENTITY.replace('{"identity"', '{"aescbc":{}},{"identity"')
 PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
@@ -103,6 +106,10 @@ def linked(path: str, target: str) -> Callable[[HostTree], object]:
         host[path].symlink_to(target)
 
     return change
+
+
+def dated(path: str, seconds: int) -> Callable[[HostTree], object]:
+    return lambda host: os.utime(host[path], (seconds, seconds))
 
 
 def a_fifo(path: str) -> Callable[[HostTree], object]:
@@ -643,6 +650,95 @@ CASES = (
         remediation="remove policy from the list at {location}; restart K3s",
         cure=line_replaced(", policy", ""),
         name="disable",
+    ),
+    Case(
+        "supervisor-endpoint-anonymous",
+        written(CONFIG, "debug: true\nenable-pprof: true\n"),
+        both(
+            written(CONFIG, "enable-pprof: true\n"),
+            asked_for("--role", "server", "--k3s-version", "v1.37.1+k3s1"),
+        ),
+        location=f"{CONFIG}:2",
+        expected="v1.37.1 or newer, or the option is not set",
+        found="enable-pprof: true",
+        remediation=CLOSED_ENDPOINT,
+        cure=line_deleted,
+        version="v1.37.0+k3s1",
+    ),
+    Case(
+        "supervisor-endpoint-anonymous",
+        written(CONFIG, "embedded-registry: true\n"),
+        written(CONFIG, "embedded-registry: false\n"),
+        location=f"{CONFIG}:1",
+        expected="v1.37.1 or newer, or the option is not set",
+        found="embedded-registry: true",
+        remediation=CLOSED_ENDPOINT,
+        cure=line_deleted,
+        name="registry",
+    ),
+    Case(
+        "event-qps-lowers-limit",
+        written(CONFIG, "kubelet-arg:\n  - event-qps=0\n"),
+        both(written(CONFIG, "kubelet-arg:\n  - event-qps=0\n"), asked_for("--k3s-version", "1.37", "--role", "agent")),
+        location=f"{CONFIG}:2",
+        expected="event-qps=50, the default",
+        found="event-qps=0",
+        remediation="remove the argument, or set it to 50 at {location}; restart K3s",
+        cure=line_replaced("=0", "=50"),
+        role="agent",
+    ),
+    Case(
+        "event-qps-lowers-limit",
+        written(CONFIG, "kubelet-arg:\n  - event-qps=0\n"),
+        both(written(CONFIG, "kubelet-arg:\n  - event-qps=0\n"), asked_for("--k3s-version", "1.26", "--role", "agent")),
+        location=f"{CONFIG}:2",
+        expected="event-qps=50, the default",
+        found="event-qps=0",
+        remediation="remove the argument, or set it to 50 at {location}; restart K3s",
+        cure=line_deleted,
+        role="agent",
+        version="1.27",
+        name="first-version",
+    ),
+    Case(
+        "datastore-endpoint-ignored",
+        both(
+            written(CONFIG, "debug: true\ndatastore-endpoint: etcd://db\n"),
+            written(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal", ""),
+        ),
+        both(
+            written(CONFIG, "datastore-endpoint: etcd://db\n"),
+            written(f"{DATA_DIR}/server/db/etcd/name", ""),
+        ),
+        location=f"{CONFIG}:2",
+        remediation="remove the option; if the data is in that datastore, move"
+        f" {DATA_DIR}/server/db/etcd away at {{location}}; restart K3s",
+        cure=line_deleted,
+    ),
+    Case(
+        "manifest-changes-ignored",
+        both(written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\n"), dated(f"{MANIFESTS}/own.yaml", 0)),
+        both(written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\n"), dated(f"{MANIFESTS}/own.yaml", 2)),
+        location=f"{MANIFESTS}/own.yaml",
+        remediation="restart K3s after each change; or upgrade to K3s v1.37.1 or newer",
+        cure=None,
+    ),
+    Case(
+        "manifest-changes-ignored",
+        both(
+            written("/nix/store/own.yaml", "kind: ConfigMap\n"),
+            dated("/nix/store/own.yaml", 1),
+            linked(f"{MANIFESTS}/own.yaml", "/nix/store/own.yaml"),
+        ),
+        both(
+            written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\n"),
+            dated(f"{MANIFESTS}/own.yaml", 1),
+            asked_for("--role", "server", "--k3s-version", "v1.37.1+k3s1"),
+        ),
+        location=f"{MANIFESTS}/own.yaml",
+        remediation="restart K3s after each change; or upgrade to K3s v1.37.1 or newer",
+        cure=None,
+        name="nix-store",
     ),
     Case(
         "secrets-not-encrypted",

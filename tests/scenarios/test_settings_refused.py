@@ -33,6 +33,7 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
     "octal": ("audit:\n  max-age: 0100\n", ":2", ("decimal",)),
     "no-namespace": ("network-policies:\n  namespaces:\n    - shop\n    - Billing\n", ":4", ("RFC 1123",)),
     "namespace-that-is-a-number": ("pod-security: {exempt-namespaces: [123]}\n", ":1", ("namespace",)),
+    "namespace-pattern": ("pod-security:\n  exempt-namespaces: ['calico-*']\n", ":2", ("RFC 1123", "'calico-*'")),
     "namespace-twice": ("pod-security: {exempt-namespaces: [a, a]}\n", ":1", ("unique",)),
     "placeholder": ("pod-security:\n  exempt-namespaces: ['<NAMESPACE>']\n", ":2", ("placeholder <NAMESPACE>",)),
     "relative-path": ("data-dir: srv/k3s\n", ":1", ("absolute path",)),

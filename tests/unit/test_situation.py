@@ -127,13 +127,17 @@ def test_a_fifo_as_waivers_file_is_refused(site: Site) -> None:
 
 
 def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site) -> None:
-    """Only in server/tls and server/tls/etcd, as in the control; keys and deeper directories do not change."""
-    server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "its own")
+    """Also the serving certificates that K3s creates for two components. Keys and other directories do not change."""
+    server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "K3s creates it")
+    server.put(f"{TLS}/kube-controller-manager/kube-controller-manager.crt", "K3s creates it")
+    server.put(f"{TLS}/temporary-certs/apiserver.crt", "a component creates it")
     report = verbs.apply(server.host, REQUEST)
     changed = {item.id: item.detail for item in report.items if item.status is ItemStatus.CHANGED}
     assert changed[f"mode of /{TLS}/server-ca.crt"] == "0644 → 0600"
     names = ("client-ca.crt", "server-ca.key", "etcd/server-ca.crt", "kube-scheduler/kube-scheduler.crt")
-    assert [server.mode(name) for name in names] == [0o600, 0o600, 0o600, 0o644]
+    assert [server.mode(name) for name in names] == [0o600, 0o600, 0o600, 0o600]
+    assert server.mode("kube-controller-manager/kube-controller-manager.crt") == 0o600
+    assert server.mode("temporary-certs/apiserver.crt") == 0o644
     assert (server.root / TLS / "server-ca.crt").read_text() == "server-ca.crt"
     revert(server.host, last=False, force=False)
     assert [server.mode(name) for name in ("client-ca.crt", "server-ca.crt")] == [0o644, 0o644]

@@ -122,7 +122,7 @@ RENDERERS: Mapping[str, Callable[[_Source], bytes]] = {
     "sysctl": lambda _: desired.sysctl_file(),
     "audit-policy": lambda source: desired.audit_policy_file(read_audit_policy(source.host, source.settings)),
     "policy": lambda source: desired.policy_manifest(source.settings, source.server),
-    "psa": lambda source: desired.admission_configuration(source.settings),
+    "psa": lambda source: desired.admission_configuration(source.settings, source.server),
     "k3s-config": lambda source: desired.k3s_config(source.settings, source.facts),
     "rancher-cluster": _rancher_cluster,
     "service-accounts": _account_update_pair,

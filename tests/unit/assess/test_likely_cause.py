@@ -112,7 +112,7 @@ def test_renewed_certificates() -> None:
     """K3s renews them when it starts, with its own mode."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     found = likely(failing, clues(files=files(CRT, LATER)))
-    assert found == f"K3s certificate renewal: {CRT} was written 2027-01-01 07:00 UTC"
+    assert found == f"K3s wrote {CRT} 2027-01-01 07:00 UTC, as `k3s certificate rotate` does"
 
 
 def test_a_changed_mode_is_not_a_renewal() -> None:

@@ -126,7 +126,7 @@ def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
 @pytest.mark.parametrize(
     ("name", "written", "remedy"),
     [
-        ("kubelet-event-qps", "eventRecordQPS: -1", "set `eventRecordQPS: 0`"),
+        ("kubelet-event-qps", "eventRecordQPS: -1", "set `eventRecordQPS: 50`"),
         ("kubelet-pod-max-pids", "podPidsLimit: -1", "set `podPidsLimit: 4096`"),
         ("kubelet-rotate-certificates", "rotateCertificates: false", "set `rotateCertificates: true`"),
         (
@@ -291,6 +291,28 @@ def test_a_fixed_list_keeps_allowed_names(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("benchmark", "value", "status", "better"),
+    [
+        (Benchmark.CIS_1_23, "", ControlStatus.FAIL, "event-qps=0"),
+        (Benchmark.CIS_1_24, "50", ControlStatus.FAIL, "event-qps=0"),
+        (Benchmark.CIS_1_24, "0", ControlStatus.PASS, ""),
+        (Benchmark.CIS_1_7, "-1", ControlStatus.FAIL, "event-qps=50"),
+        (Benchmark.CIS_2_0, "0", ControlStatus.PASS, ""),
+        (Benchmark.CIS_2_0, "", ControlStatus.PASS, ""),
+    ],
+)
+def test_the_rate_of_events_follows_the_benchmark(
+    benchmark: Benchmark, value: str, status: ControlStatus, better: str, server: Node
+) -> None:
+    """The two oldest require 0. Later ones accept any number, and 50 is the kubelet's default since v1.27."""
+    server.config(f"kubelet-arg: [event-qps={value}]\n" if value else "")
+    verdict = server.verdict("kubelet-event-qps", benchmark)
+    assert verdict.status is status
+    assert bool(fix(verdict)) is bool(better)
+    assert better in fix(verdict)
+
+
+@pytest.mark.parametrize(
     ("name", "config", "remedy"),
     [
         (
@@ -303,7 +325,7 @@ def test_a_fixed_list_keeps_allowed_names(nodes: Nodes) -> None:
             "kube-apiserver-arg: [enable-admission-plugins=AlwaysPullImages]\n",
             f"set `{PLUGINS}=AlwaysPullImages,NodeRestriction` at {SITE}:1; restart K3s",
         ),
-        ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=0` at {SITE}:1; restart K3s"),
+        ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=50` at {SITE}:1; restart K3s"),
         (
             "kubelet-pod-max-pids",
             "kubelet-arg: [pod-max-pids=-1]\n",

@@ -175,6 +175,25 @@ def test_a_file_that_replaces_an_argument_is_a_doubt(file: str, argument: str) -
 
 
 @pytest.mark.parametrize(
+    ("file", "argument", "value", "before", "since"),
+    [
+        ("authentication-config", "anonymous-auth", "false", "v1.32.4+k3s1", "v1.32.5+k3s1"),
+        ("authentication-config", "anonymous-auth", "false", "v1.33.0+k3s1", "v1.33.1+k3s1"),
+        ("authorization-config", "authorization-mode", "Node,RBAC", "v1.32.3+k3s1", "v1.32.4+k3s1"),
+        ("authorization-config", "authorization-mode", "Node,RBAC", "v1.29.9+k3s1", "v1.33.0+k3s1"),
+    ],
+)
+def test_older_k3s_sets_the_argument_beside_the_file(
+    file: str, argument: str, value: str, before: str, since: str
+) -> None:
+    """K3s omits its own argument only since v1.32.4 and v1.32.5 (k3s-io/k3s #12042, #12345)."""
+    config = facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n")
+    assert told(effective(API_SERVER, config._replace(version=Version.parse(before))), argument) == value
+    assert effective(API_SERVER, config._replace(version=Version.parse(since))).get(argument) is None
+    assert told(effective(API_SERVER, facts()._replace(version=Version.parse(since))), argument) == value
+
+
+@pytest.mark.parametrize(
     ("config", "port", "address"),
     [
         ("", "6444", "127.0.0.1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from agent.guide import manifests
 from agent.guide.manifests import EventRateLimit
+from agent.model import Version
 from tests.data import guide
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[3]
 
-TEMPLATE_NAMESPACES = [
+RANCHER_TEMPLATE = [
     "ingress-nginx",
     "kube-system",
     "cattle-system",
@@ -48,7 +50,38 @@ TEMPLATE_NAMESPACES = [
     "tigera-operator",
     "cattle-provisioning-capi-system",
 ]
-"""Rancher's rancher-restricted template, in its order (rancher, podadmissionconfigurationtemplate_data.go)."""
+"""Rancher's template rancher-restricted, which the guide names (rancher, podadmissionconfigurationtemplate_data.go)."""
+
+RANCHER_2_12 = {
+    *RANCHER_TEMPLATE,
+    "calico-apiserver",
+    "calico-system",
+    "cattle-alerting",
+    "cattle-elemental-system",
+    "cattle-global-data",
+    "cattle-global-nt",
+    "cattle-impersonation-system",
+    "cattle-istio",
+    "cattle-logging",
+    "cattle-prometheus",
+    "cattle-resources-system",
+    "cert-manager",
+    "fleet-default",
+    "fleet-local",
+    "kube-node-lease",
+    "kube-public",
+    "security-scan",
+    "sr-operator-system",
+}
+RANCHER_2_7 = RANCHER_2_12 - {"fleet-local", "sr-operator-system"}
+RANCHER_2_15 = RANCHER_2_12 - {"ingress-nginx"} | {
+    "cattle-capi-system",
+    "cattle-turtles-system",
+    "compliance-operator-system",
+    "rancher-compliance-system",
+    "traefik",
+}
+"""The samples of Rancher (rancher-docs, reference-guides/rancher-security/psa-restricted-exemptions.md)."""
 
 # RFC 1123 labels, including words and numbers that YAML does not read as strings.
 namespaces = st.lists(
@@ -127,7 +160,7 @@ def test_order_and_repetition_of_names_do_not_change_the_bytes(names: list[str])
     """Servers with equivalent settings have identical files."""
     other = [*reversed(names), *names]
     assert manifests.network_policies(names) == manifests.network_policies(other)
-    assert manifests.pod_security_admission(names) == manifests.pod_security_admission(other)
+    assert manifests.pod_security_admission([], names) == manifests.pod_security_admission([], other)
 
 
 def test_pod_security_policies_are_the_guides() -> None:
@@ -142,9 +175,16 @@ def test_without_the_cis_operators_namespace_its_object_is_omitted() -> None:
     ]
 
 
-def test_pod_security_admission_is_ranchers_template() -> None:
-    """The defaults and exemptions of the template that the guide names, in the upstream fields."""
-    assert admission(manifests.pod_security_admission()) == {
+def exempt(version: str = "1.34", names: list[str] | None = None) -> list[str]:
+    """Return the namespaces in psa.yaml of a site that exempts these names."""
+    found = manifests.pod_security_admission(manifests.exempt_namespaces(Version.parse(version)), names or [])
+    namespaces: list[str] = admission(found)["PodSecurity"]["exemptions"]["namespaces"]
+    return namespaces
+
+
+def test_pod_security_admission_has_the_defaults_of_ranchers_template() -> None:
+    """In the upstream fields."""
+    assert admission(manifests.pod_security_admission(["kube-system"])) == {
         "PodSecurity": {
             "apiVersion": "pod-security.admission.config.k8s.io/v1",
             "kind": "PodSecurityConfiguration",
@@ -156,27 +196,53 @@ def test_pod_security_admission_is_ranchers_template() -> None:
                 "warn": "restricted",
                 "warn-version": "latest",
             },
-            "exemptions": {"usernames": [], "runtimeClasses": [], "namespaces": TEMPLATE_NAMESPACES},
+            "exemptions": {"usernames": [], "runtimeClasses": [], "namespaces": ["kube-system"]},
         }
     }
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("1.25", RANCHER_2_7),
+        ("1.26", RANCHER_2_7),
+        ("1.27", RANCHER_2_12),
+        ("1.31", RANCHER_2_12),
+        ("1.32", RANCHER_2_12 | RANCHER_2_15),
+        ("1.33", RANCHER_2_12 | RANCHER_2_15),
+        ("1.34", RANCHER_2_15),
+        ("1.37", RANCHER_2_15),
+    ],
+)
+def test_exempt_namespaces_are_those_of_ranchers_samples(version: str, expected: set[str]) -> None:
+    """Of all Rancher versions that support the K3s version, as exact names: the API server exits at a pattern."""
+    found = exempt(version)
+    assert set(found) == expected
+    assert found == sorted(expected)
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) for name in found)
+
+
+def test_without_ranchers_namespaces_those_of_the_k3s_guide_are_exempt() -> None:
+    """For a cluster that hosts neither Rancher nor its charts."""
+    found = manifests.exempt_namespaces(Version(1, 34, 0), with_rancher=False)
+    assert found == ("compliance-operator-system", "kube-system")
+
+
 @given(names=namespaces)
-def test_extra_exemptions_follow_those_of_the_template(names: list[str]) -> None:
+def test_extra_exemptions_follow_the_others(names: list[str]) -> None:
     """A site can only add names; each occurs once, as a string."""
-    exempt = admission(manifests.pod_security_admission(names))["PodSecurity"]["exemptions"]["namespaces"]
-    assert exempt == [*TEMPLATE_NAMESPACES, *sorted(set(names) - set(TEMPLATE_NAMESPACES))]
+    assert exempt(names=names) == [*exempt(), *sorted(set(names) - set(exempt()))]
 
 
 def test_event_rate_limit_has_its_configuration() -> None:
     """Its plugin limits the server, and PodSecurity is unchanged."""
-    plugins = admission(manifests.pod_security_admission(["web"], EventRateLimit(qps=50, burst=100)))
+    plugins = admission(manifests.pod_security_admission(["kube-system"], ["web"], EventRateLimit(qps=50, burst=100)))
     assert plugins.pop("EventRateLimit") == {
         "apiVersion": "eventratelimit.admission.k8s.io/v1alpha1",
         "kind": "Configuration",
         "limits": [{"type": "Server", "qps": 50, "burst": 100}],
     }
-    assert plugins == admission(manifests.pod_security_admission(["web"]))
+    assert plugins == admission(manifests.pod_security_admission(["kube-system"], ["web"]))
 
 
 def test_audit_policy_is_the_guides() -> None:
@@ -194,12 +260,12 @@ def test_account_update_is_the_guides() -> None:
     [
         manifests.network_policies,
         manifests.pod_security_policies,
-        manifests.pod_security_admission,
+        lambda: manifests.pod_security_admission(["kube-system"]),
         manifests.audit_policy,
         manifests.account_update,
         lambda: manifests.network_policies(["web"]),
         lambda: manifests.pod_security_policies(cis_operator_namespace=True),
-        lambda: manifests.pod_security_admission(["web"], EventRateLimit(1, 1)),
+        lambda: manifests.pod_security_admission(["kube-system"], ["web"], EventRateLimit(1, 1)),
     ],
 )
 def test_documents_can_be_joined(build: Callable[[], bytes]) -> None:
@@ -226,7 +292,8 @@ def test_assets_are_read_from_a_zip_archive_without_a_yaml_library(tmp_path: Pat
         "import sys; from agent.guide import manifests as m;"
         "assert '.zip' in m.__file__;"
         "out = m.network_policies() + m.pod_security_policies(cis_operator_namespace=True)"
-        " + m.pod_security_admission() + m.audit_policy() + m.account_update() + m.account_update_script();"
+        " + m.pod_security_admission(['kube-system']) + m.audit_policy() + m.account_update()"
+        " + m.account_update_script();"
         "assert not {'yaml', 'json', 'pkgutil', 'importlib.resources'} & set(sys.modules), sys.modules;"
         "sys.stdout.buffer.write(out)"
     )
@@ -241,7 +308,7 @@ def test_assets_are_read_from_a_zip_archive_without_a_yaml_library(tmp_path: Pat
     assert done.stdout == (
         manifests.network_policies()
         + manifests.pod_security_policies(cis_operator_namespace=True)
-        + manifests.pod_security_admission()
+        + manifests.pod_security_admission(["kube-system"])
         + manifests.audit_policy()
         + manifests.account_update()
         + manifests.account_update_script()

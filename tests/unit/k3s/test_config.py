@@ -59,9 +59,17 @@ def test_plus_appends_to_lists_scalars_and_unset_keys() -> None:
     assert merged.items("tls-san")[2] == ConfigValue("three", Location(DROPINS / "c.yaml", 1))
 
 
-def test_plus_omits_an_empty_scalar() -> None:
-    """K3s does not convert an empty scalar to a list item."""
+def test_plus_omits_null() -> None:
+    """K3s does not convert null to a list item."""
     assert texts(merge(config("tls-san:\n", b="tls-san+: [two]\n")), "tls-san") == ["two"]
+
+
+@pytest.mark.parametrize("value", ['""', "''", '[""]'])
+def test_plus_keeps_an_empty_string(value: str) -> None:
+    """K3s converts it to a list item, which gives the API server the argument `--=true`: it exits."""
+    merged = merge(config(f"kube-apiserver-arg: {value}\n", b="kube-apiserver-arg+: [profiling=false]\n"))
+    assert texts(merged, "kube-apiserver-arg") == ["", "profiling=false"]
+    assert [value.text for value in merged.component_arguments("kube-apiserver-arg")[""]] == ["true"]
 
 
 def test_list_without_plus_drops_earlier_items() -> None:

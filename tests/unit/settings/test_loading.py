@@ -53,6 +53,7 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
         audit_max_size=200,
         network_policy_namespaces=("shop", "billing"),
         exempt_namespaces=("storage-system",),
+        exempt_rancher=True,
         cis_operator_namespace=False,
         event_rate_limit=EventRateLimit(5000, 20_000),
         always_pull_images=True,
@@ -64,10 +65,10 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
                 "2027-06-30",
                 Role.AGENT,
                 "db-*",
-                Location(PATH, 23),
+                Location(PATH, 24),
             ),
             SiteWaiver(
-                "cis-1.9/1.2.3", "the load balancer in front of the shop needs externalIPs", location=Location(PATH, 28)
+                "cis-1.9/1.2.3", "the load balancer in front of the shop needs externalIPs", location=Location(PATH, 29)
             ),
         ),
         waivers_file=PurePosixPath("/etc/k3s-harden/waivers.yaml"),
@@ -98,6 +99,7 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
         ("audit: {max-age: 3650}", "audit_max_age", 3650),
         ("network-policies: {namespaces: []}", "network_policy_namespaces", ()),
         ("pod-security: {exempt-namespaces: ['123', a]}", "exempt_namespaces", ("123", "a")),
+        ("pod-security: {exempt-rancher: false}", "exempt_rancher", False),
         ("event-rate-limit: off", "event_rate_limit", None),
         ("event-rate-limit:", "event_rate_limit", None),
         ("event-rate-limit: {burst: 2, qps: 1}", "event_rate_limit", EventRateLimit(1, 2)),

@@ -123,7 +123,7 @@ def test_a_newly_failed_control_has_a_line(node: Node) -> None:
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(WHEN + 120))
     assert line == (
         f"PASS → FAIL pki-certificate-permissions (1.1.20): found 0644 ({CRT});"
-        f" likely cause: K3s certificate renewal: {CRT} was written {when}"
+        f" likely cause: K3s wrote {CRT} {when}, as `k3s certificate rotate` does"
     )
 
 
