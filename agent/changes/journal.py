@@ -128,7 +128,7 @@ class Journal(NamedTuple):
     def begin(self, changes: Sequence[Change]) -> Run:
         """Record changes before the first of them is made. The caller holds the lock."""
         runs = self.runs()
-        make_directory(self.host.tree, JOURNAL)
+        make_directory(self.host.writable_tree, JOURNAL)
         if len(runs) >= _MOST_RECORDS:
             self._merge(*runs[:2])
         run = Run(runs[-1].number + 1 if runs else 1, int(self.host.now()), finished=False)
@@ -137,7 +137,7 @@ class Journal(NamedTuple):
 
     def finish(self, run: Run) -> None:
         """Mark a run as finished: all its changes were made or reported."""
-        self.host.tree.rename(run.path, run._replace(finished=True).path.name)
+        self.host.writable_tree.rename(run.path, run._replace(finished=True).path.name)
 
     def reopen(self, runs: Sequence[Run]) -> tuple[Run, ...]:
         """Mark the newest of these runs as not finished before they are reverted, and return the runs.
@@ -147,7 +147,7 @@ class Journal(NamedTuple):
         if not runs:
             return ()
         newest = runs[-1]._replace(finished=False)
-        self.host.tree.rename(runs[-1].path, newest.path.name)
+        self.host.writable_tree.rename(runs[-1].path, newest.path.name)
         return (*runs[:-1], newest)
 
     def finish_interrupted(self) -> tuple[Run, ...]:
@@ -163,32 +163,32 @@ class Journal(NamedTuple):
                 for change in self.changes(run):
                     for state in (change.before, change.after):
                         if isinstance(state, File):
-                            self.host.tree.remove_temporary(state.path)
+                            self.host.writable_tree.remove_temporary(state.path)
             for run in interrupted:
                 self.finish(run)
         # An interrupted write of a record or a backup may have left no other trace.
         for directory in (STATE, JOURNAL, CONTENTS, BACKUPS):
-            self.host.tree.remove_temporaries(directory)
+            self.host.writable_tree.remove_temporaries(directory)
         return interrupted
 
     def forget(self, runs: Sequence[Run]) -> None:
         """Remove the records of reverted runs, newest first, and the journal if it is then empty."""
         for run in reversed(runs):
-            self.host.tree.remove_file(run.path)
+            self.host.writable_tree.remove_file(run.path)
         self._remove_unused_contents()
-        if self.host.tree.remove_directory(JOURNAL):
+        if self.host.writable_tree.remove_directory(JOURNAL):
             last_run.forget(self.host)
             with suppress(HostError):  # such as a mount point below a read-only directory
-                self.host.tree.remove_directory(STATE)
+                self.host.writable_tree.remove_directory(STATE)
 
     def backup(self, file: File) -> PurePosixPath:
         """Copy a file before it is replaced, and return the path of the copy."""
-        make_directory(self.host.tree, BACKUPS)
+        make_directory(self.host.writable_tree, BACKUPS)
         flat = _flat(file.id)
         taken = self.host.tree.names(BACKUPS)
         number = 1 + sum(name.startswith(f"{flat}.") for name in taken)
         path = BACKUPS / f"{flat}.{int(self.host.now())}.{number}"
-        self.host.tree.write(File(path=path, content=file.content, mode=PRIVATE_FILE))
+        self.host.writable_tree.write(File(path=path, content=file.content, mode=PRIVATE_FILE))
         return path
 
     def _seems_whole(self, run: Run) -> bool:
@@ -217,8 +217,8 @@ class Journal(NamedTuple):
                 stored.difference(*(records.checksums(self._read(run.path)) for run in self.runs())) if stored else ()
             )
             for name in unused:
-                self.host.tree.remove_file(CONTENTS / name)
-            self.host.tree.remove_directory(CONTENTS)
+                self.host.writable_tree.remove_file(CONTENTS / name)
+            self.host.writable_tree.remove_directory(CONTENTS)
 
     def _merge(self, older: Run, newer: Run) -> None:
         by_id: dict[str, list[Change]] = {}
@@ -231,7 +231,7 @@ class Journal(NamedTuple):
         folded = [change for kept in by_id.values() if kept[0].before != kept[-1].after for change in kept]
         # The newer record is replaced first: after a crash in between, the older record only repeats part of it.
         self._write(newer, folded)
-        self.host.tree.remove_file(older.path)
+        self.host.writable_tree.remove_file(older.path)
         self._remove_unused_contents()
 
     def _write(self, run: Run, changes: Sequence[Change]) -> None:
@@ -243,10 +243,10 @@ class Journal(NamedTuple):
                 "make the files that the run changes smaller; nothing was changed",
             )
         if encoded.contents:
-            make_directory(self.host.tree, CONTENTS)
+            make_directory(self.host.writable_tree, CONTENTS)
         for checksum, content in encoded.contents.items():
-            self.host.tree.write(File(path=CONTENTS / checksum, content=content, mode=PRIVATE_FILE))
-        self.host.tree.write(File(path=run.path, content=encoded.record, mode=PRIVATE_FILE))
+            self.host.writable_tree.write(File(path=CONTENTS / checksum, content=content, mode=PRIVATE_FILE))
+        self.host.writable_tree.write(File(path=run.path, content=encoded.record, mode=PRIVATE_FILE))
 
 
 def _flat(name: str) -> str:

@@ -87,14 +87,14 @@ def write(host: Host, run: LastRun) -> None:
     if len(content) > LARGEST_READ:
         return
     with suppress(HostError, LockHeldError), host.lock(wait=0):
-        make_directory(host.tree, STATE)
-        host.tree.write(File(path=RECORD, content=content, mode=PRIVATE_FILE))
+        make_directory(host.writable_tree, STATE)
+        host.writable_tree.write(File(path=RECORD, content=content, mode=PRIVATE_FILE))
 
 
 def forget(host: Host) -> None:
     """Remove the record. The caller holds the lock."""
     if not isinstance(host.tree.observe(RECORD), Absent):
-        host.tree.remove_file(RECORD)
+        host.writable_tree.remove_file(RECORD)
 
 
 def _encoded(run: LastRun) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from agent.model import PRIVATE_DIRECTORY, PUBLIC_DIRECTORY, Absent, Directory
 
 if TYPE_CHECKING:
-    from agent.host.tree import Tree
+    from agent.host.writable_tree import WritableTree
 
 STATE = PurePosixPath("/var/lib/k3s-harden")
 """Mode 0700. Neither K3s nor systemd watches it."""
 
 
-def make_directory(tree: Tree, path: PurePosixPath) -> None:
+def make_directory(tree: WritableTree, path: PurePosixPath) -> None:
     """Create a directory below STATE with mode 0700, and its missing parents."""
     for parent in reversed(path.parents):
         if isinstance(tree.observe(parent), Absent):

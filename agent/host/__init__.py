@@ -17,15 +17,17 @@ from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.host.lock import locked
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
-from agent.host.tree import RootDirectory, Tree
+from agent.host.tree import Tree
 from agent.model import Absent, Directory, File, FilePermissions, Observed, Resource, State, Sysctl, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
+    from agent.host.paths import RootDirectory
     from agent.host.probe import Probe
     from agent.host.process import Completed, Runner
+    from agent.host.writable_tree import WritableTree
 
 PROC_SYS = PurePosixPath("/proc/sys")
 LOCK = PurePosixPath("/run/k3s-harden.lock")
@@ -113,9 +115,18 @@ class Host:
         return Tree(self.root, self.uid, self.gid, self.opened)
 
     @property
-    def machine_tree(self) -> Tree:
+    def writable_tree(self) -> WritableTree:
+        """Return the files of the host, to change them."""
+        from agent.host.writable_tree import WritableTree
+
+        return WritableTree(self.root, self.uid, self.gid, self.opened)
+
+    @property
+    def machine_tree(self) -> WritableTree:
         """Return the files of the machine that runs this program, for paths given on the command line."""
-        return Tree("/", os.geteuid(), os.getegid())
+        from agent.host.writable_tree import WritableTree
+
+        return WritableTree("/", os.geteuid(), os.getegid())
 
     @property
     def is_this_machine(self) -> bool:
@@ -208,13 +219,13 @@ class Host:
         HostError if the host refuses the operation; a file is then unchanged.
         """
         if isinstance(state, File):
-            self.tree.write(state)
+            self.writable_tree.write(state)
             self._relabel(state.path)
         elif isinstance(state, Directory):
-            self.tree.make_directory(state)
+            self.writable_tree.make_directory(state)
             self._relabel(state.path)
         elif isinstance(state, FilePermissions):
-            self.tree.set_permissions(state)
+            self.writable_tree.set_permissions(state)
         elif isinstance(state, Sysctl):
             self._set(state)
         else:
@@ -222,17 +233,17 @@ class Host:
 
     def lock(self, wait: float | None = None) -> AbstractContextManager[None]:
         """Hold the lock of this host. Raises LockHeldError after `wait` seconds, by default `lock_wait`."""
-        return locked(self.tree, LOCK, wait=self.lock_wait if wait is None else wait)
+        return locked(self.writable_tree, LOCK, wait=self.lock_wait if wait is None else wait)
 
     def _remove(self, path: PurePosixPath) -> None:
         if not isinstance(self.tree.observe(path), Directory):
-            self.tree.remove_file(path)
-        elif not self.tree.remove_directory(path):
+            self.writable_tree.remove_file(path)
+        elif not self.writable_tree.remove_directory(path):
             raise NotEmptyError(f"cannot remove {path}: it contains other files, or is a mount point")
 
     def _set(self, parameter: Sysctl) -> None:
         try:
-            self.tree.overwrite(_proc_path(parameter.key), f"{parameter.value}\n".encode())
+            self.writable_tree.overwrite(_proc_path(parameter.key), f"{parameter.value}\n".encode())
         except HostError as error:
             cause = error.__cause__
             if isinstance(cause, PermissionError) and self.runs_as_root:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.host.tree import Tree
+    from agent.host.writable_tree import WritableTree
 
 _PAUSE = 0.05
 
 
 @contextmanager
-def locked(tree: Tree, path: PurePosixPath, *, wait: float) -> Iterator[None]:
+def locked(tree: WritableTree, path: PurePosixPath, *, wait: float) -> Iterator[None]:
     """Hold the lock file at `path`; create its directory if it is missing.
 
     The file is not removed: otherwise two runs could lock two files of the same name.

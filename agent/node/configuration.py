@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HardenError, HostError, InputError
 from agent.guide.files import DROPIN_NAME
-from agent.host.tree import DIRECTORY, FIFO, MOST_FILES, SOCKET, DirectoryEntry, too_many
+from agent.host.paths import DIRECTORY, FIFO, SOCKET
+from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
 from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Location

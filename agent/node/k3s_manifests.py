@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import AccessDeniedError, HostError
-from agent.host.tree import DIRECTORY, MOST_FILES, SYMLINK, DirectoryEntry, too_many
+from agent.host.paths import DIRECTORY, SYMLINK
+from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
 from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
 

@@ -195,11 +195,11 @@ def _store(host: Host, settings: Settings, now: Assessment, changes: tuple[Statu
         # run has changed this host since it started.
         with suppress(ReadOnlyEnvironmentError):
             held.enter_context(host.lock())
-        make_directory(host.tree, METRICS.parent)
-        host.tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))
-        host.tree.write(File(path=METRICS, content=metrics, mode=PRIVATE_FILE))
+        make_directory(host.writable_tree, METRICS.parent)
+        host.writable_tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))
+        host.writable_tree.write(File(path=METRICS, content=metrics, mode=PRIVATE_FILE))
         if settings.drift_metrics_file is not None:
-            host.tree.write(File(path=settings.drift_metrics_file, content=metrics, mode=PUBLIC_FILE))
+            host.writable_tree.write(File(path=settings.drift_metrics_file, content=metrics, mode=PUBLIC_FILE))
 
 
 def _metrics(now: Assessment, changes: tuple[StatusChange, ...]) -> bytes:

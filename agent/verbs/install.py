@@ -11,8 +11,9 @@ from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
 from agent.changes.journal import BACKUPS, Journal
 from agent.errors import HostError, UnsupportedHostError, UsageError
+from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
-from agent.host.tree import REGULAR_FILE, DirectoryEntry
+from agent.host.tree import DirectoryEntry
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import chosen
 from agent.linux.unit_files import PACKAGED_UNITS
@@ -205,9 +206,9 @@ def _remove_temporary_files(host: Host, wanted: Wanted) -> None:
     dropins, others = _all_places(host, wanted)
     for path in (*dropins, *others, *(UNIT_DIRECTORY / name for name in DATA_DIR_DROPINS)):
         with suppress(HostError):
-            host.tree.remove_temporary(path)
+            host.writable_tree.remove_temporary(path)
     with suppress(HostError):
-        host.tree.remove_temporaries(BACKUPS)
+        host.writable_tree.remove_temporaries(BACKUPS)
 
 
 def _take_over_waiting_services(host: Host) -> None:
@@ -216,7 +217,7 @@ def _take_over_waiting_services(host: Host) -> None:
     if systemd.is_running:
         for service in gate.services_with(host, _WAITING):
             systemd.start(service)
-            host.tree.remove_file(gate.STATE / f"{_WAITING}{service.removesuffix('.service')}")
+            host.writable_tree.remove_file(gate.STATE / f"{_WAITING}{service.removesuffix('.service')}")
 
 
 def _refuse_service(name: str) -> None:
@@ -300,7 +301,7 @@ def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list
 
 def _remove_empty_directory(host: Host, path: PurePosixPath) -> None:
     if path.name.endswith(".d") and isinstance(host.tree.observe(path), Directory):
-        host.tree.remove_directory(path)
+        host.writable_tree.remove_directory(path)
 
 
 def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:

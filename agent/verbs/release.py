@@ -35,7 +35,7 @@ def retry_blocked_starts(host: Host) -> tuple[str, ...]:
     for service in blocked:
         host.put(_file(f"retry.{_stem(service)}", b""))
     for service in gate.services_with(host, "released."):
-        host.tree.remove_file(STATE / f"released.{_stem(service)}")
+        host.writable_tree.remove_file(STATE / f"released.{_stem(service)}")
     return blocked
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from agent.errors import ExitCode, HardenError, HostError
 from agent.host import Host
-from agent.host.tree import LARGEST_READ, Tree
+from agent.host.tree import LARGEST_READ
+from agent.host.writable_tree import WritableTree
 from agent.model import Unreadable
 from agent.report import ItemStatus, Report
 from agent.settings.schema import Overrides
@@ -64,7 +65,7 @@ class Fuse:
 
 
 @dataclass(frozen=True)
-class FailingTree(Tree):
+class FailingTree(WritableTree):
     """Each operation fails as documented: most with HostError, observations with Unreadable."""
 
     fuse: Fuse = field(default_factory=Fuse)
@@ -126,8 +127,12 @@ class FailingHost(Host):
         return cls(root=good.root, run=good.run, probe=good.probe, now=good.now, uid=good.uid, gid=good.gid, fuse=fuse)
 
     @property
-    def tree(self) -> Tree:
+    def tree(self) -> FailingTree:
         return FailingTree(self.root, self.uid, self.gid, fuse=self.fuse)
+
+    @property
+    def writable_tree(self) -> FailingTree:
+        return self.tree
 
     def lock(self, wait: float | None = None) -> AbstractContextManager[None]:
         self.fuse.guard("lock")

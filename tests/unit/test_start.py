@@ -29,6 +29,8 @@ NOT_NEEDED = frozenset(
         "agent.benchmark",
         "agent.findings.edited_content",
         "agent.guide.controls",
+        "agent.host.temporary",
+        "agent.host.writable_tree",
         "agent.plan.diffs",
         "agent.present.json_report",
         "agent.present.table",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.checks.evidence import FoundFile, Matches, Unknown
 from agent.errors import HostError
-from agent.host.tree import DIRECTORY, REGULAR_FILE, SYMLINK
+from agent.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.model import Absent, Unreadable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.assess.evidence.files import FileFinder
 from agent.checks.evidence import CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
 from agent.errors import HostError, InputError
-from agent.host.tree import DIRECTORY
+from agent.host.paths import DIRECTORY
 from agent.k3s import etcd_configuration, kubelet_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.errors import HostError
 from agent.host import acl
-from agent.host.tree import Tree
+from agent.host.writable_tree import WritableTree
 from agent.model import File, FileMode
 from tests.fake import in_memory, names
 
@@ -94,12 +94,12 @@ def root() -> Iterator[Path]:
 
 
 @pytest.fixture
-def tree(root: Path) -> Tree:
+def tree(root: Path) -> WritableTree:
     """The files of that host."""
-    return Tree(str(root), os.geteuid(), os.getegid())
+    return WritableTree(str(root), os.geteuid(), os.getegid())
 
 
-def test_a_file_that_a_user_can_write_by_its_acl_is_not_trusted(root: Path, tree: Tree) -> None:
+def test_a_file_that_a_user_can_write_by_its_acl_is_not_trusted(root: Path, tree: WritableTree) -> None:
     """Its mode shows only that a group of root can write."""
     os.setxattr(root / "etc/site.conf", "system.posix_acl_access", acl_of(named=(USER, 6, NOBODY), mask=6))
     assert tree.trust_problem(SITE) == "user 65534 can write to it by its access control list"
@@ -107,7 +107,7 @@ def test_a_file_that_a_user_can_write_by_its_acl_is_not_trusted(root: Path, tree
     assert tree.trust_problem(SITE) == ""
 
 
-def test_nothing_is_written_to_a_directory_that_a_user_can_write_by_its_acl(root: Path, tree: Tree) -> None:
+def test_nothing_is_written_to_a_directory_that_a_user_can_write_by_its_acl(root: Path, tree: WritableTree) -> None:
     """Nor is a file in it trusted. For reading it makes no difference."""
     os.setxattr(root / "etc", "system.posix_acl_access", acl_of(group=5, named=(GROUP, 7, NOBODY), user=5))
     problem = "its parent directory /etc is not safe: group 65534 can write to it by its access control list"

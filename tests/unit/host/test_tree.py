@@ -17,7 +17,8 @@ import pytest
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import temporary
-from agent.host.tree import LARGEST_READ, DirectoryEntry, Tree
+from agent.host.tree import LARGEST_READ, DirectoryEntry
+from agent.host.writable_tree import WritableTree
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
 from tests.fake import fill, in_memory, mounted, names
 
@@ -42,9 +43,9 @@ def root() -> Iterator[Path]:
 
 
 @pytest.fixture
-def tree(root: Path) -> Tree:
+def tree(root: Path) -> WritableTree:
     """The files of that host."""
-    return Tree(str(root), os.geteuid(), os.getegid())
+    return WritableTree(str(root), os.geteuid(), os.getegid())
 
 
 def file(path: PurePosixPath = SITE, content: bytes = b"new\n", mode: int = 0o640) -> File:
@@ -67,14 +68,14 @@ def mode_of(path: Path) -> int:
 # --- observe ---
 
 
-def test_a_file_is_observed_with_content_mode_and_owner(root: Path, tree: Tree) -> None:
+def test_a_file_is_observed_with_content_mode_and_owner(root: Path, tree: WritableTree) -> None:
     """The owner of the tree is shown as 0:0."""
     (root / "etc/site.conf").write_bytes(b"\0\xff\n")
     (root / "etc/site.conf").chmod(0o2751)
     assert tree.observe(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
 
 
-def test_only_regular_files_have_permissions(root: Path, tree: Tree) -> None:
+def test_only_regular_files_have_permissions(root: Path, tree: WritableTree) -> None:
     """A symlink is not followed."""
     (root / "etc/site.conf").touch(mode=0o640)
     (root / "etc/link").symlink_to("site.conf")
@@ -91,7 +92,7 @@ def test_only_regular_files_have_permissions(root: Path, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("name", ["link", "fifo", "none"])
-def test_permissions_are_set_only_on_regular_files(name: str, root: Path, tree: Tree) -> None:
+def test_permissions_are_set_only_on_regular_files(name: str, root: Path, tree: WritableTree) -> None:
     """A symlink is not followed, and a FIFO does not block."""
     (root / "etc/link").symlink_to("../../outside/precious")
     os.mkfifo(root / "etc/fifo", 0o640)
@@ -101,7 +102,7 @@ def test_permissions_are_set_only_on_regular_files(name: str, root: Path, tree: 
     assert mode_of(root / "../outside/precious") == mode_of(root / "etc/fifo") == 0o640
 
 
-def test_permissions_are_not_set_in_a_directory_that_others_can_write(root: Path, tree: Tree) -> None:
+def test_permissions_are_not_set_in_a_directory_that_others_can_write(root: Path, tree: WritableTree) -> None:
     """Other users could replace the file."""
     (root / "etc/site.conf").touch(mode=0o644)
     (root / "etc").chmod(0o777)
@@ -110,7 +111,7 @@ def test_permissions_are_not_set_in_a_directory_that_others_can_write(root: Path
     assert mode_of(root / "etc/site.conf") == 0o644
 
 
-def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: Tree) -> None:
+def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: WritableTree) -> None:
     """A package preserves the time of its source; ctime is of this host."""
     before = time.time() - 1
     (root / "etc/site.conf").touch()
@@ -123,7 +124,7 @@ def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: Tree) -> None:
     assert tree.times(SITE / "x") is None
 
 
-def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: Tree) -> None:
+def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: WritableTree) -> None:
     """Its entries are ignored."""
     (root / "etc").chmod(0o1750)
     (root / "etc/x").touch()
@@ -132,7 +133,7 @@ def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: Tree) -> 
 
 
 @pytest.mark.parametrize("path", ["/etc/none", "/none/of/these", "/etc/dangling/x"])
-def test_a_missing_path_is_absent(path: str, root: Path, tree: Tree) -> None:
+def test_a_missing_path_is_absent(path: str, root: Path, tree: WritableTree) -> None:
     """Also if a parent is missing or a dangling symlink."""
     (root / "etc/dangling").symlink_to("/nowhere")
     assert tree.observe(PurePosixPath(path)) == Absent(PurePosixPath(path))
@@ -173,7 +174,7 @@ OBSTACLES: list[object] = [
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
 def test_another_kind_of_file_is_an_obstacle_with_its_kind(
-    plant: Callable[[Path], None], kind: str, root: Path, tree: Tree
+    plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree
 ) -> None:
     """It is not opened: a FIFO would block, and a device could act."""
     plant(root / "etc/site.conf")
@@ -181,7 +182,7 @@ def test_another_kind_of_file_is_an_obstacle_with_its_kind(
     assert tree.exists(SITE)
 
 
-def test_a_parent_that_is_a_file_is_named(root: Path, tree: Tree) -> None:
+def test_a_parent_that_is_a_file_is_named(root: Path, tree: WritableTree) -> None:
     """The path cannot exist, which differs from absent."""
     (root / "etc/k3s").touch()
     path = PurePosixPath("/etc/k3s/config.yaml")
@@ -197,7 +198,7 @@ def test_a_parent_that_is_a_file_is_named(root: Path, tree: Tree) -> None:
 
 
 @ordinary_user
-def test_a_file_without_read_permission_is_unreadable(root: Path, tree: Tree) -> None:
+def test_a_file_without_read_permission_is_unreadable(root: Path, tree: WritableTree) -> None:
     """`check` of an ordinary user reports it."""
     (root / "etc/site.conf").touch(0o000)
     assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
@@ -216,7 +217,7 @@ def test_a_file_without_read_permission_is_unreadable(root: Path, tree: Tree) ->
 # --- read ---
 
 
-def test_reading_follows_symlinks_inside_the_root(root: Path, tree: Tree) -> None:
+def test_reading_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -> None:
     """An absolute symlink of an image leads to a file of the image."""
     (root / "usr/lib").mkdir(parents=True)
     (root / "usr/lib/real.conf").write_text("inside\n")
@@ -230,7 +231,7 @@ def test_reading_follows_symlinks_inside_the_root(root: Path, tree: Tree) -> Non
 
 
 @pytest.mark.parametrize("target", ["../../../outside/precious", "/../../outside/precious", "../outside/precious"])
-def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: Tree) -> None:
+def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: WritableTree) -> None:
     """The parent of the root is the root, as after chroot(2)."""
     (root / "etc/site.conf").symlink_to(target)
     assert tree.read(SITE) is None
@@ -239,7 +240,7 @@ def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: Tree) 
 
 
 @pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
-def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: Tree) -> None:
+def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: WritableTree) -> None:
     """Not even with two leading slashes, which pathlib keeps."""
     (root / "etc/site.conf").write_text("inside\n")
     outside = str(root.parent / "outside/precious").lstrip("/")
@@ -248,7 +249,7 @@ def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: Tree) -> 
     assert isinstance(tree.observe(PurePosixPath(f"//{outside}")), Absent)
 
 
-def test_a_loop_of_symlinks_is_an_error(root: Path, tree: Tree) -> None:
+def test_a_loop_of_symlinks_is_an_error(root: Path, tree: WritableTree) -> None:
     """As in the kernel."""
     (root / "etc/site.conf").symlink_to("other")
     (root / "etc/other").symlink_to("site.conf")
@@ -258,14 +259,14 @@ def test_a_loop_of_symlinks_is_an_error(root: Path, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES[2:])
-def test_only_a_regular_file_is_read(plant: Callable[[Path], None], kind: str, root: Path, tree: Tree) -> None:
+def test_only_a_regular_file_is_read(plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree) -> None:
     """The error names the kind; a FIFO does not block."""
     plant(root / "etc/site.conf")
     with pytest.raises(HostError, match=rf"^cannot read /etc/site\.conf: it is a {kind}, not a regular file$"):
         tree.read(SITE)
 
 
-def test_a_file_above_the_size_limit_is_not_read(root: Path, tree: Tree) -> None:
+def test_a_file_above_the_size_limit_is_not_read(root: Path, tree: WritableTree) -> None:
     """The largest allowed size is read."""
     path = root / "etc/site.conf"
     path.touch()
@@ -278,7 +279,7 @@ def test_a_file_above_the_size_limit_is_not_read(root: Path, tree: Tree) -> None
     assert tree.observe(SITE) == Unreadable(id=str(SITE), reason=reason)
 
 
-def test_names_are_sorted_and_empty_for_other_kinds(root: Path, tree: Tree) -> None:
+def test_names_are_sorted_and_empty_for_other_kinds(root: Path, tree: WritableTree) -> None:
     """A symlink to a directory is followed, as K3s and sysctl do."""
     for name in ("b", "a", ".hidden", "10"):
         (root / "etc" / name).touch()
@@ -288,7 +289,7 @@ def test_names_are_sorted_and_empty_for_other_kinds(root: Path, tree: Tree) -> N
     assert tree.names(PurePosixPath("/none/such")) == ()
 
 
-def test_entries_of_a_directory_are_not_opened(root: Path, tree: Tree) -> None:
+def test_entries_of_a_directory_are_not_opened(root: Path, tree: WritableTree) -> None:
     """Sorted, with kind, mode and owner; symlinks are not followed."""
     (root / "etc/b").touch(0o000)
     (root / "etc/b").chmod(0o000)
@@ -306,7 +307,7 @@ def test_entries_of_a_directory_are_not_opened(root: Path, tree: Tree) -> None:
         tree.entries(PurePosixPath("/etc/b"))
 
 
-def test_stat_follows_symlinks_inside_the_root(root: Path, tree: Tree) -> None:
+def test_stat_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -> None:
     """A dangling symlink is absent, a loop is unreadable."""
     (root / "etc/real").touch()
     (root / "etc/real").chmod(0o640)
@@ -327,7 +328,7 @@ def test_stat_follows_symlinks_inside_the_root(root: Path, tree: Tree) -> None:
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o000, 0o4755])
-def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree: Tree) -> None:
+def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree: WritableTree) -> None:
     """For new and existing files and directories."""
     directory = PurePosixPath("/etc/d")
     for _ in range(2):
@@ -338,7 +339,7 @@ def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree:
         assert mode_of(root / "etc/d") == mode | 0o700
 
 
-def test_a_written_file_is_observed_unchanged(root: Path, tree: Tree) -> None:
+def test_a_written_file_is_observed_unchanged(root: Path, tree: WritableTree) -> None:
     """Large, empty and binary content."""
     for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
         tree.write(file(content=content))
@@ -346,7 +347,7 @@ def test_a_written_file_is_observed_unchanged(root: Path, tree: Tree) -> None:
     assert names(root / "etc") == ["site.conf"]
 
 
-def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: Tree) -> None:
+def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: WritableTree) -> None:
     """An open descriptor or a hard link keeps the old content."""
     (root / "etc/site.conf").write_text("old\n")
     os.link(root / "etc/site.conf", root / "etc/kept")
@@ -356,7 +357,9 @@ def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("plant", [fifo, symlink, Path.touch])
-def test_the_temporary_file_of_a_killed_run_is_replaced(plant: Callable[[Path], None], root: Path, tree: Tree) -> None:
+def test_the_temporary_file_of_a_killed_run_is_replaced(
+    plant: Callable[[Path], None], root: Path, tree: WritableTree
+) -> None:
     """Of any kind; it is not followed."""
     plant(root / "etc/.site.conf.k3s-harden")
     tree.write(file())
@@ -364,7 +367,7 @@ def test_the_temporary_file_of_a_killed_run_is_replaced(plant: Callable[[Path], 
     assert (root.parent / "outside/precious").read_text() == "precious\n"
 
 
-def test_a_temporary_file_is_removed(root: Path, tree: Tree) -> None:
+def test_a_temporary_file_is_removed(root: Path, tree: WritableTree) -> None:
     """Nothing else is removed; a missing file or directory is no error."""
     (root / "etc/site.conf").touch()
     (root / "etc" / temporary.name_for("site.conf")).touch()
@@ -382,7 +385,7 @@ def test_watchers_of_the_directory_ignore_the_temporary_name() -> None:
     assert not name.endswith((".conf", ".yaml", ".yml", ".json"))
 
 
-def test_a_missing_parent_is_an_error_with_the_path(tree: Tree) -> None:
+def test_a_missing_parent_is_an_error_with_the_path(tree: WritableTree) -> None:
     """It is a HostError, so other changes continue."""
     path = PurePosixPath("/none/such")
     for verb, change in (
@@ -396,7 +399,7 @@ def test_a_missing_parent_is_an_error_with_the_path(tree: Tree) -> None:
             change()
 
 
-def test_overwriting_keeps_the_inode(root: Path, tree: Tree) -> None:
+def test_overwriting_keeps_the_inode(root: Path, tree: WritableTree) -> None:
     """As /proc/sys requires; a FIFO or a symlink is refused and does not block."""
     (root / "etc/site.conf").write_text("a longer old value\n")
     before = (root / "etc/site.conf").stat()
@@ -416,7 +419,7 @@ def test_overwriting_keeps_the_inode(root: Path, tree: Tree) -> None:
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
 def test_a_directory_does_not_replace_another_kind(
-    plant: Callable[[Path], None], kind: str, root: Path, tree: Tree
+    plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree
 ) -> None:
     """The existing file and the target of a symlink are unchanged."""
     plant(root / "etc/site.conf")
@@ -427,7 +430,7 @@ def test_a_directory_does_not_replace_another_kind(
     assert mode_of(root.parent / "outside/precious") == outside
 
 
-def test_removing_a_missing_path_succeeds(root: Path, tree: Tree) -> None:
+def test_removing_a_missing_path_succeeds(root: Path, tree: WritableTree) -> None:
     """For files and directories, also without the parent."""
     (root / "etc/site.conf").touch()
     (root / "etc/d").mkdir()
@@ -439,14 +442,14 @@ def test_removing_a_missing_path_succeeds(root: Path, tree: Tree) -> None:
     assert tree.remove_directory(PurePosixPath("/none/such"))
 
 
-def test_a_directory_that_is_not_empty_is_not_removed(root: Path, tree: Tree) -> None:
+def test_a_directory_that_is_not_empty_is_not_removed(root: Path, tree: WritableTree) -> None:
     """Also with only a hidden file."""
     (root / "etc/.hidden").touch()
     assert not tree.remove_directory(PurePosixPath("/etc"))
     assert names(root / "etc") == [".hidden"]
 
 
-def test_removing_a_symlink_keeps_its_target(root: Path, tree: Tree) -> None:
+def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> None:
     """A symlink to a directory is not a directory."""
     symlink(root / "etc/site.conf")
     tree.remove_file(SITE)
@@ -458,7 +461,7 @@ def test_removing_a_symlink_keeps_its_target(root: Path, tree: Tree) -> None:
         tree.remove_file(PurePosixPath("/etc"))
 
 
-def test_a_file_is_renamed(root: Path, tree: Tree) -> None:
+def test_a_file_is_renamed(root: Path, tree: WritableTree) -> None:
     """In its directory."""
     (root / "etc/site.conf").write_text("x")
     tree.rename(SITE, "other")
@@ -475,7 +478,7 @@ def test_a_file_is_renamed(root: Path, tree: Tree) -> None:
     [(0o755, True), (0o775, True), (0o757, False), (0o777, False), (0o1777, False), (0o2775, True), (0o000, True)],
 )
 def test_no_file_is_written_to_a_directory_that_others_can_write(
-    mode: int, root: Path, tree: Tree, *, is_safe: bool
+    mode: int, root: Path, tree: WritableTree, *, is_safe: bool
 ) -> None:
     """Not even with the sticky bit: others could create the temporary name first. The own group is trusted."""
     if mode == 0o000 and os.geteuid() != 0:
@@ -501,7 +504,7 @@ def test_no_file_is_written_to_a_directory_that_others_can_write(
     assert names(root / "etc") == []
 
 
-def test_a_sticky_parent_directory_is_trusted(root: Path, tree: Tree) -> None:
+def test_a_sticky_parent_directory_is_trusted(root: Path, tree: WritableTree) -> None:
     """Others cannot replace what root owns there, as in /var/tmp."""
     (root / "var/own").mkdir(parents=True)
     path = PurePosixPath("/var/own/site.conf")
@@ -513,14 +516,14 @@ def test_a_sticky_parent_directory_is_trusted(root: Path, tree: Tree) -> None:
     assert tree.read(path) == b"new\n"
 
 
-def test_nothing_is_written_below_a_root_that_others_can_write(root: Path, tree: Tree) -> None:
+def test_nothing_is_written_below_a_root_that_others_can_write(root: Path, tree: WritableTree) -> None:
     """Others could rename /etc."""
     root.chmod(0o777)
     with pytest.raises(HostError, match="its parent directory / is not safe: others can write to it"):
         tree.write(file())
 
 
-def test_a_symlink_of_root_is_followed_inside_the_root(root: Path, tree: Tree) -> None:
+def test_a_symlink_of_root_is_followed_inside_the_root(root: Path, tree: WritableTree) -> None:
     """/var/run is one; an absolute one in an image leads to a directory of the image."""
     (root / "srv/data").mkdir(parents=True)
     (root / "var").mkdir()
@@ -532,7 +535,7 @@ def test_a_symlink_of_root_is_followed_inside_the_root(root: Path, tree: Tree) -
 
 
 @pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
-def test_a_write_replaces_only_a_regular_file(kind: str, root: Path, tree: Tree) -> None:
+def test_a_write_replaces_only_a_regular_file(kind: str, root: Path, tree: WritableTree) -> None:
     """A rename would also replace a symlink or a device such as /dev/stdout."""
     there = root / "etc/site.conf"
     if kind == "symlink":
@@ -549,7 +552,7 @@ def test_a_write_replaces_only_a_regular_file(kind: str, root: Path, tree: Tree)
 
 
 @pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
-def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, tree: Tree) -> None:
+def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, tree: WritableTree) -> None:
     """The target is resolved below the root, where it does not exist."""
     (root / "etc/way").symlink_to(target.format(outside=root.parent / "outside"))
     path = PurePosixPath("/etc/way/precious")
@@ -563,7 +566,7 @@ def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, 
 
 
 @pytest.mark.root
-def test_a_symlink_of_another_user_is_refused_for_writes(root: Path, tree: Tree) -> None:
+def test_a_symlink_of_another_user_is_refused_for_writes(root: Path, tree: WritableTree) -> None:
     """Reading follows it inside the root."""
     (root / "srv").mkdir()
     (root / "etc/way").symlink_to("/srv")
@@ -585,7 +588,7 @@ def test_a_symlink_of_another_user_is_refused_for_writes(root: Path, tree: Tree)
     ],
 )
 def test_no_file_is_written_to_a_directory_of_another_user(
-    owner: Owner, mode: int, reason: str, root: Path, tree: Tree
+    owner: Owner, mode: int, reason: str, root: Path, tree: WritableTree
 ) -> None:
     """Its owner, or a group with write access, could replace any file by a symlink."""
     os.chown(root / "etc", *owner)
@@ -599,7 +602,7 @@ def test_no_file_is_written_to_a_directory_of_another_user(
 
 
 @pytest.mark.root
-def test_owners_are_set_and_observed(root: Path, tree: Tree) -> None:
+def test_owners_are_set_and_observed(root: Path, tree: WritableTree) -> None:
     """Of files and directories; the set-user-ID bit is set after the owner."""
     wanted = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
     tree.write(wanted)
@@ -613,7 +616,7 @@ def test_owners_are_set_and_observed(root: Path, tree: Tree) -> None:
 
 
 @ordinary_user
-def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: Tree) -> None:
+def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
     """An ordinary user cannot give files away."""
     (root / "etc/site.conf").write_text("old\n")
     with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
@@ -622,7 +625,7 @@ def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: Tree) 
     assert names(root / "etc") == ["site.conf"]
 
 
-def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: Tree) -> None:
+def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: WritableTree) -> None:
     """The reason is a clause that can follow "and"."""
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
@@ -641,7 +644,7 @@ def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: Tre
 
 
 @pytest.mark.root
-def test_a_file_of_another_user_is_not_trusted(root: Path, tree: Tree) -> None:
+def test_a_file_of_another_user_is_not_trusted(root: Path, tree: WritableTree) -> None:
     """Nor a file behind a symlink of another user."""
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
@@ -658,13 +661,13 @@ WRITE_TOO_MUCH = """
 import errno, os, resource, signal, sys
 from pathlib import PurePosixPath
 from agent.errors import HostError
-from agent.host.tree import Tree
+from agent.host.writable_tree import WritableTree
 from agent.model import File, FileMode
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    path = PurePosixPath("/etc/site.conf")
-    Tree(sys.argv[1], os.geteuid(), os.getegid()).write(File(path=path, content=b"x" * 5000, mode=FileMode(0o600)))
+    file = File(path=PurePosixPath("/etc/site.conf"), content=b"x" * 5000, mode=FileMode(0o600))
+    WritableTree(sys.argv[1], os.geteuid(), os.getegid()).write(file)
 except HostError as error:
     print(error.message)
 """
@@ -682,7 +685,7 @@ def test_a_write_that_fails_halfway_keeps_the_old_file(root: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_full_disk_keeps_the_old_file(root: Path, tree: Tree) -> None:
+def test_a_full_disk_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
     """Without a temporary file; the same write succeeds when there is space."""
     with mounted(root / "etc", "size=16k,mode=755"):
         (root / "etc/site.conf").write_text("old\n")
@@ -696,7 +699,7 @@ def test_a_full_disk_keeps_the_old_file(root: Path, tree: Tree) -> None:
 
 
 @pytest.mark.root
-def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: Tree) -> None:
+def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: WritableTree) -> None:
     """For every kind of change."""
     with mounted(root / "etc", "mode=755"):
         (root / "etc/site.conf").touch()
@@ -725,7 +728,7 @@ def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: Tree)
 def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -> None:
     """A write fails and does not change it."""
     # On a disk, since file systems in memory support these flags only from Linux 6.6 on.
-    tree = Tree(str(tmp_path), 0, 0)
+    tree = WritableTree(str(tmp_path), 0, 0)
     path = tmp_path / "etc/site.conf"
     path.parent.mkdir()
     path.write_text("old\n")
@@ -746,7 +749,7 @@ def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -
     assert path.read_text() == "old\n"
 
 
-def test_no_descriptor_is_left_open(root: Path, tree: Tree) -> None:
+def test_no_descriptor_is_left_open(root: Path, tree: WritableTree) -> None:
     """Neither after success nor after an error."""
     os.mkfifo(root / "etc/fifo")
     (root / "etc/out").symlink_to("../../outside")
