@@ -1,7 +1,7 @@
 """The programs of these tests, built from their Go modules and cached outside the checkout.
 
 The environment variable K8S_VERSION selects the version of Kubernetes, one of the directories in modules/. K8S_BIN, a
-list of directories separated by colons, has programs that are ready, and nothing is built.
+list of directories separated by colons, has programs of Kubernetes that are ready, and they are not built.
 `python -m tests.k8s.binaries` builds what is missing and prints the directories.
 """
 
@@ -25,6 +25,8 @@ NEWEST, OLDEST = "1.37.2", "1.34.4"
 """The versions that these tests are for; the newest is the default."""
 
 _OTHERS = ("kine-0.17.5", "kube-router-2.1.0")
+_TOOLS = "tools"
+"""The program of the test pods, whose source is in modules/tools."""
 _OLDEST_GO = (1, 21)
 """From this version on, Go downloads the version that a go.mod requires."""
 _TIMEOUT = 3600.0
@@ -41,6 +43,10 @@ class Binaries(NamedTuple):
 
     version: str
     directories: tuple[Path, ...]
+
+    def path(self, name: str) -> Path:
+        """Return the path of a program."""
+        return next(directory / name for directory in self.directories if (directory / name).exists())
 
     @property
     def search_path(self) -> str:
@@ -67,7 +73,7 @@ def lacking() -> str:
     missing = sorted({row[1] for row in rows if row[0] != "#" and shutil.which(row[0]) is None})
     if missing:
         return f"needs missing programs: apt-get install -y {' '.join(missing)}"
-    if real_k3s() or os.environ.get("K8S_BIN") or all(_done(name) for name in _modules()):
+    if available():
         return ""
     version = _go_version()
     if version < _OLDEST_GO:
@@ -81,19 +87,34 @@ def lacking() -> str:
 
 def available() -> bool:
     """Return whether the programs are there without a build."""
-    return bool(os.environ.get("K8S_BIN")) or all(_done(name) for name in _modules())
+    return all(_done(name) for name in _modules())
 
 
 def ready() -> Binaries:
     """Return the programs, built now unless the cache has them. A lock prevents parallel builds."""
-    given = os.environ.get("K8S_BIN")
-    if given:
-        return Binaries(chosen(), tuple(Path(directory).resolve() for directory in given.split(":")))
-    return Binaries(chosen(), tuple(_built(name) for name in _modules()))
+    built = tuple(_built(name) for name in _modules())
+    if real_k3s():
+        return Binaries(_version_of(Path(real_k3s())), built)
+    given = tuple(Path(directory).resolve() for directory in os.environ.get("K8S_BIN", "").split(":") if directory)
+    return Binaries(chosen(), (*given, *built))
 
 
 def _modules() -> tuple[str, ...]:
-    return (f"kubernetes-{chosen()}", *_OTHERS)
+    """Return the modules that have to be built."""
+    if real_k3s():
+        return (_TOOLS,)
+    if os.environ.get("K8S_BIN"):
+        return tuple(name for name in (*_OTHERS, _TOOLS) if name == _TOOLS or _done(name))
+    return (f"kubernetes-{chosen()}", *_OTHERS, _TOOLS)
+
+
+def _version_of(k3s: Path) -> str:
+    """Return the version of Kubernetes in a K3s binary."""
+    answer = subprocess.run((k3s, "--version"), capture_output=True, text=True, check=True, timeout=60).stdout
+    found = re.search(r"v(\d+\.\d+\.\d+)", answer)
+    if found is None:
+        raise BuildError(f"{k3s} --version: found {answer.strip()!r}, expected a version")
+    return found[1]
 
 
 def _cache() -> Path:
@@ -109,7 +130,7 @@ def _directory(name: str) -> Path:
     if not (MODULES / name).is_dir():
         known = ", ".join(sorted(path.name.partition("-")[2] for path in MODULES.glob("kubernetes-*")))
         raise BuildError(f"{name} is not pinned, expected one of {known}; see tests/k8s/pins.py")
-    inputs = [(MODULES / name / file).read_bytes() for file in ("go.mod", "go.sum")]
+    inputs = [path.read_bytes() for path in sorted((MODULES / name).iterdir())]
     key = hashlib.sha256(b"\0".join([*inputs, " ".join(_flags(name)).encode()])).hexdigest()[:12]
     return _cache() / f"{name}-{key}"
 
@@ -139,7 +160,8 @@ def _built(name: str) -> Path:
 def _build(name: str, directory: Path) -> None:
     sys.stderr.write(f"building {name}, which takes minutes the first time; see {directory}/build.log\n")
     started = time.monotonic()
-    programs = re.findall(r"^(?:tool |\t)(\S+/cmd/\S+|github.com/k3s-io/kine)$", _go_mod(name), re.MULTILINE)
+    go_mod = (MODULES / name / "go.mod").read_text(encoding="utf-8")
+    programs = ["."] if name == _TOOLS else re.findall(r"^tool (\S+)$", go_mod, re.MULTILINE)
     with (directory / "build.log").open("w") as log:
         # One at a time: on two cores it is as fast, needs less memory, and the log shows the times.
         for program in programs:
@@ -158,10 +180,6 @@ def _build(name: str, directory: Path) -> None:
                 raise BuildError(f"cannot build {program}: {error}\n{last}") from error
             log.write(f"{time.monotonic() - started:.0f} s: {program}\n")
             log.flush()
-
-
-def _go_mod(name: str) -> str:
-    return (MODULES / name / "go.mod").read_text(encoding="utf-8")
 
 
 def _go() -> str:
@@ -186,8 +204,7 @@ def main() -> int:
     if reason:
         sys.stderr.write(f"make k8s-test is skipped: {reason}\n")
         return 1 if os.environ.get("CI") == "true" else 0
-    if not real_k3s():
-        sys.stdout.write("".join(f"{directory}\n" for directory in ready().directories))
+    sys.stdout.write("".join(f"{directory}\n" for directory in ready().directories))
     return 0
 
 

@@ -22,7 +22,7 @@ TOLERATE_CGROUP_V1 = (
 )
 """A file, with its content, without which the kubelet of v1.35 and newer does not start on control groups v1."""
 
-PAUSE_IMAGE = "docker.io/library/tools:test"
+IMAGE = "docker.io/library/tools:test"
 """The image of all containers, with busybox; pods never pull it."""
 
 NETWORK_POLICY_CONTROLLER = (
@@ -81,7 +81,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 [grpc]
 address = "{CONTAINERD}"
 [plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{PAUSE_IMAGE}"
+sandbox_image = "{IMAGE}"
 # A process without CAP_SYS_RESOURCE, as in a container, may not lower it.
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]

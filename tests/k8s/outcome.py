@@ -83,10 +83,10 @@ class Outcome(NamedTuple):
 class Trials:
     """A node on which components are started one after the other, as a context manager."""
 
-    def __init__(self, place: Path, binaries: Binaries) -> None:
+    def __init__(self, place: Path, binaries: Binaries, *, real_kernel: bool = False) -> None:
         self.binaries = binaries
         self._logs = place / "logs"
-        self._node = Namespaces(place / "node", lifetime=3600)
+        self._node = Namespaces(place / "node", real_kernel=real_kernel, lifetime=3600)
         self._running: list[subprocess.Popen[bytes]] = []
         self._number = 0
 

@@ -1,0 +1,203 @@
+"""A node on which K3s runs: a real one with K3S=/path/to/k3s, otherwise the components behind tests/k8s/k3s.py.
+
+Both are /usr/local/bin/k3s on the node, with a service file, so that k3s-harden finds them as on a real host.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.k8s import containers, pods
+from tests.k8s.binaries import real_k3s
+from tests.k8s.client import Client
+from tests.k8s.namespaces import CHECKOUT, NAME, Namespaces, on_cgroup_v1
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Mapping
+
+    from tests.k8s.binaries import Binaries
+
+DATA_DIR = "/var/lib/rancher/k3s"
+_K3S = "/usr/local/bin/k3s"
+_KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
+_PATIENCE = 120.0
+_UNIT = "[Service]\nType=notify\nExecStart=/usr/local/bin/k3s server\n"
+_STAND_IN = """\
+#!/bin/sh
+export PYTHONPATH={checkout} PYTHONDONTWRITEBYTECODE=1 K8S_PATH={path}
+PATH=$K8S_PATH:$PATH
+case $1 in
+--version) echo 'k3s version v{version}+k3s1 (00000000)' ;;
+kubectl) shift; export KUBECONFIG="${{KUBECONFIG:-{kubeconfig}}}"; exec kubectl "$@" ;;
+*) exec {python} -m tests.k8s.k3s "$@" ;;
+esac
+"""
+# What a real K3s would fetch or deploy, none of which the tests need, and the image of its pods.
+_WITHOUT_NETWORK = {
+    "disable": ["coredns", "local-storage", "metrics-server", "servicelb", "traefik"],
+    "disable-helm-controller": True,
+    "pause-image": containers.IMAGE,
+}
+
+
+class NodeError(Exception):
+    """K3s exited, or a state was not reached in time."""
+
+
+class Node(Namespaces):
+    """A node with K3s installed and not started."""
+
+    def __init__(self, place: Path, binaries: Binaries, *, real_kernel: bool = False) -> None:
+        super().__init__(place / "node", real_kernel=real_kernel)
+        self.binaries = binaries
+        self.log = place / "k3s.log"
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Node:
+        super().__enter__()
+        self.client = Client(self)
+        self._install()
+        return self
+
+    def __exit__(self, *words: object) -> None:
+        self.client.close()
+        super().__exit__(*words)
+        if self._server is not None:
+            self._server.wait(20)
+
+    def config(self, files: Mapping[str, object]) -> None:
+        """Write K3s' configuration: `config.yaml`, or the name of a drop-in, with its content."""
+        for name, content in files.items():
+            directory = "/etc/rancher/k3s" if name == "config.yaml" else "/etc/rancher/k3s/config.yaml.d"
+            text = content if isinstance(content, str) else yaml.safe_dump(content)
+            self.write(f"{directory}/{name}", text, mode=0o600)
+
+    def start_server(self, *options: str) -> None:
+        """Start `k3s server`."""
+        self._server = self.start(_K3S, "server", *options, log=self.log)
+
+    def kubectl(self, *words: str, text: str = "", check: bool = True) -> str:
+        """Run kubectl as the cluster's administrator and return its output. Raises NodeError if it fails."""
+        done = self.try_kubectl(*words, text=text)
+        if check and done.returncode:
+            raise NodeError(f"kubectl {' '.join(words)}: {done.stderr}")
+        return done.stdout
+
+    def try_kubectl(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run kubectl as the cluster's administrator."""
+        return self.run(_K3S, "kubectl", *words, text=text, env={"KUBECONFIG": _KUBECONFIG})
+
+    def get(self, *words: str) -> Any:  # noqa: ANN401 - as json.loads
+        """Return the objects that `kubectl get` finds."""
+        return yaml.safe_load(self.kubectl("get", "--output=json", *words))
+
+    def apply(self, *objects: Mapping[str, object]) -> None:
+        """Apply objects."""
+        self.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(objects))
+
+    def until(self, state: str, reached: Callable[[], bool], seconds: float = _PATIENCE) -> None:
+        """Wait for a state. Raises NodeError if K3s exits or the time is over."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            if self.exit_code is not None:
+                raise NodeError(f"K3s exited with {self.exit_code}:\n{self.last_log()}")
+            if time.monotonic() > deadline:
+                raise NodeError(f"not within {seconds:.0f} s: {state}\n{self.last_log()}")
+            time.sleep(0.2)
+
+    def wait_for_api(self) -> None:
+        """Wait until the API server is ready."""
+        self.until("the API server is ready", lambda: self.client.get(6444, "/readyz").status == 200)
+
+    def wait_until_deployed(self) -> None:
+        """Wait until the manifests are applied and pods can be created in `default`."""
+        self.wait_for_api()
+        account, policies = "/api/v1/namespaces/default/serviceaccounts/default", "/apis/networking.k8s.io/v1"
+        self.until("the default ServiceAccount exists", lambda: self.client.get(6444, account).status == 200)
+        count = len(list(yaml.safe_load_all(self.path(f"{DATA_DIR}/server/manifests/policy.yaml").read_text())))
+        self.until(
+            "policy.yaml is applied",
+            lambda: len(self.client.get(6444, f"{policies}/networkpolicies").json["items"]) == count,
+        )
+
+    def wait_until_ready(self) -> None:
+        """Wait until the node is Ready."""
+        self.until("the node is Ready", self.is_ready)
+
+    def is_ready(self) -> bool:
+        """Return whether the node is Ready."""
+        answer = self.client.get(6444, f"/api/v1/nodes/{NAME}")
+        conditions = answer.json["status"].get("conditions", ()) if answer.status == 200 else ()
+        return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
+
+    def until_exit(self, seconds: float = _PATIENCE) -> None:
+        """Wait until K3s exits. Raises NodeError if it still runs."""
+        deadline = time.monotonic() + seconds
+        while self.exit_code is None:
+            if time.monotonic() > deadline:
+                raise NodeError(f"K3s still runs after {seconds:.0f} s\n{self.last_log()}")
+            time.sleep(0.1)
+
+    def create_namespaces(self, *names: str) -> None:
+        """Create namespaces, and wait for their accounts, without which they admit no pod."""
+        self.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names))
+        for name in names:
+            account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+            self.until("the account exists", partial(self._exists, account), seconds=30)
+
+    def _exists(self, path: str) -> bool:
+        return self.client.get(6444, path).status == 200
+
+    def run_pods(self, *manifests: Mapping[str, Any]) -> dict[str, str]:
+        """Create pods, wait until they are ready, and return their addresses by name."""
+        self.apply(*manifests)
+        for one in manifests:
+            name, namespace = one["metadata"]["name"], one["metadata"]["namespace"]
+            self.kubectl("wait", f"--namespace={namespace}", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+        found = self.get("pods", "--all-namespaces")["items"]
+        names = {one["metadata"]["name"] for one in manifests}
+        return {one["metadata"]["name"]: one["status"]["podIP"] for one in found if one["metadata"]["name"] in names}
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of K3s, None while it runs."""
+        return self._server.poll() if self._server else None
+
+    def last_log(self) -> str:
+        """Return the last lines of K3s' log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
+
+    def component_log(self, component: str) -> str:
+        """Return what a component has logged; a real K3s has one log for all."""
+        path = self.path(f"/var/log/k3s/{component}.log")
+        return path.read_text(errors="replace") if path.exists() else self.log.read_text(errors="replace")
+
+    def _install(self) -> None:
+        self.write("/etc/systemd/system/k3s.service", _UNIT)
+        self.path("/usr/local/bin").mkdir(exist_ok=True, parents=True)
+        if real_k3s():
+            self.path(_K3S).write_bytes(Path(real_k3s()).read_bytes())
+            self.path(_K3S).chmod(0o755)
+            self.config({"00-tests.yaml": _WITHOUT_NETWORK})
+        else:
+            self.write(_K3S, _stand_in(self.binaries), mode=0o755)
+        if on_cgroup_v1():
+            self.write(*containers.TOLERATE_CGROUP_V1, mode=0o600)
+        archive = pods.image(self.binaries.path("tools"))
+        self.write(f"{DATA_DIR}/agent/images/tools.tar", archive)
+        for directory in (DATA_DIR, f"{DATA_DIR}/agent"):
+            self.path(directory).chmod(0o755)
+
+
+def _stand_in(binaries: Binaries) -> str:
+    words = {"checkout": CHECKOUT, "path": binaries.search_path, "python": sys.executable}
+    quoted = {name: shlex.quote(str(word)) for name, word in words.items()}
+    return _STAND_IN.format(**quoted, version=binaries.version, kubeconfig=_KUBECONFIG)

@@ -1,0 +1,77 @@
+"""The image and the manifests of the test pods."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+from tests.k8s.containers import IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_TOOLS = "/tools"
+
+
+def image(tools: Path) -> bytes:
+    """Return an archive, as of `docker save`, of an image with one program."""
+    layer = _archive({_TOOLS[1:]: (tools.read_bytes(), 0o755)})
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": [_TOOLS]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
+    return _archive(
+        {
+            "layer.tar": (layer, 0o644),
+            "config.json": (json.dumps(config).encode(), 0o644),
+            "manifest.json": (json.dumps(manifest).encode(), 0o644),
+        }
+    )
+
+
+def pod(
+    name: str, namespace: str, *serve: str, labels: Mapping[str, str] | None = None, **spec: object
+) -> dict[str, Any]:
+    """Return a pod that answers at these ports and complies with the Pod Security level restricted."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "imagePullPolicy": "Never",
+        "args": ["serve", *serve],
+        "securityContext": security,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, **(labels or {})}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0, **spec},
+    }
+
+
+def connect(*addresses: str) -> tuple[str, ...]:
+    """Return the command that tries these addresses from a pod."""
+    return (_TOOLS, "connect", *addresses)
+
+
+def _archive(files: Mapping[str, tuple[bytes, int]]) -> bytes:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        for name, (content, mode) in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            archive.addfile(entry, io.BytesIO(content))
+    return output.getvalue()

@@ -1,0 +1,75 @@
+"""audit.yaml and the arguments of the audit log, with the events of the real API server as judge."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.k8s import pods
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.k8s.node import Node
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
+
+LOG = "/var/lib/rancher/k3s/server/logs/audit.log"
+SECRET = "correct-horse-battery-staple"  # noqa: S105 - the test looks for it where it must not be
+
+
+def events(node: Node, name: str) -> list[dict[str, Any]]:
+    """Return the events about an object."""
+    return [event for event in _all_events(node) if event.get("objectRef", {}).get("name") == name]
+
+
+def _all_events(node: Node) -> Iterator[dict[str, Any]]:
+    for line in node.path(LOG).read_text().splitlines():
+        yield json.loads(line)
+
+
+def test_every_event_has_metadata_and_no_content(server: Node) -> None:
+    """The log has who did what, and no bodies: the value of a Secret is not in it."""
+    data = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "audited", "namespace": "default"}}
+    server.apply({**data, "stringData": {"password": SECRET}})
+    server.kubectl("get", "secret", "audited", "--output=yaml")
+    server.until("the events are written", lambda: len(events(server, "audited")) >= 2, seconds=10)
+    found = events(server, "audited")
+    assert {event["verb"] for event in found} >= {"create", "get"}
+    assert {event["level"] for event in found} == {"Metadata"}
+    assert {event["user"]["username"] for event in found} == {"system:admin"}
+    assert not any("requestObject" in event or "responseObject" in event for event in found)
+    assert SECRET not in server.path(LOG).read_text()
+
+
+def test_log_covers_all_stages_and_components(server: Node) -> None:
+    """Requests of the components are logged too, and every event has the level Metadata."""
+    found = list(_all_events(server))
+    users = {event["user"]["username"] for event in found}
+    assert {"system:apiserver", "system:kube-scheduler", "system:node:node-1"} <= users
+    assert {event["level"] for event in found} == {"Metadata"}
+    assert {event["stage"] for event in found} >= {"RequestReceived", "ResponseComplete"}
+
+
+def test_refused_pod_is_in_the_log(server: Node) -> None:
+    """A refusal is an event with its status and the level of Pod Security that decided."""
+    pod = pods.pod("refused", "default", hostNetwork=True)
+    answer = server.client.request("POST", 6444, "/api/v1/namespaces/default/pods", body=pod)
+    assert answer.status == 403
+
+    def complete() -> list[dict[str, Any]]:
+        # The name of an object that is refused is only in its URL and message.
+        found = [event for event in _all_events(server) if event.get("responseStatus", {}).get("code") == 403]
+        return [event for event in found if 'pods "refused"' in event["responseStatus"].get("message", "")]
+
+    server.until("the event is written", lambda: bool(complete()), seconds=10)
+    assert complete()[0]["annotations"]["pod-security.kubernetes.io/enforce-policy"] == "restricted:latest"
+
+
+def test_log_is_private(server: Node) -> None:
+    """The API server creates the log with mode 0600, in a directory with mode 0700."""
+    assert stat.S_IMODE(server.path(LOG).stat().st_mode) == 0o600
+    assert stat.S_IMODE(server.path(LOG).parent.stat().st_mode) == 0o700

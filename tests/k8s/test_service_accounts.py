@@ -1,0 +1,47 @@
+"""The verb service-accounts, with a real API server and kubectl as judges."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.k8s import pods
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.k8s.node import Node
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
+
+
+def has_token(node: Node, pod: str) -> bool:
+    """Create a pod as a dry run, and return whether the API server gives it a token."""
+    body = pods.pod(pod, "tokens")
+    answer = node.client.request("POST", 6444, "/api/v1/namespaces/tokens/pods?dryRun=All", body=body)
+    assert answer.status == 201, answer.text
+    return any(volume["name"].startswith("kube-api-access") for volume in answer.json["spec"].get("volumes", ()))
+
+
+def test_new_pods_get_no_token(server: Node) -> None:
+    """Every namespace is patched once; a pod that is created before has a token, one after it has none."""
+    server.create_namespaces("tokens")
+    assert has_token(server, "before")
+    first = server.harden("service-accounts", "--format", "json")
+    assert first.returncode == 0, first.stderr
+    changed = {item["id"] for item in json.loads(first.stdout)["items"] if item["status"] == "changed"}
+    assert "tokens/default" in changed
+    assert not has_token(server, "after")
+    accounts = server.get("serviceaccounts", "--all-namespaces", "--field-selector=metadata.name=default")["items"]
+    assert {one["automountServiceAccountToken"] for one in accounts} == {False}
+    second = server.harden("service-accounts", "--format", "json")
+    assert {item["status"] for item in json.loads(second.stdout)["items"]} == {"compliant"}
+
+
+def test_stopped_api_server_is_an_error(new_node: Callable[..., Node]) -> None:
+    """Without K3s, the verb fails with kubectl's reason and changes nothing."""
+    done = new_node().harden("service-accounts", "--timeout", "2")
+    assert done.returncode == 1
+    assert "cannot get namespaces" in done.stderr
