@@ -124,7 +124,7 @@ format: $(VENV)/.dev ## let ruff format the code, and repair what it can
 	@$(VENV)/bin/ruff format --quiet
 	@$(VENV)/bin/ruff check --fix --quiet
 
-bench: $(VENV)/.dev ## what apply, check and assess cost, as ratios
+bench: $(VENV)/.dev ## what apply, check and assess cost, as ratios, and check as a share of a start of K3s
 	@$(PY) -m tests.bench
 
 docs: $(VENV)/.dev ## write docs/reference from the code

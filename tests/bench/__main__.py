@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import growth, work
+from tests.bench import growth, start, work
 from tests.bench.measure import HOME, BenchError, Command, in_turn
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ def _report(rounds: int) -> Iterator[str]:
     yield from absent
     yield ""
     yield from _grown(growth.measured(program))
+    yield ""
+    if start.absent():
+        yield f"Start of K3s not measured: {start.absent()}."
+    else:
+        yield from start.lines(start.measured(program, rounds))
 
 
 def _commands(program: Path, ready: Path) -> dict[str, Command]:

@@ -40,12 +40,16 @@ DIFFERENCES: Mapping[str, Mapping[str, str]] = {
         "advertise-port": "a flag of K3s' patched API server, which the upstream one does not have",
         "egress-selector-config-file": "K3s' tunnel to the kubelets does not exist; the API server connects directly",
     },
+    CONTROLLER_MANAGER: {
+        "controllers": "here `*,tokencleaner`; K3s also switches off service, route and cloud-node-lifecycle, which the"
+        " upstream controller manager of 1.37 does not know and exits at",
+    },
     KUBELET: {
         "cloud-provider": "K3s' cloud controller does not exist; with it, nodes would keep their taint",
         "containerd": "a flag of cAdvisor that K3s' kubelet has",
     },
 }
-"""Arguments that K3s passes and these tests do not, by component, with the reason."""
+"""Arguments that K3s passes and these tests do not, or with another value, by component, with the reason."""
 
 
 class Host(NamedTuple):
@@ -210,7 +214,7 @@ def _controller_manager(_: Configuration, host: Host) -> dict[str, str]:
         "bind-address": "127.0.0.1",
         "cluster-cidr": _CLUSTER_RANGE,
         "configure-cloud-routes": "false",
-        "controllers": "*,tokencleaner,-service,-route,-cloud-node-lifecycle",
+        "controllers": "*,tokencleaner",
         "kubeconfig": credentials,
         "profiling": "false",
         "root-ca-file": f"{tls}/server-ca.crt",

@@ -37,28 +37,39 @@ def image(tools: Path) -> bytes:
 
 
 def pod(
-    name: str, namespace: str, *serve: str, labels: Mapping[str, str] | None = None, **spec: object
+    name: str,
+    namespace: str,
+    *serve: str,
+    labels: Mapping[str, str] | None = None,
+    probe: int | None = None,
+    as_root: bool = False,
 ) -> dict[str, Any]:
-    """Return a pod that answers at these ports and complies with the Pod Security level restricted."""
-    security = {
+    """Return a pod that answers at these ports and complies with the Pod Security level restricted.
+
+    It is ready when the kubelet gets an answer at the port `probe`. With `as_root` it does not comply, and can use
+    ports below 1024.
+    """
+    restricted = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "runAsNonRoot": True,
         "runAsUser": 1000,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    container = {
+    container: dict[str, Any] = {
         "name": "main",
         "image": IMAGE,
         "imagePullPolicy": "Never",
         "args": ["serve", *serve],
-        "securityContext": security,
+        "securityContext": {} if as_root else restricted,
     }
+    if probe:
+        container["readinessProbe"] = {"httpGet": {"port": probe}, "periodSeconds": 1}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, **(labels or {})}},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0, **spec},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
     }
 
 

@@ -56,7 +56,7 @@ def test_log_covers_all_stages_and_components(server: Node) -> None:
 
 def test_refused_pod_is_in_the_log(server: Node) -> None:
     """A refusal is an event with its status and the level of Pod Security that decided."""
-    pod = pods.pod("refused", "default", hostNetwork=True)
+    pod = pods.pod("refused", "default", as_root=True)
     answer = server.client.request("POST", 6444, "/api/v1/namespaces/default/pods", body=pod)
     assert answer.status == 403
 

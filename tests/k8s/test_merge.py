@@ -1,0 +1,317 @@
+"""What the components run with, for arguments in all places and notations that K3s accepts.
+
+Judges are /flagz and /configz of the running components; every expectation is written by hand. With the components
+behind tests/k8s/k3s.py, the merge of the configuration files is ours on both sides: only K3S=/path/to/k3s tests K3s'
+own. `assess` must agree with the components in each argument that it tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.k8s.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.k8s.binaries import Binaries
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("merge")]
+
+CONFIG = """\
+# The first of three files.
+kube-apiserver-arg:
+  - feature-gates=ComponentFlagz=true
+  - event-ttl=2h
+  - max-requests-inflight=500
+  - max-mutating-requests-inflight=250
+  - min-request-timeout=900
+  - --goaway-chance=0.01
+  - audit-log-maxage=7
+  - audit-log-maxbackup=3
+  - audit_log_maxsize=50
+  - profiling=true
+  - contention-profiling
+  - enable-admission-plugins+=ExtendedResourceToleration
+  - api-audiences-=first
+  - livez-grace-period=5s
+  - delete-collection-workers=2
+  - delete-collection-workers=3
+  - http2-max-streams-per-connection=500
+  - kubelet-timeout=7s
+  - etcd-compaction-interval=10m
+  - lease-reuse-duration-seconds=30
+  - default-not-ready-toleration-seconds=120
+  - default_unreachable_toleration_seconds=130
+  - tls-min-version=VersionTLS13
+  - shutdown-delay-duration=1s
+kube-controller-manager-arg: terminated-pod-gc-threshold=55
+kube-scheduler-arg:
+  - profiling=true
+  - leader-elect-lease-duration=40s
+kubelet-arg:
+  - feature-gates=ComponentFlagz=true
+  - max-pods=99
+  - event-qps=25
+  - image-gc-high-threshold=80
+  - image-gc-low-threshold=70
+  - streaming-connection-idle-timeout=10m
+  - anonymous_auth=true
+  - container-log-max-size=20Mi
+  - pod-max-pids=512
+  - system-reserved=cpu=100m
+  - system-reserved=memory=100Mi
+kube-proxy-arg:
+  - feature-gates=ComponentFlagz=true
+  - config-sync-period=11m
+---
+kube-scheduler-arg:
+  - profiling=maybe
+"""
+LOWER = """\
+kube-apiserver-arg+:
+  - audit-log-maxage=45
+  - request-timeout=90s
+  - service-account-max-token-expiration=48h
+  - authorization-mode=Node
+  - authorization-mode=RBAC
+  - feature-gates=AllAlpha=false
+kube-controller-manager-arg+:
+  - feature-gates=ComponentFlagz=true
+  - concurrent-gc-syncs=11
+  - concurrent-deployment-syncs=6
+  - node-monitor-period=6s
+  - node-monitor-grace-period=60s
+  - kube-api-qps=33
+  - kube-api-burst=44
+  - pvclaimbinder-sync-period=20s
+  - profiling+=true
+kubelet-arg+:
+  - event-burst=60
+  - registry-qps=7
+  - registry-burst=14
+  - node-status-update-frequency=20s
+  - sync-frequency=45s
+  - serialize-image-pulls=true
+  - container-log-max-files=7
+  - kube-api-qps=66
+  - kube-api-burst=77
+  - eviction-hard=nodefs.available<3%,imagefs.available<4%
+kube-proxy-arg+:
+  - conntrack-tcp-timeout-established=5s
+  - metrics-bind-address=127.0.0.1:10249
+"""
+HIGHER = """\
+kube-scheduler-arg:
+  - feature-gates=ComponentFlagz=true
+  - kube-api-qps=22
+  - kube-api-burst=23
+  - leader-elect-renew-deadline=9s
+  - leader-elect-retry-period=3s
+kubelet-arg+: {"a": "mapping"}
+"""
+IGNORED = "kube-apiserver-arg: [event-ttl=9h]\n"
+KUBELET_FILE = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+maxPods: 12
+podsPerCore: 44
+nodeStatusMaxImages: 33
+"""
+
+
+class Argument(NamedTuple):
+    """The value of an argument, as /flagz prints it, and the reason for it."""
+
+    component: str
+    name: str
+    value: str
+
+
+API, MANAGER, SCHEDULER, KUBELET, PROXY = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+)
+PORTS = {API: 6444, MANAGER: 10257, SCHEDULER: 10259, KUBELET: 10250, PROXY: 10249}
+ARGUMENTS = tuple(
+    Argument(component, name, value)
+    for component, values in {
+        API: {
+            # Each in config.yaml, in one notation or another.
+            "event-ttl": "2h0m0s",
+            "max-requests-inflight": "500",
+            "max-mutating-requests-inflight": "250",
+            "min-request-timeout": "900",
+            "goaway-chance": "0.01",
+            "contention-profiling": "true",
+            "livez-grace-period": "5s",
+            "http2-max-streams-per-connection": "500",
+            "kubelet-timeout": "7s",
+            "etcd-compaction-interval": "10m0s",
+            "lease-reuse-duration-seconds": "30",
+            "default-not-ready-toleration-seconds": "120",
+            "default-unreachable-toleration-seconds": "130",
+            "tls-min-version": "VersionTLS13",
+            "shutdown-delay-duration": "1s",
+            # Replaces K3s' default.
+            "profiling": "true",
+            # Twice: the last value counts, also across files and spellings.
+            "delete-collection-workers": "3",
+            "audit-log-maxage": "45",
+            # config.yaml alone has it with underscores, and `apply` adds no second one.
+            "audit-log-maxsize": "50",
+            "audit-log-maxbackup": "10",
+            # Lists are combined.
+            "authorization-mode": "[Node,RBAC]",
+            "enable-admission-plugins": "[NodeRestriction,ExtendedResourceToleration]",
+            "api-audiences": "[first,https://kubernetes.default.svc.cluster.local,k3s]",
+            # In a drop-in only.
+            "request-timeout": "1m30s",
+            "service-account-max-token-expiration": "48h0m0s",
+            # K3s' defaults that nobody replaces.
+            "anonymous-auth": "false",
+            "secure-port": "6444",
+            "bind-address": "127.0.0.1",
+        },
+        MANAGER: {
+            "terminated-pod-gc-threshold": "55",
+            "concurrent-gc-syncs": "11",
+            "concurrent-deployment-syncs": "6",
+            "node-monitor-period": "6s",
+            "node-monitor-grace-period": "1m0s",
+            "kube-api-qps": "33",
+            "kube-api-burst": "44",
+            "pvclaimbinder-sync-period": "20s",
+            # K3s' default false is passed first, and the operator's value after it.
+            "profiling": "true",
+            "use-service-account-credentials": "true",
+            "bind-address": "127.0.0.1",
+        },
+        SCHEDULER: {
+            # The last file has a plain key, which replaces the list of config.yaml.
+            "profiling": "false",
+            "leader-elect-lease-duration": "15s",
+            "leader-elect-renew-deadline": "9s",
+            "leader-elect-retry-period": "3s",
+            "kube-api-qps": "22",
+            "kube-api-burst": "23",
+            "bind-address": "127.0.0.1",
+        },
+        KUBELET: {
+            "max-pods": "99",
+            "event-qps": "25",
+            "event-burst": "60",
+            "registry-qps": "7",
+            "registry-burst": "14",
+            "pod-max-pids": "512",
+            "kube-api-qps": "66",
+            "kube-api-burst": "77",
+            "read-only-port": "0",
+            "hostname-override": "node-1",
+        },
+        PROXY: {
+            "config-sync-period": "11m0s",
+            "conntrack-tcp-timeout-established": "5s",
+            "metrics-bind-address": "127.0.0.1:10249",
+            "proxy-mode": "iptables",
+            "cluster-cidr": "10.42.0.0/16",
+        },
+    }.items()
+    for name, value in values.items()
+)
+KUBELET_FIELDS: Mapping[str, Any] = {
+    "maxPods": 99,
+    "podsPerCore": 44,
+    "nodeStatusMaxImages": 33,
+    "eventRecordQPS": 25,
+    "eventBurst": 60,
+    "registryPullQPS": 7,
+    "registryBurst": 14,
+    "imageGCHighThresholdPercent": 80,
+    "imageGCLowThresholdPercent": 70,
+    "streamingConnectionIdleTimeout": "10m0s",
+    "containerLogMaxSize": "20Mi",
+    "containerLogMaxFiles": 7,
+    "podPidsLimit": 512,
+    "systemReserved": {"cpu": "100m", "memory": "100Mi"},
+    "nodeStatusUpdateFrequency": "20s",
+    "syncFrequency": "45s",
+    "serializeImagePulls": True,
+    "evictionHard": {"nodefs.available": "3%", "imagefs.available": "4%"},
+    "protectKernelDefaults": True,
+}
+"""Fields in /configz of the kubelet, from arguments, from a file of kubelet.conf.d and from K3s' options."""
+
+
+@pytest.fixture(scope="module")
+def node(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A server whose operator has three files; `apply` has added its own, last."""
+    with Node(tmp_path_factory.mktemp("merge"), binaries) as node:
+        node.config(
+            {
+                "config.yaml": CONFIG,
+                "10-lower.yaml": LOWER,
+                "20-higher.YML": HIGHER.replace('kubelet-arg+: {"a": "mapping"}\n', ""),
+                "30-ignored.yaml.bak": IGNORED,
+            }
+        )
+        node.write("/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-site.conf", KUBELET_FILE, mode=0o600)
+        node.harden("apply")
+        node.start_server()
+        node.wait_until_ready()
+        yield node
+
+
+@pytest.fixture(scope="module")
+def flags(node: Node) -> Mapping[str, Mapping[str, str]]:
+    """Return the flags of each component from /flagz."""
+    found = {}
+    for component, port in PORTS.items():
+        tls = component != PROXY
+        answer = node.client.get(port, "/flagz", tls=tls)
+        assert answer.status == 200, f"{component}: {answer.text}"
+        found[component] = dict(re.findall(r"^([a-z0-9-]+)=(.*)$", answer.text, re.MULTILINE))
+    return found
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS, ids=lambda argument: f"{argument.component}-{argument.name}")
+def test_argument_in_effect(flags: Mapping[str, Mapping[str, str]], argument: Argument) -> None:
+    """The running component has the expected value."""
+    assert flags[argument.component][argument.name] == argument.value
+
+
+@pytest.mark.parametrize("field", KUBELET_FIELDS)
+def test_field_of_the_kubelet(node: Node, field: str) -> None:
+    """The kubelet merges its files and arguments; arguments override files."""
+    answer = node.client.get(PORTS[KUBELET], "/configz")
+    assert answer.json["kubeletconfig"][field] == KUBELET_FIELDS[field]
+
+
+def test_underscores_open_the_kubelet(node: Node) -> None:
+    """anonymous_auth=true takes effect although K3s sets anonymous-auth to false: 403 instead of 401."""
+    assert node.client.get(PORTS[KUBELET], "/pods", certificate=None).status == 403
+
+
+def test_assess_agrees_with_the_components(node: Node, flags: Mapping[str, Mapping[str, str]]) -> None:
+    """Every value that `assess` has found for an argument is the one that the component has."""
+    assessment = json.loads(node.harden("assess", "--format", "json").stdout)
+    compared = 0
+    for verdict in assessment["verdicts"]:
+        for one in verdict["evidence"]:
+            found = re.fullmatch(r"(\S+) --([a-z0-9-]+)=(\S*)", one["observation"])
+            if found and found[2] in flags.get(found[1], {}):
+                assert _words(flags[found[1]][found[2]]) == _words(found[3]), verdict["id"]
+                compared += 1
+    assert compared
+
+
+def _words(value: str) -> list[str]:
+    """Return the items of a list in a flag or an argument."""
+    return value.strip("[]").split(",")

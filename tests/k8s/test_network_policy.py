@@ -1,0 +1,162 @@
+"""policy.yaml, with connections between running pods under a real network policy controller as judge.
+
+Every expectation is written by hand. A pod that must not be reached is reached by somebody else in the same test, so
+that a broken network is no proof.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+import yaml
+
+from agent.guide.manifests import network_policies
+from tests.k8s import pods
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.k8s.node import Node
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
+
+DNS_SERVICE = "10.43.0.10"
+POLICED_LATER = "shop"
+"""A namespace that policy.yaml does not name."""
+
+
+class Target(NamedTuple):
+    """A port of a pod."""
+
+    protocol: str
+    pod: str
+    port: int
+
+
+DNS = Target("udp", "dns", 53)
+DNS_TCP = Target("tcp", "dns", 53)
+DNS_METRICS = Target("tcp", "dns", 9153)
+METRICS = Target("tcp", "metrics-server", 10250)
+TRAEFIK = Target("tcp", "traefik", 8000)
+LOAD_BALANCER = Target("tcp", "svclb", 8080)
+OTHER = Target("tcp", "system", 8080)
+WEB = Target("tcp", "web", 8080)
+PUBLIC = Target("tcp", "public", 8080)
+SHOP = Target("tcp", "shop", 8080)
+ALL = (DNS, DNS_TCP, DNS_METRICS, METRICS, TRAEFIK, LOAD_BALANCER, OTHER, WEB, PUBLIC, SHOP)
+OPEN_TO_ALL = {DNS, DNS_TCP, METRICS, TRAEFIK, LOAD_BALANCER}
+"""What policy.yaml opens to every namespace."""
+
+REACHED = {
+    ("shop", "shop-client"): {*OPEN_TO_ALL, SHOP},
+    ("default", "client"): {*OPEN_TO_ALL, WEB, SHOP},
+    ("kube-public", "public"): {*OPEN_TO_ALL, PUBLIC, SHOP},
+    ("kube-system", "system"): {*OPEN_TO_ALL, DNS_METRICS, OTHER, SHOP},
+}
+"""What the pod of a namespace reaches while `shop` has no policy."""
+
+
+class Network(NamedTuple):
+    """The running pods and their addresses."""
+
+    node: Node
+    addresses: Mapping[str, str]
+
+    def reached(self, namespace: str, pod: str) -> set[Target]:
+        """Return what a pod reaches."""
+        command = ("exec", f"--namespace={namespace}", pod, "--", *pods.connect(*map(self.address, ALL)))
+        return self._answered(self.node.kubectl(*command))
+
+    def reached_by_host(self) -> set[Target]:
+        """Return what a process of the host reaches."""
+        tools = self.node.binaries.path("tools")
+        return self._answered(self.node.run(tools, "connect", *map(self.address, ALL), check=True).stdout)
+
+    def address(self, target: Target) -> str:
+        """Return a target as the client in the pods takes it."""
+        return f"{target.protocol}:{self.addresses[target.pod]}:{target.port}"
+
+    def _answered(self, output: str) -> set[Target]:
+        found = dict(line.split() for line in output.splitlines())
+        return {target for target in ALL if found[self.address(target)] == "true"}
+
+    def until_reached(self, namespace: str, pod: str, expected: set[Target]) -> None:
+        """Wait until the controller has applied the policies, and compare."""
+        found: set[Target] = set()
+        for _ in range(10):
+            found = self.reached(namespace, pod)
+            if found == expected:
+                return
+        assert found == expected
+
+
+@pytest.fixture(scope="module")
+def network(server: Node) -> Network:
+    """Pods in four namespaces; those of kube-system have the labels of K3s' packaged components."""
+    server.create_namespaces(POLICED_LATER)
+    system = "kube-system"
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": system},
+        "spec": {
+            "clusterIP": DNS_SERVICE,
+            "selector": {"k8s-app": "kube-dns"},
+            "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}],
+        },
+    }
+    server.apply(service)
+    addresses = server.run_pods(
+        pods.pod("dns", system, "udp:53", "tcp:53", "tcp:9153", labels={"k8s-app": "kube-dns"}, as_root=True),
+        pods.pod("metrics-server", system, "tcp:10250", labels={"k8s-app": "metrics-server"}),
+        pods.pod("traefik", system, "tcp:8000", labels={"app.kubernetes.io/name": "traefik"}),
+        pods.pod("svclb", system, "tcp:8080", labels={"svccontroller.k3s.cattle.io/svcname": "traefik"}),
+        pods.pod("system", system, "tcp:8080"),
+        pods.pod("web", "default", "tcp:8080", probe=8080),
+        pods.pod("client", "default"),
+        pods.pod("public", "kube-public", "tcp:8080", probe=8080),
+        pods.pod("shop", POLICED_LATER, "tcp:8080"),
+        pods.pod("shop-client", POLICED_LATER),
+    )
+    return Network(server, addresses)
+
+
+@pytest.mark.parametrize(("namespace", "pod"), REACHED)
+def test_pods_reach_what_policy_allows(network: Network, namespace: str, pod: str) -> None:
+    """Own namespace, DNS, metrics-server and ingress are reached; other pods of policed namespaces are not."""
+    network.until_reached(namespace, pod, REACHED[namespace, pod])
+
+
+def test_host_reaches_every_pod(network: Network) -> None:
+    """Probes and the API server's connections come from the host: policies do not apply to them."""
+    assert network.reached_by_host() == set(ALL)
+
+
+def test_probed_pods_stay_ready(network: Network) -> None:
+    """The kubelet's HTTP probes pass the policies: the pods that have one are Ready."""
+    for namespace, pod in (("default", "web"), ("kube-public", "public")):
+        found = network.node.get("pod", f"--namespace={namespace}", pod)
+        conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+        assert conditions["Ready"] == "True"
+
+
+def test_name_service_is_reached_through_its_service(network: Network) -> None:
+    """Through the cluster's address for DNS, over UDP, from a namespace without and one with a policy."""
+    address = f"udp:{DNS_SERVICE}:53"
+    for namespace, pod in (("shop", "shop-client"), ("default", "client")):
+        command = ("exec", f"--namespace={namespace}", pod, "--", *pods.connect(address))
+        assert network.node.kubectl(*command).strip() == f"{address} true"
+
+
+def test_namespace_created_later_is_open_until_it_has_a_policy(network: Network) -> None:
+    """With the policy that the program renders for a namespace, other namespaces no longer reach its pods."""
+    network.until_reached("default", "client", {*OPEN_TO_ALL, WEB, SHOP})
+    documents = [one for one in yaml.safe_load_all(network_policies([POLICED_LATER])) if one]
+    (added,) = (one for one in documents if one["metadata"]["namespace"] == POLICED_LATER)
+    network.node.apply(added)
+    try:
+        network.until_reached("default", "client", {*OPEN_TO_ALL, WEB})
+        network.until_reached("shop", "shop-client", {*OPEN_TO_ALL, SHOP})
+    finally:
+        network.node.kubectl("delete", "networkpolicy", f"--namespace={POLICED_LATER}", "--all")
