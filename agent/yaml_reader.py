@@ -7,11 +7,11 @@ booleans (`yes`, `on`, `off`, …), octal numbers with a leading 0, no base 60. 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.errors import InputError
-from agent.model import Location, Value
+from agent.model import Location
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,7 +58,6 @@ class BoundsError(InputError):
     """A file exceeds the limits of this reader. It can be valid for programs with other limits."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Scalar(Value):
     """A single value."""
 
@@ -69,7 +68,6 @@ class Scalar(Value):
     """Counted from 1."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Sequence(Value):
     """A list."""
 
@@ -77,7 +75,6 @@ class Sequence(Value):
     line: int
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Mapping(Value):
     """Keys and values in the order in which they were written, duplicate keys included."""
 

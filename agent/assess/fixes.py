@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
@@ -14,6 +13,7 @@ from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart
 from agent.node.facts import RANCHER_DROPIN
 from agent.settings.schema import DEFAULT_SETTINGS, row_of
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

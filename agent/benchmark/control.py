@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.benchmark.versions import Benchmark
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Applies, Instruction, Location, Remediation, Restart
+from agent.value import Row, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,10 @@ class Number(NamedTuple):
         return self.text.rpartition(".")[0]
 
 
-@dataclass(frozen=True, eq=False)
-class BenchmarkControl:
+_NOTHING: Mapping[Benchmark, Any] = MappingProxyType({})
+
+
+class BenchmarkControl(Row):
     """One requirement of the benchmarks on a node, keyed by its subject: numbers change between versions."""
 
     id: str
@@ -61,12 +64,12 @@ class BenchmarkControl:
     """The rationale, for the reader of a report."""
     source: str
     """The upstream file that decides it on K3s."""
-    numbers: Mapping[Benchmark, Number] = field(default_factory=dict)
+    numbers: Mapping[Benchmark, Number] = _NOTHING
     """Empty if no benchmark has the control."""
     level: int = 1
     """The level of CIS: 1 costs no function, 2 may."""
     applies: Applies = Applies()
-    earlier: Mapping[Benchmark, Check] = field(default_factory=dict)
+    earlier: Mapping[Benchmark, Check] = _NOTHING
     """What some benchmarks require instead of `check`."""
     caution: str = ""
     """What to do before any remediation, in the imperative and without its period."""

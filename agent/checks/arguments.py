@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 _EVENT_RATE_LIMIT = "EventRateLimit"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class ArgumentCheck(Check):
     """A component argument has an effective value that `criterion` accepts, from the operator or from K3s."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus
-from agent.model import Remediation, Restart, Value
+from agent.model import Remediation, Restart
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,6 @@ class Check(Value, ABC):
         return ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class AllOf(Check):
     """Each of these holds."""
 

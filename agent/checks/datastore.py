@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,6 @@ _ENABLE = (
 )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class EtcdSetting(Check):
     """A key of the configuration that K3s writes for its etcd has a value that the criterion accepts."""
 
@@ -84,7 +82,6 @@ class EtcdSetting(Check):
         return f"{predicate}, or is not set" if self.unset_passes else predicate
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class EncryptionProviders(Check):
     """The first provider in K3s' encryption configuration, which encrypts new data, is one of these."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant, or in a command; for more, a pattern is shown."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class FileCheck(Check):
     """A requirement on every file that one of the paths matches."""
 
@@ -124,7 +122,6 @@ class FileCheck(Check):
         return ShellCommand(f"sudo sh -c {quote('; '.join(commands))}")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Permissions(FileCheck):
     """No file has a permission bit that `at_most` does not have."""
 
@@ -147,7 +144,6 @@ class Permissions(FileCheck):
         return frozenset(FilePermissions(path=file.path, mode=self.at_most).id for file in files)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Ownership(FileCheck):
     """Every file belongs to root:root."""
 

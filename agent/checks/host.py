@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,6 @@ _PROC_SYS = PurePosixPath("/proc/sys")
 _PARAMETERS_PATH = PurePosixPath(PARAMETERS_FILE)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class KernelParameter(Check):
     """A kernel parameter has the guide's value now, and after the next boot."""
 
@@ -94,7 +92,6 @@ class KernelParameter(Check):
         return (self.row.key,)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class GuideDirectory(Check):
     """A directory has the guide's exact mode, and belongs to root:root."""
 
@@ -135,7 +132,6 @@ class GuideDirectory(Check):
         return self.row.id
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class SysctlPrecedence(Check):
     """No file that is read at boot overrides a value of 90-kubelet.conf."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from agent.checks.node import AssessedNode
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class NotInK3s(Check):
     """K3s has nothing that this control could apply to."""
 
@@ -30,7 +28,6 @@ class NotInK3s(Check):
         return f"not applicable. {self.reason}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Manual(Check):
     """Only a person, or a query to the API server, can decide."""
 

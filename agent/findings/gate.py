@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, no
 from agent.model import Location, OwnCommand, Remediation, ShellCommand
 from agent.node.gate import DROPIN, STATE, TEMPLATE, instance
 from agent.report import Level
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from agent.value import Row
 
 if TYPE_CHECKING:
     from agent.model import Applies
@@ -20,11 +21,10 @@ class Origin(NamedTuple):
     """Another source that requires the row, if the guide does not."""
 
 
-@dataclass(frozen=True, eq=False)
-class Control:
+class Control(Row):
     """A requirement of the guide, as `explain` and docs/reference/guide-controls.md show it.
 
-    No field has a default, so that subclasses can add fields. Rows are compared by identity.
+    No field has a default, so that subclasses can add fields.
     """
 
     id: str

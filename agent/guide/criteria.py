@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from agent.k3s.go_values import FALSE, TRUE, integer, is_duration
-from agent.model import Value
+from agent.value import Value
 
 
 class Criterion(Value, ABC):
@@ -47,7 +46,6 @@ def _joined(names: list[str]) -> str:
     return ",".join(dict.fromkeys(names))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Boolean(Criterion):
     """A boolean, in any spelling that Go's strconv.ParseBool accepts."""
 
@@ -63,7 +61,6 @@ class Boolean(Criterion):
         return str(self)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class AtLeast(Criterion):
     """A whole number that is not less than `least`, as Go reads it: 0x1e and 036 are 30."""
 
@@ -82,7 +79,6 @@ class AtLeast(Criterion):
         return str(max(self.least, self.example))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Duration(Criterion):
     """A Go duration above zero; zero disables the limit."""
 
@@ -99,7 +95,6 @@ class Duration(Criterion):
         return self.example
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class AbsolutePath(Criterion):
     """The absolute path of a file; `-`, which sends a log to standard output, is not one."""
 
@@ -113,7 +108,6 @@ class AbsolutePath(Criterion):
         return f"the absolute path of {self.what}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class _Names(Criterion):
     """A comma-separated list that is compared with these names."""
 
@@ -225,7 +219,6 @@ class Loopback(Criterion):
         return "127.0.0.1 or ::1"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class LeavesGateOn(Criterion):
     """A comma-separated list of feature gates that does not disable this gate, which is beta and enabled by default.
 
@@ -251,7 +244,6 @@ class LeavesGateOn(Criterion):
         return _joined([entry for entry in _split(value) if self.accepts(entry)])
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Equals(Criterion):
     """Exactly this text, which may contain the field {data_dir}."""
 

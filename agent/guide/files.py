@@ -6,7 +6,6 @@ returns an absolute right operand unchanged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from agent.guide import headings
@@ -45,7 +44,6 @@ _MKDIR = (
 )
 
 
-@dataclass(frozen=True, eq=False)
 class DirectoryRow(Control):
     """A directory to which only root has access."""
 
@@ -54,7 +52,6 @@ class DirectoryRow(Control):
     mode: FileMode
 
 
-@dataclass(frozen=True, eq=False)
 class FileRow(Control):
     """A file or a part of one. Rows with the same path are parts of one file, in this order, with the same mode."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
 
 
-@dataclass(frozen=True, eq=False)
 class OptionRow(Control):
     """A K3s option or a component argument.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.guide import headings
 from agent.guide.control import Control, Origin
 from agent.model import EVERYWHERE
 
 
-@dataclass(frozen=True, eq=False)
 class SysctlRow(Control):
     """A kernel parameter.
 

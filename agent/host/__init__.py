@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
 from agent.host.tree import Tree
 from agent.model import Absent, Directory, File, FilePermissions, Observed, Resource, State, Sysctl, Unreadable
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,8 +44,7 @@ _RELABEL_TIMEOUT = 20.0
 _LOG_TIMEOUT = 5.0
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Value):
     """One machine, or a tree of files that will become one."""
 
     root: str
@@ -63,8 +63,6 @@ class Host:
     """Seconds to wait for the lock."""
     opened: RootDirectory | None = None
     """The directory `root` of a --root tree, opened once."""
-    _answers: dict[tuple[str, ...], Completed | HostError] = field(default_factory=dict, repr=False, compare=False)
-    """What programs answered that are asked once."""
 
     @classmethod
     def real(cls) -> Host:
@@ -161,6 +159,11 @@ class Host:
             if self.tree.exists(path):
                 return path
         return None
+
+    @cached_property
+    def _answers(self) -> dict[tuple[str, ...], Completed | HostError]:
+        """What programs answered that are asked once."""
+        return {}
 
     def ask_once(self, argv: Sequence[str], *, timeout: float) -> Completed:
         """Run a program, or return what it answered before: a verb observes the host up to three times.

@@ -11,11 +11,11 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.host import acl
 from agent.model import FileMode
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,8 +84,7 @@ class RootDirectory:
         os.close(self.descriptor)
 
 
-@dataclass(frozen=True)
-class Root:
+class Root(Value):
     """A root directory, and how paths below it are resolved. Root and the user `uid` are trusted (see Host)."""
 
     root: str

@@ -7,7 +7,6 @@ import fcntl
 import os
 import stat
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, InputError
@@ -34,6 +33,7 @@ from agent.model import (
     Times,
     Unreadable,
 )
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +54,7 @@ _FS_IOC_GETFLAGS = 0x80006601 | _LONG << 16
 _FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
 
 
-@dataclass(frozen=True)
-class DirectoryEntry:
+class DirectoryEntry(Value):
     """Name, kind, mode and owner of an existing file of any kind, as stat(2) returns them."""
 
     name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Union
 
@@ -20,8 +19,8 @@ from agent.model import (
     State,
     Sysctl,
     Unreadable,
-    Value,
 )
+from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,6 @@ Need = Union[PurePosixPath, Sysctl]
 """What a file requires: another file that exists, or a live kernel value."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Change(Value):
     """A change of one resource."""
 
@@ -52,7 +50,6 @@ class Change(Value):
         return _same_content(self.before, self.after)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Refusal(Value):
     """A required change that is not made."""
 

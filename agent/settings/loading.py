@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from agent.errors import InputError, UsageError
 from agent.model import Location
 from agent.settings.schema import Overrides, Settings, row_of, rows
 from agent.settings.value_kinds import InvalidValue, is_empty
+from agent.value import replace
 from agent.yaml_reader import (
     KeyValue,
     Mapping,

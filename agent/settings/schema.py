@@ -5,14 +5,11 @@ Loading, the overrides of the command line, the suggestions of `assess` and docs
 the rows.
 """
 
-# ruff: noqa: RUF009 - _setting() returns a field
-
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -30,6 +27,7 @@ from agent.settings.value_kinds import (
     optional,
 )
 from agent.settings.waiver_values import WAIVERS
+from agent.value import Value
 
 if TYPE_CHECKING:
     from agent.guide.manifests import EventRateLimit
@@ -91,6 +89,10 @@ class SettingRow(NamedTuple):
         return bool(getattr(settings, self.name) != getattr(Settings(), self.name))
 
 
+_rows: list[SettingRow] = []
+"""One for each field of Settings, in their order; without the name of the field."""
+
+
 def _setting(  # noqa: PLR0913 - the parts of a SettingRow
     key: str,
     kind: ValueKind,
@@ -101,9 +103,9 @@ def _setting(  # noqa: PLR0913 - the parts of a SettingRow
     example: str,
     applies: Applies = Applies(),
 ) -> T:
-    """Return a field of Settings. `default_text` describes a default whose value does not."""
-    row = SettingRow(key, kind, description, example, default_text, applies)
-    return field(default=default, metadata={"row": row})
+    """Return the default of a field of Settings. `default_text` describes a default whose value does not."""
+    _rows.append(SettingRow(key, kind, description, example, default_text or _as_text(default), applies))
+    return default
 
 
 def _as_text(value: object) -> str:
@@ -112,8 +114,7 @@ def _as_text(value: object) -> str:
     return "none" if value == () else str(value)
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Value):
     """The settings of a site. None selects what is detected on the host, or the value of the guide.
 
     `audit_max_age` is in days, `audit_max_size` in MiB. All paths are absolute.
@@ -324,11 +325,7 @@ class Overrides(NamedTuple):
 @cache
 def rows() -> tuple[SettingRow, ...]:
     """Return all settings, in the order of the reference."""
-    found = []
-    for one in fields(Settings):
-        row = cast("SettingRow", one.metadata["row"])
-        found.append(row._replace(name=one.name, default=row.default or _as_text(one.default)))
-    return tuple(found)
+    return tuple(row._replace(name=name) for name, row in zip(Settings._fields, _rows))
 
 
 def row_of(key: str) -> SettingRow:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.sysctls import SYSCTLS
 from agent.model import Location
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -60,8 +60,7 @@ class Scope(NamedTuple):
         return waiver.expires != "" and waiver.expires < self.today
 
 
-@dataclass(frozen=True)
-class Waivers:
+class Waivers(Value):
     """All waivers of a site, with the host and day that they are tested against."""
 
     all: tuple[SiteWaiver, ...]

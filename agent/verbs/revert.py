@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +28,7 @@ from agent.plan import plan
 from agent.plan.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.settings.schema import Overrides, Settings
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,13 +6,13 @@ The program itself only runs the kubectl of the machine.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import agent.cli  # noqa: F401 - as in the memory of the program
 from agent.host import Host, process
 from agent.host.process import LARGEST_OUTPUT
 from agent.present import Format, Verbosity, present
+from agent.value import replace
 from agent.verbs.service_accounts import protect
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from agent.host import Host
 from agent.present import Format
 from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import install
 from agent.verbs.revert import revert

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,7 @@ from agent.errors import ExitCode, LockHeldError
 from agent.host import Host
 from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.value import replace
 from agent.verbs import converge as verbs
 from tests.system.machine import HARDENED, PROGRAM, START, live_values
 

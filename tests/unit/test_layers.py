@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent",),
-    ("agent.model", "agent.package_data"),
+    ("agent.package_data", "agent.value"),
+    ("agent.model",),
     ("agent.errors", "agent.linux"),
     ("agent.report", "agent.yaml_reader"),
     ("agent.k3s",),
@@ -44,7 +45,7 @@ Modules of one package can import each other; other imports are only from lower 
 """
 
 TOP_LEVEL = frozenset(
-    {"__init__", "__main__", "errors", "model", "package_data", "report", "situation", "yaml_reader"},
+    {"__init__", "__main__", "errors", "model", "package_data", "report", "situation", "value", "yaml_reader"},
 )
 """The modules that are not in a package."""
 
@@ -63,6 +64,7 @@ PURE = frozenset(
         "agent.plan",
         "agent.report",
         "agent.settings",
+        "agent.value",
         "agent.yaml_reader",
     },
 )

@@ -41,7 +41,7 @@ def cleaned(value: _T) -> _T:
         parts = map(cleaned, value)
         clean = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     elif isinstance(value, (Remediation, Instruction, ShellCommand)):
-        clean = type(value)(*map(cleaned, vars(value).values()))
+        clean = type(value)(*(cleaned(getattr(value, name)) for name in value._fields))
     return cast("_T", clean)
 
 

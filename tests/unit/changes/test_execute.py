@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from agent.host.probe import no_processes
 from agent.model import Absent, Directory, File, FileMode, State, Sysctl
 from agent.plan.plan import Change, Plan, Refusal, make
 from agent.report import Item, ItemStatus
+from agent.value import replace
 from tests.fake import Programs, fake_host, in_memory, names
 
 if TYPE_CHECKING:

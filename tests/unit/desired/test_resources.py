@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -12,6 +11,7 @@ from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.model import File, FileMode, FilePermissions, Role, Sysctl, Version
 from agent.node.facts import assumed
 from agent.settings.schema import Settings
+from agent.value import replace
 
 SERVER = assumed(Role.SERVER, Version(1, 34, 0))
 AGENT = assumed(Role.AGENT, Version(1, 34, 0))

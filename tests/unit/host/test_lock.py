@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import pytest
 
 from agent.errors import ExitCode, HostError, LockHeldError
 from agent.host import LOCK
+from agent.value import replace
 from tests.fake import fake_host, fill, in_memory, mounted, names
 
 if TYPE_CHECKING:

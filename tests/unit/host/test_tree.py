@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from agent.host import temporary
 from agent.host.tree import LARGEST_READ, DirectoryEntry
 from agent.host.writable_tree import WritableTree
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
+from agent.value import replace
 from tests.fake import fill, in_memory, mounted, names
 
 if TYPE_CHECKING:

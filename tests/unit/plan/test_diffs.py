@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from agent.k3s.options import SECRET_KEYS
 from agent.model import Absent, File, FileMode, Owner
 from agent.plan.diffs import unified
+from agent.value import replace
 
 PATH = PurePosixPath("/etc/a.yaml")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +24,7 @@ from agent.model import (
     Unreadable,
 )
 from agent.plan.plan import Change, Need, Plan, Refusal, describe, difference, is_damaged, keep_needed, make, undo
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

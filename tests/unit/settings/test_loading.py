@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -15,6 +14,7 @@ from agent.model import FileMode, Location, Role, Version
 from agent.settings.loading import SettingsError, load, load_waivers, override
 from agent.settings.schema import EXAMPLE, Overrides, SecretsEncryption, Settings
 from agent.settings.waivers import SiteWaiver
+from agent.value import replace
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 

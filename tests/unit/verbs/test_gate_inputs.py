@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +12,7 @@ from agent.errors import ExitCode, HardenError, InputError, UsageError
 from agent.host.process import Completed
 from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.value import replace
 from agent.verbs import converge
 from tests.fake import Clock, Programs, fake_host
 
@@ -56,7 +56,7 @@ class Node(NamedTuple):
 
     def run(self, verb: str) -> Report:
         """Run a verb in a process of its own."""
-        host = replace(self.host, _answers={})
+        host = replace(self.host)
         return {"apply": converge.apply, "check": converge.check, "gate": converge.gate}[verb](host, REQUEST)
 
 

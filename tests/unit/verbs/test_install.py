@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -11,6 +10,7 @@ from agent.errors import UnsupportedHostError
 from agent.host.process import Completed
 from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.value import replace
 from agent.verbs import install
 from tests.fake import Programs, fake_host
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
@@ -13,6 +12,7 @@ from agent.benchmark.versions import Benchmark
 from agent.checks.manual import Manual, NotInK3s
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.report import Fact
+from agent.value import replace
 from tests.unit.present.assessments.samples import at, steps
 
 WHEN = 1_795_248_000.0

@@ -1,0 +1,116 @@
+"""Value types: fields, defaults, equality by class and content, immutability, and copies."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.value import Row, Value, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Empty(Value):
+    """A value without fields."""
+
+
+class Pair(Value):
+    """Two fields, one of them with a default."""
+
+    left: int
+    right: str = "r"
+
+
+class Triple(Pair, not_compared=("note",)):
+    """Inherited fields come first; the last one does not count."""
+
+    note: str = ""
+
+
+class Twin(Value):
+    """The fields of Pair in another class."""
+
+    left: int
+    right: str = "r"
+
+
+class Line(Row):
+    """A row."""
+
+    text: str
+
+
+@pytest.mark.parametrize("value", [Pair(1, "r"), Pair(left=1, right="r"), Pair(1, right="r"), Pair(1)], ids=str)
+def test_fields_are_given_by_position_or_name(value: Pair) -> None:
+    """A field that is not given has its default."""
+    assert (value.left, value.right) == (1, "r")
+    assert repr(value) == "Pair(left=1, right='r')"
+
+
+def test_a_subclass_adds_its_fields() -> None:
+    """After those of its base, which keep their defaults."""
+    assert repr(Triple(1)) == "Triple(left=1, right='r', note='')"
+    assert Triple(1, "x", "n") == Triple(note="n", right="x", left=1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Pair,
+        lambda: Pair(1, "r", "more"),  # type: ignore[call-arg]
+        lambda: Pair(1, middle="m"),  # type: ignore[call-arg]
+        lambda: Pair(1, left=2),  # type: ignore[misc]
+        lambda: Empty(1),
+        lambda: replace(Pair(1), middle="m"),  # type: ignore[call-arg]
+    ],
+)
+def test_missing_and_unknown_fields_are_errors(make: Callable[[], Value]) -> None:
+    """As in a call of a function; mypy finds them, too."""
+    with pytest.raises(TypeError, match="has the fields"):
+        make()
+
+
+def test_values_of_different_classes_are_not_equal() -> None:
+    """Unlike tuples. Values of one class are equal if their fields are."""
+    assert Pair(1) == Pair(1)
+    assert hash(Pair(1)) == hash(Pair(1))
+    assert Pair(1) != Pair(2)
+    assert len({Pair(1), Twin(1), Triple(1), Pair(2), Empty(), Empty()}) == 5
+    assert Pair(1) != (1, "r")
+    assert bool(Empty())
+
+
+def test_a_field_that_is_not_compared_does_not_count() -> None:
+    """Neither for equality nor for the hash."""
+    assert Triple(1, note="a") == Triple(1, note="b")
+    assert len({Triple(1, note="a"), Triple(1, note="b"), Triple(2)}) == 2
+
+
+def test_rows_are_equal_only_to_themselves() -> None:
+    """So they can hold what has no hash."""
+    row = Line("a")
+    assert row == row  # noqa: PLR0124 - is what is tested
+    assert row != Line("a")
+    assert hash(Line(["no hash"]))  # type: ignore[arg-type]
+
+
+def test_values_cannot_be_changed() -> None:
+    """Neither a field nor another attribute."""
+    value = Pair(1)
+    for name in ("left", "other"):
+        with pytest.raises(AttributeError, match=f"cannot set {name}: Pair is immutable"):
+            setattr(value, name, 2)
+    with pytest.raises(AttributeError, match="cannot delete left: Pair is immutable"):
+        del value.left
+    assert deepcopy(value) == value
+
+
+def test_a_copy_has_other_fields() -> None:
+    """The original does not change."""
+    value = Triple(1, note="n")
+    assert replace(value, right="x") == Triple(1, "x")
+    assert replace(value, right="x").note == "n"
+    assert value.right == "r"
