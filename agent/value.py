@@ -20,7 +20,7 @@ else:
         """Return a decorator that changes nothing: it is for type checkers."""
         return lambda cls: cls
 
-    def replace(value: Value, **changes: object) -> Value:
+    def replace(value: Value, /, **changes: object) -> Value:
         """Return a copy of a value with other fields, as dataclasses.replace() does, whose types mypy checks."""
         return type(value)(**{**{name: getattr(value, name) for name in value._fields}, **changes})
 

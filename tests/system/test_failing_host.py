@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,11 +63,10 @@ class Fuse:
             raise HostError(f"cannot {call}: Input/output error")
 
 
-@dataclass(frozen=True)
 class FailingTree(WritableTree):
     """Each operation fails as documented: most with HostError, observations with Unreadable."""
 
-    fuse: Fuse = field(default_factory=Fuse)
+    fuse: Fuse = Fuse()
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
         if self.fuse.burns(f"look {path}"):
@@ -115,11 +113,10 @@ class FailingTree(WritableTree):
         super().rename(path, name)
 
 
-@dataclass(frozen=True)
 class FailingHost(Host):
     """A host whose operations all use the fuse."""
 
-    fuse: Fuse = field(default_factory=Fuse)
+    fuse: Fuse = Fuse()
 
     @classmethod
     def below(cls, root: Path, fuse: Fuse) -> FailingHost:

@@ -24,10 +24,10 @@ class Pair(Value):
     right: str = "r"
 
 
-class Triple(Pair, not_compared=("note",)):
+class Triple(Pair, not_compared=("value",)):
     """Inherited fields come first; the last one does not count."""
 
-    note: str = ""
+    value: str = ""
 
 
 class Twin(Value):
@@ -52,8 +52,8 @@ def test_fields_are_given_by_position_or_name(value: Pair) -> None:
 
 def test_a_subclass_adds_its_fields() -> None:
     """After those of its base, which keep their defaults."""
-    assert repr(Triple(1)) == "Triple(left=1, right='r', note='')"
-    assert Triple(1, "x", "n") == Triple(note="n", right="x", left=1)
+    assert repr(Triple(1)) == "Triple(left=1, right='r', value='')"
+    assert Triple(1, "x", "n") == Triple(value="n", right="x", left=1)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_values_of_different_classes_are_not_equal() -> None:
 
 def test_a_field_that_is_not_compared_does_not_count() -> None:
     """Neither for equality nor for the hash."""
-    assert Triple(1, note="a") == Triple(1, note="b")
-    assert len({Triple(1, note="a"), Triple(1, note="b"), Triple(2)}) == 2
+    assert Triple(1, value="a") == Triple(1, value="b")
+    assert len({Triple(1, value="a"), Triple(1, value="b"), Triple(2)}) == 2
 
 
 def test_rows_are_equal_only_to_themselves() -> None:
@@ -110,7 +110,7 @@ def test_values_cannot_be_changed() -> None:
 
 def test_a_copy_has_other_fields() -> None:
     """The original does not change."""
-    value = Triple(1, note="n")
+    value = Triple(1, value="n")
     assert replace(value, right="x") == Triple(1, "x")
-    assert replace(value, right="x").note == "n"
+    assert replace(value, right="x").value == "n"
     assert value.right == "r"

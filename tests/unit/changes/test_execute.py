@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -51,14 +51,17 @@ def host() -> Iterator[Host]:
         yield fake_host(root)
 
 
-@dataclass(frozen=True)
 class Contrary(Host):
     """A host that fails at some paths, and whose files another program changes."""
 
     fails_at: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
     undoes: tuple[str, ...] = ()
-    seen_at_first_change: list[list[str]] = field(default_factory=list)
+
+    @cached_property
+    def seen_at_first_change(self) -> list[list[str]]:
+        """What the journal contained before the first change."""
+        return []
 
     def put(self, state: State) -> None:
         """Fail, write, or only report success."""
