@@ -23,6 +23,7 @@ from agent.changes import journal, last_run, state
 from agent.cli import app
 from agent.desired import resources as desired
 from agent.errors import ExitCode
+from agent.findings.remediations import REMEDIATIONS
 from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
@@ -173,7 +174,12 @@ def _findings() -> str:
     for kind in kinds:
         parts += [f"## {kind.id}", f"Level: {kind.level}."]
         parts += [prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
-        parts.append(f"- Blocks the gate: {kind.blocks_gate}\n- Prevents K3s from starting: {kind.prevents_start}")
+        properties = (
+            ("Blocks the gate", str(kind.blocks_gate)),
+            ("Prevents K3s from starting", str(kind.prevents_start)),
+        )
+        named = (*properties, ("Remediation", REMEDIATIONS[kind.id]))
+        parts.append("\n".join(f"- {name}: {text}" for name, text in named if text))
     return page(parts)
 
 

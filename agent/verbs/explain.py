@@ -9,6 +9,7 @@ from agent.benchmark import catalogue, descriptions
 from agent.benchmark.kube_bench import DIFFERENCES
 from agent.errors import UsageError
 from agent.findings import KINDS
+from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
 from agent.present import remediation
 from agent.settings import schema as settings
@@ -142,6 +143,7 @@ def _finding(kind: FindingKind) -> str:
         ("Details", "\n".join(rest)),
         ("Blocks the gate", str(kind.blocks_gate)),
         ("Prevents K3s from starting", str(kind.prevents_start)),
+        ("Remediation", REMEDIATIONS[kind.id]),
     ]
     return _paragraphs(parts)
 

@@ -1,0 +1,75 @@
+"""What to do about each finding, for `explain`; a report has the steps for its host."""
+
+from __future__ import annotations
+
+_APPLY = "run `sudo k3s-harden apply`"
+_FORCE = "run `sudo k3s-harden apply --force`, which keeps a backup"
+_INSTALL = "run `sudo k3s-harden install`"
+_EDIT_WAIVER = "remove or extend the waiver"
+_PASS_VERSION = "pass --k3s-version"  # noqa: S105 - no password
+_REPAIR = "correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s"
+
+REMEDIATIONS = {
+    "admission-plugins-refused": "remove the plugin or the extra comma from the list; then restart K3s",
+    "pod-security-disabled": "remove PodSecurity from the list; then restart K3s",
+    "two-admission-configurations": "merge the files into one, and remove the argument; then restart K3s",
+    "admission-configuration-ignored": "merge the files into one, and remove the argument; then restart K3s",
+    "split-admission-plugins": "join the values into one argument, or remove it if our drop-in lists all plugins",
+    "objects-remain": "delete the objects with kubectl, on one server",
+    "k3s-released": "",
+    "gate-remains": "run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
+    "edited-file-insufficient": f"correct the edit, or {_FORCE}; then restart K3s",
+    "file-damaged": _APPLY,
+    "file-edited": f"move the change to the settings, or {_FORCE}",
+    "mode-loosened": _APPLY,
+    "left-over": "make sure that role and version are correct; then remove the file",
+    "interrupted-run": _APPLY,
+    "journal-damaged": "restore the record from a backup, or move it away; then that run cannot be reverted",
+    "gate-half-missing": "run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
+    "gate-outdated": _INSTALL,
+    "gate-not-loaded": "run `sudo systemctl daemon-reload`",
+    "gate-before-mount": _INSTALL,
+    "start-blocked": "read the reason with `systemctl status` of the gate's unit",
+    "started-without-gate": _APPLY,
+    "k3s-config-broken": "correct the YAML or the value, or remove what is not a file",
+    "k3s-config-ignored": "remove the file",
+    "server-key-on-agent": "remove the option",
+    "audit-policy-unusable": _REPAIR,
+    "admission-configuration-unusable": _REPAIR,
+    "named-file-missing": "create the file, or correct the path",
+    "token-file-awaited": "make sure that the file is created before K3s starts",
+    "sysctl-overridden": "remove or correct the line that overrides the value",
+    "sysctl-conf-disagrees": "set the value of the guide, or delete the line",
+    "kernel-parameter": "run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
+    "kernel-default-changed": "set the value with `sysctl -w` and in a file in /etc/sysctl.d",
+    "kernel-parameter-waived": "",
+    "waiver-expired": _EDIT_WAIVER,
+    "no-kernel-here": "boot the host; then run `sudo k3s-harden apply`",
+    "stale-pod-security-policy": f"{_APPLY}, or remove the PodSecurityPolicies before this K3s version starts",
+    "selector-matches-no-namespace": "unless you label your namespaces, use the label kubernetes.io/metadata.name",
+    "manifest-placeholder": "replace the placeholder with the name",
+    "manifest-broken": "correct the YAML, or remove the symbolic link",
+    "manifest-changes-ignored": "restart K3s after each change, or upgrade to K3s v1.37.1 or newer",
+    "version-assumed": _PASS_VERSION,
+    "other-family-assumed": _PASS_VERSION,
+    "version-newer": "upgrade k3s-harden if a newer release exists",
+    "version-older": "correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
+    "rancher-managed": "set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them",
+    "datastore-endpoint-ignored": "remove the option; if the data is in that datastore, move the etcd on disk away",
+    "read-only-etc": "run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
+    "not-readable": "run as root, or correct what cannot be read",
+    "restart-needed": "restart the service",
+    "list-dropped": "append `+` to the key; then restart K3s",
+    "option-overridden": "correct the value, or remove the option; then restart K3s",
+    "network-policies-inert": "remove the option or file, unless your network plugin enforces NetworkPolicies",
+    "supervisor-endpoint-anonymous": "remove the option, or let only the cluster's nodes connect to port 6443",
+    "event-qps-lowers-limit": "remove the argument, or set it to 50",
+    "secrets-not-encrypted": "follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings",
+    "secrets-encryption-kept": "set `secrets-encryption` to `on` or `auto`, or first decrypt the secrets",
+    "recorded-settings-used": "correct the settings; then run `sudo k3s-harden check`",
+    "expired-waiver-applied": f"{_EDIT_WAIVER}; then run `sudo k3s-harden apply`",
+    "waiver-expires-soon": "make the control compliant, or extend the waiver",
+    "clock-implausible": "set the clock, such as by time synchronisation",
+    "recorded-version-used": f"check that `k3s --version` works, or {_PASS_VERSION}",
+}
+"""By id, without locations and options; empty if there is nothing to do."""
