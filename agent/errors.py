@@ -56,6 +56,10 @@ class AccessDeniedError(HostError):
     """The kernel denied access to this user. Root may have it."""
 
 
+class LimitError(HostError):
+    """A file or directory exceeds a limit of this program, but not those of the programs that it is for."""
+
+
 class NotEmptyError(HostError):
     """A directory cannot be removed because it contains files of other programs."""
 

@@ -192,6 +192,8 @@ def _observe(
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
         had_pod_security_policies=is_for_other_family,
     )
+    found_gate = gate.detect(host)
+    unreadable += (*k3s_files.manifests.unreadable, *found_gate.unread)
     return Situation(
         settings=settings,
         facts=host_facts,
@@ -200,10 +202,10 @@ def _observe(
         plan=changes,
         sysctl_files=sysctl_files,
         k3s_files=k3s_files,
-        gate=gate.detect(host),
+        gate=found_gate,
         journal=state,
         waivers=waivers,
-        unreadable=tuple({one.message: one for one in (*unreadable, *k3s_files.manifests.unreadable)}.values()),
+        unreadable=tuple({one.message: one for one in unreadable}.values()),
         today=today,
         to_record=_to_record(site, host_facts, last, _day_to_record(request, last, today, waivers)),
     )

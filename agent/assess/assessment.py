@@ -75,6 +75,8 @@ class Note(NamedTuple):
     message: str
     location: Location | None
     remediation: Remediation
+    finding: str = ""
+    """The id of the finding that the note is about; empty if it is about none."""
 
 
 class Assessment(NamedTuple):

@@ -15,6 +15,7 @@ from agent.cli.streams import printing
 from agent.errors import HostError, UsageError
 from agent.present import Format, Verbosity, present
 from agent.present.assessments import AssessmentFormat
+from agent.report import GATE_VERB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +195,7 @@ class ReportOptions(NamedTuple):
     def finish(self, report: Report, host_options: tuple[str, ...] = ()) -> None:
         """Print the report and exit with its exit code."""
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
-        with printing(report.exit_code):
+        with printing(report.exit_code, decides=report.verb != GATE_VERB):
             present(report, self.output_format, detail, sys.stdout, host_options)
         raise typer.Exit(int(report.exit_code))
 

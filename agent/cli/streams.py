@@ -38,11 +38,11 @@ def print_text(text: str) -> None:
 
 
 @contextmanager
-def printing(exit_code: ExitCode = ExitCode.COMPLIANT) -> Iterator[None]:
+def printing(exit_code: ExitCode = ExitCode.COMPLIANT, *, decides: bool = True) -> Iterator[None]:
     """Flush standard output at the end, and report an error if it cannot be written.
 
     A reader that closes the pipe early (`| head`) is no error. For any other error the program exits with `exit_code`,
-    or with 1 if that is 0.
+    or with 1 if that is 0. Unless `decides`, it does not: a full log does not block K3s.
     """
     try:
         yield
@@ -53,7 +53,8 @@ def printing(exit_code: ExitCode = ExitCode.COMPLIANT) -> Iterator[None]:
             print_error(
                 f"cannot print the report: {error.strerror}", "any exit code other than 1 is the command's own result"
             )
-            raise typer.Exit(int(exit_code or ExitCode.ERROR)) from error
+            if decides:
+                raise typer.Exit(int(exit_code or ExitCode.ERROR)) from error
 
 
 def discard_output() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, no
-from agent.model import Location, OwnCommand, Remediation, ShellCommand
+from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.node.gate import DROPIN, STATE, TEMPLATE, instance
 from agent.report import Level
 from agent.value import replace
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.situation import Situation
+
+GATE_FINDINGS = ("gate-half-missing", "gate-outdated", "gate-bypassed", "gate-not-loaded", "started-without-gate")
+"""Those with which K3s starts, or has started, without the present gate. No verdict covers them."""
 
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
@@ -60,6 +63,33 @@ def gate_outdated(situation: Situation) -> Iterator[Trouble]:
             location=Location(path),
             remediation=INSTALL,
         )
+
+
+@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
+def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
+    """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
+
+    An empty `ExecStartPre=` in a later drop-in, such as one of `systemctl edit`, removes the commands before it. Or
+    somebody edited the drop-in of the gate.
+    """
+    gate = situation.gate
+    for unit in situation.facts.units:
+        service, path = unit.path.name, gate.dropins.get(unit.path.name)
+        if path is None or service in gate.outdated:
+            continue
+        if not any(one.location.path == path and _runs_gate(one.text, service) for one in unit.before_start):
+            by = unit.resets[-1] if unit.resets else Location(path)
+            edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
+            yield Trouble(
+                f"{service} starts without the gate: its ExecStartPre= does not run",
+                expected=f"systemctl start {instance(service)}",
+                location=by,
+                remediation=Remediation((edit,)) if unit.resets and by.path != path else INSTALL,
+            )
+
+
+def _runs_gate(command: str, service: str) -> bool:
+    return "systemctl start k3s-harden@%N.service" in command or f"systemctl start {instance(service)}" in command
 
 
 @finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)

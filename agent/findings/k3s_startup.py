@@ -9,7 +9,7 @@ from agent.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,
     AUDIT_POLICY_ARGUMENT,
 )
-from agent.errors import InputError
+from agent.errors import InputError, LimitError
 from agent.findings.admission import of_the_operator, plugins
 from agent.findings.registry import (
     APPLY,
@@ -26,15 +26,18 @@ from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
 from agent.model import File, Instruction, Location, Remediation, Restart, Role
 from agent.report import Level
+from agent.yaml_reader import BoundsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.errors import HardenError
     from agent.k3s.config import ConfigValue
     from agent.situation import Situation
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
+_SMALLER = "make it smaller, or merge the files"
 
 
 @finding(
@@ -59,6 +62,30 @@ def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
             location=problem.location,
             remediation=instruction(f"remove {problem.location}, or replace it"),
         )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("K3s reads what this program did not, and can start with any option."),
+    prevents_start=no("The content is not known."),
+)
+def k3s_config_not_read(situation: Situation) -> Iterator[Trouble]:
+    """A part of K3s' configuration exceeds a limit of this program, but not those of K3s and systemd.
+
+    It is too large, too deeply nested, or one of too many drop-ins. The configuration includes the services that start
+    K3s, their drop-ins and their environment files.
+    """
+    for error in not_read(situation):
+        location = error.location if isinstance(error, InputError) else None
+        yield Trouble(error.message, location=location, remediation=instruction(_SMALLER))
+
+
+def not_read(situation: Situation) -> Iterator[HardenError]:
+    """Yield the errors of what exceeds a limit of this program in K3s' configuration.
+
+    Other errors are not included: what root cannot read, K3s cannot read either.
+    """
+    return (one for one in situation.facts.configuration.unreadable if isinstance(one, (LimitError, BoundsError)))
 
 
 @finding(

@@ -150,6 +150,12 @@ def manifest_changes_ignored(situation: Situation) -> Iterator[Trouble]:
         )
 
 
+def beyond_limits(situation: Situation) -> Iterator[InputError]:
+    """Yield the errors of manifests that are too deep or have too many nodes for this program."""
+    parsed = (_parsed(path, data) for path, data in _unmanaged(situation))
+    return (one for one in parsed if isinstance(one, yaml_reader.BoundsError))
+
+
 class ManifestObject(NamedTuple):
     """An object that K3s applies."""
 

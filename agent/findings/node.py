@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError
+from agent.findings.k3s_startup import not_read
+from agent.findings.manifests import beyond_limits
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
@@ -157,7 +159,10 @@ def read_only_etc(situation: Situation) -> Iterator[Trouble]:
 )
 def not_readable(situation: Situation) -> Iterator[Trouble]:
     """A file or directory could not be read, so this report does not include its content."""
-    for error in situation.unreadable:
+    elsewhere = {one.message for one in not_read(situation)}
+    for error in (*situation.unreadable, *beyond_limits(situation)):
+        if error.message in elsewhere:
+            continue
         as_root = isinstance(error, AccessDeniedError)
         fix = "run the command as root" if as_root else error.hint or "correct what the message names"
         yield Trouble(error.message, remediation=instruction(fix))

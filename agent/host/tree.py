@@ -9,7 +9,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from agent.errors import AccessDeniedError, HostError, InputError
+from agent.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.host.paths import (
     Distrusted,
     MissingParent,
@@ -279,7 +279,7 @@ class Tree(Root):
 
 
 def _error(what: str, error: OSError | NotADirectory) -> HostError:
-    kind = AccessDeniedError if _is_denied(error) else HostError
+    kind = AccessDeniedError if _is_denied(error) else LimitError if _is_too_large(error) else HostError
     return kind(f"{what}: {reason_of(error)}")
 
 
@@ -287,9 +287,13 @@ def _is_denied(error: OSError | NotADirectory) -> bool:
     return isinstance(error, PermissionError)
 
 
-def too_many(directory: PurePosixPath, number: int) -> HostError:
+def _is_too_large(error: OSError | NotADirectory) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EFBIG
+
+
+def too_many(directory: PurePosixPath, number: int) -> LimitError:
     """Return the error that reports a directory with more than MOST_FILES files."""
-    return HostError(f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}")
+    return LimitError(f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}")
 
 
 def _content(descriptor: int, largest: int = LARGEST_READ) -> bytes:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
-from agent.linux.unit_files import expanded, logical_lines, settings, words
+from agent.linux.unit_files import assignments, expanded, logical_lines, words
 from agent.model import Location, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 
+_PROGRAMS = ("k3s", "k3s-server", "k3s-agent")
 _ROLES = tuple(role.value for role in Role)
-_EXEC_START = re.compile(r"ExecStart=[-@:+!]*(.*)", re.DOTALL)
+_PREFIXES = "-@:+!|"
+"""Characters before the path of a program (systemd.service(5))."""
 _OPENRC_COMMAND = re.compile(r"command(?:_args)?=[\"']?(.*?)[\"']?", re.DOTALL)
+_VARIABLE_WORD = re.compile(r"\$([A-Za-z_]\w*)", re.ASCII)
+_VARIABLE_IN_WORD = re.compile(r"\$(?:\$|\{([A-Za-z_]\w*)\})", re.ASCII)
 _VARIABLE = re.compile(r"[ \t]*(?:export )?(\w+)=(.*)", re.DOTALL)
 
 
@@ -33,6 +40,10 @@ class Unit(NamedTuple):
     """The words after `k3s server` or `k3s agent`."""
     environment: Mapping[str, Word]
     """The variables that K3s reads in this role, by name."""
+    before_start: tuple[Word, ...] = ()
+    """The commands of ExecStartPre= that systemd runs, each as one word."""
+    resets: tuple[Location, ...] = ()
+    """The lines with an empty ExecStartPre=, which removes the commands before them."""
 
     @property
     def config_path(self) -> PurePosixPath | None:
@@ -50,20 +61,29 @@ class Unit(NamedTuple):
         return ""
 
 
-def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], read: Callable[[PurePosixPath], str]) -> Unit | None:
-    """Parse a unit and its drop-ins; None if the service does not start K3s.
+class Files(NamedTuple):
+    """Access to environment files."""
 
-    `texts` has the unit first. `read` returns the text of an environment file, or an empty text if there is none.
-    """
+    read: Callable[[PurePosixPath], str]
+    """Returns the text of a file; empty if there is none."""
+    names: Callable[[PurePosixPath], Sequence[str]]
+    """Returns the names in a directory; none if there is none."""
+
+
+def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files) -> Unit | None:
+    """Parse a unit and its drop-ins; None if the service does not start K3s. `texts` has the unit first."""
+    variables = dict(_environment(path, texts, files))
     try:
-        command = _command(texts)
+        command = _of_k3s(_command(texts, variables))
     except ValueError:
         return None
-    if len(command) < 2 or command[1].text not in _ROLES:  # noqa: PLR2004 - a program and its first argument
+    if not command:
         return None
     role = Role(command[1].text)
-    environment = {name: value for name, value in _environment(path, texts, read) if _is_read(name, role)}
-    return Unit(path, PurePosixPath(command[0].text), role, tuple(command[2:]), environment)
+    environment = {name: value for name, value in variables.items() if _is_read(name, role)}
+    before_start, resets = _values(texts, "ExecStartPre")
+    binary, arguments = PurePosixPath(command[0].text), tuple(command[2:])
+    return Unit(path, binary, role, arguments, environment, tuple(before_start), tuple(resets))
 
 
 def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
@@ -72,35 +92,111 @@ def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
     return suitable[0] if len({unit.role for unit in suitable}) == 1 else None
 
 
-def _command(texts: Mapping[PurePosixPath, str]) -> list[Word]:
+def _values(texts: Mapping[PurePosixPath, str], name: str) -> tuple[list[Word], list[Location]]:
+    """Return the values of a setting that is a list, and the lines that empty the list (systemd.syntax(7))."""
+    values: list[Word] = []
+    resets = []
+    for path, text in texts.items():
+        for line, key, value in assignments(text):
+            if key == name and value.strip():
+                values.append(Word(value, Location(path, line)))
+            elif key == name:
+                values.clear()
+                resets.append(Location(path, line))
+    return values, resets
+
+
+def _command(texts: Mapping[PurePosixPath, str], variables: Mapping[str, Word]) -> list[Word]:
     """Return the words of a unit's last ExecStart=, or of an OpenRC script's command= and command_args=.
 
     Raises ValueError if a quote is not closed.
     """
-    lines = [(path, number, line) for path, text in texts.items() for number, line in logical_lines(text)]
-    started = [(path, line, found[1]) for path, line, text in lines if (found := _EXEC_START.fullmatch(text))]
-    script = [(path, line, found[1]) for path, line, text in lines if (found := _OPENRC_COMMAND.fullmatch(text))]
-    return [
-        Word(word, Location(path, line))
-        for path, first, text in started[-1:] or script
-        for line, word in words(text, first)
+    started, _ = _values(texts, "ExecStart")
+    if started:
+        text, location = started[-1]
+        command = text.lstrip(_PREFIXES)
+        prefix = text.removesuffix(command)
+        parts = _split(command, location)
+        if "@" in prefix:
+            del parts[1:2]  # the name that the program gets
+        return parts if ":" in prefix else [*parts[:1], *_substituted(parts[1:], variables)]
+    script = [
+        Word(found[1], Location(path, line))
+        for path, text in texts.items()
+        for line, content in logical_lines(text)
+        if (found := _OPENRC_COMMAND.fullmatch(content))
     ]
+    return [word for one in script for word in _split(*one)]
 
 
-def _environment(
-    path: PurePosixPath, texts: Mapping[PurePosixPath, str], read: Callable[[PurePosixPath], str]
-) -> Iterator[tuple[str, Word]]:
+def _of_k3s(command: Sequence[Word]) -> list[Word]:
+    """Return the words from K3s' program on, with the role as the second one; empty if there is no such command.
+
+    The program of the unit can be one that starts K3s, such as env(1) or a shell. Options of K3s itself can be between
+    its program and the role (k3s, pkg/cli/cmds/root.go).
+    """
+    for words_ in (command, [part for word in command for part in _split(*word)]):
+        for position, word in enumerate(words_):
+            if position and PurePosixPath(word.text).name not in _PROGRAMS:
+                continue
+            options = list(takewhile(lambda one: one.text.startswith("-"), words_[position + 1 :]))
+            role = words_[position + 1 + len(options) :]
+            if role and role[0].text in _ROLES:
+                return [word, role[0], *options, *role[1:]]
+    return []
+
+
+def _split(text: str, location: Location) -> list[Word]:
+    return [Word(word, Location(location.path, line)) for line, word in words(text, location.line or 0)]
+
+
+def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterator[Word]:
+    """Yield words with variables replaced (systemd.service(5)). A word `$NAME` becomes any number of words.
+
+    Raises ValueError if a quote in such a variable is not closed.
+    """
+    for word in found:
+        whole = _VARIABLE_WORD.fullmatch(word.text)
+        if whole is None:
+            text = _VARIABLE_IN_WORD.sub(
+                lambda one: "$" if one[1] is None else variables[one[1]].text if one[1] in variables else "", word.text
+            )
+            yield word._replace(text=text)
+        elif whole[1] in variables:
+            value, location = variables[whole[1]]
+            yield from (Word(one, location) for _, one in words(value, 0))
+
+
+def _environment(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files) -> Iterator[tuple[str, Word]]:
     """Yield the variables of a service, weakest first: EnvironmentFile= overrides Environment= (systemd.exec(5))."""
-    for unit, text in texts.items():
-        for line, word in settings(text, "Environment"):
-            name, _, value = word.partition("=")
-            yield name, Word(value, Location(unit, line))
-    named = [word.lstrip("-") for text in texts.values() for _, word in settings(text, "EnvironmentFile")]
-    for file in filter(None, (expanded(word, path.name) for word in named) if named else _usual_files(path)):
-        for number, assignment in enumerate(read(PurePosixPath(file)).split("\n"), 1):
+    for setting in _values(texts, "Environment")[0]:
+        with suppress(ValueError):  # an open quote
+            for text, location in _split(*setting):
+                name, _, value = text.partition("=")
+                yield name, Word(value, location)
+    named: list[str] = []
+    for setting in _values(texts, "EnvironmentFile")[0]:
+        with suppress(ValueError):
+            named += (word.text.lstrip("-") for word in _split(*setting))
+    paths = map(
+        PurePosixPath, filter(None, (expanded(word, path.name) for word in named) if named else _usual_files(path))
+    )
+    for file in (one for pattern in paths for one in _matching(pattern, files)):
+        for number, assignment in enumerate(files.read(file).split("\n"), 1):
             found = _VARIABLE.match(assignment)
             if found is not None:
-                yield found[1], Word(_unquoted(found[2]), Location(PurePosixPath(file), number))
+                yield found[1], Word(_unquoted(found[2]), Location(file, number))
+
+
+def _matching(pattern: PurePosixPath, files: Files) -> Iterable[PurePosixPath]:
+    """Return the files that match a pattern in the last part of a path, in the order of glob(3)."""
+    if not set(pattern.name) & set("*?["):
+        return (pattern,)
+    return [pattern.with_name(name) for name in sorted(files.names(pattern.parent)) if _matches(name, pattern.name)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) and (not name.startswith(".") or pattern.startswith("."))
 
 
 def _usual_files(path: PurePosixPath) -> tuple[str, ...]:
@@ -115,8 +211,9 @@ def _usual_files(path: PurePosixPath) -> tuple[str, ...]:
 
 def _unquoted(text: str) -> str:
     text = text.strip()
-    text = text[1:] if text[:1] in {'"', "'"} else text
-    return text[:-1] if text[-1:] in {'"', "'"} else text
+    if text[:1] not in {'"', "'"}:
+        return text
+    return text[1:-1] if text[-1:] in {'"', "'"} else text[1:]
 
 
 def _is_read(variable: str, role: Role) -> bool:

@@ -20,17 +20,46 @@ PACKAGED_UNITS = UNIT_DIRECTORIES[-1]
 """The directory for units of a distribution's packages. A unit of the same name in an earlier directory masks them."""
 
 
+def dropin_directories(name: str) -> tuple[str, ...]:
+    """Return the names of the directories with drop-ins of a unit, the one that takes precedence first.
+
+    For k3s-agent.service these are k3s-agent.service.d and k3s-.service.d; service.d, for all services, comes after
+    those of all unit directories (systemd.unit(5)).
+    """
+    stem, _, kind = name.rpartition(".")
+    parts = stem.split("-")
+    prefixes = ("-".join(parts[:count]) + "-" for count in range(len(parts) - 1, 0, -1))
+    return (f"{name}.d", *(f"{prefix}.{kind}.d" for prefix in prefixes))
+
+
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number. Continuation lines are joined and keep their line breaks for words()."""
+    """Yield each line with its number. Continuation lines are joined and keep their line breaks for words().
+
+    A comment neither continues nor ends a line.
+    """
     first = 1
     held: list[str] = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        if line.lstrip(" \t").startswith(("#", ";")):
+            if held:
+                held.append("")  # keeps the numbers of later lines
+            else:
+                first = number + 1
+            continue
         held.append(line.removesuffix("\\"))
         if not line.endswith("\\"):
             yield first, " \n".join(held)
             first, held = number + 1, []
     if held:
         yield first, " \n".join(held)
+
+
+def assignments(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, key and value of each assignment. Blanks around the key and before the value are cut."""
+    for line, content in logical_lines(text):
+        key, equals, value = content.partition("=")
+        if equals:
+            yield line, key.strip(), value.lstrip(" \t")
 
 
 def words(text: str, line: int) -> list[tuple[int, str]]:
@@ -49,9 +78,8 @@ def words(text: str, line: int) -> list[tuple[int, str]]:
 def settings(text: str, name: str) -> list[tuple[int, str]]:
     """Return the words of all settings `name=…`, each with its line number. Skips a line with an open quote."""
     found: list[tuple[int, str]] = []
-    for line, content in logical_lines(text):
-        key, _, value = content.partition("=")
-        if key.strip() == name:
+    for line, key, value in assignments(text):
+        if key == name:
             try:
                 found += words(value, line)
             except ValueError:

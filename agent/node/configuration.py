@@ -14,6 +14,8 @@ from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Location
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.host import Host
     from agent.k3s.services import Unit
     from agent.settings.schema import Settings
@@ -36,13 +38,16 @@ class Configuration(NamedTuple):
     invalid_files: tuple[InputError, ...] = ()
     """Paths at which K3s requires a file or directory, and exits or waits because it is something else."""
     unreadable: tuple[HardenError, ...] = ()
-    """What could not be read or parsed."""
+    """What could not be read or parsed, of the services that start K3s, too."""
     broken_links: tuple[PurePosixPath, ...] = ()
     """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
 
 
-def read_configuration(host: Host, unit: Unit | None) -> Configuration:
-    """Read the configuration that K3s has when this service starts it."""
+def read_configuration(host: Host, unit: Unit | None, unread: Iterable[HardenError] = ()) -> Configuration:
+    """Read the configuration that K3s has when this service starts it.
+
+    `unread` is what could not be read of the services.
+    """
     path = (unit.config_path if unit else None) or K3S_CONFIG_FILE
     reader = _Reader(host)
     texts = reader.texts(path)
@@ -55,7 +60,7 @@ def read_configuration(host: Host, unit: Unit | None) -> Configuration:
         operator_config=merge([text for text in texts if text.path != ours], arguments, environment),
         merged_config=merged,
         invalid_files=tuple(reader.invalid_files),
-        unreadable=(*reader.unreadable, *merged.unjudged),
+        unreadable=(*unread, *reader.unreadable, *merged.unjudged),
         broken_links=tuple(reader.broken_links),
     )
 

@@ -23,6 +23,7 @@ from agent.report import K3S_VERSION, ROLE, Fact
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agent.errors import HardenError
     from agent.host import Host
     from agent.host.probe import K3sProcess
     from agent.k3s.config import MergedConfig
@@ -120,10 +121,11 @@ def read(
     Raises UsageError if the role could not be determined, or contradicts the service: a wrong role prevents K3s from
     starting.
     """
-    units = installed_units(host)
+    unread: list[HardenError] = []
+    units = installed_units(host, unread)
     named = (unit for unit in units if service and unit.path.name == f"{service}.service")
     unit = next(named, None) or chosen(units, settings.role)
-    k3s = read_configuration(host, unit)
+    k3s = read_configuration(host, unit, unread)
     processes = host.probe()
     data_dir, data_dir_source = data_directory(settings, k3s)
     role, role_source = role_from_services(settings, units, unit, processes)

@@ -14,6 +14,7 @@ from agent.node import unit_files
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from agent.errors import HardenError
     from agent.host import Host
 
 UNIT = "k3s-harden.service"
@@ -56,6 +57,8 @@ class Gate(NamedTuple):
     """The services whose last start the gate refused."""
     released: Mapping[str, str]
     """By service, who let it start without the gate, and when; until the next run that finds the host compliant."""
+    unread: tuple[HardenError, ...]
+    """What systemd reads of the drop-ins of the template, but this program does not."""
 
 
 def instance(service: str) -> str:
@@ -65,6 +68,7 @@ def instance(service: str) -> str:
 
 def detect(host: Host) -> Gate:
     """Read the parts of the gate in all directories of systemd."""
+    unread: list[HardenError] = []
     units, templates = (
         [path for top in UNIT_DIRECTORIES if host.tree.exists(path := top / name)] for name in (UNIT, TEMPLATE)
     )
@@ -77,11 +81,12 @@ def detect(host: Host) -> Gate:
         mask=template if is_masked else None,
         dropins=dropins,
         outdated={service: path for service, path in dropins.items() if "k3s-harden@" not in _text(host, path)},
-        mounts=() if is_masked or template is None else _mounts(host, template),
+        mounts=() if is_masked or template is None else _mounts(host, template, unread),
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
         blocked=services_with(host, "blocked."),
         released={service: _released_by(host, service) for service in services_with(host, "released.")},
+        unread=tuple(unread),
     )
 
 
@@ -159,8 +164,8 @@ def _text(host: Host, path: PurePosixPath) -> str:
         return ""
 
 
-def _mounts(host: Host, unit: PurePosixPath) -> tuple[PurePosixPath, ...]:
+def _mounts(host: Host, unit: PurePosixPath, unread: list[HardenError]) -> tuple[PurePosixPath, ...]:
     """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
-    texts = [_text(host, unit), *unit_files.dropins(host, unit.name).values()]
+    texts = [_text(host, unit), *unit_files.dropins(host, unit.name, unread).values()]
     words = unit_settings("\n".join(texts), "RequiresMountsFor")
     return tuple(PurePosixPath(word.replace("%%", "%")) for _, word in words)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError
-from agent.host.tree import MOST_FILES
-from agent.linux.unit_files import UNIT_DIRECTORIES
+from agent.errors import AccessDeniedError, HostError, LimitError
+from agent.host.tree import MOST_FILES, too_many
+from agent.linux.unit_files import UNIT_DIRECTORIES, dropin_directories
 from agent.model import File
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
+    from agent.errors import HardenError
     from agent.host import Host
 
 
@@ -23,17 +24,31 @@ def is_masked(host: Host, path: PurePosixPath) -> bool:
     return isinstance(found, File) and not found.content
 
 
-def dropins(host: Host, name: str) -> dict[PurePosixPath, str]:
-    """Return the texts of a unit's drop-ins by path, in order of their names. Earlier directories take precedence."""
+def dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixPath, str]:
+    """Return the texts of a unit's drop-ins by path, in order of their names. Earlier directories take precedence.
+
+    Adds to `unread` what systemd reads, but this program does not.
+    """
+    directories = [top / one for top in UNIT_DIRECTORIES for one in dropin_directories(name)]
+    directories += [top / f"{name.rpartition('.')[2]}.d" for top in UNIT_DIRECTORIES]
     paths: dict[str, PurePosixPath] = {}
-    for directory in UNIT_DIRECTORIES:
-        for file in host.tree.names(directory / f"{name}.d"):
+    for directory in directories:
+        for file in host.tree.names(directory):
             if file.endswith(".conf"):
-                paths.setdefault(file, directory / f"{name}.d" / file)
-    texts = {}
-    for file in sorted(paths)[:MOST_FILES]:
-        try:
-            texts[paths[file]] = host.tree.read_text(paths[file])
-        except HostError:
-            continue
-    return texts
+                paths.setdefault(file, directory / file)
+    if len(paths) > MOST_FILES:
+        unread.append(too_many(UNIT_DIRECTORIES[0] / f"{name}.d", len(paths)))
+    return {paths[file]: text(host, paths[file], unread) for file in sorted(paths)[:MOST_FILES]}
+
+
+def text(host: Host, path: PurePosixPath, unread: list[HardenError]) -> str:
+    """Return the text of a file; empty if it is missing, or is nothing that systemd reads.
+
+    Adds an error to `unread` if the file exceeds a limit of this program, or only root can read it.
+    """
+    try:
+        return host.tree.read_text(path)
+    except HostError as error:
+        if isinstance(error, (AccessDeniedError, LimitError)):
+            unread.append(error)
+        return ""

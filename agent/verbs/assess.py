@@ -13,6 +13,7 @@ from agent.benchmark import catalogue
 from agent.benchmark.versions import FITS, Benchmark, fitting
 from agent.checks.node import AssessedNode
 from agent.errors import UsageError
+from agent.findings.gate import GATE_FINDINGS
 from agent.model import Instruction, Remediation
 from agent.situation import observe
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Selects the newest benchmark for the host's K3s version."""
 
-_LIMITS = ("version-assumed", "not-readable", "restart-needed")
+_LIMITS = ("version-assumed", "not-readable", "restart-needed", *GATE_FINDINGS)
 """Findings about what an assessment could not read, or what its verdicts do not cover."""
 
 _COVERED = ("mode-loosened", "option-overridden")
@@ -100,7 +101,7 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
     """Yield notes about what limits this assessment, and what would stop K3s at startup."""
     for finding in found:
         if finding.id in _LIMITS or ((finding.blocks_gate or finding.prevents_start) and finding.id not in _COVERED):
-            yield Note(f"{finding.message} ({finding.id})", finding.location, finding.remediation)
+            yield Note(f"{finding.message} ({finding.id})", finding.location, finding.remediation, finding.id)
     if not FITS[benchmark].includes(version):
         message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
         step = Instruction(f"omit `--benchmark` to use {fitting(version)}, which fits this version")

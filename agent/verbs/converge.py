@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.changes import last_run
 from agent.changes.execute import execute, refused
 from agent.changes.journal import Journal
-from agent.errors import HardenError
+from agent.errors import HardenError, HostError
 from agent.model import Absent, File, OwnCommand
 from agent.plan import plan
 from agent.plan.plan import difference
@@ -89,7 +90,10 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
     last_run.write(host, situation.to_record)
-    released = findings.after_release(retry_blocked_starts(host))
+    retried: tuple[str, ...] = ()
+    with suppress(HostError):  # such as a full /run: the pause then ends by itself
+        retried = retry_blocked_starts(host)
+    released = findings.after_release(retried)
     current = (one for one in report.findings if one.id not in ENDED_BY_A_COMPLIANT_RUN)
     return report._replace(findings=(*current, *released))
 

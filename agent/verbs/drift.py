@@ -12,6 +12,7 @@ from agent.assess.baseline import OtherSchemaError
 from agent.assess.likely_cause import PACKAGE_DATABASES, Clues, likely, tuned_profile
 from agent.changes.state import STATE, make_directory
 from agent.errors import HardenError, HostError, InputError, ReadOnlyEnvironmentError
+from agent.findings.gate import GATE_FINDINGS
 from agent.host.systemd import Systemd
 from agent.linux.sysctl_order import Reader, at_boot
 from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner, Sysctl
@@ -66,7 +67,7 @@ class StatusChange(NamedTuple):
 
 
 def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
-    """Assess the host once, and yield a line for each change since the stored assessment.
+    """Assess the host once, and yield a line for each change since the stored assessment, and for each gap in the gate.
 
     Stores the assessment and its metrics for the next run. With `drift.repair` in the settings, runs apply if it can
     fix a control. If a repair fails, raises its HardenError after everything else is done.
@@ -88,6 +89,7 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
             failure = error
         then, now = now, assess()
         yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(_statuses(then), now))
+    yield from (printable(one.message) for one in now.notes if one.finding in GATE_FINDINGS)
     _store(host, settings, now, changes)
     if failure is not None:
         raise failure

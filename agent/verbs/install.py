@@ -103,7 +103,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     UsageError for a name that cannot be one of K3s' services.
     """
     site = read_settings(host, request.settings_file, request.overrides)
-    installed = installed_units(host)
+    installed = installed_units(host, [])
     services = USUAL | {unit.path.name: unit.role for unit in installed}
     for name in named:
         _refuse_service(name)

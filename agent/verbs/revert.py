@@ -95,7 +95,7 @@ def _read_k3s(host: Host) -> _K3s:
         site = read_settings(host, None, Overrides())
     except HardenError:
         site = Settings()
-    k3s = read_configuration(host, chosen(installed_units(host), site.role))
+    k3s = read_configuration(host, chosen(installed_units(host, []), site.role))
     data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
     return _K3s(data_dir, encrypts)

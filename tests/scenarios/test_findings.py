@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from agent.findings import KINDS
+from agent.findings.gate import GATE_FINDINGS
 from agent.host import Host
 from agent.host.probe import K3sProcess
 from agent.host.process import run_nothing
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     from tests.scenarios.loaded_program import LoadedProgram
 
 PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden@.service"
+
+SERVICE_DROPIN = "/etc/systemd/system/k3s.service.d/50-{}.conf"
+GATE_DROPIN = (Path(__file__).parents[2] / "systemd/k3s.service.d/10-k3s-harden.conf").read_text()
 
 SITE = f"{DROPINS}/99-site.yaml"
 """K3s reads it after our drop-in."""
@@ -110,6 +115,23 @@ def linked(path: str, target: str) -> Callable[[HostTree], object]:
 
 def dated(path: str, seconds: int) -> Callable[[HostTree], object]:
     return lambda host: os.utime(host[path], (seconds, seconds))
+
+
+def many(pattern: str, number: int) -> Callable[[HostTree], object]:
+    return lambda host: [host.write(pattern.format(one), "") for one in range(number)]
+
+
+def with_service(*dropins: str) -> Callable[[HostTree], object]:
+    """Install the service of K3s, the gate, and drop-ins `50-0.conf`, `50-1.conf`."""
+
+    def change(host: HostTree) -> None:
+        host.write("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/k3s server\n")
+        host.write("/etc/systemd/system/k3s-harden@.service", f"[Unit]\nRequiresMountsFor={DATA_DIR}\n")
+        host.write("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", GATE_DROPIN)
+        for number, content in enumerate(dropins):
+            host.write(SERVICE_DROPIN.format(number), content)
+
+    return change
 
 
 def a_fifo(path: str) -> Callable[[HostTree], object]:
@@ -309,6 +331,24 @@ CASES = (
         both(linked(SITE, "/dev/null"), linked(CONFIG, "/etc/nowhere.yaml")),
         location=SITE,
         remediation=f"sudo rm {SITE}",
+    ),
+    *(
+        Case(
+            "k3s-config-not-read",
+            spoil,
+            near_miss,
+            location=location,
+            remediation="make it smaller, or merge the files",
+            cure=None,
+            name=name,
+        )
+        for name, spoil, near_miss, location in (
+            ("large", written(SITE, "#" * (1 << 20) + "\n"), written(SITE, "#" * 1000 + "\n"), SITE),
+            ("deep", written(SITE, "kubelet-arg: " + "[" * 70 + "]" * 70), written(SITE, "a: [[[]]]\n"), f"{SITE}:1"),
+            ("many", many(f"{DROPINS}/{{}}.yaml", 501), many(f"{DROPINS}/{{}}.yaml", 400), ""),
+            ("unit", with_service("", "#" * ((1 << 18) + 1)), with_service(""), ""),
+            ("drop-ins of the unit", both(with_service(""), many(SERVICE_DROPIN, 501)), with_service(""), ""),
+        )
     ),
     Case(
         "k3s-config-broken",
@@ -1033,6 +1073,30 @@ CASES = (
         cure=lambda host, _: host["/etc/systemd/system/k3s.service.d/10-k3s-harden.conf"].unlink(),
     ),
     Case(
+        "gate-bypassed",
+        with_service("[Service]\nExecStartPre=\nExecStartPre=-/sbin/modprobe overlay\n"),
+        both(
+            with_service("[Service]\nExecStartPre=-/sbin/modprobe overlay\n"),
+            written("/etc/systemd/system/k3s.service.d/05-site.conf", "[Service]\nExecStartPre=\n"),
+        ),
+        location=f"{SERVICE_DROPIN.format(0)}:2",
+        expected="systemctl start k3s-harden@k3s.service",
+        remediation="name the drop-in so that it sorts before 10-k3s-harden.conf at {location}",
+        cure=lambda host, _: host[SERVICE_DROPIN.format(0)].rename(host["/etc/systemd/system/k3s.service.d/05-a.conf"]),
+    ),
+    Case(
+        "gate-bypassed",
+        both(
+            with_service(), written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "# k3s-harden@%N.service\n")
+        ),
+        with_service(),
+        location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+        expected="systemctl start k3s-harden@k3s.service",
+        remediation="sudo k3s-harden install",
+        cure=None,
+        name="edited",
+    ),
+    Case(
         "start-blocked",
         written("/run/k3s-harden/blocked.k3s", ""),
         written("/run/k3s-harden/passed.k3s", ""),
@@ -1379,7 +1443,14 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened
 
 @pytest.mark.parametrize(
     "kind",
-    ["k3s-config-ignored", "pod-security-disabled", "list-dropped", "option-overridden", "edited-file-insufficient"],
+    [
+        "k3s-config-ignored",
+        "k3s-config-not-read",
+        "pod-security-disabled",
+        "list-dropped",
+        "option-overridden",
+        "edited-file-insufficient",
+    ],
 )
 def test_the_gate_blocks_k3s_if_it_would_run_unhardened(kind: str, hardened: Hardened) -> None:
     """apply cannot change the operator's files."""
@@ -1388,6 +1459,17 @@ def test_the_gate_blocks_k3s_if_it_would_run_unhardened(kind: str, hardened: Har
     case.spoil(host)
     host.write(SETTINGS, f"k3s-version: '{case.version}'\n")
     assert host.run("gate").code == 3
+
+
+@pytest.mark.parametrize("kind", sorted({*GATE_FINDINGS} - NOT_IN_A_TREE))
+def test_assess_and_drift_name_a_gap_in_the_gate(kind: str, hardened: Hardened) -> None:
+    """At each run until it is closed. No control covers the gate."""
+    host = hardened()
+    next(case for case in CASES if case.kind == kind).spoil(host)
+    assert f"({kind})" in host.run("assess", "--format", "plain").stdout
+    for _ in range(2):
+        done = host.run("drift")
+        assert (done.code, done.stdout.count(f"({kind})")) == (0, 1)
 
 
 def test_no_kind_has_both_properties() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.scenarios.host_tree import (
     AUDIT,
+    CONFIG,
     DROPIN,
     KERNEL_FILE,
     SETTINGS,
@@ -125,6 +126,15 @@ def test_a_full_disk_for_the_output_is_an_error(form: str, hardened: Hardened) -
         host[AUDIT].chmod(0o644)
         assert host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE).code == 3
         assert run("render", "policy", stdout=full, stderr=subprocess.PIPE).code == 1
+
+
+def test_a_full_disk_for_the_output_does_not_block_k3s(hardened: Hardened) -> None:
+    """The gate answers one question, and the log is not part of it; a gate that fails keeps its exit code."""
+    host = hardened()
+    with Path("/dev/full").open("wb") as full:
+        assert host.run("gate", stdout=full, stderr=full).code == 0
+        host.write(CONFIG, "kubelet-arg: [protect-kernel-defaults=false]\n")
+        assert host.run("gate", stdout=full, stderr=full).code == 3
 
 
 @pytest.mark.parametrize(

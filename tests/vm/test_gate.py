@@ -143,6 +143,94 @@ def test_1_and_2_a_gate_that_cannot_run_blocks_k3s_until_it_can(node: Node, name
     assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL] * 2
 
 
+EXEC_STEPS = {
+    "200/CHDIR": "WorkingDirectory=/no/such/directory",
+    "203/EXEC": "ExecStart= ExecStart=/etc/hostname",
+    "209/STDOUT": "StandardOutput=file:/no/such/directory/log",
+    "217/USER": "User=no-such-user",
+    "225/NETWORK": "PrivateNetwork=no NetworkNamespacePath=/no/such/namespace",
+    "226/NAMESPACE": "BindPaths=/no/such/directory",
+    "233/RUNTIME_DIRECTORY": "RuntimeDirectory=a-file",
+    "238/STATE_DIRECTORY": "StateDirectory=a-file",
+    "243/CREDENTIALS": "LoadCredential=a:/no/such/file",
+}
+"""Settings of a site with which systemd cannot execute the gate, by the step that fails (systemd.exec(5))."""
+
+
+def test_1_each_step_before_the_gate_is_executed_can_fail(node: Node) -> None:
+    """K3s does not start then, and starts when the setting is gone."""
+    node.run("touch /run/a-file /var/lib/a-file")
+    node.systemctl("start", SERVER)
+    for number, (step, settings) in enumerate(EXEC_STEPS.items(), 1):
+        node.run(_DROPIN.format(f"'[Service]' {settings}"))
+        assert node.systemctl("restart", SERVER, check=False).code == 1, step
+        assert len(node.starts()) == number, step
+        node.run(_NO_DROPIN)
+        node.systemctl("start", SERVER)
+        assert len(node.starts()) == number + 1, step
+        assert f"status={step}" in node.journal(GATE), step
+
+
+class Stage(NamedTuple):
+    """A stage of a start of K3s: how to make it last, the process to kill, and how to let later starts pass."""
+
+    hold: str
+    victim: str
+    undo: str = _NO_DROPIN
+    is_reached: str = ""
+    """A command that prints the process id by which the stage is recognised; that of the victim, if it is empty."""
+
+
+def _id(unit: str, name: str) -> str:
+    return f"systemctl show --property={name} --value {unit}"
+
+
+_MARK = f"ExecStartPost='/bin/touch {RUN}/passed.%i'"
+_HELD_BEFORE = _DROPIN.format("'[Service]' 'ExecStartPre=/bin/sleep 60'")
+STAGES = {
+    "the shell that waits for the gate": Stage(
+        _HELD_BEFORE, _id(SERVER, "ControlPID"), is_reached=_id(GATE, "ControlPID")
+    ),
+    "systemctl that waits for the gate": Stage(_HELD_BEFORE, "pgrep -x systemctl", is_reached=_id(GATE, "ControlPID")),
+    "a child of systemd before it executes the program": Stage(
+        "mkfifo /root/fifo; " + _DROPIN.format("'[Service]' StandardInput=file:/root/fifo"),
+        _id(GATE, "MainPID"),
+        f"{_NO_DROPIN}; timeout 20 sh -c 'echo >/root/fifo' || true",
+    ),
+    "a command before the program": Stage(_HELD_BEFORE, _id(GATE, "ControlPID")),
+    "the program": Stage(
+        f"chmod 0644 /var/lib/rancher/k3s/server/audit.yaml; {_NO_DROPIN.replace('rm', 'rm -f')};"
+        " systemd-run --quiet --unit=holder flock /run/k3s-harden.lock sleep 600;"
+        " while flock --nonblock /run/k3s-harden.lock true; do sleep 1; done",
+        _id(GATE, "MainPID"),
+        "systemctl stop holder",
+    ),
+    "a command before the mark": Stage(
+        _DROPIN.format(f"'[Service]' ExecStartPost= 'ExecStartPost=/bin/sleep 60' {_MARK}"), _id(GATE, "ControlPID")
+    ),
+    "a command after the mark": Stage(
+        _DROPIN.format("'[Service]' 'ExecStartPost=/bin/sleep 60'"), _id(GATE, "ControlPID")
+    ),
+}
+
+
+def test_1_and_2_a_process_that_is_killed_at_any_stage_blocks_only_that_start(node: Node) -> None:
+    """The next attempt, without a command, starts K3s on the hardened host."""
+    node.systemctl("start", SERVER)
+    for number, (name, stage) in enumerate(STAGES.items(), 1):
+        node.systemctl("stop", SERVER)
+        node.run(stage.hold)
+        node.systemctl("start", "--no-block", SERVER)
+        node.wait_until(f"test $({stage.is_reached or stage.victim}) -gt 0 2>/dev/null")
+        node.run(f"kill -KILL $({stage.victim})")
+        node.wait_until(f"test $({_id(SERVER, 'NRestarts')}) -gt 0")
+        assert len(node.starts()) == number, name
+        assert not node.is_up(), name
+        node.run(stage.undo)
+        node.wait_until_up()
+        assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL] * (number + 1), name
+
+
 def test_1_a_failing_gate_fails_within_a_second(node: Node) -> None:
     """Measured in the time of a bare Python, since the guest's processor is an emulated one; that is 30 ms or less."""
     node.break_host()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.host.tree import LARGEST_TEXT, MOST_FILES
 from agent.node.services import installed_units
 from tests.fake import fake_host
 from tests.k3s_tree import put
@@ -14,6 +15,7 @@ from tests.k3s_tree import put
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.errors import HardenError
     from agent.k3s.services import Unit
 
 UNIT = "/etc/systemd/system/k3s.service"
@@ -22,7 +24,7 @@ START = "[Service]\nExecStart=/usr/local/bin/k3s {}\n"
 
 
 def installed(root: Path) -> Unit:
-    (unit,) = installed_units(fake_host(root))
+    (unit,) = installed_units(fake_host(root), [])
     return unit
 
 
@@ -62,7 +64,7 @@ def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
 def test_a_unit_that_does_not_start_k3s_is_ignored(tmp_path: Path, command: str) -> None:
     """Another program, another subcommand, or a quote that is not closed."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
-    assert installed_units(fake_host(tmp_path)) == ()
+    assert installed_units(fake_host(tmp_path), []) == ()
 
 
 def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
@@ -153,4 +155,109 @@ def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
     """A traceback must not show a token of the command line or the environment."""
     put(tmp_path, UNIT.lstrip("/"), START.format("server --token s3cret"))
     put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_AGENT_TOKEN=s3cret\n")
-    assert "s3cret" not in repr(installed_units(fake_host(tmp_path)))
+    assert "s3cret" not in repr(installed_units(fake_host(tmp_path), []))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("server $K3S_OPTS --c", ["--a", "b c", "--c"]),
+        ("server ${K3S_OPTS}", ["--a 'b c'"]),
+        ("server --x=${NAME}/$$/$NAME", ["--x=n/$/$NAME"]),
+        ("server $NONE ${NONE} --c", ["", "--c"]),
+        ("$ROLE --c", ["--c"]),
+    ],
+)
+def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, words: list[str]) -> None:
+    """As systemd.service(5) does: `$NAME` becomes several words, `${NAME}` a part of one."""
+    put(tmp_path, UNIT.lstrip("/"), START.format(command) + "EnvironmentFile=/etc/k3s.env\nEnvironment=ROLE=server\n")
+    put(tmp_path, "etc/k3s.env", "K3S_OPTS=--a 'b c'\nNAME=n\n")
+    assert [text for text, _ in arguments(tmp_path)] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ExecStart=/usr/local/bin/k3s server \\\n --a \\\n# --b \\\n ; c\n --d\n", [("--a", 3), ("--d", 6)]),
+        ("# a comment \\\nExecStart=/usr/local/bin/k3s server --a\n", [("--a", 3)]),
+        ("  ExecStart = /usr/local/bin/k3s server --a\n", [("--a", 2)]),
+        ("ExecStart=/usr/local/bin/k3s server \\\r\n --a\r\n", [("--a", 3)]),
+        ("ExecStart=@/usr/local/bin/k3s k3s server --a\n", [("--a", 2)]),
+        ("ExecStart=:/usr/local/bin/k3s server $A\n", [("$A", 2)]),
+    ],
+)
+def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: list[tuple[str, int]]) -> None:
+    """Comments between continued lines, blanks around `=`, DOS line endings, prefixes of the program."""
+    put(tmp_path, UNIT.lstrip("/"), f"[Service]\n{text}")
+    assert arguments(tmp_path) == [(word, f"{UNIT}:{line}") for word, line in words]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("/usr/bin/env A=b /usr/local/bin/k3s server --a", ["--a"]),
+        ("/usr/bin/nice -n 5 /usr/local/bin/k3s agent --a", ["--a"]),
+        ("/bin/sh -c 'ulimit -n 9; exec /usr/local/bin/k3s server --a'", ["--a"]),
+        ("/usr/local/bin/k3s --debug server --a", ["--debug", "--a"]),
+        ("/opt/k3s-v1.34 server --a", ["--a"]),
+    ],
+)
+def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, words: list[str]) -> None:
+    """And options of K3s can be before the role."""
+    put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
+    assert [text for text, _ in arguments(tmp_path)] == words
+
+
+def test_a_pattern_names_environment_files(tmp_path: Path) -> None:
+    """In the order of their names; a hidden file does not match."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "EnvironmentFile=-/etc/k3s/*.env\n")
+    for name, value in (("b.env", "b"), ("a.env", "a"), (".c.env", "c"), ("d.conf", "d")):
+        put(tmp_path, f"etc/k3s/{name}", f"K3S_NODE_NAME={value}\n")
+    assert environment(tmp_path) == {"K3S_NODE_NAME": ("b", "/etc/k3s/b.env:1")}
+
+
+def test_an_empty_assignment_removes_earlier_variables_and_files(tmp_path: Path) -> None:
+    """Of the unit, in a drop-in (systemd.exec(5))."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "Environment=K3S_URL=a\nEnvironmentFile=/etc/a.env\n")
+    put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=\nEnvironmentFile=\nEnvironmentFile=/etc/b.env\n")
+    put(tmp_path, "etc/a.env", "K3S_NODE_NAME=a\n")
+    put(tmp_path, "etc/b.env", "K3S_SELINUX=true\n")
+    assert environment(tmp_path) == {"K3S_SELINUX": ("true", "/etc/b.env:1")}
+
+
+def test_drop_ins_for_several_services_apply(tmp_path: Path) -> None:
+    """Those for a prefix of the name, and for all services; a file of the service itself takes precedence."""
+    units = "etc/systemd/system"
+    put(tmp_path, f"{units}/k3s-east.service", START.format("server"))
+    put(tmp_path, f"{units}/k3s-.service.d/b.conf", "[Service]\nExecStart=\nExecStart=/usr/local/bin/k3s server --b\n")
+    assert arguments(tmp_path) == [("--b", f"/{units}/k3s-.service.d/b.conf:3")]
+    put(tmp_path, "run/systemd/system/service.d/c.conf", "[Service]\nEnvironment=K3S_SELINUX=true\n")
+    assert environment(tmp_path) == {"K3S_SELINUX": ("true", "/run/systemd/system/service.d/c.conf:2")}
+    put(tmp_path, f"{units}/k3s-east.service.d/c.conf", "[Service]\n")
+    assert environment(tmp_path) == {}
+
+
+def test_a_service_whose_name_has_a_dot_is_read(tmp_path: Path) -> None:
+    """As of INSTALL_K3S_NAME=a.b."""
+    put(tmp_path, "etc/systemd/system/k3s-a.b.service", START.format("server --a"))
+    assert [text for text, _ in arguments(tmp_path)] == ["--a"]
+
+
+def test_what_exceeds_a_limit_is_an_error(tmp_path: Path) -> None:
+    """A unit, a drop-in, an environment file, and the number of drop-ins: systemd has no such limits."""
+    large = "#" * (LARGEST_TEXT + 1)
+    put(tmp_path, UNIT.lstrip("/"), START.format("server"))
+    put(tmp_path, "etc/default/k3s", large)
+    put(tmp_path, "etc/systemd/system/k3s-large.service", large)
+    put(tmp_path, f"{UNIT}.d/0.conf".lstrip("/"), large)
+    for number in range(1, MOST_FILES + 1):
+        put(tmp_path, f"etc/systemd/system/k3s.service.d/{number}.conf", "")
+    unread: list[HardenError] = []
+    installed_units(fake_host(tmp_path), unread)
+    assert [one.message.partition(":")[0] for one in unread] == [
+        "cannot read /etc/systemd/system/k3s-large.service",
+        f"cannot read all files in {UNIT}.d",
+        f"cannot read {UNIT}.d/0.conf",
+        "cannot read /etc/default/k3s",
+    ]
+    assert "it has 501; k3s-harden reads the first 500" in unread[1].message

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from configparser import ConfigParser
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from agent.assess.assessment import Assessment, ControlStatus
-from agent.errors import HostError, InputError
+from agent.errors import HostError, InputError, LockHeldError
 from agent.guide.sysctls import SYSCTLS
 from agent.host.process import Completed
 from agent.model import FixOwner, Remediation
@@ -27,7 +27,7 @@ from tests.fake import Clock, Programs, fake_host, in_memory, names
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agent.assess.assessment import Verdict
 
@@ -371,6 +371,23 @@ def test_the_unit_of_drift_starts_the_unit_of_apply(booted: Node) -> None:
     assert booted.programs.asked == [SYSTEMCTL]
     assert lines == [f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); fixed by k3s-harden apply"]
     assert stat.S_IMODE(booted.path(CRT).stat().st_mode) != 0o600, "the stand-in for systemd did nothing"
+
+
+@needs_root
+def test_a_repair_holds_no_lock_while_its_unit_runs(booted: Node) -> None:
+    """The gate in that unit would wait for it until both time out. The report is stored under the lock afterwards."""
+    host = fake_host(booted.root, is_live=True)
+
+    def start(argv: Sequence[str], **_: float) -> Completed:
+        with host.lock(wait=0), pytest.raises(LockHeldError), host.lock(wait=0):
+            pytest.fail("two runs hold the lock")
+        return booted.programs(argv, timeout=1)
+
+    booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
+    assessments = iter((assessment(REPAIRABLE), assessment(REPAIRED)))
+    assert list(drift(replace(host, run=start), LIVE, lambda: next(assessments)))
+    assert booted.programs.asked == [SYSTEMCTL]
+    assert booted.path(REPORT).exists()
 
 
 @needs_root
