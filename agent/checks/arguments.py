@@ -9,7 +9,6 @@ from agent.checks import corrections, k3s_arguments
 from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
-from agent.checks.effective_arguments import not_run
 from agent.checks.given import ArgumentRequirement, GivenBy
 from agent.checks.k3s_arguments import ETCD_FILES
 from agent.desired.dropin_options import (
@@ -23,6 +22,7 @@ from agent.guide.criteria import NotGiven
 from agent.k3s import admission_configuration, audit_policy, default_arguments
 from agent.k3s.config import component_argument
 from agent.model import Component, Instruction, Location, Remediation, Restart
+from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from agent.checks import k3s_arguments
 from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
 from agent.checks.check import DATA_DIR, Check
-from agent.checks.effective_arguments import not_run
 from agent.checks.evidence import Missing, Unknown
 from agent.checks.given import GivenBy
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
 from agent.model import Component, Instruction, Location, Remediation, ShellCommand
+from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:

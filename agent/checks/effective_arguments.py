@@ -18,7 +18,7 @@ from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, def
 from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
-from agent.model import Component, Location, Role
+from agent.model import Component, Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,26 +47,6 @@ COMBINED = {
 
 Of any other argument the last value counts.
 """
-
-_SWITCHES = {
-    Component.API_SERVER: "disable-apiserver",
-    Component.CONTROLLER_MANAGER: "disable-controller-manager",
-    Component.SCHEDULER: "disable-scheduler",
-    Component.KUBELET: "disable-agent",
-    Component.KUBE_PROXY: "disable-kube-proxy",
-}
-_ON_SERVERS = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
-
-
-def not_run(component: Component, facts: HostFacts) -> str:
-    """Return why K3s does not run this component on this host, as a sentence; empty if it does, or may."""
-    if facts.role is Role.AGENT:
-        return f"an agent runs no {component}" if component in _ON_SERVERS else ""
-    for key in dict.fromkeys((_SWITCHES[component], *(() if component in _ON_SERVERS else ("disable-agent",)))):
-        found = facts.merged_config.scalar(key)
-        if found is not None and facts.merged_config.boolean(key):
-            return f"`{key}` at {found[1]} disables {component} here"
-    return ""
 
 
 def effective(component: Component, facts: HostFacts, kubelet: KubeletConfiguration | None = None) -> Arguments:

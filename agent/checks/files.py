@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
-from agent.checks.effective_arguments import not_run
 from agent.checks.evidence import FileQuery
 from agent.checks.given import GivenBy
 from agent.model import PRIVATE_FILE, ROOT, Component, FileMode, FilePermissions, Location, Remediation, ShellCommand
+from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
 from agent.benchmark.kube_bench import Reason
-from agent.checks import effective_arguments
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.effective_arguments import COMBINED
@@ -35,6 +34,7 @@ from agent.k3s import default_arguments as k3s_defaults
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, Channel
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.model import Component, Owner, Role, Version
+from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.present.assessments.kube_bench import as_kube_bench
 from agent.settings.schema import Overrides
@@ -281,7 +281,7 @@ def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
         lines.append(_start(Component.API_SERVER, AssessedNode(before, at.evidence)))
     if at.facts.datastore is Datastore.ETCD:
         lines.append("Managed etcd cluster bootstrap already complete and initialized")
-    lines += [_start(one, at) for one in Component if not effective_arguments.not_run(one, at.facts)]
+    lines += [_start(one, at) for one in Component if not not_run(one, at.facts)]
     return {"k3s" if at.facts.role is Role.SERVER else "k3s-agent": lines}
 
 

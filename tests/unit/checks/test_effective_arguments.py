@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.checks.effective_arguments import COMBINED, effective, not_run
+from agent.checks.effective_arguments import COMBINED, effective
 from agent.checks.given import Argument, Arguments, Given, GivenBy
 from agent.errors import HostError
 from agent.k3s.config import ConfigText, merge
@@ -16,6 +16,7 @@ from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Component, Location, Role, Version
+from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.node.facts import HostFacts, assumed
 
