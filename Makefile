@@ -7,6 +7,7 @@ K3S_VERSION :=
 K8S_VERSION :=
 K3S :=
 T :=
+COMPONENTS :=
 SUITE := trixie
 VENV := .venv
 JOBS := 2
@@ -29,7 +30,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-shell k8s-test lint style types format bench docs dist pins test-oldest test-python clean FORCE
+.PHONY: help run test vm-test vm-shell k8s-test lint style types format bench docs tables dist pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,6 +130,9 @@ bench: $(VENV)/.dev ## what apply, check and assess cost, as ratios, and check a
 
 docs: $(VENV)/.dev ## write docs/reference from the code
 	@$(PY) -m tests.docs
+
+tables: $(VENV)/.dev ## write the tables of arguments and feature gates (COMPONENTS=folder of built versions of Kubernetes)
+	@$(PY) -m tests.tables $(COMPONENTS)
 
 dist: $(VENV)/.run ## build the wheel, the source archive, the .deb, the .rpm and the single file, reproducibly
 	@$(PY) -m tests.dist dist

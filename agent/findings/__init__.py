@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.findings import (
     admission,
     aftermath,
+    components,
     edited,
     files,
     gate,
@@ -35,6 +36,7 @@ __all__ = [
     "after_uninstall",
     "aftermath",
     "collect",
+    "components",
     "edited",
     "files",
     "gate",

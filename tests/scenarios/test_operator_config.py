@@ -56,8 +56,6 @@ def test_a_compliant_value_of_the_operator_is_not_repeated(own: str, ours: str, 
     ("own", "ours"),
     [
         ("kube-apiserver-arg: audit-log-maxage=29", "audit-log-maxage=30"),
-        ("kube-apiserver-arg: audit-log-maxage=", "audit-log-maxage=30"),
-        ("kube-apiserver-arg: audit-log-maxage", "audit-log-maxage=30"),
         ("kube-apiserver-arg: audit-log-path=-", "audit-log-path=/var/lib/rancher/k3s/server/logs/audit.log"),
         ("kube-apiserver-arg: [audit-log-maxage=31, audit-log-maxage=1]", "audit-log-maxage=30"),
         ("kube-controller-manager-arg: terminated-pod-gc-threshold=0", "terminated-pod-gc-threshold=100"),
@@ -77,9 +75,18 @@ def test_a_value_that_is_not_compliant_is_overridden(own: str, ours: str, host: 
     assert host.seen("check").code == 0
 
 
+@pytest.mark.parametrize("own", ["audit-log-maxage=", "audit-log-maxage"])
+def test_an_invalid_value_is_overridden_and_reported(own: str, host: HostTree) -> None:
+    """The API server parses all values of an argument before it uses the last."""
+    host.write(CONFIG, f"kube-apiserver-arg: {own}\n")
+    assert host.run("apply").code == 3
+    assert "audit-log-maxage=30" in dropin(host)
+    assert host.seen("check").only("component-argument-invalid").location == f"{CONFIG}:1"
+
+
 def test_other_component_arguments_are_kept(host: HostTree) -> None:
     """List keys of the drop-in end with `+`, so kubelet keeps the other arguments."""
-    host.write(CONFIG, "kubelet-arg:\n  - max-pods=200\nkube-apiserver-arg: feature-gates=A=true\n")
+    host.write(CONFIG, "kubelet-arg:\n  - max-pods=200\nkube-apiserver-arg: feature-gates=NodeSwap=true\n")
     assert host.run("apply").code == 0
     lists = re.findall(r"^(\S+-arg\S*):", dropin(host), re.MULTILINE)
     assert lists

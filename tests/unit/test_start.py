@@ -27,10 +27,12 @@ NOT_NEEDED = frozenset(
     {
         "agent.assess",
         "agent.benchmark",
+        "agent.findings.component_problems",
         "agent.findings.edited_content",
         "agent.guide.controls",
         "agent.host.temporary",
         "agent.host.writable_tree",
+        "agent.k3s.components",
         "agent.plan.diffs",
         "agent.present.json_report",
         "agent.present.table",
@@ -110,6 +112,16 @@ def test_pyyaml_reads_a_configuration_that_is_not_simple(ready: Path) -> None:
     dropin.write_text("node-taint: []\n")
     try:
         assert "yaml" in watched("check", "--root", str(ready), *OPTIONS).modules
+    finally:
+        dropin.unlink()
+
+
+def test_the_tables_are_loaded_only_if_the_operator_sets_a_component_argument(ready: Path) -> None:
+    """Our own drop-in sets many, which nobody has to predict."""
+    dropin = ready / "etc/rancher/k3s/config.yaml.d/10-site.yaml"
+    dropin.write_text("kubelet-arg:\n  - max-pods=200\n")
+    try:
+        assert "agent.k3s.components.tables" in watched("check", "--root", str(ready), *OPTIONS).modules
     finally:
         dropin.unlink()
 

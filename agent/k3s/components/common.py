@@ -1,0 +1,178 @@
+"""Rules that several components share: TLS, logging, metrics. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from agent.k3s.components import tables
+from agent.k3s.components.words import SUITES
+from agent.model import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.k3s.components.problem import Arguments, Problem
+
+_TLS = "component-base/cli/flag/ciphersuites_flag.go"
+_LOGS = "component-base/logs/api/v1/options.go"
+_METRICS = "component-base/metrics/options.go"
+
+
+_FOR_HTTP2 = frozenset({"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"})
+"""HTTP/2 requires one of these suites with TLS 1.2 (golang.org/x/net/http2, ConfigureServer)."""
+
+
+def gate_is_on(a: Arguments, name: str) -> bool:
+    """Return whether a feature gate is on. True for a gate that is not known, of which nothing can be said."""
+    if name in a.gates:
+        return a.gates[name]
+    gate = tables.gates(a.minor).get(name)
+    if gate is None:
+        return True
+    return a.gates.get({"alpha": "AllAlpha", "beta": "AllBeta"}.get(gate.stage, ""), gate.default)
+
+
+def as_number(a: Arguments, name: str, default: float) -> float:
+    """Return the value of an argument as a number."""
+    found = a.value(name, default)
+    return found if isinstance(found, (int, float)) else default
+
+
+def as_bool(a: Arguments, name: str, *, default: bool) -> bool:
+    """Return the value of an argument as a boolean."""
+    found = a.value(name, default)
+    return found if isinstance(found, bool) else default
+
+
+def problems(a: Arguments) -> Iterator[Problem]:
+    """Yield the problems with arguments that several components have."""
+    yield from _ends_at_once(a)
+    yield from _versions(a)
+    yield from _client(a)
+    yield from _kubeconfig(a)
+    yield from _request_headers(a)
+    yield from _tls(a)
+    yield from _certificate(a)
+    yield from _logging(a)
+    yield from _metrics(a)
+
+
+def _versions(a: Arguments) -> Iterator[Problem]:
+    source = "component-base/compatibility/registry.go"
+    for name in ("emulated-version", "min-compatibility-version"):
+        for word in a.words(name):
+            if not re.fullmatch(r"(?:[a-z]+=)?v?[0-9]+[.][0-9]+(?:[.][0-9]+)?", word.strip(), re.ASCII):
+                yield a.problem(name, f"rejects {name}={word}", f"1.{a.minor}, or an older minor", source)
+
+
+def _client(a: Arguments) -> Iterator[Problem]:
+    """Yield a burst of zero, which the scheduler and kube-proxy accept."""
+    name, limit = "kube-api-burst", "kube-api-qps"
+    is_rejected = a.component in (Component.CONTROLLER_MANAGER, Component.KUBELET)
+    if is_rejected and as_number(a, name, 1) <= 0 and as_number(a, limit, 1) > 0:
+        message = f"rejects {name}={a.by_name[name].text} while {limit} is more than 0"
+        yield a.problem(name, message, "at least 1", "client-go/kubernetes/clientset.go")
+
+
+_AUTHENTICATION = "apiserver/pkg/server/options/authentication.go"
+
+
+def _request_headers(a: Arguments) -> Iterator[Problem]:
+    for name in ("username-headers", "group-headers", "extra-headers-prefix", "allowed-names"):
+        header = f"requestheader-{name}"
+        if any(not word.strip() for word in a.words(header)):
+            yield a.problem(header, f"rejects an empty item in {header}", "items with text", _AUTHENTICATION)
+    if a.words("requestheader-uid-headers") and not gate_is_on(a, "RemoteRequestHeaderUID"):
+        message = "rejects requestheader-uid-headers without the feature gate RemoteRequestHeaderUID"
+        yield a.problem("requestheader-uid-headers", message, "RemoteRequestHeaderUID=true", _AUTHENTICATION)
+    elif (headers := a.words("requestheader-uid-headers")) and "x-remote-uid" not in map(str.lower, headers):
+        message = "needs X-Remote-Uid in requestheader-uid-headers"
+        yield a.problem("requestheader-uid-headers", message, "X-Remote-Uid in the list", _AUTHENTICATION)
+
+
+def _kubeconfig(a: Arguments) -> Iterator[Problem]:
+    is_required = a.component in (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KUBELET)
+    if is_required and "kubeconfig" in a.by_name and not a.value("kubeconfig"):
+        yield a.problem("kubeconfig", "rejects an empty kubeconfig", "a file", "client-go/tools/clientcmd")
+
+
+def _ends_at_once(a: Arguments) -> Iterator[Problem]:
+    for name in ("help", "version", "cleanup", "init-only"):
+        if name not in a.by_name:
+            continue
+        argument = a.by_name[name]
+        # --version=v1.2.3 changes only the version that the component reports.
+        # The kubelet prints its help whatever the value is.
+        always = name == "help" and a.component is Component.KUBELET
+        ends = (
+            always
+            or argument.value is True
+            or (name == "version" and str(argument.value).lower() in ("true", "raw", "1", "t"))
+        )
+        if ends:
+            message = f"exits at once if {name} is set"
+            yield a.problem(name, message, "no such argument", "component-base/version/verflag/verflag.go")
+
+
+def _tls(a: Arguments) -> Iterator[Problem]:
+    name = "tls-cipher-suites"
+    suites = a.words(name)
+    unknown = [suite for suite in suites if suite not in SUITES]
+    for suite in unknown:
+        message = f"does not support the cipher suite `{suite}`"
+        yield a.problem(name, message, "names of cipher suites of Go", _TLS)
+    is_newest = a.value("tls-min-version") == "VersionTLS13"
+    has_http2 = not as_bool(a, "disable-http2-serving", default=False)
+    if suites and not unknown and _FOR_HTTP2.isdisjoint(suites) and has_http2 and not is_newest:
+        message = "needs a cipher suite for HTTP/2"
+        expected = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 or TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 in the list"
+        yield a.problem(name, message, expected, "golang.org/x/net/http2/server.go")
+
+
+def _certificate(a: Arguments) -> Iterator[Problem]:
+    """Yield an empty certificate or key. K3s passes both to each component except the kubelet and kube-proxy."""
+    source = "apiserver/pkg/server/options/serving.go"
+    for name in ("tls-cert-file", "tls-private-key-file"):
+        if name in a.by_name and not a.value(name) and a.component in _WITH_CERTIFICATE:
+            yield a.problem(name, f"rejects an empty {name}", "a file", source)
+    for curve in a.words("tls-curve-preferences"):
+        if int(curve) not in _CURVES:
+            message = f"has no curve {curve}"
+            yield a.problem("tls-curve-preferences", message, "numbers of curves of Go", _TLS)
+
+
+_WITH_CERTIFICATE = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)
+_CURVES = (23, 24, 25, 29, 4587, 4588, 4589)
+"""The CurveIDs of Go's crypto/tls."""
+
+
+def _logging(a: Arguments) -> Iterator[Problem]:
+    layout = str(a.value("logging-format", "text"))
+    # kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and kube-proxy register the format json.
+    if layout not in ("text", "json"):
+        yield a.problem("logging-format", f"rejects logging-format={layout}", "text or json", _LOGS)
+    if layout == "json" and a.value("vmodule"):
+        yield a.problem("vmodule", "rejects vmodule beside logging-format=json", "one of them", _LOGS)
+    for name in ("log-text-split-stream", "log-json-split-stream"):
+        if as_bool(a, name, default=False) and not gate_is_on(a, "LoggingAlphaOptions"):
+            message = f"rejects {name} without the feature gate LoggingAlphaOptions"
+            yield a.problem(name, message, "LoggingAlphaOptions=true", _LOGS)
+    for name in ("log-text-info-buffer-size", "log-json-info-buffer-size"):
+        if a.value(name, "0") not in ("0", "") and not gate_is_on(a, "LoggingAlphaOptions"):
+            message = f"rejects {name} without the feature gate LoggingAlphaOptions"
+            yield a.problem(name, message, "LoggingAlphaOptions=true", _LOGS)
+
+
+def _metrics(a: Arguments) -> Iterator[Problem]:
+    name = "show-hidden-metrics-for-version"
+    shown = a.value(name)
+    before = f"1.{a.minor - 1}"
+    if shown and shown != before:
+        yield a.problem(name, f"rejects {name}={shown}", before, _METRICS)
+    labels = a.value("allow-metric-labels", {})
+    if isinstance(labels, dict) and a.component is not Component.KUBELET:
+        for key in labels:
+            if not re.fullmatch("[a-zA-Z_:][a-zA-Z0-9_:]*,[a-zA-Z_][a-zA-Z0-9_]*", key, re.ASCII):
+                message = f"rejects the key `{key}` in allow-metric-labels"
+                yield a.problem("allow-metric-labels", message, "metric,label=value,value", _METRICS)

@@ -1,0 +1,46 @@
+"""Values and combinations of arguments that the controller manager and the scheduler reject. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.k3s.components import values
+from agent.k3s.components.common import as_bool, as_number
+from agent.k3s.components.words import CONTROLLERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.k3s.components.problem import Arguments, Problem
+
+
+_IPAM = "cmd/kube-controller-manager/app/core.go"
+
+
+def problems(a: Arguments) -> Iterator[Problem]:
+    """Yield the rejected values and combinations of the controller manager."""
+    for name in a.words("controllers"):
+        if name != "*" and name.removeprefix("-") not in CONTROLLERS:
+            message = f"has no controller `{name.removeprefix('-')}`"
+            source = "controller-manager/options/generic.go"
+            yield a.problem("controllers", message, "names of controllers, or *", source)
+    if len(str(a.value("service-cluster-ip-range")).split(",")) > 2:  # noqa: PLR2004 - IPv4 and IPv6
+        name = "service-cluster-ip-range"
+        source = "cmd/kube-controller-manager/app/options/nodeipamcontroller.go"
+        yield a.problem(name, f"rejects more than two ranges in {name}", "one or two CIDRs", source)
+    if as_bool(a, "allocate-node-cidrs", default=True):
+        yield from _node_ranges(a)
+
+
+def _node_ranges(a: Arguments) -> Iterator[Problem]:
+    """Yield the problems of the ranges of nodes. K3s passes allocate-node-cidrs and cluster-cidr."""
+    ranges = str(a.value("cluster-cidr")).strip().split(",") if "cluster-cidr" in a.by_name else []
+    sizes = [values.cidr(one) for one in ranges]
+    if None in sizes:
+        yield a.problem("cluster-cidr", "rejects the ranges in cluster-cidr", "one or two CIDRs", _IPAM)
+        return
+    both, v4, v6 = "node-cidr-mask-size", "node-cidr-mask-size-ipv4", "node-cidr-mask-size-ipv6"
+    if as_number(a, both, 0):
+        for name in (v4, v6):
+            if as_number(a, name, 0):
+                yield a.problem(name, f"rejects {name} beside {both}", "one of them", _IPAM)

@@ -1,0 +1,67 @@
+"""Values and combinations of arguments that kube-proxy rejects after it parsed them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from agent.k3s.components import values
+from agent.k3s.components.common import as_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.k3s.components.problem import Arguments, Problem
+
+_SOURCE = "pkg/proxy/apis/config/validation/validation.go"
+
+
+def problems(a: Arguments) -> Iterator[Problem]:
+    """Yield the rejected values and combinations."""
+    for address in a.words("nodeport-addresses"):
+        if address not in ("primary", "localhost", "all") and values.cidr(address) is None:
+            message = f"rejects `{address}` in nodeport-addresses"
+            yield a.problem("nodeport-addresses", message, "CIDRs, or primary", _SOURCE)
+    mode = str(a.value("proxy-mode", "iptables")) or "iptables"
+    if mode in ("iptables", "ipvs"):
+        yield from _periods(a, mode)
+    if mode == "ipvs":
+        yield from _ipvs(a)
+    for name in ("healthz-bind-address", "metrics-bind-address"):
+        address = str(a.value(name))
+        port = address.rpartition(":")[2]
+        if address and not values.is_ip(address) and not (re.fullmatch("[0-9]+", port) and int(port)):
+            yield a.problem(name, f"rejects {name}={address}", "IP:PORT", _SOURCE)
+    if a.value("write-config-to"):
+        message = "writes its configuration and exits if write-config-to is set"
+        yield a.problem("write-config-to", message, "no such argument", "cmd/kube-proxy/app/options.go")
+    local = a.value("detect-local-mode")
+    for chosen, name in (
+        ("BridgeInterface", "pod-bridge-interface"),
+        ("InterfaceNamePrefix", "pod-interface-name-prefix"),
+    ):
+        if local == chosen and not a.value(name):
+            message = f"needs {name} for detect-local-mode={chosen}"
+            yield a.problem("detect-local-mode", message, f"{name}=NAME", _SOURCE)
+
+
+def _periods(a: Arguments, mode: str) -> Iterator[Problem]:
+    longest, shortest = f"{mode}-sync-period", f"{mode}-min-sync-period"
+    period = as_number(a, longest, 30 * values.SECOND)
+    least = as_number(a, shortest, values.SECOND)
+    if period <= 0 and longest in a.by_name:
+        yield a.problem(longest, f"rejects {longest}={a.by_name[longest].text}", "more than 0", _SOURCE)
+    elif least < 0:
+        yield a.problem(shortest, f"rejects {shortest}={a.by_name[shortest].text}", "at least 0", _SOURCE)
+    elif least > period:
+        name = shortest if shortest in a.by_name else longest
+        yield a.problem(name, f"rejects {shortest} above {longest}", f"at most {longest}", _SOURCE)
+
+
+def _ipvs(a: Arguments) -> Iterator[Problem]:
+    for name in ("ipvs-tcp-timeout", "ipvs-tcpfin-timeout", "ipvs-udp-timeout"):
+        if as_number(a, name, 0) < 0:
+            yield a.problem(name, f"rejects {name}={a.by_name[name].text}", "at least 0", _SOURCE)
+    for excluded in a.words("ipvs-exclude-cidrs"):
+        if values.cidr(excluded) is None:
+            yield a.problem("ipvs-exclude-cidrs", f"rejects `{excluded}`", "CIDRs", _SOURCE)

@@ -1,0 +1,307 @@
+"""Values and combinations of arguments that the kubelet rejects after it parsed them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from agent.k3s.components import tables, values
+from agent.k3s.components.common import as_bool, as_number, gate_is_on
+from agent.k3s.components.problem import Cause
+from agent.k3s.components.values import InvalidValueError
+from agent.k3s.components.words import LABELS, SIGNALS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.k3s.components.problem import Arguments, Problem
+
+_VALIDATION = "pkg/kubelet/apis/config/validation/validation.go"
+_SERVER = "cmd/kubelet/app/server.go"
+_EVICTION = "pkg/kubelet/eviction/helpers.go"
+_FLAGS = "cmd/kubelet/app/options/options.go"
+
+
+_ENFORCEMENTS = (
+    "pods",
+    "none",
+    "system-reserved",
+    "system-reserved-compressible",
+    "kube-reserved",
+    "kube-reserved-compressible",
+)
+_RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_NAME = r"(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_DOMAIN = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+
+
+def problems(a: Arguments) -> Iterator[Problem]:
+    """Yield the rejected values and combinations."""
+    for rule in _RULES:
+        yield from rule(a)
+
+
+def is_qualified_name(text: str) -> bool:
+    """Return whether a text can be the key of a label (apimachinery/pkg/util/validation, IsQualifiedName)."""
+    prefix, slash, name = text.rpartition("/")
+    if slash and not (prefix and len(prefix) <= 253 and re.fullmatch(_DOMAIN, prefix, re.ASCII)):  # noqa: PLR2004
+        return False
+    return len(name) <= 63 and re.fullmatch(_NAME, name, re.ASCII) is not None  # noqa: PLR2004
+
+
+def is_label_value(text: str) -> bool:
+    """Return whether a text can be the value of a label (IsValidLabelValue)."""
+    return not text or (len(text) <= 63 and re.fullmatch(_NAME, text, re.ASCII) is not None)  # noqa: PLR2004
+
+
+def label_problem(key: str, value: str) -> tuple[str, str] | None:
+    """Return what is wrong with a label of a node, and what is expected."""
+    namespace = key.partition("/")[0] if "/" in key else ""
+    is_reserved = namespace in ("kubernetes.io", "k8s.io") or namespace.endswith((".kubernetes.io", ".k8s.io"))
+    is_own = any(
+        namespace == one or namespace.endswith(f".{one}") for one in ("kubelet.kubernetes.io", "node.kubernetes.io")
+    )
+    if is_reserved and not is_own and key not in LABELS:
+        return f"may not set the label `{key}`", "no label of kubernetes.io or k8s.io, except a few"
+    if not is_qualified_name(key):
+        return f"rejects the label key `{key}`", "letters, digits, - _ and ."
+    if not is_label_value(value):
+        return f"rejects the label value `{value}`", "letters, digits, - _ and ."
+    return None
+
+
+def taint_problem(taint: str, seen: set[tuple[str, str]]) -> str:
+    """Return what is wrong with a taint; empty if nothing (pkg/util/taints)."""
+    is_removal = taint.endswith("-")
+    spec, colon, effect = taint.removesuffix("-").partition(":")
+    key, _, value = spec.partition("=")
+    if colon and effect not in _EFFECTS:
+        return f"has no taint effect `{effect}`"
+    if (not colon and not is_removal) or (colon and "=" in value) or (colon and not is_label_value(value)):
+        return f"rejects the taint `{taint}`"
+    if not is_qualified_name(key if colon else spec):
+        return f"rejects the taint `{taint}`"
+    if not is_removal:
+        if (key, effect) in seen:
+            return f"rejects the repeated taint `{taint}`"
+        seen.add((key, effect))
+    return ""
+
+
+_GATES_WITH_DEFAULTS = ("KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulledImages")
+"""Gates for which the kubelet fills in a field by default, and then rejects the field if the gate is off."""
+
+
+def _gates(a: Arguments) -> Iterator[Problem]:
+    for name in _GATES_WITH_DEFAULTS:
+        gate = tables.gates(a.minor).get(name)
+        if gate is not None and gate.default and not gate_is_on(a, name) and "feature-gates" in a.by_name:
+            message = f"rejects {name}=false, because it sets a field that needs the gate"
+            problem = a.problem("feature-gates", message, f"{name}=true, or no setting", _VALIDATION)
+            yield problem._replace(cause=Cause.FEATURE_GATE)
+
+
+def _labels(a: Arguments) -> Iterator[Problem]:
+    labels = a.value("node-labels", {})
+    for key, value in labels.items() if isinstance(labels, dict) else ():
+        problem = label_problem(key, value)
+        if problem:
+            yield a.problem("node-labels", *problem, _FLAGS)
+
+
+def _taints(a: Arguments) -> Iterator[Problem]:
+    name = "register-with-taints"
+    if name in a.by_name:
+        for given in a.by_name[name].given:
+            seen: set[tuple[str, str]] = set()
+            for taint in given.text.split(",") if given.text else ():
+                problem = taint_problem(taint, seen)
+                if problem:
+                    yield a.problem(name, problem, "key=value:NoSchedule, separated by commas", "pkg/util/taints")
+
+
+def _image_collection(a: Arguments) -> Iterator[Problem]:
+    high, low = "image-gc-high-threshold", "image-gc-low-threshold"
+    if as_number(a, low, 80) >= as_number(a, high, 85):
+        name = low if low in a.by_name else high
+        if name in a.by_name:
+            yield a.problem(name, f"needs {low} below {high}", "80 and 85 by default", _VALIDATION)
+    age = "minimum-image-ttl-duration"
+    if a.minor >= 37 and as_number(a, age, 0) < 0:  # noqa: PLR2004 - the rule is new in 1.37
+        yield a.problem(age, f"rejects {age}={a.by_name[age].text}", "at least 0s", _VALIDATION)
+
+
+def _cgroups(a: Arguments) -> Iterator[Problem]:
+    if a.value("system-cgroups") and not a.value("cgroup-root"):
+        yield a.problem("system-cgroups", "needs cgroup-root beside system-cgroups", "cgroup-root=/", _VALIDATION)
+    for kind in ("system", "kube"):
+        if a.value(f"{kind}-reserved-cgroup") and a.value("reserved-cpus"):
+            message = f"rejects {kind}-reserved-cgroup beside reserved-cpus"
+            yield a.problem("reserved-cpus", message, "one of them", _VALIDATION)
+
+
+def _enforcement(a: Arguments) -> Iterator[Problem]:
+    levels = a.words("enforce-node-allocatable") if "enforce-node-allocatable" in a.by_name else ("pods",)
+    name = "enforce-node-allocatable"
+    for level in levels:
+        if level not in _ENFORCEMENTS:
+            yield a.problem(name, f"rejects {name}={level}", f"out of {', '.join(_ENFORCEMENTS)}", _VALIDATION)
+    if len(set(levels)) != len(levels):
+        yield a.problem(name, f"rejects a repeated word in {name}", "each word once", _VALIDATION)
+    if "none" in levels and len(levels) > 1:
+        yield a.problem(name, f"rejects none beside other words in {name}", "none alone", _VALIDATION)
+    for kind in ("system", "kube"):
+        used = [level for level in levels if level.startswith(f"{kind}-reserved")]
+        if used and not a.value(f"{kind}-reserved-cgroup"):
+            message = f"needs {kind}-reserved-cgroup for {used[0]}"
+            yield a.problem(name, message, f"{kind}-reserved-cgroup=CGROUP", _VALIDATION)
+        if len(set(used)) > 1:
+            yield a.problem(name, f"rejects {used[0]} beside {used[1]}", "one of them", _VALIDATION)
+    if not as_bool(a, "cgroups-per-qos", default=True) and set(levels) - {"none"}:
+        yield a.problem(
+            "cgroups-per-qos", f"needs {name}=none beside cgroups-per-qos=false", f"{name}=none", _VALIDATION
+        )
+
+
+def _cpus(a: Arguments) -> Iterator[Problem]:
+    cpus = str(a.value("reserved-cpus"))
+    if cpus and not all(_is_cpu_range(one.strip()) for one in cpus.split(",")):
+        yield a.problem("reserved-cpus", f"rejects reserved-cpus={cpus}", "a list such as 0-1,3", _VALIDATION)
+    name = "cpu-cfs-quota-period"
+    period = as_number(a, name, 100 * values.MILLISECOND)
+    if gate_is_on(a, "CustomCPUCFSQuotaPeriod"):
+        if not values.MILLISECOND <= period <= values.SECOND:
+            yield a.problem(name, f"rejects {name}={a.by_name[name].text}", "from 1ms to 1s", _VALIDATION)
+    elif period != 100 * values.MILLISECOND:
+        message = f"rejects {name} without the feature gate CustomCPUCFSQuotaPeriod"
+        yield a.problem(name, message, "CustomCPUCFSQuotaPeriod=true", _VALIDATION)
+    reserved = [a.value(f"{kind}-reserved", {}) for kind in ("kube", "system")]
+    has_cpu = any(isinstance(one, dict) and one.get("cpu") not in (None, "0") for one in reserved)
+    if a.value("cpu-manager-policy") == "static" and not has_cpu and not cpus:
+        message = "needs kube-reserved, system-reserved or reserved-cpus for cpu-manager-policy=static"
+        yield a.problem("cpu-manager-policy", message, "kube-reserved=cpu=...", "pkg/kubelet/cm/cpumanager")
+
+
+def _policies(a: Arguments) -> Iterator[Problem]:
+    options = a.value("cpu-manager-policy-options", {})
+    if options and a.value("cpu-manager-policy", "none") == "none":
+        name = "cpu-manager-policy-options"
+        message = f"rejects {name} without cpu-manager-policy=static"
+        yield a.problem(name, message, "cpu-manager-policy=static", "pkg/kubelet/cm/cpumanager/policy_none.go")
+    for pattern in a.words("allowed-unsafe-sysctls"):
+        name = pattern.replace("/", ".").partition("*")[0]
+        if name not in _SYSCTLS and not name.startswith(_SYSCTL_PREFIXES):
+            message = f"rejects `{pattern}` in allowed-unsafe-sysctls"
+            expected = "parameters below net., kernel.msg, kernel.shm, kernel.sem, fs.mqueue. or user."
+            yield a.problem("allowed-unsafe-sysctls", message, expected, "pkg/kubelet/sysctl/allowlist.go")
+
+
+_SYSCTLS = ("kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced")
+_SYSCTL_PREFIXES = ("net.", "fs.mqueue.", "user.", "kernel.msg", "kernel.shm", "kernel.sem")
+"""The namespaced parameters. The kubelet's list is a little shorter (component-helpers/node/util/sysctl)."""
+
+
+def _is_cpu_range(text: str) -> bool:
+    match = re.fullmatch("([0-9]{1,6})(?:-([0-9]{1,6}))?", text, re.ASCII)
+    return match is not None and (match[2] is None or int(match[1]) <= int(match[2]))
+
+
+def _reservations(a: Arguments) -> Iterator[Problem]:
+    for name in ("kube-reserved", "system-reserved"):
+        found = a.value(name, {})
+        for resource, quantity in found.items() if isinstance(found, dict) else ():
+            if resource not in _RESERVABLE:
+                expected = ", ".join(_RESERVABLE)
+                yield a.problem(name, f"cannot reserve `{resource}`", expected, _SERVER)
+            elif not values.is_quantity(quantity) or quantity.startswith("-"):
+                yield a.problem(name, f"rejects {resource}={quantity}", "a quantity such as 500Mi or 200m", _SERVER)
+    reserved = a.value("qos-reserved", {})
+    for resource, share in reserved.items() if isinstance(reserved, dict) else ():
+        match = re.fullmatch("([0-9]+)%", share, re.ASCII)
+        if resource != "memory" or not match or int(match[1]) > 100:  # noqa: PLR2004 - percent
+            yield a.problem("qos-reserved", f"rejects {resource}={share}", "memory=PERCENT%", _SERVER)
+
+
+def _eviction(a: Arguments) -> Iterator[Problem]:
+    soft, grace = a.value("eviction-soft", {}), a.value("eviction-soft-grace-period", {})
+    for name in ("eviction-hard", "eviction-soft", "eviction-minimum-reclaim"):
+        found = a.value(name, {})
+        for signal, amount in found.items() if isinstance(found, dict) else ():
+            problem = eviction_problem(signal, amount, is_reclaim=name == "eviction-minimum-reclaim")
+            if problem:
+                yield a.problem(name, problem, "a signal and an amount, such as memory.available<1Gi", _EVICTION)
+    for signal, period in grace.items() if isinstance(grace, dict) else ():
+        name = "eviction-soft-grace-period"
+        if signal not in SIGNALS:
+            yield a.problem(name, f"has no eviction signal `{signal}`", "such as memory.available", _EVICTION)
+        elif _grace(period) < 0:
+            yield a.problem(name, f"rejects {signal}={period}", "a duration such as 1m30s", _EVICTION)
+    if isinstance(soft, dict) and isinstance(grace, dict):
+        for signal, amount in soft.items():
+            if signal in SIGNALS and signal not in grace and amount not in ("0%", "100%"):
+                message = f"needs eviction-soft-grace-period for {signal}"
+                yield a.problem("eviction-soft", message, f"eviction-soft-grace-period={signal}=1m", _EVICTION)
+
+
+def _grace(text: str) -> int:
+    try:
+        return values.duration(text)
+    except InvalidValueError:
+        return -1
+
+
+def eviction_problem(signal: str, amount: str, *, is_reclaim: bool) -> str:
+    """Return what is wrong with an eviction threshold; empty if nothing."""
+    if signal not in SIGNALS:
+        return f"has no eviction signal `{signal}`"
+    if amount.endswith("%"):
+        if not is_reclaim and amount in ("0%", "100%"):
+            return ""
+        try:
+            share = values.number(amount.rstrip("%"))
+        except InvalidValueError:
+            return f"rejects the amount {amount} of {signal}"
+        is_valid = share > 0 if is_reclaim else 0 <= share <= 100  # noqa: PLR2004 - percent
+        return "" if is_valid else f"rejects the amount {amount} of {signal}"
+    is_zero = re.fullmatch("[-+]?0*[.]?0*[A-Za-z]*", amount, re.ASCII) is not None
+    if not values.is_quantity(amount) or amount.startswith("-") or (is_zero and not is_reclaim):
+        return f"rejects the amount {amount} of {signal}"
+    return ""
+
+
+def _switches(a: Arguments) -> Iterator[Problem]:
+    if as_bool(a, "runonce", default=False):
+        yield a.problem("runonce", "rejects runonce=true", "no such argument", _VALIDATION)
+    if as_bool(a, "exit-on-lock-contention", default=False) and not a.value("lock-file"):
+        name = "exit-on-lock-contention"
+        yield a.problem(name, "needs lock-file beside exit-on-lock-contention", "lock-file=FILE", _SERVER)
+    if as_bool(a, "rotate-server-certificates", default=False) and not gate_is_on(a, "RotateKubeletServerCertificate"):
+        message = "rejects rotate-server-certificates without the feature gate RotateKubeletServerCertificate"
+        name = "rotate-server-certificates"
+        yield a.problem(name, message, "RotateKubeletServerCertificate=true", _VALIDATION)
+    name = "container-runtime-endpoint"
+    if name in a.by_name and not a.value(name):
+        yield a.problem(name, f"rejects an empty {name}", "no such argument", _VALIDATION)
+    name = "root-dir"
+    if name in a.by_name and not str(a.value(name)).startswith("/"):
+        yield a.problem(name, f"rejects {name}={a.value(name)}", "an absolute path", "pkg/kubelet/kubelet.go")
+    size = str(a.value("container-log-max-size", "10Mi"))
+    if not values.is_quantity(size):
+        name = "container-log-max-size"
+        yield a.problem(name, f"rejects {name}={size}", "a quantity such as 10Mi", "pkg/kubelet/logs")
+
+
+_RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
+    _gates,
+    _labels,
+    _taints,
+    _image_collection,
+    _cgroups,
+    _enforcement,
+    _cpus,
+    _policies,
+    _reservations,
+    _eviction,
+    _switches,
+)

@@ -1,0 +1,152 @@
+"""Arguments at which a component will exit when it starts, by its version. Pure.
+
+What is predicted was seen on the programs of Kubernetes, or follows from the source that each rule names. An argument
+of a kind that this program does not know is accepted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.k3s.components import gates, tables
+from agent.k3s.components.problem import Argument, Arguments, Cause, Problem
+from agent.k3s.components.values import PARSERS, InvalidValueError, combined
+from agent.model import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.k3s.components.gates import Setting
+    from agent.k3s.components.values import Parsed
+    from agent.k3s.config import ConfigValue
+
+_PFLAG = "github.com/spf13/pflag"
+_GATES = "component-base/featuregate/feature_gate.go"
+FEATURE_GATES = "feature-gates"
+_WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
+"""Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
+
+
+def problems(
+    component: Component,
+    given: Mapping[str, Sequence[ConfigValue]],
+    minor: int,
+    more_gates: Sequence[Setting] = (),
+    own: frozenset[str] = frozenset(),
+) -> Iterator[Problem]:
+    """Yield the reasons for which a component of this minor exits at the arguments that an operator gives it.
+
+    `more_gates` are the feature gates of its configuration files, which its arguments override. `own` are arguments
+    that K3s passes only on some hosts, and on this one.
+    """
+    if not tables.has_flags(component, minor):
+        return
+    parsed: dict[str, Argument] = {}
+    found = []
+    for name, values in given.items():
+        one = _parse(component, name, values, minor)
+        if isinstance(one, Problem):
+            found.append(one)
+        else:
+            parsed[name] = one
+    settings = [*more_gates, *_gate_settings(component, parsed)]
+    arguments = Arguments(component, minor, parsed, gates.values(settings), own)
+    yield from found
+    for gate in gates.problems(settings, minor):
+        yield Problem(
+            Cause.FEATURE_GATE,
+            component,
+            FEATURE_GATES,
+            f"rejects its feature gates: {gate.problem}",
+            gate.expected,
+            gate.setting.written,
+            gate.setting.location,
+            _GATES,
+        )
+    if component is Component.KUBE_PROXY and parsed.get("config"):
+        return  # kube-proxy ignores its arguments if it has a configuration file
+    yield from _after_parsing(arguments)
+
+
+def _after_parsing(arguments: Arguments) -> Iterator[Problem]:
+    # Imported here: an unknown argument is found without them.
+    from agent.k3s.components import api_server, common, controller_manager, kube_proxy, kubelet, limits
+
+    own = {
+        Component.API_SERVER: api_server.problems,
+        Component.CONTROLLER_MANAGER: controller_manager.problems,
+        Component.KUBELET: kubelet.problems,
+        Component.KUBE_PROXY: kube_proxy.problems,
+    }
+    yield from limits.problems(arguments)
+    yield from common.problems(arguments)
+    if arguments.component in own:
+        yield from own[arguments.component](arguments)
+
+
+def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor: int) -> Argument | Problem:
+    last = values[-1]
+    if not name or name.startswith(("-", "=")):
+        return Problem(
+            Cause.UNKNOWN_ARGUMENT,
+            component,
+            name,
+            "rejects an argument without a name",
+            "name=value",
+            last.text,
+            last.location,
+            _PFLAG,
+        )
+    kind = tables.kind_of(component, name, minor)
+    if kind is None:
+        return Problem(
+            Cause.UNKNOWN_ARGUMENT,
+            component,
+            name,
+            f"{_absent(component, name, minor)}",
+            _similar(component, name, minor),
+            f"{name}={last.text}",
+            last.location,
+            "the program's own --help",
+        )
+    parser = PARSERS.get(kind, str)
+    parsed: list[Parsed] = []
+    for value in values:
+        try:
+            parsed.append(parser(value.text))
+        except InvalidValueError as error:
+            return Problem(
+                Cause.INVALID_VALUE,
+                component,
+                name,
+                f"cannot parse {name}={value.text}",
+                str(error),
+                value.text,
+                value.location,
+                _PFLAG,
+            )
+    return Argument(kind, combined(kind, parsed), values)
+
+
+def _absent(component: Component, name: str, minor: int) -> str:
+    minors = tables.minors_of(component, name)
+    older = [one for one in minors if one < minor]
+    newer = [one for one in minors if one > minor]
+    if older:
+        return f"has no argument {name} since 1.{max(older) + 1}"
+    if newer:
+        return f"has no argument {name} before 1.{min(newer)}"
+    return f"has no argument {name}"
+
+
+def _similar(component: Component, name: str, minor: int) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(tables.names_of(component, minor)), n=1, cutoff=0.8)
+    return close[0] if close else f"an argument of {component.value} 1.{minor}"
+
+
+def _gate_settings(component: Component, parsed: Mapping[str, Argument]) -> Iterator[Setting]:
+    argument = parsed.get(FEATURE_GATES)
+    for value in argument.given if argument else ():
+        yield from gates.settings(value.text, value.location, has_prefix=component not in _WITHOUT_PREFIX)

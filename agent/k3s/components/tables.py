@@ -1,0 +1,128 @@
+"""Tables of the arguments and feature gates that each minor version of Kubernetes accepts. Pure.
+
+`make tables` generates them: flags.tsv from the programs' own --help, feature_gates.tsv from the list that Kubernetes
+keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_list.yaml).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import package_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.model import Component, Version
+
+FIRST_MINOR = 34
+LAST_MINOR = 37
+"""The minors that the tables describe."""
+
+FLAGS = "flags.tsv"
+FEATURE_GATES = "feature_gates.tsv"
+
+_HAD_BY_ALL = "feature-gates"
+"""An argument that every component has in every minor."""
+
+_ADDED_BY_K3S = {"kube-apiserver": {"advertise-port": "int"}}
+"""Flags of K3s' patched Kubernetes. K3s passes each itself (k3s, pkg/daemons/control/server.go)."""
+
+
+class Gate(NamedTuple):
+    """A feature gate in one minor version."""
+
+    stage: str
+    """alpha, beta, ga or deprecated."""
+    default: bool
+    is_locked: bool
+    """Whether the gate can only be set to its default."""
+    needs: tuple[str, ...]
+    """Gates that must be on if this one is."""
+
+
+def describe(version: Version) -> bool:
+    """Return whether the tables describe a version."""
+    return FIRST_MINOR <= version.minor <= LAST_MINOR
+
+
+def has_flags(component: Component, minor: int) -> bool:
+    """Return whether the arguments of a component in a minor were generated."""
+    return minor in minors_of(component, _HAD_BY_ALL)
+
+
+def kind_of(component: Component, name: str, minor: int) -> str | None:
+    """Return the kind of value of an argument; None if the component does not have the argument in this minor.
+
+    As the components do, this reads `_` in a name as `-`.
+    """
+    name = name.replace("_", "-")
+    added = _ADDED_BY_K3S.get(component.value, {}).get(name)
+    if added is not None:
+        return added
+    for kind, minors in _rows(f"\n{component.value}\t{name}\t"):
+        if minor in _minors(minors):
+            return kind
+    return None
+
+
+def minors_of(component: Component, name: str) -> tuple[int, ...]:
+    """Return the minors in which a component has an argument."""
+    rows = _rows(f"\n{component.value}\t{name.replace('_', '-')}\t")
+    return tuple(minor for _, minors in rows for minor in _minors(minors))
+
+
+def names_of(component: Component, minor: int) -> Iterator[str]:
+    """Yield the names of all arguments of a component."""
+    for line in _text(FLAGS).splitlines():
+        row = line.split("\t")
+        if row[0] == component.value and minor in _minors(row[3]):
+            yield row[1]
+
+
+@lru_cache(maxsize=4)
+def gates(minor: int) -> dict[str, Gate]:
+    """Return all feature gates of a minor by name."""
+    column = minor - FIRST_MINOR + 1
+    found = {}
+    for line in _text(FEATURE_GATES).splitlines():
+        if line and not line.startswith("#"):
+            row = line.split("\t")
+            if row[column] != "-":
+                found[row[0]] = _gate(row[column])
+    return found
+
+
+def minors_of_gate(name: str) -> tuple[int, ...]:
+    """Return the minors that know a feature gate."""
+    _, _, rest = _text(FEATURE_GATES).partition(f"\n{name}\t")
+    cells = rest.partition("\n")[0].split("\t")
+    return tuple(minor for minor, cell in enumerate(cells, FIRST_MINOR) if cell not in ("", "-"))
+
+
+def _gate(cell: str) -> Gate:
+    """Parse a cell such as `beta=true`, `ga=true!` (locked) or `alpha=false(A,B)` (needs the gates A and B)."""
+    state, _, needs = cell.rstrip(")").partition("(")
+    stage, _, default = state.rstrip("!").partition("=")
+    return Gate(stage, default == "true", state.endswith("!"), tuple(filter(None, needs.split(","))))
+
+
+def _rows(prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the minors of each row that begins with a prefix. Parsing all rows would take 1 ms."""
+    text = _text(FLAGS)
+    at = text.find(prefix)
+    while at >= 0:
+        kind, _, minors = text[at + len(prefix) : text.index("\n", at + 1)].partition("\t")
+        yield kind, minors
+        at = text.find(prefix, at + 1)
+
+
+def _minors(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+@lru_cache(maxsize=2)
+def _text(name: str) -> str:
+    return package_data.read("k3s", "components", name).decode()

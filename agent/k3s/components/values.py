@@ -1,0 +1,398 @@
+"""Values of component arguments, parsed as Go's flag packages parse them. Pure.
+
+A kind of value has the name that the component's `--help` prints: `int32`, `duration`, `strings`. Sources: Go's
+strconv, time and encoding/csv, github.com/spf13/pflag, and k8s.io/component-base/cli/flag.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Union
+
+from agent.k3s.go_values import FALSE, TRUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Parsed = Union[bool, int, float, str, "tuple[str, ...]", "dict[str, str]"]
+"""A parsed value. A duration is a whole number of nanoseconds."""
+
+_INTEGER = r"[-+]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0(?:_?[0-7])*|[1-9](?:_?[0-9])*)"
+_FLOAT = (
+    r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    r"|0[xX](?:_?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][-+]?[0-9]+)"
+)
+_INFINITE = r"[-+]?(?:inf|infinity)|nan"
+_DURATION = r"[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)"
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_QUANTITY = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?"
+_LONGEST_NUMBER = 400
+"""Characters. Go's numbers and all plausible values are shorter; Python converts longer ones slowly."""
+
+SECOND = 10**9
+MILLISECOND = 10**6
+
+
+class InvalidValueError(Exception):
+    """A value that a component rejects. The text says what the component expects."""
+
+
+def boolean(text: str) -> bool:
+    """Parse as strconv.ParseBool."""
+    if text in TRUE:
+        return True
+    if text in FALSE:
+        return False
+    raise InvalidValueError("true or false")
+
+
+def integer(text: str, bits: int = 64) -> int:
+    """Parse as strconv.ParseInt with base 0: the prefix decides the base, and underscores may separate digits."""
+    return _whole_number(text, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def unsigned(text: str, bits: int = 64) -> int:
+    """Parse as strconv.ParseUint with base 0, which accepts no sign."""
+    if text[:1] in ("+", "-"):
+        raise InvalidValueError(f"a whole number from 0 to {2**bits - 1}, without a sign")
+    return _whole_number(text, 0, 2**bits - 1)
+
+
+def _whole_number(text: str, low: int, high: int) -> int:
+    if len(text) <= _LONGEST_NUMBER and re.fullmatch(_INTEGER, text, re.ASCII):
+        digits = text.replace("_", "")
+        is_octal = re.fullmatch("[-+]?0[0-7]+", digits) is not None
+        number = int(digits, 8 if is_octal else 0)
+        if low <= number <= high:
+            return number
+        raise InvalidValueError(f"a whole number from {low} to {high}")
+    raise InvalidValueError("a whole number")
+
+
+def number(text: str) -> float:
+    """Parse as strconv.ParseFloat."""
+    if len(text) <= _LONGEST_NUMBER:
+        if re.fullmatch(_INFINITE, text, re.ASCII | re.IGNORECASE):
+            return float(text)
+        if re.fullmatch(_FLOAT, text, re.ASCII):
+            plain = text.replace("_", "")
+            try:
+                found = float.fromhex(plain) if "x" in plain.lower() else float(plain)
+            except OverflowError:
+                found = float("inf")
+            if found not in (float("inf"), float("-inf")):
+                return found
+    raise InvalidValueError("a number")
+
+
+def number32(text: str) -> float:
+    """Parse as strconv.ParseFloat with 32 bits."""
+    found = number(text)
+    if abs(found) > 3.4028235677973366e38 and found not in (float("inf"), float("-inf")):  # noqa: PLR2004 - FLT_MAX
+        raise InvalidValueError("a number of 32 bits")
+    return found
+
+
+def duration(text: str) -> int:
+    """Parse as time.ParseDuration. Return nanoseconds."""
+    if len(text) > _LONGEST_NUMBER or not re.fullmatch(_DURATION, text, re.ASCII):
+        raise InvalidValueError("a duration with its unit, such as 30s, 5m or 1h30m")
+    total = 0
+    for whole, fraction, unit in re.findall(r"([0-9]*)\.?([0-9]*)(ns|us|µs|μs|ms|s|m|h)", text):
+        scale = _NANOSECONDS[unit]
+        total += int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
+    # Go accepts the smallest negative number, too, which nobody writes.
+    if total >= 2**63:
+        raise InvalidValueError("a duration of less than 292 years")
+    return -total if text.startswith("-") else total
+
+
+def csv_record(text: str) -> tuple[str, ...]:
+    """Parse the first record of a text as encoding/csv does: commas, and double quotes around a field."""
+    if not text:
+        return ()
+    record = text
+    fields: list[str] = []
+    while True:
+        if record.startswith('"'):
+            field, record, ended = _quoted(record[1:])
+        else:
+            line = record.split("\n", 1)[0]
+            field, comma, _ = line.partition(",")
+            if '"' in field:
+                raise InvalidValueError('a list separated by commas, with no " inside an item')
+            record = record[len(field) + len(comma) :]
+            ended = not comma
+            if ended:
+                field = field.removesuffix("\r")
+        fields.append(field)
+        if ended:
+            return tuple(fields)
+
+
+def _quoted(text: str) -> tuple[str, str, bool]:
+    """Return a quoted field, the rest of the record after its comma, and whether the record ends with it."""
+    field = ""
+    while True:
+        part, quote, text = text.partition('"')
+        field += part
+        if not quote:
+            raise InvalidValueError('a list separated by commas, with a closing "')
+        if text.startswith('"'):
+            field += '"'
+            text = text[1:]
+        elif text.startswith(","):
+            return field, text[1:], False
+        elif not text or text.startswith(("\n", "\r\n")):
+            return field, "", True
+        else:
+            raise InvalidValueError('a list separated by commas, with a comma after each closing "')
+
+
+def strings(text: str) -> tuple[str, ...]:
+    """Parse as pflag's StringSlice."""
+    # csv.Reader skips empty lines, and reports the end of a text that has nothing else.
+    if text and not text.strip("\r\n"):
+        raise InvalidValueError("a list separated by commas")
+    return csv_record(text.lstrip("\r\n"))
+
+
+def string_to_string(text: str) -> dict[str, str]:
+    """Parse as pflag's StringToString."""
+    count = text.count("=")
+    if not count:
+        raise InvalidValueError("key=value")
+    pairs = (text.strip('"'),) if count == 1 else csv_record(text)
+    return dict(_pair(pair, "=", "key=value") for pair in pairs)
+
+
+def _pair(text: str, separator: str, expected: str) -> tuple[str, str]:
+    key, found, value = text.partition(separator)
+    if not found:
+        raise InvalidValueError(expected)
+    return key, value
+
+
+def mapping(text: str, separator: str = "=") -> dict[str, str]:
+    """Parse as MapStringString of component-base: pairs separated by commas, without quoting."""
+    pairs = (_pair(pair, separator, f"key{separator}value, separated by commas") for pair in text.split(",") if pair)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def label_mapping(text: str) -> dict[str, str]:
+    """Parse as ConfigurationMap of component-base: as mapping(), but `=value` may be missing."""
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def booleans(text: str) -> dict[str, str]:
+    """Parse as MapStringBool of component-base: name=true or name=false, separated by commas."""
+    found = mapping(text)
+    for name, value in found.items():
+        if value not in TRUE | FALSE:
+            raise InvalidValueError(f"true or false as the value of {name}")
+    return found
+
+
+def ip(text: str) -> str:
+    """Parse as an IP address. An empty text keeps the default."""
+    if text and not is_ip(text.strip()):
+        raise InvalidValueError("an IP address")
+    return text
+
+
+def ip_and_port(text: str) -> str:
+    """Parse as an IP address with or without a port (kubernetes, pkg/util/flag)."""
+    if not text or is_ip(text):
+        return text
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not is_ip(host) or not re.fullmatch("[0-9]{1,9}", port, re.ASCII) or int(port) > LAST_PORT:
+        raise InvalidValueError("an IP address with or without a port")
+    return text
+
+
+LAST_PORT = 65535
+
+
+def is_ip(text: str) -> bool:
+    """Return whether net.ParseIP accepts the text. Leading zeros are accepted, as by netutils.ParseIPSloppy."""
+    if ":" in text:
+        from ipaddress import AddressValueError, IPv6Address
+
+        try:
+            IPv6Address(text)
+        except AddressValueError:
+            return False
+        return "%" not in text
+    parts = text.split(".")
+    return len(parts) == 4 and all(re.fullmatch("[0-9]{1,3}", part, re.ASCII) and int(part) < 256 for part in parts)  # noqa: PLR2004
+
+
+def cidr(text: str) -> tuple[int, int] | None:
+    """Return the bits of the address and the length of the prefix, as netutils.ParseCIDRSloppy; None if it fails."""
+    address, _, prefix = text.partition("/")
+    bits = 128 if ":" in address else 32
+    if not is_ip(address) or not re.fullmatch("[0-9]{1,3}", prefix, re.ASCII) or int(prefix) > bits:
+        return None
+    return bits, int(prefix)
+
+
+def port_range(text: str) -> str:
+    """Parse as utilnet.ParsePortRange: `a-b`, `a+count` or `a`; empty for no range."""
+    text = text.strip()
+    if not text or text == "0":
+        return text
+    match = re.fullmatch(r"([0-9]{1,9})(?:([-+])([0-9]{1,9}))?", text, re.ASCII)
+    if match:
+        low = int(match[1])
+        high = low if match[2] is None else int(match[3]) + (low if match[2] == "+" else 0)
+        if low <= high <= LAST_PORT:
+            return text
+    raise InvalidValueError("a range of ports, such as 30000-32767")
+
+
+def is_quantity(text: str) -> bool:
+    """Return whether resource.ParseQuantity accepts the text."""
+    return re.fullmatch(_QUANTITY, text, re.ASCII) is not None
+
+
+def certificate_and_key(text: str) -> str:
+    """Parse as NamedCertKey of component-base: `certificate,key` or `certificate,key:names`."""
+    files, colon, names = text.partition(":")
+    if colon and not names.strip():
+        raise InvalidValueError("at least one name after the colon")
+    if len(files.split(",")) != 2:  # noqa: PLR2004
+        raise InvalidValueError("the paths of a certificate and its key, separated by a comma")
+    return text
+
+
+def vmodule(text: str) -> str:
+    """Parse as VModuleConfiguration of component-base: pattern=number, separated by commas."""
+    for item in text.split(","):
+        if item:
+            pattern, _, level = item.partition("=")
+            if not pattern:
+                raise InvalidValueError("pattern=number, separated by commas")
+            verbosity(level)
+    return text
+
+
+def verbosity(text: str) -> int:
+    """Parse as VerbosityLevel of component-base."""
+    if not re.fullmatch("[0-9]{1,10}", text, re.ASCII) or int(text) >= 2**31:
+        raise InvalidValueError("a log level, as a whole number")
+    return int(text)
+
+
+def quantity(text: str) -> str:
+    """Parse as resource.ParseQuantity."""
+    if not is_quantity(text):
+        raise InvalidValueError("a quantity, such as 500Mi or 200m")
+    return text
+
+
+def version(text: str) -> str:
+    """Parse as versionValue of component-base. A text such as v1.34.1 changes the version that is reported."""
+    if text != "raw" and not text.startswith("v"):
+        boolean(text)
+    return text
+
+
+def integers(text: str) -> tuple[str, ...]:
+    """Parse as pflag's Int32Slice, which separates at commas."""
+    items = tuple(text.split(","))
+    for item in items:
+        _decimal(item)
+    return items
+
+
+def _decimal(text: str) -> None:
+    if not re.fullmatch("[-+]?[0-9]{1,10}", text, re.ASCII):
+        raise InvalidValueError("whole numbers, separated by commas")
+
+
+def reserved_memory(text: str) -> str:
+    """Parse as ReservedMemoryVar of the kubelet (pkg/util/flag)."""
+    for node in text.split(";") if text else ():
+        number, _, limits = node.partition(":")
+        if not re.fullmatch("[-+]?[0-9]{1,9}", number, re.ASCII) or ":" in limits:
+            raise InvalidValueError("node:type=quantity, separated by semicolons")
+        for limit in limits.split(","):
+            kind, _, amount = limit.partition("=")
+            if (kind != "memory" and not kind.startswith("hugepages-")) or not is_quantity(amount):
+                raise InvalidValueError("node:type=quantity, separated by semicolons")
+    return text
+
+
+def any_text(text: str) -> str:
+    """Accept any text."""
+    return text
+
+
+PARSERS: dict[str, Callable[[str], Parsed]] = {
+    "bool": boolean,
+    "tristate": boolean,
+    "int": integer,
+    "int64": integer,
+    "int32": lambda text: integer(text, 32),
+    "uint": unsigned,
+    "uint32": lambda text: unsigned(text, 32),
+    "float": number,
+    "float32": number32,
+    "duration": duration,
+    "string": any_text,
+    "strings": strings,
+    "stringArray": any_text,
+    "stringToString": string_to_string,
+    "mapStringString": mapping,
+    "mapLabel": label_mapping,
+    "mapLess": lambda text: mapping(text, "<"),
+    "mapNoSplit": lambda text: dict([_pair(text, "=", "key=value")]),
+    "mapStringBool": booleans,
+    "ip": ip,
+    "ipport": ip_and_port,
+    "portRange": port_range,
+    "namedCertKey": certificate_and_key,
+    "Level": verbosity,
+    "quantity": quantity,
+    "version": version,
+    "int32Slice": integers,
+    "[]v1.Taint": any_text,
+    "colonSeparatedMultimapStringString": lambda text: mapping(text, ":"),
+    "reserved-memory": reserved_memory,
+    "gates": any_text,
+    "pattern=N,...": vmodule,
+}
+"""The parser of one value, by kind of value. A kind that is missing here is not predicted."""
+
+LISTS = frozenset({"strings", "stringArray"})
+MAPPINGS = frozenset({"stringToString", "mapStringString", "mapLabel", "mapLess", "mapNoSplit", "mapStringBool"})
+"""The kinds of which a component collects the values of repeated arguments. Of all others the last value counts."""
+
+
+def combined(kind: str, values: Sequence[Parsed]) -> Parsed:
+    """Return the value that a component has after it read all values of an argument."""
+    if kind == "strings":
+        return tuple(item for value in values if isinstance(value, tuple) for item in value)
+    if kind == "stringArray":
+        return tuple(str(value) for value in values)
+    if kind in MAPPINGS:
+        merged: dict[str, str] = {}
+        for value in values:
+            if isinstance(value, dict):
+                merged.update(value)
+        return merged
+    return values[-1]

@@ -1,0 +1,131 @@
+"""Predictions: arguments and feature gates at which a component exits, and the nearest ones at which it does not."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.k3s.components import tables
+from agent.k3s.components.prediction import problems
+from agent.k3s.components.problem import Cause, Problem
+from agent.k3s.config import ConfigText, merge
+from agent.model import Component
+
+API_SERVER = Component.API_SERVER
+CONTROLLER_MANAGER = Component.CONTROLLER_MANAGER
+SCHEDULER = Component.SCHEDULER
+KUBELET = Component.KUBELET
+KUBE_PROXY = Component.KUBE_PROXY
+
+PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
+
+
+def predicted(component: Component, *arguments: str, minor: int = 37) -> list[Problem]:
+    """Return the problems of arguments that the operator sets."""
+    text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
+    config = merge([ConfigText(PATH, text.encode())])
+    return list(problems(component, config.component_arguments(component.config_key), minor))
+
+
+PAIRS = [
+    (API_SERVER, "foo=1", "profiling=false"),
+    (API_SERVER, "request-timeout=300", "request-timeout=300s"),
+    (API_SERVER, "request-timeout=0s", "request-timeout=1s"),
+    (API_SERVER, "profiling=off", "profiling=f"),
+    (API_SERVER, "audit-log-maxage=30d", "audit-log-maxage=30"),
+    (API_SERVER, "goaway-chance=0.5", "goaway-chance=0.02"),
+    (API_SERVER, "tls-min-version=1.2", "tls-min-version=VersionTLS12"),
+    (API_SERVER, "tls-cipher-suites=TLS_FOO", "tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+    (
+        API_SERVER,
+        "tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    ),
+    (API_SERVER, "authorization-mode=RBAC,Nod", "authorization-mode=RBAC,Node"),
+    (API_SERVER, "authorization-mode=RBAC,RBAC", "authorization-mode=RBAC"),
+    (API_SERVER, "authorization-mode=ABAC", "authorization-mode=AlwaysAllow"),
+    (API_SERVER, "admission-control=NodeRestriction", "enable-admission-plugins=NodeRestriction"),
+    (API_SERVER, "runtime-config=foo/v1=true", "runtime-config=batch/v1=true"),
+    (API_SERVER, "runtime-config=api/all=yes", "runtime-config=api/all=true"),
+    (API_SERVER, "oidc-client-id=a", "api-audiences=a"),
+    (API_SERVER, "", "profiling"),
+    (API_SERVER, "feature-gates=Foo=true", "feature-gates=NodeSwap=true"),
+    (API_SERVER, "feature-gates=NodeSwap", "feature-gates=kube:NodeSwap=true"),
+    (API_SERVER, "secure-port=0", "secure-port=6445"),
+    (API_SERVER, "service-account-issuer=", "service-account-issuer=https://x"),
+    (API_SERVER, "service-account-max-token-expiration=5m", "service-account-max-token-expiration=24h"),
+    (API_SERVER, "logging-format=xml", "logging-format=json"),
+    (API_SERVER, "show-hidden-metrics-for-version=1.35", "show-hidden-metrics-for-version=1.36"),
+]
+
+
+def _is_in_table(component: Component) -> bool:
+    return any(True for _ in tables.names_of(component, 37))
+
+
+@pytest.mark.parametrize(("component", "stops", "near"), PAIRS, ids=str)
+def test_what_stops_a_component_and_the_nearest_that_does_not(component: Component, stops: str, near: str) -> None:
+    """Each pair was tried with the programs of Kubernetes 1.37.2."""
+    found = predicted(component, stops)
+    assert found
+    assert all(one.location.path == PATH and one.message and one.expected and one.source for one in found)
+    assert predicted(component, near) == []
+
+
+def test_the_last_value_counts_but_all_values_are_parsed() -> None:
+    """pflag stops at the first value that it cannot parse; a rule sees only the last."""
+    assert predicted(API_SERVER, "goaway-chance=0.5", "goaway-chance=0.01") == []
+    assert [one.cause for one in predicted(API_SERVER, "goaway-chance=x", "goaway-chance=0.01")] == [
+        Cause.INVALID_VALUE
+    ]
+
+
+def test_an_underscore_in_a_name_is_a_hyphen() -> None:
+    """As WordSepNormalizeFunc of component-base makes it."""
+    assert predicted(API_SERVER, "anonymous_auth=true") == []
+    assert predicted(API_SERVER, "anonymous_auth=maybe")
+
+
+def test_a_misspelt_argument_has_a_suggestion() -> None:
+    """The expected text is the argument that is most similar."""
+    (one,) = predicted(API_SERVER, "audit-log-maxages=30")
+    assert one.cause is Cause.UNKNOWN_ARGUMENT
+    assert one.expected == "audit-log-maxage"
+
+
+def test_arguments_of_the_k3s_patch_are_known() -> None:
+    """K3s adds advertise-port to the API server and passes it itself."""
+    assert predicted(API_SERVER, "advertise-port=6443") == []
+
+
+@pytest.mark.parametrize(
+    ("gates", "minor", "words"),
+    [
+        ("APIServerTracing=true", 37, "was removed in 1.37"),
+        ("APIServerTracing=true", 36, ""),
+        ("APIServerTracing=false", 36, "is locked to true"),
+        ("AllowServiceExternalIPs=true", 34, "does not exist before 1.36"),
+        ("Misspelt=true", 37, "does not exist"),
+        ("AllAlpha=true", 34, ""),
+        ("AllBeta=maybe", 34, "no boolean value"),
+        ("CompositePodGroup=true", 37, "needs GenericWorkload"),
+        ("CompositePodGroup=true,GenericWorkload=true,TopologyAwareWorkloadScheduling=true", 37, ""),
+    ],
+)
+def test_feature_gates(gates: str, minor: int, words: str) -> None:
+    """Unknown, removed, newer, locked, without a boolean, and with an unmet need."""
+    found = list(predicted(API_SERVER, f"feature-gates={gates}", minor=minor))
+    assert bool(found) is bool(words)
+    assert all(one.cause is Cause.FEATURE_GATE for one in found)
+    assert not words or words in found[0].message
+
+
+def test_k3s_own_arguments_are_accepted() -> None:
+    """What K3s passes by default prevents nothing."""
+    from agent.k3s import default_arguments
+
+    for component in Component:
+        if _is_in_table(component):
+            rows = [row for row in default_arguments.of(component) if row.versions.last is None]
+            assert predicted(component, *(f"{row.name}={row.example}" for row in rows if not row.needs)) == []
