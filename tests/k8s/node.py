@@ -101,7 +101,8 @@ class Node(Namespaces):
 
     def apply(self, *objects: Mapping[str, object]) -> None:
         """Apply objects."""
-        self.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(objects))
+        # Without the annotation of client-side apply, which repeats the whole object.
+        self.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", text=yaml.safe_dump_all(objects))
 
     def until(self, state: str, reached: Callable[[], bool], seconds: float = _PATIENCE) -> None:
         """Wait for a state. Raises NodeError if K3s exits or the time is over."""

@@ -117,6 +117,7 @@ def test_workload_that_is_not_restricted_gets_a_warning(server: Node) -> None:
 
 def test_kubelet_may_change_only_its_own_node(server: Node) -> None:
     """NodeRestriction: no label of node-restriction.kubernetes.io, and no other Node."""
+    server.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-2"}})
     patch = {"Content-Type": "application/merge-patch+json"}
     label = {"metadata": {"labels": {"example.com/fine": "yes"}}}
     restricted = {"metadata": {"labels": {"node-restriction.kubernetes.io/zone": "secure"}}}
@@ -124,6 +125,7 @@ def test_kubelet_may_change_only_its_own_node(server: Node) -> None:
         path = f"/api/v1/nodes/{name}"
         answer = server.client.request("PATCH", 6444, path, certificate=KUBELET, headers=patch, body=body)
         assert answer.status == status, answer.text
+    server.kubectl("delete", "node", "node-2")
 
 
 def test_anonymous_requests_are_refused(server: Node) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.k8s.node import Node
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 
 DATABASE = "/var/lib/rancher/k3s/server/db/state.db"
-PLAIN = "a-value-that-is-easy-to-find"
+SECRET, PLAIN = "the-value-of-the-secret", "the-value-of-the-map"
+
+
+def objects() -> tuple[Mapping[str, object], ...]:
+    """Return a Secret and a ConfigMap, each with a value that is easy to find."""
+    metadata = {"name": "stored", "namespace": "default"}
+    return (
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"value": SECRET}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": PLAIN}},
+    )
 
 
 def stored(node: Node, copy: Path, key: str) -> bytes:
@@ -32,17 +42,28 @@ def stored(node: Node, copy: Path, key: str) -> bytes:
 
 
 def test_secret_is_encrypted_in_the_datastore(server: Node, tmp_path: Path) -> None:
-    """A Secret has the prefix of K3s' key, and a ConfigMap with the same value is readable."""
-    metadata = {"name": "stored", "namespace": "default"}
-    server.apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"value": PLAIN}},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": PLAIN}},
-    )
+    """A Secret has the prefix of K3s' key, and a ConfigMap is readable."""
+    server.apply(*objects())
     secret = stored(server, tmp_path / "secret.db", "/registry/secrets/default/stored")
     assert secret.startswith(b"k8s:enc:aescbc:v1:aescbckey:")
-    assert PLAIN.encode() not in secret
+    assert SECRET.encode() not in secret
     assert PLAIN.encode() in stored(server, tmp_path / "map.db", "/registry/configmaps/default/stored")
     assert server.kubectl("get", "secret", "stored", "--output=jsonpath={.data.value}")
+
+
+def test_secret_is_encrypted_in_etcd(new_node: Callable[..., Node]) -> None:
+    """With embedded etcd, the value is in no file of the datastore, and that of a ConfigMap is."""
+    node = new_node()
+    node.config({"config.yaml": {"cluster-init": True, "disable-agent": True}})
+    assert node.harden("apply").returncode == 0
+    node.start_server()
+    node.wait_until_deployed()
+    node.apply(*objects())
+    files = [path for path in node.path("/var/lib/rancher/k3s/server/db/etcd").rglob("*") if path.is_file()]
+    written = b"".join(path.read_bytes() for path in files)
+    assert SECRET.encode() not in written
+    assert PLAIN.encode() in written
+    assert b"k8s:enc:aescbc:v1:aescbckey:" in written
 
 
 def test_key_is_private(server: Node) -> None:

@@ -1,0 +1,87 @@
+"""A node leaves nothing on this machine, whatever ends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.k8s import cgroups
+from tests.k8s.namespaces import CHECKOUT, HARDENED, Namespaces, RealKernel, read_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("machine")]
+
+_OWNER = """
+import sys, time
+from pathlib import Path
+from tests.k8s.namespaces import HARDENED, Namespaces
+with Namespaces(Path(sys.argv[1]), real_kernel=True) as node:
+    node.set_kernel(dict(HARDENED, **{"kernel.panic": "9"}))
+    node.start("sleep", "1000", log=Path(sys.argv[1]) / "log")
+    groups = " ".join(sorted({line.split(":")[2] for line in Path(f"/proc/{node.number}/cgroup").read_text().split()}))
+    print(node.number, groups, flush=True)
+    time.sleep(1000)
+"""
+
+
+def groups() -> list[Path]:
+    """Return the control groups of all nodes on this machine."""
+    found: list[Path] = []
+    for hierarchy in cgroups.hierarchies():
+        found += (hierarchy.mounted / hierarchy.own.lstrip("/")).glob("k3s-harden-test-*")
+    return found
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Wait until something is true. Fails after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_killed_run_leaves_nothing(tmp_path: Path) -> None:
+    """After SIGKILL of its owner: no process, no control group, no mount, and the kernel values as before."""
+    with RealKernel():
+        before = {key: read_kernel(key) for key in HARDENED}
+    command = (sys.executable, "-c", _OWNER, str(tmp_path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as owner:
+        assert owner.stdout is not None
+        number, *own = owner.stdout.readline().split()
+        assert read_kernel("kernel.panic") == "9"
+        mine = [path for path in groups() if any(path.name in group for group in own)]
+        assert mine
+        owner.send_signal(signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{number}").exists())
+    until(lambda: not any(path.exists() for path in mine))
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+    with RealKernel():
+        assert {key: read_kernel(key) for key in HARDENED} == before
+
+
+def test_node_has_a_limited_life(tmp_path: Path) -> None:
+    """A run that hangs does not keep its node forever."""
+    with Namespaces(tmp_path, lifetime=1) as node:
+        until(lambda: not Path(f"/proc/{node.number}").exists())
+
+
+def test_node_is_empty_and_apart(tmp_path: Path) -> None:
+    """What a node writes is not on this machine, and it has none of this machine's K3s, interfaces and processes."""
+    kernel = {key: read_kernel(key) for key in HARDENED}
+    with Namespaces(tmp_path) as node:
+        assert not node.path("/etc/rancher").exists()
+        node.write("/etc/rancher/k3s/only-on-the-node.yaml", "")
+        node.set_kernel({"kernel.panic": "7"})
+        assert node.run("cat", "/proc/sys/kernel/panic").stdout == "7\n"
+        assert not Path("/etc/rancher/k3s/only-on-the-node.yaml").exists()
+        assert {key: read_kernel(key) for key in HARDENED} == kernel
+        assert node.run("ls", "/sys/class/net").stdout.split() == ["eth0", "lo", "outside"]
+        assert node.run("hostname").stdout == "node-1\n"
