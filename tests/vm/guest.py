@@ -131,7 +131,12 @@ class Guest:
 
     def shut_down(self) -> None:
         """Shut down in an orderly way."""
-        self._agent.send({"execute": "guest-shutdown", "arguments": {"mode": "powerdown"}})
+        # The agent's own guest-shutdown runs shutdown(8), which needs logind in older releases; the image has none.
+        command = {
+            "path": "/bin/systemctl",
+            "arg": ["--no-block", "--job-mode=replace-irreversibly", "start", "poweroff.target"],
+        }
+        self._agent.send({"execute": "guest-exec", "arguments": command})
         self._wait_for_end()
 
     def reboot(self, *, seed: Path | None = None) -> None:
