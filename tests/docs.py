@@ -286,7 +286,7 @@ def _settings() -> str:
             ((f"`{row.key}`", row.kind.allowed, row.default, prose(row.description)) for row in settings.rows()),
         ),
         "## Example with all settings",
-        f"```yaml\n{settings.EXAMPLE}```",
+        f"```yaml\n{settings.example()}```",
     ])  # fmt: skip
 
 

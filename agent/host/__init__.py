@@ -14,7 +14,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
-from agent.host.lock import locked
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
 from agent.host.tree import Tree
@@ -236,6 +235,8 @@ class Host(Value):
 
     def lock(self, wait: float | None = None) -> AbstractContextManager[None]:
         """Hold the lock of this host. Raises LockHeldError after `wait` seconds, by default `lock_wait`."""
+        from agent.host.lock import locked
+
         return locked(self.writable_tree, LOCK, wait=self.lock_wait if wait is None else wait)
 
     def _remove(self, path: PurePosixPath) -> None:

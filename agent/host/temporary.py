@@ -16,7 +16,7 @@ SUFFIX = ".k3s-harden"
 _LONGEST_STEM = 180
 """Bytes of the file's name that are kept: with the rest, a name has at most 255 bytes."""
 
-_UNIQUE = re.compile(r"\.[0-9]+-[0-9a-f]{8}", re.ASCII)
+_UNIQUE = r"\.[0-9]+-[0-9a-f]{8}"
 
 
 def name_for(name: str) -> str:
@@ -32,7 +32,7 @@ def is_temporary(candidate: str, name: str | None = None) -> bool:
         return True
     middle = candidate[1 : -len(SUFFIX)]
     stem = _stem(name)
-    return middle == name or (middle.startswith(stem) and bool(_UNIQUE.fullmatch(middle[len(stem) :])))
+    return middle == name or (middle.startswith(stem) and re.fullmatch(_UNIQUE, middle[len(stem) :]) is not None)
 
 
 def create(directory: int, name: str, mode: int) -> tuple[int, str]:

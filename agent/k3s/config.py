@@ -10,6 +10,7 @@ merge() replaces secret values, and text that looks like a K3s token under any k
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
@@ -18,6 +19,7 @@ from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS, SWITCHES, VARIABLES
 from agent.k3s.secrets import without_secrets
 from agent.model import Location, Role
+from agent.value import Value
 from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class UnusableValueError(InputError):
         self.key = ALIASES.get(key, key)
 
 
-class MergedConfig(NamedTuple):
+class MergedConfig(Value):
     """K3s' effective configuration."""
 
     values: Mapping[str, tuple[ConfigValue, ...]]
@@ -148,6 +150,16 @@ class MergedConfig(NamedTuple):
         Of several values the component uses the last or all, depending on the argument. Values of `name-=x` come
         before all others (k3s, pkg/util/args.go). K3s sorts by name, so `anonymous_auth` follows `anonymous-auth`.
         """
+        if key not in self._arguments:
+            self._arguments[key] = self._component_arguments(key)
+        return self._arguments[key]
+
+    @cached_property
+    def _arguments(self) -> dict[str, Mapping[str, tuple[ConfigValue, ...]]]:
+        """What component_arguments() returned before."""
+        return {}
+
+    def _component_arguments(self, key: str) -> Mapping[str, tuple[ConfigValue, ...]]:
         found: dict[str, dict[str, list[ConfigValue]]] = {}
         for text, location, _ in self.items(key):
             name, spelling, form, value = component_argument(text)
@@ -177,9 +189,9 @@ def merge(
     for file in files:
         merger.read(file)
     values: dict[str, list[ConfigValue]] = {}
-    for name, text, location in (*merger.options(), *_command_line(arguments)):
-        key = ALIASES.get(name, name)
-        values.setdefault(key, []).append(ConfigValue(without_secrets(key, text), location))
+    given = ((name, without_secrets(name, text), location) for name, text, location in _command_line(arguments))
+    for name, text, location in (*merger.options(), *given):
+        values.setdefault(ALIASES.get(name, name), []).append(ConfigValue(text, location))
     for variable, (text, location) in (environment or {}).items():
         option = VARIABLES.get(variable)
         if option is not None and text:
@@ -255,7 +267,7 @@ class _FileMerger:
             self.problems.append(InputError(Location(file.path, node.line), problem))
 
     def options(self) -> Iterator[tuple[str, str, Location]]:
-        """Yield the options that K3s makes of the files: name, value and location."""
+        """Yield the options that K3s makes of the files: name, value without secrets, and location."""
         for key, value in self.values.items():
             for text, location, _ in value.values:
                 yield key, text, location

@@ -7,6 +7,7 @@ A secret is recognised by its key, also if that is misspelt, and by patterns: a 
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from agent.k3s.options import AGENT_KEYS, ALIASES, SECRET_KEYS, SERVER_ONLY_KEYS
 
@@ -25,15 +26,17 @@ _LONG = 10
 
 _NOT_SECRET = frozenset({"", "true", "false", "yes", "no", "null", "~", HIDDEN})
 
-_TOKEN = re.compile(r"K10[0-9a-f]+::[^\s\"']*", re.ASCII | re.IGNORECASE)
+# Compiled on first use: most texts contain neither a token nor a URL.
+_TOKEN = r"(?ai)K10[0-9a-f]+::[^\s\"']*"  # noqa: S105 - a pattern
 """A token that starts with the hash of the cluster's certificate authority (k3s, pkg/clientaccess/token.go)."""
 
-_CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*:(?:\\?/){2})[^\s\"'<>]*@", re.ASCII | re.IGNORECASE)
+_CREDENTIALS = r"(?ai)([a-z][a-z0-9+.-]*:(?:\\?/){2})[^\s\"'<>]*@"
 """User and password of a URL; `\\/` is a slash in JSON."""
 
-_ASSIGNMENT = re.compile(r"([A-Za-z][\w.-]*)(\+?=)(\"[^\"]*\"?|'[^']*'?|[^\s,;)\]}`]+)", re.ASCII)
+_ASSIGNMENT = r"(?a)([A-Za-z][\w.-]*)(\+?=)(\"[^\"]*\"?|'[^']*'?|[^\s,;)\]}`]+)"
 
 
+@cache
 def is_secret(key: str) -> bool:
     """Return whether the value of a key must not be shown: a secret option, or an unknown key that looks like one."""
     name = ALIASES.get(key, key)
@@ -65,10 +68,11 @@ def without_secrets(key: str, text: str) -> str:
 
 def redacted(text: str) -> str:
     """Return a text with the secrets in it that a pattern finds replaced by HIDDEN."""
-    if "=" not in text and "@" not in text and "::" not in text:
-        return text
-    text = _CREDENTIALS.sub(rf"\1{HIDDEN}@", _TOKEN.sub(HIDDEN, text))
-    return _ASSIGNMENT.sub(_assignment, text)
+    if "::" in text:
+        text = re.sub(_TOKEN, HIDDEN, text)
+    if "@" in text:
+        text = re.sub(_CREDENTIALS, rf"\1{HIDDEN}@", text)
+    return re.sub(_ASSIGNMENT, _assignment, text) if "=" in text else text
 
 
 def redacted_all(value: object) -> object:

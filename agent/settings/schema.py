@@ -333,7 +333,8 @@ def row_of(key: str) -> SettingRow:
     return {row.key: row for row in rows()}[key]
 
 
-def _example() -> str:
+def example() -> str:
+    """Return a settings file with every setting."""
     lines = []
     section = ""
     for row in rows():
@@ -345,7 +346,3 @@ def _example() -> str:
         indent = "  " if above else ""
         lines += [f"{indent}{line}".rstrip() for line in (f"{last}: {first}", *more)]
     return "".join(f"{line}\n" for line in lines)
-
-
-EXAMPLE = _example()
-"""A settings file with every setting."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.changes import last_run
-from agent.changes.execute import execute, refused
 from agent.changes.journal import Journal
 from agent.errors import HardenError, HostError
 from agent.model import Absent, File, OwnCommand
@@ -15,7 +14,6 @@ from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report
 from agent.situation import observe
-from agent.verbs.release import ENDED_BY_A_COMPLIANT_RUN, retry_blocked_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,6 +63,9 @@ def apply(host: Host, request: Request) -> Report:
         host.refuse_ordinary_user("apply")
     if settled and not situation.plan.changes:
         return _released(_report("apply", situation, _items(situation), writes=True), host, situation)
+
+    from agent.changes.execute import execute
+
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()
@@ -89,6 +90,9 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
     """Make the services that the gate blocks try again, if nothing blocks them any more."""
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
+
+    from agent.verbs.release import ENDED_BY_A_COMPLIANT_RUN, retry_blocked_starts
+
     last_run.write(host, situation.to_record)
     retried: tuple[str, ...] = ()
     with suppress(HostError):  # such as a full /run: the pause then ends by itself
@@ -104,6 +108,8 @@ def _items(situation: Situation) -> Iterator[Item]:
     changes = {change.id: change for change in situation.plan.changes}
     for resource in situation.desired:
         if resource.id in refusals:
+            from agent.changes.execute import refused
+
             yield refused(refusals[resource.id])
         if resource.id in changes:
             change = changes[resource.id]

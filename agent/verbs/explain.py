@@ -90,7 +90,7 @@ def _settings() -> str:
     parts += [
         (row.key, f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.") for row in settings.rows()
     ]
-    return f"{_paragraphs(parts)}Example with all settings\n{textwrap.indent(settings.EXAMPLE, '  ')}"
+    return f"{_paragraphs(parts)}Example with all settings\n{textwrap.indent(settings.example(), '  ')}"
 
 
 def _controls(name: str, rows: Iterable[BenchmarkControl]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent.model import NEWEST_KNOWN
-from agent.settings.schema import EXAMPLE
+from agent.settings.schema import example
 from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ EVERYTHING = {
     SETTINGS: "".join(
         # The command line sets both and overrides the settings.
         line
-        for line in EXAMPLE.replace(": false\n", ": true\n").splitlines(keepends=True)
+        for line in example().replace(": false\n", ": true\n").splitlines(keepends=True)
         if not line.startswith(("role:", "k3s-version:"))
     ),
     "/etc/k3s-harden/waivers.yaml": "[]\n",

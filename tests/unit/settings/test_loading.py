@@ -12,7 +12,7 @@ from agent.errors import ExitCode, InputError, UsageError
 from agent.guide.manifests import EventRateLimit
 from agent.model import FileMode, Location, Role, Version
 from agent.settings.loading import SettingsError, load, load_waivers, override
-from agent.settings.schema import EXAMPLE, Overrides, SecretsEncryption, Settings
+from agent.settings.schema import Overrides, SecretsEncryption, Settings, example
 from agent.settings.waivers import SiteWaiver
 from agent.value import replace
 
@@ -39,7 +39,7 @@ def test_missing_and_empty_files_give_the_defaults(data: bytes | None) -> None:
 
 def test_the_example_has_a_typed_value_for_every_setting() -> None:
     """The example of the reference loads without errors."""
-    assert loaded(EXAMPLE) == Settings(
+    assert loaded(example()) == Settings(
         role=Role.SERVER,
         k3s_version=Version(1, 28, 15, "+k3s1"),
         data_dir=PurePosixPath("/srv/k3s"),

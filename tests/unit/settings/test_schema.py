@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from agent import yaml_reader
-from agent.settings.schema import EXAMPLE, Overrides, Settings, rows
+from agent.settings.schema import Overrides, Settings, example, rows
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 
 
 def test_the_example_has_every_setting() -> None:
     """Nested keys are in their sections."""
-    (document,) = yaml_reader.read(EXAMPLE.encode(), PATH)
+    (document,) = yaml_reader.read(example().encode(), PATH)
     keys: set[str] = set()
     assert isinstance(document.node, yaml_reader.Mapping)
     for entry in document.node.entries:
