@@ -23,10 +23,11 @@ _PROGRAMS = ("k3s", "k3s-server", "k3s-agent")
 _ROLES = tuple(role.value for role in Role)
 _PREFIXES = "-@:+!|"
 """Characters before the path of a program (systemd.service(5))."""
-_OPENRC_COMMAND = re.compile(r"command(?:_args)?=[\"']?(.*?)[\"']?", re.DOTALL)
-_VARIABLE_WORD = re.compile(r"\$([A-Za-z_]\w*)", re.ASCII)
-_VARIABLE_IN_WORD = re.compile(r"\$(?:\$|\{([A-Za-z_]\w*)\})", re.ASCII)
-_VARIABLE = re.compile(r"[ \t]*(?:export )?(\w+)=(.*)", re.DOTALL)
+# Compiled on first use: a host that is being prepared has no service yet.
+_OPENRC_COMMAND = r"(?s)command(?:_args)?=[\"']?(.*?)[\"']?"
+_VARIABLE_WORD = r"(?a)\$([A-Za-z_]\w*)"
+_VARIABLE_IN_WORD = r"(?a)\$(?:\$|\{([A-Za-z_]\w*)\})"
+_VARIABLE = r"(?s)[ \t]*(?:export )?(\w+)=(.*)"
 
 
 class Unit(NamedTuple):
@@ -124,7 +125,7 @@ def _command(texts: Mapping[PurePosixPath, str], variables: Mapping[str, Word]) 
         Word(found[1], Location(path, line))
         for path, text in texts.items()
         for line, content in logical_lines(text)
-        if (found := _OPENRC_COMMAND.fullmatch(content))
+        if (found := re.fullmatch(_OPENRC_COMMAND, content))
     ]
     return [word for one in script for word in _split(*one)]
 
@@ -156,10 +157,12 @@ def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterat
     Raises ValueError if a quote in such a variable is not closed.
     """
     for word in found:
-        whole = _VARIABLE_WORD.fullmatch(word.text)
+        whole = re.fullmatch(_VARIABLE_WORD, word.text)
         if whole is None:
-            text = _VARIABLE_IN_WORD.sub(
-                lambda one: "$" if one[1] is None else variables[one[1]].text if one[1] in variables else "", word.text
+            text = re.sub(
+                _VARIABLE_IN_WORD,
+                lambda one: "$" if one[1] is None else variables[one[1]].text if one[1] in variables else "",
+                word.text,
             )
             yield word._replace(text=text)
         elif whole[1] in variables:
@@ -183,7 +186,7 @@ def _environment(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files:
     )
     for file in (one for pattern in paths for one in _matching(pattern, files)):
         for number, assignment in enumerate(files.read(file).split("\n"), 1):
-            found = _VARIABLE.match(assignment)
+            found = re.match(_VARIABLE, assignment)
             if found is not None:
                 yield found[1], Word(_unquoted(found[2]), Location(file, number))
 
