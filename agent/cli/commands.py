@@ -124,6 +124,45 @@ def diff(
     ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
+@app.command(
+    epilog=epilog(
+        "sudo k3s-harden preflight v1.37",
+        READS,
+        success="K3s of that version would start, and apply makes the host compliant",
+        not_compliant="K3s of that version would not start, or apply cannot make the host compliant",
+    )
+)
+def preflight(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="K3s version after the upgrade, such as v1.37 or v1.37.2+k3s1.")
+    ],
+    *,
+    root: Root = "/",
+    allow_empty_root: AllowEmptyRoot = False,
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+    output_format: OutputFormat = Format.AUTO,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check a K3s upgrade before it is made.
+
+    Reports whether K3s of another version would start with this host's configuration, what apply would change for that
+    version, and what else to know. Makes no changes, and does not need the new version. --k3s-version is the current
+    one.
+    """
+    from agent.verbs import preflight as verb
+
+    target = verb.target_version(version)
+    host = open_host(root, allow_empty=allow_empty_root)
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    result = verb.preflight(host, options.request(), target)
+    for_target = options._replace(k3s_version=result.target).words(root)
+    ReportOptions(output_format, verbose, quiet).finish_preflight(result, for_target)
+
+
 @app.command(epilog=epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", READS))
 def assess(
     *,

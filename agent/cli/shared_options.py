@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment
     from agent.host import Host
+    from agent.plan.preflight import Preflight
     from agent.report import Report
     from agent.settings.schema import Overrides
     from agent.situation import Request
@@ -198,6 +199,15 @@ class ReportOptions(NamedTuple):
         with printing(report.exit_code, decides=report.verb != GATE_VERB):
             present(report, self.output_format, detail, sys.stdout, host_options)
         raise typer.Exit(int(report.exit_code))
+
+    def finish_preflight(self, result: Preflight, host_options: tuple[str, ...]) -> None:
+        """Print the result of a preflight and exit with its exit code."""
+        from agent.present.preflight import present as present_preflight
+
+        detail = verbosity(verbose=self.verbose, quiet=self.quiet)
+        with printing(result.exit_code):
+            present_preflight(result, self.output_format, detail, sys.stdout, host_options)
+        raise typer.Exit(int(result.exit_code))
 
 
 class AssessmentOptions(NamedTuple):

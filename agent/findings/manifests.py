@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removed
+from agent.guide.files import POLICY_FILE
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Instruction, Location, Remediation
 from agent.report import Level
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Document, Node
 
 _WORTH_PARSING = (b"PodSecurityPolicy", b"namespaceSelector", b"<")
+_OLD_API = rb"/v[12]beta[123]\b"
+_PACKAGED = frozenset({"ccm", "coredns", "local-storage", "metrics-server", "rolebindings", "runtimes", "traefik"})
+"""Manifests and directories that K3s writes again at each start (k3s, pkg/deploy)."""
 _PLACEHOLDER = r"<[^<>\n]+>"
 _LARGEST_MANIFEST = 8 << 20
 
@@ -53,6 +57,37 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
             if str(path) in planned
             else instruction("before this K3s version starts, remove the PodSecurityPolicies", location),
         )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The object of earlier starts remains. Other controls are not affected."),
+    prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
+)
+def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
+    """A manifest has an API version that Kubernetes of this version does not have any more.
+
+    K3s tries to apply the file forever, and while one file fails, it applies all manifests every 15 seconds. K3s' own
+    manifests are not reported: K3s writes them again when it starts.
+    """
+    applied = situation.k3s_files.manifests.applied
+    if not any(re.search(_OLD_API, data) for data in applied.values()):
+        return
+    from agent.k3s.removed_apis import removal_of  # only few hosts have such a manifest
+
+    directory = (situation.facts.data_dir / POLICY_FILE).parent
+    for one in _objects(situation):
+        removal = removal_of(one.api_version, one.kind or "", situation.facts.version)
+        if removal is not None and one.path.relative_to(directory).parts[0].partition(".")[0] not in _PACKAGED:
+            location = Location(one.path, _line_of(one.node, "apiVersion"))
+            yield Trouble(
+                f"manifest contains a {one.kind} of {one.api_version}, which K3s {situation.facts.version} does not"
+                " support",
+                expected=removal.instead,
+                found=one.api_version,
+                location=location,
+                remediation=instruction(f"change the object to {removal.instead}", location),
+            )
 
 
 @finding(
@@ -165,6 +200,11 @@ class ManifestObject(NamedTuple):
     line: int
 
     @property
+    def api_version(self) -> str:
+        """The version of its API, such as `batch/v1`; empty if it has none."""
+        return (self.node.text("apiVersion") or "") if isinstance(self.node, yaml_reader.Mapping) else ""
+
+    @property
     def name(self) -> str:
         """The name in its metadata; empty if it has none."""
         return self._metadata("name")
@@ -212,12 +252,17 @@ def unpacked(document: Document, path: PurePosixPath) -> Iterator[ManifestObject
 @lru_cache(maxsize=256)
 def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputError:
     # Charts and large bundles contain none of these words, and parsing them takes long.
-    if not any(word in data for word in _WORTH_PARSING):
+    if not any(word in data for word in _WORTH_PARSING) and not re.search(_OLD_API, data):
         return ()
     try:
         return yaml_reader.read(data, path, max_bytes=_LARGEST_MANIFEST)
     except InputError as error:
         return error
+
+
+def _line_of(node: Node, key: str) -> int:
+    entries = node.entries if isinstance(node, yaml_reader.Mapping) else ()
+    return next((entry.line for entry in entries if entry.key == key), node.line)
 
 
 def _name_selectors(node: Node) -> Iterator[int]:

@@ -27,8 +27,8 @@ def as_json(report: Report) -> str:
         "exit_code": int(report.exit_code),
         "meaning": report.exit_code.meaning,
         "facts": [fact._asdict() for fact in report.facts],
-        "items": list(map(_item, report.items)),
-        "findings": list(map(_finding, report.findings)),
+        "items": list(map(item_object, report.items)),
+        "findings": list(map(finding_object, report.findings)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(redacted_all(shape), indent=2) + "\n"
@@ -39,7 +39,8 @@ def as_object(location: Location | None) -> dict[str, object] | None:
     return location and {"path": str(location.path), "line": location.line or None}
 
 
-def _item(item: Item) -> dict[str, object]:
+def item_object(item: Item) -> dict[str, object]:
+    """Return an item for JSON."""
     return {
         "id": item.id,
         "status": item.status,
@@ -50,7 +51,8 @@ def _item(item: Item) -> dict[str, object]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, object]:
+def finding_object(finding: Finding) -> dict[str, object]:
+    """Return a finding for JSON."""
     return {
         **finding._asdict(),
         "location": as_object(finding.location),

@@ -21,20 +21,22 @@ def as_lines(report: Report, verbosity: Verbosity) -> str:
         lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts]
     for item in report.items:
         if is_shown(item, verbosity):
-            lines.append(_item(item))
+            lines.append(item_line(item))
             lines += item.diff.removesuffix("\n").split("\n") if item.diff else ()
-    lines += [_finding(f) for f in report.findings if verbosity > Verbosity.QUIET or f.level is not Level.NOTE]
+    lines += [finding_line(f) for f in report.findings if verbosity > Verbosity.QUIET or f.level is not Level.NOTE]
     if verbosity > Verbosity.QUIET or report.exit_code:
         lines.append(f"result {int(report.exit_code)}: {result(report)}")
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _item(item: Item) -> str:
+def item_line(item: Item) -> str:
+    """Return an item as one line."""
     head = ": ".join(filter(None, (f"{item.status} {item.id}", item.detail)))
     return "; ".join(filter(None, (head, remediation.labelled(item.hint))))
 
 
-def _finding(finding: Finding) -> str:
+def finding_line(finding: Finding) -> str:
+    """Return a finding as one line."""
     parts = [f"{finding.level} {finding.id}: {finding.message}"]
     parts += [f"{name} {value}" for name, value in fields(finding)]
     parts.append(remediation.labelled(remediation.text(finding.remediation)))

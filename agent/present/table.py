@@ -15,11 +15,11 @@ from agent.present.text import fields, is_shown, printable, result, stripped, ti
 from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
 
-    from agent.report import Finding, Item, Report
+    from agent.report import Fact, Finding, Item, Report
 
 _STATUS_STYLE = {
     ItemStatus.COMPLIANT: "green",
@@ -49,30 +49,31 @@ def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
 def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
     """Write the report to a Rich console; the picture in the README comes from a recording one."""
     if verbosity > Verbosity.QUIET:
-        console.print(_text(title(report), "bold"))
+        console.print(styled(title(report), "bold"))
     if verbosity is Verbosity.VERBOSE:
-        console.print(_facts(report))
+        console.print(facts_table(report.facts))
     items = [i for i in report.items if verbosity > Verbosity.QUIET or is_shown(i, verbosity)]
     if items:
-        console.print(_items(items, console.width))
+        console.print(items_table(items, console.width))
     for item in items:
         if item.diff:
             for line in item.diff.removesuffix("\n").split("\n"):
-                console.print(_text(line, _DIFF_STYLE.get(line[:1], "")), overflow="fold")
+                console.print(styled(line, _DIFF_STYLE.get(line[:1], "")), overflow="fold")
     for finding in report.findings:
         if verbosity > Verbosity.QUIET or finding.level is not Level.NOTE:
-            console.print(_finding(finding))
+            console.print(finding_block(finding))
     if verbosity > Verbosity.QUIET or report.exit_code:
         good = report.exit_code is ExitCode.COMPLIANT
         mark = "✔" if good else "✘"
-        console.print(_text(f"{mark} {result(report)}", "bold green" if good else "bold red"))
+        console.print(styled(f"{mark} {result(report)}", "bold green" if good else "bold red"))
 
 
-def _text(text: str, style: str = "") -> Text:
+def styled(text: str, style: str = "") -> Text:
+    """Return one printable line."""
     return Text(printable(text), style)
 
 
-def _items(items: Sequence[Item], width: int) -> Table:
+def items_table(items: Sequence[Item], width: int) -> Table:
     """Return one row for each item, with the details in a column if the terminal is wide enough."""
     left = width - _STATUS_COLUMN
     longest = max(len(item.id) for item in items)
@@ -83,9 +84,9 @@ def _items(items: Sequence[Item], width: int) -> Table:
     if is_wide:
         table.add_column(overflow="fold")
     for item in items:
-        status, id_ = _text(item.status, _STATUS_STYLE[item.status]), _text(item.id)
+        status, id_ = styled(item.status, _STATUS_STYLE[item.status]), styled(item.id)
         texts = ((item.detail, ""), (remediation.labelled(item.hint), "italic"))
-        lines = [_text(text, style) for text, style in texts if text]
+        lines = [styled(text, style) for text, style in texts if text]
         if is_wide:
             table.add_row(status, id_, Group(*lines))
         elif len(lines) == 1 and len(id_) + 2 + len(lines[0]) <= left:
@@ -95,22 +96,24 @@ def _items(items: Sequence[Item], width: int) -> Table:
     return table
 
 
-def _facts(report: Report) -> Table:
+def facts_table(facts: Iterable[Fact]) -> Table:
+    """Return one row for each fact, with its source."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for fact in report.facts:
-        table.add_row(_text(fact.name, "bold"), _text(fact.value), _text(fact.source, "dim"))
+    for fact in facts:
+        table.add_row(styled(fact.name, "bold"), styled(fact.value), styled(fact.source, "dim"))
     return table
 
 
-def _finding(finding: Finding) -> RenderableType:
+def finding_block(finding: Finding) -> RenderableType:
+    """Return a finding: its message, and its fields and fix below it."""
     head = Text()
     head.append(f"{finding.level} ", style=_LEVEL_STYLE[finding.level])
     head.append(finding.id, style="bold")
     head.append(f"  {printable(finding.message)}")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for name, value in fields(finding):
-        table.add_row(_text(name, "dim"), _text(value))
+        table.add_row(styled(name, "dim"), styled(value))
     lines = remediation.lines(finding.remediation)
     if lines:
-        table.add_row(_text("fix", "dim"), Group(*map(_text, lines)))
+        table.add_row(styled("fix", "dim"), Group(*map(styled, lines)))
     return Group(head, Padding(table, (0, 0, 0, 2)))

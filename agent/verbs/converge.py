@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def check(host: Host, request: Request) -> Report:
     """Report whether the host is compliant, now and after the next boot. Makes no changes."""
     situation = observe(host, request)
-    return _report("check", situation, _items(situation))
+    return _report("check", situation, items_of(situation))
 
 
 def diff(host: Host, request: Request) -> Report:
@@ -36,7 +36,7 @@ def diff(host: Host, request: Request) -> Report:
     expected = {resource.id: resource for resource in situation.desired}
     changes = {change.id: change for change in situation.plan.changes}
     items = []
-    for item in _items(situation):
+    for item in items_of(situation):
         if item.status is ItemStatus.DIFFERS:
             items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not ItemStatus.COMPLIANT:
@@ -62,7 +62,7 @@ def apply(host: Host, request: Request) -> Report:
     if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
     if settled and not situation.plan.changes:
-        return _released(_report("apply", situation, _items(situation), writes=True), host, situation)
+        return _released(_report("apply", situation, items_of(situation), writes=True), host, situation)
 
     from agent.changes.execute import execute
 
@@ -77,7 +77,7 @@ def apply(host: Host, request: Request) -> Report:
         again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.hint)
         return Report(verb="apply", writes=True, facts=situation.facts.evidence, items=(*done, again), findings=())
     changed = {item.id: item for item in done}
-    untouched = [item for item in _items(situation) if item.id not in changed]
+    untouched = [item for item in items_of(situation) if item.id not in changed]
     return _released(_report("apply", situation, [*done, *untouched], writes=True), host, situation)
 
 
@@ -102,7 +102,7 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
     return report._replace(findings=(*current, *released))
 
 
-def _items(situation: Situation) -> Iterator[Item]:
+def items_of(situation: Situation) -> Iterator[Item]:
     """Yield an item for each desired resource and for each other change of the plan."""
     refusals = {refusal.id: refusal for refusal in situation.plan.refusals}
     changes = {change.id: change for change in situation.plan.changes}

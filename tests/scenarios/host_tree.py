@@ -175,7 +175,7 @@ class HostTree:
 
     def run(self, verb: str, *arguments: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
         """Run a verb on this tree."""
-        own = self.options if verb in {"apply", "check", "diff"} else ()
+        own = self.options if verb in {"apply", "check", "diff", "preflight"} else ()
         words = (verb, "--root", str(self.root), *own, *arguments)
         if self.program is None or options or self.environment:
             return run(*words, environment=self.environment, **options)

@@ -59,6 +59,7 @@ CLOSED_ENDPOINT = (
 IDENTITY = '{"kind":"EncryptionConfiguration","resources":[{"resources":["secrets"],"providers":[{"identity":{}}]}]}'
 AESCBC = IDENTITY.replace('{"identity"', '{"aescbc":{}},{"identity"')
 PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
+CRON_JOB = "apiVersion: {version}\nkind: CronJob\nmetadata:\n  name: own\n"
 NETWORK_POLICY = """\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -807,6 +808,36 @@ CASES = (
         remediation="remove the option; if the data is in that datastore, move"
         f" {DATA_DIR}/server/db/etcd away at {{location}}; restart K3s",
         cure=line_deleted,
+    ),
+    Case(
+        "manifest-api-removed",
+        written(f"{MANIFESTS}/own.yaml", f"---\n\n{CRON_JOB.format(version='batch/v1beta1')}"),
+        both(
+            written(f"{MANIFESTS}/own.yaml", CRON_JOB.format(version="batch/v1")),
+            written(f"{MANIFESTS}/other.yaml", CRON_JOB.format(version="example.org/v1beta1")),
+            written(f"{MANIFESTS}/traefik.yaml", CRON_JOB.format(version="batch/v1beta1")),
+            written(f"{MANIFESTS}/metrics-server/a.yaml", CRON_JOB.format(version="batch/v1beta1")),
+        ),
+        location=f"{MANIFESTS}/own.yaml:3",
+        expected="batch/v1",
+        found="batch/v1beta1",
+        remediation="change the object to batch/v1 at {location}",
+        cure=line_replaced("v1beta1", "v1"),
+    ),
+    Case(
+        "manifest-api-removed",
+        written(f"{MANIFESTS}/own.json", '{"kind":"CronJob","apiVersion":"batch/v1beta1"}'),
+        both(
+            written(f"{MANIFESTS}/own.yaml", CRON_JOB.format(version="batch/v1beta1")),
+            asked_for("--role", "server", "--k3s-version", "1.24"),
+        ),
+        location=f"{MANIFESTS}/own.json:1",
+        expected="batch/v1",
+        found="batch/v1beta1",
+        remediation="change the object to batch/v1 at {location}",
+        cure=line_replaced("v1beta1", "v1"),
+        version="1.25",
+        name="first-version",
     ),
     Case(
         "manifest-changes-ignored",

@@ -1,0 +1,102 @@
+"""Result of a preflight: whether another version of K3s would start here, and stay hardened. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import ExitCode
+from agent.report import ItemStatus, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from agent.k3s.upgrade_notes import UpgradeNote
+    from agent.model import Location
+    from agent.report import Fact, Finding, Item
+
+MEANINGS = {
+    ExitCode.COMPLIANT: "K3s of that version would start, and apply makes the host compliant",
+    ExitCode.NOT_COMPLIANT: "K3s of that version would not start, or apply cannot make the host compliant",
+}
+"""What the exit codes mean for this verb."""
+
+_OF_TODAY = frozenset({"restart-needed", "file-edited"})
+"""Kinds of findings that an upgrade does not change: it restarts K3s, and edited-file-insufficient judges an edit."""
+
+_ALWAYS = frozenset({"not-readable"})
+"""Kinds that are shown although they are not new: what they report limits this result."""
+
+
+class Problem(NamedTuple):
+    """A finding that the other version would have on this host."""
+
+    finding: Finding
+    fixed_by_apply: bool
+    """Whether apply for that version fixes it."""
+    is_new: bool
+    """Whether the current version does not have it."""
+
+    @property
+    def is_decisive(self) -> bool:
+        """Whether that version would not start, or run less protected, even after apply."""
+        one = self.finding
+        return not self.fixed_by_apply and (one.prevents_start or one.blocks_gate or one.level is Level.ERROR)
+
+
+class Preflight(NamedTuple):
+    """The host with another version of K3s."""
+
+    facts: tuple[Fact, ...]
+    current: str
+    """The current version of K3s; empty if it is unknown."""
+    target: str
+    problems: tuple[Problem, ...]
+    changes: tuple[Item, ...]
+    """What apply would change or refuse for that version."""
+    left: tuple[Item, ...]
+    """What would not be compliant after apply."""
+    notes: tuple[UpgradeNote, ...]
+
+    @property
+    def would_start(self) -> bool:
+        """Whether nothing is known that prevents that version from starting after apply."""
+        return not any(one.finding.prevents_start for one in self.problems if one.is_decisive)
+
+    @property
+    def stays_hardened(self) -> bool:
+        """Whether the host is compliant after apply for that version."""
+        return not self.left and not any(one.is_decisive and not one.finding.prevents_start for one in self.problems)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the run."""
+        return ExitCode.COMPLIANT if self.would_start and self.stays_hardened else ExitCode.NOT_COMPLIANT
+
+
+def problems(
+    now: Iterable[Finding], before_apply: Iterable[Finding], after_apply: Collection[Finding]
+) -> tuple[Problem, ...]:
+    """Compare the findings of the current version with those of the other one, before and after apply.
+
+    Findings of both versions that do not decide anything are omitted: `check` reports them. Undecided ones come last.
+    """
+    present = {_key(one) for one in now}
+    left = {_key(one) for one in after_apply}
+    fixed = [one for one in before_apply if _key(one) not in left]
+    found = [Problem(one, fixed_by_apply=False, is_new=_key(one) not in present) for one in after_apply]
+    found += [Problem(one, fixed_by_apply=True, is_new=_key(one) not in present) for one in fixed]
+    shown = (one for one in found if one.finding.id not in _OF_TODAY and _is_shown(one))
+    return tuple(sorted(shown, key=lambda one: (not one.is_decisive, one.fixed_by_apply)))
+
+
+def left_over(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Return the items that are not compliant after apply. Findings judge an edited file."""
+    return tuple(one for one in items if one.status not in (ItemStatus.COMPLIANT, ItemStatus.EDITED))
+
+
+def _is_shown(one: Problem) -> bool:
+    return one.is_new or one.is_decisive or one.finding.id in _ALWAYS
+
+
+def _key(finding: Finding) -> tuple[str, Location | None, str]:
+    return (finding.id, finding.location, finding.found)

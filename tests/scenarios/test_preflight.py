@@ -1,0 +1,178 @@
+"""Whether another K3s version would start on a host and stay hardened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from tests.scenarios.host_tree import AUDIT, CONFIG, DATA_DIR, DROPIN, MANIFESTS, POLICY, PSA, SETTINGS
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+    from tests.scenarios.host_tree import HostTree
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/preflight.schema.json").read_bytes())
+PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
+
+
+def preflight(host: HostTree, version: str) -> dict[str, Any]:
+    """Return the JSON of a preflight, after it was validated. Nothing on the host has changed."""
+    before = (host.entries(with_state=True), host.stamps())
+    done = host.run("preflight", version, "--format", "json")
+    assert (host.entries(with_state=True), host.stamps()) == before
+    found: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(found, SCHEMA)
+    assert found["exit_code"] == done.code
+    return found
+
+
+def ids(found: dict[str, Any], key: str) -> list[str]:
+    return [one["id"] for one in found[key]]
+
+
+@pytest.mark.parametrize("target", ["v1.37", "1.37", "v1.37.2+k3s1", "v1.37.2-k3s1"])
+def test_a_hardened_host_can_be_upgraded(target: str, hardened: Hardened) -> None:
+    """In each spelling of the version."""
+    found = preflight(hardened(), target)
+    assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (0, True, True)
+    assert (found["findings"], found["changes"], found["left_after_apply"]) == ([], [], [])
+    assert found["current_k3s_version"] == "v1.34"
+    assert "one-minor-at-a-time" in ids(found, "notes")
+
+
+def test_apply_can_do_the_rest(hardened: Hardened) -> None:
+    """From v1.24 to v1.25, apply replaces the plugin and the policies, and adds psa.yaml."""
+    host = hardened("server", "1.24")
+    found = preflight(host, "1.25")
+    assert found["exit_code"] == 0
+    assert ids(found, "changes") == [POLICY, PSA, DROPIN]
+    fixed = {one["id"]: one["fixed_by_apply"] for one in found["findings"]}
+    assert fixed == {"admission-plugins-refused": True, "stale-pod-security-policy": True}
+    host.options = ("--role", "server", "--k3s-version", "1.25")
+    assert host.run("apply").code == 0
+    assert host.seen("check").code == 0
+
+
+def test_a_manifest_of_the_operator_is_left(hardened: Hardened) -> None:
+    """Afterwards K3s could not delete the object."""
+    host = hardened("server", "1.24")
+    host.write(f"{MANIFESTS}/own.yaml", PSP)
+    found = preflight(host, "1.25")
+    assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (3, True, False)
+    left = [one for one in found["findings"] if not one["fixed_by_apply"]]
+    assert [(one["id"], one["location"]) for one in left] == [
+        ("stale-pod-security-policy", {"path": f"{MANIFESTS}/own.yaml", "line": 1})
+    ]
+
+
+def test_a_plugin_of_the_operator_prevents_the_start(hardened: Hardened) -> None:
+    """apply does not edit the operator's files."""
+    host = hardened("server", "1.24")
+    host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n")
+    found = preflight(host, "1.25")
+    assert (found["exit_code"], found["would_start"]) == (3, False)
+    (one,) = (one for one in found["findings"] if not one["fixed_by_apply"])
+    assert (one["id"], one["location"]["path"], one["is_new"]) == ("admission-plugins-refused", CONFIG, True)
+
+
+def test_an_edited_file_that_does_not_suffice_is_left(hardened: Hardened) -> None:
+    """An edit that meets the control does not matter."""
+    host = hardened()
+    host.write(AUDIT, host[AUDIT].read_text() + "# an edit\n", 0o600)
+    assert preflight(host, "1.35")["exit_code"] == 0
+    host.write(PSA, host[PSA].read_text().replace("enforce: restricted", "enforce: privileged"), 0o600)
+    found = preflight(host, "1.35")
+    assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (3, True, False)
+    assert ids(found, "findings") == ["edited-file-insufficient"]
+
+
+def test_a_file_that_apply_refuses_is_left(hardened: Hardened) -> None:
+    """It stays as it is after apply."""
+    host = hardened("server", "1.24")
+    host[PSA].symlink_to("/etc/psa.yaml")
+    found = preflight(host, "1.25")
+    assert (found["exit_code"], found["stays_hardened"]) == (3, False)
+    assert PSA in ids(found, "left_after_apply")
+
+
+def test_a_host_without_hardening_is_compliant_after_apply(host: HostTree) -> None:
+    """K3s need not be installed."""
+    host.options = ("--role", "server")
+    found = preflight(host, "1.37")
+    assert (found["exit_code"], found["current_k3s_version"]) == (0, "")
+    assert set(ids(found, "changes")) >= {PSA, POLICY, AUDIT, DROPIN, f"{DATA_DIR}/server"}
+    assert found["left_after_apply"] == []
+
+
+def test_an_agent_has_its_own_notes(hardened: Hardened) -> None:
+    """Servers first."""
+    notes = ids(preflight(hardened("agent"), "1.37"), "notes")
+    assert "servers-first" in notes
+    assert "snapshot-first" not in notes
+
+
+def test_a_problem_of_today_that_decides_nothing_is_for_check(hardened: Hardened) -> None:
+    """The other version has it, too."""
+    host = hardened()
+    host.write(CONFIG, "enable-pprof: true\ndisable-network-policy: true\n")
+    assert len(host.seen("check").findings) == 2
+    assert preflight(host, "1.35")["findings"] == []
+
+
+def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
+    """With an etcd on disk."""
+    host = hardened("server", "1.33")
+    assert "etcd-3-5-26-before-1-34" not in ids(preflight(host, "1.34"), "notes")
+    host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
+    assert "etcd-3-5-26-before-1-34" in ids(preflight(host, "1.34"), "notes")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("v1.38", ("v1.38", "v1.23 to v1.37")),
+        ("v1.38.0+k3s1", ("v1.38.0+k3s1", "v1.23 to v1.37")),
+        ("v1.22", ("v1.22", "v1.23 to v1.37")),
+        ("latest", ("'latest'", "v1.37")),
+        ("", ("''",)),
+        ("2.0", ("'2.0'",)),
+        ("v1.33", ("downgrade from v1.34 to v1.33",)),
+    ],
+)
+def test_versions_that_cannot_be_checked(version: str, words: tuple[str, ...], hardened: Hardened) -> None:
+    """Exit code 2, and the newest known version."""
+    done = hardened().run("preflight", version)
+    assert (done.code, done.stdout) == (2, "")
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_downgrade_to_an_older_patch_is_refused(hardened: Hardened) -> None:
+    """The same version can be checked."""
+    host = hardened()
+    host.options = ("--role", "server", "--k3s-version", "v1.34.2+k3s1")
+    assert host.run("preflight", "v1.34.1+k3s1").code == 2
+    assert host.run("preflight", "v1.34.2+k3s1").code == 0
+    assert host.run("preflight", "v1.34").code == 0
+
+
+def test_a_role_that_is_not_known_is_asked_for(host: HostTree) -> None:
+    """As by the other verbs."""
+    host.options = ()
+    done = host.run("preflight", "1.37")
+    assert done.code == 2
+    assert "--role" in done.stderr
+
+
+def test_the_settings_of_the_site_apply(hardened: Hardened) -> None:
+    """The version in the settings is the current one."""
+    host = hardened("server", "1.24")
+    host.options = ("--role", "server")
+    host.write(SETTINGS, "k3s-version: '1.24'\npod-security: {exempt-rancher: false}\n")
+    found = preflight(host, "1.25")
+    assert (found["exit_code"], found["current_k3s_version"]) == (0, "v1.24")
+    host.run("apply", "--k3s-version", "1.25")
+    assert "ingress-nginx" not in host[PSA].read_text()

@@ -1,0 +1,90 @@
+"""Notes for an upgrade, and removed API versions."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.k3s.removed_apis import REMOVALS, removal_of
+from agent.k3s.upgrade_notes import NOTES, applying
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+
+SNAPSHOT, SERVERS, ONE = "snapshot-first", "servers-first", "one-minor-at-a-time"
+
+
+def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool = False) -> list[str]:
+    known = Version.parse(current) if current else None
+    return [note.id for note in applying(known, Version.parse(target), role, has_etcd=has_etcd)]
+
+
+def test_each_note_has_a_source_and_a_known_version() -> None:
+    """The ids are unique, and each text is a sentence."""
+    assert len({note.id for note in NOTES}) == len(NOTES)
+    assert [note.minor for note in NOTES] == sorted(note.minor for note in NOTES)
+    for note in NOTES:
+        assert OLDEST_COVERED.minor < note.minor <= NEWEST_KNOWN.minor
+        assert note.source
+        assert note.text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("current", "target", "expected"),
+    [
+        ("1.34", "1.34", []),
+        ("v1.34.1+k3s1", "v1.34.3+k3s1", []),
+        ("1.24", "1.25", [SNAPSHOT, "pod-security-policies-removed"]),
+        ("1.34", "1.35", [SNAPSHOT, "cgroup-v1-not-supported"]),
+        ("", "1.35", [SNAPSHOT, "cgroup-v1-not-supported"]),
+        ("1.33", "1.34", [SNAPSHOT, "ingress-nginx-not-exempt"]),
+        ("1.34", "1.37", [SNAPSHOT, ONE, "cgroup-v1-not-supported", "traefik-chart-40", "event-qps-unlimited"]),
+    ],
+)
+def test_a_server_gets_the_notes_between_two_versions(current: str, target: str, expected: list[str]) -> None:
+    """Those of the current version are known already. An unknown version counts as the previous one."""
+    assert ids(current, target) == expected
+
+
+def test_notes_about_etcd_are_for_servers_with_embedded_etcd() -> None:
+    """Members that were removed can come back from etcd 3.5 to 3.6."""
+    assert "etcd-3-5-26-before-1-34" in ids("1.33", "1.34", has_etcd=True)
+    assert "etcd-3-6-before-1-37" in ids("1.36", "1.37", has_etcd=True)
+    assert not any("etcd" in one for one in ids("1.33", "1.37", Role.AGENT, has_etcd=True))
+
+
+def test_an_agent_follows_its_servers() -> None:
+    """It has no datastore."""
+    assert ids("1.34", "1.35", Role.AGENT) == [SERVERS, "cgroup-v1-not-supported"]
+
+
+def test_each_skipped_version_is_named() -> None:
+    """One after the other."""
+    note = next(
+        one for one in applying(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False) if one.id == ONE
+    )
+    assert "v1.35, v1.36, v1.37" in note.text
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "version", "instead"),
+    [
+        ("batch/v1beta1", "CronJob", "1.24", None),
+        ("batch/v1beta1", "CronJob", "1.25", "batch/v1"),
+        ("policy/v1beta1", "PodDisruptionBudget", "1.37", "policy/v1"),
+        ("policy/v1beta1", "PodSecurityPolicy", "1.37", None),
+        ("storage.k8s.io/v1beta1", "CSIStorageCapacity", "1.26", None),
+        ("storage.k8s.io/v1beta1", "CSIStorageCapacity", "1.27", "storage.k8s.io/v1"),
+        ("storage.k8s.io/v1beta1", "VolumeAttributesClass", "1.37", None),
+        ("flowcontrol.apiserver.k8s.io/v1beta3", "FlowSchema", "1.32", "flowcontrol.apiserver.k8s.io/v1"),
+        ("batch/v1", "CronJob", "1.37", None),
+    ],
+)
+def test_removed_api_versions(api_version: str, kind: str, version: str, instead: str | None) -> None:
+    """By kind: an API version can have other kinds later."""
+    found = removal_of(api_version, kind, Version.parse(version))
+    assert (found and found.instead) == instead
+
+
+def test_removals_are_in_order_and_unique() -> None:
+    """Each kind of an API version is removed once."""
+    pairs = [(one.api_version, kind) for one in REMOVALS for kind in one.kinds]
+    assert len(pairs) == len(set(pairs))
+    assert [one.minor for one in REMOVALS] == sorted(one.minor for one in REMOVALS)

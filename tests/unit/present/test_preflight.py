@@ -1,0 +1,150 @@
+"""A preflight as plain lines, as a table and as JSON, which docs/reference/preflight.schema.json describes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agent.k3s.upgrade_notes import NOTES
+from agent.model import Instruction, Location, OwnCommand, Remediation
+from agent.plan.preflight import Preflight, Problem
+from agent.present import Format, Verbosity
+from agent.present.preflight import present
+from agent.report import Fact, Finding, Item, ItemStatus, Level
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/preflight.schema.json").read_bytes())
+REPORT_SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/report.schema.json").read_bytes())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
+BROKEN = Finding(
+    "broken",
+    Level.ERROR,
+    blocks_gate=False,
+    prevents_start=True,
+    message="K3s does not start",
+    found="x\ny",
+    location=Location(CONFIG, 3),
+    remediation=Remediation((Instruction("remove x", Location(CONFIG, 3)),)),
+)
+FIXED = BROKEN._replace(id="fixed", location=None, remediation=Remediation((OwnCommand("apply"),)))
+CALM = Preflight((Fact("role", "agent", "given"),), "", "v1.37", (), (), (), ())
+FULL = Preflight(
+    facts=(Fact("role", "server", "given"), Fact("K3s version", "v1.34.1", "given")),
+    current="v1.34.1",
+    target="v1.37",
+    problems=(
+        Problem(BROKEN, fixed_by_apply=False, is_new=True),
+        Problem(FIXED, fixed_by_apply=True, is_new=True),
+        Problem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),  # noqa: FBT003 - a row
+    ),
+    changes=(Item("/a", ItemStatus.DIFFERS, "content"), Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it")),
+    left=(Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it"), Item("/c", ItemStatus.DIFFERS, "mode")),
+    notes=NOTES[:1],
+)
+
+
+def shown(
+    result: Preflight,
+    output_format: Format = Format.PLAIN,
+    verbosity: Verbosity = Verbosity.NORMAL,
+    options: tuple[str, ...] = (),
+) -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    present(result, output_format, verbosity, stream, options)
+    stream.seek(0)
+    return stream.read()
+
+
+def objects(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return [schema, *schema["$defs"].values()]
+
+
+def test_the_schema_is_valid_and_strict() -> None:
+    """Every key is required and has a description; no other key is allowed."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for described in objects(SCHEMA):
+        assert described["additionalProperties"] is False
+        assert described["required"] == list(described["properties"])
+        assert all(found["description"] for found in described["properties"].values())
+
+
+def test_facts_items_and_locations_are_those_of_a_report() -> None:
+    """A finding has two more keys."""
+    for name in ("fact", "item", "location"):
+        assert SCHEMA["$defs"][name] == REPORT_SCHEMA["$defs"][name]
+    own, others = (schema["$defs"]["finding"]["required"] for schema in (SCHEMA, REPORT_SCHEMA))
+    assert own == [*others, "fixed_by_apply", "is_new"]
+
+
+@pytest.mark.parametrize("result", [FULL, CALM])
+def test_the_json_is_valid(result: Preflight) -> None:
+    """With and without findings."""
+    printed = shown(result, Format.JSON)
+    assert printed.isascii()
+    parsed = json.loads(printed)
+    VALIDATOR.validate(parsed)
+    assert (parsed["would_start"], parsed["stays_hardened"]) == (result.would_start, result.stays_hardened)
+    assert parsed["exit_code"] == int(result.exit_code) == (0 if result is CALM else 3)
+
+
+def test_plain_lines() -> None:
+    """One line for each problem, change and note; commands repeat the options of the run, for the other version."""
+    options = ("--root /mnt", "--k3s-version v1.37")
+    assert shown(FULL, options=options).splitlines() == [
+        "k3s-harden preflight: server, K3s v1.34.1 → v1.37",
+        f"error broken: K3s does not start; found x\\ny; location {CONFIG}:3; fix: remove x at {CONFIG}:3",
+        (
+            "apply fixes error fixed: K3s does not start; found x\\ny;"
+            " fix: sudo k3s-harden apply --root /mnt --k3s-version v1.37"
+        ),
+        f"warning weak: K3s does not start; found x\\ny; location {CONFIG}:3; fix: remove x at {CONFIG}:3",
+        "differs /a: content",
+        "refused /b: it is a symlink; fix: remove it",
+        "left after apply: differs /c: mode",
+        f"note {NOTES[0].id}: {NOTES[0].text} ({NOTES[0].source})",
+        "result 3: K3s v1.37 would not start with this configuration (1 to fix first, 1 changed by apply, 1 to know).",
+    ]
+
+
+def test_quiet_lines_are_what_has_to_be_fixed() -> None:
+    """Nothing if the upgrade can be made."""
+    lines = shown(FULL, verbosity=Verbosity.QUIET).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["error broken", "left after apply", "result 3"]
+    assert shown(CALM, verbosity=Verbosity.QUIET) == ""
+    assert shown(FULL, verbosity=Verbosity.VERBOSE).splitlines()[1] == "fact role: server (given)"
+
+
+def test_the_table_has_the_same_content() -> None:
+    """Control characters of a file do not reach the terminal."""
+    table = shown(FULL, Format.TABLE, Verbosity.VERBOSE)
+    for word in ("broken", "apply fixes", "fixed", "weak", "x\\ny", "/a", "/b", "/c", NOTES[0].id, "would not start"):
+        assert word in table
+    assert "✔ K3s v1.37 would start, and the host is compliant." in shown(CALM, Format.TABLE)
+
+
+@pytest.mark.parametrize(
+    ("problem", "would_start", "stays_hardened"),
+    [
+        (Problem(BROKEN, fixed_by_apply=True, is_new=True), True, True),
+        (Problem(BROKEN, fixed_by_apply=False, is_new=False), False, True),
+        (Problem(BROKEN._replace(prevents_start=False), fixed_by_apply=False, is_new=True), True, False),
+        (
+            Problem(BROKEN._replace(prevents_start=False, level=Level.NOTE), fixed_by_apply=False, is_new=True),
+            True,
+            True,
+        ),
+    ],
+)
+def test_the_result_follows_from_what_apply_cannot_fix(
+    problem: Problem, *, would_start: bool, stays_hardened: bool
+) -> None:
+    """A problem that apply fixes decides nothing."""
+    result = CALM._replace(problems=(problem,))
+    assert (result.would_start, result.stays_hardened) == (would_start, stays_hardened)
+    assert int(result.exit_code) == (0 if would_start and stays_hardened else 3)
