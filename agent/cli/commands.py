@@ -128,8 +128,7 @@ def diff(
     epilog=epilog(
         "sudo k3s-harden preflight v1.37",
         READS,
-        success="K3s of that version would start, and apply makes the host compliant",
-        not_compliant="K3s of that version would not start, or apply cannot make the host compliant",
+        success="K3s of that version would start, and apply can do the rest",
     )
 )
 def preflight(
@@ -149,9 +148,9 @@ def preflight(
 ) -> None:
     """Check a K3s upgrade before it is made.
 
-    Reports whether K3s of another version would start with this host's configuration, what apply would change for that
-    version, and what else to know. Makes no changes, and does not need the new version. --k3s-version is the current
-    one.
+    Reports whether K3s of another version would start with this host's configuration, what apply would change for it,
+    and what else to know. Ends with 3 if it would not start, or if something is left that apply cannot fix. Makes no
+    changes, and does not need the new version. --k3s-version is the current one.
     """
     from agent.verbs import preflight as verb
 

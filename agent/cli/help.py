@@ -25,12 +25,9 @@ _AS_IT_IS = "\b\n"
 """Keeps the line breaks of the paragraph that follows, in Click."""
 
 
-def epilog(
-    example: str, codes: Iterable[ExitCode], *, success: str = ExitCode.COMPLIANT.meaning, not_compliant: str = ""
-) -> str:
-    """Return the example and the exit codes; `success` and `not_compliant` are what 0 and 3 mean for this verb."""
-    own = {ExitCode.COMPLIANT: success, ExitCode.NOT_COMPLIANT: not_compliant}
-    rows = "\n".join(_row(int(code), own.get(code) or code.meaning) for code in codes)
+def epilog(example: str, codes: Iterable[ExitCode], *, success: str = ExitCode.COMPLIANT.meaning) -> str:
+    """Return the example and the exit codes; `success` is the meaning of 0 for this verb."""
+    rows = "\n".join(_row(int(code), code.meaning if code else success) for code in codes)
     return f"{_AS_IT_IS}Example:\n  {example}\n\n{_AS_IT_IS}Exit codes:\n{rows}"
 
 

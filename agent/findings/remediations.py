@@ -49,6 +49,7 @@ REMEDIATIONS = {
     "selector-matches-no-namespace": "unless you label your namespaces, use the label kubernetes.io/metadata.name",
     "manifest-placeholder": "replace the placeholder with the name",
     "manifest-broken": "correct the YAML, or remove the symbolic link",
+    "manifest-api-removed": "change the objects to the API version that replaces it",
     "manifest-changes-ignored": "restart K3s after each change, or upgrade to K3s v1.37.1 or newer",
     "version-assumed": _PASS_VERSION,
     "other-family-assumed": _PASS_VERSION,

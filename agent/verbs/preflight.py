@@ -79,7 +79,7 @@ def _is_downgrade(current: Version, target: Version) -> bool:
 
 
 def _possible(situation: Situation) -> Iterator[State]:
-    """Yield the states that apply can bring about in this environment."""
+    """Yield the states that apply can reach in this environment."""
     platform = situation.facts.platform
     for change in situation.plan.changes:
         is_in_etc = change.id.startswith("/etc/")

@@ -221,6 +221,9 @@ def _misuses(command: docs.Command, words: list[str]) -> bool:
                 return True
         elif not command.arguments:
             return True
+        elif command.name == "preflight":
+            if not re.fullmatch(r"v1\.\d+(\.\d+\+k3s1)?", word):
+                return True
         elif not word.isupper():
             choices = command.arguments[0].choices
             if word not in (choices or _EXPLAINED) and (choices or not catalogue.named(word)):
