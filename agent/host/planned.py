@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.host import PROC_SYS, Host
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from agent.model import Obstacle, State, Unreadable
 
 
-@dataclass(frozen=True)
 class PlannedTree(Tree):
     """The files of a host after changes. Only reading methods are supported."""
 
-    states: Mapping[PurePosixPath, Directory | File | Absent] = field(default_factory=dict)
+    states: Mapping[PurePosixPath, Directory | File | Absent] = MappingProxyType({})
     """What will be at a path."""
-    modes: Mapping[PurePosixPath, FileMode] = field(default_factory=dict)
+    modes: Mapping[PurePosixPath, FileMode] = MappingProxyType({})
     """The modes that existing files will have."""
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
@@ -87,12 +86,11 @@ class PlannedTree(Tree):
         return isinstance(self.states.get(path), Directory) and not super().exists(path)
 
 
-@dataclass(frozen=True)
 class PlannedHost(Host):
     """A host after changes. It writes nothing."""
 
-    states: Mapping[PurePosixPath, Directory | File | Absent] = field(default_factory=dict)
-    modes: Mapping[PurePosixPath, FileMode] = field(default_factory=dict)
+    states: Mapping[PurePosixPath, Directory | File | Absent] = MappingProxyType({})
+    modes: Mapping[PurePosixPath, FileMode] = MappingProxyType({})
 
     @property
     def tree(self) -> PlannedTree:
@@ -112,8 +110,7 @@ def after(host: Host, states: Iterable[State]) -> PlannedHost:
             modes[state.path] = state.mode
         else:
             planned[state.path] = state
-    own = {one.name: getattr(host, one.name) for one in fields(Host)}
-    return PlannedHost(**own, states=planned, modes=modes)
+    return PlannedHost(**{name: getattr(host, name) for name in Host._fields}, states=planned, modes=modes)
 
 
 def _entry(planned: Directory | File) -> DirectoryEntry:
