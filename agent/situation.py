@@ -160,7 +160,7 @@ def _observe(
     settings = site.settings
     host_facts = facts.read(host, settings, request.service, recorded=last.versions, day=last.day)
     _require_supported(settings, host_facts)
-    today = _today(host, last)
+    today = Today(time.strftime("%Y-%m-%d", time.gmtime(host.now())), max(last.day, __released__))
     scope = Scope(host_facts.role, host.name if site.waivers else "", _expiry_day(request, last, today))
     waivers = Waivers(site.waivers, scope)
     expected = _expected(host, site, host_facts, waivers)
@@ -209,10 +209,6 @@ def _observe(
         today=today,
         to_record=_to_record(site, host_facts, last, _day_to_record(request, last, today, waivers)),
     )
-
-
-def _today(host: Host, last: LastRun) -> Today:
-    return Today(time.strftime("%Y-%m-%d", time.gmtime(host.now())), max(last.day, __released__))
 
 
 def _to_record(site: Site, host_facts: HostFacts, last: LastRun, day: str) -> LastRun:

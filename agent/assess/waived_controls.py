@@ -73,13 +73,11 @@ def select(
         targets.append((waiver, ids))
         for name in ids:
             by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, waiver.location))
-    notes += [_expired(waiver) for waiver, ids in expired if not by_control.keys() & set(ids)]
+    for waiver, ids in expired:
+        if not by_control.keys() & set(ids):
+            message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
+            notes.append(_note(waiver, message, "fix the control, or set a new date"))
     return Selection(by_control, tuple(notes), tuple(targets))
-
-
-def _expired(waiver: SiteWaiver) -> Note:
-    message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
-    return _note(waiver, message, "fix the control, or set a new date")
 
 
 def _matches(waiver: SiteWaiver, benchmark: Benchmark) -> tuple[Sequence[BenchmarkControl], Note | None]:

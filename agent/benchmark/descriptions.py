@@ -47,7 +47,7 @@ def span(benchmarks: Iterable[Benchmark]) -> str:
             runs[-1].append(benchmark)
         else:
             runs.append([benchmark])
-    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)  # noqa: PLR2004
+    return ", ".join(f"{run[0]} to {run[-1]}" if run[2:] else ", ".join(map(str, run)) for run in runs)
 
 
 def provider(control: BenchmarkControl) -> str:

@@ -42,7 +42,7 @@ def carry_out_all(changes: Iterable[Change], host: Host, journal: Journal) -> tu
         item = _not_made(change, lacking) if lacking else carry_out(change, host, journal)
         if item.status is ItemStatus.FAILED:
             # The mount that forbids a directory also forbids its entries.
-            if any(other.blocked_by_environment and _is_in(item.id, other.id) for other in failed.values()):
+            if any(other.blocked_by_environment and item.id.startswith(f"{other.id}/") for other in failed.values()):
                 item = item._replace(blocked_by_environment=True)
             failed[item.id] = item
         items.append(item)
@@ -82,10 +82,6 @@ def _not_made(change: Change, lacking: Iterable[Item]) -> Item:
         "fix that, then run this again",
         blocked_by_environment=all(item.blocked_by_environment for item in lacking),
     )
-
-
-def _is_in(path: str, directory: str) -> bool:
-    return path.startswith(f"{directory}/")
 
 
 def refused(refusal: Refusal) -> Item:

@@ -66,7 +66,10 @@ def decode(data: bytes, content_of: Callable[[str], bytes]) -> tuple[Change, ...
 
     try:
         record = json.loads(data, parse_int=_integer)
-        _require_schema(record["schema"])
+        found = record["schema"]
+        if found != SCHEMA:
+            number = found if isinstance(found, int) else "no number"
+            raise RecordError(f"found schema {number}, expected {SCHEMA}", is_newer=True)  # noqa: TRY301 - as _decode does
         return tuple(
             Change(_decode(change["before"], content_of), _decode(change["after"], content_of))
             for change in record["changes"]
@@ -91,12 +94,6 @@ def checksums(data: bytes) -> frozenset[str]:
 
     decode(data, noted)
     return frozenset(found)
-
-
-def _require_schema(found: object) -> None:
-    if found != SCHEMA:
-        number = found if isinstance(found, int) else "no number"
-        raise RecordError(f"found schema {number}, expected {SCHEMA}", is_newer=True)
 
 
 def _encode(state: State, contents: dict[str, bytes]) -> dict[str, str]:

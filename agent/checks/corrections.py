@@ -25,7 +25,9 @@ def corrected(required: ArgumentRequirement, argument: Argument, own: Given | No
     better = required.criterion.suggestion(argument.value)
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
     keeps_list = required.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(required.criterion, Excludes)
-    is_ranchers = _is_ranchers(wrong, node)
+    is_ranchers = node.facts.rancher_managed and any(
+        one.location and one.location.path.name == RANCHER_DROPIN for one in wrong
+    )
     restart = Restart.NOT_NEEDED if is_ranchers else _restart(wrong, node)
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
         is_default_next = all(one.by is GivenBy.K3S for one in argument.overridden[-1:])
@@ -52,13 +54,6 @@ def added(required: ArgumentRequirement, value: str, node: AssessedNode) -> Reme
 def append_to_list(key: str, begins: Location) -> Instruction:
     """Return the edit that makes a list add to the values of earlier files instead of dropping them."""
     return Instruction(f"write `{key}+:` instead of `{key}:` (which drops the values of earlier files)", begins)
-
-
-def _is_ranchers(given: Sequence[Given], node: AssessedNode) -> bool:
-    """Return whether Rancher wrote these values, and would write them again."""
-    return node.facts.rancher_managed and any(
-        one.location and one.location.path.name == RANCHER_DROPIN for one in given
-    )
 
 
 def _removals(

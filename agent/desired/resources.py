@@ -52,7 +52,11 @@ def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> 
     """
     return (
         *_kernel(facts, inputs.waived),
-        *_directories(facts),
+        *(
+            Directory(path=facts.data_dir / row.path, mode=row.mode)
+            for row in rows.DIRECTORIES
+            if row.applies.to(facts.role, facts.version)
+        ),
         *_certificates(settings, facts, inputs.certificates),
         *_files(settings, facts, inputs.audit_policy),
     )
@@ -93,12 +97,6 @@ def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
         else:
             scalars[row.key] = True if value == "true" else value
     return dropin(HEADER, scalars, lists)
-
-
-def _directories(facts: HostFacts) -> Iterator[Directory]:
-    for row in rows.DIRECTORIES:
-        if row.applies.to(facts.role, facts.version):
-            yield Directory(path=facts.data_dir / row.path, mode=row.mode)
 
 
 def _certificates(

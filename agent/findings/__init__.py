@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings import (
+from agent.findings import (  # noqa: F401 - each module declares its kinds
     admission,
     aftermath,
     components,
@@ -28,25 +28,7 @@ if TYPE_CHECKING:
     from agent.report import Finding
     from agent.situation import Situation
 
-__all__ = [
-    "KINDS",
-    "admission",
-    "after_release",
-    "after_revert",
-    "after_uninstall",
-    "aftermath",
-    "collect",
-    "components",
-    "edited",
-    "files",
-    "gate",
-    "k3s_startup",
-    "kernel",
-    "manifests",
-    "node",
-    "overrides",
-    "settings",
-]
+__all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect"]
 
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 

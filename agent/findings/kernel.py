@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.desired.boot_parameters import files_after_apply, overrides
 from agent.desired.dropin_options import options_to_set
-from agent.findings.registry import Trouble, finding, instruction, no, written_by_apply, yes
+from agent.findings.registry import Trouble, about_waiver, finding, instruction, no, written_by_apply, yes
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot
@@ -68,7 +68,7 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
             expected=row.value,
             found=line.value,
             location=line.location,
-            remediation=_corrected(row, line.location),
+            remediation=instruction(f"set {row.key} to {row.value}, or delete the line", line.location),
         )
 
 
@@ -159,12 +159,8 @@ def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
 def waiver_expired(situation: Situation) -> Iterator[Trouble]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
     for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
-        yield Trouble(
-            f"the waiver for {waiver.control} expired at the end of {waiver.expires}",
-            found=waiver.expires,
-            location=waiver.location,
-            remediation=instruction("remove or extend the waiver", waiver.location),
-        )
+        message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
+        yield about_waiver(waiver, message, "remove or extend the waiver")
 
 
 @finding(
@@ -196,10 +192,6 @@ def _protected(situation: Situation) -> Location | None:
     arguments = config.component_arguments(Component.KUBELET.config_key).get(key, ())
     value = arguments[-1] if arguments else option
     return value.location if value is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text) else None
-
-
-def _corrected(row: SysctlRow, location: Location) -> Remediation:
-    return instruction(f"set {row.key} to {row.value}, or delete the line", location)
 
 
 def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.model import Location
+    from agent.settings.waivers import SiteWaiver
     from agent.situation import Situation
 
 
@@ -64,6 +65,13 @@ class Trouble(NamedTuple):
     found: str = ""
     location: Location | None = None
     remediation: Remediation = NO_REMEDIATION
+
+
+def about_waiver(waiver: SiteWaiver, message: str, step: str) -> Trouble:
+    """Return a case about the expiry of a waiver."""
+    return Trouble(
+        message, found=waiver.expires, location=waiver.location, remediation=instruction(step, waiver.location)
+    )
 
 
 class Detector(Protocol):

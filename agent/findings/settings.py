@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
-from agent.findings.registry import Trouble, finding, instruction, no
+from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
 from agent.report import Level
 from agent.situation import expired_but_applied
 
@@ -51,12 +51,9 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
     """
     if situation.today.is_plausible:
         for waiver in expired_but_applied(situation.waivers, situation.today):
-            yield Trouble(
-                f"the waiver for {waiver.control} expired at the end of {waiver.expires}; the gate still applies it",
-                found=waiver.expires,
-                location=waiver.location,
-                remediation=instruction("remove or extend the waiver, then run apply", waiver.location),
-            )
+            message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
+            fix = "remove or extend the waiver, then run apply"
+            yield about_waiver(waiver, f"{message}; the gate still applies it", fix)
 
 
 @finding(
@@ -76,12 +73,8 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
     lasting = {one.control for one in applying if not one.expires or one.expires >= limit}
     for waiver in applying:
         if waiver.control not in lasting:
-            yield Trouble(
-                f"the waiver for {waiver.control} expires at the end of {waiver.expires}",
-                found=waiver.expires,
-                location=waiver.location,
-                remediation=instruction("make the control compliant, or extend the waiver", waiver.location),
-            )
+            message = f"the waiver for {waiver.control} expires at the end of {waiver.expires}"
+            yield about_waiver(waiver, message, "make the control compliant, or extend the waiver")
 
 
 @finding(

@@ -114,7 +114,7 @@ class WritableTree(Tree):
             try:
                 descriptor = os.open(node.name, flags | os.O_RDWR | os.O_CREAT, PRIVATE_FILE, dir_fd=node.directory)
             except OSError as error:
-                if error.errno != errno.EROFS or not _exists(node):
+                if error.errno != errno.EROFS or not self.exists(path):
                     raise
                 descriptor = os.open(node.name, flags | os.O_RDONLY, dir_fd=node.directory)
             found = os.fstat(descriptor)
@@ -189,14 +189,6 @@ class WritableTree(Tree):
         except OSError as error:
             kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
             raise kind(f"cannot {verb} {path}: {reason_of(error)}") from error
-
-
-def _exists(node: Node) -> bool:
-    try:
-        os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
-    except OSError:
-        return False
-    return True
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

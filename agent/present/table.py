@@ -15,7 +15,7 @@ from agent.present.text import fields, is_shown, printable, result, stripped, ti
 from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import RenderableType
 
@@ -40,9 +40,14 @@ _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 
 def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
     """Write the report to a terminal; characters that its encoding lacks are replaced (Rich would raise an error)."""
+    write_captured(stream, lambda console: print_to(console, report, verbosity))
+
+
+def write_captured(stream: TextIO, show: Callable[[Console], None]) -> None:
+    """Write what `show` prints to a Rich console of the width of the stream's terminal."""
     console = Console(file=stream, highlight=False)
     with console.capture() as captured:
-        print_to(console, report, verbosity)
+        show(console)
     stream.write(fitting(stripped(captured.get()), stream))
 
 

@@ -82,13 +82,15 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
     changes = () if last is None else compared(last.statuses, now)
     if last is not None:
         yield from _lines(host, request, last, now, changes)
-    if settings.drift_repair and _is_repairable(now):
+    open_to_apply = (one for one in now.verdicts if one.status is ControlStatus.FAIL and one.owner is FixOwner.APPLY)
+    if settings.drift_repair and any(open_to_apply):
         try:
             yield from _repair(host, request)
         except HardenError as error:
             failure = error
         then, now = now, assess()
-        yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(_statuses(then), now))
+        before = {one.control.id: one.status for one in then.verdicts}
+        yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(before, now))
     yield from (printable(one.message) for one in now.notes if one.finding in GATE_FINDINGS)
     _store(host, settings, now, changes)
     if failure is not None:
@@ -170,10 +172,6 @@ def _upgrade(last: Baseline, now: Assessment) -> str:
     return f"{before} to {after}" if before and after and before != after else ""
 
 
-def _is_repairable(now: Assessment) -> bool:
-    return any(one.status is ControlStatus.FAIL and one.owner is FixOwner.APPLY for one in now.verdicts)
-
-
 def _repair(host: Host, request: Request) -> Iterator[str]:
     """Run apply; by its own unit if that is installed, because the unit of drift may not write."""
     systemd = Systemd(host)
@@ -184,10 +182,6 @@ def _repair(host: Host, request: Request) -> Iterator[str]:
     for item in report.items:
         if item.status not in (ItemStatus.COMPLIANT, ItemStatus.CHANGED):
             yield printable(f"not repaired: {item.id}: {item.detail}")
-
-
-def _statuses(assessment: Assessment) -> dict[str, ControlStatus]:
-    return {verdict.control.id: verdict.status for verdict in assessment.verdicts}
 
 
 def _store(host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...]) -> None:

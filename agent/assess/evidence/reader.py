@@ -5,7 +5,7 @@ Nothing here raises for what is on the host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.assess.evidence.files import FileFinder
 from agent.checks.evidence import CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
@@ -18,7 +18,7 @@ from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
 from agent.model import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import PurePosixPath
 
     from agent.checks.evidence import FileQuery
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 
 
+_Parsed = TypeVar("_Parsed")
+
+
 def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
     """Read the files of these queries, and the files that K3s wrote for the kubelet and etcd."""
     files = FileFinder(host.tree)
+    etcd, encryption = facts.data_dir / ETCD_CONFIGURATION, facts.data_dir / ENCRYPTION_CONFIGURATION
     return CollectedEvidence(
         node=host.name,
         files={
@@ -40,8 +44,10 @@ def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> Collecte
             for query in queries
         },
         kubelet=_kubelet(host.tree, facts),
-        etcd=_etcd(host.tree, facts.data_dir / ETCD_CONFIGURATION),
-        encryption=_encryption(host.tree, facts.data_dir / ENCRYPTION_CONFIGURATION),
+        etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_configuration.values(data, etcd))),
+        encryption=_parsed(
+            host.tree, encryption, lambda data: EncryptionConfiguration(encryption, providers_of_secrets(data))
+        ),
     )
 
 
@@ -87,22 +93,14 @@ def _kubelet_file(tree: Tree, path: PurePosixPath) -> KubeletFile:
     return kubelet_configuration.kubelet_file(data, path)
 
 
-def _etcd(tree: Tree, path: PurePosixPath) -> EtcdConfiguration | Missing | Unknown:
+def _parsed(tree: Tree, path: PurePosixPath, parse: Callable[[bytes], _Parsed]) -> _Parsed | Missing | Unknown:
     data = _content(tree, path)
     if isinstance(data, (Missing, Unknown)):
         return data
     try:
-        return EtcdConfiguration(path, etcd_configuration.values(data, path))
+        return parse(data)
     except InputError as error:
         return Unknown(path, error.message)
-
-
-def _encryption(tree: Tree, path: PurePosixPath) -> EncryptionConfiguration | Missing | Unknown:
-    data = _content(tree, path)
-    if isinstance(data, (Missing, Unknown)):
-        return data
-    try:
-        return EncryptionConfiguration(path, providers_of_secrets(data))
     except ValueError as error:
         return Unknown(path, f"{path} is not a valid encryption configuration: {error}")
 

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
-from agent.present import Verbosity, fitting, remediation
+from agent.present import Verbosity, remediation
 from agent.present.assessments import common
-from agent.present.text import printable, stripped
+from agent.present.table import facts_table, styled, write_captured
+from agent.present.text import stripped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.model import Remediation
-    from agent.report import Fact
 
 _STYLE = {
     ControlStatus.PASS: "green",
@@ -38,10 +38,7 @@ _WIDTH = 120
 
 def as_table(assessment: Assessment, verbosity: Verbosity, stream: TextIO) -> None:
     """Write the assessment to a terminal; characters that its encoding lacks are replaced (Rich would raise)."""
-    console = Console(file=stream, highlight=False)
-    with console.capture() as captured:
-        print_to(console, assessment, verbosity)
-    stream.write(fitting(stripped(captured.get()), stream))
+    write_captured(stream, lambda console: print_to(console, assessment, verbosity))
 
 
 def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
@@ -62,9 +59,9 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
     """
     is_quiet = verbosity is Verbosity.QUIET
     if not is_quiet:
-        console.print(_text(common.title(assessment), "bold"))
+        console.print(styled(common.title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
-        console.print(_facts(assessment.facts))
+        console.print(facts_table(assessment.facts))
     sections = {
         number: [verdict for verdict in verdicts if _is_shown(assessment, verdict, verbosity)]
         for number, verdicts in common.by_section(assessment).items()
@@ -80,7 +77,7 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
     if not is_quiet or assessment.open:
         console.print()
         mark, style = ("✘", "bold red") if assessment.open else ("✔", "bold green")
-        console.print(_text(f"{mark} {common.result(assessment)}", style))
+        console.print(styled(f"{mark} {common.result(assessment)}", style))
 
 
 def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
@@ -102,29 +99,18 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
         console.print(_owners(assessment))
     if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
         console.print()
-        console.print(_text(common.manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
+        console.print(styled(common.manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
 
 
 def _heading(console: Console, text: str) -> None:
     console.print()
-    console.print(_text(text, "bold underline"))
-
-
-def _text(text: str, style: str = "") -> Text:
-    return Text(printable(text), style)
+    console.print(styled(text, "bold underline"))
 
 
 def _grid(columns: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for _ in range(columns):
         table.add_column(overflow="fold")
-    return table
-
-
-def _facts(facts: Iterable[Fact]) -> Table:
-    table = _grid(3)
-    for fact in facts:
-        table.add_row(_text(fact.name, "bold"), _text(fact.value), _text(fact.source, "dim"))
     return table
 
 
@@ -135,8 +121,8 @@ def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Ver
     table.add_column(overflow="fold")
     for verdict in verdicts:
         table.add_row(
-            _text(verdict.status, _STYLE[verdict.status]),
-            _text(verdict.number.text if verdict.number else ""),
+            styled(verdict.status, _STYLE[verdict.status]),
+            styled(verdict.number.text if verdict.number else ""),
             Group(
                 _head(assessment, verdict),
                 _details(_fields(verdict, verbosity), verdict.remediation if verdict.is_open else None),
@@ -146,7 +132,7 @@ def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Ver
 
 
 def _head(assessment: Assessment, verdict: Verdict) -> Text:
-    head = _text(verdict.control.recommendation, "bold" if verdict.is_open else "")
+    head = styled(verdict.control.recommendation, "bold" if verdict.is_open else "")
     head.append(f"  {verdict.control.id}", style="dim")
     if common.in_baseline(assessment, verdict):
         head.append("  in the baseline", style="italic")
@@ -175,32 +161,32 @@ def _details(fields: Iterable[tuple[str, str]], fix: Remediation | None = None) 
     table.add_column(overflow="fold")
     for name, text in fields:
         if text:
-            table.add_row(_text(name, "dim"), _text(text))
+            table.add_row(styled(name, "dim"), styled(text))
     lines = remediation.lines(fix) if fix else []
     if lines:
-        table.add_row(_text("fix", "dim"), Group(*map(_text, lines)))
+        table.add_row(styled("fix", "dim"), Group(*map(styled, lines)))
     return table
 
 
 def _note(note: Note) -> RenderableType:
     fields = (("location", str(note.location or "")),)
-    return Group(_text(note.message, "yellow"), Padding(_details(fields, note.remediation), (0, 0, 0, 2)))
+    return Group(styled(note.message, "yellow"), Padding(_details(fields, note.remediation), (0, 0, 0, 2)))
 
 
 def _summary(assessment: Assessment) -> Table:
     table = _grid(2)
     for number in common.by_section(assessment):
-        table.add_row(_text(common.section_title(number)), _counts(assessment.counts(number)))
+        table.add_row(styled(common.section_title(number)), _counts(assessment.counts(number)))
     return table
 
 
 def _counts(counts: Mapping[ControlStatus, int]) -> Text:
-    return Text("  ").join(_text(f"{count} {status}", _STYLE[status]) for status, count in counts.items() if count)
+    return Text("  ").join(styled(f"{count} {status}", _STYLE[status]) for status, count in counts.items() if count)
 
 
 def _owners(assessment: Assessment) -> Table:
     table = _grid(3)
     for owner, verdicts in common.open_by_owner(assessment).items():
         ids = ", ".join(verdict.control.id for verdict in verdicts)
-        table.add_row(_text(common.owner_name(owner), "bold"), _text(str(len(verdicts))), _text(ids))
+        table.add_row(styled(common.owner_name(owner), "bold"), styled(str(len(verdicts))), styled(ids))
     return table
