@@ -12,14 +12,14 @@ from rich.text import Text
 from agent.errors import ExitCode
 from agent.present import Verbosity, fitting, remediation
 from agent.present.text import fields, is_shown, printable, result, stripped, title
-from agent.report import ItemStatus, Level
+from agent.report import Fact, ItemStatus, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import RenderableType
 
-    from agent.report import Fact, Finding, Item, Report
+    from agent.report import Finding, Item, Report
 
 _STATUS_STYLE = {
     ItemStatus.COMPLIANT: "green",
@@ -104,6 +104,8 @@ def items_table(items: Sequence[Item], width: int) -> Table:
 def facts_table(facts: Iterable[Fact]) -> Table:
     """Return one row for each fact, with its source."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for _ in Fact._fields:
+        table.add_column(overflow="fold")
     for fact in facts:
         table.add_row(styled(fact.name, "bold"), styled(fact.value), styled(fact.source, "dim"))
     return table

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from configparser import ConfigParser
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from agent.host.process import Completed
 from agent.model import FixOwner, Remediation
 from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.value import replace
 from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, StatusChange, drift
 from tests.fake import Clock, Programs, fake_host, in_memory, names
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, verdict
