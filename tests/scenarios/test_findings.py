@@ -1180,6 +1180,50 @@ CASES = (
         cure=None,
         name="edited",
     ),
+    *(
+        Case(
+            "gate-bypassed",
+            both(with_service(), written(f"/etc/systemd/system/{path}", text)),
+            both(with_service(), written(f"/etc/systemd/system/{path}", near_miss)),
+            location=f"/etc/systemd/system/{path}",
+            expected=expected,
+            found=found,
+            remediation=remediation,
+            cure=None,
+            name=path.partition("/")[0],
+        )
+        for path, text, near_miss, expected, found, remediation in (
+            (
+                "k3s.service.d/10-k3s-harden.conf",
+                GATE_DROPIN.replace("ExecStartPre=", "ExecStartPre=-"),
+                GATE_DROPIN.replace("ExecStartPre=", "# A comment \\\nExecStartPre="),
+                "systemctl start k3s-harden@k3s.service",
+                "",
+                "sudo k3s-harden install",
+            ),
+            *(
+                (
+                    f"{directory}/override.conf",
+                    "[Service]\nExecStart=\nExecStart=/bin/true\n",
+                    "[Service]\nExecStart=\nExecStart=/usr/bin/k3s-harden gate --verbose\n",
+                    "k3s-harden gate",
+                    "/bin/true",
+                    f"sudo rm /etc/systemd/system/{directory}/override.conf",
+                )
+                for directory in ("k3s-harden@.service.d", "k3s-harden@k3s.service.d")
+            ),
+        )
+    ),
+    Case(
+        "gate-half-missing",
+        both(with_service(), linked("/etc/systemd/system/k3s-harden@k3s.service", "/dev/null")),
+        both(with_service(), linked("/etc/systemd/system/k3s-harden@none.service.d/a", "/dev/null")),
+        location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+        expected="k3s-harden@.service",
+        remediation="run `sudo systemctl unmask k3s-harden@k3s.service`; or run `sudo k3s-harden uninstall`",
+        cure=lambda host, _: host["/etc/systemd/system/k3s-harden@k3s.service"].unlink(),
+        name="masked",
+    ),
     Case(
         "start-blocked",
         written("/run/k3s-harden/blocked.k3s", ""),
