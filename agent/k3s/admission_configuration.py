@@ -40,6 +40,17 @@ def enforced_level(data: bytes, path: PurePosixPath) -> tuple[str, int]:
     return level.text, level.line
 
 
+def exempt_namespaces(data: bytes, path: PurePosixPath) -> frozenset[str]:
+    """Return the namespaces that Pod Security does not check.
+
+    Raises InputError for a file that the API server cannot decode.
+    """
+    entry = next((item for item in _plugins(_configuration(data, path)) if item.text("name") == POD_SECURITY), None)
+    namespaces = _part(_part(_part(entry, "configuration"), "exemptions"), "namespaces")
+    items = namespaces.items if isinstance(namespaces, yaml_reader.Sequence) else ()
+    return frozenset(item.text for item in items if isinstance(item, yaml_reader.Scalar))
+
+
 def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
     documents = yaml_reader.read(data, path)
     node = documents[0].node if documents else None
