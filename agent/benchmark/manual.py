@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 
 from agent.benchmark.control import BenchmarkControl, numbered
-from agent.checks.cluster.check import ClusterCheck
 from agent.checks.manual import Manual
 from agent.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION
@@ -47,10 +46,9 @@ _USERS: tuple[BenchmarkControl, ...] = (
             "A service account belongs to a workload. The audit log does not show which user has its token, and a"
             " token in a Secret does not expire."
         ),
-        check=ClusterCheck(
+        check=Manual(
             "Run 'kubectl get secrets -A --field-selector type=kubernetes.io/service-account-token' and find out for"
-            " each token, and each one from 'kubectl create token', whether a user logs in with it.",
-            "users-without-service-account-tokens",
+            " each token, and each one from 'kubectl create token', whether a user logs in with it."
         ),
     ),
     _user(
@@ -58,9 +56,8 @@ _USERS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("- - 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M 3.1.3M"),
         title="Users do not log in with bootstrap tokens",
         why="A bootstrap token is for joining nodes. Many people may know it, and it does not identify the user.",
-        check=ClusterCheck(
-            "Run 'k3s token list', find out the purpose of each token, and let it expire after its nodes have joined.",
-            "users-without-bootstrap-tokens",
+        check=Manual(
+            "Run 'k3s token list', find out the purpose of each token, and let it expire after its nodes have joined."
         ),
     ),
     _row(
@@ -118,10 +115,9 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.1.1M 5.1.1M 5.1.1M 5.1.1M 5.1.1A 5.1.1A 5.1.1M 5.1.1M 5.1.1M 5.1.1M"),
         title="Only users who need it are cluster administrators",
         why="cluster-admin may do everything in all namespaces, so each account with this role is an attack target.",
-        check=ClusterCheck(
+        check=Manual(
             "Run 'kubectl get clusterrolebindings -o wide' and review who has ClusterRole/cluster-admin. On K3s the"
-            " group system:masters and the two jobs that install Traefik need it.",
-            "rbac-cluster-admin",
+            " group system:masters and the two jobs that install Traefik need it."
         ),
     ),
     _access(
@@ -132,17 +128,16 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "A Secret often contains the credentials of another system, or the token of an account with more rights."
             " The right to list Secrets includes their content."
         ),
-        check=ClusterCheck(f"{_rule('get, list or watch on secrets')} who has them.", "rbac-secrets"),
+        check=Manual(f"{_rule('get, list or watch on secrets')} who has them."),
     ),
     _access(
         id="rbac-wildcards",
         numbers=numbered("5.1.3M 5.1.3M 5.1.3M 5.1.3M 5.1.3A 5.1.3A 5.1.3M 5.1.3M 5.1.3M 5.1.3M"),
         title="Roles name what they allow, without wildcards",
         why="A wildcard also includes future resources, such as those of a new add-on.",
-        check=ClusterCheck(
+        check=Manual(
             f"Find '*' in {_ROLES}. On every K3s, cluster-admin, some system: roles, k3s-cloud-controller-manager and"
-            " local-path-provisioner-role have it.",
-            "rbac-wildcards",
+            " local-path-provisioner-role have it."
         ),
     ),
     _access(
@@ -153,21 +148,17 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "Everyone who can create a pod can mount any Secret of its namespace, use any of its service accounts, and"
             " access the host unless a policy forbids it."
         ),
-        check=ClusterCheck(
-            f"{_rule('create on pods or on resources that create pods, such as jobs')} who has them.",
-            "rbac-create-pods",
-        ),
+        check=Manual(f"{_rule('create on pods or on resources that create pods, such as jobs')} who has them."),
     ),
     _row(
         id=DEFAULT_SERVICE_ACCOUNTS.id,
         numbers=numbered("5.1.5M 5.1.5M 5.1.5M 5.1.5M 5.1.5A 5.1.5A 5.1.5M 5.1.5M 5.1.5M 5.1.5M"),
         title=DEFAULT_SERVICE_ACCOUNTS.title,
         why=DEFAULT_SERVICE_ACCOUNTS.why,
-        check=ClusterCheck(
+        check=Manual(
             "Run 'kubectl get serviceaccounts -A --field-selector metadata.name=default -o"
             " custom-columns=NAMESPACE:.metadata.namespace,TOKEN:.automountServiceAccountToken': all except"
-            " kube-system's must show false. 'k3s-harden service-accounts' sets it.",
-            "default-service-accounts",
+            " kube-system's must show false. 'k3s-harden service-accounts' sets it."
         ),
         source=_HARDENING,
         guide=DEFAULT_SERVICE_ACCOUNTS,
@@ -177,13 +168,12 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.1.6M 5.1.6M 5.1.6M 5.1.6M 5.1.6A 5.1.6A 5.1.6M 5.1.6M 5.1.6M 5.1.6M"),
         title="Only pods that need it receive a service account token",
         why="An attacker in a pod has its token, and with it all rights of its account in the cluster.",
-        check=ClusterCheck(
+        check=Manual(
             "Run 'kubectl get pods -A -o"
             " custom-columns=NAMESPACE:.metadata.namespace,POD:.metadata.name,"
             "ACCOUNT:.spec.serviceAccountName,TOKEN:.spec.automountServiceAccountToken'"
             " and find out for each pod that does not show false whether it uses the API server. On K3s CoreDNS,"
-            " Traefik, metrics-server and local-path do.",
-            "service-account-token-mounts",
+            " Traefik, metrics-server and local-path do."
         ),
     ),
     _access(
@@ -191,10 +181,9 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M 5.1.7M"),
         title="The group system:masters is not used for daily work",
         why="The group bypasses RBAC, so its rights cannot be revoked by a change of roles.",
-        check=ClusterCheck(
+        check=Manual(
             "Find out who has a copy of K3s' admin kubeconfig, /etc/rancher/k3s/k3s.yaml, whose certificate is in the"
-            " group, and whether other certificates with O=system:masters exist.",
-            "rbac-system-masters",
+            " group, and whether other certificates with O=system:masters exist."
         ),
     ),
     _access(
@@ -205,9 +194,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "Each of the three verbs gives an account more rights than its own, by granting them or by acting as"
             " another account."
         ),
-        check=ClusterCheck(
-            f"{_rule('the verbs bind, impersonate or escalate')} who has them.", "rbac-bind-impersonate-escalate"
-        ),
+        check=Manual(f"{_rule('the verbs bind, impersonate or escalate')} who has them."),
     ),
     _access(
         id="rbac-persistent-volumes",
@@ -217,7 +204,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "A PersistentVolume can be any directory of a host, and so gives access to its files despite all policies"
             " for pods."
         ),
-        check=ClusterCheck(f"{_rule('create on persistentvolumes')} who has them.", "rbac-persistent-volumes"),
+        check=Manual(f"{_rule('create on persistentvolumes')} who has them."),
     ),
     _access(
         id="rbac-nodes-proxy",
@@ -227,7 +214,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "It allows everything that the kubelet can do, including commands in any pod of the node. A request"
             " directly to the kubelet bypasses the audit log and the admission plugins of the API server."
         ),
-        check=ClusterCheck(f"{_rule('nodes/proxy')} who has them.", "rbac-nodes-proxy"),
+        check=Manual(f"{_rule('nodes/proxy')} who has them."),
     ),
     _access(
         id="rbac-csr-approval",
@@ -236,9 +223,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         why=(
             "Everyone who can approve a request can create a certificate for any user or node, which cannot be revoked."
         ),
-        check=ClusterCheck(
-            f"{_rule('update on certificatesigningrequests/approval')} who has them.", "rbac-csr-approval"
-        ),
+        check=Manual(f"{_rule('update on certificatesigningrequests/approval')} who has them."),
     ),
     _access(
         id="rbac-webhooks",
@@ -248,10 +233,9 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "A webhook receives every object that it is called for, including Secrets, and a mutating webhook can"
             " change it."
         ),
-        check=ClusterCheck(
+        check=Manual(
             f"{_rule('create or update on validatingwebhookconfigurations or mutatingwebhookconfigurations')} who has"
-            " them.",
-            "rbac-webhooks",
+            " them."
         ),
     ),
     _access(
@@ -259,7 +243,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("- - 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M 5.1.13M"),
         title="Few accounts may create service account tokens",
         why="Everyone who can create a token for an account has all rights of that account until the token expires.",
-        check=ClusterCheck(f"{_rule('create on serviceaccounts/token')} who has them.", "rbac-token-creation"),
+        check=Manual(f"{_rule('create on serviceaccounts/token')} who has them."),
     ),
     _row(
         id="rbac-kubelet-subresources",
@@ -269,10 +253,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
             "nodes/proxy allows everything that the kubelet can do. A program that collects health, metrics or the"
             " list of pods only needs nodes/healthz, nodes/metrics or nodes/pods."
         ),
-        check=ClusterCheck(
-            f"{_rule('nodes/proxy')} which accounts only read, so that a finer subresource is sufficient.",
-            "rbac-kubelet-subresources",
-        ),
+        check=Manual(f"{_rule('nodes/proxy')} which accounts only read, so that a finer subresource is sufficient."),
         source=f"{_KUBERNETES}/reference/access-authn-authz/kubelet-authn-authz.md",
     ),
 )
@@ -298,11 +279,10 @@ _PODS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M 5.2.1M"),
         title="A policy decides which pods are admitted",
         why="Without it, everyone who may create a pod can take over the node that it runs on.",
-        check=ClusterCheck(
+        check=Manual(
             "Run 'kubectl get namespaces --show-labels' and verify that no namespace with workloads has the standard"
             " 'privileged' or is exempt. The guide's psa.yaml makes 'restricted' the default for the others, as its"
-            " PodSecurityPolicies do up to v1.24.",
-            "pod-policy-mechanism",
+            " PodSecurityPolicies do up to v1.24."
         ),
     ),
     _pods(
@@ -310,21 +290,21 @@ _PODS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M 5.2.2M"),
         title="Privileged containers are not admitted",
         why="A privileged container has all devices of the host and all rights of its root user.",
-        check=ClusterCheck(_find("'privileged: true'"), "pods-privileged"),
+        check=Manual(_find("'privileged: true'")),
     ),
     _pods(
         id="pods-host-pid",
         numbers=numbered("5.2.3M 5.2.3M 5.2.3u 5.2.3u 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M 5.2.3M"),
         title="Pods in the host's process ID namespace are not admitted",
         why="Such a pod can read the environment of all processes of the host, and send them signals.",
-        check=ClusterCheck(_find("'hostPID: true'"), "pods-host-pid"),
+        check=Manual(_find("'hostPID: true'")),
     ),
     _pods(
         id="pods-host-ipc",
         numbers=numbered("5.2.4M 5.2.4M 5.2.4u 5.2.4u 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M 5.2.4M"),
         title="Pods in the host's IPC namespace are not admitted",
         why="Such a pod can read and change the shared memory of the host's processes.",
-        check=ClusterCheck(_find("'hostIPC: true'"), "pods-host-ipc"),
+        check=Manual(_find("'hostIPC: true'")),
     ),
     _pods(
         id="pods-host-network",
@@ -334,14 +314,14 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "Such a pod can connect to services on the host's loopback address and read the traffic of other pods, and"
             " no NetworkPolicy applies to it."
         ),
-        check=ClusterCheck(_find("'hostNetwork: true'"), "pods-host-network"),
+        check=Manual(_find("'hostNetwork: true'")),
     ),
     _pods(
         id="pods-privilege-escalation",
         numbers=numbered("5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M 5.2.6M"),
         title="Containers that can gain privileges are not admitted",
         why="A process in such a container can become root through a setuid program in its image.",
-        check=ClusterCheck(_find("containers without 'allowPrivilegeEscalation: false'"), "pods-privilege-escalation"),
+        check=Manual(_find("containers without 'allowPrivilegeEscalation: false'")),
     ),
     _pods(
         id="pods-root",
@@ -351,7 +331,7 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "To the kernel, root in a container is root on the host, so one fault in the isolation is sufficient for"
             " an attack."
         ),
-        check=ClusterCheck(_find("pods without 'runAsNonRoot: true'"), "pods-root"),
+        check=Manual(_find("pods without 'runAsNonRoot: true'")),
         level=2,
     ),
     _pods(
@@ -362,14 +342,14 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "With raw sockets, which container runtimes allow by default, a pod can impersonate another pod on the"
             " network."
         ),
-        check=ClusterCheck(_find("containers that drop neither ALL nor NET_RAW"), "pods-net-raw"),
+        check=Manual(_find("containers that drop neither ALL nor NET_RAW")),
     ),
     _pods(
         id="pods-added-capabilities",
         numbers=numbered("5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M 5.2.9M - - -"),
         title="Containers that add capabilities are not admitted",
         why="Some capabilities, such as SYS_ADMIN, give almost all rights of root.",
-        check=ClusterCheck(_find("'capabilities' with 'add'"), "pods-added-capabilities"),
+        check=Manual(_find("'capabilities' with 'add'")),
     ),
     _pods(
         id="pods-assigned-capabilities",
@@ -378,7 +358,7 @@ _PODS: tuple[BenchmarkControl, ...] = (
         why=(
             "Few programs need the capabilities that a container runtime grants by default, and each helps an attacker."
         ),
-        check=ClusterCheck(_find("containers that do not drop ALL capabilities"), "pods-assigned-capabilities"),
+        check=Manual(_find("containers that do not drop ALL capabilities")),
         level=2,
     ),
     _pods(
@@ -386,21 +366,21 @@ _PODS: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.11M 5.2.10M 5.2.10M 5.2.10M"),
         title="Windows HostProcess containers are not admitted",
         why="Such a container has full access to its Windows node.",
-        check=ClusterCheck(_find("'hostProcess: true'", _BY_ADMISSION), "pods-windows-host-process"),
+        check=Manual(_find("'hostProcess: true'", _BY_ADMISSION)),
     ),
     _pods(
         id="pods-host-path",
         numbers=numbered("5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.12M 5.2.11M 5.2.11M 5.2.11M"),
         title="Pods with hostPath volumes are not admitted",
         why=("Such a pod can read or write files of the host, including K3s' keys and the container runtime's socket."),
-        check=ClusterCheck(_find("volumes with 'hostPath'"), "pods-host-path"),
+        check=Manual(_find("volumes with 'hostPath'")),
     ),
     _pods(
         id="pods-host-ports",
         numbers=numbered("5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.13M 5.2.12M 5.2.12M 5.2.12M"),
         title="Containers with host ports are not admitted",
         why="A host port is reachable from outside without a Service, and often despite NetworkPolicies.",
-        check=ClusterCheck(_find("'hostPort'"), "pods-host-ports"),
+        check=Manual(_find("'hostPort'")),
     ),
     _pods(
         id="pods-proc-mount",
@@ -410,7 +390,7 @@ _PODS: tuple[BenchmarkControl, ...] = (
             "The runtime hides the parts of /proc that reveal or change the state of the host's kernel. 'Unmasked'"
             " makes them visible in the container."
         ),
-        check=ClusterCheck(_find("'procMount: Unmasked'"), "pods-proc-mount"),
+        check=Manual(_find("'procMount: Unmasked'")),
     ),
 )
 
@@ -420,10 +400,9 @@ _NETWORK: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M 5.3.1M"),
         title="NetworkPolicies are enforced",
         why="If no controller enforces them, NetworkPolicies are accepted but have no effect, without a warning.",
-        check=ClusterCheck(
+        check=Manual(
             "Find 'disable-network-policy' and 'flannel-backend: none' in K3s' configuration. K3s' controller enforces"
-            " NetworkPolicies unless the first is set; then another CNI must enforce them.",
-            "cni-network-policies",
+            " NetworkPolicies unless the first is set; then another CNI must enforce them."
         ),
         source="k3s-io/k3s pkg/agent/netpol/netpol.go",
     ),
@@ -432,10 +411,9 @@ _NETWORK: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.3.2M 5.3.2M 5.3.2u 5.3.2u 5.3.2u 5.3.2M 5.3.2M 5.3.2M 5.3.2M 5.3.2M"),
         title="All namespaces have NetworkPolicies",
         why="Without one, every pod may connect to every other pod, so an attacker in one pod can reach all others.",
-        check=ClusterCheck(
+        check=Manual(
             "Compare 'kubectl get networkpolicies -A' with 'kubectl get namespaces': the guide's policy.yaml contains"
-            " those of kube-system, default and kube-public, and each other namespace needs its own.",
-            "namespaces-network-policies",
+            " those of kube-system, default and kube-public, and each other namespace needs its own."
         ),
         source=_HARDENING,
         level=2,
@@ -449,7 +427,7 @@ _DATA: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M 5.4.1M"),
         title="Programs receive Secrets as files, not as environment variables",
         why="A program's environment is visible in logs, in crash reports and in the programs that it starts.",
-        check=ClusterCheck("Find secretKeyRef and secretRef in 'kubectl get pods -A -o yaml'.", "secrets-as-files"),
+        check=Manual("Find secretKeyRef and secretRef in 'kubectl get pods -A -o yaml'."),
         source=_SECRETS,
         level=2,
     ),
@@ -458,10 +436,9 @@ _DATA: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M 5.4.2M"),
         title="Secrets with higher requirements are stored outside the cluster",
         why="A secret store logs every access, rotates secrets automatically, and is independent of the cluster.",
-        check=ClusterCheck(
+        check=Manual(
             "Find out which secrets require frequent rotation or access logs, and whether a store outside the cluster"
-            " provides them.",
-            "external-secret-storage",
+            " provides them."
         ),
         source=_SECRETS,
         level=2,
@@ -471,11 +448,10 @@ _DATA: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M 5.5.1M"),
         title="Only images of known origin are admitted",
         why="Otherwise everyone who controls a registry, or a similar name, can run programs in the cluster.",
-        check=ClusterCheck(
+        check=Manual(
             "Find ImagePolicyWebhook in the file that admission-control-config-file names, and a policy engine that"
             " verifies image signatures in 'kubectl get"
-            " validatingwebhookconfigurations,mutatingwebhookconfigurations'.",
-            "image-provenance",
+            " validatingwebhookconfigurations,mutatingwebhookconfigurations'."
         ),
         source=f"{_KUBERNETES}/reference/access-authn-authz/admission-controllers.md",
         level=2,
@@ -485,9 +461,8 @@ _DATA: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.7.1M 5.6.1M 5.6.1M 5.6.1M 5.6.1M"),
         title="Namespaces separate teams and environments",
         why="Roles, quotas, NetworkPolicies and Pod Security apply to a whole namespace.",
-        check=ClusterCheck(
-            "Run 'kubectl get namespaces' and verify that each team, and each environment, has its own namespaces.",
-            "namespace-boundaries",
+        check=Manual(
+            "Run 'kubectl get namespaces' and verify that each team, and each environment, has its own namespaces."
         ),
         source=f"{_KUBERNETES}/concepts/security/multi-tenancy.md",
     ),
@@ -499,9 +474,7 @@ _DATA: tuple[BenchmarkControl, ...] = (
             "Without one a container can make every system call, including those that few programs need and many"
             " attacks use."
         ),
-        check=ClusterCheck(
-            _find("pods without 'seccompProfile', or with 'type: Unconfined'", _BY_ADMISSION), "pods-seccomp"
-        ),
+        check=Manual(_find("pods without 'seccompProfile', or with 'type: Unconfined'", _BY_ADMISSION)),
         source=f"{_KUBERNETES}/tutorials/security/seccomp.md",
         level=2,
         guide=POD_SECURITY_ADMISSION,
@@ -514,10 +487,9 @@ _DATA: tuple[BenchmarkControl, ...] = (
             "It defines the user and the rights of a program. Fields without a value have the runtime's permissive"
             " default."
         ),
-        check=ClusterCheck(
+        check=Manual(
             "Find pods with an empty securityContext in 'kubectl get pods -A -o yaml'. The guide's psa.yaml makes"
-            " 'restricted' the default, which requires most of its fields.",
-            "pods-security-context",
+            " 'restricted' the default, which requires most of its fields."
         ),
         source=f"{_KUBERNETES}/tasks/configure-pod-container/security-context.md",
         level=2,
@@ -528,10 +500,7 @@ _DATA: tuple[BenchmarkControl, ...] = (
         numbers=numbered("5.7.4M 5.7.4M 5.7.4u 5.7.4u 5.7.4u 5.7.4M 5.6.4M 5.6.4M 5.6.4M 5.6.4M"),
         title="The namespace default is not used",
         why="Resources without a namespace are created there, and all of them share the same rights and policies.",
-        check=ClusterCheck(
-            "Run 'kubectl get all -n default': the Service kubernetes is the only expected resource.",
-            "default-namespace",
-        ),
+        check=Manual("Run 'kubectl get all -n default': the Service kubernetes is the only expected resource."),
         source=f"{_KUBERNETES}/concepts/overview/working-with-objects/namespaces.md",
         level=2,
     ),

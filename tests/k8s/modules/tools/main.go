@@ -14,10 +14,7 @@ import (
 	"time"
 )
 
-const (
-	patience = time.Second
-	forever  = 1000 * time.Hour
-)
+const patience = time.Second
 
 func main() {
 	switch {
@@ -27,10 +24,10 @@ func main() {
 		for _, address := range os.Args[2:] {
 			go serve(address)
 		}
-		time.Sleep(forever)
+		select {}
 	default:
 		// The image is also that of the pods' sandboxes.
-		time.Sleep(forever)
+		select {}
 	}
 }
 
