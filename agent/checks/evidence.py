@@ -6,7 +6,9 @@ the parts that a check needs are kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from agent.model import FileMode, Owner
 
 
-class FileQuery(NamedTuple):
+class FileQuery(Value):
     """The files that a check asks for."""
 
     paths: tuple[str, ...]
@@ -27,7 +29,7 @@ class FileQuery(NamedTuple):
     """Whether the paths are directories."""
 
 
-class FoundFile(NamedTuple):
+class FoundFile(Value):
     """A file or directory that a check covers.
 
     Mode and owner are those of a symlink's target, because K3s uses the target.
@@ -38,7 +40,7 @@ class FoundFile(NamedTuple):
     owner: Owner
 
 
-class Unknown(NamedTuple):
+class Unknown(Value):
     """A file that exists, or may exist, and that could not be read."""
 
     path: PurePosixPath
@@ -46,13 +48,13 @@ class Unknown(NamedTuple):
     """One line."""
 
 
-class Missing(NamedTuple):
+class Missing(Value):
     """A path where nothing exists."""
 
     path: PurePosixPath
 
 
-class Matches(NamedTuple):
+class Matches(Value):
     """Files that one path of a check matches, in the order of their paths."""
 
     pattern: PurePosixPath
@@ -61,7 +63,7 @@ class Matches(NamedTuple):
     unknown: tuple[Unknown, ...] = ()
 
 
-class EtcdConfiguration(NamedTuple):
+class EtcdConfiguration(Value):
     """The configuration that K3s wrote for its etcd."""
 
     path: PurePosixPath
@@ -69,7 +71,7 @@ class EtcdConfiguration(NamedTuple):
     """As etcd_configuration.values returns them."""
 
 
-class EncryptionConfiguration(NamedTuple):
+class EncryptionConfiguration(Value):
     """The encryption configuration that K3s wrote."""
 
     path: PurePosixPath
@@ -77,7 +79,7 @@ class EncryptionConfiguration(NamedTuple):
     """As encryption_configuration.providers_of_secrets returns them."""
 
 
-class CollectedEvidence(NamedTuple):
+class CollectedEvidence(Value):
     """All evidence of one assessment."""
 
     node: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.model import StrEnum
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ class GivenBy(StrEnum):
     """K3s itself, in this version and configuration."""
 
 
-class ArgumentRequirement(NamedTuple):
+class ArgumentRequirement(Value):
     """What a component argument has to be."""
 
     component: Component
@@ -62,7 +63,7 @@ class Argument(NamedTuple):
     """The values that others override, lowest precedence first."""
 
 
-class Doubt(NamedTuple):
+class Doubt(Value):
     """Why the effective value of an argument could not be determined."""
 
     reason: str
@@ -74,7 +75,7 @@ class Doubt(NamedTuple):
     """What a person reads to determine it; empty if there is no such file."""
 
 
-class Arguments(NamedTuple):
+class Arguments(Value):
     """The effective arguments of a component, by their names without dashes."""
 
     component: Component

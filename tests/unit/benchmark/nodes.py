@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent import value as values
 from agent.assess.assessment import Assessment
 from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
@@ -260,17 +261,18 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
     # The user of the tests counts as root and cannot change owners, so other owners are inserted here.
     files = {
         check: tuple(
-            match._replace(
+            values.replace(
+                match,
                 found=tuple(
-                    file._replace(owner=_OWNERS[setup.owners.get(str(file.path).lstrip("/"), "root:root")])
+                    values.replace(file, owner=_OWNERS[setup.owners.get(str(file.path).lstrip("/"), "root:root")])
                     for file in match.found
-                )
+                ),
             )
             for match in matches
         )
         for check, matches in found.files.items()
     }
-    return seen, AssessedNode(seen, found._replace(files=files))
+    return seen, AssessedNode(seen, values.replace(found, files=files))
 
 
 def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
