@@ -446,6 +446,7 @@ PICTURE = "images/run.svg"
 _PAGES: Mapping[str, Callable[[], str]] = {
     "explanation/kube-bench.md": docs_controls.kube_bench,
     "reference/controls.md": docs_controls.controls,
+    "reference/cluster-controls.md": docs_controls.cluster_controls,
     "reference/guide-controls.md": docs_controls.guide_controls,
     "reference/cli.md": _cli,
     "reference/settings.md": _settings,

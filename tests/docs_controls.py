@@ -9,12 +9,15 @@ from agent.benchmark.beyond import BEYOND
 from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import FITS, Benchmark
+from agent.checks.cluster.check import ClusterCheck
+from agent.checks.cluster.rules import RULES
 from agent.checks.manual import Manual, NotInK3s
 from agent.guide import headings
 from agent.guide.controls import CONTROLS
 from agent.guide.files import DirectoryRow, FileRow
 from agent.guide.k3s_options import OptionRow
 from agent.guide.sysctls import SysctlRow
+from agent.kubernetes.queries import FLAGS, METADATA, OBJECTS, REQUESTS, TABLE, kubelet_configuration
 from agent.present import remediation
 from agent.verbs.explain import origin_in_words
 from tests.markdown import anchor, escaped, generated, page, prose, table
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from agent.benchmark.control import BenchmarkControl, Number
     from agent.benchmark.kube_bench import Difference
+    from agent.checks.cluster.rule import Rule
     from agent.guide.control import Control
 
 _GUIDE_PAGE = "guide-controls.md"
@@ -78,6 +82,50 @@ def controls() -> str:
         *_sections(),
     ]
     return page(parts)
+
+
+def cluster_controls() -> str:
+    """Return docs/reference/cluster-controls.md."""
+    found = [(control, control.check) for control in catalogue.CATALOGUE if isinstance(control.check, ClusterCheck)]
+    parts = [
+        "# Controls of the cluster",
+        generated("agent/checks/cluster"),
+        prose("""
+            `k3s-harden assess --cluster` asks the API server of the host about these controls. Without `--cluster`, or
+            without an answer, each is MANUAL, and the report has the command to run. An object of the site is one that
+            is not on every K3s. The evidence lists the objects of K3s and Kubernetes apart, each with the reason.
+            [assess.md](../howto/assess.md#assess-the-cluster) explains the option.
+        """),
+        table(
+            ("number", "control", "reads", "PASS if", "FAIL if", "MANUAL if"),
+            (_cluster_row(control, RULES[check.rule]) for control, check in found),
+        ),
+        "## Requests",
+        prose("""
+            All requests are GET. Lists are read in pages of 250 objects. One request takes at most 5 seconds, all of
+            them 20 seconds, and an answer is at most 32 MiB. Of Secrets only the columns of `kubectl get secrets` are
+            requested, because annotations can repeat the content.
+        """),
+        table(
+            ("name", "path", "format"),
+            (
+                *((query.value, f"`{one.path}`", _FORMATS[one.accept]) for query, one in REQUESTS.items()),
+                ("flags of the API server", f"`{FLAGS.path}`", "flags, from Kubernetes 1.36 on"),
+                ("configuration of each kubelet", f"`{kubelet_configuration('NODE').path}`", "configuration"),
+            ),
+        ),
+    ]
+    return page(parts)
+
+
+_FORMATS = {OBJECTS: "objects", METADATA: "names and labels", TABLE: "names and types"}
+
+
+def _cluster_row(control: BenchmarkControl, rule: Rule) -> tuple[str, ...]:
+    _, number = _newest(control)
+    reads = ", ".join(rule.queries) if rule.queries else "K3s' configuration"
+    texts = (prose(text) if text else "never" for text in (rule.passes, rule.fails, rule.manual))
+    return (number.text if number else "", _link(control, "controls.md"), reads, *texts)
 
 
 def kube_bench() -> str:
@@ -193,6 +241,7 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
         [
             ("Number", descriptions.numbers(control) or "none; in no benchmark"),
             ("Expected", prose(control.check.description)),
+            ("With `--cluster`", _with_cluster(control)),
             *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier(control)),
             ("Rationale", prose(control.why)),
             ("Provided by", prose(descriptions.provider(control))),
@@ -202,6 +251,11 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
             ("Source", f"`{control.source}`"),
         ],
     )
+
+
+def _with_cluster(control: BenchmarkControl) -> str:
+    is_asked = isinstance(control.check, ClusterCheck)
+    return "the API server is asked; see the [rule](cluster-controls.md)" if is_asked else ""
 
 
 def _profiles() -> Iterator[str]:

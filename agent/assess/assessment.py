@@ -19,6 +19,9 @@ __all__ = ["SCHEMA", "TIME_FORMAT", "Assessment", "ControlStatus", "Evidence", "
 SCHEMA = 2
 """The version of an assessment's JSON (docs/reference/assessment.schema.json); it changes with the shape."""
 
+CLUSTER_NOT_ASSESSED = "the cluster was not assessed"
+"""The begin of the note about an API server that did not answer."""
+
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """The times of a report: RFC 3339 in UTC, in seconds."""
 
@@ -91,6 +94,8 @@ class Assessment(NamedTuple):
     notes: tuple[Note, ...] = ()
     known: frozenset[str] | None = None
     """The ids of the controls that were open in the baseline; None without a baseline."""
+    without_answer: frozenset[str] = frozenset()
+    """The ids of the controls that the API server was asked about, and did not answer."""
 
     @property
     def open(self) -> tuple[Verdict, ...]:

@@ -27,12 +27,16 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
     check = control.check_of(benchmark)
     mismatch = "" if isinstance(check, NotInK3s) else _mismatch(control, node)
     answer = Answer(ControlStatus.NOT_APPLICABLE, reason=mismatch) if mismatch else check.answer(node)
+    if node.cluster is not None and not mismatch:
+        from agent.assess.running import confirmed
+
+        answer = confirmed(check, answer, node)
     is_waived = waiver is not None and answer.status in _WAIVABLE
     return Verdict(
         control=control,
         number=control.numbers.get(benchmark),
         status=ControlStatus.WAIVED if is_waived else answer.status,
-        expected="" if mismatch else check.expected(str(node.facts.data_dir)),
+        expected="" if mismatch else answer.expected or check.expected(str(node.facts.data_dir)),
         found=answer.found,
         evidence=answer.evidence,
         reason=answer.reason,

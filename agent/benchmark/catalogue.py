@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number
 
 
+_AGE = {benchmark: age for age, benchmark in enumerate(Benchmark)}
+"""Newer benchmarks have higher numbers."""
+
+
 def _as_integers(number: Number) -> tuple[int, ...]:
     # As text, 1.2.10 sorts before 1.2.9.
     return tuple(map(int, number.text.split(".")))
@@ -25,8 +29,8 @@ def _as_integers(number: Number) -> tuple[int, ...]:
 
 def _newest_first(control: BenchmarkControl) -> tuple[tuple[int, ...], int]:
     # Benchmarks reuse numbers: a control that the newest dropped follows the one that has its number now.
-    newest = max(control.numbers, key=list(Benchmark).index)
-    return _as_integers(control.numbers[newest]), -list(Benchmark).index(newest)
+    newest = max(control.numbers, key=_AGE.__getitem__)
+    return _as_integers(control.numbers[newest]), -_AGE[newest]
 
 
 _NUMBERED = (

@@ -59,6 +59,8 @@ class Answer(NamedTuple):
     """Whether `remediation` names the problem on this host, so that it takes precedence over the control's own."""
     needs: frozenset[str] = frozenset()
     """IDs of the resources that fix the problem if `apply` changes them; empty if no resource does."""
+    expected: str = ""
+    """The requirement, if the check itself does not know it."""
 
 
 def doubtful(doubt: Doubt) -> Answer:

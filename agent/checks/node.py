@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent.checks.given import Arguments
     from agent.desired.boot_parameters import Override
     from agent.desired.dropin_options import ExpectedOption
+    from agent.kubernetes.objects import Cluster
     from agent.linux.sysctl_order import Assignment
     from agent.situation import Situation
 
@@ -27,12 +28,22 @@ if TYPE_CHECKING:
 class AssessedNode:
     """A situation and the evidence of a node, with the results that several controls need."""
 
-    def __init__(self, situation: Situation, evidence: CollectedEvidence, prevents_start: Sequence[str] = ()) -> None:
-        """`prevents_start` are the ids of the findings that keep K3s from starting."""
+    def __init__(
+        self,
+        situation: Situation,
+        evidence: CollectedEvidence,
+        prevents_start: Sequence[str] = (),
+        cluster: Cluster | None = None,
+    ) -> None:
+        """`prevents_start` are the ids of the findings that keep K3s from starting.
+
+        `cluster` is what the API server answered; None if it was not asked.
+        """
         self.prevents_start = prevents_start
         self.situation = situation
         self.facts = situation.facts
         self.evidence = evidence
+        self.cluster = cluster
         self._arguments: dict[Component, Arguments] = {}
 
     def arguments(self, component: Component) -> Arguments:

@@ -175,6 +175,9 @@ def assess(
         Optional[Path],
         typer.Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
     ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
+    ] = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
@@ -207,9 +210,16 @@ def assess(
         earlier = verb.load_baseline(Host.real(), absolute(baseline))
     options = AssessmentOptions(output_format, output, verbose, quiet)
     watched = progress if options.shows_progress else iter
+    if cluster and root != "/":
+        raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     of_host = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     assessment = verb.assess_host(
-        open_host(root, allow_empty=allow_empty_root), of_host.request(), chosen, earlier=earlier, watched=watched
+        open_host(root, allow_empty=allow_empty_root),
+        of_host.request(),
+        chosen,
+        earlier=earlier,
+        watched=watched,
+        with_cluster=cluster,
     )
     options.finish(assessment, of_host.words(root))
 
@@ -242,7 +252,7 @@ def drift(
         open_host(root, allow_empty=allow_empty_root),
         HostOptions(config, role, k3s_version, data_dir, allow_empty_root).request(),
     )
-    for line in changes(host, request, lambda: assess_host(host, request)):
+    for line in changes(host, request, lambda *, with_cluster: assess_host(host, request, with_cluster=with_cluster)):
         print_text(f"{line}\n")
 
 

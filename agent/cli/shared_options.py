@@ -132,16 +132,19 @@ class HostOptions(NamedTuple):
 
     def words(self, root: str) -> tuple[str, ...]:
         """Return the options that were given, for the commands that a report recommends."""
-        from shlex import quote
-
-        given = (
+        all_options = (
             ("--root", root if root != "/" else None),
             ("--config", self.config),
             ("--role", self.role.value if self.role is not RoleChoice.AUTO else None),
             ("--k3s-version", self.k3s_version),
             ("--data-dir", self.data_dir),
         )
-        words = tuple(f"{name} {quote(str(value))}" for name, value in given if value is not None)
+        given = [(name, str(value)) for name, value in all_options if value is not None]
+        words: tuple[str, ...] = ()
+        if given:
+            from shlex import quote
+
+            words = tuple(f"{name} {quote(value)}" for name, value in given)
         return (*words, "--allow-empty-root") if self.allow_empty_root else words
 
     @property

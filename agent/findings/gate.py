@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, no
+from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, no, removed
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.node.gate import DROPIN, STATE, TEMPLATE, instance
 from agent.report import Level
@@ -32,7 +32,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
     if template is None:
         for service, path in dropins.items():
             state = f"masked by {mask}" if mask else "missing"
-            unmask = _command(f"sudo systemctl unmask {TEMPLATE}") if mask else INSTALL
+            unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
             yield Trouble(
                 f"{service} does not start: its gate is {state}",
                 expected=TEMPLATE,
@@ -70,9 +70,17 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
     An empty `ExecStartPre=` in a later drop-in, such as one of `systemctl edit`, removes the commands before it. Or
-    somebody edited the drop-in of the gate.
+    somebody edited the drop-in of the gate, or replaced the command of the gate's unit.
     """
     gate = situation.gate
+    for dropin, command in gate.replaced.items():
+        yield Trouble(
+            "the gate runs another command",
+            expected="k3s-harden gate",
+            found=command,
+            location=Location(dropin),
+            remediation=removed(dropin),
+        )
     for unit in situation.facts.units:
         service, path = unit.path.name, gate.dropins.get(unit.path.name)
         if path is None or service in gate.outdated:
@@ -89,6 +97,8 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
 
 
 def _runs_gate(command: str, service: str) -> bool:
+    if command.startswith("-"):  # systemd ignores the failure of such a command
+        return False
     return "systemctl start k3s-harden@%N.service" in command or f"systemctl start {instance(service)}" in command
 
 

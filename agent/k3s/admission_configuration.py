@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Mapping, Node
 
 
-_GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
-"""API groups of an AdmissionConfiguration; the second one is the older name (apiserver/pkg/apis/apiserver/install)."""
-
-
 def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None]:
     """Return the admission plugins that an AdmissionConfiguration has entries for.
 
@@ -44,12 +40,23 @@ def enforced_level(data: bytes, path: PurePosixPath) -> tuple[str, int]:
     return level.text, level.line
 
 
+def exempt_namespaces(data: bytes, path: PurePosixPath) -> frozenset[str]:
+    """Return the namespaces that Pod Security does not check.
+
+    Raises InputError for a file that the API server cannot decode.
+    """
+    entry = next((item for item in _plugins(_configuration(data, path)) if item.text("name") == POD_SECURITY), None)
+    namespaces = _part(_part(_part(entry, "configuration"), "exemptions"), "namespaces")
+    items = namespaces.items if isinstance(namespaces, yaml_reader.Sequence) else ()
+    return frozenset(item.text for item in items if isinstance(item, yaml_reader.Scalar))
+
+
 def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
     documents = yaml_reader.read(data, path)
     node = documents[0].node if documents else None
     if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
         raise InputError(Location(path), "expected the kind AdmissionConfiguration")
-    if not (node.text("apiVersion") or "").startswith(_GROUPS):
+    if not (node.text("apiVersion") or "").startswith("apiserver.config.k8s.io/"):
         raise InputError(Location(path), "expected the apiVersion apiserver.config.k8s.io/v1")
     return node
 

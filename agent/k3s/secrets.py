@@ -45,7 +45,8 @@ def is_secret(key: str) -> bool:
     if name in AGENT_KEYS or name in SERVER_ONLY_KEYS:
         return False
     # In camel case a word begins at each upper-case letter: joinKey.
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", key).lower())
+    split = key if key.islower() else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", key).lower()
+    words = re.findall(r"[a-z]+", split)
     if not words:
         return False
     last, squashed = words[-1], "".join(words)

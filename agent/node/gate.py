@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
 from agent.host.systemd import Systemd
-from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
+from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
 from agent.linux.unit_files import settings as unit_settings
 from agent.node import unit_files
 
@@ -57,6 +57,8 @@ class Gate(NamedTuple):
     """The services whose last start the gate refused."""
     released: Mapping[str, str]
     """By service, who let it start without the gate, and when; until the next run that finds the host compliant."""
+    replaced: Mapping[PurePosixPath, str]
+    """The drop-ins of the template and of its instances that replace its command, and their commands."""
     unread: tuple[HardenError, ...]
     """What systemd reads of the drop-ins of the template, but this program does not."""
 
@@ -73,12 +75,15 @@ def detect(host: Host) -> Gate:
         [path for top in UNIT_DIRECTORIES if host.tree.exists(path := top / name)] for name in (UNIT, TEMPLATE)
     )
     template = next(iter(templates), None)
-    is_masked = template is not None and unit_files.is_masked(host, template)
+    own = _names(host, TEMPLATE.removesuffix(_SUFFIX))
+    instances = [path for path in own if path.name.endswith(_SUFFIX) and path.name != TEMPLATE]
+    mask = next((path for path in (*templates[:1], *instances) if unit_files.is_masked(host, path)), None)
+    is_masked = mask is not None
     dropins = {service: path for service, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
     return Gate(
         unit=next(iter(units), None),
         template=None if is_masked else template,
-        mask=template if is_masked else None,
+        mask=mask,
         dropins=dropins,
         outdated={service: path for service, path in dropins.items() if "k3s-harden@" not in _text(host, path)},
         mounts=() if is_masked or template is None else _mounts(host, template, unread),
@@ -86,8 +91,22 @@ def detect(host: Host) -> Gate:
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
         blocked=services_with(host, "blocked."),
         released={service: _released_by(host, service) for service in services_with(host, "released.")},
+        replaced=_replaced(host, [path for path in own if path.name.endswith(f"{_SUFFIX}.d")]),
         unread=tuple(unread),
     )
+
+
+def _names(host: Host, prefix: str) -> list[PurePosixPath]:
+    return [top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if name.startswith(prefix)]
+
+
+def _replaced(host: Host, directories: Iterable[PurePosixPath]) -> dict[PurePosixPath, str]:
+    found = {}
+    for path in (top / name for top in directories for name in host.tree.names(top) if name.endswith(".conf")):
+        commands = [value for _, key, value in assignments(_text(host, path)) if key == "ExecStart" and value]
+        if commands and " gate" not in commands[-1]:
+            found[path] = commands[-1]
+    return found
 
 
 def _dropins(host: Host) -> dict[str, PurePosixPath]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import Applies, FileMode, Role, StrEnum
+from agent.model import ON_SERVERS, Applies, FileMode, Role, StrEnum
 from agent.settings.value_kinds import (
     BOOLEAN,
     EVENT_RATE_LIMIT,
@@ -301,6 +301,15 @@ class Settings(Value):
         BOOLEAN,
         "Whether the daily drift check runs apply to repair what it can, or only reports drift.",
         default=False,
+        example="false",
+    )
+    drift_cluster: bool = _setting(
+        "drift.cluster",
+        BOOLEAN,
+        "Whether the daily drift check also reads the API server of a server, as `assess --cluster` does. An API"
+        " server that does not answer is not drift.",
+        default=False,
+        applies=ON_SERVERS,
         example="false",
     )
     drift_metrics_file: PurePosixPath | None = _setting(

@@ -14,7 +14,7 @@ from agent.benchmark.versions import FITS, Benchmark, fitting
 from agent.checks.node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
-from agent.model import Instruction, Remediation
+from agent.model import Instruction, Remediation, Role
 from agent.situation import observe
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from agent.assess.baseline import Baseline
     from agent.benchmark.control import BenchmarkControl
     from agent.host import Host
+    from agent.kubernetes.objects import Cluster
     from agent.model import Version
     from agent.report import Finding
-    from agent.situation import Request
+    from agent.situation import Request, Situation
 
 AUTO = "auto"
 """Selects the newest benchmark for the host's K3s version."""
@@ -38,20 +39,23 @@ _COVERED = ("mode-loosened", "option-overridden")
 """Findings that block the gate, and that verdicts report themselves."""
 
 
-def assess_host(
+def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     host: Host,
     request: Request,
     benchmark: Benchmark | None = None,
     *,
     earlier: Baseline | None = None,
     watched: Callable[[Sequence[BenchmarkControl]], Iterable[BenchmarkControl]] = iter,
+    with_cluster: bool = False,
 ) -> Assessment:
     """Assess this host against a benchmark; None is the newest one for its K3s version. Makes no changes.
 
     Controls that were open in the report `earlier` do not affect the exit code. The controls pass through `watched`,
-    which may show progress. Raises the errors of situation.observe.
+    which may show progress. `with_cluster` also reads objects and running configurations from the API server of this
+    machine. Raises the errors of situation.observe.
     """
     situation = observe(host, request)
+    cluster = _cluster(host, situation) if with_cluster and host.is_live else None
     benchmark = benchmark or fitting(situation.facts.version)
     controls = catalogue.of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files]
@@ -60,10 +64,11 @@ def assess_host(
         situation,
         reader.read(host, situation.facts, queries),
         prevents_start=[finding.id for finding in found if finding.prevents_start],
+        cluster=cluster,
     )
     waivers = waived_controls.select(situation.waivers.all, controls, benchmark, situation.waivers.scope)
     verdicts = tuple(verdict(control, benchmark, node, waivers.of(control)) for control in watched(controls))
-    return Assessment(
+    assessment = Assessment(
         benchmark=benchmark,
         node=node.evidence.node,
         when=host.now(),
@@ -76,6 +81,30 @@ def assess_host(
             *waivers.unused({one.control.id: one.status for one in verdicts}),
         ),
         known=earlier.known if earlier else None,
+    )
+    return _with_cluster(assessment, controls, node)
+
+
+def _cluster(host: Host, situation: Situation) -> Cluster:
+    """Read the cluster."""
+    from agent.cluster import reader as cluster_reader
+    from agent.kubernetes.objects import Cluster
+
+    if situation.facts.role is not Role.SERVER:
+        return Cluster("", {}, {}, problem="this host is an agent; run the command on a server")
+    return cluster_reader.read(host, situation.facts.data_dir)
+
+
+def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], node: AssessedNode) -> Assessment:
+    """Add the notes about the cluster to an assessment, and the controls for which it had no answer."""
+    if node.cluster is None:
+        return assessment
+    from agent.assess import running
+
+    benchmark = assessment.benchmark
+    return assessment._replace(
+        notes=(*running.notes(controls, benchmark, node), *assessment.notes),
+        without_answer=frozenset(running.without_answer(controls, benchmark, node.cluster)),
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.assess import baseline
-from agent.assess.assessment import ControlStatus
+from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.likely_cause import PACKAGE_DATABASES, Clues, likely, tuned_profile
 from agent.changes.state import STATE, make_directory
@@ -28,7 +28,7 @@ from agent.situation import Request, observe
 from agent.verbs import converge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.assess.assessment import Assessment, Verdict
     from agent.assess.baseline import Baseline
@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.settings.schema import Settings
 
-    Assess = Callable[[], Assessment]
+    class Assess(Protocol):
+        """Assesses the host."""
+
+        def __call__(self, *, with_cluster: bool) -> Assessment:
+            """Return an assessment, with or without the answers of the API server."""
+            ...
+
 
 REPORT = STATE / "assessment.json"
 """The stored report that the next assessment is compared with."""
@@ -51,6 +57,9 @@ _TUNED_DIRECTORIES = tuple(
     map(PurePosixPath, ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned"))
 )
 """Where tuned searches for a profile, in order; newer releases have profiles/ directories."""
+
+
+_KEPT = "the API server did not answer, so this is the status of the previous assessment"
 
 
 class StatusChange(NamedTuple):
@@ -78,7 +87,8 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
     last, problem = _last(host)
     if problem:
         yield problem
-    now = assess()
+    now = _assessed(assess, settings, last)
+    yield from (printable(one.message) for one in now.notes if one.message.startswith(CLUSTER_NOT_ASSESSED))
     changes = () if last is None else compared(last.statuses, now)
     if last is not None:
         yield from _lines(host, request, last, now, changes)
@@ -88,13 +98,31 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
             yield from _repair(host, request)
         except HardenError as error:
             failure = error
-        then, now = now, assess()
+        then, now = now, _assessed(assess, settings, last)
         before = {one.control.id: one.status for one in then.verdicts}
         yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(before, now))
     yield from (printable(one.message) for one in now.notes if one.finding in GATE_FINDINGS)
     _store(host, settings, now, changes)
     if failure is not None:
         raise failure
+
+
+def _assessed(assess: Assess, settings: Settings, last: Baseline | None) -> Assessment:
+    """Assess the host. A control that the API server did not answer keeps its stored status, which is no drift."""
+    now = assess(with_cluster=settings.drift_cluster)
+    if last is None or not now.without_answer:
+        return now
+    return now._replace(
+        verdicts=tuple(_kept(one, last) if one.control.id in now.without_answer else one for one in now.verdicts)
+    )
+
+
+def _kept(verdict: Verdict, last: Baseline) -> Verdict:
+    before = last.statuses.get(verdict.control.id, verdict.status)
+    was_not_running = (before, verdict.status) == (ControlStatus.FAIL, ControlStatus.PASS)
+    if before is verdict.status or not (was_not_running or verdict.status is ControlStatus.MANUAL):
+        return verdict
+    return verdict._replace(status=before, reason=_KEPT)
 
 
 def compared(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[StatusChange, ...]:

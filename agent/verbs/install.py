@@ -73,6 +73,10 @@ _EXECUTABLE = 0o111
 _HIDDEN_FROM_UNITS = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - read only
 """What ProtectHome= and PrivateTmp= of our units keep from the program."""
 
+_READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
+_READ_ONLY_HOME, _WRITABLE_HOME = "ProtectHome=read-only", "ProtectHome=no"
+"""Settings of the gate; the second one is for a data directory in _READ_ONLY_FOR_THE_GATE."""
+
 _MISFIT = "its name has a quote, a backslash, a $ or a control character"
 _DATA_DIR_DROPIN = """\
 # Written by `k3s-harden install`: the package's unit knows the usual place of K3s' data alone.
@@ -122,8 +126,10 @@ def files(wanted: Wanted) -> tuple[File, ...]:
     """All files of an installation; where there is a package, those that it has not brought."""
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
-        content = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir)).encode()
-        units |= dict.fromkeys(DATA_DIR_DROPINS, content)
+        content = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir))
+        if _is_in_a_home(wanted.data_dir):
+            content += f"[Service]\n{_WRITABLE_HOME}\n"
+        units |= dict.fromkeys(DATA_DIR_DROPINS, content.encode())
     found = [File(path=UNIT_DIRECTORY / name, content=content, mode=PUBLIC_FILE) for name, content in units.items()]
     if not wanted.packaged:
         found += [File(path=path, content=content, mode=PUBLIC_FILE) for path, content in wanted.completions.items()]
@@ -342,7 +348,13 @@ def _units(wanted: Wanted) -> dict[str, bytes]:
 def _unit(name: str, wanted: Wanted) -> bytes:
     text = package_data.read("units", *name.split("/")).decode()
     words = {str(PACKAGED_PROGRAM): _word(wanted.program), str(DEFAULT_DATA_DIR): _word(wanted.data_dir)}
+    if name in (gate.TEMPLATE, gate.UNIT) and _is_in_a_home(wanted.data_dir):
+        words[_READ_ONLY_HOME] = _WRITABLE_HOME
     return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text).encode()
+
+
+def _is_in_a_home(path: PurePosixPath) -> bool:
+    return any(path.is_relative_to(place) for place in _READ_ONLY_FOR_THE_GATE)
 
 
 def _word(path: PurePosixPath) -> str:

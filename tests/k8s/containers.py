@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.k8s.components import CONTAINERD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 TOLERATE_CGROUP_V1 = (
@@ -35,6 +36,41 @@ NETWORK_POLICY_CONTROLLER = (
     "--metrics-port=0",
     "--health-port=0",
 )
+CONTROLLER_ROLE: tuple[Mapping[str, object], ...] = (
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "system:k3s-controller"},
+        "rules": [
+            {
+                "apiGroups": ["", "discovery.k8s.io", "networking.k8s.io"],
+                "resources": [
+                    "endpoints",
+                    "endpointslices",
+                    "namespaces",
+                    "networkpolicies",
+                    "nodes",
+                    "pods",
+                    "services",
+                ],
+                "verbs": ["get", "list", "watch"],
+            },
+        ],
+    },
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "system:k3s-controller"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "system:k3s-controller",
+        },
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:k3s-controller"}],
+    },
+)
+"""What the network policy controller may read; K3s has it in its own rolebindings.yaml."""
+
 _CTR = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io")
 _CNI_PLUGINS = "/usr/lib/cni"
 

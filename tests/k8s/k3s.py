@@ -15,6 +15,7 @@ are applied once, in the order of their names, and never again. There is one nod
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -118,6 +119,7 @@ class Server:
         if not self.configuration.true("disable-network-policy"):
             name = f"--hostname-override={self.host.node_name}"
             kubeconfig = f"--kubeconfig={self.host.data_dir}/agent/k3scontroller.kubeconfig"
+            self._apply_objects(*containers.CONTROLLER_ROLE)
             self._until("the node is registered", lambda: self._kubectl("get", "node", self.host.node_name))
             self._start_program("kube-router", *containers.NETWORK_POLICY_CONTROLLER, name, kubeconfig)
 
@@ -126,6 +128,10 @@ class Server:
         for file in sorted(directory.glob("*")):
             if file.suffix in {".yaml", ".yml", ".json"}:
                 self._until(f"{file.name} is applied", partial(self._kubectl, "apply", f"--filename={file}"))
+
+    def _apply_objects(self, *objects: Mapping[str, object]) -> None:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        self._until("the roles exist", partial(self._kubectl, "apply", "--filename=-", text=text))
 
     def _start(self, component: str) -> None:
         arguments = components.arguments(component, self.configuration, self.host)
@@ -139,9 +145,9 @@ class Server:
                 (_program(name), *arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
 
-    def _kubectl(self, *words: str) -> bool:
+    def _kubectl(self, *words: str, text: str = "") -> bool:
         command = (_program("kubectl"), f"--kubeconfig={KUBECONFIG}", *words)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
         self._last_error = done.stderr.strip()
         return done.returncode == 0
 

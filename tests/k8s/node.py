@@ -93,7 +93,7 @@ class Node(Namespaces):
 
     def try_kubectl(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run kubectl as the cluster's administrator."""
-        return self.run(_K3S, "kubectl", *words, text=text, env={"KUBECONFIG": _KUBECONFIG})
+        return self.run(_K3S, "kubectl", *words, text=text, env={"KUBECONFIG": _KUBECONFIG}, timeout=90)
 
     def get(self, *words: str) -> Any:  # noqa: ANN401 - as json.loads
         """Return the objects that `kubectl get` finds."""

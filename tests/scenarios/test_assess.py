@@ -213,6 +213,13 @@ def test_an_unknown_benchmark_is_rejected(node: HostTree, word: str) -> None:
     assert "cis-1.9, cis-1.10, cis-1.11" in done.stderr
 
 
+def test_a_host_tree_has_no_cluster(node: HostTree) -> None:
+    """Its kubeconfig may be that of another machine."""
+    done = assess(node, "--cluster")
+    assert (done.code, done.stdout) == (2, "")
+    assert "cannot use --cluster with --root: a host tree has no API server" in done.stderr
+
+
 @pytest.mark.parametrize("has_devices", [False, pytest.param(True, marks=pytest.mark.root)])
 def test_a_masked_sysctl_file_does_not_hide_other_files(node: HostTree, *, has_devices: bool) -> None:
     """A link to /dev/null disables a file (sysctl.d(5)); on a live host it resolves to a device."""

@@ -262,6 +262,23 @@ def test_beside_the_package_install_gates_a_service_of_another_name(packaged: Ho
     assert own_files(packaged) - before == {dropin("k3s-east.service"), dropin("k3s-west.service")}
 
 
+@pytest.mark.parametrize(("data_dir", "home"), [("/home/k3s", "no"), ("/root/k3s", "no"), ("/homes/k3s", "read-only")])
+def test_the_gate_can_write_a_data_directory_in_a_home_directory(ready: HostTree, data_dir: str, home: str) -> None:
+    """Its sandbox makes home directories read-only, and would block a healthy K3s. No other unit changes."""
+    ready.write("/etc/rancher/k3s/config.yaml", f"data-dir: {data_dir}\n")
+    ready.run("install", "--program", PROGRAM)
+    for unit in ("k3s-harden.service", "k3s-harden@.service"):
+        assert f"\nProtectHome={home}\n" in ready[f"{UNITS}/{unit}"].read_text()
+    assert "\nProtectHome=read-only\n" in ready[f"{UNITS}/k3s-harden-check.service"].read_text()
+
+
+def test_beside_the_package_install_adds_a_writable_home_directory(packaged: HostTree) -> None:
+    """In the drop-in that names the data directory."""
+    packaged.write("/etc/rancher/k3s/config.yaml", "data-dir: /home/k3s\n")
+    assert packaged.run("install", "--program", "/usr/bin/k3s-harden").code == 0
+    assert all("ProtectHome=no" in packaged[path].read_text() for path in DATA_DIR_DROPINS)
+
+
 def test_beside_the_package_install_adds_the_mount_of_a_moved_data_directory(packaged: HostTree) -> None:
     """As a drop-in of the gate, which goes again once the data directory is at its usual place."""
     before = own_files(packaged)

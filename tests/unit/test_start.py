@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[2]
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
 
-SLOW = frozenset({"json", "psutil", "rich", "yaml"})
-"""Importing one takes longer than a run without changes."""
+SLOW = frozenset({"dataclasses", "json", "psutil", "rich", "yaml"})
+"""Importing one takes long. Each class of dataclasses takes as long as importing a module (docs/adr/0017)."""
+
+MOST_MODULES = 101
+"""Modules of the program that a run without changes loads; each takes 0.2 ms."""
 
 NOT_NEEDED = frozenset(
     {
@@ -40,6 +43,7 @@ NOT_NEEDED = frozenset(
         "agent.verbs.drift",
         "agent.verbs.explain",
         "agent.verbs.install",
+        "agent.verbs.release",
         "agent.verbs.render",
         "agent.verbs.revert",
         "agent.verbs.service_accounts",
@@ -99,11 +103,12 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("verb", ["apply", "check"])
 def test_a_run_without_changes_loads_only_what_it_needs(ready: Path, verb: str) -> None:
-    """It loads no slow module, and no module that only other verbs use."""
+    """It loads no slow module, no module that only other verbs use, and few modules."""
     run = watched(verb, "--root", str(ready), *OPTIONS)
     assert run.code == "0"
     assert "agent.verbs.converge" in run.modules
     assert run.modules & (SLOW | NOT_NEEDED) == frozenset()
+    assert len([name for name in run.modules if name.split(".")[0] == "agent"]) <= MOST_MODULES
 
 
 def test_pyyaml_reads_a_configuration_that_is_not_simple(ready: Path) -> None:
@@ -192,3 +197,31 @@ def test_the_drop_in_is_read_without_pyyaml(ready: Path) -> None:
     documents = yaml_reader._simple(dropin.read_text())
     assert documents is not None
     assert len(documents) == 1
+
+
+PATTERNS = """\
+import re, sys
+import typer
+compiled = []
+compile_pattern = re._compiler.compile
+def compile_and_count(pattern, flags=0):
+    compiled.append(pattern)
+    return compile_pattern(pattern, flags)
+re._compiler.compile = compile_and_count
+from agent.__main__ import main
+try:
+    main()
+except SystemExit:
+    print(len(compiled), file=sys.stderr)
+"""
+
+MOST_PATTERNS = 14
+"""Regular expressions that such a run compiles: each takes up to 0.5 ms."""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="re is one module")
+def test_a_run_without_changes_compiles_few_patterns(ready: Path) -> None:
+    """Patterns for what is rarely found are texts until the first use."""
+    command = [sys.executable, "-c", PATTERNS, "check", "--root", str(ready), *OPTIONS]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert int(run.stderr) <= MOST_PATTERNS

@@ -14,13 +14,17 @@ from agent.benchmark.versions import Benchmark, fitting
 from agent.checks.manual import Manual, NotInK3s
 from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
+from agent.kubernetes.queries import Query
 from agent.model import FixOwner, Role, Version
 from agent.settings.loading import load
 from agent.settings.schema import DEFAULT_SETTINGS, Settings, row_of
+from agent.value import replace
 from agent.verbs.assess import AUTO, assess_host, benchmark_named
 from tests.fake import Clock, in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import CONFIG, NEWEST, SETTINGS, UNIT, Node, fix, node, seen
+from tests.unit.cluster.api_server import ApiServer
+from tests.unit.kubernetes import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +108,41 @@ def _complaint(verdict: Verdict) -> str:
         there = (verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR, not verdict.waiver)
     places = all(what and where and "(not shown)" not in what for what, where in seen(verdict))
     return "" if all(there) and places else str(verdict)
+
+
+def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
+    """Decided, or with what a person reviews; the API server of a host tree is not asked."""
+    host = node(directory / "node", K3s())
+    objects = {Query.PODS: [samples.pod("web", hostPID=True)], Query.NAMESPACES: [samples.namespace("shop")]}
+    api = ApiServer({**samples.NEW, **objects})
+    with api.running():
+        host.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
+        live = replace(host.host(), is_live=True)
+        for benchmark in Benchmark:
+            found = assess_host(live, host.request(), benchmark, with_cluster=True)
+            assert [verdict.control.id for verdict in found.verdicts if _complaint(verdict)] == []
+            by_id = {verdict.control.id: verdict for verdict in found.verdicts}
+            assert by_id["pods-host-pid"].found == "1 workload: Pod shop/web"
+            assert by_id["pods-host-ipc"].status is ControlStatus.FAIL
+            assert "kubelet-anonymous-auth" in found.without_answer
+            assert found.without_answer.isdisjoint({"pods-host-pid", "rbac-secrets", "apiserver-profiling"})
+        api.asked.clear()
+        assert assess_host(host.host(), host.request(), with_cluster=True).without_answer == frozenset()
+        assert assess_host(live, host.request()).without_answer == frozenset()
+        assert api.asked == []
+
+
+def test_without_an_api_server_the_report_says_so(directory: Path) -> None:
+    """And on an agent, which has no API server. The other controls are assessed."""
+    for role in ("server", "agent"):
+        host = node(directory / role, K3s(role=role))
+        live = replace(host.host(), is_live=True)
+        found = assess_host(live, host.request(), with_cluster=True)
+        plain = host.assess()
+        assert [one.status for one in found.verdicts] == [one.status for one in plain.verdicts]
+        (first, *_) = found.notes
+        assert first.message.startswith("the cluster was not assessed: ")
+        assert {"rbac-secrets", "pods-host-pid"} <= found.without_answer
 
 
 @pytest.mark.parametrize("minor", [23, 24, 25, 26, 28, 31, 34, 36])

@@ -15,7 +15,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from agent.assess.assessment import Assessment, ControlStatus
+from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note
+from agent.checks.cluster.check import ClusterCheck
 from agent.errors import HostError, InputError, LockHeldError
 from agent.guide.sysctls import SYSCTLS
 from agent.host.process import Completed
@@ -25,7 +26,7 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, StatusChange, drift
 from tests.fake import Clock, Programs, fake_host, in_memory, names
-from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, verdict
+from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, control, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +38,9 @@ CHECKOUT = Path(__file__).parents[3]
 CRT = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
 
 
+_CLUSTER_NOTES = (Note(f"{CLUSTER_NOT_ASSESSED}: no answer", None, Remediation()),)
+
+
 @dataclass
 class Node:
     """A host that is found as each test says; `assessed` counts how often the last look assessed it."""
@@ -46,6 +50,8 @@ class Node:
     is_live: bool = False
     now: float = WHEN
     assessed: int = 0
+    with_cluster: bool = False
+    """Whether the last look asked the API server."""
 
     def look(
         self,
@@ -53,13 +59,20 @@ class Node:
         repaired: tuple[Verdict, ...] = (),
         request: Request = REQUEST,
         version: str = "v1.34.1+k3s1",
+        silent: tuple[str, ...] = (),
     ) -> list[str]:
-        """Run drift on a host that is so, and once it has been repaired is so still, or otherwise."""
+        """Run drift on a host that is so, and once it has been repaired is so still, or otherwise.
 
-        def assess() -> Assessment:
+        `silent` are the ids of the controls that the API server does not answer.
+        """
+
+        def assess(*, with_cluster: bool) -> Assessment:
             self.assessed += 1
             self.now += 60
-            return assessment(*(repaired if repaired and self.assessed > 1 else found), when=self.now, version=version)
+            self.with_cluster = with_cluster
+            shown = repaired if repaired and self.assessed > 1 else found
+            result = assessment(*shown, when=self.now, version=version)
+            return result._replace(without_answer=frozenset(silent), notes=_CLUSTER_NOTES if silent else ())
 
         self.assessed = 0
         host = fake_host(self.root, clock=Clock(self.now), programs=self.programs, is_live=self.is_live)
@@ -276,11 +289,43 @@ def test_a_metrics_file_that_is_not_writable_fails_last(node: Node) -> None:
     """The changes are printed and the report is stored before the error."""
     node.look(verdict(CERTIFICATES))
     node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/none/k3s.prom}\n")
-    lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda: assessment(OPEN))
+    lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda **_: assessment(OPEN))
     assert next(lines).startswith("PASS → FAIL")
     with pytest.raises(HostError, match=r"^cannot write /var/lib/none/k3s\.prom: "):
         next(lines)
     assert json.loads(node.path(REPORT).read_bytes())["verdicts"][0]["status"] == "FAIL"
+
+
+ADMIN = control("rbac-cluster-admin", ClusterCheck("Look.", "rbac-cluster-admin"))
+
+
+def test_the_api_server_is_asked_only_if_a_setting_says_so(node: Node) -> None:
+    """By default the drift check does not use the network."""
+    node.look(verdict(KEYS))
+    assert not node.with_cluster
+    node.put("/etc/k3s-harden/config.yaml", "drift: {cluster: true}\n")
+    node.look(verdict(KEYS))
+    assert node.with_cluster
+
+
+@pytest.mark.parametrize("before", [ControlStatus.PASS, ControlStatus.FAIL])
+def test_an_api_server_that_does_not_answer_is_no_drift(node: Node, before: ControlStatus) -> None:
+    """A control keeps its stored status, so the next answer is compared with that."""
+    node.look(verdict(ADMIN, before), verdict(KEYS))
+    for _ in range(2):
+        lines = node.look(verdict(ADMIN, ControlStatus.MANUAL), verdict(KEYS), silent=(ADMIN.id,))
+        assert lines == ["the cluster was not assessed: no answer"]
+    assert node.look(verdict(ADMIN, before), verdict(KEYS)) == []
+    after = ControlStatus.FAIL if before is ControlStatus.PASS else ControlStatus.PASS
+    assert node.look(verdict(ADMIN, after), verdict(KEYS)) == [f"{before} → {after} rbac-cluster-admin"]
+
+
+def test_a_component_that_does_not_answer_is_no_repair(node: Node) -> None:
+    """A control that failed because of what runs stays failed; a new failure of the files is drift."""
+    node.look(verdict(KEYS, ControlStatus.FAIL), verdict(CERTIFICATES))
+    lines = node.look(verdict(KEYS), OPEN, silent=(KEYS.id, CERTIFICATES.id))
+    assert [line.partition(" pki")[0] for line in lines[1:]] == ["PASS → FAIL"]
+    assert lines[1].startswith("PASS → FAIL pki-certificate-permissions")
 
 
 def test_invalid_settings_fail_before_anything_is_stored(node: Node) -> None:
@@ -305,10 +350,11 @@ def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> N
     node.put("/etc/k3s-harden/config.yaml", settings)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
-    before = {path: path.stat() for path in node.root.rglob("*") if "k3s-harden" not in str(path)}
+    files = [path for path in node.root.rglob("*") if "k3s-harden" not in str(path) and path.is_file()]
+    before = [(path, path.stat().st_mode, path.stat().st_ctime_ns) for path in files]
     node.look(REPAIRABLE)
     assert node.assessed == 1
-    assert {path: path.stat() for path in before if path.is_file()} == {p: s for p, s in before.items() if p.is_file()}
+    assert [(path, path.stat().st_mode, path.stat().st_ctime_ns) for path in files] == before
     assert stat.S_IMODE(node.path(CRT).stat().st_mode) == 0o644
 
 
@@ -386,7 +432,7 @@ def test_a_repair_holds_no_lock_while_its_unit_runs(booted: Node) -> None:
 
     booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
     assessments = iter((assessment(REPAIRABLE), assessment(REPAIRED)))
-    assert list(drift(replace(host, run=start), LIVE, lambda: next(assessments)))
+    assert list(drift(replace(host, run=start), LIVE, lambda **_: next(assessments)))
     assert booted.programs.asked == [SYSTEMCTL]
     assert booted.path(REPORT).exists()
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fake import mounted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -131,6 +133,18 @@ def test_apply_ends_the_pause(starts: Starts) -> None:
     starts.tool("sleep", f"#!/bin/sh\necho sleep >>{starts.place}/asked; : >{starts.run}/retry.k3s\n")
     assert starts.start(FAILS) == 1
     assert starts.asked("sleep") == 1
+
+
+@pytest.mark.root
+def test_without_room_for_its_files_each_attempt_has_a_pause(starts: Starts) -> None:
+    """Attempts without a pause would reach systemd's limit of starts, after which K3s stays down."""
+    starts.run.mkdir()
+    with mounted(starts.run, "size=4k,nr_inodes=1,mode=0755"):
+        for _ in range(2):
+            assert starts.start(FAILS) == 1
+            assert starts.asked("sleep") == 5
+            assert starts.start(PASSES) == 1, "the mark cannot be written"
+    assert starts.start(PASSES) == 0
 
 
 def test_a_release_lets_one_start_pass(starts: Starts) -> None:

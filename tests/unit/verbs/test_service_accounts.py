@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.errors import HostError
 from agent.host.process import Completed
+from agent.value import replace
 from agent.verbs.service_accounts import protect
 from tests.fake import Programs, fake_host, in_memory
 

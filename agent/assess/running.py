@@ -1,0 +1,189 @@
+"""Comparison of what runs with what is configured: flags of the API server, and configurations of the kubelets."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
+from agent.checks.cluster.check import ClusterCheck
+from agent.k3s.go_values import FALSE, TRUE
+from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
+from agent.kubernetes.objects import mapping
+from agent.kubernetes.queries import Query
+from agent.model import Component, Instruction, Remediation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.benchmark.control import BenchmarkControl
+    from agent.benchmark.versions import Benchmark
+    from agent.checks.answer import Answer
+    from agent.checks.check import Check
+    from agent.checks.given import ArgumentRequirement
+    from agent.checks.node import AssessedNode
+    from agent.kubernetes.objects import Cluster, Json
+
+_RESTART = Remediation((Instruction("restart K3s"),))
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
+_MOST_NOTES = 20
+
+
+class _Running(NamedTuple):
+    """The value of an argument in a running component."""
+
+    name: str
+    value: str
+    """Empty if the component has no value, or its zero value."""
+    configured: str | None
+    """None if nothing sets the argument, so that the component's own default applies."""
+    source: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the component runs with another value than it will have after its next start."""
+        return self.configured is not None and _comparable(self.value) != _comparable(self.configured)
+
+
+def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
+    """Return the answer of a check with what the running component shows.
+
+    A control that passes by its configuration fails if the running component has a value that does not meet it.
+    """
+    if node.cluster is None or answer.status not in (ControlStatus.PASS, ControlStatus.FAIL):
+        return answer
+    for requirement in check.arguments:
+        running = _running(requirement.component, requirement.name, node)
+        if running is not None:
+            answer = answer._replace(evidence=(*answer.evidence, _evidence(requirement.component, running)))
+            if answer.status is ControlStatus.PASS and not _is_met(requirement, running):
+                answer = answer._replace(
+                    status=ControlStatus.FAIL,
+                    found=f"--{running.name}={running.value} in the running {requirement.component}",
+                    remediation=_RESTART,
+                    is_specific=True,
+                )
+    return answer
+
+
+def notes(controls: Iterable[BenchmarkControl], benchmark: Benchmark, node: AssessedNode) -> Iterator[Note]:
+    """Yield notes about components that have to restart, about kubelets of other nodes, and about missing answers."""
+    cluster = node.cluster
+    if cluster is None:
+        return
+    if cluster.problem:
+        yield Note(f"{CLUSTER_NOT_ASSESSED}: {cluster.problem}", None, Remediation())
+        return
+    for problem in list(cluster.problems.values())[:_MOST_NOTES]:
+        yield Note(problem, None, Remediation())
+    for component in (Component.API_SERVER, Component.KUBELET):
+        for name, argument in node.arguments(component).found.items():
+            running = _running(component, name, node)
+            if running is not None and running.differs:
+                message = f"{component} runs with --{name}={running.value}, and --{name}={argument.value} is configured"
+                yield Note(message, argument.given[-1].location, _RESTART)
+    requirements = {
+        (one.name, one.criterion): one
+        for control in controls
+        for one in control.check_of(benchmark).arguments
+        if one.component is Component.KUBELET and one.name in KUBELET_FIELDS
+    }
+    own = _own_node(node, cluster)
+    for name, configuration in list(cluster.kubelets.items())[:_MOST_NOTES]:
+        if name != own:
+            yield from _of_other_node(name, configuration, requirements.values())
+
+
+def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, cluster: Cluster) -> Iterator[str]:
+    """Yield the ids of the controls for which the API server had no answer about its objects or components."""
+    silent = {Component.API_SERVER} if cluster.problem or "/flagz" in cluster.problems else set()
+    if cluster.problem or len(cluster.problems) > len({*cluster.problems} & {*Query, "/flagz"}):
+        silent.add(Component.KUBELET)
+    for control in controls:
+        check = control.check_of(benchmark)
+        if isinstance(check, ClusterCheck):
+            if check.has_no_answer(cluster):
+                yield control.id
+        elif any(one.component in silent for one in check.arguments):
+            yield control.id
+
+
+def _of_other_node(name: str, configuration: Json, requirements: Iterable[ArgumentRequirement]) -> Iterator[Note]:
+    values = [(one, _field(configuration, KUBELET_FIELDS[one.name].path)) for one in requirements]
+    found = [f"--{one.name}={value}" for one, value in values if value and not one.criterion.accepts(value)]
+    if found:
+        message = f"the kubelet of node {name} runs with {', '.join(found)}, which does not meet the benchmark"
+        yield Note(message, None, Remediation())
+
+
+def _is_met(requirement: ArgumentRequirement, running: _Running) -> bool:
+    if running.configured is None and not running.value:
+        return True
+    return not (running.differs or running.configured is None) or requirement.criterion.accepts(running.value)
+
+
+def _evidence(component: Component, running: _Running) -> Evidence:
+    observation = f"--{running.name}={running.value} in the running {component}"
+    if running.differs:
+        observation += f"; --{running.name}={running.configured} is configured, so K3s has to restart"
+    elif running.configured is not None:
+        observation += ", as configured"
+    return Evidence(observation, source=running.source)
+
+
+def _running(component: Component, name: str, node: AssessedNode) -> _Running | None:
+    """Return the value of an argument in the component of this node; None if the component does not show it."""
+    cluster = node.cluster
+    arguments = node.arguments(component)
+    if cluster is None or cluster.problem or arguments.doubt(name):
+        return None
+    argument = arguments.get(name)
+    configured = None if argument is None else argument.value
+    if component is Component.API_SERVER and cluster.flags is not None and name in cluster.flags:
+        return _Running(name, _list(cluster.flags[name]), configured, f"{cluster.server}/flagz")
+    own = _own_node(node, cluster)
+    if component is Component.KUBELET and own in cluster.kubelets and name in KUBELET_FIELDS and name != FEATURE_GATES:
+        value = _field(cluster.kubelets[own], KUBELET_FIELDS[name].path)
+        return _Running(name, value, configured, f"{cluster.server}/api/v1/nodes/{own}/proxy/configz")
+    return None
+
+
+def _own_node(node: AssessedNode, cluster: Cluster) -> str:
+    """Return the name of this host's node; empty if it is not in the cluster."""
+    option = node.facts.merged_config.scalar("node-name")
+    name = str(option[0]) if option is not None else node.evidence.node
+    if name not in cluster.kubelets and len(cluster.kubelets) == 1:
+        return next(iter(cluster.kubelets))
+    return name
+
+
+def _field(configuration: Json, path: str) -> str:
+    """Return a field as the equivalent argument has it; empty if it is missing, as fields with zero values are."""
+    value = configuration
+    for key in path.split("."):
+        value = mapping(value).get(key)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "" if value is None or isinstance(value, dict) else str(value)
+
+
+def _list(value: str) -> str:
+    """Return a flag as it is written on a command line: pflag shows a list in brackets."""
+    return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
+
+def _comparable(value: str) -> object:
+    """Return what a value means, so that 1 and true, 60s and 1m0s, and lists in another order are equal.
+
+    A missing field of the kubelet's configuration is its zero value.
+    """
+    if value in FALSE or not value:
+        return None
+    if value in TRUE:
+        return True
+    parts = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)", value, re.ASCII)
+    if parts and "".join(map("".join, parts)) == value:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
+    return frozenset(part.strip() for part in value.split(",")) - {""}

@@ -1,0 +1,1 @@
+"""Checks that ask the API server: rights, workloads, namespaces and Secrets of the cluster."""

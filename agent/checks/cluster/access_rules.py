@@ -1,0 +1,291 @@
+"""Rules about access: who has a right in the cluster, and ServiceAccounts and their tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.checks.answer import ControlStatus
+from agent.checks.cluster.rule import Observed, Rule, answer, of_site
+from agent.kubernetes import access
+from agent.kubernetes.access import Right
+from agent.kubernetes.packaged import (
+    CLUSTER_ADMIN,
+    SYSTEM_MASTERS,
+    SYSTEM_NAMESPACE,
+    reason_of_role,
+    reason_of_workload,
+)
+from agent.kubernetes.queries import Query
+from agent.model import Instruction, OwnCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.checks.answer import Answer
+    from agent.checks.cluster.rule import AssessedCluster
+    from agent.kubernetes.access import Holder
+    from agent.kubernetes.objects import Cluster, Role
+    from agent.model import Step
+
+_RBAC = "rbac.authorization.k8s.io"
+_ADMISSION = "admissionregistration.k8s.io"
+_CERTIFICATES = "certificates.k8s.io"
+_READ = frozenset({"get", "list", "watch"})
+_CREATE = frozenset({"create"})
+_CHANGE = frozenset({"create", "patch", "update"})
+_ANY = frozenset({"create", "delete", "get", "list", "patch", "update", "watch"})
+
+_POD_CREATORS = (
+    ("", "pods"),
+    ("", "replicationcontrollers"),
+    ("apps", "daemonsets"),
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("batch", "cronjobs"),
+    ("batch", "jobs"),
+    # A command in a running pod has the same Secrets and the same account.
+    ("", "pods/exec"),
+    ("", "pods/attach"),
+    ("", "pods/ephemeralcontainers"),
+)
+
+_RIGHTS: Mapping[str, tuple[str, tuple[Right, ...]]] = {
+    "rbac-secrets": ("get, list or watch secrets", (Right(_READ, "", "secrets"),)),
+    "rbac-create-pods": (
+        "create pods, objects that create pods, or commands in pods",
+        tuple(
+            Right(_CREATE | ({"patch", "update"} if "/" in name else set()), group, name)
+            for group, name in _POD_CREATORS
+        ),
+    ),
+    "rbac-bind-impersonate-escalate": (
+        "bind, impersonate or escalate",
+        (
+            *(
+                Right(frozenset({"bind", "escalate"}), _RBAC, name, on_named_objects=True)
+                for name in ("roles", "clusterroles")
+            ),
+            *(
+                Right(frozenset({"impersonate"}), "", name, on_named_objects=True)
+                for name in ("users", "groups", "serviceaccounts")
+            ),
+            Right(frozenset({"impersonate"}), "authentication.k8s.io", "userextras", on_named_objects=True),
+        ),
+    ),
+    "rbac-persistent-volumes": ("create persistentvolumes", (Right(_CREATE, "", "persistentvolumes"),)),
+    "rbac-nodes-proxy": ("access nodes/proxy", (Right(_ANY, "", "nodes/proxy", on_named_objects=True),)),
+    "rbac-kubelet-subresources": ("access nodes/proxy", (Right(_ANY, "", "nodes/proxy", on_named_objects=True),)),
+    "rbac-csr-approval": (
+        "approve certificatesigningrequests",
+        (
+            Right(
+                frozenset({"patch", "update"}),
+                _CERTIFICATES,
+                "certificatesigningrequests/approval",
+                on_named_objects=True,
+            ),
+        ),
+    ),
+    "rbac-webhooks": (
+        "create or change admission webhooks",
+        (
+            Right(_CHANGE, _ADMISSION, "validatingwebhookconfigurations", on_named_objects=True),
+            Right(_CHANGE, _ADMISSION, "mutatingwebhookconfigurations", on_named_objects=True),
+        ),
+    ),
+    "rbac-token-creation": (
+        "create serviceaccounts/token",
+        (Right(_CREATE, "", "serviceaccounts/token", on_named_objects=True),),
+    ),
+}
+"""By control: the right in words, and the rules of roles that grant it."""
+
+
+def _right(name: str) -> Rule:
+    words, rights = _RIGHTS[name]
+
+    def decide(of: AssessedCluster) -> Answer:
+        found = sorted(access.holders(of.cluster, rights), key=lambda one: not one.is_everybody)
+        observed = _accounts(found)
+        if any(one.is_everybody and not one.reason for one in found):
+            step = Instruction("remove the groups and default accounts from these bindings")
+            return answer(ControlStatus.FAIL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
+        if not of_site(observed):
+            return answer(ControlStatus.PASS, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, noun="account")
+        reason = f"a person has to decide which of the accounts require the right to {words}"
+        step = Instruction(
+            "remove the right from the accounts that do not require it; waive the control for the others"
+        )
+        return answer(
+            ControlStatus.MANUAL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account", reason=reason
+        )
+
+    return Rule(
+        access.QUERIES,
+        decide,
+        passes=f"only accounts of K3s and Kubernetes may {words}",
+        fails=(
+            f"all users, all pods or a default ServiceAccount may {words} (the groups system:authenticated,"
+            " system:unauthenticated and system:serviceaccounts, and the user system:anonymous)"
+        ),
+        manual="other accounts may; the evidence lists them with their bindings",
+    )
+
+
+def _accounts(holders: Iterable[Holder]) -> list[Observed]:
+    return [Observed(str(one.subject), f"{one.binding} → {one.binding.role}", one.reason) for one in holders]
+
+
+def _cluster_admin(of: AssessedCluster) -> Answer:
+    observed = _accounts(access.bound_to(of.cluster, CLUSTER_ADMIN))
+    status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
+    step = Instruction(
+        "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
+        " why they require it"
+    )
+    return answer(status, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
+
+
+def _wildcards(of: AssessedCluster) -> Answer:
+    observed = [
+        Observed(str(role), ", ".join(_wildcard_parts(role)), reason_of_role(role))
+        for role in access.roles(of.cluster)
+        if access.has_wildcard(role)
+    ]
+    status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
+    step = Instruction("replace `*` in these roles by the verbs, resources and API groups that are required")
+    return answer(status, observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
+
+
+def _wildcard_parts(role: Role) -> Iterator[str]:
+    names = ("verbs", "API groups", "resources")
+    found = dict.fromkeys(name for rule in role.rules for name, part in zip(names, rule) if "*" in part)
+    yield from (f"* in {name}" for name in (*found, *(("URLs",) if "*" in role.urls else ())))
+
+
+def _default_accounts(of: AssessedCluster) -> Answer:
+    excepted = "K3s' self-assessments except kube-system"
+    observed = [
+        Observed(
+            f"ServiceAccount {one.namespace}/{one.name}",
+            "automountServiceAccountToken is not false",
+            excepted if one.namespace == SYSTEM_NAMESPACE else "",
+        )
+        for one in of.cluster.objects[Query.SERVICE_ACCOUNTS]
+        if one.name == "default" and one.automounts is not False
+    ]
+    mounts = bool(of_site(observed))
+    bound = [
+        Observed(str(subject), f"has rights by {binding}")
+        for binding in access.bindings(of.cluster)
+        for subject in binding.subjects
+        if subject.kind == "ServiceAccount" and subject.name == "default"
+    ]
+    steps: tuple[Step, ...] = (OwnCommand("service-accounts"),) if mounts else ()
+    if bound:
+        steps += (Instruction("give the pods an own ServiceAccount, and delete these bindings"),)
+    status = ControlStatus.FAIL if mounts or bound else ControlStatus.PASS
+    return answer(status, [*observed, *bound], Query.SERVICE_ACCOUNTS, of.cluster, *steps, noun="account")
+
+
+def _token_mounts(of: AssessedCluster) -> Answer:
+    accounts = {(one.namespace, one.name): one.automounts for one in of.cluster.objects[Query.SERVICE_ACCOUNTS]}
+    observed: dict[str, Observed] = {}
+    requested = True
+    for workload in of.cluster.objects[Query.PODS]:
+        by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
+        if (by_account if by_pod is None else by_pod) is not False:
+            reason = reason_of_workload(workload)
+            requested = requested and (by_pod is True or bool(reason))
+            detail = f"mounts the token of {workload.account}{'' if by_pod is None else ', as its specification says'}"
+            observed.setdefault(workload.title, Observed(workload.title, detail, reason))
+    site = of_site(observed.values())
+    status = ControlStatus.PASS if not site else ControlStatus.MANUAL if requested else ControlStatus.FAIL
+    step = Instruction(
+        "set automountServiceAccountToken: false in the ServiceAccounts, and true only in pods that use the API server"
+    )
+    reason = "a person has to decide which of these pods require the token" if status is ControlStatus.MANUAL else ""
+    return answer(status, [*observed.values()], Query.PODS, of.cluster, step, noun="workload", reason=reason)
+
+
+def _system_masters(of: AssessedCluster) -> Answer:
+    observed = [
+        Observed(str(binding), f"grants {binding.role} to the group")
+        for binding in access.bindings(of.cluster)
+        if SYSTEM_MASTERS in binding.subjects
+    ]
+    return _to_review(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, "binding")
+
+
+def _to_review(observed: list[Observed], query: Query, cluster: Cluster, noun: str) -> Answer:
+    step = Instruction("review what is listed; then waive the control with the result of the review")
+    return answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun)
+
+
+def _token_secrets(of: AssessedCluster) -> Answer:
+    observed = [
+        Observed(f"Secret {one.name}", "contains a token that does not expire")
+        for one in of.cluster.objects[Query.SECRETS]
+        if one.type == "kubernetes.io/service-account-token"
+    ]
+    return _to_review(observed, Query.SECRETS, of.cluster, "token")
+
+
+def _bootstrap_tokens(of: AssessedCluster) -> Answer:
+    observed = [
+        Observed(f"Secret {one.name}", "contains a bootstrap token")
+        for one in of.cluster.objects[Query.SECRETS]
+        if one.type == "bootstrap.kubernetes.io/token"
+    ]
+    if observed:
+        return _to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")
+    return answer(ControlStatus.PASS, observed, Query.SECRETS, of.cluster)
+
+
+RULES: Mapping[str, Rule] = {
+    "users-without-service-account-tokens": Rule(
+        (Query.SECRETS,), _token_secrets, manual="always; the evidence lists the Secrets with tokens"
+    ),
+    "users-without-bootstrap-tokens": Rule(
+        (Query.SECRETS,),
+        _bootstrap_tokens,
+        passes="no Secret has the type bootstrap.kubernetes.io/token",
+        manual="there is such a Secret",
+    ),
+    "rbac-cluster-admin": Rule(
+        (Query.CLUSTER_ROLE_BINDINGS,),
+        _cluster_admin,
+        passes="only the group system:masters and the jobs that install Traefik are bound to cluster-admin",
+        fails="another account is bound to it",
+    ),
+    "rbac-wildcards": Rule(
+        (Query.CLUSTER_ROLES, Query.ROLES),
+        _wildcards,
+        passes="only roles that are on every K3s have `*` as a verb, API group, resource or URL",
+        fails="another role has it",
+    ),
+    "default-service-accounts": Rule(
+        (Query.SERVICE_ACCOUNTS, Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
+        _default_accounts,
+        passes=(
+            "each default ServiceAccount outside of kube-system has automountServiceAccountToken: false, and no binding"
+            " names a default ServiceAccount"
+        ),
+        fails="one of them is not met",
+    ),
+    "service-account-token-mounts": Rule(
+        (Query.PODS, Query.SERVICE_ACCOUNTS),
+        _token_mounts,
+        passes="only pods of K3s mount a token",
+        fails="another pod mounts one without automountServiceAccountToken: true in its specification",
+        manual="other pods mount one, and their specifications request it",
+    ),
+    "rbac-system-masters": Rule(
+        (Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
+        _system_masters,
+        manual="always, because the API server has no list of certificates; the evidence lists the group's bindings",
+    ),
+    **{name: _right(name) for name in _RIGHTS},
+}
+"""By control."""

@@ -1,0 +1,149 @@
+"""Rules about namespaces and the cluster as a whole: NetworkPolicies, use of namespaces, images, secret storage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from agent.checks.answer import Answer, ControlStatus, Evidence
+from agent.checks.cluster.rule import Observed, Rule, answer, of_site
+from agent.checks.cluster.workload_rules import workloads_of_site
+from agent.kubernetes.packaged import OWN_NAMESPACES
+from agent.kubernetes.queries import IN_DEFAULT, Query
+from agent.model import Component, Instruction, Remediation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.checks.cluster.rule import AssessedCluster
+
+
+_DEFAULT = "default"
+_API_SERVICE = "kubernetes"
+_LEASES = "kube-node-lease"
+_DISABLED = "disable-network-policy"
+_IMAGE_POLICY = "ImagePolicyWebhook"
+_REVIEW = Instruction("review what is listed; then waive the control with the result of the review")
+
+
+def _network_policies(of: AssessedCluster) -> Answer:
+    covered = {one.namespace for one in of.cluster.objects[Query.NETWORK_POLICIES]}
+    missing = [
+        Observed(
+            f"Namespace {one.name}",
+            "has no NetworkPolicy",
+            "it contains the leases of nodes and no pods" if one.name == _LEASES else "",
+        )
+        for one in of.cluster.objects[Query.NAMESPACES]
+        if one.name not in covered
+    ]
+    step = Instruction(
+        "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
+    )
+    status = ControlStatus.FAIL if of_site(missing) else ControlStatus.PASS
+    found = answer(status, missing, Query.NETWORK_POLICIES, of.cluster, step, noun="namespace")
+    return found if status is ControlStatus.FAIL else found._replace(found="each namespace has a NetworkPolicy")
+
+
+def _enforcement(of: AssessedCluster) -> Answer:
+    option = of.node.facts.merged_config.scalar(_DISABLED)
+    if option is not None and of.node.facts.merged_config.boolean(_DISABLED):
+        evidence = (Evidence(f"{_DISABLED}: {option[0]}", option[1]),)
+        step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
+        reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
+        return Answer(ControlStatus.MANUAL, "", evidence, reason, Remediation((step,)))
+    evidence = (Evidence(f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies", source="K3s"),)
+    return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", evidence)
+
+
+def _default_namespace(of: AssessedCluster) -> Answer:
+    used: dict[str, Observed] = {}
+    for query in (Query.PODS, Query.CRON_JOBS):
+        for one in of.cluster.objects[query]:
+            if one.namespace == _DEFAULT:
+                used.setdefault(one.title, Observed(one.title, ""))
+    for query in IN_DEFAULT:
+        kind = query.value.partition(" ")[0]
+        for one in of.cluster.objects[query]:
+            if (query, one.name) != (Query.DEFAULT_SERVICES, _API_SERVICE):
+                used.setdefault(f"{kind} {one.name}", Observed(f"{kind} {_DEFAULT}/{one.name}", ""))
+    step = Instruction("move these objects to other namespaces")
+    status = ControlStatus.FAIL if used else ControlStatus.PASS
+    return answer(status, [*used.values()], Query.PODS, of.cluster, step, noun="object")
+
+
+def _boundaries(of: AssessedCluster) -> Answer:
+    workloads = Counter(one.namespace for one in workloads_of_site(of.cluster))
+    found = [
+        Observed(f"Namespace {one.name}", f"{workloads[one.name]} pods and CronJobs of the site")
+        for one in of.cluster.objects[Query.NAMESPACES]
+        if one.name not in OWN_NAMESPACES
+    ]
+    reason = "a person has to decide whether each team and each environment has its own namespaces"
+    return answer(ControlStatus.MANUAL, found, Query.NAMESPACES, of.cluster, _REVIEW, noun="namespace", reason=reason)
+
+
+def _images(of: AssessedCluster) -> Answer:
+    plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
+    is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
+    found = [Observed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
+    queries = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
+    found += [
+        Observed(one.title, "is called for pods")
+        for query in queries
+        for one in of.cluster.objects[query]
+        if one.is_about_pods
+    ]
+    reason = (
+        "a person has to decide whether one of these verifies the origin of images"
+        if found
+        else "nothing in the API server verifies the origin of images; the container runtime may"
+    )
+    return answer(
+        ControlStatus.MANUAL, found, Query.VALIDATING_WEBHOOKS, of.cluster, _REVIEW, noun="webhook", reason=reason
+    )
+
+
+def _secret_storage(of: AssessedCluster) -> Answer:
+    types = Counter(one.type or "unknown type" for one in of.cluster.objects[Query.SECRETS])
+    found = [Observed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
+    reason = "a person has to decide which of the secrets require a store outside the cluster"
+    return answer(
+        ControlStatus.MANUAL, found, Query.SECRETS, of.cluster, _REVIEW, noun="Secret", reason=reason
+    )._replace(found=f"{sum(types.values())} Secrets")
+
+
+RULES: Mapping[str, Rule] = {
+    "cni-network-policies": Rule(
+        (),
+        _enforcement,
+        passes=f"K3s' configuration does not set {_DISABLED}, so K3s' own controller enforces NetworkPolicies",
+        manual=f"{_DISABLED} is set",
+    ),
+    "namespaces-network-policies": Rule(
+        (Query.NAMESPACES, Query.NETWORK_POLICIES),
+        _network_policies,
+        passes=f"each namespace has a NetworkPolicy, except {_LEASES}, which has no pods",
+        fails="a namespace has none",
+    ),
+    "external-secret-storage": Rule(
+        (Query.SECRETS,), _secret_storage, manual="always; the evidence has the number of Secrets of each type"
+    ),
+    "image-provenance": Rule(
+        (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES),
+        _images,
+        manual="always; the evidence lists the webhooks and policies that are called for pods",
+    ),
+    "namespace-boundaries": Rule(
+        (Query.NAMESPACES, Query.PODS, Query.CRON_JOBS),
+        _boundaries,
+        manual="always; the evidence lists the namespaces and the number of their workloads",
+    ),
+    "default-namespace": Rule(
+        (Query.PODS, Query.CRON_JOBS, *IN_DEFAULT),
+        _default_namespace,
+        passes="the namespace default contains only the Service kubernetes",
+        fails="it contains other workloads or Services",
+    ),
+}
+"""By control."""

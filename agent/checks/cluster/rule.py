@@ -1,0 +1,103 @@
+"""Rules for controls whose answer is in the cluster, and the answers that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.checks.answer import Answer, ControlStatus, Evidence
+from agent.kubernetes.queries import REQUESTS
+from agent.model import Remediation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from agent.checks.node import AssessedNode
+    from agent.kubernetes.objects import Cluster
+    from agent.kubernetes.queries import Query
+    from agent.model import Step
+
+
+_MOST_LISTED = 100
+"""Observations of one answer."""
+_MOST_NAMED = 3
+"""Objects that `found` names."""
+
+
+class AssessedCluster(NamedTuple):
+    """A cluster, and the node whose API server answered."""
+
+    node: AssessedNode
+    cluster: Cluster
+
+
+class Rule(NamedTuple):
+    """How the objects of a cluster decide on a control."""
+
+    queries: tuple[Query, ...]
+    decide: Callable[[AssessedCluster], Answer]
+    passes: str = ""
+    """When the status is PASS, as a sentence without its period; empty if it never is."""
+    fails: str = ""
+    """When it is FAIL; empty if it never is."""
+    manual: str = ""
+    """When a person has to decide; empty if never."""
+
+
+class Observed(NamedTuple):
+    """An object that matters for a control."""
+
+    title: str
+    """Kind, namespace and name."""
+    detail: str
+    """What it has or may do."""
+    reason: str = ""
+    """Why it is on every K3s; empty if the site created it."""
+
+    @property
+    def text(self) -> str:
+        """The object and its detail, for evidence."""
+        about = f"{self.title}: {self.detail}" if self.detail else self.title
+        return f"listed apart: {about} ({self.reason})" if self.reason else about
+
+
+def of_site(observed: Iterable[Observed]) -> list[Observed]:
+    """Return the objects that the site created."""
+    return [one for one in observed if not one.reason]
+
+
+def answer(  # noqa: PLR0913 - the last three are by name or have defaults
+    status: ControlStatus,
+    observed: Sequence[Observed],
+    query: Query,
+    cluster: Cluster,
+    *steps: Step,
+    noun: str = "object",
+    reason: str = "",
+) -> Answer:
+    """Return an answer about objects; those of the site are named in `found` and come first in the evidence."""
+    site = of_site(observed)
+    listed = [*site, *(one for one in observed if one.reason)]
+    source = f"{cluster.server}{REQUESTS[query].path}"
+    shown = [Evidence(one.text, source=source) for one in listed[:_MOST_LISTED]]
+    if len(listed) > _MOST_LISTED:
+        shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source))
+    if not shown:
+        shown.append(Evidence(f"none of {len(cluster.objects[query])} {query}", source=source))
+    return Answer(
+        status,
+        found=summary(site, noun) or ("only those of K3s and Kubernetes" if observed else "none"),
+        evidence=tuple(shown),
+        reason=reason,
+        remediation=Remediation() if status is ControlStatus.PASS else Remediation(steps),
+        is_specific=True,
+    )
+
+
+def summary(observed: Sequence[Observed], noun: str) -> str:
+    """Return the number of objects with the names of the first ones; empty if there are none."""
+    titles = list(dict.fromkeys(one.title for one in observed))
+    if not titles:
+        return ""
+    named = ", ".join(titles[:_MOST_NAMED])
+    more = f" and {len(titles) - _MOST_NAMED} more" if len(titles) > _MOST_NAMED else ""
+    return f"{len(titles)} {noun}{'s' if len(titles) > 1 else ''}: {named}{more}"

@@ -1,0 +1,331 @@
+"""Rules about workloads: Pod Security, security contexts, and Secrets in environment variables."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.checks.answer import Answer, ControlStatus
+from agent.checks.cluster.rule import Observed, Rule, answer, of_site
+from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
+from agent.errors import InputError
+from agent.k3s import admission_configuration
+from agent.kubernetes.packaged import OWN_NAMESPACES, reason_of_workload
+from agent.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
+from agent.kubernetes.queries import Query
+from agent.model import WITH_POD_SECURITY_POLICY, Component, Instruction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from agent.checks.cluster.rule import AssessedCluster
+    from agent.checks.node import AssessedNode
+    from agent.kubernetes.objects import Cluster, Container, Workload
+
+    Breach = Callable[[Workload], Iterator[str]]
+    """Yields what a workload has that the control forbids."""
+
+_BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
+_PODS = (Query.PODS, Query.CRON_JOBS)
+_ENGINES = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
+_WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
+_ALL = "ALL"
+_NET_RAW = "NET_RAW"
+_ALLOWED_BY_RESTRICTED = "NET_BIND_SERVICE"
+
+
+def _of_container(what: str, breaks: Callable[[Container], bool]) -> Breach:
+    def breach(workload: Workload) -> Iterator[str]:
+        yield from (f"container {one.name} {what}" for one in workload.containers if breaks(one))
+
+    return breach
+
+
+def _of_pod(what: str, breaks: Callable[[Workload], bool]) -> Breach:
+    def breach(workload: Workload) -> Iterator[str]:
+        if breaks(workload):
+            yield what
+
+    return breach
+
+
+def _host_paths(workload: Workload) -> Iterator[str]:
+    yield from (f"volume of the host's {path}" for path in workload.host_paths)
+
+
+def _host_ports(workload: Workload) -> Iterator[str]:
+    yield from (f"container {one.name} has host port {port}" for one in workload.containers for port in one.host_ports)
+
+
+def _may_be_root(container: Container) -> bool:
+    return container.user == 0 or (container.non_root is not True and container.user is None)
+
+
+def _keeps_net_raw(container: Container) -> bool:
+    adds = not container.adds.isdisjoint((_ALL, _NET_RAW))
+    return adds or container.drops.isdisjoint((_ALL, _NET_RAW))
+
+
+class Forbidden(NamedTuple):
+    """What a control forbids in pods, and the Pod Security standard that forbids it, too."""
+
+    words: str
+    breach: Breach
+    level: PodSecurityLevel
+
+
+FORBIDDEN: Mapping[str, Forbidden] = {
+    "pods-privileged": Forbidden(
+        "privileged: true", _of_container("is privileged", lambda one: one.privileged), _BASELINE
+    ),
+    "pods-host-pid": Forbidden("hostPID: true", _of_pod("hostPID is true", lambda pod: pod.host_pid), _BASELINE),
+    "pods-host-ipc": Forbidden("hostIPC: true", _of_pod("hostIPC is true", lambda pod: pod.host_ipc), _BASELINE),
+    "pods-host-network": Forbidden(
+        "hostNetwork: true", _of_pod("hostNetwork is true", lambda pod: pod.host_network), _BASELINE
+    ),
+    "pods-privilege-escalation": Forbidden(
+        "a container without allowPrivilegeEscalation: false",
+        _of_container("does not set allowPrivilegeEscalation: false", lambda one: one.escalates is not False),
+        _RESTRICTED,
+    ),
+    "pods-root": Forbidden(
+        "a container with runAsUser: 0, or with neither runAsNonRoot: true nor another runAsUser",
+        _of_container("may run as root", _may_be_root),
+        _RESTRICTED,
+    ),
+    "pods-net-raw": Forbidden(
+        "a container that adds NET_RAW, or drops neither ALL nor NET_RAW",
+        _of_container("keeps NET_RAW", _keeps_net_raw),
+        _RESTRICTED,
+    ),
+    "pods-added-capabilities": Forbidden(
+        f"a container that adds a capability other than {_ALLOWED_BY_RESTRICTED}",
+        _of_container("adds capabilities", lambda one: bool(one.adds - {_ALLOWED_BY_RESTRICTED})),
+        _RESTRICTED,
+    ),
+    "pods-assigned-capabilities": Forbidden(
+        "a container that does not drop ALL capabilities",
+        _of_container("does not drop all capabilities", lambda one: _ALL not in one.drops),
+        _RESTRICTED,
+    ),
+    "pods-windows-host-process": Forbidden(
+        "hostProcess: true", _of_container("is a HostProcess container", lambda one: one.host_process), _BASELINE
+    ),
+    "pods-host-path": Forbidden("a hostPath volume", _host_paths, _BASELINE),
+    "pods-host-ports": Forbidden("a hostPort", _host_ports, _BASELINE),
+    "pods-proc-mount": Forbidden(
+        "procMount: Unmasked",
+        _of_container("has an unmasked /proc", lambda one: one.proc_mount == "Unmasked"),
+        _BASELINE,
+    ),
+}
+"""By control."""
+
+
+def observed(cluster: Cluster, breach: Breach, queries: Iterable[Query] = _PODS) -> list[Observed]:
+    """Return each workload that breaks a rule once, with all that it has."""
+    found: dict[str, Observed] = {}
+    for workload in (one for query in queries for one in cluster.objects[query]):
+        if workload.title not in found:
+            detail = ", ".join(breach(workload))
+            if detail:
+                found[workload.title] = Observed(workload.title, detail, reason_of_workload(workload))
+    return list(found.values())
+
+
+def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
+    """Yield the pods and CronJobs that K3s does not run itself."""
+    yield from (one for query in _PODS for one in cluster.objects[query] if not reason_of_workload(one))
+
+
+def _forbids(name: str) -> Rule:
+    words, breach, level = FORBIDDEN[name]
+
+    def decide(of: AssessedCluster) -> Answer:
+        found = observed(of.cluster, breach)
+        if of_site(found):
+            step = Instruction("correct these workloads, or waive the control with the reason why they require it")
+            return answer(ControlStatus.FAIL, found, Query.PODS, of.cluster, step, noun="workload")
+        return _admission(of, level, found)
+
+    return Rule(
+        (*_PODS, Query.NAMESPACES, *_ENGINES),
+        decide,
+        passes=f"no workload of the site has {words}, and each namespace enforces {_at_least(level)}",
+        fails=f"a workload of the site has {words}, or runs in a namespace that does not enforce it",
+        manual=(
+            "a webhook or policy may forbid it instead, a namespace without workloads does not enforce it, or the"
+            " default standard is not known"
+        ),
+    )
+
+
+def _at_least(level: PodSecurityLevel) -> str:
+    return f"the standard {level}" if level is _RESTRICTED else f"the standard {level} or {_RESTRICTED}"
+
+
+def _mechanism(of: AssessedCluster) -> Answer:
+    return _admission(of, _BASELINE, [])
+
+
+def _admission(of: AssessedCluster, level: PodSecurityLevel, apart: list[Observed]) -> Answer:
+    """Return the answer by the standards of the namespaces, if no workload of the site decides."""
+    used = {one.namespace for one in workloads_of_site(of.cluster)}
+    levels = _levels(of)
+    weak = [
+        Observed(f"Namespace {name}", _enforcement(one), _reason(name, used))
+        for name, one in levels.items()
+        if one is None or not one.includes(level)
+    ]
+    listed = [*weak, *apart]
+    open_ = of_site(weak)
+    if not open_:
+        found = f"each namespace enforces {_at_least(level)}"
+        return answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
+    step = Instruction(
+        f"label these namespaces with pod-security.kubernetes.io/enforce={level}, or waive the control with the reason"
+    )
+    engines = [one.title for query in _ENGINES for one in of.cluster.objects[query] if one.is_about_pods]
+    is_used = any(one is not None and not one.includes(level) and name in used for name, one in levels.items())
+    status = ControlStatus.FAIL if is_used and not engines else ControlStatus.MANUAL
+    if engines:
+        reason = f"a person has to decide whether {', '.join(engines)} forbids it"
+    elif None in levels.values():
+        reason = "the default standard is not known; verify that the API server's configuration enforces one"
+    else:
+        reason = "these namespaces have no workloads of the site yet, and nothing forbids it there"
+    return answer(
+        status,
+        listed,
+        Query.NAMESPACES,
+        of.cluster,
+        step,
+        noun="namespace",
+        reason="" if status is ControlStatus.FAIL else reason,
+    )
+
+
+def _levels(of: AssessedCluster) -> dict[str, PodSecurityLevel | None]:
+    """Return the level of each namespace; None if it is not known."""
+    defaults = pod_security_defaults(of.node)
+    return {one.name: level_of(one, defaults) for one in of.cluster.objects[Query.NAMESPACES]}
+
+
+def _reason(namespace: str, used: set[str]) -> str:
+    """Return why a namespace needs no standard. kube-system needs one if the site runs workloads in it."""
+    return "" if namespace in used else OWN_NAMESPACES.get(namespace, "")
+
+
+def _enforcement(level: PodSecurityLevel | None) -> str:
+    if level is PodSecurityLevel.EXEMPT:
+        return "is exempt in the API server's configuration"
+    if level is None:
+        return "has no label, and the default standard is not known"
+    return f"enforces {level}"
+
+
+def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
+    """Return what the API server's admission configuration on this host says."""
+    if WITH_POD_SECURITY_POLICY.includes(node.facts.version):
+        return PodSecurityDefaults(None)
+    arguments = node.arguments(Component.API_SERVER)
+    if arguments.doubt(ADMISSION_CONFIGURATION_ARGUMENT):
+        return PodSecurityDefaults(None)
+    file = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT)
+    if file is None:
+        return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
+    path = PurePosixPath(file.value)
+    data = node.situation.k3s_files.contents.get(path)
+    if data is None:
+        return PodSecurityDefaults(None)
+    try:
+        name, _ = admission_configuration.enforced_level(data, path)
+        level = next((one for one in PodSecurityLevel if one.value == name), PodSecurityLevel.PRIVILEGED)
+        return PodSecurityDefaults(level, admission_configuration.exempt_namespaces(data, path))
+    except InputError:
+        return PodSecurityDefaults(None)
+
+
+def _seccomp(of: AssessedCluster) -> Answer:
+    has_default = bool(of.cluster.kubelets) and all(
+        one.get("seccompDefault") is True for one in of.cluster.kubelets.values()
+    )
+    all_known = len(of.cluster.kubelets) == len(of.cluster.objects[Query.NODES])
+
+    def is_unconfined(container: Container) -> bool:
+        if not container.seccomp:
+            return not (has_default and all_known) and not container.privileged
+        return container.seccomp not in _WITH_PROFILE
+
+    found = observed(of.cluster, _of_container("has no seccomp profile", is_unconfined))
+    step = Instruction(
+        "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet"
+    )
+    status = ControlStatus.FAIL if of_site(found) else ControlStatus.PASS
+    return answer(status, found, Query.PODS, of.cluster, step, noun="workload")
+
+
+def _security_context(of: AssessedCluster) -> Answer:
+    empty = observed(of.cluster, _of_container("has no security context", lambda one: not one.has_context))
+    if of_site(empty):
+        step = Instruction("set the security contexts of these workloads")
+        return answer(ControlStatus.FAIL, empty, Query.PODS, of.cluster, step, noun="workload")
+    weak = observed(of.cluster, _breaches_of_restricted)
+    if not of_site(weak):
+        return answer(ControlStatus.PASS, empty, Query.PODS, of.cluster)
+    step = Instruction("complete the security contexts of these workloads; then waive the control with the reason")
+    reason = "each container has a security context; a person has to decide whether those of these workloads suffice"
+    return answer(ControlStatus.MANUAL, weak, Query.PODS, of.cluster, step, noun="workload", reason=reason)
+
+
+def _breaches_of_restricted(workload: Workload) -> Iterator[str]:
+    names = ("pods-privileged", "pods-privilege-escalation", "pods-root", "pods-assigned-capabilities")
+    for name in names:
+        yield from FORBIDDEN[name].breach(workload)
+
+
+def _secrets_in_environment(of: AssessedCluster) -> Answer:
+    def breach(workload: Workload) -> Iterator[str]:
+        for one in workload.containers:
+            if one.secrets:
+                yield f"container {one.name} has Secrets in environment variables: {', '.join(sorted(one.secrets))}"
+
+    found = observed(of.cluster, breach)
+    step = Instruction("mount the Secrets as files, or waive the control with the reason")
+    status = ControlStatus.FAIL if of_site(found) else ControlStatus.PASS
+    return answer(status, found, Query.PODS, of.cluster, step, noun="workload")
+
+
+RULES: Mapping[str, Rule] = {
+    "pod-policy-mechanism": Rule(
+        (*_PODS, Query.NAMESPACES, *_ENGINES),
+        _mechanism,
+        passes=f"each namespace enforces {_at_least(_BASELINE)}",
+        fails="a namespace with workloads of the site does not, and no webhook or policy is about pods",
+        manual="another such namespace has no workloads, a webhook or policy may decide, or the default is not known",
+    ),
+    **{name: _forbids(name) for name in FORBIDDEN},
+    "pods-seccomp": Rule(
+        (*_PODS, Query.NODES),
+        _seccomp,
+        passes=(
+            "each container of the site has the profile RuntimeDefault or Localhost, or has none and each kubelet runs"
+            " with seccompDefault: true"
+        ),
+        fails="a container has another profile, or none",
+    ),
+    "pods-security-context": Rule(
+        _PODS,
+        _security_context,
+        passes="no container of the site is without a security context, or breaks the standard restricted",
+        fails="a container of the site has no security context, and its pod has none",
+        manual="a security context does not meet the standard restricted",
+    ),
+    "secrets-as-files": Rule(
+        _PODS,
+        _secrets_in_environment,
+        passes="no workload of the site has secretKeyRef or secretRef in its environment",
+        fails="a workload has",
+    ),
+}
+"""By control."""

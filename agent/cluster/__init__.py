@@ -1,0 +1,1 @@
+"""Reading of objects and running configurations from the API server of this host."""

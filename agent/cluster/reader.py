@@ -1,0 +1,221 @@
+"""Lists of objects and effective configurations, read from the API server with K3s' own kubeconfig.
+
+All requests are GET. Lists are read in pages and reduced at once, so that memory does not grow with the objects.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from agent.errors import HardenError, HostError
+from agent.host.https import HttpsClient, Limits
+from agent.kubernetes import kubeconfig, objects, queries
+from agent.kubernetes.objects import Cluster, mapping, sequence, text
+from agent.kubernetes.queries import REQUESTS, Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import PurePosixPath
+
+    from agent.host import Host
+    from agent.kubernetes.kubeconfig import Credential, Kubeconfig
+    from agent.kubernetes.queries import Request
+
+KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
+"""K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
+
+LIMITS = Limits(request=5.0, total=20.0, body=32 << 20)
+_PAGE = 250
+_MOST_OBJECTS = 100_000
+"""Objects of one list."""
+_MOST_UNANSWERED = 3
+"""Requests without an answer after which the API server is not asked any more."""
+
+_OK, _NOT_FOUND = 200, 404
+
+_PARSERS: dict[Query, Callable[[Any], Any]] = {
+    Query.NAMESPACES: objects.namespace,
+    Query.PODS: objects.pod,
+    Query.CRON_JOBS: objects.cron_job,
+    Query.SERVICE_ACCOUNTS: objects.service_account,
+    Query.ROLES: objects.role,
+    Query.CLUSTER_ROLES: objects.role,
+    Query.ROLE_BINDINGS: objects.binding,
+    Query.CLUSTER_ROLE_BINDINGS: objects.binding,
+    Query.VALIDATING_WEBHOOKS: objects.validating_webhook,
+    Query.MUTATING_WEBHOOKS: objects.mutating_webhook,
+    Query.ADMISSION_POLICIES: objects.admission_policy,
+    Query.NODES: objects.node,
+}
+"""For other queries only the name of an object is kept."""
+
+
+class _StatusError(HostError):
+    """The API server answered with an error."""
+
+    def __init__(self, path: str, status: int) -> None:
+        super().__init__(f"cannot read {path}: the API server answered with HTTP status {status}")
+        self.status = status
+
+
+class _InvalidError(HostError):
+    """The API server answered with something else than was asked for."""
+
+
+class _Page(NamedTuple):
+    items: list[Any]
+    following: str
+    """The token for the next page; empty at the end."""
+
+
+def read(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluster:
+    """Read what the controls need. Raises nothing: what is missing is in the problems of the result."""
+    try:
+        config = _kubeconfig(host, data_dir)
+        client = HttpsClient(
+            config.host,
+            config.port,
+            _content(host, config.authority),
+            _content(host, config.certificate) + b"\n" + _content(host, config.key),
+            limits,
+        )
+    except HardenError as error:
+        return Cluster("", {}, {}, problem=error.message)
+    with client:
+        return _Reader(client, config.url).read()
+
+
+def parsed(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
+    """Return an object of a list as the rules need it."""
+    return _PARSERS.get(query, objects.named)(item)
+
+
+class _Reader:
+    """The answers of one API server."""
+
+    def __init__(self, client: HttpsClient, url: str) -> None:
+        self._client = client
+        self._url = url
+        self._objects: dict[Query, tuple[Any, ...]] = {}
+        self._problems: dict[str, str] = {}
+
+    def read(self) -> Cluster:
+        """Send all requests, until the API server turns out not to answer."""
+        unanswered = 0
+        for query, request in REQUESTS.items():
+            try:
+                self._objects[query] = self._list(query, request)
+            except (_StatusError, _InvalidError) as error:
+                self._problems[query.value] = error.message
+            except HostError as error:
+                self._problems[query.value] = error.message
+                unanswered += 1
+                if not self._objects or unanswered >= _MOST_UNANSWERED:
+                    return Cluster(self._url, {}, {}, problem=error.message)
+        flags = self._flags()
+        kubelets = dict(self._kubelets())
+        return Cluster(self._url, self._objects, self._problems, flags, kubelets)
+
+    def _list(self, query: Query, request: Request) -> tuple[Any, ...]:
+        """Read all pages of a list. Raises HostError if one is missing."""
+        found: list[Any] = []
+        following = ""
+        while True:
+            parameters = "&".join(
+                filter(None, (f"limit={_PAGE}", request.parameters, following and f"continue={quote(following)}"))
+            )
+            try:
+                page = self._page(request, parameters)
+            except _StatusError as error:
+                if error.status == _NOT_FOUND and request.may_be_missing:
+                    return ()
+                raise
+            found += page.items if request.accept == queries.TABLE else (parsed(query, one) for one in page.items)
+            if len(found) > _MOST_OBJECTS or (page.following and not page.items):
+                raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
+            following = page.following
+            if not following:
+                return tuple(found)
+
+    def _page(self, request: Request, parameters: str) -> _Page:
+        answer = self._json(request, parameters)
+        following = text(mapping(mapping(answer).get("metadata")).get("continue"))
+        if request.accept == queries.TABLE:
+            names = [text(mapping(one).get("name")) for one in sequence(mapping(answer).get("columnDefinitions"))]
+            rows = mapping(answer).get("rows")
+            if not isinstance(rows, list) or "Name" not in names:
+                raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
+            columns = {name: at for at, name in enumerate(names)}
+            return _Page([objects.row(mapping(one).get("cells"), columns) for one in rows], following)
+        items = mapping(answer).get("items")
+        if items is None and text(mapping(answer).get("kind")).endswith("List"):
+            items = []  # as the API server writes an empty list of metadata
+        if not isinstance(items, list):
+            raise _InvalidError(f"cannot read {request.path}: the answer is not a list of objects")
+        return _Page(items, following)
+
+    def _flags(self) -> dict[str, str] | None:
+        """Return the flags of the API server; None before Kubernetes 1.36."""
+        try:
+            answer = mapping(self._json(queries.FLAGS))
+        except _StatusError as error:
+            if error.status != _NOT_FOUND:
+                self._problems["/flagz"] = error.message
+            return None
+        except HostError as error:
+            self._problems["/flagz"] = error.message
+            return None
+        return {name: text(value) for name, value in mapping(answer.get("flags")).items()}
+
+    def _kubelets(self) -> Iterator[tuple[str, Any]]:
+        """Yield the configuration of each kubelet whose node is ready, by the name of the node."""
+        for node in self._objects.get(Query.NODES, ()):
+            name = f"kubelet of {node.name}"
+            if not node.is_ready:
+                self._problems[name] = f"cannot read the configuration of node {node.name}: the node is not ready"
+                continue
+            try:
+                answer = mapping(self._json(queries.kubelet_configuration(quote(node.name, safe=""))))
+            except HostError as error:
+                self._problems[name] = error.message
+                continue
+            yield node.name, mapping(answer.get("kubeletconfig"))
+
+    def _json(self, request: Request, parameters: str = "") -> Any:  # noqa: ANN401 - any JSON
+        path = f"{request.path}?{parameters}" if parameters else request.path
+        response = self._client.get(path, request.accept)
+        if response.status != _OK:
+            raise _StatusError(request.path, response.status)
+        try:
+            return json.loads(response.body)
+        except (ValueError, RecursionError) as error:
+            raise _InvalidError(f"cannot read {request.path}: the answer is not valid JSON") from error
+
+
+def _kubeconfig(host: Host, data_dir: PurePosixPath) -> Kubeconfig:
+    """Return the first of K3s' kubeconfigs that exists. Raises HardenError if there is none that can be used."""
+    for name in KUBECONFIGS:
+        path = data_dir / name
+        data = host.tree.read(path)
+        if data is not None:
+            _refuse_distrusted(host, path)
+            return kubeconfig.parse(data, path)
+    raise HostError(f"cannot reach the API server: {data_dir / KUBECONFIGS[0]} does not exist")
+
+
+def _content(host: Host, credential: Credential) -> bytes:
+    if isinstance(credential, bytes):
+        return credential
+    data = host.tree.read(credential)
+    if data is None:
+        raise HostError(f"cannot reach the API server: {credential} does not exist")
+    _refuse_distrusted(host, credential)
+    return data
+
+
+def _refuse_distrusted(host: Host, path: PurePosixPath) -> None:
+    problem = host.tree.trust_problem(path)
+    if problem:
+        raise HostError(f"cannot use {path} to reach the API server: {problem}")

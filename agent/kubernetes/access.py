@@ -1,0 +1,147 @@
+"""Access control of Kubernetes (RBAC): which accounts have a right, and through which bindings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.kubernetes.packaged import reason_of_account
+from agent.kubernetes.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.kubernetes.objects import Binding, Cluster, Role, Rule, Subject
+
+QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS, Query.ROLES)
+"""What has to be known of a cluster for all rights."""
+
+_ALL = "*"
+_EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated", "system:serviceaccounts"})
+_ALL_ACCOUNTS_OF = "system:serviceaccounts:"
+
+
+class Right(NamedTuple):
+    """One of these verbs on a resource."""
+
+    verbs: frozenset[str]
+    group: str
+    resource: str
+    """With its subresource, such as nodes/proxy."""
+    on_named_objects: bool = False
+    """Whether a rule counts that is limited to objects by their names."""
+
+    @property
+    def is_in_a_namespace(self) -> bool:
+        """Whether a RoleBinding can grant it."""
+        return self.resource.partition("/")[0] not in _OF_THE_CLUSTER
+
+
+_OF_THE_CLUSTER = frozenset(
+    {
+        "certificatesigningrequests",
+        "clusterroles",
+        "groups",
+        "mutatingwebhookconfigurations",
+        "nodes",
+        "persistentvolumes",
+        "signers",
+        "userextras",
+        "users",
+        "validatingwebhookconfigurations",
+    }
+)
+"""Resources without a namespace."""
+
+
+class Holder(NamedTuple):
+    """An account with a right."""
+
+    subject: Subject
+    binding: Binding
+    reason: str
+    """Why it has the right on every K3s; empty if the site granted it."""
+
+    @property
+    def is_everybody(self) -> bool:
+        """Whether the account is that of all users, of all pods, or of pods without an own account."""
+        subject = self.subject
+        if subject.kind == "ServiceAccount":
+            return subject.name == "default"
+        if subject.kind == "Group":
+            return subject.name in _EVERYBODY or subject.name.startswith(_ALL_ACCOUNTS_OF)
+        return subject.name == "system:anonymous"
+
+
+def holders(cluster: Cluster, rights: Iterable[Right]) -> tuple[Holder, ...]:
+    """Return each account that has one of the rights, with the binding that grants it, sorted by account."""
+    rights = tuple(rights)
+    everywhere = _granting(cluster, rights)
+    inside = _granting(cluster, [right for right in rights if right.is_in_a_namespace])
+    return _sorted(
+        Holder(subject, binding, reason_of_account(subject, binding))
+        for binding in bindings(cluster)
+        if _role(binding) in (inside if binding.namespace else everywhere)
+        for subject in binding.subjects
+    )
+
+
+def bound_to(cluster: Cluster, role: str) -> tuple[Holder, ...]:
+    """Return each account that a binding of the whole cluster gives a ClusterRole."""
+    return _sorted(
+        Holder(subject, binding, reason_of_account(subject, binding))
+        for binding in cluster.objects[Query.CLUSTER_ROLE_BINDINGS]
+        if binding.role == role
+        for subject in binding.subjects
+    )
+
+
+def bindings(cluster: Cluster) -> Iterator[Binding]:
+    """Yield all bindings."""
+    yield from cluster.objects[Query.CLUSTER_ROLE_BINDINGS]
+    yield from cluster.objects[Query.ROLE_BINDINGS]
+
+
+def roles(cluster: Cluster) -> Iterator[Role]:
+    """Yield all roles."""
+    yield from cluster.objects[Query.CLUSTER_ROLES]
+    yield from cluster.objects[Query.ROLES]
+
+
+def has_wildcard(role: Role) -> bool:
+    """Return whether a rule of the role has `*` as a verb, resource, API group or URL."""
+    return _ALL in role.urls or any(_ALL in part for rule in role.rules for part in rule[:3])
+
+
+def grants(rule: Rule, right: Right) -> bool:
+    """Return whether a rule grants a right."""
+    if rule.names and not right.on_named_objects:
+        return False
+    return (
+        not rule.verbs.isdisjoint((*right.verbs, _ALL))
+        and not rule.groups.isdisjoint((right.group, _ALL))
+        and not rule.resources.isdisjoint(_covering(right.resource))
+    )
+
+
+def _covering(resource: str) -> tuple[str, ...]:
+    """Return the texts of a rule that cover a resource: `*/log` covers pods/log, and `pods` does not."""
+    _, slash, sub = resource.partition("/")
+    return (resource, _ALL, f"{_ALL}/{sub}") if slash else (resource, _ALL)
+
+
+def _granting(cluster: Cluster, rights: Iterable[Right]) -> frozenset[tuple[str, str]]:
+    """Return namespace and name of the roles that grant one of the rights."""
+    rights = tuple(rights)
+    return frozenset(
+        (role.namespace, role.name)
+        for role in roles(cluster)
+        if any(grants(rule, right) for rule in role.rules for right in rights)
+    )
+
+
+def _role(binding: Binding) -> tuple[str, str]:
+    return (binding.namespace if binding.role_kind == "Role" else "", binding.role)
+
+
+def _sorted(found: Iterable[Holder]) -> tuple[Holder, ...]:
+    return tuple(sorted(found, key=lambda one: (one.subject, one.binding.namespace, one.binding.name)))

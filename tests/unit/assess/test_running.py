@@ -1,0 +1,192 @@
+"""Tests of what runs compared with what is configured: evidence, verdicts and notes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assess import running
+from agent.assess.assessment import ControlStatus
+from agent.assess.evidence import reader
+from agent.assess.verdict import verdict
+from agent.benchmark import catalogue
+from agent.benchmark.versions import Benchmark
+from agent.checks.node import AssessedNode
+from agent.kubernetes.objects import Cluster
+from agent.present.assessments.common import noted
+from agent.situation import observe
+from tests.fake import in_memory
+from tests.k3s_tree import K3s
+from tests.unit.checks.nodes import Node, fix, node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from agent.assess.assessment import Verdict
+    from agent.kubernetes.objects import Json
+
+SERVER = "https://127.0.0.1:6444"
+BENCHMARK = Benchmark.CIS_2_0
+NAME = "server-1"
+AGENT = "/var/lib/rancher/k3s/agent"
+
+
+@pytest.fixture
+def host() -> Iterator[Node]:
+    """Yield a server on which K3s has run."""
+    with in_memory() as directory:
+        made = node(directory / "node", K3s())
+        made.put("/etc/hostname", f"{NAME}\n")
+        yield made
+
+
+def assessed(host: Node, flags: Mapping[str, str] | None = None, **kubelets: Json) -> AssessedNode:
+    """Return the node, whose components run with these values; `_` in the name of a node is `-`."""
+    situation = observe(host.host(), host.request())
+    named = {name.replace("_", "-"): one for name, one in kubelets.items()}
+    cluster = Cluster(SERVER, {}, {}, flags=flags, kubelets=named)
+    return AssessedNode(situation, reader.read(host.host(), situation.facts, ()), cluster=cluster)
+
+
+def judged(name: str, at: AssessedNode) -> Verdict:
+    (control,) = catalogue.named(name)
+    return verdict(control, BENCHMARK, at, None)
+
+
+def notes(at: AssessedNode) -> list[str]:
+    return [noted(one) for one in running.notes(catalogue.of(BENCHMARK), BENCHMARK, at)]
+
+
+def last(verdict: Verdict) -> tuple[str, str]:
+    return verdict.evidence[-1].observation, verdict.evidence[-1].source
+
+
+def test_a_running_value_that_is_configured_is_evidence(host: Node) -> None:
+    """The verdict is the same, and the source is the API server."""
+    found = judged("apiserver-profiling", assessed(host, {"profiling": "false"}))
+    assert found.status is ControlStatus.PASS
+    assert last(found) == ("--profiling=false in the running kube-apiserver, as configured", f"{SERVER}/flagz")
+
+
+def test_a_pass_that_is_not_running_yet_fails_until_a_restart(host: Node) -> None:
+    """Both values are in the evidence and in a note."""
+    at = assessed(host, {"profiling": "true"})
+    found = judged("apiserver-profiling", at)
+    assert (found.status, found.found) == (ControlStatus.FAIL, "--profiling=true in the running kube-apiserver")
+    assert fix(found) == "restart K3s"
+    assert last(found)[0] == (
+        "--profiling=true in the running kube-apiserver; --profiling=false is configured, so K3s has to restart"
+    )
+    assert notes(at) == [
+        "kube-apiserver runs with --profiling=true, and --profiling=false is configured; fix: restart K3s"
+    ]
+
+
+def test_a_failure_stays_one_although_an_earlier_value_runs(host: Node) -> None:
+    """After the next start it will fail. The note has the line that changed."""
+    host.config("kube-apiserver-arg: [profiling=true]\n")
+    at = assessed(host, {"profiling": "false"})
+    assert judged("apiserver-profiling", at).status is ControlStatus.FAIL
+    assert notes(at) == [
+        (
+            "kube-apiserver runs with --profiling=false, and --profiling=true is configured; location"
+            " /etc/rancher/k3s/config.yaml:1; fix: restart K3s"
+        )
+    ]
+
+
+def test_another_value_that_is_compliant_passes(host: Node) -> None:
+    """With a note: the two values differ."""
+    host.config("kube-apiserver-arg: [audit-log-maxage=60]\n")
+    at = assessed(host, {"audit-log-maxage": "30"})
+    assert judged("audit-log-maxage", at).status is ControlStatus.PASS
+    assert len(notes(at)) == 1
+
+
+def test_an_argument_that_was_removed_still_runs(host: Node) -> None:
+    """Nothing sets it any more, and its default would be empty."""
+    at = assessed(host, {"token-auth-file": "/etc/tokens"})
+    found = judged("apiserver-token-auth-file", at)
+    assert (found.status, fix(found)) == (ControlStatus.FAIL, "restart K3s")
+    assert judged("apiserver-token-auth-file", assessed(host, {"token-auth-file": ""})).status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize(
+    ("configured", "shown"),
+    [
+        ("audit-log-maxage=030", "030"),
+        ("request-timeout=300s", "5m0s"),
+        ("request-timeout=1.5h", "1h30m0s"),
+        ("profiling=F", "false"),
+        ("authorization-mode=RBAC,Node", "[Node,RBAC]"),
+        ("authorization-mode=Node,RBAC", "[Node,RBAC]"),
+        ("enable-admission-plugins=NodeRestriction", "[NodeRestriction]"),
+    ],
+)
+def test_another_spelling_of_the_same_value_is_no_difference(host: Node, configured: str, shown: str) -> None:
+    """Lists in brackets and in any order, durations, and booleans."""
+    host.config(f"kube-apiserver-arg: [{configured!r}]\n")
+    assert notes(assessed(host, {configured.partition("=")[0]: shown})) == []
+
+
+STRONG = {
+    "authentication": {
+        "anonymous": {"enabled": False},
+        "webhook": {"enabled": True},
+        "x509": {"clientCAFile": f"{AGENT}/client-ca.crt"},
+    },
+    "tlsCertFile": f"{AGENT}/serving-kubelet.crt",
+    "tlsPrivateKeyFile": f"{AGENT}/serving-kubelet.key",
+    "authorization": {"mode": "Webhook"},
+    "streamingConnectionIdleTimeout": "4h0m0s",
+    "makeIPTablesUtilChains": True,
+}
+
+
+def test_a_kubelet_is_compared_by_the_fields_of_its_configuration(host: Node) -> None:
+    """A missing field has its zero value: read-only-port 0."""
+    host.config("kubelet-arg: [streaming-connection-idle-timeout=5m]\n")
+    at = assessed(host, server_1={**STRONG, "streamingConnectionIdleTimeout": "5m0s"})
+    found = judged("kubelet-read-only-port", at)
+    assert found.status is ControlStatus.PASS
+    assert judged("streaming-connection-idle-timeout", at).status is ControlStatus.PASS
+    assert last(judged("kubelet-anonymous-auth", at)) == (
+        "--anonymous-auth=false in the running kubelet, as configured",
+        f"{SERVER}/api/v1/nodes/{NAME}/proxy/configz",
+    )
+    open_ = assessed(host, server_1={**STRONG, "readOnlyPort": 10255})
+    assert judged("kubelet-read-only-port", open_).status is ControlStatus.FAIL
+
+
+def test_the_only_kubelet_is_that_of_this_host(host: Node) -> None:
+    """K3s can add an id to the name of a node (`with-node-id`)."""
+    at = assessed(host, server_1_4f2a={**STRONG, "authentication": {"anonymous": {"enabled": True}}})
+    assert judged("kubelet-anonymous-auth", at).status is ControlStatus.FAIL
+
+
+def test_a_kubelet_of_another_node_is_in_a_note(host: Node) -> None:
+    """Its configuration is not on this host."""
+    weak: Mapping[str, Any] = {**STRONG, "readOnlyPort": 10255}
+    assert notes(assessed(host, server_1=STRONG, agent_1=weak, agent_2=STRONG)) == [
+        "the kubelet of node agent-1 runs with --read-only-port=10255, which does not meet the benchmark"
+    ]
+
+
+def test_components_that_show_nothing_change_nothing(host: Node) -> None:
+    """Before Kubernetes 1.36, or if a node is not ready."""
+    for name in ("apiserver-profiling", "kubelet-anonymous-auth"):
+        (control,) = catalogue.named(name)
+        at = assessed(host)
+        assert verdict(control, BENCHMARK, at, None).evidence == control.check_of(BENCHMARK).answer(at).evidence
+    assert notes(assessed(host)) == []
+
+
+def test_what_could_not_be_read_is_in_a_note(host: Node) -> None:
+    """The API server as a whole, or single lists."""
+    at = assessed(host)
+    at.cluster = Cluster("", {}, {}, problem="cannot reach it")
+    assert notes(at) == ["the cluster was not assessed: cannot reach it"]
+    at.cluster = Cluster(SERVER, {}, {"pods": "cannot read /api/v1/pods: no"})
+    assert notes(at) == ["cannot read /api/v1/pods: no"]

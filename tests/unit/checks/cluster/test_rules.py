@@ -1,0 +1,519 @@
+"""Tests of the rules of controls whose answer is in the cluster, each on a few objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.benchmark import catalogue
+from agent.benchmark.versions import Benchmark
+from agent.checks.answer import ControlStatus
+from agent.checks.cluster.check import ClusterCheck
+from agent.checks.cluster.rules import RULES
+from agent.checks.cluster.workload_rules import FORBIDDEN
+from agent.checks.node import AssessedNode
+from agent.kubernetes.queries import Query
+from agent.present import remediation
+from agent.situation import observe
+from tests.fake import in_memory
+from tests.k3s_tree import K3s
+from tests.unit.checks.nodes import Node, node
+from tests.unit.kubernetes import samples
+from tests.unit.kubernetes.samples import (
+    STRICT,
+    Json,
+    account,
+    binding,
+    cluster,
+    container,
+    cron_job,
+    metadata,
+    namespace,
+    pod,
+    role,
+    rule,
+    webhook,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.checks.answer import Answer
+    from agent.kubernetes.objects import Cluster
+    from agent.situation import Situation
+
+Objects = "Mapping[Query, Sequence[Json]]"
+
+PASS, FAIL, MANUAL = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.MANUAL
+REVIEWS = {row.id: row.check for row in catalogue.CATALOGUE if isinstance(row.check, ClusterCheck)}
+LOOSE: Json = {"allowPrivilegeEscalation": True}
+
+
+class Server:
+    """A server, with the answers of its API server."""
+
+    def __init__(self, host: Node) -> None:
+        self.host = host
+        self._situation: Situation | None = None
+
+    def config(self, text: str) -> None:
+        """Change K3s' configuration."""
+        self.host.config(text)
+        self._situation = None
+
+    def ask(self, name: str, objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Answer:  # noqa: ANN401
+        """Return the answer of a control; `fields` are those of Cluster."""
+        return self.of(name, cluster(objects, **fields))
+
+    def of(self, name: str, found: Cluster | None) -> Answer:
+        """Return the answer of a control."""
+        if self._situation is None:
+            self._situation = observe(self.host.host(), self.host.request())
+        from agent.assess.evidence import reader
+
+        evidence = reader.read(self.host.host(), self._situation.facts, ())
+        return REVIEWS[name].answer(AssessedNode(self._situation, evidence, cluster=found))
+
+
+@pytest.fixture(scope="module")
+def hardened_node() -> Iterator[Node]:
+    """Yield a server after apply: psa.yaml makes `restricted` the default."""
+    with in_memory() as directory:
+        made = node(directory / "node", K3s())
+        made.harden()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(hardened_node: Node) -> Server:
+    """Return the hardened server."""
+    return Server(hardened_node)
+
+
+@pytest.fixture
+def plain() -> Iterator[Server]:
+    """Yield a server without the guide's files."""
+    with in_memory() as directory:
+        yield Server(node(directory / "node", K3s()))
+
+
+def shown(answer: Answer) -> list[str]:
+    return [one.observation for one in answer.evidence]
+
+
+def test_each_control_of_section_5_has_a_rule() -> None:
+    """And each rule belongs to a control."""
+    assert {check.rule for check in REVIEWS.values()} == RULES.keys() == REVIEWS.keys()
+    section = {row.id for row in catalogue.of(Benchmark.CIS_2_1) if row.numbers and _number(row).startswith("5.")}
+    assert section <= RULES.keys()
+    for one in RULES.values():
+        assert one.passes or one.fails or one.manual
+        assert not any(text.endswith(".") for text in (one.passes, one.fails, one.manual))
+
+
+def _number(row: Any) -> str:  # noqa: ANN401 - a control
+    return str(row.numbers[Benchmark.CIS_2_1].text) if Benchmark.CIS_2_1 in row.numbers else ""
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, name: str) -> None:
+    """Not asked, no API server, or only this list is missing."""
+    review = REVIEWS[name].review
+    empty = cluster({})
+    rule = RULES[name]
+    without = {query: items for query, items in empty.objects.items() if query not in rule.queries}
+    forbidden = {query.value: f"cannot read {query}: forbidden" for query in rule.queries}
+    answers = [server.of(name, None), server.of(name, empty._replace(problem="no answer"))]
+    if rule.queries:
+        answers.append(server.of(name, empty._replace(objects=without, problems=forbidden)))
+        assert shown(answers[-1]) == list(forbidden.values())
+    for one in answers:
+        assert (one.status, one.reason, remediation.text(one.remediation)) == (MANUAL, review, review)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_new_hardened_cluster_has_no_failure(server: Server, name: str) -> None:
+    """What apply leaves open is MANUAL."""
+    objects = {
+        Query.SERVICE_ACCOUNTS: [account(namespace="default", automounts=False), account(namespace="kube-system")],
+        Query.NETWORK_POLICIES: [metadata("a", one) for one in ("default", "kube-public", "kube-system")],
+    }
+    answer = server.ask(name, objects)
+    manual = {
+        "users-without-service-account-tokens",
+        "rbac-system-masters",
+        "external-secret-storage",
+        "image-provenance",
+        "namespace-boundaries",
+    }
+    assert answer.status is (MANUAL if name in manual else PASS)
+    assert answer.evidence
+    assert bool(answer.reason) is (answer.status is MANUAL)
+
+
+def test_accounts_with_cluster_admin_fail_except_those_of_k3s(server: Server) -> None:
+    """Another binding of K3s' own account counts."""
+    helm = binding("helm-kube-system-traefik", "cluster-admin", "ServiceAccount kube-system/helm-traefik")
+    assert server.ask("rbac-cluster-admin", {Query.CLUSTER_ROLE_BINDINGS: [helm]}).status is PASS
+    ops = binding("ops", "cluster-admin", "Group ops")
+    answer = server.ask("rbac-cluster-admin", {Query.CLUSTER_ROLE_BINDINGS: [helm, ops]})
+    assert (answer.status, answer.found) == (FAIL, "1 account: Group ops")
+    assert shown(answer) == [
+        "Group ops: ClusterRoleBinding ops → cluster-admin",
+        (
+            "listed apart: Group system:masters: ClusterRoleBinding cluster-admin → cluster-admin"
+            " (it is the group of K3s' admin kubeconfig)"
+        ),
+        (
+            "listed apart: ServiceAccount kube-system/helm-traefik: ClusterRoleBinding helm-kube-system-traefik"
+            " → cluster-admin (K3s installs Traefik with it)"
+        ),
+    ]
+    assert {one.source for one in answer.evidence} == {
+        "https://127.0.0.1:6444/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    }
+
+
+RIGHTS = {
+    "rbac-secrets": rule("list", "secrets"),
+    "rbac-create-pods": rule("create", "pods/exec"),
+    "rbac-bind-impersonate-escalate": rule("impersonate", "users", names="anna"),
+    "rbac-persistent-volumes": rule("create", "persistentvolumes"),
+    "rbac-nodes-proxy": rule("get", "nodes/proxy"),
+    "rbac-kubelet-subresources": rule("get", "nodes/proxy"),
+    "rbac-csr-approval": rule("update", "certificatesigningrequests/approval", "certificates.k8s.io"),
+    "rbac-webhooks": rule("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io"),
+    "rbac-token-creation": rule("create", "serviceaccounts/token"),
+}
+
+
+@pytest.mark.parametrize(("name", "given"), RIGHTS.items())
+def test_who_has_a_right_is_listed_for_a_review(server: Server, name: str, given: Json) -> None:
+    """All users, or all pods, are a failure."""
+    objects = {Query.CLUSTER_ROLES: [role("tool", given)]}
+    assert server.ask(name, objects).status is PASS
+    one = [binding("tool", "tool", "ServiceAccount ops/tool")]
+    answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: one})
+    assert (answer.status, answer.found) == (MANUAL, "1 account: ServiceAccount ops/tool")
+    assert answer.reason.startswith("a person has to decide which of the accounts require the right to ")
+    everybody = [*one, binding("all", "tool", "Group system:authenticated")]
+    answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: everybody})
+    assert answer.status is FAIL
+    assert shown(answer)[0] == "Group system:authenticated: ClusterRoleBinding all → tool"
+
+
+def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
+    """The wildcard is named."""
+    own = [
+        role("system:controller:namespace-controller", rule("delete list", "*", "*")),
+        role("local-path-provisioner-role", rule("*", "pods")),
+    ]
+    assert server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: own}).status is PASS
+    site = [role("operator", rule("*", "pods"), rule("get", "*", "*"))]
+    answer = server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: [*own, *site]})
+    assert answer.status is FAIL
+    assert shown(answer)[0] == "ClusterRole operator: * in verbs, * in API groups, * in resources"
+    local = role("local-path-provisioner-role", rule("*", "pods"), namespace="shop")
+    assert server.ask("rbac-wildcards", {Query.ROLES: [local]}).found == "1 role: Role shop/local-path-provisioner-role"
+
+
+def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -> None:
+    """That of kube-system may mount its token (K3s' self-assessments)."""
+    good = [account(namespace="kube-system"), account(automounts=False), account("web")]
+    assert server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good}).status is PASS
+    answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: [*good, account(namespace="new")]})
+    assert (answer.status, answer.found) == (FAIL, "1 account: ServiceAccount new/default")
+    assert remediation.text(answer.remediation) == "sudo k3s-harden service-accounts"
+    bound = {Query.ROLE_BINDINGS: [binding("b", "view", "ServiceAccount shop/default", namespace="shop")]}
+    answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **bound})
+    assert answer.status is FAIL
+    assert shown(answer)[0] == "ServiceAccount shop/default: has rights by RoleBinding shop/b"
+
+
+@pytest.mark.parametrize(
+    ("of_account", "of_pod", "expected"),
+    [
+        (False, None, PASS),
+        (None, False, PASS),
+        (True, False, PASS),
+        (None, None, FAIL),
+        (True, None, FAIL),
+        (False, True, MANUAL),
+    ],
+)
+def test_a_pod_that_mounts_a_token_must_request_it(
+    server: Server,
+    of_account: bool | None,  # noqa: FBT001 - a parameter
+    of_pod: bool | None,  # noqa: FBT001 - a parameter
+    expected: ControlStatus,
+) -> None:
+    """The pod takes precedence over its account."""
+    objects = {
+        Query.SERVICE_ACCOUNTS: [account("web", automounts=of_account)],
+        Query.PODS: [pod("web", serviceAccountName="web", automountServiceAccountToken=of_pod)],
+    }
+    assert server.ask("service-account-token-mounts", objects).status is expected
+
+
+def test_pods_of_k3s_may_mount_a_token(server: Server) -> None:
+    """A pod of the site with the same name in another namespace may not."""
+    coredns = pod("coredns-5d4", "kube-system", serviceAccountName="coredns", owner="ReplicaSet coredns-5d4")
+    answer = server.ask("service-account-token-mounts", {Query.PODS: [coredns]})
+    assert (answer.status, answer.found) == (PASS, "only those of K3s and Kubernetes")
+    assert shown(answer) == [
+        (
+            "listed apart: ReplicaSet kube-system/coredns-5d4: mounts the token of coredns"
+            " (K3s packages CoreDNS, the DNS server of the cluster)"
+        )
+    ]
+    other = pod("coredns-5d4", "shop", serviceAccountName="coredns")
+    assert server.ask("service-account-token-mounts", {Query.PODS: [other]}).status is FAIL
+
+
+BROKEN: Mapping[str, Json] = {
+    "pods-privileged": pod("bad", "shop", container({**STRICT, "privileged": True})),
+    "pods-host-pid": pod("bad", hostPID=True),
+    "pods-host-ipc": pod("bad", hostIPC=True),
+    "pods-host-network": pod("bad", hostNetwork=True),
+    "pods-privilege-escalation": pod("bad", "shop", container({**STRICT, "allowPrivilegeEscalation": None})),
+    "pods-root": pod("bad", "shop", container({**STRICT, "runAsUser": 0})),
+    "pods-net-raw": pod("bad", "shop", container({**STRICT, "capabilities": {"drop": ["CHOWN"]}})),
+    "pods-added-capabilities": pod(
+        "bad", "shop", container({**STRICT, "capabilities": {"drop": ["ALL"], "add": ["SYS_TIME"]}})
+    ),
+    "pods-assigned-capabilities": pod("bad", "shop", container({**STRICT, "capabilities": {"drop": ["NET_RAW"]}})),
+    "pods-windows-host-process": pod(
+        "bad", "shop", container(STRICT), securityContext={"windowsOptions": {"hostProcess": True}}
+    ),
+    "pods-host-path": pod("bad", volumes=[{"name": "v", "hostPath": {"path": "/etc"}}]),
+    "pods-host-ports": pod("bad", "shop", container(STRICT, ports=[{"hostPort": 80}])),
+    "pods-proc-mount": pod("bad", "shop", container({**STRICT, "procMount": "Unmasked"})),
+}
+
+
+def test_each_rule_about_pods_has_a_pod_that_breaks_it() -> None:
+    """The table above is complete."""
+    assert BROKEN.keys() == FORBIDDEN.keys()
+
+
+@pytest.mark.parametrize(("name", "bad"), BROKEN.items())
+def test_a_pod_that_breaks_a_rule_fails_it(server: Server, name: str, bad: Json) -> None:
+    """A strict pod passes; init containers and CronJobs count, too."""
+    assert server.ask(name, {Query.PODS: [pod("good")]}).status is PASS
+    answer = server.ask(name, {Query.PODS: [pod("good"), bad]})
+    assert (answer.status, answer.found) == (FAIL, "1 workload: Pod shop/bad")
+    job = cron_job("nightly", "shop", bad["spec"])
+    assert server.ask(name, {Query.CRON_JOBS: [job]}).found == "1 workload: CronJob shop/nightly"
+    (bad_container,) = bad["spec"]["containers"]
+    if bad_container != container():
+        init = pod("init", initContainers=[bad_container])
+        assert server.ask(name, {Query.PODS: [init]}).status is FAIL
+
+
+@pytest.mark.parametrize("name", ["pods-net-raw", "pods-added-capabilities", "pods-assigned-capabilities"])
+def test_net_bind_service_is_allowed_and_names_have_any_case(server: Server, name: str) -> None:
+    """As the standard `restricted` allows it; CoreDNS drops `all`."""
+    capabilities = {"drop": ["all"], "add": ["NET_BIND_SERVICE"]}
+    good = pod("dns", "shop", container({**STRICT, "capabilities": capabilities}))
+    assert server.ask(name, {Query.PODS: [good]}).status is PASS
+
+
+def test_the_context_of_a_container_overrides_that_of_its_pod(server: Server) -> None:
+    """runAsNonRoot and runAsUser of the pod apply to containers without their own."""
+    weak = {key: value for key, value in STRICT.items() if key != "runAsNonRoot"}
+    for of_pod, expected in (({"runAsNonRoot": True}, PASS), ({"runAsUser": 1000}, PASS), ({}, FAIL)):
+        good = pod("web", "shop", container(weak), securityContext=of_pod)
+        assert server.ask("pods-root", {Query.PODS: [good]}).status is expected
+    root = pod("web", "shop", container({**weak, "runAsNonRoot": False}), securityContext={"runAsNonRoot": True})
+    assert server.ask("pods-root", {Query.PODS: [root]}).status is FAIL
+
+
+def test_pods_of_one_controller_are_one_finding(server: Server) -> None:
+    """A person corrects the controller."""
+    bad = [pod(f"web-{number}", hostPID=True, owner="ReplicaSet web-5d4") for number in range(20)]
+    answer = server.ask("pods-host-pid", {Query.PODS: bad})
+    assert answer.found == "1 workload: ReplicaSet shop/web-5d4"
+    assert shown(answer) == ["ReplicaSet shop/web-5d4: hostPID is true"]
+
+
+def test_many_findings_are_limited(server: Server) -> None:
+    """A report stays readable, and says how many are left."""
+    bad = [pod(f"web-{number}", hostPID=True) for number in range(500)]
+    answer = server.ask("pods-host-pid", {Query.PODS: bad})
+    assert answer.found == "500 workloads: Pod shop/web-0, Pod shop/web-1, Pod shop/web-2 and 497 more"
+    assert len(answer.evidence) == 101
+    assert shown(answer)[-1] == "and 400 more"
+
+
+@pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
+def test_a_namespace_that_enforces_nothing_fails_if_it_has_workloads(server: Server, name: str) -> None:
+    """Without workloads, or with another policy engine, a person decides."""
+    weak = {Query.NAMESPACES: [namespace("shop", "privileged")]}
+    answer = server.ask(name, weak)
+    assert (answer.status, answer.found) == (MANUAL, "1 namespace: Namespace shop")
+    assert "no workloads" in answer.reason
+    used = {**weak, Query.PODS: [pod("web")]}
+    assert server.ask(name, used).status is FAIL
+    engine = {**used, Query.VALIDATING_WEBHOOKS: [webhook("kyverno", "pods")]}
+    answer = server.ask(name, engine)
+    assert answer.status is MANUAL
+    assert answer.reason == "a person has to decide whether ValidatingWebhookConfiguration kyverno forbids it"
+    other = {**used, Query.VALIDATING_WEBHOOKS: [webhook("certs", "secrets")]}
+    assert server.ask(name, other).status is FAIL
+
+
+def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
+    """The standard restricted is required where only it forbids something."""
+    objects = {Query.NAMESPACES: [namespace("shop", "baseline")], Query.PODS: [pod("web")]}
+    failing = {name for name in FORBIDDEN if server.ask(name, objects).status is FAIL}
+    assert failing == {
+        "pods-privilege-escalation",
+        "pods-root",
+        "pods-net-raw",
+        "pods-added-capabilities",
+        "pods-assigned-capabilities",
+    }
+
+
+def test_kube_system_needs_a_standard_only_with_workloads_of_the_site(server: Server) -> None:
+    """The guide exempts it, because K3s' own pods need more rights."""
+    svclb = pod("svclb-web-1", "kube-system", container(LOOSE, ports=[{"hostPort": 80}]), serviceAccountName="svclb")
+    answer = server.ask("pods-host-ports", {Query.PODS: [svclb]})
+    assert answer.status is PASS
+    assert any(one.startswith("listed apart: Namespace kube-system: is exempt") for one in shown(answer))
+    assert any("container app has host port 80 (K3s packages the load balancer" in one for one in shown(answer))
+    site = pod("agent", "kube-system")
+    answer = server.ask("pods-host-ports", {Query.PODS: [svclb, site]})
+    assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace kube-system")
+
+
+def test_without_the_guide_the_default_standard_is_privileged(plain: Server) -> None:
+    """Unless the configuration cannot be read."""
+    used = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("web")]}
+    assert plain.ask("pods-privileged", used).status is FAIL
+    plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
+    answer = plain.ask("pods-privileged", used)
+    assert answer.status is MANUAL
+    assert "the default standard is not known" in answer.reason
+    plain.host.put("/etc/psa.yaml", "kind: [\n")
+    plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
+    assert plain.ask("pods-privileged", used).status is MANUAL
+
+
+def test_with_pod_security_policies_the_default_is_not_known() -> None:
+    """Up to K3s 1.24; the pods themselves still fail."""
+    with in_memory() as directory:
+        old = Server(node(directory / "node", K3s(minor=24)))
+        objects = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("web")]}
+        assert old.ask("pods-privileged", objects).status is MANUAL
+        objects = {**objects, Query.PODS: [BROKEN["pods-privileged"]]}
+        assert old.ask("pods-privileged", objects).status is FAIL
+
+
+@pytest.mark.parametrize(
+    ("kind", "kubelets", "expected"),
+    [
+        ("RuntimeDefault", {}, PASS),
+        ("Localhost", {}, PASS),
+        ("Unconfined", {"node-1": {"seccompDefault": True}}, FAIL),
+        ("", {"node-1": {"seccompDefault": True}}, PASS),
+        ("", {"node-1": {"seccompDefault": False}}, FAIL),
+        ("", {}, FAIL),
+    ],
+)
+def test_a_container_needs_a_seccomp_profile(
+    server: Server, kind: str, kubelets: dict[str, Json], expected: ControlStatus
+) -> None:
+    """Its own, or the default of all kubelets that run."""
+    context = {**STRICT, "seccompProfile": {"type": kind} if kind else None}
+    objects = {Query.PODS: [pod("web", "shop", container(context))]}
+    assert server.ask("pods-seccomp", objects, kubelets=kubelets).status is expected
+
+
+def test_security_contexts_are_needed_and_reviewed(server: Server) -> None:
+    """None at all fails; one that is weaker than restricted needs a person."""
+    for context, expected in ((None, FAIL), (LOOSE, MANUAL), (STRICT, PASS)):
+        objects = {Query.PODS: [pod("web", "shop", container(context))]}
+        assert server.ask("pods-security-context", objects).status is expected
+
+
+def test_secrets_in_environment_variables_fail_without_their_values(server: Server) -> None:
+    """Single variables, and all keys of a Secret."""
+    one = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
+    for fields in ({"env": [one, {"name": "Q", "value": "hunter2"}]}, {"envFrom": [{"secretRef": {"name": "db"}}]}):
+        answer = server.ask("secrets-as-files", {Query.PODS: [pod("web", "shop", container(STRICT, **fields))]})
+        assert answer.status is FAIL
+        assert shown(answer) == ["Pod shop/web: container app has Secrets in environment variables: db"]
+    plain = container(STRICT, env=[{"name": "Q", "value": "hunter2"}], envFrom=[{"configMapRef": {"name": "c"}}])
+    assert server.ask("secrets-as-files", {Query.PODS: [pod("web", "shop", plain)]}).status is PASS
+
+
+def test_each_namespace_needs_a_network_policy(server: Server) -> None:
+    """Except kube-node-lease, which has no pods."""
+    policies = [metadata("a", one) for one in ("default", "kube-public", "kube-system")]
+    objects = {Query.NETWORK_POLICIES: policies, Query.NAMESPACES: [namespace("shop")]}
+    answer = server.ask("namespaces-network-policies", objects)
+    assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace shop")
+
+
+def test_network_policies_are_enforced_unless_k3s_is_told_not_to(plain: Server) -> None:
+    """Then a person has to know the plugin that does."""
+    assert plain.ask("cni-network-policies", {}).status is PASS
+    plain.config("disable-network-policy: true\n")
+    answer = plain.ask("cni-network-policies", {})
+    assert answer.status is MANUAL
+    assert shown(answer) == ["disable-network-policy: true"]
+
+
+def test_the_namespace_default_contains_only_its_service(server: Server) -> None:
+    """Pods, controllers and other Services fail."""
+    assert server.ask("default-namespace", {Query.PODS: [pod("web", "shop")]}).status is PASS
+    objects = {
+        Query.PODS: [pod("web", "default")],
+        Query.DEFAULT_DEPLOYMENTS: [metadata("web", "default")],
+        Query.DEFAULT_SERVICES: [metadata("web", "default")],
+    }
+    answer = server.ask("default-namespace", objects)
+    assert answer.status is FAIL
+    assert answer.found == "3 objects: Pod default/web, services default/web, deployments default/web"
+
+
+def test_tokens_in_secrets_are_listed(server: Server) -> None:
+    """Of bootstrap tokens none is a pass; users may have tokens that are in no Secret."""
+    from agent.kubernetes.objects import Named
+
+    found = cluster({})
+    secrets = (
+        Named("", "ci", "kubernetes.io/service-account-token"),
+        Named("", "bootstrap-token-abc", "bootstrap.kubernetes.io/token"),
+        Named("", "db", "Opaque"),
+    )
+    found = found._replace(objects={**found.objects, Query.SECRETS: secrets})
+    assert server.of("users-without-service-account-tokens", found).found == "1 token: Secret ci"
+    answer = server.of("users-without-bootstrap-tokens", found)
+    assert (answer.status, answer.found) == (MANUAL, "1 bootstrap token: Secret bootstrap-token-abc")
+    assert server.of("external-secret-storage", found).found == "3 Secrets"
+
+
+def test_what_may_verify_images_is_listed(server: Server) -> None:
+    """A webhook for pods; the plugin ImagePolicyWebhook is in the configuration."""
+    assert "nothing in the API server" in server.ask("image-provenance", {}).reason
+    answer = server.ask("image-provenance", {Query.MUTATING_WEBHOOKS: [webhook("cosign", "pods")]})
+    assert shown(answer) == ["MutatingWebhookConfiguration cosign: is called for pods"]
+
+
+def test_the_workloads_of_namespaces_are_counted(server: Server) -> None:
+    """Those of Kubernetes itself are left out."""
+    objects = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("a"), pod("b")]}
+    answer = server.ask("namespace-boundaries", objects)
+    assert shown(answer) == [
+        "Namespace default: 0 pods and CronJobs of the site",
+        "Namespace shop: 2 pods and CronJobs of the site",
+    ]
+
+
+def test_the_samples_of_a_new_cluster_are_complete() -> None:
+    """Each list has an answer."""
+    assert set(cluster({}).objects) == set(Query)
+    assert samples.NEW.keys() <= set(Query)

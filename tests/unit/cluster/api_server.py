@@ -1,0 +1,123 @@
+"""A small HTTPS server on 127.0.0.1 with the lists of an API server, or with any bytes as an answer."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from agent.kubernetes.queries import REQUESTS, Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    Answer = Callable[["Handler"], None]
+
+TLS = Path(__file__).parents[2] / "data/tls"
+FLAGS = "/flagz"
+
+
+@dataclass
+class ApiServer:
+    """Objects by query, and answers that replace those of the lists, by path."""
+
+    objects: Mapping[Query, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    """Method, path with parameters, and Accept header of each request."""
+    connections: set[tuple[str, int]] = field(default_factory=set)
+    """The addresses of the clients."""
+    port: int = 0
+
+    @contextmanager
+    def running(self) -> Iterator[ApiServer]:
+        """Serve until the end of the block."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TLS / "server.crt", TLS / "server.key")
+        context.load_verify_locations(TLS / "ca.crt")
+        context.verify_mode = ssl.CERT_REQUIRED
+        with ThreadingHTTPServer(("127.0.0.1", 0), type("_Handler", (Handler,), {"api": self})) as server:
+            server.daemon_threads = True
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            self.port = server.server_address[1]
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
+
+    def kubeconfig(self, *, embedded: bool = False, **changes: str) -> str:
+        """Return a kubeconfig as K3s writes it; `changes` replaces the address or a file."""
+        from base64 import b64encode
+
+        values = {"server": f"https://127.0.0.1:{self.port}", "authority": "ca.crt", "key": "client.key", **changes}
+        files = {
+            "certificate-authority": TLS / values["authority"],
+            "client-certificate": TLS / "client.crt",
+            "client-key": TLS / values["key"],
+        }
+        lines = {
+            name: f"{name}-data: {b64encode(path.read_bytes()).decode()}" if embedded else f"{name}: {path}"
+            for name, path in files.items()
+        }
+        return (
+            "apiVersion: v1\nkind: Config\ncurrent-context: default\n"
+            "clusters:\n- name: default\n  cluster:\n"
+            f"    server: {values['server']}\n    {lines['certificate-authority']}\n"
+            "contexts:\n- name: default\n  context:\n    cluster: default\n    user: default\n"
+            f"users:\n- name: default\n  user:\n    {lines['client-certificate']}\n    {lines['client-key']}\n"
+        )
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers of an ApiServer."""
+
+    api: ApiServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        """Answer with the objects of the list, page by page, or with the answer for the path."""
+        path = urlsplit(self.path).path
+        self.api.asked.append((self.command, self.path, self.headers["Accept"]))
+        self.api.connections.add(self.client_address)
+        if path in self.api.answers:
+            self.api.answers[path](self)
+            return
+        query = next((query for query, request in REQUESTS.items() if request.path == path), None)
+        if query is None:
+            self.send(404, b"{}")
+            return
+        self.send(200, json.dumps(self._page(query)).encode())
+
+    def send(self, status: int, body: bytes) -> None:
+        """Send a complete answer."""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Print nothing."""
+
+    def _page(self, query: Query) -> dict[str, Any]:
+        parameters = parse_qs(urlsplit(self.path).query)
+        start = int(parameters.get("continue", ["0"])[0])
+        end = start + int(parameters["limit"][0])
+        objects = self.api.objects.get(query, ())
+        page = list(objects[start:end])
+        metadata = {"continue": str(end)} if end < len(objects) else {}
+        if "as=Table" in self.headers["Accept"]:
+            columns = [{"name": "Name"}, {"name": "Type"}, {"name": "Data"}, {"name": "Age"}]
+            rows = [{"cells": [one["metadata"]["name"], one.get("type", "Opaque"), 1, "1d"]} for one in page]
+            return {"kind": "Table", "metadata": metadata, "columnDefinitions": columns, "rows": rows}
+        # As in Kubernetes, an empty list of metadata is null.
+        return {"kind": "List", "metadata": metadata, "items": page or None}

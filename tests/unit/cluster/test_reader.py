@@ -1,0 +1,365 @@
+"""Tests of reading a cluster from an HTTPS server: requests, pages, trust, and hostile answers."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.cluster import reader
+from agent.host.https import Limits
+from agent.kubernetes.queries import FLAGS, IN_DEFAULT, METADATA, REQUESTS, TABLE, Query
+from tests.fake import fake_host, in_memory
+from tests.unit.cluster.api_server import ApiServer
+from tests.unit.kubernetes import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.host import Host
+    from agent.kubernetes.objects import Cluster
+    from tests.unit.cluster.api_server import Answer, Handler
+
+QUICK = Limits(request=0.4, total=3.0, body=1 << 20)
+ADMIN = "var/lib/rancher/k3s/server/cred/admin.kubeconfig"
+USER = "etc/rancher/k3s/k3s.yaml"
+PODS = REQUESTS[Query.PODS].path
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Yield the root of a host."""
+    with in_memory() as directory:
+        yield directory
+
+
+@contextmanager
+def serving(root: Path, api: ApiServer, text: str = "", name: str = ADMIN) -> Iterator[Host]:
+    """Start the server, and write a kubeconfig for it."""
+    with api.running():
+        write(root, text or api.kubeconfig(embedded=True), name)
+        yield fake_host(root, is_live=True)
+
+
+def write(root: Path, text: str, name: str = ADMIN) -> Path:
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
+
+
+def read(host: Host, limits: Limits = QUICK) -> Cluster:
+    from agent.k3s.paths import DEFAULT_DATA_DIR
+
+    return reader.read(host, DEFAULT_DATA_DIR, limits)
+
+
+def test_each_list_is_read_once_over_one_connection(root: Path) -> None:
+    """All requests are GET. Names are enough of some objects, and of Secrets only the columns are requested."""
+    api = ApiServer({**samples.NEW, Query.PODS: [samples.pod("web")]})
+    with serving(root, api) as host:
+        cluster = read(host)
+    assert cluster.problem == ""
+    assert cluster.problems == {"kubelet of node-1": cluster.problems["kubelet of node-1"]}
+    assert {method for method, _, _ in api.asked} == {"GET"}
+    assert len(api.connections) == 1
+    accepted = {path.partition("?")[0]: accept for _, path, accept in api.asked}
+    assert accepted.keys() == {
+        *(one.path for one in REQUESTS.values()),
+        FLAGS.path,
+        "/api/v1/nodes/node-1/proxy/configz",
+    }
+    assert accepted["/api/v1/secrets"] == TABLE
+    assert {accepted[REQUESTS[query].path] for query in (Query.NAMESPACES, *IN_DEFAULT)} == {METADATA}
+    assert [one.name for one in cluster.objects[Query.PODS]] == ["web"]
+
+
+def test_the_content_of_a_secret_is_not_requested(root: Path) -> None:
+    """The columns of a table contain neither data nor annotations, which `kubectl apply` fills with the data."""
+    secret = {**samples.metadata("db"), "type": "Opaque", "data": {"password": "aHVudGVyMg=="}}
+    api = ApiServer({**samples.NEW, Query.SECRETS: [secret]})
+    with serving(root, api) as host:
+        cluster = read(host)
+    (request,) = [path for _, path, _ in api.asked if path.startswith("/api/v1/secrets")]
+    assert "includeObject=None" in request
+    assert cluster.objects[Query.SECRETS] == (("", "db", "Opaque"),)
+
+
+def test_a_long_list_has_several_pages(root: Path) -> None:
+    """The token of a page is passed for the next one."""
+    api = ApiServer({**samples.NEW, Query.PODS: [samples.pod(f"pod-{number}") for number in range(601)]})
+    with serving(root, api) as host:
+        cluster = read(host)
+    assert [one.name for one in cluster.objects[Query.PODS]] == [f"pod-{number}" for number in range(601)]
+    assert [path for _, path, _ in api.asked if path.startswith(PODS)] == [
+        f"{PODS}?limit=250",
+        f"{PODS}?limit=250&continue=250",
+        f"{PODS}?limit=250&continue=500",
+    ]
+
+
+def test_flags_and_kubelets_are_read(root: Path) -> None:
+    """The kubelet of a node that is not ready is not asked: the request would take seconds."""
+    node = {**samples.metadata("node-2"), "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
+    api = ApiServer(
+        {**samples.NEW, Query.NODES: [*samples.NEW[Query.NODES], node]},
+        {
+            FLAGS.path: lambda handler: handler.send(200, b'{"kind": "Flagz", "flags": {"profiling": "false"}}'),
+            "/api/v1/nodes/node-1/proxy/configz": lambda handler: handler.send(
+                200, b'{"kubeletconfig": {"readOnlyPort": 1}}'
+            ),
+        },
+    )
+    with serving(root, api) as host:
+        cluster = read(host)
+    assert cluster.flags == {"profiling": "false"}
+    assert cluster.kubelets == {"node-1": {"readOnlyPort": 1}}
+    assert cluster.problems == {
+        "kubelet of node-2": "cannot read the configuration of node node-2: the node is not ready"
+    }
+
+
+def test_an_api_server_without_flagz_has_no_flags(root: Path) -> None:
+    """Kubernetes has the endpoint since 1.36, and admission policies since 1.30."""
+    missing = REQUESTS[Query.ADMISSION_POLICIES].path
+    api = ApiServer(samples.NEW, {missing: lambda handler: handler.send(404, b"{}")})
+    with serving(root, api) as host:
+        cluster = read(host)
+    assert cluster.flags is None
+    assert cluster.objects[Query.ADMISSION_POLICIES] == ()
+    assert "/flagz" not in cluster.problems
+
+
+def drip(handler: Handler) -> None:
+    """Send a byte at a time, each one before the timeout of a read."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    for _ in range(40):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+def drip_headers(handler: Handler) -> None:
+    """Send a header that does not end."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    for _ in range(40):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+def endless(handler: Handler) -> None:
+    """Send more than the limit, without a length."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    for _ in range(20):
+        handler.wfile.write(bytes(1 << 20))
+
+
+def hang(handler: Handler) -> None:
+    """Send nothing."""
+    time.sleep(1)
+    handler.close_connection = True
+
+
+def close(handler: Handler) -> None:
+    """End the connection without an answer."""
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def body(data: bytes, status: int = 200) -> Answer:
+    return lambda handler: handler.send(status, data)
+
+
+def endless_pages(handler: Handler) -> None:
+    handler.send(200, b'{"metadata": {"continue": "again"}, "items": []}')
+
+
+HOSTILE = {
+    "not JSON": body(b"<html>"),
+    "not UTF-8": body(b"\xff\xfe\x00"),
+    "compressed": body(gzip.compress(b"{}")),
+    "deep": body(b"[" * 500_000),
+    "a huge number": body(b'{"items": ' + b"9" * 5000 + b"}"),
+    "another type": body(b'{"items": "pods"}'),
+    "a list": body(b"[1, 2]"),
+    "null": body(b"null"),
+    "forbidden": body(b"{}", 403),
+    "a redirect": body(b"", 302),
+    "an error": body(b"{}", 500),
+    "endless pages": endless_pages,
+    "too large": endless,
+    "drip": drip,
+    "headers that drip": drip_headers,
+    "hang": hang,
+    "closed": close,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_answer_is_a_problem_of_its_list(root: Path, kind: str) -> None:
+    """The other lists are read, in bounded time."""
+    api = ApiServer(samples.NEW, {PODS: HOSTILE[kind]})
+    started = time.monotonic()
+    with serving(root, api) as host:
+        cluster = read(host)
+        taken = time.monotonic() - started
+    assert taken < QUICK.total + 1
+    assert cluster.problem == ""
+    assert Query.PODS not in cluster.objects
+    assert cluster.problems["pods"].startswith(f"cannot read {PODS}: ")
+    assert Query.NAMESPACES in cluster.objects
+    assert "\n" not in cluster.problems["pods"]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        b'[null, 1, "a", [], {}]',
+        b'[{"metadata": 1, "spec": []}]',
+        b'[{"metadata": {"name": {}, "namespace": 7, "ownerReferences": {}}, "spec": {"containers": {"a": 1}}}]',
+        b'[{"spec": {"containers": [null, {"securityContext": [], "ports": [1], "env": [{"valueFrom": 1}]}]}}]',
+        b'[{"spec": {"volumes": [null, {"hostPath": 1}], "securityContext": "x", "hostPID": "true"}}]',
+        b'[{"rules": [null, {"verbs": "*", "resources": [1]}], "subjects": [null], "roleRef": []}]',
+        b'[{"webhooks": [null, {"rules": [1]}], "status": {"conditions": [null]}}]',
+    ],
+)
+def test_objects_of_any_form_are_accepted(root: Path, items: bytes) -> None:
+    """A field of a wrong type counts as missing."""
+    answers = {one.path: body(b'{"items": ' + items + b"}") for one in REQUESTS.values() if one.path != "/api/v1/nodes"}
+    with serving(root, ApiServer(samples.NEW, answers)) as host:
+        cluster = read(host)
+    assert set(cluster.objects) == set(Query) - {Query.SECRETS}
+
+
+def test_a_server_that_hangs_is_not_asked_again(root: Path) -> None:
+    """The first request decides whether the API server answers."""
+    api = ApiServer(samples.NEW, {REQUESTS[Query.NAMESPACES].path: hang})
+    with serving(root, api) as host:
+        cluster = read(host)
+    assert cluster.problem == "cannot read /api/v1/namespaces: no complete answer in time"
+    assert len(api.asked) == 1
+
+
+def test_three_requests_without_an_answer_are_enough(root: Path) -> None:
+    """A server that becomes slow does not use all the time."""
+    paths = [REQUESTS[query].path for query in (Query.PODS, Query.ROLES, Query.SECRETS)]
+    api = ApiServer(samples.NEW, dict.fromkeys(paths, hang))
+    with serving(root, api) as host:
+        cluster = read(host, QUICK._replace(request=0.1))
+    assert cluster.problem.startswith("cannot read /api/v1/secrets: ")
+    assert cluster.objects == {}
+
+
+def test_all_requests_together_have_a_limit(root: Path) -> None:
+    """Each answer is in time, and all together are not."""
+
+    def slow(handler: Handler) -> None:
+        time.sleep(0.2)
+        handler.send(200, b'{"items": []}')
+
+    with serving(root, ApiServer(samples.NEW, {one.path: slow for one in REQUESTS.values()})) as host:
+        started = time.monotonic()
+        cluster = read(host, QUICK._replace(total=0.7))
+        assert time.monotonic() - started < 2
+    assert "no complete answer in time" in cluster.problem
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_both_kubeconfigs_of_k3s_are_accepted(root: Path, embedded: bool) -> None:  # noqa: FBT001 - a parameter
+    """K3s' own has paths, and the one for users has the certificates themselves. The former is preferred."""
+    api = ApiServer(samples.NEW)
+    with serving(root, api, name=USER) as host:
+        assert read(host).problem == ""
+        if embedded:
+            text = api.kubeconfig(embedded=True)
+        else:
+            text = api.kubeconfig()
+            for name in ("ca.crt", "client.crt", "client.key"):
+                source = samples_directory() / name
+                write(root, source.read_text(), f"pki/{name}")
+                text = text.replace(str(source), f"/pki/{name}")
+        write(root, text)
+        assert read(host).problem == ""
+        write(root, "other: 1\n")
+        assert read(host).problem.startswith("cannot use /var/lib/rancher/k3s/server/cred/admin.kubeconfig: ")
+
+
+def samples_directory() -> Path:
+    from tests.unit.cluster.api_server import TLS
+
+    return TLS
+
+
+def test_a_kubeconfig_that_others_can_change_is_refused(root: Path) -> None:
+    """Its server gets K3s' certificate, and what it answers is in the report."""
+    with serving(root, ApiServer(samples.NEW)) as host:
+        (root / ADMIN).chmod(0o666)
+        problem = read(host).problem
+    assert problem.startswith("cannot use /var/lib/rancher/k3s/server/cred/admin.kubeconfig to reach the API server: ")
+
+
+def test_a_server_with_another_certificate_authority_is_refused(root: Path) -> None:
+    """No request is sent."""
+    api = ApiServer(samples.NEW)
+    with api.running():
+        write(root, api.kubeconfig(embedded=True, authority="other-ca.crt"))
+        problem = read(fake_host(root, is_live=True)).problem
+    assert problem.startswith("cannot read /api/v1/namespaces: TLS failed: ")
+    assert api.asked == []
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "http://127.0.0.1:6443",
+        "https://",
+        "https://user@127.0.0.1:1",
+        "127.0.0.1:6443",
+        "https://127.0.0.1:x",
+        "https://a/b",
+    ],
+)
+def test_an_address_of_another_form_is_refused(root: Path, server: str) -> None:
+    """Only https://HOST:PORT."""
+    write(root, ApiServer().kubeconfig(embedded=True, server=server))
+    problem = read(fake_host(root, is_live=True)).problem
+    assert problem.endswith("the address of its server is not https://HOST:PORT")
+
+
+def test_a_key_that_does_not_fit_is_an_error(root: Path) -> None:
+    """Also one that is no key at all."""
+    write(root, ApiServer().kubeconfig(embedded=True, key="server.key", server="https://127.0.0.1:1"))
+    assert "cannot use the client certificate" in read(fake_host(root, is_live=True)).problem
+    write(root, ApiServer().kubeconfig(embedded=True, key="ca.crt", server="https://127.0.0.1:1"))
+    assert "cannot use the client certificate" in read(fake_host(root, is_live=True)).problem
+
+
+def test_without_a_kubeconfig_or_server_there_is_a_reason(root: Path) -> None:
+    """K3s never ran, or does not run now."""
+    host = fake_host(root, is_live=True)
+    missing = "cannot reach the API server: /var/lib/rancher/k3s/server/cred/admin.kubeconfig does not exist"
+    assert read(host).problem == missing
+    write(root, ApiServer(port=1).kubeconfig(embedded=True))
+    assert read(host).problem == "cannot read /api/v1/namespaces: the connection was refused"
+
+
+def test_no_proxy_of_the_environment_is_used(root: Path) -> None:
+    """The API server of this host is reached directly."""
+    names = ("https_proxy", "HTTPS_PROXY", "ALL_PROXY")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "http://127.0.0.1:1"))
+    try:
+        with serving(root, ApiServer(samples.NEW)) as host:
+            assert read(host).problem == ""
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)

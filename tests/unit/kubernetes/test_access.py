@@ -1,0 +1,130 @@
+"""Tests of RBAC: which rules grant a right, and which accounts have it."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.kubernetes import access, objects
+from agent.kubernetes.access import Right
+from agent.kubernetes.queries import Query
+from tests.unit.kubernetes.samples import Json, binding, cluster, role, rule
+
+SECRETS = Right(frozenset({"get", "list", "watch"}), "", "secrets")
+PROXY = Right(frozenset({"get", "create"}), "", "nodes/proxy")
+TOKENS = Right(frozenset({"create"}), "", "serviceaccounts/token", on_named_objects=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "expected"),
+    [
+        (rule("get", "secrets"), SECRETS, True),
+        (rule("watch create", "pods secrets"), SECRETS, True),
+        (rule("*", "secrets"), SECRETS, True),
+        (rule("list", "*"), SECRETS, True),
+        (rule("list", "*", "*"), SECRETS, True),
+        (rule("create update", "secrets"), SECRETS, False),
+        (rule("get", "secrets", "apps"), SECRETS, False),
+        (rule("get", "configmaps"), SECRETS, False),
+        (rule("get", "secrets", names="one"), SECRETS, False),
+        (rule("get", "nodes"), PROXY, False),
+        (rule("get", "nodes/proxy"), PROXY, True),
+        (rule("create", "*/proxy"), PROXY, True),
+        (rule("get", "nodes/*"), PROXY, False),
+        (rule("get", "*"), PROXY, True),
+        (rule("get", "nodes/metrics nodes/stats"), PROXY, False),
+        (rule("create", "serviceaccounts/token", names="web"), TOKENS, True),
+    ],
+)
+def test_a_rule_grants_a_right(given: Json, right: Right, expected: bool) -> None:  # noqa: FBT001 - a parameter
+    """Wildcards, subresources, API groups, and rules that are limited to objects by name."""
+    (parsed,) = objects.role(role("some", given)).rules
+    assert access.grants(parsed, right) is expected
+
+
+def names(right: Right, roles: list[Json], *bindings: Json) -> list[str]:
+    """Return the accounts that the site gave a right."""
+    inside = [one for one in roles if "namespace" in one["metadata"]]
+    found = cluster(
+        {
+            Query.ROLES: inside,
+            Query.CLUSTER_ROLES: [one for one in roles if one not in inside],
+            Query.ROLE_BINDINGS: [one for one in bindings if "namespace" in one["metadata"]],
+            Query.CLUSTER_ROLE_BINDINGS: [one for one in bindings if "namespace" not in one["metadata"]],
+        }
+    )
+    return [str(one.subject) for one in access.holders(found, [right]) if not one.reason]
+
+
+def test_a_right_comes_from_bindings_of_the_cluster_and_of_namespaces() -> None:
+    """A RoleBinding can name a ClusterRole; a Role with the same name in another namespace is another role."""
+    reader = role("reader", rule("get", "secrets"))
+    local = role("local", rule("get", "secrets"), namespace="shop")
+    assert names(
+        SECRETS,
+        [reader, local],
+        binding("a", "reader", "User anna"),
+        binding("b", "reader", "Group ops", namespace="shop"),
+        binding("c", "local", "ServiceAccount shop/web", namespace="shop", kind="Role"),
+        binding("d", "local", "User eve", namespace="other", kind="Role"),
+        binding("e", "missing", "User bob"),
+    ) == ["Group ops", "ServiceAccount shop/web", "User anna"]
+
+
+def test_a_role_binding_grants_no_right_on_objects_of_the_cluster() -> None:
+    """Nodes have no namespace."""
+    proxy = role("proxy", rule("get", "nodes/proxy"))
+    assert names(PROXY, [proxy], binding("a", "proxy", "User anna", namespace="shop")) == []
+    assert names(PROXY, [proxy], binding("a", "proxy", "User anna")) == ["User anna"]
+
+
+def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
+    """Only with their own roles: the same account has no reason for a role of the site."""
+    controller = role("system:controller:job-controller", rule("get", "secrets"))
+    site = role("site", rule("get", "secrets"))
+    job = "ServiceAccount kube-system/job-controller"
+    traefik = "ServiceAccount kube-system/traefik"
+    roles = [controller, site, role("traefik-kube-system", rule("get", "secrets"))]
+    assert names(SECRETS, roles, binding("a", "system:controller:job-controller", job)) == []
+    assert names(SECRETS, roles, binding("a", "traefik-kube-system", traefik)) == []
+    assert names(SECRETS, roles, binding("a", "site", job, traefik)) == [job, traefik]
+    assert names(SECRETS, roles, binding("a", "system:controller:job-controller", "User eve")) == ["User eve"]
+    assert names(SECRETS, roles, binding("a", "cluster-admin", traefik)) == [traefik]
+    assert names(SECRETS, roles, binding("a", "cluster-admin", "ServiceAccount kube-system/helm-traefik")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Group system:authenticated", True),
+        ("Group system:unauthenticated", True),
+        ("Group system:serviceaccounts", True),
+        ("Group system:serviceaccounts:shop", True),
+        ("User system:anonymous", True),
+        ("ServiceAccount shop/default", True),
+        ("ServiceAccount shop/web", False),
+        ("Group ops", False),
+        ("User system:authenticated", False),
+    ],
+)
+def test_groups_of_everybody_are_known(name: str, expected: bool) -> None:  # noqa: FBT001 - a parameter
+    """And the account of pods without an own one."""
+    found = cluster({Query.CLUSTER_ROLE_BINDINGS: [binding("a", "cluster-admin", name)]})
+    (holder,) = [one for one in access.holders(found, [SECRETS]) if not one.reason]
+    assert holder.is_everybody is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (rule("*", "pods"), True),
+        (rule("get", "*"), True),
+        (rule("get", "pods", "*"), True),
+        ({"verbs": ["get"], "nonResourceURLs": ["*"]}, True),
+        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}, False),
+        (rule("get", "*/scale"), False),
+        (rule("get list", "pods", "apps"), False),
+    ],
+)
+def test_a_wildcard_is_a_complete_star(given: Json, expected: bool) -> None:  # noqa: FBT001 - a parameter
+    """A pattern with more than the star is limited."""
+    assert access.has_wildcard(objects.role(role("some", given))) is expected
