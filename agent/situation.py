@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __released__
@@ -12,14 +13,16 @@ from agent.changes.journal import Journal
 from agent.changes.last_run import LastRun, RecordedSettings
 from agent.desired import preconditions
 from agent.desired import resources as desired
-from agent.desired.dropin_options import named_paths
+from agent.desired.dropin_options import named_paths, plugin_files
 from agent.desired.resources import Inputs
 from agent.errors import HardenError, HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
+from agent.host.paths import DIRECTORY
+from agent.host.tree import DirectoryEntry
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
-from agent.model import File, FilePermissions, Role
+from agent.model import Component, File, FilePermissions, Role
 from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node.k3s_manifests import Manifests
 from agent.node.sysctl_files import read_sysctl_files
@@ -29,7 +32,6 @@ from agent.settings.waivers import Scope, Waivers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import PurePosixPath
 
     from agent.changes.journal import Run
     from agent.desired.dropin_options import NamedPath
@@ -70,6 +72,8 @@ class K3sFiles(NamedTuple):
     """Content of our own files that this host should not have, by path."""
     changed_since_start: tuple[str, ...]
     """Paths of the files that K3s reads only when it starts, and that changed after it started."""
+    directories: frozenset[PurePosixPath]
+    """Paths at which K3s' configuration names a file, and that are directories."""
     had_pod_security_policies: bool
     """Whether policy.yaml has or had a PodSecurityPolicy, which K3s v1.25 and newer reject.
 
@@ -184,12 +188,15 @@ def _observe(
     state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
     sysctl_files = read_sysctl_files(host, unreadable)
     named = named_paths(host_facts.merged_config, host_facts.data_dir)
+    contents = _contents(host, [one.path for one in named], unreadable)
+    contents.update(_contents(host, plugin_files(named, contents), unreadable))
     k3s_files = K3sFiles(
         named_paths=named,
-        contents=_contents(host, [one.path for one in named], unreadable),
+        contents=contents,
         manifests=_manifests(host, host_facts),
         obsolete=_obsolete(host, host_facts, expected),
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
+        directories=_directories(host, host_facts, contents),
         had_pod_security_policies=is_for_other_family,
     )
     found_gate = gate.detect(host)
@@ -295,6 +302,17 @@ def _contents(
             if data is not None:
                 found[path] = data
     return found
+
+
+def _directories(
+    host: Host, host_facts: HostFacts, contents: dict[PurePosixPath, bytes | None]
+) -> frozenset[PurePosixPath]:
+    """Return the directories at paths where a component reads or writes a file."""
+    paths = [path for path, data in contents.items() if data is None]
+    arguments = host_facts.merged_config.component_arguments(Component.API_SERVER.config_key)
+    paths += [PurePosixPath(one.text) for one in arguments.get("audit-log-path", ())[-1:] if one.text.startswith("/")]
+    found = ((path, host.tree.stat(path)) for path in paths)
+    return frozenset(path for path, one in found if isinstance(one, DirectoryEntry) and one.kind == DIRECTORY)
 
 
 def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -> dict[PurePosixPath, bytes]:

@@ -13,7 +13,7 @@ from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent.k3s.config import ConfigValue, MergedConfig
     from agent.model import Location
@@ -142,6 +142,21 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath) -> tuple[NamedPat
             found.append(NamedPath(key, PurePosixPath(value.text), value.location))
     created = {data_dir / "agent", *(data_dir / "server" / name for name in ("tls", "cred", "etc"))}
     return tuple(one for one in found if one.path.is_absolute() and created.isdisjoint(one.path.parents))
+
+
+def plugin_files(
+    named: Sequence[NamedPath], contents: Mapping[PurePosixPath, bytes | None]
+) -> tuple[PurePosixPath, ...]:
+    """Return the files that an admission configuration names for its plugins."""
+    found: list[PurePosixPath] = []
+    for option, path, _ in named:
+        data = contents.get(path) if option == ADMISSION_CONFIGURATION_ARGUMENT else None
+        if data and b"path:" in data:
+            import re
+
+            names = re.findall(rb"""^[- ]*path:[ ]*["']?([^"'\s#]+)""", data, re.MULTILINE)
+            found += [path.parent / name.decode(errors="replace") for name in names]
+    return tuple(found)
 
 
 def starts_a_cluster(facts: HostFacts) -> bool:

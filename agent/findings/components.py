@@ -77,6 +77,58 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
+    Level.ERROR,
+    blocks_gate=no(_NOTHING_RUNS),
+    prevents_start=yes("The API server exits at a configuration file that it cannot use."),
+)
+def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
+    """A file that an argument of a component names has content that the component rejects when it starts.
+
+    The API server decodes its configuration files strictly: unknown and repeated fields are errors, except in an audit
+    policy. Certificates and keys must be in the PEM format, and a directory cannot be in the place of a file.
+    """
+    files = situation.k3s_files
+    written = {resource.id for resource in situation.desired}
+    if (
+        files.directories
+        or any(str(one.path) not in written and one.path in files.contents for one in files.named_paths)
+        or any(refusal.edited for refusal in situation.plan.refusals)
+    ):
+        from agent.findings.component_files import rejected
+
+        yield from rejected(situation)
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("The API server starts with Pod Security at its default, which allows privileged pods."),
+    prevents_start=no("The API server ignores entries for plugins that do not exist."),
+)
+def pod_security_misspelt(situation: Situation) -> Iterator[Trouble]:
+    """The admission configuration has no entry for PodSecurity, but one with a similar name, which has no effect."""
+    if _has_arguments(situation):
+        from agent.findings.component_files import misspelt
+
+        yield from misspelt(situation)
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("The API server starts and writes no audit log."),
+    prevents_start=no("The API server accepts the policy."),
+)
+def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
+    """The audit policy of the operator logs no request, for example because all of its rules have the level None.
+
+    A waiver with the ID of the control accepts it.
+    """
+    if _has_arguments(situation):
+        from agent.findings.component_files import logs_nothing
+
+        yield from logs_nothing(situation)
+
+
+@finding(
     Level.NOTE,
     blocks_gate=no("Nothing is known to be wrong."),
     prevents_start=no("Nothing is known to be wrong."),

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Mapping, Node
 
 
+_GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
+"""API groups of an AdmissionConfiguration; the second one is the older name (apiserver/pkg/apis/apiserver/install)."""
+
+
 def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None]:
     """Return the admission plugins that an AdmissionConfiguration has entries for.
 
@@ -56,7 +60,7 @@ def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
     node = documents[0].node if documents else None
     if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
         raise InputError(Location(path), "expected the kind AdmissionConfiguration")
-    if not (node.text("apiVersion") or "").startswith("apiserver.config.k8s.io/"):
+    if not (node.text("apiVersion") or "").startswith(_GROUPS):
         raise InputError(Location(path), "expected the apiVersion apiserver.config.k8s.io/v1")
     return node
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.k3s.components.schema import Schema
     from agent.yaml_reader import Node
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
@@ -31,6 +32,18 @@ _STAGES_OF_A_REQUEST = frozenset({"RequestReceived", "ResponseComplete"})
 """The stages that every request has."""
 _SELECTORS = ("users", "userGroups", "verbs", "resources", "namespaces", "nonResourceURLs")
 """Keys of a rule that limit the requests it matches."""
+_SCHEMA: Schema = {
+    "omitManagedFields": "bool",
+    "omitStages": ["string"],
+    "rules": [
+        {
+            **{key: ["string"] for key in (*_SELECTORS, "omitStages") if key != "resources"},
+            "omitManagedFields": "bool",
+            "resources": [{"group": "string", "resources": ["string"], "resourceNames": ["string"]}],
+        }
+    ],
+}
+"""Types of the fields. The API server ignores fields that do not exist."""
 _GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 
@@ -44,7 +57,10 @@ def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
         policy = _policy(data, path)
     except InputError as error:
         return (error,)
-    found = (*_placeholders(policy), *_policy_problems(policy))
+    from agent.k3s.components import schema  # no module of a run that writes the policy itself
+
+    types = schema.problems(policy, _SCHEMA, is_strict=False)
+    found = (*_placeholders(policy), *_policy_problems(policy), *types)
     return tuple(InputError(Location(path, line), problem) for line, problem in found)
 
 
@@ -88,6 +104,7 @@ def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:
         if policy.text(key) != expected:
             node = policy.get(key)
             yield (node or policy).line, f"`{key}` must be {expected}; found {describe_node(node)}"
+    yield from _stage_problems(policy)
     rules = policy.get("rules")
     if not isinstance(rules, Sequence) or not rules.items:
         yield (rules or policy).line, "`rules` must be a list with at least one rule"
@@ -106,9 +123,7 @@ def _rule_problems(rule: Mapping) -> Iterator[tuple[int, str]]:
             (level or rule).line,
             f"`level` of a rule must be {alternatives(_LEVELS)}; found {describe_node(level)}",
         )
-    for stage in _items(rule, "omitStages"):
-        if not isinstance(stage, Scalar) or stage.value not in _STAGES:
-            yield stage.line, f"`omitStages` must be {alternatives(_STAGES)}; found {describe_node(stage)}"
+    yield from _stage_problems(rule)
     urls = _items(rule, "nonResourceURLs")
     for url in urls:
         text = url.value if isinstance(url, Scalar) and isinstance(url.value, str) else ""
@@ -119,6 +134,12 @@ def _rule_problems(rule: Mapping) -> Iterator[tuple[int, str]]:
         yield rule.line, "a rule with `nonResourceURLs` cannot have `resources` or `namespaces`"
     for resource in resources:
         yield from _resource_problems(resource)
+
+
+def _stage_problems(mapping: Mapping) -> Iterator[tuple[int, str]]:
+    for stage in _items(mapping, "omitStages"):
+        if not isinstance(stage, Scalar) or stage.value not in _STAGES:
+            yield stage.line, f"`omitStages` must be {alternatives(_STAGES)}; found {describe_node(stage)}"
 
 
 def _resource_problems(resource: Node) -> Iterator[tuple[int, str]]:

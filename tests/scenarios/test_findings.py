@@ -82,6 +82,29 @@ waivers:
 """
 ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
 
+ENCRYPTION = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - aescbc:
+      keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]
+"""
+MISSPELT = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurty
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: restricted}
+"""
+OWN_ADMISSION = "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/own.yaml\n"
+LOGS_NOTHING = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"
+OWN_AUDIT = "kube-apiserver-arg+:\n  - audit-policy-file=/etc/own.yaml\n"
+
 
 def written(path: str, content: str) -> Callable[[HostTree], object]:
     return lambda host: host.write(path, content)
@@ -531,6 +554,54 @@ CASES = (
         remediation="correct `APIServerTracing=true` at {location}; restart K3s",
         cure=line_replaced(",APIServerTracing=true", ""),
         version="1.37",
+    ),
+    Case(
+        "component-file-invalid",
+        both(
+            written("/etc/own.yaml", ENCRYPTION.replace("Ug==", "UlJS")),
+            written(CONFIG, "kube-apiserver-arg:\n  - encryption-provider-config=/etc/own.yaml\n"),
+        ),
+        both(
+            written("/etc/own.yaml", ENCRYPTION),
+            written(CONFIG, "kube-apiserver-arg:\n  - encryption-provider-config=/etc/own.yaml\n"),
+        ),
+        location="/etc/own.yaml:7",
+        remediation="correct /etc/own.yaml at {location}; restart K3s",
+        cure=file_put("/etc/own.yaml", ENCRYPTION),
+    ),
+    Case(
+        "component-file-invalid",
+        both(
+            lambda host: host["/var/log/audit"].mkdir(parents=True),
+            written(SITE, "kube-apiserver-arg+:\n  - audit-log-path=/var/log/audit\n"),
+        ),
+        written(SITE, "kube-apiserver-arg+:\n  - audit-log-path=/var/log/audit\n"),
+        location=f"{SITE}:2",
+        expected="a file",
+        found="a directory",
+        remediation="correct the path, or remove /var/log/audit at {location}; restart K3s",
+        cure=line_replaced("/var/log/audit", "/var/log/audit/log"),
+        name="directory",
+    ),
+    Case(
+        "pod-security-misspelt",
+        both(written("/etc/own.yaml", MISSPELT), written(SITE, OWN_ADMISSION)),
+        both(written("/etc/own.yaml", MISSPELT.replace("Securty", "Security")), written(SITE, OWN_ADMISSION)),
+        location="/etc/own.yaml:4",
+        expected="PodSecurity",
+        found="PodSecurty",
+        remediation="correct `PodSecurty` at {location}; restart K3s",
+        cure=line_replaced("Securty", "Security"),
+    ),
+    Case(
+        "audit-policy-logs-nothing",
+        both(written("/etc/own.yaml", LOGS_NOTHING), written(SITE, OWN_AUDIT)),
+        both(written("/etc/own.yaml", LOGS_NOTHING.replace("None", "Metadata")), written(SITE, OWN_AUDIT)),
+        location="/etc/own.yaml:4",
+        expected="a rule with the level Metadata or higher",
+        found="no rule that logs",
+        remediation="correct the rules at {location}; restart K3s",
+        cure=line_replaced("None", "Metadata"),
     ),
     Case(
         "component-arguments-not-checked",

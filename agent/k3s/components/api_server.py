@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.k3s.components import values
+from agent.k3s.components import tables, values
 from agent.k3s.components.common import as_bool, as_number, gate_is_on
-from agent.k3s.components.words import GROUPS
 from agent.k3s.go_values import FALSE, TRUE
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ def _authentication(a: Arguments) -> Iterator[Problem]:
         yield a.problem(oidc[0], message, "both, or no argument oidc-*", source)
     elif oidc:
         yield from _issuer(a)
+        if "oidc-username-claim" in a.by_name and not a.value("oidc-username-claim"):
+            yield a.problem("oidc-username-claim", "rejects an empty oidc-username-claim", "a claim", source)
     for algorithm in a.words("oidc-signing-algs"):
         if algorithm not in _ALGORITHMS and a.value("oidc-issuer-url"):
             message = f"does not support the signing algorithm `{algorithm}`"
@@ -75,7 +76,7 @@ def _authentication(a: Arguments) -> Iterator[Problem]:
 def _issuer(a: Arguments) -> Iterator[Problem]:
     source = "apiserver/pkg/apis/apiserver/validation/validation.go"
     url = str(a.value("oidc-issuer-url"))
-    if not url.startswith("https://"):
+    if not url.lower().startswith("https://"):
         yield a.problem("oidc-issuer-url", "requires an https URL in oidc-issuer-url", "https://...", source)
     elif "?" in url or "#" in url or "@" in url:
         message = "rejects a query, fragment or user name in oidc-issuer-url"
@@ -132,8 +133,11 @@ def _audit_backend(a: Arguments, kind: str, mode: str) -> Iterator[Problem]:
         limited = ("throttle-burst", "throttle-qps") if throttles else ()
         for part in ("buffer-size", "max-size", *limited):
             one = f"audit-{kind}-batch-{part}"
-            if one in a.by_name and as_number(a, one, 1) <= 0:
-                yield a.problem(one, f"rejects {one}={a.by_name[one].text}", "more than 0", _AUDIT)
+            # The log has no throttle by default, and therefore no values for it.
+            default = 0 if kind == "log" and part in limited else 1
+            if as_number(a, one, default) <= 0:
+                name = one if one in a.by_name else f"audit-{kind}-batch-throttle-enable"
+                yield a.problem(name, f"rejects {one}={as_number(a, one, default):.0f}", "more than 0", _AUDIT)
     event, batch = f"audit-{kind}-truncate-max-event-size", f"audit-{kind}-truncate-max-batch-size"
     largest = as_number(a, event, 102400)
     if largest <= 0:
@@ -165,7 +169,7 @@ def _runtime_config(a: Arguments) -> Iterator[Problem]:
         yield a.problem(name, message, "at least one API that is on", "apiserver/pkg/server/options/api_enablement.go")
         return
     for key, value in found.items():
-        problem = _api_problem(key, value)
+        problem = _api_problem(key, value, a.minor)
         if problem:
             yield a.problem(name, *problem, "apiserver/pkg/server/resourceconfig/helpers.go")
     priority = as_bool(a, "enable-priority-and-fairness", default=True)
@@ -175,26 +179,33 @@ def _runtime_config(a: Arguments) -> Iterator[Problem]:
         yield a.problem(name, message, "enable-priority-and-fairness=false", f"{_CONTROL_PLANE}/validation.go")
 
 
-def _api_problem(key: str, value: str) -> tuple[str, str] | None:
+def _api_problem(key: str, value: str, minor: int) -> tuple[str, str] | None:
     """Return what is wrong with an item of runtime-config, and what is expected."""
     if key in _EVERYTHING:
         return None if value in ("true", "false") else (f"rejects {key}={value}", f"{key}=true or {key}=false")
+    if key in ("v1", "api/v1") or key.startswith(("v1/", "api/v1/")):
+        return None  # the core group
     group, _, rest = key.partition("/")
     version, _, resource = rest.partition("/")
     if not rest or "/" in resource:
         return f"rejects the key {key} in runtime-config", "group/version or api/all"
-    if not _is_group(group, version):
-        return f"has no API group `{group}`", "a group of Kubernetes"
+    return _absent_api(group, version, minor) or _wrong_switch(key, value, resource)
+
+
+def _absent_api(group: str, version: str, minor: int) -> tuple[str, str] | None:
+    if not tables.has_api(group, "", minor):
+        return f"has no API group `{group}`", f"a group of Kubernetes 1.{minor}"
+    if not tables.has_api(group, version, minor):
+        return f"has no version `{version}` of the API group `{group}`", f"a version of Kubernetes 1.{minor}"
+    return None
+
+
+def _wrong_switch(key: str, value: str, resource: str) -> tuple[str, str] | None:
     if value not in ("", *TRUE, *FALSE):
         return f"rejects {key}={value}", f"{key}=true or {key}=false"
     if resource != resource.lower():
         return f"rejects the resource {resource}", "a resource in lower case"
     return None
-
-
-def _is_group(group: str, version: str) -> bool:
-    # `v1` alone is the core group, and `api/v1` is what the API server makes of it.
-    return group in GROUPS or (group in ("", "api") and version == "v1") or not version
 
 
 def _cors_and_hsts(a: Arguments) -> Iterator[Problem]:
@@ -247,6 +258,8 @@ def _ports_and_addresses(a: Arguments) -> Iterator[Problem]:
     source = "cmd/kube-apiserver/app/options/completion.go"
     if None in sizes[:2]:
         yield a.problem(name, f"rejects {name}={a.by_name[name].text}", "one or two CIDRs", source)
+    elif any(size and size[0] - size[1] < 3 for size in sizes):  # noqa: PLR2004 - 8 addresses
+        yield a.problem(name, f"rejects a range of less than 8 addresses in {name}", "a prefix up to /29", source)
     elif len(sizes) > 2:  # noqa: PLR2004 - IPv4 and IPv6
         yield a.problem(name, f"rejects more than two ranges in {name}", "one or two CIDRs", source)
     elif len(sizes) == 2 and sizes[0] and sizes[1] and sizes[0][0] == sizes[1][0]:  # noqa: PLR2004
@@ -256,6 +269,13 @@ def _ports_and_addresses(a: Arguments) -> Iterator[Problem]:
 def _node_ports(a: Arguments) -> tuple[int, int]:
     match = re.fullmatch("([0-9]+)-([0-9]+)", str(a.value("service-node-port-range")))
     return (int(match[1]), int(match[2])) if match else _DEFAULT_NODE_PORTS
+
+
+def _requests_in_flight(a: Arguments) -> Iterator[Problem]:
+    pair = ("max-requests-inflight", "max-mutating-requests-inflight")
+    if all(name in a.by_name and as_number(a, name, 1) == 0 for name in pair):
+        message = f"rejects 0 for both {pair[0]} and {pair[1]}"
+        yield a.problem(pair[0], message, "more than 0 in total", "apiserver/pkg/server/config.go")
 
 
 def _coordinated_leadership(a: Arguments) -> Iterator[Problem]:
@@ -295,6 +315,7 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _etcd,
     _ports_and_addresses,
     _coordinated_leadership,
+    _requests_in_flight,
     _peers,
     _versions,
 )

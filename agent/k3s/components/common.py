@@ -59,11 +59,17 @@ def problems(a: Arguments) -> Iterator[Problem]:
 
 
 def _versions(a: Arguments) -> Iterator[Problem]:
-    source = "component-base/compatibility/registry.go"
     for name in ("emulated-version", "min-compatibility-version"):
         for word in a.words(name):
-            if not re.fullmatch(r"(?:[a-z]+=)?v?[0-9]+[.][0-9]+(?:[.][0-9]+)?", word.strip(), re.ASCII):
-                yield a.problem(name, f"rejects {name}={word}", f"1.{a.minor}, or an older minor", source)
+            match = re.fullmatch(r"(?:kube=)?v?1[.]([0-9]{1,3})", word.strip(), re.ASCII)
+            if match is None or not a.minor - _EMULATED_MINORS <= int(match[1]) <= a.minor:
+                expected = f"1.{a.minor - _EMULATED_MINORS} to 1.{a.minor}"
+                source = "component-base/compatibility/registry.go"
+                yield a.problem(name, f"rejects {name}={word}", expected, source)
+
+
+_EMULATED_MINORS = 3
+"""How many minors back a component can emulate (component-base/compatibility/version.go)."""
 
 
 def _client(a: Arguments) -> Iterator[Problem]:
@@ -164,12 +170,18 @@ def _logging(a: Arguments) -> Iterator[Problem]:
             yield a.problem(name, message, "LoggingAlphaOptions=true", _LOGS)
 
 
+_CHECKS_DISABLED_METRICS = 36
+
+
 def _metrics(a: Arguments) -> Iterator[Problem]:
     name = "show-hidden-metrics-for-version"
     shown = a.value(name)
     before = f"1.{a.minor - 1}"
     if shown and shown != before:
         yield a.problem(name, f"rejects {name}={shown}", before, _METRICS)
+    for metric in a.words("disabled-metrics") if a.minor >= _CHECKS_DISABLED_METRICS else ():
+        if not re.fullmatch("[a-zA-Z_:][a-zA-Z0-9_:]*", metric, re.ASCII):
+            yield a.problem("disabled-metrics", f"rejects the metric `{metric}`", "names of metrics", _METRICS)
     labels = a.value("allow-metric-labels", {})
     if isinstance(labels, dict) and a.component is not Component.KUBELET:
         for key in labels:

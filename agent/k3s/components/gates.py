@@ -32,6 +32,12 @@ class Setting(NamedTuple):
     written: str
 
 
+def mixes_prefixes(texts: Iterable[str]) -> bool:
+    """Return whether some gates have the prefix `kube:`, and others have none, which a component rejects."""
+    pairs = [pair for text in texts for pair in text.split(",") if pair]
+    return len({":" in pair.partition("=")[0] for pair in pairs}) > 1
+
+
 class GateProblem(NamedTuple):
     """A feature gate that a component rejects."""
 

@@ -33,7 +33,7 @@ _ENFORCEMENTS = (
 _RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _NAME = r"(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_DOMAIN = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+DOMAIN = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
 
 
 def problems(a: Arguments) -> Iterator[Problem]:
@@ -45,7 +45,7 @@ def problems(a: Arguments) -> Iterator[Problem]:
 def is_qualified_name(text: str) -> bool:
     """Return whether a text can be the key of a label (apimachinery/pkg/util/validation, IsQualifiedName)."""
     prefix, slash, name = text.rpartition("/")
-    if slash and not (prefix and len(prefix) <= 253 and re.fullmatch(_DOMAIN, prefix, re.ASCII)):  # noqa: PLR2004
+    if slash and not (prefix and len(prefix) <= 253 and re.fullmatch(DOMAIN, prefix, re.ASCII)):  # noqa: PLR2004
         return False
     return len(name) <= 63 and re.fullmatch(_NAME, name, re.ASCII) is not None  # noqa: PLR2004
 
@@ -183,23 +183,57 @@ def _cpus(a: Arguments) -> Iterator[Problem]:
         yield a.problem("cpu-manager-policy", message, "kube-reserved=cpu=...", "pkg/kubelet/cm/cpumanager")
 
 
+_CPU_OPTIONS = (
+    "align-by-socket",
+    "distribute-cpus-across-cores",
+    "distribute-cpus-across-numa",
+    "full-pcpus-only",
+    "prefer-align-cpus-by-uncorecache",
+    "strict-cpu-reservation",
+)
+_TOPOLOGY_OPTIONS = ("max-allowable-numa-nodes", "prefer-closest-numa-nodes")
+
+
 def _policies(a: Arguments) -> Iterator[Problem]:
-    options = a.value("cpu-manager-policy-options", {})
-    if options and a.value("cpu-manager-policy", "none") == "none":
-        name = "cpu-manager-policy-options"
+    name = "cpu-manager-policy-options"
+    if a.value(name, {}) and a.value("cpu-manager-policy", "none") == "none":
         message = f"rejects {name} without cpu-manager-policy=static"
         yield a.problem(name, message, "cpu-manager-policy=static", "pkg/kubelet/cm/cpumanager/policy_none.go")
+    elif a.value("cpu-manager-policy") == "static":
+        yield from _options(a, name, _CPU_OPTIONS)
+    if a.value("topology-manager-policy", "none") != "none":
+        yield from _options(a, "topology-manager-policy-options", _TOPOLOGY_OPTIONS)
+    if a.value("memory-manager-policy") == "Static" and "reserved-memory" not in a.by_name:
+        message = "needs reserved-memory for memory-manager-policy=Static"
+        yield a.problem("memory-manager-policy", message, "reserved-memory=...", "pkg/kubelet/cm/memorymanager")
+    yield from _sysctls(a)
+
+
+def _options(a: Arguments, name: str, known: tuple[str, ...]) -> Iterator[Problem]:
+    options = a.value(name, {})
+    for option in options if isinstance(options, dict) else ():
+        if option not in known:
+            yield a.problem(name, f"has no option `{option}` in {name}", ", ".join(known), "pkg/kubelet/cm")
+
+
+def _sysctls(a: Arguments) -> Iterator[Problem]:
     for pattern in a.words("allowed-unsafe-sysctls"):
         name = pattern.replace("/", ".").partition("*")[0]
         if name not in _SYSCTLS and not name.startswith(_SYSCTL_PREFIXES):
             message = f"rejects `{pattern}` in allowed-unsafe-sysctls"
-            expected = "parameters below net., kernel.msg, kernel.shm, kernel.sem, fs.mqueue. or user."
+            expected = "parameters such as net.*, kernel.msg*, kernel.shm* or kernel.sem"
             yield a.problem("allowed-unsafe-sysctls", message, expected, "pkg/kubelet/sysctl/allowlist.go")
 
 
-_SYSCTLS = ("kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced")
-_SYSCTL_PREFIXES = ("net.", "fs.mqueue.", "user.", "kernel.msg", "kernel.shm", "kernel.sem")
-"""The namespaced parameters. The kubelet's list is a little shorter (component-helpers/node/util/sysctl)."""
+_SYSCTLS = frozenset(
+    (
+        *("kernel.domainname", "kernel.sem"),
+        *(f"kernel.shm{one}" for one in ("", "all", "max", "mni", "_rmid_forced")),
+        *(f"kernel.msg{one}" for one in ("", "max", "mnb", "mni")),
+    )
+)
+_SYSCTL_PREFIXES = ("net.", "fs.mqueue.", "user.")
+"""The namespaced parameters (component-helpers/node/util/sysctl/namespace.go)."""
 
 
 def _is_cpu_range(text: str) -> bool:

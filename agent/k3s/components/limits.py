@@ -158,7 +158,7 @@ _WORDS_OF_SERVERS: Mapping[str, tuple[tuple[str, ...], str]] = {"tls-min-version
 WORDS: Mapping[Component, Mapping[str, tuple[tuple[str, ...], str]]] = {
     Component.API_SERVER: {
         **_WORDS_OF_SERVERS,
-        "endpoint-reconciler-type": (("master-count", "lease", "none"), "pkg/controlplane/instance.go"),
+        "endpoint-reconciler-type": (("", "master-count", "lease", "none"), "pkg/controlplane/instance.go"),
         "storage-backend": (("", "etcd3"), "apiserver/pkg/server/options/etcd.go"),
         "storage-media-type": (
             ("", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"),
@@ -210,9 +210,10 @@ def problems(arguments: Arguments) -> Iterator[Problem]:
 def _outside(argument: Argument, limits: Limits) -> str:
     """Return what is expected if a number is outside its limits."""
     number = argument.value
-    if not isinstance(number, (int, float)) or (
-        (limits.low is None or number >= limits.low) and (limits.high is None or number <= limits.high)
-    ):
+    if not isinstance(number, (int, float)):
+        return ""
+    # Not a number is not outside.
+    if not ((limits.low is not None and number < limits.low) or (limits.high is not None and number > limits.high)):
         return ""
     show = _as_duration if argument.kind == "duration" else str
     if limits.high is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PFLAG = "github.com/spf13/pflag"
 _GATES = "component-base/featuregate/feature_gate.go"
+_REGISTRY = "component-base/compatibility/registry.go"
 FEATURE_GATES = "feature-gates"
 _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 """Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
@@ -63,6 +64,11 @@ def problems(
             gate.setting.location,
             _GATES,
         )
+    all_gates = parsed.get(FEATURE_GATES)
+    if all_gates and component not in _WITHOUT_PREFIX and gates.mixes_prefixes(one.text for one in all_gates.given):
+        message = "rejects feature gates with and without the prefix kube:"
+        problem = arguments.problem(FEATURE_GATES, message, "one way for all gates", _REGISTRY)
+        yield problem._replace(cause=Cause.FEATURE_GATE)
     if component is Component.KUBE_PROXY and parsed.get("config"):
         return  # kube-proxy ignores its arguments if it has a configuration file
     yield from _after_parsing(arguments)

@@ -22,6 +22,7 @@ LAST_MINOR = 37
 
 FLAGS = "flags.tsv"
 FEATURE_GATES = "feature_gates.tsv"
+API_VERSIONS = "api_versions.tsv"
 
 _HAD_BY_ALL = "feature-gates"
 """An argument that every component has in every minor."""
@@ -94,6 +95,16 @@ def gates(minor: int) -> dict[str, Gate]:
     return found
 
 
+def has_api(group: str, version: str, minor: int) -> bool:
+    """Return whether the API server of a minor registers a version of an API group. Empty: any version."""
+    wanted = f"{group}/{version}"
+    for line in _text(API_VERSIONS).splitlines():
+        name, _, minors = line.partition("\t")
+        if (name == wanted if version else name.startswith(wanted)) and minor in _minors(minors):
+            return True
+    return False
+
+
 def minors_of_gate(name: str) -> tuple[int, ...]:
     """Return the minors that know a feature gate."""
     _, _, rest = _text(FEATURE_GATES).partition(f"\n{name}\t")
@@ -123,6 +134,6 @@ def _minors(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _text(name: str) -> str:
     return package_data.read("k3s", "components", name).decode()

@@ -24,17 +24,6 @@ SUITES = _names(
 )
 """The suites of Go's crypto/tls, and two older names that Kubernetes keeps."""
 
-GROUPS = _names(
-    """
-    admission.k8s.io admissionregistration.k8s.io apiextensions.k8s.io apiregistration.k8s.io apps
-    authentication.k8s.io authorization.k8s.io autoscaling batch certificates.k8s.io coordination.k8s.io
-    discovery.k8s.io events.k8s.io extensions flowcontrol.apiserver.k8s.io imagepolicy.k8s.io
-    internal.apiserver.k8s.io networking.k8s.io node.k8s.io policy rbac.authorization.k8s.io resource.k8s.io
-    scheduling.k8s.io storage.k8s.io storagemigration.k8s.io lifecycle.k8s.io
-    """
-)
-"""API groups that some minor from 1.34 to 1.37 registers (kubernetes, pkg/apis/*/register.go)."""
-
 CONTROLLERS = _names(
     """
     bootstrap-signer-controller certificatesigningrequest-approving-controller

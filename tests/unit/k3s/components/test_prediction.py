@@ -128,4 +128,5 @@ def test_k3s_own_arguments_are_accepted() -> None:
     for component in Component:
         if _is_in_table(component):
             rows = [row for row in default_arguments.of(component) if row.versions.last is None]
-            assert predicted(component, *(f"{row.name}={row.example}" for row in rows if not row.needs)) == []
+            own = [f"{row.name}={row.example}" for row in rows if not row.needs]
+            assert not own or predicted(component, *own) == []

@@ -1,0 +1,153 @@
+"""Predictions about the files that the arguments of components name. Loaded only if there is such a file."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    API_SERVER_KEY,
+    AUDIT_POLICY_ARGUMENT,
+    DISABLED_PLUGINS_ARGUMENT,
+)
+from agent.errors import InputError
+from agent.findings.admission import plugins
+from agent.findings.registry import Trouble, written_by_apply
+from agent.guide.files import AUDIT_POLICY
+from agent.k3s import admission_configuration, admission_plugins, audit_policy
+from agent.k3s.admission_plugins import POD_SECURITY
+from agent.k3s.components import files
+from agent.model import Component, File, Instruction, Location, Remediation, Restart, Role
+from agent.node.components import not_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.desired.dropin_options import NamedPath
+    from agent.situation import Situation
+
+_SIMILAR = 0.75
+
+
+def rejected(situation: Situation) -> Iterator[Trouble]:
+    """Yield the files that the API server cannot use."""
+    if situation.facts.role is Role.AGENT or not_run(Component.API_SERVER, situation.facts):
+        return
+    yield from _directories(situation)
+    for named in situation.k3s_files.named_paths:
+        data = situation.k3s_files.contents.get(named.path)
+        if data is not None and not _is_expected(situation, named.path):
+            for problem in _problems(situation, named, data):
+                yield _trouble(situation, named, problem)
+
+
+def misspelt(situation: Situation) -> Iterator[Trouble]:
+    """Yield an entry for a plugin whose name is similar to PodSecurity, if PodSecurity has none."""
+    from difflib import get_close_matches
+
+    for named, data in _of_the_operator(situation, ADMISSION_CONFIGURATION_ARGUMENT):
+        try:
+            if POD_SECURITY in admission_configuration.configured_plugins(data, named.path):
+                continue
+        except InputError:
+            continue  # the API server exits
+        for name, line in files.plugins(data, named.path):
+            is_unknown = admission_plugins.is_unknown(name, situation.facts.version)
+            if is_unknown and get_close_matches(name, [POD_SECURITY], cutoff=_SIMILAR):
+                location = Location(named.path, line)
+                yield Trouble(
+                    "Pod Security admission has its default, privileged: its configuration names another plugin",
+                    expected=POD_SECURITY,
+                    found=name,
+                    location=location,
+                    remediation=Remediation((Instruction(f"correct `{name}`", location),), restart=Restart.K3S),
+                )
+
+
+def logs_nothing(situation: Situation) -> Iterator[Trouble]:
+    """Yield an audit policy that logs no request."""
+    if situation.waivers.covering(AUDIT_POLICY.id, AUDIT_POLICY_ARGUMENT) is not None:
+        return
+    for named, data in _of_the_operator(situation, AUDIT_POLICY_ARGUMENT):
+        try:
+            line = audit_policy.why_nothing_is_logged(data, named.path)
+        except InputError:
+            continue  # the API server exits, or the file is too large to be read
+        if line is not None:
+            location = Location(named.path, line)
+            yield Trouble(
+                "the audit policy logs no request",
+                expected="a rule with the level Metadata or higher",
+                found="no rule that logs",
+                location=location,
+                remediation=Remediation((Instruction("correct the rules", location),), restart=Restart.K3S),
+            )
+
+
+def _of_the_operator(situation: Situation, argument: str) -> Iterator[tuple[NamedPath, bytes]]:
+    written = {resource.id for resource in situation.desired}
+    for named in situation.k3s_files.named_paths:
+        data = situation.k3s_files.contents.get(named.path)
+        if named.option == argument and data is not None and str(named.path) not in written:
+            yield named, data
+
+
+def _directories(situation: Situation) -> Iterator[Trouble]:
+    values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("audit-log-path", ())
+    named = [(one.option, one.path, one.location) for one in situation.k3s_files.named_paths]
+    named += [("audit-log-path", PurePosixPath(one.text), one.location) for one in values[-1:]]
+    for option, path, location in named:
+        if path in situation.k3s_files.directories:
+            yield Trouble(
+                f"K3s does not start: {path} is a directory, and {option} requires a file",
+                expected="a file",
+                found="a directory",
+                location=location,
+                remediation=Remediation(
+                    (Instruction(f"correct the path, or remove {path}", location),), restart=Restart.K3S
+                ),
+            )
+
+
+def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:
+    contents, path = situation.k3s_files.contents, named.path
+    if named.option == ADMISSION_CONFIGURATION_ARGUMENT:
+        try:
+            admission_configuration.configured_plugins(data, path)
+        except InputError:
+            return ()  # admission-configuration-unusable reports it
+        on, off = (plugins(situation, one) for one in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
+        return files.admission(
+            data,
+            path,
+            missing=lambda file: file.is_absolute() and file not in contents,
+            enabled=lambda name: name in on if name != POD_SECURITY else name not in off,
+        )
+    if named.option == "encryption-provider-config":
+        return files.encryption(data, path)
+    if named.option == "authentication-config":
+        arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
+        return files.authentication(data, path, has_anonymous_auth="anonymous-auth" in arguments)
+    if named.option == "authorization-config":
+        return files.authorization(data, path)
+    return files.pem(named.option, data, path)
+
+
+def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Trouble:
+    if any(resource.id == str(named.path) for resource in situation.desired):
+        remediation = written_by_apply(situation, str(named.path))
+    else:
+        remediation = Remediation((Instruction(f"correct {named.path}", problem.location),), restart=Restart.K3S)
+    return Trouble(
+        f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
+        location=problem.location,
+        remediation=remediation,
+    )
+
+
+def _is_expected(situation: Situation, path: PurePosixPath) -> bool:
+    """Return whether a file has the content that we write, which is valid."""
+    data = situation.k3s_files.contents.get(path)
+    return any(isinstance(one, File) and one.path == path and one.content == data for one in situation.desired)
