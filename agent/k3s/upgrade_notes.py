@@ -71,6 +71,13 @@ NOTES: tuple[UpgradeNote, ...] = (
         "kubernetes/kubernetes CHANGELOG-1.35, urgent upgrade notes",
     ),
     UpgradeNote(
+        "pod-infra-container-image-removed",
+        35,
+        "The kubelet of v1.35 exits at `pod-infra-container-image`. Remove it from `kubelet-arg`; K3s has the option"
+        " `pause-image`.",
+        "kubernetes/kubernetes CHANGELOG-1.35, urgent upgrade notes",
+    ),
+    UpgradeNote(
         "traefik-chart-40",
         36,
         "v1.36.2 has the Traefik chart 40: its provider for ingress-nginx is now named `kubernetesIngressNGINX`."

@@ -23,8 +23,8 @@ MEANINGS = {
 _OF_TODAY = frozenset({"restart-needed", "file-edited"})
 """Kinds of findings that an upgrade does not change: it restarts K3s, and edited-file-insufficient judges an edit."""
 
-_ALWAYS = frozenset({"not-readable"})
-"""Kinds that are shown although they are not new: what they report limits this result."""
+_LIMITS = frozenset({"component-arguments-not-checked", "k3s-config-not-read", "not-readable"})
+"""Kinds that are shown although they are not new: something could not be checked."""
 
 
 class Problem(NamedTuple):
@@ -63,6 +63,11 @@ class Preflight(NamedTuple):
         return not any(one.finding.prevents_start for one in self.problems if one.is_decisive)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether everything could be checked that is checked at all."""
+        return not any(one.finding.id in _LIMITS for one in self.problems)
+
+    @property
     def stays_hardened(self) -> bool:
         """Whether the host is compliant after apply for that version."""
         return not self.left and not any(one.is_decisive and not one.finding.prevents_start for one in self.problems)
@@ -95,7 +100,7 @@ def left_over(items: Iterable[Item]) -> tuple[Item, ...]:
 
 
 def _is_shown(one: Problem) -> bool:
-    return one.is_new or one.is_decisive or one.finding.id in _ALWAYS
+    return one.is_new or one.is_decisive or one.finding.id in _LIMITS
 
 
 def _key(finding: Finding) -> tuple[str, Location | None, str]:

@@ -75,7 +75,7 @@ def test_a_plugin_of_the_operator_prevents_the_start(hardened: Hardened) -> None
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n")
     found = preflight(host, "1.25")
     assert (found["exit_code"], found["would_start"]) == (3, False)
-    (one,) = (one for one in found["findings"] if not one["fixed_by_apply"])
+    (one,) = (one for one in found["findings"] if one["prevents_start"])
     assert (one["id"], one["location"]["path"], one["is_new"]) == ("admission-plugins-refused", CONFIG, True)
 
 
@@ -121,6 +121,27 @@ def test_a_problem_of_today_that_decides_nothing_is_for_check(hardened: Hardened
     host.write(CONFIG, "enable-pprof: true\ndisable-network-policy: true\n")
     assert len(host.seen("check").findings) == 2
     assert preflight(host, "1.35")["findings"] == []
+
+
+def test_arguments_that_cannot_be_checked_are_named(hardened: Hardened) -> None:
+    """The tables begin with v1.34."""
+    host = hardened("server", "1.32")
+    host.write(CONFIG, "kubelet-arg: [max-pods=200]\n")
+    host.run("apply")
+    found = preflight(host, "1.33")
+    assert (found["exit_code"], ids(found, "findings")) == (0, ["component-arguments-not-checked"])
+
+
+def test_a_removed_argument_and_a_removed_gate_prevent_the_start(hardened: Hardened) -> None:
+    """Each with its line; v1.34 has both."""
+    host = hardened()
+    gate = "kube-apiserver-arg:\n  - feature-gates=AnyVolumeDataSource=true\n"
+    host.write(CONFIG, f"kubelet-arg:\n  - pod-infra-container-image=x\n{gate}")
+    found = preflight(host, "1.37")
+    assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (3, False, True)
+    locations = {one["id"]: one["location"]["line"] for one in found["findings"]}
+    assert locations == {"component-argument-unknown": 2, "feature-gate-invalid": 4}
+    assert all(one["location"]["path"] == CONFIG for one in found["findings"])
 
 
 def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:

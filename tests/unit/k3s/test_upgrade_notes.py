@@ -8,6 +8,7 @@ from agent.k3s.removed_apis import REMOVALS, removal_of
 from agent.k3s.upgrade_notes import NOTES, applying
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
+FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")
 SNAPSHOT, SERVERS, ONE = "snapshot-first", "servers-first", "one-minor-at-a-time"
 
 
@@ -32,10 +33,10 @@ def test_each_note_has_a_source_and_a_known_version() -> None:
         ("1.34", "1.34", []),
         ("v1.34.1+k3s1", "v1.34.3+k3s1", []),
         ("1.24", "1.25", [SNAPSHOT, "pod-security-policies-removed"]),
-        ("1.34", "1.35", [SNAPSHOT, "cgroup-v1-not-supported"]),
-        ("", "1.35", [SNAPSHOT, "cgroup-v1-not-supported"]),
+        ("1.34", "1.35", [SNAPSHOT, *FROM_35]),
+        ("", "1.35", [SNAPSHOT, *FROM_35]),
         ("1.33", "1.34", [SNAPSHOT, "ingress-nginx-not-exempt"]),
-        ("1.34", "1.37", [SNAPSHOT, ONE, "cgroup-v1-not-supported", "traefik-chart-40", "event-qps-unlimited"]),
+        ("1.34", "1.37", [SNAPSHOT, ONE, *FROM_35, "traefik-chart-40", "event-qps-unlimited"]),
     ],
 )
 def test_a_server_gets_the_notes_between_two_versions(current: str, target: str, expected: list[str]) -> None:
@@ -52,7 +53,7 @@ def test_notes_about_etcd_are_for_servers_with_embedded_etcd() -> None:
 
 def test_an_agent_follows_its_servers() -> None:
     """It has no datastore."""
-    assert ids("1.34", "1.35", Role.AGENT) == [SERVERS, "cgroup-v1-not-supported"]
+    assert ids("1.34", "1.35", Role.AGENT) == [SERVERS, *FROM_35]
 
 
 def test_each_skipped_version_is_named() -> None:

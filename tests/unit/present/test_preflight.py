@@ -128,6 +128,15 @@ def test_the_table_has_the_same_content() -> None:
     assert "✔ K3s v1.37 would start, and the host is compliant." in shown(CALM, Format.TABLE)
 
 
+def test_a_check_that_is_not_complete_is_named() -> None:
+    """In the result, too."""
+    unknown = BROKEN._replace(id="component-arguments-not-checked", level=Level.NOTE, prevents_start=False)
+    result = CALM._replace(problems=(Problem(unknown, fixed_by_apply=False, is_new=False),))
+    assert not result.is_complete
+    assert "would start as far as it could be checked, and" in shown(result)
+    assert CALM.is_complete
+
+
 @pytest.mark.parametrize(
     ("problem", "would_start", "stays_hardened"),
     [
