@@ -40,13 +40,13 @@ class Configuration(NamedTuple):
 
 def merged(config: Path = CONFIG_FILE) -> Configuration:
     """Read the file and its drop-ins: a later key replaces an earlier one, and `key+` appends to it."""
-    options: dict[str, tuple[str, ...]] = {}
+    options: dict[str, object] = {}
     for file in (config, *_drop_ins(config)):
         for name, value in _first_document(file).items():
             key = str(name).removesuffix("+")
-            earlier = options.get(key, ()) if str(name).endswith("+") else ()
-            options[key] = (*earlier, *_values(value))
-    return Configuration(options)
+            appends = str(name).endswith("+") and key in options
+            options[key] = [*_items(options[key]), *_items(value)] if appends else value
+    return Configuration({key: tuple(_values(value)) for key, value in options.items()})
 
 
 def component_arguments(defaults: Mapping[str, str], given: Iterable[str]) -> list[str]:
@@ -87,6 +87,11 @@ def _first_document(file: Path) -> Mapping[object, object]:
 
 def _documents(text: str) -> Iterator[object]:
     yield from yaml.safe_load_all(text)
+
+
+def _items(value: object) -> Sequence[object]:
+    """Return the items that `key+` appends to and appends (toSlice): null is none, an empty string is one."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _values(value: object) -> Sequence[str]:

@@ -1,0 +1,68 @@
+"""Facts of docs/explanation/k3s-facts.md, with the real components as judge."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.desired.resources import admission_configuration
+from agent.model import Role, Version
+from agent.node.facts import assumed
+from agent.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from tests.k8s.binaries import Binaries
+    from tests.k8s.outcome import Trials
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
+
+CONFIG = "/etc/rancher/k3s/config.yaml"
+DROPIN = f"{CONFIG}.d/90-k3s-harden.yaml"
+PSA = "/etc/k3s-harden/psa.yaml"
+READ = f"kube-apiserver-arg: [admission-control-config-file={PSA}]\n"
+
+
+def psa(version: str) -> str:
+    """Return the content of psa.yaml for a K3s version."""
+    return admission_configuration(Settings(), assumed(Role.SERVER, Version.parse(version))).decode()
+
+
+@pytest.mark.parametrize("version", ["1.25", "1.37"])
+def test_exact_names_are_accepted_as_exemptions(trials: Trials, version: str) -> None:
+    """Of the oldest and the newest family."""
+    outcome = trials.outcome("kube-apiserver", {CONFIG: READ, PSA: psa(version)})
+    assert outcome.ready, outcome.last_words
+
+
+def test_a_pattern_as_exemption_stops_the_api_server(trials: Trials) -> None:
+    """Rancher's documents abbreviate two names to calico-*."""
+    content = psa("1.37").replace("- calico-system\n", "- calico-*\n")
+    outcome = trials.outcome("kube-apiserver", {CONFIG: READ, PSA: content})
+    assert outcome.exited
+    assert "exemptions.namespaces[1]" in outcome.last_words
+
+
+@pytest.mark.parametrize(("value", "starts"), [("''", False), ("['']", False), ("", True)])
+def test_an_empty_item_stops_the_api_server(trials: Trials, value: str, *, starts: bool) -> None:
+    """A list that our drop-in extends keeps it; without a value there is none."""
+    files = {CONFIG: f"kube-apiserver-arg: {value}\n", DROPIN: "kube-apiserver-arg+: [profiling=false]\n"}
+    outcome = trials.outcome("kube-apiserver", files)
+    assert outcome.ready is starts, outcome.last_words
+    assert starts or "bad flag syntax: --=true" in outcome.last_words
+
+
+@pytest.mark.parametrize("value", ["0", "50"])
+def test_the_kubelet_accepts_any_rate_of_events(trials: Trials, value: str) -> None:
+    """What 0 means depends on its version."""
+    assert trials.outcome("kubelet", {CONFIG: f"kubelet-arg: [event-qps={value}]\n"}).ready
+
+
+def test_the_kubelet_states_what_an_event_rate_of_0_means(binaries: Binaries) -> None:
+    """No limit since 1.37."""
+    done = subprocess.run([binaries.path("kubelet"), "--help"], capture_output=True, check=True, text=True)
+    (line,) = (line for line in done.stdout.splitlines() if line.lstrip().startswith("--event-qps "))
+    minor = int(binaries.version.split(".")[1])
+    assert ("If 0 there is no limit" in line) is (minor >= 37)
+    assert "default 50" in line
