@@ -328,6 +328,15 @@ def test_a_component_that_does_not_answer_is_no_repair(node: Node) -> None:
     assert lines[1].startswith("PASS → FAIL pki-certificate-permissions")
 
 
+def test_the_report_is_replaced_under_the_lock(node: Node) -> None:
+    """Another run that holds it may be replacing the same files."""
+    node.look(OPEN)
+    before = node.path(REPORT).read_bytes()
+    with fake_host(node.root).lock(), pytest.raises(LockHeldError):
+        node.look(verdict(CERTIFICATES))
+    assert node.path(REPORT).read_bytes() == before
+
+
 def test_invalid_settings_fail_before_anything_is_stored(node: Node) -> None:
     """As for every verb."""
     node.put("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
