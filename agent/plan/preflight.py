@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from agent.k3s.upgrade_notes import UpgradeNote
-    from agent.model import Location
+    from agent.model import Location, Remediation
     from agent.report import Fact, Finding, Item
 
 MEANINGS = {
@@ -79,15 +79,16 @@ class Preflight(NamedTuple):
 
 
 def problems(
-    now: Iterable[Finding], before_apply: Iterable[Finding], after_apply: Collection[Finding]
+    now: Iterable[Finding], before_apply: Iterable[Finding], after_apply: Collection[Finding], fix: Remediation
 ) -> tuple[Problem, ...]:
     """Compare the findings of the current version with those of the other one, before and after apply.
 
-    Findings of both versions that do not decide anything are omitted: `check` reports them. Undecided ones come last.
+    Findings of both versions that do not decide anything are omitted: `check` reports them. `fix` is how apply runs for
+    the other version.
     """
     present = {_key(one) for one in now}
     left = {_key(one) for one in after_apply}
-    fixed = [one for one in before_apply if _key(one) not in left]
+    fixed = [one._replace(remediation=fix) for one in before_apply if _key(one) not in left]
     found = [Problem(one, fixed_by_apply=False, is_new=_key(one) not in present) for one in after_apply]
     found += [Problem(one, fixed_by_apply=True, is_new=_key(one) not in present) for one in fixed]
     shown = (one for one in found if one.finding.id not in _OF_TODAY and _is_shown(one))

@@ -8,7 +8,16 @@ from agent import findings
 from agent.errors import UsageError
 from agent.host.planned import after
 from agent.k3s import upgrade_notes
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Sysctl, Version
+from agent.model import (
+    NEWEST_KNOWN,
+    OLDEST_COVERED,
+    FixOwner,
+    Instruction,
+    OwnCommand,
+    Remediation,
+    Sysctl,
+    Version,
+)
 from agent.node.datastore import Datastore
 from agent.plan.preflight import Preflight, left_over, problems
 from agent.report import ItemStatus
@@ -21,6 +30,11 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.model import State
     from agent.situation import Request, Situation
+
+
+_BY_THE_GATE = Remediation((Instruction("the gate runs apply before that version starts"),), FixOwner.APPLY)
+_BY_HAND = Remediation((Instruction("stop K3s"), OwnCommand("apply"), Instruction("install that version")))
+"""How apply runs for another version. While the current one runs, it would read files of the other version."""
 
 
 def target_version(text: str) -> Version:
@@ -60,11 +74,12 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     request = request._replace(overrides=request.overrides._replace(k3s_version=str(target)))
     before = observe(host, request)
     later = observe(after(host, _possible(before)), request)
+    fix = _BY_THE_GATE if now.facts.service in now.gate.dropins else _BY_HAND
     return Preflight(
         facts=now.facts.evidence,
         current="" if current is None else shown(current),
         target=shown(target),
-        problems=problems(findings.collect(now), findings.collect(before), findings.collect(later)),
+        problems=problems(findings.collect(now), findings.collect(before), findings.collect(later), fix),
         changes=tuple(item for item in items_of(before) if item.status is not ItemStatus.COMPLIANT),
         left=left_over(items_of(later)),
         notes=upgrade_notes.applying(

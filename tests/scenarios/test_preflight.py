@@ -57,6 +57,20 @@ def test_apply_can_do_the_rest(hardened: Hardened) -> None:
     assert host.seen("check").code == 0
 
 
+@pytest.mark.parametrize("has_gate", [True, False])
+def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened, *, has_gate: bool) -> None:
+    """K3s v1.24 would delete the PodSecurityPolicies and then admit no pod. The gate runs apply in time."""
+    host = hardened("server", "1.24")
+    host.unit("server")
+    host.write("/usr/lib/systemd/systemd", "", 0o755)
+    if has_gate:
+        assert host.run("install").code == 0
+    fixed = [one["remediation"] for one in preflight(host, "1.25")["findings"] if one["fixed_by_apply"]]
+    start = "the gate runs apply" if has_gate else "stop K3s; then run `sudo k3s-harden apply "
+    assert fixed
+    assert all(one.startswith(start) for one in fixed)
+
+
 def test_a_manifest_of_the_operator_is_left(hardened: Hardened) -> None:
     """Afterwards K3s could not delete the object."""
     host = hardened("server", "1.24")
