@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 LONGEST_PATTERN = 1024
-_BRACE_STEPS = 200
+BRACE_STEPS = 200
 """Limits of a pattern's length and of its brace alternatives. A pattern beyond them matches nothing here.
 
 systemd and procps have no limits: they expand `{a,b}{a,b}…` for hours.
@@ -23,9 +23,19 @@ def braces_expanded(pattern: str) -> list[str]:
 
     Unlike glob(3), this expands complete braces inside incomplete ones. No key contains a brace, so neither matches.
     """
+    return _expanded(pattern)[0]
+
+
+def has_too_many_alternatives(pattern: str) -> bool:
+    """Return whether braces_expanded returns only some of the patterns."""
+    return bool(_expanded(pattern)[1])
+
+
+def _expanded(pattern: str) -> tuple[list[str], list[str]]:
+    """Return expanded patterns, and patterns that are left after BRACE_STEPS steps."""
     expanded: list[str] = []
     left = [pattern] if len(pattern) <= LONGEST_PATTERN else []
-    for _ in range(_BRACE_STEPS):
+    for _ in range(BRACE_STEPS):
         if not left:
             break
         text = left.pop()
@@ -36,7 +46,7 @@ def braces_expanded(pattern: str) -> list[str]:
             continue
         before, after = text[: braces.start()], text[braces.end() :]
         left += [before + alternative + after for alternative in re.split(r"(?<!\\),", braces[1])]
-    return expanded
+    return expanded, left
 
 
 def globbed(pattern: str, name: str) -> str | None:

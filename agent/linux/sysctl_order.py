@@ -12,7 +12,14 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.linux.libc_glob import LONGEST_PATTERN, braces_expanded, expression, globbed, is_glob
+from agent.linux.libc_glob import (
+    LONGEST_PATTERN,
+    braces_expanded,
+    expression,
+    globbed,
+    has_too_many_alternatives,
+    is_glob,
+)
 from agent.linux.sysctl_values import accepted
 from agent.model import Location
 
@@ -104,12 +111,17 @@ class Patterns(NamedTuple):
     with_braces: int
     longest: int
     """In bytes."""
+    too_complex: int
+    """Those whose braces have too many alternatives."""
 
 
 def patterns(data: bytes) -> Patterns:
     """Count the patterns of a file, without parsing its other lines."""
     found = re.findall(_PATTERN_LINE, data)
-    return Patterns(len(found), sum(b"{" in one for one in found), max(map(len, found), default=0))
+    braces = [one for one in found if b"{" in one]
+    # The number of patterns with braces has a limit of its own, and each takes long to expand.
+    too_complex = sum(has_too_many_alternatives(one.decode("latin-1")) for one in braces[: MOST_BRACES + 1])
+    return Patterns(len(found), len(braces), max(map(len, found), default=0), too_complex)
 
 
 def in_order(files: Iterable[SysctlFile], reader: Reader) -> list[SysctlFile]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.errors import HardenError, HostError
 from agent.host.paths import CHARACTER_DEVICE, DIRECTORY
 from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
-from agent.linux.libc_glob import LONGEST_PATTERN
+from agent.linux.libc_glob import BRACE_STEPS, LONGEST_PATTERN
 from agent.linux.sysctl_order import (
     CREDENTIALS,
     DIRECTORIES,
@@ -55,6 +55,8 @@ class _Limits:
         self._require(path, "lines with patterns", self._lines, MOST_PATTERNS)
         self._require(path, "patterns with braces", self._braces, MOST_BRACES)
         self._require(path, "bytes in a pattern", found.longest, LONGEST_PATTERN)
+        if found.too_complex:
+            self._require(path, "alternatives in a pattern", BRACE_STEPS + 1, BRACE_STEPS)
 
     @staticmethod
     def _require(path: PurePosixPath, what: str, number: int, limit: int) -> None:

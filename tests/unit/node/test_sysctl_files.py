@@ -31,6 +31,7 @@ def _distinct(line: str, number: int) -> bytes:
         (_distinct("kernel/[p]{}* = 1\r", MOST_PATTERNS + 1), "lines with patterns"),
         (_distinct("-net.?{}\0", MOST_PATTERNS + 1), "lines with patterns"),
         (_distinct("*{{a,b}}{{c,d}}{}\n", MOST_BRACES + 1), "patterns with braces"),
+        (b"vm.*" + b"{a,b}" * 8 + b" = 1\n", "alternatives in a pattern"),
         (b"kernel." + b"*a" * 1000 + b" = 1\n", "bytes in a pattern"),
     ],
 )
