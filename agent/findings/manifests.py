@@ -10,6 +10,7 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removed
 from agent.guide.files import POLICY_FILE
+from agent.k3s.secrets import HIDDEN
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Instruction, Location, Remediation
 from agent.report import Level
 
@@ -129,7 +130,7 @@ def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
                 location = Location(one.path, scalar.line)
                 yield Trouble(
                     "manifest contains a placeholder",
-                    found=scalar.text,
+                    found=HIDDEN if one.kind == "Secret" else scalar.text,
                     location=location,
                     remediation=instruction("replace the placeholder with the name", location),
                 )

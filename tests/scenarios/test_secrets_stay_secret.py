@@ -109,6 +109,15 @@ def test_a_file_replaced_by_force_is_kept_for_root_alone(hardened: Hardened) -> 
             assert entry.mode & 0o077 == 0
 
 
+def test_a_secret_in_a_manifest_that_looks_like_a_placeholder_is_not_shown(hardened: Hardened) -> None:
+    """The location is enough to find it."""
+    host = hardened()
+    host.write(f"{DATA_DIR}/server/manifests/own.yaml", f"kind: Secret\nstringData:\n  password: <{SECRET}>\n")
+    texts = said(host) + host.run("assess", "-v").stdout
+    assert "manifest-placeholder" in texts
+    assert SECRET not in texts
+
+
 def test_what_is_rendered_has_no_secret() -> None:
     """render looks at no host, so there is none that it could print."""
     download = ("--url", "https://download.example/k3s-harden", "--sha256", "0" * 64)
