@@ -31,6 +31,8 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
     template, mask, dropins = situation.gate.template, situation.gate.mask, situation.gate.dropins
     if template is None:
         for service, path in dropins.items():
+            if mask is not None and mask.name not in (TEMPLATE, instance(service)):
+                continue
             state = f"masked by {mask}" if mask else "missing"
             unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
             yield Trouble(

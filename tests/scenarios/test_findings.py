@@ -1288,7 +1288,7 @@ CASES = (
     Case(
         "gate-half-missing",
         both(with_service(), linked("/etc/systemd/system/k3s-harden@k3s.service", "/dev/null")),
-        both(with_service(), linked("/etc/systemd/system/k3s-harden@none.service.d/a", "/dev/null")),
+        both(with_service(), linked("/etc/systemd/system/k3s-harden@none.service", "/dev/null")),
         location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
         expected="k3s-harden@.service",
         remediation="run `sudo systemctl unmask k3s-harden@k3s.service`; or run `sudo k3s-harden uninstall`",
