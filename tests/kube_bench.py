@@ -85,7 +85,10 @@ def _passes(check: Mapping[str, Any], node: Node) -> bool:
     config = _run(check["config"], node) if "config" in check else _Output("")
     if audit.failed or (config.failed and not (_NO_SUCH_FILE in config.failed and audit.text)):
         return False
-    results = [_item(item, audit.text, "" if config.failed else config.text, check) for item in check["items"]]
+    try:
+        results = [_item(item, audit.text, "" if config.failed else config.text, check) for item in check["items"]]
+    except yaml.YAMLError:
+        return False
     return any(results) if check.get("any") else all(results)
 
 

@@ -86,6 +86,7 @@ _ANY_PATH = "It accepts any path."
 _LOOPBACK = "It accepts only 127.0.0.1, not ::1."
 _WRITTEN_OUT = "It requires the argument, although the component's default is compliant."
 _ALL_BETA = "It ignores that AllBeta=false also disables the gate."
+_CLOSING_QUOTE = "It reads the quote that ends K3s' log line as a part of the last argument's value"
 _LINE_START = "It expects the setting at the start of a line, where K3s does not write it."
 
 
@@ -222,8 +223,13 @@ _ROWS = (
     _Rows(Reason.FIRST_VALUE, ("apiserver-always-pull-images", "controller-manager-bind-address"), _READ_FROM_JOURNAL),
     _Rows(Reason.FIRST_VALUE, ("streaming-connection-idle-timeout",), _CIS_1_23_TO_1_8),
     _Rows(Reason.FIRST_START, ("apiserver-etcd-client-certificate",)),
-    _Rows(Reason.SPELLING, (*_BOOLEAN_ARGUMENTS, "tls-cipher-suites")),
-    _Rows(Reason.SPELLING, ("streaming-connection-idle-timeout",), _CIS_1_23_TO_1_8),
+    _Rows(
+        Reason.SPELLING,
+        (
+            *(name for name in _BOOLEAN_ARGUMENTS if name != "controller-manager-service-account-credentials"),
+            "tls-cipher-suites",
+        ),
+    ),
     _Rows(Reason.KUBELET_FILES, _KUBELET_FILE_FIELDS),
     _Rows(Reason.KUBELET_FILES, ("kubelet-read-only-port",), _CIS_1_9),
     _Rows(
@@ -286,12 +292,14 @@ _ROWS = (
         ),
         _CIS_1_23,
     ),
+    _Rows(Reason.NOT_ASKED, ("kubelet-config-permissions", "kubelet-config-ownership"), PROFILED),
     _Rows(
         Reason.CLUSTER,
         ("rbac-cluster-admin", "rbac-wildcards", "default-service-accounts", "service-account-token-mounts"),
     ),
     _Rows(Reason.NO_EVIDENCE, (*_ETCD_AUTO_TLS, "apiserver-encryption-providers")),
     _Rows(Reason.NO_EVIDENCE, ("etcd-data-permissions",), _CIS_1_24_TO_1_8),
+    _Rows(Reason.NO_EVIDENCE, _ETCD_CONFIGURATION, _CIS_1_23),
     _Rows(Reason.NO_EVIDENCE, ("apiserver-etcd-client-certificate",), _CIS_1_24_TO_1_9),
     _stricter(
         _WORD_NEVER_PRINTED,
@@ -315,6 +323,7 @@ _ROWS = (
         ("streaming-connection-idle-timeout",),
         _CIS_1_9,
     ),
+    _stricter(f"{_CLOSING_QUOTE}.", ("kubelet-rotate-certificates", "tls-cipher-suites"), _CIS_1_9),
     _stricter(_LOOPBACK, ("scheduler-bind-address", "kube-proxy-metrics-bind-address")),
     _stricter(_LOOPBACK, ("controller-manager-bind-address",), _READ_FROM_JOURNAL),
     _stricter(_ARGUMENT_OF_API_SERVER, ("kubelet-anonymous-auth", "kubelet-authorization-mode"), _CIS_1_9),
@@ -329,7 +338,6 @@ _ROWS = (
         ("controller-manager-kubeconfig-ownership",),
         _CIS_1_23_AND_1_24,
     ),
-    _stricter("It also checks directories in server/tls.", ("pki-ownership",), _CIS_1_23_AND_1_24),
     _stricter(
         "It checks a certificate in server/tls, which an agent does not have.",
         ("kubelet-client-ca-permissions", "kubelet-client-ca-ownership"),
@@ -347,6 +355,8 @@ _ROWS = (
         ("kubelet-serving-certificate",),
         _CIS_1_9,
     ),
+    _laxer(f"{_CLOSING_QUOTE}, so false passes.", ("controller-manager-service-account-credentials",)),
+    _laxer("It passes 0s, which also means no limit.", ("streaming-connection-idle-timeout",), _CIS_1_23_TO_1_8),
     _laxer("It accepts any value, and with `-` the log is not written to a file.", ("audit-log-path",)),
     _laxer("It accepts any value, and does not check that the file is a policy.", ("audit-policy-file",)),
     _laxer(

@@ -8,9 +8,10 @@ from agent.benchmark.control import WHY_OWNERSHIP, BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
+from agent.checks.host_paths import KUBELET_DIRECTORIES, KUBELET_FILES
 from agent.checks.manual import NotInK3s
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
-from agent.model import PUBLIC_FILE, Applies, FileMode, VersionRange
+from agent.model import PRIVATE_FILE, PUBLIC_DIRECTORY, PUBLIC_FILE, Applies, FileMode, VersionRange
 
 _AGENT = "k3s-io/k3s pkg/agent/config/config.go"
 _KUBELET = "k3s-io/k3s pkg/daemons/agent/agent.go"
@@ -30,15 +31,18 @@ _service = partial(
 )
 _config_file = partial(
     BenchmarkControl,
-    check=NotInK3s(
-        "K3s does not start the kubelet with a --config file: it passes arguments and, since v1.32, drop-ins."
-    ),
     why=(
-        "The file configures how the kubelet authenticates and authorizes clients, so everyone who can write it"
-        " controls the node."
+        "The files configure how the kubelet authenticates and authorizes clients, so everyone who can write one, or"
+        " add one to a directory of drop-ins, controls the node."
     ),
     source=_KUBELET,
 )
+
+
+def _kubelet_files(at_most: FileMode) -> AllOf:
+    directories = Permissions(KUBELET_DIRECTORIES, at_most=PUBLIC_DIRECTORY, directories=True)
+    return AllOf((directories, Permissions(KUBELET_FILES, at_most=at_most)))
+
 
 NODE_FILES: tuple[BenchmarkControl, ...] = (
     _service(
@@ -92,11 +96,14 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         title="The certificate authority of the kubelet's clients has restrictive permissions",
         numbers=numbered("4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7M"),
         check=Permissions(_CLIENT_CA, at_most=PUBLIC_FILE),
+        # CIS 1.11 and 1.12 accept 644 (kube-bench, cfg/cis-1.11), but K3s' self-assessments of them require 600.
         earlier=dict.fromkeys(up_to(Benchmark.CIS_2_0, Benchmark.CIS_1_24), Permissions(_CLIENT_CA)),
         why=(
             "The kubelet trusts clients whose certificate an authority in this file has signed. Everyone who can write"
-            " it can add an authority, and run commands in any container of the node."
+            " it can add an authority, and run commands in any container of the node. K3s' self-assessments of cis-1.24"
+            " to cis-2.0 require 0600, the mode that K3s sets; those of cis-1.23 and cis-2.1 accept 0644."
         ),
+        source="k3s-io/docs docs/security/self-assessment-*.md",
     ),
     _row(
         id="kubelet-client-ca-ownership",
@@ -107,13 +114,16 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
     ),
     _config_file(
         id="kubelet-config-permissions",
-        title="The kubelet's configuration file has restrictive permissions",
+        title="The kubelet's configuration files and their directories have restrictive permissions",
         numbers=numbered("4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S 4.1.9S"),
+        check=_kubelet_files(PRIVATE_FILE),
+        earlier={Benchmark.CIS_1_23: _kubelet_files(PUBLIC_FILE)},
     ),
     _config_file(
         id="kubelet-config-ownership",
-        title="The kubelet's configuration file belongs to root:root",
+        title="The kubelet's configuration files and their directories belong to root:root",
         numbers=numbered("4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S 4.1.10S"),
+        check=AllOf((Ownership(KUBELET_DIRECTORIES, directories=True), Ownership(KUBELET_FILES))),
     ),
     _row(
         id="kubelet-drop-ins",

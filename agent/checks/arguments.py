@@ -218,6 +218,9 @@ def _unusable_audit_policy(
     for problem in audit_policy.problems(data, path):
         message = f"K3s would not start: its audit policy is invalid: {problem.problem}"
         return _unusable(path, message, problem.location, node, evidence)
+    line = audit_policy.why_nothing_is_logged(data, path)
+    if line is not None:
+        return _unusable(path, "the audit policy logs no request", Location(path, line), node, evidence)
     return None
 
 
@@ -256,7 +259,7 @@ def _unusable(
     node: AssessedNode,
     evidence: tuple[Evidence, ...],
 ) -> Answer:
-    """Return the answer if the API server reads a file at its start that it rejects."""
+    """Return the answer if the API server rejects a file that it reads at its start, or if the file has no effect."""
     return Answer(
         ControlStatus.FAIL,
         message,

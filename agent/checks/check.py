@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agent.checks.evidence import FileQuery
     from agent.checks.given import ArgumentRequirement
     from agent.checks.node import AssessedNode
+    from agent.node.facts import HostFacts
 
 DATA_DIR = "<data-dir>"
 """Stands for K3s' data directory in texts about no particular host."""
@@ -73,9 +74,8 @@ class Check(Value, ABC):
         """Whether the answer follows from an argument that K3s passes to a component."""
         return False
 
-    @property
-    def files(self) -> tuple[FileQuery, ...]:
-        """The files that have to be collected before this check can answer."""
+    def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:  # noqa: ARG002 - most checks ask for no files
+        """Return the files that have to be collected before this check can answer."""
         return ()
 
     @property
@@ -127,9 +127,8 @@ class AllOf(Check):
     def is_decided_by_argument(self) -> bool:
         return all(check.is_decided_by_argument for check in self.checks)
 
-    @property
-    def files(self) -> tuple[FileQuery, ...]:
-        return tuple(one for check in self.checks for one in check.files)
+    def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
+        return tuple(one for check in self.checks for one in check.files(facts))
 
     @property
     def arguments(self) -> tuple[ArgumentRequirement, ...]:

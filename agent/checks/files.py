@@ -11,6 +11,7 @@ from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.evidence import FileQuery
 from agent.checks.given import GivenBy
+from agent.checks.host_paths import HostPaths, paths_on
 from agent.model import PRIVATE_FILE, ROOT, Component, FileMode, FilePermissions, Location, Remediation, ShellCommand
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from agent.checks.evidence import FoundFile, Matches
     from agent.checks.node import AssessedNode
+    from agent.node.facts import HostFacts
 
 _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant, or in a command; for more, a pattern is shown."""
@@ -29,7 +31,7 @@ _MOST_SHOWN = 5
 class FileCheck(Check):
     """A requirement on every file that one of the paths matches."""
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] | HostPaths
     """Relative to the data directory, or absolute.
 
     `*` in the last part matches any name, `**` every file below at any depth, and `**/` before the last part any depth.
@@ -60,15 +62,21 @@ class FileCheck(Check):
         """Return the ids of the resources with which `apply` makes these files compliant."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        matches = node.evidence.files[self.query]
+        try:
+            paths = paths_on(self.paths, node.facts)
+        except ValueError as error:
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error), remediation=CHECK_MANUALLY)
+        if isinstance(self.paths, HostPaths) and not paths:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=self.paths.none)
+        matches = node.evidence.files[self.query(node.facts)]
         files = [file for match in matches for file in match.found]
         wrong = [file for file in files if not self.is_met_by(file)]
         if wrong:
             return Answer(
                 ControlStatus.FAIL,
-                _one_or_many([self.shown(file) for file in wrong], len(files)),
+                _one_or_many([self.shown(file) for file in wrong], len(files), self._kind),
                 tuple(Evidence(self.shown(file), Location(file.path)) for file in wrong),
-                remediation=Remediation((self._fix(wrong, node),)),
+                remediation=Remediation((self._fix(wrong, paths, node),)),
                 needs=self.resources_of(wrong),
             )
         unknown = [one for match in matches for one in match.unknown]
@@ -84,41 +92,48 @@ class FileCheck(Check):
 
     @property
     def description(self) -> str:
-        paths = ", ".join(map(below_data_dir, self.paths))
+        paths = self.paths.name if isinstance(self.paths, HostPaths) else ", ".join(map(below_data_dir, self.paths))
         names = f" (except {', '.join(self.except_names)})" if self.except_names else ""
         return f"{paths}{names}: {self.expected()}"
 
     @property
     def subject(self) -> str:
-        return ", ".join(self.paths)
+        return self.paths.name if isinstance(self.paths, HostPaths) else ", ".join(self.paths)
 
     @property
     def is_of_directories(self) -> bool:
         return self.directories
 
-    @property
-    def query(self) -> FileQuery:
-        """The files that have to be collected for this check."""
-        return FileQuery(self.paths, self.except_names, self.directories)
+    def query(self, facts: HostFacts) -> FileQuery:
+        """Return the files that have to be collected for this check."""
+        try:
+            paths = paths_on(self.paths, facts)
+        except ValueError:
+            paths = ()
+        return FileQuery(paths, self.except_names, self.directories)
+
+    def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
+        return (self.query(facts),)
 
     @property
-    def files(self) -> tuple[FileQuery, ...]:
-        return (self.query,)
+    def _kind(self) -> str:
+        return "directories" if self.directories else "files"
 
     def _passed(self, files: Sequence[FoundFile], matches: Sequence[Matches]) -> Answer:
         shown = [self.shown(file) for file in files]
         evidence = tuple(Evidence(self.shown(file), Location(file.path)) for file in files)
         if len(files) > _MOST_SHOWN:
             patterns = ", ".join(str(match.pattern) for match in matches if match.found)
-            evidence = (Evidence(f"{len(files)} files, {_distinct(shown)}", source=patterns),)
-        return Answer(ControlStatus.PASS, _one_or_many(shown, len(files)), evidence, given_by=GivenBy.K3S)
+            evidence = (Evidence(f"{len(files)} {self._kind}, {_distinct(shown)}", source=patterns),)
+        return Answer(ControlStatus.PASS, _one_or_many(shown, len(files), self._kind), evidence, given_by=GivenBy.K3S)
 
-    def _fix(self, wrong: Sequence[FoundFile], node: AssessedNode) -> ShellCommand:
+    def _fix(self, wrong: Sequence[FoundFile], paths: Sequence[str], node: AssessedNode) -> ShellCommand:
         """Return a command that can be pasted, whatever the names of the files are."""
         if len(wrong) <= _MOST_SHOWN:
             return ShellCommand(f"sudo {self.command} {' '.join(quote(str(file.path)) for file in wrong)}")
         # An ordinary user's shell cannot list these directories.
-        commands = dict.fromkeys(_on_all(self.command, node.facts.data_dir / path) for path in self.paths)
+        kind = "d" if self.directories else "f"
+        commands = dict.fromkeys(_on_all(self.command, node.facts.data_dir / path, kind) for path in paths)
         return ShellCommand(f"sudo sh -c {quote('; '.join(commands))}")
 
 
@@ -188,20 +203,20 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
     return Answer(ControlStatus.UNKNOWN, "no such file", evidence, reason, remediation)
 
 
-def _on_all(command: str, pattern: PurePosixPath) -> str:
-    """Return a command for all files that one path of a check matches."""
+def _on_all(command: str, pattern: PurePosixPath, kind: str) -> str:
+    """Return a command for all that one path of a check matches; `kind` is that of find(1)."""
     if pattern.name == "**":
-        return f"find {quote(str(pattern.parent))} -type f -exec {command} {{}} +"
+        return f"find {quote(str(pattern.parent))} -type {kind} -exec {command} {{}} +"
     if pattern.parent.name == "**":
         top, name = quote(str(pattern.parent.parent)), quote(pattern.name)
-        return f"find {top} -type f -name {name} -exec {command} {{}} +"
+        return f"find {top} -type {kind} -name {name} -exec {command} {{}} +"
     return f"{command} {quote(str(pattern.parent))}/{pattern.name}"
 
 
-def _one_or_many(shown: Sequence[str], total: int) -> str:
+def _one_or_many(shown: Sequence[str], total: int, kind: str) -> str:
     if total == 1:
         return shown[0]
-    count = f"{len(shown)} of {total} files" if len(shown) < total else f"{total} files"
+    count = f"{len(shown)} of {total} {kind}" if len(shown) < total else f"{total} {kind}"
     return f"{_distinct(shown)} ({count})"
 
 

@@ -45,6 +45,8 @@ class Unit(NamedTuple):
     """The commands of ExecStartPre= that systemd runs, each as one word."""
     resets: tuple[Location, ...] = ()
     """The lines with an empty ExecStartPre=, which removes the commands before them."""
+    environment_files: tuple[PurePosixPath, ...] = ()
+    """The files from which systemd or OpenRC reads variables; some may be missing."""
 
     @property
     def config_path(self) -> PurePosixPath | None:
@@ -73,7 +75,8 @@ class Files(NamedTuple):
 
 def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files) -> Unit | None:
     """Parse a unit and its drop-ins; None if the service does not start K3s. `texts` has the unit first."""
-    variables = dict(_environment(path, texts, files))
+    environment_files = tuple(_environment_files(path, texts, files))
+    variables = dict(_environment(texts, environment_files, files))
     try:
         command = _of_k3s(_command(texts, variables))
     except ValueError:
@@ -84,7 +87,7 @@ def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files)
     environment = {name: value for name, value in variables.items() if _is_read(name, role)}
     before_start, resets = _values(texts, "ExecStartPre")
     binary, arguments = PurePosixPath(command[0].text), tuple(command[2:])
-    return Unit(path, binary, role, arguments, environment, tuple(before_start), tuple(resets))
+    return Unit(path, binary, role, arguments, environment, tuple(before_start), tuple(resets), environment_files)
 
 
 def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
@@ -170,25 +173,32 @@ def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterat
             yield from (Word(one, location) for _, one in words(value, 0))
 
 
-def _environment(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files) -> Iterator[tuple[str, Word]]:
+def _environment(
+    texts: Mapping[PurePosixPath, str], paths: Iterable[PurePosixPath], files: Files
+) -> Iterator[tuple[str, Word]]:
     """Yield the variables of a service, weakest first: EnvironmentFile= overrides Environment= (systemd.exec(5))."""
     for setting in _values(texts, "Environment")[0]:
         with suppress(ValueError):  # an open quote
             for text, location in _split(*setting):
                 name, _, value = text.partition("=")
                 yield name, Word(value, location)
-    named: list[str] = []
-    for setting in _values(texts, "EnvironmentFile")[0]:
-        with suppress(ValueError):
-            named += (word.text.lstrip("-") for word in _split(*setting))
-    paths = map(
-        PurePosixPath, filter(None, (expanded(word, path.name) for word in named) if named else _usual_files(path))
-    )
-    for file in (one for pattern in paths for one in _matching(pattern, files)):
+    for file in paths:
         for number, assignment in enumerate(files.read(file).split("\n"), 1):
             found = re.match(_VARIABLE, assignment)
             if found is not None:
                 yield found[1], Word(_unquoted(found[2]), Location(file, number))
+
+
+def _environment_files(
+    path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files
+) -> Iterator[PurePosixPath]:
+    named: list[str] = []
+    for setting in _values(texts, "EnvironmentFile")[0]:
+        with suppress(ValueError):
+            named += (word.text.lstrip("-") for word in _split(*setting))
+    for file in (expanded(word, path.name) for word in named) if named else _usual_files(path):
+        if file:
+            yield from _matching(PurePosixPath(file), files)
 
 
 def _matching(pattern: PurePosixPath, files: Files) -> Iterable[PurePosixPath]:

@@ -58,7 +58,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     cluster = _cluster(host, situation) if with_cluster and host.is_live else None
     benchmark = benchmark or fitting(situation.facts.version)
     controls = catalogue.of(benchmark)
-    queries = [query for control in controls for query in control.check_of(benchmark).files]
+    queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     found = findings.collect(situation)
     node = AssessedNode(
         situation,

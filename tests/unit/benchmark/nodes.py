@@ -62,6 +62,7 @@ _NOBODY = "nobody:nogroup"
 _OWNERS = {"root:root": Owner(0, 0), _NOBODY: Owner(65534, 65534), "root:nogroup": Owner(0, 65534)}
 _ETCD_CONFIG = f"{DATA_DIR}/server/db/etcd/config"
 _ENCRYPTION_CONFIG = f"{DATA_DIR}/server/cred/encryption-config.json"
+_KUBELET = '{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}'
 _GATE = "RotateKubeletServerCertificate"
 _STRONG = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
 _WEAK = "TLS_RSA_WITH_RC4_128_SHA"
@@ -91,7 +92,6 @@ _CERTIFICATES = ("client-ca", "server-ca", "serving-kube-apiserver")
 _OTHER_SPELLINGS = {
     "true": "1",
     "false": "0",
-    "0": "0s",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 }
 
@@ -194,6 +194,19 @@ def usual(version: str) -> Iterator[Setup]:
     yield Setup("for etcd alone", version, config={f"disable-{name}": True for name in rest})
     yield Setup("of a cluster in order", version, cluster_complies=True)
     yield Setup("with all certificates closed but etcd's", version, modes=_certificates(DATA_DIR, _CERTIFICATES))
+    for argument in (f"tls-cipher-suites={_STRONG}", "rotate-certificates=true"):
+        yield Setup(f"with {argument.partition('=')[0]}", version, config={"kubelet-arg": [argument]})
+    yield Setup(
+        "without credentials for controllers",
+        version,
+        config={"kube-controller-manager-arg": ["use-service-account-credentials=false"]},
+    )
+    yield Setup(
+        "with a kubelet file",
+        version,
+        config=_config([(Component.KUBELET, "config", "/etc/kubelet.yaml")]),
+        files={"etc/kubelet.yaml": _KUBELET},
+    )
     for mode in (0o755, 0o750, 0o500):
         yield Setup(f"etcd's directory with {mode:o}", version, modes={f"{DATA_DIR}/server/db/etcd": mode})
 
@@ -256,7 +269,7 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
     if setup.hardened:
         verbs.apply(host, request)
     seen = observe(host, request)
-    file_checks = [one for control in catalogue.of(benchmark) for one in control.check_of(benchmark).files]
+    file_checks = [one for control in catalogue.of(benchmark) for one in control.check_of(benchmark).files(seen.facts)]
     found = reader.read(host, seen.facts, file_checks)
     # The user of the tests counts as root and cannot change owners, so other owners are inserted here.
     files = {
@@ -287,8 +300,26 @@ def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
     return {"k3s" if at.facts.role is Role.SERVER else "k3s-agent": lines}
 
 
+_OTHER_ARGUMENTS: Mapping[Component, str] = {
+    Component.API_SERVER: (
+        "advertise-address advertise-port allow-privileged api-audiences bind-address cert-dir"
+        " egress-selector-config-file enable-aggregator-routing enable-bootstrap-token-auth etcd-servers"
+        " kubelet-preferred-address-types proxy-client-cert-file proxy-client-key-file requestheader-allowed-names"
+        " service-account-issuer service-account-signing-key-file service-cluster-ip-range storage-backend"
+    ),
+    Component.CONTROLLER_MANAGER: (
+        "allocate-node-cidrs authentication-kubeconfig authorization-kubeconfig cluster-cidr configure-cloud-routes"
+        " controllers kubeconfig secure-port service-cluster-ip-range tls-cert-file tls-private-key-file"
+    ),
+    Component.SCHEDULER: "authentication-kubeconfig authorization-kubeconfig kubeconfig secure-port",
+    Component.KUBELET: "cloud-provider containerd hostname-override kubeconfig node-ip node-labels",
+    Component.KUBE_PROXY: "cluster-cidr conntrack-max-per-core healthz-bind-address kubeconfig proxy-mode",
+}
+"""The arguments that K3s passes besides those of default_arguments (k3s-io/docs, self-assessment-1.11.md)."""
+
+
 def _start(component: Component, at: AssessedNode) -> str:
-    """Return the line with all arguments, sorted by name (k3s, pkg/util/args.go)."""
+    """Return the line with all arguments, sorted by name (k3s, pkg/util/args.go), as logrus and journalctl print it."""
     rows = k3s_defaults.of(component)
     own = {row.name for row in rows if row.channel is Channel.ARGUMENT and row.in_version(at.facts.version)}
     operators = at.facts.merged_config.component_arguments(component.config_key)
@@ -296,13 +327,13 @@ def _start(component: Component, at: AssessedNode) -> str:
         # K3s passes its own option of this name to the kubelet.
         operators = {**operators, PROTECT_KERNEL_DEFAULTS.key: ()}
     told = {GivenBy.K3S: own, GivenBy.OPERATOR: operators, GivenBy.DROPIN: operators, GivenBy.KUBELET_FILE: ()}
-    words = [
-        f"--{name}={given.value}"
-        for name, argument in sorted(at.arguments(component).found.items())
-        for given in (*argument.overridden, *argument.given)
-        if name in told[given.by]
-    ]
-    return f"Running {component} {' '.join(words)}"
+    words = {name: ["other"] for name in _OTHER_ARGUMENTS[component].split()}
+    for name, argument in at.arguments(component).found.items():
+        values = [one.value for one in (*argument.overridden, *argument.given) if name in told[one.by]]
+        words.update({name: values} if values else {})
+    line = " ".join(f"--{name}={value}" for name in sorted(words) for value in words[name])
+    moment = "2026-11-25T06:00:00Z"
+    return f'Nov 25 06:00:00 node-1 k3s[1]: time="{moment}" level=info msg="Running {component} {line}"'
 
 
 def _with_files(version: str) -> Iterator[Setup]:
@@ -336,6 +367,7 @@ def _with_etcd_settings(version: str) -> Iterator[Setup]:
             added = text.replace(section, f"{section}  auto-tls: {value}\n")
             yield Setup(f"etcd, {side} auto-tls {value}", version, files={_ETCD_CONFIG: added})
     yield Setup("etcd, cut off", version, files={_ETCD_CONFIG: text[:40]})
+    yield Setup("etcd, not YAML", version, files={_ETCD_CONFIG: f"{text}]\n"})
 
 
 def _config(arguments: Arguments) -> dict[str, list[str]]:
@@ -373,7 +405,7 @@ def _values(criterion: Criterion) -> Sequence[str]:
         least = criterion.least
         return str(least), str(least + 1), str(least - 1), "many"
     if isinstance(criterion, Duration):
-        return criterion.example, "0"
+        return criterion.example, "0", "0s"
     if isinstance(criterion, Equals):
         return criterion.text, "10255"
     return _FIXED_VALUES[type(criterion)]
@@ -400,7 +432,7 @@ def _spelt_otherwise(given: Arguments, version: str) -> Disguise:
         (component, name, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305" if name == "tls-cipher-suites" else value)
         for component, name, value in given
     ]
-    chosen = [one for one in chosen if one[2] in spelt.values() and (one[2] != "0" or one[1].endswith("timeout"))]
+    chosen = [one for one in chosen if one[2] in spelt.values()]
     others = [(component, name, _OTHER_SPELLINGS[value]) for component, name, value in chosen]
     name = "arguments spelt otherwise"
     return Disguise(
@@ -426,8 +458,13 @@ def _in_a_file(given: Arguments, version: str) -> Disguise:
     if k3s.minor >= FIRST_WITH_KUBELET_FILES:
         drop_in = f"{DATA_DIR}/{k3s_defaults.KUBELET_DIRECTORY}/99-site.conf"
         return Disguise(Reason.KUBELET_FILES, Setup(name, version, files={drop_in: text}), like)
-    config = _config([(Component.KUBELET, "config", "/etc/kubelet.yaml")])
-    return Disguise(Reason.KUBELET_FILES, Setup(name, version, config=config, files={"etc/kubelet.yaml": text}), like)
+    file = (Component.KUBELET, "config", "/etc/kubelet.yaml")
+    like = replace(like, config=_config([file, *chosen]), files={"etc/kubelet.yaml": _KUBELET})
+    return Disguise(
+        Reason.KUBELET_FILES,
+        Setup(name, version, config=_config([file]), files={"etc/kubelet.yaml": text}),
+        like,
+    )
 
 
 def _put(document: dict[str, object], path: Sequence[str], setting: object) -> None:

@@ -15,10 +15,11 @@ from agent.benchmark.versions import Benchmark
 from agent.checks.check import AllOf
 from agent.checks.datastore import EtcdSetting
 from agent.checks.files import Ownership, Permissions
+from agent.checks.host_paths import HostPaths
 from agent.checks.manual import NotInK3s
 from agent.guide.criteria import Equals
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import BOTH_ROLES, SERVERS, FileMode
+from agent.model import BOTH_ROLES, PUBLIC_DIRECTORY, SERVERS, FileMode
 from tests.unit.benchmark.texts import fix
 
 if TYPE_CHECKING:
@@ -82,6 +83,16 @@ def parts(check: Check) -> tuple[Check, ...]:
     return check.checks if isinstance(check, AllOf) else (check,)
 
 
+def fixed(check: Permissions | Ownership) -> tuple[str, ...]:
+    """Return the paths that are the same on every host."""
+    return () if isinstance(check.paths, HostPaths) else check.paths
+
+
+def files_of(check: Check) -> list[object]:
+    """Return the paths of a control's checks, each once."""
+    return list(dict.fromkeys(part.paths for part in parts(check) if isinstance(part, (Permissions, Ownership))))
+
+
 def asked(rows: tuple[BenchmarkControl, ...]) -> list[tuple[BenchmarkControl, Check]]:
     """Return every check of any benchmark in these rows."""
     return [(row, part) for row in rows for check in (row.check, *row.earlier.values()) for part in parts(check)]
@@ -125,7 +136,12 @@ def test_each_benchmark_requires_its_own_mode(line: dict[Benchmark, Cell]) -> No
     row = row_of(line)
     for benchmark, cell in line.items():
         check = row.check_of(benchmark)
-        assert (check.at_most if isinstance(check, Permissions) else None) == cell.mode, benchmark
+        modes = {one.at_most for one in parts(check) if isinstance(one, Permissions)}
+        if row.id == "kubelet-config-permissions":
+            modes -= {PUBLIC_DIRECTORY}  # the benchmarks require only the file's mode
+        elif not isinstance(check, Permissions):
+            modes = set()
+        assert modes == ({cell.mode} if cell.mode else set()), benchmark
 
 
 def test_earlier_has_only_benchmarks_with_another_check() -> None:
@@ -137,7 +153,7 @@ def test_earlier_has_only_benchmarks_with_another_check() -> None:
 
 def test_paths_are_relative_to_the_data_directory() -> None:
     """Only the leases of host-local, which do not move, are absolute."""
-    paths = {path for _, part in asked(ROWS) if isinstance(part, (Permissions, Ownership)) for path in part.paths}
+    paths = {path for _, part in asked(ROWS) if isinstance(part, (Permissions, Ownership)) for path in fixed(part)}
     assert {path for path in paths if path.startswith("/")} == {"/var/lib/cni/networks/**"}
     assert not any(str(DEFAULT_DATA_DIR) in path for path in paths)
     assert {path.split("/")[0] for path in paths if not path.startswith("/")} == {"server", "agent"}
@@ -147,7 +163,7 @@ def test_files_of_the_server_directory_apply_to_servers() -> None:
     """Both roles have a kubelet, with its files below agent/."""
     for row, part in asked(ROWS):
         if isinstance(part, (Permissions, Ownership)):
-            of_server = any(path.startswith("server/") for path in part.paths)
+            of_server = any(path.startswith("server/") for path in fixed(part))
             assert row.applies.roles == (SERVERS if of_server else BOTH_ROLES), row.id
     assert {row.applies.roles for row in ETCD} == {SERVERS}
     assert {row.applies.roles for row in NODE_FILES} == {BOTH_ROLES}
@@ -165,9 +181,8 @@ def test_permissions_and_ownership_are_tested_on_the_same_files() -> None:
         if isinstance(permissions.check, NotInK3s):
             assert ownership.check == permissions.check
         else:
-            assert isinstance(permissions.check, Permissions)
-            assert isinstance(ownership.check, Ownership)
-            assert ownership.check.paths == permissions.check.paths
+            assert files_of(permissions.check)
+            assert files_of(ownership.check) == files_of(permissions.check)
 
 
 def test_only_the_lock_of_the_leases_is_excluded() -> None:
@@ -232,7 +247,7 @@ def test_the_drop_ins_of_the_kubelet_are_tested_since_1_32() -> None:
         FileMode(0o755),
         FileMode(0o644),
     }
-    assert {path for part in row.check.checks if isinstance(part, Ownership) for path in part.paths} == {
+    assert {path for part in row.check.checks if isinstance(part, Ownership) for path in fixed(part)} == {
         "agent/etc/kubelet.conf.d",
         "agent/etc/kubelet.conf.d/**",
     }

@@ -436,6 +436,20 @@ def test_a_valid_audit_policy_passes(server: Node) -> None:
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
 
 
+@pytest.mark.parametrize(
+    "rules", ["[{level: None}]", "[{level: None}, {level: Metadata}]", "[{level: None, verbs: [get]}]"]
+)
+def test_an_audit_policy_that_logs_nothing_fails(server: Node, rules: str) -> None:
+    """The API server accepts it. The first rule that matches a request decides."""
+    server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
+    server.put("/etc/policy.yaml", f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n")
+    verdict = server.verdict("audit-policy-file")
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert verdict.found == "the audit policy logs no request"
+    assert seen(verdict)[-1][1].startswith("/etc/policy.yaml:")
+    assert fix(verdict)
+
+
 def test_an_audit_policy_that_is_not_readable_is_unknown(server: Node) -> None:
     """A FIFO has no content to check."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")

@@ -93,6 +93,98 @@ def test_a_file_of_somebody_elses_fails(server: Node) -> None:
     assert fix(verdict) == f"sudo chown root:root {DATA}/agent/kubelet.kubeconfig"
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["server/tls", "server/tls/etcd", "server/tls/kube-scheduler"])
+def test_directories_of_keys_belong_to_root(server: Node, name: str) -> None:
+    """Who owns a directory can replace the files in it, at any depth."""
+    server.put("server/tls/kube-scheduler/a.key", "key\n")
+    assert server.verdict("pki-ownership").status is ControlStatus.PASS
+    os.chown(server.path(name), 65534, 0)
+    verdict = server.verdict("pki-ownership")
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "65534:0 (1 of 3 directories)")
+    assert seen(verdict)[0] == ("65534:0", f"{DATA}/{name}")
+    assert fix(verdict) == f"sudo chown root:root {DATA}/{name}"
+
+
+@pytest.mark.root
+def test_one_command_repairs_many_directories(server: Node) -> None:
+    """As many as etcd's components have."""
+    for number in range(9):
+        server.put(f"server/tls/extra-{number}/a.key", "key\n")
+        os.chown(server.path(f"server/tls/extra-{number}"), 65534, 0)
+    find = f"find {DATA}/server/tls -type d -exec chown root:root {{}} +"
+    assert find in shlex.split(fix(server.verdict("pki-ownership")))[-1]
+
+
+KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_a_kubelet_file_of_the_operator_is_checked(server: Node, benchmark: Benchmark) -> None:
+    """In each benchmark, although K3s itself passes no --config."""
+    server.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
+    server.put("/etc/kubelet.yaml", KUBELET, 0o666)
+    verdict = server.verdict("kubelet-config-permissions", benchmark)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert ("0666", "/etc/kubelet.yaml") in seen(verdict)
+    server.path("/etc/kubelet.yaml").chmod(0o600)
+    assert server.verdict("kubelet-config-permissions", benchmark).status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize(("benchmark", "passes"), [(Benchmark.CIS_1_23, True), (Benchmark.CIS_2_1, False)])
+def test_the_oldest_benchmark_allows_others_to_read_the_kubelets_files(
+    nodes: Nodes, benchmark: Benchmark, *, passes: bool
+) -> None:
+    """Newer ones require 0600."""
+    node = nodes(K3s(minor=29))
+    assert node.verdict("kubelet-config-permissions", benchmark).status is ControlStatus.NOT_APPLICABLE
+    assert node.verdict("kubelet-config-ownership", benchmark).status is ControlStatus.NOT_APPLICABLE
+    node.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
+    node.put("/etc/kubelet.yaml", KUBELET, 0o644)
+    expected = ControlStatus.PASS if passes else ControlStatus.FAIL
+    assert node.verdict("kubelet-config-permissions", benchmark).status is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "found"),
+    [
+        ("agent/etc/kubelet.conf.d", 0o777, "0777"),
+        ("agent/etc/kubelet.conf.d/99-site.conf", 0o666, "0666 (1 of 2 files)"),
+    ],
+)
+def test_drop_ins_of_the_kubelet_and_their_directory_are_checked(
+    server: Node, name: str, mode: int, found: str
+) -> None:
+    """K3s reads them since v1.32."""
+    server.put("agent/etc/kubelet.conf.d/99-site.conf", KUBELET)
+    assert server.verdict("kubelet-config-permissions").status is ControlStatus.PASS
+    server.path(name).chmod(mode)
+    verdict = server.verdict("kubelet-config-permissions")
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, found)
+
+
+@pytest.mark.root
+def test_the_owner_of_the_kubelets_files_is_checked(server: Node) -> None:
+    """Files and directories."""
+    server.config("kubelet-arg: [config-dir=/etc/kubelet.d]\n")
+    server.put("/etc/kubelet.d/a.conf", KUBELET)
+    assert server.verdict("kubelet-config-ownership").status is ControlStatus.PASS
+    os.chown(server.path("/etc/kubelet.d"), 1000, 0)
+    verdict = server.verdict("kubelet-config-ownership")
+    assert (verdict.status, seen(verdict)[0]) == (ControlStatus.FAIL, ("1000:0", "/etc/kubelet.d"))
+
+
+def test_a_relative_path_of_a_kubelet_file_is_unknown(server: Node) -> None:
+    """It depends on the directory in which K3s starts."""
+    server.config("kubelet-arg: [config=kubelet.yaml]\n")
+    assert server.verdict("kubelet-config-permissions").status is ControlStatus.UNKNOWN
+
+
+def test_the_owner_of_etcds_data_is_not_claimed(server: Node) -> None:
+    """The benchmark's control does not apply to K3s, and another control checks the data."""
+    assert "belongs to root" not in server.verdict("etcd-data-ownership").reason
+
+
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_24, Benchmark.CIS_1_9, Benchmark.CIS_1_10])
 def test_stricter_certificates_need_a_setting(server: Node, benchmark: Benchmark) -> None:
     """The fix has the line for the settings; then apply fixes the mode."""
