@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl
+from agent.benchmark.node_access import NODE_ACCESS
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
 from agent.checks.host import GuideDirectory, KernelParameter, SysctlPrecedence
@@ -85,5 +86,6 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         ),
         source="k3s-io/k3s pkg/server/server.go",
     ),
+    *NODE_ACCESS,
 )
-"""Kernel parameters in the guide's order, their overrides, the server's directories, and K3s' kubeconfig."""
+"""Kernel parameters in the guide's order, their overrides, the guide's directories, and access to files."""

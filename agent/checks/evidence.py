@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from agent.k3s.kubelet_configuration import KubeletConfiguration
     from agent.model import FileMode, Owner
 
+    AccessList = tuple[tuple[str, int, int], ...]
+    """Kind ("user", "group", "owning group", "others"), user or group, and permissions (rwx) of each entry."""
+
 
 class FileQuery(Value):
     """The files that a check asks for."""
@@ -27,6 +30,8 @@ class FileQuery(Value):
     except_names: tuple[str, ...] = ()
     directories: bool = False
     """Whether the paths are directories."""
+    access: bool = False
+    """Whether access control lists and the directories above are read, too."""
 
 
 class FoundFile(Value):
@@ -38,6 +43,21 @@ class FoundFile(Value):
     path: PurePosixPath
     mode: FileMode
     owner: Owner
+    acl: AccessList | None = None
+    """The access control list; None if the mode says it all, or if the query does not ask for it."""
+    above: tuple[DirectoryAbove, ...] = ()
+    """The directories that lead to it, from the root on; empty if the query does not ask for them."""
+
+
+class DirectoryAbove(Value):
+    """A directory through which a path leads."""
+
+    path: PurePosixPath
+    mode: FileMode
+    owner: Owner
+    acl: AccessList | None = None
+    is_real: bool = True
+    """Whether it is part of the real path; otherwise it has a symlink that the path follows."""
 
 
 class Unknown(Value):
@@ -89,3 +109,5 @@ class CollectedEvidence(Value):
     kubelet: KubeletConfiguration
     etcd: EtcdConfiguration | Missing | Unknown
     encryption: EncryptionConfiguration | Missing | Unknown
+    with_credentials: frozenset[str] = frozenset()
+    """Paths of the configuration of registries, if it has passwords or tokens."""

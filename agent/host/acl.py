@@ -1,4 +1,4 @@
-"""POSIX access control lists of files and directories, as far as they decide who can write."""
+"""POSIX access control lists of files and directories, as far as they decide who has access."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _HEADER = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
 _USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _TAGS = frozenset({_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER})
+_KINDS = {_USER: "user", _GROUP: "group", _GROUP_OBJECT: "owning group", _OTHER: "others"}
 _WRITE = 0o2
 _ALL = 0o7
 _UNKNOWN = "its access control list has an unknown format"
@@ -61,6 +62,22 @@ def write_problem(data: bytes, *, owning_group: int, users: Collection[int], gro
         if entry.tag in (_GROUP_OBJECT, _GROUP) and group not in groups:
             return f"group {group} can write to it by its access control list"
     return ""
+
+
+def granted(data: bytes) -> tuple[tuple[str, int, int], ...] | None:
+    """Return who has which permissions (rwx) by this list, except the owner; None if its format is unknown.
+
+    Each entry is a kind ("user", "group", "owning group" or "others"), the user or group, and the permissions.
+    """
+    entries = _entries(data)
+    if entries is None:
+        return None
+    mask = next((entry.permissions for entry in entries if entry.tag == _MASK), _ALL)
+    return tuple(
+        (kind, number, permissions if tag == _OTHER else permissions & mask)
+        for tag, permissions, number in entries
+        for kind in filter(None, (_KINDS.get(tag),))
+    )
 
 
 def _entries(data: bytes) -> tuple[_Entry, ...] | None:

@@ -18,7 +18,7 @@ from agent.model import FileMode
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
 _LONGEST_CHAIN = 40
@@ -68,6 +68,8 @@ class Node(NamedTuple):
 
     directory: int
     name: str
+    parent: str = ""
+    """The resolved path of the directory, for the last component of a path."""
 
 
 class RootDirectory:
@@ -94,17 +96,28 @@ class Root(Value):
     """None: `root` is opened for each operation."""
 
     @contextmanager
-    def _resolved(self, path: PurePosixPath, last: Last = "keep", *, writing: bool = False) -> Iterator[Node]:
+    def _resolved(
+        self,
+        path: PurePosixPath,
+        last: Last = "keep",
+        *,
+        writing: bool = False,
+        entered: Callable[[Node], object] | None = None,
+    ) -> Iterator[Node]:
         """Open the parent directory of `path`, one component at a time.
 
-        The last component is kept as a name, followed if it is a symlink, or entered as a directory.
+        The last component is kept as a name, followed if it is a symlink, or entered as a directory. `entered` is
+        called for each directory that is opened.
+
         Raises MissingParent, NotADirectory, or, when writing, Distrusted for a parent that another user can change.
         """
         if writing and self.opened is not None and self.opened.distrusted is not None:
             raise self.opened.distrusted
         root = self._open_root() if self.opened is None else os.dup(self.opened.descriptor)
         opened = [Node(root, "/")]
+        call = entered or _ignore
         try:
+            call(opened[0])
             remaining = _steps(str(path))
             links = 0
             while remaining:
@@ -118,11 +131,12 @@ class Root(Value):
                     continue
                 is_last = not remaining and last != "enter"
                 if is_last and not (last == "follow" and _is_symlink(current.directory, name)):
-                    yield Node(current.directory, name)
+                    yield Node(current.directory, name, current.name)
                     return
                 try:
-                    entered = os.open(name, _DIRECTORY_ONLY, dir_fd=current.directory)
-                    opened.append(Node(entered, f"{current.name.rstrip('/')}/{name}"))
+                    descriptor = os.open(name, _DIRECTORY_ONLY, dir_fd=current.directory)
+                    opened.append(Node(descriptor, f"{current.name.rstrip('/')}/{name}"))
+                    call(opened[-1])
                 except FileNotFoundError:
                     raise MissingParent from None
                 except NotADirectoryError:
@@ -133,7 +147,7 @@ class Root(Value):
                     remaining += _steps(target)
             if writing:
                 self._refuse_distrusted(opened[-1], sticky_is_safe=False)
-            yield Node(opened[-1].directory, ".")
+            yield Node(opened[-1].directory, ".", opened[-1].name)
         finally:
             _close_all(opened)
 
@@ -183,6 +197,10 @@ class Root(Value):
         if found.st_gid not in (0, self.gid):
             return f"group {found.st_gid} can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
         return ""
+
+
+def _ignore(_: Node) -> None:
+    """Do nothing with a directory that is opened."""
 
 
 def _steps(path: str) -> list[str]:

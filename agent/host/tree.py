@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.host.access import Access, Permitted
+
 LARGEST_READ = 8 * 1024 * 1024
 """Bytes; far larger than any file that this program manages or assesses."""
 
@@ -127,6 +129,30 @@ class Tree(Root):
             with self._resolved(path, "follow") as node:
                 found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 return self._entry(path.name, found)
+        except (MissingParent, FileNotFoundError):
+            return Absent(path)
+        except (OSError, NotADirectory) as error:
+            return Unreadable(id=str(path), reason=reason_of(error))
+
+    def access(self, path: PurePosixPath) -> Access | Absent | Unreadable:
+        """Return who has access to what is at `path`, and to the directories on the way. Symlinks are followed.
+
+        If only the file does not exist, the result has no `file`.
+        """
+        from agent.host.access import Access, permitted
+
+        passed: list[Permitted] = []
+
+        def note(directory: Node) -> None:
+            passed.append(permitted(directory.directory, ".", directory.name, self._shown_owner))
+
+        try:
+            with self._resolved(path, "follow", entered=note) as node:
+                try:
+                    file = permitted(node.directory, node.name, str(path), self._shown_owner)
+                except FileNotFoundError:
+                    file = None
+                return Access(file, tuple(passed), node.parent)
         except (MissingParent, FileNotFoundError):
             return Absent(path)
         except (OSError, NotADirectory) as error:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.checks.evidence import FoundFile, Matches, Unknown
+from agent.checks.evidence import DirectoryAbove, FoundFile, Matches, Unknown
 from agent.errors import HostError
 from agent.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.model import Absent, Unreadable
@@ -14,25 +14,32 @@ from agent.model import Absent, Unreadable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.checks.evidence import FileQuery
     from agent.host.tree import DirectoryEntry, Tree
 
 
 class FileFinder:
     """Finds the files that checks ask for, and lists each directory once."""
 
-    __slots__ = ("_found", "_listed", "_tree")
+    __slots__ = ("_above", "_found", "_links", "_listed", "_tree")
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._listed: dict[PurePosixPath, tuple[DirectoryEntry | Unknown, ...]] = {}
-        self._found: dict[tuple[PurePosixPath, bool], tuple[FoundFile | Unknown, ...]] = {}
+        self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | Unknown, ...]] = {}
+        self._links: set[PurePosixPath] = set()
+        self._above: dict[PurePosixPath, tuple[DirectoryAbove, ...]] = {}
 
-    def matches(self, pattern: PurePosixPath, except_names: tuple[str, ...], *, directories: bool) -> Matches:
-        """Return the files that a path of a check matches."""
-        key = pattern, directories
+    def matches(self, pattern: PurePosixPath, query: FileQuery) -> Matches:
+        """Return the files that a path of a query matches."""
+        key = pattern, query.directories, query.access
         if key not in self._found:
-            self._found[key] = tuple(self._find(pattern, DIRECTORY if directories else REGULAR_FILE))
-        found = [one for one in self._found[key] if one.path.name not in except_names]
+            kind = DIRECTORY if query.directories else REGULAR_FILE
+            if query.access:
+                self._found[key] = tuple(self._find_access(pattern, kind))
+            else:
+                self._found[key] = tuple(self._find(pattern, kind))
+        found = [one for one in self._found[key] if one.path.name not in query.except_names]
         return Matches(
             pattern,
             tuple(one for one in found if isinstance(one, FoundFile)),
@@ -47,6 +54,44 @@ class FileFinder:
         if "*" in pattern.name:
             return self._among(pattern, kind)
         return self._at(pattern, kind)
+
+    def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+        if "*" not in pattern.name and pattern.parent.name != "**":
+            yield from self._access(pattern, kind)
+            return
+        for one in self._find(pattern, kind):
+            if isinstance(one, Unknown):
+                yield one
+                continue
+            # With an access control list, the bits of the group are its mask.
+            may_have_list = one.mode >> 3 & ~one.mode & 0o7
+            above = None if may_have_list or one.path in self._links else self._above.get(one.path.parent)
+            if above is not None:
+                yield FoundFile(one.path, one.mode, one.owner, above=above)
+                continue
+            for found in self._access(one.path, kind):
+                if isinstance(found, FoundFile) and one.path not in self._links:
+                    self._above[one.path.parent] = found.above
+                yield found
+
+    def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+        """Yield what is at a path with all that decides who has access to it."""
+        found = self._tree.access(path)
+        if isinstance(found, Unreadable):
+            yield Unknown(path, found.reason)
+        elif isinstance(found, Absent) or found.file is None:
+            if self._tree.link_target(path) is not None:
+                yield Unknown(path, "it is a dangling symlink")
+        elif found.file.kind != kind:
+            yield Unknown(path, f"it is a {found.file.kind}, not a {kind}")
+        else:
+            above = tuple(
+                DirectoryAbove(
+                    PurePosixPath(one.path), one.mode, one.owner, one.acl, is_real=_leads_to(one.path, found.parent)
+                )
+                for one in found.passed
+            )
+            yield FoundFile(path, found.file.mode, found.file.owner, found.file.acl, above)
 
     def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
         found = self._tree.stat(path)
@@ -82,6 +127,8 @@ class FileFinder:
         if isinstance(entry, Unknown):
             yield entry
             return
+        if entry.kind == SYMLINK:
+            self._links.add(path)
         found = self._tree.stat(path) if entry.kind == SYMLINK else entry
         if isinstance(found, (Absent, Unreadable)):
             yield from self._at(path, kind)
@@ -105,6 +152,11 @@ class FileFinder:
             )
         except HostError as error:
             return (Unknown(directory, error.message),)
+
+
+def _leads_to(directory: str, parent: str) -> bool:
+    """Return whether a directory is the parent or above it."""
+    return directory in ("/", parent) or parent.startswith(f"{directory}/")
 
 
 def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | Unknown:

@@ -5,10 +5,12 @@ Nothing here raises for what is on the host.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.assess.evidence.files import FileFinder
 from agent.checks.evidence import CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
+from agent.checks.host_paths import REGISTRIES, paths_on
 from agent.errors import HostError, InputError
 from agent.host.paths import DIRECTORY
 from agent.k3s import etcd_configuration, kubelet_configuration
@@ -18,7 +20,7 @@ from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
 from agent.model import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
     from agent.checks.evidence import FileQuery
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _Parsed = TypeVar("_Parsed")
 
+_CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]"
+"""Keys of registries.yaml whose values are secret (k3s-io/docs, docs/installation/private-registry.md)."""
+
 
 def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
     """Read the files of these queries, and the files that K3s wrote for the kubelet and etcd."""
@@ -36,19 +41,23 @@ def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> Collecte
     etcd, encryption = facts.data_dir / ETCD_CONFIGURATION, facts.data_dir / ENCRYPTION_CONFIGURATION
     return CollectedEvidence(
         node=host.name,
-        files={
-            query: tuple(
-                files.matches(facts.data_dir / path, query.except_names, directories=query.directories)
-                for path in query.paths
-            )
-            for query in queries
-        },
+        files={query: tuple(files.matches(facts.data_dir / path, query) for path in query.paths) for query in queries},
         kubelet=_kubelet(host.tree, facts),
         etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_configuration.values(data, etcd))),
         encryption=_parsed(
             host.tree, encryption, lambda data: EncryptionConfiguration(encryption, providers_of_secrets(data))
         ),
+        with_credentials=frozenset(_with_credentials(host.tree, facts)),
     )
+
+
+def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:
+    """Yield the configuration of registries if it has secrets."""
+    for path in paths_on(REGISTRIES, facts):
+        data = _content(tree, facts.data_dir / path)
+        is_secret = isinstance(data, bytes) and re.search(_CREDENTIALS, data)
+        if is_secret or isinstance(data, Unknown):
+            yield path
 
 
 def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:

@@ -1,0 +1,210 @@
+"""Controls beyond the benchmarks: who has access to the files that decide over a node and its cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.benchmark.control import BenchmarkControl
+from agent.checks import host_paths
+from agent.checks.access import OnlyRoot
+from agent.guide.sysctls import PARAMETERS_FILE
+from agent.model import EVERYWHERE, ON_SERVERS
+
+if TYPE_CHECKING:
+    from agent.model import Applies
+
+_ETCD = "server/db/etcd"
+_CREDENTIALS = "server/cred"
+_CNI = "agent/etc/cni/net.d"
+_CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
+_AGENT = "k3s-io/k3s pkg/agent/config/config.go"
+_CONFIG = "k3s-io/k3s pkg/configfilearg/parser.go"
+_INSTALL = "k3s-io/k3s install.sh"
+_KUBE_API_SERVER = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options"
+
+
+class _Row(NamedTuple):
+    """Files, and what somebody could do with access to them."""
+
+    id: str
+    title: str
+    check: OnlyRoot
+    why: str
+    source: str
+    applies: Applies = EVERYWHERE
+
+
+_ROWS = (
+    _Row(
+        "k3s-service-access",
+        "Only root can change the services that start K3s",
+        OnlyRoot(host_paths.SERVICE_FILES, directories=host_paths.SERVICE_DIRECTORIES),
+        "systemd runs the commands of a unit and its drop-ins as root, so everyone who can write one, or add one, can"
+        " run commands as root.",
+        _INSTALL,
+    ),
+    _Row(
+        "k3s-service-environment-access",
+        "Only root can read and change the environment files of the services that start K3s",
+        OnlyRoot(host_paths.ENVIRONMENT_FILES, secret=True),
+        "install.sh writes the cluster's token to this file. Everyone who can read it can join a node to the cluster,"
+        " and with a server's token read all Secrets. Everyone who can write it controls K3s.",
+        _INSTALL,
+    ),
+    _Row(
+        "k3s-config-directory-access",
+        "Only root can change the directory of K3s' configuration",
+        OnlyRoot(directories=host_paths.CONFIG_DIRECTORIES),
+        "Everyone who can write a directory can replace the files in it, whatever their modes are.",
+        _CONFIG,
+    ),
+    _Row(
+        "k3s-config-access",
+        "Only root can change K3s' main configuration file",
+        OnlyRoot(host_paths.CONFIG_FILE, secret=host_paths.CONFIG_WITH_SECRETS),
+        "K3s runs as root with these options, and they contain the arguments of all components. With a token or a"
+        " datastore-endpoint the file also contains a secret of the cluster.",
+        _CONFIG,
+    ),
+    _Row(
+        "k3s-config-drop-ins-access",
+        "Only root can change the drop-ins of K3s' configuration",
+        OnlyRoot(
+            host_paths.CONFIG_DROPINS,
+            directories=host_paths.CONFIG_DROPIN_DIRECTORY,
+            secret=host_paths.CONFIG_WITH_SECRETS,
+        ),
+        "A drop-in overrides any option of K3s. Everyone who can write one, or add one to the directory, controls K3s.",
+        _CONFIG,
+    ),
+    _Row(
+        "k3s-registries-access",
+        "Only root can change K3s' configuration of registries",
+        OnlyRoot(host_paths.REGISTRIES, secret=host_paths.CONFIG_WITH_SECRETS),
+        "It decides from where images come, so everyone who can write it can replace the image of any pod. It can"
+        " contain passwords of registries.",
+        "k3s-io/docs docs/installation/private-registry.md",
+    ),
+    _Row(
+        "k3s-token-access",
+        "Only root can read and change the tokens of the cluster",
+        OnlyRoot(host_paths.TOKENS, secret=True),
+        "With a server's token anybody can join a server, and read the certificate authorities and all Secrets.",
+        "k3s-io/docs docs/cli/token.md",
+    ),
+    _Row(
+        "server-credentials-access",
+        "Only root can read and change the credentials of the control plane",
+        OnlyRoot((f"{_CREDENTIALS}/**",), directories=(_CREDENTIALS,), secret=True),
+        "The directory contains the kubeconfigs of the control plane's components and the passwords of the nodes.",
+        _CERTIFICATES,
+        ON_SERVERS,
+    ),
+    _Row(
+        "encryption-config-access",
+        "Only root can read and change the keys that encrypt Secrets",
+        OnlyRoot((f"{_CREDENTIALS}/encryption-config.json",), secret=True),
+        "The file contains the keys. Everyone who has them and a copy of the datastore can read all Secrets.",
+        _CERTIFICATES,
+        ON_SERVERS,
+    ),
+    _Row(
+        "agent-keys-access",
+        "Only root can read and change the private keys of the node",
+        OnlyRoot(("agent/*.key",), secret=True),
+        "They are the keys of the kubelet and kube-proxy. With the kubelet's key anybody can read the Secrets of all"
+        " pods on the node.",
+        _AGENT,
+    ),
+    _Row(
+        "agent-kubeconfigs-access",
+        "Only root can read and change the kubeconfigs of the node",
+        OnlyRoot(("agent/*.kubeconfig",), secret=True),
+        "They give access to the node's keys. Everyone who can change one can connect a component to another API"
+        " server.",
+        _AGENT,
+    ),
+    _Row(
+        "cni-config-access",
+        "Only root can change the configuration of the container network",
+        OnlyRoot((f"{_CNI}/*",), directories=(_CNI,)),
+        "containerd runs the programs that these files name as root for each pod.",
+        "k3s-io/k3s pkg/agent/flannel/setup.go",
+    ),
+    _Row(
+        "etcd-data-access",
+        "Only root can read and change the data of etcd",
+        OnlyRoot((f"{_ETCD}/**",), directories=(_ETCD, f"{_ETCD}/**"), secret=True),
+        "The data is the whole cluster, including its Secrets. Everyone who can write it controls the cluster.",
+        "k3s-io/k3s pkg/daemons/executor/executor.go",
+        ON_SERVERS,
+    ),
+    _Row(
+        "sqlite-data-access",
+        "Only root can read and change the SQLite datastore",
+        OnlyRoot(("server/db/state.db*",), directories=("server/db",), secret=True),
+        "The database is the whole cluster, including its Secrets. Everyone who can write it controls the cluster.",
+        "k3s-io/kine pkg/drivers/sqlite/sqlite.go",
+        ON_SERVERS,
+    ),
+    _Row(
+        "snapshots-access",
+        "Only root can read and change the snapshots of the datastore",
+        OnlyRoot(host_paths.SNAPSHOTS, directories=host_paths.SNAPSHOT_DIRECTORY, secret=True),
+        "A snapshot is a copy of the whole cluster, including its Secrets, and a cluster is restored from it.",
+        "k3s-io/k3s pkg/etcd/snapshot.go",
+        ON_SERVERS,
+    ),
+    _Row(
+        "audit-policy-access",
+        "Only root can change the audit policy",
+        OnlyRoot(host_paths.AUDIT_POLICY),
+        "Everyone who can write it can hide requests from the audit log at K3s' next start.",
+        _KUBE_API_SERVER,
+        ON_SERVERS,
+    ),
+    _Row(
+        "pod-security-admission-access",
+        "Only root can change the admission configuration",
+        OnlyRoot(host_paths.POD_SECURITY),
+        "Everyone who can write it can exempt pods from the Pod Security Standards at K3s' next start.",
+        _KUBE_API_SERVER,
+        ON_SERVERS,
+    ),
+    _Row(
+        "policy-manifest-access",
+        "Only root can change the manifest of policies",
+        OnlyRoot(("server/manifests/policy.yaml",)),
+        "K3s applies the file with full cluster rights, so everyone who can write it is an administrator.",
+        "k3s-io/k3s pkg/deploy/controller.go",
+        ON_SERVERS,
+    ),
+    _Row(
+        "audit-log-access",
+        "Only root can read and change the audit logs",
+        OnlyRoot(host_paths.AUDIT_LOGS, directories=host_paths.AUDIT_LOG_DIRECTORY, secret=True),
+        "The logs name users, Secrets and other objects. Everyone who can write them can remove evidence.",
+        _KUBE_API_SERVER,
+        ON_SERVERS,
+    ),
+    _Row(
+        "k3s-binary-access",
+        "Only root can change the program K3s",
+        OnlyRoot(host_paths.BINARIES),
+        "K3s runs as root. Its names kubectl, crictl and ctr are symlinks to it, and administrators run them as root.",
+        _INSTALL,
+    ),
+    _Row(
+        "kernel-parameters-file-access",
+        "Only root can change the file of the kernel parameters",
+        OnlyRoot((PARAMETERS_FILE,)),
+        "The kernel gets these values at every boot.",
+        "systemd/systemd src/sysctl/sysctl.c",
+    ),
+)
+
+NODE_ACCESS: tuple[BenchmarkControl, ...] = tuple(
+    BenchmarkControl(id=row.id, title=row.title, check=row.check, why=row.why, source=row.source, applies=row.applies)
+    for row in _ROWS
+)
+"""From the service that starts K3s to its data."""

@@ -1,0 +1,228 @@
+"""Checks of who has access to files beyond the benchmarks: by modes, owners, access control lists and directories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.check import DATA_DIR, Check
+from agent.checks.evidence import FileQuery
+from agent.checks.files import below_data_dir
+from agent.checks.given import GivenBy
+from agent.checks.host_paths import HostPaths, paths_on
+from agent.model import File, Location, Remediation, ShellCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import PurePosixPath
+
+    from agent.checks.evidence import DirectoryAbove, FoundFile, Matches
+    from agent.checks.node import AssessedNode
+    from agent.node.facts import HostFacts
+
+_READ, _WRITE, _ENTER = 0o4, 0o2, 0o1
+_REPLACE = _WRITE | _ENTER
+_STICKY = 0o1000
+_GROUP_OR_OTHERS_WRITE = 0o022
+_OTHERS_READ = 0o004
+_MOST_SHOWN = 5
+"""The most files that are named one by one if all are compliant."""
+
+
+class _Party(NamedTuple):
+    """Users other than root: others, a group, or one user."""
+
+    kind: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number}" if self.kind != "others" else self.kind
+
+
+_OTHERS = _Party("others")
+
+
+class _Problem(NamedTuple):
+    """Somebody other than root has access to a file or directory, or the guide's mode is stricter."""
+
+    path: PurePosixPath
+    observation: str
+    command: str
+    """The command that takes the access away, without the path."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OnlyRoot(Check):
+    """Only root can change these files and directories, and others cannot read those that are secret.
+
+    Somebody can change a file who can write it, or a directory on its path. The directories above count: who cannot
+    enter them has no access, whatever the mode of the file is.
+    """
+
+    paths: tuple[str, ...] | HostPaths = ()
+    """As files.FileCheck.paths."""
+    directories: tuple[str, ...] | HostPaths = ()
+    """Directories to which nobody else can add files."""
+    secret: bool | HostPaths = False
+    """Whether the content of the files is secret, or those of them that have a secret."""
+
+    is_met_by_k3s = True
+    """K3s creates its files with compliant modes and owners."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        try:
+            queries = self.files(node.facts)
+        except ValueError as error:
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error), remediation=CHECK_MANUALLY)
+        matches = [match for query in queries for match in node.evidence.files[query]]
+        files = [file for match in matches for file in match.found]
+        problems = tuple(dict.fromkeys(self._problems(queries, node)))
+        if problems:
+            return _failed(problems, node)
+        unknown = [one for match in matches for one in match.unknown]
+        if unknown:
+            return Answer(
+                ControlStatus.UNKNOWN,
+                UNDETERMINED,
+                tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
+                reason=f"{unknown[0].path}: {unknown[0].reason}",
+                remediation=CHECK_MANUALLY,
+            )
+        if not files:
+            return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=self._none(matches))
+        is_of_k3s = all(node.facts.data_dir in file.path.parents for file in files)
+        found, evidence = _shown(files, matches)
+        given_by = GivenBy.K3S if is_of_k3s else GivenBy.OPERATOR
+        return Answer(ControlStatus.PASS, found, evidence, given_by=given_by)
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
+        if isinstance(self.secret, HostPaths):
+            return f"only root can write it, and no others can read {self.secret.name}"
+        return "only root can write it, and no others can read it" if self.secret else "only root can write it"
+
+    @property
+    def description(self) -> str:
+        return f"{self.subject}: {self.expected()}"
+
+    @property
+    def subject(self) -> str:
+        names = (
+            [paths.name] if isinstance(paths, HostPaths) else list(map(below_data_dir, paths))
+            for paths in (self.directories, self.paths)
+        )
+        return ", ".join(dict.fromkeys(name for each in names for name in each))
+
+    def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
+        found = ((paths_on(self.directories, facts), True), (paths_on(self.paths, facts), False))
+        return tuple(FileQuery(paths, directories=of, access=True) for paths, of in found if paths)
+
+    def _problems(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_Problem]:
+        guide = {one.path: one for one in node.situation.desired if isinstance(one, File)}
+        secret = frozenset(paths_on(self.secret, node.facts)) if isinstance(self.secret, HostPaths) else frozenset()
+        secret |= node.evidence.with_credentials
+        seen: set[int] = set()  # files of one directory share the tuple
+        for query in queries:
+            for file in (file for match in node.evidence.files[query] for file in match.found):
+                is_secret = not query.directories and (self.secret is True or str(file.path) in secret)
+                problems = tuple(_own_problems(file, is_secret=is_secret))
+                yield from problems
+                row = guide.get(file.path)
+                if row is not None and not problems and file.mode & ~row.mode:
+                    yield _Problem(file.path, f"{file.mode}, expected {row.mode}", f"chmod {row.mode}")
+                if id(file.above) not in seen:
+                    seen.add(id(file.above))
+                    for position, directory in enumerate(file.above):
+                        yield from _replaceable(directory, file.above[:position])
+
+    def _none(self, matches: Iterable[Matches]) -> str:
+        for paths in (self.directories, self.paths):
+            if isinstance(paths, HostPaths) and paths.none:
+                return paths.none
+        return f"no file matches {', '.join(str(match.pattern) for match in matches)}"
+
+
+def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:
+    is_open = file.mode & _GROUP_OR_OTHERS_WRITE or (is_secret and file.mode & _OTHERS_READ)
+    if not is_open and file.acl is None and file.owner.uid == 0:
+        return  # nearly all files
+    for who in _parties(file):
+        permitted = _permitted(who, file)
+        if not all(_permitted(who, one) & _ENTER for one in file.above if one.is_real):
+            continue  # cannot reach it
+        if permitted & _WRITE:
+            yield _problem(who, "write", file, "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w")
+        elif is_secret and permitted & _READ and who != ("group", file.owner.gid):
+            yield _problem(who, "read", file, "o-r")
+
+
+def _replaceable(directory: DirectoryAbove, above: Sequence[DirectoryAbove]) -> Iterator[_Problem]:
+    """Yield who can replace what is in a directory. In a sticky one, only the owner can."""
+    if not directory.mode & _GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
+        return
+    for who in _parties(directory):
+        if directory.mode & _STICKY and who != ("user", directory.owner.uid):
+            continue
+        if _permitted(who, directory) & _REPLACE != _REPLACE:
+            continue
+        if all(_permitted(who, one) & _ENTER for one in above if one.is_real):
+            yield _problem(who, "write", directory, "go-w")
+
+
+def _problem(who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str) -> _Problem:
+    if who == ("user", subject.owner.uid):
+        return _Problem(subject.path, f"owner {subject.owner}", "chown root:root")
+    is_listed = any((kind, number) == who for kind, number, _ in subject.acl or ())
+    command = "setfacl --remove-all" if is_listed else f"chmod {change}"
+    return _Problem(subject.path, f"{subject.mode}: {who} can {can} it", command)
+
+
+def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
+    """Yield everybody with permissions of their own: a user and a group only if others do not have the same."""
+    if subject.owner.uid:
+        yield _Party("user", subject.owner.uid)
+    yield from (_Party(kind, number) for kind, number, _ in subject.acl or () if kind in ("user", "group"))
+    yield _OTHERS
+    if _permitted(_Party("group", subject.owner.gid), subject) & ~_permitted(_OTHERS, subject):
+        yield _Party("group", subject.owner.gid)
+
+
+def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
+    """Return the permissions that a party has on a file or directory."""
+    if who.kind == "user" and who.number == subject.owner.uid:
+        return subject.mode >> 6 & 0o7
+    for kind, number, permissions in subject.acl or ():
+        if (kind, number) == who or (kind == "owning group" and who == ("group", subject.owner.gid)):
+            return permissions
+    if subject.acl is None and who == ("group", subject.owner.gid):
+        return subject.mode >> 3 & 0o7
+    return subject.mode & 0o7
+
+
+def _failed(problems: Sequence[_Problem], node: AssessedNode) -> Answer:
+    commands: dict[str, list[str]] = {}
+    for one in problems:
+        paths = commands.setdefault(one.command, [])
+        if str(one.path) not in paths:
+            paths.append(str(one.path))
+    first = f"{problems[0].path} ({problems[0].observation})"
+    subjects = {str(one.path) for one in problems}
+    return Answer(
+        ControlStatus.FAIL,
+        f"{first}, and {len(subjects) - 1} more" if len(subjects) > 1 else first,
+        tuple(Evidence(one.observation, Location(one.path)) for one in problems),
+        remediation=Remediation(
+            tuple(ShellCommand(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items())
+        ),
+        needs=frozenset(subjects) if subjects <= node.pending else frozenset(),
+    )
+
+
+def _shown(files: Sequence[FoundFile], matches: Sequence[Matches]) -> tuple[str, tuple[Evidence, ...]]:
+    """Return what was found and the evidence if everything is compliant."""
+    modes = " and ".join(sorted({str(file.mode) for file in files})[:3])
+    if len(files) <= _MOST_SHOWN:
+        return modes, tuple(Evidence(str(file.mode), Location(file.path)) for file in files)
+    patterns = ", ".join(str(match.pattern) for match in matches if match.found)
+    return f"{modes} ({len(files)} files)", (Evidence(f"{len(files)} files, {modes}", source=patterns),)

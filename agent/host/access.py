@@ -1,0 +1,63 @@
+"""Who has access to a file, and to the directories that lead to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.host import acl
+from agent.host.paths import kind_of
+from agent.model import FileMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.model import Owner
+
+
+class Permitted(NamedTuple):
+    """Who has access to a file or directory."""
+
+    path: str
+    """For a directory the resolved path."""
+    kind: str
+    mode: FileMode
+    owner: Owner
+    acl: tuple[tuple[str, int, int], ...] | None
+    """Who has which permissions, as acl.granted returns it; None if the mode says it all."""
+
+
+class Access(NamedTuple):
+    """Who has access to a file, and to the directories that lead to it."""
+
+    file: Permitted | None
+    """With symlinks followed; None if there is no such file."""
+    passed: tuple[Permitted, ...]
+    """All directories on the way, from the root on."""
+    parent: str
+    """The resolved path of the file's directory. Directories that do not lead to it have a symlink on the way."""
+
+
+def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> Permitted:
+    """Return who has access to a name in an open directory. Raises OSError."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    mode = FileMode(stat.S_IMODE(found.st_mode))
+    # With a list, the bits of the group are its mask. It permits nothing more if others have the same bits.
+    listed = _listed(directory, name) if mode >> 3 & ~mode & stat.S_IRWXO else None
+    return Permitted(path, kind_of(found.st_mode), mode, owner(found), listed)
+
+
+def _listed(directory: int, name: str) -> tuple[tuple[str, int, int], ...] | None:
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        data = acl.read(descriptor)
+    finally:
+        os.close(descriptor)
+    if data is None:
+        return None
+    granted = acl.granted(data)
+    if granted is None:
+        raise OSError(errno.EINVAL, "its access control list has an unknown format")
+    return granted

@@ -1,0 +1,352 @@
+"""Checks of who has access to the files of a node: modes, owners, access control lists, directories and symlinks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import struct
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assess.assessment import ControlStatus
+from agent.benchmark.node_access import NODE_ACCESS
+from agent.model import FixOwner
+from tests.k3s_tree import K3s
+from tests.unit.checks.nodes import CONFIG, DATA, UNIT, fix, seen
+
+if TYPE_CHECKING:
+    from tests.unit.checks.conftest import Nodes
+    from tests.unit.checks.nodes import Node
+
+BINARY = "/usr/local/bin/k3s"
+IDS = frozenset(control.id for control in NODE_ACCESS)
+
+FILES = {
+    "k3s-service-access": (UNIT, f"{UNIT}.d/10-site.conf"),
+    "k3s-service-environment-access": (f"{UNIT}.env",),
+    "k3s-config-access": (CONFIG,),
+    "k3s-config-drop-ins-access": (f"{CONFIG}.d/10-site.yaml",),
+    "k3s-registries-access": ("/etc/rancher/k3s/registries.yaml",),
+    "k3s-token-access": (f"{DATA}/server/token", f"{DATA}/server/agent-token"),
+    "server-credentials-access": (f"{DATA}/server/cred/admin.kubeconfig", f"{DATA}/server/cred/passwd"),
+    "encryption-config-access": (f"{DATA}/server/cred/encryption-config.json",),
+    "agent-keys-access": (f"{DATA}/agent/serving-kubelet.key",),
+    "agent-kubeconfigs-access": (f"{DATA}/agent/kubelet.kubeconfig",),
+    "cni-config-access": (f"{DATA}/agent/etc/cni/net.d/10-flannel.conflist",),
+    "etcd-data-access": (f"{DATA}/server/db/etcd/config", f"{DATA}/server/db/etcd/member/snap/db"),
+    "sqlite-data-access": (f"{DATA}/server/db/state.db", f"{DATA}/server/db/state.db-wal"),
+    "snapshots-access": (f"{DATA}/server/db/snapshots/on-demand",),
+    "audit-policy-access": (f"{DATA}/server/audit.yaml", "/etc/audit.yaml"),
+    "pod-security-admission-access": (f"{DATA}/server/psa.yaml",),
+    "policy-manifest-access": (f"{DATA}/server/manifests/policy.yaml",),
+    "audit-log-access": ("/var/log/k3s/audit.log", "/var/log/k3s/audit-2026-01-01T00-00-00.000.log.gz"),
+    "k3s-binary-access": (BINARY,),
+    "kernel-parameters-file-access": ("/etc/sysctl.d/90-kubelet.conf",),
+}
+"""Files of each control."""
+
+GUIDE = {
+    "audit-policy-access": f"{DATA}/server/audit.yaml",
+    "kernel-parameters-file-access": "/etc/sysctl.d/90-kubelet.conf",
+    "k3s-config-drop-ins-access": f"{CONFIG}.d/90-k3s-harden.yaml",
+    "pod-security-admission-access": f"{DATA}/server/psa.yaml",
+    "policy-manifest-access": f"{DATA}/server/manifests/policy.yaml",
+}
+"""Files of the guide, whose modes are exact."""
+
+EACH_FILE = [(name, path) for name, paths in FILES.items() for path in paths if path not in GUIDE.values()]
+"""The files that are not of the guide, with their controls."""
+
+DIRECTORIES = {
+    "k3s-service-access": f"{UNIT}.d",
+    "k3s-config-directory-access": "/etc/rancher/k3s",
+    "k3s-config-drop-ins-access": f"{CONFIG}.d",
+    "server-credentials-access": f"{DATA}/server/cred",
+    "cni-config-access": f"{DATA}/agent/etc/cni/net.d",
+    "etcd-data-access": f"{DATA}/server/db/etcd/member",
+    "sqlite-data-access": f"{DATA}/server/db",
+    "snapshots-access": f"{DATA}/server/db/snapshots",
+    "audit-log-access": "/var/log/k3s",
+}
+"""A directory of each control to which nobody else may add files."""
+
+SECRET = frozenset(
+    {
+        "agent-keys-access",
+        "agent-kubeconfigs-access",
+        "audit-log-access",
+        "encryption-config-access",
+        "etcd-data-access",
+        "k3s-service-environment-access",
+        "k3s-token-access",
+        "server-credentials-access",
+        "snapshots-access",
+        "sqlite-data-access",
+    }
+)
+"""The controls of files whose content is always secret."""
+
+
+@pytest.fixture
+def node(nodes: Nodes) -> Node:
+    """Return a server with all files, in directories that everybody can enter."""
+    made = nodes(K3s(etcd=True))
+    made.config("kube-apiserver-arg: [audit-log-path=/var/log/k3s/audit.log, audit-policy-file=/etc/audit.yaml]\n")
+    made.put("/etc/audit.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+    for paths in FILES.values():
+        for path in paths:
+            if not made.path(path).exists():
+                made.put(path, "{}\n")
+    for file in made.root.rglob("*"):
+        if file.is_dir():
+            file.chmod(0o755)
+    return made
+
+
+def statuses(node: Node) -> dict[str, ControlStatus]:
+    return {one.control.id: one.status for one in node.assess().verdicts if one.control.id in IDS}
+
+
+def test_each_control_has_files_or_a_directory() -> None:
+    """Of this test."""
+    assert FILES.keys() | DIRECTORIES.keys() == IDS
+
+
+def test_the_modes_that_k3s_sets_pass(node: Node) -> None:
+    """Also in directories that everybody can enter."""
+    assert set(statuses(node).values()) == {ControlStatus.PASS}
+
+
+@pytest.mark.parametrize(("control", "path"), EACH_FILE)
+def test_a_file_that_others_can_write_fails(node: Node, control: str, path: str) -> None:
+    """With its path and mode, and a command that repairs it."""
+    node.path(path).chmod(0o666)
+    verdict = node.verdict(control)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert ("0666: others can write it", path) in seen(verdict)
+    assert fix(verdict) == f"sudo chmod {'go-w,o-r' if control in SECRET else 'go-w'} {path}"
+    repaired(node, control)
+
+
+@pytest.mark.parametrize(("control", "path"), EACH_FILE)
+def test_a_file_that_its_group_can_write_fails(node: Node, control: str, path: str) -> None:
+    """Also if the group is root."""
+    node.path(path).chmod(0o660)
+    verdict = node.verdict(control)
+    assert verdict.status is ControlStatus.FAIL
+    assert seen(verdict)[0] == ("0660: group 0 can write it", path)
+    repaired(node, control)
+
+
+@pytest.mark.parametrize(("control", "path"), EACH_FILE)
+def test_only_secret_files_must_not_be_readable(node: Node, control: str, path: str) -> None:
+    """For others."""
+    node.path(path).chmod(0o644)
+    verdict = node.verdict(control)
+    assert verdict.status is (ControlStatus.FAIL if control in SECRET else ControlStatus.PASS)
+    if control in SECRET:
+        assert seen(verdict)[0] == ("0644: others can read it", path)
+        assert fix(verdict) == f"sudo chmod o-r {path}"
+
+
+@pytest.mark.parametrize(("control", "path"), EACH_FILE)
+def test_a_file_that_nobody_else_can_reach_passes(node: Node, control: str, path: str) -> None:
+    """SQLite's database has 0644 in a directory with 0700."""
+    node.path(path).chmod(0o666)
+    node.path(path).parent.chmod(0o700)
+    assert node.verdict(control).status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize(("control", "path"), DIRECTORIES.items())
+@pytest.mark.parametrize(("mode", "who"), [(0o777, "others"), (0o775, "group 0"), (0o1777, "others")])
+def test_a_directory_to_which_others_can_add_files_fails(
+    node: Node, control: str, path: str, mode: int, who: str
+) -> None:
+    """With or without the sticky bit, which only protects existing files."""
+    node.path(path).chmod(mode)
+    verdict = node.verdict(control)
+    assert verdict.status is ControlStatus.FAIL
+    assert (f"{mode:04o}: {who} can write it", path) in seen(verdict)
+    repaired(node, control)
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/usr/local", "/usr/local/bin"])
+def test_a_directory_above_that_others_can_write_fails(node: Node, path: str) -> None:
+    """They can replace what is below it."""
+    node.path(path).chmod(0o777)
+    control = "k3s-config-access" if path == "/etc" else "k3s-binary-access"
+    verdict = node.verdict(control)
+    assert (verdict.status, seen(verdict)[0]) == (ControlStatus.FAIL, ("0777: others can write it", path))
+    node.path(path).chmod(0o1777)
+    assert node.verdict(control).status is ControlStatus.PASS
+
+
+def repaired(node: Node, control: str) -> None:
+    """Run the command of the remediation in the tree, and assess again."""
+    for command in fix(node.verdict(control)).split("; then run "):
+        words = shlex.split(command.strip("`").removeprefix("run `"))
+        assert words[:2] == ["sudo", "chmod"]
+        subprocess.run(["chmod", words[2], *(str(node.path(path)) for path in words[3:])], check=True)
+    assert node.verdict(control).status is ControlStatus.PASS
+
+
+@pytest.mark.root
+def test_an_owner_other_than_root_fails(node: Node) -> None:
+    """The owner can write the file, or change its mode."""
+    os.chown(node.path(CONFIG), 1000, 1000)
+    verdict = node.verdict("k3s-config-access")
+    assert (verdict.status, seen(verdict)) == (ControlStatus.FAIL, (("owner 1000:1000", CONFIG),))
+    assert fix(verdict) == f"sudo chown root:root {CONFIG}"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("mode", "status"), [(0o640, ControlStatus.PASS), (0o660, ControlStatus.FAIL)])
+def test_a_group_may_read_but_not_write(node: Node, mode: int, status: ControlStatus) -> None:
+    """As with K3s' write-kubeconfig-group."""
+    os.chown(node.path("server/token"), 0, 1234)
+    node.path("server/token").chmod(mode)
+    assert node.verdict("k3s-token-access").status is status
+
+
+@pytest.mark.root
+def test_a_group_reaches_only_directories_that_it_can_enter(node: Node) -> None:
+    """The group of a file is not the group of its directory."""
+    os.chown(node.path("server/token"), 0, 1234)
+    node.path("server/token").chmod(0o660)
+    node.path("server").chmod(0o750)
+    assert node.verdict("k3s-token-access").status is ControlStatus.PASS
+    os.chown(node.path("server"), 0, 1234)
+    assert node.verdict("k3s-token-access").status is ControlStatus.FAIL
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+USER_READS = acl((1, 6, 2**32 - 1), (2, 4, 1000), (4, 0, 2**32 - 1), (0x10, 4, 2**32 - 1), (0x20, 0, 2**32 - 1))
+GROUP_WRITES = acl((1, 6, 2**32 - 1), (4, 0, 2**32 - 1), (8, 6, 1234), (0x10, 6, 2**32 - 1), (0x20, 0, 2**32 - 1))
+MASKED = acl((1, 6, 2**32 - 1), (2, 6, 1000), (4, 4, 2**32 - 1), (0x10, 4, 2**32 - 1), (0x20, 4, 2**32 - 1))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("control", "path", "entries", "observation"),
+    [
+        ("k3s-token-access", f"{DATA}/server/token", USER_READS, "0640: user 1000 can read it"),
+        ("k3s-config-access", CONFIG, GROUP_WRITES, "0660: group 1234 can write it"),
+        ("k3s-config-access", CONFIG, MASKED, ""),
+        ("agent-keys-access", f"{DATA}/agent/serving-kubelet.key", USER_READS, "0640: user 1000 can read it"),
+    ],
+)
+def test_access_control_lists_count(node: Node, control: str, path: str, entries: bytes, observation: str) -> None:
+    """Limited by their mask."""
+    try:
+        os.setxattr(node.path(path), "system.posix_acl_access", entries)
+    except OSError as error:
+        pytest.skip(f"this file system has no access control lists: {error}")
+    verdict = node.verdict(control)
+    if observation:
+        assert (verdict.status, seen(verdict)) == (ControlStatus.FAIL, ((observation, path),))
+        assert fix(verdict) == f"sudo setfacl --remove-all {path}"
+    else:
+        assert verdict.status is ControlStatus.PASS
+
+
+def test_a_symlink_is_followed(node: Node) -> None:
+    """Its target decides, and every directory on both paths."""
+    node.path("/opt/bin").mkdir(parents=True)
+    node.path(BINARY).rename(node.path("/opt/bin/k3s"))
+    node.path(BINARY).symlink_to("/opt/bin/k3s")
+    node.path("/usr/local/bin/kubectl").symlink_to("k3s")
+    assert node.verdict("k3s-binary-access").status is ControlStatus.PASS
+    node.path("/opt/bin/k3s").chmod(0o777)
+    assert {where for _, where in seen(node.verdict("k3s-binary-access"))} == {BINARY, "/usr/local/bin/kubectl"}
+    node.path("/opt/bin/k3s").chmod(0o755)
+    node.path("/opt").chmod(0o777)
+    assert seen(node.verdict("k3s-binary-access")) == (("0777: others can write it", "/opt"),)
+    node.path("/opt").chmod(0o755)
+    node.path("/usr/local/bin").chmod(0o777)
+    assert seen(node.verdict("k3s-binary-access")) == (("0777: others can write it", "/usr/local/bin"),)
+
+
+def test_a_symlink_in_a_closed_directory_does_not_hide_its_target(node: Node) -> None:
+    """Others reach the target by its own path."""
+    node.path("server/token").unlink()
+    node.put("/srv/token", "secret\n", 0o644)
+    node.path("/srv").chmod(0o755)
+    node.path("server/token").symlink_to("/srv/token")
+    node.path("server").chmod(0o700)
+    assert node.verdict("k3s-token-access").status is ControlStatus.FAIL
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("configs:\n  r:\n    auth:\n      username: u\n      password: p\n", ControlStatus.FAIL),
+        ('configs: {r: {auth: {auth: "x"}}}\n', ControlStatus.FAIL),
+        ("mirrors:\n  docker.io:\n    endpoint: [https://r]\n", ControlStatus.PASS),
+    ],
+)
+def test_registries_are_secret_if_they_have_passwords(node: Node, text: str, status: ControlStatus) -> None:
+    """Others may read a file with mirrors only."""
+    node.put("/etc/rancher/k3s/registries.yaml", text, 0o644)
+    assert node.verdict("k3s-registries-access").status is status
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("token: abc\n", ControlStatus.FAIL), ("node-name: a\n", ControlStatus.PASS)],
+)
+def test_configuration_is_secret_if_it_has_a_token(node: Node, text: str, status: ControlStatus) -> None:
+    """Main file and drop-ins."""
+    node.config(text)
+    node.path(CONFIG).chmod(0o644)
+    assert node.verdict("k3s-config-access").status is status
+    node.config("")
+    node.drop_in("10-site.yaml", text)
+    node.path(f"{CONFIG}.d/10-site.yaml").chmod(0o644)
+    assert node.verdict("k3s-config-drop-ins-access").status is status
+
+
+def test_files_that_do_not_exist_are_not_applicable(nodes: Nodes) -> None:
+    """Before K3s is installed."""
+    assert set(statuses(nodes()).values()) <= {ControlStatus.NOT_APPLICABLE, ControlStatus.PASS}
+
+
+@pytest.mark.parametrize(("control", "name"), GUIDE.items())
+def test_the_modes_of_the_guides_files_are_exact(hardened: Node, control: str, name: str) -> None:
+    """As in `check`, whoever can reach them, and `apply` repairs them."""
+    assert hardened.verdict(control).status is ControlStatus.PASS
+    path = hardened.path(name)
+    path.chmod(0o666)
+    verdict = hardened.verdict(control)
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
+    assert fix(verdict) == "sudo k3s-harden apply"
+    hardened.harden()
+    assert hardened.verdict(control).status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "dangling"])
+def test_an_irregular_file_is_unknown(node: Node, kind: str) -> None:
+    """It neither passes nor fails."""
+    node.path("server/token").unlink()
+    if kind == "FIFO":
+        os.mkfifo(node.path("server/token"), 0o600)
+    else:
+        node.path("server/token").symlink_to("/nothing")
+    assert node.verdict("k3s-token-access").status is ControlStatus.UNKNOWN
+
+
+def test_other_files_of_the_configuration_are_found(node: Node) -> None:
+    """With --config of the service, and with paths in the configuration."""
+    node.starts_with("--config=/srv/conf/k3s.yaml")
+    node.put("/srv/conf/k3s.yaml", "etcd-snapshot-dir: /srv/snapshots\ntoken-file: /srv/token\n", 0o666)
+    node.put("/srv/snapshots/one", "data\n", 0o644)
+    node.put("/srv/token", "token\n", 0o644)
+    for path in ("/srv", "/srv/conf", "/srv/snapshots"):
+        node.path(path).chmod(0o755)
+    found = {name: node.verdict(name) for name in ("k3s-config-access", "snapshots-access", "k3s-token-access")}
+    assert {one.status for one in found.values()} == {ControlStatus.FAIL}
+    assert [seen(one)[0][1] for one in found.values()] == ["/srv/conf/k3s.yaml", "/srv/snapshots/one", "/srv/token"]
