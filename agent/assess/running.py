@@ -9,9 +9,11 @@ from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidenc
 from agent.checks.cluster.check import ClusterCheck
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
+from agent.k3s.secrets import HIDDEN, without_secrets
 from agent.kubernetes.objects import mapping
 from agent.kubernetes.queries import Query
 from agent.model import Component, Instruction, Remediation
+from agent.node.components import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from agent.checks.given import ArgumentRequirement
     from agent.checks.node import AssessedNode
     from agent.kubernetes.objects import Cluster, Json
+
+COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
+"""The queries whose number of objects is a fact of an assessment."""
 
 _RESTART = Remediation((Instruction("restart K3s"),))
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
@@ -135,12 +140,15 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
     """Return the value of an argument in the component of this node; None if the component does not show it."""
     cluster = node.cluster
     arguments = node.arguments(component)
-    if cluster is None or cluster.problem or arguments.doubt(name):
+    if cluster is None or cluster.problem or arguments.doubt(name) or not_run(component, node.facts):
         return None
     argument = arguments.get(name)
     configured = None if argument is None else argument.value
+    if configured is not None and HIDDEN in configured:
+        return None
     if component is Component.API_SERVER and cluster.flags is not None and name in cluster.flags:
-        return _Running(name, _list(cluster.flags[name]), configured, f"{cluster.server}/flagz")
+        value = without_secrets(name, _list(cluster.flags[name]))
+        return _Running(name, value, configured, f"{cluster.server}/flagz")
     own = _own_node(node, cluster)
     if component is Component.KUBELET and own in cluster.kubelets and name in KUBELET_FIELDS and name != FEATURE_GATES:
         value = _field(cluster.kubelets[own], KUBELET_FIELDS[name].path)
@@ -152,9 +160,8 @@ def _own_node(node: AssessedNode, cluster: Cluster) -> str:
     """Return the name of this host's node; empty if it is not in the cluster."""
     option = node.facts.merged_config.scalar("node-name")
     name = str(option[0]) if option is not None else node.evidence.node
-    if name not in cluster.kubelets and len(cluster.kubelets) == 1:
-        return next(iter(cluster.kubelets))
-    return name
+    with_id = [one for one in cluster.kubelets if one.startswith(f"{name}-")]
+    return with_id[0] if name not in cluster.kubelets and len(with_id) == 1 else name
 
 
 def _field(configuration: Json, path: str) -> str:

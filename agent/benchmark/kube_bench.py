@@ -44,7 +44,10 @@ class Reason(Enum):
         " first pod, it fails, warns or passes. k3s-harden reports NOT_APPLICABLE."
     )
     NOT_ASKED = "It leaves this control to manual review, or skips it on K3s. k3s-harden checks the host."
-    CLUSTER = "It queries the API server with kubectl. k3s-harden checks only the host, and requires manual review."
+    CLUSTER = (
+        "It queries the API server with kubectl. k3s-harden does so only with --cluster, and otherwise requires manual"
+        " review."
+    )
     NO_EVIDENCE = "It passes without evidence, or with evidence that it cannot parse. k3s-harden reports UNKNOWN."
     STRICTER = "It fails or warns if k3s-harden passes."
     LAXER = "It passes if k3s-harden fails."

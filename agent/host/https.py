@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -126,7 +127,8 @@ def _load(context: ssl.SSLContext, certificate: bytes) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
+    # Up to Python 3.9, socket.timeout is not the built-in TimeoutError.
+    if isinstance(error, (TimeoutError, socket.timeout)):
         return "no complete answer in time"
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused"

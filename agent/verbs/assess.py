@@ -15,6 +15,7 @@ from agent.checks.node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
 from agent.model import Instruction, Remediation, Role
+from agent.report import Fact
 from agent.situation import observe
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
     from agent.assess import running
 
     benchmark = assessment.benchmark
+    objects = node.cluster.objects
+    counts = ", ".join(f"{len(objects[query])} {query}" for query in running.COUNTED if query in objects)
     return assessment._replace(
+        facts=(*assessment.facts, Fact("cluster", counts or "no answer", node.cluster.server or "not reached")),
         notes=(*running.notes(controls, benchmark, node), *assessment.notes),
         without_answer=frozenset(running.without_answer(controls, benchmark, node.cluster)),
     )

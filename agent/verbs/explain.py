@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.kube_bench import DIFFERENCES
+from agent.checks.cluster.check import ClusterCheck
 from agent.errors import UsageError
 from agent.findings import KINDS
 from agent.findings.remediations import REMEDIATIONS
@@ -119,6 +120,7 @@ def _row(row: BenchmarkControl) -> str:
         ("", "In the benchmarks" if is_explained else f"{row.id}: {row.title}"),
         ("Number", descriptions.numbers(row) or "none"),
         ("Expected", row.check.description),
+        ("With --cluster", _with_cluster(row)),
         *((f"Expected in {span}", text) for text, span in descriptions.earlier(row)),
         ("Rationale", "" if is_explained else row.why),
         ("Applies to", "" if is_explained else str(row.applies)),
@@ -128,6 +130,12 @@ def _row(row: BenchmarkControl) -> str:
         ("Source", row.source),
     ]
     return _paragraphs(parts)
+
+
+def _with_cluster(row: BenchmarkControl) -> str:
+    from agent.checks.cluster.rules import RULES
+
+    return RULES[row.check.rule].description if isinstance(row.check, ClusterCheck) else ""
 
 
 def _differences(row: BenchmarkControl) -> Iterator[str]:

@@ -42,6 +42,12 @@ class Rule(NamedTuple):
     manual: str = ""
     """When a person has to decide; empty if never."""
 
+    @property
+    def description(self) -> str:
+        """The rule as a sentence without its period."""
+        texts = (("PASS", self.passes), ("FAIL", self.fails), ("MANUAL", self.manual))
+        return "; ".join(f"{status} if {text}".replace(" if always", " always") for status, text in texts if text)
+
 
 class Observed(NamedTuple):
     """An object that matters for a control."""

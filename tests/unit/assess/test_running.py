@@ -160,10 +160,23 @@ def test_a_kubelet_is_compared_by_the_fields_of_its_configuration(host: Node) ->
     assert judged("kubelet-read-only-port", open_).status is ControlStatus.FAIL
 
 
-def test_the_only_kubelet_is_that_of_this_host(host: Node) -> None:
-    """K3s can add an id to the name of a node (`with-node-id`)."""
+def test_a_secret_is_neither_compared_nor_shown(host: Node) -> None:
+    """K3s' configuration is read without its secrets, and the API server shows its flags with them."""
+    host.config("kube-apiserver-arg: ['etcd-servers=https://user:hunter2@db:2379']\n")
+    at = assessed(host, {"etcd-servers": "[https://user:hunter3@db:2379]", "oidc-client-secret": "hunter4"})
+    assert "hunter" not in str(notes(at))
+    assert notes(at) == []
+
+
+def test_a_kubelet_with_an_id_in_its_name_is_that_of_this_host(host: Node) -> None:
+    """K3s can add an id to the name of a node (`with-node-id`). Any other node is not this host."""
     at = assessed(host, server_1_4f2a={**STRONG, "authentication": {"anonymous": {"enabled": True}}})
     assert judged("kubelet-anonymous-auth", at).status is ControlStatus.FAIL
+    at = assessed(host, agent_1={**STRONG, "authentication": {"anonymous": {"enabled": True}}})
+    assert judged("kubelet-anonymous-auth", at).status is ControlStatus.PASS
+    host.config("disable-agent: true\n")
+    at = assessed(host, server_1={**STRONG, "readOnlyPort": 1})
+    assert notes(at) == []
 
 
 def test_a_kubelet_of_another_node_is_in_a_note(host: Node) -> None:
