@@ -21,6 +21,7 @@ from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.paths import DIRECTORY
 from agent.host.tree import DirectoryEntry
+from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 from agent.model import Component, File, FilePermissions, Role
 from agent.node import facts, gate, k3s_manifests, site_files
@@ -72,6 +73,8 @@ class K3sFiles(NamedTuple):
     """Content of our own files that this host should not have, by path."""
     changed_since_start: tuple[str, ...]
     """Paths of the files that K3s reads only when it starts, and that changed after it started."""
+    kubelet_files: tuple[tuple[PurePosixPath, bytes], ...]
+    """Path and content of the kubelet's configuration files, except those that K3s writes, in the kubelet's order."""
     directories: frozenset[PurePosixPath]
     """Paths at which K3s' configuration names a file, and that are directories."""
     had_pod_security_policies: bool
@@ -196,6 +199,7 @@ def _observe(
         manifests=_manifests(host, host_facts),
         obsolete=_obsolete(host, host_facts, expected),
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
+        kubelet_files=_kubelet_files(host, host_facts),
         directories=_directories(host, host_facts, contents),
         had_pod_security_policies=is_for_other_family,
     )
@@ -302,6 +306,32 @@ def _contents(
             if data is not None:
                 found[path] = data
     return found
+
+
+def _kubelet_files(host: Host, host_facts: HostFacts) -> tuple[tuple[PurePosixPath, bytes], ...]:
+    """Return the kubelet's files that K3s does not write. Those that cannot be read are omitted."""
+    own = host_facts.data_dir / KUBELET_DIRECTORY
+    arguments = host_facts.merged_config.component_arguments(Component.KUBELET.config_key)
+    names = [name for name in host.tree.names(own) if name not in _WRITTEN_BY_K3S]
+    if not names and not arguments.keys() & {"config", "config-dir"}:
+        return ()
+    from agent.node import kubelet_files
+
+    found = []
+    try:
+        paths = kubelet_files.paths(host.tree, host_facts)
+        for path in paths:
+            is_own = path.parent == own and path.name in _WRITTEN_BY_K3S
+            data = None if is_own else host.tree.read(path)
+            if data is not None:
+                found.append((path, data))
+    except (ValueError, HostError):
+        return ()
+    return tuple(found)
+
+
+_WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-cli-config-dir"})
+"""Names in the directory of the kubelet's configuration that K3s writes at each start."""
 
 
 def _directories(

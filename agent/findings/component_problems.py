@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, edit_of_k3s_config, written_by_apply
 from agent.k3s import default_arguments
-from agent.k3s.components import prediction, tables
+from agent.k3s.components import kubelet_files, prediction, tables
 from agent.k3s.components.problem import Cause
 from agent.k3s.config import ConfigValue
 from agent.k3s.default_arguments import Channel
+from agent.k3s.go_values import FALSE
 from agent.model import Component
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from agent.k3s.components.problem import Problem
+    from agent.k3s.default_arguments import Default
     from agent.node.facts import HostFacts
     from agent.situation import Situation
 
@@ -35,23 +37,68 @@ def is_described(facts: HostFacts) -> bool:
 def troubles(situation: Situation, cause: Cause) -> Iterator[Trouble]:
     """Yield the cases with one cause."""
     facts = situation.facts
-    for component in with_arguments(facts) if is_described(facts) else ():
-        given, minor = _given(component, facts), facts.version.minor
-        for problem in prediction.problems(component, given, minor, own=_own(facts)):
+    minor = facts.version.minor
+    for component in _predicted(situation) if is_described(facts) else ():
+        given = _given(component, facts)
+        files = situation.k3s_files.kubelet_files if component is Component.KUBELET else ()
+        context = prediction.Context(own=_own(facts))
+        if files:
+            read = kubelet_files.read(files, minor)
+            passed = {row.name for row in _own_rows(component, facts)}
+            given = {**{name: value for name, value in read.arguments.items() if name not in passed}, **given}
+            context = context._replace(fields=read.others, gates=read.gates)
+        found = prediction.problems(component, given, minor, context)
+        for problem in found:
             if problem.cause is cause:
                 yield _trouble(situation, problem)
+
+
+def accepts_cgroup_v1(situation: Situation) -> bool:
+    """Return whether the kubelet runs on control groups of version 1, or does not run here."""
+    facts = situation.facts
+    if not_run(Component.KUBELET, facts):
+        return True
+    given = facts.merged_config.component_arguments(Component.KUBELET.config_key)
+    read = kubelet_files.read(situation.k3s_files.kubelet_files, min(facts.version.minor, tables.LAST_MINOR))
+    values = given.get("fail-cgroupv1") or read.arguments.get("fail-cgroupv1") or ()
+    return bool(values) and values[-1].text in FALSE
+
+
+def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
+    """Yield the files of the kubelet that it rejects."""
+    facts = situation.facts
+    if not is_described(facts) or not_run(Component.KUBELET, facts):
+        return
+    for problem in kubelet_files.read(situation.k3s_files.kubelet_files, facts.version.minor).problems:
+        yield Trouble(
+            f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",
+            location=problem.location,
+            remediation=edit_of_k3s_config("correct the file", problem.location),
+        )
+
+
+def _predicted(situation: Situation) -> list[Component]:
+    facts = situation.facts
+    found = with_arguments(facts)
+    has_files = bool(situation.k3s_files.kubelet_files) and not not_run(Component.KUBELET, facts)
+    return [*found, Component.KUBELET] if has_files and Component.KUBELET not in found else found
 
 
 def _given(component: Component, facts: HostFacts) -> Mapping[str, Sequence[ConfigValue]]:
     """Return the arguments that K3s' configuration sets, with K3s' own value where it keeps that."""
     key = component.config_key
     given = dict(facts.merged_config.component_arguments(key))
-    for row in default_arguments.of(component):
-        own = row.channel is Channel.ARGUMENT and row.in_version(facts.version)
-        if own and row.name in given and facts.merged_config.keeps_default(key, row.name):
+    for row in _own_rows(component, facts):
+        if row.name in given and facts.merged_config.keeps_default(key, row.name):
             values = given[row.name]
             given[row.name] = (ConfigValue(row.example, values[0].location), *values)
     return given
+
+
+def _own_rows(component: Component, facts: HostFacts) -> Iterator[Default]:
+    """Yield the arguments that K3s passes to a component by default, whatever the other options are."""
+    rows = default_arguments.of(component)
+    return (row for row in rows if row.channel is Channel.ARGUMENT and row.in_version(facts.version))
 
 
 def _own(facts: HostFacts) -> frozenset[str]:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, finding, instruction, no, yes
-from agent.model import Component
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, yes
+from agent.k3s.options import (
+    AGENT_KEYS,
+    ALIASES,
+    FATAL_IN,
+    FATAL_KEYS,
+    REMOVED_IN,
+    REMOVED_KEYS,
+    SERVER_ONLY_KEYS,
+)
+from agent.model import NEWEST_KNOWN, Component, Location, Restart, Role
 from agent.report import Level
+from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.node.facts import HostFacts
     from agent.situation import Situation
 
 _NOTHING_RUNS = "The component exits, and K3s with it."
@@ -18,9 +30,9 @@ _KEYS = tuple(component.config_key for component in Component)
 
 
 def _has_arguments(situation: Situation) -> bool:
-    """Return whether the operator sets an argument of a component. Otherwise no table is loaded."""
+    """Return whether the operator sets an argument of a component, or a kubelet file. If not, no table is loaded."""
     values = situation.facts.operator_config.values
-    return any(key in values for key in _KEYS)
+    return bool(situation.k3s_files.kubelet_files) or any(key in values for key in _KEYS)
 
 
 @finding(
@@ -88,6 +100,10 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     policy. Certificates and keys must be in the PEM format, and a directory cannot be in the place of a file.
     """
     files = situation.k3s_files
+    if files.kubelet_files:
+        from agent.findings.component_problems import kubelet_file_problems
+
+        yield from kubelet_file_problems(situation)
     written = {resource.id for resource in situation.desired}
     if (
         files.directories
@@ -126,6 +142,89 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
         from agent.findings.component_files import logs_nothing
 
         yield from logs_nothing(situation)
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no(_NOTHING_RUNS),
+    prevents_start=yes("The kubelet v1.35 and newer exits on a host with control groups of version 1."),
+)
+def cgroup_v1_refused(situation: Situation) -> Iterator[Trouble]:
+    """The host has control groups of version 1, and the kubelet exits there by default since v1.35.
+
+    The kubelet's argument fail-cgroupv1=false is a way out until Kubernetes removes the support.
+    """
+    facts = situation.facts
+    if facts.platform.has_cgroup_v1 and facts.version_is_known and facts.version.minor >= _WITHOUT_CGROUP_V1:
+        from agent.findings.component_problems import accepts_cgroup_v1
+
+        if not accepts_cgroup_v1(situation):
+            yield Trouble(
+                "K3s does not start: the kubelet exits on a host with control groups of version 1",
+                expected="control groups of version 2, or kubelet-arg: fail-cgroupv1=false",
+                found="version 1",
+                location=Location(PurePosixPath("/sys/fs/cgroup")),
+                remediation=instruction(
+                    "boot with systemd.unified_cgroup_hierarchy=1, or add `fail-cgroupv1=false` to the list "
+                    "`kubelet-arg`",
+                    restart=Restart.K3S,
+                ),
+            )
+
+
+_WITHOUT_CGROUP_V1 = 35
+"""The first minor whose kubelet has failCgroupV1 by default (pkg/kubelet/apis/config/v1beta1/defaults.go)."""
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("K3s exits, so nothing runs unhardened."),
+    prevents_start=yes("k3s agent exits at an option that it does not have."),
+)
+def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
+    """An option is unknown to k3s agent, which exits at it, or is one of three at which K3s v1.25 exits.
+
+    k3s server ignores an unknown option of its configuration files; k3s-option-ignored reports that. v1.26 removed
+    cluster-secret, disable-selinux, no-deploy and no-flannel, at three of which v1.25 exits.
+    """
+    facts = situation.facts
+    is_agent = facts.role is Role.AGENT
+    for key, location in facts.operator_config.locations().items():
+        is_fatal = key in FATAL_KEYS and facts.version.minor == FATAL_IN
+        if is_fatal or (is_agent and _is_unknown(key, facts) and key not in SERVER_ONLY_KEYS - REMOVED_KEYS):
+            yield Trouble(
+                f"K3s does not start: `{shown(key)}` is not an option of k3s {facts.role} {facts.version}",
+                found=shown(key),
+                location=location,
+                remediation=edit_of_k3s_config(f"remove `{shown(key)}`", location),
+            )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("K3s starts as without the option."),
+    prevents_start=no("k3s server ignores an unknown option of its configuration files."),
+)
+def k3s_option_ignored(situation: Situation) -> Iterator[Trouble]:
+    """k3s server has no such option in this version, and ignores it with a warning in its log."""
+    facts = situation.facts
+    if facts.role is Role.SERVER:
+        for key, location in facts.operator_config.locations().items():
+            if _is_unknown(key, facts) and location.path in facts.configuration.files:
+                yield Trouble(
+                    f"K3s ignores `{shown(key)}`, which is not an option of k3s server {facts.version}",
+                    found=shown(key),
+                    location=location,
+                    remediation=edit_of_k3s_config(f"correct or remove `{shown(key)}`", location),
+                )
+
+
+def _is_unknown(key: str, facts: HostFacts) -> bool:
+    """Return whether K3s of this version has no such option. False in a version that may have new options."""
+    if key in REMOVED_KEYS:
+        return facts.version_is_known and facts.version.minor >= REMOVED_IN
+    is_covered = facts.version_is_known and facts.version.minor <= NEWEST_KNOWN.minor
+    return is_covered and key not in AGENT_KEYS and key not in SERVER_ONLY_KEYS and key not in ALIASES
 
 
 @finding(

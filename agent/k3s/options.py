@@ -54,6 +54,16 @@ SERVER_ONLY_KEYS = _names(
 )
 """Options of `k3s server`, but not of `k3s agent`, in any version since 1.23 (k3s, pkg/cli/cmds/server.go)."""
 
+REMOVED_KEYS = _names("cluster-secret disable-selinux no-deploy no-flannel")
+"""Options that v1.26 removed (k3s-io/k3s #6574)."""
+
+REMOVED_IN = 26
+
+FATAL_KEYS = _names("cluster-secret no-deploy no-flannel")
+"""Options at which v1.25 exits, on servers and agents (k3s-io/k3s #6069)."""
+
+FATAL_IN = 25
+
 SWITCHES = _names(
     """
     alsologtostderr cluster-init cluster-reset debug disable-agent disable-apiserver disable-apiserver-lb

@@ -25,6 +25,8 @@ class Platform(NamedTuple):
     """Whether /etc is on a read-only mount."""
     kernel_is_read_only: bool = False
     """Whether /proc/sys is on a read-only mount, as in a container."""
+    has_cgroup_v1: bool = False
+    """Whether control groups have version 1, or both versions; False if that could not be determined."""
 
 
 def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
@@ -36,12 +38,22 @@ def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
         has_kernel=host.has_kernel,
         etc_is_read_only=host.is_read_only(PurePosixPath("/etc")),
         kernel_is_read_only=host.is_read_only(PurePosixPath("/proc/sys")),
+        has_cgroup_v1=host.has_kernel and _has_cgroup_v1(host),
     )
     return platform, (
         Fact("sysctl.d read by", reader.value, reader_source),
         Fact("container", container or "no", container_source),
         Fact("/etc", "read-only" if platform.etc_is_read_only else "writable", "the flags of its mount"),
     )
+
+
+def _has_cgroup_v1(host: Host) -> bool:
+    """Return whether the kubelet finds control groups of version 1: no cgroup2 at the mount point itself.
+
+    Only cgroup2 has a file cgroup.controllers. With both versions, cgroup2 is mounted below (opencontainers/cgroups).
+    """
+    mounted = PurePosixPath("/sys/fs/cgroup")
+    return host.tree.exists(mounted / "memory") and not host.tree.exists(mounted / "cgroup.controllers")
 
 
 def _container(host: Host) -> tuple[str, str]:

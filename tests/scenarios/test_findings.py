@@ -101,6 +101,7 @@ plugins:
     kind: PodSecurityConfiguration
     defaults: {enforce: restricted}
 """
+KUBELET_FILE = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 OWN_ADMISSION = "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/own.yaml\n"
 LOGS_NOTHING = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"
 OWN_AUDIT = "kube-apiserver-arg+:\n  - audit-policy-file=/etc/own.yaml\n"
@@ -582,6 +583,105 @@ CASES = (
         remediation="correct the path, or remove /var/log/audit at {location}; restart K3s",
         cure=line_replaced("/var/log/audit", "/var/log/audit/log"),
         name="directory",
+    ),
+    Case(
+        "component-file-invalid",
+        written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: many\n"),
+        written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPod: many\n"),
+        location=f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3",
+        remediation="correct the file at {location}; restart K3s",
+        cure=line_replaced("many", "200"),
+        role="agent",
+        version="1.37",
+        name="kubelet",
+    ),
+    Case(
+        "component-argument-invalid",
+        both(
+            written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: -1\n"),
+            written(CONFIG, "node-label: a=b\n"),
+        ),
+        both(
+            written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: -1\n"),
+            written(CONFIG, "kubelet-arg: max-pods=100\n"),
+        ),
+        location=f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3",
+        expected="at least 0",
+        found="-1",
+        remediation="correct `max-pods` at {location}; restart K3s",
+        cure=line_replaced("-1", "200"),
+        role="agent",
+        version="1.37",
+        name="kubelet-file",
+    ),
+    Case(
+        "cgroup-v1-refused",
+        lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),
+        both(
+            lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),
+            written(CONFIG, "kubelet-arg: fail-cgroupv1=false\n"),
+        ),
+        location="/sys/fs/cgroup",
+        expected="control groups of version 2, or kubelet-arg: fail-cgroupv1=false",
+        found="version 1",
+        remediation="boot with systemd.unified_cgroup_hierarchy=1, or add `fail-cgroupv1=false` to the list"
+        " `kubelet-arg`; restart K3s",
+        cure=file_put("/sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
+        role="agent",
+        version="1.35",
+    ),
+    Case(
+        "cgroup-v1-refused",
+        both(
+            lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),
+            written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}failCgroupV1: true\n"),
+        ),
+        both(
+            lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),
+            written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}failCgroupV1: false\n"),
+        ),
+        location="/sys/fs/cgroup",
+        expected="control groups of version 2, or kubelet-arg: fail-cgroupv1=false",
+        found="version 1",
+        remediation="boot with systemd.unified_cgroup_hierarchy=1, or add `fail-cgroupv1=false` to the list"
+        " `kubelet-arg`; restart K3s",
+        cure=file_put(
+            f"{DATA_DIR}/agent/etc/kubelet.conf.d/60-own.conf",
+            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nfailCgroupV1: false\n",
+        ),
+        role="agent",
+        version="1.37",
+        name="file",
+    ),
+    Case(
+        "k3s-option-refused",
+        written(CONFIG, "node-nam: a\n"),
+        written(CONFIG, "node-name: a\n"),
+        location=f"{CONFIG}:1",
+        found="node-nam",
+        remediation="remove `node-nam` at {location}; restart K3s",
+        cure=line_deleted,
+        role="agent",
+    ),
+    Case(
+        "k3s-option-refused",
+        written(CONFIG, "no-deploy: traefik\n"),
+        written(CONFIG, "disable: traefik\n"),
+        location=f"{CONFIG}:1",
+        found="no-deploy",
+        remediation="remove `no-deploy` at {location}; restart K3s",
+        cure=line_deleted,
+        version="1.25",
+        name="fatal",
+    ),
+    Case(
+        "k3s-option-ignored",
+        written(CONFIG, "secret-encryption: true\n"),
+        written(CONFIG, "secrets-encryption: true\n"),
+        location=f"{CONFIG}:1",
+        found="secret-encryption",
+        remediation="correct or remove `secret-encryption` at {location}; restart K3s",
+        cure=line_replaced("secret-", "secrets-"),
     ),
     Case(
         "pod-security-misspelt",

@@ -12,12 +12,11 @@ from agent.assess.evidence.files import FileFinder
 from agent.checks.evidence import CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
 from agent.checks.host_paths import REGISTRIES, paths_on
 from agent.errors import HostError, InputError
-from agent.host.paths import DIRECTORY
 from agent.k3s import etcd_configuration, kubelet_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
-from agent.model import Unreadable
+from agent.node import kubelet_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,34 +62,12 @@ def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:
 def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:
     """Return the files that the kubelet reads at K3s' next start, each from its present path."""
     try:
-        sources = kubelet_configuration.sources(facts.merged_config, facts.version, facts.data_dir)
+        paths = kubelet_files.paths(tree, facts)
     except ValueError as error:
         return KubeletConfiguration(problem=str(error))
-    paths: dict[tuple[str, ...], PurePosixPath] = {}
-    try:
-        for source in sources:
-            found = _dropins(tree, source.path) if source.is_directory else {(): source.path}
-            paths.update({(*source.names, *names): path for names, path in found.items()})
     except HostError as error:
         return KubeletConfiguration(problem=error.message)
-    return KubeletConfiguration(tuple(_kubelet_file(tree, paths[names]) for names in sorted(paths)))
-
-
-def _dropins(tree: Tree, directory: PurePosixPath) -> dict[tuple[str, ...], PurePosixPath]:
-    """Return the *.conf files at any depth, by their path parts, by which the kubelet sorts them."""
-    found = {}
-    waiting = [directory]
-    while waiting:
-        here = waiting.pop()
-        for entry in tree.entries(here):
-            if isinstance(entry, Unreadable):
-                raise HostError(f"cannot read {entry.id}: {entry.reason}")
-            path = here / entry.name
-            if entry.kind == DIRECTORY:
-                waiting.append(path)
-            elif path.suffix == ".conf" or entry.name == ".conf":
-                found[path.relative_to(directory).parts] = path
-    return found
+    return KubeletConfiguration(tuple(_kubelet_file(tree, path) for path in paths))
 
 
 def _kubelet_file(tree: Tree, path: PurePosixPath) -> KubeletFile:

@@ -96,7 +96,8 @@ _GATES_WITH_DEFAULTS = ("KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulled
 def _gates(a: Arguments) -> Iterator[Problem]:
     for name in _GATES_WITH_DEFAULTS:
         gate = tables.gates(a.minor).get(name)
-        if gate is not None and gate.default and not gate_is_on(a, name) and "feature-gates" in a.by_name:
+        is_set = "feature-gates" in a.by_name
+        if gate is not None and gate.default and is_set and not gate_is_on(a, name):
             message = f"rejects {name}=false, because it sets a field that needs the gate"
             problem = a.problem("feature-gates", message, f"{name}=true, or no setting", _VALIDATION)
             yield problem._replace(cause=Cause.FEATURE_GATE)
@@ -326,6 +327,51 @@ def _switches(a: Arguments) -> Iterator[Problem]:
         yield a.problem(name, f"rejects {name}={size}", "a quantity such as 10Mi", "pkg/kubelet/logs")
 
 
+_IDS = 65536
+"""The smallest number of user IDs for a pod."""
+
+
+def _fields(a: Arguments) -> Iterator[Problem]:
+    """Yield the problems of fields that have no argument."""
+    total, critical = "shutdownGracePeriod", "shutdownGracePeriodCriticalPods"
+    for name in (total, critical):
+        period = as_number(a, name, 0)
+        if period < 0 or 0 < period < values.SECOND:
+            yield a.problem(name, f"rejects {name}: {a.by_name[name].text}", "0s, or at least 1s", _VALIDATION)
+    if as_number(a, critical, 0) > as_number(a, total, 0):
+        yield a.problem(critical, f"needs {critical} of at most {total}", f"at most {total}", _VALIDATION)
+    period = as_number(a, "crashLoopBackOff.maxContainerRestartPeriod", 10 * values.SECOND)
+    if not values.SECOND <= period <= 300 * values.SECOND:
+        name = "crashLoopBackOff.maxContainerRestartPeriod"
+        yield a.problem(name, f"rejects {name}: {a.by_name[name].text}", "1s to 300s", _VALIDATION)
+    factor = as_number(a, "memoryThrottlingFactor", 1)
+    if not 0 < factor <= 1:
+        name = "memoryThrottlingFactor"
+        yield a.problem(name, f"rejects {name}: {factor}", "more than 0, and at most 1", _VALIDATION)
+
+
+def _more_fields(a: Arguments) -> Iterator[Problem]:
+    directory = str(a.value("podLogsDir", "/var/log/pods"))
+    if not directory.startswith("/") or (directory.endswith("/") and directory != "/") or "//" in directory:
+        expected = "an absolute path without a slash at its end"
+        yield a.problem("podLogsDir", f"rejects podLogsDir: {directory}", expected, _VALIDATION)
+    age = as_number(a, "imageMaximumGCAge", 0)
+    if age < 0 or 0 < age <= as_number(a, "minimum-image-ttl-duration", 120 * values.SECOND):
+        message = f"rejects imageMaximumGCAge: {a.by_name['imageMaximumGCAge'].text}"
+        yield a.problem("imageMaximumGCAge", message, "more than imageMinimumGCAge, or 0s", _VALIDATION)
+    ids = as_number(a, "userNamespaces.idsPerPod", _IDS)
+    if ids < _IDS or ids % _IDS:
+        message = f"rejects userNamespaces.idsPerPod: {ids:.0f}"
+        yield a.problem("userNamespaces.idsPerPod", message, f"a multiple of {_IDS}", _VALIDATION)
+    shown = a.value("showHiddenMetricsForVersion")
+    if shown and shown != f"1.{a.minor - 1}":
+        message = f"rejects showHiddenMetricsForVersion: {shown}"
+        yield a.problem("showHiddenMetricsForVersion", message, f"1.{a.minor - 1}", _VALIDATION)
+    if as_number(a, "maxParallelImagePulls", 1) > 1 and as_bool(a, "serialize-image-pulls", default=False):
+        message = "rejects maxParallelImagePulls above 1 beside serializeImagePulls"
+        yield a.problem("maxParallelImagePulls", message, "serializeImagePulls: false", _VALIDATION)
+
+
 _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _gates,
     _labels,
@@ -338,4 +384,6 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _reservations,
     _eviction,
     _switches,
+    _fields,
+    _more_fields,
 )

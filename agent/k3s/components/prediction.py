@@ -6,7 +6,8 @@ of a kind that this program does not know is accepted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components import gates, tables
 from agent.k3s.components.problem import Argument, Arguments, Cause, Problem
@@ -28,21 +29,28 @@ _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 """Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
 
 
+class Context(NamedTuple):
+    """What a component has besides the operator's arguments."""
+
+    own: frozenset[str] = frozenset()
+    """Arguments that K3s passes only on some hosts, and on this one."""
+    fields: Mapping[str, Argument] = MappingProxyType({})
+    """Fields of its configuration files that have no equivalent argument."""
+    gates: tuple[Setting, ...] = ()
+    """Feature gates of its configuration files, which its arguments override."""
+
+
 def problems(
     component: Component,
     given: Mapping[str, Sequence[ConfigValue]],
     minor: int,
-    more_gates: Sequence[Setting] = (),
-    own: frozenset[str] = frozenset(),
+    context: Context | None = None,
 ) -> Iterator[Problem]:
-    """Yield the reasons for which a component of this minor exits at the arguments that an operator gives it.
-
-    `more_gates` are the feature gates of its configuration files, which its arguments override. `own` are arguments
-    that K3s passes only on some hosts, and on this one.
-    """
+    """Yield the reasons for which a component of this minor exits at the arguments that an operator gives it."""
     if not tables.has_flags(component, minor):
         return
-    parsed: dict[str, Argument] = {}
+    context = context or Context()
+    parsed: dict[str, Argument] = dict(context.fields)
     found = []
     for name, values in given.items():
         one = _parse(component, name, values, minor)
@@ -50,8 +58,8 @@ def problems(
             found.append(one)
         else:
             parsed[name] = one
-    settings = [*more_gates, *_gate_settings(component, parsed)]
-    arguments = Arguments(component, minor, parsed, gates.values(settings), own)
+    settings = [*context.gates, *_gate_settings(component, parsed)]
+    arguments = Arguments(component, minor, parsed, gates.values(settings), context.own)
     yield from found
     for gate in gates.problems(settings, minor):
         yield Problem(

@@ -44,6 +44,16 @@ def problems(node: Node, schema: Schema, name: str = "", *, is_strict: bool = Tr
         yield _wrong(node, name, _TYPES[schema][0])
 
 
+def repeated(node: Node) -> Iterator[Problem]:
+    """Yield the fields that are set twice, at any depth."""
+    if isinstance(node, Mapping):
+        for _, again in duplicates(node):
+            yield Problem(again.line, f"the field `{shown(again.key)}` is set twice")
+    children = [entry.node for entry in node.entries] if isinstance(node, Mapping) else []
+    for child in node.items if isinstance(node, Sequence) else children:
+        yield from repeated(child)
+
+
 def _fields(node: Node, schema: dict[str, Schema], name: str, *, is_strict: bool) -> Iterator[Problem]:
     if not isinstance(node, Mapping):
         yield _wrong(node, name or "the file", "a mapping")

@@ -23,6 +23,7 @@ LAST_MINOR = 37
 FLAGS = "flags.tsv"
 FEATURE_GATES = "feature_gates.tsv"
 API_VERSIONS = "api_versions.tsv"
+KUBELET_FIELDS = "kubelet_fields.tsv"
 
 _HAD_BY_ALL = "feature-gates"
 """An argument that every component has in every minor."""
@@ -105,6 +106,17 @@ def has_api(group: str, version: str, minor: int) -> bool:
     return False
 
 
+def kubelet_fields(minor: int) -> dict[str, tuple[str, str]]:
+    """Return the type and the equivalent argument of each field of the kubelet's configuration, by its path."""
+    found = {}
+    for line in _text(KUBELET_FIELDS).splitlines():
+        if not line.startswith("#"):
+            name, kind, flag, minors = line.split("\t")
+            if minor in _minors(minors):
+                found[name] = (kind, flag.strip("-") and flag)
+    return found
+
+
 def minors_of_gate(name: str) -> tuple[int, ...]:
     """Return the minors that know a feature gate."""
     _, _, rest = _text(FEATURE_GATES).partition(f"\n{name}\t")
@@ -134,6 +146,6 @@ def _minors(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=4)
 def _text(name: str) -> str:
     return package_data.read("k3s", "components", name).decode()
