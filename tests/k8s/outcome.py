@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.k8s import containers
 from tests.k8s.client import Client
 from tests.k8s.components import API_SERVER, CONTAINERD, CONTROLLER_MANAGER, KUBE_PROXY, KUBELET, SCHEDULER
-from tests.k8s.namespaces import HARDENED, Namespaces, on_cgroup_v1
+from tests.k8s.namespaces import HARDENED, NAME, Namespaces, on_cgroup_v1
 
 if TYPE_CHECKING:
     import subprocess
@@ -155,6 +155,9 @@ class Trials:
                 logs = "".join(path.read_text(errors="replace")[-2000:] for path in self._logs.iterdir())
                 raise RuntimeError(f"cannot start what the trials need:\n{logs}")
             time.sleep(0.1)
+        # kube-proxy waits for its Node, which a kubelet under trial may not have had the time to create.
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}}
+        self._client.request("POST", _SHARED_PORT, "/api/v1/nodes", body=node)
         self._node.run("cp", "-a", _DATA_DIR, "/run/k3s-data", check=True)
 
     def _run_shared(self, *words: str) -> None:

@@ -275,13 +275,20 @@ def node(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="module")
 def flags(node: Node) -> Mapping[str, Mapping[str, str]]:
     """Return the flags of each component from /flagz."""
+    answers: dict[str, str] = {}
+
+    def all_answered() -> bool:
+        for component, port in PORTS.items():
+            answer = node.client.get(port, "/flagz", tls=component != PROXY)
+            if answer.status == 200:
+                answers[component] = answer.text
+        return len(answers) == len(PORTS)
+
+    node.until(f"{', '.join(PORTS)} answer at /flagz", all_answered, seconds=60)
+    # The separator is one of four, at random, so that nobody parses it; JSON exists only since v1.35.
     found = {}
-    for component, port in PORTS.items():
-        tls = component != PROXY
-        answer = node.client.get(port, "/flagz", tls=tls)
-        assert answer.status == 200, f"{component}: {answer.text}"
-        # The separator is one of four, at random, so that nobody parses it; JSON exists only since v1.35.
-        found[component] = dict(re.findall(r"^([a-z0-9-]+)(?:: |:|=| )(.*)$", answer.text, re.MULTILINE))
+    for component, text in answers.items():
+        found[component] = dict(re.findall(r"^([a-z0-9-]+)(?:: |:|=| )(.*)$", text, re.MULTILINE))
     return found
 
 
