@@ -212,4 +212,5 @@ def outputs(host: HostTree, *, quick: bool = False) -> list[str]:
         runs += [("diff", "-v", "--format", "plain"), ("apply", "-v"), ("assess", "-v", "--role", "server")]
         runs += [("assess", "--role", "server", "--format", one) for one in FORMATS]
         runs += [("drift", "--role", "server"), ("check", "--config", str(host[CONFIG]))]
+        runs += [("preflight", "v1.37", "-v", "--format", one) for one in ("table", "plain", "json")]
     return [text for words in runs for text in host.run(*words)[1:]]
