@@ -106,7 +106,8 @@ def _right(name: str) -> Rule:
     words, rights = _RIGHTS[name]
 
     def decide(of: AssessedCluster) -> Answer:
-        found = sorted(access.holders(of.cluster, rights), key=lambda one: not one.is_everybody)
+        holders = map(_reported_elsewhere, access.holders(of.cluster, rights))
+        found = sorted(holders, key=lambda one: not one.is_everybody)
         observed = _accounts(found)
         if any(one.is_everybody and not one.reason for one in found):
             step = Instruction("remove the groups and default accounts from these bindings")
@@ -124,7 +125,7 @@ def _right(name: str) -> Rule:
     return Rule(
         access.QUERIES,
         decide,
-        passes=f"only accounts of K3s and Kubernetes may {words}",
+        passes=f"only accounts of K3s and Kubernetes, and cluster administrators, may {words}",
         fails=(
             f"all users, all pods or a default ServiceAccount may {words} (the groups system:authenticated,"
             " system:unauthenticated and system:serviceaccounts, and the user system:anonymous)"
@@ -135,6 +136,14 @@ def _right(name: str) -> Rule:
 
 def _accounts(holders: Iterable[Holder]) -> list[Observed]:
     return [Observed(str(one.subject), f"{one.binding} → {one.binding.role}", one.reason) for one in holders]
+
+
+def _reported_elsewhere(holder: Holder) -> Holder:
+    """Return an account with the reason that another control reports it; all users are reported by each control."""
+    is_admin = holder.binding.role == CLUSTER_ADMIN and not holder.binding.namespace
+    if holder.reason or holder.is_everybody or not is_admin:
+        return holder
+    return holder._replace(reason="it is a cluster administrator; rbac-cluster-admin is about them")
 
 
 def _cluster_admin(of: AssessedCluster) -> Answer:

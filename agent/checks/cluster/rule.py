@@ -91,7 +91,7 @@ def answer(  # noqa: PLR0913 - the last three are by name or have defaults
         shown.append(Evidence(f"none of {len(cluster.objects[query])} {query}", source=source))
     return Answer(
         status,
-        found=summary(site, noun) or ("only those of K3s and Kubernetes" if observed else "none"),
+        found=summary(site, noun) or ("none but those listed apart" if observed else "none"),
         evidence=tuple(shown),
         reason=reason,
         remediation=Remediation() if status is ControlStatus.PASS else Remediation(steps),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     """Yields what a workload has that the control forbids."""
 
 _BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
+_EXEMPT = PodSecurityLevel.EXEMPT
+_EXEMPTION = "pod-policy-mechanism is about exempt namespaces"
 _PODS = (Query.PODS, Query.CRON_JOBS)
 _ENGINES = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
 _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
@@ -151,7 +153,7 @@ def _forbids(name: str) -> Rule:
     return Rule(
         (*_PODS, Query.NAMESPACES, *_ENGINES),
         decide,
-        passes=f"no workload of the site has {words}, and each namespace enforces {_at_least(level)}",
+        passes=f"no workload of the site has {words}, and all namespaces without exemption enforce {_at_least(level)}",
         fails=f"a workload of the site has {words}, or runs in a namespace that does not enforce it",
         manual=(
             "a webhook or policy may forbid it instead, a namespace without workloads does not enforce it, or the"
@@ -165,28 +167,36 @@ def _at_least(level: PodSecurityLevel) -> str:
 
 
 def _mechanism(of: AssessedCluster) -> Answer:
-    return _admission(of, _BASELINE, [])
+    return _admission(of, _BASELINE, [], exemption="")
 
 
-def _admission(of: AssessedCluster, level: PodSecurityLevel, apart: list[Observed]) -> Answer:
-    """Return the answer by the standards of the namespaces, if no workload of the site decides."""
+def _admission(
+    of: AssessedCluster, level: PodSecurityLevel, apart: list[Observed], exemption: str = _EXEMPTION
+) -> Answer:
+    """Return the answer by the standards of the namespaces, if no workload of the site decides.
+
+    `exemption` is the reason why an exempt namespace is listed apart; empty if it decides.
+    """
     used = {one.namespace for one in workloads_of_site(of.cluster)}
-    levels = _levels(of)
+    defaults = pod_security_defaults(of.node)
+    levels = {one.name: level_of(one, defaults) for one in of.cluster.objects[Query.NAMESPACES]}
     weak = [
-        Observed(f"Namespace {name}", _enforcement(one), _reason(name, used))
+        Observed(f"Namespace {name}", _enforcement(one), _reason(name, used, exemption if one is _EXEMPT else ""))
         for name, one in levels.items()
         if one is None or not one.includes(level)
     ]
     listed = [*weak, *apart]
     open_ = of_site(weak)
     if not open_:
-        found = f"each namespace enforces {_at_least(level)}"
+        which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
+        found = f"{which} {_at_least(level)}"
         return answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
     step = Instruction(
-        f"label these namespaces with pod-security.kubernetes.io/enforce={level}, or waive the control with the reason"
+        f"label these namespaces with pod-security.kubernetes.io/enforce={level}, after removing them from the"
+        " exemptions of the API server's configuration; or waive the control with the reason"
     )
     engines = [one.title for query in _ENGINES for one in of.cluster.objects[query] if one.is_about_pods]
-    is_used = any(one is not None and not one.includes(level) and name in used for name, one in levels.items())
+    is_used = any(levels[name] is not None and name in used for name in (one.title.split()[1] for one in open_))
     status = ControlStatus.FAIL if is_used and not engines else ControlStatus.MANUAL
     if engines:
         reason = f"a person has to decide whether {', '.join(engines)} forbids it"
@@ -205,19 +215,13 @@ def _admission(of: AssessedCluster, level: PodSecurityLevel, apart: list[Observe
     )
 
 
-def _levels(of: AssessedCluster) -> dict[str, PodSecurityLevel | None]:
-    """Return the level of each namespace; None if it is not known."""
-    defaults = pod_security_defaults(of.node)
-    return {one.name: level_of(one, defaults) for one in of.cluster.objects[Query.NAMESPACES]}
-
-
-def _reason(namespace: str, used: set[str]) -> str:
+def _reason(namespace: str, used: set[str], exemption: str) -> str:
     """Return why a namespace needs no standard. kube-system needs one if the site runs workloads in it."""
-    return "" if namespace in used else OWN_NAMESPACES.get(namespace, "")
+    return exemption if namespace in used else OWN_NAMESPACES.get(namespace, exemption)
 
 
 def _enforcement(level: PodSecurityLevel | None) -> str:
-    if level is PodSecurityLevel.EXEMPT:
+    if level is _EXEMPT:
         return "is exempt in the API server's configuration"
     if level is None:
         return "has no label, and the default standard is not known"
@@ -300,7 +304,7 @@ RULES: Mapping[str, Rule] = {
     "pod-policy-mechanism": Rule(
         (*_PODS, Query.NAMESPACES, *_ENGINES),
         _mechanism,
-        passes=f"each namespace enforces {_at_least(_BASELINE)}",
+        passes=f"all namespaces enforce {_at_least(_BASELINE)}",
         fails="a namespace with workloads of the site does not, and no webhook or policy is about pods",
         manual="another such namespace has no workloads, a webhook or policy may decide, or the default is not known",
     ),

@@ -203,6 +203,18 @@ def test_who_has_a_right_is_listed_for_a_review(server: Server, name: str, given
     assert shown(answer)[0] == "Group system:authenticated: ClusterRoleBinding all → tool"
 
 
+def test_cluster_administrators_are_reported_once(server: Server) -> None:
+    """The controls of single rights list them apart, except groups of everybody."""
+    ops = binding("ops", "cluster-admin", "Group ops")
+    answer = server.ask("rbac-secrets", {Query.CLUSTER_ROLE_BINDINGS: [ops]})
+    assert (answer.status, answer.found) == (PASS, "none but those listed apart")
+    assert any("it is a cluster administrator" in one for one in shown(answer))
+    everybody = binding("all", "cluster-admin", "Group system:authenticated")
+    assert server.ask("rbac-secrets", {Query.CLUSTER_ROLE_BINDINGS: [everybody]}).status is FAIL
+    local = binding("ops", "cluster-admin", "Group ops", namespace="shop")
+    assert server.ask("rbac-secrets", {Query.ROLE_BINDINGS: [local]}).status is MANUAL
+
+
 def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
     """The wildcard is named."""
     own = [
@@ -264,7 +276,7 @@ PACKAGED: Mapping[Query, Sequence[Json]] = {
 def test_the_rights_of_packaged_components_are_listed_apart(server: Server, name: str) -> None:
     """On every K3s they exist, and pass."""
     answer = server.ask(name, PACKAGED)
-    assert (answer.status, answer.found) == (PASS, "only those of K3s and Kubernetes")
+    assert (answer.status, answer.found) == (PASS, "none but those listed apart")
 
 
 def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -> None:
@@ -309,7 +321,7 @@ def test_pods_of_k3s_may_mount_a_token(server: Server) -> None:
     """A pod of the site with the same name in another namespace may not."""
     coredns = pod("coredns-5d4", "kube-system", serviceAccountName="coredns", owner="ReplicaSet coredns-5d4")
     answer = server.ask("service-account-token-mounts", {Query.PODS: [coredns]})
-    assert (answer.status, answer.found) == (PASS, "only those of K3s and Kubernetes")
+    assert (answer.status, answer.found) == (PASS, "none but those listed apart")
     assert shown(answer) == [
         (
             "listed apart: ReplicaSet kube-system/coredns-5d4: mounts the token of coredns"
@@ -434,7 +446,13 @@ def test_kube_system_needs_a_standard_only_with_workloads_of_the_site(server: Se
     assert any("container app has host port 80 (K3s packages the load balancer" in one for one in shown(answer))
     site = pod("agent", "kube-system")
     answer = server.ask("pods-host-ports", {Query.PODS: [svclb, site]})
+    assert (answer.status, answer.found) == (
+        PASS,
+        "all namespaces without exemption enforce the standard baseline or restricted",
+    )
+    answer = server.ask("pod-policy-mechanism", {Query.PODS: [svclb, site]})
     assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace kube-system")
+    assert server.ask("pod-policy-mechanism", {Query.PODS: [svclb]}).status is PASS
 
 
 def test_without_the_guide_the_default_standard_is_privileged(plain: Server) -> None:
