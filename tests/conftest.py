@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.browser import chromium
 from tests.k8s import binaries as kubernetes
+from tests.sarif import multitool
 from tests.vm import image as guest_image
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ _ON_REQUEST = {
     "k8s": "builds and starts Kubernetes, which takes minutes: make k8s-test",
 }
 """Markers of tests that run only if the marker is selected."""
-_OTHERS: dict[str, Callable[[], str]] = {"vm": guest_image.lacking, "k8s": kubernetes.lacking}
+_OTHERS: dict[str, Callable[[], str]] = {
+    "vm": guest_image.lacking,
+    "k8s": kubernetes.lacking,
+    "sarif": multitool.lacking,
+}
 
 # The same examples in each run, so that a failure is reproducible; --hypothesis-profile=explore tries more.
 # No deadline and no check of the generation speed: both fail on a busy machine.

@@ -6,17 +6,24 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
+from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.model import Instruction, Location
 from agent.present import remediation
 from agent.present.assessments.common import by_section, fix, is_new, owner_name, timestamp, waived
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
     from agent.benchmark.control import BenchmarkControl
-    from agent.model import Location
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _FINGERPRINT = "control/v1"
 """Name of the fingerprint; SARIF 3.27.17 requires another version if its computation changes."""
+
+_ROOT = "HOST"
+"""Name of the root directory of the host in locations. GitHub code scanning refuses absolute URIs of files."""
+
+_MOST_LOCATIONS = 10
+"""Of one result: GitHub code scanning reads no more."""
 
 _REPORTED = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.WAIVED)
 """Only these: GitHub and others show every result as a problem, whatever its kind."""
@@ -43,6 +50,9 @@ def as_sarif(assessment: Assessment) -> str:
         },
         "automationDetails": {"id": f"{category}/"},
         "columnKind": "unicodeCodePoints",
+        "originalUriBaseIds": {
+            _ROOT: {"uri": "file:///", "description": {"text": "The root directory of the assessed host"}}
+        },
         "invocations": [
             {
                 "executionSuccessful": True,
@@ -91,15 +101,16 @@ def _level(verdict: Verdict) -> str:
 
 def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, object]:
     is_unknown = verdict.status is ControlStatus.UNKNOWN
+    evidence = tuple(dict.fromkeys(verdict.evidence))
+    left = len(evidence) - _MOST_LOCATIONS
     shape: dict[str, object] = {
         "ruleId": verdict.control.id,
         "ruleIndex": rule,
         "kind": "open" if is_unknown else "fail",
         # SARIF 3.27.10: only a failure has a level.
         "level": "none" if is_unknown else _level(verdict),
-        "message": {"text": _plain(_message(verdict))},
-        "locations": [_location(verdict, evidence) for evidence in dict.fromkeys(verdict.evidence)]
-        or [_location(verdict)],
+        "message": {"text": _plain(_message(verdict, f"; and {left} more locations" if left > 0 else ""))},
+        "locations": [_location(verdict, one) for one in evidence[:_MOST_LOCATIONS]] or [_location(verdict)],
         "partialFingerprints": {_FINGERPRINT: _fingerprint(verdict.control)},
         "properties": {
             "status": str(verdict.status),
@@ -112,31 +123,34 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
     if assessment.known is not None:
         shape["baselineState"] = "new" if is_new(assessment, verdict) else "unchanged"
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
-        location = _physical(verdict.waiver.location)
+        location = verdict.waiver.location
         shape["suppressions"] = [
             {
                 "kind": "external",
                 "status": "accepted",
                 "justification": waived(verdict.waiver),
-                **({"location": location} if location else {}),
+                **({"location": _physical(location)} if location else {}),
             }
         ]
     return shape
 
 
-def _message(verdict: Verdict) -> str:
+def _message(verdict: Verdict, others: str) -> str:
     parts = [f"{verdict.control.recommendation}:"]
     parts += [f"{name} {text};" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     parts += [verdict.reason] if verdict.reason else []
-    text = " ".join(parts).rstrip(";:")
+    text = " ".join(parts).rstrip(";:") + others
     return f"{text}\nRemediation (owner: {owner_name(verdict.owner)}): {fix(verdict)}" if fix(verdict) else text
 
 
 def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, object]:
-    """Return the file of the evidence, if any, and the object of the control as logical location."""
-    shape: dict[str, object] = dict(_physical(evidence.location)) if evidence else {}
-    name = verdict.control.check.subject or verdict.control.id
-    shape["logicalLocations"] = [{"fullyQualifiedName": name}]
+    """Return the file of the evidence, and the object of the control as logical location.
+
+    Evidence without a file, such as a default of K3s, has the file to edit: GitHub shows no result without a file.
+    """
+    where = evidence.location if evidence else None
+    shape = _physical(where or _file_to_edit(verdict))
+    shape["logicalLocations"] = [{"fullyQualifiedName": verdict.control.check.subject or verdict.control.id}]
     if evidence:
         shape["message"] = {
             "text": _plain(f"{evidence.observation} ({evidence.source})" if evidence.source else evidence.observation)
@@ -144,25 +158,31 @@ def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, o
     return shape
 
 
-def _physical(location: Location | None) -> dict[str, object]:
-    """Return a physical location; empty without a location."""
+def _file_to_edit(verdict: Verdict) -> Location:
+    """Return the file of the first edit in the remediation, or else K3s' main configuration file."""
+    steps = verdict.remediation.steps
+    edited = (step.location for step in steps if isinstance(step, Instruction) and step.location)
+    return next(edited, Location(K3S_CONFIG_FILE))
+
+
+def _physical(location: Location) -> dict[str, object]:
+    """Return a physical location. A file as a whole has its first line as region, because GitHub requires one."""
     from urllib.parse import quote
 
-    if location is None:
-        return {}
-    # Two slashes at the start of a path would name a host.
-    path = f"/{str(location.path).lstrip('/')}"
-    physical: dict[str, object] = {"artifactLocation": {"uri": f"file://{quote(path)}"}}
-    if location.line:
-        physical["region"] = {"startLine": location.line}
-    return {"physicalLocation": physical}
+    path = quote(str(location.path).lstrip("/")) or "."
+    return {
+        "physicalLocation": {
+            "artifactLocation": {"uri": path, "uriBaseId": _ROOT},
+            "region": {"startLine": location.line or 1},
+        }
+    }
 
 
 def _notification(note: Note) -> dict[str, object]:
     steps = remediation.text(note.remediation)
     text = f"{note.message}\nRemediation: {steps}" if steps else note.message
-    location = _physical(note.location)
-    return {"level": "warning", "message": {"text": _plain(text)}, **({"locations": [location]} if location else {})}
+    locations = {"locations": [_physical(note.location)]} if note.location else {}
+    return {"level": "warning", "message": {"text": _plain(text)}, **locations}
 
 
 def _fingerprint(control: BenchmarkControl) -> str:

