@@ -27,8 +27,10 @@ from agent.cli.shared_options import (
     Services,
     Verbose,
     absolute,
+    account_of_asff,
     cloud_init_download,
     installation,
+    kube_bench_beyond,
     open_host,
 )
 from agent.cli.streams import print_text
@@ -189,6 +191,17 @@ def assess(
         Optional[Path],
         typer.Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
     ] = None,
+    beyond: Annotated[
+        bool, typer.Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")
+    ] = False,
+    aws_account: Annotated[Optional[str], typer.Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
+    aws_region: Annotated[
+        Optional[str], typer.Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
+    ] = None,
+    aws_product_arn: Annotated[
+        Optional[str],
+        typer.Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print all controls, host facts and evidence.")
     ] = False,
@@ -203,12 +216,19 @@ def assess(
     from agent.verbs import assess as verb
 
     chosen = verb.benchmark_named(benchmark)
+    options = AssessmentOptions(
+        output_format,
+        output,
+        verbose,
+        quiet,
+        kube_bench_beyond(output_format, beyond=beyond),
+        account_of_asff(output_format, aws_account, aws_region, aws_product_arn),
+    )
     earlier = None
     if baseline is not None:
         from agent.host import Host
 
         earlier = verb.load_baseline(Host.real(), absolute(baseline))
-    options = AssessmentOptions(output_format, output, verbose, quiet)
     watched = progress if options.shows_progress else iter
     if cluster and root != "/":
         raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment
     from agent.host import Host
     from agent.plan.preflight import Preflight
+    from agent.present.assessments.asff import AwsAccount
     from agent.report import Report
     from agent.settings.schema import Overrides
     from agent.situation import Request
@@ -220,6 +221,10 @@ class AssessmentOptions(NamedTuple):
     output: Path | None
     verbose: bool
     quiet: bool
+    beyond: bool = False
+    """Whether the JSON of kube-bench has the controls beyond the benchmark."""
+    aws: AwsAccount | None = None
+    """The account of ASFF."""
 
     @property
     def shows_progress(self) -> bool:
@@ -235,10 +240,35 @@ class AssessmentOptions(NamedTuple):
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(assessment.exit_code):
             if self.output and self.output != Path("-"):
-                _write(assessment, self.output_format, detail, self.output)
+                _write(assessment, self, detail, self.output)
             else:
-                present_assessment(assessment, self.output_format, detail, sys.stdout)
+                present_assessment(assessment, self.output_format, detail, sys.stdout, beyond=self.beyond, aws=self.aws)
         raise typer.Exit(int(assessment.exit_code))
+
+
+def kube_bench_beyond(output_format: AssessmentFormat, *, beyond: bool) -> bool:
+    """Return the value of --beyond. Raises UsageError if the format has no use for it."""
+    if beyond and output_format is not AssessmentFormat.KUBE_BENCH:
+        raise UsageError(
+            f"cannot use --beyond with --format {output_format.value}: only kube-bench supports it",
+            "omit it: the other formats contain these controls",
+        )
+    return beyond
+
+
+def account_of_asff(
+    output_format: AssessmentFormat, account: str | None, region: str | None, product: str | None
+) -> AwsAccount | None:
+    """Return the account of ASFF, None for another format. Raises UsageError if an option is missing or invalid."""
+    if output_format is not AssessmentFormat.ASFF:
+        given = (("--aws-account", account), ("--aws-region", region), ("--aws-product-arn", product))
+        for option, value in given:
+            if value is not None:
+                raise UsageError(f"cannot use {option} with --format {output_format.value}: only asff supports it")
+        return None
+    from agent.present.assessments.asff import account as of_options
+
+    return of_options(account, region, product)
 
 
 def verbosity(*, verbose: bool, quiet: bool) -> Verbosity:
@@ -246,14 +276,14 @@ def verbosity(*, verbose: bool, quiet: bool) -> Verbosity:
     return Verbosity.VERBOSE if verbose else Verbosity.QUIET if quiet else Verbosity.NORMAL
 
 
-def _write(assessment: Assessment, output_format: AssessmentFormat, detail: Verbosity, output: Path) -> None:
+def _write(assessment: Assessment, options: AssessmentOptions, detail: Verbosity, output: Path) -> None:
     """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
     from agent.host import Host
     from agent.model import PRIVATE_FILE, File
     from agent.present.assessments import as_text
     from agent.present.assessments.common import result
 
-    data = as_text(assessment, output_format, detail).encode()
+    data = as_text(assessment, options.output_format, detail, beyond=options.beyond, aws=options.aws).encode()
     file = File(path=absolute(output), content=data, mode=PRIVATE_FILE)
     try:
         Host.real().machine_tree.write(file)

@@ -95,14 +95,18 @@ def test_only_choices_of_the_site_are_open_after_apply(node: HostTree) -> None:
     assert "result 0: No open controls" in done.stdout
 
 
+AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
+
+
 @pytest.mark.parametrize("wanted", AssessmentFormat)
 def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     node: HostTree, tmp_path: Path, wanted: AssessmentFormat
 ) -> None:
     """The exit code is the same. Only the owner can read the file, and a line summarises it."""
     file = tmp_path / "report"
-    printed = assess(node, "--format", wanted)
-    kept = assess(node, "--format", wanted, "--output", str(file))
+    options = ("--format", wanted, *(AWS if wanted is AssessmentFormat.ASFF else ()))
+    printed = assess(node, *options)
+    kept = assess(node, *options, "--output", str(file))
     assert (printed.code, kept.code, kept.stderr) == (3, 3, "")
     assert kept.stdout.startswith(f"{file}: 5 open controls (")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -123,6 +127,34 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
         assert text.lower().startswith("<!doctype html>")
     else:
         assert "apiserver-event-rate-limit" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "asff"), "cannot use --format asff without --aws-account"),
+        (("--format", "asff", *AWS[:2]), "cannot use --format asff without --aws-region"),
+        (("--format", "asff", *AWS, "--aws-product-arn", "x"), "cannot use --aws-product-arn: found x"),
+        (("--format", "sarif", *AWS), "cannot use --aws-account with --format sarif: only asff supports it"),
+        (("--format", "json", "--beyond"), "cannot use --beyond with --format json: only kube-bench supports it"),
+    ],
+)
+def test_options_of_one_format_are_usage_errors_elsewhere(
+    node: HostTree, options: tuple[str, ...], message: str
+) -> None:
+    """The exit code is 2, and nothing is printed."""
+    done = assess(node, *options)
+    assert (done.code, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_controls_beyond_the_benchmark_are_in_the_json_of_kube_bench_on_request(node: HostTree) -> None:
+    """By default its totals are those of the benchmark."""
+    by_default = json.loads(assess(node, "--format", "kube-bench").stdout)
+    with_beyond = json.loads(assess(node, "--format", "kube-bench", "--beyond").stdout)
+    assert [one["id"] for one in by_default["Controls"]] == ["1", "2", "3", "4", "5"]
+    assert [one["id"] for one in with_beyond["Controls"]] == ["1", "2", "3", "4", "5", "host"]
+    assert sum(by_default["Totals"].values()) < sum(with_beyond["Totals"].values())
 
 
 def test_a_report_file_is_replaced_in_one_step(node: HostTree, tmp_path: Path) -> None:

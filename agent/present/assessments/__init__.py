@@ -9,6 +9,7 @@ from agent.present import Verbosity, fitting
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment
+    from agent.present.assessments.asff import AwsAccount
 
 
 class AssessmentFormat(str, Enum):
@@ -21,11 +22,20 @@ class AssessmentFormat(str, Enum):
     KUBE_BENCH = "kube-bench"
     JUNIT = "junit"
     SARIF = "sarif"
+    ASFF = "asff"
     OPENMETRICS = "openmetrics"
     HTML = "html"
 
 
-def present(assessment: Assessment, output_format: AssessmentFormat, verbosity: Verbosity, stream: TextIO) -> None:
+def present(  # noqa: PLR0913 - the last two are options of one format each
+    assessment: Assessment,
+    output_format: AssessmentFormat,
+    verbosity: Verbosity,
+    stream: TextIO,
+    *,
+    beyond: bool = False,
+    aws: AwsAccount | None = None,
+) -> None:
     """Write the assessment to `stream`; characters that its encoding lacks are replaced."""
     if output_format is AssessmentFormat.AUTO:
         output_format = AssessmentFormat.TABLE if stream.isatty() else AssessmentFormat.PLAIN
@@ -35,15 +45,21 @@ def present(assessment: Assessment, output_format: AssessmentFormat, verbosity: 
 
         as_table(cleaned(assessment), verbosity, stream)
     else:
-        stream.write(fitting(as_text(assessment, output_format, verbosity), stream))
+        stream.write(fitting(as_text(assessment, output_format, verbosity, beyond=beyond, aws=aws), stream))
 
 
 def as_text(  # noqa: PLR0911 - one branch for each format
-    assessment: Assessment, output_format: AssessmentFormat, verbosity: Verbosity = Verbosity.NORMAL
+    assessment: Assessment,
+    output_format: AssessmentFormat,
+    verbosity: Verbosity = Verbosity.NORMAL,
+    *,
+    beyond: bool = False,
+    aws: AwsAccount | None = None,
 ) -> str:
     """Return the assessment in a format, ended by a line break; auto is plain lines.
 
-    `verbosity` changes only the formats for people, HTML excepted; the others are always complete.
+    `verbosity` changes only the formats for people, HTML excepted; the others are always complete. `beyond` adds the
+    controls beyond the benchmark to the JSON of kube-bench. `aws` is required for ASFF.
     """
     from agent.present.assessments.common import cleaned
 
@@ -59,7 +75,7 @@ def as_text(  # noqa: PLR0911 - one branch for each format
     if output_format is AssessmentFormat.KUBE_BENCH:
         from agent.present.assessments.kube_bench import as_kube_bench
 
-        return as_kube_bench(assessment)
+        return as_kube_bench(assessment, beyond=beyond)
     if output_format is AssessmentFormat.JUNIT:
         from agent.present.assessments.junit import as_junit
 
@@ -68,6 +84,10 @@ def as_text(  # noqa: PLR0911 - one branch for each format
         from agent.present.assessments.sarif import as_sarif
 
         return as_sarif(assessment)
+    if output_format is AssessmentFormat.ASFF:
+        from agent.present.assessments.asff import as_asff, required
+
+        return as_asff(assessment, required(aws))
     if output_format is AssessmentFormat.OPENMETRICS:
         from agent.present.assessments.openmetrics import as_openmetrics
 

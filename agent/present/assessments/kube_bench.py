@@ -33,10 +33,16 @@ _OURS = ("node", SECTIONS[""])
 _STATES = ("pass", "fail", "warn", "info")
 
 
-def as_kube_bench(assessment: Assessment) -> str:
-    """Return one JSON object on one line, as kube-bench prints it."""
+def as_kube_bench(assessment: Assessment, *, beyond: bool = False) -> str:
+    """Return one JSON object on one line, as kube-bench prints it; `beyond` adds the controls beyond the benchmark.
+
+    Their numbers are no numbers and their part is none of kube-bench, which readers may reject.
+    """
     import json
 
+    if not beyond:
+        numbered = (verdict for verdict in assessment.verdicts if verdict.number)
+        assessment = assessment._replace(verdicts=tuple(numbered))
     parts: dict[str, list[tuple[str, Sequence[Verdict]]]] = {}
     for section, verdicts in by_section(assessment).items():
         parts.setdefault(section.partition(".")[0], []).append((section, verdicts))

@@ -11,6 +11,7 @@ from hypothesis import given
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text, present
+from agent.present.assessments.asff import account
 from agent.present.assessments.common import by_section, cleaned, result, section_title, timestamp, title, waived
 from tests.unit.present.assessments.samples import (
     CALM,
@@ -25,12 +26,13 @@ from tests.unit.present.assessments.samples import (
 )
 from tests.unit.present.reports import Stream
 
+AWS = account("123456789012", "eu-central-1", None)
 FORMATS = [output_format for output_format in AssessmentFormat if output_format is not AssessmentFormat.AUTO]
 
 
 def shown(assessment: Assessment, output_format: AssessmentFormat, stream: Stream) -> str:
     """Return what a presenter writes, decoded."""
-    present(assessment, output_format, Verbosity.NORMAL, stream)
+    present(assessment, output_format, Verbosity.NORMAL, stream, aws=AWS)
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, BytesIO)
@@ -52,9 +54,9 @@ def test_each_format_is_reproducible_and_ends_with_a_line_break(
     output_format: AssessmentFormat, assessment: Assessment
 ) -> None:
     """It depends only on the assessment."""
-    text = as_text(assessment, output_format)
+    text = as_text(assessment, output_format, aws=AWS)
     assert text.endswith("\n")
-    assert text == as_text(assessment, output_format)
+    assert text == as_text(assessment, output_format, aws=AWS)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
@@ -72,6 +74,7 @@ def test_no_encoding_is_an_error(encoding: str, output_format: AssessmentFormat)
         AssessmentFormat.KUBE_BENCH,
         AssessmentFormat.JUNIT,
         AssessmentFormat.SARIF,
+        AssessmentFormat.ASFF,
         AssessmentFormat.OPENMETRICS,
         AssessmentFormat.HTML,
     ],
@@ -79,14 +82,14 @@ def test_no_encoding_is_an_error(encoding: str, output_format: AssessmentFormat)
 @given(assessment=hostile())
 def test_formats_for_programs_are_ascii(output_format: AssessmentFormat, assessment: Assessment) -> None:
     """So that they are valid in every encoding of the stream."""
-    assert as_text(assessment, output_format).isascii()
+    assert as_text(assessment, output_format, aws=AWS).isascii()
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 @given(assessment=hostile())
 def test_no_format_has_control_characters(output_format: AssessmentFormat, assessment: Assessment) -> None:
     """Paths and contents of the host are untrusted."""
-    lines = as_text(assessment, output_format).split("\n")
+    lines = as_text(assessment, output_format, aws=AWS).split("\n")
     assert [line for line in lines if not line.isprintable()] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -65,9 +66,9 @@ RECORDED = {
 }
 
 
-def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """Return the parsed report."""
-    return json.loads(as_text(assessment, AssessmentFormat.KUBE_BENCH))
+def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401 - JSON
+    """Return the parsed report, by default with the controls beyond the benchmark."""
+    return json.loads(as_text(assessment, AssessmentFormat.KUBE_BENCH, beyond=beyond))
 
 
 def result(verdict: Verdict) -> dict[str, Any]:
@@ -106,7 +107,8 @@ def validate(report: Any) -> None:  # noqa: ANN401 - JSON
 @pytest.mark.parametrize("assessment", [FULL, NOTHING])
 def test_it_is_valid(assessment: Assessment) -> None:
     """And on one line, as kube-bench writes it."""
-    validate(read(assessment))
+    for beyond in (False, True):
+        validate(read(assessment, beyond=beyond))
     assert as_text(assessment, AssessmentFormat.KUBE_BENCH).count("\n") == 1
 
 
@@ -117,7 +119,7 @@ def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
 
 
 def test_controls_are_grouped_as_in_kube_bench() -> None:
-    """By part and section of the benchmark; controls beyond the benchmark have their own part."""
+    """By part and section of the benchmark; on request, controls beyond the benchmark have their own part."""
     report = read(FULL)
     parts = [(one["id"], one["node_type"], [group["section"] for group in one["tests"]]) for one in report["Controls"]]
     assert parts == [
@@ -130,6 +132,15 @@ def test_controls_are_grouped_as_in_kube_bench() -> None:
     assert {one["version"] for one in report["Controls"]} == {"k3s-cis-1.9"}
     ours = report["Controls"][-1]["tests"][0]["results"]
     assert [check["test_number"] for check in ours] == ["sysctl-precedence", "vm.panic_on_oom", "server-directory"]
+
+
+def test_by_default_every_number_is_one_of_the_benchmark() -> None:
+    """Readers parse the numbers, and sum up the totals of the benchmark."""
+    report = read(FULL, beyond=False)
+    assert [one["id"] for one in report["Controls"]] == ["1", "2", "4", "5"]
+    results = [check for one in report["Controls"] for group in one["tests"] for check in group["results"]]
+    assert all(re.fullmatch(r"[0-9]+(\.[0-9]+)+", check["test_number"]) for check in results)
+    assert sum(report["Totals"].values()) == len(results) == sum(one.number is not None for one in FULL.verdicts)
 
 
 def test_an_unknown_version_of_kubernetes_is_absent() -> None:

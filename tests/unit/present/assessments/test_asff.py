@@ -1,0 +1,198 @@
+"""AWS Security Finding Format: valid by the API model of AWS, and rules that the model does not express."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+
+from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
+from agent.benchmark.versions import Benchmark
+from agent.errors import UsageError
+from agent.model import FixOwner
+from agent.present import remediation
+from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments.asff import AwsAccount, account
+from agent.value import replace
+from tests.unit.present.assessments.html_sample import of_catalogue
+from tests.unit.present.assessments.samples import (
+    CALM,
+    CANNOT_TELL,
+    COMPARED,
+    DOES_NOT_APPLY,
+    FAILS,
+    FOR_A_PERSON,
+    FULL,
+    KERNEL_FAILS,
+    NOTHING,
+    PASSES,
+    WAIVED,
+    WARNS,
+    WHEN_IN_WORDS,
+    at,
+    hostile,
+    steps,
+)
+
+AWS = account("123456789012", "eu-central-1", None)
+SCHEMA = Path(__file__).parents[3] / "data/asff.schema.json"
+VALIDATOR = jsonschema.Draft7Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+MOST_BYTES = 240_000
+
+
+def read(assessment: Assessment, aws: AwsAccount = AWS) -> list[dict[str, Any]]:
+    """Return the findings."""
+    found = json.loads(as_text(assessment, AssessmentFormat.ASFF, aws=aws))
+    assert isinstance(found, list)
+    return found
+
+
+def finding(verdict: Verdict) -> dict[str, Any]:
+    """Return the finding of one verdict."""
+    (one,) = read(FULL._replace(verdicts=(verdict,)))
+    return one
+
+
+def validate(findings: list[dict[str, Any]]) -> None:
+    """Assert the rules of AWS, the size of a finding included. Limits are characters there, and bytes here."""
+    for one in findings:
+        VALIDATOR.validate(one)
+        assert len(json.dumps(one)) <= MOST_BYTES
+        assert len(one["Title"].encode()) <= 256
+        assert len(one["Description"].encode()) <= 1024
+        assert one["CreatedAt"] == one["UpdatedAt"] == WHEN_IN_WORDS or one["CreatedAt"].endswith("Z")
+        assert one["SchemaVersion"] == "2018-10-08"
+    assert len({one["Id"] for one in findings}) == len(findings)
+
+
+@pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED, *map(of_catalogue, Benchmark)])
+def test_it_is_valid(assessment: Assessment) -> None:
+    """With every status, and with all controls of each benchmark."""
+    findings = read(assessment)
+    validate(findings)
+    assert len(findings) == len(assessment.verdicts)
+
+
+@given(assessment=hostile())
+def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
+    """It is only text."""
+    validate(read(assessment))
+
+
+def test_long_texts_are_cut() -> None:
+    """At the limits of AWS, between characters."""
+    text = "é日" * 5000
+    long = FAILS._replace(
+        expected=text, found=text, evidence=(Evidence(text, at(f"/{text}")),), remediation=steps(text)
+    )
+    (one,) = findings = read(FULL._replace(node=text, verdicts=(long,)))
+    validate(findings)
+    assert one["Description"].startswith("Expected: é日")
+    assert one["Description"].endswith("...")
+    assert len(one["Id"].encode()) <= 512
+    (other,) = read(FULL._replace(node=f"{text}x", verdicts=(long,)))
+    assert other["Id"] != one["Id"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "compliance", "severity", "state"),
+    [
+        (PASSES, "PASSED", "INFORMATIONAL", "ACTIVE"),
+        (FAILS, "FAILED", "HIGH", "ACTIVE"),
+        (WARNS, "FAILED", "LOW", "ACTIVE"),
+        (KERNEL_FAILS, "FAILED", "HIGH", "ACTIVE"),
+        (CANNOT_TELL, "WARNING", "LOW", "ACTIVE"),
+        (FOR_A_PERSON, "WARNING", "INFORMATIONAL", "ACTIVE"),
+        (WAIVED, "WARNING", "INFORMATIONAL", "ARCHIVED"),
+        (DOES_NOT_APPLY, "NOT_AVAILABLE", "INFORMATIONAL", "ARCHIVED"),
+    ],
+    ids=lambda value: value.control.id if isinstance(value, Verdict) else str(value),
+)
+def test_each_status_has_its_compliance(verdict: Verdict, compliance: str, severity: str, state: str) -> None:
+    """A waived control and one that does not apply are archived, so that Security Hub does not show them."""
+    one = finding(verdict)
+    assert (one["Compliance"]["Status"], one["Severity"]["Label"], one["RecordState"]) == (compliance, severity, state)
+    assert one["FindingProviderFields"]["Severity"] == one["Severity"]
+    assert one["Severity"]["Original"] == str(verdict.status)
+
+
+def test_a_finding_has_all_details() -> None:
+    """Identity, remediation, resource and requirement."""
+    one = finding(FAILS)
+    assert one["Id"] == "eu-central-1/123456789012/node-1/k3s-harden/cis-1.9/pki-certificate-mode"
+    assert one["GeneratorId"] == "k3s-harden/cis-1.9/pki-certificate-mode"
+    assert one["Title"] == f"1.1.20 {FAILS.control.recommendation}"
+    assert one["Description"] == (
+        "Expected: mode 0600 or stricter. Found: mode 0644. Why pki-certificate-mode matters."
+    )
+    assert one["Remediation"]["Recommendation"]["Text"] == remediation.text(FAILS.remediation)
+    assert one["Compliance"]["RelatedRequirements"] == ["CIS Kubernetes 1.9 1.1.20"]
+    assert one["ProductFields"]["k3s-harden/evidence"].startswith("/var/lib/rancher/k3s/server/tls/a.crt: mode 0644; ")
+    (resource,) = one["Resources"]
+    assert (resource["Type"], resource["Id"], resource["Partition"]) == ("Other", "node-1", "aws")
+    assert resource["Details"]["Other"] == {"node": "node-1", "role": "server", "k3sVersion": "v1.28.5+k3s1"}
+    assert finding(WAIVED)["ProductFields"]["k3s-harden/waiver"].startswith("the vendor's agent reads it (expires")
+
+
+def test_the_id_of_a_finding_stays_the_same() -> None:
+    """Security Hub updates a finding with the same Id."""
+    later = FULL._replace(when=FULL.when + 86400, verdicts=tuple(reversed(FULL.verdicts)))
+    assert {one["Id"] for one in read(later)} == {one["Id"] for one in read(FULL)}
+    other = [one["Id"] for one in read(FULL._replace(node="node-2"))]
+    assert not set(other) & {one["Id"] for one in read(FULL)}
+
+
+def test_the_default_product_is_that_of_the_account() -> None:
+    """In the partition of the region."""
+    assert AWS.product == "arn:aws:securityhub:eu-central-1:123456789012:product/123456789012/default"
+    for region, partition in (("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")):
+        aws = account("123456789012", region, None)
+        assert aws.partition == partition
+        assert aws.product.startswith(f"arn:{partition}:securityhub:{region}:123456789012:")
+    partner = "arn:aws:securityhub:eu-central-1::product/acme/k3s-harden"
+    assert account("123456789012", "eu-central-1", partner).product == partner
+
+
+@pytest.mark.parametrize(
+    ("id_", "region", "product", "message"),
+    [
+        (None, "eu-central-1", None, "cannot use --format asff without --aws-account"),
+        ("123456789012", None, None, "cannot use --format asff without --aws-region"),
+        ("12345678901", "eu-central-1", None, "cannot use --aws-account: found 12345678901, expected 12 digits"),
+        ("١٢٣٤٥٦٧٨٩٠١٢", "eu-central-1", None, "cannot use --aws-account: "),
+        ("123456789012", "Frankfurt", None, "cannot use --aws-region: found Frankfurt"),
+        ("123456789012", "", None, "cannot use --aws-region: found , expected"),
+        ("123456789012", "eu-central-1", "arn:aws:iam::1:role/x", "cannot use --aws-product-arn: found arn:aws:iam"),
+        (
+            "123456789012",
+            "eu-central-1",
+            "arn:aws:securityhub:us-east-1::product/acme/x",
+            "cannot use --aws-product-arn: its region is us-east-1, and --aws-region is eu-central-1",
+        ),
+    ],
+)
+def test_missing_and_malformed_options_are_usage_errors(
+    id_: str | None, region: str | None, product: str | None, message: str
+) -> None:
+    """Security Hub would reject all findings."""
+    with pytest.raises(UsageError) as raised:
+        account(id_, region, product)
+    assert raised.value.message.startswith(message)
+
+
+def test_without_an_account_there_is_no_document() -> None:
+    """A finding names its account."""
+    with pytest.raises(UsageError):
+        as_text(FULL, AssessmentFormat.ASFF)
+
+
+def test_a_failure_on_level_2_is_less_severe() -> None:
+    """Level 2 may cost a function."""
+    assert finding(FAILS._replace(control=replace(FAILS.control, level=2)))["Severity"]["Label"] == "MEDIUM"
+    assert finding(FAILS._replace(control=replace(FAILS.control, level=2)))["ProductFields"]["k3s-harden/level"] == "2"
+    assert finding(FAILS)["ProductFields"]["k3s-harden/owner"] == str(FixOwner.APPLY)
+    assert finding(FAILS)["ProductFields"]["k3s-harden/status"] == str(ControlStatus.FAIL)
