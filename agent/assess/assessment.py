@@ -94,13 +94,15 @@ class Assessment(NamedTuple):
     notes: tuple[Note, ...] = ()
     known: frozenset[str] | None = None
     """The ids of the controls that were open in the baseline; None without a baseline."""
+    not_in_baseline: frozenset[str] = frozenset()
+    """The ids of the controls that the baseline does not have. They do not decide the exit code."""
     without_answer: frozenset[str] = frozenset()
     """The ids of the controls that the API server was asked about, and did not answer."""
 
     @property
     def open(self) -> tuple[Verdict, ...]:
         """The verdicts that decide the exit code: with a baseline, only the newly open ones."""
-        known = self.known or frozenset()
+        known = (self.known or frozenset()) | self.not_in_baseline
         return tuple(verdict for verdict in self.verdicts if verdict.is_open and verdict.control.id not in known)
 
     @property
@@ -109,6 +111,12 @@ class Assessment(NamedTuple):
         return ExitCode.NOT_COMPLIANT if self.open else ExitCode.COMPLIANT
 
     def counts(self, section: str | None = None) -> dict[ControlStatus, int]:
-        """Return the number of controls with each status, in all sections or in one."""
+        """Return the number of controls with each status, in all sections or in one; "" is beyond the benchmark."""
         inside = [verdict.status for verdict in self.verdicts if section in (None, verdict.section)]
         return {status: inside.count(status) for status in ControlStatus}
+
+    @property
+    def benchmark_counts(self) -> dict[ControlStatus, int]:
+        """The number of the benchmark's controls with each status."""
+        beyond = self.counts("")
+        return {status: count - beyond[status] for status, count in self.counts().items()}

@@ -77,11 +77,12 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         verdicts=verdicts,
         notes=(
             *_limits(found, situation.facts.version, benchmark),
-            *(_differences(earlier, node.evidence.node, benchmark) if earlier else ()),
+            *(_differences(earlier, node.evidence.node, controls, benchmark) if earlier else ()),
             *waivers.notes,
             *waivers.unused({one.control.id: one.status for one in verdicts}),
         ),
         known=earlier.known if earlier else None,
+        not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
     )
     return _with_cluster(assessment, controls, node)
 
@@ -143,8 +144,25 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
         yield Note(message, None, Remediation((step,)))
 
 
-def _differences(earlier: Baseline, node: str, benchmark: Benchmark) -> Iterator[Note]:
-    """Yield notes about a baseline of another node or benchmark."""
+def _added(earlier: Baseline, controls: Iterable[BenchmarkControl], benchmark: Benchmark) -> frozenset[str]:
+    """Return the controls that this program has, and the version that wrote the baseline had not.
+
+    A benchmark's controls are compared only with a baseline on the same benchmark.
+    """
+    is_same = earlier.benchmark == benchmark
+    absent = (control for control in controls if control.id not in earlier.statuses)
+    return frozenset(control.id for control in absent if is_same or not control.numbers)
+
+
+def _differences(
+    earlier: Baseline, node: str, controls: Iterable[BenchmarkControl], benchmark: Benchmark
+) -> Iterator[Note]:
+    """Yield notes about a baseline of another node, benchmark or version."""
+    added = _added(earlier, controls, benchmark)
+    if added:
+        message = f"the baseline is of an older version without these controls: {', '.join(sorted(added))}"
+        step = Instruction("write a new baseline, so that they decide the exit code")
+        yield Note(message, None, Remediation((step,)))
     remediation = Remediation((Instruction("use a baseline of this node and benchmark"),))
     if earlier.node != node:
         yield Note(f"the baseline is a report of {earlier.node or 'a node without a name'}", None, remediation)

@@ -85,9 +85,19 @@ def result(assessment: Assessment) -> str:
     known = [verdict for verdict in assessment.verdicts if in_baseline(assessment, verdict)]
     kind = "open" if assessment.known is None else "new open"
     text = f"{len(new) or 'No'} {kind} control{'' if len(new) == 1 else 's'}{_by_status(new)}"
+    beyond = sum(verdict.number is None for verdict in new)
+    text += f", {beyond} of them beyond the benchmark" if beyond else ""
     text += f", {len(known)} in the baseline{_by_status(known)}" if known else ""
-    others = in_numbers({status: n for status, n in assessment.counts().items() if not status.is_open})
-    return f"{text}; {others}." if others else f"{text}."
+    added = [verdict for verdict in assessment.verdicts if is_added(assessment, verdict)]
+    text += f", {len(added)} that the baseline does not have{_by_status(added)}" if added else ""
+    others = _not_open(assessment.benchmark_counts)
+    text += f"; {others}" if others else ""
+    others = _not_open(assessment.counts(""))
+    return f"{text}; beyond the benchmark {others}." if others else f"{text}."
+
+
+def _not_open(counts: Mapping[ControlStatus, int]) -> str:
+    return in_numbers({status: count for status, count in counts.items() if not status.is_open})
 
 
 def _by_status(verdicts: Iterable[Verdict]) -> str:
@@ -126,7 +136,12 @@ def in_baseline(assessment: Assessment, verdict: Verdict) -> bool:
 
 def is_new(assessment: Assessment, verdict: Verdict) -> bool:
     """Return whether a control decides the exit code: open, and not in the baseline."""
-    return verdict.is_open and not in_baseline(assessment, verdict)
+    return verdict.is_open and not in_baseline(assessment, verdict) and not is_added(assessment, verdict)
+
+
+def is_added(assessment: Assessment, verdict: Verdict) -> bool:
+    """Return whether a control is open, and the baseline does not have it."""
+    return verdict.is_open and verdict.control.id in assessment.not_in_baseline
 
 
 def fix(verdict: Verdict) -> str:

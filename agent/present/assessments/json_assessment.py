@@ -32,6 +32,8 @@ def as_json(assessment: Assessment) -> str:
         "has_baseline": assessment.known is not None,
         "facts": [fact._asdict() for fact in assessment.facts],
         "counts": assessment.counts(),
+        "benchmark_counts": assessment.benchmark_counts,
+        "beyond_benchmark_counts": assessment.counts(""),
         "sections": [
             {"number": number, "title": section_title(number), "counts": assessment.counts(number)}
             for number in sections
@@ -59,6 +61,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "status": str(verdict.status),
         "is_open": verdict.is_open,
         "in_baseline": in_baseline(assessment, verdict),
+        "is_new_control": verdict.control.id in assessment.not_in_baseline,
         "expected": verdict.expected,
         "found": verdict.found,
         "evidence": list(map(_located, verdict.evidence)),

@@ -62,7 +62,8 @@ def _counted(assessment: Assessment, verdicts: Sequence[Verdict]) -> dict[str, s
 
 
 def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
-    return common.in_baseline(assessment, verdict) or not (verdict.is_open or verdict.status is ControlStatus.PASS)
+    is_open = verdict.is_open and common.is_new(assessment, verdict)
+    return not (is_open or verdict.status is ControlStatus.PASS)
 
 
 def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
@@ -90,6 +91,8 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
 def _why_skipped(assessment: Assessment, verdict: Verdict) -> str:
     if common.in_baseline(assessment, verdict):
         return f"in the baseline: {verdict.status}: {_in_short(verdict)}"
+    if common.is_added(assessment, verdict):
+        return f"new control, not in the baseline: {verdict.status}: {_in_short(verdict)}"
     return f"{verdict.status}: {common.waived(verdict.waiver) if verdict.waiver else verdict.reason}"
 
 

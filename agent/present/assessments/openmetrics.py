@@ -14,7 +14,7 @@ from agent.report import K3S_VERSION, ROLE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.assess.assessment import Assessment
+    from agent.assess.assessment import Assessment, ControlStatus
 
     Sample = tuple[Mapping[str, str], str]
     """Labels and a value."""
@@ -35,7 +35,7 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         "role": fact(assessment, ROLE),
         "k3s_version": fact(assessment, K3S_VERSION),
     }
-    counts = [({"status": str(status)}, str(count)) for status, count in assessment.counts().items()]
+    counts = _counts(assessment.counts())
     # A duplicate series would make the collector reject the whole file.
     open_ones = {
         verdict.control.id: (
@@ -59,6 +59,11 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         ),
         *_gauge("k3s_harden_controls", "Number of controls with each status.", counts),
         *_gauge(
+            "k3s_harden_controls_beyond_benchmark",
+            "Number of those controls that the benchmark does not have.",
+            _counts(assessment.counts("")),
+        ),
+        *_gauge(
             "k3s_harden_control_open",
             "A control that failed or could not be determined; always 1, absent if it is not open.",
             open_ones.values(),
@@ -68,6 +73,10 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         "# EOF",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _counts(counts: Mapping[ControlStatus, int]) -> list[Sample]:
+    return [({"status": str(status)}, str(count)) for status, count in counts.items()]
 
 
 def _waivers(assessment: Assessment) -> Iterator[str]:

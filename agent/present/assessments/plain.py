@@ -67,6 +67,8 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
         parts.append(f"waiver {common.waived(verdict.waiver)}")
     if common.in_baseline(assessment, verdict):
         parts.append("in the baseline")
+    if common.is_added(assessment, verdict):
+        parts.append("new control, not in the baseline")
     if verdict.is_open:
         parts.append(f"owner {common.owner_name(verdict.owner)}")
         parts.append(labelled(common.fix(verdict)))

@@ -9,7 +9,7 @@ from agent.assess.assessment import ControlStatus
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Instruction, Location
 from agent.present import remediation
-from agent.present.assessments.common import by_section, fix, is_new, owner_name, timestamp, waived
+from agent.present.assessments.common import by_section, fix, in_baseline, owner_name, timestamp, waived
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
@@ -71,6 +71,8 @@ def as_sarif(assessment: Assessment) -> str:
         "properties": {
             "benchmark": str(assessment.benchmark),
             "counts": assessment.counts(),
+            "countsOfBenchmark": assessment.benchmark_counts,
+            "countsBeyondBenchmark": assessment.counts(""),
             "facts": {fact.name: fact.value for fact in assessment.facts},
         },
     }
@@ -121,7 +123,7 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
         },
     }
     if assessment.known is not None:
-        shape["baselineState"] = "new" if is_new(assessment, verdict) else "unchanged"
+        shape["baselineState"] = "new" if verdict.is_open and not in_baseline(assessment, verdict) else "unchanged"
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
         location = verdict.waiver.location
         shape["suppressions"] = [

@@ -136,6 +136,8 @@ def _head(assessment: Assessment, verdict: Verdict) -> Text:
     head.append(f"  {verdict.control.id}", style="dim")
     if common.in_baseline(assessment, verdict):
         head.append("  in the baseline", style="italic")
+    if common.is_added(assessment, verdict):
+        head.append("  new control, not in the baseline", style="italic")
     return head
 
 

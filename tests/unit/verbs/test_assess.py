@@ -214,7 +214,8 @@ def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
 
 def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = NEWEST) -> Baseline:
     """An earlier report in which these controls were open."""
-    return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses={}, known=known)
+    statuses = {control.id: ControlStatus.PASS for control in catalogue.of(benchmark)}
+    return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses=statuses, known=known)
 
 
 def test_open_controls_decide_the_exit_code(server: Node) -> None:
@@ -337,6 +338,21 @@ def test_a_baseline_of_another_node_or_benchmark_has_a_note(server: Node) -> Non
     ):
         found = assess_host(server.host(), server.request(), earlier=earlier)
         assert len(found.notes) == count
+
+
+@pytest.mark.parametrize(("benchmark", "notes"), [(NEWEST, 1), (Benchmark.CIS_1_9, 2)])
+def test_a_baseline_of_an_older_version_lists_its_new_controls(server: Node, benchmark: Benchmark, notes: int) -> None:
+    """They do not decide the exit code."""
+    server.path("server/token").chmod(0o666)
+    known = frozenset(one.control.id for one in server.assess().open) - {"k3s-token-access"}
+    same = report(known, benchmark=benchmark)
+    found = assess_host(server.host(), server.request(), earlier=same)
+    assert [one.control.id for one in found.open] == ["k3s-token-access"]
+    older = same._replace(statuses={name: one for name, one in same.statuses.items() if name != "k3s-token-access"})
+    found = assess_host(server.host(), server.request(), earlier=older)
+    assert found.exit_code is ExitCode.COMPLIANT
+    assert "k3s-token-access" in found.notes[0].message
+    assert len(found.notes) == notes
 
 
 def test_an_assessment_has_time_and_node(server: Node) -> None:

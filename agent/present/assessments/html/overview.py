@@ -87,6 +87,12 @@ def _result(assessment: Assessment) -> str:
         f"Of {count_of(len(assessment.verdicts), 'control')}, {counts[ControlStatus.FAIL]} failed and"
         f" {counts[ControlStatus.UNKNOWN]} could not be determined."
     )
+    beyond = assessment.counts("")
+    if sum(beyond.values()):
+        text += (
+            f" {count_of(sum(beyond.values()), 'control')} of them are beyond the benchmark:"
+            f" {beyond[ControlStatus.FAIL]} failed and {beyond[ControlStatus.UNKNOWN]} could not be determined."
+        )
     if assessment.known is not None:
         text += f" New since the baseline: {len(assessment.open)}."
     return f"{text} Exit code {int(assessment.exit_code)}."

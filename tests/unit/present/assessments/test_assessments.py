@@ -122,19 +122,32 @@ def test_a_section_without_a_title_has_its_number() -> None:
     assert section_title("") == "The host, beyond the benchmark"
 
 
+_OTHERS = "1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 PASS"
+
+
 @pytest.mark.parametrize(
     ("assessment", "words"),
     [
-        (FULL, "5 open controls (3 FAIL, 2 UNKNOWN); 3 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL."),
-        (CALM, "No open controls; 2 PASS, 1 NOT_APPLICABLE."),
+        (
+            FULL,
+            f"5 open controls (3 FAIL, 2 UNKNOWN), 1 of them beyond the benchmark; {_OTHERS}.",
+        ),
+        (CALM, "No open controls; 1 PASS, 1 NOT_APPLICABLE; beyond the benchmark 1 PASS."),
         (NOTHING, "No open controls."),
         (CALM._replace(verdicts=(FAILS,)), "1 open control (1 FAIL)."),
-        (CALM._replace(known=frozenset()), "No new open controls; 2 PASS, 1 NOT_APPLICABLE."),
+        (
+            CALM._replace(known=frozenset()),
+            "No new open controls; 1 PASS, 1 NOT_APPLICABLE; beyond the benchmark 1 PASS.",
+        ),
         (
             FULL._replace(verdicts=(FAILS,), known=frozenset({FAILS.control.id})),
             "No new open controls, 1 in the baseline (1 FAIL).",
         ),
         (FULL._replace(verdicts=(FAILS,), known=frozenset()), "1 new open control (1 FAIL)."),
+        (
+            FULL._replace(verdicts=(FAILS,), known=frozenset(), not_in_baseline=frozenset({FAILS.control.id})),
+            "No new open controls, 1 that the baseline does not have (1 FAIL).",
+        ),
     ],
 )
 def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> None:

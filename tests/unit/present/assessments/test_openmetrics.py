@@ -53,6 +53,8 @@ def test_every_status_is_counted(assessment: Assessment) -> None:
     """Even if no control has it, so that its series always exists."""
     counts = {str(status): count for status, count in assessment.counts().items()}
     assert labelled(samples(assessment)["k3s_harden_controls"], "status") == counts
+    beyond = {str(status): float(count) for status, count in assessment.counts("").items()}
+    assert labelled(samples(assessment)["k3s_harden_controls_beyond_benchmark"], "status") == beyond
 
 
 def test_only_open_controls_have_their_own_series() -> None:
@@ -107,6 +109,7 @@ def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
             "k3s_harden_info": 1,
             "k3s_harden_assessment_timestamp_seconds": 1,
             "k3s_harden_controls": len(ControlStatus),
+            "k3s_harden_controls_beyond_benchmark": len(ControlStatus),
             "k3s_harden_control_open": 5,
         }
 
