@@ -57,6 +57,36 @@ def test_apply_can_do_the_rest(hardened: Hardened) -> None:
     assert host.seen("check").code == 0
 
 
+OWN = {
+    "nothing": {},
+    "plugin": {CONFIG: "kube-apiserver-arg: [enable-admission-plugins=PodSecurityPolicy]\n"},
+    "manifest": {f"{MANIFESTS}/own.yaml": PSP},
+    "edited-policy": {POLICY: PSP},
+    "edited-dropin": {DROPIN: "kube-apiserver-arg+: [audit-log-maxage=1]\n"},
+    "later-file": {f"{CONFIG}.d/99.yaml": "kube-apiserver-arg: [audit-log-maxage=1]\n"},
+    "sysctl": {"/etc/sysctl.d/99.conf": "kernel.panic=0\n"},
+    "emptied": {AUDIT: ""},
+}
+
+
+@pytest.mark.parametrize(("current", "target"), [("1.24", "1.25"), ("1.26", "1.29"), ("1.33", "1.34")])
+@pytest.mark.parametrize("name", OWN)
+def test_a_preflight_predicts_what_check_reports_after_apply(
+    name: str, current: str, target: str, hardened: Hardened
+) -> None:
+    """The same errors, and the same files left."""
+    host = hardened("server", current)
+    for path, content in OWN[name].items():
+        host.write(path, content, 0o600)
+    found = preflight(host, target)
+    host.options = ("--role", "server", "--k3s-version", target)
+    host.run("apply")
+    seen = host.seen("check")
+    predicted = {one["id"] for one in found["findings"] if one["level"] == "error" and not one["fixed_by_apply"]}
+    assert predicted == {one.id for one in seen.findings if one.level == "error"} - {"file-edited"}
+    assert set(ids(found, "left_after_apply")) == seen.with_status("differs") | seen.with_status("refused")
+
+
 @pytest.mark.parametrize("has_gate", [True, False])
 def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened, *, has_gate: bool) -> None:
     """K3s v1.24 would delete the PodSecurityPolicies and then admit no pod. The gate runs apply in time."""
