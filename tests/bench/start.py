@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.measure import BenchError, Command, in_turn
 from tests.k8s import binaries as programs
+from tests.k8s.containers import TOLERATE_CGROUP_V1
+from tests.k8s.namespaces import on_cgroup_v1
 from tests.k8s.node import Node, NodeError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.bench.measure import Cost
 
+_SIGN_OF_V2 = "/sys/fs/cgroup/cgroup.controllers"
 LIMIT = 0.01
 """The share of the time until the node is Ready that the gate may take."""
 
@@ -50,10 +53,17 @@ def measured(program: Path, rounds: int) -> Start:
     """Measure `check` on a hardened node, and then a start of K3s on it. Raises BenchError if the node is not Ready."""
     binaries = programs.ready()
     with tempfile.TemporaryDirectory() as place, Node(Path(place), binaries) as node:
+        # As on a usual host: control groups v2, and no file that tells the kubelet to accept v1.
+        if on_cgroup_v1():
+            node.path(TOLERATE_CGROUP_V1[0]).unlink()
+            node.write(_SIGN_OF_V2, "")
         if node.run(program, "apply").returncode:
             raise BenchError("cannot measure a start: apply failed")
         enter = ("/usr/bin/nsenter", f"--target={node.number}", "--mount", "--pid", "--net", "--")
         check = in_turn({"check": Command((*enter, str(program), "check"))}, rounds)["check"]
+        if on_cgroup_v1():
+            node.path(_SIGN_OF_V2).unlink()
+            node.write(*TOLERATE_CGROUP_V1)
         started = time.perf_counter()
         node.start_server()
         try:

@@ -75,16 +75,16 @@ _CTR = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io")
 _CNI_PLUGINS = "/usr/lib/cni"
 
 
-def files(root: Path, config: Path, networks: Path) -> dict[Path, str]:
-    """Return the configuration files of containerd, whose images are in `root`, and CNI, with their contents."""
-    address = {"type": "host-local", "ranges": [[{"subnet": "10.42.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}
+def network(subnet: str) -> str:
+    """Return the configuration of CNI for a node with this range of addresses."""
+    address = {"type": "host-local", "ranges": [[{"subnet": subnet}]], "routes": [{"dst": "0.0.0.0/0"}]}
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipMasq": True}
-    network = {
+    content = {
         "cniVersion": "0.4.0",
         "name": "cbr0",
         "plugins": [{**bridge, "ipam": address}, {"type": "portmap", "capabilities": {"portMappings": True}}],
     }
-    return {config: _containerd(root, networks), networks / "10-bridge.conflist": json.dumps(network)}
+    return json.dumps(content)
 
 
 def import_images(data_dir: Path) -> None:
@@ -108,7 +108,8 @@ def etcd_arguments(directory: Path) -> tuple[str, ...]:
     )
 
 
-def _containerd(root: Path, networks: Path) -> str:
+def containerd(root: Path, networks: Path) -> str:
+    """Return the configuration of containerd, with its images in `root` and CNI's files in `networks`."""
     return f"""\
 version = 2
 root = "{root}"

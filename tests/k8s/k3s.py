@@ -62,6 +62,7 @@ class Server:
         self.host = host
         self.agent = agent
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._answer = self._last_error = ""
 
     def run(self) -> NoReturn:
         """Start everything, and wait until a component exits. Raises ComponentError then."""
@@ -106,32 +107,35 @@ class Server:
 
     def _start_agent(self) -> None:
         agent = self.host.data_dir / "agent"
-        config = agent / "etc/containerd/config.toml"
-        for file, text in containers.files(agent / "containerd", config, agent / "etc/cni/net.d").items():
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            certificates.write(file, text, 0o600)
+        config, networks = agent / "etc/containerd/config.toml", agent / "etc/cni/net.d"
+        for directory in (config.parent, networks):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        certificates.write(config, containers.containerd(agent / "containerd", networks), 0o600)
         self._start_program("containerd", "--config", str(config))
         self._until("containerd is ready", lambda: Path(components.CONTAINERD).exists())
         containers.import_images(self.host.data_dir)
         self._start(KUBELET)
         if not self.configuration.true("disable-kube-proxy"):
             self._start(KUBE_PROXY)
+        # As flannel in K3s, which writes CNI's file when the controller manager has given the node a range.
+        range_of_node = ("get", "node", self.host.node_name, "--output=jsonpath={.spec.podCIDR}")
+        self._until("the node has a range of addresses", lambda: self._kubectl(*range_of_node) and bool(self._answer))
+        certificates.write(networks / "10-bridge.conflist", containers.network(self._answer), 0o600)
         if not self.configuration.true("disable-network-policy"):
-            name = f"--hostname-override={self.host.node_name}"
-            kubeconfig = f"--kubeconfig={self.host.data_dir}/agent/k3scontroller.kubeconfig"
-            self._apply_objects(*containers.CONTROLLER_ROLE)
-            self._until("the node is registered", lambda: self._kubectl("get", "node", self.host.node_name))
-            self._start_program("kube-router", *containers.NETWORK_POLICY_CONTROLLER, name, kubeconfig)
+            self._start_network_policy_controller()
+
+    def _start_network_policy_controller(self) -> None:
+        roles = json.dumps({"apiVersion": "v1", "kind": "List", "items": containers.CONTROLLER_ROLE})
+        self._until("the roles exist", partial(self._kubectl, "apply", "--filename=-", text=roles))
+        name = f"--hostname-override={self.host.node_name}"
+        kubeconfig = f"--kubeconfig={self.host.data_dir}/agent/k3scontroller.kubeconfig"
+        self._start_program("kube-router", *containers.NETWORK_POLICY_CONTROLLER, name, kubeconfig)
 
     def _deploy(self) -> None:
         directory = self.host.data_dir / "server/manifests"
         for file in sorted(directory.glob("*")):
             if file.suffix in {".yaml", ".yml", ".json"}:
                 self._until(f"{file.name} is applied", partial(self._kubectl, "apply", f"--filename={file}"))
-
-    def _apply_objects(self, *objects: Mapping[str, object]) -> None:
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        self._until("the roles exist", partial(self._kubectl, "apply", "--filename=-", text=text))
 
     def _start(self, component: str) -> None:
         arguments = components.arguments(component, self.configuration, self.host)
@@ -148,12 +152,11 @@ class Server:
     def _kubectl(self, *words: str, text: str = "") -> bool:
         command = (_program("kubectl"), f"--kubeconfig={KUBECONFIG}", *words)
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
-        self._last_error = done.stderr.strip()
+        self._answer, self._last_error = done.stdout.strip(), done.stderr.strip()
         return done.returncode == 0
 
     def _until(self, state: str, reached: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE
-        self._last_error = ""
         while not reached():
             self._check()
             if time.monotonic() > deadline:

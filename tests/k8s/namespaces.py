@@ -133,7 +133,7 @@ class Namespaces:
         assert self._guardian.stdout is not None
         line = self._guardian.stdout.readline()
         if not line:
-            self.__exit__()
+            Namespaces.__exit__(self)
             raise RuntimeError("cannot create the namespaces of a node: the reason is above")
         self.number = int(line)
         return self

@@ -146,8 +146,8 @@ class Trials:
         shared = (f"--add=secure-port={_SHARED_PORT}", f"--api-server=https://127.0.0.1:{_SHARED_PORT}")
         self._running.append(self._start(API_SERVER, self._logs / "shared-api-server.log", *shared))
         config = Path("/run/containerd.toml")
-        for file, text in containers.files(Path("/run/images"), config, Path("/run/cni")).items():
-            self._node.write(file, text)
+        self._node.write(config, containers.containerd(Path("/run/images"), Path("/run/cni")))
+        self._node.write("/run/cni/10-bridge.conflist", containers.network("10.42.0.0/24"))
         self._run_shared("containerd", "--config", str(config))
         deadline = time.monotonic() + _PATIENCE
         while not (self._client.get(_SHARED_PORT, "/readyz").status == 200 and self._node.path(CONTAINERD).is_socket()):
