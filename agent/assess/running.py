@@ -10,7 +10,7 @@ from agent.checks.cluster.check import ClusterCheck
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.k3s.secrets import HIDDEN, without_secrets
-from agent.kubernetes.objects import mapping
+from agent.kubernetes.parsing import mapping
 from agent.kubernetes.queries import Query
 from agent.model import Component, Instruction, Remediation
 from agent.node.components import not_run

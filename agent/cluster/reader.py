@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from agent.errors import HardenError, HostError
 from agent.host.https import HttpsClient, Limits
-from agent.kubernetes import kubeconfig, objects, queries
-from agent.kubernetes.objects import Cluster, mapping, sequence, text
+from agent.kubernetes import kubeconfig, parsing, queries
+from agent.kubernetes.objects import Cluster
+from agent.kubernetes.parsing import mapping, sequence, text
 from agent.kubernetes.queries import REQUESTS, Query
 
 if TYPE_CHECKING:
@@ -36,18 +37,18 @@ _MOST_UNANSWERED = 3
 _OK, _NOT_FOUND = 200, 404
 
 _PARSERS: dict[Query, Callable[[Any], Any]] = {
-    Query.NAMESPACES: objects.namespace,
-    Query.PODS: objects.pod,
-    Query.CRON_JOBS: objects.cron_job,
-    Query.SERVICE_ACCOUNTS: objects.service_account,
-    Query.ROLES: objects.role,
-    Query.CLUSTER_ROLES: objects.role,
-    Query.ROLE_BINDINGS: objects.binding,
-    Query.CLUSTER_ROLE_BINDINGS: objects.binding,
-    Query.VALIDATING_WEBHOOKS: objects.validating_webhook,
-    Query.MUTATING_WEBHOOKS: objects.mutating_webhook,
-    Query.ADMISSION_POLICIES: objects.admission_policy,
-    Query.NODES: objects.node,
+    Query.NAMESPACES: parsing.namespace,
+    Query.PODS: parsing.pod,
+    Query.CRON_JOBS: parsing.cron_job,
+    Query.SERVICE_ACCOUNTS: parsing.service_account,
+    Query.ROLES: parsing.role,
+    Query.CLUSTER_ROLES: parsing.role,
+    Query.ROLE_BINDINGS: parsing.binding,
+    Query.CLUSTER_ROLE_BINDINGS: parsing.binding,
+    Query.VALIDATING_WEBHOOKS: parsing.validating_webhook,
+    Query.MUTATING_WEBHOOKS: parsing.mutating_webhook,
+    Query.ADMISSION_POLICIES: parsing.admission_policy,
+    Query.NODES: parsing.node,
 }
 """For other queries only the name of an object is kept."""
 
@@ -89,7 +90,7 @@ def read(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluste
 
 def parsed(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
     """Return an object of a list as the rules need it."""
-    return _PARSERS.get(query, objects.named)(item)
+    return _PARSERS.get(query, parsing.named)(item)
 
 
 class _Reader:
@@ -148,7 +149,7 @@ class _Reader:
             if not isinstance(rows, list) or "Name" not in names:
                 raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
             columns = {name: at for at, name in enumerate(names)}
-            return _Page([objects.row(mapping(one).get("cells"), columns) for one in rows], following)
+            return _Page([parsing.row(mapping(one).get("cells"), columns) for one in rows], following)
         items = mapping(answer).get("items")
         if items is None and text(mapping(answer).get("kind")).endswith("List"):
             items = []  # as the API server writes an empty list of metadata

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.kubernetes import access, objects
+from agent.kubernetes import access, parsing
 from agent.kubernetes.access import Right
 from agent.kubernetes.queries import Query
 from tests.unit.kubernetes.samples import Json, binding, cluster, role, rule
@@ -37,7 +37,7 @@ TOKENS = Right(frozenset({"create"}), "", "serviceaccounts/token", on_named_obje
 )
 def test_a_rule_grants_a_right(given: Json, right: Right, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """Wildcards, subresources, API groups, and rules that are limited to objects by name."""
-    (parsed,) = objects.role(role("some", given)).rules
+    (parsed,) = parsing.role(role("some", given)).rules
     assert access.grants(parsed, right) is expected
 
 
@@ -127,4 +127,4 @@ def test_groups_of_everybody_are_known(name: str, expected: bool) -> None:  # no
 )
 def test_a_wildcard_is_a_complete_star(given: Json, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """A pattern with more than the star is limited."""
-    assert access.has_wildcard(objects.role(role("some", given))) is expected
+    assert access.has_wildcard(parsing.role(role("some", given))) is expected

@@ -1,0 +1,228 @@
+"""Reading of JSON of the Kubernetes API. The functions accept any JSON: a field of a wrong type counts as missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.kubernetes.objects import (
+    Binding,
+    Container,
+    Named,
+    Namespace,
+    Node,
+    Role,
+    Rule,
+    ServiceAccount,
+    Subject,
+    Webhook,
+    Workload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.kubernetes.objects import Json
+
+
+def mapping(value: Json) -> Mapping[str, Json]:
+    """Return a JSON object; empty for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def sequence(value: Json) -> list[Json]:
+    """Return a JSON array; empty for any other value."""
+    return value if isinstance(value, list) else []
+
+
+def text(value: Json) -> str:
+    """Return a JSON string; empty for any other value."""
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Json) -> frozenset[str]:
+    return frozenset(filter(None, map(text, sequence(value))))
+
+
+def _rule_texts(value: Json) -> frozenset[str]:
+    # The core API group is "".
+    return frozenset(one for one in sequence(value) if isinstance(one, str))
+
+
+def _flag(value: Json) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _number(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _identity(item: Json) -> tuple[str, str]:
+    metadata = mapping(mapping(item).get("metadata"))
+    return text(metadata.get("namespace")), text(metadata.get("name"))
+
+
+def named(item: Json) -> Named:
+    """Return the name of any object."""
+    return Named(*_identity(item))
+
+
+def namespace(item: Json) -> Namespace:
+    """Return a namespace."""
+    labels = mapping(mapping(mapping(item).get("metadata")).get("labels"))
+    return Namespace(_identity(item)[1], {key: text(value) for key, value in labels.items()})
+
+
+def service_account(item: Json) -> ServiceAccount:
+    """Return a ServiceAccount."""
+    return ServiceAccount(*_identity(item), _flag(mapping(item).get("automountServiceAccountToken")))
+
+
+def role(item: Json) -> Role:
+    """Return a Role or ClusterRole."""
+    rules = [mapping(one) for one in sequence(mapping(item).get("rules"))]
+    return Role(
+        *_identity(item),
+        tuple(
+            Rule(
+                _texts(one.get("verbs")),
+                _rule_texts(one.get("apiGroups")),
+                _texts(one.get("resources")),
+                _texts(one.get("resourceNames")),
+            )
+            for one in rules
+        ),
+        frozenset(url for one in rules for url in _texts(one.get("nonResourceURLs"))),
+    )
+
+
+def binding(item: Json) -> Binding:
+    """Return a RoleBinding or ClusterRoleBinding."""
+    reference = mapping(mapping(item).get("roleRef"))
+    own, _ = _identity(item)
+    subjects = (mapping(one) for one in sequence(mapping(item).get("subjects")))
+    return Binding(
+        *_identity(item),
+        text(reference.get("kind")),
+        text(reference.get("name")),
+        tuple(
+            Subject(
+                kind := text(one.get("kind")),
+                (text(one.get("namespace")) or own) if kind == "ServiceAccount" else "",
+                text(one.get("name")),
+            )
+            for one in subjects
+        ),
+    )
+
+
+def pod(item: Json) -> Workload:
+    """Return a pod."""
+    owners = [mapping(one) for one in sequence(mapping(mapping(item).get("metadata")).get("ownerReferences"))]
+    owner = next((one for one in owners if one.get("controller") is True), {})
+    controller = f"{text(owner.get('kind'))} {text(owner.get('name'))}" if owner else ""
+    return _workload(*_identity(item), controller, mapping(mapping(item).get("spec")))
+
+
+def cron_job(item: Json) -> Workload:
+    """Return the pods that a CronJob creates."""
+    own, name = _identity(item)
+    spec = mapping(mapping(mapping(item).get("spec")).get("jobTemplate")).get("spec")
+    template = mapping(mapping(spec).get("template"))
+    return _workload(own, name, f"CronJob {name}", mapping(template.get("spec")))
+
+
+def _workload(own: str, name: str, controller: str, spec: Mapping[str, Json]) -> Workload:
+    context = mapping(spec.get("securityContext"))
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    volumes = [mapping(one) for one in sequence(spec.get("volumes"))]
+    return Workload(
+        namespace=own,
+        name=name,
+        controller=controller,
+        account=text(spec.get("serviceAccountName")) or "default",
+        automounts=_flag(spec.get("automountServiceAccountToken")),
+        host_pid=spec.get("hostPID") is True,
+        host_ipc=spec.get("hostIPC") is True,
+        host_network=spec.get("hostNetwork") is True,
+        host_paths=tuple(text(mapping(one["hostPath"]).get("path")) for one in volumes if "hostPath" in one),
+        containers=tuple(_container(mapping(one), context) for kind in kinds for one in sequence(spec.get(kind))),
+    )
+
+
+def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Container:
+    context = mapping(item.get("securityContext"))
+    capabilities = mapping(context.get("capabilities"))
+    ports = (_number(mapping(port).get("hostPort")) for port in sequence(item.get("ports")))
+
+    def inherited(key: str) -> Json:
+        return context[key] if context.get(key) is not None else of_pod.get(key)
+
+    return Container(
+        name=text(item.get("name")),
+        has_context=bool(context or of_pod),
+        privileged=context.get("privileged") is True,
+        escalates=_flag(context.get("allowPrivilegeEscalation")),
+        non_root=_flag(inherited("runAsNonRoot")),
+        user=_number(inherited("runAsUser")),
+        adds=frozenset(one.upper() for one in _texts(capabilities.get("add"))),
+        drops=frozenset(one.upper() for one in _texts(capabilities.get("drop"))),
+        seccomp=text(mapping(inherited("seccompProfile")).get("type")),
+        proc_mount=text(context.get("procMount")),
+        host_process=mapping(inherited("windowsOptions")).get("hostProcess") is True,
+        host_ports=tuple(port for port in ports if port),
+        secrets=frozenset(_secrets_in_environment(item)),
+    )
+
+
+def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
+    for one in sequence(item.get("env")):
+        reference = mapping(mapping(mapping(one).get("valueFrom")).get("secretKeyRef"))
+        if reference:
+            yield text(reference.get("name"))
+    for one in sequence(item.get("envFrom")):
+        reference = mapping(mapping(one).get("secretRef"))
+        if reference:
+            yield text(reference.get("name"))
+
+
+def validating_webhook(item: Json) -> Webhook:
+    """Return a ValidatingWebhookConfiguration."""
+    return _webhook("ValidatingWebhookConfiguration", item)
+
+
+def mutating_webhook(item: Json) -> Webhook:
+    """Return a MutatingWebhookConfiguration."""
+    return _webhook("MutatingWebhookConfiguration", item)
+
+
+def _webhook(kind: str, item: Json) -> Webhook:
+    hooks = map(mapping, sequence(mapping(item).get("webhooks")))
+    rules = (rule for hook in hooks for rule in sequence(hook.get("rules")))
+    return Webhook(f"{kind} {_identity(item)[1]}", any(map(_is_of_pods, rules)))
+
+
+def admission_policy(item: Json) -> Webhook:
+    """Return a ValidatingAdmissionPolicy."""
+    constraints = mapping(mapping(mapping(item).get("spec")).get("matchConstraints"))
+    rules = sequence(constraints.get("resourceRules"))
+    return Webhook(f"ValidatingAdmissionPolicy {_identity(item)[1]}", any(map(_is_of_pods, rules)))
+
+
+def _is_of_pods(item: Json) -> bool:
+    rule = mapping(item)
+    groups, resources = _rule_texts(rule.get("apiGroups")), _texts(rule.get("resources"))
+    return bool({"*", "*/*", "pods"} & resources) and bool({"*", ""} & groups)
+
+
+def node(item: Json) -> Node:
+    """Return a node."""
+    conditions = map(mapping, sequence(mapping(mapping(item).get("status")).get("conditions")))
+    is_ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+    return Node(_identity(item)[1], is_ready)
+
+
+def row(cells: Json, columns: Mapping[str, int]) -> Named:
+    """Return a row of a Table: the columns Name and Type."""
+    texts = [text(cell) for cell in sequence(cells)]
+    name, kind = (texts[at] if at is not None and at < len(texts) else "" for at in map(columns.get, ("Name", "Type")))
+    return Named("", name, kind)
