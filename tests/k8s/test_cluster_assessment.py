@@ -205,6 +205,28 @@ def test_a_changed_configuration_needs_a_restart(new_server: Callable[[], Node])
     assert note["remediation"] == "restart K3s"
 
 
+def test_the_drift_check_reports_a_new_administrator_and_no_silence(new_server: Callable[[], Node]) -> None:
+    """With the setting. While the API server does not answer, the status of its controls does not change."""
+    node = new_server()
+
+    def drift() -> list[str]:
+        done = node.harden("drift")
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if "rbac-" in line or "cluster" in line]
+
+    node.write("/etc/k3s-harden/config.yaml", "drift: {cluster: true}\n", mode=0o600)
+    assert drift() == []
+    node.apply(binding("ops", "cluster-admin", "Group", "ops"))
+    (line,) = drift()
+    assert line.startswith("PASS → FAIL rbac-cluster-admin (5.1.1): found 1 account: Group ops")
+    node.run("pkill", "-STOP", "kube-apiserver")
+    (line,) = drift()
+    assert line.startswith("the cluster was not assessed: ")
+    node.run("pkill", "-CONT", "kube-apiserver")
+    node.wait_for_api()
+    assert drift() == []
+
+
 def test_without_an_answer_the_controls_stay_manual(new_server: Callable[[], Node]) -> None:
     """K3s is stopped: the report has the commands to run, and one note with the reason."""
     node = new_server()
@@ -235,6 +257,22 @@ def test_a_large_cluster_takes_two_seconds(api: Node) -> None:
     assert report.status("pods-privileged") == "PASS"
     assert report.of("namespaces-network-policies")["found"].startswith(f"{LARGE} namespaces: ")
     assert min(times) < LONGEST, times
+
+
+def test_a_changed_configuration_of_the_kubelet_needs_a_restart(new_node: Callable[..., Node]) -> None:
+    """The kubelet shows the value with which it started."""
+    node = new_node()
+    assert node.harden("apply").returncode == 0
+    node.start_server()
+    node.wait_until_ready()
+    node.config({"99-late.yaml": {"kubelet-arg+": ["streaming-connection-idle-timeout=7m"]}})
+    report = assessed(node)
+    assert report.status("streaming-connection-idle-timeout") == "PASS"
+    (note,) = [one for one in report.notes if "--streaming-connection-idle-timeout" in one]
+    assert note == (
+        "kubelet runs with --streaming-connection-idle-timeout=5m0s, and --streaming-connection-idle-timeout=7m is"
+        " configured"
+    )
 
 
 @pytest.mark.xdist_group("server")
