@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from agent import findings
 from agent.changes import journal, last_run, state
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from agent.guide.k3s_options import OptionRow
     from agent.model import Resource
+    from agent.report import Report
 
 CHECKOUT = Path(__file__).parents[1]
 _DATA_DIR = PurePosixPath("/D")
@@ -108,26 +110,37 @@ def program_options() -> tuple[Option, ...]:
 
 
 def picture() -> str:
-    """Return the terminal of a real run as SVG: apply on a disposable host, then check after two changes."""
-    console = Console(record=True, width=104, file=io.StringIO(), highlight=False, force_terminal=True)
-    options = "--root host --role server --k3s-version 1.34"
-    request = Request(Overrides(role="server", k3s_version="1.34"))
+    """Return the terminal of a real run as SVG: apply on a disposable host, then check after somebody else's change."""
+    console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
+    request = Request(Overrides())
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory, "host")
         subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
+        (root / "etc/k3s-harden").mkdir()
+        (root / "etc/k3s-harden/config.yaml").write_text("role: server\nk3s-version: 1.34\n", encoding="utf-8")
         host = Host.tree_at(str(root))
-        console.print(f"[bold]$[/] k3s-harden apply {options}")
-        print_to(console, verbs.apply(host, request), Verbosity.NORMAL)
+        console.print("[bold]$[/] k3s-harden apply --root host")
+        _print_shortened(console, verbs.apply(host, request))
         console.print("\n[bold]$[/] echo vm.panic_on_oom=1 >host/etc/sysctl.d/99-database.conf")
-        console.print("[bold]$[/] chmod 0755 host/var/lib/rancher/k3s/server")
         (root / "etc/sysctl.d/99-database.conf").write_text("vm.panic_on_oom=1\n", encoding="utf-8")
-        (root / "var/lib/rancher/k3s/server").chmod(0o755)
-        console.print(f"\n[bold]$[/] k3s-harden check --quiet {options}")
-        print_to(console, verbs.check(host, request), Verbosity.QUIET)
+        console.print("\n[bold]$[/] k3s-harden check --root host")
+        _print_shortened(console, verbs.check(host, request))
     svg = console.export_svg(title="k3s-harden", unique_id="run")
     # Rich refers to a font on a server; the layout is the same with any monospace font.
     svg = re.sub(r"\n *@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)
     return svg.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
+
+
+def _print_shortened(console: Console, report: Report) -> None:
+    """Print the first changes that fit in one line, and everything from the first finding or the result on."""
+    with console.capture() as printed:
+        print_to(console, report, Verbosity.NORMAL)
+    lines = Text.from_ansi(printed.get()).split("\n", allow_blank=False)
+    items = [line for line in lines if line.plain.startswith(("changed", "differs")) and "→" in line.plain]
+    rest = next(number for number, line in enumerate(lines) if line.plain.startswith(("error", "✔", "✘")))
+    for line in [*items[:PICTURE_ITEMS], *([Text("…")] if len(items) > PICTURE_ITEMS else []), *lines[rest:]]:
+        line.rstrip()
+        console.print(line)
 
 
 def write(directory: Path) -> list[Path]:
@@ -442,6 +455,9 @@ def _modules() -> str:
 
 
 PICTURE = "images/run.svg"
+PICTURE_WIDTH = 64
+"""Columns of the picture, so that a phone shows it in a readable size."""
+PICTURE_ITEMS = 3
 
 _PAGES: Mapping[str, Callable[[], str]] = {
     "explanation/kube-bench.md": docs_controls.kube_bench,

@@ -32,6 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 README = ROOT / "README.md"
 CHINESE = ROOT / "README.zh.md"
+TRANSLATIONS = [page for page in PAGES if page.name.endswith(".zh.md")]
 
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -65,6 +66,15 @@ def test_the_picture_shows_what_a_run_prints() -> None:
 def test_the_picture_loads_nothing_from_elsewhere() -> None:
     """The picture refers to no external resource."""
     assert re.findall(r"(?:url\((?!#)|href=|@import)[^\n]*", docs.picture()) == []
+
+
+def test_the_picture_is_readable_on_a_phone() -> None:
+    """It has at most 20 lines, and each letter is at least 2 % of its width high."""
+    svg = docs.picture()
+    title_and_lines = set(re.findall(r'<text [^>]*y="([\d.]+)"', svg))
+    assert len(title_and_lines) <= 1 + 20
+    width = float(re.findall(r'viewBox="0 0 ([\d.]+) ', svg)[0])
+    assert 20 / width >= 0.02
 
 
 def test_writing_the_pages_a_second_time_writes_nothing(tmp_path: Path) -> None:
@@ -178,11 +188,22 @@ def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> N
     assert words == ["status", *map(str, ItemStatus), "level", *map(str, Level), "code", *codes]
 
 
-def test_the_chinese_readme_is_in_step() -> None:
-    """Both READMEs have the same headings, commands and links, and tables and lists of the same length."""
-    english, chinese = _shape(README), _shape(CHINESE)
-    assert chinese == english
-    assert list(_fences(CHINESE)) == list(_fences(README))
+@pytest.mark.parametrize("chinese", TRANSLATIONS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_chinese_page_is_in_step(chinese: Path) -> None:
+    """It has the code blocks of the English page, and the same headings, rows, items, links and inline code."""
+    english = chinese.with_suffix("").with_suffix(".md")
+    assert list(_fences(chinese)) == list(_fences(english))
+    assert _shape(chinese) == _shape(english)
+    assert f"]({english.name})" in _text(chinese)
+    assert f"]({chinese.name})" in _text(english)
+
+
+def test_both_readmes_link_to_each_chinese_page() -> None:
+    """A reader finds all of them from either README."""
+    for page in (README, CHINESE):
+        targets = {(page.parent / target.partition("#")[0]).resolve() for target in _LINK.findall(_text(page))}
+        explained = (DOCS / "explanation").rglob("*.zh.md")
+        assert set(TRANSLATIONS) - {CHINESE} - set(explained) <= targets
 
 
 def test_the_design_shows_each_package() -> None:
@@ -269,15 +290,22 @@ def _anchors(page: Path) -> set[str]:
 
 
 def _shape(page: Path) -> dict[str, object]:
+    """Return the structure of a page. A link to a translated page counts as one to the English page."""
     text = _without_fences(page)
-    other_language = {README.name, CHINESE.name}
+    is_english = page not in TRANSLATIONS
+    links = [target for target in _LINK.findall(text) if not (is_english and ".zh.md" in target)]
     return {
         "headings": [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)],
         "rows": len(re.findall(r"^\|", text, re.MULTILINE)),
-        "items": len(re.findall(r"^- ", text, re.MULTILINE)),
-        "links": [target for target in _LINK.findall(text) if target not in other_language],
+        "items": len(re.findall(r"^ *(?:-|\d+\.) ", text, re.MULTILINE)),
+        "links": sorted(set(map(_without_language, links)) - {page.name.replace(".zh.md", ".md")}),
         "code": sorted(set(re.findall(r"`([^`\n]+)`", text))),
     }
+
+
+def _without_language(target: str) -> str:
+    """Return a link without the language of the page and, as headings are translated, without its heading."""
+    return target.partition("#")[0].replace(".zh.md", ".md")
 
 
 def _words(svg: str) -> list[str]:
