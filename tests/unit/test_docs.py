@@ -198,6 +198,12 @@ def test_a_chinese_page_is_in_step(chinese: Path) -> None:
     assert f"]({chinese.name})" in _text(english)
 
 
+@pytest.mark.parametrize("page", [README, CHINESE], ids=lambda page: page.name)
+def test_a_readme_is_short(page: Path) -> None:
+    """It has at most 100 lines; more is in docs/."""
+    assert len(_text(page).splitlines()) <= 100
+
+
 def test_both_readmes_link_to_each_chinese_page() -> None:
     """A reader finds all of them from either README."""
     for page in (README, CHINESE):
