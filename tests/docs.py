@@ -128,7 +128,9 @@ def picture() -> str:
     svg = console.export_svg(title="k3s-harden", unique_id="run")
     # Rich refers to a font on a server; the layout is the same with any monospace font.
     svg = re.sub(r"\n *@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)
-    return svg.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
+    svg = svg.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
+    # Without a width, a browser shows it as wide as the page.
+    return svg.replace(' viewBox="', ' width="640" viewBox="', 1)
 
 
 def _print_shortened(console: Console, report: Report) -> None:
