@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.benchmark.control import Assessed
 from agent.checks.answer import ControlStatus, Evidence
 from agent.errors import ExitCode
+from agent.model import FixOwner
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number
     from agent.benchmark.versions import Benchmark
-    from agent.model import FixOwner, Location, Remediation
+    from agent.model import Location, Remediation
     from agent.report import Fact
 
 __all__ = ["SCHEMA", "TIME_FORMAT", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
@@ -60,6 +61,11 @@ class Verdict(NamedTuple):
     def is_open(self) -> bool:
         """Whether somebody still has to fix or find out something."""
         return self.status.is_open
+
+    @property
+    def awaits_start(self) -> bool:
+        """Whether K3s has to start before there is evidence."""
+        return self.status is ControlStatus.UNKNOWN and self.owner is FixOwner.K3S
 
     @property
     def is_scored(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.fixes import remediation_of
 from agent.checks.answer import Answer
+from agent.checks.given import GivenBy
 from agent.checks.manual import NotInK3s
 from agent.model import Role
 
@@ -37,12 +38,19 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         number=control.numbers.get(benchmark),
         status=ControlStatus.WAIVED if is_waived else answer.status,
         expected="" if mismatch else answer.expected or check.expected(str(node.facts.data_dir)),
-        found=answer.found,
+        found=_found(answer, node),
         evidence=answer.evidence,
         reason=answer.reason,
         remediation=remediation_of(control, check, answer, node),
         waiver=waiver if is_waived else None,
     )
+
+
+def _found(answer: Answer, node: AssessedNode) -> str:
+    """Return what was found; what only a default of K3s supports is marked on a host without K3s."""
+    if node.is_installed or answer.status is not ControlStatus.PASS or answer.given_by is not GivenBy.K3S:
+        return answer.found
+    return f"{answer.found} (default of K3s {node.facts.version})"
 
 
 def _mismatch(control: BenchmarkControl, node: AssessedNode) -> str:

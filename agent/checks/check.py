@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus
-from agent.model import Remediation, Restart
+from agent.model import FixOwner, Remediation, Restart
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ class AllOf(Check):
 
 def _joined(remediations: Sequence[Remediation]) -> Remediation:
     """Return all steps once, in order, with the restart that any of them requires."""
+    owners = {one.owner for one in remediations}
     return Remediation(
         steps=tuple(dict.fromkeys(step for one in remediations for step in one.steps)),
+        owner=owners.pop() if len(owners) == 1 else FixOwner.OPERATOR,
         restart=max((one.restart for one in remediations), key=list(Restart).index),
     )

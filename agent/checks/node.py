@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agent.checks.effective_arguments import effective
+from agent.checks.host_paths import BINARIES, paths_on
 from agent.desired import boot_parameters
 from agent.desired.dropin_options import options_to_set
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, at_boot
-from agent.model import Component, File, Instruction, OwnCommand, Remediation, Restart
+from agent.model import Component, File, FixOwner, Instruction, OwnCommand, Remediation, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,12 +62,19 @@ class AssessedNode:
             path.suffix == ".kubeconfig" and self.facts.data_dir in path.parents for path in found
         )
 
+    @cached_property
+    def is_installed(self) -> bool:
+        """Whether K3s is on this host: a service, a process, the program, or a file of an earlier start."""
+        found = (file.path for matches in self.evidence.files.values() for match in matches for file in match.found)
+        programs = [path for path in paths_on(BINARIES, self.facts) if path.rpartition("/")[2].startswith("k3s")]
+        return bool(self.facts.units) or self.has_started or any(str(path) in programs for path in found)
+
     @property
     def after_start(self) -> Remediation:
         """The fix if K3s has not yet written what a check reads."""
         first = Instruction(f"fix what prevents K3s from starting: {', '.join(self.prevents_start)}")
         steps = (Instruction("start K3s"), OwnCommand("assess"))
-        return Remediation((first, *steps) if self.prevents_start else steps)
+        return Remediation((first, *steps)) if self.prevents_start else Remediation(steps, owner=FixOwner.K3S)
 
     @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:

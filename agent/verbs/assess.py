@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import PurePosixPath
 
+    from agent.assess.assessment import Verdict
     from agent.assess.baseline import Baseline
     from agent.benchmark.control import BenchmarkControl
     from agent.host import Host
@@ -76,6 +77,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         facts=situation.facts.evidence,
         verdicts=verdicts,
         notes=(
+            *_not_installed(node, verdicts),
             *_limits(found, situation.facts.version, benchmark),
             *(_differences(earlier, node.evidence.node, controls, benchmark) if earlier else ()),
             *waivers.notes,
@@ -85,6 +87,17 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
     )
     return _with_cluster(assessment, controls, node)
+
+
+def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[Note]:
+    """Yield a note if there is no K3s on this host."""
+    if not node.is_installed:
+        defaults = sum(one.found.endswith(f"(default of K3s {node.facts.version})") for one in verdicts)
+        message = (
+            f"K3s is not installed: found no service, process or program; {defaults} controls pass only by defaults of"
+            f" K3s {node.facts.version}"
+        )
+        yield Note(message, None, Remediation((Instruction("assess again after the first start of K3s"),)))
 
 
 def _cluster(host: Host, situation: Situation) -> Cluster:

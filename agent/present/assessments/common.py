@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from agent.assess.assessment import TIME_FORMAT, ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner, Instruction, Remediation, ShellCommand
+from agent.present import Verbosity
 from agent.present import remediation as remediations
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE
@@ -109,6 +110,19 @@ def _by_status(verdicts: Iterable[Verdict]) -> str:
 def in_numbers(counts: Mapping[ControlStatus, int]) -> str:
     """Return the number of controls with each status, without zeros."""
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def awaiting(assessment: Assessment, verbosity: Verbosity) -> tuple[frozenset[str], str]:
+    """Return the ids of the controls that need K3s' first start, and one line for all; neither with -v, or for one."""
+    waiting = [verdict for verdict in assessment.verdicts if verdict.awaits_start and is_new(assessment, verdict)]
+    if verbosity is Verbosity.VERBOSE or len(waiting) < 2:  # noqa: PLR2004 - a line for one says no more
+        return frozenset(), ""
+    ids = ",".join(verdict.control.id for verdict in waiting)
+    line = (
+        f"UNKNOWN - {ids}: {len(waiting)} controls are about what K3s creates at its first start, and it has not"
+        f" started yet; {remediations.labelled(fix(waiting[0]))}"
+    )
+    return frozenset(verdict.control.id for verdict in waiting), line
 
 
 def manual_reviews(assessment: Assessment) -> str:

@@ -62,8 +62,13 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
         console.print(styled(common.title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
         console.print(facts_table(assessment.facts))
+    waiting, sum_up = common.awaiting(assessment, verbosity)
     sections = {
-        number: [verdict for verdict in verdicts if _is_shown(assessment, verdict, verbosity)]
+        number: [
+            verdict
+            for verdict in verdicts
+            if verdict.control.id not in waiting and _is_shown(assessment, verdict, verbosity)
+        ]
         for number, verdicts in common.by_section(assessment).items()
     }
     # The same width in each section, so that columns are aligned.
@@ -72,6 +77,9 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
         if shown:
             _heading(console, common.section_title(number))
             console.print(_section(assessment, shown, verbosity, width))
+    if sum_up:
+        console.print()
+        console.print(styled(sum_up, _STYLE[ControlStatus.UNKNOWN]))
     if not is_quiet:
         _totals(console, assessment, verbosity)
     if not is_quiet or assessment.open:

@@ -261,5 +261,6 @@ def test_an_invalid_encryption_configuration_is_unknown(server: Node, text: str 
     else:
         server.put(ENCRYPTION, text)
     verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    owner = FixOwner.OPERATOR if text else FixOwner.K3S
+    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, owner)
     assert f"{DATA}/{ENCRYPTION}" in verdict.reason

@@ -212,7 +212,7 @@ def test_certificates_of_k3s_pass_if_the_benchmark_allows_0644(server: Node, ben
 def test_files_of_k3s_are_unknown_before_its_first_start(nodes: Nodes) -> None:
     """They neither pass nor fail."""
     verdict = nodes().verdict("admin-kubeconfig-permissions")
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.K3S)
     assert verdict.reason == "K3s creates it at its first start, and has not started yet"
     assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 

@@ -16,6 +16,8 @@ from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
 from agent.kubernetes.queries import Query
 from agent.model import FixOwner, Role, Version
+from agent.present import Verbosity
+from agent.present.assessments import AssessmentFormat, as_text
 from agent.settings.loading import load
 from agent.settings.schema import DEFAULT_SETTINGS, Settings, row_of
 from agent.value import replace
@@ -101,7 +103,8 @@ def _complaint(verdict: Verdict) -> str:
         acts = verdict.owner in (FixOwner.APPLY, FixOwner.OPERATOR)
         there = (verdict.expected, verdict.found, verdict.evidence, fix(verdict) and acts and not verdict.reason)
     elif verdict.status == ControlStatus.UNKNOWN:
-        there = (verdict.expected, verdict.reason, fix(verdict), verdict.owner is FixOwner.OPERATOR)
+        owner = FixOwner.K3S if verdict.awaits_start else FixOwner.OPERATOR
+        there = (verdict.expected, verdict.reason, fix(verdict), verdict.owner is owner)
     elif verdict.status == ControlStatus.NOT_APPLICABLE:
         there = (verdict.reason, not fix(verdict), verdict.owner is FixOwner.NONE, not verdict.waiver)
     else:
@@ -210,6 +213,13 @@ def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
 
 
 # --- the exit code ---
+
+
+@pytest.fixture
+def bare() -> Iterator[Node]:
+    """Return a host without K3s."""
+    with in_memory() as directory:
+        yield node(directory / "host")
 
 
 def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = NEWEST) -> Baseline:
@@ -353,6 +363,36 @@ def test_a_baseline_of_an_older_version_lists_its_new_controls(server: Node, ben
     assert found.exit_code is ExitCode.COMPLIANT
     assert "k3s-token-access" in found.notes[0].message
     assert len(found.notes) == notes
+
+
+def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: Node) -> None:
+    """A control that only a default of K3s supports says so, and one line has all that await the first start."""
+    bare.config("kube-apiserver-arg: [audit-log-maxage=30]\n")
+    found = bare.assess()
+    assert "K3s is not installed: found no service, process or program" in found.notes[0].message
+    defaults = [one for one in found.verdicts if one.found.endswith("(default of K3s v1.34.2+k3s1)")]
+    assert f"; {len(defaults)} controls pass only by defaults of K3s v1.34.2" in found.notes[0].message
+    assert len(defaults) > 30
+    by_id = {one.control.id: one for one in found.verdicts}
+    assert by_id["audit-log-maxage"].found == "--audit-log-maxage=30"
+    assert by_id["apiserver-anonymous-auth"].found == "--anonymous-auth=false (default of K3s v1.34.2+k3s1)"
+    waiting = [one.control.id for one in found.verdicts if one.awaits_start]
+    assert len(waiting) > 20
+    lines = as_text(found, AssessmentFormat.PLAIN).splitlines()
+    (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
+    assert line.split()[2] == f"{','.join(waiting)}:"
+    assert line.endswith("fix: start K3s; then run `sudo k3s-harden assess`")
+    assert f"owner K3s: {', '.join(waiting)}" in lines
+    table = " ".join(as_text(found, AssessmentFormat.TABLE).split())
+    assert table.count(f"{len(waiting)} controls are about what K3s creates at its first start") == 1
+    verbose = as_text(found, AssessmentFormat.PLAIN, Verbosity.VERBOSE).splitlines()
+    assert sum(line.split()[2].rstrip(":") in waiting for line in verbose if line.startswith("UNKNOWN")) == len(waiting)
+
+
+def test_a_host_with_the_program_of_k3s_has_no_such_note(bare: Node) -> None:
+    """Such as an image for which K3s is installed, and not started."""
+    bare.put("/usr/local/bin/k3s", "", 0o755)
+    assert bare.assess().notes == ()
 
 
 def test_an_assessment_has_time_and_node(server: Node) -> None:
