@@ -47,9 +47,7 @@ def as_kube_bench(assessment: Assessment, *, beyond: bool = False) -> str:
     for section, verdicts in by_section(assessment).items():
         parts.setdefault(section.partition(".")[0], []).append((section, verdicts))
     controls = [_controls(assessment, part, groups) for part, groups in parts.items()]
-    return (
-        json.dumps({"Controls": controls, "Totals": _totals(one for one in assessment.verdicts if one.number)}) + "\n"
-    )
+    return json.dumps({"Controls": controls, "Totals": _totals(assessment.verdicts)}) + "\n"
 
 
 def _controls(assessment: Assessment, part: str, groups: Iterable[tuple[str, Sequence[Verdict]]]) -> dict[str, object]:
