@@ -279,7 +279,7 @@ def flags(node: Node) -> Mapping[str, Mapping[str, str]]:
 
     def all_answered() -> bool:
         for component, port in PORTS.items():
-            answer = node.client.get(port, "/flagz", tls=component != PROXY)
+            answer = node.client.get(port, "/flagz", tls=component != PROXY, headers={"Accept": "text/plain"})
             if answer.status == 200:
                 answers[component] = answer.text
         return len(answers) == len(PORTS)
