@@ -138,7 +138,9 @@ def gates(built: Built) -> Iterator[tuple[str, str]]:
     """Yield name and cell of the table for all feature gates of one version."""
     cache = Path(_output(Path("go"), "env", "GOMODCACHE").strip()) / "k8s.io"
     path = cache / f"kubernetes@v1.{built.version}/test/compatibility_lifecycle/reference/versioned_feature_list.yaml"
-    needs = _dependencies(built, cache)
+    names = _gate_names(built)
+    needs = _dependencies(built, cache, names)
+    values = set(names.values())
     now, before = (1, built.minor), (1, built.minor - 1)
     for gate in yaml.safe_load(path.read_text(encoding="utf-8")):
         in_force = [
@@ -151,18 +153,22 @@ def gates(built: Built) -> Iterator[tuple[str, str]]:
             lock = "!" if spec["lockToDefault"] else ""
             others = f"({','.join(needs[gate['name']])})" if needs.get(gate["name"]) else ""
             state = f"{_STAGES[spec['preRelease']]}={str(spec['default']).lower()}{lock}{others}"
-            yield gate["name"], state
+            # The lists of 1.34 and 1.35 have the constants of a few gates instead of their names.
+            yield gate["name"] if gate["name"] in values else names.get(gate["name"], gate["name"]), state
 
 
 def _number(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def _dependencies(built: Built, cache: Path) -> dict[str, list[str]]:
+def _gate_names(built: Built) -> dict[str, str]:
+    """Return the names of the gates by their constants."""
+    text = "\n".join(_sources(built))
+    return dict(re.findall(r'\b(\w+)\s+(?:featuregate\.|clientfeatures\.)?Feature\s+= "(\w+)"', text))
+
+
+def _dependencies(built: Built, cache: Path, names: dict[str, str]) -> dict[str, list[str]]:
     """Return the gates that each gate needs, from the map in pkg/features/kube_features.go."""
-    names = dict(
-        re.findall(r'\b(\w+)\s+(?:featuregate\.|clientfeatures\.)?Feature\s+= "(\w+)"', "\n".join(_sources(built)))
-    )
     path = cache / f"kubernetes@v1.{built.version}/pkg/features/kube_features.go"
     _, _, text = path.read_text(encoding="utf-8").partition("\nvar defaultKubernetesFeatureGateDependencies = ")
     found: dict[str, list[str]] = {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, edit_of_k3s_config, written_by_apply
 from agent.k3s import default_arguments
-from agent.k3s.components import kubelet_files, prediction, tables
+from agent.k3s.components import prediction, tables
 from agent.k3s.components.problem import Cause
 from agent.k3s.config import ConfigValue
 from agent.k3s.default_arguments import Channel
@@ -34,23 +35,42 @@ def is_described(facts: HostFacts) -> bool:
     return facts.version_is_known and tables.describe(facts.version)
 
 
-def troubles(situation: Situation, cause: Cause) -> Iterator[Trouble]:
+def troubles(situation: Situation, cause: str) -> Iterator[Trouble]:
     """Yield the cases with one cause."""
-    facts = situation.facts
+    return (_trouble(situation, one) for one in _problems(_Same(situation)) if one.cause == cause)
+
+
+class _Same:
+    """A situation as a key: several findings come from one prediction."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.situation is self.situation
+
+    def __hash__(self) -> int:
+        return id(self.situation)
+
+
+@lru_cache(maxsize=1)
+def _problems(key: _Same) -> list[Problem]:
+    situation, facts = key.situation, key.situation.facts
     minor = facts.version.minor
+    found: list[Problem] = []
     for component in _predicted(situation) if is_described(facts) else ():
         given = _given(component, facts)
         files = situation.k3s_files.kubelet_files if component is Component.KUBELET else ()
         context = prediction.Context(own=_own(facts))
         if files:
+            from agent.k3s.components import kubelet_files
+
             read = kubelet_files.read(files, minor)
             passed = {row.name for row in _own_rows(component, facts)}
             given = {**{name: value for name, value in read.arguments.items() if name not in passed}, **given}
             context = context._replace(fields=read.others, gates=read.gates)
-        found = prediction.problems(component, given, minor, context)
-        for problem in found:
-            if problem.cause is cause:
-                yield _trouble(situation, problem)
+        found += prediction.problems(component, given, minor, context)
+    return found
 
 
 def accepts_cgroup_v1(situation: Situation) -> bool:
@@ -58,6 +78,8 @@ def accepts_cgroup_v1(situation: Situation) -> bool:
     facts = situation.facts
     if not_run(Component.KUBELET, facts):
         return True
+    from agent.k3s.components import kubelet_files
+
     given = facts.merged_config.component_arguments(Component.KUBELET.config_key)
     read = kubelet_files.read(situation.k3s_files.kubelet_files, min(facts.version.minor, tables.LAST_MINOR))
     values = given.get("fail-cgroupv1") or read.arguments.get("fail-cgroupv1") or ()
@@ -69,6 +91,8 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
     facts = situation.facts
     if not is_described(facts) or not_run(Component.KUBELET, facts):
         return
+    from agent.k3s.components import kubelet_files
+
     for problem in kubelet_files.read(situation.k3s_files.kubelet_files, facts.version.minor).problems:
         yield Trouble(
             f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, AUDIT_POLICY_ARGUMENT
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, yes
 from agent.k3s.options import (
     AGENT_KEYS,
@@ -33,6 +34,12 @@ def _has_arguments(situation: Situation) -> bool:
     """Return whether the operator sets an argument of a component, or a kubelet file. If not, no table is loaded."""
     values = situation.facts.operator_config.values
     return bool(situation.k3s_files.kubelet_files) or any(key in values for key in _KEYS)
+
+
+def _names_own_file(situation: Situation, option: str) -> bool:
+    """Return whether an argument names a file that k3s-harden does not write."""
+    files = [one.path for one in situation.k3s_files.named_paths if one.option == option]
+    return bool(files) and not {str(path) for path in files} <= {resource.id for resource in situation.desired}
 
 
 @finding(
@@ -122,7 +129,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
 )
 def pod_security_misspelt(situation: Situation) -> Iterator[Trouble]:
     """The admission configuration has no entry for PodSecurity, but one with a similar name, which has no effect."""
-    if _has_arguments(situation):
+    if _names_own_file(situation, ADMISSION_CONFIGURATION_ARGUMENT):
         from agent.findings.component_files import misspelt
 
         yield from misspelt(situation)
@@ -138,7 +145,7 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
 
     A waiver with the ID of the control accepts it.
     """
-    if _has_arguments(situation):
+    if _names_own_file(situation, AUDIT_POLICY_ARGUMENT):
         from agent.findings.component_files import logs_nothing
 
         yield from logs_nothing(situation)

@@ -59,8 +59,10 @@ def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
         return (error,)
     from agent.k3s.components import schema  # no module of a run that writes the policy itself
 
+    found = [*_placeholders(policy), *_policy_problems(policy)]
+    lines = {line for line, _ in found}
     types = schema.problems(policy, _SCHEMA, is_strict=False)
-    found = (*_placeholders(policy), *_policy_problems(policy), *types)
+    found += [(line, problem) for line, problem in types if line not in lines]
     return tuple(InputError(Location(path, line), problem) for line, problem in found)
 
 

@@ -327,6 +327,13 @@ def _switches(a: Arguments) -> Iterator[Problem]:
         yield a.problem(name, f"rejects {name}={size}", "a quantity such as 10Mi", "pkg/kubelet/logs")
 
 
+_GATED_FIELDS = {
+    "crashLoopBackOff.maxContainerRestartPeriod": "KubeletCrashLoopBackOffMax",
+    "enableSystemLogQuery": "NodeLogQuery",
+    "imagePullCredentialsVerificationPolicy": "KubeletEnsureSecretPulledImages",
+}
+"""Fields that need a feature gate."""
+
 _IDS = 65536
 """The smallest number of user IDs for a pod."""
 
@@ -359,6 +366,10 @@ def _more_fields(a: Arguments) -> Iterator[Problem]:
     if age < 0 or 0 < age <= as_number(a, "minimum-image-ttl-duration", 120 * values.SECOND):
         message = f"rejects imageMaximumGCAge: {a.by_name['imageMaximumGCAge'].text}"
         yield a.problem("imageMaximumGCAge", message, "more than imageMinimumGCAge, or 0s", _VALIDATION)
+    for name, gate in _GATED_FIELDS.items():
+        if a.value(name) and not gate_is_on(a, gate):
+            message = f"rejects {name} without the feature gate {gate}"
+            yield a.problem(name, message, f"{gate}: true, or no such field", _VALIDATION)
     ids = as_number(a, "userNamespaces.idsPerPod", _IDS)
     if ids < _IDS or ids % _IDS:
         message = f"rejects userNamespaces.idsPerPod: {ids:.0f}"

@@ -5,7 +5,7 @@ Durations are in nanoseconds. Each table names the upstream file with the rules.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Optional
 
 from agent.k3s.components.values import LAST_PORT, MILLISECOND, SECOND
 from agent.model import Component
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from agent.k3s.components.problem import Argument, Arguments, Problem
 
 
-class Limits(NamedTuple):
-    """The smallest and the largest valid value of an argument; None is unlimited."""
-
-    low: float | None = None
-    high: float | None = None
+_Limits = tuple[Optional[float], Optional[float]]
+"""The smallest and the largest valid value of an argument; None is unlimited."""
 
 
-_NOT_NEGATIVE = Limits(0)
-_POSITIVE = Limits(1)
-_PORT = Limits(1, LAST_PORT)
-_PORT_OR_ZERO = Limits(0, LAST_PORT)
+def _limits(low: float | None = None, high: float | None = None) -> _Limits:
+    return low, high
+
+
+_NOT_NEGATIVE = _limits(0)
+_POSITIVE = _limits(1)
+_PORT = _limits(1, LAST_PORT)
+_PORT_OR_ZERO = _limits(0, LAST_PORT)
 _HOUR = 3600 * SECOND
 
 _SERVER_RUN = "apiserver/pkg/server/options/server_run_options.go"
@@ -36,9 +37,9 @@ _KUBELET = "pkg/kubelet/apis/config/validation/validation.go"
 _PROXY = "pkg/proxy/apis/config/validation/validation.go"
 _LOGS = "component-base/logs/api/v1/options.go"
 
-_EVERY: Mapping[str, tuple[Limits, str]] = {"log-flush-frequency": (_POSITIVE, _LOGS)}
+_EVERY: Mapping[str, tuple[_Limits, str]] = {"log-flush-frequency": (_POSITIVE, _LOGS)}
 
-_API_SERVER: Mapping[str, tuple[Limits, str]] = {
+_API_SERVER: Mapping[str, tuple[_Limits, str]] = {
     # A request timeout of zero is accepted, but no request succeeds then, and the API server never becomes ready.
     "request-timeout": (_POSITIVE, _SERVER_RUN),
     **dict.fromkeys(
@@ -53,14 +54,14 @@ _API_SERVER: Mapping[str, tuple[Limits, str]] = {
         ),
         (_NOT_NEGATIVE, _SERVER_RUN),
     ),
-    "goaway-chance": (Limits(0, 0.02), _SERVER_RUN),
+    "goaway-chance": (_limits(0, 0.02), _SERVER_RUN),
     "secure-port": (_PORT, _SERVING),
     "apiserver-count": (_POSITIVE, "cmd/kube-apiserver/app/options/validation.go"),
     "kubernetes-service-node-port": (_PORT_OR_ZERO, "cmd/kube-apiserver/app/options/validation.go"),
 }
 
-_CONTROLLER_MANAGER: Mapping[str, tuple[Limits, str]] = {
-    "attach-detach-reconcile-sync-period": (Limits(SECOND), f"{_CONTROLLERS}/attachdetachcontroller.go"),
+_CONTROLLER_MANAGER: Mapping[str, tuple[_Limits, str]] = {
+    "attach-detach-reconcile-sync-period": (_limits(SECOND), f"{_CONTROLLERS}/attachdetachcontroller.go"),
     **{
         name: (_POSITIVE, f"{_CONTROLLERS}/{file}.go")
         for name, file in (
@@ -74,21 +75,21 @@ _CONTROLLER_MANAGER: Mapping[str, tuple[Limits, str]] = {
             ("concurrent-statefulset-syncs", "statefulsetcontroller"),
         )
     },
-    "concurrent-service-endpoint-syncs": (Limits(1, 50), f"{_CONTROLLERS}/endpointslicecontroller.go"),
-    "max-endpoints-per-slice": (Limits(1, 1000), f"{_CONTROLLERS}/endpointslicecontroller.go"),
+    "concurrent-service-endpoint-syncs": (_limits(1, 50), f"{_CONTROLLERS}/endpointslicecontroller.go"),
+    "max-endpoints-per-slice": (_limits(1, 1000), f"{_CONTROLLERS}/endpointslicecontroller.go"),
     "mirroring-concurrent-service-endpoint-syncs": (
-        Limits(1, 50),
+        _limits(1, 50),
         f"{_CONTROLLERS}/endpointslicemirroringcontroller.go",
     ),
-    "mirroring-max-endpoints-per-subset": (Limits(1, 1000), f"{_CONTROLLERS}/endpointslicemirroringcontroller.go"),
+    "mirroring-max-endpoints-per-subset": (_limits(1, 1000), f"{_CONTROLLERS}/endpointslicemirroringcontroller.go"),
     "secure-port": (_PORT_OR_ZERO, _SERVING),
 }
 
-_SCHEDULER: Mapping[str, tuple[Limits, str]] = {
+_SCHEDULER: Mapping[str, tuple[_Limits, str]] = {
     "secure-port": (_PORT_OR_ZERO, _SERVING),
 }
 
-_KUBELET_LIMITS: Mapping[str, tuple[Limits, str]] = {
+_KUBELET_LIMITS: Mapping[str, tuple[_Limits, str]] = {
     name: (limits, _KUBELET)
     for name, limits in {
         **dict.fromkeys(
@@ -105,18 +106,18 @@ _KUBELET_LIMITS: Mapping[str, tuple[Limits, str]] = {
             ),
             _NOT_NEGATIVE,
         ),
-        "container-log-max-files": Limits(2),
+        "container-log-max-files": _limits(2),
         "healthz-port": _PORT_OR_ZERO,
-        "image-gc-high-threshold": Limits(0, 100),
-        "image-gc-low-threshold": Limits(0, 100),
+        "image-gc-high-threshold": _limits(0, 100),
+        "image-gc-low-threshold": _limits(0, 100),
         "containerLogMaxWorkers": _POSITIVE,
-        "containerLogMonitorInterval": Limits(3 * SECOND),
-        "iptablesDropBit": Limits(0, 31),
-        "iptablesMasqueradeBit": Limits(0, 31),
+        "containerLogMonitorInterval": _limits(3 * SECOND),
+        "iptablesDropBit": _limits(0, 31),
+        "iptablesMasqueradeBit": _limits(0, 31),
         "maxParallelImagePulls": _POSITIVE,
         "nodeLeaseDurationSeconds": _POSITIVE,
-        "node-status-max-images": Limits(-1),
-        "oom-score-adj": Limits(-1000, 1000),
+        "node-status-max-images": _limits(-1),
+        "oom-score-adj": _limits(-1000, 1000),
         "port": _PORT,
         "read-only-port": _PORT_OR_ZERO,
     }.items()
@@ -127,7 +128,7 @@ _KUBELET_LIMITS: Mapping[str, tuple[Limits, str]] = {
     "sync-frequency": (_POSITIVE, "pkg/kubelet/kubelet.go"),
 }
 
-_KUBE_PROXY: Mapping[str, tuple[Limits, str]] = {
+_KUBE_PROXY: Mapping[str, tuple[_Limits, str]] = {
     name: (limits, _PROXY)
     for name, limits in {
         **dict.fromkeys(
@@ -143,12 +144,12 @@ _KUBE_PROXY: Mapping[str, tuple[Limits, str]] = {
             _NOT_NEGATIVE,
         ),
         "config-sync-period": _POSITIVE,
-        "iptables-masquerade-bit": Limits(0, 31),
-        "oom-score-adj": Limits(-1000, 1000),
+        "iptables-masquerade-bit": _limits(0, 31),
+        "oom-score-adj": _limits(-1000, 1000),
     }.items()
 }
 
-LIMITS: Mapping[Component, Mapping[str, tuple[Limits, str]]] = {
+LIMITS: Mapping[Component, Mapping[str, tuple[_Limits, str]]] = {
     Component.API_SERVER: {**_EVERY, **_API_SERVER},
     Component.CONTROLLER_MANAGER: {**_EVERY, **_CONTROLLER_MANAGER},
     Component.SCHEDULER: {**_EVERY, **_SCHEDULER},
@@ -219,19 +220,20 @@ def problems(arguments: Arguments) -> Iterator[Problem]:
             yield arguments.problem(name, f"rejects {name}={argument.text}", expected, source)
 
 
-def _outside(argument: Argument, limits: Limits) -> str:
+def _outside(argument: Argument, limits: _Limits) -> str:
     """Return what is expected if a number is outside its limits."""
     number = argument.value
     if not isinstance(number, (int, float)):
         return ""
+    low, high = limits
     # Not a number is not outside.
-    if not ((limits.low is not None and number < limits.low) or (limits.high is not None and number > limits.high)):
+    if not ((low is not None and number < low) or (high is not None and number > high)):
         return ""
     show = _as_duration if argument.kind == "duration" else str
-    if limits.high is None:
-        smallest = limits.low or 0
+    if high is None:
+        smallest = low or 0
         return "more than 0" if argument.kind == "duration" and smallest == 1 else f"at least {show(smallest)}"
-    return f"from {show(limits.low or 0)} to {show(limits.high)}"
+    return f"from {show(low or 0)} to {show(high)}"
 
 
 def _as_duration(nanoseconds: float) -> str:

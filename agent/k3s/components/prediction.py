@@ -83,19 +83,27 @@ def problems(
 
 
 def _after_parsing(arguments: Arguments) -> Iterator[Problem]:
-    # Imported here: an unknown argument is found without them.
-    from agent.k3s.components import api_server, common, controller_manager, kube_proxy, kubelet, limits
+    # Imported here: an unknown argument is found without them, and each host needs few of them.
+    from agent.k3s.components import common, limits
 
-    own = {
-        Component.API_SERVER: api_server.problems,
-        Component.CONTROLLER_MANAGER: controller_manager.problems,
-        Component.KUBELET: kubelet.problems,
-        Component.KUBE_PROXY: kube_proxy.problems,
-    }
     yield from limits.problems(arguments)
     yield from common.problems(arguments)
-    if arguments.component in own:
-        yield from own[arguments.component](arguments)
+    if arguments.component is Component.API_SERVER:
+        from agent.k3s.components import api_server
+
+        yield from api_server.problems(arguments)
+    elif arguments.component is Component.CONTROLLER_MANAGER:
+        from agent.k3s.components import controller_manager
+
+        yield from controller_manager.problems(arguments)
+    elif arguments.component is Component.KUBELET:
+        from agent.k3s.components import kubelet
+
+        yield from kubelet.problems(arguments)
+    elif arguments.component is Component.KUBE_PROXY:
+        from agent.k3s.components import kube_proxy
+
+        yield from kube_proxy.problems(arguments)
 
 
 def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor: int) -> Argument | Problem:

@@ -28,8 +28,15 @@ KUBELET_FIELDS = "kubelet_fields.tsv"
 _HAD_BY_ALL = "feature-gates"
 """An argument that every component has in every minor."""
 
-_ADDED_BY_K3S = {"kube-apiserver": {"advertise-port": "int"}}
-"""Flags of K3s' patched Kubernetes. K3s passes each itself (k3s, pkg/daemons/control/server.go)."""
+_ADDED_BY_K3S = {
+    "kube-apiserver": {"advertise-port": "int"},
+    "kube-proxy": dict.fromkeys(("boot-id-file", "machine-id-file"), "string"),
+}
+"""Flags that K3s' components have and those of Kubernetes do not.
+
+K3s passes advertise-port itself, a flag of its patched API server (k3s, pkg/daemons/control/server.go). kube-proxy
+takes over the global flags of the process (cmd/kube-proxy/app/server.go), and K3s' process contains cAdvisor.
+"""
 
 
 class Gate(NamedTuple):
