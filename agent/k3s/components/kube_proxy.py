@@ -35,7 +35,23 @@ def problems(a: Arguments) -> Iterator[Problem]:
     if a.value("write-config-to"):
         message = "writes its configuration and exits if write-config-to is set"
         yield a.problem("write-config-to", message, "no such argument", "cmd/kube-proxy/app/options.go")
+    yield from _local_traffic(a)
+
+
+def _local_traffic(a: Arguments) -> Iterator[Problem]:
+    """How kube-proxy tells the traffic of the node's pods from other traffic, and the name of the node."""
     local = a.value("detect-local-mode")
+    name = "cluster-cidr"
+    if name in a.by_name and local in (None, "", "ClusterCIDR"):
+        texts = str(a.value(name)).split(",")
+        ranges = [values.cidr(text) for text in texts]
+        versions = {found[0] for found in ranges if found}
+        if not all(ranges) or len(ranges) != len(versions):
+            message = f"rejects {name}={a.by_name[name].text}"
+            yield a.problem(name, message, "a CIDR of each IP version", _SOURCE)
+    if a.value("hostname-override") and not str(a.value("hostname-override")).strip():
+        message = "rejects an empty hostname-override"
+        yield a.problem("hostname-override", message, "the name of the node", "pkg/util/node/node.go")
     for chosen, name in (
         ("BridgeInterface", "pod-bridge-interface"),
         ("InterfaceNamePrefix", "pod-interface-name-prefix"),
