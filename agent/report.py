@@ -67,6 +67,8 @@ class Finding(NamedTuple):
 
 ROLE = "role"
 K3S_VERSION = "K3s version"
+OPERATING_SYSTEM = "operating system"
+KERNEL = "kernel"
 """Names of the facts that code looks up."""
 
 

@@ -86,6 +86,8 @@ class Note(NamedTuple):
     remediation: Remediation
     finding: str = ""
     """The id of the finding that the note is about; empty if it is about none."""
+    prevents_start: bool = False
+    """Whether K3s fails at its next start for this reason."""
 
 
 class Assessment(NamedTuple):
@@ -104,6 +106,8 @@ class Assessment(NamedTuple):
     """The ids of the controls that the baseline does not have. They do not decide the exit code."""
     without_answer: frozenset[str] = frozenset()
     """The ids of the controls that the API server was asked about, and did not answer."""
+    root: str = ""
+    """The root directory of a host tree; empty for this machine."""
 
     @property
     def open(self) -> tuple[Verdict, ...]:

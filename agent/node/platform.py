@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.linux.sysctl_order import Reader
-from agent.report import Fact
+from agent.model import Sysctl
+from agent.report import KERNEL, OPERATING_SYSTEM, Fact
 
 if TYPE_CHECKING:
     from agent.host import Host
@@ -54,6 +56,22 @@ def _has_cgroup_v1(host: Host) -> bool:
     """
     mounted = PurePosixPath("/sys/fs/cgroup")
     return host.tree.exists(mounted / "memory") and not host.tree.exists(mounted / "cgroup.controllers")
+
+
+def system_facts(host: Host) -> tuple[Fact, ...]:
+    """Return the name of the distribution and the release of the running kernel, as far as they can be read."""
+    facts = []
+    for path in (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release")):
+        with suppress(HostError):
+            values = dict(line.partition("=")[::2] for line in host.tree.read_text(path).splitlines())
+            name = (values.get("PRETTY_NAME") or values.get("NAME", "")).strip().strip("\"'")
+            if name:
+                facts.append(Fact(OPERATING_SYSTEM, name, str(path)))
+                break
+    kernel = host.sysctl("kernel.osrelease")
+    if isinstance(kernel, Sysctl):
+        facts.append(Fact(KERNEL, kernel.value, "/proc/sys/kernel/osrelease"))
+    return tuple(facts)
 
 
 def _container(host: Host) -> tuple[str, str]:

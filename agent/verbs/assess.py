@@ -15,6 +15,7 @@ from agent.checks.node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
 from agent.model import Instruction, Remediation, Role
+from agent.node.platform import system_facts
 from agent.report import Fact
 from agent.situation import observe
 
@@ -74,7 +75,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         benchmark=benchmark,
         node=node.evidence.node,
         when=host.now(),
-        facts=situation.facts.evidence,
+        facts=(*situation.facts.evidence, *system_facts(host)),
         verdicts=verdicts,
         notes=(
             *_not_installed(node, verdicts),
@@ -84,6 +85,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
             *waivers.unused({one.control.id: one.status for one in verdicts}),
         ),
         known=earlier.known if earlier else None,
+        root="" if host.is_live else host.root,
         not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
     )
     return _with_cluster(assessment, controls, node)
@@ -147,10 +149,16 @@ def benchmark_named(text: str) -> Benchmark | None:
 
 
 def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) -> Iterator[Note]:
-    """Yield notes about what limits this assessment, and what would stop K3s at startup."""
-    for finding in found:
+    """Yield notes about what would stop K3s at startup, which come first, and about what limits this assessment."""
+    for finding in sorted(found, key=lambda one: not one.prevents_start):
         if finding.id in _LIMITS or ((finding.blocks_gate or finding.prevents_start) and finding.id not in _COVERED):
-            yield Note(f"{finding.message} ({finding.id})", finding.location, finding.remediation, finding.id)
+            yield Note(
+                f"{finding.message} ({finding.id})",
+                finding.location,
+                finding.remediation,
+                finding.id,
+                finding.prevents_start,
+            )
     if not FITS[benchmark].includes(version):
         message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
         step = Instruction(f"omit `--benchmark` to use {fitting(version)}, which fits this version")

@@ -55,6 +55,7 @@ def _body(assessment: Assessment, script: str) -> Element:
         overview.header(assessment),
         element(
             "main",
+            overview.blockers(assessment),
             overview.remediation(rows),
             overview.waivers(rows),
             overview.notes(assessment),

@@ -15,6 +15,7 @@ from agent.present.assessments.html.elements import (
     group,
     head_cell,
     icon,
+    inline,
     location,
     paragraph,
     part,
@@ -27,6 +28,7 @@ from agent.present.assessments.html.rows import (
     STATUS_NAMES,
     baseline_badge,
     name,
+    score,
     section_anchor,
     section_heading,
 )
@@ -72,6 +74,8 @@ def _section(number: str, rows: Sequence[Row]) -> Element:
     tallies = ((text, sum(shown.verdict.status is status for shown in rows)) for status, text in STATUS_NAMES.items())
     tally = ", ".join(f"{count} {text.lower()}" for text, count in tallies if count)
     heads = ("No.", "Control", "Status", "Expected", "Found", "Owner")
+    reached = score(shown.verdict for shown in rows)
+    tally += f"; score {reached}" if reached else ""
     return element(
         "section",
         element("div", element("h3", section_heading(number), id=anchor), element("small", tally), class_="head"),
@@ -135,11 +139,11 @@ def _control(shown: Row) -> Element:
             head_cell(verdict.control.recommendation, baseline_badge(shown)),
             cell(
                 element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
+                element("small", f"Level {verdict.control.level}", class_="level") if verdict.number else None,
                 element("small", expiry(waiver)) if waiver else None,
                 class_=f"status {verdict.status}",
             ),
-            cell(element("div", verdict.expected), class_="expected"),
-            cell(element("div", verdict.found), class_="found"),
+            _values(verdict),
             cell(OWNERS[verdict.owner][0], class_="owner"),
             class_="line",
         ),
@@ -150,18 +154,33 @@ def _control(shown: Row) -> Element:
     )
 
 
+def _values(verdict: Verdict) -> Content:
+    """Return the cells of expected and found value, or one cell with the reason why there are none."""
+    if verdict.reason and not verdict.expected and not verdict.found:
+        return cell(element("div", inline(verdict.reason)), class_="because", colspan="2")
+    return (
+        cell(element("div", verdict.expected), class_="expected"),
+        cell(element("div", verdict.found), class_="found"),
+    )
+
+
 def _details(verdict: Verdict) -> Content:
     control, waiver = verdict.control, verdict.waiver
     # The reason of a manual control is also its remediation.
-    reason = "" if verdict.reason == remediation.text(verdict.remediation) else verdict.reason
+    is_review = verdict.reason == remediation.text(verdict.remediation)
+    reason = "" if is_review else verdict.reason
     evidence = [element("li", one.observation, location(origin(one))) for one in verdict.evidence]
     accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
     blocks = (
-        _block("Reason", paragraph(reason)),
-        _block("Waiver", [element("p", text) for text in accepted]),
-        _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else []),
-        _block(_REMEDIATION_HEADINGS.get(verdict.status, "Remediation"), steps(verdict.remediation), " remediation"),
-        _block("Rationale", paragraph(control.why)),
+        _block("Reason", paragraph(reason), " reason"),
+        _block("Waiver", [element("p", text) for text in accepted], " waiver"),
+        _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else [], " seen"),
+        _block(
+            _REMEDIATION_HEADINGS.get(verdict.status, "Remediation"),
+            steps(verdict.remediation),
+            " remediation same" if is_review else " remediation",
+        ),
+        _block("Rationale", paragraph(control.why), " why"),
     )
     about = (
         ("Id", element("code", control.id)),

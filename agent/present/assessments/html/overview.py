@@ -30,17 +30,18 @@ from agent.present.assessments.html.rows import (
     count_of,
     link,
     node_name,
+    score,
     section_anchor,
     section_heading,
     time_element,
 )
-from agent.report import K3S_VERSION
+from agent.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from agent.assess.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Note, Verdict
     from agent.model import Remediation
     from agent.present.assessments.html.elements import Content
     from agent.present.assessments.html.rows import Row
@@ -55,6 +56,9 @@ def header(assessment: Assessment) -> Element:
     identity = (
         ("Benchmark", f"CIS Kubernetes {assessment.benchmark.number}"),
         ("K3s", fact(assessment, K3S_VERSION)),
+        ("Role", fact(assessment, ROLE)),
+        ("OS", fact(assessment, OPERATING_SYSTEM)),
+        ("Kernel", fact(assessment, KERNEL)),
         ("Assessed", time_element(assessment.when)),
     )
     tiles = (
@@ -83,7 +87,9 @@ def header(assessment: Assessment) -> Element:
 
 def _result(assessment: Assessment) -> str:
     counts = assessment.counts()
-    text = (
+    blockers = sum(note.prevents_start for note in assessment.notes)
+    text = f"K3s would not start: {count_of(blockers, 'problem')}. " if blockers else ""
+    text += (
         f"Of {count_of(len(assessment.verdicts), 'control')}, {counts[ControlStatus.FAIL]} failed and"
         f" {counts[ControlStatus.UNKNOWN]} could not be determined."
     )
@@ -150,17 +156,24 @@ def waivers(rows: Sequence[Row]) -> Element | None:
     return part("waivers", "Waivers", table("waivers", heads, group(lines))) if lines else None
 
 
+def blockers(assessment: Assessment) -> Element | None:
+    """Return the notes on what prevents K3s from starting."""
+    items = [_note(note) for note in assessment.notes if note.prevents_start]
+    return part("blockers", "K3s would not start", element("ul", items, class_="notes")) if items else None
+
+
 def notes(assessment: Assessment) -> Element | None:
-    """Return the notes on the assessment."""
-    items = [
-        element("li", element("p", inline(note.message), location(note.location)), steps(note.remediation))
-        for note in assessment.notes
-    ]
+    """Return the other notes on the assessment."""
+    items = [_note(note) for note in assessment.notes if not note.prevents_start]
     return part("notes", "Notes", element("ul", items, class_="notes")) if items else None
 
 
+def _note(note: Note) -> Element:
+    return element("li", element("p", inline(note.message), location(note.location)), steps(note.remediation))
+
+
 def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> Element | None:
-    """Return a bar with its numbers for each section."""
+    """Return a bar with its numbers and score for each section, and the totals, also by level of CIS."""
     if not sections:
         return None
     largest = max(len(inside) for inside in sections.values())
@@ -173,17 +186,40 @@ def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> El
                 cell(_bar(counts, largest), class_="chart"),
                 (_count(status, counts[status]) for status in STATUS_NAMES),
                 cell(element("span", "of", class_="word"), f" {len(inside)}", class_="n all"),
+                _score(shown.verdict for shown in inside),
             )
         )
-    counts = assessment.counts()
-    totals = row(
-        head_cell("All sections"),
-        cell(class_="chart"),
-        (cell(str(counts[status]), class_="n") for status in STATUS_NAMES),
-        cell(str(len(assessment.verdicts)), class_="n all"),
+    numbered = [verdict for verdict in assessment.verdicts if verdict.number]
+    totals = [
+        _total(f"Level {level}", [verdict for verdict in numbered if verdict.control.level == level])
+        for level in sorted({verdict.control.level for verdict in numbered})
+    ]
+    totals.append(_total("All sections", assessment.verdicts))
+    heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All", "Score")
+    explained = "Score: passed controls in percent of those with a result. Manual and not applicable ones are left out."
+    return part(
+        "sections",
+        "Sections",
+        table("sections", heads, group(lines), group(*totals, tag="tfoot")),
+        element("p", element("small", explained), class_="score-note"),
     )
-    heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All")
-    return part("sections", "Sections", table("sections", heads, group(lines), group(totals, tag="tfoot")))
+
+
+def _total(name: str, verdicts: Sequence[Verdict]) -> Element:
+    statuses = [verdict.status for verdict in verdicts]
+    return row(
+        head_cell(name),
+        cell(class_="chart"),
+        (cell(str(statuses.count(status)), class_="n") for status in STATUS_NAMES),
+        cell(str(len(verdicts)), class_="n all"),
+        _score(verdicts),
+    )
+
+
+def _score(verdicts: Iterable[Verdict]) -> Element:
+    text = score(verdicts)
+    label = element("span", "score", class_="word")
+    return cell(label if text else None, f" {text or '–'}", class_="n score")
 
 
 def _count(status: ControlStatus, count: int) -> Element:

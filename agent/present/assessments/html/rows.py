@@ -79,9 +79,9 @@ def baseline_badge(row: Row) -> Content:
 
 def link(row: Row) -> Element:
     """Return a link to a control."""
-    return element(
-        "a", icon(row.verdict.status), name(row.verdict), row.verdict.control.recommendation, href=f"#{row.anchor}"
-    )
+    title = row.verdict.control.recommendation
+    content = (icon(row.verdict.status), name(row.verdict), element("span", title, class_="title"))
+    return element("a", content, href=f"#{row.anchor}")
 
 
 def name(verdict: Verdict) -> Element:
@@ -100,14 +100,25 @@ def section_heading(number: str) -> Content:
     return (element("span", number, class_="no"), f" {heading}") if number else heading
 
 
+def score(verdicts: Iterable[Verdict]) -> str:
+    """Return how many of the decided controls pass, in percent; empty if none is decided.
+
+    A waived control is decided and does not pass. Manual controls and those that do not apply are left out.
+    """
+    undecided = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
+    decided = [verdict.status for verdict in verdicts if verdict.status not in undecided]
+    # Rounded down: only all of them are 100 %.
+    return f"{decided.count(ControlStatus.PASS) * 100 // len(decided)} %" if decided else ""
+
+
 def count_of(count: int, noun: str) -> str:
     """Return a count with its noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def node_name(assessment: Assessment) -> str:
-    """Return the name of the node, if it is known."""
-    return assessment.node or "unnamed host"
+    """Return the name of the node, or else the directory of the host tree."""
+    return assessment.node or (f"host tree {assessment.root}" if assessment.root else "unnamed host")
 
 
 def time_element(when: float) -> Element:

@@ -143,6 +143,19 @@ def of_catalogue(benchmark: Benchmark) -> Assessment:
     return MIXED._replace(benchmark=benchmark, verdicts=tuple(verdicts))
 
 
+def hardened() -> Assessment:
+    """Return all controls of the newest benchmark as on a hardened server: five automated ones fail."""
+    all_of_it = of_catalogue(list(Benchmark)[-1])
+    failed = [shown.control.id for shown in all_of_it.verdicts if shown.status is ControlStatus.FAIL][::7][:5]
+    verdicts = (
+        shown
+        if shown.status is not ControlStatus.FAIL or shown.control.id in failed
+        else PASSED._replace(control=shown.control, number=shown.number)
+        for shown in all_of_it.verdicts
+    )
+    return all_of_it._replace(verdicts=tuple(verdicts))
+
+
 _STATUSES = (*(ControlStatus.PASS,) * 6, *ControlStatus)
 
 

@@ -203,6 +203,56 @@ def test_the_header_has_node_and_result() -> None:
     assert "baseline" not in header
 
 
+def test_the_header_has_operating_system_and_kernel() -> None:
+    """And the role, if they are known."""
+    facts = (*sample.FACTS, Fact("operating system", "Debian GNU/Linux 12", "x"), Fact("kernel", "6.1.0-18-amd64", "x"))
+    (header,) = page(sample.MIXED._replace(facts=facts)).elements["header"]
+    assert "RoleserverOSDebian GNU/Linux 12Kernel6.1.0-18-amd64Assessed" in words(header)
+    assert "Kernel" not in MIXED.elements["header"][0]
+
+
+def test_a_host_tree_without_a_name_has_its_directory_as_heading() -> None:
+    """A name of the host comes first."""
+    assert page(sample.MIXED._replace(node="", root="/mnt/image")).elements["h1"] == ["host tree /mnt/image"]
+    assert page(sample.MIXED._replace(node="srv-1", root="/mnt/image")).elements["h1"] == ["srv-1"]
+    assert page(sample.MIXED._replace(node="")).elements["h1"] == ["unnamed host"]
+
+
+def test_what_prevents_k3s_from_starting_comes_first() -> None:
+    """In its own part, and in the result. Other notes stay where they are."""
+    note = Note(
+        "K3s rejects `x` (unknown-option)", at("/etc/x", 3), steps("remove it"), "unknown-option", prevents_start=True
+    )
+    shown = page(sample.MIXED._replace(notes=(*sample.MIXED.notes, note)))
+    parts = [id_ for tag, attributes in shown.tags if tag == "h2" and (id_ := attributes["id"])]
+    assert parts[:2] == ["blockers", "remediation"]
+    assert "notes" in parts
+    assert "K3s would not start: 1 problem. Of 10 controls" in shown.elements["header"][0]
+    (blocker,) = [text for text in shown.elements["li"] if "unknown-option" in text]
+    assert words(blocker) == "K3s rejects x (unknown-option) /etc/x:3Remove it"
+    assert "blockers" not in MIXED.ids
+    assert "would not start" not in MIXED.elements["header"][0]
+
+
+def test_sections_and_levels_have_a_score() -> None:
+    """The share of passed controls, rounded down, without manual and not applicable ones."""
+    table = next(text for text in MIXED.elements["table"] if text.startswith("Section"))
+    rows = [words(line) for line in table.split("\n") if line]
+    assert rows[1].endswith("of 2score 100 %")
+    assert rows[2].endswith("of 4score 0 %")
+    assert rows[4].endswith("of 1 –")
+    assert rows[-2].startswith("Level 1")
+    assert rows[-2].endswith("9score 14 %")
+    assert rows[-1].startswith("All sections")
+    assert rows[-1].endswith("10score 12 %")
+
+
+def test_each_control_of_the_benchmark_has_its_level() -> None:
+    """Others have none."""
+    assert "Level 1" in MIXED.text["control:rate-limit"]
+    assert "FailLevel 1" not in MIXED.text["control:vm.panic_on_oom"]
+
+
 def test_each_fact_has_its_source() -> None:
     """With its name and value."""
     text = MIXED.elements["dl"]
@@ -443,6 +493,6 @@ def test_the_page_depends_only_on_the_assessment() -> None:
 
 
 def test_the_size_is_limited() -> None:
-    """To 400 kB for more controls than any benchmark has."""
-    assert len(as_html(sample.large(150)).encode()) < 400_000
+    """To 410 kB for more controls than any benchmark has."""
+    assert len(as_html(sample.large(150)).encode()) < 410_000
     assert max(len(as_html(sample.of_catalogue(benchmark)).encode()) for benchmark in Benchmark) < 420_000
