@@ -204,7 +204,11 @@ def main() -> int:
     if reason:
         sys.stderr.write(f"make k8s-test is skipped: {reason}\n")
         return 1 if os.environ.get("CI") == "true" else 0
-    sys.stdout.write("".join(f"{directory}\n" for directory in ready().directories))
+    try:
+        sys.stdout.write("".join(f"{directory}\n" for directory in ready().directories))
+    except BuildError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 
