@@ -134,17 +134,21 @@ class Tree(Root):
         except (OSError, NotADirectory) as error:
             return Unreadable(id=str(path), reason=reason_of(error))
 
-    def access(self, path: PurePosixPath) -> Access | Absent | Unreadable:
+    def access(self, path: PurePosixPath, known: dict[str, Permitted] | None = None) -> Access | Absent | Unreadable:
         """Return who has access to what is at `path`, and to the directories on the way. Symlinks are followed.
 
-        If only the file does not exist, the result has no `file`.
+        If only the file does not exist, the result has no `file`. `known` keeps the directories of earlier calls, by
+        resolved path.
         """
         from agent.host.access import Access, permitted
 
         passed: list[Permitted] = []
+        seen = {} if known is None else known
 
         def note(directory: Node) -> None:
-            passed.append(permitted(directory.directory, ".", directory.name, self._shown_owner))
+            if directory.name not in seen:
+                seen[directory.name] = permitted(directory.directory, ".", directory.name, self._shown_owner)
+            passed.append(seen[directory.name])
 
         try:
             with self._resolved(path, "follow", entered=note) as node:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.checks.evidence import FileQuery
+    from agent.host.access import Access, Permitted
     from agent.host.tree import DirectoryEntry, Tree
 
 
 class FileFinder:
     """Finds the files that checks ask for, and lists each directory once."""
 
-    __slots__ = ("_above", "_found", "_links", "_listed", "_tree")
+    __slots__ = ("_above", "_absent", "_chains", "_found", "_known", "_links", "_listed", "_tree")
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -29,6 +30,9 @@ class FileFinder:
         self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | Unknown, ...]] = {}
         self._links: set[PurePosixPath] = set()
         self._above: dict[PurePosixPath, tuple[DirectoryAbove, ...]] = {}
+        self._absent: set[PurePosixPath] = set()
+        self._known: dict[str, Permitted] = {}
+        self._chains: dict[tuple[str, ...], tuple[DirectoryAbove, ...]] = {}
 
     def matches(self, pattern: PurePosixPath, query: FileQuery) -> Matches:
         """Return the files that a path of a query matches."""
@@ -56,6 +60,8 @@ class FileFinder:
         return self._at(pattern, kind)
 
     def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+        if pattern.parent in self._absent:
+            return
         if "*" not in pattern.name and pattern.parent.name != "**":
             yield from self._access(pattern, kind)
             return
@@ -76,22 +82,32 @@ class FileFinder:
 
     def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
         """Yield what is at a path with all that decides who has access to it."""
-        found = self._tree.access(path)
+        found = self._tree.access(path, self._known)
         if isinstance(found, Unreadable):
             yield Unknown(path, found.reason)
         elif isinstance(found, Absent) or found.file is None:
-            if self._tree.link_target(path) is not None:
+            is_in_place = not isinstance(found, Absent) and found.parent == str(path.parent)
+            if not is_in_place and self._tree.link_target(path) is not None:
                 yield Unknown(path, "it is a dangling symlink")
+            elif kind == DIRECTORY:
+                self._absent.add(path)
         elif found.file.kind != kind:
             yield Unknown(path, f"it is a {found.file.kind}, not a {kind}")
         else:
-            above = tuple(
+            above = self._chain(found)
+            yield FoundFile(path, found.file.mode, found.file.owner, found.file.acl, above)
+
+    def _chain(self, found: Access) -> tuple[DirectoryAbove, ...]:
+        """Return the directories on the way to a file; files of one directory share them."""
+        key = (found.parent, *(one.path for one in found.passed))
+        if key not in self._chains:
+            self._chains[key] = tuple(
                 DirectoryAbove(
                     PurePosixPath(one.path), one.mode, one.owner, one.acl, is_real=_leads_to(one.path, found.parent)
                 )
                 for one in found.passed
             )
-            yield FoundFile(path, found.file.mode, found.file.owner, found.file.acl, above)
+        return self._chains[key]
 
     def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
         found = self._tree.stat(path)
