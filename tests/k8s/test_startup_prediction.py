@@ -2,7 +2,7 @@
 
 Each finding with `prevents_start` about a component has a pair: a configuration that stops the component, and the
 nearest one that does not. The generated test takes its cases from the programs' own --help and from the list of feature
-gates, with another seed in each run, which it prints; PREDICTION_SEED repeats a run.
+gates, with another seed in each run, which a failure shows; PREDICTION_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,7 @@ from agent.model import Component, Version
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge
-from tests.tables import Built, flags
+from tests.tables import TABLES, Built, flags, flags_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ CONFIG = "/etc/rancher/k3s/config.yaml"
 OWN = "/etc/own.yaml"
 KUBELET_FILE = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-own.conf"
 CASES = 40
+SEED = os.environ.get("PREDICTION_SEED") or str(random.SystemRandom().randrange(10**6))
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
 ADMISSION = """\
@@ -199,7 +201,7 @@ def varied(component: Component, binaries: Binaries, chance: random.Random) -> s
     minor = Version.parse(binaries.version).minor
     known = {
         name: kind
-        for owner, name, kind in flags(Built(binaries.version.removeprefix("1."), _directory(component, binaries)))
+        for owner, name, kind in _flags(binaries)
         if owner == component.value and not NOT_VARIED.fullmatch(name)
     }
     way = chance.choice(("default", "value", "value", "misspelt", "gate"))
@@ -217,6 +219,11 @@ def varied(component: Component, binaries: Binaries, chance: random.Random) -> s
     return f"{name}={chance.choice(VALUES[known[name]])}"
 
 
+@cache
+def _flags(binaries: Binaries) -> tuple[tuple[str, str, str], ...]:
+    return tuple(flags(Built(binaries.version.removeprefix("1."), _directory(Component.API_SERVER, binaries))))
+
+
 def _directory(component: Component, binaries: Binaries) -> Path:
     return next(directory for directory in binaries.directories if (directory / component.value).exists())
 
@@ -228,18 +235,20 @@ def _defaults(component: Component, binaries: Binaries, known: Mapping[str, str]
     return [(name, value) for name, value in found if known.get(name) in VALUES]
 
 
-def test_prediction_and_component_agree_on_random_arguments(trials: Trials) -> None:
-    """40 cases of each run. The alarms that are missing or false are listed with the component's last words."""
-    seed = os.environ.get("PREDICTION_SEED") or str(random.SystemRandom().randrange(10**6))
-    print(f"PREDICTION_SEED={seed}")  # noqa: T201 - repeats this run
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    components = [one for one in Component if _is_built(one, trials.binaries)]
-    wrong = []
-    for _ in range(CASES):
-        component = chance.choice(components)
-        files = given(component, varied(component, trials.binaries, chance))
-        found = predicted(files, trials.binaries.version)
-        outcome = trials.outcome(component.value, files)
-        if outcome.ready == bool(found):
-            wrong.append((files[CONFIG], found, outcome.code, outcome.last_words))
-    assert not wrong, f"PREDICTION_SEED={seed}\n" + "\n".join(map(str, wrong))
+@pytest.mark.parametrize("number", range(CASES))
+def test_prediction_and_component_agree_on_random_arguments(trials: Trials, number: int) -> None:
+    """Other arguments in each run; a failure shows the seed of the run."""
+    chance = random.Random(f"{SEED}-{number}")  # noqa: S311 - no secret
+    component = chance.choice([one for one in Component if _is_built(one, trials.binaries)])
+    files = given(component, varied(component, trials.binaries, chance))
+    found = predicted(files, trials.binaries.version)
+    outcome = trials.outcome(component.value, files)
+    words = f"PREDICTION_SEED={SEED}: {files[CONFIG]}: predicted {found}; exit {outcome.code}: {outcome.last_words}"
+    assert outcome.ready != bool(found), words
+
+
+def test_the_table_of_flags_is_that_of_the_programs(binaries: Binaries) -> None:
+    """If not, run `make tables COMPONENTS=DIRECTORY` with the components of this version."""
+    built = Built(binaries.version.removeprefix("1."), _directory(Component.API_SERVER, binaries))
+    checked_in = (TABLES / tables.FLAGS).read_text(encoding="utf-8")
+    assert flags_table([built], checked_in) == checked_in
