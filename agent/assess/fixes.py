@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.checks.corrections import append_to_list
 from agent.checks.given import GivenBy
-from agent.desired.dropin_options import configured_values
+from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values
 from agent.guide.k3s_options import OptionRow
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart
@@ -79,9 +79,31 @@ def _fix(control: BenchmarkControl, check: Check, answer: Answer, node: Assessed
         return Remediation(
             (*first, Instruction(f"add `{setting.line}`", Location(DEFAULT_SETTINGS)), _APPLY),
             restart=Restart.K3S if is_argument else Restart.NOT_NEEDED,
-            alternative=by_hand if by_hand.steps else None,
+            alternative=by_hand if by_hand.steps and not _is_of_dropin(control, check, answer) else None,
         )
-    return _by_hand_in_list(begins, control, answer, node)
+    if _is_of_dropin(control, check, answer) and not node.facts.rancher_managed:
+        by_hand = control.with_caution(_plugins(check, node))
+    else:
+        by_hand = _by_hand_in_list(begins, control, answer, node)
+    return by_hand
+
+
+def _is_of_dropin(control: BenchmarkControl, check: Check, answer: Answer) -> bool:
+    """Return whether the control requires an admission plugin, and the drop-in sets the list, now or after `apply`.
+
+    The API server reads one list: an edit of K3s' main file has to repeat the plugins of the drop-in.
+    """
+    is_list = [one.name for one in check.arguments] == [ADMISSION_PLUGINS_ARGUMENT]
+    return is_list and control.remediation is not None and not _is_set_by_hand(answer)
+
+
+def _plugins(check: Check, node: AssessedNode) -> Remediation:
+    """Return the edit that adds a plugin to those in effect; `apply` then removes the list from the drop-in."""
+    (required,) = check.arguments
+    expected, present = node.options_to_set.get(required.name), node.arguments(required.component).get(required.name)
+    value = expected.value if expected is not None else present.value if present is not None else ""
+    text = f"set `{required.name}={required.criterion.suggestion(value)}` in the list `{required.component.config_key}`"
+    return Remediation((Instruction(text, Location(node.facts.configuration.path)), _APPLY), restart=Restart.K3S)
 
 
 def _by_hand_in_list(

@@ -397,8 +397,9 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
             "The first provider in the file encrypts new data. If it is identity, Secrets are stored in clear text"
             " despite the encryption configuration."
         ),
+        # One text for one cause: the other control has all steps.
         remediation=Remediation(
-            (Instruction(SECRETS_ENCRYPTION.by_hand),),
+            (Instruction(f"turn on {SECRETS_ENCRYPTION.id} as its control describes"),),
             alternative=Remediation(
                 (
                     Instruction(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -75,6 +76,20 @@ def test_the_how_to_shows_lines_of_this_report() -> None:
     shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
     assert set(shown) - {"…"} <= set(GOLDEN.read_text(encoding="utf-8").splitlines())
     assert len(shown) > 3
+
+
+def test_the_advice_on_plugins_is_right_as_printed(node: HostTree) -> None:
+    """It repeats the plugins of the drop-in: afterwards the control passes, and the host has no warning."""
+    (line,) = (one for one in assess(node).stdout.splitlines() if " apiserver-external-ips-denied: " in one)
+    found = re.search(r"set `(\S+)` in the list `(\S+)` in (\S+); then run `sudo k3s-harden apply ", line)
+    assert found
+    argument, key, file = found.groups()
+    assert argument == "enable-admission-plugins=NodeRestriction,ServiceAccount,DenyServiceExternalIPs"
+    node.write(file, f"{key}:\n  - {argument}\n")
+    assert node.run("apply", "--k3s-version", VERSION).code == 0
+    checked = node.run("check", "--k3s-version", VERSION, "--format", "plain")
+    assert (checked.code, "warning" in checked.stdout) == (0, False)
+    assert "apiserver-external-ips-denied" not in open_in(assess(node, "--format", "json").stdout)
 
 
 def test_only_choices_of_the_site_are_open_after_apply(node: HostTree) -> None:

@@ -507,7 +507,7 @@ def test_a_control_with_a_setting_names_the_setting(server: Node, name: str, set
     """The program accepts the line of the fix, and apply does the rest."""
     open_ = server.verdict(name)
     assert (open_.status, open_.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert fix(open_).startswith(f"add `{setting}` in {SETTINGS}; then run `sudo k3s-harden apply`; restart K3s; or ")
+    assert fix(open_) == f"add `{setting}` in {SETTINGS}; then run `sudo k3s-harden apply`; restart K3s"
     server.put(SETTINGS, f"{setting}\n")
     ready = server.verdict(name)
     assert (ready.status, ready.owner, fix(ready)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
