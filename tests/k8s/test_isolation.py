@@ -75,8 +75,9 @@ def test_node_has_a_limited_life(tmp_path: Path) -> None:
 
 def test_node_is_empty_and_apart(tmp_path: Path) -> None:
     """What a node writes is not on this machine, and it has none of this machine's K3s, interfaces and processes."""
-    kernel = {key: read_kernel(key) for key in HARDENED}
-    with Namespaces(tmp_path) as node:
+    # The lock, since another test run may change the values of this machine meanwhile.
+    with RealKernel(), Namespaces(tmp_path) as node:
+        kernel = {key: read_kernel(key) for key in HARDENED}
         assert not node.path("/etc/rancher").exists()
         node.write("/etc/rancher/k3s/only-on-the-node.yaml", "")
         node.set_kernel({"kernel.panic": "7"})
