@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from functools import cache
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _pytest.terminal import TerminalReporter
+
+# A shell ignores SIGINT in its background jobs, and what is started inherits that; tests send it to the program.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIERS = ("unit", "scenarios", "browser", "system", "vm", "k8s")
 _ON_REQUEST = {

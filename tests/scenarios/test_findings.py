@@ -1596,14 +1596,14 @@ def test_our_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> No
     assert "=NodeRestriction,ServiceAccount,AlwaysPullImages\n" in host[DROPIN].read_text()
 
 
-def test_a_configuration_above_our_size_limit_is_not_broken(hardened: Hardened) -> None:
-    """K3s may read it, so it is reported as not readable and does not block the gate."""
+def test_a_configuration_above_our_size_limit_blocks_the_gate_and_is_not_broken(hardened: Hardened) -> None:
+    """K3s can read it, and can start unhardened with what it contains."""
     host = hardened()
     host.write(CONFIG, "# a comment\n" * (1 << 17))
     seen = host.seen("check")
-    assert (seen.code, seen.of("k3s-config-broken")) == (0, ())
-    assert "k3s-harden reads at most 1048576" in seen.only("not-readable").message
-    assert host.run("gate").code == 0
+    assert (seen.code, seen.of("k3s-config-broken")) == (3, ())
+    assert "k3s-harden reads at most 1048576" in seen.only("k3s-config-not-read").message
+    assert host.run("gate").code == 3
 
 
 def test_an_apply_for_another_version_family_changes_nothing(hardened: Hardened) -> None:
