@@ -206,8 +206,9 @@ STAGES = {
     "a command before the mark": Stage(
         _DROPIN.format(f"'[Service]' ExecStartPost= 'ExecStartPost=/bin/sleep 60' {_MARK}"), _id(GATE, "ControlPID")
     ),
+    # Not by ControlPID=, which is that of the mark's own command for a moment.
     "a command after the mark": Stage(
-        _DROPIN.format("'[Service]' 'ExecStartPost=/bin/sleep 60'"), _id(GATE, "ControlPID")
+        _DROPIN.format("'[Service]' 'ExecStartPost=/bin/sleep 60'"), "pgrep -x -f '/bin/sleep 60'"
     ),
 }
 
