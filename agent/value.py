@@ -59,7 +59,7 @@ class Value:
         raise AttributeError(f"cannot delete {name}: {type(self).__name__} is immutable")
 
     def __eq__(self, other: object) -> bool:
-        return self._compared(self) == other._compared(other) if type(other) is type(self) else NotImplemented
+        return self._compared(self) == self._compared(other) if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((type(self), self._compared(self)))

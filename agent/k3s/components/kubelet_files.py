@@ -68,6 +68,10 @@ def read(files: Iterable[tuple[PurePosixPath, bytes]], minor: int) -> Fields:
     return found
 
 
+def _is_unset(name: str, value: object) -> bool:
+    return value == "" or (value == 0 and name in _ZERO_IS_UNSET)
+
+
 def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict[str, tuple[str, str]]) -> Fields:
     kind, flag = known[name]
     location = Location(path, node.line)
@@ -88,7 +92,7 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
         values = _texts(node, tables.kind_of(Component.KUBELET, flag, LAST) or "string")
         if values:
             found.arguments[flag] = tuple(ConfigValue(text, location) for text in values)
-    elif isinstance(node, Scalar) and node.value not in (None, "") and not (name in _ZERO_IS_UNSET and node.value == 0):
+    elif isinstance(node, Scalar) and node.value is not None and not _is_unset(name, node.value):
         parsed: Parsed = duration(node.text) if kind == "duration" else node.value
         found.others[name] = Argument(kind, parsed, (ConfigValue(node.text, location),))
     return found
