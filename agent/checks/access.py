@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import FileQuery
-from agent.checks.files import below_data_dir
+from agent.checks.files import below_data_dir, not_determined
 from agent.checks.given import GivenBy
 from agent.checks.host_paths import HostPaths, paths_on
 from agent.model import File, Location, Remediation, ShellCommand
@@ -53,7 +52,6 @@ class _Problem(NamedTuple):
     """The command that takes the access away, without the path."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class OnlyRoot(Check):
     """Only root can change these files and directories, and others cannot read those that are secret.
 
@@ -81,15 +79,8 @@ class OnlyRoot(Check):
         problems = tuple(dict.fromkeys(self._problems(queries, node)))
         if problems:
             return _failed(problems, node)
-        unknown = [one for match in matches for one in match.unknown]
-        if unknown:
-            return Answer(
-                ControlStatus.UNKNOWN,
-                UNDETERMINED,
-                tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
-                reason=f"{unknown[0].path}: {unknown[0].reason}",
-                remediation=CHECK_MANUALLY,
-            )
+        if any(match.unknown for match in matches):
+            return not_determined(matches)
         if not files:
             return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=self._none(matches))
         is_of_k3s = all(node.facts.data_dir in file.path.parents for file in files)

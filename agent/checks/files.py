@@ -17,7 +17,7 @@ from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath
 
     from agent.checks.evidence import FoundFile, Matches
@@ -79,15 +79,8 @@ class FileCheck(Check):
                 remediation=Remediation((self._fix(wrong, paths, node),)),
                 needs=self.resources_of(wrong),
             )
-        unknown = [one for match in matches for one in match.unknown]
-        if unknown:
-            return Answer(
-                ControlStatus.UNKNOWN,
-                UNDETERMINED,
-                tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
-                reason=f"{unknown[0].path}: {unknown[0].reason}",
-                remediation=CHECK_MANUALLY,
-            )
+        if any(match.unknown for match in matches):
+            return not_determined(matches)
         return self._passed(files, matches) if files else _no_files(matches, node)
 
     @property
@@ -175,6 +168,18 @@ class Ownership(FileCheck):
 
     def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:  # noqa: ARG002 - apply changes no owner
         return frozenset()
+
+
+def not_determined(matches: Iterable[Matches]) -> Answer:
+    """Return the answer if some files could not be observed. At least one match has such a file."""
+    unknown = [one for match in matches for one in match.unknown]
+    return Answer(
+        ControlStatus.UNKNOWN,
+        UNDETERMINED,
+        tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
+        reason=f"{unknown[0].path}: {unknown[0].reason}",
+        remediation=CHECK_MANUALLY,
+    )
 
 
 def below_data_dir(path: str) -> str:

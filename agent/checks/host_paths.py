@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from agent.k3s.secrets import HIDDEN
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.model import Component
 from agent.node.configuration import dropin_directory
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 
 
-@dataclass(frozen=True)
-class HostPaths:
+class HostPaths(Value):
     """Files whose paths follow from the facts of a host."""
 
     name: str

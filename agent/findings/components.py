@@ -50,8 +50,8 @@ def _names_own_file(situation: Situation, option: str) -> bool:
 def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
     """An argument of a component does not exist in this version of Kubernetes.
 
-    It is misspelt, or a newer version has removed it. The tables come from the programs' own --help, for Kubernetes
-    1.34 to 1.37.
+    It is misspelt, or a newer version has removed it. The tables are for Kubernetes 1.34 to 1.37: from the programs'
+    own --help for the first and last of these versions, and from the source of Kubernetes for those between.
     """
     if _has_arguments(situation):
         from agent.findings.component_problems import troubles

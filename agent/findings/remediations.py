@@ -32,7 +32,7 @@ REMEDIATIONS = {
     "gate-before-mount": _INSTALL,
     "start-blocked": "read the reason with `systemctl status` of the gate's unit",
     "started-without-gate": _APPLY,
-    "k3s-config-broken": "correct the YAML or the value, or remove what is not a file",
+    "k3s-config-broken": "correct the YAML or the value, or remove the directory, FIFO or broken link",
     "k3s-config-ignored": "remove the file",
     "server-key-on-agent": "remove the option",
     "audit-policy-unusable": _REPAIR,

@@ -106,7 +106,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """What a package outside agent.host needs nevertheless: the edge has streams, and options that name files."""
 
-NOT_AT_START = ("json", "psutil", "rich", "subprocess", "yaml")
+NOT_AT_START = ("dataclasses", "json", "psutil", "rich", "subprocess", "yaml")
 """Importing each of them takes longer than a run without changes, so functions import them."""
 
 

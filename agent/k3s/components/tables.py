@@ -1,7 +1,7 @@
 """Tables of the arguments and feature gates that each minor version of Kubernetes accepts. Pure.
 
-`make tables` generates them: flags.tsv from the programs' own --help, feature_gates.tsv from the list that Kubernetes
-keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_list.yaml).
+`make tables` generates them: flags.tsv from the programs' own --help or their source, feature_gates.tsv from the list
+that Kubernetes keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_list.yaml).
 """
 
 from __future__ import annotations
