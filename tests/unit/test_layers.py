@@ -106,7 +106,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """What a package outside agent.host needs nevertheless: the edge has streams, and options that name files."""
 
-NOT_AT_START = ("dataclasses", "json", "psutil", "rich", "subprocess", "yaml")
+NOT_AT_START = ("json", "psutil", "rich", "subprocess", "yaml")
 """Importing each of them takes longer than a run without changes, so functions import them."""
 
 
@@ -286,6 +286,17 @@ def test_each_package_is_in_one_layer() -> None:
     assert len(names) == len(set(names))
     assert set(names) >= PURE | set(ALLOWED)
     assert all(within(name, PURE) for name in IMPURE_PARTS)
+
+
+def test_value_types_are_not_dataclasses() -> None:
+    """Only agent.value names the module, for type checkers: each class of it would be compiled at each start."""
+    users = {
+        module
+        for module, path in modules().items()
+        for use in imports(ast.parse(path.read_bytes()), module)
+        if within(use.name, ("dataclasses",))
+    }
+    assert users == {"agent.value"}
 
 
 def test_importing_the_command_line_loads_no_slow_module() -> None:
