@@ -1,6 +1,6 @@
-# `make` alone lists the targets. All of them work from a fresh checkout: they set up what they need, once.
+# `make` without a target lists the targets. Each target works from a fresh checkout and installs what it needs.
 
-# Assigned here so that only the command line (make run ROOT=/), and no stray environment variable, can set them.
+# Assigned here so that the environment cannot set them. Only the command line can: make run ROOT=/.
 ROOT :=
 ROLE :=
 K3S_VERSION :=
@@ -13,18 +13,18 @@ VENV := .venv
 JOBS := 2
 UV_VERSION := 0.13.9
 
-# The lower ends of the ranges in pyproject.toml. Typer of that age needs a Click of that age, which pip does not know.
+# The lower ends of the ranges in pyproject.toml. Typer 0.16 fails with a newer Click, but its metadata allows one.
 OLDEST := psutil==5.9.4 pyyaml==6.0.1 rich==13.3.1 typer==0.16.0 'click<8.3'
 
 PY = $(VENV)/bin/python
 PINS := tests/requirements
 BENCH_PINS := tests/bench/requirements
 
-# A worker whose test hung is not started again: it would hang again. pytest before 9 ignores the option for it.
+# A worker whose test hung is not restarted, because the test would hang again. pytest before 9 ignores the ini option.
 PYTEST = $(PY) -m pytest --quiet --numprocesses=$(JOBS) --dist=loadgroup --max-worker-restart=0 \
 	--override-ini=faulthandler_exit_on_timeout=true
 
-# A foreign search path would let other packages than the pinned ones in.
+# These variables can add packages that are not pinned.
 unexport PYTHONPATH PYTHONHOME
 export PYTHON
 
@@ -35,16 +35,16 @@ export PYTHON
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# --- the environment: each stamp is one step, made again only when what it is made from is newer ---
+# --- environment: each stamp file is one step, repeated if its inputs are newer ---
 
-# $(call writable,DIRECTORY): after a run as root, an ordinary user may not go on in what root made.
-writable = [ -w $(1) ] || { echo 'cannot write $(1), which is not yours: go on as its owner, or remove it' >&2; exit 1; }
+# $(call writable,DIRECTORY) fails if another user, such as root, created the directory.
+writable = [ -w $(1) ] || { echo 'cannot write $(1): another user owns it; run make as that user, or remove it' >&2; exit 1; }
 
-# $(call pip,ARGUMENTS) keeps pip's talk in a file; the user reads one line.
+# $(call pip,ARGUMENTS) writes pip's output to a file, and prints one line if pip fails.
 pip = $(call writable,$(VENV)); $(PY) -m pip --disable-pip-version-check --no-input install $(1) >$(VENV)/pip.log 2>&1 \
-	|| { echo "cannot install into $(VENV); pip's own words are in $(VENV)/pip.log" >&2; exit 1; }
+	|| { echo "cannot install into $(VENV): pip failed; its output is in $(VENV)/pip.log" >&2; exit 1; }
 
-# A virtual environment holds absolute paths: a checkout that was moved needs a new one.
+# A virtual environment contains absolute paths, so a moved checkout needs a new one.
 ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(CURDIR))
 $(VENV)/.made: FORCE
 endif
@@ -52,16 +52,16 @@ $(VENV)/.made:
 	@.ci/make-venv $(VENV)
 	@printf '%s\n' '$(CURDIR)' >$@
 
-# The package itself is built without isolation, by the pinned builder: no second, unpinned environment.
+# Without build isolation, pip uses the pinned builder instead of an unpinned one.
 $(VENV)/.run: $(PINS)-run.txt pyproject.toml $(VENV)/.made
-	@echo 'installing k3s-harden and what it needs'
+	@echo 'installing k3s-harden and its dependencies'
 	@$(call pip,--require-hashes --requirement $<)
 	@$(call pip,--no-deps --no-build-isolation --editable .)
 	@touch $@
 
-# Release 1.28 of kubernetes-validate lies apart: it alone has the schemas of Kubernetes 1.23 and 1.24.
+# Only release 1.28 of kubernetes-validate has the schemas of Kubernetes 1.23 and 1.24, so it has its own directory.
 $(VENV)/.dev: $(PINS).txt $(PINS)-schemas-1.28.txt $(VENV)/.run
-	@echo 'installing the tools of the tests'
+	@echo 'installing the development tools'
 	@$(call pip,--require-hashes --requirement $<)
 	@$(call pip,--require-hashes --no-deps --upgrade --target $(VENV)/schemas-1.28 --requirement $(PINS)-schemas-1.28.txt)
 	@touch $@
@@ -82,7 +82,7 @@ run: $(VENV)/.run ## harden, check and diff a disposable host tree (the real hos
 
 # --- for developers ---
 
-lint: style types ## ruff and mypy, nothing else
+lint: style types ## run ruff and mypy
 
 style: $(VENV)/.dev
 	@$(VENV)/bin/ruff check --quiet
@@ -91,54 +91,54 @@ style: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(PY) -m mypy
 
-test: lint ## lint, types and every test tier that this machine allows
+test: lint ## run lint, and each test tier that this machine supports
 	@$(PYTEST) --cov --cov-report=term
 
-# A whole boot takes longer than any other test may. worksteal: guests share nothing, so that any worker may run any test.
-vm-test: $(VENV)/.dev ## boot real guests and try everything in them (T=pattern, SUITE=bullseye|bookworm|trixie)
+# A boot takes longer than the time limit of other tests. worksteal: any worker can run any test, as guests share nothing.
+vm-test: $(VENV)/.dev ## run the tests that boot guests (T=pattern, SUITE=bullseye|bookworm|trixie)
 	@.ci/vm-host
 	@GUEST_SUITE=$(SUITE) $(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
 
-# A start of one component takes seconds, but the shared server takes a minute on a busy machine.
-k8s-test: $(VENV)/.dev ## try everything on real components (T=pattern, K8S_VERSION=1.34.4, or K3S=/usr/local/bin/k3s)
+# A component starts in seconds, but the shared server takes a minute on a busy machine.
+k8s-test: $(VENV)/.dev ## run the tests with real components (T=pattern, K8S_VERSION=1.34.4, or K3S=/usr/local/bin/k3s)
 	@.ci/k8s-host
 	@set -eu; $(if $(K3S),export K3S='$(K3S)';) $(if $(K8S_VERSION),export K8S_VERSION=$(K8S_VERSION);) \
 		$(PY) -m tests.k8s.binaries >/dev/null; \
 		$(PYTEST) --override-ini=faulthandler_timeout=600 -m k8s $(if $(T),-k '$(T)') tests/k8s
 
-vm-shell: $(VENV)/.dev ## a shell in a guest with the working tree installed
+vm-shell: $(VENV)/.dev ## open a shell in a guest with the working tree installed
 	@.ci/vm-host
 	@GUEST_SUITE=$(SUITE) $(PY) -m tests.vm.shell
 
 test-oldest: VENV := .venv-oldest
-test-oldest: ## the tests with the oldest packages that pyproject.toml allows
+test-oldest: ## run the tests with the oldest packages that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=$(VENV) $(VENV)/.dev
 	@$(call pip,$(OLDEST))
 	@$(PYTEST)
 
-# pyproject.toml sets a newer Python for mypy than the oldest one that is supported.
-test-python: $(VENV)/.dev ## types, unit and scenario tests on one Python (VENV=.venv-3.9 PYTHON=python3.9)
+# mypy's version in pyproject.toml is newer than the oldest supported Python.
+test-python: $(VENV)/.dev ## run mypy, unit and scenario tests on one Python (VENV=.venv-3.9 PYTHON=python3.9)
 	@$(PY) -m mypy --python-version "$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 	@$(PYTEST) tests/unit tests/scenarios
 
-format: $(VENV)/.dev ## let ruff format the code, and repair what it can
+format: $(VENV)/.dev ## format the code with ruff, and apply its fixes
 	@$(VENV)/bin/ruff format --quiet
 	@$(VENV)/bin/ruff check --fix --quiet
 
-bench: $(VENV)/.dev ## what apply, check and assess cost, as ratios, and check as a share of a start of K3s
+bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and check against a start of K3s
 	@$(PY) -m tests.bench
 
 docs: $(VENV)/.dev ## write docs/reference from the code
 	@$(PY) -m tests.docs
 
-tables: $(VENV)/.dev ## write the tables of arguments and feature gates (COMPONENTS=folder of built versions of Kubernetes)
+tables: $(VENV)/.dev ## write the tables of arguments and feature gates (COMPONENTS=folder of Kubernetes builds)
 	@$(PY) -m tests.tables $(COMPONENTS)
 
-dist: $(VENV)/.run ## build the wheel, the source archive, the .deb, the .rpm and the single file, reproducibly
+dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, reproducibly
 	@$(PY) -m tests.dist dist
 
-# uv writes pins for all supported versions of Python in one file. The tools pinned last never run on Python 3.9.
-pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt
+# uv writes the pins for all supported versions of Python to one file. The tools pinned last do not run on Python 3.9.
+pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt
 	@$(call pip,--quiet --target $(VENV)/uv uv==$(UV_VERSION))
 	@set -eu; oldest=3.9; compile() { \
 		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version "$$oldest" --generate-hashes --upgrade \
@@ -151,6 +151,6 @@ pins: $(VENV)/.made ## renew the pinned packages in tests/requirements*.txt and 
 	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \
 	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt
 
-clean: ## remove everything that make made
+clean: ## remove everything that make created
 	@rm -rf .venv .venv-* .cache .run dist .hypothesis .pytest_cache
 	@find agent tests -name __pycache__ -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-# A shell ignores SIGINT in its background jobs, and what is started inherits that; tests send it to the program.
+# Tests send SIGINT to the program. A background job of a shell ignores SIGINT, and its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -84,7 +84,7 @@ def _tier(path: Path) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, and run tests of the real kernel values on one worker."""
+    """Skip tests that this machine cannot run, and run tests of the real kernel values on one worker."""
     selected = config.getoption("markexpr")
     for item in items:
         for marker in {mark.name for mark in item.iter_markers()}:

@@ -1,4 +1,4 @@
-"""Generator of docs/reference and of the README's picture: `make docs`.
+"""Generator of docs/reference and of the picture in the README: `make docs`.
 
 Each page is a function from the code to text. A test compares all pages with the files in docs/. The program prints the
 name of each file that it wrote.
@@ -110,7 +110,7 @@ def program_options() -> tuple[Option, ...]:
 
 
 def picture() -> str:
-    """Return the terminal of a real run as SVG: apply on a disposable host, then check after somebody else's change."""
+    """Return the terminal of a real run as SVG: apply on a disposable host, a change by hand, then check."""
     console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
     request = Request(Overrides())
     with tempfile.TemporaryDirectory() as directory:

@@ -100,7 +100,7 @@ def _item(item: Mapping[str, Any], text: str, config: str, check: Mapping[str, A
 
 
 def _judged(item: Mapping[str, Any], text: str, check: Mapping[str, Any], find: _Find) -> tuple[bool, bool]:
-    """Return whether a test item passes and whether its value was found. Evaluation ends at the first failing line."""
+    """Return whether a test item passes and whether its value was found. Stops at the first failing line."""
     passes = found = False
     text = text.rstrip(" \n")
     for line in text.split("\n") if check.get("multiple") else [text]:

@@ -5,7 +5,7 @@ versions of k8s.io/kubernetes are in Go's module cache, where the build put them
 rows. The program prints the name of each file that it wrote.
 
 The flags are those of each program's --help. It omits hidden and deprecated flags, so the sources are searched for
-their names, and the program's answer to an invalid value says whether it has the flag, and which kind of value.
+their names. Each name is passed with an invalid value: the error shows whether the flag exists and its kind of value.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def flags(built: Built) -> Iterator[tuple[str, str, str]]:
             continue
         text = _output(program, "--help")
         found = {name: kind or "bool" for name, kind in _FLAG.findall(text)}
-        # A list of many names in one usage text is no flag: the first column has two to six spaces.
+        # Flags are indented by two to six spaces; other lines of a usage text can also start with a name.
         for name in sorted(hidden - found.keys()):
             kind = _kind_of_hidden(program, name)
             if kind:

@@ -30,7 +30,7 @@ case "$1 $2" in
 "patch serviceaccount") : >>"$here/patched" ;;
 esac
 """
-"""Prints what kubectl prints for the calls of service-accounts, from files in its directory."""
+"""Stand-in for kubectl: answers the calls of service-accounts from files in its directory."""
 
 
 class Growth(NamedTuple):

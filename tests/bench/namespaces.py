@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import agent.cli  # noqa: F401 - as in the memory of the program
+import agent.cli  # noqa: F401 - the program loads it too, which counts for the memory
 from agent.host import Host, process
 from agent.host.process import LARGEST_OUTPUT
 from agent.present import Format, Verbosity, present

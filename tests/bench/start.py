@@ -53,7 +53,7 @@ def measured(program: Path, rounds: int) -> Start:
     """Measure `check` on a hardened node, and then a start of K3s on it. Raises BenchError if the node is not Ready."""
     binaries = programs.ready()
     with tempfile.TemporaryDirectory() as place, Node(Path(place), binaries) as node:
-        # As on a usual host: control groups v2, and no file that tells the kubelet to accept v1.
+        # As on a usual host: control groups v2, and no file that makes the kubelet accept v1.
         if on_cgroup_v1():
             node.path(TOLERATE_CGROUP_V1[0]).unlink()
             node.write(_SIGN_OF_V2, "")

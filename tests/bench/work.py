@@ -187,7 +187,7 @@ def version(python: Path, package: str) -> str:
 
 
 def _sees_the_kernel_of(root: Path) -> bool:
-    """Mount the tree's kernel values over /proc/sys for this process and its children; return whether that worked."""
+    """Mount the tree's kernel values over /proc/sys for this process and its children; return whether it succeeded."""
     if not shutil.which("sysctl") or ctypes.CDLL(None).unshare(_NEW_MOUNT_NAMESPACE):
         return False
     mounts = [("--make-rprivate", "/"), *(("--bind", str(root / path), f"/{path}") for path in _KERNEL_FILES)]

@@ -28,7 +28,7 @@ def installed() -> str | None:
 
 
 class Page:
-    """A tab of a browser. `requests` and `complaints` grow while pages are shown."""
+    """A tab of a browser. `requests` and `complaints` contain the requests and log messages of all shown pages."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands = commands
@@ -67,7 +67,7 @@ class Page:
     def show(self, url: str) -> None:
         """Load a page and wait for its script."""
         self._loaded = False
-        # A page with only another hash is not loaded again.
+        # If only the hash differs, Chromium does not load the page again.
         self.call("Page.navigate", url="about:blank")
         while not self._loaded:
             self._next()
@@ -162,7 +162,7 @@ def opened(program: str, profile: Path) -> Iterator[Page]:
         [
             # Chromium reads commands from descriptor 3, and answers on 4.
             *("bash", "-c", f'exec "$@" 3<&{from_us} 4>&{to_us} {from_us}<&- {to_us}>&- 2>/dev/null', "bash", program),
-            # The sandbox refuses root; /dev/shm is small in containers.
+            # Chromium's sandbox does not work as root; /dev/shm is small in containers.
             *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"),
             *("--no-first-run", "--disable-extensions", "--disable-background-networking", "--disable-sync"),
             *(f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"),

@@ -141,7 +141,7 @@ ALL = ids(lambda _: True)
 
 
 def test_the_browser_requests_only_the_file(reader: Reader) -> None:
-    """The policy allows its own style and script."""
+    """The content security policy allows the style and script of the report."""
     reader.open(LARGE)
     assert reader.page.requests == [reader.url]
     assert reader.page.complaints == []
@@ -149,7 +149,7 @@ def test_the_browser_requests_only_the_file(reader: Reader) -> None:
     assert reader.page.value("document.documentElement.className") == "js"
 
 
-def test_the_policy_blocks_other_scripts(reader: Reader) -> None:
+def test_the_content_security_policy_blocks_other_scripts(reader: Reader) -> None:
     """A script or image added later is blocked, and the browser logs it."""
     reader.open(sample.MIXED)
     reader.page.value(
@@ -164,8 +164,8 @@ def test_the_policy_blocks_other_scripts(reader: Reader) -> None:
     reader.page.requests[:] = [url for url in reader.page.requests if not url.startswith("http://127.0.0.1:9/")]
 
 
-def test_hostile_text_is_only_text(reader: Reader) -> None:
-    """Markup of a host becomes no element, runs no script and requests nothing."""
+def test_markup_in_values_is_shown_as_text(reader: Reader) -> None:
+    """Markup in a value of the host creates no element, runs no script and requests nothing."""
     payload = "</td></script></style><script>window.bad=1</script><img src=x onerror=window.bad=1>\"'`<b>"
     failed = sample.FAILED_BY_HAND._replace(
         expected=payload,
@@ -184,7 +184,7 @@ def test_hostile_text_is_only_text(reader: Reader) -> None:
 
 
 def test_details_are_collapsed_and_expand(reader: Reader) -> None:
-    """By a click or Enter on the title; one button expands all."""
+    """A click or Enter on the title expands a control; one button expands all controls."""
     reader.open(LARGE)
     height = "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 20)"
     assert set(reader.page.value(height)) == {False}
@@ -200,8 +200,8 @@ def test_details_are_collapsed_and_expand(reader: Reader) -> None:
     assert set(reader.page.value(height)) == {True}
 
 
-def test_the_search_of_the_browser_expands_a_control(reader: Reader) -> None:
-    """If the match is in collapsed text."""
+def test_find_in_page_expands_a_collapsed_control(reader: Reader) -> None:
+    """Chromium expands a control if it finds a match in its collapsed text."""
     reader.open(sample.MIXED)
     reader.page.value("document.getElementById('control:pod-pids:more').dispatchEvent(new Event('beforematch'))")
     assert reader.page.value("document.getElementById('control:pod-pids').className") == "open"
@@ -238,7 +238,7 @@ def test_the_address_sets_the_filters(reader: Reader, state: str) -> None:
 
 
 def test_the_filters_write_the_address(reader: Reader) -> None:
-    """Clear resets it."""
+    """The filters are stored in the hash; the Clear button resets it."""
     reader.open(LARGE)
     reader.click("label.FAIL")
     assert (reader.state(), reader.shown()) == ("#status=FAIL", ids(lambda shown: shown.status is ControlStatus.FAIL))
@@ -254,7 +254,7 @@ def test_the_filters_write_the_address(reader: Reader) -> None:
 
 
 def test_a_link_to_a_control_shows_it_despite_filters(reader: Reader) -> None:
-    """It is expanded and scrolled into view."""
+    """The control is expanded and scrolled into view."""
     reader.open(LARGE, "#status=PASS")
     failed = next(shown for shown in LARGE.verdicts if shown.status is ControlStatus.FAIL)
     anchor = f"control:{failed.control.id}"
@@ -269,7 +269,7 @@ def test_a_link_to_a_control_shows_it_despite_filters(reader: Reader) -> None:
 
 
 def test_the_link_to_manual_controls_sets_the_filter(reader: Reader) -> None:
-    """In the table of fixes."""
+    """The link in the table of fixes shows only the manual controls."""
     reader.open(LARGE)
     reader.click("a.filter")
     reader.page.value("new Promise((done) => setTimeout(done, 100))")
@@ -277,7 +277,7 @@ def test_the_link_to_manual_controls_sets_the_filter(reader: Reader) -> None:
 
 
 def test_a_command_can_be_copied(reader: Reader) -> None:
-    """Exactly the text of the block, without the label of the button."""
+    """The clipboard contains exactly the text of the block, without the label of the button."""
     reader.open(sample.MIXED)
     reader.page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
     reader.click(".fixes pre button")
@@ -310,7 +310,7 @@ def test_without_scripts_everything_is_shown(reader: Reader) -> None:
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_contrast_meets_wcag_aa(reader: Reader, scheme: str, width: int) -> None:
-    """For texts and icons, in both themes, expanded and with filters set."""
+    """All texts and icons meet level AA, in both themes, expanded and with filters set."""
     reader.page.look(scheme=scheme, width=width)
     reader.open(LARGE, "#status=" + ",".join(map(str, ControlStatus)))
     reader.page.value("document.querySelector('[name=expand]').click()")
@@ -322,8 +322,8 @@ def test_the_contrast_meets_wcag_aa(reader: Reader, scheme: str, width: int) -> 
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
-def test_the_page_fits_every_width(reader: Reader, width: int) -> None:
-    """Even with long words, collapsed or expanded."""
+def test_the_page_does_not_scroll_horizontally_at_any_width(reader: Reader, width: int) -> None:
+    """This includes pages with long words, collapsed or expanded."""
     long = sample.FAILED_BY_HAND._replace(found="/very/long/path" * 40, expected="x" * 300)
     reader.page.look(width=width)
     reader.open(LARGE._replace(node="n" * 200, verdicts=(long, *LARGE.verdicts)))
@@ -339,7 +339,7 @@ def roles(tree: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_is_accessible(reader: Reader, width: int) -> None:
+def test_the_accessibility_tree_has_names_and_roles(reader: Reader, width: int) -> None:
     """Tables have names, rows and cells at every width; bars have labels."""
     reader.page.look(width=width)
     reader.open(sample.MIXED)
@@ -359,7 +359,7 @@ def test_the_page_is_accessible(reader: Reader, width: int) -> None:
     assert ("search", "Filter the controls") in tree
 
 
-def test_print_shows_everything_despite_filters(reader: Reader) -> None:
+def test_print_shows_all_controls_despite_filters(reader: Reader) -> None:
     """Every control has a row, and those that do not pass have details; nothing interactive is printed."""
     reader.open(LARGE, "#status=WAIVED&section=1.2")
     assert len(reader.shown()) < 5
@@ -383,7 +383,7 @@ def pages(reader: Reader) -> int:
     return len(re.findall(rb"/Type\s*/Page\b", reader.page.pdf()))
 
 
-def test_a_hardened_server_is_printed_on_few_pages(reader: Reader) -> None:
+def test_the_report_of_a_hardened_server_prints_on_few_pages(reader: Reader) -> None:
     """Details of passed controls are printed only if they are expanded on the screen."""
     reader.open(sample.hardened())
     few = pages(reader)
@@ -394,7 +394,7 @@ def test_a_hardened_server_is_printed_on_few_pages(reader: Reader) -> None:
 
 
 def test_a_pdf_has_every_section_in_its_outline(reader: Reader) -> None:
-    """And many pages."""
+    """The printed report has bookmarks for its headings."""
     reader.open(LARGE, "#status=WAIVED")
     pdf = reader.page.pdf()
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 5

@@ -84,7 +84,7 @@ def _rpm(payload: Payload, epoch: int) -> Iterator[Entry]:
 
 def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
     yield Entry(PurePosixPath("/usr/bin/k3s-harden"), _source(f"{packager}/k3s-harden"), 0o755)
-    for name in ("let-go.sh", "renew.sh"):
+    for name in ("remove-units.sh", "update-units.sh"):
         yield Entry(_PRIVATE / name, _source(name))
     for path, data in payload.files.items():
         yield Entry(_PRIVATE / path, data)
@@ -105,7 +105,7 @@ def _systemd(path: PurePosixPath, data: bytes) -> Entry:
 
 def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int, settings: Mapping[str, Any]) -> None:
     time = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    own = {parent for entry in entries for parent in entry.path.parents if _is_ours(parent)}
+    own = {parent for entry in entries for parent in entry.path.parents if _is_package_directory(parent)}
     contents: list[dict[str, Any]] = [
         {"dst": str(path), "type": "dir", "file_info": {"mode": 0o755, "mtime": time}} for path in sorted(own)
     ]
@@ -134,7 +134,7 @@ def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int, 
         raise CannotBuildError(f"nfpm cannot make the .{packager}:\n{(run.stdout + run.stderr).strip()}")
 
 
-def _is_ours(directory: PurePosixPath) -> bool:
+def _is_package_directory(directory: PurePosixPath) -> bool:
     """Return whether the directory belongs to the package; rpm removes no others, even if they are empty."""
     return "k3s-harden" in directory.parts or directory.parent == _UNITS
 

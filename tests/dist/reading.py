@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Member(NamedTuple):
-    """A file or directory of a package; `mode` includes the file type, as in stat(2), and `owner` is user:group."""
+    """A file or directory of a package. `mode` includes the file type, as in stat(2); `owner` is user:group."""
 
     mode: int
     owner: str

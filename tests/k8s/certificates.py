@@ -1,4 +1,4 @@
-"""Certificates, keys and kubeconfigs in the places where K3s has them, made with openssl(1).
+"""Certificates, keys and kubeconfigs at the paths of K3s, created with openssl(1).
 
 As in K3s: three authorities, the subjects, the paths and the modes. Not as in K3s: no chains (`*.nochain.crt` are
 copies), and neither bootstrap data in the datastore nor renewal.
@@ -42,7 +42,7 @@ class Leaf(NamedTuple):
 
 
 def create(data_dir: Path, node_name: str, node_ip: str) -> None:
-    """Create what is missing: an authority, leaf or key that exists is kept, as a restart of K3s keeps it."""
+    """Create the missing files. Existing authorities, leaves and keys are kept, as at a restart of K3s."""
     tls = data_dir / "server/tls"
     for directory in (tls / "etcd", data_dir / "server/cred", data_dir / "agent"):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,7 +79,7 @@ def kubeconfig(path: Path, url: str, authority: Path, certificate: Path) -> None
 
 
 def write(path: Path, text: str, mode: int) -> None:
-    """Write a file that has its mode from its creation on."""
+    """Create a file with its final mode."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)

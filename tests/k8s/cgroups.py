@@ -24,7 +24,7 @@ class Hierarchy(NamedTuple):
     """The group of this process, relative to the mount."""
 
     def mount_command(self) -> str:
-        """Return the shell command that mounts the hierarchy again, as seen from a control group namespace."""
+        """Return the shell command that mounts the hierarchy in a control group namespace."""
         options = f"-o {self.options} " if self.options else ""
         return f"mkdir -p {self.mounted}; mount -t {self.kind} {options}{self.kind} {self.mounted}"
 

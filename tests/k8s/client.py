@@ -23,7 +23,7 @@ ADMIN = DATA_DIR / "server/tls/client-admin"
 
 
 class Response(NamedTuple):
-    """The answer to a request; status 0 if there was no connection, or no certificate so far."""
+    """The answer to a request; status 0 if the connection failed or the certificate did not exist yet."""
 
     status: int
     text: str
@@ -79,7 +79,7 @@ class Client:
 
     def _context(self, certificate: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        # The kubelet's and the supervisor's names are not of interest here; tests on TLS look at it themselves.
+        # The host names in the certificates of the kubelet and the supervisor are not under test.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         if certificate is not None:

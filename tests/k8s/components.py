@@ -1,7 +1,7 @@
 """The arguments that K3s passes to each component, and what else it writes for them.
 
 Taken from the lines that K3s logs at the start of v1.32 and newer, in tests/data/benchmark/argument-lines.tsv; a test
-compares them. What differs, and why, is in DIFFERENCES.
+compares them. DIFFERENCES contains the differences and their reasons.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ DIFFERENCES: Mapping[str, Mapping[str, str]] = {
         "containerd": "a flag of cAdvisor that K3s' kubelet has",
     },
 }
-"""Arguments that K3s passes and these tests do not, or with another value, by component, with the reason."""
+"""Arguments that K3s passes, and these tests omit or set to another value: by component, with the reason."""
 
 
 class Host(NamedTuple):
-    """What the arguments depend on besides the configuration."""
+    """The inputs of the arguments besides the configuration."""
 
     data_dir: Path
     node_name: str

@@ -1,9 +1,9 @@
 """K3s' configuration files merged as K3s merges them, for the components of these tests.
 
-Written from K3s' source (pkg/configfilearg/parser.go and pkg/util/args.go) and independent of `agent`, so that the
-program is not the judge of its own merge. Nevertheless both sides are ours: only K3S=/path/to/k3s tests K3s' own merge.
+Written from K3s' source (pkg/configfilearg/parser.go and pkg/util/args.go), and independent of the merge in `agent`.
+Both are written by this project; only K3S=/path/to/k3s tests K3s' own merge.
 
-Not done as K3s does: YAML 1.1 of PyYAML instead of go-yaml (they differ in dates and base-60 numbers), and remote
+Differences from K3s: PyYAML's YAML 1.1 instead of go-yaml (dates and base-60 numbers differ), and no remote
 configuration files (http://).
 """
 
@@ -90,7 +90,7 @@ def _documents(text: str) -> Iterator[object]:
 
 
 def _items(value: object) -> Sequence[object]:
-    """Return the items that `key+` appends to and appends (toSlice): null is none, an empty string is one."""
+    """Return the values of a key as a list (toSlice): null has no items, an empty string is one item."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 

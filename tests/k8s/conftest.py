@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def binaries() -> Binaries:
-    """Return the programs, built first if the cache does not have them."""
+    """Return the programs; they are built if the cache does not contain them."""
     return programs.ready()
 
 

@@ -1,8 +1,8 @@
 """containerd, CNI, the network policy controller and the images of the test pods.
 
 As in K3s: the paths of containerd's configuration, state and socket, the bridge cni0 and its range. Not as in K3s:
-containerd, runc and the CNI plugins are Debian's, and the network policy controller is a kube-router of its own, which
-K3s has built in (a later version).
+containerd, runc and the CNI plugins are Debian's. The network policy controller is a separate kube-router; the one
+in K3s is built in and newer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOLERATE_CGROUP_V1 = (
     "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/05-test-machine.conf",
     '{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "failCgroupV1": false}\n',
 )
-"""A file, with its content, without which the kubelet of v1.35 and newer does not start on control groups v1."""
+"""The file, with its content, that a kubelet of v1.35 or newer needs to start on control groups v1."""
 
 IMAGE = "docker.io/library/tools:test"
 """The image of all containers, with busybox; pods never pull it."""
@@ -69,7 +69,7 @@ CONTROLLER_ROLE: tuple[Mapping[str, object], ...] = (
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:k3s-controller"}],
     },
 )
-"""What the network policy controller may read; K3s has it in its own rolebindings.yaml."""
+"""The permissions of the network policy controller; K3s grants them in its rolebindings.yaml."""
 
 _CTR = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io")
 _CNI_PLUGINS = "/usr/lib/cni"

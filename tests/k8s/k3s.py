@@ -117,7 +117,7 @@ class Server:
         self._start(KUBELET)
         if not self.configuration.true("disable-kube-proxy"):
             self._start(KUBE_PROXY)
-        # As flannel in K3s, which writes CNI's file when the controller manager has given the node a range.
+        # As K3s' flannel: the file of CNI is written after the controller manager assigns a range to the node.
         range_of_node = ("get", "node", self.host.node_name, "--output=jsonpath={.spec.podCIDR}")
         self._until("the node has a range of addresses", lambda: self._kubectl(*range_of_node) and bool(self._answer))
         certificates.write(networks / "10-bridge.conflist", containers.network(self._answer), 0o600)
@@ -202,7 +202,7 @@ def _only(component: str, configuration: Configuration, host: Host, added: Mappi
     """Replace this process by a component."""
     arguments = components.arguments(component, configuration, host, added)
     log(f"Running {component} {' '.join(arguments)}")
-    os.execv(_program(component), [component, *arguments])  # noqa: S606 - no shell is wanted
+    os.execv(_program(component), [component, *arguments])  # noqa: S606 - a shell is not needed
 
 
 def main() -> int:

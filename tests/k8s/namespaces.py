@@ -253,7 +253,7 @@ def _environment(added: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _shown() -> list[str]:
-    """Return the mounts that the overlay would hide: what is needed and is on another file system than the root."""
+    """Return the required mounts that the overlay would hide, because they are on other file systems than the root."""
     needed = {Path("/usr"), CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
     root = Path("/").stat().st_dev
     return [str(path) for path in sorted(needed) if path.stat().st_dev != root]
@@ -264,7 +264,7 @@ def _guard() -> None:
     groups = cgroups.create(f"k3s-harden-test-{os.getpid()}")
     mounts = "\n".join(hierarchy.mount_command() for hierarchy in cgroups.hierarchies())
     new = ("--mount", "--propagation", "private", "--uts", "--ipc", "--net", "--pid", "--cgroup")
-    # A process that is in its group when the namespace is created sees this group as the root.
+    # The root of a control group namespace is the group of the process that creates it.
     entered = "".join(f"echo $$ >{group}/cgroup.procs; " for group in groups)
     enter_and_create = f'set -eu; {entered}exec unshare {" ".join(new)} --fork --kill-child sh -c "$1"'
     try:

@@ -40,7 +40,7 @@ kubectl) shift; export KUBECONFIG="${{KUBECONFIG:-{kubeconfig}}}"; exec kubectl 
 *) exec {python} -m tests.k8s.k3s "$@" ;;
 esac
 """
-# What a real K3s would fetch or deploy, none of which the tests need, and the image of its pods.
+# Switches off the downloads and deployments of a real K3s that the tests do not need, and sets the image of its pods.
 _WITHOUT_NETWORK = {
     "disable": ["coredns", "local-storage", "metrics-server", "servicelb", "traefik"],
     "disable-helm-controller": True,
@@ -148,7 +148,7 @@ class Node(Namespaces):
             time.sleep(0.1)
 
     def create_namespaces(self, *names: str) -> None:
-        """Create namespaces, and wait for their accounts, without which they admit no pod."""
+        """Create namespaces, and wait for their ServiceAccounts, which pods need."""
         self.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names))
         for name in names:
             account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
@@ -177,7 +177,7 @@ class Node(Namespaces):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
 
     def component_log(self, component: str) -> str:
-        """Return what a component has logged; a real K3s has one log for all."""
+        """Return the log of a component; a real K3s has one log for all."""
         path = self.path(f"/var/log/k3s/{component}.log")
         return path.read_text(errors="replace") if path.exists() else self.log.read_text(errors="replace")
 

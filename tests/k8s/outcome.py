@@ -1,4 +1,4 @@
-r"""Does a component start with this configuration? One answer per configuration, in one to five seconds.
+r"""Trials that start one component with a configuration, in one to five seconds each.
 
     with Trials(place, binaries) as trials:
         outcome = trials.outcome(
@@ -9,7 +9,7 @@ r"""Does a component start with this configuration? One answer per configuration
         assert "--audit-log-maxage" in outcome.last_words
 
 In tests, the fixture `trials` is shared by all tests of the session. A trial writes the files on the node, merges
-/etc/rancher/k3s as K3s does, starts the component in its place with K3s' own arguments and certificates, and waits
+/etc/rancher/k3s as K3s does, starts the component with the arguments and certificates of K3s, and waits
 until it is ready or exits. Then the process is killed and /etc/rancher, the data directory and the given files are
 removed. An exit because of an argument takes 0.5 s, a start 2 to 4 s.
 
@@ -44,14 +44,14 @@ _ETCD = "http://127.0.0.1:2379"
 _SHARED_PORT = 6443
 _PATIENCE = 60.0
 _SETTLED = 0.7
-"""A component that is ready must still run after this time: some failures come from what it starts last."""
+"""Seconds for which a ready component must keep running, because some parts fail after it is ready."""
 _PORTS = {API_SERVER: 6444, CONTROLLER_MANAGER: 10257, SCHEDULER: 10259, KUBELET: 10248, KUBE_PROXY: 10256}
 _PORT_ARGUMENT = {KUBELET: "healthz-port", KUBE_PROXY: "healthz-port"}
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 
 
 class Outcome(NamedTuple):
-    """What a component did with a configuration."""
+    """The result of starting a component with a configuration."""
 
     code: int | None
     """The exit code; None if it did not exit."""
@@ -68,13 +68,13 @@ class Outcome(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments that it got."""
+        """The arguments that the component received."""
         found = re.search(r'msg="Running \S+ (.*)"$', self.output, re.MULTILINE)
         return found[1].replace('\\"', '"').split(" --") if found else []
 
     @property
     def last_words(self) -> str:
-        """The lines that state errors, otherwise the last lines; without the usage text of unknown flags."""
+        """The error lines, or the last lines if there are none; without the usage text of unknown flags."""
         lines = self.output.strip().splitlines()
         stated = [line for line in lines if re.match(r"(E\d{4}|F\d{4}|Error|error|panic|unknown flag|invalid)", line)]
         return "\n".join((stated or lines)[-8:])
@@ -139,7 +139,7 @@ class Trials:
         return Outcome(code, ready and code is None, time.monotonic() - started, output)
 
     def _start_shared(self) -> None:
-        """Start what the component under trial needs, and keep the certificates for all trials."""
+        """Start the other components that trials need, and keep the certificates for all trials."""
         etcd = (f"--listen-client-urls={_ETCD}", f"--advertise-client-urls={_ETCD}", "--data-dir=/run/etcd")
         self._run_shared("etcd", *etcd, "--log-level=error")
         self._node.path(f"{_DATA_DIR}/agent").mkdir(parents=True)
@@ -155,7 +155,7 @@ class Trials:
                 logs = "".join(path.read_text(errors="replace")[-2000:] for path in self._logs.iterdir())
                 raise RuntimeError(f"cannot start what the trials need:\n{logs}")
             time.sleep(0.1)
-        # kube-proxy waits for its Node, which a kubelet under trial may not have had the time to create.
+        # kube-proxy waits for its Node, which the kubelet of an earlier trial may not have created.
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}}
         self._client.request("POST", _SHARED_PORT, "/api/v1/nodes", body=node)
         self._node.run("cp", "-a", _DATA_DIR, "/run/k3s-data", check=True)
@@ -180,7 +180,7 @@ class Trials:
             else:
                 self._node.write(path, content, mode=0o600)
         for lease in (CONTROLLER_MANAGER, SCHEDULER):
-            # A component whose predecessor was killed would wait until the lease has expired.
+            # Otherwise the component would wait until the lease of the killed one expires.
             self._client.request("DELETE", _SHARED_PORT, f"{_LEASES}/{lease}")
 
     def _remove(self, files: Mapping[str, str | None]) -> None:
@@ -192,7 +192,7 @@ class Trials:
                 path.unlink(missing_ok=True)
 
     def _wait(self, component: str, process: subprocess.Popen[bytes], log: Path, deadline: float) -> bool:
-        """Wait until the component is ready, or exits, or has no more time; return whether it is ready."""
+        """Wait until the component is ready, exits or exceeds the time limit; return whether it is ready."""
         while time.monotonic() < deadline and process.poll() is None:
             if self._is_ready(component, log):
                 settled = min(time.monotonic() + _SETTLED, deadline)
@@ -209,7 +209,7 @@ class Trials:
         if component == API_SERVER:
             return self._client.get(port, "/readyz").status == 200
         if component == KUBELET:
-            # The kubelet creates these groups after it has checked the kernel values.
+            # The kubelet creates these groups after it checks the kernel values.
             started = any(self._node.path("/sys/fs/cgroup").glob("*/kubepods/besteffort"))
             return started and self._client.get(port, "/healthz", certificate=None, tls=False).status == 200
         if component == KUBE_PROXY:

@@ -18,7 +18,7 @@ _TOOLS = "/tools"
 
 
 def image(tools: Path) -> bytes:
-    """Return an archive, as of `docker save`, of an image with one program."""
+    """Return an archive in the format of `docker save` of an image with one program."""
     layer = _archive({_TOOLS[1:]: (tools.read_bytes(), 0o755)})
     config = {
         "architecture": "amd64",

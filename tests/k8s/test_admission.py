@@ -1,4 +1,4 @@
-"""psa.yaml and the admission plugins, with the real API server as judge."""
+"""psa.yaml and the admission plugins, tested with the real API server."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def created(node: Node, pod: dict[str, Any]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.__name__[1:])
-def test_pod_that_is_not_restricted_is_refused(server: Node, breach: Callable[[dict[str, Any]], None]) -> None:
-    """In a namespace without labels; the same pod is admitted in kube-system, which is exempt."""
+def test_pod_that_is_not_restricted_is_rejected(server: Node, breach: Callable[[dict[str, Any]], None]) -> None:
+    """A namespace without labels rejects it; kube-system, which is exempt, admits the same pod."""
     for namespace, status in (("default", REFUSED), ("kube-system", CREATED)):
         pod = pods.pod("breach", namespace)
         breach(pod)
@@ -69,12 +69,12 @@ def test_pod_that_is_not_restricted_is_refused(server: Node, breach: Callable[[d
 
 
 def test_restricted_pod_is_admitted(server: Node) -> None:
-    """The pod of these tests complies, in `default` as in any other namespace."""
+    """The test pod meets the level restricted, and every namespace admits it."""
     assert created(server, pods.pod("fine", "default"))[0] == CREATED
 
 
 def test_namespace_created_later_is_restricted(server: Node) -> None:
-    """A new namespace has the defaults of psa.yaml; a label of its own overrides them."""
+    """A new namespace has the defaults of psa.yaml; its labels override them."""
     server.create_namespaces("later", "open")
     server.kubectl("label", "namespace", "open", "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
     for namespace, status in (("later", REFUSED), ("open", CREATED)):
@@ -84,7 +84,7 @@ def test_namespace_created_later_is_restricted(server: Node) -> None:
 
 
 def test_every_exempt_namespace_admits_privileged_pods(server: Node) -> None:
-    """The names in psa.yaml are those that the API server exempts, one by one."""
+    """The API server exempts each name in psa.yaml."""
     text = server.path("/var/lib/rancher/k3s/server/psa.yaml").read_text()
     plugins = yaml.safe_load(text)["plugins"]
     exempt = next(one for one in plugins if one["name"] == "PodSecurity")["configuration"]["exemptions"]["namespaces"]
@@ -100,7 +100,7 @@ def test_every_exempt_namespace_admits_privileged_pods(server: Node) -> None:
 
 
 def test_workload_that_is_not_restricted_gets_a_warning(server: Node) -> None:
-    """A Deployment itself is admitted, and kubectl shows why its pods will be refused."""
+    """The Deployment is admitted, and kubectl shows why its pods will be rejected."""
     pod = pods.pod("breach", "default")
     _privileged(pod)
     template = {"metadata": {"labels": {"app": "breach"}}, "spec": pod["spec"]}
@@ -115,8 +115,8 @@ def test_workload_that_is_not_restricted_gets_a_warning(server: Node) -> None:
     assert 'would violate PodSecurity "restricted:latest"' in done.stderr
 
 
-def test_kubelet_may_change_only_its_own_node(server: Node) -> None:
-    """NodeRestriction: no label of node-restriction.kubernetes.io, and no other Node."""
+def test_kubelet_can_change_only_its_own_node(server: Node) -> None:
+    """NodeRestriction rejects labels of node-restriction.kubernetes.io and changes of other Nodes."""
     server.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-2"}})
     patch = {"Content-Type": "application/merge-patch+json"}
     label = {"metadata": {"labels": {"example.com/fine": "yes"}}}
@@ -128,8 +128,8 @@ def test_kubelet_may_change_only_its_own_node(server: Node) -> None:
     server.kubectl("delete", "node", "node-2")
 
 
-def test_anonymous_requests_are_refused(server: Node) -> None:
-    """Neither the API server nor the kubelet answers without credentials, and the read-only port is closed."""
+def test_anonymous_requests_are_rejected(server: Node) -> None:
+    """The API server and the kubelet reject requests without credentials, and the read-only port is closed."""
     assert server.client.get(6444, "/version", certificate=None).status == 401
     assert server.client.get(10250, "/pods", certificate=None).status == 401
     assert server.client.get(10255, "/pods", certificate=None, tls=False).status == 0

@@ -1,4 +1,4 @@
-"""The launcher passes the arguments that K3s logs, except those that it states as differences."""
+"""The arguments of tests/k8s/components.py compared with those that K3s logs, except the declared differences."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def recorded(component: str) -> dict[str, str]:
     "component", ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"]
 )
 def test_arguments_are_those_of_k3s(component: str) -> None:
-    """Names and values are those of the recorded line; the operator's arguments and the differences are left out."""
+    """Names and values equal the recorded line, without the operator's arguments and the declared differences."""
     configuration = Configuration({"secrets-encryption": ("true",)})
     passed = dict(text[2:].split("=", 1) for text in components.arguments(component, configuration, HOST))
     expected = {name: value for name, value in recorded(component).items() if name not in BY_OPERATOR}

@@ -1,4 +1,4 @@
-"""audit.yaml and the arguments of the audit log, with the events of the real API server as judge."""
+"""audit.yaml and the arguments of the audit log, tested with the events of the real API server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 
 LOG = "/var/lib/rancher/k3s/server/logs/audit.log"
-SECRET = "correct-horse-battery-staple"  # noqa: S105 - the test looks for it where it must not be
+SECRET = "correct-horse-battery-staple"  # noqa: S105 - the test searches the log for it
 
 
 def events(node: Node, name: str) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ def _all_events(node: Node) -> Iterator[dict[str, Any]]:
 
 
 def test_every_event_has_metadata_and_no_content(server: Node) -> None:
-    """The log has who did what, and no bodies: the value of a Secret is not in it."""
+    """The log contains user, verb and object, but no bodies: the value of a Secret is not in it."""
     data = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "audited", "namespace": "default"}}
     body = {**data, "stringData": {"password": SECRET}}
     answer = server.client.request("POST", 6444, "/api/v1/namespaces/default/secrets", body=body)
@@ -48,7 +48,7 @@ def test_every_event_has_metadata_and_no_content(server: Node) -> None:
 
 
 def test_log_covers_all_stages_and_components(server: Node) -> None:
-    """Requests of the components are logged too, and every event has the level Metadata."""
+    """Requests of the components are also logged, and every event has the level Metadata."""
     found = list(_all_events(server))
     # A request without credentials has no name.
     users = {event["user"].get("username") for event in found}
@@ -57,14 +57,14 @@ def test_log_covers_all_stages_and_components(server: Node) -> None:
     assert {event["stage"] for event in found} >= {"RequestReceived", "ResponseComplete"}
 
 
-def test_refused_pod_is_in_the_log(server: Node) -> None:
-    """A refusal is an event with its status and the level of Pod Security that decided."""
+def test_rejected_pod_is_in_the_log(server: Node) -> None:
+    """The event of a rejected request contains its status and the Pod Security level."""
     pod = pods.pod("refused", "default", as_root=True)
     answer = server.client.request("POST", 6444, "/api/v1/namespaces/default/pods", body=pod)
     assert answer.status == 403
 
     def complete() -> list[dict[str, Any]]:
-        # The name of an object that is refused is only in its URL and message.
+        # The name of a rejected object is only in the URL and the message.
         found = [event for event in _all_events(server) if event.get("responseStatus", {}).get("code") == 403]
         return [event for event in found if 'pods "refused"' in event["responseStatus"].get("message", "")]
 

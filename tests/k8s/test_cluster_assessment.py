@@ -1,4 +1,4 @@
-"""`assess --cluster` on a real API server: verdicts on objects, what runs, and the time on a large cluster."""
+"""`assess --cluster` on a real API server: verdicts on objects, running arguments, and time on a large cluster."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REVIEWS = {
     "image-provenance",
     "namespace-boundaries",
 }
-"""What stays manual on a new server after apply."""
+"""The manual controls of a new server after apply."""
 
 
 class Report(NamedTuple):
@@ -118,8 +118,8 @@ def new_server(binaries: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
         node.__exit__()
 
 
-def test_a_hardened_server_leaves_few_reviews(api: Node) -> None:
-    """Everything else of section 5 is decided, for each benchmark, without a failure."""
+def test_a_hardened_server_has_few_manual_controls(api: Node) -> None:
+    """All other controls of section 5 have a status other than FAIL, for each benchmark."""
     report = assessed(api)
     assert report.with_status("MANUAL") == REVIEWS
     assert {
@@ -131,8 +131,8 @@ def test_a_hardened_server_leaves_few_reviews(api: Node) -> None:
         assert older.with_status("MANUAL") <= REVIEWS | {"kubelet-ip-address-deny"}
 
 
-def test_objects_of_kubernetes_are_listed_apart(api: Node) -> None:
-    """Each with a reason: no account and no role of a new cluster is the site's."""
+def test_objects_of_kubernetes_are_listed_separately(api: Node) -> None:
+    """Each has a reason, because all accounts and roles of a new cluster belong to Kubernetes or K3s."""
     report = assessed(api)
     for control in ("rbac-cluster-admin", "rbac-secrets", "rbac-wildcards", "rbac-create-pods", "rbac-nodes-proxy"):
         observations = report.observations(control)
@@ -141,7 +141,7 @@ def test_objects_of_kubernetes_are_listed_apart(api: Node) -> None:
 
 
 def test_the_running_api_server_confirms_its_arguments(api: Node) -> None:
-    """/flagz has each configured value, in Kubernetes' own spelling."""
+    """/flagz shows each configured value, in the spelling of Kubernetes."""
     if api.client.get(6444, "/flagz").status != 200:
         pytest.skip("this version of Kubernetes has no /flagz")
     report = assessed(api)
@@ -155,7 +155,7 @@ def test_the_running_api_server_confirms_its_arguments(api: Node) -> None:
 
 
 def test_objects_of_the_site_are_found(api: Node) -> None:
-    """An administrator, a wildcard, a token, a pod with more rights, a Secret in a variable, and no NetworkPolicy."""
+    """Each added object that violates a control is reported as found."""
     loose = pods.pod("loose", "loose")
     loose["spec"] |= {"hostNetwork": True, "volumes": [{"name": "etc", "hostPath": {"path": "/etc"}}]}
     (container,) = loose["spec"]["containers"]
@@ -193,7 +193,7 @@ def test_objects_of_the_site_are_found(api: Node) -> None:
 
 
 def test_a_changed_configuration_needs_a_restart(new_server: Callable[[], Node]) -> None:
-    """The files are compliant, and the API server still runs with what they had at its start."""
+    """The files are compliant, but the API server still runs with the values at its start."""
     node = new_server()
     if node.client.get(6444, "/flagz").status != 200:
         pytest.skip("this version of Kubernetes has no /flagz")
@@ -205,8 +205,8 @@ def test_a_changed_configuration_needs_a_restart(new_server: Callable[[], Node])
     assert note["remediation"] == "restart K3s"
 
 
-def test_the_drift_check_reports_a_new_administrator_and_no_silence(new_server: Callable[[], Node]) -> None:
-    """With the setting. While the API server does not answer, the status of its controls does not change."""
+def test_the_drift_check_reports_a_new_administrator_but_not_an_outage(new_server: Callable[[], Node]) -> None:
+    """With `drift.cluster`. While the API server does not answer, the status of its controls does not change."""
     node = new_server()
 
     def drift() -> list[str]:
@@ -228,7 +228,7 @@ def test_the_drift_check_reports_a_new_administrator_and_no_silence(new_server: 
 
 
 def test_without_an_answer_the_controls_stay_manual(new_server: Callable[[], Node]) -> None:
-    """K3s is stopped: the report has the commands to run, and one note with the reason."""
+    """While K3s is stopped, the report contains the commands to run, and one note with the reason."""
     node = new_server()
     node.run("pkill", "-STOP", "kube-apiserver")
     started = time.monotonic()
@@ -242,7 +242,7 @@ def test_without_an_answer_the_controls_stay_manual(new_server: Callable[[], Nod
 
 
 def test_a_large_cluster_takes_two_seconds(api: Node) -> None:
-    """100 namespaces and 1,000 pods; the best of three runs, as other tests may use the machine."""
+    """The cluster has 100 namespaces and 1,000 pods. The fastest of three runs counts, because of other load."""
     names = [f"team-{number}" for number in range(LARGE)]
     create(api, [in_cluster("Namespace", name) for name in names])
     last = f"/api/v1/namespaces/{names[-1]}/serviceaccounts/default"
@@ -277,7 +277,7 @@ def test_a_changed_configuration_of_the_kubelet_needs_a_restart(new_node: Callab
 
 @pytest.mark.xdist_group("server")
 def test_the_running_kubelet_confirms_its_configuration(server: Node) -> None:
-    """/configz of this node, through the API server."""
+    """The evidence contains the values in /configz of this node, read through the API server."""
     report = assessed(server)
     for control in ("kubelet-anonymous-auth", "streaming-connection-idle-timeout", "kubelet-read-only-port"):
         (shown,) = [one for one in report.of(control)["evidence"] if "configz" in one["source"]]

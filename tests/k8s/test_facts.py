@@ -1,4 +1,4 @@
-"""Facts of docs/explanation/k3s-facts.md, with the real components as judge."""
+"""Facts in docs/explanation/k3s-facts.md, tested with the real components."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def psa(version: str) -> str:
 
 @pytest.mark.parametrize("version", ["1.25", "1.37"])
 def test_exact_names_are_accepted_as_exemptions(trials: Trials, version: str) -> None:
-    """Of the oldest and the newest family."""
+    """The API server starts with psa.yaml of the oldest and of the newest K3s version."""
     outcome = trials.outcome("kube-apiserver", {CONFIG: READ, PSA: psa(version)})
     assert outcome.ready, outcome.last_words
 
 
 def test_a_pattern_as_exemption_stops_the_api_server(trials: Trials) -> None:
-    """Rancher's documents abbreviate two names to calico-*."""
+    """Rancher's documentation abbreviates two names to calico-*, which the API server rejects."""
     content = psa("1.37").replace("- calico-system\n", "- calico-*\n")
     outcome = trials.outcome("kube-apiserver", {CONFIG: READ, PSA: content})
     assert outcome.exited
@@ -46,7 +46,7 @@ def test_a_pattern_as_exemption_stops_the_api_server(trials: Trials) -> None:
 
 @pytest.mark.parametrize(("value", "starts"), [("''", False), ("['']", False), ("", True)])
 def test_an_empty_item_stops_the_api_server(trials: Trials, value: str, *, starts: bool) -> None:
-    """A list that our drop-in extends keeps it; without a value there is none."""
+    """An empty item remains in a list that the drop-in of k3s-harden extends; a key without a value has no items."""
     files = {CONFIG: f"kube-apiserver-arg: {value}\n", DROPIN: "kube-apiserver-arg+: [profiling=false]\n"}
     outcome = trials.outcome("kube-apiserver", files)
     assert outcome.ready is starts, outcome.last_words
@@ -54,13 +54,13 @@ def test_an_empty_item_stops_the_api_server(trials: Trials, value: str, *, start
 
 
 @pytest.mark.parametrize("value", ["0", "50"])
-def test_the_kubelet_accepts_any_rate_of_events(trials: Trials, value: str) -> None:
-    """What 0 means depends on its version."""
+def test_the_kubelet_accepts_any_event_rate(trials: Trials, value: str) -> None:
+    """The meaning of 0 depends on the version."""
     assert trials.outcome("kubelet", {CONFIG: f"kubelet-arg: [event-qps={value}]\n"}).ready
 
 
 def test_the_kubelet_states_what_an_event_rate_of_0_means(binaries: Binaries) -> None:
-    """No limit since 1.37."""
+    """Its help states that 0 means no limit from 1.37 on."""
     done = subprocess.run([binaries.path("kubelet"), "--help"], capture_output=True, check=True, text=True)
     (line,) = (line for line in done.stdout.splitlines() if line.lstrip().startswith("--event-qps "))
     minor = int(binaries.version.split(".")[1])

@@ -1,4 +1,4 @@
-"""A node leaves nothing on this machine, whatever ends it."""
+"""Cleanup of test nodes: nothing is left on this machine, however a node ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def until(reached: Callable[[], bool]) -> None:
 
 
 def test_killed_run_leaves_nothing(tmp_path: Path) -> None:
-    """After SIGKILL of its owner: no process, no control group, no mount, and the kernel values as before."""
+    """After SIGKILL of its owner, no process, control group or mount is left, and the kernel values are restored."""
     with RealKernel():
         before = {key: read_kernel(key) for key in HARDENED}
     command = (sys.executable, "-c", _OWNER, str(tmp_path))
@@ -67,15 +67,15 @@ def test_killed_run_leaves_nothing(tmp_path: Path) -> None:
         assert {key: read_kernel(key) for key in HARDENED} == before
 
 
-def test_node_has_a_limited_life(tmp_path: Path) -> None:
-    """A run that hangs does not keep its node forever."""
+def test_node_ends_after_its_lifetime(tmp_path: Path) -> None:
+    """The node of a test run that hangs ends after `lifetime` seconds."""
     with Namespaces(tmp_path, lifetime=1) as node:
         until(lambda: not Path(f"/proc/{node.number}").exists())
 
 
-def test_node_is_empty_and_apart(tmp_path: Path) -> None:
-    """What a node writes is not on this machine, and it has none of this machine's K3s, interfaces and processes."""
-    # The lock, since another test run may change the values of this machine meanwhile.
+def test_node_is_isolated_from_the_machine(tmp_path: Path) -> None:
+    """Files of a node are not on this machine, and it has no K3s, interfaces or processes of this machine."""
+    # Locked, because another test run could change the values of this machine.
     with RealKernel(), Namespaces(tmp_path) as node:
         kernel = {key: read_kernel(key) for key in HARDENED}
         assert not node.path("/etc/rancher").exists()

@@ -1,6 +1,6 @@
-"""The real kernel values of this machine: a hardened node is accepted, and each wrong value stops the kubelet.
+"""The kubelet with the real kernel values of this machine.
 
-All other tests use private copies of these values. Here they are locked, written, and restored.
+All other tests use private copies of these values. These tests lock, write and restore the real ones.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_hardened_node_becomes_ready(new_node: Callable[..., Node]) -> None:
 
 
 def test_server_exits_if_a_value_is_wrong(new_node: Callable[..., Node]) -> None:
-    """K3s, not only its kubelet, ends and names the key if a value changes after `apply`."""
+    """If a value changes after `apply`, K3s exits, not only its kubelet, and logs the key."""
     node = new_node(real_kernel=True)
     assert node.harden("apply").returncode == 0
     node.set_kernel({"kernel.panic": "0"})

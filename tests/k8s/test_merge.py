@@ -1,8 +1,8 @@
-"""What the components run with, for arguments in all places and notations that K3s accepts.
+"""Merged arguments of the running components, for all locations and notations that K3s accepts.
 
-Judges are /flagz and /configz of the running components; every expectation is written by hand. With the components
-behind tests/k8s/k3s.py, the merge of the configuration files is ours on both sides: only K3S=/path/to/k3s tests K3s'
-own. `assess` must agree with the components in each argument that it tests.
+The actual values are read from /flagz and /configz of the running components; the expected ones are written by hand.
+tests/k8s/k3s.py has its own merge of the configuration files; only K3S=/path/to/k3s tests the merge of K3s. `assess`
+must agree with the components in each argument that it tests.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ ARGUMENTS = tuple(
             "shutdown-delay-duration": "1s",
             # Replaces K3s' default.
             "profiling": "true",
-            # Twice: the last value counts, also across files and spellings.
+            # Given twice: the last value is in effect, also across files and spellings.
             "delete-collection-workers": "3",
             "audit-log-maxage": "45",
             # `apply` adds 100; K3s passes the spelling with underscores after it.
@@ -178,7 +178,7 @@ ARGUMENTS = tuple(
             # In a drop-in only.
             "request-timeout": "1m30s",
             "service-account-max-token-expiration": "48h0m0s",
-            # K3s' defaults that nobody replaces.
+            # K3s' defaults that no file replaces.
             "anonymous-auth": "false",
             "secure-port": "6444",
             "bind-address": "127.0.0.1",
@@ -285,7 +285,7 @@ def flags(node: Node) -> Mapping[str, Mapping[str, str]]:
         return len(answers) == len(PORTS)
 
     node.until(f"{', '.join(PORTS)} answer at /flagz", all_answered, seconds=60)
-    # The separator is one of four, at random, so that nobody parses it; JSON exists only since v1.35.
+    # The separator is one of four at random, to prevent parsing; JSON exists only since v1.35.
     found = {}
     for component, text in answers.items():
         found[component] = dict(re.findall(r"^([a-z0-9-]+)(?:: |:|=| )(.*)$", text, re.MULTILINE))

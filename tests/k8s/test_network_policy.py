@@ -1,7 +1,7 @@
-"""policy.yaml, with connections between running pods under a real network policy controller as judge.
+"""policy.yaml, tested with connections between running pods and a real network policy controller.
 
-Every expectation is written by hand. A pod that must not be reached is reached by somebody else in the same test, so
-that a broken network is no proof.
+Every expectation is written by hand. A pod that must not be reachable from one client is reachable from another
+client in the same test, so that a broken network fails the test.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 
 DNS_SERVICE = "10.43.0.10"
 POLICED_LATER = "shop"
-"""A namespace that policy.yaml does not name."""
+"""A namespace that is not in policy.yaml."""
 
 
 class Target(NamedTuple):
@@ -46,7 +46,7 @@ PUBLIC = Target("tcp", "public", 8080)
 SHOP = Target("tcp", "shop", 8080)
 ALL = (DNS, DNS_TCP, DNS_METRICS, METRICS, TRAEFIK, LOAD_BALANCER, OTHER, WEB, PUBLIC, SHOP)
 OPEN_TO_ALL = {DNS, DNS_TCP, METRICS, TRAEFIK, LOAD_BALANCER}
-"""What policy.yaml opens to every namespace."""
+"""The targets that policy.yaml opens to every namespace."""
 
 REACHED = {
     ("shop", "shop-client"): {*OPEN_TO_ALL, SHOP},
@@ -54,7 +54,7 @@ REACHED = {
     ("kube-public", "public"): {*OPEN_TO_ALL, PUBLIC, SHOP},
     ("kube-system", "system"): {*OPEN_TO_ALL, DNS_METRICS, OTHER, SHOP},
 }
-"""What the pod of a namespace reaches while `shop` has no policy."""
+"""The targets that the pod of each namespace reaches while `shop` has no policy."""
 
 
 class Network(NamedTuple):
@@ -64,17 +64,17 @@ class Network(NamedTuple):
     addresses: Mapping[str, str]
 
     def reached(self, namespace: str, pod: str) -> set[Target]:
-        """Return what a pod reaches."""
+        """Return the targets that a pod reaches."""
         command = ("exec", f"--namespace={namespace}", pod, "--", *pods.connect(*map(self.address, ALL)))
         return self._answered(self.node.kubectl(*command))
 
     def reached_by_host(self) -> set[Target]:
-        """Return what a process of the host reaches."""
+        """Return the targets that a process of the host reaches."""
         tools = self.node.binaries.path("tools")
         return self._answered(self.node.run(tools, "connect", *map(self.address, ALL), check=True).stdout)
 
     def address(self, target: Target) -> str:
-        """Return a target as the client in the pods takes it."""
+        """Return a target in the format of the client in the pods."""
         return f"{target.protocol}:{self.addresses[target.pod]}:{target.port}"
 
     def _answered(self, output: str) -> set[Target]:
@@ -82,7 +82,7 @@ class Network(NamedTuple):
         return {target for target in ALL if found[self.address(target)] == "true"}
 
     def until_reached(self, namespace: str, pod: str, expected: set[Target]) -> None:
-        """Wait until the controller has applied the policies, and compare."""
+        """Wait until the controller has applied the policies, and compare the reached targets."""
         found: set[Target] = set()
         for _ in range(10):
             found = self.reached(namespace, pod)
@@ -123,26 +123,26 @@ def network(server: Node) -> Network:
 
 
 @pytest.mark.parametrize(("namespace", "pod"), REACHED)
-def test_pods_reach_what_policy_allows(network: Network, namespace: str, pod: str) -> None:
-    """Own namespace, DNS, metrics-server and ingress are reached; other pods of policed namespaces are not."""
+def test_pods_reach_only_the_targets_that_policy_yaml_allows(network: Network, namespace: str, pod: str) -> None:
+    """A pod reaches its namespace, DNS, metrics-server and ingress, but no other pods of namespaces with a policy."""
     network.until_reached(namespace, pod, REACHED[namespace, pod])
 
 
 def test_host_reaches_every_pod(network: Network) -> None:
-    """Probes and the API server's connections come from the host: policies do not apply to them."""
+    """Policies do not apply to connections from the host, such as probes and those of the API server."""
     assert network.reached_by_host() == set(ALL)
 
 
 def test_probed_pods_stay_ready(network: Network) -> None:
-    """The kubelet's HTTP probes pass the policies: the pods that have one are Ready."""
+    """Policies do not block the kubelet's HTTP probes, so pods with a probe are Ready."""
     for namespace, pod in (("default", "web"), ("kube-public", "public")):
         found = network.node.get("pod", f"--namespace={namespace}", pod)
         conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
         assert conditions["Ready"] == "True"
 
 
-def test_name_service_is_reached_through_its_service(network: Network) -> None:
-    """Through the cluster's address for DNS, over UDP, from a namespace without and one with a policy."""
+def test_dns_is_reached_through_its_service_address(network: Network) -> None:
+    """DNS answers over UDP at the cluster's address, in a namespace without and in one with a policy."""
     address = f"udp:{DNS_SERVICE}:53"
     for namespace, pod in (("shop", "shop-client"), ("default", "client")):
         command = ("exec", f"--namespace={namespace}", pod, "--", *pods.connect(address))
@@ -150,7 +150,7 @@ def test_name_service_is_reached_through_its_service(network: Network) -> None:
 
 
 def test_namespace_created_later_is_open_until_it_has_a_policy(network: Network) -> None:
-    """With the policy that the program renders for a namespace, other namespaces no longer reach its pods."""
+    """The policy that the program renders for a namespace makes its pods unreachable from other namespaces."""
     network.until_reached("default", "client", {*OPEN_TO_ALL, WEB, SHOP})
     documents = [one for one in yaml.safe_load_all(network_policies([POLICED_LATER])) if one]
     (added,) = (one for one in documents if one["metadata"]["namespace"] == POLICED_LATER)

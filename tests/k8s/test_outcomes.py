@@ -1,4 +1,4 @@
-"""A trial of one component tells an exit, a start and a hang apart."""
+"""Trials of one component: an exit, a start and a hang have different outcomes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def test_component_starts_with_the_arguments_of_k3s(trials: Trials, component: s
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_unknown_argument_stops_every_component(trials: Trials, component: str) -> None:
-    """The last words name the argument, and the exit is quick."""
+    """The output names the argument, and the component exits quickly."""
     outcome = trials.outcome(component, {CONFIG: f"{component}-arg: [no-such-argument=1]\n"})
     assert outcome.exited
     assert "unknown flag: --no-such-argument" in outcome.last_words
 
 
-def test_component_can_hang(trials: Trials) -> None:
-    """With request-timeout=0s the API server runs and is never ready."""
+def test_component_that_neither_exits_nor_becomes_ready_hangs(trials: Trials) -> None:
+    """With request-timeout=0s the API server runs but is never ready."""
     outcome = trials.outcome("kube-apiserver", {CONFIG: "kube-apiserver-arg: [request-timeout=0s]\n"}, seconds=8)
     assert not outcome.exited
     assert not outcome.ready
 
 
-def test_nothing_of_a_trial_is_left_for_the_next(trials: Trials) -> None:
-    """Files of an earlier trial do not exist in the next one, and neither do its settings."""
+def test_a_trial_does_not_affect_the_next(trials: Trials) -> None:
+    """Files and settings of an earlier trial do not exist in the next one."""
     broken = {CONFIG: "kubelet-arg: [node-labels=kubernetes.io/foo=bar]\n", "/etc/kubernetes/kubelet.yaml": "{}"}
     assert trials.outcome("kubelet", broken).exited
     outcome = trials.outcome("kubelet", {CONFIG: "kubelet-arg: [config=/etc/kubernetes/kubelet.yaml]\n"})

@@ -1,4 +1,4 @@
-"""secrets-encryption, with the datastore as judge."""
+"""secrets-encryption, tested by reading the datastore."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET, PLAIN = "the-value-of-the-secret", "the-value-of-the-map"
 
 
 def objects() -> tuple[Mapping[str, object], ...]:
-    """Return a Secret and a ConfigMap, each with a value that is easy to find."""
+    """Return a Secret and a ConfigMap, each with a unique value."""
     metadata = {"name": "stored", "namespace": "default"}
     return (
         {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"value": SECRET}},
@@ -52,7 +52,7 @@ def test_secret_is_encrypted_in_the_datastore(server: Node, tmp_path: Path) -> N
 
 
 def test_secret_is_encrypted_in_etcd(new_node: Callable[..., Node]) -> None:
-    """With embedded etcd, the value is in no file of the datastore, and that of a ConfigMap is."""
+    """With embedded etcd, no file of the datastore contains the Secret's value; one contains the ConfigMap's value."""
     node = new_node()
     node.config({"config.yaml": {"cluster-init": True, "disable-agent": True}})
     assert node.harden("apply").returncode == 0
@@ -66,7 +66,7 @@ def test_secret_is_encrypted_in_etcd(new_node: Callable[..., Node]) -> None:
     assert b"k8s:enc:aescbc:v1:aescbckey:" in written
 
 
-def test_key_is_private(server: Node) -> None:
-    """The file with the key is readable by root only."""
+def test_encryption_key_is_readable_by_root_only(server: Node) -> None:
+    """The file with the encryption key has mode 0600."""
     path = server.path("/var/lib/rancher/k3s/server/cred/encryption-config.json")
     assert path.stat().st_mode & 0o777 == 0o600

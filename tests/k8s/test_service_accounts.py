@@ -1,4 +1,4 @@
-"""The verb service-accounts, with a real API server and kubectl as judges."""
+"""The verb service-accounts, tested with a real API server and kubectl."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def has_token(node: Node, pod: str) -> bool:
 
 
 def test_new_pods_get_no_token(server: Node) -> None:
-    """Every namespace is patched once; a pod that is created before has a token, one after it has none."""
+    """Each namespace is patched once. A pod created before has a token, one created after has none."""
     server.create_namespaces("tokens")
     assert has_token(server, "before")
     first = server.harden("service-accounts", "--format", "json")
@@ -41,7 +41,7 @@ def test_new_pods_get_no_token(server: Node) -> None:
 
 
 def test_stopped_api_server_is_an_error(new_node: Callable[..., Node]) -> None:
-    """Without K3s, the verb fails with kubectl's reason and changes nothing."""
+    """While K3s is stopped, the verb fails with kubectl's reason and changes nothing."""
     done = new_node().harden("service-accounts", "--timeout", "2")
     assert done.returncode == 1
     assert "cannot get namespaces" in done.stderr

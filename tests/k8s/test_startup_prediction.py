@@ -1,8 +1,8 @@
-"""What `check` predicts about the start of a component, with the component as judge.
+"""Predictions of `check` that a component does not start, tested with the component.
 
-Each finding with `prevents_start` about a component has a pair: a configuration that stops the component, and the
-nearest one that does not. The generated test takes its cases from the programs' own --help and from the list of feature
-gates, with another seed in each run, which a failure shows; PREDICTION_SEED repeats a run.
+Each finding with `prevents_start` about a component has a pair: a configuration that stops the component, and a
+similar one that does not. The generated test takes its cases from the programs' --help and from the list of feature
+gates. Each run has another seed, which a failure shows; PREDICTION_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ resources:
 
 
 class Pair(NamedTuple):
-    """A configuration that stops a component, and the nearest one that does not."""
+    """A configuration that stops a component, and a similar one that does not."""
 
     finding: str
     component: Component
@@ -139,7 +139,7 @@ PAIRS = (
 
 
 def predicted(files: Mapping[str, str | None], version: str) -> set[str]:
-    """Return the findings of `check` that say that K3s will not start, on a host with these files."""
+    """Return the findings of `check` with `prevents_start`, on a host with these files."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         for name, content in files.items():
@@ -159,7 +159,7 @@ def _is_built(component: Component, binaries: Binaries) -> bool:
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.finding}-{pair.component}")
-def test_the_component_stops_where_check_says_so(trials: Trials, pair: Pair) -> None:
+def test_the_component_stops_if_check_predicts_it(trials: Trials, pair: Pair) -> None:
     """The first configuration stops the component and has the finding; the second has neither."""
     if not _is_built(pair.component, trials.binaries):
         pytest.skip(f"{pair.component} is not built")
@@ -184,7 +184,7 @@ VALUES = {
     "strings": ("",),
     "mapStringBool": ("NoSuchGate=true",),
 }
-"""Right and wrong values by kind. A file, an address or a name that must exist is no part of this test."""
+"""Valid and invalid values by kind. Kinds whose values must exist, such as files and addresses, are omitted."""
 
 NOT_VARIED = re.compile(
     "help|version|leader-elect.*|.*port|.*address|etcd-.*|.*-ip|authoriz.*|authentic.*|.*auth|register-node|enable-server"
@@ -193,11 +193,11 @@ NOT_VARIED = re.compile(
     "|allocate-node-cidrs|controllers|emulat.*|min-compat.*|runtime-config.*|contention-profiling|allow-privileged"
     "|runonce|peer-.*|storage-.*|cluster-dns|tls-.*|shutdown-.*|oom-score-adj|max-open-files"
 )
-"""Arguments on which the launcher relies, or whose effect on readiness is not about the start."""
+"""Arguments that the launcher needs, or that change readiness but not the start."""
 
 
 def varied(component: Component, binaries: Binaries, chance: random.Random) -> str:
-    """Return an argument of one of the kinds of the issue: a default, a wrong value, a misspelt flag, a gate."""
+    """Return a random argument: a default, an invalid value, a misspelt flag or a feature gate."""
     minor = Version.parse(binaries.version).minor
     known = {
         name: kind
@@ -236,9 +236,9 @@ def _defaults(component: Component, binaries: Binaries, known: Mapping[str, str]
 
 
 @pytest.mark.parametrize("number", range(CASES))
-def test_prediction_and_component_agree_on_random_arguments(trials: Trials, number: int) -> None:
-    """Other arguments in each run; a failure shows the seed of the run."""
-    chance = random.Random(f"{SEED}-{number}")  # noqa: S311 - no secret
+def test_check_and_component_agree_on_random_arguments(trials: Trials, number: int) -> None:
+    """The arguments differ in each run; a failure shows the seed of the run."""
+    chance = random.Random(f"{SEED}-{number}")  # noqa: S311 - not a secret
     component = chance.choice([one for one in Component if _is_built(one, trials.binaries)])
     files = given(component, varied(component, trials.binaries, chance))
     found = predicted(files, trials.binaries.version)
@@ -247,8 +247,8 @@ def test_prediction_and_component_agree_on_random_arguments(trials: Trials, numb
     assert outcome.ready != bool(found), words
 
 
-def test_the_table_of_flags_is_that_of_the_programs(binaries: Binaries) -> None:
-    """If not, run `make tables COMPONENTS=DIRECTORY` with the components of this version."""
+def test_the_table_of_flags_matches_the_programs(binaries: Binaries) -> None:
+    """If this fails, run `make tables COMPONENTS=DIRECTORY` with the components of this version."""
     built = Built(binaries.version.removeprefix("1."), _directory(Component.API_SERVER, binaries))
     checked_in = (TABLES / tables.FLAGS).read_text(encoding="utf-8")
     assert flags_table([built], checked_in) == checked_in

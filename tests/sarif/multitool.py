@@ -48,7 +48,7 @@ def installed() -> Path:
 
 
 def complaints(logs: Iterable[Path], output: Path) -> list[str]:
-    """Return what breaks the rules of GitHub code scanning, as rule and message; `output` is a file to write."""
+    """Return the violations of GitHub code scanning's rules, as rule and message; `output` is a file to write."""
     command = (
         *(str(installed()), "validate", *map(str, logs)),
         *("--rule-kind", "Ghas", "--config", str(HERE / "github.xml")),
@@ -56,7 +56,7 @@ def complaints(logs: Iterable[Path], output: Path) -> list[str]:
     )
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode or not output.exists():
-        # It fails to format the messages of some of its own rules.
+        # The tool fails to format the messages of some rules.
         return [run.stdout.strip() or run.stderr.strip()]
     (only,) = json.loads(output.read_text(encoding="utf-8-sig"))["runs"]
     return [f"{one['ruleId']}: {one['message']}" for one in only.get("results", [])]

@@ -25,8 +25,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def in_memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory if this machine has one: many short runs call fsync often."""
-    memory = "/dev/shm"  # noqa: S108 - the name below it is made by mkdtemp
+    """A directory in memory if possible, because many short runs call fsync often."""
+    memory = "/dev/shm"  # noqa: S108 - mkdtemp creates the name below it
     directory = Path(tempfile.mkdtemp(dir=memory)) if os.access(memory, os.W_OK) else tmp_path
     yield directory
     if directory != tmp_path:

@@ -29,7 +29,7 @@ def run(words: list[str]) -> int:
 
 
 def become(output: str, words: list[str], gate: int) -> NoReturn:
-    """In the new process: wait for the start line, then run once."""
+    """Wait for the start line in the new process, then run once."""
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

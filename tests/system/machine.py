@@ -42,7 +42,7 @@ _HIDDEN = (
     "/usr/lib/sysctl.d/*",
     "/usr/local/lib/sysctl.d/*",
 )
-"""Paths that a development machine can have and a new machine does not have."""
+"""Paths that exist on some development machines and not on a new machine."""
 
 # Standard input is the pipe whose end stops the machine. The id of the first process is read from the old /proc, which
 # shows ids of the outer namespace.
@@ -99,7 +99,7 @@ class Machine:
         self.number = 0
 
     def __enter__(self) -> Machine:
-        # Held until the values are restored: two test runs on one machine take turns. The file is not changed.
+        # Locked until the values are restored, so that two test runs take turns. The file is not changed.
         self._turn = os.open("/proc/sys/kernel/panic", os.O_RDONLY)
         fcntl.flock(self._turn, fcntl.LOCK_EX)
         self._before = live_values()

@@ -150,8 +150,8 @@ class Outcome(NamedTuple):
     files: Files
 
 
-class Place:
-    """One host tree on which runs start repeatedly."""
+class HostTree:
+    """One host tree on which each run starts from the same state."""
 
     def __init__(self, directory: Path, verb: str) -> None:
         self.root = directory / "host"
@@ -164,15 +164,15 @@ class Place:
         self.origin = self.files()
 
     def keep(self) -> None:
-        """Let runs begin on the host as it is now."""
+        """Make the present state of the host the start of each run."""
         shutil.copytree(self.root, self.start, dirs_exist_ok=True)
 
-    def again(self) -> None:
+    def reset(self) -> None:
         shutil.rmtree(self.root)
         shutil.copytree(self.start, self.root)
 
     def run(self, verb: str, fuse: Fuse, request: Request = NEWER) -> Outcome:
-        """One run, which raises what is no error of the program's own."""
+        """Run once. Raises exceptions that are not errors of the program."""
         host = FailingHost.below(self.root, fuse)
         try:
             report = verbs.apply(host, request) if verb == "apply" else revert(host, last=False, force=False)
@@ -192,144 +192,146 @@ class Place:
         return [str(path) for path in self.root.rglob(".*.k3s-harden")]
 
 
-def new_host(directory: Path) -> Place:
-    place = Place(directory, "apply")
-    place.keep()
-    return place
+def new_host(directory: Path) -> HostTree:
+    tree = HostTree(directory, "apply")
+    tree.keep()
+    return tree
 
 
-def upgraded_host(directory: Path) -> Place:
-    place = Place(directory, "apply")
-    assert place.run("apply", Fuse(), OLDER).code is ExitCode.COMPLIANT
-    place.keep()
-    return place
+def upgraded_host(directory: Path) -> HostTree:
+    tree = HostTree(directory, "apply")
+    assert tree.run("apply", Fuse(), OLDER).code is ExitCode.COMPLIANT
+    tree.keep()
+    return tree
 
 
-def host_to_be_undone(directory: Path) -> Place:
-    place = Place(directory, "revert")
+def host_to_revert(directory: Path) -> HostTree:
+    tree = HostTree(directory, "revert")
     for request in (OLDER, NEWER):
-        assert place.run("apply", Fuse(), request).code is ExitCode.COMPLIANT
-    place.keep()
-    return place
+        assert tree.run("apply", Fuse(), request).code is ExitCode.COMPLIANT
+    tree.keep()
+    return tree
 
 
 BEGINNINGS = pytest.mark.parametrize(
-    "begin", [new_host, upgraded_host, host_to_be_undone], ids=lambda begin: begin.__name__
+    "begin", [new_host, upgraded_host, host_to_revert], ids=lambda begin: begin.__name__
 )
 
 
 @BEGINNINGS
-def test_a_failure_is_reported_and_the_next_run_is_compliant(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+def test_a_failure_is_reported_and_the_next_run_is_compliant(
+    in_memory: Path, begin: Callable[[Path], HostTree]
+) -> None:
     """Exit code and items are correct after each failure."""
-    place = begin(in_memory)
-    calls, ended = an_undisturbed_run(place)
-    place.again()
-    before = place.files()
+    tree = begin(in_memory)
+    calls, ended = run_without_failures(tree)
+    tree.reset()
+    before = tree.files()
     wrong = Wrong()
     for number, call in enumerate(calls, 1):
         # A repeated operation fails the first and the last time.
         if changes(call) or calls.index(call) == number - 1 or call not in calls[number:]:
-            place.again()
-            outcome = place.run(place.verb, Fuse(number))
-            wrong.note(call, untrue(place, outcome, before, ended))
-            wrong.note(call, not_healed(place, ended))
-    assert not wrong.whats, str(wrong)
+            tree.reset()
+            outcome = tree.run(tree.verb, Fuse(number))
+            wrong.note(call, false_statements(tree, outcome, before, ended))
+            wrong.note(call, not_repaired(tree, ended))
+    assert not wrong.outcomes, str(wrong)
 
 
 @BEGINNINGS
-def test_the_run_after_an_interruption_is_compliant(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+def test_the_run_after_an_interruption_is_compliant(in_memory: Path, begin: Callable[[Path], HostTree]) -> None:
     """An interruption before any change leaves nothing that the next run does not fix."""
-    place = begin(in_memory)
-    calls, ended = an_undisturbed_run(place)
+    tree = begin(in_memory)
+    calls, ended = run_without_failures(tree)
     wrong = Wrong()
     for number, call in enumerate(calls, 1):
         if changes(call):
-            place.again()
+            tree.reset()
             with pytest.raises(Interruption):
-                place.run(place.verb, Fuse(number, ends_the_run=True))
-            wrong.note(call, not_healed(place, ended))
-    assert not wrong.whats, str(wrong)
+                tree.run(tree.verb, Fuse(number, ends_the_run=True))
+            wrong.note(call, not_repaired(tree, ended))
+    assert not wrong.outcomes, str(wrong)
 
 
 @BEGINNINGS
-def test_a_failed_run_can_be_reverted(in_memory: Path, begin: Callable[[Path], Place]) -> None:
+def test_a_failed_run_can_be_reverted(in_memory: Path, begin: Callable[[Path], HostTree]) -> None:
     """Changes that were not made are not edits, so revert needs no --force."""
-    place = begin(in_memory)
-    calls, _ = an_undisturbed_run(place)
+    tree = begin(in_memory)
+    calls, _ = run_without_failures(tree)
     wrong = Wrong()
     for number, call in enumerate(calls, 1):
         if changes(call):
-            place.again()
-            place.run(place.verb, Fuse(number))
-            wrong.note(call, not_undone(place))
-    assert not wrong.whats, str(wrong)
+            tree.reset()
+            tree.run(tree.verb, Fuse(number))
+            wrong.note(call, not_undone(tree))
+    assert not wrong.outcomes, str(wrong)
 
 
 class Wrong:
-    """The errors, and the operations that failed."""
+    """The wrong outcomes, and the operations whose failure caused each."""
 
     def __init__(self) -> None:
-        self.whats: dict[str, list[str]] = {}
+        self.outcomes: dict[str, list[str]] = {}
 
-    def note(self, call: str, whats: Iterable[str]) -> None:
-        for what in whats:
-            self.whats.setdefault(what, []).append(call)
+    def note(self, call: str, outcomes: Iterable[str]) -> None:
+        for what in outcomes:
+            self.outcomes.setdefault(what, []).append(call)
 
     def __str__(self) -> str:
-        return "\n".join(f"{what}\n    if this fails: {'; '.join(calls)}" for what, calls in self.whats.items())
+        return "\n".join(f"{what}\n    if this fails: {'; '.join(calls)}" for what, calls in self.outcomes.items())
 
 
 def changes(call: str) -> bool:
     return call.partition(" ")[0] not in {"look", "read", "list", "trust"}
 
 
-def an_undisturbed_run(place: Place) -> tuple[list[str], Files]:
+def run_without_failures(tree: HostTree) -> tuple[list[str], Files]:
     """Return the operations of a run without failures, and the tree after it."""
-    place.again()
+    tree.reset()
     fuse = Fuse()
-    outcome = place.run(place.verb, fuse)
+    outcome = tree.run(tree.verb, fuse)
     assert outcome.code is ExitCode.COMPLIANT
     assert sum(map(changes, fuse.calls)) > 5
     return fuse.calls, outcome.files
 
 
-def untrue(place: Place, outcome: Outcome, before: Files, ended: Files) -> Iterator[str]:
-    """Return what the outcome of a failed run states wrongly."""
+def false_statements(tree: HostTree, outcome: Outcome, before: Files, ended: Files) -> Iterator[str]:
+    """Return the statements of a failed run's report that are false."""
     now = outcome.files
-    if place.left_overs():
-        yield f"leaves {place.left_overs()}"
+    if tree.left_overs():
+        yield f"leaves {tree.left_overs()}"
     if outcome.code is ExitCode.COMPLIANT and now != ended:
-        yield f"exit 0, but {unlike(now, ended)} are not as wanted"
+        yield f"exit 0, but {differing_paths(now, ended)} are not compliant"
     if outcome.code is ExitCode.ERROR and now != before:
-        yield f"exit 1, but {unlike(now, before)} were changed"
+        yield f"exit 1, but {differing_paths(now, before)} were changed"
     for item in outcome.report.items if outcome.report else ():
         path = item.id.lstrip("/") if item.id.startswith("/") else f"proc/sys/{item.id.replace('.', '/')}"
         if item.status is ItemStatus.CHANGED and now.get(path) != ended.get(path):
             yield f"{item.id} is not what was reported as changed"
 
 
-def not_healed(place: Place, ended: Files) -> Iterator[str]:
+def not_repaired(tree: HostTree, ended: Files) -> Iterator[str]:
     """Return what is wrong after the next run on a working host, and after a complete revert."""
-    outcome = place.run(place.verb, Fuse())
+    outcome = tree.run(tree.verb, Fuse())
     if outcome.code is not ExitCode.COMPLIANT:
-        told = [item for item in outcome.report.items if item.status in LEFT] if outcome.report else "an error"
-        yield f"the next {place.verb} exits {int(outcome.code)}: {told}"
+        left = [item for item in outcome.report.items if item.status in LEFT] if outcome.report else "an error"
+        yield f"the next {tree.verb} exits {int(outcome.code)}: {left}"
     if outcome.files != ended:
-        yield f"the next {place.verb} leaves {unlike(outcome.files, ended)} otherwise than an undisturbed one"
-    if place.left_overs():
-        yield f"the next {place.verb} leaves {place.left_overs()}"
-    yield from not_undone(place)
+        yield f"the next {tree.verb} leaves {differing_paths(outcome.files, ended)}, unlike a run without failures"
+    if tree.left_overs():
+        yield f"the next {tree.verb} leaves {tree.left_overs()}"
+    yield from not_undone(tree)
 
 
-def not_undone(place: Place) -> Iterator[str]:
+def not_undone(tree: HostTree) -> Iterator[str]:
     """Return what is wrong after a revert on a working host."""
-    outcome = place.run("revert", Fuse())
-    if outcome.code is not ExitCode.COMPLIANT or outcome.files != place.origin:
-        yield f"revert exits {int(outcome.code)} and leaves {unlike(outcome.files, place.origin)}"
-    if (place.root / "var/lib/k3s-harden").exists():
+    outcome = tree.run("revert", Fuse())
+    if outcome.code is not ExitCode.COMPLIANT or outcome.files != tree.origin:
+        yield f"revert exits {int(outcome.code)} and leaves {differing_paths(outcome.files, tree.origin)}"
+    if (tree.root / "var/lib/k3s-harden").exists():
         yield "revert leaves the journal"
 
 
-def unlike(one: Files, other: Files) -> list[str]:
-    """Return the paths that differ."""
+def differing_paths(one: Files, other: Files) -> list[str]:
+    """Return the paths that differ between two trees."""
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))

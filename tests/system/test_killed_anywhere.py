@@ -48,7 +48,7 @@ class Node(NamedTuple):
     content: bytes | None
 
 
-class Moment(NamedTuple):
+class CallNumber(NamedTuple):
     """The n-th call of a name since the start of the run."""
 
     call: str
@@ -90,7 +90,7 @@ class Runs:
         )
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """End the server process."""
         self._server.communicate(timeout=10)
 
     def __call__(self, verb: str, *words: str) -> tuple[int, str]:
@@ -98,7 +98,9 @@ class Runs:
         self._prepare(verb, words)
         return self._finish()
 
-    def traced(self, verb: str, *words: str, kill_at: Moment | None = None, by: str = "KILL") -> tuple[int, list[str]]:
+    def traced(
+        self, verb: str, *words: str, kill_at: CallNumber | None = None, by: str = "KILL"
+    ) -> tuple[int, list[str]]:
         """Run once under strace, which kills the process at the given call; return exit code and calls."""
         number = self._prepare(verb, words)
         log = self.place / "calls"
@@ -151,7 +153,7 @@ def runs(in_memory: Path) -> Iterator[Runs]:
     new.close()
 
 
-def moments(calls: list[str]) -> Iterator[Moment]:
+def call_numbers(calls: list[str]) -> Iterator[CallNumber]:
     """Return the calls of a complete run that change something."""
     seen: Counter[str] = Counter()
     cuts = False
@@ -163,7 +165,7 @@ def moments(calls: list[str]) -> Iterator[Moment]:
             continue
         # Opening the plain file of a kernel value truncates it; a real kernel value is never empty.
         if not cuts:
-            yield Moment(call, seen[call], line)
+            yield CallNumber(call, seen[call], line)
         cuts = "O_TRUNC" in line
 
 
@@ -181,7 +183,7 @@ def partial(now: Tree, old: Tree, new: Tree) -> Iterator[str]:
     yield from (f"{path}: gone" for path in old.keys() & new.keys() if path not in now)
 
 
-class Story(NamedTuple):
+class Scenario(NamedTuple):
     """A run to kill: its arguments, the host on which it starts, and that host before the first run.
 
     `undone_by` restores the origin without another apply.
@@ -193,13 +195,13 @@ class Story(NamedTuple):
     undone_by: tuple[str, ...] = ("revert",)
 
 
-def on_a_new_host(_: Runs, place: Path) -> Story:
-    """Everything is new, including parent directories."""
+def on_a_new_host(_: Runs, place: Path) -> Scenario:
+    """All paths are new, including parent directories."""
     new_host(place)
-    return Story(("apply", *SERVER), place, without_state(read(place)))
+    return Scenario(("apply", *SERVER), place, without_state(read(place)))
 
 
-def after_an_upgrade(runs: Runs, place: Path) -> Story:
+def after_an_upgrade(runs: Runs, place: Path) -> Scenario:
     """Existing files of the program change, among them a file and a directory of an administrator."""
     new_host(place)
     (place / "var/lib/rancher/k3s/server").mkdir(parents=True)
@@ -208,21 +210,21 @@ def after_an_upgrade(runs: Runs, place: Path) -> Story:
     runs.start_from(place)
     assert runs("apply", "--force", *OLDER_SERVER)[0] == 0
     runs.keep_as(place)
-    return Story(("apply", *SERVER), place, origin)
+    return Scenario(("apply", *SERVER), place, origin)
 
 
-def over_hand_edits(runs: Runs, place: Path) -> Story:
+def over_hand_edits(runs: Runs, place: Path) -> Scenario:
     """After the first run a file was edited, modes were opened and a value changed."""
-    story = after_an_upgrade(runs, place)
+    scenario = after_an_upgrade(runs, place)
     server = place / "var/lib/rancher/k3s/server"
     server.chmod(0o755)
     (server / "manifests/policy.yaml").chmod(0o644)
     (server / "audit.yaml").write_text("edited: by hand\n")
     (place / "proc/sys/kernel/panic").write_text("0\n")
-    return story._replace(words=("apply", "--force", *SERVER), undone_by=("revert", "--force"))
+    return scenario._replace(words=("apply", "--force", *SERVER), undone_by=("revert", "--force"))
 
 
-def with_a_full_journal(runs: Runs, place: Path) -> Story:
+def with_a_full_journal(runs: Runs, place: Path) -> Scenario:
     """The two oldest records are merged."""
     new_host(place)
     origin = without_state(read(place))
@@ -238,16 +240,16 @@ def with_a_full_journal(runs: Runs, place: Path) -> Story:
         pytest.fail("the journal grows without end")
     drifting.write_text("0\n")
     runs.keep_as(place)
-    return Story(("apply", *SERVER), place, origin)
+    return Scenario(("apply", *SERVER), place, origin)
 
 
-def while_it_is_undone(runs: Runs, place: Path) -> Story:
+def while_it_is_undone(runs: Runs, place: Path) -> Scenario:
     """A revert of two runs, after which the administrator's file is restored."""
-    story = after_an_upgrade(runs, place)
+    scenario = after_an_upgrade(runs, place)
     runs.start_from(place)
-    assert runs(*story.words)[0] == 0
+    assert runs(*scenario.words)[0] == 0
     runs.keep_as(place)
-    return story._replace(words=("revert",))
+    return scenario._replace(words=("revert",))
 
 
 @pytest.mark.parametrize(
@@ -255,39 +257,39 @@ def while_it_is_undone(runs: Runs, place: Path) -> Story:
     [on_a_new_host, after_an_upgrade, over_hand_edits, with_a_full_journal, while_it_is_undone],
     ids=lambda begin: begin.__name__,
 )
-def test_a_kill_at_any_call_does_no_damage(runs: Runs, begin: Callable[[Runs, Path], Story]) -> None:
-    """No file is partial, apply then ends compliant, and revert restores the start."""
-    story = begin(runs, runs.place / "start")
-    old = without_state(read(story.start))
-    runs.start_from(story.start)
-    code, calls = runs.traced(*story.words)
+def test_apply_and_revert_recover_from_a_kill_at_any_call(runs: Runs, begin: Callable[[Runs, Path], Scenario]) -> None:
+    """No file is partial, the next apply ends compliant, and revert restores the start."""
+    scenario = begin(runs, runs.place / "start")
+    old = without_state(read(scenario.start))
+    runs.start_from(scenario.start)
+    code, calls = runs.traced(*scenario.words)
     assert code == 0
     ended = without_state(read(runs.root))
-    at = list(moments(calls))
+    at = list(call_numbers(calls))
     assert len(at) > 10
     wrong: dict[str, list[str]] = {}
-    for moment in at:
-        for what in after_a_kill(runs, story, moment, old, ended):
-            wrong.setdefault(what, []).append(moment.line[:100])
+    for number in at:
+        for what in after_a_kill(runs, scenario, number, old, ended):
+            wrong.setdefault(what, []).append(number.line[:100])
     assert not wrong, "\n".join(f"{what}\n    if killed at {'; '.join(calls)}" for what, calls in wrong.items())
 
 
 def test_a_keyboard_interrupt_leaves_no_temporary_files(runs: Runs) -> None:
     """No file is partial, no success is reported, and the next apply completes."""
-    story = on_a_new_host(runs, runs.place / "start")
-    runs.start_from(story.start)
-    _, calls = runs.traced(*story.words)
+    scenario = on_a_new_host(runs, runs.place / "start")
+    runs.start_from(scenario.start)
+    _, calls = runs.traced(*scenario.words)
     ended = without_state(read(runs.root))
-    # A signal lets the call finish; a call that opens a file is interrupted before its cleanup is registered.
-    for moment in [moment for moment in moments(calls) if moment.call != "openat"][::5]:
-        runs.start_from(story.start)
-        code, _ = runs.traced(*story.words, kill_at=moment, by="INT")
-        assert code not in {0, 3}, moment
+    # The signal arrives after the call. After a call that opens a file, it arrives before the cleanup is registered.
+    for number in [number for number in call_numbers(calls) if number.call != "openat"][::5]:
+        runs.start_from(scenario.start)
+        code, _ = runs.traced(*scenario.words, kill_at=number, by="INT")
+        assert code not in {0, 3}, number
         now = read(runs.root)
-        assert list(partial(without_state(now), story.origin, ended)) == []
-        assert [path for path in now if TEMPORARY.fullmatch(path.rpartition("/")[2])] == [], moment
-        assert list(ended_wrong(runs, ("apply", *SERVER), {0}, ended)) == [], moment
-        assert list(ended_wrong(runs, ("revert",), {0}, story.origin)) == [], moment
+        assert list(partial(without_state(now), scenario.origin, ended)) == []
+        assert [path for path in now if TEMPORARY.fullmatch(path.rpartition("/")[2])] == [], number
+        assert list(ended_wrong(runs, ("apply", *SERVER), {0}, ended)) == [], number
+        assert list(ended_wrong(runs, ("revert",), {0}, scenario.origin)) == [], number
 
 
 def with_systemd(place: Path) -> Path:
@@ -321,17 +323,17 @@ def test_a_kill_of_install_or_uninstall_is_repaired_by_the_next_run(
     code, calls = runs.traced(*verb)
     assert code == 0
     ended = files_of(runs.root)
-    at = list(moments(calls))
+    at = list(call_numbers(calls))
     assert len(at) > 10
-    for moment in at:
+    for number in at:
         runs.start_from(start)
-        assert runs.traced(*verb, kill_at=moment)[0] == -signal.SIGKILL, moment
+        assert runs.traced(*verb, kill_at=number)[0] == -signal.SIGKILL, number
         for path, content in files_of(runs.root).items():
-            assert content in {old.get(path), ended.get(path)} or TEMPORARY.fullmatch(Path(path).name), (path, moment)
-        assert runs(*verb)[0] == 0, moment
-        assert files_of(runs.root) == ended, moment
+            assert content in {old.get(path), ended.get(path)} or TEMPORARY.fullmatch(Path(path).name), (path, number)
+        assert runs(*verb)[0] == 0, number
+        assert files_of(runs.root) == ended, number
         runs(*opposite)
-        assert files_of(runs.root) == (empty if opposite is UNINSTALL else old), moment
+        assert files_of(runs.root) == (empty if opposite is UNINSTALL else old), number
 
 
 def files_of(root: Path) -> dict[str, bytes]:
@@ -344,7 +346,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("verb", ["assess", "drift"])
-def test_a_kill_of_a_report_leaves_the_old_one_or_the_new_one(runs: Runs, verb: str) -> None:
+def test_a_kill_while_a_report_is_written_leaves_the_old_or_the_new_report(runs: Runs, verb: str) -> None:
     """The next run removes the temporary files."""
     start = runs.place / "start"
     new_host(start)
@@ -356,31 +358,31 @@ def test_a_kill_of_a_report_leaves_the_old_one_or_the_new_one(runs: Runs, verb: 
     runs.keep_as(start)
     code, calls = runs.traced(*words)
     assert code == expected
-    at = list(moments(calls))
+    at = list(call_numbers(calls))
     assert len(at) >= 5
-    for moment in at:
+    for number in at:
         runs.start_from(start)
-        assert runs.traced(*words, kill_at=moment)[0] == -signal.SIGKILL, moment
-        assert json.loads(report.read_bytes())["schema"] == 2, moment
-        assert runs(*words)[0] == expected, moment
+        assert runs.traced(*words, kill_at=number)[0] == -signal.SIGKILL, number
+        assert json.loads(report.read_bytes())["schema"] == 2, number
+        assert runs(*words)[0] == expected, number
         left = [path for path in read(runs.root) if TEMPORARY.fullmatch(Path(path).name)]
-        assert left == [], moment
+        assert left == [], number
 
 
-def after_a_kill(runs: Runs, story: Story, moment: Moment, old: Tree, ended: Tree) -> Iterator[str]:
-    """Return what is wrong after a kill at that moment, and after each way to continue."""
-    runs.start_from(story.start)
-    code, calls = runs.traced(*story.words, kill_at=moment)
-    assert (code, calls[-1].partition("(")[0]) == (-signal.SIGKILL, moment.call), "strace did not kill where it was to"
+def after_a_kill(runs: Runs, scenario: Scenario, number: CallNumber, old: Tree, ended: Tree) -> Iterator[str]:
+    """Return what is wrong after a kill at that call, and after each way to continue."""
+    runs.start_from(scenario.start)
+    code, calls = runs.traced(*scenario.words, kill_at=number)
+    assert (code, calls[-1].partition("(")[0]) == (-signal.SIGKILL, number.call), "strace did not kill at this call"
     yield from (f"half done: {what}" for what in partial(without_state(read(runs.root)), old, ended))
     killed = runs.place / "killed"
     runs.keep_as(killed)
-    hardened = ended if story.words[0] == "apply" else old
+    hardened = ended if scenario.words[0] == "apply" else old
     yield from ended_wrong(runs, ("check", *SERVER), {0, 3}, without_state(read(killed)))
     yield from ended_wrong(runs, ("apply", "--force", *SERVER), {0}, hardened)
-    yield from ended_wrong(runs, ("revert",), {0}, story.origin)
+    yield from ended_wrong(runs, ("revert",), {0}, scenario.origin)
     runs.start_from(killed)
-    yield from ended_wrong(runs, story.undone_by, {0}, story.origin)
+    yield from ended_wrong(runs, scenario.undone_by, {0}, scenario.origin)
 
 
 def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], wanted: Tree) -> Iterator[str]:

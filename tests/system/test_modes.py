@@ -60,7 +60,7 @@ def put_before(machine: Machine, wanted: Mapping[str, Entry], state: State) -> N
 
 
 def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, wanted: Mapping[str, Entry]) -> None:
-    """Each created level has its documented mode."""
+    """Each created directory and file has its documented mode."""
     for umask in UMASKS:
         clear(machine)
         assert machine.harden("apply", *SERVER, umask=umask).returncode == 0
@@ -85,7 +85,7 @@ def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, wanted
 def test_existing_paths_get_the_same_modes(
     machine: Machine, wanted: Mapping[str, Entry], state: State, umasks: Sequence[int]
 ) -> None:
-    """Other modes and owners are corrected at every level."""
+    """apply corrects other modes and owners of each managed directory and file."""
     for umask in umasks:
         clear(machine)
         put_before(machine, wanted, state)
@@ -96,7 +96,7 @@ def test_existing_paths_get_the_same_modes(
 
 @pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "nobody's"])
 def test_revert_restores_the_earlier_modes(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
-    """Even if they were too open."""
+    """Earlier modes are restored even if they were too open."""
     put_before(machine, wanted, state)
     before = machine.tree(*PLACES)
     machine.harden("apply", *SERVER)
@@ -107,7 +107,7 @@ def test_revert_restores_the_earlier_modes(machine: Machine, wanted: Mapping[str
 
 @pytest.mark.parametrize(("mode", "group"), [(0o711, 0), (0o750, 4), (0o2755, 4), (0o700, 0)])
 def test_existing_parents_are_not_changed(machine: Machine, mode: int, group: int) -> None:
-    """A safe parent keeps its mode and group."""
+    """A parent directory that only root can write keeps its mode and group."""
     parents = ("/etc/sysctl.d", "/etc/rancher", "/etc/rancher/k3s", "/var/lib/rancher", DATA)
     for parent in parents:
         path = machine.path(parent)

@@ -48,8 +48,8 @@ def start(machine: Machine, *words: str) -> subprocess.Popen[str]:
     return machine.start(*PROGRAM, *words)
 
 
-def test_twenty_concurrent_applies_change_the_host_once(machine: Machine) -> None:
-    """All end compliant, and a concurrent check does not fail because of them."""
+def test_only_one_of_twenty_concurrent_applies_changes_the_host(machine: Machine) -> None:
+    """All end compliant, and a concurrent check does not fail."""
     applies = [start(machine, "apply", *SERVER) for _ in range(MANY)]
     codes = set()
     while any(run.poll() is None for run in applies):
@@ -71,7 +71,7 @@ def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> 
     before, values = machine.tree(*PLACES), live_values()
     runs = [start(machine, "apply", *(SERVER, OLDER_SERVER)[number % 2]) for number in range(8)]
     output = [run.communicate()[0] for run in runs]
-    # A run that another one overtakes after its change reports the result of the other one.
+    # If another run gets the lock after this run's changes, this run reports the state after the other run.
     assert {run.returncode for run in runs} <= {0, 3, 4}, output
     last: dict[str, Any] = {}
     for record in records(machine):
@@ -102,7 +102,7 @@ def test_concurrent_applies_and_reverts_leave_no_partial_state(machine: Machine)
 
 
 def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
-    """Each run exits as if it were alone, and the file is complete at each moment."""
+    """Each run has the exit code of a single run, and the file is complete at all times."""
     report = machine.path("/srv/report.json")
     words = ("assess", "--format", "json", "--output", "/srv/report.json", *SERVER)
     alone = machine.harden(*words)

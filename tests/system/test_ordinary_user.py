@@ -1,4 +1,4 @@
-"""Runs of an ordinary user: they read what permissions allow, report the rest, and change nothing."""
+"""Runs of an ordinary user: they check readable files, report the others as not readable, and change nothing."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def as_nobody(machine: Machine, *words: str) -> subprocess.CompletedProcess[str]
 
 
 def test_check_reads_a_new_host(host: Machine) -> None:
-    """Before hardening, an ordinary user sees what root sees."""
+    """Before hardening, check reports the same to an ordinary user as to root."""
     run = as_nobody(host, "check", *SERVER)
     assert run.returncode == 3
     assert run.stdout == host.harden("check", *SERVER).stdout
 
 
 def test_check_reports_unreadable_files(host: Machine) -> None:
-    """On a hardened host, with the hint to run as root; everything else is checked."""
+    """On a hardened host the remediation is to run as root. All readable files are checked."""
     host.harden("apply", *SERVER)
     run = as_nobody(host, "check", "--format", "json", *SERVER)
     assert run.returncode == 3
@@ -76,7 +76,7 @@ def test_diff_shows_readable_resources(host: Machine) -> None:
 
 @pytest.mark.parametrize("what", ["sysctl", "audit-policy", "policy", "psa", "k3s-config"])
 def test_render_needs_no_root(host: Machine, what: str) -> None:
-    """It prints the same as for root, without warnings."""
+    """render prints the same as for root, without warnings."""
     words = ("render", what, *SERVER)
     run = as_nobody(host, *words)
     assert (run.returncode, run.stderr) == (0, "")
@@ -98,7 +98,7 @@ def test_writing_verbs_require_root(host: Machine, words: tuple[str, ...], *, ha
 
 
 def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
-    """Without the settings nothing is checked."""
+    """Without its settings, check stops."""
     host.write("/etc/k3s-harden/config.yaml", "role: server\n", mode=0o600)
     run = as_nobody(host, "check", *SERVER)
     assert run.returncode in {1, 2}
@@ -107,7 +107,7 @@ def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
 
 
 def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
-    """With --root."""
+    """apply and check with --root need no root if the user owns the tree."""
     host.run(
         "mkdir", "-p", *(f"{IMAGE}/{path}" for path in ("etc/sysctl.d", "var/lib", "run")), user=NOBODY, check=True
     )

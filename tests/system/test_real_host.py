@@ -23,7 +23,7 @@ AGENT = ("--role", "agent", "--k3s-version", "1.34")
 OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 
 PLACES = ("/etc", "/run", "/var/lib/rancher", "/var/lib/k3s-harden")
-"""Directories of managed paths; strace shows that no others change."""
+"""Directories of managed paths. A test with strace verifies that no others change."""
 
 DATA = "/var/lib/rancher/k3s"
 DROPIN = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
@@ -115,7 +115,7 @@ def test_check_reports_a_host_that_is_not_hardened(machine: Machine) -> None:
 
 @pytest.mark.parametrize("words", [SERVER, AGENT], ids=["server", "agent"])
 def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) -> None:
-    """Files, directories, modes and live values."""
+    """revert restores files, directories, modes and live kernel values."""
     machine.write(PARAMETERS, "# an administrator's\nkernel.panic = 5\n", mode=0o640)
     machine.set_live({"kernel.panic": "5"})
     before, values = machine.tree(*PLACES), live_values()
@@ -166,7 +166,7 @@ def test_a_changed_kernel_value_is_found_and_corrected(machine: Machine) -> None
 
 @pytest.mark.strace
 def test_a_second_apply_makes_no_changes(machine: Machine) -> None:
-    """It makes no system call that could change anything."""
+    """The second apply makes no system call that could change a file."""
     assert traced(machine, "apply", *SERVER) != []
     assert traced(machine, "apply", *SERVER) == []
 
@@ -175,7 +175,7 @@ def test_a_second_apply_makes_no_changes(machine: Machine) -> None:
 @pytest.mark.parametrize("hardened", [False, True], ids=["new", "hardened"])
 @pytest.mark.parametrize("verb", ["check", "diff", "render"])
 def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: bool) -> None:
-    """check, diff and render, on a compliant host and on another one."""
+    """check, diff and render change nothing, on a compliant host and on one that is not."""
     if hardened:
         machine.harden("apply", *SERVER)
     words = ("policy", "--k3s-version", "1.34") if verb == "render" else SERVER
@@ -184,7 +184,7 @@ def test_reading_verbs_write_nothing(machine: Machine, verb: str, *, hardened: b
 
 @pytest.mark.strace
 def test_apply_changes_only_managed_paths(machine: Machine) -> None:
-    """It opens for writing, creates, renames and removes only its files, the lock and kernel values."""
+    """apply opens for writing, creates, renames and removes only its files, the lock and kernel values."""
     touched = {path for line in traced(machine, "apply", *SERVER) for path in named(line)}
     values = {f"/proc/sys/{key.replace('.', '/')}" for key in START}
     assert {path for path in touched - values if not OURS.fullmatch(path)} == {"/run/k3s-harden.lock"}
@@ -193,7 +193,7 @@ def test_apply_changes_only_managed_paths(machine: Machine) -> None:
 
 
 def named(line: str) -> Iterator[str]:
-    """Return the paths in a line of strace; of a temporary file, the path of its file."""
+    """Return the paths in a line of strace, with a temporary file as the path of its target."""
     for directory, name in re.findall(r"(?:\w+<(/[^>]*)>, )?\"([^\"]+)\"", line.partition(" = ")[0]):
         if " write(" not in line and " pwrite64(" not in line:
             temporary = re.fullmatch(r"\.(.*)\.\d+-[0-9a-f]+\.k3s-harden", name)

@@ -25,7 +25,7 @@ AUDIT = "/var/lib/rancher/k3s/server/audit.yaml"
 
 
 def install(machine: Machine, version: str, mode: int = 0o755, owner: int = 0, path: str = K3S) -> None:
-    """Install a stand-in for k3s that prints its version and records that it ran."""
+    """Install a stand-in for k3s that prints its version and records each run."""
     words = f"k3s version {version} (3dd98cc5)\\ngo version go1.24.4\\n"
     machine.write(path, f"#!/bin/sh\necho \"$@\" >>{RAN}\nprintf '{words}'\n", mode, owner)
 
@@ -75,8 +75,8 @@ def test_a_running_k3s_determines_role_and_start_time(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("way", ["by_psutil", "by_proc"])
-def test_the_start_of_k3s_is_known_to_a_fraction_of_a_second(machine: Machine, way: str) -> None:
-    """A K3s that the gate releases is newer than the gate's run, even within the same second."""
+def test_the_start_time_of_k3s_has_a_resolution_below_one_second(machine: Machine, way: str) -> None:
+    """A K3s that starts after its gate is newer than the gate's run, even within the same second."""
     words = f"from agent.host import probe; print(*(process.started for process in probe.{way}()))"
     before = time.time()
     with running(machine, "k3s server"):
@@ -96,7 +96,7 @@ def test_the_start_of_k3s_is_known_to_a_fraction_of_a_second(machine: Machine, w
     ],
 )
 def test_similar_process_names_are_not_k3s(machine: Machine, line: str, name: str) -> None:
-    """kubectl, an editor and this program have no role."""
+    """kubectl, an editor and this program do not determine the role."""
     with running(machine, line, name):
         run = machine.harden("check")
     assert run.returncode == 2
@@ -104,8 +104,8 @@ def test_similar_process_names_are_not_k3s(machine: Machine, line: str, name: st
 
 
 @pytest.mark.parametrize("way", ["by_psutil", "by_proc"])
-def test_a_k3s_in_another_pid_namespace_is_not_of_this_host(machine: Machine, way: str) -> None:
-    """As of k3d, or of another container on this host."""
+def test_a_k3s_in_another_pid_namespace_is_ignored(machine: Machine, way: str) -> None:
+    """It belongs to k3d or to another container on this host."""
     machine.run("cp", "/bin/sleep", "/opt/k3s-server", check=True)
     become = "import os; os.execv('/opt/k3s-server', ['k3s server', '600'])"
     process = machine.start("unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", become)
@@ -152,7 +152,7 @@ def test_a_k3s_that_started_before_the_change_needs_a_restart(machine: Machine) 
 
 
 def test_a_change_that_k3s_reads_while_it_runs_needs_no_restart(machine: Machine) -> None:
-    """Kernel values, modes and manifests."""
+    """K3s needs no restart after changes of kernel values, modes and manifests."""
     machine.harden("apply", "--role", "server", "--k3s-version", "1.34")
     with running(machine, "k3s server"):
         time.sleep(1.1)
@@ -210,8 +210,8 @@ def link_to_a_file_of_another(machine: Machine) -> None:
     [unsafe_file, file_of_another, unsafe_directory, link_to_a_file_of_another],
     ids=lambda plant: plant.__name__,
 )
-def test_a_program_that_others_can_change_is_not_run(machine: Machine, plant: Callable[[Machine], None]) -> None:
-    """The version is assumed, and the evidence states why."""
+def test_a_k3s_program_that_others_can_write_is_not_run(machine: Machine, plant: Callable[[Machine], None]) -> None:
+    """The version is assumed, and the evidence contains the reason."""
     plant(machine)
     seen = report(machine, "check", "--role", "server")
     value, evidence = fact(seen, "K3s version")
@@ -233,8 +233,8 @@ def test_a_program_that_others_can_change_is_not_run(machine: Machine, plant: Ca
         "",
     ],
 )
-def test_a_program_that_prints_no_version(machine: Machine, script: str) -> None:
-    """The version is assumed and reported as assumed."""
+def test_the_version_is_assumed_if_the_program_prints_none(machine: Machine, script: str) -> None:
+    """The fact is reported as an assumption."""
     machine.write(K3S, script, mode=0o755)
     seen = report(machine, "check", "--role", "server")
     assert fact(seen, "K3s version")[0].endswith(" assumed")
@@ -244,7 +244,7 @@ def test_a_program_that_prints_no_version(machine: Machine, script: str) -> None
 
 @pytest.mark.parametrize("script", ["sleep 600 & wait", "exec cat /dev/zero", "exec yes", "exec cat /dev/zero >&2"])
 def test_a_program_that_hangs_or_prints_without_end_does_not_delay_the_gate(machine: Machine, script: str) -> None:
-    """It is asked once, for 3 seconds and 64 KiB. The gate uses the recorded version."""
+    """The program runs once, for at most 3 seconds and 64 KiB. The gate uses the recorded version."""
     install(machine, "v1.24.17+k3s1")
     assert report(machine, "apply", "--role", "server")["exit_code"] == 0
     machine.write(K3S, f"#!/bin/sh\necho asked >>/run/asked\n{script}\n", mode=0o755)

@@ -112,7 +112,7 @@ def protect(machine: Machine, *words: str) -> tuple[int, dict[str, dict[str, Any
     return run.returncode, {item["id"].removesuffix("/default"): item for item in items}
 
 
-def test_every_namespace_is_protected_once(machine: Machine, cluster: Cluster) -> None:
+def test_every_namespace_is_patched_at_most_once(machine: Machine, cluster: Cluster) -> None:
     """Unset and true become false, false is not patched, and a second run patches nothing."""
     code, items = protect(machine)
     assert code == 0
@@ -140,8 +140,8 @@ def test_new_namespaces_are_found_by_the_next_run(machine: Machine, cluster: Clu
     assert (code, items["new"]["status"]) == (0, "changed")
 
 
-def test_one_failing_namespace_does_not_stop_the_others(machine: Machine, cluster: Cluster) -> None:
-    """It is reported with the API's reason; the exit code is 4."""
+def test_a_failing_namespace_does_not_stop_the_others(machine: Machine, cluster: Cluster) -> None:
+    """The namespace is reported with the API server's reason; the exit code is 4."""
     reason = 'Error from server (Forbidden): serviceaccounts "default" is forbidden: admission webhook says no'
     cluster.trouble("default", f"echo 'warning: deprecated' >&2; echo '{reason}' >&2; exit 1")
     code, items = protect(machine)
@@ -152,7 +152,7 @@ def test_one_failing_namespace_does_not_stop_the_others(machine: Machine, cluste
 
 
 def test_a_call_that_hangs_is_killed(machine: Machine, cluster: Cluster) -> None:
-    """It costs one namespace and leaves no process."""
+    """Only its namespace fails, and no process is left."""
     cluster.trouble("default", "exec sleep 300")
     code, items = protect(machine, "--timeout", "1")
     assert code == 4
@@ -171,7 +171,7 @@ def test_a_patch_that_a_controller_undoes_is_not_a_success(machine: Machine, clu
 
 
 def test_a_namespace_deleted_during_the_run_is_no_error(machine: Machine, cluster: Cluster) -> None:
-    """Between the list and the patch."""
+    """The namespace is deleted between the list and the patch."""
     cluster.trouble(
         "default", "rm default; echo 'Error from server (NotFound): namespaces \"default\" not found' >&2; exit 1"
     )
@@ -190,7 +190,7 @@ def test_a_namespace_deleted_during_the_run_is_no_error(machine: Machine, cluste
     ],
 )
 def test_an_api_that_does_not_answer_exits_1(machine: Machine, cluster: Cluster, trouble: str, told: str) -> None:
-    """With kubectl's reason; nothing is patched."""
+    """The error contains kubectl's reason; nothing is patched."""
     cluster.trouble("api", trouble)
     run = machine.harden("service-accounts")
     assert run.returncode == 1
@@ -215,7 +215,7 @@ def test_without_kubectl_and_k3s_it_exits_1(machine: Machine) -> None:
 
 
 def test_kubectl_is_used_with_a_kubeconfig(machine: Machine) -> None:
-    """If k3s is not installed."""
+    """kubectl replaces `k3s kubectl` if k3s is not installed."""
     cluster = Cluster(machine, KUBECTL)
     cluster.have({"default": "unset"})
     code, _ = protect(machine, "--kubeconfig", "/etc/rancher/k3s/k3s.yaml")
@@ -224,8 +224,8 @@ def test_kubectl_is_used_with_a_kubeconfig(machine: Machine) -> None:
     assert cluster.values == {"default": "false"}
 
 
-def test_a_program_that_others_can_change_is_not_run(machine: Machine, cluster: Cluster) -> None:
-    """A k3s that other users can write is not run as root."""
+def test_a_k3s_that_others_can_write_is_not_run(machine: Machine, cluster: Cluster) -> None:
+    """The verb runs as root and fails instead."""
     path = machine.path(K3S)
     path.chmod(0o777)
     run = machine.harden("service-accounts")

@@ -376,22 +376,22 @@ def test_a_package_enables_and_starts_nothing(package: reading.Package) -> None:
     """K3s pulls the gate in itself; the scripts have systemd look at its files anew, and no more than that."""
     everything = "\n".join(package.scripts.values())
     assert set(re.findall(r"systemctl (?:--\w+ )*(\S+)", everything)) == {"daemon-reload"}
-    assert "sh /usr/lib/k3s-harden/let-go.sh\n" in package.scripts["preremove"]
-    assert "sh /usr/lib/k3s-harden/renew.sh\n" in package.scripts["postinstall"]
-    assert {PRIVATE / "let-go.sh", PRIVATE / "renew.sh"} <= set(package.members)
+    assert "sh /usr/lib/k3s-harden/remove-units.sh\n" in package.scripts["preremove"]
+    assert "sh /usr/lib/k3s-harden/update-units.sh\n" in package.scripts["postinstall"]
+    assert {PRIVATE / "remove-units.sh", PRIVATE / "update-units.sh"} <= set(package.members)
     assert package.configuration == {CLEAN_HOOK}
 
 
 def test_removal_stops_and_takes_away_every_unit() -> None:
     """A timer that went on would ask for a service that is gone; the gate alone need not be stopped: it ends itself."""
-    script = (SOURCES / "let-go.sh").read_text().replace("\\\n", " ")
+    script = (SOURCES / "remove-units.sh").read_text().replace("\\\n", " ")
     (stopped,) = re.findall(r"^ *systemctl stop (.+) \|\| true", script, re.MULTILINE)
     (removed,) = re.findall(r"^for file in (.+); do$", script, re.MULTILINE)
     assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {gate.UNIT, gate.TEMPLATE}
     assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", *DATA_DIR_DROPINS}
 
 
-def let_go(tmp_path: Path, tree: Path, name: str = "let-go.sh") -> None:
+def let_go(tmp_path: Path, tree: Path, name: str = "remove-units.sh") -> None:
     """Run what runs before a removal, or another script of the package, on a host tree."""
     script = tmp_path / name
     script.write_text(re.sub("/(?=(etc|run|var|usr/lib/systemd)/)", f"{tree}/", (SOURCES / name).read_text()))
@@ -454,7 +454,7 @@ def test_an_upgrade_renews_the_drop_ins_of_an_earlier_release(
     if has_own_gate:
         (units / gate.UNIT).write_text("[Service]\nExecStart=/usr/local/bin/k3s-harden gate\n")
     before = {path: path.read_text() for path in units.rglob("*.conf")}
-    let_go(tmp_path, tree, "renew.sh")
+    let_go(tmp_path, tree, "update-units.sh")
     after = {path: path.read_text() for path in units.rglob("*.conf")}
     if has_own_gate:
         assert after == before

@@ -8,7 +8,7 @@ The number in the name of a test is that of the guarantee that it tests:
 4. The gate is ordered correctly at boot: no ordering cycle, before K3s is installed, and with cloud-init.
 5. The gate is sandboxed and can still write what it has to.
 6. All of this holds after reboots, power cuts and cloning, and with mounts, a read-only /etc and a strict umask.
-7. An operator can let a blocked K3s start once, and this is reported.
+7. An operator can release a blocked K3s for one start, and this is reported.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _GUESTS = pytest.StashKey[list[Node]]()
 def image(worker_id: str, request: pytest.FixtureRequest) -> Image:
     """Return the image that guests boot from; it is built first if its inputs have changed."""
     if worker_id not in ("master", "gw0"):
-        request.getfixturevalue("packages")  # while another worker builds the image
+        request.getfixturevalue("packages")  # another worker builds the image meanwhile
     return guest_image.ready()
 
 
@@ -160,7 +160,7 @@ def _journal(node: Node) -> str:
     if not node.is_on:
         return "the guest is off"
     try:
-        # The test may have ended during an answer of the agent.
+        # The test may have ended while the agent was answering.
         node.wait_for_agent(10)
         return node.run("journalctl -b --no-hostname -o short-monotonic -n 120", timeout=60).out
     except GuestError as error:

@@ -72,7 +72,7 @@ _FILES = {
     "etc/hostname": "node\n",
     "etc/hosts": "127.0.0.1 localhost node\n",
     "etc/fstab": "",
-    # Each boot of a fresh overlay is a first boot with an identity of its own.
+    # Each boot of a fresh overlay is a first boot with its own identity.
     "etc/machine-id": "",
     "etc/sudoers.d/admin": "admin ALL=(ALL) NOPASSWD:ALL\n",
     "etc/cloud/cloud.cfg.d/90-guest.cfg": (
@@ -85,7 +85,7 @@ _FILES = {
         "ssh_genkeytypes: []\n"
     ),
     "etc/systemd/journald.conf.d/guest.conf": "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n",
-    # Otherwise it writes a line to the journal at each request.
+    # Without this, the agent writes a line to the journal at each request.
     "etc/systemd/system/qemu-guest-agent.service.d/guest.conf": "[Service]\nLogLevelMax=notice\n",
     # Debian triggers 60 ttys and 60 platform devices as well, which takes two seconds of each boot. systemd 247 has
     # neither --type=all nor --prioritized-subsystem.

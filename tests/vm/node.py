@@ -1,4 +1,4 @@
-"""A guest as a K3s node: the program of the working tree, the stand-in for k3s, and what both say of themselves."""
+"""A guest as a K3s node: the program of the working tree, the stand-in for k3s, and their observed state."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HARDENED_MODES = {
 """The modes on a server with a K3s of 1.25 or newer."""
 
 JOIN = {"K3S_URL": "https://server.example:6443", "K3S_TOKEN": "secret-of-the-cluster"}
-"""What an agent's environment has to say."""
+"""The environment variables that an agent needs."""
 
 
 def gate_of(service: str) -> str:
@@ -52,7 +52,7 @@ def gate_of(service: str) -> str:
 
 
 class Start(NamedTuple):
-    """What the stand-in found on the host at a start that it did not refuse."""
+    """The state of the host that the stand-in recorded at a start that it did not reject."""
 
     boot: str
     version: str
@@ -74,32 +74,32 @@ class Start(NamedTuple):
 
 
 class Node(Guest):
-    """A guest with the questions that a test of a node asks."""
+    """A guest with the queries and actions of node tests."""
 
     def harden(self, *words: str, check: bool = True) -> Done:
-        """Run the program with these words."""
+        """Run k3s-harden with these arguments."""
         return self.run(("/usr/bin/env", "k3s-harden", *words), check=check)
 
     def systemctl(self, *words: str, check: bool = True) -> Done:
-        """Run systemctl with these words."""
+        """Run systemctl with these arguments."""
         return self.run(("/usr/bin/systemctl", *words), check=check)
 
     def unit(self, name: str) -> dict[str, str]:
-        """The properties of a unit, in systemd's words."""
+        """The properties of a unit, as systemctl shows them."""
         lines = self.systemctl("show", "--all", name).out.splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
     def is_up(self, service: str = SERVER) -> bool:
-        """Whether a service runs and has said that it is up."""
+        """Whether a service is active."""
         return self.unit(service)["ActiveState"] == "active"
 
     def wait_until_up(self, service: str = SERVER) -> None:
-        """Wait for a service to say that it is up."""
-        # A pause of the gate, which is about a minute, takes longer on an emulated processor that others use too.
+        """Wait until a service is active."""
+        # The pause between two attempts is about a minute, and longer on a busy emulated processor.
         self.wait_until(f"systemctl is-active --quiet {service}", timeout=400)
 
     def starts(self) -> list[Start]:
-        """Each start that the stand-in did not refuse, on this disk."""
+        """Each start on this disk that the stand-in did not reject."""
         lines = self.run("cat /var/lib/k3s-stand-in/starts 2>/dev/null || true").out.splitlines()
         return [Start(*(found[name] for name in Start._fields)) for found in map(json.loads, lines)]
 
@@ -116,27 +116,27 @@ class Node(Guest):
         return max(float(line[1:].split("]")[0]) for line in lines if "]: Finished " in line)
 
     def assert_started_after_the_gate(self, service: str = SERVER) -> None:
-        """The last start of a service began after its gate had succeeded, and did not have to be repeated."""
+        """Check that the last start of a service began after its gate succeeded, and was not repeated."""
         k3s = self.unit(service)
         assert (k3s["ActiveState"], k3s["NRestarts"]) == ("active", "0")
         assert self.gate_succeeded_at(service) <= int(k3s["ExecMainStartTimestampMonotonic"]) / 1e6
 
     def journal(self, unit: str) -> str:
-        """What a unit said in this boot."""
+        """The journal of a unit in this boot."""
         return self.run(f"journalctl --sync; journalctl -b -o cat -u {unit}").out
 
     def boot_id(self) -> str:
-        """What tells this boot from others."""
+        """The ID of this boot."""
         return self.read("/proc/sys/kernel/random/boot_id").strip()
 
     BAD_DROPIN = "/etc/rancher/k3s/config.yaml.d/99-site.yaml"
 
     def break_host(self) -> None:
-        """Give the gate a reason to fail that apply does not repair: an operator's file that undoes the hardening."""
+        """Make the gate fail with an operator's file that undoes the hardening, which apply does not repair."""
         self.put(self.BAD_DROPIN, "protect-kernel-defaults: false\n")
 
     def repair_host(self) -> None:
-        """Remove the reason, and nothing else."""
+        """Remove that file."""
         self.run(("/bin/rm", "-f", self.BAD_DROPIN))
 
     def install_k3s(self, role: str = "server", **variables: str) -> None:
@@ -146,26 +146,26 @@ class Node(Guest):
         self.run(("/usr/bin/env", *words, f"{STAND_IN_HOME}/install.sh", role))
 
     def play_version(self, version: str) -> None:
-        """Have the stand-in play another K3s from its next start on, as an upgrade or a downgrade does."""
+        """Change the version of the stand-in at its next start, as an upgrade or a downgrade does."""
         self.put(f"{STAND_IN_HOME}/version", f"{version}\n")
 
     def remove_k3s(self, service: str = SERVER) -> None:
-        """Take away a service of K3s, so that the host can become something else."""
+        """Remove a service of K3s, so that another one can be installed."""
         self.run(f"systemctl disable --now -q {service}; rm -f /etc/systemd/system/{service}*; systemctl daemon-reload")
 
     def kill_k3s(self, service: str = SERVER) -> None:
-        """End K3s as a crash does."""
+        """Kill K3s, to simulate a crash."""
         self.run(f"kill -9 $(systemctl show --property=MainPID --value {service})")
 
 
 def put_stand_in(guest: Guest) -> None:
-    """Put the stand-in for k3s and its installer where the installer expects them, and install nothing."""
+    """Copy the stand-in for k3s and its installer to the guest without installing them."""
     for file in STAND_IN.iterdir():
         if file.is_file():
             guest.put(f"{STAND_IN_HOME}/{file.name}", file.read_bytes(), "0755" if file.suffix == ".sh" else "0644")
 
 
 def put_package(guest: Guest, package: Path) -> None:
-    """Install a package that lies on this machine."""
+    """Install a package from this machine."""
     guest.put(f"/root/{package.name}", package.read_bytes())
     guest.run(("/usr/bin/dpkg", "--install", f"/root/{package.name}"))

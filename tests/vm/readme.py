@@ -1,4 +1,4 @@
-"""Commands of the README, so that guests run what a reader runs."""
+"""Commands of the README, which guests run."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ The package of the working tree is installed, and a stand-in for k3s is enabled 
 `exit` ends the guest.
 """
 
-# The guest powers off however the shell ends.
+# The guest powers off when the shell ends for any reason.
 _SHELL = (
     "systemd-run --quiet --collect --property=StandardInput=tty-force --property=StandardOutput=tty"
     " --property=TTYPath=/dev/ttyS0 --property=ExecStopPost='systemctl poweroff --force'"

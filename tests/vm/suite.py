@@ -18,7 +18,7 @@ DEFAULT = "trixie"
 SINGLE_FILE_SUITES = ("bullseye",)
 """Suites whose python3-psutil and python3-yaml are too old for the package; the single file needs neither."""
 
-# The kernel is downloaded, never installed; the host's preferences and sources must not choose its version.
+# The kernel is downloaded, never installed. The host's preferences and sources must not affect its version.
 _APT_CONFIG = """\
 Dir::Etc::SourceList "/dev/null";
 Dir::Etc::SourceParts "{0}/sources";
@@ -89,7 +89,7 @@ def sources(suite: str) -> list[str]:
     found = []
     for stanza in _host_stanzas():
         names = re.search(r"(?im)^suites:\s*(.+)$", stanza)
-        # Third-party sources have suite names of their own.
+        # Third-party sources have their own suite names.
         if names and all(re.fullmatch(rf"{host}(-updates|-security)?", name) for name in names[1].split()):
             found.append(stanza.replace(names[0], re.sub(rf"\b{host}\b", suite, names[0])))
     if not found:

@@ -56,7 +56,9 @@ def _seed(directory: Path, program: Path, user_data: str, vendor_data: str = _VE
     return seed_disk(directory, user_data, vendor_data, [program, *STAND_IN.glob("*.*")])
 
 
-def test_4_first_boot_second_boot_and_clean(new_node: Callable[..., Node], packages: Packages, tmp_path: Path) -> None:
+def test_4_k3s_starts_after_its_gate_at_each_boot_with_cloud_init(
+    new_node: Callable[..., Node], packages: Packages, tmp_path: Path
+) -> None:
     """K3s starts after its gate at the first boot, at the second, and after `cloud-init clean`.
 
     With all stages of cloud-init, no boot has an ordering cycle, for which systemd would delete a job.
@@ -86,11 +88,11 @@ def test_4_first_boot_second_boot_and_clean(new_node: Callable[..., Node], packa
     node.run("touch /run/k3s-harden/of-this-boot; cloud-init clean")
     assert node.run("test -e /run/k3s-harden", check=False).code != 0
     node.reboot(seed=seed)
-    # The last step of the document finds K3s unchanged and already started, and does not restart it.
+    # The last step of the document does not restart K3s, because it is unchanged and already started.
     assert_done(3)
 
 
-def test_settings_data_directory_and_k3s_version_are_used(
+def test_cloud_init_uses_settings_data_directory_and_k3s_version(
     new_node: Callable[..., Node], packages: Packages, tmp_path: Path
 ) -> None:
     """K3s and k3s-harden use the same data directory, K3s has the given version, and the settings are applied."""
@@ -113,7 +115,7 @@ def test_settings_data_directory_and_k3s_version_are_used(
 
 
 class Failure(NamedTuple):
-    """A way to make a step fail."""
+    """A cause that makes one step fail."""
 
     log: str
     """Text that the log of cloud-init contains afterwards."""
@@ -169,10 +171,10 @@ def test_a_failure_in_any_step_is_reported_and_k3s_does_not_run(
     assert node.starts() == []
 
 
-def test_a_failing_last_check_is_reported_and_k3s_runs(
+def test_a_failed_check_after_the_start_is_reported_and_k3s_runs(
     new_node: Callable[..., Node], packages: Packages, tmp_path: Path
 ) -> None:
-    """K3s was started on a hardened host; a value that changes only at the next boot does not stop it."""
+    """K3s starts on a hardened host. A value that is not compliant only after the next boot does not stop it."""
     undone = f"{_INSTALLATION}; echo vm.panic_on_oom=1 >/etc/sysctl.d/99-local.conf"
     node = new_node("fresh")
     _assert_fails(node, packages, tmp_path, Failure(log="/etc/sysctl.d/99-local.conf:1", old=_INSTALLATION, new=undone))

@@ -19,8 +19,8 @@ _METRICS = "/var/lib/k3s-harden/metrics/k3s-harden.prom"
 _FIGHT = "/etc/sysctl.d/99-fight.conf"
 
 
-def test_it_reports_changes_and_repairs_only_if_the_settings_say_so(node: Node) -> None:
-    """The first check and a check without a change report nothing; after a change, the control, value, file and line.
+def test_drift_reports_changes_and_repairs_only_with_the_setting(node: Node) -> None:
+    """The first check and a check without a change report nothing. A change is reported with control, value and line.
 
     The host is not changed unless `drift.repair` is set.
     """
@@ -48,7 +48,7 @@ def test_it_reports_changes_and_repairs_only_if_the_settings_say_so(node: Node) 
     assert node.is_up()
 
 
-def test_it_is_sandboxed(node: Node) -> None:
+def test_the_drift_check_is_sandboxed(node: Node) -> None:
     """It reads as root and writes only its own directory; systemd rates the exposure 2 or less of 10."""
     node.systemctl("start", CHECK)
     node.run(f"systemd-analyze security --no-pager --threshold=20 {CHECK}")

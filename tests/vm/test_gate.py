@@ -21,13 +21,13 @@ GATE_DROPIN = f"/etc/systemd/system/{GATE}.d/99-site.conf"
 
 
 def _assert_blocked(node: Node, service: str = SERVER) -> None:
-    """K3s was asked to start, its gate refused, and systemd still tries."""
+    """Check that the gate failed, K3s does not run, and systemd retries the start."""
     node.wait_until(f"test -e {RUN}/blocked.{service.removesuffix('.service')}")
     assert node.unit(service)["ActiveState"] in {"activating", "failed", "inactive"}
 
 
 def _assert_stays_down(node: Node, case: str, service: str = SERVER) -> None:
-    """K3s is down, and no start of it is tried or queued in the time of three restarts."""
+    """Check that K3s stays stopped, and that no start is attempted or queued in the time of three restarts."""
     starts = len(node.starts())
     time.sleep(16)
     state = node.unit(service)
@@ -39,7 +39,7 @@ def _assert_stays_down(node: Node, case: str, service: str = SERVER) -> None:
 
 
 def test_1_at_boot_the_gate_has_succeeded_before_k3s_exists(node: Node) -> None:
-    """The gate ran and succeeded in this boot, before K3s' process existed; K3s found everything hardened."""
+    """The gate succeeded in this boot before the process of K3s existed, and K3s started on a hardened host."""
     node.reboot()
     _assert_started_after_the_gate(node, SERVER)
     (start,) = node.starts()
@@ -54,7 +54,7 @@ def _assert_started_after_the_gate(node: Node, service: str) -> None:
 
 
 def test_1_at_boot_a_failing_gate_blocks_k3s_and_one_screen_shows_the_reason(node: Node) -> None:
-    """K3s is not executed, and the status of its gate has the cause and the remediation on one screen."""
+    """K3s is not executed. The status of its gate shows the cause and the remediation on one screen."""
     node.break_host()
     node.reboot()
     _assert_blocked(node)
@@ -72,7 +72,7 @@ def test_1_at_boot_a_failing_gate_blocks_k3s_and_one_screen_shows_the_reason(nod
 
 
 class Breakage(NamedTuple):
-    """A way to keep systemd from running the gate, and the way back."""
+    """A cause that prevents systemd from running the gate, and its removal."""
 
     do: str
     undo: str
@@ -127,7 +127,7 @@ MAY_RUN = {"read-only /tmp"}
 
 @pytest.mark.parametrize("name", CANNOT_RUN)
 def test_1_and_2_a_gate_that_cannot_run_blocks_k3s_until_it_can(node: Node, name: str) -> None:
-    """An earlier success does not count, by hand or for K3s; after the cause is gone K3s starts without a command."""
+    """An earlier success of the gate is ignored. After the cause is removed K3s starts without a command."""
     node.systemctl("start", SERVER)
     node.systemctl("start", GATE)
     node.run(CANNOT_RUN[name].do)
@@ -154,12 +154,12 @@ EXEC_STEPS = {
     "238/STATE_DIRECTORY": "StateDirectory=a-file",
     "243/CREDENTIALS": "LoadCredential=a:/no/such/file",
 }
-"""Settings of a site with which systemd cannot execute the gate, by the step that fails (systemd.exec(5))."""
+"""Unit settings with which systemd cannot execute the gate, by the step that fails (systemd.exec(5))."""
 
 
 @pytest.mark.parametrize("step", EXEC_STEPS)
-def test_1_each_step_before_the_gate_is_executed_can_fail(node: Node, step: str) -> None:
-    """K3s does not start then, and starts when the setting is gone."""
+def test_1_k3s_does_not_start_if_systemd_cannot_execute_the_gate(node: Node, step: str) -> None:
+    """K3s starts after the setting is removed."""
     node.run("touch /run/a-file /var/lib/a-file")
     node.run(_DROPIN.format(f"'[Service]' {EXEC_STEPS[step]}"))
     assert node.systemctl("start", SERVER, check=False).code == 1
@@ -171,13 +171,13 @@ def test_1_each_step_before_the_gate_is_executed_can_fail(node: Node, step: str)
 
 
 class Stage(NamedTuple):
-    """A stage of a start of K3s: how to make it last, the process to kill, and how to let later starts pass."""
+    """A stage of a start of K3s: how to prolong it, the process to kill, and how to make later starts succeed."""
 
     hold: str
     victim: str
     undo: str = _NO_DROPIN
     is_reached: str = ""
-    """A command that prints the process id by which the stage is recognised; that of the victim, if it is empty."""
+    """A command that prints the process ID that exists in this stage; if empty, that of the process to kill."""
 
 
 def _id(unit: str, name: str) -> str:
@@ -206,7 +206,7 @@ STAGES = {
     "a command before the mark": Stage(
         _DROPIN.format(f"'[Service]' ExecStartPost= 'ExecStartPost=/bin/sleep 60' {_MARK}"), _id(GATE, "ControlPID")
     ),
-    # Not by ControlPID=, which is that of the mark's own command for a moment.
+    # ControlPID= is that of the preceding command for a moment.
     "a command after the mark": Stage(
         _DROPIN.format("'[Service]' 'ExecStartPost=/bin/sleep 60'"), "pgrep -x -f '/bin/sleep 60'"
     ),
@@ -214,8 +214,8 @@ STAGES = {
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_1_and_2_a_process_that_is_killed_at_any_stage_blocks_only_that_start(node: Node, name: str) -> None:
-    """Of the gate's unit, and of K3s' drop-in. The next attempt, without a command, starts K3s on the hardened host."""
+def test_1_and_2_a_process_killed_at_any_stage_blocks_only_that_start(node: Node, name: str) -> None:
+    """The stages are those of the gate's unit and of the drop-in. The next automatic attempt starts K3s."""
     stage = STAGES[name]
     node.run(stage.hold)
     node.systemctl("start", "--no-block", SERVER)
@@ -229,7 +229,7 @@ def test_1_and_2_a_process_that_is_killed_at_any_stage_blocks_only_that_start(no
 
 
 def test_1_a_failing_gate_fails_within_a_second(node: Node) -> None:
-    """Measured in the time of a bare Python, since the guest's processor is an emulated one; that is 30 ms or less."""
+    """The unit is the start of Python (30 ms on real hardware), because the guest's processor is emulated."""
     node.break_host()
     node.systemctl("start", GATE, check=False)
     bare = min(_seconds(node, "/usr/bin/python3 -c pass") for _ in range(3))
@@ -243,9 +243,9 @@ def _seconds(node: Node, command: str) -> float:
     return float(after) - float(before)
 
 
-def test_1_systemds_limit_of_starts_does_not_stop_the_gate(node: Node) -> None:
-    """At the limit systemd would refuse the gate, and block a healthy K3s."""
-    # The default burst of five within an hour instead of ten seconds, so that a slow guest reaches the limit.
+def test_1_systemds_start_limit_does_not_stop_the_gate(node: Node) -> None:
+    """At the limit systemd would not start the gate, and K3s would be blocked on a compliant host."""
+    # The default is five starts in ten seconds; an hour lets a slow guest reach the limit.
     node.put("/etc/systemd/system.conf.d/limit.conf", "[Manager]\nDefaultStartLimitIntervalSec=1h\n")
     node.systemctl("daemon-reexec")
     for _ in range(6):
@@ -254,18 +254,18 @@ def test_1_systemds_limit_of_starts_does_not_stop_the_gate(node: Node) -> None:
     assert node.is_up()
 
 
-# --- 2: K3s starts as soon as the host is hardened, unless its operator switched it off ---
+# --- 2: K3s starts as soon as the host is hardened, unless its operator stopped or disabled it ---
 
 
 @pytest.mark.parametrize(
     "repair", ["k3s-harden apply", f"systemctl start {GATE}", "systemctl restart k3s-harden", "true"]
 )
 def test_2_a_blocked_k3s_starts_after_the_repair(node: Node, repair: str) -> None:
-    """One command ends the pause between two attempts; without any, the next attempt starts K3s."""
+    """A command ends the pause between two attempts. Without a command, the next attempt starts K3s."""
     node.break_host()
     refused = node.systemctl("start", SERVER, check=False)
     assert (refused.code, node.starts()) == (1, [])
-    # A run of the gate that began before the repair would answer `systemctl start`.
+    # `systemctl start` would otherwise wait for a run of the gate that began before the repair.
     node.wait_until(f"test $(journalctl -b -o cat -u {SERVER} | grep -c 'is not started') -ge 2")
     node.repair_host()
     node.run(repair)
@@ -273,8 +273,8 @@ def test_2_a_blocked_k3s_starts_after_the_repair(node: Node, repair: str) -> Non
     assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL]
 
 
-def test_2_a_blocked_k3s_is_tried_about_once_a_minute(node: Node) -> None:
-    """Two attempts follow each other within seconds, then one in about a minute: the journal does not fill."""
+def test_2_a_blocked_k3s_is_retried_about_once_a_minute(node: Node) -> None:
+    """The second attempt follows within seconds, the next ones about once a minute, so the journal does not fill."""
     node.break_host()
     node.systemctl("start", SERVER, check=False)
     node.wait_until(f"test $(systemctl show --property=NRestarts --value {SERVER}) = 1")
@@ -283,8 +283,8 @@ def test_2_a_blocked_k3s_is_tried_about_once_a_minute(node: Node) -> None:
     assert node.unit(SERVER)["SubState"] == "start-pre"
 
 
-def test_2_what_an_operator_stopped_or_disabled_stays_down(node: Node) -> None:
-    """Whether it was stopped before the gate failed, while it was blocked, or disabled: no repair starts it."""
+def test_2_a_stopped_or_disabled_k3s_is_not_started_by_a_repair(node: Node) -> None:
+    """The operator stops K3s before the gate fails or while it is blocked, or disables it."""
 
     def repaired_and_still_down(case: str) -> None:
         node.repair_host()
@@ -309,11 +309,11 @@ def test_2_what_an_operator_stopped_or_disabled_stays_down(node: Node) -> None:
     assert len(node.starts()) == 1
 
 
-# --- 3: every start is covered, and a healthy K3s is never touched ---
+# --- 3: every start is covered, and a running K3s is never stopped or restarted ---
 
 
 def test_3_a_restart_after_an_upgrade_to_1_25_finds_no_pod_security_policy(node: Node) -> None:
-    """The policies are gone from policy.yaml, and the plugin from the arguments, before the new K3s reads them."""
+    """The gate removes the policies from policy.yaml, and the plugin from the arguments, before K3s reads them."""
     node.install_k3s(INSTALL_K3S_VERSION="v1.24.17+k3s1")
     node.systemctl("start", SERVER)
     node.install_k3s(INSTALL_K3S_VERSION="v1.25.16+k3s4", INSTALL_K3S_SKIP_START="false")
@@ -327,7 +327,7 @@ def test_3_a_restart_after_an_upgrade_to_1_25_finds_no_pod_security_policy(node:
 
 
 def test_3_a_restart_and_a_crash_are_covered(node: Node) -> None:
-    """What was loosened under a running K3s is hardened again at its next start."""
+    """Values changed while K3s runs are hardened again before its next start."""
     node.systemctl("start", SERVER)
     node.run("sysctl -w vm.overcommit_memory=0 kernel.panic=0")
     node.systemctl("restart", SERVER)
@@ -340,7 +340,7 @@ def test_3_a_restart_and_a_crash_are_covered(node: Node) -> None:
 
 @pytest.mark.parametrize("service", [AGENT, NAMED])
 def test_1_to_3_hold_for_other_services_too(node: Node, service: str) -> None:
-    """An agent, and a server under a name of INSTALL_K3S_NAME: at boot, after a crash, at a restart."""
+    """The services are an agent, and a server named by INSTALL_K3S_NAME: at boot, after a crash, and at a restart."""
     node.remove_k3s()
     if service == AGENT:
         node.install_k3s("agent", **JOIN)
@@ -364,8 +364,8 @@ def test_1_to_3_hold_for_other_services_too(node: Node, service: str) -> None:
     assert [start.kernel for start in node.starts()] == [HARDENED_KERNEL] * 3
 
 
-def test_3_a_healthy_k3s_is_never_touched(node: Node) -> None:
-    """By no verb of systemctl on the gate and by no apply, whether the gate succeeds or fails."""
+def test_3_a_running_k3s_is_never_stopped_or_restarted(node: Node) -> None:
+    """K3s keeps running during each systemctl verb on the gate and each apply, if the gate succeeds and if it fails."""
     node.systemctl("start", SERVER)
     process = node.unit(SERVER)["MainPID"]
 
@@ -388,11 +388,11 @@ def test_3_a_healthy_k3s_is_never_touched(node: Node) -> None:
     assert len(node.starts()) == 1
 
 
-# --- 4: its place in the boot, and its parts ---
+# --- 4: the order at boot, and the parts of the gate ---
 
 
-def test_4_its_place_in_the_boot(node: Node) -> None:
-    """Ordered after mounts and systemd-sysctl, but neither cloud-init nor the network; clean by systemd's own check."""
+def test_4_the_gate_is_ordered_at_boot_without_a_cycle(node: Node) -> None:
+    """It runs after mounts and systemd-sysctl, not after cloud-init or the network; systemd-analyze finds no error."""
     gate = node.unit(GATE)
     after, needs = gate["After"].split(), f"{gate['Requires']} {gate['Wants']}".split()
     assert {"local-fs.target", "systemd-sysctl.service"} <= set(after)
@@ -402,13 +402,13 @@ def test_4_its_place_in_the_boot(node: Node) -> None:
         f"k3s-harden-{name}.{kind}" for name in ("check", "service-accounts") for kind in ("service", "timer")
     )
     units = f"k3s-harden.service {GATE} {SERVER} {ours}"
-    # An unknown key only warns, so any output is a failure.
+    # An unknown key causes only a warning, so any output is a failure.
     verified = node.run(f"systemd-analyze verify --man=no {units}")
     assert (verified.out, verified.err) == ("", "")
 
 
-def test_4_the_gate_is_there_before_k3s_is_installed(node: Node) -> None:
-    """It works while there is no service, covers the first start by install.sh, and outlives its next run."""
+def test_4_the_gate_can_be_installed_before_k3s(node: Node) -> None:
+    """It covers the first start by install.sh, and the next run of install.sh keeps it."""
     node.remove_k3s()
     node.run("rm -rf /usr/local/bin/k3s")
     node.systemctl("daemon-reload")
@@ -424,8 +424,8 @@ def test_4_the_gate_is_there_before_k3s_is_installed(node: Node) -> None:
 
 
 @pytest.mark.parametrize("part", ["k3s-harden@.service", "k3s.service.d/10-k3s-harden.conf"])
-def test_4_check_notices_a_missing_part(node: Node, part: str) -> None:
-    """Without its unit the drop-in blocks K3s; without its drop-in K3s starts ungated."""
+def test_4_check_reports_a_missing_part_of_the_gate(node: Node, part: str) -> None:
+    """Without the unit the drop-in blocks K3s; without the drop-in K3s starts without a gate."""
     node.harden("apply")
     assert "gate-half-missing" not in node.harden("check").out
     node.run(f"rm -f /usr/lib/systemd/system/{part} /etc/systemd/system/{part}")
@@ -433,11 +433,11 @@ def test_4_check_notices_a_missing_part(node: Node, part: str) -> None:
     assert "gate-half-missing" in node.harden("check", check=False).out
 
 
-# --- 5: its sandbox ---
+# --- 5: the sandbox ---
 
 
 def test_5_the_gate_is_sandboxed_and_still_writes_kernel_values(node: Node) -> None:
-    """systemd's own measure of exposure, 0 to 10 with 10 for no sandbox, is 3 or less."""
+    """systemd-analyze rates its exposure 3 or less, where 10 is no sandbox."""
     output = node.run(f"systemd-analyze security --no-pager {GATE}", check=False).out
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", output)
     assert exposure is not None
@@ -447,12 +447,12 @@ def test_5_the_gate_is_sandboxed_and_still_writes_kernel_values(node: Node) -> N
     assert node.run("sysctl -n vm.overcommit_memory kernel.panic").out.split() == ["1", "10"]
 
 
-# --- 7: the emergency start ---
+# --- 7: release for one start ---
 
 
 @pytest.mark.parametrize("how", ["k3s-harden release --once", f"mkdir -p {RUN}; touch {RUN}/release.k3s"])
 def test_7_a_release_lets_k3s_start_once_and_is_reported(node: Node, how: str) -> None:
-    """By the program, or with a shell if the program is broken; the next compliant run ends the report."""
+    """The program or, if it cannot run, a shell command releases K3s. The next compliant run ends the report."""
     node.break_host()
     node.systemctl("start", SERVER, check=False)
     node.run(how)

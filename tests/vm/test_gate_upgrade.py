@@ -1,4 +1,4 @@
-"""Installations that are interrupted, and upgrades from the gate without a template, in booted guests."""
+"""Interrupted installations, and upgrades from a gate without a template unit, in booted guests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _kill_before_reload(node: Node, verb: str) -> None:
 
 
 def test_a_killed_install_is_reported_and_the_next_one_completes_it(bare: Node, packages: Packages) -> None:
-    """Killed before systemd reads the units, at the first installation and at the removal."""
+    """install and uninstall are killed before systemd reads the units."""
     bare.install_k3s()
     bare.systemctl("start", SERVER)
     _put_single_file(bare, packages, "/usr/local/bin/k3s-harden")
@@ -70,7 +70,7 @@ def test_a_killed_install_is_reported_and_the_next_one_completes_it(bare: Node, 
 
 
 def test_the_gate_of_an_earlier_release_works_until_it_is_replaced(bare: Node, packages: Packages) -> None:
-    """The earlier units run the new program; a K3s that they blocked is blocked, and then started, by the new gate."""
+    """The earlier units run the new program. The new gate takes over, and later starts, a K3s that they blocked."""
     bare.install_k3s()
     _put_single_file(bare, packages)
     _put_earlier_units(bare, "/etc/systemd/system")
@@ -94,7 +94,7 @@ def test_the_gate_of_an_earlier_release_works_until_it_is_replaced(bare: Node, p
 
 
 def test_the_new_gate_runs_an_earlier_program(bare: Node, packages: Packages) -> None:
-    """Which rejects options that it does not know, and whose exit code decides."""
+    """The earlier program rejects unknown options, and its exit code determines whether K3s starts."""
     bare.install_k3s()
     _put_single_file(bare, packages)
     bare.harden("install")
@@ -107,7 +107,7 @@ def test_the_new_gate_runs_an_earlier_program(bare: Node, packages: Packages) ->
 
 
 def test_a_package_upgrade_from_an_earlier_release(bare: Node, packages: Packages) -> None:
-    """It touches no running K3s, and renews a drop-in in /etc, without which the new gate would block that service."""
+    """It does not restart K3s. It replaces an earlier drop-in in /etc, with which that service would stay blocked."""
     if bare.suite in SINGLE_FILE_SUITES:
         pytest.skip("the package cannot be installed there")
     bare.put(f"/root/{packages.older_deb.name}", packages.older_deb.read_bytes())

@@ -66,7 +66,7 @@ def test_an_upgrade_keeps_k3s_running_and_a_downgrade_is_rejected(bare: Node, pa
 
 
 def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(bare: Node, packages: Packages) -> None:
-    """It starts nothing, its gate runs at the next start, a downgrade is rejected, and K3s runs after the removal.
+    """It starts no unit, its gate runs at the next start, a downgrade is rejected, and K3s runs after the removal.
 
     rpm itself runs on Debian. Not covered, because they require a system of the RHEL family: dnf's choice of a Python,
     and SELinux.

@@ -1,4 +1,4 @@
-"""Configurations at which K3s exits: the gate predicts each and does not block K3s."""
+"""Configurations with which K3s exits: the gate reports each and does not block K3s."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMED_OUT = 124
 
 _OWN_AUDIT_POLICY = f"echo 'kube-apiserver-arg+: [audit-policy-file=/etc/audit.yaml]' >{_CONFIG}.d/95-site.yaml"
 
-# The command that is run on a hardened server, and what K3s logs.
+# The command that breaks a hardened server, and the text that K3s logs.
 _SERVER = {
     "a missing audit policy": (
         f"echo 'kube-apiserver-arg+: [audit-policy-file=/etc/none.yaml]' >{_CONFIG}.d/95-site.yaml",
@@ -75,8 +75,8 @@ def _assert_predicted(node: Node, case: str, role: str, logged: str) -> None:
     assert (gate.code, predicted, "Traceback" in gate.err) == (0, True, False), f"the gate: {case}: {gate}"
 
 
-def test_a_server_that_k3s_refuses(node: Node) -> None:
-    """Each case separately, on a hardened host."""
+def test_the_gate_reports_a_server_configuration_with_which_k3s_exits(node: Node) -> None:
+    """Each cause is tested separately, on a hardened host."""
     node.harden("gate")
     for case, (command, logged) in _SERVER.items():
         node.run(command)
@@ -86,8 +86,8 @@ def test_a_server_that_k3s_refuses(node: Node) -> None:
     assert node.run("timeout 10 k3s server", check=False).code == _TIMED_OUT
 
 
-def test_an_agent_that_k3s_refuses(node: Node) -> None:
-    """An option of k3s server in an agent's configuration."""
+def test_the_gate_reports_an_agent_configuration_with_which_k3s_exits(node: Node) -> None:
+    """The configuration of the agent contains an option of k3s server."""
     node.remove_k3s()
     node.install_k3s("agent", **JOIN)
     node.harden("gate")

@@ -18,7 +18,7 @@ ACCOUNTS = "k3s-harden-service-accounts.service"
 TIMER = "k3s-harden-service-accounts.timer"
 _OBJECTS = f"{DATA_DIR}/stand-in-objects.json"
 
-# The same timer with seconds instead of half a minute and a quarter of an hour.
+# The same timer with intervals of seconds instead of minutes.
 _QUICK = "sed -i -E 's/=15min/=5s/; s/=30s/=1s/; s/^RandomizedDelaySec=.*/AccuracySec=100ms/' {file}"
 
 
@@ -45,7 +45,7 @@ def _run(node: Node) -> str:
 
 
 def test_the_timer_starts_with_k3s(node: Node) -> None:
-    """K3s does not wait for it; its start activates the timer, and the service patches all namespaces."""
+    """K3s does not wait for it. The start of K3s activates the timer, and the service patches all namespaces."""
     _quicken(node)
     node.systemctl("start", SERVER)
     node.wait_until(f"journalctl -b -o cat -u {ACCOUNTS} | grep -q '^Finished'")
@@ -79,8 +79,8 @@ def test_new_namespaces_are_patched_and_a_failure_does_not_stop_the_others(node:
     assert "read-only/default" in node.journal(ACCOUNTS)
 
 
-def test_it_waits_for_the_api_and_k3s_does_not_wait_for_it(node: Node) -> None:
-    """Started while K3s is down, it waits for the API server; K3s starts meanwhile, and the run succeeds."""
+def test_the_service_waits_for_the_api_and_k3s_does_not_wait_for_it(node: Node) -> None:
+    """Started while K3s is stopped, it waits for the API server. K3s starts meanwhile, and the run succeeds."""
     node.systemctl("start", SERVER)
     node.systemctl("stop", SERVER, TIMER)
     node.systemctl("start", "--no-block", ACCOUNTS)

@@ -58,7 +58,7 @@ def _assert_hardened(node: Node) -> None:
     assert {path: start.modes.get(path) for path in HARDENED_MODES} == HARDENED_MODES
 
 
-def test_6_three_reboots_each_after_damage(node: Node) -> None:
+def test_6_k3s_starts_on_a_hardened_host_after_reboots_with_damage(node: Node) -> None:
     """90-kubelet.conf deleted, /etc of the image restored, a 99-*.conf that overrides: K3s starts on a hardened host.
 
     The gate corrects the overridden kernel value, and `check` names the file and line that sets it at each boot.
@@ -83,7 +83,7 @@ def test_6_three_reboots_each_after_damage(node: Node) -> None:
     assert "/etc/sysctl.d/99-fight.conf:2" in checked.out
 
 
-def test_6_power_cuts_during_apply(node: Node) -> None:
+def test_6_power_cuts_during_apply_leave_no_partial_file(node: Node) -> None:
     """After each cut every managed file is absent or complete, of one version or the other, and K3s starts.
 
     Between the cuts K3s changes from one minor version to the other and back, so that files are created, replaced and
@@ -124,8 +124,8 @@ def _digests(sums: str) -> dict[str, str]:
     return {path: digest for digest, path in (line.split() for line in sums.splitlines())}
 
 
-def test_6_a_cloned_disk(node: Node, new_node: Callable[..., Node]) -> None:
-    """On a machine with a copy of a hardened disk, the gate runs and K3s starts."""
+def test_6_a_clone_of_a_hardened_disk_runs_its_gate(node: Node, new_node: Callable[..., Node]) -> None:
+    """K3s starts on a machine with a copy of a hardened disk."""
     node.systemctl("start", SERVER)
     before = node.starts()[-1].boot
     node.run("truncate --size=0 /etc/machine-id; echo clone >/etc/hostname")
@@ -138,8 +138,8 @@ def test_6_a_cloned_disk(node: Node, new_node: Callable[..., Node]) -> None:
     assert clone.harden("check").code == 0
 
 
-def test_6_the_data_directory_on_its_own_mount(node: Node) -> None:
-    """The gate waits for the mount and writes nothing below the mount point before."""
+def test_6_the_gate_waits_for_the_mount_of_the_data_directory(node: Node) -> None:
+    """It writes nothing below the mount point before the mount."""
     node.run("mkdir -p /var/lib/rancher && echo 'disk /var/lib/rancher tmpfs size=32m,mode=0755 0 0' >>/etc/fstab")
     node.reboot()
     _assert_hardened(node)
@@ -148,8 +148,8 @@ def test_6_the_data_directory_on_its_own_mount(node: Node) -> None:
     assert node.run("ls -A /beneath/var/lib/rancher").out == ""
 
 
-def test_6_a_read_only_etc(node: Node) -> None:
-    """The gate blocks K3s and reports the reason if /etc is incomplete; K3s starts if it is complete."""
+def test_6_a_read_only_etc_blocks_k3s_only_if_it_is_incomplete(node: Node) -> None:
+    """The gate reports the reason if files in /etc are missing; K3s starts if /etc is complete."""
     node.run("mount --bind /etc /etc && mount -o remount,ro,bind /etc")
     assert node.systemctl("start", SERVER, check=False).code == 1
     assert "read-only" in node.systemctl("status", "--no-pager", GATE, check=False).out.lower()
@@ -164,7 +164,7 @@ def test_6_a_read_only_etc(node: Node) -> None:
 
 
 @pytest.mark.parametrize("umask", ["027", "077"])
-def test_6_under_a_strict_umask(node: Node, umask: str) -> None:
+def test_6_modes_do_not_depend_on_a_strict_umask(node: Node, umask: str) -> None:
     """Every file and directory has the expected mode, and ordinary users still have access to public directories."""
     node.run(f"umask {umask}; k3s-harden apply")
     node.systemctl("start", SERVER)

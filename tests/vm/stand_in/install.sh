@@ -27,7 +27,7 @@ for file in k3s.py api.py; do
     [ ! -e "$here/$file" ] || [ "$here" -ef $home ] || cp "$here/$file" $home/$file
 done
 echo "${INSTALL_K3S_VERSION:-${INSTALL_K3S_CHANNEL:-v1.34}.1+k3s1}" >$home/version
-# The command line begins with the name of the process, as that of K3s, which rewrites its own.
+# The command line begins with the name of the process, because K3s rewrites its own in this way.
 cat >/usr/local/bin/k3s <<'WRAPPER'
 #!/bin/bash
 exec -a "/usr/local/bin/k3s $1" /usr/bin/python3 -sE /usr/local/lib/k3s-stand-in/k3s.py "$@"

@@ -1,4 +1,4 @@
-"""A stand-in for k3s without a cluster: it reads and rejects what K3s does at startup, and records each start.
+"""A stand-in for k3s without a cluster: it validates its configuration as K3s does at startup, and records each start.
 
 It runs only in guests, where install.sh installs it, and shares no code with the program under test: what K3s reads and
 rejects is implemented a second time, from the sources of K3s, which each error names. Its version is in
@@ -74,14 +74,14 @@ LAST_WITH_PSP = (1, 24)
 
 
 class RefusedError(Exception):
-    """K3s would exit; the message is what it would log, with the source file."""
+    """K3s would exit; the message contains the line that K3s logs, and the source file."""
 
     def __init__(self, message: str, source: str) -> None:
         super().__init__(f"{message} [as in {source}]")
 
 
 def version() -> str:
-    """Return the version of K3s that this stands for."""
+    """Return the version of K3s that this stand-in simulates."""
     return (HOME / "version").read_text().strip()
 
 
@@ -161,7 +161,7 @@ def refuse_flags_of_a_server(flags: list[tuple[str, str]]) -> None:
             raise RefusedError(message, "k3s pkg/cli/cmds/agent.go; pkg/configfilearg/parser.go, stripInvalidFlags")
 
 
-def refuse_a_lonely_agent(flags: list[tuple[str, str]]) -> None:
+def refuse_an_agent_without_server(flags: list[tuple[str, str]]) -> None:
     """Reject an agent without server or token."""
     file = given(flags, "token-file") or os.environ.get("K3S_TOKEN_FILE", "")
     if file and not Path(file).exists():
@@ -277,7 +277,7 @@ def start_server(flags: list[tuple[str, str]]) -> Path:
 def start_agent(flags: list[tuple[str, str]]) -> Path:
     """Do what `k3s agent` does before it reports that it is up; return the data directory."""
     refuse_flags_of_a_server(flags)
-    refuse_a_lonely_agent(flags)
+    refuse_an_agent_without_server(flags)
     refuse_or_set_kernel(protected=given(flags, "protect-kernel-defaults") == "true")
     data_dir = Path(given(flags, "data-dir", "d") or DEFAULT_DATA_DIR)
     (data_dir / "agent").mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Hosts that refuse changes: read-only mounts, full disks, immutable files, other kinds of files."""
+"""Changes that fail: read-only mounts, full disks, immutable files, other kinds of files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def left_overs(machine: Machine) -> list[str]:
     return [path for path in machine.tree(*PLACES, "/run") if path.endswith(".k3s-harden")]
 
 
-def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None:
+def test_read_only_kernel_values_that_are_not_compliant_exit_6(machine: Machine) -> None:
     """In a container with a read-only /proc/sys, each wrong value is reported, and files are written.
 
     The drop-in is not written, because kubelet would exit with these values.
@@ -50,8 +50,8 @@ def test_read_only_kernel_values_that_are_wrong_exit_6(machine: Machine) -> None
     assert machine.harden("check", *SERVER).returncode == 3
 
 
-def test_read_only_kernel_values_that_are_right_exit_0(machine: Machine) -> None:
-    """A container on a hardened host needs no write to /proc/sys."""
+def test_read_only_kernel_values_that_are_compliant_exit_0(machine: Machine) -> None:
+    """A container on a hardened host does not need to write /proc/sys."""
     machine.set_live(HARDENED)
     machine.make_read_only("/proc/sys")
     run = machine.harden("apply", *SERVER)
@@ -74,7 +74,7 @@ def test_a_read_only_etc_exits_6_and_other_changes_are_made(machine: Machine) ->
 
 @pytest.mark.parametrize("place", ["/run", "/var/lib"])
 def test_nothing_changes_if_the_run_cannot_be_recorded(machine: Machine, place: str) -> None:
-    """Without lock or journal the exit code is that of the environment."""
+    """If the lock or the journal cannot be written, the exit code is 6."""
     before = machine.tree(*PLACES)
     machine.make_read_only(place)
     run = machine.harden("apply", *SERVER)
@@ -110,7 +110,7 @@ def fill_up(machine: Machine, directory: str) -> None:
 
 
 def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
-    """Without temporary files; exit 4 lists what is missing."""
+    """No temporary file is left. The run exits with 4 and lists the failed changes."""
     older = ("--role", "server", "--k3s-version", "1.24")
     machine.harden("apply", *older)
     before = machine.entry(POLICY)
@@ -127,7 +127,7 @@ def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
 
 
 def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine: Machine) -> None:
-    """With exit 1."""
+    """The run exits with 1 if the journal cannot be written."""
     machine.path("/var/lib/k3s-harden").mkdir(mode=0o700)
     fill(machine, "/var/lib/k3s-harden")
     before = machine.tree(*PLACES)
@@ -143,7 +143,7 @@ def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine:
 
 @pytest.mark.parametrize("flag", ["+i", "+a"])
 def test_an_immutable_file_is_refused_with_the_chattr_command(machine: Machine, flag: str) -> None:
-    """Other changes are made, and the exit code is 4."""
+    """Other changes are made; the exit code is 4."""
     path = machine.write(PARAMETERS, "kernel.panic=3\n")
     if machine.run("chattr", flag, PARAMETERS).returncode:
         pytest.skip("chattr(1) is not here, or does not work on files in memory")
@@ -184,10 +184,10 @@ def plant_device(path: Path) -> None:
         (plant_device, "character device", PARAMETERS),
     ],
 )
-def test_another_kind_of_file_is_refused_with_its_kind(
+def test_a_path_of_another_file_type_is_refused(
     machine: Machine, plant: Callable[[Path], None], kind: str, target: str
 ) -> None:
-    """Also with --force; the target of a symlink is unchanged."""
+    """The message contains the type. --force does not change this, and the target of a symlink is unchanged."""
     victim = machine.write("/etc/victim", "precious\n", mode=0o640)
     for parent in reversed(Path(target).parents):
         machine.path(parent).mkdir(exist_ok=True)

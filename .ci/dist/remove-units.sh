@@ -1,25 +1,25 @@
-# Run before the package is removed: nothing may be left that runs, or waits for, a program that is gone.
+# Run before the package is removed: stop and remove everything that runs the program or waits for it.
 set -e
 
 if [ -d /run/systemd/system ]; then
     systemctl stop k3s-harden-service-accounts.timer k3s-harden-service-accounts.service \
-        k3s-harden-check.timer k3s-harden-check.service || true # one that somebody removed cannot be
+        k3s-harden-check.timer k3s-harden-check.service || true # fails if a unit was removed by hand
 fi
-# systemd keeps a file with the time at which a persistent timer last elapsed.
+# systemd stores the time at which a persistent timer last elapsed in a file.
 rm -f /var/lib/systemd/timers/stamp-k3s-harden-check.timer
 
-# What `k3s-harden install` put into /etc: drop-ins of services with other names, without the gate, would keep K3s down.
+# Remove the files that `k3s-harden install` wrote to /etc. Without the gate, drop-ins of other services would block K3s.
 cd /etc/systemd/system 2>/dev/null || exit 0
 for gate in k3s-harden@.service k3s-harden.service; do
     if [ -f "$gate" ] && ! grep -q '^ExecStart=/usr/bin/k3s-harden ' "$gate"; then
-        exit 0 # that gate runs another k3s-harden than the package's, and remains
+        exit 0 # this gate runs a k3s-harden that is not the package's
     fi
 done
 for file in k3s*.service.d/10-k3s-harden.conf k3s-harden@.service.d/10-data-dir.conf k3s-harden.service.d/10-data-dir.conf k3s-harden@.service k3s-harden.service \
     k3s-harden-service-accounts.service k3s-harden-service-accounts.timer \
     k3s-harden-check.service k3s-harden-check.timer; do
-    if [ -f "$file" ]; then # not a link to /dev/null, by which somebody switched it off
+    if [ -f "$file" ]; then # a masked unit is a link to /dev/null, and is kept
         rm "$file"
     fi
 done
-rmdir k3s*.service.d 2>/dev/null || true # empty ones alone
+rmdir k3s*.service.d 2>/dev/null || true # only empty ones

@@ -1,9 +1,9 @@
-# Run after the package is installed: systemd reads the units, and what the gate of an earlier release left is renewed.
+# Run after the package is installed: update the files of an earlier release's gate, and make systemd read the units.
 set -e
 
 units=/usr/lib/systemd/system
-# Drop-ins that `k3s-harden install` put into /etc, for services with other names. Those of an earlier release require a
-# mark that k3s-harden.service no longer leaves. With a gate of its own in /etc, another program guards K3s.
+# Drop-ins that `k3s-harden install` wrote to /etc, for services with other names. Those of an earlier release require a
+# mark that k3s-harden.service no longer creates. If /etc contains k3s-harden.service, that gate runs another program.
 if [ -d /etc/systemd/system ] && [ ! -e /etc/systemd/system/k3s-harden.service ]; then
     cd /etc/systemd/system
     for file in k3s*.service.d/10-k3s-harden.conf; do
@@ -22,10 +22,10 @@ if [ -d /etc/systemd/system ] && [ ! -e /etc/systemd/system/k3s-harden.service ]
     fi
 fi
 
-# Nothing is enabled or started: each K3s service starts the gate itself, by its drop-in.
+# No unit is enabled or started: the drop-in of each K3s service starts the gate.
 [ -d /run/systemd/system ] || exit 0
 systemctl --system daemon-reload
-# A K3s that the gate of an earlier release blocked: only that release would have started it.
+# Start each K3s that the gate of an earlier release blocked, because only that release would have started it.
 for file in /run/k3s-harden/waiting.*; do
     if [ -e "$file" ]; then
         rm "$file"
