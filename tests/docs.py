@@ -22,6 +22,7 @@ from rich.text import Text
 from agent import findings
 from agent.changes import journal, last_run, state
 from agent.cli import app
+from agent.cli.shared_options import TOPICS
 from agent.desired import resources as desired
 from agent.errors import ExitCode
 from agent.findings.remediations import REMEDIATIONS
@@ -39,6 +40,7 @@ from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
 from agent.verbs import converge as verbs
 from agent.verbs import drift, install
+from agent.verbs.topics import titles
 from tests import docs_controls
 from tests.markdown import anchor, generated, page, prose, table
 
@@ -456,6 +458,15 @@ def _modules() -> str:
     ])  # fmt: skip
 
 
+TOPICS_FILE = CHECKOUT.joinpath("agent", *TOPICS)
+"""The file of the program from which shells complete the topics of `explain`."""
+
+
+def topics() -> str:
+    """Return the topics of `explain`, one per line."""
+    return "".join(f"{name}\n" for name in titles())
+
+
 PICTURE = "images/run.svg"
 PICTURE_WIDTH = 64
 """Columns of the picture, so that a phone shows it in a readable size."""
@@ -475,5 +486,6 @@ _PAGES: Mapping[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
+    TOPICS_FILE.write_text(topics(), encoding="utf-8")
     for changed in write(CHECKOUT / "docs"):
         sys.stdout.write(f"wrote {changed.relative_to(CHECKOUT)}\n")

@@ -32,10 +32,15 @@ def earlier(control: BenchmarkControl) -> Iterator[tuple[str, str]]:
 
 def numbers(control: BenchmarkControl) -> str:
     """Return the control's number in every benchmark, and how it is assessed there; empty if no benchmark has it."""
+    return "; ".join(f"{number} in {benchmarks}" for benchmarks, number in numbers_by_benchmark(control))
+
+
+def numbers_by_benchmark(control: BenchmarkControl) -> list[tuple[str, str]]:
+    """Return the benchmarks that have the control, as ranges with the same number, and the number in each."""
     found: dict[str, list[Benchmark]] = {}
     for benchmark, number in control.numbers.items():
         found.setdefault(f"{number.text}{_ASSESSED[number.assessed]}", []).append(benchmark)
-    return "; ".join(f"{number} in {span(benchmarks)}" for number, benchmarks in found.items())
+    return [(span(benchmarks), number) for number, benchmarks in found.items()]
 
 
 def span(benchmarks: Iterable[Benchmark]) -> str:

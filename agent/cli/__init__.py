@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import redirect_stdout, suppress
 
@@ -18,6 +19,11 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit."""
     open_standard_streams()
+    if any(name.startswith("_K3S_HARDEN_COMPLETE") for name in os.environ):
+        from agent.cli import completion
+
+        if completion.is_requested():
+            sys.exit(completion.complete(_keep_command))
     _keep_command(*sys.argv[1:2])
     if not sys.argv[1:]:
         # Click before 8.2 treats a missing command as --help: on standard output, with exit code 0.
@@ -31,7 +37,10 @@ def main() -> None:
         sys.exit(int(error.exit_code))
     except OSError as error:
         if error.filename is not None:
-            raise
+            if not any(word.startswith("--install-completion") for word in sys.argv):
+                raise
+            print_error(f"cannot install the completion: {error.filename}: {error.strerror}")
+            sys.exit(int(ExitCode.ERROR))
         # Typer could not print its help: verbs report other errors of the operating system as HardenError.
         discard_output()
         print_error(f"cannot print: {error.strerror}")

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from agent import __version__
+from agent.cli.group import SuggestingGroup, TopicCommand
 from agent.cli.help import CHANGES, READS, RENDERS, epilog
 from agent.cli.shared_options import (
     AllowEmptyRoot,
@@ -28,18 +29,22 @@ from agent.cli.shared_options import (
     Verbose,
     absolute,
     account_of_asff,
+    benchmarks,
     cloud_init_download,
     installation,
     kube_bench_beyond,
     open_host,
+    topics,
+    versions,
 )
-from agent.cli.streams import print_text
+from agent.cli.streams import columns, print_text
 from agent.errors import ExitCode, UsageError
 from agent.present import Format
 from agent.present.assessments import AssessmentFormat
 
 app = typer.Typer(
     name="k3s-harden",
+    cls=SuggestingGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -135,7 +140,12 @@ def diff(
 )
 def preflight(
     version: Annotated[
-        str, typer.Argument(metavar="VERSION", help="K3s version after the upgrade, such as v1.37 or v1.37.2+k3s1.")
+        str,
+        typer.Argument(
+            metavar="VERSION",
+            help="K3s version after the upgrade, such as v1.37 or v1.37.2+k3s1.",
+            autocompletion=versions,
+        ),
     ],
     *,
     root: Root = "/",
@@ -170,7 +180,9 @@ def assess(
     benchmark: Annotated[
         str,
         typer.Option(
-            help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.", metavar="VERSION"
+            help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.",
+            metavar="VERSION",
+            autocompletion=benchmarks,
         ),
     ] = "auto",
     baseline: Annotated[
@@ -383,24 +395,30 @@ def render(
     print_text(rendered(what.value, options.settings_file, options.overrides(), download).decode())
 
 
-@app.command(epilog=epilog("k3s-harden explain audit-log-maxage", RENDERS, success="the explanation was printed"))
+@app.command(
+    cls=TopicCommand,
+    epilog=epilog("k3s-harden explain audit-log-maxage", RENDERS, success="the explanation was printed"),
+)
 def explain(
-    what: Annotated[
-        Optional[str],
+    topic: Annotated[
+        Optional[list[str]],
         typer.Argument(
-            metavar="[ID]",
-            help="Control (ID or CIS number), finding, or `settings`. Without it, all IDs are listed.",
+            metavar="[TOPIC]",
+            help="Control, finding, setting, CIS number, path, kernel parameter or argument. Without it, all IDs.",
             show_default=False,
+            autocompletion=topics,
         ),
     ] = None,
 ) -> None:
     """Explain a control, finding or setting.
 
-    Prints its purpose, its source, what it can break, and how to fix it by hand.
+    Prints its purpose, its source, its numbers in the benchmarks, what it can break, and how to fix it by hand. Lists
+    the controls if a path, a number or an argument has several.
     """
     from agent.verbs.explain import explained, listed
 
-    print_text(listed() if what is None else explained(what))
+    width = columns()
+    print_text(explained(" ".join(topic), width) if topic else listed(width))
 
 
 @app.command(
@@ -502,3 +520,7 @@ def program(
     ] = False,
 ) -> None:
     """Harden a K3s host by the CIS guide, assess it, and undo the changes."""
+
+
+COMMANDS = tuple(app.registered_commands)
+"""All commands, whichever of them are registered for one run."""

@@ -14,6 +14,9 @@ from agent.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_USUAL_WIDTH = 80
+"""Columns of a terminal that does not say how wide it is, such as a serial console."""
+
 
 def open_standard_streams() -> None:
     """Open /dev/null for each standard stream that is closed."""
@@ -72,3 +75,11 @@ def print_error(message: str, hint: str = "") -> None:
     with suppress(OSError):
         sys.stderr.write(fitting(redacted(text), sys.stderr))
         sys.stderr.flush()
+
+
+def columns() -> int:
+    """Return the width of the terminal that standard output is; 0 if it is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):  # not a terminal, or closed
+        return 0

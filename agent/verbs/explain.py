@@ -13,7 +13,10 @@ from agent.findings import KINDS
 from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
 from agent.present import remediation
+from agent.present.prose import WIDEST, rows, wrapped
+from agent.present.text import printable
 from agent.settings import schema as settings
+from agent.verbs.topics import SETTINGS, named, related, similar, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,62 +24,61 @@ if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
     from agent.findings.registry import FindingKind
     from agent.guide.control import Control, Origin
+    from agent.settings.schema import SettingRow
 
-SETTINGS = "settings"
-"""Argument of `explain` for all settings."""
+    _Parts = list[tuple[str, str | list[tuple[str, str]]]]
+    """Labels, each with its text or with rows of names and texts; paragraphs are lines."""
 
-_WIDTH = 100
-_AS_IT_IS = "By hand"
-"""Contains commands, which are pasted and must not be wrapped."""
+_UNLIMITED = 1_000
+_EXAMPLES = (
+    ("number", "cis-1.9/1.2.16"),
+    ("path", "/srv/k3s/server/audit.yaml"),
+    ("argument", "anonymous-auth"),
+    ("settings", SETTINGS),
+)
+_INDENT = "  "
+_BY_HAND = "By hand"
+_COMMANDS = ("sudo ", "k3s-harden ")
+"""How steps by hand begin that are a command: it is not wrapped, because it is pasted."""
 
 
-def listed() -> str:
-    """Return all IDs, one per line."""
+def listed(columns: int = 0) -> str:
+    """Return all IDs with their titles, for a terminal of `columns`; one line each for 0, which is no terminal."""
+    width = columns or _UNLIMITED
     of_the_guide = {control.id: control.title for control in CONTROLS}
     beyond = {row.id: row.title for row in catalogue.CATALOGUE if row.id not in of_the_guide}
-    widest = max(map(len, (*KINDS, *of_the_guide, *beyond)))
-    lines = ["Controls of the guide"]
-    lines += [f"  {name:{widest}}  {title}" for name, title in of_the_guide.items()]
-    lines += ["", "Findings of `check`"]
-    lines += [f"  {kind.id:{widest}}  {kind.level}: {summary(kind)}" for kind in KINDS.values()]
-    lines += ["", "Other benchmark controls of `assess`"]
-    lines += [f"  {name:{widest}}  {title}" for name, title in beyond.items()]
-    lines += ["", "By CIS number: k3s-harden explain 1.2.16, or cis-1.9/1.2.16 for one benchmark"]
-    lines += [f"Settings: k3s-harden explain {SETTINGS}"]
-    return "".join(f"{line}\n" for line in lines)
+    parts = (
+        ("Controls of the guide", list(of_the_guide.items())),
+        ("Findings of `check`", [(kind.id, f"{kind.level}: {summary(kind.explanation)}") for kind in KINDS.values()]),
+        ("Other benchmark controls of `assess`", list(beyond.items())),
+    )
+    widest = max(len(name) for _, pairs in parts for name, _ in pairs)
+    lines: list[str] = []
+    for heading, pairs in parts:
+        lines += [heading, *rows([(f"{name:{widest}}", title) for name, title in pairs], width), ""]
+    lines += ["Other topics", *(f"  {what:9}  k3s-harden explain {topic}" for what, topic in _EXAMPLES)]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def explained(name: str) -> str:
-    """Return the explanation of a control or finding. Raises UsageError for an unknown ID or number."""
-    rows = catalogue.named(name)
-    # A number can belong to several controls. A control of the guide is not always in a benchmark.
-    controls = [text for one in {name: None, **{row.id: None for row in rows}} for text in _controls(one, rows)]
-    if controls:
-        return "\n".join(controls)
-    if name in KINDS:
-        return _finding(KINDS[name])
-    if name == SETTINGS:
-        return _settings()
-    close = _close(name)
+def explained(text: str, columns: int = 0) -> str:
+    """Return the explanation of the topic that a text names, or a list if it names several.
+
+    `columns` is the width of the terminal, 0 if there is none. Raises UsageError if the text names no topic.
+    """
+    width = min(columns or WIDEST, WIDEST)
+    found = named(text)
+    if len(found) > 1:
+        head = wrapped(f"{printable(text)} matches {len(found)} topics:", width)
+        topics = rows([(one.name, one.title) for one in found], width)
+        return _joined([*head, *topics, f"Next: k3s-harden explain {found[0].name}"])
+    if found:
+        return "\n".join(_joined(_lines(parts, width)) for parts in _explanations(found[0].name))
+    close = similar(text)
+    name = printable(text) or "an empty text"
     raise UsageError(
-        f"cannot explain {name}: no control or finding has this ID or number",
+        f"cannot explain {name}: no control, finding or setting has this name, number or path",
         f"did you mean {' or '.join(close)}?" if close else "run k3s-harden explain for a list",
     )
-
-
-def _close(name: str) -> list[str]:
-    """Return similar IDs."""
-    import difflib
-
-    ids = (*(control.id for control in CONTROLS), *KINDS, *(row.id for row in catalogue.CATALOGUE))
-    known = list(dict.fromkeys(ids))
-    # A part of an ID ("psa", "maxage") is more likely than a misspelling.
-    return [one for one in known if name and name in one][:3] or difflib.get_close_matches(name, known)
-
-
-def summary(kind: FindingKind) -> str:
-    """Return the first paragraph of the explanation of a finding."""
-    return " ".join(kind.explanation.split("\n\n")[0].split())
 
 
 def origin_in_words(origin: Origin) -> str:
@@ -85,40 +87,65 @@ def origin_in_words(origin: Origin) -> str:
     return f"“{origin.heading}”{numbers}" + (f"; beyond the guide: {origin.beyond}" if origin.beyond else "")
 
 
-def _settings() -> str:
-    """Return all settings with their allowed values, and an example."""
-    parts = [("", f"Settings in {settings.DEFAULT_SETTINGS}; all are optional.")]
-    parts += [
-        (row.key, f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.") for row in settings.rows()
+def _explanations(name: str) -> Iterator[_Parts]:
+    """Yield the entries of the guide, one for each version range, then those of the benchmarks, and the others."""
+    of_the_guide = [control for control in CONTROLS if control.id == name]
+    of_benchmarks = [row for row in catalogue.CATALOGUE if row.id == name]
+    yield from map(_control, of_the_guide)
+    yield from map(_row, of_benchmarks)
+    if name in KINDS:
+        yield _finding(KINDS[name])
+    if name == SETTINGS:
+        yield from _settings()
+    for setting in settings.rows():
+        if setting.key == name:
+            yield _setting(setting, is_first=not (of_the_guide or of_benchmarks))
+    others = [(one.name, one.title) for one in related(name)]
+    if others:
+        yield [("Related", others)]
+
+
+def _settings() -> Iterator[_Parts]:
+    """Yield all settings with their allowed values, and an example."""
+    head = ("", f"Settings in {settings.DEFAULT_SETTINGS}; all are optional.")
+    yield [head, *((row.key, _of_setting(row)) for row in settings.rows())]
+    yield [("", f"Example with all settings\n{textwrap.indent(settings.example(), '  ')}".rstrip())]
+
+
+def _setting(row: SettingRow, *, is_first: bool) -> _Parts:
+    head = f"{row.key}: a setting in {settings.DEFAULT_SETTINGS}"
+    return [
+        ("", head if is_first else f"Setting in {settings.DEFAULT_SETTINGS}"),
+        ("Description", row.description),
+        ("Allowed", row.kind.allowed),
+        ("Default", row.default),
+        ("Applies to", str(row.applies)),
+        ("Example", textwrap.dedent(f"{row.key}: {row.example}") if "." not in row.key else row.line),
     ]
-    return f"{_paragraphs(parts)}Example with all settings\n{textwrap.indent(settings.example(), '  ')}"
 
 
-def _controls(name: str, rows: Iterable[BenchmarkControl]) -> Iterator[str]:
-    """Yield the entries of the guide, one for each version range, then those of the benchmarks."""
-    yield from (_control(control) for control in CONTROLS if control.id == name)
-    yield from (_row(row) for row in rows if row.id == name)
+def _of_setting(row: SettingRow) -> str:
+    return f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}."
 
 
-def _control(control: Control) -> str:
-    parts = [
+def _control(control: Control) -> _Parts:
+    return [
         ("", f"{control.id}: {control.title}"),
         ("Rationale", control.why),
         ("Applies to", str(control.applies)),
         ("In the guide", origin_in_words(control.origin)),
         ("Differs from the guide", control.deviation),
         ("Can break", control.risk),
-        (_AS_IT_IS, control.by_hand),
+        (_BY_HAND, control.by_hand),
     ]
-    return _paragraphs(parts)
 
 
-def _row(row: BenchmarkControl) -> str:
+def _row(row: BenchmarkControl) -> _Parts:
     """Return a benchmark control, without what the entry of the guide already has."""
     is_explained = row.guide is not None and row.guide.id == row.id
-    parts = [
+    return [
         ("", "In the benchmarks" if is_explained else f"{row.id}: {row.title}"),
-        ("Number", descriptions.numbers(row) or "none"),
+        ("Numbers", descriptions.numbers_by_benchmark(row) or "none"),
         ("Expected", row.check.description),
         ("With --cluster", _with_cluster(row)),
         *((f"Expected in {span}", text) for text, span in descriptions.earlier(row)),
@@ -129,7 +156,6 @@ def _row(row: BenchmarkControl) -> str:
         ("Differences to kube-bench", "\n".join(dict.fromkeys(_differences(row)))),
         ("Source", row.source),
     ]
-    return _paragraphs(parts)
 
 
 def _with_cluster(row: BenchmarkControl) -> str:
@@ -143,9 +169,9 @@ def _differences(row: BenchmarkControl) -> Iterator[str]:
         yield f"{descriptions.span(difference.benchmarks)}: {difference.note or difference.reason.value}"
 
 
-def _finding(kind: FindingKind) -> str:
+def _finding(kind: FindingKind) -> _Parts:
     head, *rest = [" ".join(paragraph.split()) for paragraph in kind.explanation.split("\n\n")]
-    parts = [
+    return [
         ("", f"{kind.id} ({kind.level})"),
         ("Description", head),
         ("Details", "\n".join(rest)),
@@ -153,22 +179,32 @@ def _finding(kind: FindingKind) -> str:
         ("Prevents K3s from starting", str(kind.prevents_start)),
         ("Remediation", REMEDIATIONS[kind.id]),
     ]
-    return _paragraphs(parts)
 
 
-def _paragraphs(parts: Iterable[tuple[str, str]]) -> str:
-    lines: list[str] = []
+def _lines(parts: _Parts, width: int) -> Iterator[str]:
+    """Yield each label, and its text or rows below it; a text without a label as it is."""
     for label, text in parts:
-        if not label:
-            lines.append(text)
-        elif label == _AS_IT_IS:
-            lines += [label, f"  {text}"]
+        if not label and isinstance(text, str):
+            yield from text.splitlines() if "\n" in text else wrapped(text, width, hanging=_INDENT)
         elif text:
-            lines += [label, *(line for paragraph in text.splitlines() for line in _wrapped(paragraph))]
+            yield label
+            if not isinstance(text, str):
+                yield from rows(text, width)
+                continue
+            for paragraph in text.splitlines():
+                yield from _command(paragraph, width) if label == _BY_HAND else wrapped(paragraph, width, _INDENT)
+
+
+def _command(text: str, width: int) -> Iterator[str]:
+    """Yield the steps by hand: a command on a line of its own, whatever its length, and then the rest."""
+    command, then, rest = text.partition("; then ")
+    if not text.startswith(_COMMANDS):
+        yield from wrapped(text, width, _INDENT)
+        return
+    yield f"{_INDENT}{command}"
+    if then:
+        yield from wrapped(f"then {rest}", width, _INDENT)
+
+
+def _joined(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def _wrapped(paragraph: str) -> list[str]:
-    return textwrap.wrap(
-        paragraph, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )

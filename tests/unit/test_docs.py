@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import agent
-from agent.benchmark import catalogue
 from agent.changes import journal, state
 from agent.errors import ExitCode
-from agent.findings import KINDS
-from agent.guide.controls import CONTROLS
 from agent.report import ItemStatus, Level
 from agent.settings.loading import load
 from agent.settings.schema import Settings
-from agent.verbs import drift
+from agent.verbs import drift, topics
 from tests import docs, markdown
 from tests.dist.manual import manual
 
@@ -38,8 +35,6 @@ _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?<![\w/.-])k3s-harden +([^\n`]*)")
 _SHELL_GOES_ON = re.compile(r"[|>;&)\"]")
-_EXPLAINED = {"settings", *KINDS, *(control.id for control in CONTROLS)}
-"""Arguments of `explain` other than benchmark controls."""
 
 
 class Command(NamedTuple):
@@ -253,7 +248,7 @@ def _misuses(command: docs.Command, words: list[str]) -> bool:
                 return True
         elif not word.isupper():
             choices = command.arguments[0].choices
-            if word not in (choices or _EXPLAINED) and (choices or not catalogue.named(word)):
+            if word not in choices if choices else not topics.named(word):
                 return True
     return False
 

@@ -12,6 +12,7 @@ from agent.findings import KINDS
 from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
 from agent.verbs.explain import explained, listed
+from agent.verbs.topics import named
 
 NAMES = dict.fromkeys((*(control.id for control in CONTROLS), *KINDS, *(row.id for row in CATALOGUE)))
 
@@ -38,18 +39,142 @@ def test_manual_commands_are_not_wrapped() -> None:
 def test_a_control_of_the_guide_has_its_cis_numbers() -> None:
     """The entry of the guide comes first, and nothing is repeated."""
     text = explained("audit-log-maxage")
-    order = ("In the guide", "In the benchmarks", "1.2.17 (not scored) in cis-1.9")
+    order = ("In the guide", "In the benchmarks", "  cis-1.9              1.2.17 (not scored)\n")
     assert list(order) == sorted(order, key=text.index)
     assert text.count("\nRationale\n") == 1
 
 
 def test_a_number_selects_the_controls_of_all_benchmarks_or_of_one() -> None:
-    """Numbers change between benchmarks: without a benchmark all controls with the number are explained."""
+    """Numbers change between benchmarks: without a benchmark all controls with the number are listed."""
     several, one = explained("1.2.16"), explained("cis-1.9/1.2.16")
-    assert {"apiserver-profiling: ", "audit-log-path: ", "enable-admission-plugins: "} <= set(
-        re.findall(r"^[a-z-]+: ", several, re.MULTILINE)
-    )
+    assert several.startswith("1.2.16 matches 4 topics:\n")
+    assert "  apiserver-profiling       1.2.16 in cis-1.8: The API server does not serve profiling data\n" in several
+    assert several.endswith("Next: k3s-harden explain enable-admission-plugins\n")
     assert re.findall(r"^[a-z-]+: ", one, re.MULTILINE) == ["audit-log-path: "]
+
+
+POLICY = ("pod-security-policies", "network-policies", "policy-manifest-access")
+PARAMETERS_FILE = ("kernel-parameters-file", "kernel-parameters-file-access")
+ANONYMOUS = ("apiserver-anonymous-auth", "kubelet-anonymous-auth")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("/etc/sysctl.d/90-kubelet.conf", PARAMETERS_FILE),
+        ("90-kubelet.conf", PARAMETERS_FILE),
+        ("/var/lib/rancher/k3s/server/manifests/policy.yaml", POLICY),
+        ("/srv/agent/k3s/server/manifests/policy.yaml", POLICY),
+        ("manifests/policy.yaml", POLICY),
+        ("policy.yaml", POLICY),
+        ("/srv/k3s/server/manifests/", ("server/manifests",)),
+        ("/srv/k3s/server/tls/etcd/server-ca.key", ("pki-ownership", "pki-key-permissions")),
+        ("/etc/rancher/k3s/config.yaml", ("k3s-config-access",)),
+        ("/etc/systemd/system/k3s.service", ("k3s-service-access",)),
+        ("k3s-agent.service.env", ("k3s-service-environment-access",)),
+        ("/etc/k3s-harden/config.yaml", ("settings",)),
+        ("vm.overcommit_memory", ("vm.overcommit_memory",)),
+        ("vm/overcommit_memory", ("vm.overcommit_memory",)),
+        ("overcommit_memory", ("vm.overcommit_memory",)),
+        ("/proc/sys/vm/overcommit_memory", ("vm.overcommit_memory",)),
+        ("sysctl -w vm.overcommit_memory=1", ("vm.overcommit_memory",)),
+        ("kernel.keys", ("kernel.keys.root_maxkeys", "kernel.keys.root_maxbytes")),
+        ("--anonymous-auth", ANONYMOUS),
+        ("anonymous-auth", ANONYMOUS),
+        ("anonymous_auth=false", ANONYMOUS),
+        ("- 'anonymous-auth=false'", ANONYMOUS),
+        ("kube-apiserver-arg: anonymous-auth=false", ANONYMOUS[:1]),
+        ("kube-apiserver-arg=anonymous_auth=false", ANONYMOUS[:1]),
+        ("kube-apiserver-arg+: [anonymous-auth=false]", ANONYMOUS[:1]),
+        ("--kubelet-arg anonymous-auth=false", ANONYMOUS[1:]),
+        ("kube-scheduler-arg", ("scheduler-profiling", "scheduler-bind-address")),
+        ("secrets-encryption: true", ("secrets-encryption",)),
+        ("audit.max-age", ("audit.max-age",)),
+        ("audit.max_age: 30", ("audit.max-age",)),
+        ("drift.repair", ("drift.repair",)),
+        ("list-dropped", ("list-dropped",)),
+        ("AUDIT-LOG-MAXAGE", ("audit-log-maxage",)),
+        ("`audit-log-maxage`", ("audit-log-maxage",)),
+        ("cis-1.9/1.2.16", ("audit-log-path",)),
+        ("CIS 1.9 1.2.16", ("audit-log-path",)),
+        ("1.9/1.2.16", ("audit-log-path",)),
+        ("3.1", ("users-without-client-certificates", "users-without-service-account-tokens",
+                 "users-without-bootstrap-tokens")),
+        ("", ()),
+        ("/", ()),
+        ("..", ()),
+        ("*", ()),
+        ("/nonexistent", ()),
+        ("kube-apiserver-arg: nonsense", ()),
+        ("x" * 100_000, ()),
+        ("/a" * 100_000, ()),
+        ("\x00\x1b[2J", ()),
+    ],
+)  # fmt: skip
+def test_a_text_selects_topics(text: str, names: tuple[str, ...]) -> None:
+    """Paths, kernel parameters, arguments, settings, IDs and numbers, as they are in files and commands."""
+    assert tuple(one.name for one in named(text)) == names
+
+
+def test_a_benchmark_lists_its_controls_in_the_order_of_their_numbers() -> None:
+    """The name alone is enough; as a number, 2.1 is a control."""
+    assert len(named("cis-1.9")) == len(named("1.9")) > 100
+    assert [one.name for one in named("2.1")] == ["etcd-server-certificate"]
+    titles = [one.title.partition(":")[0] for one in named("cis-2.1")]
+    assert titles == sorted(titles, key=lambda number: [int(part) for part in number.split(".")])
+
+
+def fits(line: str, width: int) -> bool:
+    """Whether a line fits, or is one word, quoted text, or a command by hand."""
+    rest = line.strip()
+    is_whole = rest.startswith(("sudo ", "k3s-harden ", "Next: ")) or " " not in rest
+    return len(line) <= width or is_whole or len(re.findall(r"[`']", rest)) > 1
+
+
+@pytest.mark.parametrize("columns", [0, 40, 80, 200])
+def test_prose_fits_the_terminal(columns: int) -> None:
+    """At most 100 columns, also on a wider terminal. What is pasted stays on one line."""
+    width = min(columns or 100, 100)
+    for name in (*NAMES, "audit.max-age", "1.2.16", "policy.yaml"):
+        assert [line for line in explained(name, columns).splitlines() if not fits(line, width)] == []
+    settings = explained("settings", columns).partition("Example with all settings")[0]
+    assert [line for line in settings.splitlines() if not fits(line, width)] == []
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100])
+def test_wrapping_loses_no_word_and_splits_no_command(columns: int) -> None:
+    """Whatever the width is, the words are the same, and each quoted command is on one line."""
+    for name in ("secrets-encryption", "vm.overcommit_memory", "audit-policy", "manifest-broken"):
+        text, reference = explained(name, columns), explained(name, 100)
+        assert text.split() == reference.split()
+        for command in re.findall(r"`[^`\n]+`", " ".join(reference.split())):
+            assert command in text
+
+
+def test_each_number_is_on_a_line_of_its_own_and_aligned() -> None:
+    """The same control in every benchmark that has it."""
+    _, _, rest = explained("kubelet-anonymous-auth").partition("\nNumbers\n")
+    lines = [line for line in rest.partition("\nExpected\n")[0].splitlines() if line]
+    assert all(re.fullmatch(r"  cis-\S.* {2}4\.2\.1( \(.*\))?", line) for line in lines)
+    assert len({re.search(r" 4\.2\.1", line).start() for line in lines}) == 1  # type: ignore[union-attr] # it matched
+
+
+def test_controls_of_the_same_argument_are_related() -> None:
+    """After the explanation, with their titles."""
+    assert "\nRelated\n  kubelet-anonymous-auth  " in explained("apiserver-anonymous-auth")
+    assert "\nRelated\n" not in explained("kernel.panic")
+
+
+def test_a_control_with_a_setting_of_the_same_name_has_both() -> None:
+    """Such as secrets-encryption."""
+    text = explained("secrets-encryption")
+    assert text.index("In the benchmarks") < text.index("Setting in /etc/k3s-harden/config.yaml")
+
+
+def test_the_list_is_one_line_for_each_id_without_a_terminal() -> None:
+    """For grep; on a narrow terminal the titles are below the IDs."""
+    assert all(f"  {name} " in listed() for name in NAMES)
+    assert max(map(len, listed(60).splitlines())) <= 60
 
 
 def test_a_different_expectation_of_an_older_benchmark_is_shown() -> None:
@@ -85,6 +210,10 @@ def test_each_difference_to_kube_bench_is_a_paragraph() -> None:
         ("audit-log-maxaeg", "did you mean audit-log-maxage"),
         ("overcommit", "did you mean vm.overcommit_memory?"),
         ("maxsize", "did you mean audit-log-maxsize?"),
+        ("maxgae", "run k3s-harden explain for a list"),
+        ("psa", "did you mean server/psa.yaml?"),
+        ("--anonymuos-auth", "did you mean anonymous-auth"),
+        ("client-cert-auth", "did you mean etcd-client-cert-auth or"),
         ("qqqq", "run k3s-harden explain for a list"),
     ],
 )

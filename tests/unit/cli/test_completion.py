@@ -1,0 +1,240 @@
+"""Tests of completion: candidates, speed, silence, and the scripts in real shells."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.benchmark.versions import Benchmark
+from agent.cli.shared_options import Rendering
+from agent.present import Format
+from agent.present.assessments import AssessmentFormat
+from agent.verbs.completion import script
+from tests.docs import TOPICS_FILE, topics
+
+CHECKOUT = Path(__file__).parents[3]
+IDS = ("audit-log-maxage", "vm.overcommit_memory", "list-dropped", "pki-ownership", "audit.max-age", "settings")
+LINES = topics()
+
+
+def answer(*words: str, of: str = "bash", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Complete the last word, as the scripts do."""
+    protocol = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    protocol |= {"_TYPER_COMPLETE_ARGS": " ".join(words), "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    environment = {**os.environ, **protocol, "_K3S_HARDEN_COMPLETE": f"complete_{of}", **variables}
+    command = [sys.executable, "-m", "agent"]
+    return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+
+
+def candidates(*words: str) -> list[str]:
+    done = answer("k3s-harden", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_topics_of_explain_are_up_to_date() -> None:
+    """The file has each ID and key; `make docs` writes it."""
+    assert TOPICS_FILE.read_text(encoding="utf-8") == LINES
+    assert set(IDS) <= set(LINES.splitlines())
+
+
+def test_verbs_are_offered_without_hidden_ones() -> None:
+    """gate and drift are for units."""
+    offered = candidates("")
+    assert {"apply", "check", "assess", "explain", "render"} <= set(offered)
+    assert not {"gate", "drift"} & set(offered)
+
+
+def test_values_are_offered() -> None:
+    """Benchmarks, formats, documents, versions and topics."""
+    assert candidates("assess", "--benchmark", "") == ["auto", *map(str, Benchmark)]
+    assert candidates("assess", "--benchmark", "cis-2") == ["cis-2.0", "cis-2.1"]
+    assert candidates("assess", "--format", "") == [one.value for one in AssessmentFormat]
+    assert candidates("check", "--root", "/mnt", "--format", "") == [one.value for one in Format]
+    assert candidates("render", "") == [one.value for one in Rendering]
+    assert candidates("render", "k3") == ["k3s-config"]
+    assert candidates("preflight", "v1.37") == ["v1.37"]
+    assert candidates("explain", "audit-log-maxa") == ["audit-log-maxage"]
+    assert candidates("explain", "") == LINES.splitlines()
+    assert "--benchmark" in candidates("assess", "--b")
+
+
+def test_a_value_after_an_equals_sign_is_offered() -> None:
+    """bash gives it as a word of its own; the other shells replace the whole word."""
+    assert candidates("assess", "--format", "=", "sa") == ["sarif"]
+    assert candidates("assess", "--format", "=") == [one.value for one in AssessmentFormat]
+    assert answer("k3s-harden", "assess", "--format=sa", of="fish").stdout == "--format=sarif\n"
+    assert '"--format=sarif"' in answer("k3s-harden", "assess", "--format=sa", of="zsh").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("words", [("check", "--config", "/etc/"), ("check", "--root", "")])
+def test_files_are_left_to_the_shell(shell: str, words: tuple[str, ...]) -> None:
+    """Without candidates each script falls back to files."""
+    done = answer("k3s-harden", *words, of=shell)
+    assert done.stdout == ("_files\n" if shell == "zsh" else "")
+    assert done.stderr == ""
+    assert done.returncode == (1 if shell == "fish" else 0)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"_K3S_HARDEN_COMPLETE": "complete_nonsense"},
+        {"COMP_CWORD": "nonsense"},
+        {"COMP_CWORD": ""},
+        {"COMP_WORDS": "k3s-harden\n'unfinished"},
+        {"COMP_WORDS": "\x1b[2J\n\udcff"},
+        {"HOME": "/nonexistent", "TERM": "", "LC_ALL": "C"},
+    ],
+)
+def test_no_error_is_printed_into_a_command_line(variables: dict[str, str]) -> None:
+    """Whatever the shell sends, there is no message and no traceback."""
+    done = answer("k3s-harden", "che", **variables)
+    assert done.stderr == ""
+    assert done.stdout in ("", "check\n")
+
+
+def test_settings_are_not_read(tmp_path: Path) -> None:
+    """A settings file that is broken or not readable changes nothing."""
+    settings = tmp_path / "config.yaml"
+    settings.write_text("role: [\n")
+    settings.chmod(0)
+    assert candidates("check", "--config", str(settings), "--format", "j") == ["json"]
+
+
+def test_candidates_need_few_modules() -> None:
+    """Neither rich, yaml and json nor the rows of the controls are imported, and one command is built."""
+    program = (
+        "import sys, os, typer; before = set(sys.modules)\n"
+        "from agent.cli import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+    )
+    for words in (("",), ("explain", "a"), ("assess", "--benchmark", ""), ("render", "")):
+        variables = {"COMP_WORDS": "\n".join(("k3s-harden", *words)), "COMP_CWORD": str(len(words))}
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=CHECKOUT,
+            env={**os.environ, "_K3S_HARDEN_COMPLETE": "complete_bash", **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded = set(run.stdout.splitlines()[-1].split())
+        assert "agent.cli.completion" in loaded
+        slow = {"rich", "yaml", "json", "psutil", "agent.findings", "agent.checks", "agent.host", "agent.guide"}
+        assert not loaded & slow, words
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Create a home with k3s-harden in bin/, and the scripts as a package installs them."""
+    program = tmp_path / "bin/k3s-harden"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m agent "$@"\n')
+    program.chmod(0o755)
+    for shell, name in (("bash", "k3s-harden.bash"), ("zsh", "_k3s-harden"), ("fish", "k3s-harden.fish")):
+        (tmp_path / name).write_bytes(script(shell))
+    return tmp_path
+
+
+def in_shell(home: Path, *command: str) -> str:
+    """Return what a shell prints, with its errors."""
+    path = f"{home}/bin:/usr/local/bin:/usr/bin:/bin"
+    environment = {"PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    run = subprocess.run(
+        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return run.stdout
+
+
+_BASH = """
+source {script}
+COMP_WORDS=({words}) COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+_k3s_harden_completion k3s-harden
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes(home: Path) -> None:
+    """The function sets COMPREPLY."""
+    for words, expected in (("k3s-harden che", "check\n"), ("k3s-harden render audit", "audit-policy\n")):
+        program = _BASH.format(script=home / "k3s-harden.bash", words=words)
+        assert in_shell(home, "bash", "--norc", "-c", program) == expected
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_completes(home: Path) -> None:
+    """`complete -C` prints the candidates of a command line."""
+    text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden render audit'; complete -C 'k3s-harden chec'"
+    assert in_shell(home, "fish", "--no-config", "-c", text) == (
+        "audit-policy\ncheck\tCheck this host against the guide.\n"
+    )
+    (home / "somefile").touch()
+    text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden check --config some'"
+    assert "somefile" in in_shell(home, "fish", "--no-config", "-c", text)
+
+
+_ZSH = """
+zmodload zsh/zpty
+zpty -b shell zsh -f -i
+zpty -w shell "PS1= PROMPT=; fpath=({home} \\$fpath); autoload -Uz compinit; compinit -u -D"
+zpty -w shell "bindkey '^I' list-choices; echo rea''dy"
+zpty -r -m shell line '*ready*'
+zpty -w -n shell $'{words}\\t'
+shown=
+for i in {{1..100}}; do
+    while zpty -r -t shell line; do shown+=$line; done
+    [[ $shown == *{until}* ]] && break
+    sleep 0.1
+done
+print -rn -- $shown
+zpty -d shell
+"""
+
+
+def in_zsh(home: Path, words: str, until: str) -> str:
+    """Return what an interactive zsh shows after a TAB, until it shows this or after 10 seconds."""
+    return in_shell(home, "zsh", "-f", "-c", _ZSH.format(home=home, words=words, until=until))
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_completes_at_the_first_attempt(home: Path) -> None:
+    """The file is the function that compinit loads."""
+    assert "audit-policy" in in_zsh(home, "k3s-harden render a", "audit-policy")
+    assert "Check this host against the guide." in in_zsh(home, "k3s-harden ", "guide.")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_program_that_cannot_be_run_is_silent(home: Path, shell: str) -> None:
+    """Such as one in a directory for root."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    (home / "bin/k3s-harden").chmod(stat.S_IRUSR)
+    if shell == "bash":
+        program = _BASH.format(script=home / "k3s-harden.bash", words="k3s-harden che")
+        assert in_shell(home, "bash", "--norc", "-c", program).strip() == ""
+    elif shell == "fish":
+        text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden chec'"
+        assert in_shell(home, "fish", "--no-config", "-c", text) == ""
+    else:
+        shown = in_zsh(home, "k3s-harden render a", "denied")
+        assert "denied" not in shown
+        assert "found" not in shown
+
+
+def test_a_home_that_cannot_be_written_is_an_error_without_a_traceback() -> None:
+    """--install-completion is Typer's, and writes files itself."""
+    command = [sys.executable, "-m", "agent", "--install-completion", "bash"]
+    environment = {**os.environ, "HOME": "/dev/null/home"}
+    run = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    message = "k3s-harden: cannot install the completion: /dev/null/home: Not a directory\n"
+    assert (run.returncode, run.stderr.replace("/.bash_completions", "")) == (1, message)

@@ -1,0 +1,126 @@
+"""Tests of suggestions: unknown verbs and options name the command that was meant, with its other words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.cli.suggestions import SYNONYMS, Synonym, options_of, unknown_option, unknown_verb, visible_verbs
+
+CHECKOUT = Path(__file__).parents[3]
+HIDDEN = ("gate", "drift")
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "agent", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "fix"),
+    [
+        ("audit", "sudo k3s-harden assess"),
+        ("scan --root /mnt", "sudo k3s-harden assess --root /mnt"),
+        ("harden --role server", "sudo k3s-harden apply --role server"),
+        ("undo --last", "sudo k3s-harden revert --last"),
+        ("rollback", "sudo k3s-harden revert"),
+        ("status -q", "sudo k3s-harden check -q"),
+        ("install-k3s", "sudo k3s-harden apply"),
+        ("chekc", "sudo k3s-harden check"),
+        ("asses --benchmark=cis-1.9", "sudo k3s-harden assess --benchmark=cis-1.9"),
+        ("roolback", "sudo k3s-harden revert"),
+        ("AUDIT", "sudo k3s-harden assess"),
+        ("show audit-log-maxage", "k3s-harden explain audit-log-maxage"),
+        ("help check", "k3s-harden check --help"),
+        ("version", "k3s-harden --version"),
+        ("audit --nonsense value", "sudo k3s-harden assess"),
+        ("qqqq", "run k3s-harden --help for all commands"),
+        ("gat", "run k3s-harden --help for all commands"),
+        ("dirft", "run k3s-harden --help for all commands"),
+    ],
+)
+def test_an_unknown_verb_suggests_the_right_one_with_the_other_words(call: str, fix: str) -> None:
+    """A host tree stays the host; words that the other verb does not support are left out."""
+    words = call.split()
+    assert unknown_verb(words[0], words).hint == fix
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "fix"),
+    [
+        ("apply --dry-run --root /mnt", "--dry-run", "sudo k3s-harden diff --root /mnt"),
+        ("--dry-run", "--dry-run", "sudo k3s-harden diff"),
+        ("check --json", "--json", "sudo k3s-harden check --format json"),
+        ("assess --profile=cis-1.9", "--profile", "sudo k3s-harden assess --benchmark=cis-1.9"),
+        ("apply -y --force", "-y", "sudo k3s-harden apply --force"),
+        ("check --formt json", "--formt", "sudo k3s-harden check --format json"),
+        ("check --k3s-verison=1.34", "--k3s-verison", "sudo k3s-harden check --k3s-version=1.34"),
+        ("--root /mnt check", "--root", "sudo k3s-harden check --root /mnt"),
+        ("apply --check", "--check", "sudo k3s-harden check"),
+        ("apply --undo", "--undo", "sudo k3s-harden revert"),
+        ("revert --dry-run", "--dry-run", "run k3s-harden revert --help for its options"),
+        ("check -x", "-x", "run k3s-harden check --help for its options"),
+        ("gate --nonsense", "--nonsense", "run k3s-harden gate --help for its options"),
+        ("check --jsn", "--jsn", "sudo k3s-harden check --format json"),
+    ],
+)
+def test_an_unknown_option_suggests_the_right_one(call: str, name: str, fix: str) -> None:
+    """The command can be pasted. `revert --dry-run` is not diff, which shows what apply would change."""
+    words = call.split()
+    verb = words[0] if not words[0].startswith("-") else ""
+    assert unknown_option(name, verb, words).hint == fix
+
+
+def test_words_are_quoted_in_a_suggestion() -> None:
+    """A root directory with a blank stays one word."""
+    words = ["apply", "--root", "/a b", "--dry-run"]
+    assert unknown_option("--dry-run", "apply", words).hint == "sudo k3s-harden diff --root '/a b'"
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    """An unknown word is printed with escapes."""
+    error = unknown_verb("\x1b[2Jaudti", ["\x1b[2Jaudti", "--root", "/\x1b"])
+    assert "\x1b" not in error.message + error.hint
+
+
+@pytest.mark.parametrize("row", SYNONYMS, ids=lambda row: row.words[0])
+def test_each_synonym_means_something_that_exists_and_is_not_hidden(row: Synonym) -> None:
+    """No word is in two rows, no synonym is the name of what exists where it is meant, and no verb is hidden."""
+    verbs = visible_verbs()
+    assert not set(verbs) & set(HIDDEN)
+    first = row.meant.split()[:1]
+    of = [options for name, options in verbs.items() if not row.verbs or name in row.verbs]
+    if first and first[0].startswith("--"):
+        assert any(first[0] in options for options in (*of, options_of(""))) or first == ["--watch"]
+    elif first:
+        assert first[0] in verbs
+    for word in row.words:
+        assert sum(word in other.words for other in SYNONYMS) == 1
+        assert word not in verbs
+        assert not any(word in options for options in of), f"{word} is an option"
+
+
+@pytest.mark.parametrize(
+    ("call", "problem", "fix"),
+    [
+        ("audit", "cannot run audit: k3s-harden has no such command", "sudo k3s-harden assess"),
+        ("apply --dry-run", "cannot use --dry-run: apply has no such option", "sudo k3s-harden diff"),
+        ("--root / check", "cannot use --root before the command: options follow it", "sudo k3s-harden check --root /"),
+        ("gaet", "cannot run gaet: k3s-harden has no such command", "run k3s-harden --help for all commands"),
+    ],
+)
+def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: str) -> None:
+    """Neither Click's own suggestion nor a traceback is added, and nothing is printed to standard output."""
+    done = run(*call.split())
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"k3s-harden: {problem}\n  fix: {fix}\n")
+
+
+def test_help_of_a_verb_is_still_there() -> None:
+    """The group passes on what is no error."""
+    done = run("check", "-h")
+    assert done.returncode == 0
+    assert "Usage: k3s-harden check" in done.stdout
