@@ -44,7 +44,7 @@ EXECUTABLE_FILE = FileMode(0o755)
 """The owner writes, everybody reads (and enters or executes)."""
 
 
-class Owner(NamedTuple):
+class Owner(Value):
     """Numeric owner and group. In a --root tree of an ordinary user, that user is shown as 0:0 (see Host)."""
 
     uid: int
@@ -127,7 +127,7 @@ OLDEST_COVERED = Version(1, 23, 0)
 """The oldest minor version that the guide covers. An older K3s gets the rows of this one."""
 
 
-class VersionRange(NamedTuple):
+class VersionRange(Value):
     """Minor versions from `first` to `last`, both included; None is unbounded."""
 
     first: int | None = None
@@ -155,7 +155,7 @@ BOTH_ROLES = frozenset(Role)
 SERVERS = frozenset({Role.SERVER})
 
 
-class Applies(NamedTuple):
+class Applies(Value):
     """The roles and versions that a row of the guide applies to."""
 
     roles: frozenset[Role] = BOTH_ROLES

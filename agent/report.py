@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from agent.errors import ExitCode
 from agent.model import NO_REMEDIATION, Location, OwnCommand, Remediation, StrEnum
+from agent.value import Value
 
 GATE_VERB = "gate"
 """The verb whose exit code says only whether K3s may start."""
@@ -31,7 +32,7 @@ class Level(StrEnum):
     NOTE = "note"
 
 
-class Item(NamedTuple):
+class Item(Value):
     """One resource."""
 
     id: str
@@ -81,7 +82,7 @@ class Fact(NamedTuple):
     """Where the value comes from: a file, the output of a program, an option."""
 
 
-class Report(NamedTuple):
+class Report(Value):
     """One run of one verb."""
 
     verb: str

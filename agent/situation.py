@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import __released__
 from agent.changes import last_run
@@ -30,6 +30,7 @@ from agent.node.sysctl_files import read_sysctl_files
 from agent.plan import plan
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.settings.waivers import Scope, Waivers
+from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from agent.settings.waivers import SiteWaiver
 
 
-class Request(NamedTuple):
+class Request(Value):
     """What the command line asks for."""
 
     overrides: Overrides
@@ -61,7 +62,7 @@ class Request(NamedTuple):
     """Whether K3s waits for this run. It then uses the recorded settings if the current ones cannot be used."""
 
 
-class K3sFiles(NamedTuple):
+class K3sFiles(Value):
     """Files that K3s reads, other than its configuration."""
 
     named_paths: tuple[NamedPath, ...]
@@ -84,7 +85,7 @@ class K3sFiles(NamedTuple):
     """
 
 
-class JournalState(NamedTuple):
+class JournalState(Value):
     """The journal of this host."""
 
     runs: tuple[Run, ...]
@@ -93,7 +94,7 @@ class JournalState(NamedTuple):
     """Why a run's record is invalid, by path."""
 
 
-class Substitute(NamedTuple):
+class Substitute(Value):
     """The recorded settings that the gate uses because the current ones cannot be used."""
 
     problem: HardenError
@@ -102,7 +103,7 @@ class Substitute(NamedTuple):
     """The day of the run that recorded the settings, YYYY-MM-DD in UTC."""
 
 
-class Today(NamedTuple):
+class Today(Value):
     """The day of the run, and the day on which the expiry of waivers is tested."""
 
     date: str
@@ -116,7 +117,7 @@ class Today(NamedTuple):
         return self.date >= self.not_before
 
 
-class Situation(NamedTuple):
+class Situation(Value):
     """The state of one host: what it should have, what it has, and the plan between them."""
 
     settings: Settings
@@ -158,7 +159,7 @@ def observe(host: Host, request: Request) -> Situation:
             situation = _observe(host, request, site, last, unreadable)
         except (InputError, UsageError):
             raise error from None
-        return situation._replace(substitute=Substitute(error, recorded.day))
+        return replace(situation, substitute=Substitute(error, recorded.day))
 
 
 def _observe(
@@ -244,7 +245,7 @@ def _day_to_record(request: Request, last: LastRun, today: Today, waivers: Waive
 
 def expired_but_applied(waivers: Waivers, today: Today) -> tuple[SiteWaiver, ...]:
     """Return the waivers that have expired by the clock of this host, and that apply nevertheless."""
-    scope = waivers.scope._replace(today=today.date)
+    scope = replace(waivers.scope, today=today.date)
     return tuple(one for one in waivers.all if waivers.scope.applies(one) and scope.is_expired(one))
 
 

@@ -34,6 +34,7 @@ class Value:
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _names: ClassVar[frozenset[str]] = frozenset()
     _defaults: ClassVar[Mapping[str, object]] = {}
     _compared: ClassVar[attrgetter[Any] | type[Any]] = type
     """Returns the values of the fields that count for equality; the class if there is none."""
@@ -42,15 +43,24 @@ class Value:
         own = cls.__dict__.get("__annotations__", ())  # noqa: RUF063 - Python 3.9 has no other way
         if own:
             cls._fields = (*cls._fields, *own)
+            cls._names = frozenset(cls._fields)
             cls._defaults = {**cls._defaults, **{name: cls.__dict__[name] for name in own if name in cls.__dict__}}
             cls._compared = attrgetter(*(name for name in cls._fields if name not in not_compared))
 
     def __init__(self, *values: object, **named: object) -> None:
-        given = dict(zip(self._fields, values), **named)
-        state = {**self._defaults, **given}
-        if len(given) != len(values) + len(named) or state.keys() != {*self._fields}:
-            raise TypeError(f"{type(self).__name__} has the fields {self._fields}, not {(*values, *named)}")
+        state = named
+        if values:
+            state = dict(zip(self._fields, values), **named)
+        if len(state) != len(values) + len(named):
+            raise self._wrong_fields(values, named)
+        if len(state) < len(self._fields):
+            state = {**self._defaults, **state}
+        if state.keys() != self._names:
+            raise self._wrong_fields(values, named)
         self.__dict__.update(state)
+
+    def _wrong_fields(self, values: tuple[object, ...], named: Mapping[str, object]) -> TypeError:
+        return TypeError(f"{type(self).__name__} has the fields {self._fields}, not {(*values, *named)}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"cannot set {name}: {type(self).__name__} is immutable")

@@ -38,6 +38,7 @@ from agent.present.table import print_to
 from agent.settings import schema as settings
 from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
+from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import drift, install
 from agent.verbs.topics import titles
@@ -387,7 +388,7 @@ def _built() -> Built:
     for role in Role:
         for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
             for rancher in (False, True):
-                host = facts.assumed(role, Version(1, minor, 0), _DATA_DIR)._replace(rancher_managed=rancher)
+                host = replace(facts.assumed(role, Version(1, minor, 0), _DATA_DIR), rancher_managed=rancher)
                 found[role, minor, rancher] = {one.id: one for one in desired.build(Settings(), host)}
     return found
 

@@ -8,6 +8,7 @@ from agent.benchmark.control import Assessed
 from agent.checks.answer import ControlStatus, Evidence
 from agent.errors import ExitCode
 from agent.model import FixOwner
+from agent.value import Value
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number
@@ -90,7 +91,7 @@ class Note(NamedTuple):
     """Whether K3s fails at its next start for this reason."""
 
 
-class Assessment(NamedTuple):
+class Assessment(Value):
     """One host assessed against one benchmark."""
 
     benchmark: Benchmark

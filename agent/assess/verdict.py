@@ -55,7 +55,7 @@ def _found(answer: Answer, node: AssessedNode) -> str:
 
 def _mismatch(control: BenchmarkControl, node: AssessedNode) -> str:
     """Return why a control does not apply to this host; empty if it applies."""
-    roles, versions = control.applies
+    roles, versions = control.applies.roles, control.applies.versions
     if node.facts.role not in roles:
         return f"it applies to {next(iter(roles))}s, and this is {_ROLE[node.facts.role]}"
     if not versions.includes(node.facts.version):

@@ -7,12 +7,13 @@ so a note warns if the number has another meaning in another version.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Note, Waiver
 from agent.benchmark.catalogue import named
 from agent.guide.controls import CONTROLS
 from agent.model import Instruction, Remediation
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _NOT_OPEN = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
 
 
-class Selection(NamedTuple):
+class Selection(Value):
     """The waivers of one assessment."""
 
     by_control: Mapping[str, Waiver]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl
 from agent.checks import host_paths
 from agent.checks.access import OnlyRoot
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.model import EVERYWHERE, ON_SERVERS
+from agent.value import Value
 
 if TYPE_CHECKING:
     from agent.model import Applies
@@ -23,7 +24,7 @@ _INSTALL = "k3s-io/k3s install.sh"
 _KUBE_API_SERVER = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options"
 
 
-class _Row(NamedTuple):
+class _Row(Value):
     """Files, and what somebody could do with access to them."""
 
     id: str

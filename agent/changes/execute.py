@@ -9,6 +9,7 @@ from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.model import Absent, File
 from agent.plan.plan import describe, difference
 from agent.report import Item, ItemStatus
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +44,7 @@ def carry_out_all(changes: Iterable[Change], host: Host, journal: Journal) -> tu
         if item.status is ItemStatus.FAILED:
             # The mount that forbids a directory also forbids its entries.
             if any(other.blocked_by_environment and item.id.startswith(f"{other.id}/") for other in failed.values()):
-                item = item._replace(blocked_by_environment=True)
+                item = replace(item, blocked_by_environment=True)
             failed[item.id] = item
         items.append(item)
     return tuple(items)

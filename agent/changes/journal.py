@@ -16,6 +16,7 @@ from agent.errors import HostError
 from agent.host.tree import LARGEST_READ
 from agent.model import PRIVATE_FILE, File
 from agent.plan.plan import Change, describe
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,7 +52,7 @@ class Run(NamedTuple):
         return JOURNAL / f"{self.number:06d}-{self.started}.{'json' if self.finished else 'begun'}"
 
 
-class Journal(NamedTuple):
+class Journal(Value):
     """The journal of one host."""
 
     host: Host

@@ -15,6 +15,7 @@ from agent.changes.state import STATE, make_directory
 from agent.errors import HostError, LockHeldError
 from agent.host.tree import LARGEST_READ
 from agent.model import PRIVATE_FILE, Absent, File, Version
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ class RecordedSettings(NamedTuple):
     """The settings file and the files that it names, with their content."""
 
 
-class LastRun(NamedTuple):
+class LastRun(Value):
     """The last successful run; the fields are empty if it is not recorded."""
 
     day: str = ""

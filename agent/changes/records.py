@@ -7,11 +7,12 @@ record has its SHA-256 checksum, so that a record is never larger than what the 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
 from agent.plan.plan import Change
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,7 +36,7 @@ class RecordError(ValueError):
         self.is_newer = is_newer
 
 
-class Encoded(NamedTuple):
+class Encoded(Value):
     """A record, and the contents that it names by their checksums."""
 
     record: bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.check import DATA_DIR, Check
@@ -12,6 +12,7 @@ from agent.checks.files import below_data_dir, not_determined
 from agent.checks.given import GivenBy
 from agent.checks.host_paths import HostPaths, paths_on
 from agent.model import File, Location, Remediation, ShellCommand
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant."""
 
 
-class _Party(NamedTuple):
+class _Party(Value):
     """Users other than root: others, a group, or one user."""
 
     kind: str
@@ -43,7 +44,7 @@ class _Party(NamedTuple):
 _OTHERS = _Party("others")
 
 
-class _Problem(NamedTuple):
+class _Problem(Value):
     """Somebody other than root has access to a file or directory, or the guide's mode is stricter."""
 
     path: PurePosixPath

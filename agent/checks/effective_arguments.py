@@ -19,6 +19,7 @@ from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
 from agent.model import Component, Location
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +70,10 @@ def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
         values, overridden = in_files.get(name, ((), ()))
         if name in arguments and name != FEATURE_GATES:
             argument = _combined(Component.KUBELET, name, arguments[name])
-            found[name] = argument._replace(overridden=(*overridden, *values, *argument.overridden))
+            found[name] = replace(argument, overridden=(*overridden, *values, *argument.overridden))
         elif values or name in arguments:
             argument = _combined(Component.KUBELET, name, (*values, *arguments.get(name, ())))
-            found[name] = argument._replace(overridden=(*overridden, *argument.overridden))
+            found[name] = replace(argument, overridden=(*overridden, *argument.overridden))
     in_doubt = doubts.of(Component.KUBELET, facts, found)
     unread = _unread(kubelet)
     if unread is not None:

@@ -51,7 +51,7 @@ class Given(NamedTuple):
     """The name in `written`."""
 
 
-class Argument(NamedTuple):
+class Argument(Value):
     """The effective value of an argument."""
 
     name: str

@@ -41,6 +41,7 @@ from agent.cli.streams import columns, print_text
 from agent.errors import ExitCode, UsageError
 from agent.present import Format
 from agent.present.assessments import AssessmentFormat
+from agent.value import replace
 
 app = typer.Typer(
     name="k3s-harden",
@@ -170,7 +171,7 @@ def preflight(
     host = open_host(root, allow_empty=allow_empty_root)
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     result = verb.preflight(host, options.request(), target)
-    for_target = options._replace(k3s_version=result.target).words(root)
+    for_target = replace(options, k3s_version=result.target).words(root)
     ReportOptions(output_format, verbose, quiet).finish_preflight(result, for_target)
 
 

@@ -7,7 +7,7 @@ import re
 import sys
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -16,6 +16,7 @@ from agent.errors import HostError, UsageError
 from agent.present import Format, Verbosity, present
 from agent.present.assessments import AssessmentFormat
 from agent.report import GATE_VERB
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +143,7 @@ def absolute(path: Path) -> PurePosixPath:
         ) from None
 
 
-class HostOptions(NamedTuple):
+class HostOptions(Value):
     """The settings file, and the options that override it."""
 
     config: Path | None = None
@@ -216,7 +217,7 @@ def installation(host: Host, options: HostOptions, services: Sequence[str], prog
     )
 
 
-class ReportOptions(NamedTuple):
+class ReportOptions(Value):
     """How a report is printed."""
 
     output_format: Format
@@ -240,7 +241,7 @@ class ReportOptions(NamedTuple):
         raise typer.Exit(int(result.exit_code))
 
 
-class AssessmentOptions(NamedTuple):
+class AssessmentOptions(Value):
     """How an assessment is printed, and the file it is written to."""
 
     output_format: AssessmentFormat

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import Reader, SysctlFile, at_boot, excluded
 from agent.linux.sysctl_values import same_value
 from agent.model import File, Location
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from agent.model import Resource
 
 
-class Override(NamedTuple):
+class Override(Value):
     """What keeps a kernel parameter from the guide's value at the next boot."""
 
     message: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.desired import dropin_options
 from agent.guide import files as rows
@@ -11,6 +11,7 @@ from agent.guide.sysctls import SYSCTLS
 from agent.k3s.config_writer import dropin
 from agent.linux.sysctl_order import file_text
 from agent.model import Directory, File, FilePermissions, Resource, Role, Sysctl
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ MARK = f"# {HEADER.splitlines()[0]}\n".encode()
 """First line of each file of k3s-harden, except an audit policy of the site."""
 
 
-class Inputs(NamedTuple):
+class Inputs(Value):
     """What the resources depend on in addition to settings and facts."""
 
     audit_policy: bytes | None = None

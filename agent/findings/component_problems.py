@@ -15,6 +15,7 @@ from agent.k3s.go_values import FALSE
 from agent.model import Component
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +69,7 @@ def _problems(key: _Same) -> list[Problem]:
             read = kubelet_files.read(files, minor)
             passed = {row.name for row in _own_rows(component, facts)}
             given = {**{name: value for name, value in read.arguments.items() if name not in passed}, **given}
-            context = context._replace(fields=read.others, gates=read.gates)
+            context = replace(context, fields=read.others, gates=read.gates)
         found += prediction.problems(component, given, minor, context)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -13,6 +13,7 @@ from agent.guide.files import POLICY_FILE
 from agent.k3s.secrets import HIDDEN
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Instruction, Location, Remediation
 from agent.report import Level
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,7 +193,7 @@ def beyond_limits(situation: Situation) -> Iterator[InputError]:
     return (one for one in parsed if isinstance(one, yaml_reader.BoundsError))
 
 
-class ManifestObject(NamedTuple):
+class ManifestObject(Value):
     """An object that K3s applies."""
 
     kind: str | None

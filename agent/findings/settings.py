@@ -8,6 +8,7 @@ from agent.errors import InputError
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
 from agent.report import Level
 from agent.situation import expired_but_applied
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
 
     if not situation.today.is_plausible:
         return
-    scope = situation.waivers.scope._replace(today=situation.today.date)
+    scope = replace(situation.waivers.scope, today=situation.today.date)
     limit = (date.fromisoformat(situation.today.date) + timedelta(days=_DAYS)).isoformat()
     applying = [one for one in situation.waivers.all if scope.applies(one)]
     lasting = {one.control for one in applying if not one.expires or one.expires >= limit}

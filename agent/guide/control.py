@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from agent.value import Row
+from agent.value import Row, Value
 
 if TYPE_CHECKING:
     from agent.model import Applies
 
 
-class Origin(NamedTuple):
+class Origin(Value):
     """The part of the guide that a row is taken from."""
 
     heading: str

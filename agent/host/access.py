@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.host import acl
 from agent.host.paths import kind_of
 from agent.model import FileMode
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from agent.model import Owner
 
 
-class Permitted(NamedTuple):
+class Permitted(Value):
     """Who has access to a file or directory."""
 
     path: str
@@ -29,7 +30,7 @@ class Permitted(NamedTuple):
     """Who has which permissions, as acl.granted returns it; None if the mode says it all."""
 
 
-class Access(NamedTuple):
+class Access(Value):
     """Who has access to a file, and to the directories that lead to it."""
 
     file: Permitted | None

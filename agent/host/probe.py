@@ -6,9 +6,10 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.model import Role
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _OWN_NAME = b"k3s-harden"
 
 
-class K3sProcess(NamedTuple):
+class K3sProcess(Value):
     """A running K3s."""
 
     pid: int
@@ -33,7 +34,7 @@ class Probe(Protocol):
         """Return the processes in any order."""
 
 
-class _Process(NamedTuple):
+class _Process(Value):
     """A process whose name starts with k3s, with its command line as one string."""
 
     pid: int

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import HostError
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/s
 """Directories of tools. On some systems sudo's secure_path and cloud-init's PATH lack /usr/local/bin."""
 
 
-class Completed(NamedTuple):
+class Completed(Value):
     """Exit code and output of a program."""
 
     code: int

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,7 @@ _PROGRAMS = (PurePosixPath("/usr/lib/systemd/systemd"), PurePosixPath("/lib/syst
 _TIMEOUT = 30.0
 
 
-class Systemd(NamedTuple):
+class Systemd(Value):
     """The systemd of a host."""
 
     host: Host

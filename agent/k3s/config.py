@@ -61,7 +61,7 @@ class ConfigValue(NamedTuple):
     """The name of a component argument as it is written, if that contains `_`; empty for any other value."""
 
 
-class Dropped(NamedTuple):
+class Dropped(Value):
     """A list item that is lost because a later file repeats the key without `+`."""
 
     key: str
@@ -71,7 +71,7 @@ class Dropped(NamedTuple):
     """The line that repeats the key."""
 
 
-class Ignored(NamedTuple):
+class Ignored(Value):
     """Content of a file that K3s ignores silently."""
 
     location: Location

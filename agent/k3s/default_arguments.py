@@ -10,10 +10,11 @@ the self-assessments of its documentation (k3s-io/docs, docs/security/self-asses
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.model import ALL_VERSIONS, Component, VersionRange
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ class Channel(Enum):
     BUILT_IN = "the kubelet's default without a --config file; any file and any argument override it"
 
 
-class Default(NamedTuple):
+class Default(Value):
     """An argument that K3s sets."""
 
     component: Component

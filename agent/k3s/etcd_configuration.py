@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.secrets import is_secret
 from agent.model import Location
+from agent.value import Value
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
@@ -31,7 +32,7 @@ _TYPES = {
 """Types of keys. etcd exits if a value has another type."""
 
 
-class Text(NamedTuple):
+class Text(Value):
     """A value in a file and its line, counted from 1."""
 
     value: str

@@ -6,12 +6,13 @@ A later file overrides an earlier one, field by field (kubernetes, cmd/kubelet/a
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.model import Component, Location
+from agent.value import Value
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
@@ -31,7 +32,7 @@ Source: kubernetes, cmd/kubelet/app/server.go.
 """
 
 
-class KubeletSource(NamedTuple):
+class KubeletSource(Value):
     """A file that the kubelet reads, or a directory in which it reads all *.conf files at any depth."""
 
     names: tuple[str, ...]
@@ -40,7 +41,7 @@ class KubeletSource(NamedTuple):
     is_directory: bool
 
 
-class KubeletFile(NamedTuple):
+class KubeletFile(Value):
     """A file of the kubelet's configuration, with its values for KUBELET_FIELDS."""
 
     path: PurePosixPath
@@ -50,7 +51,7 @@ class KubeletFile(NamedTuple):
     """Why the kubelet or this program cannot read the file. The file has no settings then."""
 
 
-class KubeletConfiguration(NamedTuple):
+class KubeletConfiguration(Value):
     """The kubelet's configuration files."""
 
     files: tuple[KubeletFile, ...] = ()
@@ -89,7 +90,7 @@ def _gates(node: Node) -> str | None:
     return None if None in switches.values() else ",".join(f"{gate}={on}" for gate, on in switches.items())
 
 
-class Field(NamedTuple):
+class Field(Value):
     """A field of KubeletConfiguration."""
 
     path: str

@@ -7,12 +7,13 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
 from agent.linux.unit_files import assignments, expanded, logical_lines, words
 from agent.model import Location, Role
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ _VARIABLE_IN_WORD = r"(?a)\$(?:\$|\{([A-Za-z_]\w*)\})"
 _VARIABLE = r"(?s)[ \t]*(?:export )?(\w+)=(.*)"
 
 
-class Unit(NamedTuple):
+class Unit(Value):
     """A service that starts K3s."""
 
     path: PurePosixPath
@@ -64,7 +65,7 @@ class Unit(NamedTuple):
         return ""
 
 
-class Files(NamedTuple):
+class Files(Value):
     """Access to environment files."""
 
     read: Callable[[PurePosixPath], str]

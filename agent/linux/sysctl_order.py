@@ -22,6 +22,7 @@ from agent.linux.libc_glob import (
 )
 from agent.linux.sysctl_values import accepted
 from agent.model import Location
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ class _Line(NamedTuple):
     location: Location
 
 
-class Patterns(NamedTuple):
+class Patterns(Value):
     """Numbers of lines of a file that set keys by patterns."""
 
     lines: int

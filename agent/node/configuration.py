@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import HardenError, HostError, InputError
 from agent.guide.files import DROPIN_NAME
@@ -12,6 +12,7 @@ from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
 from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Location
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ _NOT_FILES = frozenset({DIRECTORY, FIFO, SOCKET})
 """Kinds at which K3s exits, or waits forever (FIFO), if it opens one as a configuration file."""
 
 
-class Configuration(NamedTuple):
+class Configuration(Value):
     """K3s' configuration, merged from environment, files and command line."""
 
     path: PurePosixPath = K3S_CONFIG_FILE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.guide.files import DROPIN_NAME
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
@@ -19,6 +19,7 @@ from agent.node.role import role_from_files, role_from_services
 from agent.node.services import installed_units
 from agent.node.version import detect_version
 from agent.report import K3S_VERSION, ROLE, Fact
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ _NONE: Mapping[str, Version] = MappingProxyType({})
 _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
 
 
-class HostFacts(NamedTuple):
+class HostFacts(Value):
     """A host and its K3s, as desired.build, the findings and the controls need it."""
 
     role: Role

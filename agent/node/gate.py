@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.host.systemd import Systemd
 from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
 from agent.linux.unit_files import settings as unit_settings
 from agent.node import unit_files
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +35,7 @@ _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
 
-class Gate(NamedTuple):
+class Gate(Value):
     """The parts of the gate that systemd reads, masked ones excluded, and the starts of K3s since the boot."""
 
     unit: PurePosixPath | None

@@ -10,13 +10,14 @@ Releases before June 2024 do not follow links to directories (k3s-io/k3s #9288).
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError
 from agent.host.paths import DIRECTORY, SYMLINK
 from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
 from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -35,7 +36,7 @@ _NIX_STORE = 1
 """The time of change of each file in /nix/store, in seconds since the epoch."""
 
 
-class Manifests(NamedTuple):
+class Manifests(Value):
     """The manifests directory of a server."""
 
     applied: Mapping[PurePosixPath, bytes] = MappingProxyType({})

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.linux.sysctl_order import Reader
 from agent.model import Sysctl
 from agent.report import KERNEL, OPERATING_SYSTEM, Fact
+from agent.value import Value
 
 if TYPE_CHECKING:
     from agent.host import Host
 
 
-class Platform(NamedTuple):
+class Platform(Value):
     """The operating system below K3s."""
 
     boot_reader: Reader = Reader.SYSTEMD

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.k3s import audit_policy
 from agent.model import Absent, Location
 from agent.settings import loading
 from agent.settings.schema import DEFAULT_SETTINGS
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from agent.settings.waivers import SiteWaiver
 
 
-class Site(NamedTuple):
+class Site(Value):
     """The settings of a site, with the files that they name."""
 
     settings: Settings

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.model import Version
+from agent.value import Value
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -18,7 +19,7 @@ _TIMEOUT = 3.0
 """In seconds."""
 
 
-class KnownVersion(NamedTuple):
+class KnownVersion(Value):
     """The K3s version of this host."""
 
     version: Version | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Union
 
 from agent.linux.sysctl_values import same_value
 from agent.model import (
@@ -60,7 +60,7 @@ class Refusal(Value):
     """Whether the change would overwrite content that another author wrote."""
 
 
-class Plan(NamedTuple):
+class Plan(Value):
     """Changes in their order, and refusals."""
 
     changes: tuple[Change, ...]
@@ -191,7 +191,7 @@ def keep_needed(steps: Plan, user: File, needs: Callable[[File], Iterable[Need]]
         for change in steps.changes
         if change is not own
     ]
-    return steps._replace(changes=(own, *others))
+    return replace(steps, changes=(own, *others))
 
 
 def is_damaged(now: File) -> bool:

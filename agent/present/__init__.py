@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, TextIO
 
+from agent.value import replace
+
 if TYPE_CHECKING:
     from agent.report import Report
 
@@ -40,7 +42,7 @@ def present(
         from agent.present.remediation import with_options
 
         findings = (one._replace(remediation=with_options(one.remediation, options)) for one in report.findings)
-        report = report._replace(findings=tuple(findings))
+        report = replace(report, findings=tuple(findings))
     if output_format is Format.AUTO:
         output_format = Format.TABLE if stream.isatty() else Format.PLAIN
     if output_format is Format.JSON:
@@ -50,7 +52,7 @@ def present(
         return
     from agent.present.remediation import with_comparison
 
-    report = report._replace(items=tuple(with_comparison(item, options) for item in report.items))
+    report = replace(report, items=tuple(with_comparison(item, options) for item in report.items))
     if output_format is Format.TABLE:
         from agent.present.table import as_table
 

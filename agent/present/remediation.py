@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.model import Instruction, OwnCommand, Remediation, Restart
+from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from agent import model
@@ -15,7 +16,7 @@ _HOSTLESS_VERBS = frozenset({"explain", "render"})
 """Verbs that read no host: they need neither root nor the options of the current run."""
 
 
-class Step(NamedTuple):
+class Step(Value):
     """A step as text."""
 
     text: str
@@ -72,7 +73,7 @@ def with_comparison(item: Item, options: tuple[str, ...]) -> Item:
     if item.shown_by is None:
         return item
     command = text(with_options(Remediation((item.shown_by,)), options))
-    return item._replace(detail=f"{item.detail}; `{command}` shows the difference")
+    return replace(item, detail=f"{item.detail}; `{command}` shows the difference")
 
 
 def _prose(remediation: Remediation) -> str:

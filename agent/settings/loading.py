@@ -71,7 +71,7 @@ def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
 
 
 def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...]) -> tuple[SiteWaiver, ...]:
-    return tuple(waiver._replace(location=Location(path, waiver.location.line)) for waiver in waivers)
+    return tuple(replace(waiver, location=Location(path, waiver.location.line)) for waiver in waivers)
 
 
 def override(settings: Settings, overrides: Overrides) -> Settings:

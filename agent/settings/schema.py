@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -27,7 +27,7 @@ from agent.settings.value_kinds import (
     optional,
 )
 from agent.settings.waiver_values import WAIVERS
-from agent.value import Value
+from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from agent.guide.manifests import EventRateLimit
@@ -59,7 +59,7 @@ class SecretsEncryption(StrEnum):
     LEAVE = "leave"
 
 
-class SettingRow(NamedTuple):
+class SettingRow(Value):
     """A setting."""
 
     key: str
@@ -323,7 +323,7 @@ class Settings(Value):
     )
 
 
-class Overrides(NamedTuple):
+class Overrides(Value):
     """Options of the command line that override settings, as typed; None if not given."""
 
     role: str | None = None
@@ -334,7 +334,7 @@ class Overrides(NamedTuple):
 @cache
 def rows() -> tuple[SettingRow, ...]:
     """Return all settings, in the order of the reference."""
-    return tuple(row._replace(name=name) for name, row in zip(Settings._fields, _rows))
+    return tuple(replace(row, name=name) for name, row in zip(Settings._fields, _rows))
 
 
 def row_of(key: str) -> SettingRow:

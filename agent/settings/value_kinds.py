@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.guide.manifests import EventRateLimit
 from agent.model import Version
+from agent.value import Value
 from agent.yaml_reader import Mapping, Scalar, Sequence, alternatives, describe_node, shown
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class InvalidValue(Exception):  # noqa: N818 - a result of a reader, caught in t
         """Further problems of the same value."""
 
 
-class ValueKind(NamedTuple):
+class ValueKind(Value):
     """A kind of value."""
 
     allowed: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.guide.sysctls import SYSCTLS
 from agent.model import Location
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.model import Role
 
 
-class SiteWaiver(NamedTuple):
+class SiteWaiver(Value):
     """A control whose failure a site accepts."""
 
     control: str
@@ -31,7 +31,7 @@ class SiteWaiver(NamedTuple):
     location: Location = Location(PurePosixPath())
 
 
-class Scope(NamedTuple):
+class Scope(Value):
     """The host and day that waivers are tested against."""
 
     role: Role

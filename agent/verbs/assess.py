@@ -18,6 +18,7 @@ from agent.model import Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.report import Fact
 from agent.situation import observe
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,7 +122,8 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
     benchmark = assessment.benchmark
     objects = node.cluster.objects
     counts = ", ".join(f"{len(objects[query])} {query}" for query in running.COUNTED if query in objects)
-    return assessment._replace(
+    return replace(
+        assessment,
         facts=(*assessment.facts, Fact("cluster", counts or "no answer", node.cluster.server or "not reached")),
         notes=(*running.notes(controls, benchmark, node), *assessment.notes),
         without_answer=frozenset(running.without_answer(controls, benchmark, node.cluster)),

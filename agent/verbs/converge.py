@@ -14,6 +14,7 @@ from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report
 from agent.situation import observe
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,8 +52,8 @@ def _compared(item: Item, found: Observed, expected: State) -> Item:
     if not isinstance(expected, File):
         return item
     if not isinstance(found, (File, Absent)):
-        return item._replace(detail=f"{item.detail}; cannot be compared")
-    return item._replace(diff=unified(found, expected), shown_by=None)
+        return replace(item, detail=f"{item.detail}; cannot be compared")
+    return replace(item, diff=unified(found, expected), shown_by=None)
 
 
 def apply(host: Host, request: Request) -> Report:
@@ -83,7 +84,7 @@ def apply(host: Host, request: Request) -> Report:
 
 def gate(host: Host, request: Request) -> Report:
     """Apply, and report with the exit code that decides whether K3s starts."""
-    return apply(host, request._replace(for_gate=True))._replace(verb=GATE_VERB)
+    return replace(apply(host, replace(request, for_gate=True)), verb=GATE_VERB)
 
 
 def _released(report: Report, host: Host, situation: Situation) -> Report:
@@ -99,7 +100,7 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
         retried = retry_blocked_starts(host)
     released = findings.after_release(retried)
     current = (one for one in report.findings if one.id not in ENDED_BY_A_COMPLIANT_RUN)
-    return report._replace(findings=(*current, *released))
+    return replace(report, findings=(*current, *released))
 
 
 def items_of(situation: Situation) -> Iterator[Item]:

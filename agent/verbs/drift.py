@@ -25,6 +25,7 @@ from agent.present.text import printable
 from agent.report import K3S_VERSION, ItemStatus
 from agent.settings.schema import Overrides
 from agent.situation import Request, observe
+from agent.value import replace
 from agent.verbs import converge
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def _assessed(assess: Assess, settings: Settings, last: Baseline | None) -> Asse
     now = assess(with_cluster=settings.drift_cluster)
     if last is None or not now.without_answer:
         return now
-    return now._replace(
-        verdicts=tuple(_kept(one, last) if one.control.id in now.without_answer else one for one in now.verdicts)
+    return replace(
+        now, verdicts=tuple(_kept(one, last) if one.control.id in now.without_answer else one for one in now.verdicts)
     )
 
 

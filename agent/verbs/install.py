@@ -26,6 +26,7 @@ from agent.node.site_files import read_settings
 from agent.plan import plan
 from agent.plan.plan import Change, describe
 from agent.report import Fact, Item, ItemStatus, Report
+from agent.value import replace
 from agent.verbs import completion
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
         removed = _remove(host, others, wanted)
     _reload(host, removed, wanted)
     left = gate.detect(host)
-    return _report("uninstall", [*items, *removed], [], left)._replace(findings=findings.after_uninstall(left))
+    return replace(_report("uninstall", [*items, *removed], [], left), findings=findings.after_uninstall(left))
 
 
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:

@@ -22,6 +22,7 @@ from agent.node.datastore import Datastore
 from agent.plan.preflight import Preflight, left_over, problems
 from agent.report import ItemStatus
 from agent.situation import observe
+from agent.value import replace
 from agent.verbs.converge import items_of
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
             f"cannot check a downgrade from {shown(current)} to {shown(target)}: K3s does not support it",
             "to go back, restore the datastore with the older version",
         )
-    request = request._replace(overrides=request.overrides._replace(k3s_version=str(target)))
+    request = replace(request, overrides=replace(request.overrides, k3s_version=str(target)))
     before = observe(host, request)
     later = observe(after(host, _possible(before)), request)
     fix = _BY_THE_GATE if now.facts.service in now.gate.dropins else _BY_HAND

@@ -201,5 +201,5 @@ def _explained(item: Item, undo: _Undo) -> Item:
     if item.status is ItemStatus.COMPLIANT and item.id == dropin_id:
         return Item(item.id, ItemStatus.KEPT, kept, _HINT)
     if item.status is ItemStatus.CHANGED and item.id == dropin_id:
-        return item._replace(detail=f"{item.detail}; it now {kept}", hint=_HINT)
+        return replace(item, detail=f"{item.detail}; it now {kept}", hint=_HINT)
     return item

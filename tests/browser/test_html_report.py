@@ -16,6 +16,7 @@ from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner, Remediation, ShellCommand
 from agent.present.assessments.html import as_html
 from agent.report import Fact
+from agent.value import replace
 from tests.browser.chromium import Page, installed, opened
 from tests.unit.present.assessments import html_sample as sample
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-LARGE = sample.large()._replace(known=frozenset({"control-with-a-name-7"}), notes=sample.MIXED.notes)
+LARGE = replace(sample.large(), known=frozenset({"control-with-a-name-7"}), notes=sample.MIXED.notes)
 
 SHOWN = """
 [...document.querySelectorAll(".section tbody")].filter((body) => body.getClientRects().length).map((body) => body.id)
@@ -174,7 +175,7 @@ def test_markup_in_values_is_shown_as_text(reader: Reader) -> None:
         remediation=Remediation((ShellCommand(payload),)),
     )
     reader.open(
-        sample.MIXED._replace(node=payload, facts=(Fact(payload, payload, payload),), verdicts=(failed,)),
+        replace(sample.MIXED, node=payload, facts=(Fact(payload, payload, payload),), verdicts=(failed,)),
         "#control:encryption",
     )
     assert reader.page.value("window.bad") is None
@@ -326,7 +327,7 @@ def test_the_page_does_not_scroll_horizontally_at_any_width(reader: Reader, widt
     """This includes pages with long words, collapsed or expanded."""
     long = sample.FAILED_BY_HAND._replace(found="/very/long/path" * 40, expected="x" * 300)
     reader.page.look(width=width)
-    reader.open(LARGE._replace(node="n" * 200, verdicts=(long, *LARGE.verdicts)))
+    reader.open(replace(LARGE, node="n" * 200, verdicts=(long, *LARGE.verdicts)))
     for _ in ("collapsed", "expanded"):
         assert reader.page.value("document.documentElement.scrollWidth") == width
         reader.page.value("document.querySelector('[name=expand]').click()")

@@ -23,6 +23,7 @@ from agent.model import NEWEST_KNOWN, FixOwner
 from agent.report import ItemStatus
 from agent.settings.schema import Overrides
 from agent.situation import Request
+from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs.render import rendered
 from agent.verbs.revert import revert
@@ -185,7 +186,7 @@ def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, ru
             machine = Host.tree_at(str(host.root))
             for path in as_announced(host, machine, request):
                 first.setdefault(path, before.get(path))
-            converged(host, machine, request._replace(force=False))
+            converged(host, machine, replace(request, force=False))
         undone(host, first)
 
 
@@ -199,7 +200,7 @@ def test_apply_reports_what_is_left(start: Start, asked: Asked) -> None:
         done = verbs.apply(machine, request)
         left = {item.id for item in done.items if item.status in {ItemStatus.EDITED, ItemStatus.REFUSED}}
         event(f"left over: {len(left)}")
-        seen = verbs.check(machine, request._replace(force=False))
+        seen = verbs.check(machine, replace(request, force=False))
         assert {item.id for item in seen.items if item.status is not ItemStatus.COMPLIANT} == left
         assert bool(left) <= (seen.exit_code == 3)
         assert bool(left) == (done.exit_code in {1, 4})

@@ -18,6 +18,7 @@ from agent.errors import (
 )
 from agent.model import Location
 from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
+from agent.value import replace
 
 COMPLIANT, DIFFERS, REFUSED = ItemStatus.COMPLIANT, ItemStatus.DIFFERS, ItemStatus.REFUSED
 EDITED, CHANGED, KEPT, FAILED = ItemStatus.EDITED, ItemStatus.CHANGED, ItemStatus.KEPT, ItemStatus.FAILED
@@ -117,15 +118,15 @@ def test_a_missing_resource_blocks_k3s(status: ItemStatus) -> None:
 def test_a_finding_blocks_k3s_by_its_property(level: Level) -> None:
     """At every level. One that only prevents K3s from starting does not block it."""
     blocking = Finding("f", level, blocks_gate=True, prevents_start=False, message="m")
-    assert not report()._replace(findings=(blocking,)).is_ready
-    assert report()._replace(findings=(blocking._replace(blocks_gate=False, prevents_start=True),)).is_ready
+    assert not replace(report(), findings=(blocking,)).is_ready
+    assert replace(report(), findings=(blocking._replace(blocks_gate=False, prevents_start=True),)).is_ready
 
 
 @pytest.mark.parametrize("level", Level)
 def test_a_finding_that_prevents_the_start_exits_with_3(level: Level) -> None:
     """At every level, except for the gate."""
     finding = Finding("f", level, blocks_gate=False, prevents_start=True, message="m")
-    codes = {verb: report(verb=verb)._replace(findings=(finding,)).exit_code for verb in ("check", "diff", GATE_VERB)}
+    codes = {verb: replace(report(verb=verb), findings=(finding,)).exit_code for verb in ("check", "diff", GATE_VERB)}
     assert codes == {"check": 3, "diff": 3, GATE_VERB: 0}
 
 
@@ -133,7 +134,7 @@ def test_the_gate_exits_with_0_only_if_k3s_may_start() -> None:
     """For any two statuses and any finding. systemd starts K3s on 0 only."""
     for one, other, finding, holds in product(ItemStatus, ItemStatus, (None, *Level), (False, True)):
         seen = report(one, other, verb=GATE_VERB, finding=finding)
-        seen = seen._replace(findings=tuple(f._replace(blocks_gate=holds) for f in seen.findings))
+        seen = replace(seen, findings=tuple(f._replace(blocks_gate=holds) for f in seen.findings))
         assert (seen.exit_code == 0) == seen.is_ready
 
 

@@ -5,10 +5,11 @@ Source: kubernetes, component-base/featuregate/feature_gate.go and component-bas
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.k3s.components import tables
 from agent.k3s.go_values import FALSE, TRUE
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ _KUBE = "kube"
 """The component that gates without a prefix belong to."""
 
 
-class Setting(NamedTuple):
+class Setting(Value):
     """A feature gate as it is set."""
 
     name: str
@@ -38,7 +39,7 @@ def mixes_prefixes(texts: Iterable[str]) -> bool:
     return len({":" in pair.partition("=")[0] for pair in pairs}) > 1
 
 
-class GateProblem(NamedTuple):
+class GateProblem(Value):
     """A feature gate that a component rejects."""
 
     name: str

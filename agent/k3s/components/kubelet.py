@@ -10,6 +10,7 @@ from agent.k3s.components.common import as_bool, as_number, gate_is_on
 from agent.k3s.components.problem import Cause
 from agent.k3s.components.values import InvalidValueError
 from agent.k3s.components.words import LABELS, SIGNALS
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ def _gates(a: Arguments) -> Iterator[Problem]:
         if gate is not None and gate.default and is_set and not gate_is_on(a, name):
             message = f"rejects {name}=false, because it sets a field that needs the gate"
             problem = a.problem("feature-gates", message, f"{name}=true, or no setting", _VALIDATION)
-            yield problem._replace(cause=Cause.FEATURE_GATE)
+            yield replace(problem, cause=Cause.FEATURE_GATE)
 
 
 def _labels(a: Arguments) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ fields.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -16,6 +16,7 @@ from agent.k3s.components.problem import Argument
 from agent.k3s.components.values import MAPPINGS, duration
 from agent.k3s.config import ConfigValue
 from agent.model import Component, Location
+from agent.value import Value, replace
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
@@ -35,7 +36,7 @@ _ZERO_IS_UNSET = frozenset({"nodeLeaseDurationSeconds", "containerLogMonitorInte
 """Fields for which the kubelet replaces a zero by its default."""
 
 
-class Fields(NamedTuple):
+class Fields(Value):
     """What the kubelet's files set."""
 
     arguments: dict[str, tuple[ConfigValue, ...]]
@@ -55,13 +56,13 @@ def read(files: Iterable[tuple[PurePosixPath, bytes]], minor: int) -> Fields:
     for path, data in files:
         root = _root(data, path)
         if isinstance(root, InputError):
-            found = found._replace(problems=(*found.problems, root))
+            found = replace(found, problems=(*found.problems, root))
             continue
         wrong = [*schema.problems(root, types, is_strict=False)]
         if path.suffix == ".conf":
             wrong += schema.repeated(root)
         problems = tuple(InputError(Location(path, one.line), one.problem) for one in wrong)
-        found = found._replace(problems=(*found.problems, *problems))
+        found = replace(found, problems=(*found.problems, *problems))
         if not problems:
             for name, node in _leaves(root, "", known):
                 found = _with(found, name, node, path, known)
@@ -83,7 +84,7 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
             for entry in (node.entries if isinstance(node, YamlMapping) else ())
             if isinstance(entry.node, Scalar)
         ]
-        return found._replace(gates=(*found.gates, *gates))
+        return replace(found, gates=(*found.gates, *gates))
     if flag == _TAINTS:
         taints = _taints(node)
         if taints:

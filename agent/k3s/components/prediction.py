@@ -7,12 +7,13 @@ of a kind that this program does not know is accepted.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.k3s.components import gates, tables
 from agent.k3s.components.problem import Argument, Arguments, Cause, Problem
 from agent.k3s.components.values import PARSERS, InvalidValueError, combined
 from agent.model import Component
+from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 """Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
 
 
-class Context(NamedTuple):
+class Context(Value):
     """What a component has besides the operator's arguments."""
 
     own: frozenset[str] = frozenset()
@@ -76,7 +77,7 @@ def problems(
     if all_gates and component not in _WITHOUT_PREFIX and gates.mixes_prefixes(one.text for one in all_gates.given):
         message = "rejects feature gates with and without the prefix kube:"
         problem = arguments.problem(FEATURE_GATES, message, "one way for all gates", _REGISTRY)
-        yield problem._replace(cause=Cause.FEATURE_GATE)
+        yield replace(problem, cause=Cause.FEATURE_GATE)
     if component is Component.KUBE_PROXY and parsed.get("config"):
         return  # kube-proxy ignores its arguments if it has a configuration file
     yield from _after_parsing(arguments)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ class Cause:
     FEATURE_GATE = "feature gate"
 
 
-class Problem(NamedTuple):
+class Problem(Value):
     """A reason for which a component will exit when it starts."""
 
     cause: str
@@ -37,7 +39,7 @@ class Problem(NamedTuple):
     """The upstream file with the rule."""
 
 
-class Argument(NamedTuple):
+class Argument(Value):
     """An argument with its values, parsed."""
 
     kind: str
@@ -57,7 +59,7 @@ class Argument(NamedTuple):
         return self.given[-1].text
 
 
-class Arguments(NamedTuple):
+class Arguments(Value):
     """The valid arguments of a component."""
 
     component: Component

@@ -7,9 +7,10 @@ that Kubernetes keeps of its gates (test/compatibility_lifecycle/reference/versi
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import package_data
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ takes over the global flags of the process (cmd/kube-proxy/app/server.go), and K
 """
 
 
-class Gate(NamedTuple):
+class Gate(Value):
     """A feature gate in one minor version."""
 
     stage: str

@@ -7,18 +7,19 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from agent.assess.assessment import TIME_FORMAT, ControlStatus
+from agent.assess.assessment import TIME_FORMAT, Assessment, ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner, Instruction, Remediation, ShellCommand
 from agent.present import Verbosity
 from agent.present import remediation as remediations
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
+    from agent.assess.assessment import Evidence, Note, Verdict, Waiver
 
 _T = TypeVar("_T")
 
@@ -41,7 +42,7 @@ def cleaned(value: _T) -> _T:
     elif isinstance(value, tuple):
         parts = map(cleaned, value)
         clean = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    elif isinstance(value, (Remediation, Instruction, ShellCommand)):
+    elif isinstance(value, (Assessment, Remediation, Instruction, ShellCommand)):
         clean = type(value)(*(cleaned(getattr(value, name)) for name in value._fields))
     return cast("_T", clean)
 
@@ -53,7 +54,7 @@ def with_host_options(assessment: Assessment, options: tuple[str, ...]) -> Asses
     verdicts = (
         one._replace(remediation=remediations.with_options(one.remediation, options)) for one in assessment.verdicts
     )
-    return assessment._replace(verdicts=tuple(verdicts))
+    return replace(assessment, verdicts=tuple(verdicts))
 
 
 def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:

@@ -12,6 +12,7 @@ from agent.benchmark.sections import SECTIONS
 from agent.model import Version
 from agent.present.assessments.common import UNNUMBERED, by_section, fact, fix, origin, waived
 from agent.report import K3S_VERSION
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +43,7 @@ def as_kube_bench(assessment: Assessment, *, beyond: bool = False) -> str:
 
     if not beyond:
         numbered = (verdict for verdict in assessment.verdicts if verdict.number)
-        assessment = assessment._replace(verdicts=tuple(numbered))
+        assessment = replace(assessment, verdicts=tuple(numbered))
     parts: dict[str, list[tuple[str, Sequence[Verdict]]]] = {}
     for section, verdicts in by_section(assessment).items():
         parts.setdefault(section.partition(".")[0], []).append((section, verdicts))

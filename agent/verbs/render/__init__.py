@@ -14,6 +14,7 @@ from agent.node.facts import assumed
 from agent.node.site_files import read_audit_policy, read_settings, read_waivers
 from agent.settings.loading import load, override
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ class _Source(NamedTuple):
     @property
     def server(self) -> HostFacts:
         """The facts of a server, for documents that only servers need."""
-        return self.facts._replace(role=Role.SERVER)
+        return replace(self.facts, role=Role.SERVER)
 
 
 def rendered(

@@ -15,6 +15,7 @@ from agent.assess.baseline import Baseline, OtherSchemaError, parse
 from agent.errors import ExitCode, InputError
 from agent.host import Host
 from agent.present.assessments import AssessmentFormat, as_text
+from agent.value import replace
 from agent.verbs.assess import load_baseline
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
 
@@ -53,9 +54,9 @@ def test_a_report_is_parsed() -> None:
 def test_only_newly_open_controls_affect_the_exit_code() -> None:
     """Controls that were open in the baseline do not."""
     known = parse(REPORT, WHERE).known
-    same = assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS))._replace(known=known)
-    worse = assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS, ControlStatus.FAIL))._replace(
-        known=known
+    same = replace(assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS)), known=known)
+    worse = replace(
+        assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS, ControlStatus.FAIL)), known=known
     )
     assert (same.exit_code, worse.exit_code) == (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
     assert [one.control.id for one in worse.open] == [KEYS.id]

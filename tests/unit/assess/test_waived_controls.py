@@ -13,6 +13,7 @@ from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
 from agent.model import Location, Role
 from agent.settings.waivers import Scope, SiteWaiver
+from agent.value import replace
 from tests.unit.checks.nodes import fix
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def test_a_waiver_applies_until_its_last_day() -> None:
     """A note has the day on which it expired."""
     last = waiver(expires="2027-01-01")
     assert selected(last).by_control
-    after = selected(last, scope=HERE._replace(today="2027-01-02"))
+    after = selected(last, scope=replace(HERE, today="2027-01-02"))
     assert after.by_control == {}
     assert [notice.message for notice in after.notes] == [
         f"the waiver for {CERTIFICATES} expired at the end of 2027-01-01"

@@ -292,7 +292,7 @@ def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
     """Return what K3s logged at its starts, by unit."""
     lines = []
     if setup.grown:
-        before = at.situation._replace(facts=at.facts._replace(datastore=Datastore.SQLITE))
+        before = values.replace(at.situation, facts=values.replace(at.facts, datastore=Datastore.SQLITE))
         lines.append(_start(Component.API_SERVER, AssessedNode(before, at.evidence)))
     if at.facts.datastore is Datastore.ETCD:
         lines.append("Managed etcd cluster bootstrap already complete and initialized")

@@ -19,6 +19,7 @@ from agent.model import Component, Location, Role, Version
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.node.facts import HostFacts, assumed
+from agent.value import replace
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
@@ -33,7 +34,7 @@ NONE_WRITTEN = KubeletConfiguration()
 def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", role: Role = Role.SERVER) -> HostFacts:
     base = assumed(role, Version.parse(version))
     texts = [ConfigText(K3S_CONFIG_FILE, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
-    return base._replace(configuration=base.configuration._replace(merged_config=merge(texts)))
+    return replace(base, configuration=replace(base.configuration, merged_config=merge(texts)))
 
 
 def told(arguments: Arguments, name: str) -> str | None:
@@ -59,7 +60,7 @@ def own_file(text: str | None = None) -> KubeletFile:
 
 def test_defaults_of_k3s_have_their_source() -> None:
     """Without an operator, a component has the defaults of K3s in this version, with paths filled in."""
-    arguments = effective(API_SERVER, facts()._replace(data_dir=PurePosixPath("/srv/k3s")))
+    arguments = effective(API_SERVER, replace(facts(), data_dir=PurePosixPath("/srv/k3s")))
     assert arguments.get("profiling") == Argument(
         "profiling",
         "false",
@@ -128,11 +129,11 @@ def test_the_last_value_of_each_feature_gate_counts() -> None:
 @pytest.mark.parametrize(
     ("seen", "has_it"),
     [
-        (facts()._replace(datastore=Datastore.ETCD), True),
-        (facts()._replace(datastore=Datastore.SQLITE), False),
-        (facts("cluster-init: true\n")._replace(datastore=Datastore.SQLITE), True),
-        (facts()._replace(datastore=Datastore.NONE), False),
-        (facts()._replace(datastore=Datastore.NONE, joins_a_cluster=True), True),
+        (replace(facts(), datastore=Datastore.ETCD), True),
+        (replace(facts(), datastore=Datastore.SQLITE), False),
+        (replace(facts("cluster-init: true\n"), datastore=Datastore.SQLITE), True),
+        (replace(facts(), datastore=Datastore.NONE), False),
+        (replace(facts(), datastore=Datastore.NONE, joins_a_cluster=True), True),
         (facts("cluster-init: true\n"), True),
     ],
 )
@@ -145,9 +146,9 @@ def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, 
 
 def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
     """It may be etcd or a database."""
-    seen = facts()._replace(datastore=Datastore.EXTERNAL)
+    seen = replace(facts(), datastore=Datastore.EXTERNAL)
     assert effective(API_SERVER, seen).doubt("etcd-cafile")
-    given_anyhow = facts("kube-apiserver-arg: [etcd-cafile=/x]\n")._replace(datastore=Datastore.EXTERNAL)
+    given_anyhow = replace(facts("kube-apiserver-arg: [etcd-cafile=/x]\n"), datastore=Datastore.EXTERNAL)
     assert not effective(API_SERVER, given_anyhow).doubt("etcd-cafile")
 
 
@@ -189,9 +190,9 @@ def test_older_k3s_sets_the_argument_beside_the_file(
 ) -> None:
     """K3s omits its own argument only since v1.32.4 and v1.32.5 (k3s-io/k3s #12042, #12345)."""
     config = facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n")
-    assert told(effective(API_SERVER, config._replace(version=Version.parse(before))), argument) == value
-    assert effective(API_SERVER, config._replace(version=Version.parse(since))).get(argument) is None
-    assert told(effective(API_SERVER, facts()._replace(version=Version.parse(since))), argument) == value
+    assert told(effective(API_SERVER, replace(config, version=Version.parse(before))), argument) == value
+    assert effective(API_SERVER, replace(config, version=Version.parse(since))).get(argument) is None
+    assert told(effective(API_SERVER, replace(facts(), version=Version.parse(since))), argument) == value
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
         assert doubt is not None
         assert str(doubt.location).startswith(str(K3S_CONFIG_FILE))
     message = "cannot read /etc/rancher/k3s/config.yaml: Permission denied"
-    unreadable = facts()._replace(configuration=facts().configuration._replace(unreadable=(HostError(message),)))
+    unreadable = replace(facts(), configuration=replace(facts().configuration, unreadable=(HostError(message),)))
     assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
 
 
@@ -353,13 +354,13 @@ def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
 )
 def test_an_unknown_version_leaves_open_what_depends_on_it(name: str, *, is_open: bool) -> None:
     """And nothing that K3s does in all versions."""
-    seen = facts()._replace(version_is_known=False)
+    seen = replace(facts(), version_is_known=False)
     assert bool(effective(API_SERVER, seen).doubt(name)) is is_open
 
 
 def test_a_path_that_k3s_renamed_is_no_doubt() -> None:
     """The argument is there in every version."""
-    seen = facts()._replace(version_is_known=False)
+    seen = replace(facts(), version_is_known=False)
     assert not effective(Component.CONTROLLER_MANAGER, seen).doubt("service-account-private-key-file")
 
 

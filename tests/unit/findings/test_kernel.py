@@ -12,6 +12,7 @@ from agent.present.remediation import text
 from agent.report import ItemStatus, Level
 from agent.settings.schema import Overrides
 from agent.situation import Request, observe
+from agent.value import replace
 from agent.verbs import converge as verbs
 from tests.fake import Clock, fake_host, in_memory
 
@@ -235,8 +236,8 @@ def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) 
     seen = observe(node.host, REQUEST)
     (trouble,) = kernel_parameter(seen)
     assert text(trouble.remediation) == "sudo k3s-harden apply"
-    read_only = seen.facts._replace(platform=seen.facts.platform._replace(kernel_is_read_only=True))
-    (trouble,) = kernel_parameter(seen._replace(facts=read_only))
+    read_only = replace(seen.facts, platform=replace(seen.facts.platform, kernel_is_read_only=True))
+    (trouble,) = kernel_parameter(replace(seen, facts=read_only))
     assert text(trouble.remediation).startswith(
         f"on the machine that runs this container, run `sudo sysctl -w {KEY}=1`"
     )

@@ -591,7 +591,7 @@ def test_no_file_is_written_to_a_directory_of_another_user(
     owner: Owner, mode: int, reason: str, root: Path, tree: WritableTree
 ) -> None:
     """Its owner, or a group with write access, could replace any file by a symlink."""
-    os.chown(root / "etc", *owner)
+    os.chown(root / "etc", owner.uid, owner.gid)
     (root / "etc").chmod(mode)
     if not reason:
         tree.write(file())

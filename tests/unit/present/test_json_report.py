@@ -14,6 +14,7 @@ from agent.present.json_report import SCHEMA as NUMBER
 from agent.present.json_report import as_json
 from agent.present.remediation import text
 from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
+from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, shown
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - an
 @pytest.mark.parametrize("text", ['\n\x1b[2J"\\', "→ é 日本", "\udc80", "\0", "</script>"])
 def test_any_text_is_preserved(text: str) -> None:
     """Even names that are not valid UTF-8."""
-    report = CALM._replace(items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
+    report = replace(CALM, items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
     assert as_json(report).isascii()
     for parsed in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
         assert parsed["items"][0]["id"] == f"/etc/{text}"

@@ -9,6 +9,7 @@ import pytest
 from agent.model import Instruction, Location, Remediation
 from agent.present import Verbosity
 from agent.report import Finding, Item, ItemStatus, Level, Report
+from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, shown
 
 NORMAL = """\
@@ -89,7 +90,7 @@ BARE = Finding("the-id", Level.ERROR, blocks_gate=False, prevents_start=False, m
 )
 def test_each_field_of_a_finding_is_on_its_line(finding: Finding) -> None:
     """A grep for the id shows the complete finding."""
-    (line,) = [line for line in shown(CALM._replace(findings=(finding,))).splitlines() if "the-id" in line]
+    (line,) = [line for line in shown(replace(CALM, findings=(finding,))).splitlines() if "the-id" in line]
     assert line.startswith("error the-id: ")
     assert "<this>" in line
 

@@ -12,6 +12,7 @@ from agent.model import OwnCommand, Remediation
 from agent.present import Format, Verbosity, fitting, present
 from agent.present.text import result
 from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
+from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
 
@@ -27,11 +28,12 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE, Format.JSON])
 def test_no_encoding_is_an_error(encoding: str, output_format: Format) -> None:
     """Characters that it lacks are replaced, in each format."""
-    report = FULL._replace(
+    report = replace(
+        FULL,
         findings=(
             *FULL.findings,
             Finding("odd", Level.NOTE, blocks_gate=False, prevents_start=False, message="→ 日本 \udcff"),
-        )
+        ),
     )
     text = shown(report, output_format, stream=Stream(encoding))
     assert "sysctl-override" in text
@@ -107,7 +109,7 @@ def test_every_report_has_a_result() -> None:
 def test_the_result_has_counts() -> None:
     """Of each status, of errors and of warnings; notes are not counted."""
     two = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
-    assert result(CALM._replace(findings=(two, two))) == "Host is not compliant (1 compliant, 2 errors)."
+    assert result(replace(CALM, findings=(two, two))) == "Host is not compliant (1 compliant, 2 errors)."
     assert result(FULL).endswith("2 changed, 1 kept, 1 failed, 1 error, 1 warning).")
 
 
@@ -132,7 +134,7 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
     """So that they can be pasted."""
     finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m", remediation=APPLY)
     stream = StringIO()
-    present(CALM._replace(findings=(finding,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
+    present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
     assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()
 
 
@@ -141,5 +143,5 @@ def test_content_that_differs_is_shown_by_a_complete_command(output_format: Form
     """With the host options of the run."""
     item = Item("/a", ItemStatus.DIFFERS, "content", shown_by=OwnCommand("diff"))
     stream = StringIO()
-    present(CALM._replace(items=(item,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
+    present(replace(CALM, items=(item,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
     assert "content; `sudo k3s-harden diff --root /mnt` shows the difference" in stream.getvalue()

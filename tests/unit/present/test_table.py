@@ -12,6 +12,7 @@ from agent.model import Instruction, Remediation
 from agent.present import Format, Verbosity, remediation
 from agent.present.table import print_to
 from agent.report import Finding, Item, ItemStatus, Level, Report
+from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
 
@@ -34,7 +35,7 @@ def words(text: str) -> str:
 def test_everything_is_there_at_any_width(width: int) -> None:
     """Long paths are folded, not cut; no line is wider than the terminal."""
     long_path = "/var/lib/rancher/k3s/server/manifests/" + "x" * 90
-    report = FULL._replace(items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d" * 100, "h" * 100)))
+    report = replace(FULL, items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d" * 100, "h" * 100)))
     text = table(report, width=width)
     assert max(map(len, text.splitlines())) <= width
     assert text.count("x") >= 90
@@ -57,7 +58,7 @@ def test_each_item_is_a_row() -> None:
 
 def test_a_narrow_column_loses_no_text() -> None:
     """Every character of an item is shown."""
-    report = CALM._replace(items=(Item("i" * 100, ItemStatus.CHANGED, "d" * 200, "h" * 300),))
+    report = replace(CALM, items=(Item("i" * 100, ItemStatus.CHANGED, "d" * 200, "h" * 300),))
     text = table(report)
     assert (text.count("i"), text.count("d"), text.count("h")) >= (100, 200, 300)
     body = "\n".join(text.splitlines()[1:-1])
@@ -66,7 +67,7 @@ def test_a_narrow_column_loses_no_text() -> None:
 
 def test_color_only_adds_color() -> None:
     """The text is the same without it; Rich markup in host text is not interpreted."""
-    report = FULL._replace(items=(*FULL.items, Item("/etc/[bold]a[/]", ItemStatus.DIFFERS, "[red]x :smile:")))
+    report = replace(FULL, items=(*FULL.items, Item("/etc/[bold]a[/]", ItemStatus.DIFFERS, "[red]x :smile:")))
     plain, colored = table(report), table(report, color=True)
     assert "\x1b[" not in plain
     assert "\x1b[" in colored

@@ -72,7 +72,7 @@ class Node:
             self.with_cluster = with_cluster
             shown = repaired if repaired and self.assessed > 1 else found
             result = assessment(*shown, when=self.now, version=version)
-            return result._replace(without_answer=frozenset(silent), notes=_CLUSTER_NOTES if silent else ())
+            return replace(result, without_answer=frozenset(silent), notes=_CLUSTER_NOTES if silent else ())
 
         self.assessed = 0
         host = fake_host(self.root, clock=Clock(self.now), programs=self.programs, is_live=self.is_live)

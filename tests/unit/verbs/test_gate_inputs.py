@@ -217,7 +217,7 @@ def test_a_record_of_another_settings_file_does_not_count(node: Node) -> None:
     other = node.root.parent / "other.yaml"
     other.write_text("[")
     with pytest.raises(HardenError):
-        converge.gate(node.host, REQUEST._replace(settings_file=other))  # type: ignore[arg-type]  # both are paths
+        converge.gate(node.host, replace(REQUEST, settings_file=other))  # type: ignore[arg-type]  # both are paths
 
 
 # --- waivers and the clock ---

@@ -31,6 +31,7 @@ from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, Text
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import ROOT, Component, FileMode, Role, Version
 from agent.node.facts import HostFacts, assumed
+from agent.value import replace
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def put(root: Path, path: PurePosixPath, content: str | bytes = "", mode: int = 
 def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
     base = assumed(Role.SERVER, Version.parse(version))
     merged = merge([ConfigText(K3S_CONFIG_FILE, config.encode())])
-    return base._replace(configuration=base.configuration._replace(merged_config=merged))
+    return replace(base, configuration=replace(base.configuration, merged_config=merged))
 
 
 def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> CollectedEvidence:

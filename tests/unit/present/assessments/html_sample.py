@@ -140,7 +140,7 @@ def of_catalogue(benchmark: Benchmark) -> Assessment:
         else:
             shown = FAILED_BY_HAND._replace(remediation=row.repair or FAILED_SECOND.remediation)
         verdicts.append(shown._replace(control=row, number=row.numbers.get(benchmark)))
-    return MIXED._replace(benchmark=benchmark, verdicts=tuple(verdicts))
+    return replace(MIXED, benchmark=benchmark, verdicts=tuple(verdicts))
 
 
 def hardened() -> Assessment:
@@ -153,7 +153,7 @@ def hardened() -> Assessment:
         else PASSED._replace(control=shown.control, number=shown.number)
         for shown in all_of_it.verdicts
     )
-    return all_of_it._replace(verdicts=tuple(verdicts))
+    return replace(all_of_it, verdicts=tuple(verdicts))
 
 
 _STATUSES = (*(ControlStatus.PASS,) * 6, *ControlStatus)
@@ -182,4 +182,4 @@ def large(count: int = 150) -> Assessment:
                 waiver=WAIVED.waiver if status is ControlStatus.WAIVED else None,
             )
         )
-    return MIXED._replace(verdicts=tuple(verdicts))
+    return replace(MIXED, verdicts=tuple(verdicts))

@@ -33,6 +33,7 @@ from agent.model import (
     Restart,
 )
 from agent.report import Fact
+from agent.value import replace
 
 if TYPE_CHECKING:
     from agent.checks.check import Check
@@ -215,9 +216,9 @@ FULL = Assessment(
 )
 """Unordered."""
 
-CALM = FULL._replace(verdicts=(DIRECTORY_PASSES, PASSES, DOES_NOT_APPLY), notes=())
+CALM = replace(FULL, verdicts=(DIRECTORY_PASSES, PASSES, DOES_NOT_APPLY), notes=())
 NOTHING = Assessment(BENCHMARK, "", WHEN, (), ())
-COMPARED = FULL._replace(known=frozenset({FAILS.control.id, CANNOT_TELL_EITHER.control.id, WAIVED.control.id}))
+COMPARED = replace(FULL, known=frozenset({FAILS.control.id, CANNOT_TELL_EITHER.control.id, WAIVED.control.id}))
 """Two of the open controls are in the baseline."""
 
 HOSTILE = (
@@ -246,7 +247,8 @@ def _hostile(given: list[str]) -> Assessment:
     expected, found, what, where, reason, remedy, node, fact = given
     evidence = (Evidence(what, source=where), Evidence(what, at(f"/{where}", 3)))
     waiver = Waiver(reason or "r", "", at(f"/{where}"))
-    return FULL._replace(
+    return replace(
+        FULL,
         node=node,
         facts=(*FACTS, Fact("role", fact, fact), Fact("x", fact, fact)),
         verdicts=tuple(

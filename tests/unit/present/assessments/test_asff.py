@@ -53,7 +53,7 @@ def read(assessment: Assessment, aws: AwsAccount = AWS) -> list[dict[str, Any]]:
 
 def finding(verdict: Verdict) -> dict[str, Any]:
     """Return the finding of one verdict."""
-    (one,) = read(FULL._replace(verdicts=(verdict,)))
+    (one,) = read(replace(FULL, verdicts=(verdict,)))
     return one
 
 
@@ -89,12 +89,12 @@ def test_long_texts_are_cut() -> None:
     long = FAILS._replace(
         expected=text, found=text, evidence=(Evidence(text, at(f"/{text}")),), remediation=steps(text)
     )
-    (one,) = findings = read(FULL._replace(node=text, verdicts=(long,)))
+    (one,) = findings = read(replace(FULL, node=text, verdicts=(long,)))
     validate(findings)
     assert one["Description"].startswith("Expected: é日")
     assert one["Description"].endswith("...")
     assert len(one["Id"].encode()) <= 512
-    (other,) = read(FULL._replace(node=f"{text}x", verdicts=(long,)))
+    (other,) = read(replace(FULL, node=f"{text}x", verdicts=(long,)))
     assert other["Id"] != one["Id"]
 
 
@@ -140,9 +140,9 @@ def test_a_finding_has_all_details() -> None:
 
 def test_the_id_of_a_finding_stays_the_same() -> None:
     """Security Hub updates a finding with the same Id."""
-    later = FULL._replace(when=FULL.when + 86400, verdicts=tuple(reversed(FULL.verdicts)))
+    later = replace(FULL, when=FULL.when + 86400, verdicts=tuple(reversed(FULL.verdicts)))
     assert {one["Id"] for one in read(later)} == {one["Id"] for one in read(FULL)}
-    other = [one["Id"] for one in read(FULL._replace(node="node-2"))]
+    other = [one["Id"] for one in read(replace(FULL, node="node-2"))]
     assert not set(other) & {one["Id"] for one in read(FULL)}
 
 

@@ -13,6 +13,7 @@ from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text, present
 from agent.present.assessments.asff import account
 from agent.present.assessments.common import by_section, cleaned, result, section_title, timestamp, title, waived
+from agent.value import replace
 from tests.unit.present.assessments.samples import (
     CALM,
     COMPARED,
@@ -63,7 +64,7 @@ def test_each_format_is_reproducible_and_ends_with_a_line_break(
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_no_encoding_is_an_error(encoding: str, output_format: AssessmentFormat) -> None:
     """Characters that it lacks are replaced, in each format."""
-    assessment = FULL._replace(verdicts=(FAILS._replace(found="é 日本"), *FULL.verdicts))
+    assessment = replace(FULL, verdicts=(FAILS._replace(found="é 日本"), *FULL.verdicts))
     assert "pki-certificate-mode" in shown(assessment, output_format, Stream(encoding))
 
 
@@ -134,18 +135,18 @@ _OTHERS = "1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 
         ),
         (CALM, "No open controls; 1 PASS, 1 NOT_APPLICABLE; beyond the benchmark 1 PASS."),
         (NOTHING, "No open controls."),
-        (CALM._replace(verdicts=(FAILS,)), "1 open control (1 FAIL)."),
+        (replace(CALM, verdicts=(FAILS,)), "1 open control (1 FAIL)."),
         (
-            CALM._replace(known=frozenset()),
+            replace(CALM, known=frozenset()),
             "No new open controls; 1 PASS, 1 NOT_APPLICABLE; beyond the benchmark 1 PASS.",
         ),
         (
-            FULL._replace(verdicts=(FAILS,), known=frozenset({FAILS.control.id})),
+            replace(FULL, verdicts=(FAILS,), known=frozenset({FAILS.control.id})),
             "No new open controls, 1 in the baseline (1 FAIL).",
         ),
-        (FULL._replace(verdicts=(FAILS,), known=frozenset()), "1 new open control (1 FAIL)."),
+        (replace(FULL, verdicts=(FAILS,), known=frozenset()), "1 new open control (1 FAIL)."),
         (
-            FULL._replace(verdicts=(FAILS,), known=frozenset(), not_in_baseline=frozenset({FAILS.control.id})),
+            replace(FULL, verdicts=(FAILS,), known=frozenset(), not_in_baseline=frozenset({FAILS.control.id})),
             "No new open controls, 1 that the baseline does not have (1 FAIL).",
         ),
     ],

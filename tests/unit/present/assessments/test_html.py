@@ -25,6 +25,7 @@ from agent.model import Instruction, OwnCommand, Remediation, Restart, ShellComm
 from agent.present import remediation
 from agent.present.assessments.html import as_html
 from agent.report import Fact
+from agent.value import replace
 from tests.unit.present.assessments import html_sample as sample
 from tests.unit.present.assessments.samples import at, steps
 
@@ -175,14 +176,14 @@ def test_commands_are_blocks_to_copy() -> None:
 )
 def test_steps_are_paragraphs_and_blocks(fix: Remediation, shown: str) -> None:
     """Quoted text is code; an apostrophe is not a quote."""
-    source = as_html(sample.MIXED._replace(verdicts=(sample.FAILED_BY_HAND._replace(remediation=fix),)))
+    source = as_html(replace(sample.MIXED, verdicts=(sample.FAILED_BY_HAND._replace(remediation=fix),)))
     assert source.count(shown) == 2
 
 
 def test_the_review_of_a_manual_control_is_shown_once() -> None:
     """It is both reason and remediation."""
     look = "Look at the bindings."
-    shown = page(sample.MIXED._replace(verdicts=(sample.MANUAL._replace(reason=look, remediation=steps(look)),)))
+    shown = page(replace(sample.MIXED, verdicts=(sample.MANUAL._replace(reason=look, remediation=steps(look)),)))
     assert shown.text["control:cluster-admin"].count(look) == 1
 
 
@@ -206,16 +207,16 @@ def test_the_header_has_node_and_result() -> None:
 def test_the_header_has_operating_system_and_kernel() -> None:
     """And the role, if they are known."""
     facts = (*sample.FACTS, Fact("operating system", "Debian GNU/Linux 12", "x"), Fact("kernel", "6.1.0-18-amd64", "x"))
-    (header,) = page(sample.MIXED._replace(facts=facts)).elements["header"]
+    (header,) = page(replace(sample.MIXED, facts=facts)).elements["header"]
     assert "RoleserverOSDebian GNU/Linux 12Kernel6.1.0-18-amd64Assessed" in words(header)
     assert "Kernel" not in MIXED.elements["header"][0]
 
 
 def test_a_host_tree_without_a_name_has_its_directory_as_heading() -> None:
     """A name of the host comes first."""
-    assert page(sample.MIXED._replace(node="", root="/mnt/image")).elements["h1"] == ["host tree /mnt/image"]
-    assert page(sample.MIXED._replace(node="srv-1", root="/mnt/image")).elements["h1"] == ["srv-1"]
-    assert page(sample.MIXED._replace(node="")).elements["h1"] == ["unnamed host"]
+    assert page(replace(sample.MIXED, node="", root="/mnt/image")).elements["h1"] == ["host tree /mnt/image"]
+    assert page(replace(sample.MIXED, node="srv-1", root="/mnt/image")).elements["h1"] == ["srv-1"]
+    assert page(replace(sample.MIXED, node="")).elements["h1"] == ["unnamed host"]
 
 
 def test_what_prevents_k3s_from_starting_comes_first() -> None:
@@ -223,7 +224,7 @@ def test_what_prevents_k3s_from_starting_comes_first() -> None:
     note = Note(
         "K3s rejects `x` (unknown-option)", at("/etc/x", 3), steps("remove it"), "unknown-option", prevents_start=True
     )
-    shown = page(sample.MIXED._replace(notes=(*sample.MIXED.notes, note)))
+    shown = page(replace(sample.MIXED, notes=(*sample.MIXED.notes, note)))
     parts = [id_ for tag, attributes in shown.tags if tag == "h2" and (id_ := attributes["id"])]
     assert parts[:2] == ["blockers", "remediation"]
     assert "notes" in parts
@@ -263,7 +264,7 @@ def test_each_fact_has_its_source() -> None:
 
 def test_without_open_controls_there_is_no_table_of_fixes() -> None:
     """The header says that no control is open."""
-    calm = page(sample.MIXED._replace(verdicts=(sample.PASSED, sample.WAIVED)))
+    calm = page(replace(sample.MIXED, verdicts=(sample.PASSED, sample.WAIVED)))
     assert "No open controls" in calm.elements["header"][0]
     assert "Exit code 0" in calm.elements["header"][0]
     assert [attributes for tag, attributes in calm.tags if attributes.get("class") == "fixes"] == []
@@ -291,7 +292,7 @@ def test_fixes_are_grouped_by_owner() -> None:
 
 def test_a_comparison_marks_open_controls_as_new_or_in_the_baseline() -> None:
     """Other controls have no mark."""
-    compared = page(sample.MIXED._replace(known=frozenset({"encryption", "server/tls"})))
+    compared = page(replace(sample.MIXED, known=frozenset({"encryption", "server/tls"})))
     assert "encryption at rest in baseline" in words(compared.text["control:encryption"])
     assert "rate limit new" in words(compared.text["control:rate-limit"])
     assert "baseline" not in compared.text["control:server/tls"]
@@ -339,7 +340,7 @@ def test_waivers_and_notes_have_their_own_parts() -> None:
     source = words(re.sub(r"<[^>]*>", " ", as_html(sample.MIXED)))
     assert "the registry needs no pull secret expires 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
     assert "the waiver for pod-pids-2 is not needed /etc/k3s-harden/waivers.yaml:14 Remove it" in source
-    bare = page(sample.MIXED._replace(verdicts=(sample.PASSED,), notes=()))
+    bare = page(replace(sample.MIXED, verdicts=(sample.PASSED,), notes=()))
     assert {"waivers", "notes"}.isdisjoint(bare.ids)
 
 
@@ -348,7 +349,7 @@ def test_waivers_and_notes_have_their_own_parts() -> None:
     [
         sample.MIXED,
         sample.large(),
-        sample.MIXED._replace(verdicts=(sample.PASSED,) * 3),
+        replace(sample.MIXED, verdicts=(sample.PASSED,) * 3),
         Assessment(Benchmark.CIS_2_1, "", 0.0, (), ()),
     ],
     ids=["mixed", "large", "one control three times", "nothing"],
@@ -448,8 +449,12 @@ def filled(text: str) -> Assessment:
         )
         for shown in (sample.FAILED_SECOND, sample.UNKNOWN, sample.WAIVED)
     )
-    return sample.MIXED._replace(
-        node=text, facts=(Fact(text, text, text),), verdicts=verdicts, notes=(Note(text, at(f"/{text}"), steps(text)),)
+    return replace(
+        sample.MIXED,
+        node=text,
+        facts=(Fact(text, text, text),),
+        verdicts=verdicts,
+        notes=(Note(text, at(f"/{text}"), steps(text)),),
     )
 
 

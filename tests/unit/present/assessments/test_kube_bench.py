@@ -13,6 +13,7 @@ from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.report import Fact
+from agent.value import replace
 from tests.unit.present.assessments.samples import (
     CANNOT_TELL,
     CANNOT_TELL_EITHER,
@@ -73,7 +74,7 @@ def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401
 
 def result(verdict: Verdict) -> dict[str, Any]:
     """Return the result of one verdict."""
-    (controls,) = read(FULL._replace(verdicts=(verdict,)))["Controls"]
+    (controls,) = read(replace(FULL, verdicts=(verdict,)))["Controls"]
     (group,) = controls["tests"]
     (check,) = group["results"]
     assert isinstance(check, dict)
@@ -146,7 +147,7 @@ def test_by_default_every_number_is_one_of_the_benchmark() -> None:
 def test_an_unknown_version_of_kubernetes_is_absent() -> None:
     """As in kube-bench."""
     assert {one["detected_version"] for one in read(FULL)["Controls"]} == {"1.28"}
-    unknown = FULL._replace(facts=(Fact("K3s version", "v1.37 assumed", "nothing"),))
+    unknown = replace(FULL, facts=(Fact("K3s version", "v1.37 assumed", "nothing"),))
     assert not any("detected_version" in one for one in read(unknown)["Controls"])
 
 

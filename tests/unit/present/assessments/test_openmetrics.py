@@ -14,6 +14,7 @@ from agent import __version__
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.report import Fact
+from agent.value import replace
 from tests.unit.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN, hostile
 
 if TYPE_CHECKING:
@@ -96,14 +97,14 @@ def test_the_expiry_of_a_waiver_has_a_series() -> None:
 
 def test_a_duplicate_control_has_one_series() -> None:
     """The collector rejects a file with duplicate series."""
-    twice = FULL._replace(verdicts=FULL.verdicts * 2)
+    twice = replace(FULL, verdicts=FULL.verdicts * 2)
     assert len(samples(twice)["k3s_harden_control_open"]) == sum(one.is_open for one in FULL.verdicts)
 
 
 @given(assessment=hostile())
 def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
     """The number of series is that for harmless text."""
-    hostile_role = assessment._replace(facts=assessment.facts[3:])
+    hostile_role = replace(assessment, facts=assessment.facts[3:])
     for one in (assessment, hostile_role):
         assert {name: len(found) for name, found in samples(one).items()} == {
             "k3s_harden_info": 1,
@@ -120,5 +121,5 @@ def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
 )
 def test_a_label_keeps_its_value(value: str, seen: str) -> None:
     """Characters outside ASCII become escapes."""
-    (info,) = samples(FULL._replace(facts=(Fact("role", value, ""),)))["k3s_harden_info"]
+    (info,) = samples(replace(FULL, facts=(Fact("role", value, ""),)))["k3s_harden_info"]
     assert info.labels["role"] == seen

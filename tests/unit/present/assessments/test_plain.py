@@ -9,6 +9,7 @@ from hypothesis import given
 from agent.assess.assessment import Evidence
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text
+from agent.value import replace
 from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, NOTHING, at, hostile
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def test_verbose_adds_facts_other_controls_and_all_evidence() -> None:
 def test_much_evidence_is_shortened() -> None:
     """-v shows all."""
     evidence = tuple(Evidence("m", at(f"/{n}")) for n in range(9))
-    assessment = FULL._replace(verdicts=(FAILS._replace(evidence=evidence),))
+    assessment = replace(FULL, verdicts=(FAILS._replace(evidence=evidence),))
     assert "; location /0, /1, /2, /3, /4, and 4 more; " in plain(assessment)[1]
     assert plain(assessment, Verbosity.VERBOSE)[4].count("; evidence /") == 9
 
@@ -85,7 +86,7 @@ def test_controls_in_the_baseline_are_marked() -> None:
     assert plain(COMPARED)[-1].startswith(
         "result 3: 3 new open controls (2 FAIL, 1 UNKNOWN), 1 of them beyond the benchmark, 2 in the baseline ("
     )
-    assert plain(FULL._replace(known=frozenset(one.control.id for one in FULL.verdicts)))[-1].startswith("result 0: ")
+    assert plain(replace(FULL, known=frozenset(one.control.id for one in FULL.verdicts)))[-1].startswith("result 0: ")
 
 
 def test_an_assessment_without_open_controls_is_short() -> None:

@@ -19,6 +19,7 @@ from agent.checks.files import Permissions
 from agent.model import FileMode, Instruction, Remediation
 from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
+from agent.value import replace
 from tests.sarif import multitool
 from tests.unit.present.assessments.html_sample import of_catalogue
 from tests.unit.present.assessments.samples import (
@@ -122,15 +123,16 @@ def written(directory: Path, assessments: dict[str, Assessment]) -> list[Path]:
 def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
     """By the rules of Microsoft's SARIF Multitool, also with hostile text and with many files for one control."""
     many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
-    hostile_text = FULL._replace(
+    hostile_text = replace(
+        FULL,
         verdicts=tuple(
             one._replace(found=text, evidence=(Evidence(text, at(f"/{text}")), Evidence(text, source=text)))
             for one in FULL.verdicts
             for text in HOSTILE
-        )
+        ),
     )
     logs = {"full": FULL, "calm": CALM, "nothing": NOTHING, "compared": COMPARED, "hostile": hostile_text}
-    logs["many"] = FULL._replace(verdicts=(many,))
+    logs["many"] = replace(FULL, verdicts=(many,))
     logs["catalogue"] = of_catalogue(Benchmark.CIS_2_1)
     assert multitool.complaints(written(tmp_path, logs), tmp_path / "complaints.json") == []
 
@@ -148,7 +150,7 @@ def test_github_code_scanning_refuses_other_locations(tmp_path: Path) -> None:
 def test_at_most_ten_locations_are_listed() -> None:
     """GitHub reads no more. The message has the number of the others."""
     many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
-    (one,) = run(FULL._replace(verdicts=(many,)))["results"]
+    (one,) = run(replace(FULL, verdicts=(many,)))["results"]
     assert len(one["locations"]) == 10
     assert "found mode 0644; and 17 more locations\nRemediation" in one["message"]["text"]
 
@@ -202,7 +204,7 @@ def test_a_waiver_is_a_suppression() -> None:
     }
     assert [name for name, one in results().items() if "suppressions" in one] == ["kubelet-read-only-port"]
     nowhere = WAIVED._replace(waiver=Waiver("r", "", None))
-    (suppression,) = results(FULL._replace(verdicts=(nowhere,)))["kubelet-read-only-port"]["suppressions"]
+    (suppression,) = results(replace(FULL, verdicts=(nowhere,)))["kubelet-read-only-port"]["suppressions"]
     assert "location" not in suppression
 
 
@@ -222,7 +224,7 @@ def test_evidence_is_a_location() -> None:
             Evidence("x", at("//a b/c:0")),
         )
     )
-    first, second = results(FULL._replace(verdicts=(odd,)))["pki-certificate-mode"]["locations"]
+    first, second = results(replace(FULL, verdicts=(odd,)))["pki-certificate-mode"]["locations"]
     assert first["physicalLocation"]["artifactLocation"]["uri"] == "etc/rancher/k3s/config.yaml"
     assert first["message"]["text"] == "seen (what K3s itself does)"
     assert second["physicalLocation"] == {
@@ -243,7 +245,7 @@ def test_a_result_without_evidence_has_the_file_to_edit() -> None:
     }
     edit = Remediation((Instruction("add it", at("/etc/k3s-harden/config.yaml", 7)),))
     edited = FAILS._replace(evidence=(), remediation=edit)
-    (place,) = results(FULL._replace(verdicts=(edited,)))["pki-certificate-mode"]["locations"]
+    (place,) = results(replace(FULL, verdicts=(edited,)))["pki-certificate-mode"]["locations"]
     assert place["physicalLocation"] == {
         "artifactLocation": {"uri": "etc/k3s-harden/config.yaml", "uriBaseId": "HOST"},
         "region": {"startLine": 7},
@@ -267,7 +269,8 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
     def fingerprints(assessment: Assessment) -> dict[str, Any]:
         return {name: one["partialFingerprints"] for name, one in results(assessment).items()}
 
-    elsewhere = FULL._replace(
+    elsewhere = replace(
+        FULL,
         node="node-2",
         when=FULL.when + 86400,
         facts=(),
@@ -282,7 +285,7 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
     other = FAILS._replace(
         control=row("pki-certificate-mode", Permissions(("server/tls/*.key",), at_most=FileMode(0o600)))
     )
-    assert fingerprints(FULL._replace(verdicts=(other,))) != fingerprints(FULL._replace(verdicts=(FAILS,)))
+    assert fingerprints(replace(FULL, verdicts=(other,))) != fingerprints(replace(FULL, verdicts=(FAILS,)))
 
 
 def test_each_result_has_a_logical_location() -> None:
@@ -293,7 +296,7 @@ def test_each_result_has_a_logical_location() -> None:
     assert subjects["vm.panic_on_oom"] == "vm.panic_on_oom"
     assert subjects["server-directory"] == "server-directory"
     bare = verdict(row("encryption-providers", EncryptionProviders(("aescbc",))), ControlStatus.UNKNOWN)
-    (place,) = results(FULL._replace(verdicts=(bare,)))["encryption-providers"]["locations"]
+    (place,) = results(replace(FULL, verdicts=(bare,)))["encryption-providers"]["locations"]
     assert place["logicalLocations"] == [{"fullyQualifiedName": "encryption-providers"}]
 
 

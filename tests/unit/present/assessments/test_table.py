@@ -14,6 +14,7 @@ from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.present.assessments.common import cleaned
 from agent.present.assessments.table import print_to
+from agent.value import replace
 from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, at, hostile, steps
 
 
@@ -46,7 +47,7 @@ def letters(text: str) -> list[str]:
 @pytest.mark.parametrize("width", [50, 80, 400])
 def test_everything_is_there_at_any_width(width: int) -> None:
     """Long text is folded, not cut; no line is wider than the terminal."""
-    long = FULL._replace(verdicts=(*FULL.verdicts, FAILS._replace(found="x" * 300, remediation=steps("y" * 300))))
+    long = replace(FULL, verdicts=(*FULL.verdicts, FAILS._replace(found="x" * 300, remediation=steps("y" * 300))))
     text = table(long, width=width, verbosity=Verbosity.VERBOSE)
     assert max(map(len, text.splitlines())) <= width
     assert letters(text) == letters(table(long, width=5000, verbosity=Verbosity.VERBOSE))
@@ -94,7 +95,7 @@ def test_an_open_control_has_evidence_and_fix() -> None:
 
 def test_much_evidence_is_shortened() -> None:
     """-v shows all."""
-    assessment = FULL._replace(verdicts=(FAILS._replace(evidence=tuple(Evidence("m", at(f"/{n}")) for n in range(9))),))
+    assessment = replace(FULL, verdicts=(FAILS._replace(evidence=tuple(Evidence("m", at(f"/{n}")) for n in range(9))),))
     assert [line.split()[1] for line in table(assessment).splitlines() if " evidence " in line] == [
         *("/0:", "/1:", "/2:", "/3:", "/4:"),
         "and",
@@ -131,7 +132,7 @@ def test_controls_in_the_baseline_are_marked() -> None:
 
 def test_color_only_adds_color() -> None:
     """The text is the same without it; Rich markup in host text is not interpreted."""
-    assessment = FULL._replace(verdicts=(FAILS._replace(found="[red]x :smile:[/]"),))
+    assessment = replace(FULL, verdicts=(FAILS._replace(found="[red]x :smile:[/]"),))
     plain, colored = table(assessment), table(assessment, color=True)
     assert "\x1b[" not in plain
     assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
