@@ -20,6 +20,7 @@ from agent.k3s.services import Unit
 from agent.model import NEWEST_KNOWN, Role
 from agent.node.facts import assumed
 from agent.settings import schema as settings
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -235,8 +236,9 @@ def _paths() -> Mapping[str, tuple[str, ...]]:
         facts = assumed(role, NEWEST_KNOWN)
         unit = PurePosixPath("/etc/systemd/system", name)
         environment = unit.with_name(f"{name}.env")
-        facts = facts._replace(
-            units=(Unit(unit, PurePosixPath("/usr/local/bin/k3s"), role, (), {}, environment_files=(environment,)),)
+        facts = replace(
+            facts,
+            units=(Unit(unit, PurePosixPath("/usr/local/bin/k3s"), role, (), {}, environment_files=(environment,)),),
         )
         for row in catalogue.CATALOGUE:
             for path in _files_of(row, facts):
