@@ -1,4 +1,4 @@
-"""Host trees for the scenarios: one of each kind is made in a session, and every test gets its own copy."""
+"""Fixtures of host trees: each kind is created once per session, and each test gets its own copy."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 
 
 class Hardened(Protocol):
-    """Makes a host on which `apply` was run."""
+    """A factory of hosts on which `apply` was run."""
 
     def __call__(self, role: str = "server", version: str = "1.34") -> HostTree:
-        """A copy of its own for the test."""
+        """Return a copy for the test."""
 
 
 @pytest.fixture(scope="session")
 def program() -> Iterator[LoadedProgram]:
-    """The program, loaded once."""
+    """The program, loaded once per session."""
     with LoadedProgram() as loaded:
         yield loaded
 
 
 @pytest.fixture(scope="session")
 def pristine(program: LoadedProgram, tmp_path_factory: pytest.TempPathFactory) -> HostTree:
-    """A newly installed host, not to be changed."""
+    """A newly installed host; tests must not change it."""
     return disposable(tmp_path_factory.mktemp("pristine") / "host", program)
 
 
 @pytest.fixture(scope="session")
 def templates() -> dict[tuple[str, str], HostTree]:
-    """Hardened hosts by role and K3s version, not to be changed."""
+    """Hardened hosts by role and K3s version; tests must not change them."""
     return {}
 
 
 @pytest.fixture
 def host(pristine: HostTree, tmp_path: Path) -> HostTree:
-    """A newly installed host; options say that it is to be a server of K3s 1.34."""
+    """A newly installed host. Its options select a server of K3s 1.34."""
     return copied(pristine, tmp_path / "host")
 
 
@@ -53,7 +53,7 @@ def hardened(
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Hardened:
-    """Make a host on which `apply` was run, once in a test."""
+    """Return a function that creates a host on which `apply` was run; each test can call it once."""
 
     def make(role: str = "server", version: str = "1.34") -> HostTree:
         if (role, version) not in templates:

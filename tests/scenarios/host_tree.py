@@ -1,4 +1,4 @@
-"""A host tree in a temporary directory, and the real program run on it as a user runs it."""
+"""A host tree in a temporary directory, and runs of the real program on it."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ ExecStart=/usr/local/bin/k3s \\
     {role} \\
 {arguments}
 """
-"""As K3s' install.sh writes it, shortened."""
+"""The unit that K3s' install.sh writes, shortened."""
 
 
 class Finding(NamedTuple):
-    """A finding as the JSON report has it."""
+    """A finding of the JSON report."""
 
     id: str
     level: str
@@ -87,8 +87,8 @@ class Finding(NamedTuple):
     prevents_start: bool
 
 
-class Seen(NamedTuple):
-    """A JSON report, by what tests ask of it: the status of each item, details, and the findings in their order."""
+class JsonReport(NamedTuple):
+    """A JSON report: status, detail and remediation of each item by ID, and the findings in the order of the report."""
 
     code: int
     items: dict[str, str]
@@ -100,25 +100,25 @@ class Seen(NamedTuple):
 
     @property
     def ids(self) -> set[str]:
-        """The kinds of findings that are there."""
+        """The IDs of all findings."""
         return {finding.id for finding in self.findings}
 
     def of(self, kind: str) -> tuple[Finding, ...]:
-        """The findings of one kind."""
+        """Return the findings of one kind."""
         return tuple(finding for finding in self.findings if finding.id == kind)
 
     def only(self, kind: str) -> Finding:
-        """The one finding of a kind."""
+        """Return the finding of a kind that occurs once."""
         (finding,) = self.of(kind)
         return finding
 
     def with_status(self, status: str) -> set[str]:
-        """The ids of the items that stand so."""
+        """Return the IDs of the items with this status."""
         return {name for name, found in self.items.items() if found == status}
 
 
 class Entry(NamedTuple):
-    """One path of a tree: what it is, who may do what with it, and what is in it. Whoever runs the tests is 0:0."""
+    """Type, mode, owner and content of a path. The owner is relative to the user that runs the tests, who is 0:0."""
 
     kind: str
     mode: int
@@ -127,7 +127,7 @@ class Entry(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """What a write of any kind changes on a path."""
+    """The properties of a path that every write changes."""
 
     inode: int
     modified: int
@@ -136,9 +136,9 @@ class Stamp(NamedTuple):
 
 @dataclass
 class HostTree:
-    """A host below `root`; `options` go with each run that looks at a host, `apply` to `diff`.
+    """A host below `root`. `options` are passed to apply, check, diff and preflight.
 
-    With `program` a run costs little; one with an environment or streams of its own is a start of its own.
+    With `program`, a run is a fork of it, which is fast. A run with an environment or other options is a new process.
     """
 
     root: Path
@@ -147,11 +147,11 @@ class HostTree:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> Path:
-        """Where a path of the host lies on this machine."""
+        """Return the path on this machine of a path of the host."""
         return self.root / path.lstrip("/")
 
     def write(self, path: str, content: str | bytes = "", mode: int = 0o644) -> Path:
-        """Put a file there as somebody else on that host would."""
+        """Write a file; create missing directories."""
         file = self[path]
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
@@ -161,7 +161,7 @@ class HostTree:
         return file
 
     def edit(self, path: str) -> str:
-        """Edit one of the managed files by hand; returns what is added to it."""
+        """Append the text in EDITS to a managed file, and return it."""
         file = self[path]
         self.write(path, file.read_bytes() + EDITS[path].encode(), stat.S_IMODE(file.stat().st_mode))
         return EDITS[path]
@@ -181,18 +181,18 @@ class HostTree:
             return run(*words, environment=self.environment, **options)
         return self.program.run(*words)
 
-    def seen(self, verb: str, *arguments: str) -> Seen:
-        """Run a verb with JSON output, hold the output against the schema, and read it."""
+    def seen(self, verb: str, *arguments: str) -> JsonReport:
+        """Run a verb with JSON output, and return the validated report."""
         done = self.run(verb, "--format", "json", *arguments)
         assert done.stdout, done
         return parsed(done)
 
     def entries(self, *, with_state: bool = False) -> dict[str, Entry]:
-        """Each path of the tree but the program's own state and lock."""
+        """Return the entry of each path of the tree, by default without the state and lock of the program."""
         return dict(_entries(self.root, () if with_state else (STATE, LOCK)))
 
     def stamps(self) -> dict[str, Stamp]:
-        """When each path of the tree, the program's own included, was last written to in any way."""
+        """Return inode and times of each path of the tree, including the state of the program."""
         found = {}
         for path in [self.root, *self.root.rglob("*")]:
             stat_ = path.lstat()
@@ -206,7 +206,7 @@ def run(
     prefix: Sequence[str] = (),
     **options: Any,  # noqa: ANN401 - of subprocess.run
 ) -> Completed:
-    """Run the program. Variables that would change what it prints on a developer's machine are taken out."""
+    """Run the program without the inherited variables that change its output, such as LANG and COLUMNS."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "COLUMNS", "FORCE_", "TTY_"))}
     options.setdefault("env", {**inherited, "LC_ALL": "C.UTF-8", **(environment or {})})
     options.setdefault("cwd", CHECKOUT)
@@ -218,12 +218,12 @@ def run(
     return Completed(done.returncode, _text(done.stdout), _text(done.stderr))
 
 
-def parsed(done: Completed) -> Seen:
-    """Read a JSON report; it is valid, and says the exit code that the program ended with."""
+def parsed(done: Completed) -> JsonReport:
+    """Return the JSON report of a run. Checks that it is valid and contains the exit code of the run."""
     report = json.loads(done.stdout)
     jsonschema.validate(report, _schema())
     assert report["exit_code"] == done.code, done
-    return Seen(
+    return JsonReport(
         code=done.code,
         items={item["id"]: item["status"] for item in report["items"]},
         details={item["id"]: item["detail"] for item in report["items"]},
@@ -238,7 +238,7 @@ _HOST_OPTIONS = re.compile(r" --(?:root|config|role|k3s-version|data-dir) [^ `;]
 
 
 def _finding(found: dict[str, Any]) -> Finding:
-    """Read a finding; host options that its commands repeat are removed."""
+    """Return a finding, with the host options removed from the commands of its remediation."""
     location = found.pop("location")
     commands = re.compile(r"sudo k3s-harden [^`;]+")
     found["remediation"] = commands.sub(lambda one: _HOST_OPTIONS.sub("", one[0]), found["remediation"])
@@ -247,13 +247,13 @@ def _finding(found: dict[str, Any]) -> Finding:
 
 
 def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:
-    """Lay out a newly installed Debian host, as `make run` does."""
+    """Create the tree of a newly installed Debian host, as `make run` does."""
     subprocess.run([str(CHECKOUT / ".ci/disposable-host"), str(root)], check=True)
     return HostTree(root, program)
 
 
 def copied(tree: HostTree, root: Path) -> HostTree:
-    """Make the same host again, with its modes."""
+    """Copy a host, with its modes."""
     shutil.copytree(tree.root, root, symlinks=True)
     return HostTree(root, tree.program, tree.options)
 

@@ -1,7 +1,7 @@
-"""The program, loaded once: each run is a fork of a process that has imported it.
+"""A server process with the program loaded, which forks for each run.
 
-A start costs ten times as much as a run. What a test says of streams, locales or the user needs a start of its own:
-host_tree.run makes one.
+Loading the program takes ten times as long as a run. Tests of streams, locales or users need a new process:
+host_tree.run starts one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IMPORTED_LATE = ("difflib", "json", "rich.console", "rich.syntax", "rich.table"
 
 
 class Completed(NamedTuple):
-    """How a run of the program ended."""
+    """Exit code and output of a run."""
 
     code: int
     stdout: str
@@ -32,7 +32,7 @@ class Completed(NamedTuple):
 
 
 class LoadedProgram:
-    """Runs the program again and again; to be used in a `with`."""
+    """The server process, as a context manager."""
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory()
@@ -52,7 +52,7 @@ class LoadedProgram:
         self._directory.cleanup()
 
     def run(self, *words: str) -> Completed:
-        """Run the program with these words, without a terminal."""
+        """Run the program with these arguments, without a terminal."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(f"{json.dumps(words)}\n")
@@ -63,7 +63,7 @@ class LoadedProgram:
 
 
 def serve(directory: str) -> None:
-    """Run the words of each line of the input, and answer with the exit code, until the input ends."""
+    """Run the arguments in each line of the input, and print each exit code, until the input ends."""
     for path in sorted((CHECKOUT / "agent").rglob("*.py")):
         parts = path.relative_to(CHECKOUT).with_suffix("").parts
         importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
@@ -78,7 +78,7 @@ def serve(directory: str) -> None:
 
 
 def become(words: list[str], directory: str) -> NoReturn:
-    """In the new process: be one run, and nothing after it."""
+    """Run the program in the forked process, and exit."""
     from agent.cli import main
 
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -90,13 +90,13 @@ def become(words: list[str], directory: str) -> NoReturn:
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001 - as Python ends a program
+    except BaseException:  # noqa: BLE001 - prints the traceback as Python does
         traceback.print_exc()
         code = 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        # To take the modules down again would cost more than the run.
+        # The normal exit of Python, which finalizes all modules, takes longer than the run.
         os._exit(code)
 
 

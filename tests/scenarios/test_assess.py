@@ -1,4 +1,4 @@
-"""Tests of assess: formats, files, exit codes, and the complete report of a hardened server."""
+"""assess: formats, report files, exit codes, and the complete report of a hardened server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).with_name("golden_reports") / "server-1.34.txt"
 SCHEMA = json.loads((CHECKOUT / "docs/reference/assessment.schema.json").read_bytes())
 VERSION = "1.34.2+k3s1"
-TOKEN = "K10f00dfacade::server:s3cret-of-the-cluster"  # noqa: S105 - not one
+TOKEN = "K10f00dfacade::server:s3cret-of-the-cluster"  # noqa: S105 - not a secret
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def node(hardened: Hardened) -> HostTree:
 
 
 def prepared(tree: HostTree) -> HostTree:
-    """Let K3s run on a host."""
+    """Add the files of a K3s that has run on the host."""
     mode = stat.S_IMODE(tree[f"{DATA_DIR}/server"].stat().st_mode)
     started(tree.root, K3s())
     tree[f"{DATA_DIR}/server"].chmod(mode)
@@ -59,7 +59,7 @@ def open_in(report: str) -> set[str]:
 
 
 def test_the_report_of_a_hardened_server_equals_the_golden_file(node: HostTree) -> None:
-    """It is assessed after apply, without the host options that its commands repeat."""
+    """The report is made after apply; host options are removed from its commands."""
     done = assess(node)
     options = f" --root {node.root} --k3s-version {VERSION}"
     assert f"sudo k3s-harden apply{options}" in done.stdout
@@ -71,15 +71,15 @@ def test_the_report_of_a_hardened_server_equals_the_golden_file(node: HostTree) 
 
 
 def test_the_how_to_shows_lines_of_this_report() -> None:
-    """The example is real output."""
+    """The example in docs/howto is part of the golden report."""
     page = (CHECKOUT / "docs/howto/assess.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
     assert set(shown) - {"…"} <= set(GOLDEN.read_text(encoding="utf-8").splitlines())
     assert len(shown) > 3
 
 
-def test_the_advice_on_plugins_is_right_as_printed(node: HostTree) -> None:
-    """It repeats the plugins of the drop-in: afterwards the control passes, and the host has no warning."""
+def test_the_printed_remediation_for_admission_plugins_fixes_the_control(node: HostTree) -> None:
+    """It contains the plugins of the drop-in: afterwards the control passes, and check reports no finding."""
     (line,) = (one for one in assess(node).stdout.splitlines() if " apiserver-external-ips-denied: " in one)
     found = re.search(r"set `(\S+)` in the list `(\S+)` in (\S+); then run `sudo k3s-harden apply ", line)
     assert found
@@ -93,7 +93,7 @@ def test_the_advice_on_plugins_is_right_as_printed(node: HostTree) -> None:
 
 
 def test_only_choices_of_the_site_are_open_after_apply(node: HostTree) -> None:
-    """With waivers for them the node passes."""
+    """With waivers for these controls the exit code is 0."""
     left = open_in(assess(node, "--format", "json").stdout)
     assert left == {
         "apiserver-external-ips-denied",
@@ -117,7 +117,7 @@ AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
 def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     node: HostTree, tmp_path: Path, wanted: AssessmentFormat
 ) -> None:
-    """The exit code is the same. Only the owner can read the file, and a line summarises it."""
+    """Content and exit code are the same. Only the owner can read the file, and one line summarizes it."""
     file = tmp_path / "report"
     options = ("--format", wanted, *(AWS if wanted is AssessmentFormat.ASFF else ()))
     printed = assess(node, *options)
@@ -126,14 +126,14 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     assert kept.stdout.startswith(f"{file}: 5 open controls (")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text(encoding="utf-8")
-    # A table in a file is wider; and what is stamped with the time differs by a second now and then.
+    # A table in a file is wider, and timestamps can differ by a second.
     assert wanted is AssessmentFormat.TABLE or len(text.splitlines()) == len(printed.stdout.splitlines())
     if wanted == AssessmentFormat.JSON:
         assert len(open_in(text)) == 5
     elif wanted == AssessmentFormat.KUBE_BENCH:
         assert json.loads(text)["Controls"][0]["version"] == "k3s-cis-2.0"
     elif wanted == AssessmentFormat.JUNIT:
-        assert ET.fromstring(text).get("failures") == "5"  # noqa: S314 - our own
+        assert ET.fromstring(text).get("failures") == "5"  # noqa: S314 - the program wrote the XML
     elif wanted == AssessmentFormat.SARIF:
         assert len(json.loads(text)["runs"][0]["results"]) == 5
     elif wanted == AssessmentFormat.OPENMETRICS:
@@ -164,7 +164,7 @@ def test_options_of_one_format_are_usage_errors_elsewhere(
 
 
 def test_controls_beyond_the_benchmark_are_in_the_json_of_kube_bench_on_request(node: HostTree) -> None:
-    """By default its totals are those of the benchmark."""
+    """Without the option the totals are those of the benchmark."""
     by_default = json.loads(assess(node, "--format", "kube-bench").stdout)
     with_beyond = json.loads(assess(node, "--format", "kube-bench", "--beyond").stdout)
     assert [one["id"] for one in by_default["Controls"]] == ["1", "2", "3", "4", "5"]
@@ -173,7 +173,7 @@ def test_controls_beyond_the_benchmark_are_in_the_json_of_kube_bench_on_request(
 
 
 def test_a_report_file_is_replaced_in_one_step(node: HostTree, tmp_path: Path) -> None:
-    """An open reader keeps the old content, and a file that others could read becomes private."""
+    """A reader that has opened the file keeps the old content. The new file has mode 0600."""
     file = tmp_path / "report.json"
     file.write_text("old\n")
     file.chmod(0o644)
@@ -186,7 +186,7 @@ def test_a_report_file_is_replaced_in_one_step(node: HostTree, tmp_path: Path) -
 
 @pytest.mark.root
 def test_root_writes_no_report_below_a_directory_that_others_can_write_to(node: HostTree, tmp_path: Path) -> None:
-    """The fix is a redirection by the user's own shell."""
+    """The remediation is to redirect the output in the user's shell."""
     tmp_path.chmod(0o777)
     done = assess(node, "--output", str(tmp_path / "report"))
     assert (done.code, done.stdout) == (1, "")
@@ -213,14 +213,14 @@ def test_a_report_replaces_only_regular_files(node: HostTree, tmp_path: Path) ->
 
 
 def test_a_report_in_a_missing_directory_is_an_error(node: HostTree, tmp_path: Path) -> None:
-    """It has its own exit code, so a pipeline does not use an old file."""
+    """Its exit code differs from that of open controls, so a pipeline does not use an old file."""
     done = assess(node, "--output", str(tmp_path / "absent/report"))
     assert done.code == 1
     assert "cannot write" in done.stderr
 
 
 def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node: HostTree, tmp_path: Path) -> None:
-    """Controls that were open in the baseline are shown."""
+    """Controls that were already open in the baseline are shown, but do not change the exit code."""
     report = tmp_path / "baseline.json"
     assess(node, "--format", "json", "--output", str(report))
     calm = assess(node, "--baseline", str(report))
@@ -235,7 +235,7 @@ def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', '{"schema": 1}'])
 def test_an_invalid_baseline_is_rejected(node: HostTree, tmp_path: Path, content: str | None) -> None:
-    """A comparison with nothing would pass every run."""
+    """An invalid file is not treated as an empty baseline."""
     report = tmp_path / "baseline.json"
     if content is not None:
         report.write_text(content)
@@ -246,7 +246,7 @@ def test_an_invalid_baseline_is_rejected(node: HostTree, tmp_path: Path, content
 
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_each_benchmark_can_be_selected(node: HostTree, benchmark: Benchmark) -> None:
-    """With and without the prefix `cis-`."""
+    """The prefix `cis-` is optional."""
     reports = [assess(node, "--format", "json", "--benchmark", word) for word in (str(benchmark), benchmark.number)]
     assert {json.loads(one.stdout)["benchmark"] for one in reports} == {str(benchmark)}
     assert open_in(reports[0].stdout) == open_in(reports[1].stdout)
@@ -254,14 +254,14 @@ def test_each_benchmark_can_be_selected(node: HostTree, benchmark: Benchmark) ->
 
 @pytest.mark.parametrize("word", ["9.9", "cis", "k3s-cis-1.9", ""])
 def test_an_unknown_benchmark_is_rejected(node: HostTree, word: str) -> None:
-    """The message lists the known ones."""
+    """The error lists the known benchmarks."""
     done = assess(node, "--benchmark", word)
     assert (done.code, done.stdout) == (2, "")
     assert "cis-1.9, cis-1.10, cis-1.11" in done.stderr
 
 
-def test_a_host_tree_has_no_cluster(node: HostTree) -> None:
-    """Its kubeconfig may be that of another machine."""
+def test_cluster_cannot_be_combined_with_root(node: HostTree) -> None:
+    """The kubeconfig of a host tree can point to the cluster of another machine."""
     done = assess(node, "--cluster")
     assert (done.code, done.stdout) == (2, "")
     assert "cannot use --cluster with --root: a host tree has no API server" in done.stderr
@@ -280,7 +280,7 @@ def test_a_masked_sysctl_file_does_not_hide_other_files(node: HostTree, *, has_d
 
 
 def test_verbose_lists_all_controls_and_quiet_the_open_ones(node: HostTree) -> None:
-    """Without both, manual controls are only counted."""
+    """Without -v or -q, manual controls are only counted."""
     plain, verbose, quiet = (assess(node, *words).stdout for words in ((), ("-v",), ("-q",)))
     assert "\nMANUAL " not in plain
     assert "\n38 controls require manual review; -v shows each\n" in plain
@@ -290,7 +290,7 @@ def test_verbose_lists_all_controls_and_quiet_the_open_ones(node: HostTree) -> N
 
 
 def test_no_report_contains_a_secret(node: HostTree) -> None:
-    """The files that are read contain tokens, a datastore password and keys."""
+    """The files of the host contain tokens, a datastore password and keys."""
     node.write(CONFIG, f"token: {TOKEN}\nkube-apiserver-arg: ['token-auth-file=/etc/tokens']\n", 0o600)
     node.write(f"{DATA_DIR}/server/token", TOKEN, 0o600)
     key = "c2VjcmV0IG9mIHRoZSBjbHVzdGVy"
@@ -311,19 +311,19 @@ def test_an_unknown_role_is_a_usage_error(host: HostTree) -> None:
 
 
 def test_invalid_settings_are_rejected(node: HostTree) -> None:
-    """Before the host is read."""
+    """The run stops before it reads the host."""
     node.write(SETTINGS, "waivers: 1\n")
     assert assess(node).code == 2
 
 
 def test_a_missing_tree_is_rejected() -> None:
-    """It is not assessed as an empty one."""
+    """A missing tree is not treated as an empty one."""
     done = HostTree(Path("/nowhere/at/all")).run("assess")
     assert done.code == 2
 
 
 def test_assess_changes_nothing_on_the_host(node: HostTree) -> None:
-    """With any options."""
+    """No format or option writes below the tree."""
     before = node.entries(with_state=True)
     for words in ((), ("-v", "--format", "html"), ("--benchmark", "1.23")):
         assess(node, *words)

@@ -1,4 +1,4 @@
-"""The gate takes less than 20 s of processor time, whatever a file that it reads contains."""
+"""Limits of the gate: it ends within 20 s of processor time for any content of the files that it reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SECONDS = 20
 MEMORY = 1 << 30
-"""Bytes of address space of the gate, which reads no file as a whole that is larger than a limit."""
+"""Limit of the gate's address space in bytes. The gate does not load files above its size limit."""
 
 _MIB = 1 << 20
 _SERVER = "var/lib/rancher/k3s/server"
@@ -62,7 +62,7 @@ DIRECTORIES = (
 
 
 class Input(NamedTuple):
-    """What is put in the place of a file."""
+    """Content that replaces a file."""
 
     name: str
     put: Callable[[Path], object]
@@ -114,7 +114,7 @@ def root() -> Iterator[Path]:
 
 
 def run_gate(root: Path) -> None:
-    """Run the gate in a process of its own, with limited time and memory."""
+    """Run the gate in a new process with limited time and memory."""
     words = ("gate", "--root", str(root), "--role", "server", "--k3s-version", "1.34")
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *words], capture_output=True, text=True, timeout=300, check=False, cwd=CHECKOUT
@@ -125,8 +125,8 @@ def run_gate(root: Path) -> None:
 
 @pytest.mark.parametrize("content", INPUTS, ids=lambda content: content.name)
 @pytest.mark.parametrize("file", FILES)
-def test_the_gate_ends_whatever_a_file_contains(root: Path, file: str, content: Input) -> None:
-    """It reads no file that is larger than a limit, and waits for no writer."""
+def test_the_gate_ends_for_any_content_of_a_file(root: Path, file: str, content: Input) -> None:
+    """It skips files above its size limit, and does not wait for the writer of a FIFO."""
     path = root / FILES[file]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def test_the_gate_ends_whatever_a_file_contains(root: Path, file: str, content: 
 
 @pytest.mark.parametrize("pattern", DIRECTORIES)
 def test_the_gate_ends_with_10000_files_in_a_directory(root: Path, pattern: str) -> None:
-    """Each of them is small."""
+    """The files are small; their number is the load."""
     (root / pattern).parent.mkdir(parents=True, exist_ok=True)
     for number in range(10_000):
         (root / pattern.format(number)).write_text("a: b\n")

@@ -1,4 +1,4 @@
-"""Each kind of finding: a host that has it, with a remediation that fixes it, and a similar host that does not."""
+"""Scenarios for each kind of finding: a host that has it, its remediation, and a similar host without the finding."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SERVICE_DROPIN = "/etc/systemd/system/k3s.service.d/50-{}.conf"
 GATE_DROPIN = (Path(__file__).parents[2] / "systemd/k3s.service.d/10-k3s-harden.conf").read_text()
 
 SITE = f"{DROPINS}/99-site.yaml"
-"""K3s reads it after our drop-in."""
+"""K3s reads this file after the drop-in of k3s-harden."""
 
 CLOSED_ENDPOINT = (
     "remove the option, or allow only the cluster's nodes to connect to port 6443 at {location}; restart K3s"
@@ -78,7 +78,7 @@ INDENTED = NETWORK_POLICY.replace("\n", "\n  ").rstrip(" ")
 WAIVER = """\
 waivers:
   - control: vm.panic_on_oom
-    reason: a database of ours restarts nodes on purpose
+    reason: a database restarts nodes on purpose
 """
 ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
 
@@ -222,9 +222,9 @@ class Case(NamedTuple):
 
     kind: str
     spoil: Callable[[HostTree], object]
-    """What is done to the host."""
+    """The change that causes the finding."""
     near_miss: Callable[[HostTree], object]
-    """What is done to a host that does not get the finding."""
+    """A similar change that does not cause it."""
     location: str = ""
     expected: str = ""
     found: str = ""
@@ -1486,7 +1486,7 @@ NOT_IN_A_TREE = {
     "recorded-version-used",
     "waiver-expires-soon",
 }
-"""A tree has no running systemd, no record and no clock of its own: tests of systems, guests and verbs have them."""
+"""Kinds that need a running systemd, a record or a clock, which a host tree does not have; other tests cover them."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=_id)
@@ -1495,7 +1495,7 @@ def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardene
     host = hardened(case.role, case.version)
     case.spoil(host)
     seen = host.seen("check")
-    # One line can have several problems: a list without `+` drops each of our items.
+    # One line can have several problems: a list without `+` drops each item of the k3s-harden drop-in.
     finding, *others = seen.of(case.kind)
     assert all((one.location, one.remediation) == (finding.location, finding.remediation) for one in others)
     if case.kind in {"interrupted-run", "journal-damaged"}:
@@ -1519,14 +1519,14 @@ def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardene
 
 @pytest.mark.parametrize("case", CASES, ids=_id)
 def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The difference is harmless."""
+    """The similar change of each scenario causes no finding of that kind."""
     host = hardened(case.role, case.version)
     case.near_miss(host)
     assert host.seen("check").of(case.kind) == ()
 
 
 def test_each_kind_of_finding_has_a_scenario() -> None:
-    """A new kind of finding needs both hosts."""
+    """Add a Case for each new kind of finding, with a host that has the finding and one that does not."""
     assert all(name in globals() for name in ELSEWHERE.values())
     assert {case.kind for case in CASES} | ELSEWHERE.keys() | NOT_IN_A_TREE == KINDS.keys()
 
@@ -1542,7 +1542,7 @@ def test_a_compliant_host_has_no_findings(role: str, version: str, hardened: Har
 
 
 def test_all_problems_are_in_one_report(hardened: Hardened) -> None:
-    """Findings that prevent K3s from starting come first, then errors, warnings and notes."""
+    """The order is: findings that prevent the start of K3s, errors, warnings, notes."""
     host = hardened()
     host.write("/etc/sysctl.conf", "kernel.panic=0\n")
     host.write("/etc/sysctl.d/zz.conf", "kernel.panic_on_oops=0\n")
@@ -1567,8 +1567,8 @@ def test_all_problems_are_in_one_report(hardened: Hardened) -> None:
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
 
 
-def test_a_directory_in_place_of_a_file_has_no_loosened_mode(hardened: Hardened) -> None:
-    """The item reports the directory itself."""
+def test_a_directory_in_place_of_a_file_is_reported_without_its_mode(hardened: Hardened) -> None:
+    """The item reports that the path is a directory; no finding reports its mode."""
     host = hardened()
     host[AUDIT].unlink()
     host[AUDIT].mkdir(0o755)
@@ -1578,7 +1578,7 @@ def test_a_directory_in_place_of_a_file_has_no_loosened_mode(hardened: Hardened)
 
 
 def test_a_plugin_without_its_configuration_is_reported_once(hardened: Hardened) -> None:
-    """Our drop-in repeats the operator's plugins, so the operator's line is reported; a missing file is one finding."""
+    """The k3s-harden drop-in repeats the operator's plugins; only the operator's line is reported, and only once."""
     host = hardened()
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=EventRateLimit\n")
     host.run("apply")
@@ -1588,16 +1588,16 @@ def test_a_plugin_without_its_configuration_is_reported_once(hardened: Hardened)
     assert PSA in host.seen("check").only("admission-configuration-unusable").message
 
 
-def test_our_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> None:
-    """After the operator removes it, it is not left in our drop-in."""
+def test_the_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> None:
+    """After the operator removes the plugin, the drop-in does not contain it either."""
     host = hardened()
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages,NodeRestrictions\n")
     assert host.run("apply").code == 3
     assert "=NodeRestriction,ServiceAccount,AlwaysPullImages\n" in host[DROPIN].read_text()
 
 
-def test_a_configuration_above_our_size_limit_blocks_the_gate_and_is_not_broken(hardened: Hardened) -> None:
-    """K3s can read it, and can start unhardened with what it contains."""
+def test_a_configuration_above_the_size_limit_blocks_the_gate(hardened: Hardened) -> None:
+    """K3s can read it, and could start unhardened. It is not reported as invalid YAML."""
     host = hardened()
     host.write(CONFIG, "# a comment\n" * (1 << 17))
     seen = host.seen("check")
@@ -1635,8 +1635,8 @@ def test_all_kernel_parameters_that_differ_are_reported(hardened: Hardened) -> N
     assert len(host.seen("check").of("kernel-parameter")) == 2
 
 
-def test_apply_removes_our_own_pod_security_policies(hardened: Hardened) -> None:
-    """After an upgrade from v1.24 to v1.25."""
+def test_apply_removes_the_pod_security_policies_of_k3s_harden(hardened: Hardened) -> None:
+    """The removal follows an upgrade from v1.24 to v1.25."""
     host = hardened("server", "1.24")
     host.options = ("--role", "server", "--k3s-version", "1.25")
     stale = host.seen("check").of("stale-pod-security-policy")
@@ -1655,12 +1655,12 @@ def test_a_revert_on_a_server_reports_remaining_objects(version: str, hardened: 
 
 
 def test_a_revert_on_an_agent_reports_no_objects(hardened: Hardened) -> None:
-    """An agent has no manifests."""
+    """Only servers apply manifests."""
     assert hardened("agent").seen("revert").findings == ()
 
 
 def test_a_revert_reports_the_installed_gate(hardened: Hardened) -> None:
-    """It hardens the host again at K3s' next start."""
+    """The gate hardens the host again at the next start of K3s."""
     host = hardened()
     host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     finding = host.seen("revert").only("gate-remains")
@@ -1761,8 +1761,8 @@ def test_the_gate_blocks_k3s_if_it_would_run_unhardened(kind: str, hardened: Har
 
 
 @pytest.mark.parametrize("kind", sorted({*GATE_FINDINGS} - NOT_IN_A_TREE))
-def test_assess_and_drift_name_a_gap_in_the_gate(kind: str, hardened: Hardened) -> None:
-    """At each run until it is closed. No control covers the gate."""
+def test_assess_and_drift_report_an_incomplete_gate(kind: str, hardened: Hardened) -> None:
+    """They report it at each run until it is fixed, because no control covers the gate."""
     host = hardened()
     next(case for case in CASES if case.kind == kind).spoil(host)
     assert f"({kind})" in host.run("assess", "--format", "plain").stdout
@@ -1771,7 +1771,7 @@ def test_assess_and_drift_name_a_gap_in_the_gate(kind: str, hardened: Hardened) 
         assert (done.code, done.stdout.count(f"({kind})")) == (0, 1)
 
 
-def test_no_kind_has_both_properties() -> None:
-    """A K3s that fails by itself does not run unhardened."""
+def test_no_finding_both_blocks_the_gate_and_prevents_the_start() -> None:
+    """If K3s fails by itself, it does not run unhardened, so the gate does not need to block it."""
     assert [kind.id for kind in KINDS.values() if kind.blocks_gate.holds and kind.prevents_start.holds] == []
     assert all(kind.blocks_gate.reason and kind.prevents_start.reason for kind in KINDS.values())

@@ -1,4 +1,4 @@
-"""The result of `apply`, compared with golden files: contents, modes and owners.
+"""Host trees after `apply`, compared with golden files: contents, modes and owners.
 
 `UPDATE_GOLDEN=1 python -m pytest tests/scenarios/test_golden.py` rewrites the golden files; review each change
 before the commit.
@@ -109,7 +109,7 @@ def test_apply_leaves_the_golden_tree(case: Case, host: HostTree) -> None:
     assert found == golden.read_text(encoding="utf-8")
 
 
-def test_each_golden_tree_belongs_to_a_case() -> None:
+def test_each_golden_file_belongs_to_a_case() -> None:
     """No golden file is unused."""
     assert {path.name for path in GOLDEN.iterdir()} == {f"{case.name}.txt" for case in CASES}
 

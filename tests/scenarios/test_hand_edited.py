@@ -1,4 +1,4 @@
-"""Tests of files that were edited by hand: they are kept, reported, and never lost, even with --force."""
+"""Files edited by hand: they are kept, reported, and never lost, even with --force."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_check_and_diff_report_the_mode_of_an_edited_file(verb: str, hardened: H
 
 @pytest.mark.parametrize("path", MANAGED)
 def test_an_edited_file_is_kept_by_every_later_run(path: str, hardened: Hardened) -> None:
-    """Fixing the mode does not make the content ours."""
+    """After its mode is fixed, the file is still treated as edited."""
     host = hardened()
     host.edit(path)
     host[path].chmod(0o666)
@@ -73,7 +73,7 @@ def test_an_edited_file_is_kept_by_every_later_run(path: str, hardened: Hardened
 
 
 def test_revert_keeps_an_edit_whose_mode_was_fixed(hardened: Hardened) -> None:
-    """The file is refused, and with --force it is kept as a backup."""
+    """revert refuses the file; with --force it keeps a backup."""
     host = hardened()
     host.edit(AUDIT)
     host[AUDIT].chmod(0o666)
@@ -84,7 +84,7 @@ def test_revert_keeps_an_edit_whose_mode_was_fixed(hardened: Hardened) -> None:
 
 
 @pytest.mark.parametrize("path", MANAGED)
-def test_force_replaces_an_edited_file_and_keeps_it(path: str, hardened: Hardened) -> None:
+def test_force_replaces_an_edited_file_and_keeps_a_backup(path: str, hardened: Hardened) -> None:
     """The backup is outside the directories of K3s and systemd, readable only by root, and in the report."""
     host = hardened()
     before = host.entries()
@@ -125,7 +125,7 @@ def test_a_file_from_before_the_first_apply_is_kept(host: HostTree) -> None:
 
 
 def test_an_equivalent_file_is_kept(hardened: Hardened) -> None:
-    """A host that was hardened by hand can have the same values in another layout."""
+    """A host hardened by hand can have the same values in another layout."""
     host = hardened()
     host.write(
         KERNEL_FILE, "; by hand\nkernel.panic = 10\nkernel.panic_on_oops=1\nvm.overcommit_memory=1\nvm.panic_on_oom=0"
@@ -140,8 +140,8 @@ def test_an_equivalent_file_is_kept(hardened: Hardened) -> None:
 
 @pytest.mark.parametrize("path", [POLICY, DROPIN])
 @pytest.mark.parametrize("verb", ["apply", "gate"])
-def test_a_comment_in_our_file_does_not_prevent_its_upgrade(verb: str, path: str, hardened: Hardened) -> None:
-    """The upgrade to 1.25 must change the file or K3s fails; the old file with the comment is kept as a backup."""
+def test_a_comment_in_a_managed_file_does_not_prevent_its_upgrade(verb: str, path: str, hardened: Hardened) -> None:
+    """K3s 1.25 would fail with the old file. The old file with the comment is kept as a backup."""
     host = hardened("server", "1.24")
     commented = host[path].read_bytes() + b"# Ticket 4711.\n"
     host[path].write_bytes(commented)
@@ -170,7 +170,7 @@ EDITS_LIKE_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("path", MANAGED)
 def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, hardened: Hardened) -> None:
-    """A power failure or a full disk left the file. A backup is kept."""
+    """A file damaged by a power failure or a full disk is replaced; a backup is kept."""
     host = hardened()
     before = host.entries()
     host[path].write_bytes(DAMAGES[damage](host[path].read_bytes()))
@@ -185,7 +185,7 @@ def test_a_damaged_file_is_repaired_without_force(path: str, damage: str, harden
 @pytest.mark.parametrize("edit", EDITS_LIKE_DAMAGE)
 @pytest.mark.parametrize("path", MANAGED)
 def test_a_file_with_a_deleted_end_or_a_nul_byte_is_kept(path: str, edit: str, hardened: Hardened) -> None:
-    """It is reported as edited; --force replaces it and keeps a backup."""
+    """The file is reported as edited; --force replaces it and keeps a backup."""
     host = hardened()
     edited = EDITS_LIKE_DAMAGE[edit](host[path].read_bytes())
     host[path].write_bytes(edited)
@@ -218,7 +218,7 @@ OBSTACLES: dict[str, tuple[str, Callable[[Path], object]]] = {
 @pytest.mark.parametrize("obstacle", OBSTACLES)
 @pytest.mark.parametrize("path", [POLICY, KERNEL_FILE, DROPIN])
 def test_an_obstacle_is_refused_with_its_path_and_type(path: str, obstacle: str, hardened: Hardened) -> None:
-    """It is not followed, opened or removed, even with --force; everything else is applied."""
+    """The path is not followed, opened or removed, even with --force; everything else is applied."""
     words, make = OBSTACLES[obstacle]
     host = hardened()
     host[path].unlink()
@@ -227,7 +227,7 @@ def test_an_obstacle_is_refused_with_its_path_and_type(path: str, obstacle: str,
     before = host.entries()
     for options, code in (((), 4), (("--force",), 1)):
         seen = host.seen("apply", *options)
-        assert seen.code == code  # the second time nothing is left that could be done
+        assert seen.code == code  # the second run makes no more changes
         assert seen.items[path] == "refused"
         assert f"is {words}, which is not replaced" in seen.details[path]
     assert host[PSA].exists()
@@ -416,7 +416,7 @@ def test_an_edited_file_that_k3s_rejects_does_not_block_the_gate(path: str, cont
 
 
 def test_an_invalid_policy_manifest_blocks_only_a_new_cluster(hardened: Hardened) -> None:
-    """K3s applies nothing of it; in an existing cluster the objects of earlier starts remain."""
+    """K3s applies no object of the file. In an existing cluster the objects of earlier starts remain."""
     host = hardened()
     host.write(POLICY, "kind: [\n", 0o600)
     assert host.seen("gate", *host.options).only("edited-file-insufficient").location == f"{POLICY}:2"
@@ -437,7 +437,7 @@ def test_an_invalid_policy_manifest_blocks_only_a_new_cluster(hardened: Hardened
     ],
 )
 def test_a_waiver_covers_an_edited_file(case: str, control: str, hardened: Hardened) -> None:
-    """The waiver names the control by its ID. A waiver that has expired, or is for another role, does not count."""
+    """The waiver contains the ID of the control. An expired waiver, or one for another role, is ignored."""
     edit = INSUFFICIENT[case]
     host = hardened("server", edit.version)
     edit.make(host)
@@ -453,7 +453,7 @@ def test_a_waiver_covers_an_edited_file(case: str, control: str, hardened: Harde
     [(PSA, "admission-control-config-file"), (AUDIT, "audit-policy-file")],
 )
 def test_an_edited_file_that_k3s_does_not_read_is_not_judged(path: str, argument: str, hardened: Hardened) -> None:
-    """The operator's configuration names another file."""
+    """The operator's configuration uses another file instead."""
     host = hardened()
     other = f"/etc/{Path(path).name}"
     host.write(other, host[path].read_text(), 0o600)
@@ -495,7 +495,7 @@ def test_revert_restores_the_host_after_apply(role: str, version: str, host: Hos
 
 
 def test_revert_restores_modes_that_are_too_open(host: HostTree) -> None:
-    """A directory that had mode 0755 has it again."""
+    """A directory that had mode 0755 before apply has it after revert."""
     host[f"{DATA_DIR}/server/manifests"].mkdir(parents=True)
     host.write(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\n")
     before = host.entries()
@@ -506,7 +506,7 @@ def test_revert_restores_modes_that_are_too_open(host: HostTree) -> None:
 
 
 def test_revert_refuses_edited_files(hardened: Hardened, pristine: HostTree) -> None:
-    """Everything else is undone; the edited file is kept and reported with the difference."""
+    """All other changes are reverted; the edited file is kept and reported with its differences."""
     host = hardened()
     host.edit(AUDIT)
     host.write("/proc/sys/kernel/panic", "20\n")
@@ -526,7 +526,7 @@ def test_revert_refuses_edited_files(hardened: Hardened, pristine: HostTree) -> 
 
 @pytest.mark.parametrize("version", ["1.24", "1.34"])
 def test_revert_keeps_what_an_edited_drop_in_requires(version: str, hardened: Hardened, pristine: HostTree) -> None:
-    """It keeps the files that the drop-in names and the kernel parameters that kubelet checks, so K3s starts."""
+    """The files that the drop-in names and the kernel values that kubelet checks are kept, so K3s starts."""
     host = hardened("server", version)
     host.edit(DROPIN)
     before = host.entries()
@@ -544,7 +544,7 @@ def test_revert_keeps_what_an_edited_drop_in_requires(version: str, hardened: Ha
 
 
 def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_values(hardened: Hardened) -> None:
-    """kubelet then sets the kernel parameters itself."""
+    """revert restores the kernel values, because kubelet then sets them itself."""
     host = hardened("agent")
     host[DROPIN].write_text(host[DROPIN].read_text().replace("protect-kernel-defaults: true\n", ""))
     seen = host.seen("revert")
@@ -553,7 +553,7 @@ def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_value
 
 
 def test_an_existing_drop_in_does_not_prevent_revert(hardened: Hardened) -> None:
-    """The kernel parameters get their previous values, even if kubelet rejects them."""
+    """The kernel parameters get their previous values, even if kubelet rejects these."""
     host = hardened()
     shutil.rmtree(host[STATE])
     host.write("/proc/sys/kernel/panic", "0\n")
@@ -565,7 +565,7 @@ def test_an_existing_drop_in_does_not_prevent_revert(hardened: Hardened) -> None
 
 
 def test_revert_can_be_forced_after_a_refusal(hardened: Hardened, pristine: HostTree) -> None:
-    """The journal is kept until all runs are undone; the edited file is kept as a backup."""
+    """The journal is kept until all runs are reverted; the edited file is kept as a backup."""
     host = hardened()
     host.edit(AUDIT)
     edited = host[AUDIT].read_bytes()
@@ -576,7 +576,7 @@ def test_revert_can_be_forced_after_a_refusal(hardened: Hardened, pristine: Host
 
 
 def test_revert_succeeds_after_the_edit_is_undone(hardened: Hardened, pristine: HostTree) -> None:
-    """This is the other remediation of a refusal."""
+    """The alternative to --force is to undo the edit and run revert again."""
     host = hardened()
     ours = host[AUDIT].read_bytes()
     host.edit(AUDIT)
@@ -623,7 +623,7 @@ def test_revert_undoes_all_runs_at_once(host: HostTree, pristine: HostTree) -> N
 
 
 def test_a_revert_without_runs_succeeds(host: HostTree) -> None:
-    """On a host that was never hardened it makes no changes."""
+    """On a host that was never hardened, revert makes no changes."""
     before = host.entries()
     seen = host.seen("revert")
     assert (seen.code, seen.items, seen.facts["runs"][0]) == (0, {}, "no runs to undo")

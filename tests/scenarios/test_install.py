@@ -1,4 +1,4 @@
-"""install puts the gate, the timer and the completions in place, and uninstall takes all of it away again."""
+"""install and uninstall: gate, timers, completions, and hosts with the distribution's package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SYSTEMD = "/usr/lib/systemd/systemd"
 
 @pytest.fixture
 def ready(host: HostTree) -> HostTree:
-    """A host on which the program lies."""
+    """A host with systemd and the installed program."""
     host.write(PROGRAM, "#!/bin/sh\n", 0o755)
     host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     host.options = ()
@@ -30,8 +30,8 @@ def dropin(service: str) -> str:
     return f"{UNITS}/{service}.d/10-k3s-harden.conf"
 
 
-def test_install_gates_both_usual_services_before_they_exist(ready: HostTree) -> None:
-    """The unit runs this program, and each drop-in asks for it: the agent's without the servers' timer."""
+def test_install_adds_the_gate_to_k3s_and_k3s_agent_before_they_exist(ready: HostTree) -> None:
+    """The unit runs this program, and each drop-in starts the unit. Only that of the server starts the timer."""
     done = ready.run("install", "--program", PROGRAM)
     assert done.code == 0, done
     assert f"ExecStart={PROGRAM} gate" in ready[GATE].read_text()
@@ -41,8 +41,8 @@ def test_install_gates_both_usual_services_before_they_exist(ready: HostTree) ->
     assert modes == {0o644}
 
 
-def test_install_refuses_a_tree_without_systemd(ready: HostTree) -> None:
-    """Nothing there reads the units, and nothing is written."""
+def test_install_fails_on_a_tree_without_systemd(ready: HostTree) -> None:
+    """The exit code is 6, and no file is written."""
     ready[SYSTEMD].unlink()
     before = ready.entries()
     done = ready.run("install", "--program", PROGRAM)
@@ -52,7 +52,7 @@ def test_install_refuses_a_tree_without_systemd(ready: HostTree) -> None:
 
 
 def test_a_second_install_changes_nothing(ready: HostTree) -> None:
-    """What is in place stays as it is."""
+    """Installed files are not written again."""
     ready.run("install", "--program", PROGRAM)
     before = ready.entries()
     done = ready.run("install", "--program", PROGRAM)
@@ -61,8 +61,8 @@ def test_a_second_install_changes_nothing(ready: HostTree) -> None:
     assert ready.entries() == before
 
 
-def test_install_gates_a_service_of_another_name(ready: HostTree) -> None:
-    """INSTALL_K3S_NAME's service is found by its unit; one that is not there yet can be named."""
+def test_install_adds_the_gate_to_a_service_of_another_name(ready: HostTree) -> None:
+    """A service created with INSTALL_K3S_NAME is found by its unit; --unit names one that does not exist yet."""
     ready.unit("agent", name="k3s-east")
     ready.run("install", "--program", PROGRAM, "--unit", "k3s-west.service")
     assert "accounts.timer" not in ready[dropin("k3s-east.service")].read_text()
@@ -70,14 +70,14 @@ def test_install_gates_a_service_of_another_name(ready: HostTree) -> None:
 
 
 def test_the_gate_waits_for_the_mount_of_a_moved_data_directory(ready: HostTree) -> None:
-    """The data directory of K3s' own configuration is what the gate needs mounted."""
+    """RequiresMountsFor= contains the data directory of the K3s configuration."""
     ready.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     ready.run("install", "--program", PROGRAM)
     assert "RequiresMountsFor=/etc /var/lib/k3s-harden /srv/k3s" in ready[GATE].read_text()
 
 
-def test_a_program_that_others_can_change_is_no_gate(ready: HostTree) -> None:
-    """Root would run it at each start of K3s."""
+def test_a_program_that_others_can_write_is_not_installed_as_gate(ready: HostTree) -> None:
+    """The gate runs the program as root at each start of K3s."""
     ready[PROGRAM].chmod(0o757)
     done = ready.run("install", "--program", PROGRAM)
     assert done.code == 2
@@ -98,7 +98,7 @@ def test_a_program_that_others_can_change_is_no_gate(ready: HostTree) -> None:
     ],
 )
 def test_a_program_that_the_gate_could_not_run_is_refused(ready: HostTree, path: str, problem: str) -> None:
-    """K3s would be held at its next start by a gate that cannot work."""
+    """The next start of K3s would be blocked, because the gate would fail."""
     for name in ("/opt/program", "/home/program", "/opt/a$b", "/opt/a\nb"):
         ready.write(name, "#!/bin/sh\n", 0o755)
     ready.write("/opt/plain", "#!/bin/sh\n", 0o644)
@@ -108,8 +108,8 @@ def test_a_program_that_the_gate_could_not_run_is_refused(ready: HostTree, path:
 
 
 @pytest.mark.parametrize("path", ["/opt/my dir/100%/k3s-harden", "/opt/k3s;harden"])
-def test_a_path_is_one_word_of_a_unit(ready: HostTree, path: str) -> None:
-    """Of the program and of the data directory: quoted, with no specifier in it; the gate is found as it is meant."""
+def test_paths_are_quoted_and_escaped_in_units(ready: HostTree, path: str) -> None:
+    """Paths of the program and the data directory can contain spaces, % and ;. check then finds no problem."""
     ready.write(path, "#!/bin/sh\n", 0o755)
     ready.write("/etc/rancher/k3s/config.yaml", f"data-dir: {path}.d\n")
     assert ready.run("install", "--program", path).code == 0
@@ -123,15 +123,15 @@ def test_a_path_is_one_word_of_a_unit(ready: HostTree, path: str) -> None:
 @pytest.mark.parametrize(
     "name", ["edge.service", "k3s-a b.service", "k3s-east", "k3s/east.service", "k3s-harden.service", "k3s-é.service"]
 )
-def test_a_service_that_cannot_be_one_of_k3s_is_not_guarded(ready: HostTree, name: str) -> None:
-    """The gate that held it would not release it; and the gate does not wait for itself."""
+def test_a_service_name_that_cannot_be_of_k3s_is_rejected(ready: HostTree, name: str) -> None:
+    """The gate could not start such a service again after blocking it, and must not wait for itself."""
     done = ready.run("install", "--program", PROGRAM, "--unit", name)
     assert (done.code, f"cannot guard {name}" in done.stderr) == (2, True), done
     assert not ready[UNITS].exists()
 
 
-def test_an_edited_unit_is_replaced_and_kept(ready: HostTree) -> None:
-    """A gate has to be the one that this version needs; nobody's work is lost by that."""
+def test_an_edited_unit_is_replaced_with_a_backup(ready: HostTree) -> None:
+    """install writes the gate that this version needs, and keeps the edited file as a backup."""
     ready.run("install", "--program", PROGRAM)
     edited = ready[GATE].read_text() + "# mine\n"
     ready[GATE].write_text(edited)
@@ -141,8 +141,8 @@ def test_an_edited_unit_is_replaced_and_kept(ready: HostTree) -> None:
     assert backup.read_text() == edited
 
 
-def test_uninstall_takes_away_what_install_put_there(ready: HostTree) -> None:
-    """Every file, and the directories of drop-ins that are empty then; those of others stay."""
+def test_uninstall_removes_all_files_of_install(ready: HostTree) -> None:
+    """Drop-in directories that are then empty are also removed; files of others are kept."""
     ready.write(f"{UNITS}/k3s.service.d/50-site.conf", "[Service]\n")
     ready["/etc/cloud"].mkdir()
     before = {name for name, entry in ready.entries().items() if entry.kind == "file"}
@@ -155,8 +155,8 @@ def test_uninstall_takes_away_what_install_put_there(ready: HostTree) -> None:
     assert ready[f"{UNITS}/k3s.service.d/50-site.conf"].exists()
 
 
-def test_a_file_in_the_way_is_refused_by_its_kind(ready: HostTree) -> None:
-    """A symlink to somewhere else is left alone, and what it points to, too."""
+def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:
+    """The symlink and its target are not changed."""
     canary = ready.write("/etc/canary", "keep\n")
     ready[UNITS].mkdir(parents=True)
     ready[GATE].symlink_to("/etc/canary")
@@ -166,8 +166,8 @@ def test_a_file_in_the_way_is_refused_by_its_kind(ready: HostTree) -> None:
     assert canary.read_text() == "keep\n"
 
 
-def test_check_misses_the_half_that_is_gone(ready: HostTree) -> None:
-    """A drop-in without its unit keeps K3s down from the next boot on; a service without its drop-in starts ungated."""
+def test_check_reports_a_missing_unit_or_drop_in_of_the_gate(ready: HostTree) -> None:
+    """Without the unit, the drop-in blocks K3s; without the drop-in, K3s starts without the gate."""
     ready.options = ("--k3s-version", "1.34")
     ready.unit("server")
     ready.run("install", "--program", PROGRAM)
@@ -184,8 +184,8 @@ def test_check_misses_the_half_that_is_gone(ready: HostTree) -> None:
 
 
 @pytest.mark.parametrize("link", [True, False])
-def test_a_half_that_is_masked_is_missing(ready: HostTree, *, link: bool) -> None:
-    """systemd takes a link to /dev/null, and an empty file, for a mask: of the unit, and of the drop-in."""
+def test_check_reports_a_masked_unit_or_drop_in_of_the_gate(ready: HostTree, *, link: bool) -> None:
+    """systemd treats a link to /dev/null and an empty file as a mask."""
 
     def mask(path: str) -> None:
         ready[path].unlink(missing_ok=True)
@@ -207,15 +207,15 @@ def test_a_half_that_is_masked_is_missing(ready: HostTree, *, link: bool) -> Non
     assert missing.remediation == "run `sudo systemctl unmask k3s-harden@.service`; or run `sudo k3s-harden uninstall`"
 
 
-def test_revert_says_that_the_gate_would_harden_again(ready: HostTree) -> None:
-    """Otherwise the next start of K3s undoes the undoing unseen."""
+def test_revert_reports_that_the_gate_remains(ready: HostTree) -> None:
+    """The gate hardens the host again at the next start of K3s."""
     ready.options = ("--role", "server", "--k3s-version", "1.34")
     ready.run("install", "--program", PROGRAM)
     ready.run("apply")
     assert "gate-remains" in ready.seen("revert").ids
 
 
-# --- beside the distribution's package ---
+# --- with the distribution's package ---
 
 PACKAGED_UNITS = "/usr/lib/systemd/system"
 PACKAGED_PROGRAM = ("--program", "/usr/bin/k3s-harden")
@@ -225,7 +225,7 @@ DATA_DIR_DROPINS = {f"{UNITS}/{unit}.service.d/10-data-dir.conf" for unit in ("k
 
 @pytest.fixture
 def packaged(host: HostTree) -> HostTree:
-    """A host with what the package of a distribution brings."""
+    """A host with the files of the distribution's package."""
     host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755)
     host.write(SYSTEMD, "#!/bin/sh\n", 0o755)
     for file in sorted((CHECKOUT / "systemd").rglob("*")):
@@ -238,12 +238,12 @@ def packaged(host: HostTree) -> HostTree:
 
 
 def own_files(host: HostTree) -> set[str]:
-    """Each file of the host outside of what packages own."""
+    """Return the files outside of /usr/lib, which contains the files of packages."""
     return {name for name, entry in host.entries().items() if entry.kind == "file" and not name.startswith("/usr/lib/")}
 
 
-def test_beside_the_package_install_has_nothing_to_do(packaged: HostTree) -> None:
-    """Units in /etc would hide those of the package, now and after its upgrades; completions are there twice then."""
+def test_with_the_package_install_makes_no_changes(packaged: HostTree) -> None:
+    """Units in /etc would override those of the package, also after its upgrades."""
     before = packaged.entries()
     seen = packaged.seen("install", *PACKAGED_PROGRAM)
     assert (seen.code, seen.items) == (0, {})
@@ -254,8 +254,8 @@ def test_beside_the_package_install_has_nothing_to_do(packaged: HostTree) -> Non
     assert packaged.entries() == before
 
 
-def test_beside_the_package_install_gates_a_service_of_another_name(packaged: HostTree) -> None:
-    """Of that service the package knows nothing, so a drop-in of its own is all that is put into /etc."""
+def test_with_the_package_install_adds_the_gate_to_a_service_of_another_name(packaged: HostTree) -> None:
+    """The package has no drop-in for that service, so install writes one to /etc, and no other file."""
     packaged.unit("agent", name="k3s-east")
     before = own_files(packaged)
     assert packaged.run("install", *PACKAGED_PROGRAM, "--unit", "k3s-west.service").code == 0
@@ -264,7 +264,7 @@ def test_beside_the_package_install_gates_a_service_of_another_name(packaged: Ho
 
 @pytest.mark.parametrize(("data_dir", "home"), [("/home/k3s", "no"), ("/root/k3s", "no"), ("/homes/k3s", "read-only")])
 def test_the_gate_can_write_a_data_directory_in_a_home_directory(ready: HostTree, data_dir: str, home: str) -> None:
-    """Its sandbox makes home directories read-only, and would block a healthy K3s. No other unit changes."""
+    """With read-only home directories the gate would fail and block K3s. No other unit changes."""
     ready.write("/etc/rancher/k3s/config.yaml", f"data-dir: {data_dir}\n")
     ready.run("install", "--program", PROGRAM)
     for unit in ("k3s-harden.service", "k3s-harden@.service"):
@@ -272,15 +272,15 @@ def test_the_gate_can_write_a_data_directory_in_a_home_directory(ready: HostTree
     assert "\nProtectHome=read-only\n" in ready[f"{UNITS}/k3s-harden-check.service"].read_text()
 
 
-def test_beside_the_package_install_adds_a_writable_home_directory(packaged: HostTree) -> None:
-    """In the drop-in that names the data directory."""
+def test_with_the_package_install_adds_a_writable_home_directory(packaged: HostTree) -> None:
+    """The drop-in for the data directory contains ProtectHome=no."""
     packaged.write("/etc/rancher/k3s/config.yaml", "data-dir: /home/k3s\n")
     assert packaged.run("install", "--program", "/usr/bin/k3s-harden").code == 0
     assert all("ProtectHome=no" in packaged[path].read_text() for path in DATA_DIR_DROPINS)
 
 
-def test_beside_the_package_install_adds_the_mount_of_a_moved_data_directory(packaged: HostTree) -> None:
-    """As a drop-in of the gate, which goes again once the data directory is at its usual place."""
+def test_with_the_package_install_adds_the_mount_of_a_moved_data_directory(packaged: HostTree) -> None:
+    """The drop-in of the gate is removed when the data directory is at its default path again."""
     before = own_files(packaged)
     config = packaged.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     assert packaged.run("install", *PACKAGED_PROGRAM).code == 0
@@ -292,16 +292,16 @@ def test_beside_the_package_install_adds_the_mount_of_a_moved_data_directory(pac
     assert own_files(packaged) == before
 
 
-def test_beside_the_package_install_repairs_what_is_missing_of_it(packaged: HostTree) -> None:
-    """A drop-in that somebody removed is put into /etc: its half of the gate was what was missing."""
+def test_with_the_package_install_replaces_a_missing_drop_in(packaged: HostTree) -> None:
+    """The drop-in that is missing in the package's directory is written to /etc."""
     packaged[f"{PACKAGED_UNITS}/k3s.service.d/10-k3s-harden.conf"].unlink()
     before = own_files(packaged)
     packaged.run("install", *PACKAGED_PROGRAM)
     assert own_files(packaged) - before == {dropin("k3s.service")}
 
 
-def test_install_uncovers_the_units_of_a_package_that_came_later(packaged: HostTree) -> None:
-    """What an earlier `install` had put into /etc goes; what was edited is kept as a backup, and a mask is not ours."""
+def test_install_removes_its_units_if_the_package_was_installed_later(packaged: HostTree) -> None:
+    """Files of the earlier `install` in /etc are removed, with a backup of edited ones. A mask is kept."""
     packaged[PACKAGED_UNITS].rename(packaged["/later"])
     packaged.write("/etc/cloud/cloud.cfg")
     packaged.run("install", *PACKAGED_PROGRAM)
@@ -318,8 +318,8 @@ def test_install_uncovers_the_units_of_a_package_that_came_later(packaged: HostT
     assert seen.facts["gate"][0] == f"{PACKAGED_UNITS}/k3s-harden@.service"
 
 
-def test_the_gate_of_another_program_is_refused_beside_the_package(packaged: HostTree) -> None:
-    """The package's gate would not run it, and a unit in /etc that does would hide the package's."""
+def test_with_the_package_install_rejects_the_gate_of_another_program(packaged: HostTree) -> None:
+    """The package's gate does not run it, and a unit in /etc would override the package's gate."""
     packaged.write(PROGRAM, "#!/bin/sh\n", 0o755)
     before = packaged.entries()
     done = packaged.run("install", "--program", PROGRAM)
@@ -328,8 +328,8 @@ def test_the_gate_of_another_program_is_refused_beside_the_package(packaged: Hos
     assert packaged.entries() == before
 
 
-def test_uninstall_leaves_what_the_package_owns_and_says_that_its_gate_stays(packaged: HostTree) -> None:
-    """What `install` added to the package goes; the hook, which the package manager counts as configuration, stays."""
+def test_uninstall_keeps_the_files_of_the_package_and_reports_its_gate(packaged: HostTree) -> None:
+    """Files that `install` added are removed. The hook belongs to the package's configuration and is kept."""
     packaged.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     before = own_files(packaged)
     packaged.run("install", *PACKAGED_PROGRAM, "--unit", "k3s-east.service")
@@ -346,18 +346,18 @@ def test_uninstall_leaves_what_the_package_owns_and_says_that_its_gate_stays(pac
     )
 
 
-def test_revert_beside_the_package_names_what_to_remove(packaged: HostTree) -> None:
-    """`uninstall` would leave the gate where it is."""
+def test_with_the_package_revert_reports_to_remove_the_package(packaged: HostTree) -> None:
+    """`uninstall` would not remove the gate of the package."""
     packaged.options = ("--role", "server", "--k3s-version", "1.34")
     packaged.run("apply")
     assert packaged.seen("revert").only("gate-remains").remediation == "remove the package k3s-harden"
 
 
 @pytest.mark.parametrize("with_package", [True, False])
-def test_check_says_that_the_gate_does_not_wait_for_a_moved_data_directory(
+def test_check_reports_a_gate_that_does_not_wait_for_the_data_directory(
     host: HostTree, request: pytest.FixtureRequest, *, with_package: bool
 ) -> None:
-    """Whether it was moved after `install`, or a package brought the gate; another `install` sees to it."""
+    """The data directory was moved after `install`, or the gate is the package's; `install` fixes both."""
     program = PACKAGED_PROGRAM if with_package else ("--program", PROGRAM)
     request.getfixturevalue("packaged" if with_package else "ready")
     host.run("install", *program)

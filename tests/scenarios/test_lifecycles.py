@@ -1,4 +1,4 @@
-"""Tests of hosts that change: upgrades, another role, another data directory, Rancher."""
+"""Hosts that change: upgrades, another role, another data directory, Rancher."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_server_that_becomes_an_agent_loses_server_arguments(hardened: Hardene
 
 
 def test_an_agent_that_becomes_a_server_equals_a_new_server(hardened: Hardened) -> None:
-    """It gets the files of a new server."""
+    """Files and arguments are those of a new server."""
     host = at(hardened("agent"), "server", "1.34")
     assert host.seen("check").code == 3
     assert host.seen("apply").code == 0
@@ -138,7 +138,7 @@ def test_k3s_of_a_node_managed_by_rancher_is_not_configured(where: str, content:
 
 
 def test_the_settings_override_the_detection_of_rancher(host: HostTree) -> None:
-    """The host is hardened despite a file that looks like one of Rancher."""
+    """The host is hardened although it has a file of Rancher."""
     host.write(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n')
     host.write("/etc/k3s-harden/config.yaml", "rancher-managed: false\n")
     seen = host.seen("apply")
@@ -149,7 +149,7 @@ def test_the_settings_override_the_detection_of_rancher(host: HostTree) -> None:
 
 
 def test_files_restored_from_an_image_are_replaced(hardened: Hardened) -> None:
-    """Image-based systems restore our old files at a reboot; replacing them needs no --force."""
+    """Image-based systems restore old managed files at a reboot; replacing them needs no --force."""
     host = hardened("server", "1.24")
     image = {path: host[path].read_bytes() for path in (DROPIN, KERNEL_FILE)}
     assert at(host, "server", "1.34").run("apply").code == 0

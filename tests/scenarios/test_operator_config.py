@@ -1,4 +1,4 @@
-"""Tests with K3s configuration of the operator: kept if it is compliant, overridden otherwise."""
+"""K3s configuration of the operator: compliant values are kept, others are overridden."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_value_that_is_not_compliant_is_overridden(own: str, ours: str, host: 
 
 @pytest.mark.parametrize("own", ["audit-log-maxage=", "audit-log-maxage"])
 def test_an_invalid_value_is_overridden_and_reported(own: str, host: HostTree) -> None:
-    """The API server parses all values of an argument before it uses the last."""
+    """The API server exits at it, because it parses all values of an argument before it uses the last."""
     host.write(CONFIG, f"kube-apiserver-arg: {own}\n")
     assert host.run("apply").code == 3
     assert "audit-log-maxage=30" in dropin(host)

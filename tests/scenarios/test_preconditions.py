@@ -1,4 +1,4 @@
-"""Preconditions of the drop-in: apply does not write it if K3s could then not start."""
+"""Preconditions of the drop-in: apply does not write it if K3s could not start with it."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_no_drop_in_if_a_kernel_value_differs_that_apply_does_not_set(host: Host
 
 
 def test_a_refused_drop_in_has_no_overridden_options(host: HostTree) -> None:
-    """The drop-in would correct the value of the operator's file."""
+    """An option of the operator is not reported as overridden by a drop-in that is not written."""
     host.write(CONFIG, "kube-apiserver-arg: [audit-log-maxage=5]\n")
     host.write(LIVE, "5\n")
     assert host.seen("check").ids == {"kernel-default-changed"}
 
 
 def test_a_compliant_drop_in_stays(hardened: Hardened) -> None:
-    """apply reports a file that it names and that is missing now, and does not remove the drop-in."""
+    """If a file that it names is missing, apply reports this and keeps the drop-in."""
     host = hardened()
     host[AUDIT].unlink()
     host[AUDIT].mkdir()
@@ -98,7 +98,7 @@ def test_a_drop_in_of_an_older_version_is_not_an_edit(hardened: Hardened) -> Non
 
 
 def test_an_edited_file_meets_the_precondition(host: HostTree) -> None:
-    """K3s can read it."""
+    """The drop-in is written, because K3s can read the edited file."""
     host.write(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n", 0o600)
     seen = host.seen("apply")
     assert (seen.items[AUDIT], seen.items[DROPIN]) == ("edited", "changed")

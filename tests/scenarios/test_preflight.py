@@ -1,4 +1,4 @@
-"""Whether another K3s version would start on a host and stay hardened."""
+"""preflight: whether another K3s version would start on a host and stay hardened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: o
 
 
 def preflight(host: HostTree, version: str) -> dict[str, Any]:
-    """Return the JSON of a preflight, after it was validated. Nothing on the host has changed."""
+    """Return the validated JSON of a preflight. Checks that the host is unchanged."""
     before = (host.entries(with_state=True), host.stamps())
     done = host.run("preflight", version, "--format", "json")
     assert (host.entries(with_state=True), host.stamps()) == before
@@ -36,7 +36,7 @@ def ids(found: dict[str, Any], key: str) -> list[str]:
 
 @pytest.mark.parametrize("target", ["v1.37", "1.37", "v1.37.2+k3s1", "v1.37.2-k3s1"])
 def test_a_hardened_host_can_be_upgraded(target: str, hardened: Hardened) -> None:
-    """In each spelling of the version."""
+    """All spellings of the version are accepted."""
     found = preflight(hardened(), target)
     assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (0, True, True)
     assert (found["findings"], found["changes"], found["left_after_apply"]) == ([], [], [])
@@ -44,7 +44,7 @@ def test_a_hardened_host_can_be_upgraded(target: str, hardened: Hardened) -> Non
     assert "one-minor-at-a-time" in ids(found, "notes")
 
 
-def test_apply_can_do_the_rest(hardened: Hardened) -> None:
+def test_changes_that_apply_makes_do_not_prevent_an_upgrade(hardened: Hardened) -> None:
     """From v1.24 to v1.25, apply replaces the plugin and the policies, and adds psa.yaml."""
     host = hardened("server", "1.24")
     found = preflight(host, "1.25")
@@ -74,7 +74,7 @@ OWN = {
 def test_a_preflight_predicts_what_check_reports_after_apply(
     name: str, current: str, target: str, hardened: Hardened
 ) -> None:
-    """The same errors, and the same files left."""
+    """Both report the same errors and the same files that apply does not change."""
     host = hardened("server", current)
     for path, content in OWN[name].items():
         host.write(path, content, 0o600)
@@ -89,7 +89,7 @@ def test_a_preflight_predicts_what_check_reports_after_apply(
 
 @pytest.mark.parametrize("has_gate", [True, False])
 def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened, *, has_gate: bool) -> None:
-    """K3s v1.24 would delete the PodSecurityPolicies and then admit no pod. The gate runs apply in time."""
+    """K3s v1.24 would delete the PodSecurityPolicies and then admit no pod. The gate runs apply at the right time."""
     host = hardened("server", "1.24")
     host.unit("server")
     host.write("/usr/lib/systemd/systemd", "", 0o755)
@@ -103,8 +103,8 @@ def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened,
     assert all(one.startswith(start) for one in fixed)
 
 
-def test_a_manifest_of_the_operator_is_left(hardened: Hardened) -> None:
-    """Afterwards K3s could not delete the object."""
+def test_a_pod_security_policy_of_the_operator_is_reported(hardened: Hardened) -> None:
+    """apply does not change the manifest, and K3s could not delete the object after the upgrade."""
     host = hardened("server", "1.24")
     host.write(f"{MANIFESTS}/own.yaml", PSP)
     found = preflight(host, "1.25")
@@ -125,8 +125,8 @@ def test_a_plugin_of_the_operator_prevents_the_start(hardened: Hardened) -> None
     assert (one["id"], one["location"]["path"], one["is_new"]) == ("admission-plugins-refused", CONFIG, True)
 
 
-def test_an_edited_file_that_does_not_suffice_is_left(hardened: Hardened) -> None:
-    """An edit that meets the control does not matter."""
+def test_an_edited_file_that_does_not_meet_its_control_is_reported(hardened: Hardened) -> None:
+    """An edited file that meets its control is not reported."""
     host = hardened()
     host.write(AUDIT, host[AUDIT].read_text() + "# an edit\n", 0o600)
     assert preflight(host, "1.35")["exit_code"] == 0
@@ -136,8 +136,8 @@ def test_an_edited_file_that_does_not_suffice_is_left(hardened: Hardened) -> Non
     assert ids(found, "findings") == ["edited-file-insufficient"]
 
 
-def test_a_file_that_apply_refuses_is_left(hardened: Hardened) -> None:
-    """It stays as it is after apply."""
+def test_a_file_that_apply_refuses_is_reported(hardened: Hardened) -> None:
+    """apply does not change the file, so the upgraded host is not compliant."""
     host = hardened("server", "1.24")
     host[PSA].symlink_to("/etc/psa.yaml")
     found = preflight(host, "1.25")
@@ -146,7 +146,7 @@ def test_a_file_that_apply_refuses_is_left(hardened: Hardened) -> None:
 
 
 def test_a_host_without_hardening_is_compliant_after_apply(host: HostTree) -> None:
-    """K3s need not be installed."""
+    """This is also true if K3s is not installed."""
     host.options = ("--role", "server")
     found = preflight(host, "1.37")
     assert (found["exit_code"], found["current_k3s_version"]) == (0, "")
@@ -154,22 +154,22 @@ def test_a_host_without_hardening_is_compliant_after_apply(host: HostTree) -> No
     assert found["left_after_apply"] == []
 
 
-def test_an_agent_has_its_own_notes(hardened: Hardened) -> None:
-    """Servers first."""
+def test_an_agent_has_other_notes_than_a_server(hardened: Hardened) -> None:
+    """Servers must be upgraded first. An agent has no datastore, so no snapshot is required."""
     notes = ids(preflight(hardened("agent"), "1.37"), "notes")
     assert "servers-first" in notes
     assert "snapshot-first" not in notes
 
 
-def test_a_problem_of_today_that_decides_nothing_is_for_check(hardened: Hardened) -> None:
-    """The other version has it, too."""
+def test_findings_that_do_not_affect_the_upgrade_are_omitted(hardened: Hardened) -> None:
+    """check reports them for both versions."""
     host = hardened()
     host.write(CONFIG, "enable-pprof: true\ndisable-network-policy: true\n")
     assert len(host.seen("check").findings) == 2
     assert preflight(host, "1.35")["findings"] == []
 
 
-def test_arguments_that_cannot_be_checked_are_named(hardened: Hardened) -> None:
+def test_versions_without_a_table_of_arguments_are_reported(hardened: Hardened) -> None:
     """The tables begin with v1.34."""
     host = hardened("server", "1.32")
     host.write(CONFIG, "kubelet-arg: [max-pods=200]\n")
@@ -179,7 +179,7 @@ def test_arguments_that_cannot_be_checked_are_named(hardened: Hardened) -> None:
 
 
 def test_a_removed_argument_and_a_removed_gate_prevent_the_start(hardened: Hardened) -> None:
-    """Each with its line; v1.34 has both."""
+    """Both exist in v1.34. Each is reported with its line."""
     host = hardened()
     gate = "kube-apiserver-arg:\n  - feature-gates=AnyVolumeDataSource=true\n"
     host.write(CONFIG, f"kubelet-arg:\n  - pod-infra-container-image=x\n{gate}")
@@ -191,7 +191,7 @@ def test_a_removed_argument_and_a_removed_gate_prevent_the_start(hardened: Harde
 
 
 def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
-    """With an etcd on disk."""
+    """Notes about etcd appear if the host has an etcd datastore."""
     host = hardened("server", "1.33")
     assert "etcd-3-5-26-before-1-34" not in ids(preflight(host, "1.34"), "notes")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
@@ -210,15 +210,15 @@ def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
         ("v1.33", ("downgrade from v1.34 to v1.33",)),
     ],
 )
-def test_versions_that_cannot_be_checked(version: str, words: tuple[str, ...], hardened: Hardened) -> None:
-    """Exit code 2, and the newest known version."""
+def test_an_unsupported_version_is_a_usage_error(version: str, words: tuple[str, ...], hardened: Hardened) -> None:
+    """The exit code is 2, and the error contains the version."""
     done = hardened().run("preflight", version)
     assert (done.code, done.stdout) == (2, "")
     assert all(word in done.stderr for word in words), done.stderr
 
 
 def test_a_downgrade_to_an_older_patch_is_refused(hardened: Hardened) -> None:
-    """The same version can be checked."""
+    """A preflight for the installed version is allowed."""
     host = hardened()
     host.options = ("--role", "server", "--k3s-version", "v1.34.2+k3s1")
     assert host.run("preflight", "v1.34.1+k3s1").code == 2
@@ -226,8 +226,8 @@ def test_a_downgrade_to_an_older_patch_is_refused(hardened: Hardened) -> None:
     assert host.run("preflight", "v1.34").code == 0
 
 
-def test_a_role_that_is_not_known_is_asked_for(host: HostTree) -> None:
-    """As by the other verbs."""
+def test_an_unknown_role_is_a_usage_error(host: HostTree) -> None:
+    """The error names the option --role."""
     host.options = ()
     done = host.run("preflight", "1.37")
     assert done.code == 2
@@ -235,7 +235,7 @@ def test_a_role_that_is_not_known_is_asked_for(host: HostTree) -> None:
 
 
 def test_the_settings_of_the_site_apply(hardened: Hardened) -> None:
-    """The version in the settings is the current one."""
+    """The version in the settings is used as the installed version."""
     host = hardened("server", "1.24")
     host.options = ("--role", "server")
     host.write(SETTINGS, "k3s-version: '1.24'\npod-security: {exempt-rancher: false}\n")

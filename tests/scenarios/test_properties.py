@@ -1,6 +1,6 @@
-"""Properties of every host, with any previous state and any settings.
+"""Properties of apply, diff and revert for random hosts and settings.
 
-The program runs in this process, since a hundred hosts and a thousand runs would take too long otherwise.
+The program runs in this process, because new processes for a thousand runs on a hundred hosts take too long.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ KEYS = (
 )
 
 
-class Placed(NamedTuple):
+class EarlierFile(NamedTuple):
     """The state of a managed file before the first run."""
 
     what: str
@@ -71,8 +71,8 @@ class Placed(NamedTuple):
     mode: int
 
 
-class Asked(NamedTuple):
-    """One run: the changes of a person before it, and its options."""
+class PlannedRun(NamedTuple):
+    """One run: the changes made by hand before it, and its options."""
 
     deeds: tuple[tuple[str, str], ...]
     role: str
@@ -82,13 +82,13 @@ class Asked(NamedTuple):
 
 
 PLACED = st.builds(
-    Placed,
+    EarlierFile,
     what=st.sampled_from(
-        ["ours", "empty", "cut", "nul", "edited", "edited", "foreign", "reworded", "symlink", "directory", "FIFO"]
+        ["managed", "empty", "cut", "nul", "edited", "edited", "foreign", "reworded", "symlink", "directory", "FIFO"]
     ),
     version=st.sampled_from(VERSIONS),
     cut=st.floats(0, 1),
-    # Only an ordinary user is affected by files that their owner cannot read.
+    # Root can read files without read permission; only an ordinary user cannot.
     mode=st.sampled_from([0o600, 0o644, 0o400, 0o640, 0o666, 0o000 if os.geteuid() == 0 else 0o440, 0o6755]),
 )
 SETTINGS_OF_A_SITE = st.fixed_dictionaries(
@@ -142,7 +142,7 @@ DEEDS = st.lists(
     max_size=3,
 ).map(tuple)
 ASKED = st.builds(
-    Asked,
+    PlannedRun,
     deeds=DEEDS,
     role=st.sampled_from(["server", "server", "agent"]),
     version=st.sampled_from(VERSIONS),
@@ -154,7 +154,7 @@ ASKED = st.builds(
 class Start(NamedTuple):
     """The state of a host before the first run."""
 
-    files: Mapping[str, Placed]
+    files: Mapping[str, EarlierFile]
     directories: Mapping[str, int]
     kernel: Mapping[str, str] | None
     configuration: Mapping[str, str]
@@ -173,8 +173,8 @@ STARTS = st.builds(
 
 @settings(max_examples=settings().max_examples // 2)
 @given(start=STARTS, runs=st.lists(ASKED, min_size=1, max_size=3))
-def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, runs: list[Asked]) -> None:
-    """`apply` makes the changes of `diff`, a second `apply` makes none, `revert` restores all but what it reports."""
+def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, runs: list[PlannedRun]) -> None:
+    """`apply` makes the changes that `diff` shows, a second `apply` none. `revert` reports what it does not restore."""
     with made(start) as host:
         first: dict[str, Entry | None] = {}
         for asked in runs:
@@ -184,15 +184,15 @@ def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, ru
             before = host.entries()
             request = Request(Overrides(role=asked.role, k3s_version=asked.version), force=asked.force)
             machine = Host.tree_at(str(host.root))
-            for path in as_announced(host, machine, request):
+            for path in assert_as_in_diff(host, machine, request):
                 first.setdefault(path, before.get(path))
-            converged(host, machine, replace(request, force=False))
-        undone(host, first)
+            assert_second_run_writes_nothing(host, machine, replace(request, force=False))
+        assert_reverted(host, first)
 
 
 @given(start=STARTS, asked=ASKED)
-def test_apply_reports_what_is_left(start: Start, asked: Asked) -> None:
-    """A file that is not compliant is `edited` or `refused`; without such a file no remediation is `apply`."""
+def test_apply_reports_each_path_that_is_still_not_compliant(start: Start, asked: PlannedRun) -> None:
+    """Such a file is `edited` or `refused`. Without such a file, no finding has the remediation `apply`."""
     with made(start) as host:
         settle(host, asked)
         request = Request(Overrides(role=asked.role, k3s_version=asked.version), force=asked.force)
@@ -211,7 +211,7 @@ def test_apply_reports_what_is_left(start: Start, asked: Asked) -> None:
 
 
 def test_any_number_of_runs_can_be_undone() -> None:
-    """The journal of a host that changes at each boot is merged, and keeps the first state."""
+    """Old records of the journal are merged, and the first state is kept."""
     with made(Start(files={}, directories={}, kernel=None, configuration={}, datastore="")) as host:
         host.write(POLICY, "somebody's own\n", 0o644)
         before = host.entries()
@@ -226,7 +226,7 @@ def test_any_number_of_runs_can_be_undone() -> None:
         assert host.entries().keys() == before.keys()
 
 
-def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
+def assert_as_in_diff(host: HostTree, machine: Host, request: Request) -> set[str]:
     """Compare a run with `diff` and with the disk, and return the changed paths."""
     announced = verbs.diff(machine, request)
     stamps = host.stamps()
@@ -256,7 +256,7 @@ def as_announced(host: HostTree, machine: Host, request: Request) -> set[str]:
     return written
 
 
-def converged(host: HostTree, machine: Host, request: Request) -> None:
+def assert_second_run_writes_nothing(host: HostTree, machine: Host, request: Request) -> None:
     """Check that a second run writes nothing."""
     stamps = host.stamps()
     again = verbs.apply(machine, request)
@@ -265,7 +265,7 @@ def converged(host: HostTree, machine: Host, request: Request) -> None:
     assert not details(verbs.check(machine, request), ItemStatus.DIFFERS)
 
 
-def undone(host: HostTree, first: Mapping[str, Entry | None]) -> None:
+def assert_reverted(host: HostTree, first: Mapping[str, Entry | None]) -> None:
     """Revert, and compare each changed path with its first state, or with its last state if it was kept."""
     at_last = host.entries()
     report = revert(Host.tree_at(str(host.root)), last=False, force=False)
@@ -293,14 +293,14 @@ def path_of(name: str) -> str:
 
 
 @cache
-def ours(path: str, version: str) -> bytes:
+def managed_content(path: str, version: str) -> bytes:
     return rendered(RENDERED[path], None, Overrides(role="server", k3s_version=version))
 
 
 @contextmanager
 def made(start: Start) -> Iterator[HostTree]:
     """Create the host, on a tmpfs if there is one."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a directory of its own is made there
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a private directory is created in it
     with tempfile.TemporaryDirectory(dir=memory) as directory:
         host = HostTree(Path(directory) / "host")
         for path in ("/etc/sysctl.d", "/run", "/var/lib", "/usr/lib/sysctl.d"):
@@ -327,8 +327,8 @@ def made(start: Start) -> Iterator[HostTree]:
             make_removable(host.root)
 
 
-def put(host: HostTree, path: str, placed: Placed) -> None:
-    content = ours(path, placed.version)
+def put(host: HostTree, path: str, placed: EarlierFile) -> None:
+    content = managed_content(path, placed.version)
     place_ = host[path]
     place_.parent.mkdir(parents=True, exist_ok=True)
     if placed.what == "symlink":
@@ -337,7 +337,7 @@ def put(host: HostTree, path: str, placed: Placed) -> None:
         place_.mkdir()
     elif placed.what == "FIFO":
         os.mkfifo(place_)
-    elif placed.what == "ours":
+    elif placed.what == "managed":
         host.write(path, content, placed.mode)
     elif placed.what == "empty":
         host.write(path, b"", placed.mode)
@@ -355,7 +355,7 @@ def put(host: HostTree, path: str, placed: Placed) -> None:
 
 
 def do(host: HostTree, deed: str, path: str) -> None:
-    """Change the host as a person or a crash does between two runs."""
+    """Change the host between two runs, as an edit by hand or a crash would."""
     found = host[path]
     if found.is_symlink() or not (found.is_file() or (found.is_dir() and path in DIRECTORIES)):
         return
@@ -371,7 +371,7 @@ def do(host: HostTree, deed: str, path: str) -> None:
         host.write(path, b"", stat.S_IMODE(found.stat().st_mode))
 
 
-def settle(host: HostTree, asked: Asked) -> None:
+def settle(host: HostTree, asked: PlannedRun) -> None:
     """Write the settings; JSON is YAML."""
     if asked.settings is None:
         host[SETTINGS].unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Tests of `render`: its documents and its errors."""
+"""render: documents and errors."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_cloud_init_requires_a_url_and_a_checksum() -> None:
         ("--url", "download.example", "--sha256", SHA256),
     ],
 )
-def test_cloud_init_rejects_half_a_download_and_shell_code(words: tuple[str, ...]) -> None:
+def test_cloud_init_rejects_an_incomplete_download_and_shell_code(words: tuple[str, ...]) -> None:
     """Root runs the script, so the values must not contain shell code."""
     done = run("render", "cloud-init", "--role", "server", *words)
     assert (done.code, done.stdout) == (2, "")
@@ -138,8 +138,10 @@ def test_cloud_init_rejects_half_a_download_and_shell_code(words: tuple[str, ...
 
 @pytest.mark.parametrize("what", [what for what in Rendering if what is not Rendering.CLOUD_INIT])
 @pytest.mark.parametrize("words", [("--url", URL), ("--sha256", SHA256), DOWNLOAD], ids=" ".join)
-def test_only_cloud_init_has_a_download(what: Rendering, words: tuple[str, ...], program: LoadedProgram) -> None:
-    """Other documents would silently ignore the options."""
+def test_download_options_are_rejected_for_other_documents(
+    what: Rendering, words: tuple[str, ...], program: LoadedProgram
+) -> None:
+    """Only cloud-init supports --url and --sha256."""
     done = program.run("render", what.value, *words)
     assert (done.code, done.stdout) == (2, "")
     assert "only cloud-init supports them" in done.stderr
@@ -184,10 +186,10 @@ def test_cloud_init_does_not_change_settings_with_a_role(tmp_path: Path, program
         ("waivers-file: /no/such/file\n", ()),
     ],
 )
-def test_cloud_init_rejects_settings_that_do_not_fit(
+def test_cloud_init_rejects_invalid_or_contradictory_settings(
     settings: str, words: tuple[str, ...], tmp_path: Path, program: LoadedProgram
 ) -> None:
-    """A contradiction, a file that the role cannot be appended to, and a missing file are errors."""
+    """Errors are: another role, a file to which the role cannot be appended, and a missing file."""
     site = tmp_path / "site.yaml"
     site.write_text(settings)
     done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)
@@ -195,8 +197,8 @@ def test_cloud_init_rejects_settings_that_do_not_fit(
     assert str(site) in done.stderr or "/no/such/file" in done.stderr
 
 
-def test_the_help_of_render_has_its_own_defaults() -> None:
-    """The help does not say that values are detected on the host."""
+def test_the_help_of_render_does_not_describe_detection() -> None:
+    """render does not read the host, so its help does not state that values are detected."""
     text = " ".join(run("render", "--help").stdout.split())
     assert "Settings file. [default: none]" in text
     assert "/etc/k3s-harden/config.yaml" not in text

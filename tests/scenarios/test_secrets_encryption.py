@@ -36,7 +36,7 @@ class Case(NamedTuple):
     files: dict[str, str]
     setting: str
     turned_on: bool
-    """Whether our drop-in enables encryption."""
+    """Whether the drop-in of k3s-harden enables encryption."""
     warned: bool
     """Whether `check` reports secrets-not-encrypted."""
 
@@ -96,7 +96,7 @@ def test_encryption_is_enabled_only_if_that_is_safe(case: Case, host: HostTree) 
 
 @pytest.mark.parametrize("provider", [ENCRYPTED, SECRETBOX])
 def test_encryption_stays_enabled(provider: str, hardened: Hardened) -> None:
-    """A K3s with data and a key on disk keeps it, also after an upgrade."""
+    """The drop-in keeps the option if K3s has data and a key on disk, also after an upgrade."""
     host = hardened("server", "1.24")
     host.write(STATE_DB, "data", 0o600)
     host.write(CREDENTIALS, provider, 0o600)
@@ -148,7 +148,7 @@ def test_a_server_that_joins_before_its_first_start_gets_a_warning(hardened: Har
 
 @pytest.mark.parametrize("setting", ["auto", "on", "off", "leave"])
 def test_an_agent_never_has_the_option(setting: str, host: HostTree) -> None:
-    """k3s agent exits at this option."""
+    """`k3s agent` rejects this option and exits."""
     host.options = ("--role", "agent", "--k3s-version", "1.34")
     host.write(SETTINGS, f"secrets-encryption: {setting}\n")
     seen = host.seen("apply")
@@ -244,7 +244,7 @@ def test_apply_and_revert_again_after_a_revert(hardened: Hardened, pristine: Hos
 
 @pytest.mark.parametrize("state", ["", "{", "[]"])
 def test_revert_keeps_the_whole_drop_in_if_the_state_could_not_be_determined(state: str, hardened: Hardened) -> None:
-    """Everything it names stays too, until the encryption configuration is readable."""
+    """Files that it names are also kept until the encryption configuration is readable."""
     host = started(hardened())
     host.write(CREDENTIALS, state, 0o600)
     before = host.entries()[DROPIN]
@@ -258,7 +258,7 @@ def test_revert_keeps_the_whole_drop_in_if_the_state_could_not_be_determined(sta
 
 
 def test_a_forced_revert_keeps_an_edited_drop_in_as_a_backup(hardened: Hardened, pristine: HostTree) -> None:
-    """Encryption stays enabled."""
+    """The drop-in that remains still enables encryption."""
     host = started(hardened())
     host.edit(DROPIN)
     edited = host[DROPIN].read_bytes()

@@ -1,4 +1,4 @@
-"""No token or password of K3s' configuration is ever printed, or copied into a file of ours."""
+"""Secrets: no token or password of the K3s configuration is printed or copied to a file of k3s-harden."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
 
-SECRET = "hunter2-6f1e"  # noqa: S105 - it is one only by name
+SECRET = "hunter2-6f1e"  # noqa: S105 - not a real secret
 RUNS = (
     ("check", "--format", "table", "-v"),
     ("diff", "--format", "json"),
@@ -44,7 +44,7 @@ CONFIGURATIONS = {
 
 
 def plant(host: HostTree) -> None:
-    """Put the secret wherever K3s takes one, but for its main configuration file."""
+    """Write the secret to all files and arguments where K3s accepts one, except its main configuration file."""
     words = ("--token", SECRET, f"--agent-token={SECRET}", "-t", SECRET, f"--datastore-endpoint=mysql://a:{SECRET}@b/c")
     environment = f"K3S_TOKEN='{SECRET}'\nK3S_DATASTORE_ENDPOINT='mysql://a:{SECRET}@b/c'\nK3S_AGENT_TOKEN={SECRET}\n"
     environment += f"K3S_VPN_AUTH=name=tailscale,joinKey={SECRET}\nAWS_SECRET_ACCESS_KEY={SECRET}\n"
@@ -57,8 +57,8 @@ def plant(host: HostTree) -> None:
     host.write(f"{DATA_DIR}/server/cred/encryption-config.json", f'{{"resources":[{{"secret":"{SECRET}"}}]}}', 0o600)
 
 
-def said(host: HostTree) -> str:
-    """All that the verbs print, in formats that together show everything."""
+def output_of_all_verbs(host: HostTree) -> str:
+    """Return the output of the verbs in several formats."""
     texts = []
     for arguments in RUNS:
         done = host.run(*arguments)
@@ -67,59 +67,59 @@ def said(host: HostTree) -> str:
     return "".join(texts)
 
 
-def kept(host: HostTree) -> bytes:
-    """All that the program has written below the root."""
+def state_and_drop_in(host: HostTree) -> bytes:
+    """Return the content of all files that the program wrote to its state directory, and of the drop-in."""
     entries = host.entries(with_state=True)
     return b"".join(entry.content for path, entry in entries.items() if path.startswith(STATE) or path == DROPIN)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_no_secret_is_printed_or_copied(name: str, host: HostTree) -> None:
-    """In whatever form the operator wrote it, well or ill."""
+    """The configuration contains the secret in many notations, valid and invalid."""
     plant(host)
     host.write(CONFIG, CONFIGURATIONS[name].encode("utf-8", "surrogateescape"), 0o600)
-    assert SECRET not in said(host)
-    assert SECRET.encode() not in kept(host)
+    assert SECRET not in output_of_all_verbs(host)
+    assert SECRET.encode() not in state_and_drop_in(host)
     done = host.run("revert", "-v")
     assert SECRET not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "not-a-mapping"])
-def test_no_secret_that_is_put_into_our_file_is_printed(name: str, hardened: Hardened) -> None:
-    """`diff` shows what a person wrote there, but for what a key tells to be secret."""
+def test_no_secret_in_an_edited_drop_in_is_printed(name: str, hardened: Hardened) -> None:
+    """`diff` shows the edits, but not the values of secret keys."""
     host = hardened()
     text = host[DROPIN].read_text() + CONFIGURATIONS[name]
     host.write(DROPIN, text.encode("utf-8", "surrogateescape"), 0o600)
-    assert SECRET not in said(host)
+    assert SECRET not in output_of_all_verbs(host)
     assert SECRET.encode() not in b"".join(
         entry.content for path, entry in host.entries(with_state=True).items() if path.startswith(STATE)
     )
 
 
-def test_a_file_replaced_by_force_is_kept_for_root_alone(hardened: Hardened) -> None:
-    """The backup has to have all of it, and the journal too: neither is readable by others, or printed."""
+def test_the_backup_of_a_replaced_file_is_readable_by_root_only(hardened: Hardened) -> None:
+    """Backup and journal contain the complete file, secrets included. Others cannot read them."""
     host = hardened()
     host.write(DROPIN, f"token: {SECRET}\n", 0o644)
     done = host.run("apply", "--force", "-v")
     assert done.code == 0
     assert SECRET not in done.stdout + done.stderr
-    assert SECRET.encode() in kept(host)
+    assert SECRET.encode() in state_and_drop_in(host)
     for path, entry in host.entries(with_state=True).items():
         if path.startswith(STATE):
             assert entry.mode & 0o077 == 0
 
 
 def test_a_secret_in_a_manifest_that_looks_like_a_placeholder_is_not_shown(hardened: Hardened) -> None:
-    """The location is enough to find it."""
+    """The finding contains only the location."""
     host = hardened()
     host.write(f"{DATA_DIR}/server/manifests/own.yaml", f"kind: Secret\nstringData:\n  password: <{SECRET}>\n")
-    texts = said(host) + host.run("assess", "-v").stdout
+    texts = output_of_all_verbs(host) + host.run("assess", "-v").stdout
     assert "manifest-placeholder" in texts
     assert SECRET not in texts
 
 
-def test_what_is_rendered_has_no_secret() -> None:
-    """render looks at no host, so there is none that it could print."""
+def test_rendered_documents_contain_no_secret() -> None:
+    """render does not read the host, so its documents have no token."""
     download = ("--url", "https://download.example/k3s-harden", "--sha256", "0" * 64)
     for what, *options in (("k3s-config",), ("rancher-cluster",), ("cloud-init", *download)):
         done = run("render", what, *options, "--role", "agent")
@@ -182,7 +182,7 @@ def combinations() -> dict[str, str]:
 
 @pytest.mark.parametrize("place", ["drop-ins", "our drop-in"])
 def test_no_planted_secret_is_in_any_output(place: str, hardened: Hardened) -> None:
-    """More than 100 combinations of key and notation, in every verb that reads the host and in every format."""
+    """The files contain more than 100 combinations of key and notation. Each verb that reads the host is run."""
     host = hardened()
     planted = combinations()
     assert len(planted) > 100
@@ -196,7 +196,7 @@ def test_no_planted_secret_is_in_any_output(place: str, hardened: Hardened) -> N
         texts += outputs(host)
     else:
         original = host[DROPIN].read_text()
-        for text in planted.values():  # each edit is a run of its own
+        for text in planted.values():  # one run per edit
             host.write(DROPIN, original + text, 0o600)
             texts += outputs(host, quick=True)
     shown = "\n".join(texts)

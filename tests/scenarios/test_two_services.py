@@ -1,4 +1,4 @@
-"""A server and an agent on one host: the gate of each service is for that service's role."""
+"""A server and an agent on one host: the gate of each service hardens the host for its role."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def both(host: HostTree) -> HostTree:
-    """Each with a configuration and a data directory of its own, as two instances of K3s need."""
+    """Return a host with both services; each has its own configuration and data directory."""
     host.options = ()
     host.unit("server")
     host.unit("agent", "--config", "/etc/rancher/agent.yaml", "--data-dir", "/var/lib/rancher/agent")
@@ -24,8 +24,8 @@ VERSION = ("--k3s-version", "1.34")
 
 
 @pytest.mark.parametrize(("service", "role"), [("k3s", "server"), ("k3s-agent", "agent")])
-def test_each_gate_knows_its_role(both: HostTree, service: str, role: str) -> None:
-    """From the service that it is for; a run by hand cannot know and requires --role."""
+def test_each_gate_uses_the_role_of_its_service(both: HostTree, service: str, role: str) -> None:
+    """The gate detects the role from the service in --service; without it, --role is required."""
     seen = both.seen("gate", *VERSION, "--service", service)
     assert (seen.code, seen.facts["role"][0]) == (0, role)
     refused = both.run("gate", *VERSION)
@@ -33,7 +33,7 @@ def test_each_gate_knows_its_role(both: HostTree, service: str, role: str) -> No
 
 
 def test_the_gates_do_not_undo_each_other(both: HostTree) -> None:
-    """After one round of both, neither has anything to change."""
+    """After each gate ran once, neither makes changes."""
     for service in ("k3s", "k3s-agent"):
         assert both.run("gate", *VERSION, "--service", service).code == 0
     before = both.entries()

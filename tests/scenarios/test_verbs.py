@@ -1,4 +1,4 @@
-"""Tests of each verb, option and exit code."""
+"""Verbs, options and exit codes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ COMPARING_VERBS = ("apply", "check", "diff")
 
 
 def test_0_is_for_a_compliant_host(hardened: Hardened) -> None:
-    """A verb exits with 0 if the host is compliant, or if it made all changes."""
+    """apply, check and diff exit with 0 if the host is compliant, or if all changes were made."""
     host = hardened()
     assert [host.run(verb).code for verb in COMPARING_VERBS] == [0, 0, 0]
     assert host.run("revert").code == 0
@@ -197,7 +197,7 @@ def test_a_run_waits_for_the_lock_of_one_that_ends(host: HostTree, held_lock: in
     assert process.returncode == 0
 
 
-def test_ctrl_c_prints_the_next_step(host: HostTree, held_lock: int) -> None:
+def test_ctrl_c_prints_the_command_to_run_next(host: HostTree, held_lock: int) -> None:
     """The exit code is 130, there is a message, and nothing is changed."""
     before = host.entries()
     command = [sys.executable, "-m", "agent", "apply", "--root", str(host.root), *host.options]
@@ -214,7 +214,7 @@ def test_ctrl_c_prints_the_next_step(host: HostTree, held_lock: int) -> None:
 
 
 def test_each_exit_code_has_a_scenario() -> None:
-    """6 needs a kernel that refuses root, so its test is in the system tier."""
+    """Exit code 6 requires a kernel that denies changes to root, so its test is in the system tier."""
     shown = {int(match[1]) for name in globals() if (match := re.match(r"test_(\d)_is_for_", name))}
     assert shown | {6} == set(map(int, ExitCode))
 
@@ -222,8 +222,8 @@ def test_each_exit_code_has_a_scenario() -> None:
 # --- the options ---
 
 
-def test_a_release_has_to_be_confirmed() -> None:
-    """Without --once the error names it; with it, a machine without the gate has nothing to release."""
+def test_release_requires_the_option_once() -> None:
+    """The error names the option. With the option, a machine without the gate has no service to release."""
     for words, expected in (((), "--once is missing"), (("--once",), "cannot release")):
         done = run("release", *words)
         assert (done.code, done.stdout) == (2 if os.geteuid() == 0 or not words else 1, "")
@@ -231,7 +231,7 @@ def test_a_release_has_to_be_confirmed() -> None:
 
 
 def test_each_option_of_each_verb_has_a_scenario() -> None:
-    """Each option is used in a test."""
+    """A new option needs a test that uses it."""
     group = typer.main.get_command(app)
     sources = "".join(path.read_text() for path in sorted(CHECKOUT.glob("tests/**/test_*.py")))
     for verb, command in group.commands.items():  # type: ignore[attr-defined]
@@ -488,7 +488,7 @@ def test_an_image_without_a_kernel_is_prepared_for_its_first_boot(host: HostTree
 
 
 def test_the_gate_applies_the_guide(host: HostTree) -> None:
-    """The gate runs `apply` before K3s starts."""
+    """The gate makes the same changes as `apply`."""
     seen = host.seen("gate", *host.options)
     assert seen.code == 0
     assert {KERNEL_FILE, AUDIT, POLICY, PSA, DROPIN} <= seen.with_status("changed")
@@ -503,7 +503,7 @@ def test_the_gate_applies_the_guide(host: HostTree) -> None:
     ],
 )
 def test_the_gate_does_not_block_k3s_if_it_can_start(path: str, content: str, hardened: Hardened) -> None:
-    """A problem of the next boot, and an edited policy that meets its control, are only reported."""
+    """The gate only reports a problem of the next boot and an edited policy that meets its control."""
     host = hardened()
     host.write(path, content, 0o600)
     assert host.run("check").code == 3
@@ -523,7 +523,7 @@ def test_the_gate_does_not_block_k3s_if_it_can_start(path: str, content: str, ha
     ],
 )
 def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(path: str, content: str, hardened: Hardened) -> None:
-    """It logs the reason. Blocking gains nothing, and a wrong prediction would take down a healthy node."""
+    """The gate logs the reason. Blocking would have no benefit, and a wrong prediction would stop a healthy node."""
     host = hardened()
     host.write(path, content, 0o600)
     done = host.run("gate", *host.options)

@@ -1,4 +1,4 @@
-"""Tests with any locale, no environment, closed or full streams, and an ordinary user."""
+"""Runs with any locale, without environment, with closed or full streams, and as an ordinary user."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_locale_does_not_change_the_result(locale: str, form: str, hardened:
     """The exit code is the same, the JSON is valid, and there is no traceback."""
     host = hardened()
     host.environment = LOCALES[locale]
-    # File names of the host are printed, too.
+    # The program also prints file names of the host.
     host.write("/etc/sysctl.d/99-größe-名.conf", "kernel.panic=0\n")
     host[AUDIT].chmod(0o644)
     for verb in ("diff", "apply"):
@@ -67,7 +67,7 @@ def test_the_locale_does_not_change_the_result(locale: str, form: str, hardened:
 
 
 def test_a_file_name_that_is_not_utf8_is_printed(hardened: Hardened) -> None:
-    """Linux allows any bytes in a name, and the boot reads such a file like any other."""
+    """Linux allows any bytes in a name, and systemd-sysctl reads such a file."""
     host = hardened()
     path = os.fsencode(host["/etc/sysctl.d/"]) + b"/99-\xff.conf"
     Path(os.fsdecode(path)).write_text("kernel.panic=0\n")
@@ -88,24 +88,24 @@ def test_an_empty_environment_works(host: HostTree) -> None:
 
 @pytest.mark.parametrize("form", ["plain", "table", "json"])
 @pytest.mark.parametrize("verb", ["apply", "check", "diff", "revert"])
-def test_a_closed_pipe_is_no_error(verb: str, form: str, hardened: Hardened) -> None:
+def test_a_closed_pipe_is_not_an_error(verb: str, form: str, hardened: Hardened) -> None:
     """`check | head -1` prints no error and keeps the exit code."""
     host = hardened()
     host.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
-    with nobody_reads() as writing:
+    with pipe_without_reader() as writing:
         done = host.run(verb, "--format", form, stdout=writing, stderr=subprocess.PIPE)
     assert done == (0 if verb == "revert" else 3, "", "")
 
 
 @pytest.mark.parametrize("arguments", [("render", "policy"), ("explain",), ("explain", "audit-policy")])
-def test_a_closed_pipe_is_no_error_for_documents(arguments: tuple[str, ...]) -> None:
-    """`explain | head -1` is no error."""
-    with nobody_reads() as writing:
+def test_a_closed_pipe_is_not_an_error_for_documents(arguments: tuple[str, ...]) -> None:
+    """`explain | head -1` exits with 0 and prints no error."""
+    with pipe_without_reader() as writing:
         assert run(*arguments, stdout=writing, stderr=subprocess.PIPE) == (0, "", "")
 
 
 @contextmanager
-def nobody_reads() -> Iterator[int]:
+def pipe_without_reader() -> Iterator[int]:
     """Create a pipe whose read end is closed."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -117,7 +117,7 @@ def nobody_reads() -> Iterator[int]:
 
 @pytest.mark.parametrize("form", ["plain", "json", "table"])
 def test_a_full_disk_for_the_output_is_an_error(form: str, hardened: Hardened) -> None:
-    """A lost report must not exit with 0; other exit codes are kept."""
+    """The exit code is 1 instead of 0 if the report is lost; other exit codes are kept."""
     host = hardened()
     with Path("/dev/full").open("wb") as full:
         done = host.run("check", "--format", form, stdout=full, stderr=subprocess.PIPE)
@@ -129,7 +129,7 @@ def test_a_full_disk_for_the_output_is_an_error(form: str, hardened: Hardened) -
 
 
 def test_a_full_disk_for_the_output_does_not_block_k3s(hardened: Hardened) -> None:
-    """The gate answers one question, and the log is not part of it; a gate that fails keeps its exit code."""
+    """The gate exits with 0 although its log is lost. A gate that fails keeps its exit code."""
     host = hardened()
     with Path("/dev/full").open("wb") as full:
         assert host.run("gate", stdout=full, stderr=full).code == 0
@@ -175,7 +175,7 @@ def test_the_report_is_a_table_on_a_terminal_and_plain_elsewhere(hardened: Harde
         try:
             while chunk := os.read(ours, 4096):
                 shown += chunk
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux reports a closed other end in this way
             pass
     os.close(ours)
     text = shown.decode()
@@ -189,7 +189,7 @@ def test_the_report_is_a_table_on_a_terminal_and_plain_elsewhere(hardened: Harde
 
 @pytest.mark.parametrize("umask", ["000", "022", "027", "077", "777"])
 def test_the_umask_has_no_effect(umask: str, host: HostTree, hardened: Hardened) -> None:
-    """The modes are exact."""
+    """The created files have exactly the expected modes."""
     prefix = ("sh", "-c", f'umask {umask}; exec "$@"', "sh")
     assert host.run("apply", prefix=prefix).code == 0
     assert host.entries() == hardened().entries()
@@ -203,8 +203,8 @@ def test_unusual_paths_of_the_root(host: HostTree, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["apply", "check", "assess", "revert", "install"])
-def test_an_empty_root_is_refused(verb: str, tmp_path: Path) -> None:
-    """Such as the mount point of an image that is not mounted."""
+def test_an_empty_root_is_rejected(verb: str, tmp_path: Path) -> None:
+    """An empty directory can be the mount point of an image that is not mounted."""
     empty = HostTree(tmp_path / "image")
     empty["/var"].mkdir(parents=True)
     done = empty.run(verb)
@@ -215,7 +215,7 @@ def test_an_empty_root_is_refused(verb: str, tmp_path: Path) -> None:
 
 
 def test_an_empty_root_can_be_allowed(tmp_path: Path) -> None:
-    """For a tree that a builder has just created; after that it is not empty."""
+    """An image builder can start with an empty tree; after the first run it is not empty."""
     empty = HostTree(tmp_path / "image")
     empty.root.mkdir()
     assert "--allow-empty-root" in empty.run("check", "--allow-empty-root", "--format", "json").stdout
@@ -227,7 +227,7 @@ def test_an_empty_root_can_be_allowed(tmp_path: Path) -> None:
     "words", [("check", "--config", "a"), ("assess", "--baseline", "a"), ("assess", "--output", "a")]
 )
 def test_a_relative_path_in_a_deleted_directory_is_an_error(words: tuple[str, ...], tmp_path: Path) -> None:
-    """Without a traceback."""
+    """The program prints an error without a traceback."""
     gone = tmp_path / "gone"
     gone.mkdir()
     prefix = ("sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', str(gone))
@@ -238,7 +238,7 @@ def test_a_relative_path_in_a_deleted_directory_is_an_error(words: tuple[str, ..
 
 @pytest.mark.parametrize("words", [("--help",), ("check", "--help"), ("--version",)])
 def test_help_on_a_full_disk_is_an_error(words: tuple[str, ...]) -> None:
-    """Without a traceback."""
+    """The program prints an error without a traceback."""
     with Path("/dev/full").open("wb") as full:
         done = run(*words, stdout=full, stderr=subprocess.PIPE)
     assert (done.code, "Traceback" in done.stderr) == (1, False)
@@ -249,7 +249,7 @@ def test_help_on_a_full_disk_is_an_error(words: tuple[str, ...]) -> None:
 
 
 @cache
-def _nobody_can_run_it() -> bool:
+def _nobody_can_run_the_program() -> bool:
     """Return whether the user nobody can run the program of this checkout."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         return False
@@ -276,7 +276,7 @@ def _env() -> dict[str, str]:
 @pytest.fixture
 def open_tree(hardened: Hardened) -> Iterator[HostTree]:
     """Copy a hardened host, owned by root, to a directory that an ordinary user can read."""
-    if not _nobody_can_run_it():
+    if not _nobody_can_run_the_program():
         pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
@@ -306,7 +306,7 @@ def test_an_ordinary_user_gets_a_partial_report(verb: str, open_tree: HostTree) 
 
 def test_an_ordinary_user_can_render_and_explain() -> None:
     """They do not read the host."""
-    if not _nobody_can_run_it():
+    if not _nobody_can_run_the_program():
         pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
     for arguments in (("render", "policy"), ("explain", "audit-policy")):
         assert run(*arguments, prefix=AS_NOBODY, env=_env(), cwd="/").code == 0

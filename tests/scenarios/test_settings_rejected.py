@@ -1,4 +1,4 @@
-"""Invalid settings: the error has file, line, key and allowed values; exit code 2, and no changes."""
+"""Invalid settings: the error contains file, line, key and allowed values, and nothing changes."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_invalid_settings_are_refused_without_changes(name: str, host: HostTree) -> None:
-    """Every verb prints file, line, key and allowed values to the error stream."""
+def test_invalid_settings_are_rejected_without_changes(name: str, host: HostTree) -> None:
+    """Every verb exits with 2 and prints file, line, key and allowed values to standard error."""
     content, line, words = BAD[name]
     host.write(SETTINGS, content)
     before = host.stamps()
@@ -80,8 +80,8 @@ def test_one_run_reports_all_errors(host: HostTree) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o666])
-def test_a_file_writable_by_others_is_refused(mode: int, host: HostTree) -> None:
-    """root runs with these settings."""
+def test_settings_writable_by_others_are_rejected(mode: int, host: HostTree) -> None:
+    """The settings control a program that runs as root."""
     host.write(SETTINGS, "role: server\n", mode)
     before = host.stamps()
     done = host.run("apply")
@@ -93,7 +93,7 @@ def test_a_file_writable_by_others_is_refused(mode: int, host: HostTree) -> None
     assert host.run("apply").code == 0
 
 
-def test_a_file_in_a_directory_writable_by_others_is_refused(host: HostTree) -> None:
+def test_settings_in_a_directory_writable_by_others_are_rejected(host: HostTree) -> None:
     """Others could replace the file."""
     host.write(SETTINGS, "role: server\n")
     host["/etc/k3s-harden"].chmod(0o777)
@@ -114,8 +114,8 @@ def test_the_target_of_a_link_must_be_writable_only_by_root(host: HostTree) -> N
 
 
 @pytest.mark.parametrize("kind", ["directory", "FIFO"])
-def test_settings_that_are_not_a_regular_file_are_refused(kind: str, host: HostTree) -> None:
-    """The program does not read them, and does not wait for a FIFO."""
+def test_settings_that_are_not_a_regular_file_are_rejected(kind: str, host: HostTree) -> None:
+    """The program does not open other file types, so it does not wait for a FIFO."""
     host[SETTINGS].parent.mkdir()
     if kind == "directory":
         host[SETTINGS].mkdir()
@@ -152,10 +152,10 @@ def test_settings_given_by_option_have_the_same_rules(name: str, host: HostTree,
         ("apiVersion: [\n", ":2", "not YAML"),
     ],
 )
-def test_an_audit_policy_that_prevents_the_start_of_k3s_is_refused(
+def test_an_audit_policy_that_prevents_the_start_of_k3s_is_rejected(
     content: str | None, line: str, word: str, host: HostTree
 ) -> None:
-    """The API server exits at such a policy, so apply does not write it."""
+    """The API server rejects such a policy and exits, so apply does not write it."""
     host.write(SETTINGS, f"audit: {{policy-file: {POLICY_FILE}}}\n")
     if content is not None:
         host.write(POLICY_FILE, content)
@@ -196,7 +196,7 @@ def test_event_rate_limit_always_has_its_configuration(version: str, host: HostT
 
 
 def test_role_and_version_of_the_settings_apply_to_a_host_without_k3s(host: HostTree) -> None:
-    """An image for many hosts has them in its settings."""
+    """An image for many hosts contains role and version in its settings."""
     host.options = ()
     host.write(SETTINGS, "role: server\nk3s-version: 1.30\n")
     facts = host.seen("apply").facts
