@@ -25,7 +25,7 @@ BENCHMARK = Benchmark.CIS_1_9
 
 
 def control(name: str, check: Check, numbers: str = "") -> BenchmarkControl:
-    """A control; `numbers` as in the catalogue, none for one of our own."""
+    """A control; `numbers` as in the catalogue, empty for a control beyond the benchmark."""
     return BenchmarkControl(
         id=name,
         title=f"{name} is right",
@@ -61,7 +61,7 @@ def verdict(  # noqa: PLR0913 - each has its default
     reason: str = "",
     owner: FixOwner = FixOwner.NONE,
 ) -> Verdict:
-    """How it stands with one control, seen at one place."""
+    """A verdict on one control with one location."""
     return Verdict(
         control=about,
         number=about.numbers.get(BENCHMARK),

@@ -1,4 +1,4 @@
-"""Earlier reports of an assessment."""
+"""The baseline: an earlier JSON report of an assessment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REPORT = as_text(
 
 
 def test_a_report_is_parsed() -> None:
-    """With benchmark, time and the status of each control."""
+    """The baseline contains benchmark, time and the status of each control."""
     assert parse(REPORT, WHERE) == Baseline(
         benchmark=str(BENCHMARK),
         node="node-1",
@@ -52,7 +52,7 @@ def test_a_report_is_parsed() -> None:
 
 
 def test_only_newly_open_controls_affect_the_exit_code() -> None:
-    """Controls that were open in the baseline do not."""
+    """Controls that were open in the baseline do not affect it."""
     known = parse(REPORT, WHERE).known
     same = replace(assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS)), known=known)
     worse = replace(
@@ -63,7 +63,7 @@ def test_only_newly_open_controls_affect_the_exit_code() -> None:
 
 
 def spoilt(**changes: object) -> bytes:
-    """The report with other values in it."""
+    """Return the report with some values replaced."""
     return json.dumps({**json.loads(REPORT), **changes}).encode()
 
 
@@ -90,21 +90,21 @@ def spoilt(**changes: object) -> bytes:
     ],
 )
 def test_an_invalid_report_is_rejected(data: bytes) -> None:
-    """A pipeline must not pass with a truncated file."""
+    """A truncated file must not let a pipeline pass."""
     with pytest.raises(InputError, match=f"^cannot use {WHERE}: it is not a report of an assessment$") as caught:
         parse(data, WHERE)
     assert caught.value.exit_code is ExitCode.USAGE
 
 
 def test_a_report_of_check_is_rejected() -> None:
-    """It has another schema."""
+    """A report of check has another schema."""
     with pytest.raises(InputError):
         parse(b'{"schema": 1, "verb": "check", "facts": [], "items": [], "findings": []}', WHERE)
 
 
 @pytest.mark.parametrize("schema", [1, 0, "2", None])
 def test_a_report_of_another_schema_is_rejected(schema: object) -> None:
-    """Its keys may have another meaning."""
+    """Keys can have another meaning in another schema version."""
     with pytest.raises(OtherSchemaError, match="its schema is"):
         parse(spoilt(schema=schema), WHERE)
 
@@ -117,8 +117,8 @@ JSON = st.recursive(
 
 
 @given(key=st.sampled_from(sorted(json.loads(REPORT))), value=JSON)
-def test_any_report_is_read_or_refused(key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
-    """Nothing but InputError comes out of any content."""
+def test_any_content_is_read_or_raises_an_input_error(key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+    """No content raises another exception."""
     try:
         outcome: object = parse(spoilt(**{key: value}), WHERE)
     except InputError as error:

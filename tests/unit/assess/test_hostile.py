@@ -1,4 +1,4 @@
-"""Tests with any content of K3s' files: no traceback, and no control passes on broken evidence.
+"""Assessments with random content of K3s' files: no traceback, and no control passes on broken evidence.
 
 PyYAML and json read the files here, so the program's own readers are not compared with themselves.
 """
@@ -68,7 +68,7 @@ _WORDS = (
 
 
 class Broken(NamedTuple):
-    """A file, and a change of it: other content, or something else in its place."""
+    """A file, and a change of it: other content, or another file type."""
 
     path: str
     content: Callable[[bytes], bytes] | None
@@ -94,7 +94,7 @@ def _anything() -> st.SearchStrategy[Any]:
 
 
 def _bytes() -> st.SearchStrategy[Callable[[bytes], bytes]]:
-    """Truncated, overwritten, of wrong types, with aliases, not UTF-8, or any bytes at all."""
+    """Draw content that is truncated, overwritten, of wrong types, with aliases, not UTF-8, or random bytes."""
     cut = st.integers(0, 600).map(lambda end: lambda old: old[: end % (len(old) + 1)])
     mixed = st.tuples(st.integers(0, 600), st.binary(min_size=1, max_size=8)).map(
         lambda change: (
@@ -120,7 +120,7 @@ def _bytes() -> st.SearchStrategy[Callable[[bytes], bytes]]:
 
 
 def broken() -> st.SearchStrategy[Broken]:
-    """Return one file of K3s in a broken state."""
+    """Draw one file of K3s in a broken state."""
     content = st.builds(Broken, st.sampled_from(FILES), _bytes())
     kinds = st.sampled_from(("FIFO", "directory", "loop", "dangling", "below a file"))
     replaced = st.builds(Broken, st.sampled_from(FILES), st.none(), kinds)
@@ -155,7 +155,7 @@ def _break(one: Node, how: Broken) -> Path:
 @example(how=Broken(KUBELET, lambda _: b""))
 @example(how=Broken(ETCD, lambda _: b""))
 def test_no_control_passes_on_broken_evidence(how: Broken) -> None:
-    """Each presenter can show the result."""
+    """Each presenter can print the result."""
     with in_memory() as directory:
         one = node(directory / "node", K3s())
         for path, text in TEXTS.items():
@@ -183,7 +183,7 @@ def _unfounded(found: Assessment, path: str, data: bytes) -> Iterator[tuple[str,
             elif isinstance(check, EncryptionProviders) and path == ENCRYPTION:
                 why = _encryption_says(value, check)
             elif isinstance(check, ArgumentCheck) and path in (CONFIG, SITE):
-                # K3s does not start with anything but a mapping, or nothing at all.
+                # K3s starts only if the file is a mapping or empty.
                 why = "" if value is None or isinstance(value, dict) else "no mapping"
             elif (
                 isinstance(check, ArgumentCheck)
@@ -206,7 +206,7 @@ def _checks(control: BenchmarkControl) -> tuple[object, ...]:
 
 
 def _value(data: bytes) -> Any:  # noqa: ANN401 - of any YAML
-    """Return the first document as PyYAML reads it, or an object of no kind if it fails."""
+    """Return the first document as PyYAML reads it, or a plain object if that fails."""
     try:
         return next(iter(yaml.load_all(data.decode(), Loader=yaml.SafeLoader)), None)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, TypeError, AttributeError):
@@ -249,7 +249,7 @@ def _encryption_says(value: object, check: EncryptionProviders) -> str:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("path", FILES)
 def test_no_control_passes_on_unreadable_evidence(path: str) -> None:
-    """The assessment of an ordinary user names what it could not read."""
+    """The assessment of an ordinary user reports the files that it could not read."""
     with in_memory() as directory:
         one = node(directory / "node", K3s())
         for name, text in TEXTS.items():

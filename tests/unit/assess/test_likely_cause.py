@@ -1,4 +1,4 @@
-"""Likely causes of changes of status."""
+"""Likely causes of a changed status."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OPEN = FileMode(0o755)
 def clues(**seen: object) -> Clues:
     """Return clues of a host on which only the given facts changed since the last assessment."""
     nothing: dict[str, object] = {"since": LAST, "files": {}, "live": {KEY: "2"}, "boot": {}, "by_hand": {}}
-    return Clues(**{**nothing, **seen})  # type: ignore[arg-type]  # each test says what is right
+    return Clues(**{**nothing, **seen})  # type: ignore[arg-type]  # the tests pass valid types
 
 
 def sets(value: str, path: PurePosixPath = CONF) -> dict[str, Assignment]:
@@ -57,7 +57,7 @@ FAILING = verdict(OVERCOMMIT, ControlStatus.FAIL, found="2", where="/proc/sys/vm
 
 
 def test_a_profile_of_tuned_with_the_value_is_the_cause() -> None:
-    """tuned sets its values at run time, again and again, whatever the files contain."""
+    """tuned sets the values of its profile repeatedly at run time, regardless of sysctl.d files."""
     seen = clues(
         tuned="database", tuned_sysctls={KEY: TunedValue("2", Location(PurePosixPath(TUNED), 7))}, boot=sets("2")
     )
@@ -65,39 +65,39 @@ def test_a_profile_of_tuned_with_the_value_is_the_cause() -> None:
 
 
 def test_a_profile_of_tuned_with_another_value_is_not_the_cause() -> None:
-    """Neither is a profile without the parameter."""
+    """A profile without the parameter is not the cause either."""
     seen = clues(
         tuned="database", tuned_sysctls={KEY: TunedValue("0", Location(PurePosixPath(TUNED), 7))}, boot=sets("2")
     )
     assert likely(FAILING, seen) == f"{CONF}:3"
 
 
-def test_a_file_that_sets_the_value_at_boot() -> None:
-    """With its line, and when it was written."""
+def test_a_file_that_sets_the_value_at_boot_is_the_cause() -> None:
+    """The cause contains the line, and the time of the last write."""
     seen = clues(boot=sets("2"), files=files(CONF, EARLIER))
     assert likely(FAILING, seen) == f"{CONF}:3, written 2026-12-31 06:00 UTC"
 
 
-def test_a_file_that_only_sysctl_system_reads() -> None:
-    """systemd does not read /etc/sysctl.conf."""
+def test_a_file_that_only_sysctl_system_reads_is_the_cause() -> None:
+    """systemd does not read /etc/sysctl.conf, but `sysctl --system` does."""
     seen = clues(boot=sets("1"), by_hand=sets("2", PurePosixPath("/etc/sysctl.conf")))
     assert likely(FAILING, seen) == "`sysctl --system`, from /etc/sysctl.conf:3"
 
 
 @pytest.mark.parametrize("boot", [{}, {KEY: None}, sets("1")])
 def test_a_value_without_a_file_is_from_a_program(boot: dict[str, Assignment | None]) -> None:
-    """Such as an installer, a script, or a shell."""
+    """An installer, a script or a shell can set it."""
     assert likely(FAILING, clues(boot=boot)) == "a program at run time, because no file that is read at boot sets 2"
 
 
-def test_a_file_that_takes_precedence_at_the_next_boot() -> None:
-    """The present value is compliant, so the file is the reason for the failure."""
+def test_a_file_that_overrides_the_value_at_the_next_boot_is_the_cause() -> None:
+    """The running value is compliant, so the file makes the control fail."""
     seen = clues(live={KEY: "1"}, boot=sets("2"), files=files(CONF, LATER))
     assert likely(FAILING, seen) == f"{CONF}:3, written 2027-01-01 07:00 UTC, which takes precedence at the next boot"
 
 
 def test_kubelet_sets_the_values_that_it_requires() -> None:
-    """Without protect-kernel-defaults it sets them at its start."""
+    """Without protect-kernel-defaults, kubelet sets these values when it starts."""
     passing = verdict(OVERCOMMIT, ControlStatus.PASS, found="1")
     live = {KEY: "1"}
     assert likely(passing, clues(live=live, started=LATER)).startswith("kubelet, which set it when K3s started")
@@ -108,15 +108,15 @@ def test_kubelet_sets_the_values_that_it_requires() -> None:
 # --- files and arguments ---
 
 
-def test_renewed_certificates() -> None:
-    """K3s renews them when it starts, with its own mode."""
+def test_a_renewal_is_the_cause_of_changed_certificate_modes() -> None:
+    """K3s renews certificates when it starts, and sets its own mode."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     found = likely(failing, clues(files=files(CRT, LATER)))
     assert found == f"K3s wrote {CRT} 2027-01-01 07:00 UTC, as `k3s certificate rotate` does"
 
 
 def test_a_changed_mode_is_not_a_renewal() -> None:
-    """Somebody ran chmod."""
+    """The mode was changed with chmod."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     found = likely(failing, clues(files=files(CRT, EARLIER)))
     assert found == f"a new {CRT}, or a change of its mode or owner, 2027-01-01 07:00 UTC"
@@ -126,7 +126,7 @@ def test_a_changed_mode_is_not_a_renewal() -> None:
     "check", [GuideDirectory(SERVER_DIRECTORY), Permissions(("server",), at_most=OPEN, directories=True)]
 )
 def test_a_new_file_does_not_change_the_mode_of_its_directory(check: Check) -> None:
-    """Only the ctime counts."""
+    """The ctime of a directory shows the change of its mode; the mtime does not."""
     failing = verdict(control("server", check), ControlStatus.FAIL, found="0755", where="/var/lib/rancher/k3s/server")
     place = "/var/lib/rancher/k3s/server"
     found = likely(failing, clues(files=files(place, LATER)))
@@ -134,14 +134,14 @@ def test_a_new_file_does_not_change_the_mode_of_its_directory(check: Check) -> N
     assert likely(failing, clues(files=files(place, LATER, EARLIER))) == ""
 
 
-def test_an_edited_line_of_the_k3s_configuration() -> None:
-    """With its location."""
+def test_an_edit_of_the_k3s_configuration_is_the_cause() -> None:
+    """The cause contains the location of the line."""
     failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
     assert likely(failing, clues(files=files(CONFIG, LATER))) == f"an edit of {CONFIG}:4, written 2027-01-01 07:00 UTC"
 
 
 def test_the_last_changed_file_is_the_cause() -> None:
-    """Of several files in the evidence."""
+    """The evidence contains several files."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, where="/a")._replace(
         evidence=tuple(verdict(CERTIFICATES, where=where).evidence[0] for where in ("/a", "/b", "/c"))
     )
@@ -149,14 +149,14 @@ def test_the_last_changed_file_is_the_cause() -> None:
     assert likely(failing, clues(files=times)).startswith("an edit of /b, ")
 
 
-def test_an_upgrade_of_k3s() -> None:
-    """Its default arguments differ between versions."""
+def test_an_upgrade_of_k3s_is_the_cause_of_changed_defaults() -> None:
+    """The default arguments of K3s differ between versions."""
     failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where="K3s v1.35.0: pkg/daemons/control/server.go")
     assert likely(failing, clues(upgrade="v1.34.1 to v1.35.0")) == "K3s upgrade from v1.34.1 to v1.35.0"
 
 
 def test_a_package_change_is_the_last_guess() -> None:
-    """Package changes are frequent."""
+    """A more specific cause is preferred, because packages change often."""
     failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
     dpkg = files("/var/lib/dpkg/status", LATER)
     assert likely(failing, clues(files=dpkg)) == "a package change: dpkg last wrote its database 2027-01-01 07:00 UTC"
@@ -165,15 +165,15 @@ def test_a_package_change_is_the_last_guess() -> None:
 
 
 def test_older_changes_are_not_a_cause() -> None:
-    """The earlier assessment included them."""
+    """The earlier assessment already included them."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     assert likely(failing, clues(files=files(CRT, EARLIER, EARLIER))) == ""
     assert likely(failing, clues()) == ""
 
 
 @pytest.mark.parametrize("about", [OVERCOMMIT, CERTIFICATES])
-def test_apply_fixed_it(about: object) -> None:
-    """Only if the control passes, and apply ran since."""
+def test_apply_is_the_cause_if_the_control_passes(about: object) -> None:
+    """apply must have run since the earlier assessment."""
     control = OVERCOMMIT if about is OVERCOMMIT else CERTIFICATES
     passing, failing = verdict(control), verdict(control, ControlStatus.FAIL)
     assert likely(passing, clues(live={KEY: "1"}, applied=LATER)) == "k3s-harden apply, 2027-01-01 07:00 UTC"
@@ -181,11 +181,11 @@ def test_apply_fixed_it(about: object) -> None:
     assert "apply" not in likely(failing, clues(applied=LATER))
 
 
-# --- what the guesses are made from ---
+# --- inputs of the guesses ---
 
 
 def test_a_tuned_profile_is_parsed() -> None:
-    """Its own values and its includes, without computed values."""
+    """The result contains its values and includes, without computed values."""
     text = b"""\
 # A profile.
 [main]
@@ -217,5 +217,5 @@ kernel.panic=7
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe[", b"[sysctl]\n=\n", b"include=x\n"])
 def test_an_invalid_profile_sets_nothing(data: bytes) -> None:
-    """It is not an error."""
+    """An invalid profile is not an error."""
     assert tuned_profile(data, PurePosixPath(TUNED)) == ({}, ())

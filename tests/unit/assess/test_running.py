@@ -1,4 +1,4 @@
-"""Tests of what runs compared with what is configured: evidence, verdicts and notes."""
+"""Running values compared with configured ones: evidence, verdicts and notes."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def last(verdict: Verdict) -> tuple[str, str]:
 
 
 def test_a_running_value_that_is_configured_is_evidence(host: Node) -> None:
-    """The verdict is the same, and the source is the API server."""
+    """The verdict does not change, and the source of the evidence is the API server."""
     found = judged("apiserver-profiling", assessed(host, {"profiling": "false"}))
     assert found.status is ControlStatus.PASS
     assert last(found) == ("--profiling=false in the running kube-apiserver, as configured", f"{SERVER}/flagz")
 
 
-def test_a_pass_that_is_not_running_yet_fails_until_a_restart(host: Node) -> None:
-    """Both values are in the evidence and in a note."""
+def test_a_compliant_value_that_is_not_running_fails_until_a_restart(host: Node) -> None:
+    """The evidence and a note contain both values."""
     at = assessed(host, {"profiling": "true"})
     found = judged("apiserver-profiling", at)
     assert (found.status, found.found) == (ControlStatus.FAIL, "--profiling=true in the running kube-apiserver")
@@ -84,8 +84,8 @@ def test_a_pass_that_is_not_running_yet_fails_until_a_restart(host: Node) -> Non
     ]
 
 
-def test_a_failure_stays_one_although_an_earlier_value_runs(host: Node) -> None:
-    """After the next start it will fail. The note has the line that changed."""
+def test_a_configured_value_that_fails_still_fails_if_a_compliant_value_runs(host: Node) -> None:
+    """The control fails after the next start. The note contains the changed line."""
     host.config("kube-apiserver-arg: [profiling=true]\n")
     at = assessed(host, {"profiling": "false"})
     assert judged("apiserver-profiling", at).status is ControlStatus.FAIL
@@ -97,8 +97,8 @@ def test_a_failure_stays_one_although_an_earlier_value_runs(host: Node) -> None:
     ]
 
 
-def test_another_value_that_is_compliant_passes(host: Node) -> None:
-    """With a note: the two values differ."""
+def test_a_running_value_that_differs_but_is_compliant_passes(host: Node) -> None:
+    """A note reports that the values differ."""
     host.config("kube-apiserver-arg: [audit-log-maxage=60]\n")
     at = assessed(host, {"audit-log-maxage": "30"})
     assert judged("audit-log-maxage", at).status is ControlStatus.PASS
@@ -106,7 +106,7 @@ def test_another_value_that_is_compliant_passes(host: Node) -> None:
 
 
 def test_an_argument_that_was_removed_still_runs(host: Node) -> None:
-    """Nothing sets it any more, and its default would be empty."""
+    """The running value is reported although no file sets the argument any more."""
     at = assessed(host, {"token-auth-file": "/etc/tokens"})
     found = judged("apiserver-token-auth-file", at)
     assert (found.status, fix(found)) == (ControlStatus.FAIL, "restart K3s")
@@ -125,8 +125,8 @@ def test_an_argument_that_was_removed_still_runs(host: Node) -> None:
         ("enable-admission-plugins=NodeRestriction", "[NodeRestriction]"),
     ],
 )
-def test_another_spelling_of_the_same_value_is_no_difference(host: Node, configured: str, shown: str) -> None:
-    """Lists in brackets and in any order, durations, and booleans."""
+def test_spellings_of_the_same_value_are_equal(host: Node, configured: str, shown: str) -> None:
+    """Values can be lists in brackets and in any order, durations, and booleans."""
     host.config(f"kube-apiserver-arg: [{configured!r}]\n")
     assert notes(assessed(host, {configured.partition("=")[0]: shown})) == []
 
@@ -146,7 +146,7 @@ STRONG = {
 
 
 def test_a_kubelet_is_compared_by_the_fields_of_its_configuration(host: Node) -> None:
-    """A missing field has its zero value: read-only-port 0."""
+    """A missing field has its zero value, such as 0 for read-only-port."""
     host.config("kubelet-arg: [streaming-connection-idle-timeout=5m]\n")
     at = assessed(host, server_1={**STRONG, "streamingConnectionIdleTimeout": "5m0s"})
     found = judged("kubelet-read-only-port", at)
@@ -161,15 +161,15 @@ def test_a_kubelet_is_compared_by_the_fields_of_its_configuration(host: Node) ->
 
 
 def test_a_secret_is_neither_compared_nor_shown(host: Node) -> None:
-    """K3s' configuration is read without its secrets, and the API server shows its flags with them."""
+    """The API server shows flags with their secrets, but the configuration is read without them."""
     host.config("kube-apiserver-arg: ['etcd-servers=https://user:hunter2@db:2379']\n")
     at = assessed(host, {"etcd-servers": "[https://user:hunter3@db:2379]", "oidc-client-secret": "hunter4"})
     assert "hunter" not in str(notes(at))
     assert notes(at) == []
 
 
-def test_a_kubelet_with_an_id_in_its_name_is_that_of_this_host(host: Node) -> None:
-    """K3s can add an id to the name of a node (`with-node-id`). Any other node is not this host."""
+def test_a_node_name_with_an_id_is_recognized_as_this_host(host: Node) -> None:
+    """K3s can append an ID to the node name (`with-node-id`). Any other name is another host."""
     at = assessed(host, server_1_4f2a={**STRONG, "authentication": {"anonymous": {"enabled": True}}})
     assert judged("kubelet-anonymous-auth", at).status is ControlStatus.FAIL
     at = assessed(host, agent_1={**STRONG, "authentication": {"anonymous": {"enabled": True}}})
@@ -179,16 +179,16 @@ def test_a_kubelet_with_an_id_in_its_name_is_that_of_this_host(host: Node) -> No
     assert notes(at) == []
 
 
-def test_a_kubelet_of_another_node_is_in_a_note(host: Node) -> None:
-    """Its configuration is not on this host."""
+def test_a_kubelet_of_another_node_that_is_not_compliant_has_a_note(host: Node) -> None:
+    """Its configuration is not on this host, so no control fails."""
     weak: Mapping[str, Any] = {**STRONG, "readOnlyPort": 10255}
     assert notes(assessed(host, server_1=STRONG, agent_1=weak, agent_2=STRONG)) == [
         "the kubelet of node agent-1 runs with --read-only-port=10255, which does not meet the benchmark"
     ]
 
 
-def test_components_that_show_nothing_change_nothing(host: Node) -> None:
-    """Before Kubernetes 1.36, or if a node is not ready."""
+def test_components_without_running_values_change_no_verdict(host: Node) -> None:
+    """Kubernetes before 1.36 and nodes that are not ready show no values."""
     for name in ("apiserver-profiling", "kubelet-anonymous-auth"):
         (control,) = catalogue.named(name)
         at = assessed(host)
@@ -196,8 +196,8 @@ def test_components_that_show_nothing_change_nothing(host: Node) -> None:
     assert notes(assessed(host)) == []
 
 
-def test_what_could_not_be_read_is_in_a_note(host: Node) -> None:
-    """The API server as a whole, or single lists."""
+def test_lists_that_could_not_be_read_have_a_note(host: Node) -> None:
+    """The API server cannot be reached, or single lists fail."""
     at = assessed(host)
     at.cluster = Cluster("", {}, {}, problem="cannot reach it")
     assert notes(at) == ["the cluster was not assessed: cannot reach it"]

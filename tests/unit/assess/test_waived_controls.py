@@ -39,16 +39,16 @@ def said(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
     return [notice.message for notice in selected(*waivers, benchmark=benchmark).notes]
 
 
-# --- what a waiver is for ---
+# --- the control of a waiver ---
 
 
 def test_a_waiver_for_a_control_that_only_the_guide_has_gets_no_note() -> None:
-    """The gate reads it."""
+    """The waiver is used by the gate, not by the assessment."""
     assert said(waiver("pod-security-admission")) == []
 
 
 def test_a_waiver_applies_to_the_control_with_its_id() -> None:
-    """The selection has its reason, date and location."""
+    """The selected waiver contains reason, date and location."""
     chosen = selected(waiver(expires="2027-06-30"))
     (control,) = catalogue.named(CERTIFICATES)
     assert chosen.of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3))
@@ -69,8 +69,8 @@ def test_a_waiver_applies_to_the_control_with_its_id() -> None:
         ("server/manifests", NEW, "server/manifests"),
     ],
 )
-def test_a_number_means_what_it_means_in_its_benchmark(text: str, benchmark: Benchmark, control: str) -> None:
-    """One that says which benchmark means the same control in all others; one that does not, that of the assessed."""
+def test_a_number_is_interpreted_in_its_benchmark(text: str, benchmark: Benchmark, control: str) -> None:
+    """A number without a benchmark is that of the assessed one. With a benchmark it selects the same control in all."""
     assert selected(waiver(text), benchmark=benchmark).by_control.keys() == {control}
 
 
@@ -84,7 +84,7 @@ def test_an_ambiguous_number_has_a_note() -> None:
 
 
 def test_a_number_of_another_benchmark_has_a_note() -> None:
-    """The fix has the ids of the number in other versions."""
+    """The remediation contains the IDs of that number in other versions."""
     (notice,) = selected(waiver("5.6.4"), benchmark=Benchmark.CIS_1_9).notes
     assert notice.message == "the waiver for 5.6.4 matches no control of cis-1.9"
     assert all(control.id in fix(notice) for control in catalogue.named("5.6.4"))
@@ -92,7 +92,7 @@ def test_a_number_of_another_benchmark_has_a_note() -> None:
 
 @pytest.mark.parametrize("text", ["kernel.panick", "9.9.9", "cis-9.9/1.2.9", "cis-1.9/9.9", "cis-1.9/"])
 def test_a_waiver_without_a_control_has_a_note(text: str) -> None:
-    """A typing error is not ignored."""
+    """A misspelled ID is reported."""
     assert said(waiver(text)) == [f"the waiver for {text} matches no control of any benchmark"]
     assert selected(waiver(text)).by_control == {}
 
@@ -104,7 +104,7 @@ def test_a_waiver_for_another_benchmark_has_no_note() -> None:
     assert (chosen.by_control, chosen.notes, chosen.unused({})) == ({}, (), ())
 
 
-# --- where and when ---
+# --- hosts and dates ---
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_waiver_for_another_benchmark_has_no_note() -> None:
     ],
 )
 def test_a_waiver_for_this_host_applies(scope: dict[str, Any]) -> None:
-    """By role and by host name, whole or up to its first dot."""
+    """The host is selected by role and by host name, complete or up to its first dot."""
     assert selected(waiver(**scope)).by_control
 
 
@@ -130,13 +130,13 @@ def test_a_waiver_for_this_host_applies(scope: dict[str, Any]) -> None:
 @pytest.mark.parametrize("expires", ["", "2026-12-31"])
 @pytest.mark.parametrize("control", [CERTIFICATES, "9.9.9"])
 def test_a_waiver_for_other_hosts_has_no_note(control: str, expires: str, scope: dict[str, Any]) -> None:
-    """Expired or not, known or not."""
+    """This includes expired waivers and unknown controls."""
     chosen = selected(waiver(control, expires=expires, **scope))
     assert (chosen.by_control, chosen.notes, chosen.targets) == ({}, (), ())
 
 
 def test_a_waiver_applies_until_its_last_day() -> None:
-    """A note has the day on which it expired."""
+    """After that, a note contains the day on which it expired."""
     last = waiver(expires="2027-01-01")
     assert selected(last).by_control
     after = selected(last, scope=replace(HERE, today="2027-01-02"))
@@ -156,16 +156,16 @@ def test_the_first_valid_waiver_of_a_control_applies() -> None:
 
 
 def test_an_expired_waiver_without_a_control_has_one_note() -> None:
-    """Not one for each problem."""
+    """There is no second note about the unknown control."""
     assert said(waiver("kernel.panick", expires="2026-12-31")) == said(waiver("kernel.panick"))
 
 
-# --- what nothing needed ---
+# --- unused waivers ---
 
 
 @pytest.mark.parametrize("status", [ControlStatus.PASS, ControlStatus.NOT_APPLICABLE])
 def test_an_unused_waiver_has_a_note(status: ControlStatus) -> None:
-    """It would hide a later failure."""
+    """An unused waiver would hide a later failure."""
     (notice,) = selected(waiver()).unused({CERTIFICATES: status})
     assert notice.message == f"the waiver for {CERTIFICATES} is not needed: the status is {status}"
     assert notice.location == Location(PATH, 3)
@@ -175,10 +175,10 @@ def test_an_unused_waiver_has_a_note(status: ControlStatus) -> None:
     "status", [ControlStatus.WAIVED, ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL]
 )
 def test_a_used_waiver_has_no_note(status: ControlStatus) -> None:
-    """The control is open, or needs manual review."""
+    """A waiver is used if the control would be open or needs manual review."""
     assert selected(waiver()).unused({CERTIFICATES: status}) == ()
 
 
 def test_an_expired_waiver_is_not_reported_as_unused() -> None:
-    """The other note says that it expired."""
+    """Only the note about its expiry is reported."""
     assert selected(waiver(expires="2026-12-31")).unused({CERTIFICATES: ControlStatus.PASS}) == ()

@@ -1,6 +1,6 @@
 """Nodes with K3s in many states, and the results of kube-bench and of this program for each.
 
-A disguise is a node that differs from another only in what kube-bench reads, and in nothing that a control requires.
+A disguise is a node that differs from another one only in input of kube-bench that no control requires.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _OTHER_SPELLINGS = {
 
 @dataclass(frozen=True)
 class Setup:
-    """A node: the files of K3s, the changes after that, and the remaining lines of its log.
+    """A node: the files of K3s, later changes, and the remaining lines of its log.
 
     `files`, `modes`, `gone` and the paths of `owners` are relative to the tree's root. `grown`: K3s ran with SQLite at
     its first start.
@@ -131,7 +131,7 @@ class Disguise(NamedTuple):
 
 
 class Said(NamedTuple):
-    """The results of kube-bench and of this program for a control, in kube-bench's words, and our verdict."""
+    """The results of kube-bench and of this program for a control, in kube-bench's terms, and the verdict."""
 
     theirs: str
     ours: str
@@ -158,7 +158,7 @@ def said(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, Said]:
 
 
 def plain(benchmark: Benchmark, version: str) -> Iterator[Setup]:
-    """Yield nodes on which kube-bench finds all evidence: usual ones, and with each thing broken in turn."""
+    """Yield nodes on which kube-bench finds all evidence: usual ones, and ones with a single change each."""
     yield from usual(version)
     yield from with_arguments(benchmark, version)
     yield from _with_files(version)
@@ -212,13 +212,13 @@ def usual(version: str) -> Iterator[Setup]:
 
 
 def with_arguments(benchmark: Benchmark, version: str) -> Iterator[Setup]:
-    """Yield nodes with each argument that a control tests, with a few values in turn."""
+    """Yield nodes with several values for each argument that a control tests."""
     for number in range(_ROUNDS):
         yield Setup(f"arguments {number}", version, config=_config(_arguments(benchmark, number)))
 
 
 def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
-    """Yield nodes that mislead kube-bench, each with an equal node that does not."""
+    """Yield disguises: nodes that mislead kube-bench, each with an equal node that does not."""
     for setup in (*usual(version), *with_arguments(benchmark, version)):
         yield Disguise(Reason.JOURNAL, replace(setup, logged=False), setup)
     new = Setup("new, with etcd", version)

@@ -17,7 +17,7 @@ Numbers = dict[Benchmark, tuple[str, str]]
 
 
 def recorded() -> dict[str, Numbers]:
-    """Read the lines: our ID of the control with its title in the sources, and its numbers.
+    """Read the recorded lines: ID of the control, its title in the sources, and its numbers.
 
     From kube-bench's k3s-cis-*, and from 1.10 on K3s' self-assessments. These omit section 3 up to 2.0 and 4.2.15,
     which only 1.11 has; both are in kube-bench's profiles for other Kubernetes (cfg/cis-1.10 to cis-1.12).

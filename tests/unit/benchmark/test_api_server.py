@@ -1,4 +1,4 @@
-"""Tests of the rows of the API server: the benchmarks' numbers, and values that pass or fail."""
+"""Rows of the API server: numbers in the benchmarks, and values that pass or fail."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_ids_are_unique() -> None:
 
 
 @pytest.mark.parametrize("line", recorded(), ids=lambda line: " ".join(line.asks))
-def test_every_recorded_control_has_one_row_that_tests_the_same(line: Line) -> None:
-    """The row has the number and letter of all benchmarks, and tests what their titles name."""
+def test_every_recorded_control_has_one_row_that_tests_its_requirement(line: Line) -> None:
+    """The row has the number and letter of all benchmarks, and tests the argument in their titles."""
     (row,) = [row for row in API_SERVER if numbers(row) == line.numbers]
     if line.asks == ("encryption-providers",):
         assert isinstance(row.check, EncryptionProviders)
@@ -104,7 +104,7 @@ def test_every_recorded_control_has_one_row_that_tests_the_same(line: Line) -> N
 
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> None:
-    """No number of these sections is repeated, missing or invented."""
+    """No number of these sections is repeated, missing or added."""
     ours = [row.numbers[benchmark].text for row in API_SERVER if benchmark in row.numbers]
     theirs = [line.numbers[benchmark][0] for line in recorded() if benchmark in line.numbers]
     assert sorted(ours) == sorted(theirs)
@@ -113,7 +113,7 @@ def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> 
 
 
 def test_earlier_has_only_benchmarks_with_another_check() -> None:
-    """Each of them has the control, and its check differs from `check`."""
+    """Each benchmark in `earlier` has the control, and its check differs from `check`."""
     for row in API_SERVER:
         assert row.earlier.keys() <= row.numbers.keys()
         assert row.check not in row.earlier.values()
@@ -186,7 +186,7 @@ def test_the_newest_row_of_the_guide_is_linked() -> None:
 
 
 def test_settings_that_enable_a_plugin_exist() -> None:
-    """A report tells the operator to use them."""
+    """The remediation names these settings."""
     assert {row.id: row.setting for row in API_SERVER if row.setting} == {
         "apiserver-always-pull-images": "always-pull-images",
         "apiserver-event-rate-limit": "event-rate-limit",
@@ -370,7 +370,7 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str], bool], ...] = (
 def test_a_row_accepts_compliant_values_in_each_spelling(
     identifier: str, name: str, passing: list[str], failing: list[str], *, unset_passes: bool
 ) -> None:
-    """Weaker values fail."""
+    """Weaker values are rejected."""
     row = by_id(identifier)
     others = {flag.name: FILE for flag in flags(row) if flag.name != name}
     assert [value for value in passing if not met(row, {**others, name: value})] == []
@@ -432,8 +432,8 @@ def test_only_plugins_have_level_2() -> None:
     }
 
 
-def test_only_rows_whose_fix_does_not_follow_from_the_check_have_their_own_text() -> None:
-    """A plugin is added to a list, and encryption needs more than an argument."""
+def test_only_rows_whose_fix_cannot_be_derived_have_their_own_text() -> None:
+    """These are plugins, which are added to a list, and encryption, which needs more than an argument."""
     assert {row.id for row in API_SERVER if fix(row)} == {
         "apiserver-always-pull-images",
         "apiserver-encryption-providers",

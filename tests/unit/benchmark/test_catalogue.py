@@ -1,4 +1,4 @@
-"""Tests of all rows together: IDs, numbers, order, and the search by name."""
+"""The catalogue of all rows: IDs, numbers, order, and the search by name."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_a_benchmark_has_each_number_once(benchmark: Benchmark) -> None:
 
 @pytest.mark.parametrize("benchmark", TOTALS)
 def test_a_benchmark_has_as_many_controls_as_kube_bench_has_checks(benchmark: Benchmark) -> None:
-    """By kind of assessment; the number of controls on the host is the same, too."""
+    """The counts by kind of assessment and the number of controls on the host are equal."""
     rows = [row for row in of(benchmark) if benchmark in row.numbers]
     assert Counter(row.numbers[benchmark].assessed.value for row in rows) == TOTALS[benchmark]
     assert sum(not isinstance(row.check, Manual) for row in rows) == HOST_CHECKABLE[benchmark]
 
 
-def test_the_benchmarks_that_kube_bench_knows_have_96_controls_on_the_host_and_39_others() -> None:
+def test_the_benchmarks_of_kube_bench_have_96_controls_on_the_host_and_39_others() -> None:
     """A control counts once, also if its number changes."""
     known = [row for row in CATALOGUE if row.numbers.keys() & TOTALS.keys()]
     assert sum(not isinstance(row.check, Manual) for row in known) == 96
@@ -78,7 +78,7 @@ def test_the_numbers_of_a_benchmark_have_no_gaps(benchmark: Benchmark) -> None:
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_a_benchmark_is_in_the_order_of_its_numbers_with_our_controls_at_the_end(benchmark: Benchmark) -> None:
+def test_a_benchmark_is_sorted_by_number_with_controls_of_the_guide_at_the_end(benchmark: Benchmark) -> None:
     """1.2.9 comes before 1.2.10. Controls without a number are those of the guide."""
     rows = of(benchmark)
     inside, ours = rows[: -len(BEYOND)], rows[-len(BEYOND) :]
@@ -91,7 +91,7 @@ def test_a_benchmark_is_in_the_order_of_its_numbers_with_our_controls_at_the_end
 
 
 def test_the_catalogue_has_the_order_of_the_newest_benchmark() -> None:
-    """A control that it does not have is at the position of its last number."""
+    """A control that the newest benchmark does not have is at the position of its last number."""
     newest = [row for row in CATALOGUE if Benchmark.CIS_2_1 in row.numbers]
     assert newest == [row for row in of(Benchmark.CIS_2_1) if Benchmark.CIS_2_1 in row.numbers]
     ids = [row.id for row in CATALOGUE]
@@ -123,7 +123,7 @@ def test_a_number_with_its_benchmark_names_one_control() -> None:
     "text", ["", "/", "4.2", "4.2.99", "cis-1.9/4.2.99", "cis-9.9/4.2.6", "cis-1.9/", "kubelet", "A"]
 )
 def test_an_unknown_name_names_no_control(text: str) -> None:
-    """Such as a section, a part of a name, or an unknown benchmark."""
+    """Unknown names are a section, a part of a name, and an unknown benchmark."""
     assert named(text) == ()
 
 
@@ -166,7 +166,7 @@ def test_an_id_means_the_same_in_the_guide_and_in_the_catalogue() -> None:
 
 
 def test_every_number_is_in_a_section_with_a_title() -> None:
-    """A report sums up by section, and no section is empty."""
+    """Reports have totals by section, and no section is empty."""
     found = {number.section for row in CATALOGUE for number in row.numbers.values()}
     assert found | {""} == set(SECTIONS)
 

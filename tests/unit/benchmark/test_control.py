@@ -1,4 +1,4 @@
-"""Tests of texts that are derived from a row."""
+"""Texts that are derived from a row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from agent.checks.manual import Manual
     ],
 )
 def test_a_recommendation_is_the_title_as_an_instruction(title: str, recommendation: str) -> None:
-    """A name keeps its capital letter; any other first word loses it."""
+    """The first word becomes lower case unless it is a name."""
     row = BenchmarkControl(id="x", title=title, check=Manual("Look."), why="It matters.", source="upstream.go")
     assert row.recommendation == recommendation
 
@@ -47,12 +47,12 @@ def test_a_recommendation_is_the_title_as_an_instruction(title: str, recommendat
     ],
 )
 def test_the_object_of_a_check_follows_the_recommendation(name: str, recommendation: str) -> None:
-    """The titles of CIS name it, so a reader expects it there."""
+    """The titles of CIS also contain the object, such as an argument."""
     (row,) = (row for row in CATALOGUE if row.id == name)
     assert row.recommendation == recommendation
 
 
 def test_no_title_is_an_instruction() -> None:
-    """Otherwise the recommendation would repeat it."""
+    """The recommendation adds "Ensure that" to the title."""
     assert [row.id for row in CATALOGUE if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []
     assert [row.id for row in CATALOGUE if row.title.endswith(".") or " " not in row.title] == []

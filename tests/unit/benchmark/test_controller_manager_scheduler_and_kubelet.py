@@ -1,4 +1,4 @@
-"""Tests of the rows of controller manager, scheduler, kubelet and kube-proxy."""
+"""Rows of controller manager, scheduler, kubelet and kube-proxy."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def meets(check: Check, changed: dict[str, str | None]) -> bool:
 
 
 def test_these_modules_have_the_recorded_controls_of_their_sections() -> None:
-    """None is missing or invented. 4.2.15 is about systemd and manual."""
+    """No control is missing or added. 4.2.15 is about systemd and manual."""
     theirs = {
         identifier
         for identifier, line in recorded().items()
@@ -84,12 +84,12 @@ def test_these_modules_have_the_recorded_controls_of_their_sections() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_each_control_has_the_numbers_and_letters_of_the_sources(row: BenchmarkControl) -> None:
-    """In every benchmark, also in those without the control."""
+    """This includes the benchmarks without the control."""
     assert numbers(row) == recorded()[row.id]
 
 
-def test_an_unconfigured_k3s_meets_all_but_the_choices_of_the_operator() -> None:
-    """The first five belong to the guide or the site."""
+def test_an_unconfigured_k3s_fails_only_choices_of_the_operator() -> None:
+    """The guide or the site sets these arguments."""
     assert {row.id for row in ROWS if not meets(row.check, {})} == {
         "terminated-pod-gc-threshold",
         "protect-kernel-defaults",
@@ -149,7 +149,7 @@ def test_a_component_without_arguments_passes_only_by_compliant_defaults() -> No
     ],
 )
 def test_a_weak_value_fails(identifier: str, argument: str, value: str | None) -> None:
-    """Empty and missing arguments included."""
+    """Weak values include empty and missing arguments."""
     assert not meets(by_id(identifier).check, {argument: value})
 
 
@@ -170,7 +170,7 @@ def test_a_weak_value_fails(identifier: str, argument: str, value: str | None) -
     ],
 )
 def test_a_strict_value_passes(identifier: str, argument: str, value: str) -> None:
-    """It differs from K3s' own value and is as strict."""
+    """The value differs from the default of K3s and is as strict."""
     assert meets(by_id(identifier).check, {argument: value})
 
 

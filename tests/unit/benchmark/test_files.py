@@ -1,4 +1,4 @@
-"""Tests of the rows of files and etcd: numbers, letters and modes of the benchmarks."""
+"""Rows of files and etcd: numbers, letters and modes in the benchmarks."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_every_recorded_control_has_one_row_with_its_numbers(line: dict[Benchmar
 
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> None:
-    """No number of these sections is repeated, missing or invented."""
+    """No number of these sections is repeated, missing or added."""
     ours = [row.numbers[benchmark].text for row in ROWS if benchmark in row.numbers]
     theirs = [line[benchmark].number for line in recorded() if benchmark in line]
     assert sorted(ours) == sorted(theirs)
@@ -145,7 +145,7 @@ def test_each_benchmark_requires_its_own_mode(line: dict[Benchmark, Cell]) -> No
 
 
 def test_earlier_has_only_benchmarks_with_another_check() -> None:
-    """Each of them has the control."""
+    """Each benchmark in `earlier` has the control."""
     for row in ROWS:
         assert row.earlier.keys() <= row.numbers.keys()
         assert row.check not in row.earlier.values()
@@ -196,7 +196,7 @@ def test_only_the_lock_of_the_leases_is_excluded() -> None:
 
 
 def test_etcd_as_k3s_configures_it_meets_every_row() -> None:
-    """For any data directory, and with auto-tls not set."""
+    """This is true for any data directory, and if auto-tls is not set."""
     for row, part in asked(ETCD):
         assert isinstance(part, EtcdSetting)
         if part.key in ETCD_CONFIGURATION:

@@ -1,4 +1,4 @@
-"""Tests that both give the same results for a node, or that a documented reason explains the difference.
+"""Results of kube-bench and of this program for the same nodes: equal, or different for a documented reason.
 
 kube-bench's side is a model of its documented semantics (tests/kube_bench.py), on nodes in many states (nodes.py).
 """
@@ -33,7 +33,7 @@ VERSIONS = {
     Benchmark.CIS_1_24: ("v1.24.17+k3s1",),
     Benchmark.CIS_1_7: ("v1.25.16+k3s1",),
     Benchmark.CIS_1_8: ("v1.26.15+k3s1",),
-    # kube-bench takes its newest profile for all newer K3s, too. v1.32.2 is one whose kubelet lost an argument.
+    # kube-bench uses its newest profile for newer K3s versions. In v1.32.2 the kubelet lost an argument.
     Benchmark.CIS_1_9: ("v1.29.15+k3s1", "v1.32.2+k3s1", "v1.34.1+k3s1"),
 }
 _BY_NUMBER = {
@@ -44,7 +44,7 @@ _BY_NUMBER = {
 
 
 class Observed(NamedTuple):
-    """For one profile: the nodes on which a control differs for a reason, and disguises that misled this program."""
+    """For one profile: the nodes on which a control differs, by reason, and the disguises that misled this program."""
 
     benchmark: Benchmark
     seen: Mapping[tuple[str, Reason], list[str]]
@@ -52,7 +52,7 @@ class Observed(NamedTuple):
 
 
 class Comparison:
-    """The results of both for nodes, computed once for each node; all nodes are below one directory."""
+    """The results of both programs, computed once for each node; all nodes are below one directory."""
 
     def __init__(self, benchmark: Benchmark, directory: Path) -> None:
         self._benchmark = benchmark
@@ -102,24 +102,24 @@ def observed(request: pytest.FixtureRequest) -> Observed:
 
 
 def test_every_difference_has_a_documented_reason(observed: Observed) -> None:
-    """On any node; a failure shows its state."""
+    """A failure shows the state of the node."""
     documented = _documented(observed.benchmark)
     assert {one: where[:3] for one, where in observed.seen.items() if one not in documented} == {}
 
 
 def test_every_documented_reason_has_a_node_that_shows_it(observed: Observed) -> None:
-    """The results differ for that reason. For a disguise, kube-bench's result changes."""
+    """On that node the results differ. For a disguise, the result of kube-bench changes."""
     assert _documented(observed.benchmark) - observed.seen.keys() == set()
 
 
-def test_disguises_do_not_change_our_verdict(observed: Observed) -> None:
+def test_disguises_do_not_change_the_verdict(observed: Observed) -> None:
     """A node without its journal, or with other spellings, gets the same verdict."""
     assert observed.fooled == []
 
 
 @pytest.mark.parametrize("benchmark", PROFILED, ids=str)
 def test_a_profile_has_the_controls_of_the_catalogue(benchmark: Benchmark) -> None:
-    """With the same numbers and kinds of assessment."""
+    """Numbers and kinds of assessment are the same."""
     assert {number: _assessed(check) for number, check in _profile(benchmark).items()} == {
         control.numbers[benchmark].text: control.numbers[benchmark].assessed
         for control in catalogue.CATALOGUE
@@ -129,7 +129,7 @@ def test_a_profile_has_the_controls_of_the_catalogue(benchmark: Benchmark) -> No
 
 @pytest.mark.parametrize("benchmark", PROFILED, ids=str)
 def test_the_same_cipher_suites_are_accepted(benchmark: Benchmark) -> None:
-    """Except for the second names that Go has for some; kube-bench accepts one of them for the kubelet."""
+    """The exceptions are the second names that Go has for some suites; kube-bench accepts one for the kubelet."""
     compared = 0
     for number, check in _profile(benchmark).items():
         ours = _BY_NUMBER[benchmark, number].check_of(benchmark)
@@ -173,8 +173,8 @@ def test_reasons_are_only_for_controls_that_kube_bench_has() -> None:
         ("noteqx", "5m", "0", False),
     ],
 )
-def test_the_model_compares_as_kube_bench_does(operator: str, found: str, wanted: str, *, passes: bool) -> None:
-    """As in check/test.go: booleans in any case, modes by bits, and no result for an unknown operator."""
+def test_the_model_compares_values_as_kube_bench_does(operator: str, found: str, wanted: str, *, passes: bool) -> None:
+    """Booleans in any case are equal, modes are compared by bits, and an unknown operator has no result."""
     assert kube_bench.compared(operator, found, wanted) is passes
 
 
@@ -185,7 +185,7 @@ def _apart(benchmark: Benchmark, said: Mapping[str, Said]) -> Iterator[tuple[str
 
 
 def _why(check: Mapping[str, Any], said: Said) -> Reason:
-    """Return why both differ on a node on which kube-bench finds all evidence."""
+    """Return why the results differ on a node on which kube-bench finds all evidence."""
     if said.status is ControlStatus.NOT_APPLICABLE:
         return Reason.NOT_HERE
     if "type" in check:

@@ -1,4 +1,4 @@
-"""Tests of the rows that need a manual review."""
+"""Rows that need a manual review."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ each_row = pytest.mark.parametrize("row", MANUAL, ids=lambda row: row.id)
 
 
 def test_these_rows_are_the_recorded_controls_of_their_sections() -> None:
-    """None is missing or invented."""
+    """No control is missing or added."""
     theirs = {
         identifier
         for identifier, line in recorded().items()
@@ -34,12 +34,12 @@ def test_these_rows_are_the_recorded_controls_of_their_sections() -> None:
 
 @each_row
 def test_each_control_has_the_numbers_and_letters_of_the_sources(row: BenchmarkControl) -> None:
-    """In every benchmark, also in those without the control."""
+    """This includes the benchmarks without the control."""
     assert numbers(row) == recorded()[row.id]
 
 
 def test_39_controls_are_in_the_benchmarks_of_kube_bench_and_three_are_newer() -> None:
-    """The counts of k3s-cis-1.23 to k3s-cis-1.9 together."""
+    """The controls of k3s-cis-1.23 to k3s-cis-1.9 are counted together."""
     known = {benchmark for benchmark in Benchmark if benchmark.kube_bench_profile}
     later = {row.id for row in MANUAL if not row.numbers.keys() & known}
     assert later == {"kubelet-ip-address-deny", "rbac-kubelet-subresources", "pods-proc-mount"}
@@ -48,7 +48,7 @@ def test_39_controls_are_in_the_benchmarks_of_kube_bench_and_three_are_newer() -
 
 @each_row
 def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> None:
-    """It names a command, a location or a question, without fields to fill in."""
+    """The sentence contains a command, a location or a question, without placeholders."""
     assert isinstance(row.check, Manual)
     assert not row.earlier
     look = row.check.review
@@ -62,13 +62,13 @@ def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> No
 
 
 def test_the_cluster_is_reviewed_on_a_server() -> None:
-    """An agent has no kubectl with permissions; only systemd's settings are reviewed on each node."""
+    """The kubectl of an agent has no permissions. Only settings of systemd are reviewed on each node."""
     assert {row.id for row in MANUAL if row.applies.roles == BOTH_ROLES} == {"kubelet-ip-address-deny"}
     assert {row.applies.roles for row in MANUAL} == {SERVERS, BOTH_ROLES}
 
 
 def test_a_row_names_the_files_of_the_guide_for_its_control() -> None:
-    """psa.yaml, policy.yaml, the default accounts, and the audit policy."""
+    """These are psa.yaml, policy.yaml, the default accounts, and the audit policy."""
     linked = {row.id: row.guide for row in MANUAL if row.guide}
     assert all(guide in CONTROLS for guide in linked.values())
     assert {identifier: guide.id for identifier, guide in linked.items() if guide.id != "pod-security-admission"} == {

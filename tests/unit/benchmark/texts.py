@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def fix(row: BenchmarkControl) -> str:
-    """Return a row's own remediation; empty if it follows from the check."""
+    """Return a row's own remediation; empty if it is derived from the check."""
     return remediation.text(row.repair) if row.repair else ""

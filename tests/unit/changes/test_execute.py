@@ -1,4 +1,4 @@
-"""Execution of a plan: the journal first, each resource observed before and after, failures independent."""
+"""Execution of a plan: the journal is written first, and each resource is observed before and after its change."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def host() -> Iterator[Host]:
         yield fake_host(root)
 
 
-class Contrary(Host):
+class FailingHost(Host):
     """A host that fails at some paths, and whose files another program changes."""
 
     fails_at: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Contrary(Host):
 
     @cached_property
     def seen_at_first_change(self) -> list[list[str]]:
-        """What the journal contained before the first change."""
+        """The content of the journal before the first change."""
         return []
 
     def put(self, state: State) -> None:
@@ -77,8 +77,8 @@ class Contrary(Host):
 
 def contrary(
     host: Host, *, fails_at: tuple[str, ...] = (), read_only: tuple[str, ...] = (), undoes: tuple[str, ...] = ()
-) -> Contrary:
-    return Contrary(
+) -> FailingHost:
+    return FailingHost(
         root=host.root,
         run=Programs(),
         probe=no_processes,
@@ -92,7 +92,7 @@ def contrary(
 
 
 def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
-    """It contains all planned changes and is closed after the last one."""
+    """The record contains all planned changes, and is closed after the last one."""
     strict = contrary(host)
     journal = Journal(strict)
     changes = (Change(absent("a"), file("a")), Change(absent("b"), file("b")))
@@ -112,7 +112,7 @@ def test_nothing_is_changed_if_the_journal_cannot_be_written(host: Host) -> None
 
 
 def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
-    """Its refusals are reported."""
+    """The refusals of the plan are reported."""
     refusal = Refusal("/etc/a", "is a FIFO", "look")
     items = execute(Plan(changes=(), refusals=(refusal,)), host, Journal(host))
     assert items == (Item("/etc/a", ItemStatus.REFUSED, "is a FIFO", "look"),)
@@ -120,7 +120,7 @@ def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
 
 
 def test_one_failure_does_not_stop_the_others(host: Host) -> None:
-    """It is reported with its reason and hint; all changes are recorded."""
+    """The failure has a reason and a hint; all changes are recorded."""
     strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
     journal = Journal(strict)
     changes = (
@@ -142,7 +142,7 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
 
 
 def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> None:
-    """The run continues."""
+    """The entry fails because its parent directory does not exist, and the run continues."""
     deep = File(path=ETC / "d/e/f", content=b"x", mode=FileMode(0o600))
     strict = contrary(host, read_only=("/etc/d",))
     observed = strict.observe_all([deep])
@@ -158,7 +158,7 @@ def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> 
 
 
 def test_a_change_that_depends_on_a_failed_one_is_not_made(host: Host) -> None:
-    """It is blocked by the environment only if all its dependencies are."""
+    """The environment is the reason only if it blocks all dependencies."""
     strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
     value = Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0"))
     changes = (
@@ -200,7 +200,7 @@ def test_a_resource_that_changed_during_the_run_is_not_written(now: State, host:
 
 
 def test_a_resource_that_became_compliant_during_the_run_is_not_written(host: Host) -> None:
-    """It is compliant, so nothing fails."""
+    """The item is compliant, so the run succeeds."""
     host.put(file())
     before = Path(host.root, "etc/a").stat()
     item = carry_out(Change(absent("a"), file()), host, Journal(host))
@@ -228,7 +228,7 @@ def test_an_edited_file_is_backed_up_before_it_is_replaced(host: Host) -> None:
 
 
 def test_a_file_that_cannot_be_backed_up_is_not_replaced(host: Host) -> None:
-    """Not even with --force."""
+    """The change fails, also with --force."""
     before = file(content=b"theirs")
     host.put(before)
     Path(host.root, "var").write_text("a file in the way")
@@ -238,7 +238,7 @@ def test_a_file_that_cannot_be_backed_up_is_not_replaced(host: Host) -> None:
 
 
 def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
-    """It is not a failure."""
+    """A kept directory is not a failure."""
     directory = Directory(path=ETC / "d", mode=FileMode(0o755))
     host.put(directory)
     host.put(file("d/theirs"))
@@ -247,7 +247,7 @@ def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
 
 
 def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) -> None:
-    """They are reported, and the next run closes the record."""
+    """The changes are reported, and the next run closes the record."""
 
     class Stubborn(Journal):
         def finish(self, entry: object) -> None:
@@ -259,15 +259,15 @@ def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) ->
     assert len(Journal(host).finish_interrupted()) == 1
 
 
-def test_edits_and_obstacles_have_different_statuses() -> None:
-    """By the field `edited` of the refusal."""
+def test_edited_files_and_other_refusals_have_different_statuses() -> None:
+    """The field `edited` of the refusal determines the status."""
     refusal = Refusal("/etc/a", "reason", "hint", edited=True)
     assert refused(refusal) == Item("/etc/a", ItemStatus.EDITED, "reason", "hint")
     assert refused(replace(refusal, edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")
 
 
 def test_a_plan_of_a_real_tree_makes_it_compliant(host: Host) -> None:
-    """Modes, content, missing directories and values; a second plan is empty."""
+    """The plan changes modes, content, missing directories and values. A second plan is empty."""
     wanted: list[Resource] = [
         Directory(path=PurePosixPath("/srv/k3s/server"), mode=FileMode(0o700)),
         File(path=PurePosixPath("/srv/k3s/server/manifests/x.yaml"), content=b"x: 1\n", mode=FileMode(0o600)),

@@ -1,4 +1,4 @@
-"""The journal: complete, bounded, readable after a crash."""
+"""The journal: format, limits, merged records, and recovery after a crash."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ RECORDED_CHANGES = [
 
 @given(changes=st.lists(st.tuples(STATES, STATES), min_size=1, max_size=5))
 def test_each_state_is_read_back_unchanged(changes: list[tuple[State, State]]) -> None:
-    """Binary content, unusual names, every mode and owner."""
+    """This includes binary content, unusual names, and every mode and owner."""
     with in_memory() as root:
         journal = Journal(fake_host(root))
         written = [Change(before, after) for before, after in changes]
@@ -153,7 +153,7 @@ def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> N
 
 
 def test_runs_are_numbered_and_sorted(journal: Journal, clock: Clock) -> None:
-    """Also if the clock is set back."""
+    """This is true even if the clock is set back."""
     for seconds in (50, 10, 30):
         clock.seconds = seconds
         run(journal, Change(value("0"), value("1")))
@@ -161,7 +161,7 @@ def test_runs_are_numbered_and_sorted(journal: Journal, clock: Clock) -> None:
 
 
 def test_other_files_in_the_journal_are_ignored(journal: Journal, host: Host) -> None:
-    """Temporary files, copies, and similar names."""
+    """Other files are temporary files, copies, and similar names."""
     run(journal, Change(value("0"), value("1")))
     directory = Path(host.root, *JOURNAL.parts[1:])
     for name in (
@@ -177,7 +177,7 @@ def test_other_files_in_the_journal_are_ignored(journal: Journal, host: Host) ->
 
 
 def test_an_interrupted_run_is_closed_by_the_next_one(journal: Journal, host: Host) -> None:
-    """Its temporary files are removed and others are kept; its record is still valid."""
+    """The next run removes its temporary files and no others. The record is still valid."""
     entry = journal.begin([Change(ABSENT, file(b"x")), Change(value("0"), value("1"))])
     etc = Path(host.root, "etc")
     (etc / ".a.conf.k3s-harden").write_bytes(b"half")
@@ -190,8 +190,8 @@ def test_an_interrupted_run_is_closed_by_the_next_one(journal: Journal, host: Ho
     assert journal.history(journal.runs())[0] == {str(A): ABSENT, KEY: value("0")}
 
 
-def test_history_has_the_first_state_and_all_later_ones(journal: Journal) -> None:
-    """Over all runs, in the order of the first change."""
+def test_the_history_of_a_path_has_its_first_and_all_later_states(journal: Journal) -> None:
+    """The paths of all runs are in the order of their first change."""
     run(journal, Change(value("0"), value("1")))
     run(journal, Change(ABSENT, file(b"first")), Change(value("2"), value("3")))
     run(journal, Change(file(b"first"), file(b"second")))
@@ -201,15 +201,15 @@ def test_history_has_the_first_state_and_all_later_ones(journal: Journal) -> Non
     assert journal.history(journal.runs()[-1:]) == ({str(A): file(b"first")}, {str(A): (file(b"second"),)})
 
 
-def test_content_of_any_run_is_known(journal: Journal) -> None:
-    """An /etc that was reset to its image has the content of an earlier run."""
+def test_content_of_each_run_is_recognized(journal: Journal) -> None:
+    """A system that resets /etc to its image restores the content of an earlier run."""
     run(journal, Change(ABSENT, file(b"first")))
     run(journal, Change(file(b"first"), file(b"second")))
     assert journal.written(str(A)) == (b"first", b"second")
     assert journal.written("/etc/b") == ()
 
 
-def test_a_changed_mode_does_not_claim_the_content(journal: Journal) -> None:
+def test_a_change_of_mode_does_not_mark_the_content_as_managed(journal: Journal) -> None:
     """Otherwise the next run would overwrite an edit, and revert would remove it."""
     run(journal, Change(ABSENT, file(b"ours")))
     edited = file(b"edited", 0o644), file(b"edited")
@@ -250,8 +250,8 @@ def test_fifty_records_are_kept_and_older_ones_are_merged(journal: Journal, host
     assert max(sizes) < 1000
 
 
-def test_merging_does_not_claim_content(journal: Journal) -> None:
-    """Nor does it forget content that runs wrote."""
+def test_merging_does_not_mark_content_as_managed(journal: Journal) -> None:
+    """Content that runs wrote is still recognized."""
     run(journal, Change(ABSENT, file(b"ours")))
     for number in range(120):
         edited = f"edit {number}".encode()
@@ -263,7 +263,7 @@ def test_merging_does_not_claim_content(journal: Journal) -> None:
 
 
 def test_an_interrupted_merge_changes_nothing(journal: Journal, host: Host) -> None:
-    """The older record still exists beside the merged one."""
+    """If the older record still exists beside the merged one, the history is the same."""
     for number in range(50):
         run(journal, Change(value(f"{number}"), value("1")))
     first = Path(host.root, *JOURNAL.parts[1:], "000001-1700000000.json")
@@ -277,7 +277,7 @@ def test_an_interrupted_merge_changes_nothing(journal: Journal, host: Host) -> N
 
 
 def test_reverted_runs_are_removed(journal: Journal, host: Host) -> None:
-    """The newest or all; the journal and its directory are removed with the last one if they are empty."""
+    """The newest or all records are removed. The empty journal and its directory are removed with the last one."""
     entries = [run(journal, Change(value("0"), value("1"))) for _ in range(3)]
     journal.forget(entries[-1:])
     assert journal.runs() == tuple(entries[:-1])
@@ -331,7 +331,7 @@ def changing_to(state: object) -> bytes:
     ids=str,
 )
 def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Journal, host: Host) -> None:
-    """No traceback, and no partial revert."""
+    """There is no traceback, and nothing is reverted."""
     entry = run(journal, Change(value("0"), value("1")))
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     with pytest.raises(HostError) as caught:
@@ -341,7 +341,7 @@ def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Jour
 
 
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
-    """Content that other runs wrote is still known."""
+    """Content that other runs wrote is still recognized."""
     run(journal, Change(ABSENT, file(b"first")))
     broken = run(journal, Change(file(b"first"), file(b"second")))
     run(journal, Change(file(b"second"), file(b"third")))
@@ -351,8 +351,8 @@ def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
-def test_a_truncated_record_is_found_without_parsing(content: bytes, journal: Journal, host: Host) -> None:
-    """As a power failure or a full disk leaves it."""
+def test_a_truncated_record_is_detected_without_parsing(content: bytes, journal: Journal, host: Host) -> None:
+    """A power failure or a full disk can truncate a record."""
     entry = run(journal, Change(value("0"), value("1")))
     assert journal.damage([entry], in_full=False) == journal.damage([entry], in_full=True) == {}
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
@@ -362,7 +362,7 @@ def test_a_truncated_record_is_found_without_parsing(content: bytes, journal: Jo
 
 
 def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
-    """A newer version of this program wrote it."""
+    """It was written by a newer version of this program."""
     entry = run(journal, Change(value("0"), value("1")))
     record = Path(host.root, *entry.path.parts[1:])
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
@@ -372,7 +372,7 @@ def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) ->
 
 
 def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:
-    """A file has the name of the state directory."""
+    """A regular file at the path of the state directory prevents the record."""
     Path(host.root, "var/lib").mkdir(parents=True)
     Path(host.root, *STATE.parts[1:]).symlink_to("/etc")
     Path(host.root, "var/lib").chmod(0o777)
@@ -391,8 +391,8 @@ def test_the_backup_of_a_file_with_a_long_path_has_a_short_unique_name(journal: 
 
 
 @pytest.mark.root
-def test_a_state_directory_that_is_a_mount_point_stays(journal: Journal, host: Host) -> None:
-    """Everything is undone nevertheless."""
+def test_a_state_directory_that_is_a_mount_point_is_kept(journal: Journal, host: Host) -> None:
+    """All changes are reverted nevertheless."""
     state = Path(host.root, *STATE.parts[1:])
     state.mkdir(parents=True)
     with mounted(state, "size=1m,mode=700"):

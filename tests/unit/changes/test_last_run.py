@@ -40,7 +40,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_record_is_read_as_it_was_written(host: Host, tmp_path: Path) -> None:
-    """With mode 0600, in a directory of root only."""
+    """The file has mode 0600, in a directory with mode 0700."""
     last_run.write(host, RUN)
     file = tmp_path / str(RECORD).lstrip("/")
     assert last_run.read(host, []) == RUN
@@ -49,7 +49,7 @@ def test_a_record_is_read_as_it_was_written(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_the_same_is_not_written_again(host: Host, tmp_path: Path) -> None:
-    """Such a run takes no lock either."""
+    """The run does not take the lock either."""
     last_run.write(host, RUN)
     (tmp_path / "run/k3s-harden.lock").unlink()
     before = (tmp_path / str(RECORD).lstrip("/")).stat()
@@ -59,14 +59,14 @@ def test_a_record_that_is_the_same_is_not_written_again(host: Host, tmp_path: Pa
 
 
 def test_a_record_is_not_written_while_another_run_holds_the_lock(host: Host) -> None:
-    """A successful run does not wait for it, and does not fail."""
+    """A successful run does not wait for the lock, and does not fail."""
     with host.lock():
         last_run.write(host, RUN)
     assert last_run.read(host, []) == LastRun()
 
 
 def test_a_tree_has_no_record(tmp_path: Path) -> None:
-    """It becomes another host."""
+    """A host tree can become another host."""
     host = fake_host(tmp_path)
     last_run.write(host, RUN)
     assert not (tmp_path / "var").exists()

@@ -1,4 +1,4 @@
-"""Journal records: large contents, and damaged or hostile records, which are errors and never tracebacks."""
+"""Journal records: large contents, and damaged or hostile records."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def path_of(host: Host, path: PurePosixPath) -> Path:
     ],
 )
 def test_a_large_file_can_be_reverted(content: bytes, host: Host) -> None:
-    """JSON would need up to six times as many bytes, which is more than the journal reads."""
+    """Escaped in JSON, the content would exceed the size limit of a record."""
     journal = Journal(host)
     changes = (Change(file(content), file(b"new")),)
     run = journal.begin(changes)
@@ -74,8 +74,8 @@ def test_a_large_file_can_be_reverted(content: bytes, host: Host) -> None:
     assert not path_of(host, CONTENTS).exists()
 
 
-def test_a_content_is_removed_with_the_last_record_that_names_it(host: Host) -> None:
-    """Others stay."""
+def test_stored_content_is_removed_with_the_last_record_that_uses_it(host: Host) -> None:
+    """Content of other records is kept."""
     journal = Journal(host)
     one, other = b"1" * 20_000, b"2" * 20_000
     runs = [journal.begin((Change(file(before), file(after)),)) for before, after in ((one, other), (other, b"x"))]
@@ -86,8 +86,8 @@ def test_a_content_is_removed_with_the_last_record_that_names_it(host: Host) -> 
     assert not path_of(host, CONTENTS).exists()
 
 
-def test_a_content_that_is_damaged_or_missing_is_an_error_with_its_path(host: Host) -> None:
-    """It is not restored."""
+def test_damaged_or_missing_stored_content_is_an_error_with_its_path(host: Host) -> None:
+    """revert does not write such content."""
     journal = Journal(host)
     run = journal.begin((Change(file(b"1" * 20_000), file(b"x")),))
     (stored,) = path_of(host, CONTENTS).iterdir()
@@ -100,7 +100,7 @@ def test_a_content_that_is_damaged_or_missing_is_an_error_with_its_path(host: Ho
 
 
 def test_a_record_that_could_not_be_read_back_is_not_written(host: Host) -> None:
-    """The run makes no changes."""
+    """The run stops before it makes changes."""
     changes = [Change(Absent(A), File(A / str(number), b"\0" * 16_000, FileMode(0o600))) for number in range(100)]
     with pytest.raises(HostError, match=r"^cannot write /var/lib/k3s-harden/journal/000001-1700000000\.begun: found"):
         Journal(host).begin(changes)
@@ -159,17 +159,17 @@ def test_any_record_is_read_or_is_an_error(data: bytes, *, force: bool) -> None:
             journal.written("/etc/a.conf")
             journal.history(journal.runs())
         except HostError as error:
-            assert error.message.startswith(f"cannot read {JOURNAL / RECORD}")  # noqa: PT017 - not each is one
+            assert error.message.startswith(f"cannot read {JOURNAL / RECORD}")  # noqa: PT017 - some journals are valid
         (run,) = journal.runs()
         journal.damage([run], in_full=True)
         try:
             revert(host, last=False, force=force)
         except HardenError as error:
-            assert "\n" not in error.message  # noqa: PT017 - not each is one
+            assert "\n" not in error.message  # noqa: PT017 - some journals are valid
 
 
 @pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
-def test_a_record_that_is_no_regular_file_is_an_error(kind: str, host: Host) -> None:
+def test_a_record_that_is_not_a_regular_file_is_an_error(kind: str, host: Host) -> None:
     """A symlink is not followed, and a FIFO does not block."""
     record = path_of(host, JOURNAL / RECORD)
     record.parent.mkdir(parents=True)

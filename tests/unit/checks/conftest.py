@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Nodes(Protocol):
-    """Creates nodes of any kind."""
+    """A factory of nodes."""
 
     def __call__(self, k3s: K3s | None = None, version: str = "") -> Node:
         """Create a node; without `k3s` a server on which K3s never ran."""
@@ -23,7 +23,7 @@ class Nodes(Protocol):
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
-    """Create nodes of any kind, each with its own tree."""
+    """Return a function that creates nodes, each with its own tree."""
     with in_memory() as directory:
 
         def make(k3s: K3s | None = None, version: str = "") -> Node:

@@ -1,4 +1,4 @@
-"""Checks of who has access to the files of a node: modes, owners, access control lists, directories and symlinks."""
+"""Checks of access to the files of a node: modes, owners, access control lists, directories and symlinks."""
 
 from __future__ import annotations
 
@@ -110,18 +110,18 @@ def statuses(node: Node) -> dict[str, ControlStatus]:
 
 
 def test_each_control_has_files_or_a_directory() -> None:
-    """Of this test."""
+    """The tables above are complete."""
     assert FILES.keys() | DIRECTORIES.keys() == IDS
 
 
 def test_the_modes_that_k3s_sets_pass(node: Node) -> None:
-    """Also in directories that everybody can enter."""
+    """They pass even in directories that everybody can enter."""
     assert set(statuses(node).values()) == {ControlStatus.PASS}
 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
 def test_a_file_that_others_can_write_fails(node: Node, control: str, path: str) -> None:
-    """With its path and mode, and a command that repairs it."""
+    """The report contains path and mode, and a command that fixes the mode."""
     node.path(path).chmod(0o666)
     verdict = node.verdict(control)
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -132,7 +132,7 @@ def test_a_file_that_others_can_write_fails(node: Node, control: str, path: str)
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
 def test_a_file_that_its_group_can_write_fails(node: Node, control: str, path: str) -> None:
-    """Also if the group is root."""
+    """It fails even if the group is root."""
     node.path(path).chmod(0o660)
     verdict = node.verdict(control)
     assert verdict.status is ControlStatus.FAIL
@@ -142,7 +142,7 @@ def test_a_file_that_its_group_can_write_fails(node: Node, control: str, path: s
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
 def test_only_secret_files_must_not_be_readable(node: Node, control: str, path: str) -> None:
-    """For others."""
+    """A file that is not secret may be readable by others."""
     node.path(path).chmod(0o644)
     verdict = node.verdict(control)
     assert verdict.status is (ControlStatus.FAIL if control in SECRET else ControlStatus.PASS)
@@ -153,7 +153,7 @@ def test_only_secret_files_must_not_be_readable(node: Node, control: str, path: 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
 def test_a_file_that_nobody_else_can_reach_passes(node: Node, control: str, path: str) -> None:
-    """SQLite's database has 0644 in a directory with 0700."""
+    """SQLite's database has mode 0644 in a directory with mode 0700."""
     node.path(path).chmod(0o666)
     node.path(path).parent.chmod(0o700)
     assert node.verdict(control).status is ControlStatus.PASS
@@ -164,7 +164,7 @@ def test_a_file_that_nobody_else_can_reach_passes(node: Node, control: str, path
 def test_a_directory_to_which_others_can_add_files_fails(
     node: Node, control: str, path: str, mode: int, who: str
 ) -> None:
-    """With or without the sticky bit, which only protects existing files."""
+    """The sticky bit makes no difference, because it protects only existing files."""
     node.path(path).chmod(mode)
     verdict = node.verdict(control)
     assert verdict.status is ControlStatus.FAIL
@@ -173,8 +173,8 @@ def test_a_directory_to_which_others_can_add_files_fails(
 
 
 @pytest.mark.parametrize("path", ["/", "/etc", "/usr/local", "/usr/local/bin"])
-def test_a_directory_above_that_others_can_write_fails(node: Node, path: str) -> None:
-    """They can replace what is below it."""
+def test_a_parent_directory_that_others_can_write_fails(node: Node, path: str) -> None:
+    """Others could replace the directories below it."""
     node.path(path).chmod(0o777)
     control = "k3s-config-access" if path == "/etc" else "k3s-binary-access"
     verdict = node.verdict(control)
@@ -204,7 +204,7 @@ def test_an_owner_other_than_root_fails(node: Node) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize(("mode", "status"), [(0o640, ControlStatus.PASS), (0o660, ControlStatus.FAIL)])
 def test_a_group_may_read_but_not_write(node: Node, mode: int, status: ControlStatus) -> None:
-    """As with K3s' write-kubeconfig-group."""
+    """K3s' option write-kubeconfig-group makes a file readable by a group."""
     os.chown(node.path("server/token"), 0, 1234)
     node.path("server/token").chmod(mode)
     assert node.verdict("k3s-token-access").status is status
@@ -212,7 +212,7 @@ def test_a_group_may_read_but_not_write(node: Node, mode: int, status: ControlSt
 
 @pytest.mark.root
 def test_a_group_reaches_only_directories_that_it_can_enter(node: Node) -> None:
-    """The group of a file is not the group of its directory."""
+    """The group of a file can differ from the group of its directory."""
     os.chown(node.path("server/token"), 0, 1234)
     node.path("server/token").chmod(0o660)
     node.path("server").chmod(0o750)
@@ -240,8 +240,10 @@ MASKED = acl((1, 6, 2**32 - 1), (2, 6, 1000), (4, 4, 2**32 - 1), (0x10, 4, 2**32
         ("agent-keys-access", f"{DATA}/agent/serving-kubelet.key", USER_READS, "0640: user 1000 can read it"),
     ],
 )
-def test_access_control_lists_count(node: Node, control: str, path: str, entries: bytes, observation: str) -> None:
-    """Limited by their mask."""
+def test_access_by_an_access_control_list_fails(
+    node: Node, control: str, path: str, entries: bytes, observation: str
+) -> None:
+    """The mask limits the entries of the list."""
     try:
         os.setxattr(node.path(path), "system.posix_acl_access", entries)
     except OSError as error:
@@ -255,7 +257,7 @@ def test_access_control_lists_count(node: Node, control: str, path: str, entries
 
 
 def test_a_symlink_is_followed(node: Node) -> None:
-    """Its target decides, and every directory on both paths."""
+    """The target and every directory on both paths are checked."""
     node.path("/opt/bin").mkdir(parents=True)
     node.path(BINARY).rename(node.path("/opt/bin/k3s"))
     node.path(BINARY).symlink_to("/opt/bin/k3s")
@@ -300,7 +302,7 @@ def test_registries_are_secret_if_they_have_passwords(node: Node, text: str, sta
     [("token: abc\n", ControlStatus.FAIL), ("node-name: a\n", ControlStatus.PASS)],
 )
 def test_configuration_is_secret_if_it_has_a_token(node: Node, text: str, status: ControlStatus) -> None:
-    """Main file and drop-ins."""
+    """The main file and drop-ins are checked."""
     node.config(text)
     node.path(CONFIG).chmod(0o644)
     assert node.verdict("k3s-config-access").status is status
@@ -311,13 +313,13 @@ def test_configuration_is_secret_if_it_has_a_token(node: Node, text: str, status
 
 
 def test_files_that_do_not_exist_are_not_applicable(nodes: Nodes) -> None:
-    """Before K3s is installed."""
+    """Before K3s is installed, the files do not exist."""
     assert set(statuses(nodes()).values()) <= {ControlStatus.NOT_APPLICABLE, ControlStatus.PASS}
 
 
 @pytest.mark.parametrize(("control", "name"), GUIDE.items())
 def test_the_modes_of_the_guides_files_are_exact(hardened: Node, control: str, name: str) -> None:
-    """As in `check`, whoever can reach them, and `apply` repairs them."""
+    """`check` requires the same modes, and `apply` sets them, even if directories protect the files."""
     assert hardened.verdict(control).status is ControlStatus.PASS
     path = hardened.path(name)
     path.chmod(0o666)
@@ -330,7 +332,7 @@ def test_the_modes_of_the_guides_files_are_exact(hardened: Node, control: str, n
 
 @pytest.mark.parametrize("kind", ["FIFO", "dangling"])
 def test_an_irregular_file_is_unknown(node: Node, kind: str) -> None:
-    """It neither passes nor fails."""
+    """A FIFO or a dangling symlink neither passes nor fails."""
     node.path("server/token").unlink()
     if kind == "FIFO":
         os.mkfifo(node.path("server/token"), 0o600)
@@ -340,7 +342,7 @@ def test_an_irregular_file_is_unknown(node: Node, kind: str) -> None:
 
 
 def test_other_files_of_the_configuration_are_found(node: Node) -> None:
-    """With --config of the service, and with paths in the configuration."""
+    """Other paths are set by --config of the service, and by options in the configuration."""
     node.starts_with("--config=/srv/conf/k3s.yaml")
     node.put("/srv/conf/k3s.yaml", "etcd-snapshot-dir: /srv/snapshots\ntoken-file: /srv/token\n", 0o666)
     node.put("/srv/snapshots/one", "data\n", 0o644)

@@ -136,7 +136,7 @@ def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
         ),
     ],
 )
-def test_a_field_of_a_kubelet_file_is_corrected_as_a_field(server: Node, name: str, written: str, remedy: str) -> None:
+def test_the_fix_of_a_kubelet_file_is_a_field(server: Node, name: str, written: str, remedy: str) -> None:
     """The fix uses the syntax of the file, not that of the argument."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}{written}\n")
@@ -170,7 +170,7 @@ def test_a_wrong_value_before_the_drop_in_has_owner_apply(server: Node) -> None:
 
 
 def test_a_wrong_value_in_a_later_file_has_owner_operator(server: Node) -> None:
-    """Apply cannot override it."""
+    """apply cannot override a later file."""
     server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -178,7 +178,7 @@ def test_a_wrong_value_in_a_later_file_has_owner_operator(server: Node) -> None:
 
 
 def test_a_wrong_value_in_the_unit_has_owner_operator(server: Node) -> None:
-    """The command line takes precedence, and systemd has to reload its configuration."""
+    """The command line overrides files, and systemd must reload its configuration."""
     server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -301,10 +301,10 @@ def test_a_fixed_list_keeps_allowed_names(nodes: Nodes) -> None:
         (Benchmark.CIS_2_0, "", ControlStatus.PASS, ""),
     ],
 )
-def test_the_rate_of_events_follows_the_benchmark(
+def test_the_required_event_rate_depends_on_the_benchmark(
     benchmark: Benchmark, value: str, status: ControlStatus, better: str, server: Node
 ) -> None:
-    """The two oldest require 0. Later ones accept any number, and 50 is the kubelet's default since v1.27."""
+    """The two oldest benchmarks require 0. Later ones accept any number; the kubelet's default is 50 from v1.27 on."""
     server.config(f"kubelet-arg: [event-qps={value}]\n" if value else "")
     verdict = server.verdict("kubelet-event-qps", benchmark)
     assert verdict.status is status
@@ -344,7 +344,7 @@ def test_the_rate_of_events_follows_the_benchmark(
         ),
     ],
 )
-def test_an_existing_value_is_changed_in_its_place(server: Node, name: str, config: str, remedy: str) -> None:
+def test_an_existing_value_is_changed_at_its_location(server: Node, name: str, config: str, remedy: str) -> None:
     """The caution of the control is the first step."""
     server.drop_in("95-site.yaml", config)
     assert fix(server.verdict(name)) == remedy
@@ -395,7 +395,7 @@ def test_a_disabled_option_names_its_line(server: Node) -> None:
     assert fix(verdict).endswith(f"; then change `secrets-encryption: false` at {SITE}:1")
 
 
-def test_only_the_required_feature_gate_counts(server: Node) -> None:
+def test_only_the_required_feature_gate_is_checked(server: Node) -> None:
     """Other gates do not affect the result."""
     server.config("kubelet-arg: ['feature-gates=X=true']\n")
     assert server.verdict("kubelet-rotate-server-certificate").status is ControlStatus.PASS
@@ -586,7 +586,7 @@ def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: Node) ->
     ],
 )
 def test_an_argument_that_another_file_decides_is_unknown(server: Node, config: str, name: str, reason: str) -> None:
-    """It does not pass by a default, and the verdict contains no secret."""
+    """The control does not pass by a default, and the verdict contains no secret."""
     server.config(config)
     verdict = server.verdict(name)
     assert (verdict.status, verdict.owner, verdict.found) == (
@@ -612,7 +612,7 @@ def test_an_argument_that_another_file_decides_is_unknown(server: Node, config: 
 def test_a_file_that_is_not_checked_names_the_field_to_review(
     server: Node, argument: str, name: str, fields: tuple[str, ...]
 ) -> None:
-    """With the expected value."""
+    """The remediation contains the field and the expected value."""
     server.config(f"{argument}=/etc/a.yaml]\n")
     verdict = server.verdict(name)
     assert seen(verdict)[0][1] == f"{CONFIG}:1"
@@ -633,7 +633,7 @@ def link_to_itself(path: Path) -> None:
 
 @pytest.mark.parametrize("plant", [os.mkfifo, link_to_itself])
 def test_a_configuration_that_is_not_readable_is_unknown(server: Node, plant: Callable[[Path], None]) -> None:
-    """It is not treated as empty."""
+    """The configuration is not treated as empty."""
     plant(server.path(CONFIG))
     for name in ("apiserver-profiling", "kubelet-anonymous-auth", "kube-proxy-metrics-bind-address"):
         assert server.verdict(name).status is ControlStatus.UNKNOWN
@@ -649,7 +649,7 @@ def test_a_version_without_its_patch_is_unknown(nodes: Nodes) -> None:
 
 
 def test_an_agent_has_no_control_plane(nodes: Nodes) -> None:
-    """It has a kubelet."""
+    """Only the controls of the kubelet apply to an agent."""
     agent = nodes(K3s(role="agent"))
     verdict = agent.verdict("apiserver-profiling")
     assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)

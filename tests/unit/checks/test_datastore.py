@@ -22,7 +22,7 @@ ENCRYPTION = "server/cred/encryption-config.json"
 
 
 def edit(node: Node, path: str, old: str, new: str) -> None:
-    """Replace something in a file that K3s wrote."""
+    """Replace a text in a file that K3s wrote."""
     file = node.path(path)
     text = file.read_text()
     assert old in text
@@ -75,7 +75,7 @@ def test_a_missing_etcd_configuration_is_unknown(server: Node) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "client-transport-security: 1\n"])
 def test_an_invalid_etcd_configuration_is_unknown(server: Node, text: str) -> None:
-    """Also for settings that pass if they are not set."""
+    """This includes settings that pass if they are not set."""
     server.put(ETCD, text)
     for name in ("etcd-client-cert-auth", "etcd-auto-tls", "etcd-unique-ca"):
         verdict = server.verdict(name)
@@ -90,8 +90,8 @@ def test_the_datastore_is_unknown_before_the_first_start(nodes: Nodes) -> None:
     assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 
 
-def test_what_prevents_k3s_from_starting_is_fixed_first(nodes: Nodes) -> None:
-    """A note has the same ID."""
+def test_a_finding_that_prevents_the_start_is_fixed_first(nodes: Nodes) -> None:
+    """The remediation contains the ID of the finding, which has a note."""
     node = nodes()
     node.config("kube-apiserver-arg: [tls-cert-file=/nothing]\n")
     assert any("named-file-missing" in note.message for note in node.assess().notes)
@@ -230,7 +230,7 @@ def test_an_unencrypted_cluster_has_the_steps_for_existing_data(server: Node) ->
     remedy = fix(server.verdict("secrets-encryption"))
     steps = ("v1.34.3+k3s3", "snapshot", "secrets-encrypt enable", "restart each", "secrets-encrypt rotate-keys")
     assert re.search(".*".join(map(re.escape, steps)), remedy)
-    # One text for one cause.
+    # Equal causes have equal texts.
     remedy = fix(server.verdict("apiserver-encryption-providers"))
     assert remedy.startswith("turn on secrets-encryption as its control describes; or ")
 
@@ -244,7 +244,7 @@ def test_an_encryption_configuration_without_secrets_fails(server: Node) -> None
 
 
 def test_a_file_of_the_operator_is_not_checked(server: Node) -> None:
-    """Its content is unknown; that it is set passes."""
+    """Its content is unknown. The control that requires the argument passes."""
     server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
@@ -256,7 +256,7 @@ def test_a_file_of_the_operator_is_not_checked(server: Node) -> None:
     "text", [None, "{", "[]", "null", '{"resources":[{"resources":["secrets"],"providers":[{}]}]}']
 )
 def test_an_invalid_encryption_configuration_is_unknown(server: Node, text: str | None) -> None:
-    """Missing, truncated, or of another structure."""
+    """The file is missing, truncated, or has another structure."""
     server.config("secrets-encryption: true\n")
     if text is None:
         server.path(ENCRYPTION).unlink()

@@ -26,7 +26,7 @@ OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
 RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 ANONYMOUS = "authentication.anonymous.enabled: {}"
-"""How the kubelet's file has its anonymous-auth."""
+"""The anonymous-auth setting in the kubelet's file."""
 FIELD = "authentication.anonymous.enabled"
 NONE_WRITTEN = KubeletConfiguration()
 
@@ -72,12 +72,12 @@ def test_defaults_of_k3s_have_their_source() -> None:
 
 
 def test_a_value_of_the_operator_replaces_the_default() -> None:
-    """With its location."""
+    """The value has the location of its line."""
     argument = effective(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
     assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 3)),))
 
 
-def test_a_value_of_the_drop_in_is_not_the_operators() -> None:
+def test_a_value_of_the_drop_in_is_not_attributed_to_the_operator() -> None:
     """The drop-in is written by this program."""
     seen = facts(dropin="kube-apiserver-arg+:\n  - audit-log-maxage=30\n")
     argument = effective(API_SERVER, seen).get("audit-log-maxage")
@@ -97,7 +97,7 @@ def test_a_value_of_the_drop_in_is_not_the_operators() -> None:
     ],
 )
 def test_plus_and_minus_keep_the_default(argument: str, value: str) -> None:
-    """A list contains both, in order; of a single value the last takes effect, which for `-=` is the default."""
+    """A list contains both, in order. Of a single value the last one is effective, which is the default for `-=`."""
     name = argument.partition("=")[0].strip("-+")
     assert told(effective(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
 
@@ -120,7 +120,7 @@ def test_lists_are_combined_and_single_values_overridden() -> None:
     assert (profiling.value, profiling.overridden[0].value) == ("false", "true")
 
 
-def test_the_last_value_of_each_feature_gate_counts() -> None:
+def test_the_last_value_of_each_feature_gate_is_effective() -> None:
     """`component:gate` is the same gate."""
     seen = facts("kube-controller-manager-arg: ['feature-gates=A=true,B=true', 'feature-gates=kube:A=false']\n")
     assert told(effective(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
@@ -138,14 +138,14 @@ def test_the_last_value_of_each_feature_gate_counts() -> None:
     ],
 )
 def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, has_it: bool) -> None:
-    """Or will run it after its first start."""
+    """K3s runs etcd now, or will run it after its first start."""
     arguments = effective(API_SERVER, seen)
     assert (arguments.get("etcd-cafile") is not None) is has_it
     assert arguments.doubt("etcd-cafile") is None
 
 
 def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
-    """It may be etcd or a database."""
+    """An external datastore can be etcd or a database."""
     seen = replace(facts(), datastore=Datastore.EXTERNAL)
     assert effective(API_SERVER, seen).doubt("etcd-cafile")
     given_anyhow = replace(facts("kube-apiserver-arg: [etcd-cafile=/x]\n"), datastore=Datastore.EXTERNAL)
@@ -216,7 +216,7 @@ def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, addr
 
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
 def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> None:
-    """Before the first start K3s has not written it."""
+    """K3s writes the file at its first start."""
     arguments = effective(KUBELET, facts(version=version), NONE_WRITTEN)
     for name, value in {
         "anonymous-auth": "false",
@@ -249,7 +249,7 @@ def test_later_files_and_arguments_take_precedence() -> None:
         Given("true", GivenBy.KUBELET_FILE, Location(files[1].path, 3), "", ANONYMOUS.format("true"), FIELD),
     )
     assert [one.value for one in anonymous.overridden] == ["false"]
-    assert told(arguments, "read-only-port") == "0"  # K3s gives it as an argument
+    assert told(arguments, "read-only-port") == "0"  # K3s passes it as an argument
     stronger = effective(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
     argument = stronger.get("anonymous-auth")
     assert argument is not None
@@ -258,7 +258,7 @@ def test_later_files_and_arguments_take_precedence() -> None:
 
 
 def test_null_removes_an_earlier_value() -> None:
-    """The default of the kubelet applies, also if a parent mapping is null."""
+    """The default of the kubelet applies, even if a parent mapping is null."""
     files = (own_file(), conf("tlsCertFile: null\nauthentication:\n"))
     arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
     assert arguments.get("tls-cert-file") is None
@@ -267,7 +267,7 @@ def test_null_removes_an_earlier_value() -> None:
 
 
 def test_lists_are_replaced_and_feature_gates_merged() -> None:
-    """As the kubelet merges files and arguments."""
+    """The kubelet merges files and arguments in this way."""
     files = (
         conf("featureGates: {A: true, B: true}\ntlsCipherSuites: [V, W]\n"),
         conf("featureGates: {B: false}\ntlsCipherSuites: [Z]\n"),
@@ -281,7 +281,7 @@ def test_lists_are_replaced_and_feature_gates_merged() -> None:
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
 @pytest.mark.parametrize("option", ["true", "false"])
 def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) -> None:
-    """In every version, with its location; the file of K3s has the value of the last start."""
+    """The value has the location of the option in every version. The file of K3s has the value of the last start."""
     seen = facts(f"protect-kernel-defaults: {option}\n", version=version)
     files = (own_file(),) if version == "v1.34.1+k3s1" else ()
     argument = effective(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
@@ -299,13 +299,13 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
 
 
 def test_a_removed_option_is_not_effective() -> None:
-    """The file still has it until the next start."""
+    """The file of K3s contains the option until the next start."""
     arguments = effective(KUBELET, facts(), KubeletConfiguration((own_file(),)))
     assert arguments.get("protect-kernel-defaults") is None
 
 
 def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
-    """K3s passes both."""
+    """K3s passes both, and the argument is effective."""
     for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
         seen = facts("protect-kernel-defaults: true\nkubelet-arg: [protect-kernel-defaults=false]\n", version=version)
         assert told(effective(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
@@ -319,11 +319,11 @@ def test_four_releases_open_the_read_only_port() -> None:
     assert told(effective(KUBELET, seen, closed), "read-only-port") == "0"
 
 
-# --- what cannot be told ---
+# --- unknown values ---
 
 
 def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
-    """K3s would not start with it."""
+    """K3s would not start with this configuration."""
     for component in Component:
         doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
         assert doubt is not None
@@ -334,7 +334,7 @@ def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
 
 
 def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
-    """Except those that an argument decides."""
+    """Fields that an argument sets are not in doubt."""
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
     arguments = effective(KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken)))
@@ -344,7 +344,7 @@ def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
 
 
 def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
-    """A value needs evidence."""
+    """A value requires evidence."""
     assert effective(KUBELET, facts()).doubt("anonymous-auth")
     assert not effective(KUBELET, facts()).doubt("read-only-port")
 
@@ -352,20 +352,20 @@ def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
 @pytest.mark.parametrize(
     ("name", "is_open"), [("tls-cipher-suites", True), ("profiling", False), ("service-account-key-file", False)]
 )
-def test_an_unknown_version_leaves_open_what_depends_on_it(name: str, *, is_open: bool) -> None:
-    """And nothing that K3s does in all versions."""
+def test_an_unknown_version_makes_version_dependent_arguments_unknown(name: str, *, is_open: bool) -> None:
+    """Arguments that K3s passes in all versions are known."""
     seen = replace(facts(), version_is_known=False)
     assert bool(effective(API_SERVER, seen).doubt(name)) is is_open
 
 
-def test_a_path_that_k3s_renamed_is_no_doubt() -> None:
-    """The argument is there in every version."""
+def test_an_argument_whose_path_changed_between_versions_is_known() -> None:
+    """K3s passes the argument in every version."""
     seen = replace(facts(), version_is_known=False)
     assert not effective(Component.CONTROLLER_MANAGER, seen).doubt("service-account-private-key-file")
 
 
-def test_a_minor_alone_leaves_open_what_its_patch_releases_changed() -> None:
-    """`1.24` may be v1.24.0 or v1.24.17; what the operator says holds in each."""
+def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -> None:
+    """`1.24` can be v1.24.0 or v1.24.17. Values of the operator are known in both."""
     assert "v1.24.1+k3s1" in why(effective(API_SERVER, facts(version="1.24")), "tls-cipher-suites")
     assert not effective(API_SERVER, facts(version="1.27")).doubt("tls-cipher-suites")
     said = facts("kube-apiserver-arg: [tls-cipher-suites=X]\n", version="1.24")
@@ -373,7 +373,7 @@ def test_a_minor_alone_leaves_open_what_its_patch_releases_changed() -> None:
     assert effective(KUBELET, facts(version="1.32"), NONE_WRITTEN).doubt("read-only-port")
 
 
-# --- which components there are ---
+# --- disabled components ---
 
 
 def test_a_disabled_component_has_a_reason() -> None:
@@ -388,7 +388,7 @@ def test_a_disabled_component_has_a_reason() -> None:
     assert not_run(Component.SCHEDULER, facts("disable-scheduler: false\n")) == ""
 
 
-# --- anything at all ---
+# --- random arguments ---
 
 
 @given(
@@ -397,8 +397,8 @@ def test_a_disabled_component_has_a_reason() -> None:
     ),
     st.sampled_from(list(Component)),
 )
-def test_any_arguments_lose_nothing(arguments: list[str], component: Component) -> None:
-    """Each value that the operator gave is among those that count or those that are overruled."""
+def test_each_value_is_effective_or_overridden(arguments: list[str], component: Component) -> None:
+    """No value of the operator is lost."""
     import json
 
     seen = facts(json.dumps({component.config_key: arguments}))

@@ -50,13 +50,13 @@ def test_an_extra_permission_bit_fails(server: Node, mode: int) -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o000])
 def test_a_stricter_mode_is_as_good(server: Node, mode: int) -> None:
-    """K3s is root, and reads it all the same."""
+    """K3s runs as root, and can still read the file."""
     server.path("server/tls/server-ca.key").chmod(mode)
     assert server.verdict("pki-key-permissions").status is ControlStatus.PASS
 
 
 def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: Node) -> None:
-    """Of few the command names each; of many the pattern, for a shell that may look into the directory."""
+    """The command lists a few files, or uses a pattern for many, in a root shell that can read the directory."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}.key", "key\n", 0o640)
     verdict = server.verdict("pki-key-permissions")
@@ -67,24 +67,24 @@ def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: Node)
 
 
 @pytest.mark.parametrize("name", ["etcd/peer-ca.key", "kube-scheduler/kube-scheduler.key", "temporary-certs/a/b.key"])
-def test_a_key_at_any_depth_is_seen(server: Node, name: str) -> None:
-    """The components keep keys of their own below server/tls."""
+def test_keys_at_any_depth_are_checked(server: Node, name: str) -> None:
+    """Components keep their keys in subdirectories of server/tls."""
     server.put(f"server/tls/{name}", "key\n", 0o644)
     verdict = server.verdict("pki-key-permissions")
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "0644 (1 of 5 files)")
     assert seen(verdict) == (("0644", f"{DATA}/server/tls/{name}"),)
 
 
-def test_certificates_of_etcd_are_seen(server: Node) -> None:
-    """They are in a directory of their own, and anyone who could change one would decide whom etcd trusts."""
+def test_certificates_of_etcd_are_checked(server: Node) -> None:
+    """They are in a separate directory. A user who can write one controls which clients etcd trusts."""
     server.path("server/tls/etcd/server-ca.crt").chmod(0o666)
     verdict = server.verdict("pki-certificate-permissions")
     assert seen(verdict) == (("0666", f"{DATA}/server/tls/etcd/server-ca.crt"),)
 
 
 @pytest.mark.root
-def test_a_file_of_somebody_elses_fails(server: Node) -> None:
-    """With whose it is, and a command; the owner is root's matter, whatever the group."""
+def test_a_file_of_another_owner_fails(server: Node) -> None:
+    """The report contains the owner and a command. The group is not checked."""
     os.chown(server.path("agent/kubelet.kubeconfig"), 0, 1234)
     verdict = server.verdict("kubelet-kubeconfig-ownership")
     assert verdict.found == "0:1234"
@@ -96,7 +96,7 @@ def test_a_file_of_somebody_elses_fails(server: Node) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("name", ["server/tls", "server/tls/etcd", "server/tls/kube-scheduler"])
 def test_directories_of_keys_belong_to_root(server: Node, name: str) -> None:
-    """Who owns a directory can replace the files in it, at any depth."""
+    """The owner of a directory can replace the files in it, at any depth."""
     server.put("server/tls/kube-scheduler/a.key", "key\n")
     assert server.verdict("pki-ownership").status is ControlStatus.PASS
     os.chown(server.path(name), 65534, 0)
@@ -108,7 +108,7 @@ def test_directories_of_keys_belong_to_root(server: Node, name: str) -> None:
 
 @pytest.mark.root
 def test_one_command_repairs_many_directories(server: Node) -> None:
-    """As many as etcd's components have."""
+    """The command uses find(1) for many directories."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}/a.key", "key\n")
         os.chown(server.path(f"server/tls/extra-{number}"), 65534, 0)
@@ -121,7 +121,7 @@ KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration
 
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_kubelet_file_of_the_operator_is_checked(server: Node, benchmark: Benchmark) -> None:
-    """In each benchmark, although K3s itself passes no --config."""
+    """All benchmarks check it, although K3s passes no --config by default."""
     server.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
     server.put("/etc/kubelet.yaml", KUBELET, 0o666)
     verdict = server.verdict("kubelet-config-permissions", benchmark)
@@ -155,7 +155,7 @@ def test_the_oldest_benchmark_allows_others_to_read_the_kubelets_files(
 def test_drop_ins_of_the_kubelet_and_their_directory_are_checked(
     server: Node, name: str, mode: int, found: str
 ) -> None:
-    """K3s reads them since v1.32."""
+    """K3s reads them from v1.32 on."""
     server.put("agent/etc/kubelet.conf.d/99-site.conf", KUBELET)
     assert server.verdict("kubelet-config-permissions").status is ControlStatus.PASS
     server.path(name).chmod(mode)
@@ -165,7 +165,7 @@ def test_drop_ins_of_the_kubelet_and_their_directory_are_checked(
 
 @pytest.mark.root
 def test_the_owner_of_the_kubelets_files_is_checked(server: Node) -> None:
-    """Files and directories."""
+    """Both files and directories are checked."""
     server.config("kubelet-arg: [config-dir=/etc/kubelet.d]\n")
     server.put("/etc/kubelet.d/a.conf", KUBELET)
     assert server.verdict("kubelet-config-ownership").status is ControlStatus.PASS
@@ -175,13 +175,13 @@ def test_the_owner_of_the_kubelets_files_is_checked(server: Node) -> None:
 
 
 def test_a_relative_path_of_a_kubelet_file_is_unknown(server: Node) -> None:
-    """It depends on the directory in which K3s starts."""
+    """The path depends on the working directory of K3s."""
     server.config("kubelet-arg: [config=kubelet.yaml]\n")
     assert server.verdict("kubelet-config-permissions").status is ControlStatus.UNKNOWN
 
 
-def test_the_owner_of_etcds_data_is_not_claimed(server: Node) -> None:
-    """The benchmark's control does not apply to K3s, and another control checks the data."""
+def test_the_reason_of_etcd_data_ownership_states_no_owner(server: Node) -> None:
+    """The benchmark control does not apply to K3s, so the owner was not checked. Another control checks the data."""
     assert "belongs to root" not in server.verdict("etcd-data-ownership").reason
 
 
@@ -218,7 +218,7 @@ def test_files_of_k3s_are_unknown_before_its_first_start(nodes: Nodes) -> None:
 
 
 def test_a_missing_file_is_unknown_after_the_start(server: Node) -> None:
-    """K3s has started, so that somebody deleted it."""
+    """K3s creates the file when it starts, so it was deleted later."""
     server.path("server/cred/admin.kubeconfig").unlink()
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert verdict.status is ControlStatus.UNKNOWN
@@ -227,7 +227,7 @@ def test_a_missing_file_is_unknown_after_the_start(server: Node) -> None:
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "loop", "dangling"])
 def test_an_irregular_file_is_unknown(server: Node, kind: str) -> None:
-    """Its mode is not that of a key."""
+    """A FIFO or a directory is not a key, so its mode is not evidence."""
     key = server.path("server/cred/admin.kubeconfig")
     key.unlink()
     if kind == "FIFO":
@@ -243,7 +243,7 @@ def test_an_irregular_file_is_unknown(server: Node, kind: str) -> None:
 
 
 def test_a_wrong_file_fails_despite_unknown_files(server: Node) -> None:
-    """The wrong mode is known."""
+    """A file with a wrong mode is sufficient for a failure."""
     os.mkfifo(server.path("server/tls/odd.key"))
     assert server.verdict("pki-key-permissions").status is ControlStatus.UNKNOWN
     server.path("server/tls/server-ca.key").chmod(0o644)

@@ -23,14 +23,14 @@ OTHERS = "/etc/sysctl.d/99-database.conf"
 
 
 def test_a_value_of_apply_passes_with_owner_apply(hardened: Node) -> None:
-    """The evidence is the present value, and the line for the next boot."""
+    """The evidence is the running value, and the line for the next boot."""
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.APPLY, "1 now, 1 at boot")
     assert seen(verdict) == (("1 now", LIVE), ("1 at boot", f"{PARAMETERS_FILE}:4"))
 
 
 def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> None:
-    """Apply never ran here."""
+    """apply never ran on this host."""
     server.put("/etc/sysctl.d/50-mine.conf", "kernel.panic = 10\n", 0o644)
     server.path("/proc/sys/kernel/panic").write_text("10\n")
     verdict = server.verdict("kernel.panic")
@@ -41,7 +41,7 @@ def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> Non
 
 
 def test_an_unset_value_has_owner_apply(server: Node) -> None:
-    """A compliant present value is not sufficient."""
+    """A compliant running value is not sufficient."""
     verdict = server.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, fix(verdict)) == (
         ControlStatus.FAIL,
@@ -54,14 +54,14 @@ def test_an_unset_value_has_owner_apply(server: Node) -> None:
 
 
 def test_a_changed_live_value_has_owner_apply(hardened: Node) -> None:
-    """The file is compliant, the kernel is not."""
+    """The file is compliant, the running value is not."""
     hardened.path(LIVE).write_text("0\n")
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.APPLY, "0 now, 1 at boot")
 
 
 def test_an_overriding_file_has_owner_operator(hardened: Node) -> None:
-    """Apply cannot fix another file."""
+    """apply does not change other files."""
     hardened.put(OTHERS, "vm.overcommit_memory = 2\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, "1 now, 2 at boot")
@@ -75,8 +75,8 @@ def test_an_overriding_file_has_owner_operator(hardened: Node) -> None:
     assert fix(precedence) == f"set vm.overcommit_memory to 1, or delete the line at {OTHERS}:1"
 
 
-def test_a_line_that_excludes_the_key_is_named(hardened: Node) -> None:
-    """A key with a leading minus keeps the default of the kernel."""
+def test_a_line_that_excludes_the_key_is_reported(hardened: Node) -> None:
+    """After a key with a leading minus, the boot keeps the default of the kernel."""
     hardened.put(OTHERS, "-vm.overcommit_memory\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -84,7 +84,7 @@ def test_a_line_that_excludes_the_key_is_named(hardened: Node) -> None:
 
 
 def test_an_edited_file_of_apply_has_owner_operator(hardened: Node) -> None:
-    """Apply does not overwrite edits."""
+    """apply does not overwrite edits."""
     file = hardened.path(PARAMETERS_FILE)
     file.write_text(file.read_text().replace("vm.overcommit_memory=1", "vm.overcommit_memory=2"))
     verdict = hardened.verdict("vm.overcommit_memory")
@@ -96,7 +96,7 @@ def test_an_edited_file_of_apply_has_owner_operator(hardened: Node) -> None:
 
 
 def test_the_key_limits_are_defaults_of_the_kernel(server: Node) -> None:
-    """Apply does not write them."""
+    """apply does not write them."""
     verdict = server.verdict("kernel.keys.root_maxkeys")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.NONE, "1000000 now")
     server.path("/proc/sys/kernel/keys/root_maxkeys").write_text("2000000\n")
@@ -106,7 +106,7 @@ def test_the_key_limits_are_defaults_of_the_kernel(server: Node) -> None:
 
 
 def test_a_tree_without_a_kernel_is_unknown(hardened: Node) -> None:
-    """The present value cannot be determined."""
+    """The running value cannot be determined."""
     hardened.path(LIVE).unlink()
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
@@ -114,13 +114,13 @@ def test_a_tree_without_a_kernel_is_unknown(hardened: Node) -> None:
 
 
 def unreadable(path: Path) -> None:
-    """Put something there that not even root can read: a symlink that leads to itself."""
+    """Create a symlink to itself, which not even root can read."""
     path.symlink_to(path.name)
 
 
 @pytest.mark.parametrize("name", ["vm.overcommit_memory", "sysctl-precedence"])
 def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: Node, name: str) -> None:
-    """It may override the file of apply."""
+    """It could override the file of apply."""
     unreadable(hardened.path(OTHERS))
     verdict = hardened.verdict(name)
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
@@ -128,13 +128,13 @@ def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: Node, name: str
 
 
 def test_a_wrong_value_fails_despite_a_file_that_is_not_readable(server: Node) -> None:
-    """The present value is known."""
+    """The running value is sufficient for a failure."""
     unreadable(server.path(OTHERS))
     assert server.verdict("vm.overcommit_memory").status is ControlStatus.FAIL
 
 
 def test_no_override_passes_with_the_searched_directories(hardened: Node) -> None:
-    """The evidence has the number of files."""
+    """The evidence contains the number of files."""
     verdict = hardened.verdict("sysctl-precedence")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.NONE)
     assert seen(verdict)[0][1] == "/etc/sysctl.d, /usr/lib/sysctl.d"
@@ -142,7 +142,7 @@ def test_no_override_passes_with_the_searched_directories(hardened: Node) -> Non
 
 
 def test_a_waived_kernel_parameter_is_waived(server: Node) -> None:
-    """The verdict has the reason of the site."""
+    """The verdict contains the reason of the waiver."""
     server.put(SETTINGS, "waivers: [{control: vm.overcommit_memory, reason: The database counts strictly.}]\n")
     verdict = server.verdict("vm.overcommit_memory")
     assert verdict.status is ControlStatus.WAIVED
@@ -151,7 +151,7 @@ def test_a_waived_kernel_parameter_is_waived(server: Node) -> None:
 
 
 def test_directories_require_the_exact_mode(hardened: Node) -> None:
-    """Apply fixes them."""
+    """apply sets the mode."""
     assert hardened.verdict("server/logs").status is ControlStatus.PASS
     hardened.path("server/logs").chmod(0o750)
     verdict = hardened.verdict("server/logs")
@@ -165,7 +165,7 @@ def test_directories_require_the_exact_mode(hardened: Node) -> None:
 
 
 def test_a_file_at_the_path_of_a_directory_has_owner_operator(hardened: Node) -> None:
-    """Apply refuses to replace it."""
+    """apply does not replace the file."""
     hardened.path("server/logs").rmdir()
     hardened.put("server/logs", "not a directory\n")
     verdict = hardened.verdict("server/logs")
@@ -174,7 +174,7 @@ def test_a_file_at_the_path_of_a_directory_has_owner_operator(hardened: Node) ->
 
 
 def test_an_agent_has_no_directories_of_a_server(nodes: Nodes) -> None:
-    """It has kernel parameters."""
+    """Its kernel parameters are checked."""
     agent = nodes(K3s(role="agent"))
     assert agent.verdict("server").status is ControlStatus.NOT_APPLICABLE
     assert agent.verdict("vm.overcommit_memory").status is ControlStatus.FAIL

@@ -1,4 +1,4 @@
-"""A small HTTPS server on 127.0.0.1 with the lists of an API server, or with any bytes as an answer."""
+"""An HTTPS server on 127.0.0.1 that simulates an API server, or answers with any bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLAGS = "/flagz"
 
 @dataclass
 class ApiServer:
-    """Objects by query, and answers that replace those of the lists, by path."""
+    """The served objects by query, and other answers by path, which replace them."""
 
     objects: Mapping[Query, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)

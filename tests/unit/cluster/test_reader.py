@@ -1,4 +1,4 @@
-"""Tests of reading a cluster from an HTTPS server: requests, pages, trust, and hostile answers."""
+"""The reader of a cluster: requests, pages, trust, and hostile answers of an HTTPS server."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read(host: Host, limits: Limits = QUICK) -> Cluster:
 
 
 def test_each_list_is_read_once_over_one_connection(root: Path) -> None:
-    """All requests are GET. Names are enough of some objects, and of Secrets only the columns are requested."""
+    """All requests are GET. Of some objects only metadata is requested, and of Secrets only the table columns."""
     api = ApiServer({**samples.NEW, Query.PODS: [samples.pod("web")]})
     with serving(root, api) as host:
         cluster = read(host)
@@ -81,7 +81,7 @@ def test_each_list_is_read_once_over_one_connection(root: Path) -> None:
 
 
 def test_the_content_of_a_secret_is_not_requested(root: Path) -> None:
-    """The columns of a table contain neither data nor annotations, which `kubectl apply` fills with the data."""
+    """The table columns contain neither data nor annotations, into which `kubectl apply` copies the data."""
     secret = {**samples.metadata("db"), "type": "Opaque", "data": {"password": "aHVudGVyMg=="}}
     api = ApiServer({**samples.NEW, Query.SECRETS: [secret]})
     with serving(root, api) as host:
@@ -92,7 +92,7 @@ def test_the_content_of_a_secret_is_not_requested(root: Path) -> None:
 
 
 def test_a_long_list_has_several_pages(root: Path) -> None:
-    """The token of a page is passed for the next one."""
+    """The request for the next page contains the token of the previous one."""
     api = ApiServer({**samples.NEW, Query.PODS: [samples.pod(f"pod-{number}") for number in range(601)]})
     with serving(root, api) as host:
         cluster = read(host)
@@ -105,7 +105,7 @@ def test_a_long_list_has_several_pages(root: Path) -> None:
 
 
 def test_flags_and_kubelets_are_read(root: Path) -> None:
-    """The kubelet of a node that is not ready is not asked: the request would take seconds."""
+    """The kubelet of a node that is not ready is not queried, because the request would take seconds."""
     node = {**samples.metadata("node-2"), "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
     api = ApiServer(
         {**samples.NEW, Query.NODES: [*samples.NEW[Query.NODES], node]},
@@ -206,7 +206,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_answer_is_a_problem_of_its_list(root: Path, kind: str) -> None:
-    """The other lists are read, in bounded time."""
+    """The other lists are read within the time limit."""
     api = ApiServer(samples.NEW, {PODS: HOSTILE[kind]})
     started = time.monotonic()
     with serving(root, api) as host:
@@ -233,15 +233,15 @@ def test_a_hostile_answer_is_a_problem_of_its_list(root: Path, kind: str) -> Non
     ],
 )
 def test_objects_of_any_form_are_accepted(root: Path, items: bytes) -> None:
-    """A field of a wrong type counts as missing."""
+    """A field of a wrong type is treated as missing."""
     answers = {one.path: body(b'{"items": ' + items + b"}") for one in REQUESTS.values() if one.path != "/api/v1/nodes"}
     with serving(root, ApiServer(samples.NEW, answers)) as host:
         cluster = read(host)
     assert set(cluster.objects) == set(Query) - {Query.SECRETS}
 
 
-def test_a_server_that_hangs_is_not_asked_again(root: Path) -> None:
-    """The first request decides whether the API server answers."""
+def test_after_a_first_request_that_hangs_no_other_is_sent(root: Path) -> None:
+    """The API server is treated as unreachable."""
     api = ApiServer(samples.NEW, {REQUESTS[Query.NAMESPACES].path: hang})
     with serving(root, api) as host:
         cluster = read(host)
@@ -249,8 +249,8 @@ def test_a_server_that_hangs_is_not_asked_again(root: Path) -> None:
     assert len(api.asked) == 1
 
 
-def test_three_requests_without_an_answer_are_enough(root: Path) -> None:
-    """A server that becomes slow does not use all the time."""
+def test_after_three_requests_without_an_answer_no_other_is_sent(root: Path) -> None:
+    """A slow server does not use the complete time limit."""
     paths = [REQUESTS[query].path for query in (Query.PODS, Query.ROLES, Query.SECRETS)]
     api = ApiServer(samples.NEW, dict.fromkeys(paths, hang))
     with serving(root, api) as host:
@@ -259,8 +259,8 @@ def test_three_requests_without_an_answer_are_enough(root: Path) -> None:
     assert cluster.objects == {}
 
 
-def test_all_requests_together_have_a_limit(root: Path) -> None:
-    """Each answer is in time, and all together are not."""
+def test_all_requests_together_have_a_time_limit(root: Path) -> None:
+    """Each answer is within its limit, but their sum is not."""
 
     def slow(handler: Handler) -> None:
         time.sleep(0.2)
@@ -275,7 +275,7 @@ def test_all_requests_together_have_a_limit(root: Path) -> None:
 
 @pytest.mark.parametrize("embedded", [True, False])
 def test_both_kubeconfigs_of_k3s_are_accepted(root: Path, embedded: bool) -> None:  # noqa: FBT001 - a parameter
-    """K3s' own has paths, and the one for users has the certificates themselves. The former is preferred."""
+    """The internal one of K3s has paths, the one for users has certificates as data. The former is preferred."""
     api = ApiServer(samples.NEW)
     with serving(root, api, name=USER) as host:
         assert read(host).problem == ""
@@ -299,15 +299,15 @@ def samples_directory() -> Path:
     return TLS
 
 
-def test_a_kubeconfig_that_others_can_change_is_refused(root: Path) -> None:
-    """Its server gets K3s' certificate, and what it answers is in the report."""
+def test_a_kubeconfig_that_others_can_write_is_rejected(root: Path) -> None:
+    """Its server would receive a connection with the client certificate, and its answers would be in the report."""
     with serving(root, ApiServer(samples.NEW)) as host:
         (root / ADMIN).chmod(0o666)
         problem = read(host).problem
     assert problem.startswith("cannot use /var/lib/rancher/k3s/server/cred/admin.kubeconfig to reach the API server: ")
 
 
-def test_a_server_with_another_certificate_authority_is_refused(root: Path) -> None:
+def test_a_server_with_another_certificate_authority_is_rejected(root: Path) -> None:
     """No request is sent."""
     api = ApiServer(samples.NEW)
     with api.running():
@@ -328,23 +328,23 @@ def test_a_server_with_another_certificate_authority_is_refused(root: Path) -> N
         "https://a/b",
     ],
 )
-def test_an_address_of_another_form_is_refused(root: Path, server: str) -> None:
-    """Only https://HOST:PORT."""
+def test_an_invalid_address_of_the_server_is_rejected(root: Path, server: str) -> None:
+    """Only https://HOST:PORT is valid."""
     write(root, ApiServer().kubeconfig(embedded=True, server=server))
     problem = read(fake_host(root, is_live=True)).problem
     assert problem.endswith("the address of its server is not https://HOST:PORT")
 
 
-def test_a_key_that_does_not_fit_is_an_error(root: Path) -> None:
-    """Also one that is no key at all."""
+def test_a_client_key_of_another_certificate_is_an_error(root: Path) -> None:
+    """A file that is not a key is also an error."""
     write(root, ApiServer().kubeconfig(embedded=True, key="server.key", server="https://127.0.0.1:1"))
     assert "cannot use the client certificate" in read(fake_host(root, is_live=True)).problem
     write(root, ApiServer().kubeconfig(embedded=True, key="ca.crt", server="https://127.0.0.1:1"))
     assert "cannot use the client certificate" in read(fake_host(root, is_live=True)).problem
 
 
-def test_without_a_kubeconfig_or_server_there_is_a_reason(root: Path) -> None:
-    """K3s never ran, or does not run now."""
+def test_a_missing_kubeconfig_or_server_is_reported_with_a_reason(root: Path) -> None:
+    """K3s never ran, or does not run at present."""
     host = fake_host(root, is_live=True)
     missing = "cannot reach the API server: /var/lib/rancher/k3s/server/cred/admin.kubeconfig does not exist"
     assert read(host).problem == missing
@@ -353,7 +353,7 @@ def test_without_a_kubeconfig_or_server_there_is_a_reason(root: Path) -> None:
 
 
 def test_no_proxy_of_the_environment_is_used(root: Path) -> None:
-    """The API server of this host is reached directly."""
+    """Requests go directly to the API server of this host."""
     names = ("https_proxy", "HTTPS_PROXY", "ALL_PROXY")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "http://127.0.0.1:1"))

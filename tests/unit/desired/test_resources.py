@@ -20,7 +20,7 @@ CERTIFICATES = tuple(SERVER.data_dir / "server/tls" / name for name in ("client-
 
 @pytest.mark.parametrize("key", [row.key for row in SYSCTLS if row.written])
 def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
-    """It is not in the file either; the other parameters stay in their order."""
+    """It is not in the file either. The order of the other parameters does not change."""
     plain, waived = (build(Settings(), AGENT, Inputs(waived=keys)) for keys in ((), (key,)))
     assert [one.id for one in waived] == [one.id for one in plain if one.id != key]
     (file,) = (one for one in waived if isinstance(one, File) and one.id == PARAMETERS_FILE)
@@ -31,8 +31,8 @@ def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
     assert {one.key for one in waived if isinstance(one, Sysctl)} == {row.key for row in others}
 
 
-def test_certificates_are_no_resources_by_default() -> None:
-    """The guide has no row for certificates."""
+def test_certificates_are_not_resources_by_default() -> None:
+    """The guide does not contain a requirement for certificates."""
     resources = build(Settings(), SERVER, Inputs(certificates=CERTIFICATES))
     assert not any(isinstance(one, FilePermissions) for one in resources)
 

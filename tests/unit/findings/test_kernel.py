@@ -1,4 +1,4 @@
-"""Kernel parameters: waivers, our file after an edit, and remediations."""
+"""Kernel parameters: waivers, edits of the managed file, and remediations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Node(NamedTuple):
         return (self.root / "proc/sys/vm/overcommit_memory").read_text().strip()
 
     def keeps(self, text: str) -> bool:
-        """Whether our file of kernel parameters contains the text."""
+        """Whether the managed file of kernel parameters contains the text."""
         return text in (self.root / PARAMETERS_FILE.lstrip("/")).read_text()
 
 
@@ -73,7 +73,7 @@ def of(report: Report, kind: str) -> list[Finding]:
 
 
 def test_apply_does_not_set_a_waived_parameter(node: Node) -> None:
-    """Neither in the kernel nor in our file. A note has the reason, the expiry and the location."""
+    """apply sets it neither in the kernel nor in the file. A note contains reason, expiry and location."""
     node.waives("    expires: 2027-06-30\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "2"
@@ -88,7 +88,7 @@ def test_apply_does_not_set_a_waived_parameter(node: Node) -> None:
 
 
 def test_without_a_waiver_apply_sets_it(node: Node) -> None:
-    """In the kernel and in our file."""
+    """apply sets it in the kernel and in the managed file."""
     node.settles("protect-kernel-defaults: false\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
@@ -98,7 +98,7 @@ def test_without_a_waiver_apply_sets_it(node: Node) -> None:
 
 @pytest.mark.parametrize("scope", ["role: server", "host: web-*", "host: db-2"])
 def test_a_waiver_for_other_hosts_has_no_effect(scope: str, node: Node) -> None:
-    """All nodes can share one list."""
+    """All nodes can share one list of waivers."""
     node.waives(f"    {scope}\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
@@ -107,21 +107,21 @@ def test_a_waiver_for_other_hosts_has_no_effect(scope: str, node: Node) -> None:
 
 @pytest.mark.parametrize("scope", ["role: agent", "host: db-*", "host: DB-1", "host: '*.example.org'"])
 def test_a_waiver_for_this_host_has_effect(scope: str, node: Node) -> None:
-    """By role, or by name: complete or up to the first dot, in any case."""
+    """The host is selected by role, or by its name in any case, complete or up to the first dot."""
     node.waives(f"    {scope}\n")
     verbs.apply(node.host, REQUEST)
     assert node.live() == "2"
 
 
 def test_a_waiver_has_effect_on_its_last_day(node: Node) -> None:
-    """Until the end of that day."""
+    """The waiver expires at the end of that day."""
     node.waives("    expires: 2027-01-01\n")
     verbs.apply(node.host, REQUEST)
     assert node.live() == "2"
 
 
 def test_apply_sets_a_parameter_whose_waiver_expired(node: Node) -> None:
-    """A note has the date, because the change can restart a database."""
+    """A note contains the date, because the change can restart a database."""
     node.waives("    expires: 2026-12-31\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
@@ -142,7 +142,7 @@ def test_an_expired_waiver_with_a_replacement_is_not_reported(node: Node) -> Non
 
 
 def test_a_waiver_removes_a_parameter_that_an_earlier_apply_wrote(node: Node) -> None:
-    """From our file. The running value remains."""
+    """apply removes it from the managed file. The running value remains."""
     node.settles("protect-kernel-defaults: false\n")
     verbs.apply(node.host, REQUEST)
     node.waives()
@@ -152,8 +152,8 @@ def test_a_waiver_removes_a_parameter_that_an_earlier_apply_wrote(node: Node) ->
     assert node.live() == "1"
 
 
-def test_a_file_that_sets_a_waived_parameter_overrides_nothing(node: Node) -> None:
-    """The site sets its own value there."""
+def test_a_file_that_sets_a_waived_parameter_is_not_reported(node: Node) -> None:
+    """The site sets its value in that file."""
     node.waives()
     (node.root / "etc/sysctl.d").mkdir()
     (node.root / "etc/sysctl.d/99-database.conf").write_text(f"{KEY} = 2\n")
@@ -164,7 +164,7 @@ def test_a_file_that_sets_a_waived_parameter_overrides_nothing(node: Node) -> No
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])
 def test_the_kubelet_rejects_a_waived_parameter(verb: Callable[[Host, Request], Report], node: Node) -> None:
-    """With protect-kernel-defaults. apply does not write that option, and the finding has the reason."""
+    """With protect-kernel-defaults K3s would not start, so apply does not write that option, and reports the reason."""
     node.waives(protects=True)
     report = verb(node.host, REQUEST)
     (refused,) = (item for item in report.items if item.status is ItemStatus.REFUSED)
@@ -177,17 +177,17 @@ def test_the_kubelet_rejects_a_waived_parameter(verb: Callable[[Host, Request], 
 
 
 def test_the_kubelet_accepts_a_waived_parameter_with_the_expected_value(node: Node) -> None:
-    """The waiver makes no difference then."""
+    """The running value is the expected one, so the waiver has no effect."""
     node.waives(protects=True)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("1\n")
     assert of(verbs.apply(node.host, REQUEST), "kernel-parameter") == []
 
 
-# --- our file, edited ---
+# --- edits of the managed file ---
 
 
 def edits(node: Node, content: str) -> list[Finding]:
-    """Return the findings after our file got this content."""
+    """Return the findings after the managed file was replaced by this content."""
     node.settles("protect-kernel-defaults: false\n")
     verbs.apply(node.host, REQUEST)
     (node.root / PARAMETERS_FILE.lstrip("/")).write_text(content)
@@ -197,15 +197,15 @@ def edits(node: Node, content: str) -> list[Finding]:
 OURS = "vm.overcommit_memory=1\nvm.panic_on_oom=0\nkernel.panic_on_oops=1\n"
 
 
-def test_an_edited_file_of_ours_is_not_replaced(node: Node) -> None:
+def test_an_edited_managed_file_is_reported(node: Node) -> None:
     """The next boot reads the edited line."""
     (error,) = edits(node, f"{OURS}kernel.panic=5\n")
     assert error.message == "the next boot sets kernel.panic to 5"
     assert (error.expected, error.found, str(error.location)) == ("10", "5", f"{PARAMETERS_FILE}:4")
 
 
-def test_a_line_that_was_deleted_from_our_file_is_reported(node: Node) -> None:
-    """Unless another file sets it."""
+def test_a_line_deleted_from_the_managed_file_is_reported(node: Node) -> None:
+    """It is not reported if another file sets the key."""
     (error,) = edits(node, OURS)
     assert error.message.startswith("no file sets kernel.panic at the next boot")
     assert (error.expected, str(error.location)) == ("10", PARAMETERS_FILE)
@@ -215,14 +215,14 @@ def test_a_line_that_was_deleted_from_our_file_is_reported(node: Node) -> None:
 
 
 @pytest.mark.parametrize("content", [f"{OURS}kernel.panic=10\nvm.swappiness=1\n", "", "# nothing yet\n"])
-def test_an_edit_that_changes_no_value_of_ours_overrides_nothing(content: str, node: Node) -> None:
-    """Nor does an empty file, which apply replaces."""
+def test_an_edit_that_changes_no_managed_value_is_not_reported(content: str, node: Node) -> None:
+    """An empty file is not reported either, because apply replaces it."""
     (node.root / "etc/sysctl.d").mkdir()
     (node.root / "etc/sysctl.d/10-site.conf").write_text(f"{OURS}kernel.panic=10\n" if "yet" in content else "")
     assert edits(node, content) == []
 
 
-def test_a_directory_in_place_of_our_file_sets_nothing(node: Node) -> None:
+def test_a_directory_in_place_of_the_managed_file_is_reported(node: Node) -> None:
     """apply does not replace it."""
     (node.root / PARAMETERS_FILE.lstrip("/")).mkdir(parents=True)
     found = of(verbs.check(node.host, REQUEST), "sysctl-overridden")
@@ -230,7 +230,7 @@ def test_a_directory_in_place_of_our_file_sets_nothing(node: Node) -> None:
 
 
 def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) -> None:
-    """In a container with a read-only /proc/sys neither apply nor sysctl can change the value."""
+    """In a container with a read-only /proc/sys, apply and sysctl cannot change the value."""
     verbs.apply(node.host, REQUEST)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
     seen = observe(node.host, REQUEST)

@@ -30,13 +30,13 @@ def test_controls_contain_each_row_once() -> None:
 
 
 def test_controls_are_in_the_order_of_the_guide() -> None:
-    """By its headings."""
+    """The order is that of the headings in the guide."""
     places = [headings.IN_ORDER.index(control.origin.heading) for control in CONTROLS]
     assert places == sorted(places)
 
 
-def test_no_host_gets_two_controls_with_one_id() -> None:
-    """Rows with the same id apply to different versions."""
+def test_at_most_one_control_of_an_id_applies_to_a_host() -> None:
+    """Rows with the same ID apply to different versions."""
     same = [(one, other) for one, other in combinations(CONTROLS, 2) if one.id == other.id]
     assert {one.id for one, _ in same} == {"enable-admission-plugins", "terminated-pod-gc-threshold"}
     versions = [Version(1, minor, 0) for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)]
@@ -62,7 +62,7 @@ def test_each_control_has_complete_texts(control: Control) -> None:
 
 
 def test_the_documentation_lists_exactly_the_deviations() -> None:
-    """deviations.md names each row that differs from the guide, and no other."""
+    """deviations.md contains each row that differs from the guide, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "explanation" / "deviations.md").read_text()
     paragraphs = re.findall(r"^Controls?: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     named = {control_id for paragraph in paragraphs for control_id in re.findall(r"`([^`]+)`", paragraph)}

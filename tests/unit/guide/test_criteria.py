@@ -1,4 +1,4 @@
-"""Criteria that only the benchmarks use; the others are tested with the guide's options."""
+"""Criteria that only the benchmarks use; test_options.py tests the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GATE = "RotateKubeletServerCertificate"
     ["127.0.0.1", "127.0.0.1:10249", "127.8.0.255", "::1", "[::1]", "[::1]:10249"],
 )
 def test_loopback_addresses_are_accepted(value: str) -> None:
-    """All of 127.0.0.0/8, and ::1, which K3s uses on a node with only IPv6."""
+    """These are 127.0.0.0/8, and ::1, which K3s uses on a node with only IPv6."""
     assert Loopback().accepts(value)
 
 
@@ -48,7 +48,7 @@ def test_loopback_addresses_are_accepted(value: str) -> None:
     ],
 )
 def test_other_addresses_are_rejected(value: str) -> None:
-    """All interfaces, other hosts, and text that contains 127.0.0.1."""
+    """These are all interfaces, other hosts, and text that contains 127.0.0.1."""
     assert not Loopback().accepts(value)
 
 
@@ -67,7 +67,7 @@ def test_other_addresses_are_rejected(value: str) -> None:
     ],
 )
 def test_a_list_that_leaves_the_gate_enabled_is_accepted(value: str) -> None:
-    """The gate is not named, or its last value enables it."""
+    """The list does not contain the gate, or its last value enables the gate."""
     assert LeavesGateOn(GATE).accepts(value)
 
 
@@ -87,19 +87,19 @@ def test_a_list_that_leaves_the_gate_enabled_is_accepted(value: str) -> None:
     ],
 )
 def test_a_list_that_disables_the_gate_is_rejected(value: str) -> None:
-    """With every spelling of false in Go, by its own name or with AllBeta."""
+    """The list contains the gate or AllBeta, with any spelling of false in Go."""
     assert not LeavesGateOn(GATE).accepts(value)
 
 
 def test_criteria_describe_the_value() -> None:
-    """By themselves, and as the predicate of a sentence."""
+    """The description exists as a noun phrase and as the predicate of a sentence."""
     assert (str(Loopback()), Loopback().predicate) == ("127.0.0.1 or ::1", "is 127.0.0.1 or ::1")
     gate_on = LeavesGateOn(GATE)
     assert (str(gate_on), gate_on.predicate) == (f"without {GATE}=false", f"does not contain {GATE}=false")
 
 
 def test_criteria_of_different_classes_are_not_equal() -> None:
-    """Also if they have no fields."""
+    """This is true even if they have no fields."""
     criteria: list[Criterion] = [Present(), NotGiven(), Loopback(), Includes(("A",)), Excludes(("A",))]
     assert all(one != other for one in criteria for other in criteria if one is not other)
     assert all(map(bool, criteria))
@@ -119,6 +119,6 @@ def test_criteria_of_different_classes_are_not_equal() -> None:
     ],
 )
 def test_a_suggestion_keeps_the_allowed_part_of_a_value(criterion: Criterion, value: str, suggestion: str) -> None:
-    """It is empty if the site has to choose a value."""
+    """The suggestion is empty if the site has to choose a value."""
     assert criterion.suggestion(value) == suggestion
     assert not suggestion or criterion.accepts(suggestion)

@@ -1,4 +1,4 @@
-"""The recorded values compared with the guide's text, if it is beside the checkout."""
+"""Recorded values compared with the text of the guide, if its file is beside the checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.data import guide
 
 GUIDE = Path(__file__).parents[4] / "shared" / "reference" / "guide.zh.md"
 
-pytestmark = pytest.mark.skipif(not GUIDE.is_file(), reason="the guide's file does not lie beside this checkout")
+pytestmark = pytest.mark.skipif(not GUIDE.is_file(), reason="the file of the guide is not beside this checkout")
 
 
 class Block(NamedTuple):
@@ -39,7 +39,7 @@ def blocks(heading: str, holding: str = "") -> list[Block]:
             language, _, code = part.removeprefix("```").removesuffix("```").partition("\n")
             found.append(Block(current, language, code))
     assert next(names, None) is None, "the guide has fewer headings than recorded"
-    assert len(found) == 19, "a block was added to the guide, or taken away"
+    assert len(found) == 19, "the number of blocks in the guide has changed"
     return [block for block in found if block.heading == heading and holding in block.text]
 
 
@@ -52,7 +52,7 @@ def arguments(block: Block, *path: str) -> dict[str, str]:
 
 
 def test_sysctls() -> None:
-    """The ini block has the recorded keys, values and order, and the text before it names the file."""
+    """The ini block has the recorded keys, values and order. The text before it contains the path."""
     (block,) = blocks("Set kernel parameters")
     assert block.language == "ini"
     assert [tuple(line.split("=")) for line in block.text.splitlines()] == list(guide.SYSCTLS.items())
@@ -71,7 +71,7 @@ def test_directories() -> None:
 
 
 def test_pod_security() -> None:
-    """The long block is recorded completely, the short one is its beginning, and the template has the recorded name."""
+    """The long block equals the recorded one and starts with the short one. The template has the recorded name."""
     short, whole = blocks("Pod Security", "PodSecurityPolicy\nmetadata")
     assert list(yaml.safe_load_all(whole.text)) == guide.POD_SECURITY_POLICIES
     assert list(yaml.safe_load_all(short.text)) == guide.POD_SECURITY_POLICIES[:1]

@@ -1,4 +1,4 @@
-"""Files of a server: the guide's objects, the names of a site, and identical bytes on all servers."""
+"""Manifests of a server: objects of the guide, names of a site, and identical bytes on all servers."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def admission(text: bytes) -> dict[str, Any]:
     return {plugin["name"]: plugin["configuration"] for plugin in configuration["plugins"]}
 
 
-def test_network_policies_are_the_guides_with_two_deviations() -> None:
-    """The label that namespaces have, and a namespace for the DNS policy."""
+def test_network_policies_are_those_of_the_guide_with_two_deviations() -> None:
+    """The deviations are the label of namespaces, and a namespace for the DNS policy."""
     expected = copy.deepcopy(guide.NETWORK_POLICIES)
     for policy in expected:
         if policy["metadata"]["name"] == "intra-namespace":
@@ -121,7 +121,7 @@ def test_network_policies_are_the_guides_with_two_deviations() -> None:
 
 
 def test_each_extra_namespace_gets_the_policy_of_default() -> None:
-    """It allows traffic from within, and its name is a string even if YAML would read a number."""
+    """It allows traffic within the namespace. Names that YAML reads as numbers are quoted."""
     first, second = objects(manifests.network_policies(["web", "123"]))[len(guide.NETWORK_POLICIES) :]
     (model,) = (
         policy
@@ -140,8 +140,8 @@ def test_each_extra_namespace_gets_the_policy_of_default() -> None:
 
 
 @given(names=namespaces)
-def test_network_policies_name_each_namespace_once(names: list[str]) -> None:
-    """No object occurs twice; K3s would apply both."""
+def test_each_namespace_has_its_network_policies_once(names: list[str]) -> None:
+    """A repeated object would be applied twice by K3s."""
     found = [
         (policy["metadata"]["namespace"], policy["metadata"]["name"])
         for policy in objects(manifests.network_policies(names))
@@ -163,13 +163,13 @@ def test_order_and_repetition_of_names_do_not_change_the_bytes(names: list[str])
     assert manifests.pod_security_admission([], names) == manifests.pod_security_admission([], other)
 
 
-def test_pod_security_policies_are_the_guides() -> None:
-    """With the namespace of the CIS operator nothing differs from the guide."""
+def test_pod_security_policies_are_those_of_the_guide() -> None:
+    """With the namespace of the CIS operator they are identical to the guide."""
     assert objects(manifests.pod_security_policies(cis_operator_namespace=True)) == guide.POD_SECURITY_POLICIES
 
 
 def test_without_the_cis_operators_namespace_its_object_is_omitted() -> None:
-    """Deviation: only this object is omitted."""
+    """The deviation is only this object."""
     assert objects(manifests.pod_security_policies()) == [
         policy for policy in guide.POD_SECURITY_POLICIES if policy["metadata"].get("namespace") != "cis-operator-system"
     ]
@@ -183,7 +183,7 @@ def exempt(version: str = "1.34", names: list[str] | None = None) -> list[str]:
 
 
 def test_pod_security_admission_has_the_defaults_of_ranchers_template() -> None:
-    """In the upstream fields."""
+    """The values are in the fields of the upstream AdmissionConfiguration."""
     assert admission(manifests.pod_security_admission(["kube-system"])) == {
         "PodSecurity": {
             "apiVersion": "pod-security.admission.config.k8s.io/v1",
@@ -215,7 +215,7 @@ def test_pod_security_admission_has_the_defaults_of_ranchers_template() -> None:
     ],
 )
 def test_exempt_namespaces_are_those_of_ranchers_samples(version: str, expected: set[str]) -> None:
-    """Of all Rancher versions that support the K3s version, as exact names: the API server exits at a pattern."""
+    """The names are those of all Rancher versions for the K3s version. The API server exits at a pattern."""
     found = exempt(version)
     assert set(found) == expected
     assert found == sorted(expected)
@@ -223,7 +223,7 @@ def test_exempt_namespaces_are_those_of_ranchers_samples(version: str, expected:
 
 
 def test_without_ranchers_namespaces_those_of_the_k3s_guide_are_exempt() -> None:
-    """For a cluster that hosts neither Rancher nor its charts."""
+    """These are for clusters that host neither Rancher nor its charts."""
     found = manifests.exempt_namespaces(Version(1, 34, 0), with_rancher=False)
     assert found == ("compliance-operator-system", "kube-system")
 
@@ -245,13 +245,13 @@ def test_event_rate_limit_has_its_configuration() -> None:
     assert plugins == admission(manifests.pod_security_admission(["kube-system"], ["web"]))
 
 
-def test_audit_policy_is_the_guides() -> None:
-    """One rule that logs the metadata of every request."""
+def test_audit_policy_is_that_of_the_guide() -> None:
+    """It has one rule, which logs the metadata of every request."""
     assert objects(manifests.audit_policy()) == [guide.AUDIT_POLICY]
 
 
-def test_account_update_is_the_guides() -> None:
-    """The patch that stops mounting the default account's token."""
+def test_account_update_is_that_of_the_guide() -> None:
+    """The patch disables automounting of the token of the default account."""
     assert objects(manifests.account_update()) == [guide.SERVICE_ACCOUNT]
 
 
@@ -282,7 +282,7 @@ def test_documents_can_be_joined(build: Callable[[], bytes]) -> None:
 
 
 def test_assets_are_read_from_a_zip_archive_without_a_yaml_library(tmp_path: Path) -> None:
-    """The single-file program works, and no parser is imported at the start."""
+    """The single file needs this, and no parser is imported at the start."""
     archive = tmp_path / "agent.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for path in sorted((CHECKOUT / "agent").rglob("*")):
@@ -341,7 +341,7 @@ def run_script(pair: Path) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", script], env={"PATH": search}, cwd="/", capture_output=True, check=False)
 
 
-def test_script_runs_the_guides_commands_for_every_namespace(pair: Path) -> None:
+def test_script_runs_the_commands_of_the_guide_for_every_namespace(pair: Path) -> None:
     """It works from any directory, continues after a failure, and then exits 1."""
     done = run_script(pair)
     assert (done.returncode, done.stderr) == (1, b"")
@@ -355,7 +355,7 @@ def test_script_runs_the_guides_commands_for_every_namespace(pair: Path) -> None
 
 
 def test_script_fails_if_it_cannot_list_the_namespaces(pair: Path) -> None:
-    """An API server that is down is an error."""
+    """The script fails if the API server does not answer."""
     (pair.parent / "down").touch()
     assert run_script(pair).returncode == 7
     assert len((pair.parent / "calls").read_text().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Values of an operator that are compliant."""
+"""Criteria of the guide's options: which values of an operator are compliant."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def test_huge_numbers_are_refused_without_conversion() -> None:
     ],
 )
 def test_expected_values_are_described(meets: Criterion, words: str) -> None:
-    """For reports."""
+    """Reports contain the description."""
     assert str(meets) == words
 
 
 def test_the_oldest_and_the_newest_row_of_an_id() -> None:
-    """A single row is both; an unknown id is an error."""
+    """A single row is both; an unknown ID is an error."""
     rows = [row for row in OPTIONS if row.id == "terminated-pod-gc-threshold"]
     assert {str(row.applies.versions) for row in rows} == {"v1.28 and older", "v1.29 and newer"}
     assert str(oldest("terminated-pod-gc-threshold").applies.versions) == "v1.28 and older"

@@ -1,4 +1,4 @@
-"""The rows compared with the guide in both directions; every difference is listed here."""
+"""Rows compared with the guide in both directions. The tests list all deviations."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def guide_options(family: str) -> dict[tuple[str, str], str]:
     return values
 
 
-def test_written_sysctls_are_the_guides() -> None:
-    """The guide's four, with its values, order and file."""
+def test_written_sysctls_are_those_of_the_guide() -> None:
+    """The four keys have the values, order and file of the guide."""
     assert {row.key: row.value for row in SYSCTLS if row.written} == guide.SYSCTLS
     assert [row.key for row in SYSCTLS if row.written] == list(guide.SYSCTLS)
 
 
 def test_verified_sysctls_are_those_that_kubelet_compares() -> None:
-    """Deviation: two more are verified but not written."""
+    """The deviation is two keys that are verified but not written."""
     assert {row.key: row.value for row in SYSCTLS} == KUBELET_COMPARES
     assert all(row.deviation for row in SYSCTLS if not row.written)
 
 
-def test_directories_are_the_guides_and_the_level_above_them() -> None:
-    """Deviation: server/ in addition, whose mode the guide's mkdir does not set."""
+def test_directories_are_those_of_the_guide_and_their_parent() -> None:
+    """The deviation is server/, whose mode the guide's mkdir does not set."""
     modes = {str(DEFAULT_DATA_DIR / row.path): row.mode for row in DIRECTORIES}
     assert modes == {**guide.DIRECTORIES, "/var/lib/rancher/k3s/server": 0o700}
     assert all(row.deviation for row in DIRECTORIES)
@@ -72,8 +72,8 @@ def test_parents_are_before_their_children() -> None:
     assert all(path.parent in paths[:number] for number, path in enumerate(paths) if path.parent != PurePosixPath())
 
 
-def test_files_are_the_guides_and_two_instead_of_ranchers_cluster() -> None:
-    """Deviation: psa.yaml and a K3s drop-in."""
+def test_files_are_those_of_the_guide_and_two_instead_of_ranchers_cluster() -> None:
+    """The deviation is psa.yaml and a K3s drop-in."""
     paths = {str(DEFAULT_DATA_DIR / row.path) for row in FILES}
     assert paths == {
         guide.SYSCTL_FILE,
@@ -106,14 +106,14 @@ def test_parts_of_one_file_have_the_same_mode() -> None:
     ],
 )
 def test_files_by_role_and_version(minor: int, role: Role, expected: set[str]) -> None:
-    """PodSecurityPolicies up to v1.24, Pod Security Admission from v1.25 on, nothing below server/ on agents."""
+    """Up to v1.24 files have PodSecurityPolicies, later ones Pod Security Admission. Agents have none below server/."""
     rows = {row.id for row in FILES if row.applies.to(role, Version(1, minor, 0))}
     assert rows == expected | {"kernel-parameters-file", "k3s-config"}
 
 
 @pytest.mark.parametrize("minor", MINORS)
-def test_server_options_are_the_guides_except_for_listed_deviations(minor: int) -> None:
-    """For each version."""
+def test_server_options_are_those_of_the_guide_except_for_listed_deviations(minor: int) -> None:
+    """The options of each version are compared."""
     expected = guide_options(guide.OLDER if minor <= 24 else guide.NEWER)
     expected["protect-kernel-defaults", ""] = "true"  # deviation: on every version
     if minor >= 25:  # deviation: as in Rancher's template
@@ -131,21 +131,21 @@ def test_server_options_are_the_guides_except_for_listed_deviations(minor: int) 
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_k3s_older_than_the_guide_covers_gets_the_rows_of_the_oldest_covered(role: Role) -> None:
-    """As the finding version-older states."""
+def test_a_version_older_than_the_guide_gets_the_rows_of_the_oldest_covered_version(role: Role) -> None:
+    """The finding version-older states this."""
     assert options(role, OLDEST_COVERED.minor - 1) == options(role, OLDEST_COVERED.minor)
 
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_agents_get_all_options_that_agents_support(minor: int) -> None:
-    """k3s-agent exits on options of servers."""
+    """k3s-agent rejects options of servers and exits."""
     agent_keys = {"kubelet-arg", "protect-kernel-defaults"}
     expected = {where: value for where, value in options(SERVER, minor).items() if where[0] in agent_keys}
     assert options(AGENT, minor) == expected
 
 
 def test_an_option_that_is_not_in_the_guide_has_a_deviation() -> None:
-    """It is explained in the row."""
+    """The row contains its explanation."""
     as_guide = {
         "secrets-encryption",
         "audit-policy-file",
@@ -171,11 +171,11 @@ def test_values_follow_the_data_directory() -> None:
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: f"{row.id} {row.applies.versions}")
 def test_the_value_of_a_row_meets_its_criterion(row: k3s_options.OptionRow) -> None:
-    """The program accepts from an operator what it sets itself."""
+    """A value that apply sets is also compliant if the operator sets it."""
     assert row.meets.accepts(row.text(DEFAULT_DATA_DIR))
 
 
-def test_cis_numbers_are_the_guides() -> None:
+def test_cis_numbers_are_those_of_the_guide() -> None:
     """Each row has exactly the numbers that the guide gives for its value."""
     expected = {(name, ""): numbers for name, numbers in guide.CIS.items()}
     expected |= {("enable-admission-plugins", family): cis for family, cis in guide.ADMISSION_PLUGINS_CIS.items()}
@@ -192,7 +192,7 @@ def test_cis_numbers_are_the_guides() -> None:
     assert DEFAULT_SERVICE_ACCOUNTS.origin.cis
 
 
-def test_headings_are_the_guides() -> None:
-    """Each heading with requirements has rows, and rows name no other headings."""
+def test_headings_are_those_of_the_guide() -> None:
+    """Each heading with requirements has rows, and rows contain no other headings."""
     assert headings.IN_ORDER == guide.HEADINGS
     assert {row.origin.heading for row in CONTROLS} == set(guide.HEADINGS)

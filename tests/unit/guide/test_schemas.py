@@ -1,4 +1,4 @@
-"""Validation of the written manifests with the schemas of every covered version of Kubernetes."""
+"""Written manifests validated with the schemas of every covered version of Kubernetes."""
 
 from __future__ import annotations
 
@@ -63,26 +63,26 @@ def complaints(minor: int, text: bytes) -> list[str]:
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_network_policies_and_service_accounts_are_valid(minor: int) -> None:
-    """For every version, with and without namespaces of a site."""
+    """They are valid in every version, with and without namespaces of a site."""
     text = manifests.network_policies() + manifests.network_policies(["web", "123"]) + manifests.account_update()
     assert complaints(minor, text) == []
 
 
 @pytest.mark.parametrize("minor", [minor for minor in MINORS if minor <= 24])
 def test_pod_security_policies_are_valid_up_to_1_24(minor: int) -> None:
-    """With their RBAC, including the CIS operator's."""
+    """Their RBAC objects are valid too, including those of the CIS operator."""
     assert complaints(minor, manifests.pod_security_policies(cis_operator_namespace=True)) == []
 
 
 @pytest.mark.parametrize("minor", [minor for minor in MINORS if minor >= 25])
 def test_pod_security_policies_are_unknown_from_1_25(minor: int) -> None:
-    """So they must be removed from policy.yaml before that version starts; their RBAC is valid."""
+    """They must be removed from policy.yaml before that version starts. Their RBAC objects are still valid."""
     assert complaints(minor, manifests.pod_security_policies()) == ["PodSecurityPolicy is unknown"] * 3
 
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_the_schemas_detect_errors(minor: int) -> None:
-    """A number instead of a string, a misspelled field, and a list instead of an object."""
+    """The errors are a number instead of a string, a misspelled field, and a list instead of an object."""
     text = manifests.network_policies()
     for right, wrong in (
         (b"k8s-app: kube-dns", b"k8s-app: 53"),

@@ -1,4 +1,4 @@
-"""POSIX access control lists: who can write, and lists of an unknown format."""
+"""POSIX access control lists: users and groups that can write, and lists of an unknown format."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encoded(*entries: tuple[int, int, int]) -> bytes:
 
 
 def acl_of(user: int = 0, group: int = 0, mask: int = 7, named: tuple[int, int, int] | None = None) -> bytes:
-    """Return a list whose owner has all permissions; `named` is an entry of its own."""
+    """Return a list whose owner has all permissions; `named` is an entry for a user or group."""
     users = [named] if named and named[0] == USER else []
     groups = [named] if named and named[0] == GROUP else []
     return encoded(
@@ -65,14 +65,14 @@ def acl_of(user: int = 0, group: int = 0, mask: int = 7, named: tuple[int, int, 
         (encoded((USER, 8, 0)), "its access control list has an unknown format"),
     ],
 )
-def test_who_can_write_by_a_list(data: bytes, problem: str) -> None:
+def test_users_and_groups_that_can_write_are_reported(data: bytes, problem: str) -> None:
     """The mask limits every entry except those of the owner and of others."""
     assert acl.write_problem(data, owning_group=7, users=(0,), groups=(0,)) == problem
 
 
 @given(data=st.binary(max_size=100))
-def test_any_bytes_are_a_list_or_refused(data: bytes) -> None:
-    """No exception."""
+def test_any_bytes_are_parsed_or_an_unknown_format(data: bytes) -> None:
+    """No bytes raise an exception."""
     assert isinstance(acl.write_problem(data, owning_group=0, users=(0,), groups=(0,)), str)
 
 
@@ -100,7 +100,7 @@ def tree(root: Path) -> WritableTree:
 
 
 def test_a_file_that_a_user_can_write_by_its_acl_is_not_trusted(root: Path, tree: WritableTree) -> None:
-    """Its mode shows only that a group of root can write."""
+    """Its mode shows only that root's group can write."""
     os.setxattr(root / "etc/site.conf", "system.posix_acl_access", acl_of(named=(USER, 6, NOBODY), mask=6))
     assert tree.trust_problem(SITE) == "user 65534 can write to it by its access control list"
     os.setxattr(root / "etc/site.conf", "system.posix_acl_access", acl_of(named=(USER, 6, NOBODY), mask=4))
@@ -108,7 +108,7 @@ def test_a_file_that_a_user_can_write_by_its_acl_is_not_trusted(root: Path, tree
 
 
 def test_nothing_is_written_to_a_directory_that_a_user_can_write_by_its_acl(root: Path, tree: WritableTree) -> None:
-    """Nor is a file in it trusted. For reading it makes no difference."""
+    """A file in the directory is not trusted either, but it can be read."""
     os.setxattr(root / "etc", "system.posix_acl_access", acl_of(group=5, named=(GROUP, 7, NOBODY), user=5))
     problem = "its parent directory /etc is not safe: group 65534 can write to it by its access control list"
     assert tree.trust_problem(SITE) == problem

@@ -1,4 +1,4 @@
-"""A Host: observed resources and changes of them."""
+"""Host: observation and changes of resources."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def host(tmp_path: Path) -> Host:
     return fake_host(tmp_path)
 
 
-def test_a_kernel_value_is_text_with_white_space_folded(host: Host) -> None:
-    """White space is reduced to single blanks; a key without a file is absent."""
+def test_white_space_in_a_kernel_value_is_reduced_to_single_blanks(host: Host) -> None:
+    """A key without a file is absent."""
     assert host.sysctl("vm.overcommit_memory") == Sysctl(key="vm.overcommit_memory", value="1")
     assert host.sysctl("kernel.printk") == Sysctl(key="kernel.printk", value="4 4 1 7")
     assert host.sysctl("kernel.none") == Sysctl(key="kernel.none", value="")
@@ -38,7 +38,7 @@ def test_a_kernel_value_is_text_with_white_space_folded(host: Host) -> None:
 
 
 def test_a_directory_below_proc_sys_is_an_unreadable_value(host: Host) -> None:
-    """A directory is not a value."""
+    """The read fails with the path."""
     seen = host.sysctl("vm")
     assert seen == Unreadable(id="vm", reason="cannot read /proc/sys/vm: it is a directory, not a regular file")
 
@@ -52,14 +52,14 @@ def test_a_kernel_value_is_written_as_sysctl_writes_it(host: Host) -> None:
     assert names(Path(host.root, "proc/sys/vm")) == ["overcommit_memory"]
 
 
-def test_an_image_that_is_being_built_has_no_kernel(host: Host, tmp_path: Path) -> None:
-    """It has no /proc/sys."""
+def test_a_tree_without_proc_sys_has_no_kernel(host: Host, tmp_path: Path) -> None:
+    """An image has no /proc/sys."""
     assert host.has_kernel
     assert not fake_host(tmp_path / "etc").has_kernel
 
 
 def test_resources_are_observed_with_their_parent_directories(host: Host) -> None:
-    """By id; kernel values have no parents."""
+    """The observation maps IDs to states. Kernel values have no parents."""
     path = ETC / "sysctl.d/90-kubelet.conf"
     seen = host.observe_all([File(path=path, content=b"", mode=MODE), Sysctl(key="kernel.printk", value="1")])
     assert seen.keys() == {str(path), "/etc/sysctl.d", "/etc", "/", "kernel.printk"}
@@ -78,8 +78,8 @@ def test_resources_are_observed_with_their_parent_directories(host: Host) -> Non
     ],
     ids=str,
 )
-def test_put_and_observe_agree(state: State, host: Host) -> None:
-    """For each type of state, with and without an earlier state."""
+def test_observe_returns_the_state_that_put_wrote(state: State, host: Host) -> None:
+    """This is true for each type of state, with and without an earlier state."""
     for before in (None, File(path=ETC / "f", content=b"old", mode=MODE), Directory(path=ETC / "d", mode=MODE)):
         if before is not None:
             host.put(before)
@@ -88,7 +88,7 @@ def test_put_and_observe_agree(state: State, host: Host) -> None:
 
 
 def test_permissions_are_observed_and_set_without_the_content(host: Host) -> None:
-    """Content that another program writes in between is preserved."""
+    """Content that another program writes between both calls is preserved."""
     path = ETC / "ca.crt"
     wanted = FilePermissions(path=path, mode=MODE)
     host.put(File(path=path, content=b"one", mode=FileMode(0o644)))
@@ -112,7 +112,7 @@ def test_permissions_are_observed_and_set_without_the_content(host: Host) -> Non
     ],
 )
 def test_the_host_name_is_from_the_kernel_or_from_etc_hostname(files: dict[str, str], name: str, host: Host) -> None:
-    """In lower case, as K3s names the node."""
+    """It is in lower case, as the node name of K3s."""
     for path, text in files.items():
         Path(host.root, path).write_text(text)
     assert host.name == name
@@ -128,7 +128,7 @@ def test_a_directory_that_is_not_empty_is_kept(host: Host) -> None:
 
 
 def test_a_tool_is_found_in_the_search_path(host: Host) -> None:
-    """The path includes /usr/local/bin, which sudo's own path lacks on some systems."""
+    """The path includes /usr/local/bin, which sudo's path does not contain on some systems."""
     assert host.tool("k3s") is None
     Path(host.root, "usr/local/bin").mkdir(parents=True)
     Path(host.root, "usr/local/bin/k3s").touch()
@@ -136,7 +136,7 @@ def test_a_tool_is_found_in_the_search_path(host: Host) -> None:
 
 
 def test_the_owner_of_a_tree_is_shown_as_root(tmp_path: Path) -> None:
-    """An ordinary user can change their own --root tree; its programs are not run."""
+    """Ordinary users can change their own --root tree. Its programs are not run."""
     host = Host.tree_at(str(tmp_path))
     host.refuse_ordinary_user("apply")
     host.put(File(path=PurePosixPath("/f"), content=b"", mode=MODE))
@@ -148,16 +148,16 @@ def test_the_owner_of_a_tree_is_shown_as_root(tmp_path: Path) -> None:
         host.run(["/bin/true"], timeout=1)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root is not refused")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root has the permission")
 def test_an_ordinary_user_gets_the_command_with_sudo() -> None:
-    """Before any change."""
+    """The error is raised before any change."""
     with pytest.raises(HostError, match=r"^cannot revert: changing the host requires root$") as caught:
         Host.real().refuse_ordinary_user("revert")
     assert caught.value.hint == "sudo k3s-harden revert"
 
 
 def test_the_real_host_is_this_machine() -> None:
-    """Its kernel is the running one."""
+    """Its kernel values are those of the running kernel."""
     host = Host.real()
     assert (host.root, host.is_live, host.has_kernel) == ("/", True, True)
     release = Path("/proc/sys/kernel/osrelease").read_text(encoding="ascii").strip()
@@ -165,8 +165,8 @@ def test_the_real_host_is_this_machine() -> None:
     assert isinstance(host.tree.observe(PurePosixPath("/proc/self/exe")), Obstacle)
 
 
-def test_no_program_is_run_for_a_file_without_selinux(tmp_path: Path) -> None:
-    """Nor in a --root tree on a machine with SELinux."""
+def test_without_selinux_no_program_sets_a_label(tmp_path: Path) -> None:
+    """In a --root tree on a machine with SELinux, no program runs either."""
     (tmp_path / "usr/sbin").mkdir(parents=True)
     (tmp_path / "usr/sbin/restorecon").touch()
     programs = Programs({("/usr/sbin/restorecon", "/f"): Completed(0, "", "")})
@@ -189,7 +189,7 @@ SITE = File(ETC / "site.conf", b"x", MODE)
 
 
 def test_a_root_directory_that_is_exchanged_does_not_redirect_a_write(image: Path) -> None:
-    """It is opened once: a symlink that takes its place has no effect."""
+    """The directory is opened once, so a symlink that replaces it has no effect."""
     host = Host.tree_at(str(image))
     image.rename(image.parent / "moved")
     image.symlink_to(image.parents[1] / "victim")
@@ -200,7 +200,7 @@ def test_a_root_directory_that_is_exchanged_does_not_redirect_a_write(image: Pat
 
 @pytest.mark.root
 def test_nothing_is_written_below_a_root_whose_parent_belongs_to_another_user(image: Path) -> None:
-    """That user could exchange it. Reading is possible."""
+    """That user could replace the root directory. Reading is possible."""
     os.chown(image.parent, 65534, 65534)
     host = Host.tree_at(str(image))
     assert host.observe(SITE) == Absent(SITE.path)
@@ -215,7 +215,7 @@ def test_nothing_is_written_below_a_root_whose_parent_belongs_to_another_user(im
 @pytest.mark.root
 @pytest.mark.parametrize("owner", [0, 65534])
 def test_a_symlink_to_the_root_directory_is_followed_for_writes_if_root_owns_it(owner: int, image: Path) -> None:
-    """As for all other paths."""
+    """Symlinks of other users are not followed, as for all other paths."""
     (image.parent / "link").symlink_to("image")
     os.lchown(image.parent / "link", owner, owner)
     host = Host.tree_at(str(image.parent / "link"))
@@ -228,8 +228,8 @@ def test_a_symlink_to_the_root_directory_is_followed_for_writes_if_root_owns_it(
 
 
 @pytest.mark.parametrize("path", ["no/such", "file"])
-def test_a_root_that_is_no_directory_is_an_error(path: str, tmp_path: Path) -> None:
-    """With its path."""
+def test_a_root_that_is_not_a_directory_is_an_error(path: str, tmp_path: Path) -> None:
+    """The error contains the path."""
     (tmp_path / "file").touch()
     with pytest.raises(HostError, match=f"^cannot open {tmp_path / path}: the directory does not exist$"):
         Host.tree_at(str(tmp_path / path))

@@ -1,4 +1,4 @@
-"""The lock: other runs wait for a limited time, and the kernel releases it when the holder dies."""
+"""The lock: other runs wait for a limited time, and the kernel releases it when the holder ends."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def host() -> Iterator[Host]:
 
 
 def patient(host: Host, seconds: float) -> Host:
-    """The same host with a run that waits; other runs here do not wait."""
+    """The same host with a run that waits for the lock; other runs do not wait."""
     return replace(host, lock_wait=seconds)
 
 
@@ -74,7 +74,7 @@ def held_by_another(host: Host, running: subprocess.Popen[str]) -> None:
 
 
 def test_the_lock_file_is_private_and_is_not_removed(host: Host) -> None:
-    """Under any umask."""
+    """Its mode does not depend on the umask."""
     before = os.umask(0o077)
     try:
         with host.lock():
@@ -88,7 +88,7 @@ def test_the_lock_file_is_private_and_is_not_removed(host: Host) -> None:
 
 
 def test_a_second_run_fails_after_its_wait(host: Host) -> None:
-    """The error names the holder and has its own exit code."""
+    """The error contains the process ID of the holder, and the exit code is 5."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         with pytest.raises(LockHeldError) as caught, patient(host, 0.2).lock():
@@ -99,7 +99,7 @@ def test_a_second_run_fails_after_its_wait(host: Host) -> None:
 
 
 def test_a_waiting_run_gets_the_lock_when_the_holder_ends(host: Host) -> None:
-    """Without further action."""
+    """The waiting run continues by itself."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         with process(HOLD, host.root) as waiting:
@@ -109,7 +109,7 @@ def test_a_waiting_run_gets_the_lock_when_the_holder_ends(host: Host) -> None:
 
 
 def test_the_kernel_releases_the_lock_of_a_killed_holder(host: Host) -> None:
-    """The next run replaces the process number in the file."""
+    """The next run replaces the process ID in the file."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         holder.send_signal(signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_the_kernel_releases_the_lock_of_a_killed_holder(host: Host) -> None:
 
 
 def test_only_one_process_holds_the_lock(host: Host) -> None:
-    """Four processes count to 80 together without losing a step."""
+    """Four processes increment one counter to 80 without a lost update."""
     counter = Path(host.root, "counter")
     counter.write_text("0")
     workers = [subprocess.Popen([sys.executable, "-c", TAKE_TURNS, host.root], cwd=CHECKOUT) for _ in range(4)]
@@ -140,8 +140,8 @@ def test_an_exception_releases_the_lock(host: Host) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "FIFO", "symlink", "link on the way", "file on the way"])
-def test_another_kind_of_file_is_not_a_lock(kind: str, host: Host) -> None:
-    """Nothing blocks, and nothing outside the root changes."""
+def test_another_file_type_is_rejected_as_lock(kind: str, host: Host) -> None:
+    """Opening it does not block, and nothing outside the root changes."""
     root = Path(host.root, "host")
     outside = Path(host.root, "outside")
     outside.mkdir()
@@ -174,7 +174,7 @@ def test_a_symlink_in_the_path_is_resolved_inside_the_root(host: Host) -> None:
 
 @pytest.mark.root
 def test_the_lock_works_on_a_full_disk(host: Host) -> None:
-    """Only the holder's number is missing."""
+    """Only the process ID of the holder is missing."""
     run = Path(host.root, "run")
     run.mkdir()
     with mounted(run, "size=8k,mode=755"):
@@ -185,7 +185,7 @@ def test_the_lock_works_on_a_full_disk(host: Host) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_without_write_permission_is_an_error(host: Host) -> None:
-    """The error names the file."""
+    """The error contains the path."""
     Path(host.root).chmod(0o500)
     try:
         with pytest.raises(HostError, match=r"^cannot create /run: Permission denied$"), host.lock():
@@ -194,8 +194,8 @@ def test_a_directory_without_write_permission_is_an_error(host: Host) -> None:
         Path(host.root).chmod(0o700)
 
 
-def test_a_hard_linked_lock_file_is_refused_and_not_truncated(host: Host) -> None:
-    """The other name can be that of any file."""
+def test_a_hard_linked_lock_file_is_rejected_and_not_truncated(host: Host) -> None:
+    """The other link can be any file."""
     run = Path(host.root, "run")
     run.mkdir()
     (run / "precious").write_text("precious\n")
@@ -207,7 +207,7 @@ def test_a_hard_linked_lock_file_is_refused_and_not_truncated(host: Host) -> Non
 
 @pytest.mark.root
 def test_the_lock_can_be_taken_on_a_read_only_file_system(host: Host) -> None:
-    """As in the sandbox of the drift check, if the file exists."""
+    """The sandbox of the drift check is read-only. The lock file must exist."""
     run = Path(host.root, "run")
     run.mkdir()
     with mounted(run, "size=64k,mode=755"):

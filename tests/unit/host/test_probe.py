@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def process(program: Path, *words: str) -> Iterator[int]:
-    """Start a process with this name and command line, and return its id."""
+    """Start a process with this name and command line, and return its ID."""
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([*words, "60"], executable=program) as running:
         try:
@@ -30,7 +30,7 @@ def process(program: Path, *words: str) -> Iterator[int]:
 
 @pytest.mark.parametrize("words", [("k3s server",), ("/usr/local/bin/k3s-east agent --flag",)])
 def test_psutil_and_proc_return_the_same_process(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """With the same command line and start time."""
+    """Command line and start time are equal."""
     before = time.time()
     with process(tmp_path / "k3s-server", *words) as pid:
         plain, known = ({one.pid: one for one in way()}[pid] for way in (by_proc, by_psutil))
@@ -42,7 +42,7 @@ def test_psutil_and_proc_return_the_same_process(tmp_path: Path, words: tuple[st
 
 @pytest.mark.parametrize("name", ["k4s", "a k3s", "x) k3s"])
 def test_a_process_with_another_name_is_ignored(tmp_path: Path, name: str) -> None:
-    """Also if its name contains blanks and parentheses."""
+    """It is ignored even if its name contains blanks and parentheses."""
     with process(tmp_path / name, "k3s", "server") as pid:
         assert pid not in {one.pid for one in (*by_proc(), *by_psutil())}
 

@@ -28,7 +28,7 @@ def test_arguments_are_not_interpreted_by_a_shell() -> None:
 
 
 def test_the_environment_is_fixed() -> None:
-    """No HOME, locale C.UTF-8, nothing of the caller's environment; the directory is /."""
+    """The locale is C.UTF-8 and the directory is /. HOME and variables of the caller are not set."""
     assert "HOME" in os.environ or "PATH" in os.environ
     done = run([SHELL, "-c", "/usr/bin/env; pwd"], timeout=10)
     lines = {line for line in done.stdout.splitlines() if not line.startswith(("PWD=", "SHLVL=", "_=", "OLDPWD="))}
@@ -45,7 +45,7 @@ def test_output_that_is_not_utf8_is_decoded() -> None:
     assert run([SHELL, "-c", r"printf 'a\377b'"], timeout=10).stdout == "a�b"
 
 
-def test_large_outputs_do_not_block_each_other() -> None:
+def test_large_output_on_both_streams_does_not_block() -> None:
     """Both outputs are larger than a pipe."""
     script = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
     done = run([sys.executable, "-c", script], timeout=30, largest_output=300_000)
@@ -53,15 +53,15 @@ def test_large_outputs_do_not_block_each_other() -> None:
 
 
 @pytest.mark.parametrize("script", ["exec sleep 600", "sleep 600 & wait"])
-def test_a_program_that_exceeds_its_time_is_killed(script: str) -> None:
-    """Even if a child still has the pipe open."""
+def test_a_program_that_exceeds_the_time_limit_is_killed(script: str) -> None:
+    """It is killed even if a child still has the pipe open."""
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.2 s$"):
         run([SHELL, "-c", script], timeout=0.2)
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_program_that_prints_without_end_is_killed_with_its_children(tmp_path: Path, stream: str) -> None:
-    """It is read up to the limit only, and no process of it remains."""
+    """Its output is read up to the limit, and none of its processes remains."""
     script = f"sleep 600 & echo $! >{tmp_path}/child; exec cat /dev/zero >/dev/{stream}"
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it printed more than 65536 bytes$"):
         run([SHELL, "-c", script], timeout=60)
@@ -79,7 +79,7 @@ def test_a_program_that_prints_without_end_is_killed_with_its_children(tmp_path:
 
 
 def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
-    """Missing, not executable, a directory, or a script without an interpreter."""
+    """It is missing, not executable, a directory, or a script without an interpreter."""
     (tmp_path / "plain").write_text("x")
     (tmp_path / "script").write_text("#!/no/such/interpreter\n")
     (tmp_path / "script").chmod(0o755)
@@ -97,7 +97,7 @@ def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
 
 
 def test_programs_of_a_host_tree_are_not_run(tmp_path: Path) -> None:
-    """They can be for another architecture or from another user."""
+    """Such programs can be for another architecture, or belong to another user."""
     (tmp_path / "k3s").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     (tmp_path / "k3s").chmod(0o755)
     with pytest.raises(HostError, match="programs of a --root tree are not run"):

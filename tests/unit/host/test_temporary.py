@@ -1,4 +1,4 @@
-"""Temporary files: unique names, and the removal of those that killed writers left."""
+"""Temporary files: unique names, and removal of the files of killed writers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 @pytest.mark.parametrize("name", ["policy.yaml", "x" * 255, "ü" * 127, "a.b.1-00000000"])
 def test_names_are_unique_and_not_too_long(name: str) -> None:
-    """They contain the process id; a name of 255 bytes is shortened."""
+    """They contain the process ID; a name of 255 bytes is shortened."""
     found = {temporary.name_for(name) for _ in range(100)}
     assert len(found) == 100
     for one in found:
@@ -40,7 +40,7 @@ def test_names_are_unique_and_not_too_long(name: str) -> None:
     "other", [".a.conf.k3s-harden.bak", "a.conf.1-00000000.k3s-harden", ".a.conf", ".b.a.conf.1-00000000.k3s-harden"]
 )
 def test_other_names_are_not_temporary_files_of_a_file(other: str) -> None:
-    """Nor is the temporary file of another file."""
+    """The temporary file of another file does not match either."""
     assert not temporary.is_temporary(other, "a.conf")
     assert temporary.is_temporary(".a.conf.k3s-harden", "a.conf"), "earlier releases used a fixed name"
 
@@ -61,7 +61,7 @@ def test_the_file_of_a_running_writer_is_not_removed(tmp_path: Path, directory: 
 def test_a_file_that_is_removed_before_it_is_locked_is_created_again(
     tmp_path: Path, directory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process can take it for a left-over in that moment."""
+    """Until it is locked, another process can remove it as the file of a killed writer."""
     lock = fcntl.flock
     removed: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Tests of the reader of evidence: it never raises, and what it cannot read is unknown, not a value."""
+"""The reader of evidence: it raises no exception, and unreadable evidence is unknown."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def names(found: Matches) -> list[str]:
 
 
 def test_a_file_has_its_mode_and_owner(root: Path) -> None:
-    """By its path on the host. The owner of the tree counts as root."""
+    """The path is that on the host. The owner of the tree is shown as root."""
     put(root, TLS / "server-ca.crt", mode=0o644)
     assert matches(root, "server/tls/server-ca.crt") == Matches(
         TLS / "server-ca.crt", (FoundFile(TLS / "server-ca.crt", FileMode(0o644), ROOT),)
@@ -101,14 +101,14 @@ def test_a_file_has_its_mode_and_owner(root: Path) -> None:
 
 
 def test_the_mode_of_an_unreadable_file_is_read(root: Path) -> None:
-    """Its content is not needed."""
+    """A check of modes does not need the content."""
     put(root, TLS / "server-ca.key", mode=0o000)
     assert matches(root, "server/tls/server-ca.key").found[0].mode == FileMode(0)
 
 
 @pytest.mark.parametrize("path", ["server/tls/x.crt", "server/tls/*.crt", "server/tls/**", "/var/lib/cni/networks/**"])
 def test_a_missing_path_is_not_unknown(path: str, root: Path) -> None:
-    """The file or its directory is missing."""
+    """A missing file, or a file in a missing directory, is reported as absent."""
     found = matches(root, path)
     assert (found.found, found.unknown) == ((), ())
     assert str(found.pattern).endswith(path)
@@ -126,7 +126,7 @@ def test_a_star_matches_the_files_of_a_directory(root: Path) -> None:
 
 
 def test_two_stars_match_all_files_below(root: Path) -> None:
-    """At any depth, in the order of paths."""
+    """Files at any depth match, in the order of their paths."""
     for name in ("z", "etcd/client.key", "etcd/deep/er/x", "a", "etcd/lock"):
         put(root, TLS / name)
     below = ["a", "etcd/client.key", "etcd/deep/er/x", "z"]
@@ -136,13 +136,13 @@ def test_two_stars_match_all_files_below(root: Path) -> None:
 
 
 def test_an_absolute_path_is_not_below_the_data_directory(root: Path) -> None:
-    """CNI has its files elsewhere."""
+    """An absolute path, such as those of CNI, is used as it is."""
     put(root, PurePosixPath("/var/lib/cni/networks/cbr0/10.42.0.2"))
     assert [one.path.name for one in matches(root, "/var/lib/cni/networks/**").found] == ["10.42.0.2"]
 
 
 def test_each_check_has_its_own_matches(root: Path) -> None:
-    """Two checks can have the same paths. The paths of each are in order."""
+    """Two checks can match the same paths. The paths of each check are sorted."""
     put(root, TLS / "a.crt")
     checks = (
         permissions("server/tls/*.crt", "server/tls"),
@@ -155,7 +155,7 @@ def test_each_check_has_its_own_matches(root: Path) -> None:
 
 
 def test_a_symlink_has_the_mode_of_its_target(root: Path) -> None:
-    """K3s follows it inside the host. A link to a directory is not entered, which avoids loops."""
+    """The link is followed inside the host. A link to a directory is not entered, to avoid loops."""
     put(root, PurePosixPath("/srv/real.crt"), mode=0o640)
     put(root, TLS / "a.crt")
     tls = root / TLS.relative_to("/")
@@ -189,7 +189,7 @@ def outside(place: Path) -> None:
 @pytest.mark.parametrize("plant", [dangling, loop, fifo, outside])
 @pytest.mark.parametrize("path", ["server/tls/odd.crt", "server/tls/*.crt", "server/tls/**"])
 def test_anything_but_a_file_is_unknown(plant: Callable[[Path], None], path: str, root: Path) -> None:
-    """With its path and a reason; it does not count as missing. A target outside the host is missing."""
+    """It has a path and a reason, and is not reported as missing. A target outside the host is missing."""
     put(root, TLS / "good.crt")
     plant(root / (TLS / "odd.crt").relative_to("/"))
     found = matches(root, path)
@@ -198,7 +198,7 @@ def test_anything_but_a_file_is_unknown(plant: Callable[[Path], None], path: str
 
 
 def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
-    """So is a file in place of a directory, as the path itself or as a parent."""
+    """A file in place of a directory is unknown too, as the path itself or as a parent."""
     put(root, TLS / "x.crt/y")
     put(root, DEFAULT_DATA_DIR / "server/db")
     assert matches(root, "server/tls/x.crt").unknown == (
@@ -213,7 +213,7 @@ def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
 
 @ordinary_user
 def test_a_directory_that_cannot_be_listed_is_unknown(root: Path) -> None:
-    """An ordinary user's report names it, and no control passes without it."""
+    """The report of an ordinary user contains it, and no control passes without it."""
     put(root, TLS / "a.crt")
     place = root / TLS.relative_to("/")
     for mode in (0o000, 0o400, 0o100):
@@ -225,7 +225,7 @@ def test_a_directory_that_cannot_be_listed_is_unknown(root: Path) -> None:
 
 
 def test_a_thousand_files_are_each_read_once(root: Path) -> None:
-    """Although several checks match them."""
+    """A file that several checks match is read once."""
     for number in range(1000):
         put(root, TLS / f"{number:04}.crt")
     checks = (permissions("server/tls/*.crt"), Ownership(("server/tls/**",)))
@@ -249,25 +249,25 @@ def test_a_permission_check_opens_no_file(root: Path, monkeypatch: pytest.Monkey
     assert not [path for path in opened if str(path).endswith("a.key")]
 
 
-# --- the host's name ---
+# --- name of the host ---
 
 
-def test_the_node_has_the_name_of_the_host(root: Path) -> None:
-    """In lower case, as K3s has it; empty if the tree has none."""
+def test_the_node_name_is_the_host_name(root: Path) -> None:
+    """It is in lower case, as in K3s, and empty if the tree has no host name."""
     assert look(root).node == ""
     put(root, PurePosixPath("/etc/hostname"), "Node-7.Example\n")
     assert look(root).node == "node-7.example"
 
 
-# --- the kubelet's files ---
+# --- files of the kubelet ---
 
 
 def kubelet_paths(root: Path, seen: HostFacts) -> list[str]:
     return [str(file.path) for file in look(root, seen=seen).kubelet.files]
 
 
-def test_the_files_of_the_kubelet_are_in_its_order(root: Path) -> None:
-    """By name, with sub-directories in their position, and only *.conf."""
+def test_files_of_the_kubelet_are_in_the_order_of_the_kubelet(root: Path) -> None:
+    """The kubelet sorts by name, enters subdirectories at their position, and reads only *.conf."""
     for name in ("20-cli-config-dir/b.conf", "10-a.conf", "00-k3s-defaults.conf", "x.yaml", "99-z.conf", "15.conf.bak"):
         put(root, KUBELET_DIRECTORY / name, HEAD)
     order = ["00-k3s-defaults.conf", "10-a.conf", "20-cli-config-dir/b.conf", "99-z.conf"]
@@ -275,7 +275,7 @@ def test_the_files_of_the_kubelet_are_in_its_order(root: Path) -> None:
 
 
 def test_a_file_that_an_argument_names_replaces_its_copy(root: Path) -> None:
-    """K3s copies it at its next start over the earlier copy."""
+    """At its next start K3s replaces the earlier copy by that file."""
     for name in ("10-cli-config.conf", "20-cli-config-dir/a.conf", "20-cli-config-dir/b.conf", "15-site.conf"):
         put(root, KUBELET_DIRECTORY / name, HEAD)
     put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD)
@@ -290,7 +290,7 @@ def test_a_file_that_an_argument_names_replaces_its_copy(root: Path) -> None:
 
 
 def test_older_versions_read_only_the_file_of_the_operator(root: Path) -> None:
-    """K3s has its own directory since v1.32."""
+    """K3s has its own directory of kubelet files only from v1.32 on."""
     put(root, KUBELET_DIRECTORY / "50-site.conf", HEAD)
     put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD + "eventRecordQPS: 5\n")
     assert kubelet_paths(root, facts(version="v1.31.4+k3s1")) == []
@@ -303,15 +303,15 @@ def test_older_versions_read_only_the_file_of_the_operator(root: Path) -> None:
 
 
 def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
-    """K3s would not start. A relative path is a problem, too."""
+    """K3s would not start. A relative path is a problem too."""
     gone = look(root, seen=facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n"))
     assert "/etc/kubelet.yaml" in gone.kubelet.files[0].problem
     assert look(root, seen=facts("kubelet-arg: ['config=kubelet.yaml']\n")).kubelet.problem
 
 
 @pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
-def test_anything_but_a_file_among_those_of_the_kubelet_is_a_problem(plant: Callable[[Path], None], root: Path) -> None:
-    """Each is named, and makes unknown what files decide. The kubelet enters directories."""
+def test_other_file_types_among_kubelet_files_are_a_problem(plant: Callable[[Path], None], root: Path) -> None:
+    """Each path is reported, and settings from files are unknown. The kubelet enters directories."""
     put(root, KUBELET_DIRECTORY / "00-k3s-defaults.conf", HEAD)
     plant(root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
     found = look(root).kubelet
@@ -323,7 +323,7 @@ def test_anything_but_a_file_among_those_of_the_kubelet_is_a_problem(plant: Call
 
 
 def test_a_kubelet_directory_that_is_a_file_is_a_problem(root: Path) -> None:
-    """The kubelet would exit."""
+    """The kubelet would exit with an error."""
     put(root, KUBELET_DIRECTORY)
     assert look(root).kubelet.problem
 
@@ -334,13 +334,13 @@ ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transpor
 
 
 def test_the_configuration_of_etcd_is_read_with_its_lines(root: Path) -> None:
-    """And with its path."""
+    """Each value has the path and line of the file."""
     put(root, ETCD, ETCD_TEXT)
     assert look(root).etcd == EtcdConfiguration(ETCD, {"client-transport-security.client-cert-auth": Text("true", 2)})
 
 
 def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
-    """Missing differs from unknown."""
+    """A missing file is not reported as unknown."""
     found = look(root)
     assert found.etcd == Missing(ETCD)
     assert found.encryption == Missing(ENCRYPTION)
@@ -348,7 +348,7 @@ def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", ETCD_TEXT[:40], "a: b\n" + "#" * 10_000_000], ids=["empty", "cut off", "huge"])
 def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None:
-    """The reason names the file."""
+    """The reason contains the path of the file."""
     put(root, ETCD, text)
     found = look(root).etcd
     assert isinstance(found, Unknown)
@@ -360,7 +360,7 @@ def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None
 def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(
     plant: Callable[[Path], None], path: PurePosixPath, root: Path
 ) -> None:
-    """No read blocks, and none counts as missing."""
+    """No read blocks, and no such path is reported as missing."""
     place = root / path.relative_to("/")
     place.parent.mkdir(parents=True)
     plant(place)
@@ -370,7 +370,7 @@ def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(
 
 @ordinary_user
 def test_unreadable_files_are_unknown(root: Path) -> None:
-    """With the reason."""
+    """Each has the reason of the failed read."""
     put(root, ETCD, ETCD_TEXT, 0o000)
     put(root, ENCRYPTION, "{}", 0o000)
     found = look(root)
@@ -397,7 +397,7 @@ AESCBC = {"aescbc": {"keys": [{"name": "aescbckey", "secret": KEY}]}}
 
 
 def test_only_the_provider_names_of_an_encryption_configuration_are_kept(root: Path) -> None:
-    """Its keys are not."""
+    """Its encryption keys are not kept."""
     put(root, ENCRYPTION, encryption(AESCBC, {"identity": {}}))
     found = look(root)
     assert found.encryption == EncryptionConfiguration(ENCRYPTION, ("aescbc", "identity"))
@@ -406,7 +406,7 @@ def test_only_the_provider_names_of_an_encryption_configuration_are_kept(root: P
 
 @pytest.mark.parametrize("text", [encryption(AESCBC)[:-5], encryption({KEY: {}}), "\xff"], ids=range(3))
 def test_an_invalid_encryption_configuration_is_unknown_and_not_quoted(text: str, root: Path) -> None:
-    """The reason names the file."""
+    """The reason contains the path of the file."""
     put(root, ENCRYPTION, text.encode("latin-1"))
     found = look(root)
     assert isinstance(found.encryption, Unknown)
@@ -414,7 +414,7 @@ def test_an_invalid_encryption_configuration_is_unknown_and_not_quoted(text: str
     assert KEY not in repr(found)
 
 
-# --- anything at all ---
+# --- random content ---
 
 _GOOD = st.sampled_from(
     [ETCD_TEXT.encode(), encryption(AESCBC, {"identity": {}}).encode(), (HEAD + "readOnlyPort: 0\n").encode()]
@@ -426,7 +426,7 @@ _SPOILT = st.builds(lambda data, cut, more: data[:cut] + more, _GOOD, st.integer
 @given(st.binary(max_size=200) | _GOOD | _SPOILT)
 @example(b"a" * (LARGEST_READ + 1))
 def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes) -> None:
-    """No exception is raised."""
+    """The reader raises no exception for any content."""
     for path in (ETCD, ENCRYPTION, KUBELET_DIRECTORY / "50-x.conf", PurePosixPath("/etc/hostname")):
         put(root, path, data)
     found = look(root, permissions("server/**"))
@@ -439,6 +439,6 @@ def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes)
 
 
 def test_a_mode_includes_the_special_bits(root: Path) -> None:
-    """Such as set-user-ID."""
+    """The mode contains bits such as set-user-ID."""
     put(root, TLS / "a.crt", mode=0o4755)
     assert matches(root, "server/tls/a.crt").found[0].mode == FileMode(stat.S_ISUID | 0o755)

@@ -1,4 +1,4 @@
-"""Tests of the rules of controls whose answer is in the cluster, each on a few objects."""
+"""Rules of controls that are assessed on objects of the cluster."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def shown(answer: Answer) -> list[str]:
 
 
 def test_each_control_of_section_5_has_a_rule() -> None:
-    """And each rule belongs to a control."""
+    """Each rule also belongs to a control."""
     assert {check.rule for check in REVIEWS.values()} == RULES.keys() == REVIEWS.keys()
     section = {row.id for row in catalogue.of(Benchmark.CIS_2_1) if row.numbers and _number(row).startswith("5.")}
     assert section <= RULES.keys()
@@ -118,7 +118,7 @@ def _number(row: Any) -> str:  # noqa: ANN401 - a control
 
 @pytest.mark.parametrize("name", RULES)
 def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, name: str) -> None:
-    """Not asked, no API server, or only this list is missing."""
+    """The cluster was not read, the API server did not answer, or only this list is missing."""
     review = REVIEWS[name].review
     empty = cluster({})
     rule = RULES[name]
@@ -134,7 +134,7 @@ def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, 
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_new_hardened_cluster_has_no_failure(server: Server, name: str) -> None:
-    """What apply leaves open is MANUAL."""
+    """Controls that apply does not fix are MANUAL."""
     objects = {
         Query.SERVICE_ACCOUNTS: [account(namespace="default", automounts=False), account(namespace="kube-system")],
         Query.NETWORK_POLICIES: [metadata("a", one) for one in ("default", "kube-public", "kube-system")],
@@ -153,7 +153,7 @@ def test_a_new_hardened_cluster_has_no_failure(server: Server, name: str) -> Non
 
 
 def test_accounts_with_cluster_admin_fail_except_those_of_k3s(server: Server) -> None:
-    """Another binding of K3s' own account counts."""
+    """An additional binding of an account of K3s fails."""
     helm = binding("helm-kube-system-traefik", "cluster-admin", "ServiceAccount kube-system/helm-traefik")
     assert server.ask("rbac-cluster-admin", {Query.CLUSTER_ROLE_BINDINGS: [helm]}).status is PASS
     ops = binding("ops", "cluster-admin", "Group ops")
@@ -189,8 +189,8 @@ RIGHTS = {
 
 
 @pytest.mark.parametrize(("name", "given"), RIGHTS.items())
-def test_who_has_a_right_is_listed_for_a_review(server: Server, name: str, given: Json) -> None:
-    """All users, or all pods, are a failure."""
+def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str, given: Json) -> None:
+    """A right of all users or all pods fails."""
     objects = {Query.CLUSTER_ROLES: [role("tool", given)]}
     assert server.ask(name, objects).status is PASS
     one = [binding("tool", "tool", "ServiceAccount ops/tool")]
@@ -204,7 +204,7 @@ def test_who_has_a_right_is_listed_for_a_review(server: Server, name: str, given
 
 
 def test_cluster_administrators_are_reported_once(server: Server) -> None:
-    """The controls of single rights list them apart, except groups of everybody."""
+    """Controls of single rights list them separately, except groups of all users."""
     ops = binding("ops", "cluster-admin", "Group ops")
     answer = server.ask("rbac-secrets", {Query.CLUSTER_ROLE_BINDINGS: [ops]})
     assert (answer.status, answer.found) == (PASS, "none but those listed apart")
@@ -216,7 +216,7 @@ def test_cluster_administrators_are_reported_once(server: Server) -> None:
 
 
 def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
-    """The wildcard is named."""
+    """The report contains the wildcard."""
     own = [
         role("system:controller:namespace-controller", rule("delete list", "*", "*")),
         role("local-path-provisioner-role", rule("*", "pods")),
@@ -273,14 +273,14 @@ PACKAGED: Mapping[Query, Sequence[Json]] = {
 
 
 @pytest.mark.parametrize("name", [*RIGHTS, "rbac-cluster-admin", "rbac-wildcards"])
-def test_the_rights_of_packaged_components_are_listed_apart(server: Server, name: str) -> None:
-    """On every K3s they exist, and pass."""
+def test_the_rights_of_packaged_components_are_listed_separately(server: Server, name: str) -> None:
+    """They exist in every cluster of K3s, and pass."""
     answer = server.ask(name, PACKAGED)
     assert (answer.status, answer.found) == (PASS, "none but those listed apart")
 
 
 def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -> None:
-    """That of kube-system may mount its token (K3s' self-assessments)."""
+    """The account of kube-system may mount its token (K3s' self-assessments)."""
     good = [account(namespace="kube-system"), account(automounts=False), account("web")]
     assert server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good}).status is PASS
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: [*good, account(namespace="new")]})
@@ -309,7 +309,7 @@ def test_a_pod_that_mounts_a_token_must_request_it(
     of_pod: bool | None,  # noqa: FBT001 - a parameter
     expected: ControlStatus,
 ) -> None:
-    """The pod takes precedence over its account."""
+    """The setting of the pod overrides that of its account."""
     objects = {
         Query.SERVICE_ACCOUNTS: [account("web", automounts=of_account)],
         Query.PODS: [pod("web", serviceAccountName="web", automountServiceAccountToken=of_pod)],
@@ -360,7 +360,7 @@ def test_each_rule_about_pods_has_a_pod_that_breaks_it() -> None:
 
 @pytest.mark.parametrize(("name", "bad"), BROKEN.items())
 def test_a_pod_that_breaks_a_rule_fails_it(server: Server, name: str, bad: Json) -> None:
-    """A strict pod passes; init containers and CronJobs count, too."""
+    """A strict pod passes. Init containers and CronJobs are also checked."""
     assert server.ask(name, {Query.PODS: [pod("good")]}).status is PASS
     answer = server.ask(name, {Query.PODS: [pod("good"), bad]})
     assert (answer.status, answer.found) == (FAIL, "1 workload: Pod shop/bad")
@@ -374,14 +374,14 @@ def test_a_pod_that_breaks_a_rule_fails_it(server: Server, name: str, bad: Json)
 
 @pytest.mark.parametrize("name", ["pods-net-raw", "pods-added-capabilities", "pods-assigned-capabilities"])
 def test_net_bind_service_is_allowed_and_names_have_any_case(server: Server, name: str) -> None:
-    """As the standard `restricted` allows it; CoreDNS drops `all`."""
+    """The standard `restricted` allows the capability; CoreDNS drops `all`."""
     capabilities = {"drop": ["all"], "add": ["NET_BIND_SERVICE"]}
     good = pod("dns", "shop", container({**STRICT, "capabilities": capabilities}))
     assert server.ask(name, {Query.PODS: [good]}).status is PASS
 
 
 def test_the_context_of_a_container_overrides_that_of_its_pod(server: Server) -> None:
-    """runAsNonRoot and runAsUser of the pod apply to containers without their own."""
+    """runAsNonRoot and runAsUser of the pod apply to containers that do not set them."""
     weak = {key: value for key, value in STRICT.items() if key != "runAsNonRoot"}
     for of_pod, expected in (({"runAsNonRoot": True}, PASS), ({"runAsUser": 1000}, PASS), ({}, FAIL)):
         good = pod("web", "shop", container(weak), securityContext=of_pod)
@@ -390,8 +390,8 @@ def test_the_context_of_a_container_overrides_that_of_its_pod(server: Server) ->
     assert server.ask("pods-root", {Query.PODS: [root]}).status is FAIL
 
 
-def test_pods_of_one_controller_are_one_finding(server: Server) -> None:
-    """A person corrects the controller."""
+def test_pods_of_one_controller_are_reported_once(server: Server) -> None:
+    """The report contains the controller, which has to be corrected."""
     bad = [pod(f"web-{number}", hostPID=True, owner="ReplicaSet web-5d4") for number in range(20)]
     answer = server.ask("pods-host-pid", {Query.PODS: bad})
     assert answer.found == "1 workload: ReplicaSet shop/web-5d4"
@@ -399,7 +399,7 @@ def test_pods_of_one_controller_are_one_finding(server: Server) -> None:
 
 
 def test_many_findings_are_limited(server: Server) -> None:
-    """A report stays readable, and says how many are left."""
+    """The report contains the number of the omitted ones."""
     bad = [pod(f"web-{number}", hostPID=True) for number in range(500)]
     answer = server.ask("pods-host-pid", {Query.PODS: bad})
     assert answer.found == "500 workloads: Pod shop/web-0, Pod shop/web-1, Pod shop/web-2 and 497 more"
@@ -409,7 +409,7 @@ def test_many_findings_are_limited(server: Server) -> None:
 
 @pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
 def test_a_namespace_that_enforces_nothing_fails_if_it_has_workloads(server: Server, name: str) -> None:
-    """Without workloads, or with another policy engine, a person decides."""
+    """Without workloads, or with another policy engine, the control is MANUAL."""
     weak = {Query.NAMESPACES: [namespace("shop", "privileged")]}
     answer = server.ask(name, weak)
     assert (answer.status, answer.found) == (MANUAL, "1 namespace: Namespace shop")
@@ -425,7 +425,7 @@ def test_a_namespace_that_enforces_nothing_fails_if_it_has_workloads(server: Ser
 
 
 def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
-    """The standard restricted is required where only it forbids something."""
+    """Other rules require the standard restricted, because baseline allows what they forbid."""
     objects = {Query.NAMESPACES: [namespace("shop", "baseline")], Query.PODS: [pod("web")]}
     failing = {name for name in FORBIDDEN if server.ask(name, objects).status is FAIL}
     assert failing == {
@@ -438,7 +438,7 @@ def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
 
 
 def test_kube_system_needs_a_standard_only_with_workloads_of_the_site(server: Server) -> None:
-    """The guide exempts it, because K3s' own pods need more rights."""
+    """The guide exempts kube-system, because pods of K3s need more rights."""
     svclb = pod("svclb-web-1", "kube-system", container(LOOSE, ports=[{"hostPort": 80}]), serviceAccountName="svclb")
     answer = server.ask("pods-host-ports", {Query.PODS: [svclb]})
     assert answer.status is PASS
@@ -456,7 +456,7 @@ def test_kube_system_needs_a_standard_only_with_workloads_of_the_site(server: Se
 
 
 def test_without_the_guide_the_default_standard_is_privileged(plain: Server) -> None:
-    """Unless the configuration cannot be read."""
+    """If the configuration cannot be read, the default is unknown."""
     used = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("web")]}
     assert plain.ask("pods-privileged", used).status is FAIL
     plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
@@ -469,7 +469,7 @@ def test_without_the_guide_the_default_standard_is_privileged(plain: Server) -> 
 
 
 def test_with_pod_security_policies_the_default_is_not_known() -> None:
-    """Up to K3s 1.24; the pods themselves still fail."""
+    """This is so up to K3s 1.24. The pods themselves are still checked."""
     with in_memory() as directory:
         old = Server(node(directory / "node", K3s(minor=24)))
         objects = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("web")]}
@@ -492,21 +492,21 @@ def test_with_pod_security_policies_the_default_is_not_known() -> None:
 def test_a_container_needs_a_seccomp_profile(
     server: Server, kind: str, kubelets: dict[str, Json], expected: ControlStatus
 ) -> None:
-    """Its own, or the default of all kubelets that run."""
+    """The profile is set in the container, or is the default of all running kubelets."""
     context = {**STRICT, "seccompProfile": {"type": kind} if kind else None}
     objects = {Query.PODS: [pod("web", "shop", container(context))]}
     assert server.ask("pods-seccomp", objects, kubelets=kubelets).status is expected
 
 
 def test_security_contexts_are_needed_and_reviewed(server: Server) -> None:
-    """None at all fails; one that is weaker than restricted needs a person."""
+    """A missing context fails; one that is weaker than restricted is MANUAL."""
     for context, expected in ((None, FAIL), (LOOSE, MANUAL), (STRICT, PASS)):
         objects = {Query.PODS: [pod("web", "shop", container(context))]}
         assert server.ask("pods-security-context", objects).status is expected
 
 
 def test_secrets_in_environment_variables_fail_without_their_values(server: Server) -> None:
-    """Single variables, and all keys of a Secret."""
+    """A container can use single keys or all keys of a Secret."""
     one = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
     for fields in ({"env": [one, {"name": "Q", "value": "hunter2"}]}, {"envFrom": [{"secretRef": {"name": "db"}}]}):
         answer = server.ask("secrets-as-files", {Query.PODS: [pod("web", "shop", container(STRICT, **fields))]})
@@ -517,15 +517,15 @@ def test_secrets_in_environment_variables_fail_without_their_values(server: Serv
 
 
 def test_each_namespace_needs_a_network_policy(server: Server) -> None:
-    """Except kube-node-lease, which has no pods."""
+    """The exception is kube-node-lease, which has no pods."""
     policies = [metadata("a", one) for one in ("default", "kube-public", "kube-system")]
     objects = {Query.NETWORK_POLICIES: policies, Query.NAMESPACES: [namespace("shop")]}
     answer = server.ask("namespaces-network-policies", objects)
     assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace shop")
 
 
-def test_network_policies_are_enforced_unless_k3s_is_told_not_to(plain: Server) -> None:
-    """Then a person has to know the plugin that does."""
+def test_network_policies_are_enforced_unless_an_option_disables_them(plain: Server) -> None:
+    """With the option the control is MANUAL, because another plugin can enforce them."""
     assert plain.ask("cni-network-policies", {}).status is PASS
     plain.config("disable-network-policy: true\n")
     answer = plain.ask("cni-network-policies", {})
@@ -547,7 +547,7 @@ def test_the_namespace_default_contains_only_its_service(server: Server) -> None
 
 
 def test_tokens_in_secrets_are_listed(server: Server) -> None:
-    """Of bootstrap tokens none is a pass; users may have tokens that are in no Secret."""
+    """No bootstrap token passes. Tokens of users can exist outside of Secrets."""
     from agent.kubernetes.objects import Named
 
     found = cluster({})
@@ -563,15 +563,15 @@ def test_tokens_in_secrets_are_listed(server: Server) -> None:
     assert server.of("external-secret-storage", found).found == "3 Secrets"
 
 
-def test_what_may_verify_images_is_listed(server: Server) -> None:
-    """A webhook for pods; the plugin ImagePolicyWebhook is in the configuration."""
+def test_possible_image_verifiers_are_listed(server: Server) -> None:
+    """These are webhooks for pods, and the plugin ImagePolicyWebhook in the configuration."""
     assert "nothing in the API server" in server.ask("image-provenance", {}).reason
     answer = server.ask("image-provenance", {Query.MUTATING_WEBHOOKS: [webhook("cosign", "pods")]})
     assert shown(answer) == ["MutatingWebhookConfiguration cosign: is called for pods"]
 
 
 def test_the_workloads_of_namespaces_are_counted(server: Server) -> None:
-    """Those of Kubernetes itself are left out."""
+    """Workloads of Kubernetes itself are omitted."""
     objects = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("a"), pod("b")]}
     answer = server.ask("namespace-boundaries", objects)
     assert shown(answer) == [
@@ -581,6 +581,6 @@ def test_the_workloads_of_namespaces_are_counted(server: Server) -> None:
 
 
 def test_the_samples_of_a_new_cluster_are_complete() -> None:
-    """Each list has an answer."""
+    """The samples contain each list."""
     assert set(cluster({}).objects) == set(Query)
     assert samples.NEW.keys() <= set(Query)
