@@ -1,4 +1,4 @@
-"""Files below a root: symlinks, special files and directories of other users redirect no access, and nothing blocks."""
+"""Files below a root: symlinks, special files, untrusted directories, and errors of the machine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def mode_of(path: Path) -> int:
 
 
 def test_a_file_is_observed_with_content_mode_and_owner(root: Path, tree: WritableTree) -> None:
-    """The owner of the tree is shown as 0:0."""
+    """The owner of the tree is observed as 0:0."""
     (root / "etc/site.conf").write_bytes(b"\0\xff\n")
     (root / "etc/site.conf").chmod(0o2751)
     assert tree.observe(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
@@ -103,7 +103,7 @@ def test_permissions_are_set_only_on_regular_files(name: str, root: Path, tree: 
 
 
 def test_permissions_are_not_set_in_a_directory_that_others_can_write(root: Path, tree: WritableTree) -> None:
-    """Other users could replace the file."""
+    """Other users could replace the file at the same time."""
     (root / "etc/site.conf").touch(mode=0o644)
     (root / "etc").chmod(0o777)
     with pytest.raises(HostError, match="is not safe: others can write to it"):
@@ -112,7 +112,7 @@ def test_permissions_are_not_set_in_a_directory_that_others_can_write(root: Path
 
 
 def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: WritableTree) -> None:
-    """A package preserves the time of its source; ctime is of this host."""
+    """A package preserves the mtime of its source; the ctime is that of this host."""
     before = time.time() - 1
     (root / "etc/site.conf").touch()
     os.utime(root / "etc/site.conf", (1_000_000, 1_000_000))
@@ -134,7 +134,7 @@ def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: WritableT
 
 @pytest.mark.parametrize("path", ["/etc/none", "/none/of/these", "/etc/dangling/x"])
 def test_a_missing_path_is_absent(path: str, root: Path, tree: WritableTree) -> None:
-    """Also if a parent is missing or a dangling symlink."""
+    """It is absent even if a parent is missing or a dangling symlink."""
     (root / "etc/dangling").symlink_to("/nowhere")
     assert tree.observe(PurePosixPath(path)) == Absent(PurePosixPath(path))
     assert not tree.exists(PurePosixPath(path))
@@ -173,17 +173,17 @@ OBSTACLES: list[object] = [
 
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
-def test_another_kind_of_file_is_an_obstacle_with_its_kind(
+def test_another_file_type_is_observed_as_obstacle_with_its_type(
     plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree
 ) -> None:
-    """It is not opened: a FIFO would block, and a device could act."""
+    """It is not opened, because a FIFO blocks, and opening a device can have effects."""
     plant(root / "etc/site.conf")
     assert tree.observe(SITE) == Obstacle(id=str(SITE), kind=kind)
     assert tree.exists(SITE)
 
 
-def test_a_parent_that_is_a_file_is_named(root: Path, tree: WritableTree) -> None:
-    """The path cannot exist, which differs from absent."""
+def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) -> None:
+    """The path is not observed as absent, because it cannot be created."""
     (root / "etc/k3s").touch()
     path = PurePosixPath("/etc/k3s/config.yaml")
     assert tree.observe(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
@@ -199,7 +199,7 @@ def test_a_parent_that_is_a_file_is_named(root: Path, tree: WritableTree) -> Non
 
 @ordinary_user
 def test_a_file_without_read_permission_is_unreadable(root: Path, tree: WritableTree) -> None:
-    """`check` of an ordinary user reports it."""
+    """`check` reports the path to an ordinary user."""
     (root / "etc/site.conf").touch(0o000)
     assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Permission denied$"):
@@ -241,7 +241,7 @@ def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: Writab
 
 @pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
 def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: WritableTree) -> None:
-    """Not even with two leading slashes, which pathlib keeps."""
+    """Two leading slashes, which pathlib keeps, make no difference."""
     (root / "etc/site.conf").write_text("inside\n")
     outside = str(root.parent / "outside/precious").lstrip("/")
     assert tree.read(PurePosixPath(f"{prefix}/etc/site.conf")) == b"inside\n"
@@ -250,7 +250,7 @@ def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: WritableT
 
 
 def test_a_loop_of_symlinks_is_an_error(root: Path, tree: WritableTree) -> None:
-    """As in the kernel."""
+    """The error is that of the kernel."""
     (root / "etc/site.conf").symlink_to("other")
     (root / "etc/other").symlink_to("site.conf")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Too many levels of symbolic links$"):
@@ -260,7 +260,7 @@ def test_a_loop_of_symlinks_is_an_error(root: Path, tree: WritableTree) -> None:
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES[2:])
 def test_only_a_regular_file_is_read(plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree) -> None:
-    """The error names the kind; a FIFO does not block."""
+    """The error contains the file type; a FIFO does not block."""
     plant(root / "etc/site.conf")
     with pytest.raises(HostError, match=rf"^cannot read /etc/site\.conf: it is a {kind}, not a regular file$"):
         tree.read(SITE)
@@ -279,7 +279,7 @@ def test_a_file_above_the_size_limit_is_not_read(root: Path, tree: WritableTree)
     assert tree.observe(SITE) == Unreadable(id=str(SITE), reason=reason)
 
 
-def test_names_are_sorted_and_empty_for_other_kinds(root: Path, tree: WritableTree) -> None:
+def test_names_are_sorted_and_empty_for_other_file_types(root: Path, tree: WritableTree) -> None:
     """A symlink to a directory is followed, as K3s and sysctl do."""
     for name in ("b", "a", ".hidden", "10"):
         (root / "etc" / name).touch()
@@ -290,7 +290,7 @@ def test_names_are_sorted_and_empty_for_other_kinds(root: Path, tree: WritableTr
 
 
 def test_entries_of_a_directory_are_not_opened(root: Path, tree: WritableTree) -> None:
-    """Sorted, with kind, mode and owner; symlinks are not followed."""
+    """They are sorted and have type, mode and owner; symlinks are not followed."""
     (root / "etc/b").touch(0o000)
     (root / "etc/b").chmod(0o000)
     (root / "etc/a").mkdir(0o750)
@@ -329,7 +329,7 @@ def test_stat_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o000, 0o4755])
 def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree: WritableTree) -> None:
-    """For new and existing files and directories."""
+    """This is true for new and existing files and directories."""
     directory = PurePosixPath("/etc/d")
     for _ in range(2):
         with umask(mask):
@@ -340,7 +340,7 @@ def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree:
 
 
 def test_a_written_file_is_observed_unchanged(root: Path, tree: WritableTree) -> None:
-    """Large, empty and binary content."""
+    """The content can be large, empty or binary."""
     for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
         tree.write(file(content=content))
         assert tree.observe(SITE) == file(content=content)
@@ -360,7 +360,7 @@ def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: WritableTree) 
 def test_the_temporary_file_of_a_killed_run_is_replaced(
     plant: Callable[[Path], None], root: Path, tree: WritableTree
 ) -> None:
-    """Of any kind; it is not followed."""
+    """It can have any file type; a symlink is not followed."""
     plant(root / "etc/.site.conf.k3s-harden")
     tree.write(file())
     assert names(root / "etc") == ["site.conf"]
@@ -368,7 +368,7 @@ def test_the_temporary_file_of_a_killed_run_is_replaced(
 
 
 def test_a_temporary_file_is_removed(root: Path, tree: WritableTree) -> None:
-    """Nothing else is removed; a missing file or directory is no error."""
+    """Nothing else is removed; a missing file or directory is not an error."""
     (root / "etc/site.conf").touch()
     (root / "etc" / temporary.name_for("site.conf")).touch()
     (root / "etc/.site.conf.k3s-harden").touch()
@@ -378,7 +378,7 @@ def test_a_temporary_file_is_removed(root: Path, tree: WritableTree) -> None:
     tree.remove_temporary(PurePosixPath("/none/such"))
 
 
-def test_watchers_of_the_directory_ignore_the_temporary_name() -> None:
+def test_readers_of_the_directory_ignore_the_temporary_name() -> None:
     """sysctl.d(5) and config.yaml.d read *.conf and *.yaml; K3s ignores manifests with a leading dot."""
     name = temporary.name_for("policy.yaml")
     assert name.startswith(".")
@@ -386,7 +386,7 @@ def test_watchers_of_the_directory_ignore_the_temporary_name() -> None:
 
 
 def test_a_missing_parent_is_an_error_with_the_path(tree: WritableTree) -> None:
-    """It is a HostError, so other changes continue."""
+    """The error is a HostError, so other changes continue."""
     path = PurePosixPath("/none/such")
     for verb, change in (
         ("write", lambda: tree.write(file(path))),
@@ -400,7 +400,7 @@ def test_a_missing_parent_is_an_error_with_the_path(tree: WritableTree) -> None:
 
 
 def test_overwriting_keeps_the_inode(root: Path, tree: WritableTree) -> None:
-    """As /proc/sys requires; a FIFO or a symlink is refused and does not block."""
+    """/proc/sys requires this. A FIFO or a symlink is rejected and does not block."""
     (root / "etc/site.conf").write_text("a longer old value\n")
     before = (root / "etc/site.conf").stat()
     tree.overwrite(SITE, b"1\n")
@@ -418,7 +418,7 @@ def test_overwriting_keeps_the_inode(root: Path, tree: WritableTree) -> None:
 
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES)
-def test_a_directory_does_not_replace_another_kind(
+def test_creating_a_directory_does_not_replace_another_file_type(
     plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree
 ) -> None:
     """The existing file and the target of a symlink are unchanged."""
@@ -431,7 +431,7 @@ def test_a_directory_does_not_replace_another_kind(
 
 
 def test_removing_a_missing_path_succeeds(root: Path, tree: WritableTree) -> None:
-    """For files and directories, also without the parent."""
+    """This is true for files and directories, even if the parent is missing."""
     (root / "etc/site.conf").touch()
     (root / "etc/d").mkdir()
     for _ in range(2):
@@ -443,14 +443,14 @@ def test_removing_a_missing_path_succeeds(root: Path, tree: WritableTree) -> Non
 
 
 def test_a_directory_that_is_not_empty_is_not_removed(root: Path, tree: WritableTree) -> None:
-    """Also with only a hidden file."""
+    """It can contain only a hidden file."""
     (root / "etc/.hidden").touch()
     assert not tree.remove_directory(PurePosixPath("/etc"))
     assert names(root / "etc") == [".hidden"]
 
 
 def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> None:
-    """A symlink to a directory is not a directory."""
+    """A symlink to a directory is not removed as a directory."""
     symlink(root / "etc/site.conf")
     tree.remove_file(SITE)
     assert (root.parent / "outside/precious").exists()
@@ -462,7 +462,7 @@ def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> 
 
 
 def test_a_file_is_renamed(root: Path, tree: WritableTree) -> None:
-    """In its directory."""
+    """The new name is in the same directory."""
     (root / "etc/site.conf").write_text("x")
     tree.rename(SITE, "other")
     assert names(root / "etc") == ["other"]
@@ -480,7 +480,7 @@ def test_a_file_is_renamed(root: Path, tree: WritableTree) -> None:
 def test_no_file_is_written_to_a_directory_that_others_can_write(
     mode: int, root: Path, tree: WritableTree, *, is_safe: bool
 ) -> None:
-    """Not even with the sticky bit: others could create the temporary name first. The own group is trusted."""
+    """The sticky bit makes no difference, as others could create the temporary name. The own group is trusted."""
     if mode == 0o000 and os.geteuid() != 0:
         pytest.skip("an ordinary user cannot enter it")
     (root / "etc").chmod(mode)
@@ -505,7 +505,7 @@ def test_no_file_is_written_to_a_directory_that_others_can_write(
 
 
 def test_a_sticky_parent_directory_is_trusted(root: Path, tree: WritableTree) -> None:
-    """Others cannot replace what root owns there, as in /var/tmp."""
+    """In a directory such as /var/tmp, others cannot replace the subdirectories of root."""
     (root / "var/own").mkdir(parents=True)
     path = PurePosixPath("/var/own/site.conf")
     (root / "var").chmod(0o1777)
@@ -517,14 +517,14 @@ def test_a_sticky_parent_directory_is_trusted(root: Path, tree: WritableTree) ->
 
 
 def test_nothing_is_written_below_a_root_that_others_can_write(root: Path, tree: WritableTree) -> None:
-    """Others could rename /etc."""
+    """Others could replace /etc."""
     root.chmod(0o777)
     with pytest.raises(HostError, match="its parent directory / is not safe: others can write to it"):
         tree.write(file())
 
 
 def test_a_symlink_of_root_is_followed_inside_the_root(root: Path, tree: WritableTree) -> None:
-    """/var/run is one; an absolute one in an image leads to a directory of the image."""
+    """/var/run is such a symlink. An absolute one in an image leads to a directory of the image."""
     (root / "srv/data").mkdir(parents=True)
     (root / "var").mkdir()
     (root / "var/lib").symlink_to("/srv/data")
@@ -553,7 +553,7 @@ def test_a_write_replaces_only_a_regular_file(kind: str, root: Path, tree: Writa
 
 @pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
 def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, tree: WritableTree) -> None:
-    """The target is resolved below the root, where it does not exist."""
+    """The target is resolved below the root, and does not exist there."""
     (root / "etc/way").symlink_to(target.format(outside=root.parent / "outside"))
     path = PurePosixPath("/etc/way/precious")
     changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.overwrite(path, b"1")]
@@ -566,8 +566,8 @@ def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, 
 
 
 @pytest.mark.root
-def test_a_symlink_of_another_user_is_refused_for_writes(root: Path, tree: WritableTree) -> None:
-    """Reading follows it inside the root."""
+def test_a_symlink_of_another_user_is_rejected_for_writes(root: Path, tree: WritableTree) -> None:
+    """For reads it is followed inside the root."""
     (root / "srv").mkdir()
     (root / "etc/way").symlink_to("/srv")
     os.lchown(root / "etc/way", NOBODY, NOBODY)
@@ -603,7 +603,7 @@ def test_no_file_is_written_to_a_directory_of_another_user(
 
 @pytest.mark.root
 def test_owners_are_set_and_observed(root: Path, tree: WritableTree) -> None:
-    """Of files and directories; the set-user-ID bit is set after the owner."""
+    """This includes files and directories. The set-user-ID bit is set after the owner."""
     wanted = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
     tree.write(wanted)
     assert tree.observe(SITE) == wanted
@@ -617,7 +617,7 @@ def test_owners_are_set_and_observed(root: Path, tree: WritableTree) -> None:
 
 @ordinary_user
 def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
-    """An ordinary user cannot give files away."""
+    """An ordinary user cannot change the owner of a file."""
     (root / "etc/site.conf").write_text("old\n")
     with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
         tree.write(File(path=SITE, content=b"new", mode=FileMode(0o600), owner=Owner(1, 1)))
@@ -645,7 +645,7 @@ def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: Wri
 
 @pytest.mark.root
 def test_a_file_of_another_user_is_not_trusted(root: Path, tree: WritableTree) -> None:
-    """Nor a file behind a symlink of another user."""
+    """A file behind a symlink of another user is not trusted either."""
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
     os.lchown(root / "etc/link.conf", NOBODY, NOBODY)
@@ -674,7 +674,7 @@ except HostError as error:
 
 
 def test_a_write_that_fails_halfway_keeps_the_old_file(root: Path) -> None:
-    """Without a temporary file; the limit ends the write after 4096 bytes."""
+    """No temporary file is left. A limit ends the write after 4096 bytes."""
     (root / "etc/site.conf").write_text("old\n")
     done = subprocess.run(
         [sys.executable, "-c", WRITE_TOO_MUCH, str(root)], capture_output=True, text=True, check=True, cwd=CHECKOUT
@@ -686,7 +686,7 @@ def test_a_write_that_fails_halfway_keeps_the_old_file(root: Path) -> None:
 
 @pytest.mark.root
 def test_a_full_disk_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
-    """Without a temporary file; the same write succeeds when there is space."""
+    """No temporary file is left. The same write succeeds when there is space."""
     with mounted(root / "etc", "size=16k,mode=755"):
         (root / "etc/site.conf").write_text("old\n")
         fill(root / "etc/filler")
@@ -700,7 +700,7 @@ def test_a_full_disk_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
 
 @pytest.mark.root
 def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: WritableTree) -> None:
-    """For every kind of change."""
+    """Every kind of change raises this error."""
     with mounted(root / "etc", "mode=755"):
         (root / "etc/site.conf").touch()
         (root / "etc/d").mkdir()
@@ -727,7 +727,7 @@ def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: Writa
 @pytest.mark.parametrize("flag", ["i", "a"])
 def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -> None:
     """A write fails and does not change it."""
-    # On a disk, since file systems in memory support these flags only from Linux 6.6 on.
+    # On a disk, because file systems in memory support these flags only from Linux 6.6 on.
     tree = WritableTree(str(tmp_path), 0, 0)
     path = tmp_path / "etc/site.conf"
     path.parent.mkdir()
@@ -750,7 +750,7 @@ def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -
 
 
 def test_no_descriptor_is_left_open(root: Path, tree: WritableTree) -> None:
-    """Neither after success nor after an error."""
+    """This is true after success and after an error."""
     os.mkfifo(root / "etc/fifo")
     (root / "etc/out").symlink_to("../../outside")
     before = names(Path("/proc/self/fd"))

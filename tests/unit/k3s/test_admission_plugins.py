@@ -22,7 +22,7 @@ from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
     ],
 )
 def test_a_plugin_is_valid_from_its_first_to_its_last_version(plugin: str, has_it: int, has_it_not: int) -> None:
-    """Before and after, the API server rejects it."""
+    """The API server of earlier and later versions rejects it."""
     assert not is_unknown(plugin, Version(1, has_it, 0))
     assert is_unknown(plugin, Version(1, has_it_not, 0))
 
@@ -38,7 +38,7 @@ def test_an_unlisted_name_is_unknown_only_in_covered_versions() -> None:
 
 @pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
 def test_plugins_of_the_guide_are_valid(minor: int) -> None:
-    """Our drop-in enables only plugins that the API server of the version has."""
+    """The drop-in of k3s-harden enables only plugins that the API server of the version has."""
     version = Version(1, minor, 0)
     values = [
         row.value for row in OPTIONS if row.name == "enable-admission-plugins" and row.applies.to(Role.SERVER, version)

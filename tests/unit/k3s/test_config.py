@@ -195,7 +195,7 @@ def test_an_empty_value_in_a_file_overrides_the_environment() -> None:
 
 
 def test_empty_and_unknown_variables_set_nothing() -> None:
-    """K3s treats an empty variable like an unset one."""
+    """K3s treats an empty variable as unset."""
     assert merge((), (), environment(K3S_URL="", K3S_NO_SUCH="x", PATH="/bin")).values == {}
 
 
@@ -238,7 +238,7 @@ def test_component_arguments_in_all_forms() -> None:
 
 
 def test_underscores_in_the_name_of_a_component_argument() -> None:
-    """K3s takes another spelling for another argument and sorts it last; the component reads both as one."""
+    """K3s treats another spelling as another argument and sorts it last; the component treats both as one."""
     merged = merge(
         config(
             "kubelet-arg:\n  - anonymous_auth=true\n  - --read_only-port+=1\n  - read-only_port-=2\n  - a-b=1\n",
@@ -361,8 +361,8 @@ def test_a_token_is_hidden_under_any_key(key: str) -> None:
         assert all(lost.value == f"a={HIDDEN}" for lost in merged.dropped)
 
 
-def test_begins_is_the_last_key_without_plus() -> None:
-    """Also if no earlier file sets the key."""
+def test_the_field_begins_is_the_last_key_without_plus() -> None:
+    """This is true even if no earlier file sets the key."""
     merged = merge(
         config("kubelet-arg: [a=1]\n", b="# x\nkubelet-arg: [b=2]\n", c="kubelet-arg+: [c=3]\nkube-proxy-arg+: [d=4]\n")
     )

@@ -1,4 +1,4 @@
-"""The drop-in's text, and that K3s' merge reads it back unchanged."""
+"""Text of the drop-in, which K3s' merge reads back unchanged."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ ITEMS = st.lists(
 )
 @example([("tls-san", ["a"])], {"tls-san": ["a:", ":", "é", "\u2028", "\U0001f600", "\x00", "\x85", "x\ny"]})
 def test_dropin_appends_to_the_operators_lists(files: list[tuple[str, list[str]]], ours: dict[str, list[str]]) -> None:
-    """The merged list is the operator's items followed by ours, and our drop-in drops nothing."""
+    """The merged list contains the items of the operator, then those of the drop-in. No item is dropped."""
     operators = [
         ConfigText(DROPINS / f"{number:02}.yaml", json.dumps({key: items}).encode())
         for number, (key, items) in enumerate(files)
-        # JSON keeps U+007F as it is and writes code points above U+FFFF as two escapes: YAML accepts neither.
+        # JSON keeps U+007F and writes code points above U+FFFF as two escapes. YAML accepts neither.
         if all(character != "\x7f" and ord(character) < 0x10000 for item in items for character in item)
     ]
     alone = merge(operators)

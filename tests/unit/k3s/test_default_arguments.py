@@ -74,12 +74,12 @@ def test_rows_agree_with_the_logged_arguments(benchmark: str, component: Compone
 
 
 def test_every_component_with_rows_has_a_logged_line() -> None:
-    """Otherwise its rows are not tested."""
+    """Rows of a component without a line would not be tested."""
     assert {row.component for row in DEFAULTS} <= {component for _, component, _ in lines()}
 
 
 def test_rows_agree_with_the_kubelets_file() -> None:
-    """Since 1.32 K3s writes its settings to a file. It sets no other field that a control tests."""
+    """From 1.32 on K3s writes its settings to a file, and sets no other field that a control tests."""
     path = RECORDED / "00-k3s-defaults.conf"
     written = kubelet_file(path.read_bytes(), PurePosixPath("/00-k3s-defaults.conf"))
     rows = {
@@ -90,7 +90,7 @@ def test_rows_agree_with_the_kubelets_file() -> None:
 
 
 def test_at_most_one_row_applies_to_an_argument() -> None:
-    """In every release and channel."""
+    """This is true in every release and channel."""
     for version in (Version(1, minor, patch, "+k3s1") for minor in range(22, 40) for patch in range(30)):
         seen = [(row.component, row.name, row.channel) for row in DEFAULTS if row.in_version(version)]
         assert len(seen) == len(set(seen)), version
@@ -130,5 +130,5 @@ def test_the_api_server_has_strong_ciphers_since_january_2023(version: str, *, i
     ],
 )
 def test_four_releases_open_the_read_only_port(version: str, port: str) -> None:
-    """They lose the zero in the kubelet's file; later releases pass it as an argument."""
+    """The kubelet ignores the 0 in the file of these releases; later releases pass it as an argument."""
     assert value(Component.KUBELET, "read-only-port", version) == [port]

@@ -34,7 +34,7 @@ def test_providers_are_returned_in_order(providers: tuple[object, ...], expected
 
 @pytest.mark.parametrize("name", ["secrets", "secrets.", "*.", "*.*"])
 def test_the_first_entry_for_secrets_applies(name: str) -> None:
-    """Under any name of Secrets; entries for other resources and later entries are ignored."""
+    """The entry can use any name of Secrets. Entries for other resources and later entries are ignored."""
     others = {"resources": ["configmaps"], "providers": [IDENTITY]}
     ours = {"resources": ["events", name], "providers": [AESCBC]}
     later = {"resources": ["*.*"], "providers": [IDENTITY]}

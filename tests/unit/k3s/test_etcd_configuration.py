@@ -66,7 +66,7 @@ def test_an_invalid_or_incomplete_file_is_rejected(text: str | bytes) -> None:
 
 
 def test_an_invalid_value_is_not_quoted() -> None:
-    """It can be a secret in the wrong place; its line is enough to find it."""
+    """The value can be a misplaced secret, so the error contains only its line."""
     text = "client-transport-security:\n  client-cert-auth: t0ps3cret\npeer-transport-security: {}\n"
     with pytest.raises(InputError) as caught:
         values(text.encode(), PATH)

@@ -52,12 +52,12 @@ def test_sources_depend_on_the_version(minor: int, named: tuple[KubeletSource, .
 
 @pytest.mark.parametrize(("minor", "count"), [(31, 0), (32, 1)])
 def test_without_arguments_only_k3s_own_directory_is_read(minor: int, count: int) -> None:
-    """Older versions have none."""
+    """Older versions have no such directory."""
     assert len(found("", minor)) == count
 
 
 def test_files_in_k3s_own_directory_are_read_once() -> None:
-    """K3s does not copy them."""
+    """K3s does not copy these files."""
     assert len(found(f"kubelet-arg: ['config={OWN}', 'config-dir={OWN.parent}']\n", 34)) == 1
 
 
@@ -69,7 +69,7 @@ def test_a_relative_path_is_an_error(argument: str) -> None:
 
 
 def test_every_kubelet_argument_of_a_control_has_a_field() -> None:
-    """Otherwise a file could set it and the control would not notice."""
+    """Without the field, a control would ignore a file that sets the value."""
     checks = chain.from_iterable((row.check, *row.earlier.values()) for row in CATALOGUE)
     parts = chain.from_iterable(check.checks if isinstance(check, AllOf) else (check,) for check in checks)
     asked = {part.name for part in parts if isinstance(part, ArgumentCheck) and part.component is Component.KUBELET}
@@ -90,7 +90,7 @@ def test_every_kubelet_argument_of_a_control_has_a_field() -> None:
     ],
 )
 def test_a_field_has_the_value_of_the_equivalent_argument(text: str, name: str, value: str) -> None:
-    """YAML 1.1 or JSON; of a repeated key the last value applies, as in the kubelet."""
+    """The file is YAML 1.1 or JSON. As in the kubelet, the last value of a repeated key applies."""
     head = '{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", '
     data = head + text.removeprefix("{") if text.startswith("{") else HEAD + text
     file = kubelet_file(data.encode(), OWN)
@@ -140,7 +140,7 @@ _TREES = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(_
 
 @given(st.dictionaries(_KEYS, _TREES))
 def test_any_tree_gives_values_of_the_right_type_or_a_problem(tree: dict[str, object]) -> None:
-    """Under any key."""
+    """No tree raises an exception."""
     head = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     file = kubelet_file(json.dumps(tree | head).encode(), OWN)
     assert not (file.problem and file.settings)

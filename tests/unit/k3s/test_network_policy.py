@@ -1,4 +1,4 @@
-"""Tests of the meaning of NetworkPolicies."""
+"""NetworkPolicies: which ones restrict all pods, and which rules allow all sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K3s' options: which role has them, and which hold secrets."""
+"""K3s' options: which role has them, and which contain secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_secret_keys_are_exactly_the_options_with_a_secret_value() -> None:
 
 
 def test_server_only_keys_are_not_agent_keys() -> None:
-    """The guide's own options are in the right table."""
+    """Options of the guide are in the table of their role."""
     assert not AGENT_KEYS & SERVER_ONLY_KEYS
     assert {"kubelet-arg", "protect-kernel-defaults", "data-dir"} <= AGENT_KEYS
     assert {"kube-apiserver-arg", "kube-controller-manager-arg", "secrets-encryption"} <= SERVER_ONLY_KEYS

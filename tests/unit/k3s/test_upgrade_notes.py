@@ -18,7 +18,7 @@ def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool =
 
 
 def test_each_note_has_a_source_and_a_known_version() -> None:
-    """The ids are unique, and each text is a sentence."""
+    """The IDs are unique, and each text is a sentence."""
     assert len({note.id for note in NOTES}) == len(NOTES)
     assert [note.minor for note in NOTES] == sorted(note.minor for note in NOTES)
     for note in NOTES:
@@ -40,24 +40,24 @@ def test_each_note_has_a_source_and_a_known_version() -> None:
     ],
 )
 def test_a_server_gets_the_notes_between_two_versions(current: str, target: str, expected: list[str]) -> None:
-    """Those of the current version are known already. An unknown version counts as the previous one."""
+    """Notes of the current version are omitted. An unknown version is treated as the one before the target."""
     assert ids(current, target) == expected
 
 
 def test_notes_about_etcd_are_for_servers_with_embedded_etcd() -> None:
-    """Members that were removed can come back from etcd 3.5 to 3.6."""
+    """In an upgrade from etcd 3.5 to 3.6, removed members can reappear."""
     assert "etcd-3-5-26-before-1-34" in ids("1.33", "1.34", has_etcd=True)
     assert "etcd-3-6-before-1-37" in ids("1.36", "1.37", has_etcd=True)
     assert not any("etcd" in one for one in ids("1.33", "1.37", Role.AGENT, has_etcd=True))
 
 
-def test_an_agent_follows_its_servers() -> None:
-    """It has no datastore."""
+def test_an_agent_has_the_note_servers_first() -> None:
+    """An agent has no datastore, so notes about it are omitted."""
     assert ids("1.34", "1.35", Role.AGENT) == [SERVERS, *FROM_35]
 
 
-def test_each_skipped_version_is_named() -> None:
-    """One after the other."""
+def test_a_note_lists_each_skipped_version() -> None:
+    """Minor versions must be upgraded one after the other."""
     note = next(
         one for one in applying(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False) if one.id == ONE
     )
@@ -78,8 +78,8 @@ def test_each_skipped_version_is_named() -> None:
         ("batch/v1", "CronJob", "1.37", None),
     ],
 )
-def test_removed_api_versions(api_version: str, kind: str, version: str, instead: str | None) -> None:
-    """By kind: an API version can have other kinds later."""
+def test_removed_api_versions_are_known_by_kind(api_version: str, kind: str, version: str, instead: str | None) -> None:
+    """Other kinds of the same API version can still exist."""
     found = removal_of(api_version, kind, Version.parse(version))
     assert (found and found.instead) == instead
 

@@ -1,4 +1,4 @@
-"""Small objects of the Kubernetes API as JSON, and clusters made of them."""
+"""Sample objects of the Kubernetes API as JSON, and sample clusters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVER = "https://127.0.0.1:6444"
 
 
 def metadata(name: str, namespace: str = "", **more: Any) -> Json:  # noqa: ANN401 - any JSON
-    """Return an object with nothing but metadata."""
+    """Return an object with only metadata."""
     return {"metadata": {"name": name, **({"namespace": namespace} if namespace else {}), **more}}
 
 

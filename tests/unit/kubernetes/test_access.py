@@ -1,4 +1,4 @@
-"""Tests of RBAC: which rules grant a right, and which accounts have it."""
+"""RBAC: which rules grant a right, and which accounts have it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ TOKENS = Right(frozenset({"create"}), "", "serviceaccounts/token", on_named_obje
     ],
 )
 def test_a_rule_grants_a_right(given: Json, right: Right, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    """Wildcards, subresources, API groups, and rules that are limited to objects by name."""
+    """Rules have wildcards, subresources, API groups, and names of objects."""
     (parsed,) = parsing.role(role("some", given)).rules
     assert access.grants(parsed, right) is expected
 
 
 def names(right: Right, roles: list[Json], *bindings: Json) -> list[str]:
-    """Return the accounts that the site gave a right."""
+    """Return the accounts that have a right by a binding of the site."""
     inside = [one for one in roles if "namespace" in one["metadata"]]
     found = cluster(
         {
@@ -71,14 +71,14 @@ def test_a_right_comes_from_bindings_of_the_cluster_and_of_namespaces() -> None:
 
 
 def test_a_role_binding_grants_no_right_on_objects_of_the_cluster() -> None:
-    """Nodes have no namespace."""
+    """Nodes have no namespace, so only a ClusterRoleBinding grants rights on them."""
     proxy = role("proxy", rule("get", "nodes/proxy"))
     assert names(PROXY, [proxy], binding("a", "proxy", "User anna", namespace="shop")) == []
     assert names(PROXY, [proxy], binding("a", "proxy", "User anna")) == ["User anna"]
 
 
 def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
-    """Only with their own roles: the same account has no reason for a role of the site."""
+    """They have a reason only for their own roles, not for roles of the site."""
     controller = role("system:controller:job-controller", rule("get", "secrets"))
     site = role("site", rule("get", "secrets"))
     job = "ServiceAccount kube-system/job-controller"
@@ -106,8 +106,8 @@ def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
         ("User system:authenticated", False),
     ],
 )
-def test_groups_of_everybody_are_known(name: str, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    """And the account of pods without an own one."""
+def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None:  # noqa: FBT001 - a parameter
+    """The default account, which pods without an account use, is recognized too."""
     found = cluster({Query.CLUSTER_ROLE_BINDINGS: [binding("a", "cluster-admin", name)]})
     (holder,) = [one for one in access.holders(found, [SECRETS]) if not one.reason]
     assert holder.is_everybody is expected
@@ -126,5 +126,5 @@ def test_groups_of_everybody_are_known(name: str, expected: bool) -> None:  # no
     ],
 )
 def test_a_wildcard_is_a_complete_star(given: Json, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    """A pattern with more than the star is limited."""
+    """A pattern such as `pods/*` is not a wildcard."""
     assert access.has_wildcard(parsing.role(role("some", given))) is expected

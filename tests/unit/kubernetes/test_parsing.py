@@ -1,4 +1,4 @@
-"""Tests of reading JSON: any value is accepted, and no rule raises for what was read from it."""
+"""Parsing of JSON objects: any value is accepted, and no rule raises an exception for it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(Query), JSON)
-def test_any_json_is_an_object(query: Query, item: Any) -> None:  # noqa: ANN401 - any JSON
-    """Nothing raises, and texts are texts."""
+def test_any_json_is_parsed_as_an_object(query: Query, item: Any) -> None:  # noqa: ANN401 - any JSON
+    """No value raises an exception, and fields of type text are strings."""
     found = parsed(query, item)
     assert isinstance(found, tuple)
     assert isinstance(getattr(found, "name", ""), str)
@@ -56,7 +56,7 @@ def test_access_is_determined_for_any_roles(objects: Mapping[Query, Any]) -> Non
 
 @given(JSON)
 def test_any_pod_has_a_title(item: Any) -> None:  # noqa: ANN401 - any JSON
-    """And is the site's unless it has the name and account of a packaged component."""
+    """It belongs to the site unless it has the name and account of a packaged component."""
     workload = pod(item)
     assert workload.title.startswith(("Pod ", *(f"{workload.controller.partition(' ')[0]} ",)))
     assert reason_of_workload(workload) == ""

@@ -1,4 +1,4 @@
-"""Tests of the Pod Security level of a namespace."""
+"""The Pod Security level of a namespace."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ DEFAULTS = PodSecurityDefaults(PodSecurityLevel.BASELINE, frozenset({"storage"})
         ("storage", {"enforce": "restricted"}, "exempt"),
     ],
 )
-def test_the_label_decides_before_the_default(name: str, labels: dict[str, str], expected: str) -> None:
-    """An exempt namespace has no level; an unknown value is enforced as restricted, an old version as less."""
+def test_the_label_overrides_the_default(name: str, labels: dict[str, str], expected: str) -> None:
+    """An exempt namespace has no level. An unknown value is enforced as restricted, an old version is weaker."""
     namespace = Namespace(name, {f"pod-security.kubernetes.io/{key}": value for key, value in labels.items()})
     assert str(level_of(namespace, DEFAULTS)) == expected
 
 
 def test_an_unknown_default_is_not_a_level() -> None:
-    """A label decides nevertheless."""
+    """With a label the level is known."""
     unknown = PodSecurityDefaults(None)
     assert level_of(Namespace("shop", {}), unknown) is None
     labelled = Namespace("shop", {"pod-security.kubernetes.io/enforce": "baseline"})
@@ -40,7 +40,7 @@ def test_an_unknown_default_is_not_a_level() -> None:
 
 
 def test_a_level_includes_those_below_it() -> None:
-    """An exempt namespace has none."""
+    """An exempt namespace includes no level."""
     order = (PodSecurityLevel.PRIVILEGED, PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED)
     for at, level in enumerate(order):
         assert [level.includes(other) for other in order] == [at >= number for number in range(3)]

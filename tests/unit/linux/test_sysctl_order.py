@@ -1,4 +1,4 @@
-"""The sysctl.d line that sets a key at boot. tests/system/test_sysctl_order_agrees.py compares the real programs."""
+"""The sysctl.d line that sets a key at boot. test_sysctl_order_agrees.py in tests/system runs the real programs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_only_procps_reads_hidden_files() -> None:
 
 
 def test_a_path_outside_of_sysctl_d_is_an_error() -> None:
-    """Neither program reads it, so the caller is wrong."""
+    """Neither program reads such a path, so this is an error of the caller."""
     with pytest.raises(ValueError, match=r"/etc/passwd"):
         in_order([file("/etc/passwd", "")], Reader.SYSTEMD)
 
@@ -132,7 +132,7 @@ def test_a_path_outside_of_sysctl_d_is_an_error() -> None:
     ],
 )
 def test_a_line_is_parsed_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
-    """Separators, blanks, comments, minus signs and invalid lines."""
+    """The lines have separators, blanks, comments, minus signs and errors."""
     assert values(text) == (systemd, procps)
 
 
@@ -175,12 +175,12 @@ def test_a_line_is_parsed_as_in_each_program(text: str, systemd: str | None, pro
     ],
 )
 def test_patterns_are_overridden_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
-    """glob(7) patterns, braces, exclusions, and the precedence of several lines."""
+    """The lines have glob(7) patterns, braces and exclusions."""
     assert values(text) == (systemd, procps)
 
 
 def test_the_line_that_excludes_a_key_has_its_location() -> None:
-    """No line sets the key then; the report shows the line that cancels ours."""
+    """No line sets the key then. The report shows the line that cancels the managed one."""
     files = [file("90-kubelet", f"{KEY}=1\n{PANIC}=10"), file("99-x", f"\n-{KEY}\n-vm.*\n"), file("10-y", f"-{PANIC}")]
     assert value(files, Reader.SYSTEMD) is None
     assert excluded(files, [KEY, PANIC]) == {KEY: Location(PurePosixPath("/etc/sysctl.d/99-x.conf"), 2)}
@@ -195,7 +195,7 @@ def test_an_assignment_by_pattern_is_marked(reader: Reader) -> None:
 
 @BOTH
 def test_of_equal_lines_the_last_is_returned(reader: Reader) -> None:
-    """Removing the returned line must change the value."""
+    """The value changes if the returned line is removed."""
     found = at_boot([file("10", f"{KEY}=2"), file("99", f"{KEY}=2")], [KEY], reader)[KEY]
     assert found is not None
     assert found.location.path.name == "99.conf"
@@ -268,7 +268,7 @@ readers = st.sampled_from(Reader)
 def test_the_order_of_the_arguments_has_no_effect(
     files: list[SysctlFile], reader: Reader, shuffled: st.DataObject
 ) -> None:
-    """A directory lists its entries in any order."""
+    """The order of directory entries is not defined."""
     assert at_boot(shuffled.draw(st.permutations(files)), KEYS, reader) == at_boot(files, KEYS, reader)
 
 
@@ -282,7 +282,7 @@ def test_files_that_are_not_read_have_no_effect(files: list[SysctlFile], reader:
 
 @given(files=trees, reader=readers)
 def test_the_returned_line_contains_the_value(files: list[SysctlFile], reader: Reader) -> None:
-    """A finding shows the right line."""
+    """A finding shows this line."""
     held = {file.path: (file.data or b"").decode().split("\n") for file in files}
     for found in at_boot(files, KEYS, reader).values():
         if found is not None:
@@ -297,7 +297,7 @@ def test_keys_are_independent(files: list[SysctlFile], reader: Reader, key: str)
 
 @given(files=trees, reader=readers)
 def test_the_last_file_sets_all_its_rows(files: list[SysctlFile], reader: Reader) -> None:
-    """The remediation of a report, a later name in /etc/sysctl.d, works with any other files."""
+    """The remediation, a file with a later name in /etc/sysctl.d, works with any other files."""
     rows = dict.fromkeys(KEYS, "1")
     ours = SysctlFile(PurePosixPath("/etc/sysctl.d/zz-last.conf"), file_text(rows, "k3s-harden"))
     others = [file for file in files if file.path.parent in DIRECTORIES]
@@ -309,7 +309,7 @@ def test_the_last_file_sets_all_its_rows(files: list[SysctlFile], reader: Reader
 
 @given(data=st.binary(max_size=200), reader=readers)
 def test_any_bytes_are_read(data: bytes, reader: Reader) -> None:
-    """The content of other files never raises an error."""
+    """No content of other files raises an error."""
     noise = SysctlFile(PurePosixPath("/etc/sysctl.d/50-noise.conf"), data + b"\n")
     ours = SysctlFile(PurePosixPath("/etc/sysctl.d/90-kubelet.conf"), f"{KEY}=1\n".encode())
     assert at_boot([noise, ours], [KEY], reader)[KEY] is not None
@@ -320,7 +320,7 @@ def test_any_bytes_are_read(data: bytes, reader: Reader) -> None:
     "text", ["{" * 50_000, "{a,b}" * 2_000 + "*", "*" * 50_000, "[" * 50_000, "vm." + "*a" * 20 + "*"]
 )
 def test_a_hostile_pattern_is_fast(reader: Reader, text: str) -> None:
-    """Braces that stand for 2**2000 names do not keep the program busy."""
+    """A pattern with braces for 2**2000 names is matched quickly."""
     start = time.process_time()
     assert value([file("a", f"{text}*=0\n-{text}*"), file("b", f"{KEY}=1")], reader) == "1"
     assert time.process_time() - start < 2

@@ -1,4 +1,4 @@
-"""Values of kernel parameters. tests/system/test_sysctl_order_agrees.py compares integer() with the kernel."""
+"""Values of kernel parameters. test_sysctl_order_agrees.py in tests/system compares integer() with the kernel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from agent.linux.sysctl_values import accepted, integer, same_value
     ],
 )
 def test_integer_parses_as_the_kernel_does(text: str, number: int | None) -> None:
-    """Octal, hexadecimal, blanks and rejected texts, as in proc_dointvec."""
+    """The texts are octal, hexadecimal, with blanks, or rejected, as in proc_dointvec."""
     assert integer(text) == number
 
 

@@ -18,7 +18,7 @@ def test_each_word_has_its_own_line() -> None:
 
 
 def test_an_open_quote_is_an_error() -> None:
-    """systemd rejects the line, too."""
+    """systemd also rejects the line."""
     with pytest.raises(ValueError, match="quotation"):
         words("'a", 1)
 

@@ -1,4 +1,4 @@
-"""K3s' configuration files on a host: their order, and what K3s cannot read as a file."""
+"""K3s' configuration files on a host: their order, and other file types."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_files_are_in_the_order_in_which_k3s_reads_them(tmp_path: Path) -> None:
     assert (found.invalid_files, found.broken_links, found.unreadable) == ((), (), ())
 
 
-def test_our_drop_in_is_only_in_the_merged_configuration(tmp_path: Path) -> None:
+def test_the_drop_in_of_k3s_harden_is_only_in_the_merged_configuration(tmp_path: Path) -> None:
     """The operator's configuration is the same before and after apply."""
     put(tmp_path, MAIN, "debug: true\n")
     put(tmp_path, f"{DROPINS}/90-k3s-harden.yaml", "protect-kernel-defaults: true\n")
@@ -50,16 +50,16 @@ def test_our_drop_in_is_only_in_the_merged_configuration(tmp_path: Path) -> None
         (DROPINS, os.mkfifo, "it is a FIFO, expected a directory"),
     ],
 )
-def test_other_kinds_are_invalid(path: str, make: Callable[[Path], object], problem: str, tmp_path: Path) -> None:
-    """K3s exits, or waits for a writer."""
+def test_other_file_types_are_invalid(path: str, make: Callable[[Path], object], problem: str, tmp_path: Path) -> None:
+    """K3s would exit, or wait for the writer of a FIFO."""
     (tmp_path / path).parent.mkdir(parents=True)
     make(tmp_path / path)
     (error,) = read(tmp_path).invalid_files
     assert (str(error.location), error.problem) == (f"/{path}", problem)
 
 
-def test_broken_links_count_only_among_drop_ins(tmp_path: Path) -> None:
-    """A main file without a target is like a missing one."""
+def test_a_broken_link_is_a_problem_only_as_drop_in(tmp_path: Path) -> None:
+    """A main file that is a broken link is treated as missing."""
     put(tmp_path, f"{DROPINS}/a.yaml", "debug: true\n")
     (tmp_path / MAIN).symlink_to("missing")
     (tmp_path / DROPINS / "b.yaml").symlink_to("missing")

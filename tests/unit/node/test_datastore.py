@@ -1,4 +1,4 @@
-"""Datastore of the cluster on a host."""
+"""Detection of the datastore on a host."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def manifests(tmp_path: Path) -> Directory:
 
 
 def test_files_are_applied_by_their_suffix_in_any_case(manifests: Directory) -> None:
-    """At any depth, also below hidden directories and directories with a suffix. Hidden files are not applied."""
+    """Files at any depth are applied, also below hidden directories. Hidden files are not applied."""
     manifests.put("a.yaml", "b.YML", "c.Json", "sub/deep/d.yaml", ".hidden/e.yaml", "like.yaml/f.yaml")
     manifests.put(".g.yaml", "h.yaml.bak", "i.txt", "yaml")
     names = {"a.yaml", "b.YML", "c.Json", "sub/deep/d.yaml", ".hidden/e.yaml", "like.yaml/f.yaml"}
@@ -144,10 +144,10 @@ def test_links_to_directories_are_followed_since_june_2024(
         (0, "v1.38.0+k3s1", True),
     ],
 )
-def test_changes_of_files_dated_to_the_epoch_are_not_noticed(
+def test_k3s_ignores_changes_of_files_dated_to_the_epoch(
     seconds: int, version: str, *, noticed: bool, manifests: Directory
 ) -> None:
-    """Before v1.37.1 (k3s-io/k3s #14568)."""
+    """This is so before v1.37.1 (k3s-io/k3s #14568)."""
     manifests.put("a.yaml")
     os.utime(manifests.root / "m/a.yaml", (seconds, seconds))
     assert manifests.read(version=version).never_newer == (() if noticed else (TOP / "a.yaml",))

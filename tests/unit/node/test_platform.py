@@ -32,7 +32,7 @@ def test_distribution_and_kernel_have_their_sources(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "PRETTY_NAME=\n", "no assignment\n"])
 def test_the_file_of_the_vendor_is_the_second_choice(tmp_path: Path, text: str) -> None:
-    """As os-release(5) says; what is unknown is absent."""
+    """os-release(5) defines the order. A missing fact is absent."""
     write(tmp_path, "etc/os-release", text)
     assert system_facts(Host.tree_at(str(tmp_path))) == ()
     write(tmp_path, "usr/lib/os-release", "NAME='Alpine Linux'\n")

@@ -29,12 +29,12 @@ def installed(root: Path) -> Unit:
 
 
 def arguments(root: Path) -> list[tuple[str, str]]:
-    """The words after the role, each with its location."""
+    """Return the arguments after the role, each with its location."""
     return [(word.text, str(word.location)) for word in installed(root).arguments]
 
 
 def environment(root: Path) -> dict[str, tuple[str, str]]:
-    """The variables, each with its value and location."""
+    """Return the variables, each with its value and location."""
     return {name: (word.text, str(word.location)) for name, word in installed(root).environment.items()}
 
 
@@ -45,7 +45,7 @@ def test_each_argument_has_its_own_line(tmp_path: Path) -> None:
     assert arguments(tmp_path) == [("--debug", f"{UNIT}:4"), ("--node-name", f"{UNIT}:5"), ("a b", f"{UNIT}:5")]
 
 
-def test_the_last_exec_start_counts(tmp_path: Path) -> None:
+def test_the_last_exec_start_is_effective(tmp_path: Path) -> None:
     """A drop-in of `systemctl edit` resets the command and sets a new one."""
     put(tmp_path, UNIT.lstrip("/"), START.format("server --old"))
     put(tmp_path, EDITED.lstrip("/"), "[Service]\nExecStart=\nExecStart=-/usr/local/bin/k3s server --new\n")
@@ -53,7 +53,7 @@ def test_the_last_exec_start_counts(tmp_path: Path) -> None:
 
 
 def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
-    """Its command is in two variables."""
+    """The command of the script is in two variables."""
     path = "/etc/init.d/k3s-agent"
     text = '#!/sbin/openrc-run\ncommand="/usr/local/bin/k3s"\ncommand_args="agent \\\n\t\'--debug\' \\\n\n    >>/log"\n'
     put(tmp_path, path.lstrip("/"), text)
@@ -62,7 +62,7 @@ def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["/bin/true", "/usr/local/bin/k3s kubectl get", "/usr/local/bin/k3s 'server", ""])
 def test_a_unit_that_does_not_start_k3s_is_ignored(tmp_path: Path, command: str) -> None:
-    """Another program, another subcommand, or a quote that is not closed."""
+    """It runs another program or subcommand, or has a quote that is not closed."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
     assert installed_units(fake_host(tmp_path), []) == ()
 
@@ -84,7 +84,7 @@ def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
 
 
 def test_environment_files_override_the_unit_and_later_files_override_earlier_ones(tmp_path: Path) -> None:
-    """An empty assignment in a later file overrides, too."""
+    """An empty assignment in a later file also overrides."""
     unit = START.format("server") + "Environment=K3S_URL=https://a K3S_NODE_NAME=a\nEnvironmentFile=/etc/last.env\n"
     put(tmp_path, UNIT.lstrip("/"), unit)
     put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_URL=https://b\nK3S_NODE_NAME=b\n")
@@ -107,7 +107,7 @@ def test_environment_files_override_the_unit_and_later_files_override_earlier_on
 def test_specifiers_in_the_name_of_an_environment_file_are_replaced(
     tmp_path: Path, unit: str, word: str, path: str
 ) -> None:
-    """By the name of the unit. A file that the unit does not name is not read."""
+    """The name of the unit replaces them. A file that the unit does not contain is not read."""
     put(tmp_path, f"etc/systemd/system/{unit}", START.format("server") + f"EnvironmentFile={word}\n")
     put(tmp_path, path, 'K3S_NODE_NAME="it\'s"  \n')
     put(tmp_path, "etc/sysconfig/k3s", "K3S_URL=https://not-read\n")
@@ -116,14 +116,14 @@ def test_specifiers_in_the_name_of_an_environment_file_are_replaced(
 
 @pytest.mark.parametrize("word", ["/etc/%H.env", "%N.env", "/etc/k3s%"])
 def test_other_specifiers_and_relative_paths_are_not_read(tmp_path: Path, word: str) -> None:
-    """systemd rejects the relative path; the host name is not known here."""
+    """systemd rejects relative paths. Specifiers such as the host name are not resolved."""
     put(tmp_path, "etc/systemd/system/k3s.service", START.format("server") + f"EnvironmentFile={word}\n")
     put(tmp_path, "etc/k3s", "K3S_NODE_NAME=a\n")
     assert environment(tmp_path) == {}
 
 
 def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
-    """They do not stop an agent, as the same key in a file would."""
+    """The variables do not stop an agent; the same keys in a file would."""
     path = "/etc/systemd/system/k3s-agent.service"
     put(tmp_path, path.lstrip("/"), START.format("agent"))
     put(tmp_path, f"{path}.env".lstrip("/"), "K3S_CLUSTER_INIT=true\nK3S_URL=https://a:6443\nPATH=/bin\n")
@@ -142,7 +142,7 @@ def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
         ("--config /a.yaml", "/c.yaml", "/c.yaml"),
     ],
 )
-def test_the_variable_for_the_configuration_file_overrides_the_argument(
+def test_the_variable_k3s_config_file_overrides_the_argument_config(
     tmp_path: Path, words: str, variable: str, path: str | None
 ) -> None:
     """K3s looks for K3S_CONFIG_FILE first, then for the first --config or -c."""
@@ -169,7 +169,7 @@ def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
     ],
 )
 def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, words: list[str]) -> None:
-    """As systemd.service(5) does: `$NAME` becomes several words, `${NAME}` a part of one."""
+    """As in systemd.service(5), `$NAME` becomes several words, and `${NAME}` a part of one."""
     put(tmp_path, UNIT.lstrip("/"), START.format(command) + "EnvironmentFile=/etc/k3s.env\nEnvironment=ROLE=server\n")
     put(tmp_path, "etc/k3s.env", "K3S_OPTS=--a 'b c'\nNAME=n\n")
     assert [text for text, _ in arguments(tmp_path)] == words
@@ -187,7 +187,7 @@ def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, wor
     ],
 )
 def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: list[tuple[str, int]]) -> None:
-    """Comments between continued lines, blanks around `=`, DOS line endings, prefixes of the program."""
+    """The unit has comments between continued lines, blanks around `=`, DOS line endings, or prefixes."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\n{text}")
     assert arguments(tmp_path) == [(word, f"{UNIT}:{line}") for word, line in words]
 
@@ -203,13 +203,13 @@ def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: li
     ],
 )
 def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, words: list[str]) -> None:
-    """And options of K3s can be before the role."""
+    """Options of K3s can also be before the role."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
     assert [text for text, _ in arguments(tmp_path)] == words
 
 
-def test_a_pattern_names_environment_files(tmp_path: Path) -> None:
-    """In the order of their names; a hidden file does not match."""
+def test_a_pattern_selects_environment_files(tmp_path: Path) -> None:
+    """The files are sorted by name; a hidden file does not match."""
     put(tmp_path, UNIT.lstrip("/"), START.format("server") + "EnvironmentFile=-/etc/k3s/*.env\n")
     for name, value in (("b.env", "b"), ("a.env", "a"), (".c.env", "c"), ("d.conf", "d")):
         put(tmp_path, f"etc/k3s/{name}", f"K3S_NODE_NAME={value}\n")
@@ -217,7 +217,7 @@ def test_a_pattern_names_environment_files(tmp_path: Path) -> None:
 
 
 def test_an_empty_assignment_removes_earlier_variables_and_files(tmp_path: Path) -> None:
-    """Of the unit, in a drop-in (systemd.exec(5))."""
+    """The drop-in resets the variables and files of the unit (systemd.exec(5))."""
     put(tmp_path, UNIT.lstrip("/"), START.format("server") + "Environment=K3S_URL=a\nEnvironmentFile=/etc/a.env\n")
     put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=\nEnvironmentFile=\nEnvironmentFile=/etc/b.env\n")
     put(tmp_path, "etc/a.env", "K3S_NODE_NAME=a\n")
@@ -226,7 +226,7 @@ def test_an_empty_assignment_removes_earlier_variables_and_files(tmp_path: Path)
 
 
 def test_drop_ins_for_several_services_apply(tmp_path: Path) -> None:
-    """Those for a prefix of the name, and for all services; a file of the service itself takes precedence."""
+    """These are drop-ins for a prefix of the name, and for all services. Those of the service take precedence."""
     units = "etc/systemd/system"
     put(tmp_path, f"{units}/k3s-east.service", START.format("server"))
     put(tmp_path, f"{units}/k3s-.service.d/b.conf", "[Service]\nExecStart=\nExecStart=/usr/local/bin/k3s server --b\n")
@@ -238,13 +238,13 @@ def test_drop_ins_for_several_services_apply(tmp_path: Path) -> None:
 
 
 def test_a_service_whose_name_has_a_dot_is_read(tmp_path: Path) -> None:
-    """As of INSTALL_K3S_NAME=a.b."""
+    """INSTALL_K3S_NAME=a.b creates such a service."""
     put(tmp_path, "etc/systemd/system/k3s-a.b.service", START.format("server --a"))
     assert [text for text, _ in arguments(tmp_path)] == ["--a"]
 
 
-def test_what_exceeds_a_limit_is_an_error(tmp_path: Path) -> None:
-    """A unit, a drop-in, an environment file, and the number of drop-ins: systemd has no such limits."""
+def test_exceeding_a_size_limit_is_an_error(tmp_path: Path) -> None:
+    """Limits exist for a unit, a drop-in, an environment file, and the number of drop-ins; systemd has none."""
     large = "#" * (LARGEST_TEXT + 1)
     put(tmp_path, UNIT.lstrip("/"), START.format("server"))
     put(tmp_path, "etc/default/k3s", large)

@@ -1,4 +1,4 @@
-"""Files of sysctl.d on a host: what exceeds a limit is not parsed, and reported."""
+"""Files of sysctl.d on a host: files above a limit are reported and not parsed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _distinct(line: str, number: int) -> bytes:
     ],
 )
 def test_a_file_above_a_limit_is_reported(tmp_path: Path, data: bytes, limit: str) -> None:
-    """Whether it sets a key is not known."""
+    """The keys that it sets are unknown."""
     (tmp_path / "etc/sysctl.d").mkdir(parents=True)
     (tmp_path / "etc/sysctl.d/10-own.conf").write_bytes(data)
     (tmp_path / "etc/sysctl.d/20-next.conf").write_text("kernel.panic = 1\n")
@@ -48,7 +48,7 @@ def test_a_file_above_a_limit_is_reported(tmp_path: Path, data: bytes, limit: st
 
 
 def test_comments_are_not_patterns(tmp_path: Path) -> None:
-    """A line of asterisks in a comment, or in a value, is read as usual."""
+    """Asterisks in a comment or a value do not count as patterns."""
     (tmp_path / "etc/sysctl.d").mkdir(parents=True)
     data = b"# ***** {a} *****\n; *\nkernel.core_pattern = *{a,b}\n" * (MOST_PATTERNS + 1)
     (tmp_path / "etc/sysctl.d/10-own.conf").write_bytes(data)

@@ -28,7 +28,7 @@ def body(before: File | Absent, after: File | Absent) -> list[str]:
 
 
 def test_a_diff_shows_changed_lines() -> None:
-    """As `diff -u`, with three lines of context."""
+    """The format is that of `diff -u`, with three lines of context."""
     old = "".join(f"{n}\n" for n in range(20))
     assert unified(file(old), file(old.replace("10\n", "ten\n"))) == (
         "--- /etc/a.yaml (found)\n+++ /etc/a.yaml (expected)\n@@ -8,7 +8,7 @@\n 7\n 8\n 9\n-10\n+ten\n 11\n 12\n 13\n"
@@ -36,14 +36,14 @@ def test_a_diff_shows_changed_lines() -> None:
 
 
 def test_new_and_removed_files_are_shown_completely() -> None:
-    """An absent file has no lines."""
+    """An absent file is treated as empty."""
     absent = Absent(PATH)
     assert body(absent, file("a: 1\nb: 2\n")) == ["+a: 1", "+b: 2"]
     assert body(file("a: 1\nb: 2\n"), absent) == ["-a: 1", "-b: 2"]
 
 
 def test_mode_and_owner_are_not_in_the_diff() -> None:
-    """The item contains them."""
+    """The item contains mode and owner."""
     assert body(file("a\n", 0o666), file("b\n")) == ["-a", "+b"]
     assert unified(file("x", 0o644), file("x")) == ""
     assert unified(File(path=PATH, content=b"x", mode=FileMode(0o600), owner=Owner(7, 8)), file("x")) == ""
@@ -51,7 +51,7 @@ def test_mode_and_owner_are_not_in_the_diff() -> None:
 
 @pytest.mark.parametrize("state", [file("a\n"), file(""), Absent(PurePosixPath("/a"))], ids=str)
 def test_equal_contents_have_no_diff(state: File | Absent) -> None:
-    """Not even headers."""
+    """The headers are omitted too."""
     assert unified(state, state) == ""
 
 
@@ -69,13 +69,13 @@ def test_equal_contents_have_no_diff(state: File | Absent) -> None:
     ],
 )
 def test_every_difference_in_bytes_is_shown(old: str | bytes, new: str, shown: list[str]) -> None:
-    """Other line endings, a missing final newline, bytes that are not UTF-8."""
+    """Differences are line endings, a missing final newline, and bytes that are not UTF-8."""
     conf = PurePosixPath("/etc/a.conf")
     text = unified(replace(file(old), path=conf), replace(file(new), path=conf))
     assert text.removesuffix("\n").split("\n")[3:] == shown
 
 
-SECRET = "hunter2"  # noqa: S105 - a secret by name only
+SECRET = "hunter2"  # noqa: S105 - not a real secret
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ SECRET = "hunter2"  # noqa: S105 - a secret by name only
     ],
 )
 def test_no_secret_is_shown(content: str) -> None:
-    """In any YAML notation, in found and expected lines; its key is shown."""
+    """This is true for any YAML notation, in found and expected lines. The key is shown."""
     for text in (unified(file(content), file("a: 1\n")), unified(file("a: 1\n"), file(content))):
         assert SECRET not in text
         assert "(not shown)" in text
@@ -146,7 +146,7 @@ KEYS = (
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("key", KEYS)
 def test_no_secret_is_shown_under_a_misspelt_key_or_in_another_notation(key: str, value: str) -> None:
-    """180 combinations of key and value."""
+    """The files contain 180 combinations of key and value."""
     written, secret = VALUES[value]
     content = f"node-name: a\n{key}: {written}\nlog: b\n"
     for text in (unified(file(content), file("a: 1\n")), unified(file("a: 1\n"), file(content))):
@@ -176,8 +176,8 @@ def test_no_secret_is_shown_under_a_misspelt_key_or_in_another_notation(key: str
         f"%YAML {SECRET}\n",
     ],
 )
-def test_no_secret_is_shown_in_another_place(content: str) -> None:
-    """In URLs, comments, arguments, anchors, and in files that are not YAML."""
+def test_no_secret_is_shown_outside_of_values_of_secret_keys(content: str) -> None:
+    """The secret is in URLs, comments, arguments, anchors, or in files that are not YAML."""
     assert SECRET not in unified(file(content), file("a: 1\n"))
 
 

@@ -33,16 +33,16 @@ A = PurePosixPath("/srv/k3s/a.txt")
 B = PurePosixPath("/srv/k3s/b/c.txt")
 K3S = PurePosixPath("/srv/k3s")
 KEY = "vm.panic_on_oom"
-WANTED: tuple[Resource, ...] = (
+DESIRED: tuple[Resource, ...] = (
     Directory(path=K3S, mode=FileMode(0o700)),
-    File(path=A, content=b"wanted a\n", mode=FileMode(0o600)),
-    File(path=B, content=b"wanted b\n", mode=FileMode(0o644)),
+    File(path=A, content=b"expected a\n", mode=FileMode(0o600)),
+    File(path=B, content=b"expected b\n", mode=FileMode(0o644)),
     Sysctl(key=KEY, value="0"),
 )
 PARENTS = ("/", "/srv", "/srv/k3s", "/srv/k3s/b")
 
 
-def file(path: PurePosixPath = A, content: bytes = b"wanted a\n", mode: int = 0o600) -> File:
+def file(path: PurePosixPath = A, content: bytes = b"expected a\n", mode: int = 0o600) -> File:
     return File(path=path, content=content, mode=FileMode(mode))
 
 
@@ -51,7 +51,7 @@ def directory(path: str, mode: int = 0o755) -> Directory:
 
 
 class World(NamedTuple):
-    """A host as a table, and what the journal would contain."""
+    """A modelled host: a table of states, and the contents that the journal would have."""
 
     observed: dict[str, Observed]
     ours: frozenset[bytes]
@@ -65,10 +65,10 @@ class World(NamedTuple):
         """Return the world after these changes; each starts where the previous one ended."""
         seen = dict(self.observed)
         for change in changes:
-            assert seen[change.id] == change.before, "the plan starts from what is not there"
+            assert seen[change.id] == change.before, "the change starts from another state"
             if not isinstance(change.after, (Absent, Sysctl)):
                 parent = seen[str(change.after.path.parent)]
-                assert isinstance(parent, Directory), f"the parent of {change.id} is not there yet"
+                assert isinstance(parent, Directory), f"the parent of {change.id} does not exist yet"
             else:
                 inside = [
                     i
@@ -82,20 +82,20 @@ class World(NamedTuple):
 
 MODES = st.sampled_from([0o600, 0o644, 0o700, 0o755, 0o777]).map(FileMode)
 OWNERS = st.sampled_from([Owner(0, 0), Owner(7, 7)])
-CONTENTS = st.sampled_from([b"wanted a\n", b"wanted b\n", b"earlier\n", b"edited\n", b"", b"wanted", b"\0\0\0"])
+CONTENTS = st.sampled_from([b"expected a\n", b"expected b\n", b"earlier\n", b"edited\n", b"", b"expected", b"\0\0\0"])
 SPECIAL = ("symlink", "FIFO", "socket", "character device")
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Any state of each path and value that a file system allows."""
+    """Draw any consistent state of all paths and values."""
     seen: dict[str, Observed] = {"/": directory("/")}
 
-    def place(path: PurePosixPath, *, wants_directory: bool) -> None:
+    def place(path: PurePosixPath, *, is_directory: bool) -> None:
         parent = seen[str(path.parent)]
         if isinstance(parent, Directory):
             kinds = ["directory", "directory", "absent", "file", "obstacle", "unreadable"]
-            kind = draw(st.sampled_from(kinds if wants_directory else [*kinds, "file", "file"]))
+            kind = draw(st.sampled_from(kinds if is_directory else [*kinds, "file", "file"]))
         else:
             kind = "absent" if isinstance(parent, Absent) else "blocked"
         name = str(path)
@@ -112,29 +112,29 @@ def worlds(draw: st.DrawFn) -> World:
         seen[name] = draw(states[kind])
 
     for parent in PARENTS[1:]:
-        place(PurePosixPath(parent), wants_directory=True)
+        place(PurePosixPath(parent), is_directory=True)
     for path in (A, B):
-        place(path, wants_directory=False)
+        place(path, is_directory=False)
     values: list[Observed] = [Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="")]
     seen[KEY] = draw(
         st.sampled_from([*values, Absent(PurePosixPath(KEY)), Unreadable(id=KEY, reason="Permission denied")])
     )
-    return World(seen, frozenset(draw(st.sets(st.sampled_from([b"earlier\n", b"wanted a\n"])))))
+    return World(seen, frozenset(draw(st.sets(st.sampled_from([b"earlier\n", b"expected a\n"])))))
 
 
 @given(world=worlds(), force=st.booleans())
 def test_a_plan_makes_everything_compliant_except_its_refusals(world: World, *, force: bool) -> None:
     """The content of refused files is unchanged."""
-    plan = make(WANTED, world.observed, world.written, force=force)
+    plan = make(DESIRED, world.observed, world.written, force=force)
     then = world.after(plan.changes)
     refused = {refusal.id for refusal in plan.refusals}
-    for wanted in WANTED:
-        if wanted.id not in refused:
-            assert then.observed[wanted.id] == wanted
+    for desired in DESIRED:
+        if desired.id not in refused:
+            assert then.observed[desired.id] == desired
             continue
-        before, after = world.observed[wanted.id], then.observed[wanted.id]
-        if isinstance(wanted, File) and isinstance(before, File) and not before.immutable:
-            assert after == replace(before, mode=wanted.mode, owner=wanted.owner)
+        before, after = world.observed[desired.id], then.observed[desired.id]
+        if isinstance(desired, File) and isinstance(before, File) and not before.immutable:
+            assert after == replace(before, mode=desired.mode, owner=desired.owner)
         else:
             assert after == before
 
@@ -142,8 +142,8 @@ def test_a_plan_makes_everything_compliant_except_its_refusals(world: World, *, 
 @given(world=worlds(), force=st.booleans())
 def test_a_plan_changes_nothing_else(world: World, *, force: bool) -> None:
     """It only adds missing parent directories."""
-    plan = make(WANTED, world.observed, world.written, force=force)
-    ids = {wanted.id for wanted in WANTED}
+    plan = make(DESIRED, world.observed, world.written, force=force)
+    ids = {desired.id for desired in DESIRED}
     for change in plan.changes:
         if change.id not in ids:
             assert change == Change(Absent(PurePosixPath(change.id)), directory(change.id, 0o755))
@@ -151,19 +151,19 @@ def test_a_plan_changes_nothing_else(world: World, *, force: bool) -> None:
 
 @given(world=worlds(), force=st.booleans())
 def test_a_second_plan_has_no_changes(world: World, *, force: bool) -> None:
-    """Its refusals are the same."""
-    first = make(WANTED, world.observed, world.written, force=force)
-    second = make(WANTED, world.after(first.changes).observed, world.written, force=force)
+    """Its refusals are those of the first plan."""
+    first = make(DESIRED, world.observed, world.written, force=force)
+    second = make(DESIRED, world.after(first.changes).observed, world.written, force=force)
     assert second.changes == ()
     assert second.refusals == first.refusals
     assert second.is_empty == (not first.refusals)
 
 
 @given(world=worlds())
-def test_force_refuses_only_what_it_cannot_replace(world: World) -> None:
-    """Edited files are replaced and backed up, as damaged files are in any case; other kinds of files are kept."""
-    plain = make(WANTED, world.observed, world.written)
-    forced = make(WANTED, world.observed, world.written, force=True)
+def test_force_refuses_only_other_file_types(world: World) -> None:
+    """Edited files are replaced and backed up, as damaged files are without force."""
+    plain = make(DESIRED, world.observed, world.written)
+    forced = make(DESIRED, world.observed, world.written, force=True)
     edited = {refusal.id for refusal in plain.refusals if refusal.edited}
     assert {refusal.id for refusal in forced.refusals} == {r.id for r in plain.refusals} - edited
     damaged = {change.id for change in plain.changes if change.backup}
@@ -177,8 +177,8 @@ def remembered(changes: Sequence[Change]) -> tuple[dict[str, State], dict[str, t
 
 @given(world=worlds(), force=st.booleans())
 def test_undo_restores_the_first_state(world: World, *, force: bool) -> None:
-    """Every file, mode, owner and value; created directories are removed."""
-    changes = make(WANTED, world.observed, world.written, force=force).changes
+    """Every file, mode, owner and value is restored; created directories are removed."""
+    changes = make(DESIRED, world.observed, world.written, force=force).changes
     then = world.after(changes)
     back = undo(*remembered(changes), then.observed)
     assert back.refusals == ()
@@ -188,7 +188,7 @@ def test_undo_restores_the_first_state(world: World, *, force: bool) -> None:
 @given(world=worlds(), force=st.booleans(), made=st.integers(0, 10), edit=CONTENTS)
 def test_undo_after_interruption_or_edit(world: World, made: int, edit: bytes, *, force: bool) -> None:
     """Changes that were not made are ignored; an edit is refused, or backed up with force."""
-    changes = make(WANTED, world.observed, world.written).changes
+    changes = make(DESIRED, world.observed, world.written).changes
     then = world.after(changes[:made])
     now = then.observed[A.as_posix()]
     if isinstance(now, File):
@@ -206,10 +206,10 @@ def test_undo_after_interruption_or_edit(world: World, made: int, edit: bytes, *
 # --- single changes ---
 
 
-def planned(*observed: Observed, wanted: Iterable[Resource], force: bool = False, ours: bytes = b"earlier\n") -> Plan:
+def planned(*observed: Observed, desired: Iterable[Resource], force: bool = False, ours: bytes = b"earlier\n") -> Plan:
     seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
     seen.update({_id(state): state for state in observed})
-    return make(wanted, seen, lambda _: [ours], force=force)
+    return make(desired, seen, lambda _: [ours], force=force)
 
 
 def _id(state: Observed) -> str:
@@ -217,9 +217,9 @@ def _id(state: Observed) -> str:
 
 
 def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> None:
-    """With 0755, once each; a desired directory has its own mode."""
+    """Each is created once with mode 0755; a desired directory has its own mode."""
     absent = [Absent(PurePosixPath(name)) for name in (*PARENTS[1:], str(A), str(B))]
-    plan = planned(*absent, wanted=[WANTED[2], WANTED[1], WANTED[0]])
+    plan = planned(*absent, desired=[DESIRED[2], DESIRED[1], DESIRED[0]])
     made = ["/srv", "/srv/k3s", "/srv/k3s/b", str(B), str(A)]
     assert [change.id for change in plan.changes] == made
     assert [change.after for change in plan.changes[:3]] == [
@@ -233,8 +233,8 @@ def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> Non
 
 
 def test_no_directory_is_created_for_a_refusal() -> None:
-    """Nor for a kernel value."""
-    plan = planned(Obstacle(id=str(A), kind="FIFO"), Absent(PurePosixPath(KEY)), wanted=[WANTED[1], WANTED[3]])
+    """No directory is created for a kernel value either."""
+    plan = planned(Obstacle(id=str(A), kind="FIFO"), Absent(PurePosixPath(KEY)), desired=[DESIRED[1], DESIRED[3]])
     assert plan.changes == ()
     assert [refusal.reason for refusal in plan.refusals] == [
         "is a FIFO, which is not replaced",
@@ -243,11 +243,11 @@ def test_no_directory_is_created_for_a_refusal() -> None:
 
 
 @pytest.mark.parametrize("kind", [*SPECIAL, "block device"])
-def test_another_kind_of_file_is_refused(kind: str) -> None:
-    """Also with force."""
+def test_another_file_type_is_refused(kind: str) -> None:
+    """It is refused with and without force."""
     obstacle = Obstacle(id=str(A), kind=kind)
     for force in (False, True):
-        plan = planned(obstacle, wanted=[WANTED[1]], force=force)
+        plan = planned(obstacle, desired=[DESIRED[1]], force=force)
         assert plan.changes == ()
         (refusal,) = plan.refusals
         assert (refusal.id, refusal.reason, refusal.edited) == (str(A), f"is a {kind}, which is not replaced", False)
@@ -255,43 +255,43 @@ def test_another_kind_of_file_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "wanted", "reason"),
+    ("now", "desired", "reason"),
     [
-        (directory(str(A)), WANTED[1], "is a directory, which is not replaced"),
-        (file(K3S), WANTED[0], "is a regular file, which is not replaced"),
-        (Unreadable(id=str(A), reason="Permission denied"), WANTED[1], "cannot be read: Permission denied"),
-        (Unreadable(id=str(K3S), reason="Permission denied"), WANTED[0], "cannot be read: Permission denied"),
-        (Unreadable(id=KEY, reason="Permission denied"), WANTED[3], "cannot be read: Permission denied"),
-        (replace(file(content=b"x"), immutable=True), WANTED[1], "is an immutable file (chattr +i or +a)"),
-        (replace(file(mode=0o644), immutable=True), WANTED[1], "is an immutable file (chattr +i or +a)"),
+        (directory(str(A)), DESIRED[1], "is a directory, which is not replaced"),
+        (file(K3S), DESIRED[0], "is a regular file, which is not replaced"),
+        (Unreadable(id=str(A), reason="Permission denied"), DESIRED[1], "cannot be read: Permission denied"),
+        (Unreadable(id=str(K3S), reason="Permission denied"), DESIRED[0], "cannot be read: Permission denied"),
+        (Unreadable(id=KEY, reason="Permission denied"), DESIRED[3], "cannot be read: Permission denied"),
+        (replace(file(content=b"x"), immutable=True), DESIRED[1], "is an immutable file (chattr +i or +a)"),
+        (replace(file(mode=0o644), immutable=True), DESIRED[1], "is an immutable file (chattr +i or +a)"),
     ],
     ids=str,
 )
-def test_resources_that_cannot_be_changed_are_refused(now: Observed, wanted: Resource, reason: str) -> None:
-    """With reason and hint, also with force."""
+def test_resources_that_cannot_be_changed_are_refused(now: Observed, desired: Resource, reason: str) -> None:
+    """The refusal has a reason and a hint, with and without force."""
     for force in (False, True):
-        (refusal,) = planned(now, wanted=[wanted], force=force).refusals
-        assert (refusal.id, refusal.reason, refusal.edited) == (wanted.id, reason, False)
+        (refusal,) = planned(now, desired=[desired], force=force).refusals
+        assert (refusal.id, refusal.reason, refusal.edited) == (desired.id, reason, False)
         assert refusal.hint
 
 
 def test_an_immutable_file_can_be_compliant() -> None:
-    """It needs no change."""
-    assert planned(replace(file(), immutable=True), wanted=[WANTED[1]]).is_empty
+    """A compliant file needs no change."""
+    assert planned(replace(file(), immutable=True), desired=[DESIRED[1]]).is_empty
 
 
 def test_zero_is_a_value() -> None:
     """Expected or found, "0" is not treated as missing."""
     one, zero = Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")
-    assert planned(one, wanted=[zero]).changes == (Change(one, zero),)
-    assert planned(zero, wanted=[one]).changes == (Change(zero, one),)
-    assert planned(zero, wanted=[zero]).is_empty
+    assert planned(one, desired=[zero]).changes == (Change(one, zero),)
+    assert planned(zero, desired=[one]).changes == (Change(zero, one),)
+    assert planned(zero, desired=[zero]).is_empty
 
 
 def test_an_edited_file_is_kept_and_its_mode_is_set() -> None:
-    """The mode must be right whoever wrote the content."""
+    """The mode must be compliant even if the content was edited."""
     now = File(path=A, content=b"edited\n", mode=FileMode(0o666), owner=Owner(7, 7))
-    plan = planned(now, wanted=[WANTED[1]])
+    plan = planned(now, desired=[DESIRED[1]])
     assert plan.changes == (Change(now, file(content=b"edited\n")),)
     (refusal,) = plan.refusals
     assert (refusal.id, refusal.edited) == (str(A), True)
@@ -299,53 +299,53 @@ def test_an_edited_file_is_kept_and_its_mode_is_set() -> None:
 
 
 def test_force_replaces_an_edited_file_and_keeps_a_backup() -> None:
-    """The change has `backup`."""
+    """The change has the field `backup`."""
     now = file(content=b"edited\n")
-    assert planned(now, wanted=[WANTED[1]], force=True) == Plan(
+    assert planned(now, desired=[DESIRED[1]], force=True) == Plan(
         changes=(Change(now, file(), backup=True),), refusals=()
     )
 
 
 def test_an_earlier_version_is_rewritten() -> None:
-    """No edit is lost, so force is not required."""
+    """No edit would be lost, so force is not required."""
     now = file(content=b"earlier\n")
-    assert planned(now, wanted=[WANTED[1]]).changes == (Change(now, file()),)
+    assert planned(now, desired=[DESIRED[1]]).changes == (Change(now, file()),)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"\0\0\0\0"])
 def test_a_damaged_file_is_rewritten_with_a_backup(content: bytes) -> None:
-    """Force is not required."""
+    """A damaged file is not an edit, so force is not required."""
     now = file(content=content)
-    assert planned(now, wanted=[WANTED[1]]).changes == (Change(now, file(), backup=True),)
+    assert planned(now, desired=[DESIRED[1]]).changes == (Change(now, file(), backup=True),)
 
 
-@pytest.mark.parametrize("content", [b"wan", b"wanted a", b"want\0\0", b"\0wanted a\n", b"wanted a\n\0", b"\n"])
+@pytest.mark.parametrize("content", [b"exp", b"expected a", b"expe\0\0", b"\0expected a\n", b"expected a\n\0", b"\n"])
 def test_a_file_with_other_content_is_edited_not_damaged(content: bytes) -> None:
-    """A deleted end and a NUL byte can be a person's edit."""
+    """A deleted end or a NUL byte can be an edit by hand."""
     now = file(content=content)
     assert not is_damaged(now)
-    plan = planned(now, wanted=[WANTED[1]])
+    plan = planned(now, desired=[DESIRED[1]])
     assert (plan.changes, [refusal.edited for refusal in plan.refusals]) == ((), [True])
 
 
 def test_an_equivalent_file_is_not_rewritten() -> None:
     """Only its mode is set."""
     path = PurePosixPath("/srv/k3s/x.conf")
-    wanted = File(path=path, content=b"a.b = 1\n", mode=FileMode(0o644))
+    desired = File(path=path, content=b"a.b = 1\n", mode=FileMode(0o644))
     now = File(path=path, content=b"# by hand\na.b=1\n", mode=FileMode(0o644))
-    assert planned(now, wanted=[wanted]).is_empty
+    assert planned(now, desired=[desired]).is_empty
     loose = replace(now, mode=FileMode(0o666))
-    assert planned(loose, wanted=[wanted]) == Plan(changes=(Change(loose, now),), refusals=())
+    assert planned(loose, desired=[desired]) == Plan(changes=(Change(loose, now),), refusals=())
 
 
 def test_a_file_with_added_comments_is_rewritten_and_backed_up() -> None:
-    """A file with other values is an edit."""
+    """A file with other values is treated as edited instead."""
     path = PurePosixPath("/srv/k3s/x.yaml")
-    wanted = File(path=path, content=b"a: 2\n", mode=FileMode(0o644))
+    desired = File(path=path, content=b"a: 2\n", mode=FileMode(0o644))
     now = File(path=path, content=b"# why\na: 1\n", mode=FileMode(0o644))
-    assert planned(now, wanted=[wanted], ours=b"a: 1\n").changes == (Change(now, wanted, backup=True),)
+    assert planned(now, desired=[desired], ours=b"a: 1\n").changes == (Change(now, desired, backup=True),)
     edited = replace(now, content=b"# why\na: 1\nb: 1\n")
-    assert [refusal.edited for refusal in planned(edited, wanted=[wanted], ours=b"a: 1\n").refusals] == [True]
+    assert [refusal.edited for refusal in planned(edited, desired=[desired], ours=b"a: 1\n").refusals] == [True]
 
 
 # --- requirements of a file ---
@@ -355,27 +355,27 @@ NEEDS: tuple[Need, ...] = (A, Sysctl(key=KEY, value="0"))
 NEEDY = file(B)
 
 
-def with_needs(*observed: Observed, wanted: Iterable[Resource] = WANTED) -> Plan:
+def with_needs(*observed: Observed, desired: Iterable[Resource] = DESIRED) -> Plan:
     """Return a plan in which B requires A and a kernel value."""
     seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
     seen.update({_id(state): state for state in observed})
-    return make(wanted, seen, lambda _: [b"old\n"], lambda one: NEEDS if one.path == B else ())
+    return make(desired, seen, lambda _: [b"old\n"], lambda one: NEEDS if one.path == B else ())
 
 
 def test_a_file_is_written_after_what_it_requires() -> None:
-    """The change names exactly these changes."""
-    plan = with_needs(Absent(A), Sysctl(key=KEY, value="1"), Absent(B), wanted=(*WANTED[1:2], WANTED[3], NEEDY))
+    """The change depends on exactly the changes of its requirements."""
+    plan = with_needs(Absent(A), Sysctl(key=KEY, value="1"), Absent(B), desired=(*DESIRED[1:2], DESIRED[3], NEEDY))
     assert [(change.id, change.needs) for change in plan.changes] == [(str(A), ()), (KEY, ()), (str(B), (str(A), KEY))]
     assert plan.refusals == ()
 
 
 def test_a_file_is_refused_if_what_it_requires_is_refused() -> None:
-    """Or if a required kernel value differs; an existing file only gets its mode."""
+    """It is also refused if a required kernel value differs. Of an existing file only the mode is changed."""
     plan = with_needs(
         Obstacle(id=str(A), kind="FIFO"),
         Sysctl(key=KEY, value="1"),
         file(B, b"old\n", 0o666),
-        wanted=[WANTED[1], NEEDY],
+        desired=[DESIRED[1], NEEDY],
     )
     assert plan.changes == (Change(file(B, b"old\n", 0o666), file(B, b"old\n")),)
     reason = f"not written: it requires {A}, which is refused, and it requires {KEY} = 0, found 1"
@@ -393,17 +393,19 @@ def test_a_file_is_refused_if_what_it_requires_is_refused() -> None:
     ids=["edited", "the same number", "no kernel"],
 )
 def test_an_existing_requirement_is_sufficient(needed: File, value: Sysctl) -> None:
-    """Without a kernel, values are not checked before the first boot."""
-    plan = with_needs(needed, value, Absent(B), wanted=[WANTED[1], NEEDY])
+    """In a tree without a kernel, kernel values are not required before the first boot."""
+    plan = with_needs(needed, value, Absent(B), desired=[DESIRED[1], NEEDY])
     assert plan.changes == (Change(Absent(B), NEEDY),)
 
 
 def test_a_change_of_mode_has_no_dependencies() -> None:
-    """Neither of the file nor of what it requires."""
+    """Neither the file nor its requirements depend on it."""
     loose = file(B, mode=0o666)
-    plan = with_needs(Obstacle(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, wanted=[WANTED[1], file(B)])
+    plan = with_needs(
+        Obstacle(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, desired=[DESIRED[1], file(B)]
+    )
     assert plan.changes == (Change(loose, file(B)),)
-    plan = with_needs(file(mode=0o666), Sysctl(key=KEY, value="0"), Absent(B), wanted=[WANTED[1], NEEDY])
+    plan = with_needs(file(mode=0o666), Sysctl(key=KEY, value="0"), Absent(B), desired=[DESIRED[1], NEEDY])
     assert [change.needs for change in plan.changes] == [(), ()]
 
 
@@ -416,7 +418,7 @@ RESET = Change(Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"))
 
 
 def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
-    """Rewritten files still exist, so they are reverted."""
+    """Rewritten requirements still exist after a revert, so they are reverted."""
     refusal = Refusal(str(B), "was changed", "look", edited=True)
     plan = undone(GONE, RESET, refusals=(refusal,))
     assert plan.changes == ()
@@ -428,7 +430,7 @@ def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
 
 @pytest.mark.parametrize("after", [Absent(B), file(B, b"earlier\n")], ids=["absent", "earlier"])
 def test_requirements_are_removed_after_the_file(after: State) -> None:
-    """If the file fails, the others are not changed."""
+    """If the file cannot be removed, its requirements are not changed."""
     own = Change(NEEDY, after)
     other = Change(directory("/srv"), directory("/srv", 0o700))
     assert undone(GONE, other, own, RESET).changes == (
@@ -467,7 +469,7 @@ def test_only_files_are_backed_up() -> None:
     ],
 )
 def test_the_hint_says_what_force_does_to_a_directory(before: State, words: str) -> None:
-    """A directory whose mode somebody changed."""
+    """The mode of the directory was changed after the run."""
     ours, now = (Directory(path=A, mode=FileMode(mode)) for mode in (0o700, 0o711))
     (refusal,) = undo({str(A): before}, {str(A): (ours,)}, {str(A): now}).refusals
     assert refusal.hint == f"undo that change, or run again with --force, which {words}"
@@ -495,7 +497,7 @@ def test_undo_accepts_each_state_that_a_run_left() -> None:
     ids=str,
 )
 def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
-    """Also with force."""
+    """They are refused with and without force."""
     for force in (False, True):
         plan = undo({str(A): Absent(A)}, {str(A): (file(),)}, {str(A): now}, force=force)
         assert plan.changes == ()
@@ -522,18 +524,18 @@ def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_difference_is_described(before: Observed, after: Observed, words: str) -> None:
-    """From found to expected."""
+    """The description has the form found → expected."""
     assert difference(before, after) == words
 
 
 def test_an_owner_is_described_only_if_it_is_not_root() -> None:
-    """Root is the usual owner."""
+    """root:root is omitted."""
     assert describe(file()) == "file, mode 0600"
     assert describe(File(path=A, content=b"", mode=FileMode(0o644), owner=Owner(7, 0))) == "file, mode 0644, owner 7:0"
 
 
 def test_a_refusal_is_not_an_edit_by_default() -> None:
-    """Only edits can be forced."""
+    """Force replaces only edited files."""
     assert not Refusal("x", "y", "z").edited
 
 
@@ -548,8 +550,8 @@ def permissions(mode: int) -> FilePermissions:
 
 
 def guarded(now: Observed) -> Plan:
-    wanted = permissions(0o600)
-    return make([wanted], {wanted.id: now})
+    desired = permissions(0o600)
+    return make([desired], {desired.id: now})
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o601, 0o700, 0o4600])
@@ -560,7 +562,7 @@ def test_only_the_permissions_of_a_file_change(mode: int) -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0])
 def test_stricter_permissions_are_compliant(mode: int) -> None:
-    """They are not widened."""
+    """apply does not add permissions."""
     assert guarded(permissions(mode)).is_empty
 
 
@@ -573,7 +575,7 @@ def test_permissions_of_a_missing_file_need_no_change() -> None:
     "now", [Obstacle(id=permissions(0).id, kind="symlink"), Unreadable(id=permissions(0).id, reason="I/O error")]
 )
 def test_permissions_of_another_kind_of_file_are_refused(now: Observed) -> None:
-    """A symlink can lead anywhere."""
+    """A symlink could lead to any file."""
     plan = guarded(now)
     assert plan.changes == ()
     assert [refusal.id for refusal in plan.refusals] == [permissions(0).id]
@@ -599,7 +601,7 @@ def test_permissions_are_reverted_unless_they_changed(
 
 
 def test_permissions_are_described_by_their_mode() -> None:
-    """The id names the file."""
+    """The ID contains the path."""
     assert difference(permissions(0o644), permissions(0o600)) == "0644 → 0600"
     assert describe(permissions(0o644)) == "0644"
     assert permissions(0).id == f"mode of {CERTIFICATE}"

@@ -1,4 +1,4 @@
-"""The JSON report: complete and valid against docs/reference/report.schema.json."""
+"""The JSON report, validated against docs/reference/report.schema.json."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
     ],
 )
 def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - any JSON
-    """By the schema."""
+    """The schema rejects it."""
     report = json.loads(as_json(FULL))
     spoil(report)
     assert not VALIDATOR.is_valid(report)
@@ -102,7 +102,7 @@ def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - an
 
 @pytest.mark.parametrize("text", ['\n\x1b[2J"\\', "→ é 日本", "\udc80", "\0", "</script>"])
 def test_any_text_is_preserved(text: str) -> None:
-    """Even names that are not valid UTF-8."""
+    """This includes names that are not valid UTF-8."""
     report = replace(CALM, items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
     assert as_json(report).isascii()
     for parsed in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):

@@ -41,7 +41,7 @@ def test_each_item_and_finding_has_one_line() -> None:
 
 
 def test_verbose_adds_facts_and_compliant_items() -> None:
-    """Nothing else changes."""
+    """The other lines do not change."""
     lines = shown(FULL, verbosity=Verbosity.VERBOSE).splitlines()
     added = [
         "fact role: server (k3s.service)",
@@ -53,7 +53,7 @@ def test_verbose_adds_facts_and_compliant_items() -> None:
 
 
 def test_quiet_shows_only_problems() -> None:
-    """Without title, changed items and notes; the result only if it is not 0."""
+    """Title, changed items and notes are omitted. The result is shown only if it is not 0."""
     dropped = ("k3s-harden ", "changed ", "note ")
     assert shown(FULL, verbosity=Verbosity.QUIET).splitlines() == [
         line for line in NORMAL.splitlines() if not line.startswith(dropped)
@@ -62,7 +62,7 @@ def test_quiet_shows_only_problems() -> None:
 
 
 def test_a_compliant_host_takes_two_lines() -> None:
-    """Title and result."""
+    """The lines are title and result."""
     assert shown(CALM) == (
         "k3s-harden check: server, v1.34.1+k3s1\n"
         "result 0: Host is compliant, now and after the next boot (1 compliant).\n"
@@ -70,7 +70,7 @@ def test_a_compliant_host_takes_two_lines() -> None:
 
 
 def test_an_empty_report_has_title_and_result() -> None:
-    """Without facts and counts."""
+    """Facts and counts are omitted."""
     nothing = Report(verb="revert", writes=True, facts=(), items=(), findings=())
     assert shown(nothing) == "k3s-harden revert\nresult 0: Nothing to revert.\n"
 

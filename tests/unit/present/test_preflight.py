@@ -1,4 +1,4 @@
-"""A preflight as plain lines, as a table and as JSON, which docs/reference/preflight.schema.json describes."""
+"""A preflight as plain lines, table and JSON, validated against docs/reference/preflight.schema.json."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_schema_is_valid_and_strict() -> None:
 
 
 def test_facts_items_and_locations_are_those_of_a_report() -> None:
-    """A finding has two more keys."""
+    """A finding has two additional keys."""
     for name in ("fact", "item", "location"):
         assert SCHEMA["$defs"][name] == REPORT_SCHEMA["$defs"][name]
     own, others = (schema["$defs"]["finding"]["required"] for schema in (SCHEMA, REPORT_SCHEMA))
@@ -84,7 +84,7 @@ def test_facts_items_and_locations_are_those_of_a_report() -> None:
 
 @pytest.mark.parametrize("result", [FULL, CALM])
 def test_the_json_is_valid(result: Preflight) -> None:
-    """With and without findings."""
+    """It is valid with and without findings."""
     printed = shown(result, Format.JSON)
     assert printed.isascii()
     parsed = json.loads(printed)
@@ -93,8 +93,8 @@ def test_the_json_is_valid(result: Preflight) -> None:
     assert parsed["exit_code"] == int(result.exit_code) == (0 if result is CALM else 3)
 
 
-def test_plain_lines() -> None:
-    """One line for each problem, change and note; commands repeat the options of the run, for the other version."""
+def test_each_problem_change_and_note_has_a_plain_line() -> None:
+    """Commands repeat the options of the run, with the target version."""
     options = ("--root /mnt", "--k3s-version v1.37")
     assert shown(FULL, options=options).splitlines() == [
         "k3s-harden preflight: server, K3s v1.34.1 → v1.37",
@@ -112,8 +112,8 @@ def test_plain_lines() -> None:
     ]
 
 
-def test_quiet_lines_are_what_has_to_be_fixed() -> None:
-    """Nothing if the upgrade can be made."""
+def test_quiet_shows_only_problems_to_fix() -> None:
+    """It prints nothing if the upgrade is possible."""
     lines = shown(FULL, verbosity=Verbosity.QUIET).splitlines()
     assert [line.split(":")[0] for line in lines] == ["error broken", "left after apply", "result 3"]
     assert shown(CALM, verbosity=Verbosity.QUIET) == ""
@@ -128,8 +128,8 @@ def test_the_table_has_the_same_content() -> None:
     assert "✔ K3s v1.37 would start, and the host is compliant." in shown(CALM, Format.TABLE)
 
 
-def test_a_check_that_is_not_complete_is_named() -> None:
-    """In the result, too."""
+def test_an_incomplete_check_is_reported() -> None:
+    """The result mentions it too."""
     unknown = BROKEN._replace(id="component-arguments-not-checked", level=Level.NOTE, prevents_start=False)
     result = CALM._replace(problems=(Problem(unknown, fixed_by_apply=False, is_new=False),))
     assert not result.is_complete
@@ -150,10 +150,10 @@ def test_a_check_that_is_not_complete_is_named() -> None:
         ),
     ],
 )
-def test_the_result_follows_from_what_apply_cannot_fix(
+def test_the_result_depends_on_problems_that_apply_cannot_fix(
     problem: Problem, *, would_start: bool, stays_hardened: bool
 ) -> None:
-    """A problem that apply fixes decides nothing."""
+    """A problem that apply fixes does not affect the result."""
     result = CALM._replace(problems=(problem,))
     assert (result.would_start, result.stays_hardened) == (would_start, stays_hardened)
     assert int(result.exit_code) == (0 if would_start and stays_hardened else 3)

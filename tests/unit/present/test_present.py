@@ -1,4 +1,4 @@
-"""Selection of the format, characters that a stream lacks, and the result line."""
+"""All formats of a report: selection, characters that a stream lacks, and the result line."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "euc-jp", "utf-8", "utf-16"])
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE, Format.JSON])
-def test_no_encoding_is_an_error(encoding: str, output_format: Format) -> None:
-    """Characters that it lacks are replaced, in each format."""
+def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: Format) -> None:
+    """Each format replaces characters that the encoding lacks."""
     report = replace(
         FULL,
         findings=(
@@ -40,8 +40,8 @@ def test_no_encoding_is_an_error(encoding: str, output_format: Format) -> None:
     assert "some-note" in text
 
 
-def test_our_own_symbols_have_an_ascii_form() -> None:
-    """Other characters that the stream lacks become escapes."""
+def test_symbols_of_the_program_have_an_ascii_form() -> None:
+    """Other characters that the stream lacks are escaped."""
     text = "a → b — c … ✔ ✘ é"
     assert fitting(text, Stream("utf-8")) == text
     assert fitting(text, Stream("ascii")) == r"a -> b - c ... + x \xe9"
@@ -87,14 +87,14 @@ CODES = {
     ],
 )
 def test_the_result_states_the_meaning_of_the_exit_code(verb: str, items: list[Item], code: int) -> None:
-    """For each verb."""
+    """The text depends on the verb."""
     report = Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=tuple(items), findings=())
     assert report.exit_code == code
     assert result(report).partition(" (")[0].rstrip(".") == CODES[verb, code]
 
 
 def test_every_report_has_a_result() -> None:
-    """For all combinations of verb, status and level."""
+    """All combinations of verb, status and level have one."""
     verbs = ("apply", "check", "diff", GATE_VERB, "revert", "install", "uninstall", "service-accounts")
     for verb, status, level, blocked in product(verbs, ItemStatus, Level, (False, True)):
         items = (Item("/a", status, blocked_by_environment=blocked),)
@@ -107,14 +107,14 @@ def test_every_report_has_a_result() -> None:
 
 
 def test_the_result_has_counts() -> None:
-    """Of each status, of errors and of warnings; notes are not counted."""
+    """It counts each status, errors and warnings; notes are not counted."""
     two = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
     assert result(replace(CALM, findings=(two, two))) == "Host is not compliant (1 compliant, 2 errors)."
     assert result(FULL).endswith("2 changed, 1 kept, 1 failed, 1 error, 1 warning).")
 
 
-def test_a_run_without_changes_says_so() -> None:
-    """For each verb that writes."""
+def test_the_result_of_a_run_without_changes_states_it() -> None:
+    """Each verb that makes changes has such a result."""
     done, idle = (Item("/a", ItemStatus.CHANGED),), (Item("/a", ItemStatus.COMPLIANT),)
     words = {
         "apply": ("Host is compliant", "Host is compliant; nothing was changed"),
@@ -131,7 +131,7 @@ def test_a_run_without_changes_says_so() -> None:
 
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.JSON])
 def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> None:
-    """So that they can be pasted."""
+    """The printed commands can be pasted."""
     finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m", remediation=APPLY)
     stream = StringIO()
     present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
@@ -139,8 +139,8 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
 
 
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
-def test_content_that_differs_is_shown_by_a_complete_command(output_format: Format) -> None:
-    """With the host options of the run."""
+def test_an_item_with_other_content_has_the_command_that_shows_the_difference(output_format: Format) -> None:
+    """The command repeats the host options of the run."""
     item = Item("/a", ItemStatus.DIFFERS, "content", shown_by=OwnCommand("diff"))
     stream = StringIO()
     present(replace(CALM, items=(item,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))

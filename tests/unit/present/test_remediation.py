@@ -1,4 +1,4 @@
-"""Remediations as text."""
+"""Text of remediations."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ RELOAD = "run `sudo systemctl daemon-reload`; restart K3s"
     ],
 )
 def test_a_remediation_is_one_line(remediation: Remediation, expected: str) -> None:
-    """A single command stands alone, so that it can be pasted."""
+    """A single command has no other words, so that it can be pasted."""
     assert text(remediation) == expected
 
 
 def test_own_commands_repeat_the_options_of_the_run() -> None:
-    """Except the verbs that read no host."""
+    """Verbs that do not read the host have no such options."""
     both = Remediation((EDIT, APPLY), alternative=Remediation((OwnCommand("apply", ("--force",)),)))
     assert text(with_options(both, ("--root /mnt",))) == (
         "correct the path at /etc/x:3; then run `sudo k3s-harden apply --root /mnt`;"
@@ -51,7 +51,7 @@ def test_own_commands_repeat_the_options_of_the_run() -> None:
 
 
 def test_each_step_has_its_own_line_in_a_table() -> None:
-    """Numbered if there are several; the alternative follows."""
+    """Several steps are numbered; the alternative follows."""
     both = Remediation((EDIT, APPLY), restart=Restart.K3S, alternative=Remediation((ShellCommand("sudo rm /a"), EDIT)))
     assert lines(both) == [
         "1. correct the path at /etc/x:3",

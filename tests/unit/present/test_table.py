@@ -1,4 +1,4 @@
-"""The table of a report: complete at any width, with and without color."""
+"""The table of a report at any width, with and without color."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def words(text: str) -> str:
 
 
 @pytest.mark.parametrize("width", [40, 80, 400])
-def test_everything_is_there_at_any_width(width: int) -> None:
+def test_no_text_is_lost_at_any_width(width: int) -> None:
     """Long paths are folded, not cut; no line is wider than the terminal."""
     long_path = "/var/lib/rancher/k3s/server/manifests/" + "x" * 90
     report = replace(FULL, items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d" * 100, "h" * 100)))
@@ -47,7 +47,7 @@ def test_everything_is_there_at_any_width(width: int) -> None:
 
 
 def test_each_item_is_a_row() -> None:
-    """With its status, id, detail and fix."""
+    """It contains status, ID, detail and fix."""
     lines = table(width=400).splitlines()
     for item in FULL.items:
         row = [str(item.status), item.id]
@@ -66,7 +66,7 @@ def test_a_narrow_column_loses_no_text() -> None:
 
 
 def test_color_only_adds_color() -> None:
-    """The text is the same without it; Rich markup in host text is not interpreted."""
+    """The text is the same without color. Rich markup in host text is not interpreted."""
     report = replace(FULL, items=(*FULL.items, Item("/etc/[bold]a[/]", ItemStatus.DIFFERS, "[red]x :smile:")))
     plain, colored = table(report), table(report, color=True)
     assert "\x1b[" not in plain
@@ -85,11 +85,11 @@ def test_a_diff_is_shown_line_by_line() -> None:
 
 @pytest.mark.parametrize(("line", "code"), [("-old", 31), ("+new", 32), ("@@ -1 +1 @@", 36)])
 def test_a_line_of_a_diff_has_the_color_of_its_kind(line: str, code: int) -> None:
-    """From the terminal's own palette, which is readable on dark and light backgrounds."""
+    """The colors are from the palette of the terminal, which is readable on dark and light backgrounds."""
     assert f"\x1b[{code}m{line}\x1b[0m\n" in table(color=True)
 
 
-def test_verbose_adds_facts_and_quiet_hides_what_succeeded() -> None:
+def test_verbose_adds_facts_and_quiet_hides_compliant_and_changed_items() -> None:
     """A table shows compliant items without -v."""
     assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)
     assert "k3s.service" not in table()
@@ -103,14 +103,14 @@ def test_verbose_adds_facts_and_quiet_hides_what_succeeded() -> None:
 
 
 def test_the_last_line_starts_with_a_mark() -> None:
-    """A check mark for exit code 0, else a cross."""
+    """The mark is a check mark for exit code 0, and a cross otherwise."""
     assert table(CALM).splitlines()[-1].startswith("✔ Host is compliant")
     assert "✘ Partially applied" in table()
 
 
 @pytest.mark.parametrize("char", ["\x1b[2J", "\r", "\x07", "\x9b", "\u202e", "\n"])
 def test_control_characters_of_host_text_are_escaped(char: str) -> None:
-    """Rich does not escape most of them."""
+    """Rich does not escape most control characters."""
     hostile = f"a{char}b"
     report = Report(
         verb="check",
@@ -135,7 +135,7 @@ def test_control_characters_of_host_text_are_escaped(char: str) -> None:
 
 
 def test_a_table_in_a_pipe_has_no_color() -> None:
-    """With the same text as on a terminal."""
+    """The text is the same as on a terminal."""
     piped = shown(FULL, Format.TABLE)
     assert "\x1b[" not in piped
     terminal = shown(FULL, Format.TABLE, stream=Stream(is_terminal=True))

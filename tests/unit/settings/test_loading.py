@@ -1,4 +1,4 @@
-"""Settings files: valid values, and one error that lists every problem with its line."""
+"""Settings files: valid values, and errors with their lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def errors(text: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("data", [None, b"", b"# nothing\n", b"---\n", b"audit:\n", b"{}"])
 def test_missing_and_empty_files_give_the_defaults(data: bytes | None) -> None:
-    """The file is optional, and a file without settings is like no file."""
+    """The file is optional. A file without settings is treated as missing."""
     assert load(data, PATH) == Settings()
 
 
@@ -105,7 +105,7 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
         ("event-rate-limit: {burst: 2, qps: 1}", "event_rate_limit", EventRateLimit(1, 2)),
     ],
 )
-def test_valid_values(text: str, field: str, value: object) -> None:
+def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
     """Words are compared as text, even those that YAML 1.1 reads as booleans or numbers."""
     assert loaded(text) == replace(Settings(), **{field: value})  # type: ignore[arg-type]  # a table of fields
 
@@ -163,7 +163,7 @@ def test_valid_values(text: str, field: str, value: object) -> None:
         ("network-policies:\n  namespaces:\n    - <NAMESPACE>", ":3", ("the placeholder <NAMESPACE>",)),
     ],
 )
-def test_invalid_values(text: str, where: str, words: tuple[str, ...]) -> None:
+def test_invalid_values_are_rejected_with_their_line(text: str, where: str, words: tuple[str, ...]) -> None:
     """The error has the line, the key, the allowed values and the value found."""
     ((line, problem),) = errors(text)
     assert line == where
@@ -174,8 +174,8 @@ WAIVER = "waivers:\n  - control: 1.2.9\n    reason: it is limited at the load ba
 
 
 @pytest.mark.parametrize("control", ["1.10", "2.1", "1.2.16", "cis-1.9/1.2.9", "vm.panic_on_oom", "server/manifests"])
-def test_the_control_of_a_waiver_is_text(control: str) -> None:
-    """1.10 and 2.1, which YAML reads as numbers, stay the CIS numbers of the file."""
+def test_a_cis_number_in_a_waiver_is_read_as_text(control: str) -> None:
+    """1.10 and 2.1, which YAML reads as numbers, are CIS numbers."""
     (waiver,) = loaded(f"waivers:\n  - control: {control}\n    reason: because  of\n      the database\n").waivers
     assert (waiver.control, waiver.reason, waiver.location) == (control, "because of the database", Location(PATH, 2))
 
@@ -210,16 +210,16 @@ def test_a_list_of_waivers_can_be_empty(text: str) -> None:
         ("drift: {metrics-file: k3s.prom}", ":1", ("an absolute path",)),
     ],
 )
-def test_invalid_waivers(text: str, where: str, words: tuple[str, ...]) -> None:
-    """Each waiver has a valid control and reason; other keys are optional and valid."""
+def test_invalid_waivers_are_rejected(text: str, where: str, words: tuple[str, ...]) -> None:
+    """A waiver needs a valid control and reason. Other keys are optional, and are validated."""
     ((line, problem),) = errors(text)
     assert line == where
     assert all(word in problem for word in words), problem
 
 
 @pytest.mark.parametrize("reason", ["''", "TODO", "tbd.", "N/A", "...", "'-'", "42", "~"])
-def test_filler_words_are_no_reason(reason: str) -> None:
-    """An auditor reads the reason, so it must be a sentence."""
+def test_filler_words_as_reason_of_a_waiver_are_rejected(reason: str) -> None:
+    """The reason must be a sentence, for auditors."""
     ((line, problem),) = errors(f"waivers:\n  - control: 1.2.9\n    reason: {reason}\n")
     assert line == ":3"
     assert "a sentence with the reason" in problem
@@ -284,7 +284,7 @@ def test_any_content_loads_or_raises_an_input_error(data: bytes) -> None:
 
 
 def test_the_command_line_overrides_the_file() -> None:
-    """Options replace the values of the file, also with `auto`; other values stay."""
+    """Options replace the values of the file, also with `auto`. Other values are kept."""
     site = loaded("role: server\ndata-dir: /srv\nk3s-version: 1.24\n")
     assert override(site, Overrides()) == site
     assert override(site, Overrides(role="auto")).role is None
@@ -304,7 +304,7 @@ def test_the_command_line_overrides_the_file() -> None:
         (Overrides(data_dir="/srv/<DIR>"), ("--data-dir", "<DIR>")),
     ],
 )
-def test_invalid_overrides(overrides: Overrides, words: tuple[str, ...]) -> None:
+def test_invalid_options_of_the_command_line_are_usage_errors(overrides: Overrides, words: tuple[str, ...]) -> None:
     """The usage error names the option."""
     with pytest.raises(UsageError) as caught:
         override(Settings(), overrides)

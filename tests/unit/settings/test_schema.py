@@ -1,4 +1,4 @@
-"""Rows of the settings, and the example file."""
+"""The rows of the settings, and the example file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 
 
 def test_the_example_has_every_setting() -> None:
-    """Nested keys are in their sections."""
+    """Nested keys are in their sections of the file."""
     (document,) = yaml_reader.read(example().encode(), PATH)
     keys: set[str] = set()
     assert isinstance(document.node, yaml_reader.Mapping)
@@ -22,7 +22,7 @@ def test_the_example_has_every_setting() -> None:
 
 
 def test_every_override_is_a_setting() -> None:
-    """Overrides are applied by the names of fields, so an unknown name would be ignored."""
+    """Overrides are applied by field name, and an unknown name would be ignored."""
     assert set(Overrides._fields) <= {row.name for row in rows()}
 
 

@@ -30,7 +30,7 @@ def waiver(
     ],
 )
 def test_a_waiver_covers_a_control_by_its_id(one: SiteWaiver, *, covers: bool) -> None:
-    """It does if it applies on this host today. A CIS number does not cover an edited file."""
+    """The waiver must apply to this host today. A CIS number does not cover an edited file."""
     waivers = Waivers((waiver("kernel.panic"), one), HERE)
     assert waivers.covering("audit-policy", "audit-policy-file") == (one if covers else None)
 
@@ -43,7 +43,7 @@ def test_kernel_parameters_maps_keys_to_the_first_waiver_that_applies() -> None:
 
 
 def test_expired_skips_controls_that_another_waiver_covers() -> None:
-    """It returns only waivers of the given controls for this host."""
+    """The function returns only waivers of the given controls for this host."""
     expired, other_role = (
         waiver("kernel.panic", expires="2026-12-31"),
         waiver("kernel.panic", expires="2026-12-31", role=Role.AGENT),

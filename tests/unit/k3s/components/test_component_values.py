@@ -57,13 +57,13 @@ INVALID = {
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in VALID.items() for text in texts])
 def test_a_valid_value_is_parsed(kind: str, text: str) -> None:
-    """The values on which Go's parser of the kind returns no error."""
+    """Go's parser of the kind accepts these values."""
     PARSERS[kind](text)
 
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in INVALID.items() for text in texts])
 def test_an_invalid_value_is_rejected(kind: str, text: str) -> None:
-    """The values on which Go's parser of the kind returns an error."""
+    """Go's parser of the kind rejects these values."""
     with pytest.raises(InvalidValueError):
         PARSERS[kind](text)
 
@@ -82,13 +82,13 @@ def test_an_invalid_value_is_rejected(kind: str, text: str) -> None:
         ("mapLess", " a < b ", {"a": "b"}),
     ],
 )
-def test_the_value_is_what_go_makes_of_it(kind: str, text: str, value: object) -> None:
-    """Bases by prefix, durations in nanoseconds, CSV, trimmed keys."""
+def test_the_parsed_value_equals_that_of_go(kind: str, text: str, value: object) -> None:
+    """Numbers have a base by prefix, durations are in nanoseconds, lists are CSV, and keys are trimmed."""
     assert PARSERS[kind](text) == value
 
 
-def test_repeated_lists_and_mappings_add_up_and_other_values_replace() -> None:
-    """As pflag does for the kinds that collect."""
+def test_repeated_lists_and_mappings_are_combined_and_other_values_replaced() -> None:
+    """pflag combines the values of these kinds."""
     assert combined("strings", [("a",), ("b", "c")]) == ("a", "b", "c")
     assert combined("stringArray", ["a,b", "c"]) == ("a,b", "c")
     assert combined("mapStringBool", [{"A": "true"}, {"A": "false", "B": "1"}]) == {"A": "false", "B": "1"}
@@ -97,7 +97,7 @@ def test_repeated_lists_and_mappings_add_up_and_other_values_replace() -> None:
 
 @given(st.text(max_size=20))
 def test_any_text_is_parsed_or_rejected(text: str) -> None:
-    """No parser raises anything else, and each says what it expects."""
+    """No parser raises another exception, and each error contains the expected value."""
     reasons = set()
     for parser in PARSERS.values():
         try:
@@ -113,7 +113,7 @@ def test_quoted_fields_are_read_back(fields: list[str]) -> None:
     assert csv_record(",".join(f'"{field},"' for field in fields)) == tuple(f"{field}," for field in fields)
 
 
-def test_quantities() -> None:
-    """The suffixes of resource.Quantity."""
+def test_quantities_have_the_suffixes_of_kubernetes() -> None:
+    """The suffixes are those of resource.Quantity."""
     assert all(map(is_quantity, ("1", "1.5Gi", "100m", "5k", "1E", "1e3", "+1", "-1", ".5", "1.")))
     assert not any(map(is_quantity, ("", "Gi", "1 Gi", "1gi", "1K", "1e", "1.5.5", "0x1")))

@@ -1,4 +1,4 @@
-"""Predictions: arguments and feature gates at which a component exits, and the nearest ones at which it does not."""
+"""Predictions: arguments and feature gates at which a component exits, and similar ones that it accepts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def _is_in_table(component: Component) -> bool:
 
 
 @pytest.mark.parametrize(("component", "stops", "near"), PAIRS, ids=str)
-def test_what_stops_a_component_and_the_nearest_that_does_not(component: Component, stops: str, near: str) -> None:
+def test_an_argument_that_stops_a_component_is_predicted_and_a_similar_one_is_not(
+    component: Component, stops: str, near: str
+) -> None:
     """Each pair was tried with the programs of Kubernetes 1.37.2."""
     found = predicted(component, stops)
     assert found
@@ -73,8 +75,8 @@ def test_what_stops_a_component_and_the_nearest_that_does_not(component: Compone
     assert predicted(component, near) == []
 
 
-def test_the_last_value_counts_but_all_values_are_parsed() -> None:
-    """pflag stops at the first value that it cannot parse; a rule sees only the last."""
+def test_all_values_are_parsed_and_the_last_is_checked() -> None:
+    """pflag stops at the first value that it cannot parse. Other rules check only the last value."""
     assert predicted(API_SERVER, "goaway-chance=0.5", "goaway-chance=0.01") == []
     assert [one.cause for one in predicted(API_SERVER, "goaway-chance=x", "goaway-chance=0.01")] == [
         Cause.INVALID_VALUE
@@ -82,7 +84,7 @@ def test_the_last_value_counts_but_all_values_are_parsed() -> None:
 
 
 def test_an_underscore_in_a_name_is_a_hyphen() -> None:
-    """As WordSepNormalizeFunc of component-base makes it."""
+    """WordSepNormalizeFunc of component-base replaces underscores."""
     assert predicted(API_SERVER, "anonymous_auth=true") == []
     assert predicted(API_SERVER, "anonymous_auth=maybe")
 
@@ -113,16 +115,16 @@ def test_arguments_of_the_k3s_patch_are_known() -> None:
         ("CompositePodGroup=true,GenericWorkload=true,TopologyAwareWorkloadScheduling=true", 37, ""),
     ],
 )
-def test_feature_gates(gates: str, minor: int, words: str) -> None:
-    """Unknown, removed, newer, locked, without a boolean, and with an unmet need."""
+def test_invalid_feature_gates_are_predicted(gates: str, minor: int, words: str) -> None:
+    """They are unknown, removed, newer, locked, without a boolean, or have an unmet dependency."""
     found = list(predicted(API_SERVER, f"feature-gates={gates}", minor=minor))
     assert bool(found) is bool(words)
     assert all(one.cause is Cause.FEATURE_GATE for one in found)
     assert not words or words in found[0].message
 
 
-def test_k3s_own_arguments_are_accepted() -> None:
-    """What K3s passes by default prevents nothing."""
+def test_the_default_arguments_of_k3s_are_accepted() -> None:
+    """No default argument has a finding."""
     from agent.k3s import default_arguments
 
     for component in Component:

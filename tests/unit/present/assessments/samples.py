@@ -1,4 +1,4 @@
-"""Sample assessments for the presenters: one with every status, one without open controls, one of hostile text."""
+"""Sample assessments for the presenters: with every status, without open controls, and with hostile text."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ HOSTILE = (
     "[x](http://e) {0} \\",
     "é 日本 😀",
 )
-"""Text of a host that could break a format."""
+"""Texts of a host that could break a format."""
 
 
 def texts() -> st.SearchStrategy[str]:

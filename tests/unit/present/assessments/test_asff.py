@@ -1,4 +1,4 @@
-"""AWS Security Finding Format: valid by the API model of AWS, and rules that the model does not express."""
+"""AWS Security Finding Format: the API model of AWS, and rules that the model does not express."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def finding(verdict: Verdict) -> dict[str, Any]:
 
 
 def validate(findings: list[dict[str, Any]]) -> None:
-    """Assert the rules of AWS, the size of a finding included. Limits are characters there, and bytes here."""
+    """Check the rules of AWS, including the size of a finding. The limits of AWS in characters are checked in bytes."""
     for one in findings:
         VALIDATOR.validate(one)
         assert len(json.dumps(one)) <= MOST_BYTES
@@ -70,21 +70,21 @@ def validate(findings: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED, *map(of_catalogue, Benchmark)])
-def test_it_is_valid(assessment: Assessment) -> None:
-    """With every status, and with all controls of each benchmark."""
+def test_asff_is_valid_by_the_model_of_aws(assessment: Assessment) -> None:
+    """The document contains every status, and all controls of each benchmark."""
     findings = read(assessment)
     validate(findings)
     assert len(findings) == len(assessment.verdicts)
 
 
 @given(assessment=hostile())
-def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
-    """It is only text."""
+def test_asff_with_hostile_text_is_valid(assessment: Assessment) -> None:
+    """Text of the host has no effect on the structure."""
     validate(read(assessment))
 
 
 def test_long_texts_are_cut() -> None:
-    """At the limits of AWS, between characters."""
+    """They are cut at the limits of AWS, between characters."""
     text = "é日" * 5000
     long = FAILS._replace(
         expected=text, found=text, evidence=(Evidence(text, at(f"/{text}")),), remediation=steps(text)
@@ -113,7 +113,7 @@ def test_long_texts_are_cut() -> None:
     ids=lambda value: value.control.id if isinstance(value, Verdict) else str(value),
 )
 def test_each_status_has_its_compliance(verdict: Verdict, compliance: str, severity: str, state: str) -> None:
-    """A waived control and one that does not apply are archived, so that Security Hub does not show them."""
+    """Waived and not applicable controls are archived, so that Security Hub hides them."""
     one = finding(verdict)
     assert (one["Compliance"]["Status"], one["Severity"]["Label"], one["RecordState"]) == (compliance, severity, state)
     assert one["FindingProviderFields"]["Severity"] == one["Severity"]
@@ -121,7 +121,7 @@ def test_each_status_has_its_compliance(verdict: Verdict, compliance: str, sever
 
 
 def test_a_finding_has_all_details() -> None:
-    """Identity, remediation, resource and requirement."""
+    """The details are identity, remediation, resource and requirement."""
     one = finding(FAILS)
     assert one["Id"] == "eu-central-1/123456789012/node-1/k3s-harden/cis-1.9/pki-certificate-mode"
     assert one["GeneratorId"] == "k3s-harden/cis-1.9/pki-certificate-mode"
@@ -139,7 +139,7 @@ def test_a_finding_has_all_details() -> None:
 
 
 def test_the_id_of_a_finding_stays_the_same() -> None:
-    """Security Hub updates a finding with the same Id."""
+    """Security Hub updates the finding with the same ID."""
     later = replace(FULL, when=FULL.when + 86400, verdicts=tuple(reversed(FULL.verdicts)))
     assert {one["Id"] for one in read(later)} == {one["Id"] for one in read(FULL)}
     other = [one["Id"] for one in read(replace(FULL, node="node-2"))]
@@ -147,7 +147,7 @@ def test_the_id_of_a_finding_stays_the_same() -> None:
 
 
 def test_the_default_product_is_that_of_the_account() -> None:
-    """In the partition of the region."""
+    """Its ARN is in the partition of the region."""
     assert AWS.product == "arn:aws:securityhub:eu-central-1:123456789012:product/123456789012/default"
     for region, partition in (("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")):
         aws = account("123456789012", region, None)
@@ -178,20 +178,20 @@ def test_the_default_product_is_that_of_the_account() -> None:
 def test_missing_and_malformed_options_are_usage_errors(
     id_: str | None, region: str | None, product: str | None, message: str
 ) -> None:
-    """Security Hub would reject all findings."""
+    """Security Hub would reject findings with these options."""
     with pytest.raises(UsageError) as raised:
         account(id_, region, product)
     assert raised.value.message.startswith(message)
 
 
-def test_without_an_account_there_is_no_document() -> None:
-    """A finding names its account."""
+def test_asff_without_an_account_is_an_error() -> None:
+    """A finding contains its account."""
     with pytest.raises(UsageError):
         as_text(FULL, AssessmentFormat.ASFF)
 
 
 def test_a_failure_on_level_2_is_less_severe() -> None:
-    """Level 2 may cost a function."""
+    """Controls of level 2 can disable functions, so their severity is lower."""
     assert finding(FAILS._replace(control=replace(FAILS.control, level=2)))["Severity"]["Label"] == "MEDIUM"
     assert finding(FAILS._replace(control=replace(FAILS.control, level=2)))["ProductFields"]["k3s-harden/level"] == "2"
     assert finding(FAILS)["ProductFields"]["k3s-harden/owner"] == str(FixOwner.APPLY)

@@ -1,4 +1,4 @@
-"""Selection of the format, hostile text, and texts that the formats share."""
+"""All formats of an assessment: selection, hostile text, and shared texts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def shown(assessment: Assessment, output_format: AssessmentFormat, stream: Strea
 
 
 def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
-    """A file is not a terminal, either."""
+    """A file is not a terminal either."""
     assert shown(FULL, AssessmentFormat.AUTO, Stream()) == as_text(FULL, AssessmentFormat.PLAIN)
     assert as_text(FULL, AssessmentFormat.AUTO) == as_text(FULL, AssessmentFormat.PLAIN)
     on_a_terminal = shown(FULL, AssessmentFormat.AUTO, Stream(is_terminal=True))
@@ -54,7 +54,7 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 def test_each_format_is_reproducible_and_ends_with_a_line_break(
     output_format: AssessmentFormat, assessment: Assessment
 ) -> None:
-    """It depends only on the assessment."""
+    """The output depends only on the assessment."""
     text = as_text(assessment, output_format, aws=AWS)
     assert text.endswith("\n")
     assert text == as_text(assessment, output_format, aws=AWS)
@@ -62,8 +62,8 @@ def test_each_format_is_reproducible_and_ends_with_a_line_break(
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_no_encoding_is_an_error(encoding: str, output_format: AssessmentFormat) -> None:
-    """Characters that it lacks are replaced, in each format."""
+def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: AssessmentFormat) -> None:
+    """Each format replaces characters that the encoding lacks."""
     assessment = replace(FULL, verdicts=(FAILS._replace(found="é 日本"), *FULL.verdicts))
     assert "pki-certificate-mode" in shown(assessment, output_format, Stream(encoding))
 
@@ -82,7 +82,7 @@ def test_no_encoding_is_an_error(encoding: str, output_format: AssessmentFormat)
 )
 @given(assessment=hostile())
 def test_formats_for_programs_are_ascii(output_format: AssessmentFormat, assessment: Assessment) -> None:
-    """So that they are valid in every encoding of the stream."""
+    """ASCII is valid in every encoding of the stream."""
     assert as_text(assessment, output_format, aws=AWS).isascii()
 
 
@@ -96,19 +96,19 @@ def test_no_format_has_control_characters(output_format: AssessmentFormat, asses
 
 @given(assessment=hostile())
 def test_cleaning_is_idempotent(assessment: Assessment) -> None:
-    """And changes no status."""
+    """It does not change a status."""
     once = cleaned(assessment)
     assert cleaned(once) == once
     assert [one.status for one in once.verdicts] == [one.status for one in assessment.verdicts]
 
 
 def test_cleaning_keeps_printable_text() -> None:
-    """Unchanged."""
+    """Printable text is not changed."""
     assert cleaned(FULL) == FULL
 
 
 def test_sections_and_controls_are_in_the_order_of_their_numbers() -> None:
-    """As numbers, so that 1.2.10 is after 1.2.9; controls beyond the benchmark are last."""
+    """1.2.10 comes after 1.2.9; controls beyond the benchmark come last."""
     sections = by_section(FULL)
     assert list(sections) == ["1.1", "1.2", "2", "4.2", "5.1", ""]
     numbers = [one.number.text for inside in sections.values() for one in inside if one.number]
@@ -152,18 +152,18 @@ _OTHERS = "1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 
     ],
 )
 def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> None:
-    """With a baseline, the new ones and those in the baseline."""
+    """With a baseline, it counts new ones and those in the baseline."""
     assert result(assessment) == words
 
 
 def test_the_title_names_benchmark_and_node() -> None:
-    """With role and K3s version if they are known."""
+    """It contains role and K3s version if they are known."""
     assert title(FULL) == "k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1"
     assert title(NOTHING) == "k3s-harden assess: cis-1.9"
 
 
 def test_a_waiver_has_reason_expiry_and_location() -> None:
-    """Or says that it does not expire."""
+    """A waiver without expiry is shown as not expiring."""
     assert WAIVED.waiver
     where = "/etc/k3s-harden/waivers.yaml:3"
     assert waived(WAIVED.waiver) == f"the vendor's agent reads it (expires 2027-06-30, {where})"
@@ -171,7 +171,7 @@ def test_a_waiver_has_reason_expiry_and_location() -> None:
 
 
 def test_a_timestamp_is_in_utc() -> None:
-    """To the second."""
+    """Its resolution is one second."""
     assert timestamp(WHEN) == WHEN_IN_WORDS
     assert datetime.fromisoformat(WHEN_IN_WORDS.replace("Z", "+00:00")) == datetime.fromtimestamp(
         int(WHEN), timezone.utc
@@ -179,5 +179,5 @@ def test_a_timestamp_is_in_utc() -> None:
 
 
 def test_the_sample_has_every_status() -> None:
-    """So that these tests cover each."""
+    """These tests therefore cover every status."""
     assert {one.status for one in FULL.verdicts} == set(ControlStatus)

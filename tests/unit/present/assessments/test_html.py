@@ -1,4 +1,4 @@
-"""The HTML report: complete, self-contained, and safe against hostile text of the host."""
+"""The HTML report: content, structure, self-containment, and hostile text of the host."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OF_PROSE = {"code", "p", "pre"}
 
 
 class Page(HTMLParser):
-    """A parsed page: tags in order, ids, and the text of each id and of each kind of element."""
+    """A parsed page: tags in order, IDs, and the text of each ID and of each kind of element."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ MIXED = page(sample.MIXED)
 
 @pytest.mark.parametrize("shown", sample.MIXED.verdicts, ids=lambda shown: shown.control.id)
 def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
-    """Number, title, status, expected, found, evidence, reason, rationale, remediation and waiver."""
+    """Fields include number, title, status, expected, found, evidence, reason, rationale, remediation and waiver."""
     text = words(MIXED.text[f"control:{shown.control.id}"])
     expected = [
         shown.control.recommendation,
@@ -127,7 +127,7 @@ def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
 
 @pytest.mark.parametrize("benchmark", Benchmark, ids=str)
 def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
-    """With number, title and rationale, in a section with a title."""
+    """Each has number, title and rationale, in a section with a title."""
     shown = page(sample.of_catalogue(benchmark))
     for row in catalogue.of(benchmark):
         text = words(shown.text[f"control:{row.id}"])
@@ -139,13 +139,13 @@ def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
 
 
 def test_a_control_that_is_not_applicable_has_no_remediation() -> None:
-    """All others have one."""
+    """All other controls have a remediation."""
     assert "restart k3s" not in MIXED.text["control:pod-spec"]
     assert "restart k3s" in MIXED.text["control:server/tls"]
 
 
 def test_commands_are_blocks_to_copy() -> None:
-    """Exactly as they are pasted."""
+    """The block contains exactly the text to paste."""
     assert set(MIXED.elements["pre"]) == {
         "sudo k3s-harden apply",
         "sudo systemctl restart k3s",
@@ -181,14 +181,14 @@ def test_steps_are_paragraphs_and_blocks(fix: Remediation, shown: str) -> None:
 
 
 def test_the_review_of_a_manual_control_is_shown_once() -> None:
-    """It is both reason and remediation."""
+    """The review is both reason and remediation."""
     look = "Look at the bindings."
     shown = page(replace(sample.MIXED, verdicts=(sample.MANUAL._replace(reason=look, remediation=steps(look)),)))
     assert shown.text["control:cluster-admin"].count(look) == 1
 
 
 def test_the_header_has_node_and_result() -> None:
-    """Node, benchmark, K3s version, time in UTC, result, totals and exit code."""
+    """It contains node, benchmark, K3s version, time in UTC, result, totals and exit code."""
     assert MIXED.elements["h1"] == ["edge-07.example.org"]
     (header,) = MIXED.elements["header"]
     for part in (
@@ -205,7 +205,7 @@ def test_the_header_has_node_and_result() -> None:
 
 
 def test_the_header_has_operating_system_and_kernel() -> None:
-    """And the role, if they are known."""
+    """These and the role are shown if they are known."""
     facts = (*sample.FACTS, Fact("operating system", "Debian GNU/Linux 12", "x"), Fact("kernel", "6.1.0-18-amd64", "x"))
     (header,) = page(replace(sample.MIXED, facts=facts)).elements["header"]
     assert "RoleserverOSDebian GNU/Linux 12Kernel6.1.0-18-amd64Assessed" in words(header)
@@ -213,14 +213,14 @@ def test_the_header_has_operating_system_and_kernel() -> None:
 
 
 def test_a_host_tree_without_a_name_has_its_directory_as_heading() -> None:
-    """A name of the host comes first."""
+    """A host with a name has that name as heading."""
     assert page(replace(sample.MIXED, node="", root="/mnt/image")).elements["h1"] == ["host tree /mnt/image"]
     assert page(replace(sample.MIXED, node="srv-1", root="/mnt/image")).elements["h1"] == ["srv-1"]
     assert page(replace(sample.MIXED, node="")).elements["h1"] == ["unnamed host"]
 
 
-def test_what_prevents_k3s_from_starting_comes_first() -> None:
-    """In its own part, and in the result. Other notes stay where they are."""
+def test_findings_that_prevent_the_start_of_k3s_come_first() -> None:
+    """They have their own part, and the result mentions them. Other notes are in their usual part."""
     note = Note(
         "K3s rejects `x` (unknown-option)", at("/etc/x", 3), steps("remove it"), "unknown-option", prevents_start=True
     )
@@ -236,7 +236,7 @@ def test_what_prevents_k3s_from_starting_comes_first() -> None:
 
 
 def test_sections_and_levels_have_a_score() -> None:
-    """The share of passed controls, rounded down, without manual and not applicable ones."""
+    """The score is the share of passed controls, rounded down, without manual and not applicable ones."""
     table = next(text for text in MIXED.elements["table"] if text.startswith("Section"))
     rows = [words(line) for line in table.split("\n") if line]
     assert rows[1].endswith("of 2score 100 %")
@@ -249,13 +249,13 @@ def test_sections_and_levels_have_a_score() -> None:
 
 
 def test_each_control_of_the_benchmark_has_its_level() -> None:
-    """Others have none."""
+    """Controls beyond the benchmark have no level."""
     assert "Level 1" in MIXED.text["control:rate-limit"]
     assert "FailLevel 1" not in MIXED.text["control:vm.panic_on_oom"]
 
 
 def test_each_fact_has_its_source() -> None:
-    """With its name and value."""
+    """Name and value are shown beside it."""
     text = MIXED.elements["dl"]
     facts = next(part for part in text if "managed" in part or "joins a cluster" in part)
     for fact in sample.FACTS:
@@ -278,7 +278,7 @@ def fixes(source: str) -> list[str]:
 
 
 def test_fixes_are_grouped_by_owner() -> None:
-    """Controls with the same fix share it; manual controls are counted; those that are not open are absent."""
+    """Controls with the same fix are listed together. Manual controls are only counted. Others are omitted."""
     apply, operator, person = fixes(as_html(sample.MIXED))
     begins = "k3s-harden apply fixed by this command 1.2.2 Ensure that rate limit 1.2.10 Ensure that audit log"
     assert apply.startswith(begins)
@@ -301,7 +301,7 @@ def test_a_comparison_marks_open_controls_as_new_or_in_the_baseline() -> None:
 
 
 def test_controls_are_in_the_order_of_their_numbers() -> None:
-    """As numbers, not as text; controls beyond the benchmark come last."""
+    """1.2.10 comes after 1.2.9; controls beyond the benchmark come last."""
     controls = [id_ for id_ in MIXED.ids if id_.startswith("control:") and not id_.endswith(":more")]
     assert controls == [
         "control:pod-spec",
@@ -335,7 +335,7 @@ def test_every_section_has_a_bar_and_its_numbers_as_text() -> None:
 
 
 def test_waivers_and_notes_have_their_own_parts() -> None:
-    """With reason, expiry and location; an empty part is absent."""
+    """A waiver has reason, expiry and location. An empty part is omitted."""
     assert {"waivers", "notes"} <= set(MIXED.ids)
     source = words(re.sub(r"<[^>]*>", " ", as_html(sample.MIXED)))
     assert "the registry needs no pull secret expires 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
@@ -355,7 +355,7 @@ def test_waivers_and_notes_have_their_own_parts() -> None:
     ids=["mixed", "large", "one control three times", "nothing"],
 )
 def test_every_id_is_unique_and_every_reference_is_valid(assessment: Assessment) -> None:
-    """References are ids of the page, or states of the filters."""
+    """References are IDs of the page, or states of the filters."""
     shown = page(assessment)
     assert len(set(shown.ids)) == len(shown.ids)
     assert all(re.fullmatch(r"\S+", id_) for id_ in shown.ids)
@@ -393,8 +393,8 @@ def test_the_page_loads_nothing() -> None:
         assert not re.search(r"@import|url\(|https?:|//\w|fetch|XMLHttp|innerHTML|eval\(", text)
 
 
-def test_the_policy_allows_only_the_style_and_script_of_the_page() -> None:
-    """By their hashes; it is before both."""
+def test_the_content_security_policy_allows_only_the_style_and_script_of_the_page() -> None:
+    """It contains their hashes, and is before both."""
     metas = [attributes for tag, attributes in MIXED.tags if tag == "meta"]
     (policy,) = (meta["content"] for meta in metas if meta.get("http-equiv") == "Content-Security-Policy")
     (style,), (script,) = MIXED.elements["style"], MIXED.elements["script"]
@@ -410,7 +410,7 @@ def test_the_policy_allows_only_the_style_and_script_of_the_page() -> None:
 
 @pytest.mark.parametrize("name", ["report.css", "report.js"])
 def test_style_and_script_are_ascii(name: str) -> None:
-    """So that their hashes are valid in every encoding; neither can end its element."""
+    """Their hashes are then valid in every encoding. Neither contains its end tag."""
     text = package_data.read("present", "assessments", "html", "assets", name).decode("ascii")
     assert "</" not in text
     assert "<!--" not in text
@@ -462,7 +462,7 @@ HARMLESS = page(filled("harmless"))
 
 
 @given(HOSTILE.filter(bool))
-def test_hostile_text_stays_text(text: str) -> None:
+def test_hostile_text_is_escaped(text: str) -> None:
     """Elements and attributes are the same as for harmless text."""
     source = as_html(filled(text))
     assert Page(source).skeleton == HARMLESS.skeleton
@@ -472,14 +472,14 @@ def test_hostile_text_stays_text(text: str) -> None:
 
 @given(st.text(st.characters(exclude_characters="`'\n\t ", exclude_categories=["C", "Z"]), min_size=1, max_size=30))
 def test_printable_text_is_shown_unchanged(text: str) -> None:
-    """Markup included."""
+    """Markup in a text is shown as text."""
     shown = page(filled(text))
     assert shown.elements["h1"] == [text]
     assert shown.text["control:rate-limit"].count(text) >= 4
 
 
 def test_the_page_depends_only_on_the_assessment() -> None:
-    """Not on time, time zone, locale or hash seed."""
+    """Time, time zone, locale and hash seed have no effect."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from hashlib import sha256\n"
@@ -497,7 +497,7 @@ def test_the_page_depends_only_on_the_assessment() -> None:
     assert digests == {f"{sha256(as_html(sample.large()).encode()).hexdigest()}\n"}
 
 
-def test_the_size_is_limited() -> None:
-    """To 410 kB for more controls than any benchmark has."""
+def test_the_size_of_the_page_is_limited() -> None:
+    """The page is at most 410 kB for more controls than any benchmark has."""
     assert len(as_html(sample.large(150)).encode()) < 410_000
     assert max(len(as_html(sample.of_catalogue(benchmark)).encode()) for benchmark in Benchmark) < 420_000

@@ -1,4 +1,4 @@
-"""The JSON assessment: complete and valid against docs/reference/assessment.schema.json."""
+"""The JSON assessment, validated against docs/reference/assessment.schema.json."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
 
 
 def test_controls_in_the_baseline_are_marked() -> None:
-    """Without a baseline there are none."""
+    """Without a baseline, none is marked."""
     parsed = read(COMPARED)
     assert parsed["has_baseline"] is True
     assert [one["id"] for one in parsed["verdicts"] if one["in_baseline"]] == ["pki-certificate-mode", "kubelet-tls"]
@@ -95,7 +95,7 @@ def test_controls_in_the_baseline_are_marked() -> None:
 
 
 def test_each_control_is_in_one_section() -> None:
-    """And, if it is open, with one owner."""
+    """Each open control also has one owner."""
     parsed = read(FULL)
     assert sum(sum(section["counts"].values()) for section in parsed["sections"]) == len(FULL.verdicts)
     assert {one["owner"]: len(one["controls"]) for one in parsed["open_by_owner"]} == {"apply": 2, "operator": 3}
@@ -136,15 +136,15 @@ def test_the_schema_has_exactly_the_fields_and_values_of_an_assessment() -> None
     ],
 )
 def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - any JSON
-    """By the schema."""
+    """The schema rejects it."""
     report = read(FULL)
     spoil(report)
     assert not VALIDATOR.is_valid(report)
 
 
 @given(assessment=hostile())
-def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
-    """And printable."""
+def test_json_with_hostile_text_is_valid(assessment: Assessment) -> None:
+    """It is also printable."""
     parsed = read(assessment)
     VALIDATOR.validate(parsed)
     for one in parsed["verdicts"]:

@@ -1,4 +1,4 @@
-"""JUnit XML: valid for Jenkins and Ant, and complete for a parser."""
+"""JUnit XML: the schema of Jenkins, and the content that a parser reads."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def results(assessment: Assessment) -> dict[str, list[type]]:
 
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_it_is_valid_for_jenkins(assessment: Assessment) -> None:
-    """And each count is correct."""
+def test_junit_is_valid_for_jenkins(assessment: Assessment) -> None:
+    """Each count is correct."""
     validate(junit(assessment))
     root = ET.fromstring(junit(assessment))  # noqa: S314 - our own
     for element in (root, *root):
@@ -149,7 +149,7 @@ def test_a_result_has_remediation_or_reason() -> None:
 
 
 def test_a_suite_has_node_and_time() -> None:
-    """In UTC, without a time zone, which the schemas do not allow."""
+    """The time is in UTC without a time zone, which the schemas do not allow."""
     suite = suites(FULL)[0]
     assert (suite.name, suite.hostname, suite.timestamp) == (
         "1.1 Control plane node configuration files",
@@ -176,7 +176,7 @@ def test_notes_are_in_the_first_suite() -> None:
 
 
 @given(assessment=hostile())
-def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
-    """XML allows some characters not even as references."""
+def test_junit_with_hostile_text_is_valid(assessment: Assessment) -> None:
+    """XML does not allow some characters, not even as references."""
     validate(junit(assessment))
     assert list(results(assessment)) == list(results(FULL))

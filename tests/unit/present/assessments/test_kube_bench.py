@@ -1,4 +1,4 @@
-"""The JSON of kube-bench: keys and values as in its own reports."""
+"""The kube-bench JSON: keys and values of kube-bench's reports."""
 
 from __future__ import annotations
 
@@ -106,21 +106,21 @@ def validate(report: Any) -> None:  # noqa: ANN401 - JSON
 
 
 @pytest.mark.parametrize("assessment", [FULL, NOTHING])
-def test_it_is_valid(assessment: Assessment) -> None:
-    """And on one line, as kube-bench writes it."""
+def test_the_report_has_the_structure_of_kube_bench(assessment: Assessment) -> None:
+    """It is on one line, as kube-bench writes it."""
     for beyond in (False, True):
         validate(read(assessment, beyond=beyond))
     assert as_text(assessment, AssessmentFormat.KUBE_BENCH).count("\n") == 1
 
 
 @given(assessment=hostile())
-def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
-    """It is only text."""
+def test_kube_bench_json_with_hostile_text_is_valid(assessment: Assessment) -> None:
+    """Text of the host has no effect on the structure."""
     validate(read(assessment))
 
 
 def test_controls_are_grouped_as_in_kube_bench() -> None:
-    """By part and section of the benchmark; on request, controls beyond the benchmark have their own part."""
+    """Groups are part and section of the benchmark. On request, controls beyond the benchmark have their own part."""
     report = read(FULL)
     parts = [(one["id"], one["node_type"], [group["section"] for group in one["tests"]]) for one in report["Controls"]]
     assert parts == [
@@ -135,7 +135,7 @@ def test_controls_are_grouped_as_in_kube_bench() -> None:
     assert [check["test_number"] for check in ours] == ["sysctl-precedence", "vm.panic_on_oom", "server-directory"]
 
 
-def test_by_default_every_number_is_one_of_the_benchmark() -> None:
+def test_by_default_all_numbers_are_of_the_benchmark() -> None:
     """Readers parse the numbers, and sum up the totals of the benchmark."""
     report = read(FULL, beyond=False)
     assert [one["id"] for one in report["Controls"]] == ["1", "2", "4", "5"]
@@ -145,7 +145,7 @@ def test_by_default_every_number_is_one_of_the_benchmark() -> None:
 
 
 def test_an_unknown_version_of_kubernetes_is_absent() -> None:
-    """As in kube-bench."""
+    """kube-bench omits the key too."""
     assert {one["detected_version"] for one in read(FULL)["Controls"]} == {"1.28"}
     unknown = replace(FULL, facts=(Fact("K3s version", "v1.37 assumed", "nothing"),))
     assert not any("detected_version" in one for one in read(unknown)["Controls"])
@@ -174,7 +174,7 @@ def test_each_verdict_has_its_state(verdict: Verdict, status: str, scored: objec
 
 
 def test_a_result_has_evidence_values_and_remediation() -> None:
-    """And a reason if it neither passed nor failed."""
+    """It has a reason if it neither passed nor failed."""
     check = result(FAILS)
     assert check["audit"] == "/var/lib/rancher/k3s/server/tls/a.crt; /var/lib/rancher/k3s/server/tls/b.crt"
     assert (check["expected_result"], check["actual_value"]) == ("mode 0600 or stricter", "mode 0644")

@@ -1,4 +1,4 @@
-"""Metrics: the parsers of Prometheus and of OpenMetrics read the same samples."""
+"""Metrics, read by the parsers of Prometheus and of OpenMetrics."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def labelled(found: Iterable[Sample], label: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_every_status_is_counted(assessment: Assessment) -> None:
-    """Even if no control has it, so that its series always exists."""
+    """The count is 0 if no control has the status, so its series always exists."""
     counts = {str(status): count for status, count in assessment.counts().items()}
     assert labelled(samples(assessment)["k3s_harden_controls"], "status") == counts
     beyond = {str(status): float(count) for status, count in assessment.counts("").items()}
@@ -59,7 +59,7 @@ def test_every_status_is_counted(assessment: Assessment) -> None:
 
 
 def test_only_open_controls_have_their_own_series() -> None:
-    """With the labels for an alert."""
+    """They have the labels for an alert."""
     found = samples(FULL)["k3s_harden_control_open"]
     assert {sample.labels["id"] for sample in found} == {one.control.id for one in FULL.verdicts if one.is_open}
     (certificate,) = [sample for sample in found if sample.labels["id"] == "pki-certificate-mode"]
@@ -102,8 +102,8 @@ def test_a_duplicate_control_has_one_series() -> None:
 
 
 @given(assessment=hostile())
-def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
-    """The number of series is that for harmless text."""
+def test_metrics_with_hostile_text_are_valid(assessment: Assessment) -> None:
+    """The number of series is the same as for harmless text."""
     hostile_role = replace(assessment, facts=assessment.facts[3:])
     for one in (assessment, hostile_role):
         assert {name: len(found) for name, found in samples(one).items()} == {
@@ -120,6 +120,6 @@ def test_hostile_text_keeps_it_valid(assessment: Assessment) -> None:
     [('a"b', 'a"b'), ("a\\b", "a\\b"), ("a\\nb", "a\\nb"), ("é", "\\xe9"), ("日", "\\u65e5"), ("a\nb", "a\\nb")],
 )
 def test_a_label_keeps_its_value(value: str, seen: str) -> None:
-    """Characters outside ASCII become escapes."""
+    """Characters outside ASCII are escaped."""
     (info,) = samples(replace(FULL, facts=(Fact("role", value, ""),)))["k3s_harden_info"]
     assert info.labels["role"] == seen

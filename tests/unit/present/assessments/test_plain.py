@@ -48,8 +48,8 @@ def test_each_control_has_one_line() -> None:
     assert plain(FULL) == NORMAL.splitlines()
 
 
-def test_quiet_shows_what_decides_the_exit_code() -> None:
-    """The new open controls and the result; nothing if there are none."""
+def test_quiet_shows_only_new_open_controls_and_the_result() -> None:
+    """It prints nothing if there are none."""
     lines = [line for line in NORMAL.splitlines() if line.startswith(("FAIL", "UNKNOWN", "result"))]
     assert plain(FULL, Verbosity.QUIET) == lines
     assert plain(CALM, Verbosity.QUIET) == []
@@ -72,7 +72,7 @@ def test_verbose_adds_facts_other_controls_and_all_evidence() -> None:
 
 
 def test_much_evidence_is_shortened() -> None:
-    """-v shows all."""
+    """-v shows all evidence."""
     evidence = tuple(Evidence("m", at(f"/{n}")) for n in range(9))
     assessment = replace(FULL, verdicts=(FAILS._replace(evidence=evidence),))
     assert "; location /0, /1, /2, /3, /4, and 4 more; " in plain(assessment)[1]
@@ -80,7 +80,7 @@ def test_much_evidence_is_shortened() -> None:
 
 
 def test_controls_in_the_baseline_are_marked() -> None:
-    """They are open, but do not decide the exit code."""
+    """They are open, but do not affect the exit code."""
     known = [line.split()[2] for line in plain(COMPARED) if "; in the baseline; owner " in line]
     assert known == ["pki-certificate-mode:", "kubelet-tls:"]
     assert plain(COMPARED)[-1].startswith(
@@ -90,14 +90,14 @@ def test_controls_in_the_baseline_are_marked() -> None:
 
 
 def test_an_assessment_without_open_controls_is_short() -> None:
-    """An empty one has two lines."""
+    """An empty assessment has two lines."""
     assert len(plain(CALM)) == 5
     assert plain(NOTHING) == ["k3s-harden assess: cis-1.9", "result 0: No open controls."]
 
 
 @given(assessment=hostile())
-def test_hostile_text_makes_no_line(assessment: Assessment) -> None:
-    """The number of lines is that for harmless text, with one note and one owner; there is one result."""
+def test_hostile_text_adds_no_line(assessment: Assessment) -> None:
+    """The number of lines is the same as for harmless text, with one note and one owner; there is one result."""
     lines = plain(assessment)
     assert [line for line in lines if line.startswith("result ")] == [NORMAL.splitlines()[-1]]
     assert len(lines) == len(NORMAL.splitlines()) - 2

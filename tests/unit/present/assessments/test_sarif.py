@@ -1,4 +1,4 @@
-"""SARIF 2.1.0: valid by the published schema, and rules that the schema does not express."""
+"""SARIF 2.1.0: the published schema, and rules that the schema does not express."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
 
 
 def run(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """Return its only run."""
+    """Return the only run of the log."""
     (only,) = read(assessment)["runs"]
     return only
 
@@ -73,14 +73,14 @@ def schema() -> jsonschema.Draft4Validator:
 
 @needs_the_schema
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_it_is_valid_by_the_schema(assessment: Assessment) -> None:
-    """It names the schema."""
+def test_sarif_is_valid_by_the_schema(assessment: Assessment) -> None:
+    """The log contains the URI of the schema."""
     schema().validate(read(assessment))
 
 
 @needs_the_schema
-def test_hostile_text_keeps_it_valid() -> None:
-    """The schema is loaded once, because that is slow."""
+def test_sarif_with_hostile_text_is_valid() -> None:
+    """Text of the host has no effect on the structure."""
     validator = schema()
 
     @given(assessment=hostile())
@@ -92,7 +92,7 @@ def test_hostile_text_keeps_it_valid() -> None:
 
 @given(assessment=hostile())
 def test_locations_are_files_below_the_root_of_the_host(assessment: Assessment) -> None:
-    """Hostile paths name no other host and are preserved. Each has a region."""
+    """Hostile paths are preserved and do not refer to another host. Each location has a region."""
     only = run(assessment)
     assert only["originalUriBaseIds"]["HOST"]["uri"] == "file:///"
     for one in only["results"]:
@@ -121,7 +121,7 @@ def written(directory: Path, assessments: dict[str, Assessment]) -> list[Path]:
 
 @pytest.mark.sarif
 def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
-    """By the rules of Microsoft's SARIF Multitool, also with hostile text and with many files for one control."""
+    """Microsoft's SARIF Multitool checks its rules, also with hostile text and many files for one control."""
     many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
     hostile_text = replace(
         FULL,
@@ -138,8 +138,8 @@ def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.sarif
-def test_github_code_scanning_refuses_other_locations(tmp_path: Path) -> None:
-    """The rules find absolute URIs of files, which GitHub refuses."""
+def test_github_code_scanning_rejects_other_locations(tmp_path: Path) -> None:
+    """The rules find absolute file URIs, which GitHub rejects."""
     (log,) = written(tmp_path, {"full": FULL})
     text = log.read_text(encoding="utf-8").replace('"uri": "var/', '"uri": "file:///var/')
     log.write_text(text, encoding="utf-8")
@@ -157,7 +157,7 @@ def test_at_most_ten_locations_are_listed() -> None:
 
 @given(assessment=hostile())
 def test_messages_have_no_links_and_no_placeholders(assessment: Assessment) -> None:
-    """Viewers would interpret them."""
+    """Viewers would interpret text in brackets and braces."""
     for one in run(assessment)["results"]:
         assert "](" not in one["message"]["text"]
         assert "{0}" not in one["message"]["text"].replace("{{0}}", "")
@@ -177,7 +177,7 @@ def test_only_problems_are_results() -> None:
 
 
 def test_each_control_is_a_rule_with_an_index() -> None:
-    """With rationale and numbers; a rule has no URL."""
+    """It contains rationale and numbers, but no URL."""
     only = run(FULL)
     rules = only["tool"]["driver"]["rules"]
     assert len({rule["id"] for rule in rules}) == len(FULL.verdicts)
@@ -194,7 +194,7 @@ def test_each_control_is_a_rule_with_an_index() -> None:
 
 
 def test_a_waiver_is_a_suppression() -> None:
-    """With reason, expiry and location; nothing else is suppressed."""
+    """It contains reason, expiry and location. Other results are not suppressed."""
     (suppression,) = results()["kubelet-read-only-port"]["suppressions"]
     assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
     assert suppression["justification"].startswith("the vendor's agent reads it (expires 2027-06-30")
@@ -234,7 +234,7 @@ def test_evidence_is_a_location() -> None:
 
 
 def test_a_result_without_evidence_has_the_file_to_edit() -> None:
-    """The first one of the remediation, or else K3s' main configuration file: GitHub requires a file."""
+    """GitHub requires a file: the first one in the remediation, or K3s' main configuration file."""
     (bare,) = results()["kubelet-tls"]["locations"]
     assert bare == {
         "physicalLocation": {
@@ -253,7 +253,7 @@ def test_a_result_without_evidence_has_the_file_to_edit() -> None:
 
 
 def test_a_message_has_all_details() -> None:
-    """Expected, found, reason, and remediation with its owner."""
+    """The details are expected, found, reason, and remediation with its owner."""
     assert results()["etcd-client-certificate"]["message"]["text"] == (
         "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): expected true;"
         " found false\nRemediation (owner: operator): " + remediation.text(WARNS.remediation)
@@ -289,7 +289,7 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
 
 
 def test_each_result_has_a_logical_location() -> None:
-    """The object of the control, or its id."""
+    """The location is the object of the control, or its ID."""
     subjects = {one.control.id: one.control.check.subject for one in FULL.verdicts}
     assert subjects["pki-certificate-mode"] == "server/tls/*.crt"
     assert subjects["apiserver-anonymous-auth"] == "kube-apiserver --anonymous-auth"
@@ -301,7 +301,7 @@ def test_each_result_has_a_logical_location() -> None:
 
 
 def test_a_baseline_marks_new_results() -> None:
-    """In all results or in none, as the format requires."""
+    """The mark is in all results or in none, as the format requires."""
     assert {name: one["baselineState"] for name, one in results(COMPARED).items()} == {
         "pki-certificate-mode": "unchanged",
         "encryption-providers": "new",

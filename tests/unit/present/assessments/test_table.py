@@ -1,4 +1,4 @@
-"""The table of an assessment: complete at any width, with and without color."""
+"""The table of an assessment at any width, with and without color."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def letters(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [50, 80, 400])
-def test_everything_is_there_at_any_width(width: int) -> None:
+def test_no_text_is_lost_at_any_width(width: int) -> None:
     """Long text is folded, not cut; no line is wider than the terminal."""
     long = replace(FULL, verdicts=(*FULL.verdicts, FAILS._replace(found="x" * 300, remediation=steps("y" * 300))))
     text = table(long, width=width, verbosity=Verbosity.VERBOSE)
@@ -55,7 +55,7 @@ def test_everything_is_there_at_any_width(width: int) -> None:
 
 
 def test_a_control_is_a_row_below_its_section() -> None:
-    """With status, number, title and id."""
+    """It contains status, number, title and ID."""
     lines = table(width=200).splitlines()
     section = lines.index(next(line for line in lines if line.startswith("1.2 API server")))
     assert lines[section + 1].split() == [
@@ -68,7 +68,7 @@ def test_a_control_is_a_row_below_its_section() -> None:
 
 
 def test_manual_controls_are_counted() -> None:
-    """-v shows each."""
+    """-v shows each manual control."""
     assert "1 control requires manual review; -v shows each" in table(width=200)
     assert "manual review" not in table(CALM)
     text = table(width=200, verbosity=Verbosity.VERBOSE)
@@ -77,7 +77,7 @@ def test_manual_controls_are_counted() -> None:
 
 
 def test_an_open_control_has_evidence_and_fix() -> None:
-    """-v adds the evidence of the others."""
+    """-v adds the evidence of the other controls."""
     text = table(width=200)
     for there in (
         "expected  mode 0600 or stricter",
@@ -94,7 +94,7 @@ def test_an_open_control_has_evidence_and_fix() -> None:
 
 
 def test_much_evidence_is_shortened() -> None:
-    """-v shows all."""
+    """-v shows all evidence."""
     assessment = replace(FULL, verdicts=(FAILS._replace(evidence=tuple(Evidence("m", at(f"/{n}")) for n in range(9))),))
     assert [line.split()[1] for line in table(assessment).splitlines() if " evidence " in line] == [
         *("/0:", "/1:", "/2:", "/3:", "/4:"),
@@ -114,8 +114,8 @@ def test_the_summary_counts_by_section_and_by_owner() -> None:
     assert "owner" not in table(CALM)
 
 
-def test_quiet_shows_what_decides_the_exit_code() -> None:
-    """Nothing if there are no new open controls."""
+def test_quiet_shows_only_new_open_controls() -> None:
+    """It prints nothing if there are none."""
     text = table(COMPARED, verbosity=Verbosity.QUIET)
     statuses = [line.split()[0] for line in text.splitlines() if line.split() and line.split()[0] in set(ControlStatus)]
     assert statuses == ["UNKNOWN", "FAIL", "FAIL"]
@@ -123,7 +123,7 @@ def test_quiet_shows_what_decides_the_exit_code() -> None:
 
 
 def test_controls_in_the_baseline_are_marked() -> None:
-    """They do not decide the exit code."""
+    """They do not affect the exit code."""
     assert (
         len(re.findall(r"(?m)(?:pki-certificate-mode|kubelet-tls)  in the baseline *$", table(COMPARED, width=200)))
         == 2
@@ -131,7 +131,7 @@ def test_controls_in_the_baseline_are_marked() -> None:
 
 
 def test_color_only_adds_color() -> None:
-    """The text is the same without it; Rich markup in host text is not interpreted."""
+    """The text is the same without color. Rich markup in host text is not interpreted."""
     assessment = replace(FULL, verdicts=(FAILS._replace(found="[red]x :smile:[/]"),))
     plain, colored = table(assessment), table(assessment, color=True)
     assert "\x1b[" not in plain
@@ -141,8 +141,8 @@ def test_color_only_adds_color() -> None:
 
 
 @given(assessment=hostile())
-def test_hostile_text_makes_no_row_and_no_control_character(assessment: Assessment) -> None:
-    """Rich does not escape most of them."""
+def test_hostile_text_adds_no_row_and_no_control_character(assessment: Assessment) -> None:
+    """Rich does not escape most control characters."""
     lines = table(assessment, verbosity=Verbosity.VERBOSE).split("\n")
     assert all(line.isprintable() for line in lines)
     rows = [line for line in lines if re.match(f"(?:{'|'.join(ControlStatus)})  ", line)]
@@ -150,7 +150,7 @@ def test_hostile_text_makes_no_row_and_no_control_character(assessment: Assessme
 
 
 def test_a_table_in_a_file_has_no_color() -> None:
-    """And 120 columns, without blanks at the ends of lines."""
+    """It has 120 columns, without blanks at the ends of lines."""
     text = as_text(FULL, AssessmentFormat.TABLE)
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 120
