@@ -27,10 +27,10 @@ def gather(wheel: Path, libraries: Iterable[str] = CARRIED) -> Payload:
     """Return the payload for the program in this wheel, with these libraries."""
     files: dict[PurePosixPath, bytes] = {}
     licences: dict[PurePosixPath, bytes] = {}
-    wanted = {name.replace("-", "_") for name in libraries}
+    bundled = {name.replace("-", "_") for name in libraries}
     for source in (wheel, *wheels(CARRIED)):
         library = source.name.partition("-")[0]
-        if source != wheel and library not in wanted:
+        if source != wheel and library not in bundled:
             continue
         for path, data in _contents(source):
             if source == wheel:

@@ -153,11 +153,11 @@ def test_files_restored_from_an_image_are_replaced(hardened: Hardened) -> None:
     host = hardened("server", "1.24")
     image = {path: host[path].read_bytes() for path in (DROPIN, KERNEL_FILE)}
     assert at(host, "server", "1.34").run("apply").code == 0
-    wanted = host.entries()
+    expected = host.entries()
     for path, content in image.items():
         host[path].write_bytes(content)
     assert host.seen("apply").code == 0
-    assert host.entries() == wanted
+    assert host.entries() == expected
 
 
 def test_servers_of_one_cluster_get_the_same_manifests(host: HostTree, hardened: Hardened) -> None:

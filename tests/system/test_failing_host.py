@@ -92,9 +92,9 @@ class FailingTree(WritableTree):
         self.fuse.guard(f"overwrite {path}")
         super().overwrite(path, content)
 
-    def make_directory(self, wanted: Directory) -> None:
-        self.fuse.guard(f"create {wanted.path}")
-        super().make_directory(wanted)
+    def make_directory(self, expected: Directory) -> None:
+        self.fuse.guard(f"create {expected.path}")
+        super().make_directory(expected)
 
     def remove_file(self, path: PurePosixPath) -> None:
         self.fuse.guard(f"remove {path}")

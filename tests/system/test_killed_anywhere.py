@@ -385,7 +385,7 @@ def after_a_kill(runs: Runs, scenario: Scenario, number: CallNumber, old: Tree, 
     yield from ended_wrong(runs, scenario.undone_by, {0}, scenario.origin)
 
 
-def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], wanted: Tree) -> Iterator[str]:
+def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], expected: Tree) -> Iterator[str]:
     """Run the command and return what is wrong afterwards."""
     code, output = runs(*words)
     now = read(runs.root)
@@ -393,8 +393,9 @@ def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], wanted: Tre
     if code not in codes:
         calm = ("changed", "kept", "note", "k3s-harden apply", "k3s-harden revert")
         yield f"{verb} exits {code}: {' | '.join(line for line in output.splitlines() if not line.startswith(calm))}"
-    if wanted != (seen := without_state(now)):
-        yield f"{verb} ends elsewhere: {sorted(p for p in seen.keys() | wanted.keys() if seen.get(p) != wanted.get(p))}"
+    if expected != (seen := without_state(now)):
+        paths = sorted(p for p in seen.keys() | expected.keys() if seen.get(p) != expected.get(p))
+        yield f"{verb} leaves other files: {paths}"
     left = [re.sub(r"\d{9,}", "SECONDS", path) for path in now if TEMPORARY.fullmatch(path.rpartition("/")[2])]
     if left and words[0] != "check":
         yield f"{verb} leaves {left}"

@@ -32,9 +32,9 @@ class State(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Entry]:
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Entry]:
     """Return what apply creates on a new machine under the usual umask."""
-    with Machine(tmp_path_factory.mktemp("wanted")) as machine:
+    with Machine(tmp_path_factory.mktemp("expected")) as machine:
         assert machine.harden("apply", *SERVER).returncode == 0
         return machine.tree(*PLACES)
 
@@ -45,9 +45,9 @@ def clear(machine: Machine) -> None:
     machine.path("/etc/sysctl.d/90-kubelet.conf").unlink(missing_ok=True)
 
 
-def put_before(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
+def put_before(machine: Machine, expected: Mapping[str, Entry], state: State) -> None:
     """Create the managed directories and files in that state, with parents as K3s' installer creates them."""
-    for path, entry in wanted.items():
+    for path, entry in expected.items():
         where = machine.path(path)
         managed = path in DIRECTORIES or entry.kind == "file"
         mode, owner = (state.mode, state.owner) if managed else (entry.mode, entry.uid)
@@ -59,12 +59,12 @@ def put_before(machine: Machine, wanted: Mapping[str, Entry], state: State) -> N
         os.chown(where, owner, owner)
 
 
-def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, wanted: Mapping[str, Entry]) -> None:
+def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, expected: Mapping[str, Entry]) -> None:
     """Each created directory and file has its documented mode."""
     for umask in UMASKS:
         clear(machine)
         assert machine.harden("apply", *SERVER, umask=umask).returncode == 0
-        assert machine.tree(*PLACES) == wanted, f"umask {umask:03o}"
+        assert machine.tree(*PLACES) == expected, f"umask {umask:03o}"
         kept = machine.tree("/var/lib/k3s-harden")
         assert {(entry.kind, entry.mode) for entry in kept.values()} == {("directory", 0o700), ("file", 0o600)}
 
@@ -83,21 +83,21 @@ def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, wanted
     ids=lambda value: f"{value.mode:04o}-of-{value.owner}" if isinstance(value, State) else "",
 )
 def test_existing_paths_get_the_same_modes(
-    machine: Machine, wanted: Mapping[str, Entry], state: State, umasks: Sequence[int]
+    machine: Machine, expected: Mapping[str, Entry], state: State, umasks: Sequence[int]
 ) -> None:
     """apply corrects other modes and owners of each managed directory and file."""
     for umask in umasks:
         clear(machine)
-        put_before(machine, wanted, state)
+        put_before(machine, expected, state)
         run = machine.harden("apply", *SERVER, umask=umask)
         assert run.returncode == 0, run.stdout + run.stderr
-        assert machine.tree(*PLACES) == wanted, f"umask {umask:03o}"
+        assert machine.tree(*PLACES) == expected, f"umask {umask:03o}"
 
 
 @pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "nobody's"])
-def test_revert_restores_the_earlier_modes(machine: Machine, wanted: Mapping[str, Entry], state: State) -> None:
+def test_revert_restores_the_earlier_modes(machine: Machine, expected: Mapping[str, Entry], state: State) -> None:
     """Earlier modes are restored even if they were too open."""
-    put_before(machine, wanted, state)
+    put_before(machine, expected, state)
     before = machine.tree(*PLACES)
     machine.harden("apply", *SERVER)
     run = machine.harden("revert")
@@ -119,7 +119,7 @@ def test_existing_parents_are_not_changed(machine: Machine, mode: int, group: in
     assert {parent: machine.entry(parent) for parent in parents} == before
 
 
-def test_another_data_directory_is_hardened(machine: Machine, wanted: Mapping[str, Entry]) -> None:
+def test_another_data_directory_is_hardened(machine: Machine, expected: Mapping[str, Entry]) -> None:
     """With --data-dir nothing is created at the default path."""
     run = machine.harden("apply", *SERVER, "--data-dir", "/srv/deep/k3s", umask=0o077)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -127,6 +127,6 @@ def test_another_data_directory_is_hardened(machine: Machine, wanted: Mapping[st
     made = {path: (entry.kind, entry.mode) for path, entry in machine.tree("/srv/deep/k3s").items()}
     assert made == {
         path.replace(DATA, "/srv/deep/k3s"): (entry.kind, entry.mode)
-        for path, entry in wanted.items()
+        for path, entry in expected.items()
         if path.startswith(DATA)
     }

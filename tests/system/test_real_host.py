@@ -79,7 +79,7 @@ def traced(machine: Machine, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
+    ("words", "expected"),
     [
         (SERVER, OF_EACH_NODE | OF_A_SERVER | FROM_25_ON),
         (OLDER_SERVER, OF_EACH_NODE | OF_A_SERVER),
@@ -88,14 +88,14 @@ def traced(machine: Machine, *words: str) -> list[str]:
     ids=["server", "server-1.24", "agent"],
 )
 def test_apply_hardens_this_host_and_the_running_kernel(
-    machine: Machine, words: tuple[str, ...], wanted: dict[str, int]
+    machine: Machine, words: tuple[str, ...], expected: dict[str, int]
 ) -> None:
     """The kernel has the guide's values, each path its mode and owner, and check is compliant."""
     before = machine.tree(*PLACES)
     run = machine.harden("apply", *words)
     assert (run.returncode, run.stderr) == (0, "")
     assert live_values() == HARDENED
-    assert modes(machine) == wanted
+    assert modes(machine) == expected
     after = machine.tree(*PLACES)
     new = {path for path in after if path not in before}
     assert {path for path in new if not OURS.fullmatch(path)} == {"/run/k3s-harden.lock"}

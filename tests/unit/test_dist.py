@@ -1,4 +1,4 @@
-"""What is handed out: the same bytes from the same commit, with what each has to bring, running where it is to run."""
+"""The release files: reproducible builds, contents, and runs of the single file and of the packages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.docs import commands, program_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# Built once, by one worker.
+# One worker runs all tests, so that the files are built once.
 pytestmark = pytest.mark.xdist_group("dist")
 
 EPOCH = 1_700_000_000
@@ -47,11 +47,11 @@ HOST = ("--role", "server", "--k3s-version", "1.34")
 PRIVATE = PurePosixPath("/usr/lib/k3s-harden")
 SYSTEMD = PurePosixPath("/usr/lib/systemd/system")
 LIBRARIES = {Path(module.__path__[0]).parent for module in (psutil, yaml)}
-"""Where psutil and PyYAML are for the Python that runs the tests."""
+"""The directories of psutil and PyYAML for the Python that runs the tests."""
 
 
 def build(checkout: Path, directory: Path, umask: int = 0o022, **environment: str) -> Path:
-    """Build as `make dist` does; gives the directory back."""
+    """Build as `make dist` does, and return the directory."""
     run = subprocess.run(
         [sys.executable, "-m", "tests.dist", directory],
         cwd=checkout,
@@ -66,7 +66,7 @@ def build(checkout: Path, directory: Path, umask: int = 0o022, **environment: st
 
 
 def copied(checkout: Path, directory: Path) -> Path:
-    """A copy of a checkout with nothing in it that was made there, but for what was fetched."""
+    """Copy a checkout without generated files; the cache of downloads is linked."""
 
     def made(where: str, names: list[str]) -> set[str]:
         kept = {".ci", ".gitignore"}
@@ -78,7 +78,7 @@ def copied(checkout: Path, directory: Path) -> Path:
     fetched = checkout / ".cache/dist"
     with suppress(PermissionError):
         fetched.mkdir(parents=True, exist_ok=True)
-    # Whoever may not write there, in a checkout of somebody else, fetches anew.
+    # A user who cannot write the cache, in a checkout of another user, downloads again.
     if os.access(fetched, os.W_OK):
         (directory / ".cache/dist").symlink_to(fetched)
     return directory
@@ -86,7 +86,7 @@ def copied(checkout: Path, directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkout as it is now, whoever works on it meanwhile."""
+    """A copy of the checkout, which does not change during the tests."""
     return copied(CHECKOUT, tmp_path_factory.mktemp("checkout") / "k3s-harden")
 
 
@@ -97,7 +97,7 @@ def dist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=[reading.deb, reading.rpm], ids=["deb", "rpm"])
 def package(request: pytest.FixtureRequest, dist: Path) -> reading.Package:
-    """Each of the two packages, read back."""
+    """Each of the two packages, parsed."""
     read: Callable[[Path], reading.Package] = request.param
     return read(the(dist, f"*.{read.__name__}"))
 
@@ -116,11 +116,11 @@ def the(directory: Path, pattern: str) -> Path:
     return file
 
 
-# --- all of it ---
+# --- all files ---
 
 
 def test_the_same_commit_gives_the_same_bytes(checkout: Path, dist: Path, tmp_path: Path) -> None:
-    """Another directory, another day, other habits of the one who builds: nothing of them is in what is built."""
+    """Directory, time, umask and environment of the build have no effect."""
     copy = copied(checkout, tmp_path / "elsewhere")
     for file in copy.rglob("*"):
         os.utime(file, (0, 0), follow_symlinks=False)
@@ -129,15 +129,15 @@ def test_the_same_commit_gives_the_same_bytes(checkout: Path, dist: Path, tmp_pa
 
 
 def test_the_checksums_are_those_of_all_files(dist: Path) -> None:
-    """What `sha256sum --check` reads names each file that lies beside it, and is right."""
+    """`sha256sum --check` accepts the file, which contains each other file."""
     lines = (dist / "SHA256SUMS").read_text().splitlines()
     files = [file for file in sorted(dist.iterdir()) if file.name != "SHA256SUMS"]
     assert lines == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
     assert [file.suffix for file in files] == [".rpm", ".pyz", ".deb", ".whl", ".gz"]
 
 
-def test_what_is_handed_out_is_no_larger_than_the_documents_say(dist: Path) -> None:
-    """Each row of the table in docs/howto/packages.md, and the byte code for one Python."""
+def test_release_files_are_not_larger_than_documented(dist: Path) -> None:
+    """The table in docs/howto/packages.md has a limit for each file, and for the byte code of one Python."""
     text = (CHECKOUT / "docs/howto/packages.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\S+)` \|.*\| less than (\d+) MiB \|$", text, re.MULTILINE)
     limits = {Path(name).suffix: int(limit) for name, limit in rows}
@@ -151,8 +151,8 @@ def test_what_is_handed_out_is_no_larger_than_the_documents_say(dist: Path) -> N
     assert max(sizes[one.directory] for one in interpreters()) <= int(each) << 20
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(checkout: Path, dist: Path) -> None:
-    """Every file of agent/, the units as files of their own, and no tests, caches or links."""
+def test_the_wheel_contains_only_the_program_and_its_units(checkout: Path, dist: Path) -> None:
+    """It contains every file of agent/, and the units as files, without tests, caches or links."""
     with ZipFile(the(dist, "*.whl")) as wheel:
         held = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == {f"agent/{path}": data for path, data in program(checkout).items()}
@@ -160,7 +160,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(checkout: Path, dist: Path
 
 
 def program(checkout: Path) -> dict[PurePosixPath, bytes]:
-    """The files of agent/, by their paths in it, with those of systemd/ as units/."""
+    """Return the files of agent/ by relative path, and those of systemd/ below units/."""
     found = {}
     for top, prefix in ((checkout / "agent", ""), (checkout / "systemd", "units")):
         for file in top.rglob("*"):
@@ -171,7 +171,7 @@ def program(checkout: Path) -> dict[PurePosixPath, bytes]:
 
 
 def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
-    """Who starts from the archive, without git, gets what we hand out."""
+    """A build without git has the same result."""
     with tarfile.open(the(dist, "*.tar.gz")) as archive:
         archive.extractall(tmp_path, filter="data")
     subprocess.run(
@@ -188,14 +188,14 @@ def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) ->
 
 
 def alone(dist: Path, *words: str | Path, by: Sequence[str | Path] = ()) -> subprocess.CompletedProcess[str]:
-    """Run the single file with an empty environment, in a directory in which nothing can be written."""
+    """Run the single file with an empty environment, in a directory that is not writable."""
     command = [*by, the(dist, "*.pyz"), *words]
     return subprocess.run(command, env={}, cwd="/proc", capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("interpreter", interpreters(), ids=lambda one: str(one.version))
-def test_the_single_file_does_its_job_on_each_python(dist: Path, tree: Path, interpreter: Interpreter) -> None:
-    """With no packages, no HOME, no PATH and no TMPDIR, apply converges a host and check agrees."""
+def test_the_single_file_hardens_a_host_on_each_python(dist: Path, tree: Path, interpreter: Interpreter) -> None:
+    """Packages, HOME, PATH and TMPDIR are not needed."""
     by = (interpreter.path, "-I")
     done = alone(dist, "apply", "--root", tree, *HOST, by=by)
     assert done.returncode == 0, done.stderr
@@ -204,7 +204,7 @@ def test_the_single_file_does_its_job_on_each_python(dist: Path, tree: Path, int
 
 
 def test_the_single_file_finds_a_python_by_itself(dist: Path) -> None:
-    """Started by its own name, it needs no PATH, and neither its mode nor its place matters to `sh FILE`."""
+    """It does not need PATH. `sh FILE` works too, without the executable bit."""
     assert alone(dist, "--version").stdout == f"k3s-harden {__version__}\n"
     assert alone(dist, "--version", by=["/bin/sh"]).stdout == f"k3s-harden {__version__}\n"
 
@@ -222,7 +222,7 @@ def test_the_single_file_finds_a_python_by_itself(dist: Path) -> None:
 def test_the_single_file_prints_what_the_checkout_does(
     checkout: Path, dist: Path, tree: Path, words: tuple[str, ...]
 ) -> None:
-    """Every library that an answer needs is carried: a table, a diff in colours, the units, JSON."""
+    """All required libraries and data are bundled: for tables, diffs, units and JSON."""
     (tree / "usr/local/bin").mkdir()
     (tree / "usr/local/bin/k3s-harden").touch(0o755)
     copy = shutil.copytree(tree, tree.with_name("copy") / tree.name)
@@ -240,8 +240,8 @@ def test_the_single_file_prints_what_the_checkout_does(
     assert here.stdout
 
 
-def test_the_single_file_carries_no_compiled_code_and_the_licences_of_all(dist: Path) -> None:
-    """It is for every architecture and libc, and whoever passes it on passes the licences on with it."""
+def test_the_single_file_contains_no_compiled_code_and_all_licences(dist: Path) -> None:
+    """It runs on every architecture and libc, and can be redistributed."""
     with ZipFile(the(dist, "*.pyz")) as archive:
         names = {PurePosixPath(name) for name in archive.namelist()}
         assert {entry.external_attr >> 16 for entry in archive.infolist()} == {stat.S_IFREG | 0o644}
@@ -253,7 +253,7 @@ def test_the_single_file_carries_no_compiled_code_and_the_licences_of_all(dist: 
 
 
 def test_the_single_file_has_byte_code_for_each_python_of_this_machine(dist: Path) -> None:
-    """A whole copy a version, beside the source, so that no version has to compile what another had no need of."""
+    """Each version has byte code for all modules, so that nothing is compiled at the start."""
     modules: dict[str, set[str]] = {}
     with ZipFile(the(dist, "*.pyz")) as archive:
         for name in map(PurePosixPath, archive.namelist()):
@@ -264,14 +264,14 @@ def test_the_single_file_has_byte_code_for_each_python_of_this_machine(dist: Pat
 
 
 def test_an_old_python_can_read_the_start_of_the_single_file() -> None:
-    """The start keeps to the grammar of Python 3.6, or it could not say what is wrong."""
+    """The start has the grammar of Python 3.6, so that an old Python can print the error."""
     ast.parse((SOURCES / "single-file.py").read_text(), feature_version=(3, 6))
     with pytest.raises(SyntaxError):
         ast.parse("match 1:\n    case 1: pass", feature_version=(3, 6))
 
 
 def old_pythons() -> Iterator[Path]:
-    """Interpreters of this machine that are too old: the first of each version."""
+    """Yield the first interpreter of each version on this machine that is too old."""
     places = [*pyenv_directories(), *map(Path, os.get_exec_path())]
     for version in ("2.7", "3.6", "3.7", "3.8"):
         for program in (place / f"python{version}" for place in places):
@@ -280,8 +280,8 @@ def old_pythons() -> Iterator[Path]:
                 break
 
 
-def test_an_old_python_is_told_so_in_a_line(dist: Path) -> None:
-    """`python3 FILE` with a Python before 3.9 says which is needed and what to do, with no traceback."""
+def test_the_single_file_reports_an_old_python(dist: Path) -> None:
+    """With a Python before 3.9, `python3 FILE` prints the required version and a remediation, without a traceback."""
     programs = list(old_pythons())
     if not programs:
         pytest.skip("needs a Python before 3.9, of which this machine has none")
@@ -293,8 +293,8 @@ def test_an_old_python_is_told_so_in_a_line(dist: Path) -> None:
         assert fix.startswith("  fix: ")
 
 
-def test_a_host_without_python_is_told_so_in_a_line(dist: Path, tmp_path: Path) -> None:
-    """Neither a missing Python, nor a program of that name that runs nothing, ends in a shell's complaint."""
+def test_the_single_file_reports_a_missing_python(dist: Path, tmp_path: Path) -> None:
+    """A missing Python, or a shim that fails, causes no error message of the shell."""
     file = tmp_path / "k3s-harden"
     file.write_bytes(the(dist, "*.pyz").read_bytes().replace(b"/usr/bin/$python", b"/nowhere/$python"))
     file.chmod(0o755)
@@ -310,8 +310,8 @@ def test_a_host_without_python_is_told_so_in_a_line(dist: Path, tmp_path: Path) 
         assert fix.startswith("  fix: ")
 
 
-def test_a_python_that_lacks_a_part_is_told_so_in_a_line(dist: Path, tmp_path: Path) -> None:
-    """As Debian's python3-minimal, which lacks half of the standard library."""
+def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path) -> None:
+    """Debian's python3-minimal has only a part of the standard library."""
     archive = the(dist, "*.pyz")
     start = tmp_path / "start.py"
     with ZipFile(archive) as inside:
@@ -325,8 +325,8 @@ def test_a_python_that_lacks_a_part_is_told_so_in_a_line(dist: Path, tmp_path: P
 # --- .deb and .rpm ---
 
 
-def test_a_package_says_what_it_needs(dist: Path) -> None:
-    """Debian's own psutil and PyYAML there; nothing but a Python that is new enough where it may not be python3."""
+def test_a_package_declares_its_dependencies(dist: Path) -> None:
+    """The .deb depends on Debian's psutil and PyYAML, the .rpm only on a Python that is new enough."""
     deb, rpm = reading.deb(the(dist, "*.deb")), reading.rpm(the(dist, "*.rpm"))
     assert deb.fields["Depends"] == "python3 (>= 3.9), python3-psutil (>= 5.9), python3-yaml (>= 5.4)"
     assert deb.fields["Architecture"] == "all"
@@ -336,8 +336,8 @@ def test_a_package_says_what_it_needs(dist: Path) -> None:
     assert rpm.fields["Version"] == __version__
 
 
-def test_what_a_package_installs_is_roots_and_nobody_elses(package: reading.Package) -> None:
-    """Root owns all of it and may alone write it; only what is to be run by its name can be run."""
+def test_only_root_can_write_the_files_of_a_package(package: reading.Package) -> None:
+    """Root owns all files. Only the programs are executable."""
     assert {member.owner for member in package.members.values()} == {"root:root"}
     modes = {path: stat.S_IMODE(member.mode) for path, member in package.members.items() if stat.S_ISREG(member.mode)}
     assert set(modes.values()) == {0o644, 0o755}
@@ -347,8 +347,8 @@ def test_what_a_package_installs_is_roots_and_nobody_elses(package: reading.Pack
     assert directories == {0o755}
 
 
-def test_a_package_brings_the_program_and_its_libraries(checkout: Path, package: reading.Package) -> None:
-    """All of agent/ below a directory of its own, where no other Python program finds it, and pure Python beside it."""
+def test_a_package_contains_the_program_and_its_libraries(checkout: Path, package: reading.Package) -> None:
+    """They are in a private directory, which other Python programs do not search. The libraries are pure Python."""
     private = {path: member.data for path, member in package.members.items() if path.is_relative_to(PRIVATE)}
     for path, data in program(checkout).items():
         assert private[PRIVATE / "agent" / path] == data
@@ -356,8 +356,8 @@ def test_a_package_brings_the_program_and_its_libraries(checkout: Path, package:
     assert not {path for path in private if path.suffix in {".so", ".pyc"}}
 
 
-def test_a_package_brings_the_units_where_systemd_looks(checkout: Path, package: reading.Package) -> None:
-    """What `install` would put into /etc lies below /usr, byte for byte, and both say /usr/bin/k3s-harden."""
+def test_a_package_contains_the_units_in_the_directory_of_systemd(checkout: Path, package: reading.Package) -> None:
+    """Files that `install` writes to /etc are below /usr with the same content, and run /usr/bin/k3s-harden."""
     installed = {
         path.relative_to(SYSTEMD): member.data
         for path, member in package.members.items()
@@ -373,7 +373,7 @@ def test_a_package_brings_the_units_where_systemd_looks(checkout: Path, package:
 
 
 def test_a_package_enables_and_starts_nothing(package: reading.Package) -> None:
-    """K3s pulls the gate in itself; the scripts have systemd look at its files anew, and no more than that."""
+    """The drop-in of K3s starts the gate. The scripts only make systemd read its files again."""
     everything = "\n".join(package.scripts.values())
     assert set(re.findall(r"systemctl (?:--\w+ )*(\S+)", everything)) == {"daemon-reload"}
     assert "sh /usr/lib/k3s-harden/remove-units.sh\n" in package.scripts["preremove"]
@@ -382,8 +382,8 @@ def test_a_package_enables_and_starts_nothing(package: reading.Package) -> None:
     assert package.configuration == {CLEAN_HOOK}
 
 
-def test_removal_stops_and_takes_away_every_unit() -> None:
-    """A timer that went on would ask for a service that is gone; the gate alone need not be stopped: it ends itself."""
+def test_removal_stops_and_removes_every_unit() -> None:
+    """A remaining timer would start a service that does not exist. The gate ends by itself and is not stopped."""
     script = (SOURCES / "remove-units.sh").read_text().replace("\\\n", " ")
     (stopped,) = re.findall(r"^ *systemctl stop (.+) \|\| true", script, re.MULTILINE)
     (removed,) = re.findall(r"^for file in (.+); do$", script, re.MULTILINE)
@@ -391,15 +391,15 @@ def test_removal_stops_and_takes_away_every_unit() -> None:
     assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", *DATA_DIR_DROPINS}
 
 
-def let_go(tmp_path: Path, tree: Path, name: str = "remove-units.sh") -> None:
-    """Run what runs before a removal, or another script of the package, on a host tree."""
+def run_script(tmp_path: Path, tree: Path, name: str = "remove-units.sh") -> None:
+    """Run a script of the package on a host tree, by default the one before a removal."""
     script = tmp_path / name
     script.write_text(re.sub("/(?=(etc|run|var|usr/lib/systemd)/)", f"{tree}/", (SOURCES / name).read_text()))
     subprocess.run(["sh", script], check=True)
 
 
-def guarded(dist: Path, tree: Path, program: str) -> Path:
-    """Put the gate into a host tree, as the program would if it lay there; gives the directory of the units."""
+def with_installed_gate(dist: Path, tree: Path, program: str) -> Path:
+    """Install the gate in a host tree, with this program, and return the directory of the units."""
     (tree / "usr/bin").mkdir(parents=True)
     (tree / "usr/bin/k3s-harden").touch(0o755)
     (tree / "usr/local/bin").mkdir()
@@ -411,9 +411,9 @@ def guarded(dist: Path, tree: Path, program: str) -> Path:
     return tree / "etc/systemd/system"
 
 
-def test_removal_takes_away_what_would_keep_k3s_down(dist: Path, tree: Path, tmp_path: Path) -> None:
-    """A service that `install` guarded would wait for ever for a gate that is gone; what others wrote stays."""
-    units = guarded(dist, tree, "/usr/bin/k3s-harden")
+def test_removal_removes_files_of_install_that_would_block_k3s(dist: Path, tree: Path, tmp_path: Path) -> None:
+    """A service with a drop-in of `install` would wait for a gate that does not exist. Other files are kept."""
+    units = with_installed_gate(dist, tree, "/usr/bin/k3s-harden")
     assert (units / "k3s-east.service.d/10-k3s-harden.conf").exists()
     (units / "k3s.service.d/local.conf").touch()
     (units / "k3s-east.service").touch()
@@ -424,7 +424,7 @@ def test_removal_takes_away_what_would_keep_k3s_down(dist: Path, tree: Path, tmp
     (units / "k3s-harden.service.d/10-data-dir.conf").touch()
     (units / "k3s-harden-service-accounts.timer").unlink()
     (units / "k3s-harden-service-accounts.timer").symlink_to("/dev/null")
-    let_go(tmp_path, tree)
+    run_script(tmp_path, tree)
     assert {str(file.relative_to(units)) for file in units.rglob("*") if not file.is_dir()} == {
         "k3s.service.d/local.conf",
         "k3s-east.service",
@@ -438,10 +438,10 @@ EARLIER_DROPIN = "[Unit]\nWants=k3s-harden.service{timer}\nAssertPathExists=/run
 
 
 @pytest.mark.parametrize("has_own_gate", [True, False])
-def test_an_upgrade_renews_the_drop_ins_of_an_earlier_release(
+def test_an_upgrade_replaces_the_drop_ins_of_an_earlier_release(
     tree: Path, tmp_path: Path, *, has_own_gate: bool
 ) -> None:
-    """They require a mark that the new gate does not leave; a gate in /etc that leaves it is not changed."""
+    """They require a mark that only the earlier gate creates. Drop-ins are not changed if /etc contains that gate."""
     packaged, units = tree / "usr/lib/systemd/system", tree / "etc/systemd/system"
     shutil.copytree(CHECKOUT / "systemd", packaged)
     for name, timer in (("k3s-east", " k3s-harden-service-accounts.timer"), ("k3s-west", "")):
@@ -454,7 +454,7 @@ def test_an_upgrade_renews_the_drop_ins_of_an_earlier_release(
     if has_own_gate:
         (units / gate.UNIT).write_text("[Service]\nExecStart=/usr/local/bin/k3s-harden gate\n")
     before = {path: path.read_text() for path in units.rglob("*.conf")}
-    let_go(tmp_path, tree, "update-units.sh")
+    run_script(tmp_path, tree, "update-units.sh")
     after = {path: path.read_text() for path in units.rglob("*.conf")}
     if has_own_gate:
         assert after == before
@@ -468,16 +468,16 @@ def test_an_upgrade_renews_the_drop_ins_of_an_earlier_release(
     assert not list(units.rglob("*.new"))
 
 
-def test_removal_leaves_the_gate_of_another_installation(dist: Path, tree: Path, tmp_path: Path) -> None:
-    """The single file's gate, put into /etc beside the package, goes on to guard K3s."""
-    units = guarded(dist, tree, "/usr/local/bin/k3s-harden")
+def test_removal_keeps_the_gate_of_another_installation(dist: Path, tree: Path, tmp_path: Path) -> None:
+    """The gate of a single file, installed in /etc beside the package, still runs before K3s."""
+    units = with_installed_gate(dist, tree, "/usr/local/bin/k3s-harden")
     before = sorted(units.rglob("*"))
-    let_go(tmp_path, tree)
+    run_script(tmp_path, tree)
     assert sorted(units.rglob("*")) == before
 
 
-def test_the_entries_of_the_packages_run_the_program(dist: Path, tmp_path: Path, tree: Path) -> None:
-    """Laid out in a directory instead of /usr, each entry starts the program with the libraries that it is to use."""
+def test_the_entry_points_of_the_packages_run_the_program(dist: Path, tmp_path: Path, tree: Path) -> None:
+    """Extracted to a directory instead of /usr, each entry point starts the program with its libraries."""
     for read in (reading.deb, reading.rpm):
         root = tmp_path / read.__name__
         reading.lay_out(read(the(dist, f"*.{read.__name__}")), root, Path(sys.executable), LIBRARIES)
@@ -507,16 +507,16 @@ def test_the_entries_of_the_packages_run_the_program(dist: Path, tmp_path: Path,
     ],
 )
 @pytest.mark.skipif(shutil.which("dpkg") is None, reason="needs dpkg")
-def test_the_debian_package_refuses_to_go_back(words: tuple[str, ...], code: int) -> None:
-    """An older version cannot read the journal of a newer one, so it is told before anything is unpacked."""
+def test_the_debian_package_rejects_a_downgrade(words: tuple[str, ...], code: int) -> None:
+    """An older version cannot read the journal of a newer one, so the script fails before files are unpacked."""
     run = subprocess.run(["sh", SOURCES / "deb/preinst", *words], capture_output=True, text=True, check=False)
     assert run.returncode == code
     assert len(run.stderr.splitlines()) == 2 * code
     assert all(version in run.stderr for version in words[1:] if code)
 
 
-def test_purging_the_debian_package_takes_the_state_along_and_removing_it_does_not(dist: Path) -> None:
-    """The journal, by which all can be undone, outlives the program; the settings do, too."""
+def test_only_purging_the_debian_package_removes_the_state(dist: Path) -> None:
+    """After a removal, the journal for revert and the settings are kept."""
     removal, _, purge = reading.deb(the(dist, "*.deb")).scripts["postremove"].partition("purge)")
     assert "/var/lib/k3s-harden" not in removal
     assert "/etc/k3s-harden" not in removal
@@ -527,8 +527,8 @@ SCRIPTS = [file for file in sorted(SOURCES.rglob("*")) if file.is_file() and fil
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: str(file.relative_to(SOURCES)))
-def test_the_scripts_are_read_by_a_plain_shell(script: Path) -> None:
-    """As sh reads them, with nothing in them of one shell alone; the Debian entry is Python's."""
+def test_the_package_scripts_are_valid_posix_shell(script: Path) -> None:
+    """sh accepts each script. The entry point of the Debian package is Python."""
     if script.read_text().startswith("#!/usr/bin/python3"):
         compile(script.read_text(), script, "exec")
     else:
@@ -540,8 +540,8 @@ def test_the_scripts_are_read_by_a_plain_shell(script: Path) -> None:
 # --- man page and completions ---
 
 
-def test_the_manual_tells_of_every_verb_and_option() -> None:
-    """What the command line takes is in the page under its own name, and what is not for people is not."""
+def test_the_manual_contains_every_verb_and_option() -> None:
+    """Hidden verbs are not in the page."""
     page = manual(EPOCH).replace(r"\-", "-")
     for command in commands():
         assert (f'.SS "{command.name}"' in page) == (not command.hidden)
@@ -551,7 +551,7 @@ def test_the_manual_tells_of_every_verb_and_option() -> None:
 
 
 def test_the_manual_is_plain_roff() -> None:
-    """ASCII, dated by the build, with no requests but those of man(7), and no hyphen that a copy would spoil."""
+    """It is ASCII, has the date of the build, only requests of man(7), and hyphens that can be copied."""
     page = manual(EPOCH)
     assert page.isascii()
     assert page.startswith(rf'.TH K3S\-HARDEN 8 2023-11-14 "k3s\-harden {__version__}"')
@@ -562,8 +562,8 @@ def test_the_manual_is_plain_roff() -> None:
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
-def test_groff_has_nothing_to_say_against_the_manual() -> None:
-    """With every warning on, the page is formatted in silence."""
+def test_groff_formats_the_manual_without_warnings() -> None:
+    """All warnings of groff are enabled."""
     run = subprocess.run(
         ["groff", "-man", "-Tascii", "-ww"], input=manual(EPOCH), capture_output=True, text=True, check=True
     )
@@ -571,8 +571,8 @@ def test_groff_has_nothing_to_say_against_the_manual() -> None:
     assert "System Administration" in run.stdout
 
 
-def test_a_package_brings_manual_and_completions(package: reading.Package) -> None:
-    """Where man and each shell look, with the words that the program itself gives out."""
+def test_a_package_contains_manual_and_completions(package: reading.Package) -> None:
+    """They are in the directories of man and of each shell, with the content that the program prints."""
     members = {str(path): member.data for path, member in package.members.items()}
     assert gzip.decompress(members["/usr/share/man/man8/k3s-harden.8.gz"]).decode() == manual(EPOCH)
     for path in ("bash-completion/completions/k3s-harden", "fish/vendor_completions.d/k3s-harden.fish"):
@@ -580,8 +580,8 @@ def test_a_package_brings_manual_and_completions(package: reading.Package) -> No
     assert [path for path in members if path.endswith("/_k3s-harden")]
 
 
-def test_the_program_finds_both_halves_of_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
-    """On a host with the package, check sees a gate for servers and agents, though `install` was never run."""
+def test_check_finds_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
+    """check finds unit and drop-ins for servers and agents, although `install` was never run."""
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
     found = gate.detect(Host.tree_at(str(tmp_path)))
     assert (found.template, found.packaged) == (SYSTEMD / gate.TEMPLATE, True)

@@ -1,4 +1,4 @@
-"""Tests of the documents: generated pages are up to date, links resolve, commands exist."""
+"""The documents: generated pages, links, commands and examples."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class Command(NamedTuple):
 
 
 @pytest.mark.parametrize("path", docs.pages())
-def test_a_generated_page_says_what_the_code_says(path: str) -> None:
+def test_generated_pages_are_up_to_date(path: str) -> None:
     """`make docs` does not change any page."""
     assert (DOCS / path).read_text(encoding="utf-8") == docs.pages()[path]
 
 
-def test_the_picture_shows_what_a_run_prints() -> None:
-    """The picture has the words of a current run; their position depends on the release of Rich."""
+def test_the_picture_shows_the_output_of_a_current_run() -> None:
+    """The words are compared, because their position depends on the release of Rich."""
     assert _words((DOCS / docs.PICTURE).read_text(encoding="utf-8")) == _words(docs.picture())
 
 
-def test_the_picture_loads_nothing_from_elsewhere() -> None:
-    """The picture refers to no external resource."""
+def test_the_picture_has_no_external_resources() -> None:
+    """A browser needs no network to show the picture."""
     assert re.findall(r"(?:url\((?!#)|href=|@import)[^\n]*", docs.picture()) == []
 
 
@@ -184,8 +184,8 @@ def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> N
 
 
 @pytest.mark.parametrize("chinese", TRANSLATIONS, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_chinese_page_is_in_step(chinese: Path) -> None:
-    """It has the code blocks of the English page, and the same headings, rows, items, links and inline code."""
+def test_a_chinese_page_has_the_structure_of_the_english_page(chinese: Path) -> None:
+    """Code blocks, headings, rows, items, links and inline code are the same."""
     english = chinese.with_suffix("").with_suffix(".md")
     assert list(_fences(chinese)) == list(_fences(english))
     assert _shape(chinese) == _shape(english)

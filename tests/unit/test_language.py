@@ -1,4 +1,4 @@
-"""Tests of the language: short summaries, complete help, and terms that the texts must not use."""
+"""The language of the program: short summaries, complete help, and phrases that texts must not contain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDTH = 80
 
 DENIED = {
     "anew": "again",
-    "as wanted": "compliant",
+    "as expected": "compliant",
     "bring about": "fix, cause",
     "bring it about": "fix it",
     "brings about": "fixes, causes",
@@ -104,7 +104,7 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
 
 def test_the_list_finds_a_phrase_across_lines_and_only_as_whole_words() -> None:
     """Texts are wrapped, and a phrase may be part of a longer word."""
-    assert denied("the host is as\n    Wanted") == ["as wanted"]
+    assert denied("the host is as\n    Wanted") == ["as expected"]
     assert denied("Molesters knew, and so did the harvest.") == []
 
 

@@ -104,7 +104,7 @@ DEPENDS_ON_WHEN_IT_RUNS = frozenset({"datetime.datetime.now", "random", "secrets
 ALLOWED: dict[str, frozenset[str]] = {
     "agent.cli": frozenset({"os", "pathlib.Path"}),
 }
-"""What a package outside agent.host needs nevertheless: the edge has streams, and options that name files."""
+"""Exceptions for packages outside agent.host: the command line uses streams, and options with paths."""
 
 NOT_AT_START = ("json", "psutil", "rich", "subprocess", "yaml")
 """Importing each of them takes longer than a run without changes, so functions import them."""
@@ -244,7 +244,7 @@ def test_the_top_level_has_no_new_module() -> None:
 
 
 def test_a_new_module_at_the_top_level_is_reported_with_its_packages() -> None:
-    """The message says where to put it."""
+    """The message lists the packages."""
     (message,) = misplaced([Path("agent/errors.py"), Path("agent/stray.py")])
     assert message.startswith("move agent/stray.py into a package of agent/ (")
     assert "findings" in message
@@ -256,13 +256,13 @@ def test_every_package_is_in_a_layer(parsed: tuple[str, Path, ast.Module]) -> No
     assert home(module), f"add the package of {module} to LAYERS in {Path(__file__).name}, as low as its imports allow"
 
 
-def test_imports_run_downwards(parsed: tuple[str, Path, ast.Module]) -> None:
-    """No module imports from another package of its own layer or of a higher one."""
+def test_packages_import_only_from_lower_layers(parsed: tuple[str, Path, ast.Module]) -> None:
+    """A module does not import from other packages of its layer, or from higher layers."""
     module, path, tree = parsed
     assert upward_imports(tree, module, is_package=path.name == "__init__.py") == []
 
 
-def test_only_the_host_package_touches_the_machine(parsed: tuple[str, Path, ast.Module]) -> None:
+def test_only_the_host_package_accesses_the_machine(parsed: tuple[str, Path, ast.Module]) -> None:
     """Files are read and written only through Host, so --root applies to all; pure modules do not import Host."""
     module, _, tree = parsed
     assert machine_uses(tree, module) == []
@@ -275,7 +275,7 @@ def test_only_the_command_line_ends_the_program(parsed: tuple[str, Path, ast.Mod
 
 
 def test_imports_are_statements(parsed: tuple[str, Path, ast.Module]) -> None:
-    """The tests above do not see an import by a function call."""
+    """The tests above cannot detect an import by a function call."""
     module, _, tree = parsed
     assert hidden_imports(tree, module) == []
 
@@ -322,7 +322,7 @@ def test_importing_the_command_line_loads_no_slow_module() -> None:
     ],
 )
 def test_an_upward_import_is_reported(module: str, source: str) -> None:
-    """Imports of the same or a higher layer, in functions, relative, and for type checking only."""
+    """The imports are in functions, relative, and for type checking."""
     assert len(upward_imports(ast.parse(source), module)) == 1
 
 
@@ -337,7 +337,7 @@ def test_an_upward_import_is_reported(module: str, source: str) -> None:
     ],
 )
 def test_a_downward_import_is_allowed(module: str, source: str) -> None:
-    """Lower layers, the same package, the version and the standard library."""
+    """Lower layers, the same package, the version and the standard library can be imported."""
     assert upward_imports(ast.parse(source), module) == []
 
 
@@ -359,7 +359,7 @@ def test_a_downward_import_is_allowed(module: str, source: str) -> None:
     ],
 )
 def test_a_use_of_the_machine_is_reported(module: str, source: str) -> None:
-    """Imports, renamed imports, attributes and built-in functions."""
+    """The uses are imports, renamed imports, attributes and built-in functions."""
     assert machine_uses(ast.parse(source), module)
 
 
@@ -377,7 +377,7 @@ def test_a_use_of_the_machine_is_reported(module: str, source: str) -> None:
     ],
 )
 def test_other_uses_are_allowed(module: str, source: str) -> None:
-    """Pure paths in all modules, Host in impure ones, and the machine in agent.host."""
+    """All modules can use pure paths, impure ones Host, and agent.host the machine."""
     assert machine_uses(ast.parse(source), module) == []
 
 
@@ -391,7 +391,7 @@ def test_other_uses_are_allowed(module: str, source: str) -> None:
     ],
 )
 def test_an_exit_is_reported(source: str) -> None:
-    """All functions and exceptions of Python and Typer that end a program."""
+    """The calls are the functions and exceptions of Python and Typer that end a program."""
     assert exits(ast.parse(source), "agent.plan")
 
 
@@ -400,11 +400,11 @@ def test_an_exit_is_reported(source: str) -> None:
     [("agent.stray", "import re"), ("agent.cli", "import agent.stray"), ("agent.cli", "from agent.stray import x")],
 )
 def test_a_module_outside_the_layers_is_reported(module: str, source: str) -> None:
-    """Both when it imports and when it is imported."""
+    """It is reported when it imports and when it is imported."""
     assert any("agent.stray" in problem for problem in upward_imports(ast.parse(source), module))
 
 
 def test_an_import_by_a_call_is_reported() -> None:
-    """importlib and the built-in function."""
+    """The calls are importlib and the built-in function."""
     assert hidden_imports(ast.parse("import importlib\nimportlib.import_module('agent.cli')"), "agent.plan")
     assert hidden_imports(ast.parse("__import__('agent.cli')"), "agent.plan")

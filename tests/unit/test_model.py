@@ -30,14 +30,14 @@ PATH = PurePosixPath("/a")
     ("bits", "text"), [(0o600, "0600"), (0, "0000"), (0o1777, "1777"), (0o7777, "7777"), (0o44, "0044")]
 )
 def test_a_mode_is_shown_in_four_octal_digits(bits: int, text: str) -> None:
-    """As chmod(1) accepts it; repr() is Python code."""
+    """chmod(1) accepts this format; repr() is Python code."""
     assert str(FileMode(bits)) == f"{FileMode(bits)}" == text
     assert eval(repr(FileMode(bits))) == bits  # noqa: S307 - what repr() is for
 
 
 @pytest.mark.parametrize("bits", [-1, 0o10000, 0o100644])
 def test_other_numbers_are_not_modes(bits: int) -> None:
-    """Such as a complete st_mode."""
+    """A complete st_mode is not a mode."""
     with pytest.raises(ValueError, match="not permission bits"):
         FileMode(bits)
 
@@ -53,7 +53,7 @@ def test_other_numbers_are_not_modes(bits: int) -> None:
     ],
 )
 def test_versions_are_parsed(text: str, version: Version) -> None:
-    """With or without v, patch and build; str() can be parsed again."""
+    """v, patch and build are optional; str() can be parsed again."""
     assert Version.parse(text) == version
     assert Version.parse(str(version)) == version
     assert version.family == f"1.{version.minor}"
@@ -78,7 +78,7 @@ def test_versions_are_parsed(text: str, version: Version) -> None:
     ],
 )
 def test_other_text_is_not_a_version(text: str) -> None:
-    """Digits are ASCII."""
+    """Other digits than ASCII are rejected."""
     with pytest.raises(ValueError, match="not a K3s version"):
         Version.parse(text)
 

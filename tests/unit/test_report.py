@@ -47,7 +47,7 @@ def report(*statuses: ItemStatus, verb: str = "apply", blocked: bool = False, fi
     ],
 )
 def test_a_read_only_verb_exits_with_0_or_3(statuses: tuple[ItemStatus, ...], code: int) -> None:
-    """0 only if nothing differs."""
+    """The exit code is 0 only if no item differs."""
     assert report(*statuses, verb="check").exit_code == report(*statuses, verb="diff").exit_code == code
 
 
@@ -72,10 +72,12 @@ def test_a_read_only_verb_exits_with_0_or_3(statuses: tuple[ItemStatus, ...], co
         ((CHANGED, DIFFERS), 3),
     ],
 )
-def test_a_writing_verb_exits_by_what_is_left(statuses: tuple[ItemStatus, ...], code: int) -> None:
-    """1 if something failed or was refused and nothing was changed, 4 if something else is left.
+def test_the_exit_code_of_a_writing_verb_depends_on_remaining_items(
+    statuses: tuple[ItemStatus, ...], code: int
+) -> None:
+    """It is 1 if nothing was changed and an item failed or was refused, and 4 for other remaining items.
 
-    3 if a resource was changed back after the run.
+    It is 3 if a resource was changed back after the run.
     """
     assert report(*statuses).exit_code == code
 
@@ -90,33 +92,33 @@ def test_a_writing_verb_exits_by_what_is_left(statuses: tuple[ItemStatus, ...], 
         ((CHANGED,), 0),
     ],
 )
-def test_6_is_for_a_run_that_only_the_environment_blocked(statuses: tuple[ItemStatus, ...], code: int) -> None:
-    """What else is left can be fixed on this host, so it decides."""
+def test_6_is_for_a_run_that_only_the_environment_blocks(statuses: tuple[ItemStatus, ...], code: int) -> None:
+    """If another item remains that can be fixed on this host, the exit code is 4."""
     assert report(*statuses, blocked=True).exit_code == code
 
 
 @pytest.mark.parametrize("verb", ["check", "diff", "apply"])
 def test_a_finding_of_level_error_is_not_compliant(verb: str) -> None:
-    """A warning or a note is compliant."""
+    """With only warnings and notes, the host is compliant."""
     codes = {level: report(COMPLIANT, verb=verb, finding=level).exit_code for level in Level}
     assert codes == {Level.ERROR: 3, Level.WARNING: 0, Level.NOTE: 0}
 
 
-def test_what_is_left_takes_precedence_over_a_finding() -> None:
-    """A script must learn that it has to run apply again."""
+def test_remaining_items_take_precedence_over_a_finding() -> None:
+    """The exit code tells a script to run apply again."""
     assert report(CHANGED, EDITED, finding=Level.ERROR).exit_code == 4
     assert report(FAILED, blocked=True, finding=Level.ERROR).exit_code == 6
 
 
 @pytest.mark.parametrize("status", ItemStatus)
-def test_a_missing_resource_blocks_k3s(status: ItemStatus) -> None:
-    """An edited file does not, because an edited policy must not take the node down at its next restart."""
+def test_a_missing_resource_blocks_k3s_and_an_edited_file_does_not(status: ItemStatus) -> None:
+    """An edited policy must not stop the node at its next restart."""
     assert report(COMPLIANT, status).is_ready == (status not in {DIFFERS, REFUSED, FAILED})
 
 
 @pytest.mark.parametrize("level", Level)
-def test_a_finding_blocks_k3s_by_its_property(level: Level) -> None:
-    """At every level. One that only prevents K3s from starting does not block it."""
+def test_only_a_finding_with_blocks_gate_blocks_k3s(level: Level) -> None:
+    """The level has no effect. A finding that only prevents the start of K3s does not block it."""
     blocking = Finding("f", level, blocks_gate=True, prevents_start=False, message="m")
     assert not replace(report(), findings=(blocking,)).is_ready
     assert replace(report(), findings=(blocking._replace(blocks_gate=False, prevents_start=True),)).is_ready
@@ -124,14 +126,14 @@ def test_a_finding_blocks_k3s_by_its_property(level: Level) -> None:
 
 @pytest.mark.parametrize("level", Level)
 def test_a_finding_that_prevents_the_start_exits_with_3(level: Level) -> None:
-    """At every level, except for the gate."""
+    """The level has no effect. The gate exits with 0."""
     finding = Finding("f", level, blocks_gate=False, prevents_start=True, message="m")
     codes = {verb: replace(report(verb=verb), findings=(finding,)).exit_code for verb in ("check", "diff", GATE_VERB)}
     assert codes == {"check": 3, "diff": 3, GATE_VERB: 0}
 
 
 def test_the_gate_exits_with_0_only_if_k3s_may_start() -> None:
-    """For any two statuses and any finding. systemd starts K3s on 0 only."""
+    """This is true for any two statuses and any finding. systemd starts K3s only after exit code 0."""
     for one, other, finding, holds in product(ItemStatus, ItemStatus, (None, *Level), (False, True)):
         seen = report(one, other, verb=GATE_VERB, finding=finding)
         seen = replace(seen, findings=tuple(f._replace(blocks_gate=holds) for f in seen.findings))
@@ -157,7 +159,7 @@ def test_each_kind_of_error_has_its_exit_code(error: HardenError, code: int) -> 
 
 
 def test_an_input_error_names_its_location() -> None:
-    """Path and line, then the problem."""
+    """The message contains path and line, then the problem."""
     error = InputError(Location(PurePosixPath("/a"), 3), "no such key", "remove it")
     assert (str(error), error.location, error.problem, error.hint) == (
         "cannot use /a:3: no such key",

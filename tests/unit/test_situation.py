@@ -1,4 +1,4 @@
-"""State of a host: files that the settings name, and certificates that K3s creates."""
+"""The situation of a host: files that the settings name, and certificates that K3s creates."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def server(site: Site) -> Site:
 
 
 def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
-    """Each has its own location; the scope is this host, today."""
+    """Each has its location. They apply to this host and today."""
     site.configure(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
     site.put(WAIVERS, "- control: kernel.panic\n  reason: two\n")
     situation = observe(site.host, REQUEST)
@@ -91,7 +91,7 @@ def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
 
 
 def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
-    """Without its waivers, apply would change what they protect."""
+    """Without the waivers, apply would change the waived controls."""
     site.configure(f"waivers-file: {WAIVERS}\n")
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: the file does not exist$") as caught:
         observe(site.host, REQUEST)
@@ -107,15 +107,15 @@ def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> Non
         observe(site.host, REQUEST)
 
 
-def test_a_waivers_file_writable_by_others_is_refused(site: Site) -> None:
-    """It decides which kernel parameters root sets."""
+def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
+    """The file controls which kernel parameters apply sets as root."""
     site.configure(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, "[]\n", 0o666)
     with pytest.raises(InputError, match="root runs with these settings, and others can write to it"):
         observe(site.host, REQUEST)
 
 
-def test_a_fifo_as_waivers_file_is_refused(site: Site) -> None:
+def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
     """The program does not wait for a writer."""
     site.configure(f"waivers-file: {WAIVERS}\n")
     os.mkfifo(site.root / WAIVERS.lstrip("/"))
@@ -127,7 +127,7 @@ def test_a_fifo_as_waivers_file_is_refused(site: Site) -> None:
 
 
 def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site) -> None:
-    """Also the serving certificates that K3s creates for two components. Keys and other directories do not change."""
+    """These include the serving certificates of two components. Keys and other directories do not change."""
     server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "K3s creates it")
     server.put(f"{TLS}/kube-controller-manager/kube-controller-manager.crt", "K3s creates it")
     server.put(f"{TLS}/temporary-certs/apiserver.crt", "a component creates it")

@@ -1,4 +1,4 @@
-"""Tests of the start time: loaded modules, the garbage collector, YAML without PyYAML."""
+"""The start time of the program: loaded modules, the garbage collector, YAML without PyYAML."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[2]
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
 
 SLOW = frozenset({"dataclasses", "json", "psutil", "rich", "yaml"})
-"""Importing one takes long. Each class of dataclasses takes as long as importing a module (docs/adr/0017)."""
+"""Modules that are slow to import. Each class of dataclasses takes as long as a module (docs/adr/0017)."""
 
 MOST_MODULES = 101
 """Modules of the program that a run without changes loads; each takes 0.2 ms."""
@@ -122,7 +122,7 @@ def test_pyyaml_reads_a_configuration_that_is_not_simple(ready: Path) -> None:
 
 
 def test_the_tables_are_loaded_only_if_the_operator_sets_a_component_argument(ready: Path) -> None:
-    """Our own drop-in sets many, which nobody has to predict."""
+    """The arguments of the k3s-harden drop-in are valid and need no prediction."""
     dropin = ready / "etc/rancher/k3s/config.yaml.d/10-site.yaml"
     dropin.write_text("kubelet-arg:\n  - max-pods=200\n")
     try:
@@ -132,7 +132,7 @@ def test_the_tables_are_loaded_only_if_the_operator_sets_a_component_argument(re
 
 
 def test_the_garbage_collector_is_off_and_frozen_at_the_end(ready: Path) -> None:
-    """Collecting takes a fifth of the run."""
+    """Garbage collection takes a fifth of the run."""
     run = watched("check", "--root", str(ready), *OPTIONS)
     assert not run.collects
     assert run.frozen
@@ -184,7 +184,7 @@ BLOCKS = st.one_of(
 @example("")
 @example('# a comment\n\nb+:\n  - 010\n# another\nc: off\nb+:\n  - "x: y # z"\n')
 def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
-    """Values, texts and lines are equal, or the simple reader does not support the file."""
+    """Values, texts and lines are equal, or the simple reader rejects the file."""
     simple = yaml_reader._simple(text)
     if simple is not None:
         read_by_pyyaml = yaml_reader._documents(yaml_reader._events(text), PurePosixPath("/etc/site.yaml"), 100)
@@ -192,7 +192,7 @@ def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
 
 
 def test_the_drop_in_is_read_without_pyyaml(ready: Path) -> None:
-    """The drop-in is on every host, so otherwise each run would load PyYAML."""
+    """The drop-in is on every host, and PyYAML is slow to load."""
     dropin = ready / "etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
     documents = yaml_reader._simple(dropin.read_text())
     assert documents is not None
@@ -221,7 +221,7 @@ MOST_PATTERNS = 14
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="re is one module")
 def test_a_run_without_changes_compiles_few_patterns(ready: Path) -> None:
-    """Patterns for what is rarely found are texts until the first use."""
+    """Rarely used patterns are strings until the first use."""
     command = [sys.executable, "-c", PATTERNS, "check", "--root", str(ready), *OPTIONS]
     run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert int(run.stderr) <= MOST_PATTERNS

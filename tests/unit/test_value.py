@@ -25,7 +25,7 @@ class Pair(Value):
 
 
 class Triple(Pair, not_compared=("value",)):
-    """Inherited fields come first; the last one does not count."""
+    """Inherited fields come first; the last field is not compared."""
 
     value: str = ""
 
@@ -45,13 +45,13 @@ class Line(Row):
 
 @pytest.mark.parametrize("value", [Pair(1, "r"), Pair(left=1, right="r"), Pair(1, right="r"), Pair(1)], ids=str)
 def test_fields_are_given_by_position_or_name(value: Pair) -> None:
-    """A field that is not given has its default."""
+    """Other fields have their default."""
     assert (value.left, value.right) == (1, "r")
     assert repr(value) == "Pair(left=1, right='r')"
 
 
 def test_a_subclass_adds_its_fields() -> None:
-    """After those of its base, which keep their defaults."""
+    """They follow the fields of the base class, which keep their defaults."""
     assert repr(Triple(1)) == "Triple(left=1, right='r', value='')"
     assert Triple(1, "x", "n") == Triple(value="n", right="x", left=1)
 
@@ -68,13 +68,13 @@ def test_a_subclass_adds_its_fields() -> None:
     ],
 )
 def test_missing_and_unknown_fields_are_errors(make: Callable[[], Value]) -> None:
-    """As in a call of a function; mypy finds them, too."""
+    """The error is that of a function call; mypy also finds it."""
     with pytest.raises(TypeError, match="has the fields"):
         make()
 
 
 def test_values_of_different_classes_are_not_equal() -> None:
-    """Unlike tuples. Values of one class are equal if their fields are."""
+    """Tuples of different classes would be equal. Values of one class are equal if their fields are."""
     assert Pair(1) == Pair(1)
     assert hash(Pair(1)) == hash(Pair(1))
     assert Pair(1) != Pair(2)
@@ -83,22 +83,22 @@ def test_values_of_different_classes_are_not_equal() -> None:
     assert bool(Empty())
 
 
-def test_a_field_that_is_not_compared_does_not_count() -> None:
-    """Neither for equality nor for the hash."""
+def test_a_field_that_is_not_compared_affects_neither_equality_nor_hash() -> None:
+    """Two values that differ only in this field are equal."""
     assert Triple(1, value="a") == Triple(1, value="b")
     assert len({Triple(1, value="a"), Triple(1, value="b"), Triple(2)}) == 2
 
 
 def test_rows_are_equal_only_to_themselves() -> None:
-    """So they can hold what has no hash."""
+    """Rows can therefore contain values without a hash."""
     row = Line("a")
-    assert row == row  # noqa: PLR0124 - is what is tested
+    assert row == row  # noqa: PLR0124 - the comparison is under test
     assert row != Line("a")
     assert hash(Line(["no hash"]))  # type: ignore[arg-type]
 
 
 def test_values_cannot_be_changed() -> None:
-    """Neither a field nor another attribute."""
+    """Fields and other attributes cannot be set or deleted."""
     value = Pair(1)
     for name in ("left", "other"):
         with pytest.raises(AttributeError, match=f"cannot set {name}: Pair is immutable"):
@@ -108,7 +108,7 @@ def test_values_cannot_be_changed() -> None:
     assert deepcopy(value) == value
 
 
-def test_a_copy_has_other_fields() -> None:
+def test_replace_returns_a_copy_with_other_fields() -> None:
     """The original does not change."""
     value = Triple(1, value="n")
     assert replace(value, right="x") == Triple(1, "x")

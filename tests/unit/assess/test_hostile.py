@@ -229,8 +229,8 @@ def _etcd_says(value: object, check: EtcdSetting) -> str:
     if there is None:
         return "" if check.unset_passes else "not set"
     text = str(there).lower() if isinstance(there, bool) else str(there)
-    wanted = str(check.criterion).replace("{data_dir}", "/var/lib/rancher/k3s")
-    return "" if text == wanted else f"it is {text}"
+    expected = str(check.criterion).replace("{data_dir}", "/var/lib/rancher/k3s")
+    return "" if text == expected else f"it is {text}"
 
 
 def _encryption_says(value: object, check: EncryptionProviders) -> str:

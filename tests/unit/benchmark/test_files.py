@@ -74,8 +74,8 @@ def numbers(row: BenchmarkControl) -> dict[Benchmark, tuple[str, str]]:
 
 def row_of(line: dict[Benchmark, Cell]) -> BenchmarkControl:
     """Return the row with exactly the numbers and letters of a recorded line."""
-    wanted = {benchmark: (cell.number, cell.letter) for benchmark, cell in line.items()}
-    (row,) = [row for row in ROWS if numbers(row) == wanted]
+    expected = {benchmark: (cell.number, cell.letter) for benchmark, cell in line.items()}
+    (row,) = [row for row in ROWS if numbers(row) == expected]
     return row
 
 

@@ -156,7 +156,7 @@ def test_reasons_are_only_for_controls_that_kube_bench_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operator", "found", "wanted", "passes"),
+    ("operator", "found", "expected", "passes"),
     [
         ("eq", "False", "false", True),
         ("eq", "0", "false", False),
@@ -173,9 +173,11 @@ def test_reasons_are_only_for_controls_that_kube_bench_has() -> None:
         ("noteqx", "5m", "0", False),
     ],
 )
-def test_the_model_compares_values_as_kube_bench_does(operator: str, found: str, wanted: str, *, passes: bool) -> None:
+def test_the_model_compares_values_as_kube_bench_does(
+    operator: str, found: str, expected: str, *, passes: bool
+) -> None:
     """Booleans in any case are equal, modes are compared by bits, and an unknown operator has no result."""
-    assert kube_bench.compared(operator, found, wanted) is passes
+    assert kube_bench.compared(operator, found, expected) is passes
 
 
 def _apart(benchmark: Benchmark, said: Mapping[str, Said]) -> Iterator[tuple[str, Reason]]:

@@ -268,7 +268,7 @@ def test_edited_files_and_other_refusals_have_different_statuses() -> None:
 
 def test_a_plan_of_a_real_tree_makes_it_compliant(host: Host) -> None:
     """The plan changes modes, content, missing directories and values. A second plan is empty."""
-    wanted: list[Resource] = [
+    expected: list[Resource] = [
         Directory(path=PurePosixPath("/srv/k3s/server"), mode=FileMode(0o700)),
         File(path=PurePosixPath("/srv/k3s/server/manifests/x.yaml"), content=b"x: 1\n", mode=FileMode(0o600)),
         replace(file(), mode=FileMode(0o644)),
@@ -277,8 +277,8 @@ def test_a_plan_of_a_real_tree_makes_it_compliant(host: Host) -> None:
     host.put(file(content=b""))
 
     def plan() -> Plan:
-        seen: dict[str, Observed] = host.observe_all(wanted)
-        return make(wanted, seen, Journal(host).written)
+        seen: dict[str, Observed] = host.observe_all(expected)
+        return make(expected, seen, Journal(host).written)
 
     before = os.umask(0o077)
     try:
@@ -286,7 +286,7 @@ def test_a_plan_of_a_real_tree_makes_it_compliant(host: Host) -> None:
     finally:
         os.umask(before)
     assert {item.status for item in items} == {ItemStatus.CHANGED}
-    assert [host.observe(resource) for resource in wanted] == wanted
+    assert [host.observe(resource) for resource in expected] == expected
     assert host.tree.observe(PurePosixPath("/srv/k3s")) == Directory(
         path=PurePosixPath("/srv/k3s"), mode=FileMode(0o755)
     )

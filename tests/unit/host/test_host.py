@@ -90,16 +90,16 @@ def test_observe_returns_the_state_that_put_wrote(state: State, host: Host) -> N
 def test_permissions_are_observed_and_set_without_the_content(host: Host) -> None:
     """Content that another program writes between both calls is preserved."""
     path = ETC / "ca.crt"
-    wanted = FilePermissions(path=path, mode=MODE)
+    expected = FilePermissions(path=path, mode=MODE)
     host.put(File(path=path, content=b"one", mode=FileMode(0o644)))
-    assert host.observe(wanted) == FilePermissions(path=path, mode=FileMode(0o644))
+    assert host.observe(expected) == FilePermissions(path=path, mode=FileMode(0o644))
     inode = Path(host.root, "etc/ca.crt").stat().st_ino
     Path(host.root, "etc/ca.crt").write_bytes(b"two")
-    host.put(wanted)
-    assert host.observe(wanted) == wanted
+    host.put(expected)
+    assert host.observe(expected) == expected
     assert host.tree.observe(path) == File(path=path, content=b"two", mode=MODE)
     assert Path(host.root, "etc/ca.crt").stat().st_ino == inode
-    assert host.observe_all([wanted]) == {wanted.id: wanted}
+    assert host.observe_all([expected]) == {expected.id: expected}
 
 
 @pytest.mark.parametrize(

@@ -604,9 +604,9 @@ def test_no_file_is_written_to_a_directory_of_another_user(
 @pytest.mark.root
 def test_owners_are_set_and_observed(root: Path, tree: WritableTree) -> None:
     """This includes files and directories. The set-user-ID bit is set after the owner."""
-    wanted = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
-    tree.write(wanted)
-    assert tree.observe(SITE) == wanted
+    expected = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
+    tree.write(expected)
+    assert tree.observe(SITE) == expected
     directory = Directory(path=PurePosixPath("/etc/d"), mode=FileMode(0o2750), owner=Owner(7, NOBODY))
     tree.make_directory(directory)
     assert tree.observe(directory.path) == directory

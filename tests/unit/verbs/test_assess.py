@@ -1,4 +1,4 @@
-"""Whole assessments: properties of every verdict, and notes."""
+"""Complete assessments: properties of every verdict, and notes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ NODES = {
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """Where nodes can be made."""
+    """A directory for nodes."""
     with in_memory() as found:
         yield found
 
@@ -74,7 +74,7 @@ def server(directory: Path) -> Node:
     return node(directory / "server", K3s())
 
 
-# --- what holds for each verdict ---
+# --- properties of every verdict ---
 
 
 @pytest.mark.parametrize("hardened", [False, True], ids=["fresh", "hardened"])
@@ -95,7 +95,7 @@ def test_every_verdict_is_complete(directory: Path, name: str, *, hardened: bool
 
 
 def _complaint(verdict: Verdict) -> str:
-    """What is missing from a verdict; empty where it is complete."""
+    """Return what a verdict lacks; empty if it is complete."""
     there: tuple[object, ...]
     if verdict.status == ControlStatus.PASS:
         there = (verdict.expected, verdict.found, verdict.evidence, not fix(verdict))
@@ -114,7 +114,7 @@ def _complaint(verdict: Verdict) -> str:
 
 
 def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
-    """Decided, or with what a person reviews; the API server of a host tree is not asked."""
+    """A verdict is decided, or contains the objects to review."""
     host = node(directory / "node", K3s())
     objects = {Query.PODS: [samples.pod("web", hostPID=True)], Query.NAMESPACES: [samples.namespace("shop")]}
     api = ApiServer({**samples.NEW, **objects})
@@ -135,8 +135,8 @@ def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
         assert api.asked == []
 
 
-def test_without_an_api_server_the_report_says_so(directory: Path) -> None:
-    """And on an agent, which has no API server. The other controls are assessed."""
+def test_a_missing_api_server_is_reported_in_a_note(directory: Path) -> None:
+    """This includes agents, which have no API server. The other controls are assessed."""
     for role in ("server", "agent"):
         host = node(directory / role, K3s(role=role))
         live = replace(host.host(), is_live=True)
@@ -150,8 +150,8 @@ def test_without_an_api_server_the_report_says_so(directory: Path) -> None:
 
 @pytest.mark.parametrize("minor", [23, 24, 25, 26, 28, 31, 34, 36])
 @pytest.mark.parametrize("config", ["", BAD], ids=["plain", "bad"])
-def test_apply_fixes_what_it_owns(directory: Path, minor: int, config: str) -> None:
-    """On every version and against every benchmark, and no control gets worse."""
+def test_apply_fixes_the_controls_with_owner_apply(directory: Path, minor: int, config: str) -> None:
+    """This is true for every version and benchmark. No control gets worse."""
     one = node(directory / "node", K3s(minor=minor))
     one.config(config)
     before = {benchmark: one.assess(benchmark) for benchmark in Benchmark}
@@ -167,7 +167,7 @@ def test_apply_fixes_what_it_owns(directory: Path, minor: int, config: str) -> N
 
 
 def test_not_applicable_and_manual_controls_have_their_reason(server: Node) -> None:
-    """On every node."""
+    """Such a verdict has a reason on every node."""
     for verdict in server.assess().verdicts:
         check = verdict.control.check
         if isinstance(check, NotInK3s):
@@ -190,12 +190,12 @@ def test_suggested_settings_are_valid() -> None:
 
 @pytest.mark.parametrize("spelling", ["cis-1.10", "1.10"])
 def test_a_benchmark_is_named_with_or_without_its_prefix(spelling: str) -> None:
-    """Both are common."""
+    """Both spellings are accepted."""
     assert benchmark_named(spelling) is Benchmark.CIS_1_10
 
 
 def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
-    """An update of K3s may select another one."""
+    """An upgrade of K3s can select another benchmark."""
     assert benchmark_named(AUTO) is None
     for minor, benchmark in ((23, "cis-1.23"), (24, "cis-1.24"), (25, "cis-1.7"), (29, "cis-1.11"), (36, "cis-2.1")):
         assert node(directory / str(minor), K3s(minor=minor)).assess().benchmark == benchmark
@@ -205,7 +205,7 @@ def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "cis", "cis-", "cis-9.9", "CIS-1.9", "k3s-cis-1.9", "1.10.0", "newest"])
 def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
-    """The hint lists the known ones."""
+    """The hint lists the known benchmarks."""
     with pytest.raises(UsageError) as caught:
         benchmark_named(wrong)
     assert "cis-1.23, cis-1.24, cis-1.7" in caught.value.hint
@@ -229,7 +229,7 @@ def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = N
 
 
 def test_open_controls_decide_the_exit_code(server: Node) -> None:
-    """Waivers and a baseline remove controls from it."""
+    """Waived controls and those in the baseline do not affect it."""
     found = server.assess()
     assert found.exit_code is ExitCode.NOT_COMPLIANT
     ids = frozenset(verdict.control.id for verdict in found.open)
@@ -253,7 +253,7 @@ def test_an_unknown_control_decides_the_exit_code(server: Node) -> None:
     assert found.exit_code is ExitCode.NOT_COMPLIANT
 
 
-# --- notices ---
+# --- notes ---
 
 
 def notices(one: Node) -> list[Note]:
@@ -261,12 +261,12 @@ def notices(one: Node) -> list[Note]:
 
 
 def test_a_usual_node_has_no_note(server: Node) -> None:
-    """Notes are about the limits of an assessment."""
+    """Notes describe limits of an assessment."""
     assert notices(server) == []
 
 
 def test_an_unknown_version_has_a_note(server: Node) -> None:
-    """The fix names the option."""
+    """The remediation contains the option."""
     server.version = ""
     (notice,) = notices(server)
     assert "the K3s version could not be determined" in notice.message
@@ -314,7 +314,7 @@ def test_a_manual_control_can_be_waived(server: Node) -> None:
 
 
 def test_a_startup_blocker_has_a_note(server: Node) -> None:
-    """Whatever the verdicts are."""
+    """The note does not depend on the verdicts."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
     assert [(one.message.rpartition(" ")[2], str(one.location)) for one in notices(server)] == [
         ("(audit-policy-unusable)", f"{CONFIG}:1")
@@ -322,7 +322,7 @@ def test_a_startup_blocker_has_a_note(server: Node) -> None:
 
 
 def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Node) -> None:
-    """Before those that block the gate, and those that limit the assessment."""
+    """They come before findings that block the gate, and before limits of the assessment."""
     server.version = ""
     server.drop_in(
         "99-site.yaml", "kube-apiserver-arg: [disable-admission-plugins=PodSecurity, audit-policy-file=/a]\n"
@@ -332,7 +332,7 @@ def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Nod
 
 
 def test_a_benchmark_for_another_version_has_a_note(server: Node) -> None:
-    """The fix names the right one."""
+    """The remediation contains the matching benchmark."""
     (notice,) = server.assess(Benchmark.CIS_1_23).notes
     assert notice.message == "cis-1.23 is for K3s v1.23 and older, and this is v1.34.9+k3s1"
     assert "cis-2.0" in fix(notice)
@@ -366,7 +366,7 @@ def test_a_baseline_of_an_older_version_lists_its_new_controls(server: Node, ben
 
 
 def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: Node) -> None:
-    """A control that only a default of K3s supports says so, and one line has all that await the first start."""
+    """Evidence from defaults of K3s is marked. One note counts the controls that need the first start."""
     bare.config("kube-apiserver-arg: [audit-log-maxage=30]\n")
     found = bare.assess()
     assert "K3s is not installed: found no service, process or program" in found.notes[0].message
@@ -390,20 +390,20 @@ def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: Node) -> None:
 
 
 def test_a_host_with_the_program_of_k3s_has_no_such_note(bare: Node) -> None:
-    """Such as an image for which K3s is installed, and not started."""
+    """An image can contain a K3s that was never started."""
     bare.put("/usr/local/bin/k3s", "", 0o755)
     assert bare.assess().notes == ()
 
 
 def test_an_assessment_has_time_and_node(server: Node) -> None:
-    """From the clock and the name of the host."""
+    """They are read from the clock and the host name."""
     found = server.assess()
     assert (found.when, found.node, found.benchmark) == (Clock().seconds, "node-1", NEWEST)
     assert found.facts[0].name == "role"
 
 
 def test_an_assessment_changes_nothing(server: Node) -> None:
-    """No file, and no time of a file."""
+    """Files and their times do not change."""
     before = {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")}
     server.assess()
     assert {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")} == before

@@ -43,7 +43,7 @@ _CLUSTER_NOTES = (Note(f"{CLUSTER_NOT_ASSESSED}: no answer", None, Remediation()
 
 @dataclass
 class Node:
-    """A host that is found as each test says; `assessed` counts how often the last look assessed it."""
+    """A host whose verdicts each test defines. `assessed` counts the assessments of the last run."""
 
     root: Path
     programs: Programs = field(default_factory=Programs)
@@ -51,7 +51,7 @@ class Node:
     now: float = WHEN
     assessed: int = 0
     with_cluster: bool = False
-    """Whether the last look asked the API server."""
+    """Whether the last run queried the API server."""
 
     def look(
         self,
@@ -61,9 +61,9 @@ class Node:
         version: str = "v1.34.1+k3s1",
         silent: tuple[str, ...] = (),
     ) -> list[str]:
-        """Run drift on a host that is so, and once it has been repaired is so still, or otherwise.
+        """Run drift on a host with these verdicts, and with `repaired` after a repair.
 
-        `silent` are the ids of the controls that the API server does not answer.
+        `silent` are the IDs of the controls for which the API server does not answer.
         """
 
         def assess(*, with_cluster: bool) -> Assessment:
@@ -79,16 +79,16 @@ class Node:
         return list(drift(host, request, assess))
 
     def path(self, path: str | PurePosixPath) -> Path:
-        """Where a path of the host lies on this machine."""
+        """Return the path on this machine of a path of the host."""
         return self.root / str(path).lstrip("/")
 
     def put(self, path: str, text: str) -> None:
-        """Put a file there."""
+        """Write a file of the host."""
         self.path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path(path).write_text(text)
 
     def metrics(self, path: str | PurePosixPath = METRICS) -> dict[str, float]:
-        """All samples, as Prometheus reads them."""
+        """Return all samples, as Prometheus parses them."""
         text = self.path(path).read_text()
         found = {
             sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
@@ -115,7 +115,7 @@ def node() -> Iterator[Node]:
 OPEN = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
 
 
-# --- what is said ---
+# --- reported changes ---
 
 
 def test_the_first_run_reports_no_change(node: Node) -> None:
@@ -124,13 +124,13 @@ def test_the_first_run_reports_no_change(node: Node) -> None:
 
 
 def test_no_change_prints_nothing(node: Node) -> None:
-    """The log stays empty."""
+    """The log contains no line."""
     node.look(OPEN, verdict(KEYS))
     assert node.look(OPEN, verdict(KEYS)) == []
 
 
 def test_a_newly_failed_control_has_a_line(node: Node) -> None:
-    """With id, number, found value, location and likely cause."""
+    """The line contains ID, number, found value, location and likely cause."""
     node.look(verdict(CERTIFICATES), verdict(KEYS))
     os.utime(node.path(CRT), (node.now + 60, node.now + 60))
     (line,) = node.look(OPEN, verdict(KEYS))
@@ -155,7 +155,7 @@ def test_a_newly_failed_control_has_a_line(node: Node) -> None:
     ],
 )
 def test_every_change_of_status_has_a_line(before: Verdict, after: Verdict, words: str, node: Node) -> None:
-    """Also changes to a better status."""
+    """This includes changes to a better status."""
     node.look(before)
     (line,) = node.look(after)
     assert line.startswith(words)
@@ -169,7 +169,7 @@ def test_a_change_is_reported_once(node: Node) -> None:
 
 
 def test_the_likely_cause_is_read_from_the_host(node: Node) -> None:
-    """Drift reads the active tuned profile, and one that it includes."""
+    """drift reads the active tuned profile, and the profiles that it includes."""
     node.look(verdict(OVERCOMMIT))
     node.put("/proc/sys/vm/overcommit_memory", "2\n")
     node.put("/etc/tuned/active_profile", "site\n")
@@ -186,7 +186,7 @@ def test_an_upgrade_of_k3s_is_derived_from_the_two_reports(node: Node) -> None:
     assert line.endswith("; likely cause: K3s upgrade from v1.34.1+k3s1 to v1.35.0+k3s1")
 
 
-def test_another_benchmark_is_reported(node: Node) -> None:
+def test_a_change_of_the_benchmark_is_reported(node: Node) -> None:
     """Controls that only one of them has are not changes."""
     node.look(verdict(CERTIFICATES))
     report = json.loads(node.path(REPORT).read_bytes())
@@ -198,7 +198,7 @@ def test_another_benchmark_is_reported(node: Node) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 2}'])
 def test_an_invalid_stored_report_is_reported_and_replaced(content: str, node: Node) -> None:
-    """A disk that was full once does not stop later runs."""
+    """A report that was truncated on a full disk does not stop later runs."""
     node.look(OPEN)
     node.path(REPORT).write_text(content)
     (line,) = node.look(OPEN)
@@ -208,7 +208,7 @@ def test_an_invalid_stored_report_is_reported_and_replaced(content: str, node: N
 
 
 @pytest.mark.parametrize("schema", [1, 9])
-def test_a_report_of_another_version_counts_as_none(schema: int, node: Node) -> None:
+def test_a_stored_report_of_another_schema_is_ignored(schema: int, node: Node) -> None:
     """An upgrade or a downgrade of k3s-harden is not an error."""
     node.look(verdict(CERTIFICATES))
     report = json.loads(node.path(REPORT).read_bytes())
@@ -223,7 +223,7 @@ def test_content_of_files_cannot_forge_lines(node: Node) -> None:
     assert line.isprintable()
 
 
-# --- what is kept ---
+# --- stored files ---
 
 
 def test_only_root_can_read_report_and_metrics(node: Node) -> None:
@@ -268,8 +268,8 @@ def test_metrics_have_open_and_changed_controls(node: Node) -> None:
         (ControlStatus.PASS, ControlStatus.NOT_APPLICABLE, "other"),
     ],
 )
-def test_the_direction_of_a_change(before: ControlStatus, after: ControlStatus, direction: str) -> None:
-    """A change is worse if a control is newly open."""
+def test_a_newly_open_control_counts_as_worse(before: ControlStatus, after: ControlStatus, direction: str) -> None:
+    """Metrics count changes by direction."""
     assert StatusChange(before, verdict(KEYS, after)).direction == direction
 
 
@@ -299,7 +299,7 @@ def test_a_metrics_file_that_is_not_writable_fails_last(node: Node) -> None:
 ADMIN = control("rbac-cluster-admin", ClusterCheck("Look.", "rbac-cluster-admin"))
 
 
-def test_the_api_server_is_asked_only_if_a_setting_says_so(node: Node) -> None:
+def test_the_api_server_is_queried_only_with_the_setting(node: Node) -> None:
     """By default the drift check does not use the network."""
     node.look(verdict(KEYS))
     assert not node.with_cluster
@@ -309,7 +309,7 @@ def test_the_api_server_is_asked_only_if_a_setting_says_so(node: Node) -> None:
 
 
 @pytest.mark.parametrize("before", [ControlStatus.PASS, ControlStatus.FAIL])
-def test_an_api_server_that_does_not_answer_is_no_drift(node: Node, before: ControlStatus) -> None:
+def test_an_api_server_that_does_not_answer_is_not_drift(node: Node, before: ControlStatus) -> None:
     """A control keeps its stored status, so the next answer is compared with that."""
     node.look(verdict(ADMIN, before), verdict(KEYS))
     for _ in range(2):
@@ -320,8 +320,8 @@ def test_an_api_server_that_does_not_answer_is_no_drift(node: Node, before: Cont
     assert node.look(verdict(ADMIN, after), verdict(KEYS)) == [f"{before} → {after} rbac-cluster-admin"]
 
 
-def test_a_component_that_does_not_answer_is_no_repair(node: Node) -> None:
-    """A control that failed because of what runs stays failed; a new failure of the files is drift."""
+def test_a_component_that_does_not_answer_is_not_a_repair(node: Node) -> None:
+    """A control that failed because of a running value stays failed; a new failure of the files is drift."""
     node.look(verdict(KEYS, ControlStatus.FAIL), verdict(CERTIFICATES))
     lines = node.look(verdict(KEYS), OPEN, silent=(KEYS.id, CERTIFICATES.id))
     assert [line.partition(" pki")[0] for line in lines[1:]] == ["PASS → FAIL"]
@@ -338,7 +338,7 @@ def test_the_report_is_replaced_under_the_lock(node: Node) -> None:
 
 
 def test_invalid_settings_fail_before_anything_is_stored(node: Node) -> None:
-    """As for every verb."""
+    """drift rejects invalid settings, as every verb does."""
     node.put("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
     with pytest.raises(InputError, match="unknown setting"):
         node.look(OPEN)
@@ -355,7 +355,7 @@ REPAIRS = "drift: {repair: true}\npki: {certificate-permissions: '0600'}\n"
 
 @pytest.mark.parametrize("settings", ["", "drift: {repair: false}\npki: {certificate-permissions: '0600'}\n"])
 def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> None:
-    """Drift only reads by default."""
+    """By default drift makes no changes."""
     node.put("/etc/k3s-harden/config.yaml", settings)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
@@ -368,7 +368,7 @@ def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> N
 
 
 def test_apply_repairs_with_the_setting(node: Node) -> None:
-    """The change and its repair have a line, and the stored report has the final status."""
+    """Change and repair are reported, and the stored report contains the final status."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
@@ -384,14 +384,14 @@ def test_apply_repairs_with_the_setting(node: Node) -> None:
 
 @pytest.mark.parametrize("owner", [FixOwner.OPERATOR, FixOwner.K3S, FixOwner.NONE])
 def test_controls_of_other_owners_start_no_repair(owner: FixOwner, node: Node) -> None:
-    """Apply would not fix them."""
+    """apply would not fix these controls."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(OPEN._replace(remediation=Remediation(owner=owner)))
     assert node.assessed == 1
 
 
 def test_an_incomplete_repair_is_reported(node: Node) -> None:
-    """With its reason."""
+    """The report contains the reason."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.put("/etc/sysctl.d/90-kubelet.conf", "somebody's = own\n")
     assert any(
@@ -406,7 +406,7 @@ LIVE = Request(Overrides())
 
 @pytest.fixture
 def booted(node: Node) -> Node:
-    """A host with systemd and the gate, as whoever looks from the sandbox of its unit finds it."""
+    """A live host with systemd and the gate, as the program finds it in the sandbox of its unit."""
     node.is_live = True
     node.put("/etc/k3s-harden/config.yaml", f"role: server\nk3s-version: 1.34\n{REPAIRS}")
     node.put("/usr/bin/systemctl", "")
@@ -421,7 +421,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may repair 
 
 @needs_root
 def test_the_unit_of_drift_starts_the_unit_of_apply(booted: Node) -> None:
-    """Drift waits for its end, and assesses again."""
+    """drift waits for the unit, and assesses again."""
     booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
     lines = booted.look(REPAIRABLE, repaired=(REPAIRED,), request=LIVE)
     assert booted.programs.asked == [SYSTEMCTL]
@@ -431,7 +431,7 @@ def test_the_unit_of_drift_starts_the_unit_of_apply(booted: Node) -> None:
 
 @needs_root
 def test_a_repair_holds_no_lock_while_its_unit_runs(booted: Node) -> None:
-    """The gate in that unit would wait for it until both time out. The report is stored under the lock afterwards."""
+    """The gate in that unit needs the lock. The report is stored under the lock afterwards."""
     host = fake_host(booted.root, is_live=True)
 
     def start(argv: Sequence[str], **_: float) -> Completed:
@@ -457,18 +457,18 @@ def test_a_failed_repair_fails_last(booted: Node) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root is not refused")
 def test_an_ordinary_user_is_rejected(booted: Node) -> None:
-    """The report could not be stored."""
+    """An ordinary user cannot store the report."""
     with pytest.raises(HostError, match="cannot drift: changing the host requires root"):
         booted.look(OPEN, request=LIVE)
 
 
-# --- the unit that runs it ---
+# --- the unit of drift ---
 
 UNITS = CHECKOUT / "systemd"
 
 
 def unit(name: str) -> ConfigParser:
-    """A unit's file; of a key that stands there twice the last."""
+    """Return a parsed unit file, with the last value of a repeated key."""
     parser = ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capital letters
     parser.read(UNITS / name)
@@ -476,7 +476,7 @@ def unit(name: str) -> ConfigParser:
 
 
 def test_the_unit_may_write_the_files_of_drift() -> None:
-    """Also the usual directories of the textfile collector, and nothing else."""
+    """It can also write the usual directories of the textfile collector, and no other path."""
     service = unit("k3s-harden-check.service")["Service"]
     assert service["ExecStart"] == "/usr/bin/k3s-harden drift"
     assert service["ProtectSystem"] == "strict"
@@ -484,15 +484,15 @@ def test_the_unit_may_write_the_files_of_drift() -> None:
     assert all(path.startswith("-/var/lib/") for path in service["ReadWritePaths"].split())
 
 
-def test_the_timeout_of_a_repair_fits_the_units() -> None:
-    """It is longer than that of the repair, and shorter than that of drift."""
+def test_the_timeout_of_a_repair_is_between_those_of_the_units() -> None:
+    """It is longer than that of the repair unit, and shorter than that of the drift unit."""
     allowed = float(unit("k3s-harden.service")["Service"]["TimeoutStartSec"])
     whole = float(unit("k3s-harden-check.service")["Service"]["TimeoutStartSec"])
     assert allowed < REPAIR_TIMEOUT < whole / 2
 
 
 def test_the_timer_runs_daily_and_after_boot() -> None:
-    """With a random delay."""
+    """The timer has a random delay."""
     timer = unit("k3s-harden-check.timer")["Timer"]
     assert timer["OnCalendar"] == "daily"
     assert {"OnBootSec", "RandomizedDelaySec"} <= timer.keys()

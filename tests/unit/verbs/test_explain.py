@@ -1,4 +1,4 @@
-"""Tests of explain: each ID is explained, and a misspelled ID gets a suggestion."""
+"""explain: entries of all IDs, and suggestions for misspelled IDs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs that fail at a boot: K3s' version, the settings, the waivers and the clock do not block a healthy node."""
+"""Inputs of the gate that can fail at a boot: K3s' version, the settings, the waivers and the clock."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Node(NamedTuple):
         file.write_text(content)
 
     def prints(self, text: str) -> None:
-        """Let `k3s --version` print this, and start a new run."""
+        """Set the output of `k3s --version`, and start a new run."""
         self.answers[ASKED] = Completed(0, text, "")
 
     def run(self, verb: str) -> Report:
-        """Run a verb in a process of its own."""
+        """Run a verb in a new process."""
         host = replace(self.host)
         return {"apply": converge.apply, "check": converge.check, "gate": converge.gate}[verb](host, REQUEST)
 
@@ -89,8 +89,8 @@ def kinds(report: Report) -> set[str]:
 # --- K3s' version ---
 
 
-def test_k3s_is_asked_once_in_a_run(node: Node) -> None:
-    """Apply observes the host three times."""
+def test_k3s_version_is_run_once_per_run(node: Node) -> None:
+    """apply observes the host three times."""
     assert node.run("apply").exit_code is ExitCode.COMPLIANT
     assert node.programs.asked == [ASKED]
 
@@ -111,15 +111,15 @@ def test_a_failing_k3s_version_keeps_the_last_known_version(node: Node, answer: 
     assert (node.root / POLICY).read_bytes() == before
 
 
-def test_a_k3s_that_is_missing_keeps_the_last_known_version(node: Node) -> None:
-    """Its service is still there."""
+def test_a_missing_k3s_program_keeps_the_last_known_version(node: Node) -> None:
+    """The service of K3s still exists."""
     node.run("apply")
     (node.root / K3S).unlink()
     assert "recorded-version-used" in kinds(node.run("gate"))
 
 
-def test_an_upgraded_program_counts_at_once(node: Node) -> None:
-    """The file on disk is what starts next; the record follows."""
+def test_the_version_of_an_upgraded_program_is_used_immediately(node: Node) -> None:
+    """The program on disk starts next. The record is updated after the run."""
     node.run("apply")
     node.prints(NEWER)
     assert node.run("apply").exit_code is ExitCode.COMPLIANT
@@ -128,7 +128,7 @@ def test_an_upgraded_program_counts_at_once(node: Node) -> None:
 
 
 def test_without_a_record_a_failing_k3s_version_blocks_the_gate(node: Node) -> None:
-    """It changes nothing, since the host is set up for v1.24 or older."""
+    """The gate makes no changes, because the host is hardened for v1.24 or older."""
     node.run("apply")
     before = (node.root / POLICY).read_bytes()
     (node.root / RECORD).unlink()
@@ -140,7 +140,7 @@ def test_without_a_record_a_failing_k3s_version_blocks_the_gate(node: Node) -> N
 
 
 def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
-    """The run goes on without it."""
+    """The run continues without the record."""
     node.run("apply")
     (node.root / RECORD).write_text("{")
     assert RECORD in only(node.run("check"), "not-readable").message
@@ -162,7 +162,7 @@ def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
     ],
 )
 def test_the_gate_uses_the_last_valid_settings(node: Node, text: str, problem: str) -> None:
-    """It names the file and the problem; by hand, the settings are refused as before."""
+    """A finding contains the file and the problem. Other verbs reject the settings."""
     node.put(SETTINGS, "audit: {max-age: 60}\n")
     assert node.run("apply").exit_code is ExitCode.COMPLIANT
     node.clock.seconds += 3 * DAY
@@ -182,7 +182,7 @@ def test_the_gate_uses_the_last_valid_settings(node: Node, text: str, problem: s
 
 
 def test_settings_that_cannot_be_read_do_not_block_k3s(node: Node) -> None:
-    """Such as a FIFO, or a file that others can write."""
+    """The settings are a FIFO, or a file that others can write."""
     node.run("apply")
     node.put(SETTINGS, "{}\n")
     (node.root / SETTINGS).chmod(0o666)
@@ -191,8 +191,8 @@ def test_settings_that_cannot_be_read_do_not_block_k3s(node: Node) -> None:
     assert only(report, "recorded-settings-used").location is not None
 
 
-def test_the_recorded_files_of_the_settings_are_used_too(node: Node) -> None:
-    """The waivers file that the recorded settings name may have changed."""
+def test_the_recorded_waivers_are_used_too(node: Node) -> None:
+    """The waivers file of the recorded settings can have changed."""
     node.prints(NEWER)
     node.put(SETTINGS, f"{RELAXED}waivers-file: /etc/k3s-harden/waivers.yaml\n")
     node.put("etc/k3s-harden/waivers.yaml", "- {control: vm.overcommit_memory, reason: the database needs it}\n")
@@ -204,15 +204,15 @@ def test_the_recorded_files_of_the_settings_are_used_too(node: Node) -> None:
 
 
 def test_without_a_record_invalid_settings_block_the_gate(node: Node) -> None:
-    """Nothing says what the site wants."""
+    """The settings of the site are unknown."""
     node.put(SETTINGS, "audit: [\n")
     with pytest.raises(InputError, match=r"cannot use /etc/k3s-harden/config\.yaml"):
         node.run("gate")
     assert not (node.root / POLICY).exists()
 
 
-def test_a_record_of_another_settings_file_does_not_count(node: Node) -> None:
-    """As of a gate with --config."""
+def test_a_record_of_another_settings_file_is_ignored(node: Node) -> None:
+    """A gate with --config records another path."""
     node.run("apply")
     other = node.root.parent / "other.yaml"
     other.write_text("[")
@@ -224,7 +224,7 @@ def test_a_record_of_another_settings_file_does_not_count(node: Node) -> None:
 
 
 def test_a_waiver_that_expires_soon_is_reported_by_check(node: Node) -> None:
-    """From 14 days before on."""
+    """The report starts 14 days before the expiry."""
     node.prints(NEWER)
     node.put(SETTINGS, WAIVER.format("2027-01-14"))
     node.run("apply")
@@ -236,7 +236,7 @@ def test_a_waiver_that_expires_soon_is_reported_by_check(node: Node) -> None:
 
 
 def test_an_expired_waiver_does_not_block_k3s_at_the_next_boot(node: Node) -> None:
-    """The gate applies it still, at each boot, until somebody runs apply; check does not."""
+    """The gate still applies the waiver until apply runs; check does not."""
     node.prints(NEWER)
     node.put(SETTINGS, WAIVER.format("2027-01-02"))
     node.run("apply")
@@ -258,7 +258,7 @@ def test_an_expired_waiver_does_not_block_k3s_at_the_next_boot(node: Node) -> No
 
 
 def test_a_waiver_that_had_expired_before_does_not_apply(node: Node) -> None:
-    """Somebody wrote it after the last successful run."""
+    """It was added after the last successful run."""
     node.prints(NEWER)
     node.run("apply")
     node.put(SETTINGS, WAIVER.format("2026-12-31"))
@@ -296,7 +296,7 @@ def test_a_recorded_day_in_the_future_is_corrected_by_hand(node: Node) -> None:
 
 
 def test_revert_removes_the_record(node: Node) -> None:
-    """With the journal, after its last run is undone."""
+    """The record is removed with the journal, after the last run is reverted."""
     from agent.verbs.revert import revert
 
     node.run("apply")

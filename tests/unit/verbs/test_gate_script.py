@@ -1,4 +1,4 @@
-"""The shell in the drop-ins of K3s' services, run with stand-ins for systemctl and sleep."""
+"""The shell script in the drop-ins of K3s' services, run with stand-ins for systemctl and sleep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNITS = Path(__file__).parents[3] / "systemd"
 SERVICES = ("k3s", "k3s-agent")
 TOOLS = ("mkdir", "mv", "rm", "systemctl", "sleep")
 
-# `systemctl start` is the gate: it succeeds as the file `gate` says, and leaves its mark of success.
+# `systemctl start` simulates the gate: the file `gate` contains its result and creates the mark of success.
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$*" >>{place}/asked
@@ -35,7 +35,7 @@ SKIPPED = "exit 0"
 
 
 def script(service: str) -> str:
-    """Return the shell that systemd runs for this service, by systemd.service(5)."""
+    """Return the script that systemd runs for this service, unescaped by the rules of systemd.service(5)."""
     text = (UNITS / f"{service}.service.d/10-k3s-harden.conf").read_text().replace("\\\n", " ")
     found: list[str] = re.findall(r"^ExecStartPre=/bin/sh -c '(.*)'$", text, re.MULTILINE)
     return found[0].replace("$$", "$").replace("%n", f"{service}.service").replace("%N", service)
@@ -63,14 +63,14 @@ class Starts:
         (self.tools / name).chmod(0o755)
 
     def start(self, gate: str) -> int:
-        """Start K3s with a gate that ends like this, and return the exit code of ExecStartPre=."""
+        """Start K3s with a gate that runs these commands, and return the exit code of ExecStartPre=."""
         (self.place / "gate").write_text(gate.format(run=self.run) + "\n")
         (self.place / "asked").write_text("")
         text = script("k3s").replace("/run/k3s-harden", str(self.run)).replace("seconds=55", "seconds=5")
         return subprocess.run(["/bin/sh", "-c", text], env={"PATH": str(self.tools)}, check=False).returncode
 
     def asked(self, what: str) -> int:
-        """Return how often the last start asked for this."""
+        """Return how often the last start ran this command."""
         return sum(line.startswith(what) for line in (self.place / "asked").read_text().splitlines())
 
     def files(self) -> set[str]:
@@ -91,14 +91,14 @@ def test_all_services_have_the_same_gate() -> None:
     assert server.replace(" k3s-harden-service-accounts.timer", "") == agent
 
 
-def test_the_gate_by_hand_is_the_gate_of_a_service() -> None:
+def test_the_unit_without_instance_equals_the_template() -> None:
     """`k3s-harden.service` and the template are one unit."""
     assert (UNITS / "k3s-harden.service").read_text() == (UNITS / "k3s-harden@.service").read_text()
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_script_is_valid_shell(service: str) -> None:
-    """And systemd passes it on unchanged: no quote ends it, and no specifier other than %n and %N is in it."""
+    """systemd passes it on unchanged: it contains no quote that ends it, and only the specifiers %n and %N."""
     text = script(service)
     assert "'" not in text
     assert "%" not in text
@@ -108,14 +108,14 @@ def test_the_script_is_valid_shell(service: str) -> None:
 
 
 def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
-    """The mark of success is consumed."""
+    """The script removes the mark of success."""
     assert starts.start(PASSES) == 0
     assert starts.files() == set()
 
 
 @pytest.mark.parametrize("gate", [FAILS, SKIPPED, f"{PASSES}; exit 1", "kill -KILL $$"])
-def test_k3s_is_blocked_by_a_gate_that_fails_or_leaves_no_mark(starts: Starts, gate: str) -> None:
-    """An earlier mark does not count; the start after the repair passes."""
+def test_k3s_is_blocked_by_a_gate_that_fails_or_creates_no_mark(starts: Starts, gate: str) -> None:
+    """An earlier mark is ignored. The start after the repair succeeds."""
     starts.run.mkdir()
     (starts.run / "passed.k3s").touch()
     assert starts.start(gate) == 1
@@ -128,7 +128,7 @@ def test_k3s_is_blocked_by_a_gate_that_fails_or_leaves_no_mark(starts: Starts, g
 
 
 def test_apply_ends_the_pause(starts: Starts) -> None:
-    """The file is removed by the next start."""
+    """The next start removes the file."""
     starts.start(FAILS)
     starts.tool("sleep", f"#!/bin/sh\necho sleep >>{starts.place}/asked; : >{starts.run}/retry.k3s\n")
     assert starts.start(FAILS) == 1
@@ -136,8 +136,8 @@ def test_apply_ends_the_pause(starts: Starts) -> None:
 
 
 @pytest.mark.root
-def test_without_room_for_its_files_each_attempt_has_a_pause(starts: Starts) -> None:
-    """Attempts without a pause would reach systemd's limit of starts, after which K3s stays down."""
+def test_each_attempt_has_a_pause_if_its_files_cannot_be_written(starts: Starts) -> None:
+    """Attempts without a pause would reach systemd's start limit, after which K3s is not started any more."""
     starts.run.mkdir()
     with mounted(starts.run, "size=4k,nr_inodes=1,mode=0755"):
         for _ in range(2):
@@ -148,7 +148,7 @@ def test_without_room_for_its_files_each_attempt_has_a_pause(starts: Starts) -> 
 
 
 def test_a_release_lets_one_start_pass(starts: Starts) -> None:
-    """The gate is not run for it."""
+    """The gate does not run at this start."""
     starts.run.mkdir()
     (starts.run / "release.k3s").touch()
     assert starts.start(FAILS) == 0
@@ -170,7 +170,7 @@ def test_a_release_lets_one_start_pass(starts: Starts) -> None:
 def test_a_service_that_was_disabled_while_it_was_blocked_is_stopped(
     starts: Starts, before: str, after: str, *, stops: bool
 ) -> None:
-    """One that was never enabled, or whose state systemd does not tell, goes on."""
+    """A service that was never enabled, or whose state is unknown, is not stopped."""
     (starts.place / "enabled").write_text(f"{before}\n")
     starts.start(FAILS)
     (starts.place / "enabled").write_text(f"{after}\n")
@@ -179,7 +179,7 @@ def test_a_service_that_was_disabled_while_it_was_blocked_is_stopped(
 
 
 def test_a_start_by_hand_does_not_wait(starts: Starts) -> None:
-    """After a block that is over, the first attempt fails at once again."""
+    """After an earlier block has ended, the first attempt fails immediately again."""
     starts.start(FAILS)
     (starts.place / "restarts").write_text("0\n")
     assert starts.start(FAILS) == 1
@@ -187,7 +187,7 @@ def test_a_start_by_hand_does_not_wait(starts: Starts) -> None:
 
 
 def broken(starts: Starts) -> Iterator[str]:
-    """Break each program of the script in each way, one at a time."""
+    """Yield each program of the script, broken in each way."""
     for name in TOOLS:
         real = (starts.tools / name).read_bytes() if name in TOOLS[3:] else None
         for text in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -KILL $$\n", ""):
@@ -203,8 +203,10 @@ def broken(starts: Starts) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("was_blocked", [True, False])
-def test_no_program_that_fails_or_is_killed_lets_k3s_pass(starts: Starts, *, was_blocked: bool) -> None:
-    """A gate that fails blocks K3s, whatever else fails, also if an earlier mark is left; the next start recovers."""
+def test_k3s_stays_blocked_if_any_program_of_the_script_fails_or_is_killed(
+    starts: Starts, *, was_blocked: bool
+) -> None:
+    """A failing gate blocks K3s even if an earlier mark is left. The next start recovers."""
     for name in broken(starts):
         shutil.rmtree(starts.run, ignore_errors=True)
         starts.run.mkdir()

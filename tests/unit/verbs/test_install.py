@@ -1,4 +1,4 @@
-"""What `uninstall` asks of systemd; the files themselves are the scenarios' business."""
+"""install and uninstall: calls of systemctl. The scenarios test the files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _question(named: tuple[str, ...]) -> tuple[str, ...]:
 
 @pytest.mark.root
 @pytest.mark.parametrize("packaged", [False, True])
-def test_uninstall_stops_the_timers_that_it_takes_away(tmp_path: Path, *, packaged: bool) -> None:
-    """Before their files go, since systemd keeps a timer that runs; those of a package stay and go on."""
+def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged: bool) -> None:
+    """A running timer continues without its file. Timers of a package are not stopped."""
     for program in (PROGRAM, PurePosixPath(SYSTEMCTL), install.PACKAGED_PROGRAM):
         file = tmp_path / program.relative_to("/")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -56,8 +56,8 @@ def test_uninstall_stops_the_timers_that_it_takes_away(tmp_path: Path, *, packag
     assert stopped == ([] if packaged else TIMERS)
 
 
-def test_install_refuses_a_machine_that_systemd_does_not_run(tmp_path: Path) -> None:
-    """As with OpenRC or in a container, even if systemd is installed. Nothing is written."""
+def test_install_fails_on_a_machine_without_running_systemd(tmp_path: Path) -> None:
+    """The machine uses OpenRC or is a container, and systemd may be installed. No file is written."""
     for path in ("opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", "sbin/openrc-run"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch(0o755)

@@ -1,4 +1,4 @@
-"""`install` and `uninstall`, killed at each call that writes and before each call of systemctl."""
+"""install and uninstall, killed at each writing call and before each call of systemctl."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 UNITS = "etc/systemd/system"
 K3S_UNIT = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 WRITING = ("rename", "unlink", "mkdir", "rmdir")
-"""And open(2), if it creates a file."""
+"""Functions of os that write; also open() if it creates a file."""
 DROPIN = f"k3s.service.d/{gate.DROPIN}"
 
 Files = dict[str, str]
@@ -64,7 +64,7 @@ class Machine:
     def _show(self, unit: str) -> str:
         loaded, disk = self.loaded, self.disk
         used = {name: text for name, text in loaded.items() if name == unit or name.startswith(f"{unit}.d/")}
-        # As with systemd 247, the first drop-in of a service goes unnoticed.
+        # systemd 247 does not detect the first drop-in of a service.
         is_stale = any(disk.get(name) != text for name, text in used.items())
         dropins = " ".join(f"/{UNITS}/{name}" for name in used if name != unit)
         state = "loaded" if unit in loaded else "not-found"
@@ -75,7 +75,7 @@ class Machine:
 
     def reload(self) -> None:
         """Read all unit files."""
-        time.sleep(0.01)  # more than the clock of file times takes for a tick
+        time.sleep(0.01)  # longer than the resolution of file times
         self.loaded_file.write_text(json.dumps(self.disk))
         (self.root / "run/systemd/systemd-units-load").touch()
         time.sleep(0.01)
@@ -97,21 +97,21 @@ class Machine:
 
     @property
     def host(self) -> Host:
-        """The host as the program sees it."""
+        """The host for the program."""
         return fake_host(self.root, programs=self, is_live=True)  # type: ignore[arg-type]
 
     def run(self, verb: Callable[[Host, install.Wanted], Any]) -> None:
-        """Run a verb to its end."""
+        """Run a verb completely."""
         host = self.host
         verb(host, install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM))
 
-    def run_killed(self, verb: Callable[[Host, install.Wanted], Any], moment: int) -> bool:
-        """Run a verb in a process of its own that is killed at this call; False if it ended before."""
+    def run_killed(self, verb: Callable[[Host, install.Wanted], Any], call: int) -> bool:
+        """Run a verb in a process that is killed at this call; return False if it ended before."""
         child = os.fork()
         if not child:
             code = 1
             try:
-                _kill_at(self, moment)
+                _kill_at(self, call)
                 self.run(verb)
                 code = 0
             finally:
@@ -121,12 +121,12 @@ class Machine:
         return os.WIFSIGNALED(status)
 
     def starts(self) -> tuple[str, str]:
-        """What a start of K3s does now, and what it does after a reload or a boot."""
+        """Return the result of a start of K3s now, and after a reload or a boot."""
         disk = self.disk
         return _start(self.loaded, disk), _start(disk, disk)
 
     def temporary_files(self) -> list[Path]:
-        """What a run has left."""
+        """Return the temporary files that a run has left."""
         return [path for path in self.root.rglob("*") if re.fullmatch(r"\..*\.k3s-harden", path.name)]
 
 
@@ -135,17 +135,17 @@ def _start(used: Files, disk: Files) -> str:
     if dropin is None:
         return "ungated"
     if "k3s-harden@" in dropin:
-        # systemd drops an instance that has ended, and reads the template again.
+        # systemd unloads an instance that has ended, and reads the template again.
         return "gated" if gate.TEMPLATE in disk else "blocked"
     return "gated" if "/run/k3s-harden/ready" in used.get(gate.UNIT, disk.get(gate.UNIT, "")) else "blocked"
 
 
-def _kill_at(machine: Machine, moment: int) -> None:
-    """Kill this process before its call of this number that writes, or asks systemctl to do something."""
-    left = moment
+def _kill_at(machine: Machine, call: int) -> None:
+    """Kill this process before its n-th call that writes or makes systemd reload."""
+    left = call
 
     def counted(real: Callable[..., Any], counts: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the call that it replaces
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the signature of the replaced call
             nonlocal left
             if counts(*args, **kwargs):
                 left -= 1
@@ -161,8 +161,8 @@ def _kill_at(machine: Machine, moment: int) -> None:
     machine.reload = counted(machine.reload)  # type: ignore[method-assign]
 
 
-class Story(NamedTuple):
-    """A verb to kill, and what a start of K3s may do after that."""
+class Scenario(NamedTuple):
+    """A verb to kill, and the allowed results of a start of K3s after that."""
 
     verb: Callable[[Host, install.Wanted], Any]
     prepare: Callable[[Machine], None]
@@ -175,20 +175,20 @@ def nothing(_: Machine) -> None:
 
 
 def earlier_release(machine: Machine) -> None:
-    """The gate of the release before the template is in force."""
+    """Install the gate of the release without a template."""
     shutil.copytree(EARLIER_UNITS, machine.root / UNITS, dirs_exist_ok=True)
 
 
 def installed(machine: Machine) -> None:
-    """The gate is in force."""
+    """Install the gate."""
     machine.run(install.install)
 
 
-STORIES = {
-    "first installation": Story(install.install, nothing, frozenset({"ungated", "gated"}), "gated"),
-    "upgrade": Story(install.install, earlier_release, frozenset({"gated"}), "gated"),
-    "removal": Story(install.uninstall, installed, frozenset({"ungated", "gated"}), "ungated"),
-    "removal of an earlier release": Story(
+SCENARIOS = {
+    "first installation": Scenario(install.install, nothing, frozenset({"ungated", "gated"}), "gated"),
+    "upgrade": Scenario(install.install, earlier_release, frozenset({"gated"}), "gated"),
+    "removal": Scenario(install.uninstall, installed, frozenset({"ungated", "gated"}), "ungated"),
+    "removal of an earlier release": Scenario(
         install.uninstall, earlier_release, frozenset({"ungated", "gated"}), "ungated"
     ),
 }
@@ -201,51 +201,49 @@ def place() -> Iterator[Path]:
         yield directory
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_never_blocks_k3s_and_the_next_run_completes(place: Path, name: str) -> None:
-    """K3s starts as before or as afterwards; `check` names a stale systemd; the next run reloads and cleans up."""
-    story = STORIES[name]
+    """K3s starts as before or after the verb. check reports a missing reload, and the next run cleans up."""
+    scenario = SCENARIOS[name]
     whole = Machine(place / "whole")
     whole.reload()
-    story.prepare(whole)
+    scenario.prepare(whole)
     whole.reload()
-    whole.run(story.verb)
+    whole.run(scenario.verb)
     ended = whole.disk
     wrong: list[str] = []
     left_temporary_files = left_stale = False
-    for moment in range(2000):
+    for call in range(2000):
         machine = Machine(place / "killed")
         machine.reload()
-        story.prepare(machine)
+        scenario.prepare(machine)
         machine.reload()
-        was_killed = machine.run_killed(story.verb, moment)
+        was_killed = machine.run_killed(scenario.verb, call)
         now, next_boot = machine.starts()
         found = gate.detect(machine.host)
         left_temporary_files |= bool(machine.temporary_files())
-        if not {now, next_boot} <= story.during:
-            wrong.append(f"{moment}: K3s is {now} now and {next_boot} at the next boot")
+        if not {now, next_boot} <= scenario.during:
+            wrong.append(f"{call}: K3s is {now} now and {next_boot} at the next boot")
         has_gate = bool(found.unit or found.template or found.dropins)
         if machine.loaded.get(DROPIN) != machine.disk.get(DROPIN) and has_gate:
             left_stale = True
             if not found.is_stale:
-                wrong.append(f"{moment}: check does not name the stale systemd")
-        machine.run(story.verb)
-        if machine.starts() != (story.after, story.after) or machine.disk != ended:
-            wrong.append(
-                f"{moment}: after the next run K3s is {machine.starts()}, {machine.disk.keys() ^ ended.keys()}"
-            )
+                wrong.append(f"{call}: check does not name the stale systemd")
+        machine.run(scenario.verb)
+        if machine.starts() != (scenario.after, scenario.after) or machine.disk != ended:
+            wrong.append(f"{call}: after the next run K3s is {machine.starts()}, {machine.disk.keys() ^ ended.keys()}")
         if gate.detect(machine.host).is_stale or machine.temporary_files():
-            wrong.append(f"{moment}: the next run leaves {machine.temporary_files()}, or a stale systemd")
+            wrong.append(f"{call}: the next run leaves {machine.temporary_files()}, or a stale systemd")
         shutil.rmtree(machine.root)
         if not was_killed:
             break
-    assert (moment >= 10, left_stale) == (True, True)
-    assert left_temporary_files or story.verb is install.uninstall
+    assert (call >= 10, left_stale) == (True, True)
+    assert left_temporary_files or scenario.verb is install.uninstall
     assert not wrong, "\n".join(wrong)
 
 
-def test_install_starts_what_the_gate_of_an_earlier_release_blocked(tmp_path: Path) -> None:
-    """Only that release would have started it, so it would stay down."""
+def test_install_starts_a_k3s_that_the_gate_of_an_earlier_release_blocked(tmp_path: Path) -> None:
+    """Only the earlier release would have started it."""
     machine = Machine(tmp_path / "host")
     earlier_release(machine)
     machine.reload()

@@ -1,4 +1,4 @@
-"""Starts of K3s that pass without the gate, and the end of blocked ones."""
+"""Starts of K3s without the gate, and retries of blocked services."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def guarded(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_release_is_a_private_file_for_each_service_with_who_and_when(guarded: Path) -> None:
-    """The drop-in of the service consumes it; the system log has the same."""
+def test_a_release_is_a_private_file_per_service_with_user_and_time(guarded: Path) -> None:
+    """The drop-in of the service uses the file. The system log contains the same text."""
     logger = guarded / "usr/bin/logger"
     logger.parent.mkdir(parents=True)
     logger.touch()
@@ -55,13 +55,13 @@ def test_a_release_is_a_private_file_for_each_service_with_who_and_when(guarded:
 
 
 def test_only_the_named_service_is_released(guarded: Path) -> None:
-    """Other services stay gated."""
+    """Other services still need their gate."""
     release_once(fake_host(guarded, is_live=True), ("k3s-east.service",))
     assert [file.name for file in (guarded / RUN).iterdir()] == ["release.k3s-east"]
 
 
 def test_a_service_without_the_gate_cannot_be_released(guarded: Path) -> None:
-    """The error lists the services that have one; nothing is written."""
+    """The error lists the services with a gate. No file is written."""
     with pytest.raises(UsageError, match=r"k3s-west\.service: it has no gate") as caught:
         release_once(fake_host(guarded, is_live=True), ("k3s-west.service",))
     assert "k3s-east.service" in caught.value.hint
@@ -69,12 +69,12 @@ def test_a_service_without_the_gate_cannot_be_released(guarded: Path) -> None:
 
 
 def test_a_host_tree_has_no_start_to_release(guarded: Path) -> None:
-    """Nothing starts there."""
+    """No service runs in a host tree."""
     with pytest.raises(UsageError, match="nothing starts there"):
         release_once(fake_host(guarded), ())
 
 
-def test_a_compliant_run_retries_what_is_blocked_and_ends_the_report_of_releases(guarded: Path) -> None:
+def test_a_compliant_run_retries_blocked_services_and_ends_reports_of_releases(guarded: Path) -> None:
     """It creates the file that ends the pause of each blocked service, and removes the records of releases."""
     run = guarded / RUN
     run.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""service-accounts with a kubectl whose output is not what it should be."""
+"""service-accounts with invalid output of kubectl."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def host() -> Iterator[Host]:
         '{"items": [{"metadata": {"name": "default"}}]}',
     ],
 )
-def test_output_that_is_no_list_of_accounts_is_an_error(output: str, host: Host) -> None:
-    """One line, and no account is patched."""
+def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Host) -> None:
+    """The error is one line, and no account is patched."""
     programs = Programs({NAMESPACES: Completed(0, "namespace/default\n", ""), ACCOUNTS: Completed(0, output, "")})
     host = replace(host, run=programs)
     with pytest.raises(HostError, match=r"^cannot read the output of kubectl: expected a list of ServiceAccounts$"):
@@ -58,8 +58,8 @@ def test_output_that_is_no_list_of_accounts_is_an_error(output: str, host: Host)
 
 
 @pytest.mark.parametrize("value", ["0", '"false"', "null", "[]", "{}"])
-def test_only_false_is_false(value: str, host: Host) -> None:
-    """The API server accepts booleans only, so anything else counts as not protected."""
+def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> None:
+    """The API server accepts only booleans; any other value is treated as not protected."""
     account = f'{{"items": [{{"metadata": {{"namespace": "a"}}, "automountServiceAccountToken": {value}}}]}}'
     patch = ("patch", "serviceaccount", "default", "--namespace=a", '--patch={"automountServiceAccountToken":false}')
     answers = {

@@ -1,4 +1,4 @@
-"""Tests of the cloud-init document: YAML that preserves each byte, and a POSIX shell script."""
+"""The cloud-init document: YAML that preserves each byte, and a POSIX shell script."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def script(read: dict[str, Any]) -> str:
 
 
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.text("a: #\n-|'\"{", max_size=12).map(str.encode)))
-def test_a_file_arrives_byte_for_byte(content: bytes) -> None:
+def test_the_content_of_a_file_is_preserved(content: bytes) -> None:
     """Spaces at the ends, control characters and YAML syntax are preserved."""
     assert written(document(files={PATH: content}))[PATH] == content
 
 
 @given(st.text("/srv k3s:#'\"é😀\\", min_size=1))
-def test_a_path_arrives_unchanged(name: str) -> None:
+def test_the_path_of_a_file_is_preserved(name: str) -> None:
     """Files of the settings and the data directory can have any name."""
     path = PurePosixPath(f"/x{name}")
     read = document(files={path: b"a\n"}, data_dir=str(path))
@@ -67,8 +67,8 @@ def test_a_path_arrives_unchanged(name: str) -> None:
     assert yaml.safe_load(dropin) == {"data-dir": str(path)}
 
 
-def test_text_stays_readable() -> None:
-    """Text is not encoded, so that a person can review it."""
+def test_text_is_not_encoded() -> None:
+    """The document can be reviewed."""
     text = b"role: server\n\naudit:\n  max-age: 60\n"
     made = user_data(facts.assumed(Role.SERVER, Version(1, 34, 0)), DOWNLOAD, {PATH: text}).decode()
     assert "      role: server\n\n      audit:\n        max-age: 60\n" in made
@@ -96,7 +96,7 @@ def test_the_given_version_of_k3s_is_installed(version: str, environment: str, w
         assert words in text
 
 
-def test_a_version_that_is_no_release_is_rejected() -> None:
+def test_a_version_that_is_not_a_release_is_rejected() -> None:
     """For v1.34.2 the newest release of v1.34 would be installed."""
     with pytest.raises(UsageError, match=r"v1\.34\.2") as refused:
         document(version="1.34.2")
@@ -116,7 +116,7 @@ def test_the_script_is_valid_for_sh(role: Role) -> None:
 
 
 def test_the_program_is_verified_before_it_runs() -> None:
-    """The checksum is verified first, and the script runs no other downloaded program before."""
+    """The script runs no downloaded program before it verifies the checksum."""
     text = script(document())
     assert text.index(DOWNLOAD.sha256) < text.index("k3s-harden --version") < text.index("k3s-harden install")
     assert "pip" not in text
