@@ -94,7 +94,7 @@ def test_existing_paths_get_the_same_modes(
         assert machine.tree(*PLACES) == expected, f"umask {umask:03o}"
 
 
-@pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "nobody's"])
+@pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "of nobody"])
 def test_revert_restores_the_earlier_modes(machine: Machine, expected: Mapping[str, Entry], state: State) -> None:
     """Earlier modes are restored even if they were too open."""
     put_before(machine, expected, state)
