@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from agent.errors import ExitCode
 from agent.model import NO_REMEDIATION, Location, OwnCommand, Remediation, StrEnum
@@ -10,6 +10,18 @@ from agent.value import Value
 
 GATE_VERB = "gate"
 """The verb whose exit code says only whether K3s may start."""
+
+
+class Progress(Protocol):
+    """Called with each step of a run, for a person who waits."""
+
+    def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
+        """Take the current step, and its number and how many there are, if that is known."""
+        ...
+
+
+def no_progress(text: str, done: int = 0, total: int = 0) -> None:
+    """Show nothing."""
 
 
 class ItemStatus(StrEnum):

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.model import Absent, File
 from agent.plan.plan import describe, difference
-from agent.report import Item, ItemStatus
+from agent.report import Item, ItemStatus, no_progress
 from agent.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agent.changes.journal import Journal
     from agent.host import Host
     from agent.plan.plan import Change, Plan, Refusal
+    from agent.report import Progress
 
 
-def execute(plan: Plan, host: Host, journal: Journal) -> tuple[Item, ...]:
+def execute(plan: Plan, host: Host, journal: Journal, progress: Progress = no_progress) -> tuple[Item, ...]:
     """Record the changes in the journal, then make them in order, and return an item for each change and refusal.
 
     The caller holds the lock. A change that fails does not stop the others. Raises HostError before the first change if
@@ -28,17 +29,20 @@ def execute(plan: Plan, host: Host, journal: Journal) -> tuple[Item, ...]:
     items: tuple[Item, ...] = ()
     if plan.changes:
         run = journal.begin(plan.changes)
-        items = carry_out_all(plan.changes, host, journal)
+        items = carry_out_all(plan.changes, host, journal, progress)
         with suppress(HostError):  # the record is complete; the next run closes it like that of an interrupted run
             journal.finish(run)
     return (*items, *map(refused, plan.refusals))
 
 
-def carry_out_all(changes: Iterable[Change], host: Host, journal: Journal) -> tuple[Item, ...]:
+def carry_out_all(
+    changes: Sequence[Change], host: Host, journal: Journal, progress: Progress = no_progress
+) -> tuple[Item, ...]:
     """Make the changes in order. A change that fails stops only those that depend on it."""
     items: list[Item] = []
     failed: dict[str, Item] = {}
-    for change in changes:
+    for number, change in enumerate(changes, 1):
+        progress(change.id, number, len(changes))
         lacking = [failed[name] for name in change.needs if name in failed]
         item = _not_made(change, lacking) if lacking else carry_out(change, host, journal)
         if item.status is ItemStatus.FAILED:

@@ -37,7 +37,7 @@ from agent.cli.shared_options import (
     topics,
     versions,
 )
-from agent.cli.streams import columns, print_text
+from agent.cli.streams import columns, print_text, progress
 from agent.errors import ExitCode, UsageError
 from agent.present import Format
 from agent.present.assessments import AssessmentFormat
@@ -79,13 +79,18 @@ def apply(
     from agent.verbs import converge
 
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    report = converge.apply(open_host(root, allow_empty=allow_empty_root), options.request(force=force))
+    host = open_host(root, allow_empty=allow_empty_root)
+    with progress("apply", quiet=quiet) as shown:
+        report = converge.apply(host, options.request(force=force), shown)
     ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
 
 
 @app.command(epilog=epilog("k3s-harden check --quiet", READS))
 def check(
     *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again every 2 seconds, and show changes, until Ctrl-C.")
+    ] = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
@@ -103,8 +108,13 @@ def check(
     from agent.verbs import converge
 
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    report = converge.check(open_host(root, allow_empty=allow_empty_root), options.request())
-    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
+    printed, words = ReportOptions(output_format, verbose, quiet), options.words(root)
+    host = open_host(root, allow_empty=allow_empty_root)
+    if watch:
+        report = printed.watched(host, lambda again: converge.check(again, options.request()), words)
+    else:
+        report = converge.check(host, options.request())
+    printed.finish(report, words)
 
 
 @app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
@@ -452,7 +462,8 @@ def service_accounts(
     from agent.verbs.service_accounts import protect
 
     file = None if kubeconfig is None else str(absolute(kubeconfig))
-    report = protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait)
+    with progress("service-accounts", quiet=quiet) as shown:
+        report = protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait, progress=shown)
     ReportOptions(output_format, verbose, quiet).finish(report)
 
 

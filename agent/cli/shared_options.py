@@ -19,7 +19,7 @@ from agent.report import GATE_VERB
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from agent.assess.assessment import Assessment
     from agent.host import Host
@@ -230,6 +230,14 @@ class ReportOptions(Value):
         with printing(report.exit_code, decides=report.verb != GATE_VERB):
             present(report, self.output_format, detail, sys.stdout, host_options)
         raise typer.Exit(int(report.exit_code))
+
+    def watched(self, host: Host, check: Callable[[Host], Report], host_options: tuple[str, ...]) -> Report:
+        """Show the report of each check on the terminal until Ctrl-C, and return the last one."""
+        from agent.cli.watch import refuse_without_terminal, watch
+
+        refuse_without_terminal(self.output_format)
+        detail = verbosity(verbose=self.verbose, quiet=self.quiet)
+        return watch(host, check, lambda report, to: present(report, self.output_format, detail, to, host_options))
 
     def finish_preflight(self, result: Preflight, host_options: tuple[str, ...]) -> None:
         """Print the result of a preflight and exit with its exit code."""

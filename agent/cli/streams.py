@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.errors import ExitCode
+from agent.report import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_USUAL_WIDTH = 80
-"""Columns of a terminal that does not say how wide it is, such as a serial console."""
+    from agent.report import Progress
+
+_USUAL_SIZE = (80, 24)
+"""Columns and lines of a terminal that does not say how large it is, such as a serial console."""
 
 
 def open_standard_streams() -> None:
@@ -77,9 +80,40 @@ def print_error(message: str, hint: str = "") -> None:
         sys.stderr.flush()
 
 
+@contextmanager
+def progress(verb: str, *, quiet: bool) -> Iterator[Progress]:
+    """Show the current step on standard error if a person waits at a terminal; at the end nothing is left of it."""
+    if quiet or not _is_watched():
+        yield no_progress
+        return
+    from agent.cli.progress import Line
+
+    line = Line(verb)
+    try:
+        yield line.show
+    finally:
+        line.end()
+
+
+def _is_watched() -> bool:
+    """Return whether standard error is a terminal, and standard output is not a pipe to a program that uses it too."""
+    import stat
+
+    try:
+        return os.isatty(2) and not stat.S_ISFIFO(os.fstat(1).st_mode)
+    except OSError:
+        return False
+
+
+def terminal_size() -> os.terminal_size:
+    """Return the columns and lines of the terminal that standard output is. Raises OSError if it is none."""
+    found = os.get_terminal_size(sys.stdout.fileno())
+    return os.terminal_size((found.columns or _USUAL_SIZE[0], found.lines or _USUAL_SIZE[1]))
+
+
 def columns() -> int:
     """Return the width of the terminal that standard output is; 0 if it is none."""
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL_WIDTH
+        return terminal_size().columns
     except (OSError, ValueError):  # not a terminal, or closed
         return 0

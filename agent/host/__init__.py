@@ -18,7 +18,7 @@ from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
 from agent.host.tree import Tree
 from agent.model import Absent, Directory, File, FilePermissions, Observed, Resource, State, Sysctl, Unreadable
-from agent.value import Value
+from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agent.host.probe import Probe
     from agent.host.process import Completed, Runner
     from agent.host.writable_tree import WritableTree
+    from agent.model import Times
 
 PROC_SYS = PurePosixPath("/proc/sys")
 LOCK = PurePosixPath("/run/k3s-harden.lock")
@@ -179,6 +180,24 @@ class Host(Value):
         if isinstance(answer, HostError):
             raise answer
         return answer
+
+    @cached_property
+    def _times(self) -> dict[tuple[str, ...], Times]:
+        """When the programs changed that answered to an earlier copy of this host."""
+        return {}
+
+    def anew(self) -> Host:
+        """Return this host for another observation, which asks all programs again."""
+        return replace(self)
+
+    def again(self) -> Host:
+        """Return this host for another observation. Programs that answered and have not changed are not asked again."""
+        now = {words: self.tree.times(PurePosixPath(words[0]), follows_link=True) for words in self._answers}
+        times = {words: found for words, found in now.items() if found and self._times.get(words, found) == found}
+        answers = {words: self._answers[words] for words in times if not isinstance(self._answers[words], HostError)}
+        host = self.anew()
+        vars(host).update(_answers=answers, _times=times)
+        return host
 
     def is_read_only(self, path: PurePosixPath) -> bool:
         """Return whether the file system of a directory is read-only; False if there is no such directory."""

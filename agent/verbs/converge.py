@@ -12,7 +12,7 @@ from agent.errors import HardenError, HostError
 from agent.model import Absent, File, OwnCommand
 from agent.plan import plan
 from agent.plan.plan import difference
-from agent.report import GATE_VERB, Item, ItemStatus, Report
+from agent.report import GATE_VERB, Item, ItemStatus, Report, no_progress
 from agent.situation import observe
 from agent.value import replace
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.model import Observed, State
     from agent.plan.plan import Change
+    from agent.report import Progress
     from agent.situation import Request, Situation
 
 
@@ -56,8 +57,9 @@ def _compared(item: Item, found: Observed, expected: State) -> Item:
     return replace(item, diff=unified(found, expected), shown_by=None)
 
 
-def apply(host: Host, request: Request) -> Report:
+def apply(host: Host, request: Request, progress: Progress = no_progress) -> Report:
     """Make the host compliant, then observe it again. Takes no lock and makes no changes if it is compliant."""
+    progress("reading the host")
     situation = observe(host, request)
     settled = all(run.finished for run in situation.journal.runs)
     if not (settled and situation.plan.is_empty):
@@ -67,11 +69,14 @@ def apply(host: Host, request: Request) -> Report:
 
     from agent.changes.execute import execute
 
+    progress("waiting for the end of another run")
     with host.lock():
+        progress("writing the journal")
         journal = Journal(host)
         journal.finish_interrupted()
         # Another run may have made the changes before this one got the lock.
-        done = execute(observe(host, request).plan, host, journal)
+        done = execute(observe(host, request).plan, host, journal, progress)
+    progress("reading the host again")
     try:
         situation = observe(host, request)
     except HardenError as error:

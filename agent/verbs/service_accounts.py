@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
-from agent.report import Fact, Item, ItemStatus, Report
+from agent.report import Fact, Item, ItemStatus, Report, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.host import Host
+    from agent.report import Progress
 
 _PAUSE = 3.0
 _LARGEST_ANSWER = 64 << 20
@@ -47,21 +48,26 @@ class _Kubectl(NamedTuple):
         return done.stdout
 
 
-def protect(host: Host, *, kubeconfig: str | None, timeout: float, wait: float = 0) -> Report:
+def protect(
+    host: Host, *, kubeconfig: str | None, timeout: float, wait: float = 0, progress: Progress = no_progress
+) -> Report:
     """Patch the default ServiceAccount of each namespace; a failure does not stop the others.
 
     `timeout` is in seconds for one call, `wait` in seconds for the first answer of the API server. Raises HostError if
     there is no kubectl or the API server does not answer.
     """
     kubectl = _Kubectl(host, _command(host, kubeconfig), timeout)
+    progress("reading the ServiceAccounts" if not wait else "waiting for the API server")
     before = _first_tokens(kubectl, host.now() + wait)
     failures: dict[str, str] = {}
-    for namespace, automounts in before.items():
-        if automounts:
-            try:
-                kubectl("patch", "serviceaccount", "default", f"--namespace={namespace}", f"--patch={_PATCH}")
-            except HostError as error:
-                failures[namespace] = error.message
+    automounting = [namespace for namespace, automounts in before.items() if automounts]
+    for number, namespace in enumerate(automounting, 1):
+        progress(f"patching {namespace}/default", number, len(automounting))
+        try:
+            kubectl("patch", "serviceaccount", "default", f"--namespace={namespace}", f"--patch={_PATCH}")
+        except HostError as error:
+            failures[namespace] = error.message
+    progress("reading the ServiceAccounts again")
     unread: tuple[Item, ...] = ()
     try:
         after = _tokens(kubectl) if any(before.values()) else before

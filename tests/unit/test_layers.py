@@ -102,7 +102,7 @@ ON_TEXT_ALONE = frozenset(
 DEPENDS_ON_WHEN_IT_RUNS = frozenset({"datetime.datetime.now", "random", "secrets", "time", "uuid"})
 
 ALLOWED: dict[str, frozenset[str]] = {
-    "agent.cli": frozenset({"os", "pathlib.Path"}),
+    "agent.cli": frozenset({"os", "pathlib.Path", "signal", "threading"}),
 }
 """Exceptions for packages outside agent.host: the command line uses streams, and options with paths."""
 

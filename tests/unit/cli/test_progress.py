@@ -1,0 +1,158 @@
+"""Tests of progress: on a terminal, after a second, and nothing left of it at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.terminal import CHECKOUT, Terminal, screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OPTIONS = ("--role", "server", "--k3s-version", "1.34")
+WAITING = "k3s-harden apply: waiting for the end of another run"
+
+SLOW = """\
+import sys, time
+from agent.cli.streams import progress
+with progress("apply", quiet="-q" in sys.argv) as show:
+    show("reading the host")
+    time.sleep(float(sys.argv[1]))
+    for number in range(1, 4):
+        show("/etc/\\x1b[2J" + "long" * 40, number, 3)
+        time.sleep(0.5)
+print("the report")
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    path = tmp_path / "root"
+    subprocess.run([CHECKOUT / ".ci/disposable-host", path], check=True)
+    return path
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the lock of the host, as another run does."""
+    (root / "run").mkdir(exist_ok=True)
+    descriptor = os.open(root / "run/k3s-harden.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def slow(seconds: float, *words: str, columns: int = 80) -> Terminal:
+    return Terminal(str(seconds), *words, program=(sys.executable, "-c", SLOW), columns=columns)
+
+
+def test_apply_shows_what_it_waits_for_and_leaves_nothing_behind(root: Path) -> None:
+    """The line disappears before the report is printed."""
+    with Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
+        with locked(root):
+            shown = terminal.read_until(WAITING)
+        shown += terminal.rest()
+        assert terminal.end() == 0
+    lines = screen(shown, 120)
+    assert WAITING not in "\n".join(lines)
+    assert "k3s-harden apply: server" in "\n".join(lines)
+
+
+def test_ctrl_c_leaves_nothing_of_the_line_behind(root: Path) -> None:
+    """Only what the program says about the interruption remains."""
+    with locked(root), Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
+        shown = terminal.read_until(WAITING)
+        terminal.press("\x03")
+        shown += terminal.rest()
+        assert terminal.end() == 130
+    assert WAITING not in "\n".join(screen(shown.replace("^C", ""), 120))
+    assert "k3s-harden: interrupted" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_short_run_shows_nothing(root: Path) -> None:
+    """Only what takes longer than a second has a line."""
+    with Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
+        shown = terminal.rest()
+    assert "\r" not in shown.replace("\r\n", "")
+
+
+@pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
+def test_each_step_is_shown_on_one_line(environment: dict[str, str]) -> None:
+    """With its number, cut to the terminal, without styles, and with untrusted control characters as escapes."""
+    with Terminal("1.5", program=(sys.executable, "-c", SLOW), columns=60, environment=environment) as terminal:
+        shown = terminal.rest()
+        assert terminal.end() == 0
+    steps = [step for step in shown.split("\r") if step.strip()]
+    assert steps[0].strip() == "k3s-harden apply: reading the host"
+    assert any(step.startswith("k3s-harden apply: 3 of 3: /etc/\\x1b[2Jlong") for step in steps)
+    assert all(len(step.rstrip("\n")) < 60 for step in steps)
+    assert "\x1b" not in shown
+    assert screen(shown, 60) == ["the report", ""] or screen(shown, 60) == ["the report"]
+
+
+def test_a_narrow_terminal_gets_no_second_line() -> None:
+    """Also if it is made narrower meanwhile."""
+    with slow(2, columns=80) as terminal:
+        terminal.read_until("reading the host")
+        terminal.resize(20, 24)
+        shown = terminal.rest()
+    assert all(len(step.rstrip("\n")) < 20 for step in shown.split("\r") if step.strip())
+
+
+def test_quiet_shows_nothing() -> None:
+    """-q prints only problems."""
+    with slow(1.5, "-q") as terminal:
+        assert terminal.rest() == "the report\r\n"
+
+
+def test_a_redirected_report_leaves_the_line_on_the_terminal(tmp_path: Path) -> None:
+    """The file has the report, and only that."""
+    with (tmp_path / "report").open("wb") as file, slow_into(file.fileno()) as terminal:
+        shown = terminal.rest()
+    assert "3 of 3" in shown
+    assert screen(shown, 80) == [""]
+    assert (tmp_path / "report").read_text(encoding="utf-8") == "the report\n"
+
+
+def test_a_pipe_gets_no_line() -> None:
+    """A pager writes to the same terminal."""
+    reading, writing = os.pipe()
+    with slow_into(writing) as terminal:
+        os.close(writing)
+        assert terminal.rest() == ""
+    assert os.read(reading, 100) == b"the report\n"
+    os.close(reading)
+
+
+def slow_into(descriptor: int) -> Terminal:
+    return Terminal("1.5", program=(sys.executable, "-c", SLOW), stdout=descriptor)
+
+
+def test_without_a_terminal_nothing_is_shown_and_no_thread_is_started() -> None:
+    """Such as in the journal of a unit."""
+    program = SLOW + "import threading; print(threading.active_count(), 'agent.cli.progress' in sys.modules)\n"
+    command = [sys.executable, "-c", program, "1.2"]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("the report\n1 False\n", "")
+
+
+def test_a_terminal_that_is_closed_is_no_error() -> None:
+    """The run goes on."""
+    started = time.monotonic()
+    with slow(3) as terminal:
+        terminal.read_until("reading the host")
+        terminal.close()
+        assert terminal.end() in (0, 1, -1)
+    assert time.monotonic() - started < 30
