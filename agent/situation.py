@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from agent.changes.journal import Run
+    from agent.changes.notifications import Notifications
     from agent.desired.dropin_options import NamedPath
     from agent.host import Host
     from agent.linux.sysctl_order import SysctlFile
@@ -138,6 +139,8 @@ class Situation(Value):
     to_record: LastRun
     """What a run records that finds this host compliant."""
     substitute: Substitute | None = None
+    notifications: Notifications | None = None
+    """None if the settings have no `drift.notify`."""
 
 
 def observe(host: Host, request: Request) -> Situation:
@@ -220,7 +223,16 @@ def _observe(
         unreadable=tuple({one.message: one for one in unreadable}.values()),
         today=today,
         to_record=_to_record(site, host_facts, last, _day_to_record(request, last, today, waivers)),
+        notifications=_notifications(host, settings),
     )
+
+
+def _notifications(host: Host, settings: Settings) -> Notifications | None:
+    if settings.drift_notify is None:
+        return None
+    from agent.changes import notifications
+
+    return notifications.observe(host, PurePosixPath(settings.drift_notify[0]))
 
 
 def _to_record(site: Site, host_facts: HostFacts, last: LastRun, day: str) -> LastRun:

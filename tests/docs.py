@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agent import findings
-from agent.changes import journal, last_run, state
+from agent.changes import journal, last_run, notifications, state
 from agent.cli import app
 from agent.cli.shared_options import TOPICS
 from agent.desired import resources as desired
@@ -364,6 +364,8 @@ def _resources() -> str:
                 (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
+                (f"`{notifications.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
+                (f"`{notifications.DELIVERED}`", "0600", "last notification that was delivered"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),

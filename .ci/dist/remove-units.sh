@@ -3,7 +3,7 @@ set -e
 
 if [ -d /run/systemd/system ]; then
     systemctl stop k3s-harden-service-accounts.timer k3s-harden-service-accounts.service \
-        k3s-harden-check.timer k3s-harden-check.service || true # fails if a unit was removed by hand
+        k3s-harden-check.timer k3s-harden-check.service 'k3s-harden-notify@*.service' || true # fails if a unit was removed by hand
 fi
 # systemd stores the time at which a persistent timer last elapsed in a file.
 rm -f /var/lib/systemd/timers/stamp-k3s-harden-check.timer
@@ -17,7 +17,7 @@ for gate in k3s-harden@.service k3s-harden.service; do
 done
 for file in k3s*.service.d/10-k3s-harden.conf k3s-harden@.service.d/10-data-dir.conf k3s-harden.service.d/10-data-dir.conf k3s-harden@.service k3s-harden.service \
     k3s-harden-service-accounts.service k3s-harden-service-accounts.timer \
-    k3s-harden-check.service k3s-harden-check.timer; do
+    k3s-harden-check.service k3s-harden-check.timer k3s-harden-notify@.service; do
     if [ -f "$file" ]; then # a masked unit is a link to /dev/null, and is kept
         rm "$file"
     fi

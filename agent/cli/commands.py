@@ -283,6 +283,9 @@ def drift(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
+    test_notification: Annotated[
+        bool, typer.Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
+    ] = False,
 ) -> None:
     """Report changes since the last assessment.
 
@@ -295,8 +298,31 @@ def drift(
         open_host(root, allow_empty=allow_empty_root),
         HostOptions(config, role, k3s_version, data_dir, allow_empty_root).request(),
     )
+    if test_notification:
+        from agent.verbs.notify import send_test
+
+        print_text(f"{send_test(host, request, lambda: assess_host(host, request))}\n")
+        return
     for line in changes(host, request, lambda *, with_cluster: assess_host(host, request, with_cluster=with_cluster)):
         print_text(f"{line}\n")
+
+
+@app.command(
+    hidden=True,
+    epilog=epilog(
+        "sudo k3s-harden drift --test-notification",
+        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE),
+        success="the command accepted the notification",
+    ),
+)
+def notify() -> None:
+    """Run the command of drift.notify.
+
+    k3s-harden-notify@.service runs it, with a notification of the drift check as standard input.
+    """
+    from agent.verbs.notify import deliver_input
+
+    print_text(f"{deliver_input()}\n")
 
 
 @app.command(hidden=True, epilog=epilog("systemctl start k3s-harden.service", CHANGES, success="K3s may start"))

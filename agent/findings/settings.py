@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
+from agent.model import Location, Remediation, ShellCommand
 from agent.report import Level
 from agent.situation import expired_but_applied
 from agent.value import replace
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.situation import Situation
+
+UNDELIVERED = "notification-undelivered"
+NOTIFY_FINDINGS = ("notify-command-unusable", UNDELIVERED)
+"""Those about the notifications of the drift check."""
 
 _DAYS = 14
 """Days before its expiry in which a waiver is reported."""
@@ -106,4 +111,40 @@ def recorded_version_used(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"K3s did not print its version; {facts.version}, which was recorded on {facts.version_recorded}, is used",
             remediation=instruction("check that `k3s --version` works, or pass --k3s-version"),
+        )
+
+
+_ONLY_NOTIFICATIONS = no("It concerns only the notifications of the drift check.")
+
+
+@finding(Level.WARNING, blocks_gate=_ONLY_NOTIFICATIONS, prevents_start=no("K3s does not read the settings."))
+def notify_command_unusable(situation: Situation) -> Iterator[Trouble]:
+    """The command of `drift.notify` is not run, so the site gets no notifications of the drift check.
+
+    The program must exist, and only root may be able to change it and the directories above it. The user that runs it
+    has no privileges, and sees neither /home nor /root nor /tmp.
+    """
+    found = situation.notifications
+    if found is not None and found.problem:
+        yield Trouble(
+            f"the site is not notified: {found.command} cannot be used: {found.problem}",
+            location=Location(found.command),
+            remediation=instruction(
+                "put the program below a directory that only root can change, with mode 0755, or correct `drift.notify`"
+            ),
+        )
+
+
+@finding(Level.WARNING, blocks_gate=_ONLY_NOTIFICATIONS, prevents_start=no("K3s does not read the notification."))
+def notification_undelivered(situation: Situation) -> Iterator[Trouble]:
+    """The command of `drift.notify` did not accept the last notification of the drift check.
+
+    Its unit tries five times in 40 minutes. The next drift check sends what the site does not know yet.
+    """
+    found = situation.notifications
+    if found is not None and found.waits_since:
+        yield Trouble(
+            f"the site was not notified: {found.command} did not accept the notification of {found.waits_since}",
+            location=Location(found.file),
+            remediation=Remediation((ShellCommand("sudo journalctl -u 'k3s-harden-notify@*'"),)),
         )

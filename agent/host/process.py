@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from agent.errors import HostError
 from agent.value import Value
@@ -13,6 +13,7 @@ from agent.value import Value
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from subprocess import Popen
+    from typing import IO
 
 SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin")
 """Directories of tools. On some systems sudo's secure_path and cloud-init's PATH lack /usr/local/bin."""
@@ -71,6 +72,74 @@ def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OU
     finally:
         _end(process)
     return Completed(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def run_with_input(argv: Sequence[str], data: bytes, *, timeout: float, kept: int = 4096) -> Completed:
+    """Run a program with `data` on its standard input, in the environment of this process.
+
+    Of its output only the last bytes are kept, as `stderr`. A child that keeps the output open does not delay the end.
+    Raises HostError if the program cannot start or exceeds the timeout.
+    """
+    import subprocess
+
+    # A file, so that a program that does not read its input cannot block this one.
+    source = os.memfd_create("input")
+    try:
+        _write_all(source, data)
+        os.lseek(source, 0, os.SEEK_SET)
+        process = subprocess.Popen(  # noqa: S603 - the site's own command, run without privileges and without a shell
+            list(argv), stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", start_new_session=True
+        )
+    except OSError as error:
+        raise HostError(f"cannot run {argv[0]}: {error.strerror}") from error
+    finally:
+        os.close(source)
+    try:
+        pipe = cast("IO[bytes]", process.stdout).fileno()
+        output = _tail(process, pipe, time.monotonic() + timeout, kept)
+    except subprocess.TimeoutExpired as error:
+        raise HostError(f"cannot run {argv[0]}: it did not finish within {timeout:g} s") from error
+    finally:
+        _end(process)
+    return Completed(process.returncode, "", output.decode(errors="replace"))
+
+
+def read_input(largest: int) -> bytes:
+    """Return at most `largest` bytes of the standard input; nothing from a terminal."""
+    data = bytearray()
+    with suppress(OSError):
+        while not os.isatty(0) and len(data) < largest and (chunk := os.read(0, _AT_ONCE)):
+            data += chunk
+    return bytes(data)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _tail(process: Popen[bytes], pipe: int, deadline: float, kept: int) -> bytes:
+    """Read the output until the program ends, and return its last bytes. Raises TimeoutExpired."""
+    import select
+    import subprocess
+
+    output, is_open = b"", True
+    while process.poll() is None or is_open:
+        has_ended = process.returncode is not None
+        left = deadline - time.monotonic()
+        if left <= 0 and not has_ended:
+            raise subprocess.TimeoutExpired(process.args, 0)
+        # Short, because the end of the program is no event of the pipe while a child holds it.
+        wait = 0 if has_ended else min(left, 0.1)
+        if not is_open:
+            time.sleep(wait)
+        elif select.select([pipe], [], [], wait)[0]:
+            chunk = os.read(pipe, _AT_ONCE)
+            output, is_open = (output + chunk)[-kept:], bool(chunk)
+        elif has_ended:
+            break
+    return output
 
 
 class _TooLargeError(Exception):

@@ -16,6 +16,7 @@ from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import ON_SERVERS, Applies, FileMode, Role, StrEnum
 from agent.settings.value_kinds import (
     BOOLEAN,
+    COMMAND,
     EVENT_RATE_LIMIT,
     NAMESPACES,
     OFF,
@@ -320,6 +321,16 @@ class Settings(Value):
         "none",
         default=None,
         example="/var/lib/prometheus/node-exporter/k3s-harden.prom",
+    )
+    drift_notify: tuple[str, ...] | None = _setting(
+        "drift.notify",
+        COMMAND,
+        "A command that gets a JSON notification on its standard input when the daily drift check finds a change: an"
+        " absolute path, or a list of words. It runs without a shell, as a user without privileges. Only root may be"
+        " able to change the program.",
+        "none",
+        default=None,
+        example="[/usr/local/lib/k3s-harden/notify, ops]",
     )
 
 

@@ -20,6 +20,8 @@ OFF = "off"
 
 _NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _MOST_EVENTS = 1_000_000
+_MOST_WORDS = 100
+_LONGEST_COMMAND = 16_384
 
 
 class InvalidValue(Exception):  # noqa: N818 - a result of a reader, caught in this package
@@ -122,6 +124,33 @@ def _path(node: Node) -> PurePosixPath:
     return path
 
 
+def _command(node: Node) -> tuple[str, ...]:
+    words = [text_of(node)] if isinstance(node, Scalar) else _words(node)
+    if isinstance(node, Scalar) and " " in words[0]:
+        raise InvalidValue("a command with arguments must be a list of words", node)
+    try:
+        _path(Scalar(words[0], words[0], node.line))
+    except InvalidValue:
+        raise InvalidValue(f"the program must be {PATH.allowed}; found {shown(words[0])}", node) from None
+    return tuple(words)
+
+
+def _words(node: Node) -> list[str]:
+    if not isinstance(node, Sequence) or not node.items:
+        raise InvalidValue
+    words = []
+    for item in node.items:
+        # A word such as 20 or yes is passed as it is written.
+        if not isinstance(item, Scalar) or is_empty(item):
+            raise InvalidValue(f"each word must be a single value; found {describe_node(item)}", item)
+        if not item.text.replace("\n", "").replace("\t", "").isprintable():
+            raise InvalidValue(f"each word must be text without control characters; found {describe_node(item)}", item)
+        words.append(item.text)
+    if len(words) > _MOST_WORDS or sum(map(len, words)) > _LONGEST_COMMAND:
+        raise InvalidValue(f"a command has at most {_MOST_WORDS} words and {_LONGEST_COMMAND} characters", node)
+    return words
+
+
 def _namespaces(node: Node) -> tuple[str, ...]:
     if not isinstance(node, Sequence):
         raise InvalidValue
@@ -161,6 +190,7 @@ def _event_rate_limit(node: Node) -> EventRateLimit | None:
 
 BOOLEAN = ValueKind("true or false", _boolean)
 PATH = optional(ValueKind("an absolute path without `..`", _path))
+COMMAND = optional(ValueKind("an absolute path, or a list of words whose first is one", _command))
 VERSION = optional(ValueKind("a K3s version such as v1.28.5+k3s1 or 1.28", _version))
 NAMESPACES = ValueKind("a list of namespace names", _namespaces)
 EVENT_RATE_LIMIT = ValueKind(

@@ -14,6 +14,7 @@ from agent.benchmark.versions import FITS, Benchmark, fitting
 from agent.checks.node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
+from agent.findings.settings import NOTIFY_FINDINGS
 from agent.model import Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.report import Fact
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Selects the newest benchmark for the host's K3s version."""
 
-_LIMITS = ("version-assumed", "not-readable", "restart-needed", *GATE_FINDINGS)
+_LIMITS = ("version-assumed", "not-readable", "restart-needed", *GATE_FINDINGS, *NOTIFY_FINDINGS)
 """Findings about what an assessment could not read, or what its verdicts do not cover."""
 
 _COVERED = ("mode-loosened", "option-overridden")

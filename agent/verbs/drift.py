@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.assess import baseline
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.likely_cause import PACKAGE_DATABASES, Clues, likely, tuned_profile
+from agent.assess.status_change import compared
 from agent.changes.state import STATE, make_directory
 from agent.errors import HardenError, HostError, InputError, ReadOnlyEnvironmentError
 from agent.findings.gate import GATE_FINDINGS
+from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
 from agent.host.systemd import Systemd
 from agent.linux.sysctl_order import Reader, at_boot
 from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner, Sysctl
@@ -27,6 +29,7 @@ from agent.settings.schema import Overrides
 from agent.situation import Request, observe
 from agent.value import replace
 from agent.verbs import converge
+from agent.verbs.notify import notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Verdict
     from agent.assess.baseline import Baseline
     from agent.assess.likely_cause import TunedValue
+    from agent.assess.status_change import StatusChange
     from agent.host import Host
     from agent.settings.schema import Settings
 
@@ -63,24 +67,11 @@ _TUNED_DIRECTORIES = tuple(
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
 
 
-class StatusChange(NamedTuple):
-    """A control whose status is different from the earlier one."""
-
-    before: ControlStatus
-    verdict: Verdict
-
-    @property
-    def direction(self) -> str:
-        """Whether the control is newly open ("worse"), no longer open ("better"), or neither ("other")."""
-        was_open, is_open = self.before.is_open, self.verdict.is_open
-        return "other" if was_open == is_open else "worse" if is_open else "better"
-
-
 def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
     """Assess the host once, and yield a line for each change since the stored assessment, and for each gap in the gate.
 
     Stores the assessment and its metrics for the next run. With `drift.repair` in the settings, runs apply if it can
-    fix a control. If a repair fails, raises its HardenError after everything else is done.
+    fix a control. With `drift.notify`, notifies the site. If a repair fails, raises its HardenError at the end.
     """
     host.refuse_ordinary_user("drift")
     settings = read_settings(host, request.settings_file, request.overrides)
@@ -91,8 +82,10 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
     now = _assessed(assess, settings, last)
     yield from (printable(one.message) for one in now.notes if one.message.startswith(CLUSTER_NOT_ASSESSED))
     changes = () if last is None else compared(last.statuses, now)
+    causes = {}
     if last is not None:
-        yield from _lines(host, request, last, now, changes)
+        causes = _causes(host, request, last, now, changes)
+        yield from _lines(last, now, changes, causes)
     open_to_apply = (one for one in now.verdicts if one.status is ControlStatus.FAIL and one.owner is FixOwner.APPLY)
     if settings.drift_repair and any(open_to_apply):
         try:
@@ -102,8 +95,10 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
         then, now = now, _assessed(assess, settings, last)
         before = {one.control.id: one.status for one in then.verdicts}
         yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(before, now))
-    yield from (printable(one.message) for one in now.notes if one.finding in GATE_FINDINGS)
-    _store(host, settings, now, changes)
+    yield from (printable(one.message) for one in now.notes if one.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS))
+    is_late = any(one.finding == UNDELIVERED for one in now.notes)
+    yield from notify(host, settings, now, causes)
+    _store(host, settings, now, changes, is_late=is_late)
     if failure is not None:
         raise failure
 
@@ -124,12 +119,6 @@ def _kept(verdict: Verdict, last: Baseline) -> Verdict:
     if before is verdict.status or not (was_not_running or verdict.status is ControlStatus.MANUAL):
         return verdict
     return verdict._replace(status=before, reason=_KEPT)
-
-
-def compared(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[StatusChange, ...]:
-    """Return the controls whose status changed; a control without an earlier status is left out."""
-    changes = (StatusChange(before.get(one.control.id, one.status), one) for one in now.verdicts)
-    return tuple(change for change in changes if change.before is not change.verdict.status)
 
 
 def clues(host: Host, request: Request, since: float, changes: Iterable[StatusChange], upgrade: str = "") -> Clues:
@@ -173,16 +162,25 @@ def _last(host: Host) -> tuple[Baseline | None, str]:
         return None, printable(f"{error.message}; there is no earlier assessment to compare with")
 
 
-def _lines(
+def _causes(
     host: Host, request: Request, last: Baseline, now: Assessment, changes: tuple[StatusChange, ...]
+) -> dict[str, str]:
+    """Return the likely causes by the id of the control."""
+    if not changes:
+        return {}
+    found = clues(host, request, last.when, changes, _upgrade(last, now))
+    causes = {one.verdict.control.id: likely(one.verdict, found) for one in changes}
+    return {name: cause for name, cause in causes.items() if cause}
+
+
+def _lines(
+    last: Baseline, now: Assessment, changes: tuple[StatusChange, ...], causes: Mapping[str, str]
 ) -> Iterator[str]:
     if last.benchmark != now.benchmark:
         yield f"{last.benchmark} → {now.benchmark}: controls that only one of them has are not compared"
-    if changes:
-        found = clues(host, request, last.when, changes, _upgrade(last, now))
-        for change in changes:
-            cause = likely(change.verdict, found)
-            yield printable(f"{_line(change)}; likely cause: {cause}" if cause else _line(change))
+    for change in changes:
+        cause = causes.get(change.verdict.control.id)
+        yield printable(f"{_line(change)}; likely cause: {cause}" if cause else _line(change))
 
 
 def _line(change: StatusChange) -> str:
@@ -213,8 +211,11 @@ def _repair(host: Host, request: Request) -> Iterator[str]:
             yield printable(f"not repaired: {item.id}: {item.detail}")
 
 
-def _store(host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...]) -> None:
-    report, metrics = as_text(now, AssessmentFormat.JSON).encode(), _metrics(now, changes)
+def _store(
+    host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...], *, is_late: bool
+) -> None:
+    undelivered = None if settings.drift_notify is None else is_late
+    report, metrics = as_text(now, AssessmentFormat.JSON).encode(), _metrics(now, changes, undelivered=undelivered)
     with ExitStack() as held:
         # In the sandbox of the unit /run is read-only. A missing lock file cannot be created there, and means that no
         # run has changed this host since it started.
@@ -227,10 +228,10 @@ def _store(host: Host, settings: Settings, now: Assessment, changes: tuple[Statu
             host.writable_tree.write(File(path=settings.drift_metrics_file, content=metrics, mode=PUBLIC_FILE))
 
 
-def _metrics(now: Assessment, changes: tuple[StatusChange, ...]) -> bytes:
+def _metrics(now: Assessment, changes: tuple[StatusChange, ...], *, undelivered: bool | None) -> bytes:
     directions = [change.direction for change in changes]
     counts = {direction: directions.count(direction) for direction in ("worse", "better", "other")}
-    return as_openmetrics(cleaned(now), counts).encode()
+    return as_openmetrics(cleaned(now), counts, undelivered=undelivered).encode()
 
 
 def _tuned(host: Host) -> tuple[str, dict[str, TunedValue]]:

@@ -43,6 +43,7 @@ UNITS = (
     gate.UNIT,
     "k3s-harden-check.service",
     "k3s-harden-check.timer",
+    "k3s-harden-notify@.service",
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
 )

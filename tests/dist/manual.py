@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agent import __version__
+from agent.changes import notifications
 from agent.changes.journal import BACKUPS, CONTENTS, JOURNAL
 from agent.changes.last_run import RECORD
 from agent.errors import ExitCode
@@ -39,6 +40,8 @@ _FILES = (
     (RECORD, "Version, settings and day of the last successful run, for the gate."),
     (REPORT, "Previous assessment, for the daily comparison."),
     (METRICS, "Metrics of that assessment, for a textfile collector."),
+    (notifications.DIRECTORY, "Notifications of the site that wait for their delivery."),
+    (notifications.DELIVERED, "Last notification that was delivered."),
     (LOCK, "Lock of the run that makes changes."),
 )
 _EXAMPLES = (

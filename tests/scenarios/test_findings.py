@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -122,6 +123,22 @@ def chmod(path: str, mode: int) -> Callable[[HostTree], object]:
 def asked_for(*options: str) -> Callable[[HostTree], object]:
     def change(host: HostTree) -> None:
         host.options = options
+
+    return change
+
+
+_NOTIFY = "drift:\n  notify: /opt/notify\n"
+_COMMAND = "/opt/notify"
+_WAITING = f"{STATE}/notify/1.json"
+
+
+def waits(seconds: int) -> Callable[[HostTree], object]:
+    """Put a notification there that was written so long ago."""
+
+    def change(host: HostTree) -> None:
+        host.write(_WAITING, "{}")
+        written_at = time.time() - seconds
+        os.utime(host[_WAITING], (written_at, written_at))
 
     return change
 
@@ -1447,6 +1464,23 @@ CASES = (
         expected="0",
         found="0",
         cure=lambda host, _: host[SETTINGS].unlink(),
+    ),
+    Case(
+        "notify-command-unusable",
+        both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o757)),
+        both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755)),
+        location=_COMMAND,
+        remediation="put the program below a directory that only root can change, with mode 0755,"
+        " or correct `drift.notify`",
+        cure=lambda host, _: host[_COMMAND].chmod(0o755),
+    ),
+    Case(
+        "notification-undelivered",
+        both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755), waits(3600)),
+        both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755), waits(1)),
+        location=_WAITING,
+        remediation="sudo journalctl -u 'k3s-harden-notify@*'",
+        cure=lambda host, _: host[_WAITING].unlink(),
     ),
     Case(
         "waiver-expired",

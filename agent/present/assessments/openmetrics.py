@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 _DAY = 86_400
 
 
-def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = None) -> str:
+def as_openmetrics(
+    assessment: Assessment, changes: Mapping[str, int] | None = None, *, undelivered: bool | None = None
+) -> str:
     """Return the text in ASCII; only open controls have their own series.
 
     `changes` is the number of controls by kind of change since the previous assessment; None without one.
+    `undelivered` says whether an earlier notification was not delivered; None if the site gets none.
     """
     from agent import __version__
 
@@ -70,6 +73,7 @@ def as_openmetrics(assessment: Assessment, changes: Mapping[str, int] | None = N
         ),
         *_waivers(assessment),
         *_drift(changes or {}),
+        *_notification(undelivered),
         "# EOF",
     ]
     return "".join(f"{line}\n" for line in lines)
@@ -97,6 +101,12 @@ def _drift(changes: Mapping[str, int]) -> Iterator[str]:
         yield from _gauge(
             "k3s_harden_drift_controls", "Number of controls that changed since the previous assessment.", samples
         )
+
+
+def _notification(undelivered: bool | None) -> Iterator[str]:  # noqa: FBT001 - a value of the sample
+    if undelivered is not None:
+        text = "Whether an earlier notification of the site was not delivered."
+        yield from _gauge("k3s_harden_notification_undelivered", text, [({}, str(int(undelivered)))])
 
 
 def _gauge(name: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:

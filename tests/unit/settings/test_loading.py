@@ -74,6 +74,7 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
         waivers_file=PurePosixPath("/etc/k3s-harden/waivers.yaml"),
         drift_repair=False,
         drift_metrics_file=PurePosixPath("/var/lib/prometheus/node-exporter/k3s-harden.prom"),
+        drift_notify=("/usr/local/lib/k3s-harden/notify", "ops"),
     )
 
 
@@ -85,6 +86,11 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
         ("k3s-version: 1.30", "k3s_version", Version(1, 30, 0)),
         ("k3s-version: '1.24'", "k3s_version", Version(1, 24, 0)),
         ("k3s-version:", "k3s_version", None),
+        ("drift: {notify: /opt/notify}", "drift_notify", ("/opt/notify",)),
+        ("drift: {notify: [/opt/notify, -m, 20, yes]}", "drift_notify", ("/opt/notify", "-m", "20", "yes")),
+        ("drift: {notify: [/opt/my notify]}", "drift_notify", ("/opt/my notify",)),
+        ("drift: {notify: [/bin/sh, -c, 'a\n\n  b']}", "drift_notify", ("/bin/sh", "-c", "a\nb")),
+        ("drift: {notify: }", "drift_notify", None),
         ("data-dir: //mnt/k3s/", "data_dir", PurePosixPath("/mnt/k3s")),
         ("rancher-managed: true", "rancher_managed", True),
         ("rancher-managed: false", "rancher_managed", False),
@@ -208,6 +214,15 @@ def test_a_list_of_waivers_can_be_empty(text: str) -> None:
         ("pki: {certificate-permissions: 0640}", ":1", ("leave or 0600", "0640")),
         ("drift: {repair: 1}", ":1", ("true or false",)),
         ("drift: {metrics-file: k3s.prom}", ":1", ("an absolute path",)),
+        ("drift: {notify: notify}", ":1", ("an absolute path", "notify")),
+        ("drift: {notify: /opt/../notify}", ":1", ("an absolute path",)),
+        ("drift: {notify: /opt/notify ops}", ":1", ("must be a list of words",)),
+        ("drift: {notify: []}", ":1", ("an absolute path, or a list of words",)),
+        ("drift:\n  notify:\n    - /opt/notify\n    - {a: b}", ":4", ("each word must be a single value",)),
+        ("drift:\n  notify:\n    - /opt/notify\n    - ~", ":4", ("each word must be a single value",)),
+        ('drift:\n  notify: [/opt/notify,\n    "a\\0b"]', ":3", ("without control characters",)),
+        ("drift: {notify: [curl, /opt/x]}", ":1", ("an absolute path", "curl")),
+        (f"drift: {{notify: [/opt/x, {'a' * 20_000}]}}", ":1", ("at most 100 words",)),
     ],
 )
 def test_invalid_waivers_are_rejected(text: str, where: str, words: tuple[str, ...]) -> None:

@@ -16,15 +16,17 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note
+from agent.assess.status_change import StatusChange
 from agent.checks.cluster.check import ClusterCheck
 from agent.errors import HostError, InputError, LockHeldError
+from agent.findings.settings import UNDELIVERED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.process import Completed
 from agent.model import FixOwner, Remediation
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
-from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, StatusChange, drift
+from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, drift
 from tests.fake import Clock, Programs, fake_host, in_memory, names
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, control, verdict
 
@@ -460,6 +462,39 @@ def test_an_ordinary_user_is_rejected(booted: Node) -> None:
     """An ordinary user cannot store the report."""
     with pytest.raises(HostError, match="cannot drift: changing the host requires root"):
         booted.look(OPEN, request=LIVE)
+
+
+# --- the site's command ---
+
+NOTIFY = "drift: {notify: /usr/local/bin/notify}\n"
+SEND = ("/usr/bin/systemctl", "start", "--no-block", "k3s-harden-notify@1.service")
+
+
+@needs_root
+@pytest.mark.parametrize("code", [0, 5])
+def test_the_site_is_notified_of_a_change(booted: Node, code: int) -> None:
+    """Also if the report cannot be stored; a notification that fails does not change the result."""
+    booted.look(verdict(CERTIFICATES), request=LIVE)
+    booted.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /none/x.prom, notify: /usr/local/bin/notify}\n")
+    booted.put("/usr/local/bin/notify", "")
+    booted.path("/usr/local/bin/notify").chmod(0o755)
+    booted.programs = Programs({SEND: Completed(code, "", "")})
+    with pytest.raises(HostError, match=r"^cannot write /none/x\.prom"):
+        booted.look(OPEN, request=LIVE)
+    assert booted.programs.asked == [SEND]
+    assert booted.path("/var/lib/k3s-harden/notify/1.json").exists()
+
+
+def test_metrics_say_whether_a_notification_was_not_delivered(node: Node) -> None:
+    """Only if the site has a command."""
+    node.look(OPEN)
+    assert "k3s_harden_notification_undelivered" not in node.metrics()
+    node.put("/etc/k3s-harden/config.yaml", NOTIFY)
+    for notes, value in (((), 0), ((Note("late", None, Remediation(), UNDELIVERED),), 1)):
+        found = assessment(OPEN)._replace(notes=notes)
+        lines = list(drift(fake_host(node.root), REQUEST, lambda found=found, **_: found))
+        assert lines == ["late"] * value
+        assert node.metrics()["k3s_harden_notification_undelivered"] == value
 
 
 # --- the unit of drift ---
