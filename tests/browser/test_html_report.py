@@ -333,6 +333,27 @@ def test_the_page_does_not_scroll_horizontally_at_any_width(reader: Reader, widt
         reader.page.value("document.querySelector('[name=expand]').click()")
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_phone_uses_its_width(reader: Reader, width: int) -> None:
+    """Labels of filters are not split, and titles of controls and locations of waivers have whole lines."""
+    reader.page.look(width=width)
+    reader.open(LARGE)
+    heights = reader.page.value("[...document.querySelectorAll('.rest label')].map((one) => one.clientHeight)")
+    assert max(heights) < 40
+    for selector in (".line th", ".waivers td:nth-child(4)"):
+        share = "(one) => one.clientWidth / one.parentElement.clientWidth"
+        widths = reader.page.value(f"[...document.querySelectorAll({selector!r})].map({share})")
+        assert min(widths) > 0.95, selector
+
+
+def test_print_keeps_a_command_on_one_page(reader: Reader) -> None:
+    """A command that goes on at the next page is copied in part."""
+    reader.open(LARGE)
+    reader.page.look(media="print", width=720)
+    rule = "[...new Set([...document.querySelectorAll('pre')].map((one) => getComputedStyle(one).breakInside))]"
+    assert reader.page.value(rule) == ["avoid"]
+
+
 def roles(tree: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree["nodes"] if not node["ignored"]

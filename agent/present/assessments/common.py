@@ -48,13 +48,14 @@ def cleaned(value: _T) -> _T:
 
 
 def with_host_options(assessment: Assessment, options: tuple[str, ...]) -> Assessment:
-    """Return the assessment with the host options of the run in the commands of remediations."""
+    """Return the assessment with the host options of the run in the commands of all remediations."""
     if not options:
         return assessment
     verdicts = (
         one._replace(remediation=remediations.with_options(one.remediation, options)) for one in assessment.verdicts
     )
-    return replace(assessment, verdicts=tuple(verdicts))
+    notes = (one._replace(remediation=remediations.with_options(one.remediation, options)) for one in assessment.notes)
+    return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes))
 
 
 def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:

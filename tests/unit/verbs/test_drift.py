@@ -491,7 +491,7 @@ def test_metrics_say_whether_a_notification_was_not_delivered(node: Node) -> Non
     assert "k3s_harden_notification_undelivered" not in node.metrics()
     node.put("/etc/k3s-harden/config.yaml", NOTIFY)
     for notes, value in (((), 0), ((Note("late", None, Remediation(), UNDELIVERED),), 1)):
-        found = assessment(OPEN)._replace(notes=notes)
+        found = replace(assessment(OPEN), notes=notes)
         lines = list(drift(fake_host(node.root), REQUEST, lambda found=found, **_: found))
         assert lines == ["late"] * value
         assert node.metrics()["k3s_harden_notification_undelivered"] == value

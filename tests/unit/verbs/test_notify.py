@@ -41,7 +41,7 @@ SETTINGS = Settings(drift_notify=COMMAND)
 GOOD = assessment(verdict(OVERCOMMIT), verdict(KEYS))
 BAD = assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2", where="/etc/x", line=3), verdict(KEYS))
 WORSE = assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"), verdict(KEYS, ControlStatus.UNKNOWN))
-BYPASSED = GOOD._replace(notes=(Note("K3s started without its gate", None, Remediation(), GATE_FINDINGS[0]),))
+BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Remediation(), GATE_FINDINGS[0]),))
 
 
 # --- when one is due ---
@@ -92,7 +92,7 @@ class Site(NamedTuple):
     def check(self, now: Assessment, *, at: float = WHEN, settings: Settings = SETTINGS, cause: str = "") -> list[str]:
         """Run the part of the drift check that notifies."""
         host = replace(fake_host(self.root, clock=Clock(at), is_live=True), run=self.run)
-        return list(notify.notify(host, settings, now._replace(when=at), {OVERCOMMIT.id: cause} if cause else {}))
+        return list(notify.notify(host, settings, replace(now, when=at), {OVERCOMMIT.id: cause} if cause else {}))
 
     def path(self, path: str | PurePosixPath) -> Path:
         """Return where a path of the host is on this machine."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.errors import ExitCode
 from agent.model import FixOwner
 from agent.present.assessments.common import expiry, fact
 from agent.present.assessments.html.elements import (
@@ -46,13 +45,11 @@ if TYPE_CHECKING:
     from agent.present.assessments.html.elements import Content
     from agent.present.assessments.html.rows import Row
 
-_RESULTS = {ExitCode.COMPLIANT: "No open controls", ExitCode.NOT_COMPLIANT: "Not compliant"}
-
 
 def header(assessment: Assessment) -> Element:
     """Return the top of the page: node, benchmark, result and totals."""
-    code, counts = assessment.exit_code, assessment.counts()
-    status = ControlStatus.FAIL if code else ControlStatus.PASS
+    counts = assessment.counts()
+    status, result = _outcome(assessment)
     identity = (
         ("Benchmark", f"CIS Kubernetes {assessment.benchmark.number}"),
         ("K3s", fact(assessment, K3S_VERSION)),
@@ -77,7 +74,7 @@ def header(assessment: Assessment) -> Element:
         element(
             "div",
             icon(status),
-            element("div", element("p", _RESULTS[code], class_="is"), element("p", _result(assessment))),
+            element("div", element("p", result, class_="is"), element("p", _result(assessment))),
             class_=f"verdict {status}",
         ),
         element("ul", tiles, class_="tiles", aria_label="Totals"),
@@ -85,18 +82,29 @@ def header(assessment: Assessment) -> Element:
     )
 
 
+def _outcome(assessment: Assessment) -> tuple[ControlStatus, str]:
+    """Return the result as text, and the status whose icon and color it has; green only if nothing is open."""
+    if any(note.prevents_start for note in assessment.notes):
+        return ControlStatus.FAIL, "K3s would not start"
+    if assessment.exit_code:
+        return ControlStatus.FAIL, "Not compliant"
+    if any(verdict.is_open for verdict in assessment.verdicts):
+        return ControlStatus.WAIVED, "No new open controls"
+    return ControlStatus.PASS, "No open controls"
+
+
 def _result(assessment: Assessment) -> str:
     counts = assessment.counts()
     blockers = sum(note.prevents_start for note in assessment.notes)
-    text = f"K3s would not start: {count_of(blockers, 'problem')}. " if blockers else ""
+    text = f"{count_of(blockers, 'problem')} to fix first. " if blockers else ""
     text += (
         f"Of {count_of(len(assessment.verdicts), 'control')}, {counts[ControlStatus.FAIL]} failed and"
         f" {counts[ControlStatus.UNKNOWN]} could not be determined."
     )
     beyond = assessment.counts("")
-    if sum(beyond.values()):
+    if number := sum(beyond.values()):
         text += (
-            f" {count_of(sum(beyond.values()), 'control')} of them are beyond the benchmark:"
+            f" {number} of them {'is' if number == 1 else 'are'} beyond the benchmark:"
             f" {beyond[ControlStatus.FAIL]} failed and {beyond[ControlStatus.UNKNOWN]} could not be determined."
         )
     if assessment.known is not None:

@@ -8,11 +8,22 @@ from io import BytesIO
 import pytest
 from hypothesis import given
 
-from agent.assess.assessment import Assessment, ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Note
+from agent.model import OwnCommand, Remediation
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text, present
 from agent.present.assessments.asff import account
-from agent.present.assessments.common import by_section, cleaned, result, section_title, timestamp, title, waived
+from agent.present.assessments.common import (
+    by_section,
+    cleaned,
+    result,
+    section_title,
+    timestamp,
+    title,
+    waived,
+    with_host_options,
+)
+from agent.present.remediation import text
 from agent.value import replace
 from tests.unit.present.assessments.samples import (
     CALM,
@@ -154,6 +165,13 @@ _OTHERS = "1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 
 def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> None:
     """With a baseline, it counts new ones and those in the baseline."""
     assert result(assessment) == words
+
+
+def test_the_options_of_the_run_are_in_every_command() -> None:
+    """Also in the notes: a command without --root would change this machine."""
+    note = Note("K3s does not start", None, Remediation((OwnCommand("apply"),)), prevents_start=True)
+    shown = with_host_options(replace(FULL, notes=(note,)), ("--root /mnt",))
+    assert text(shown.notes[0].remediation) == "sudo k3s-harden apply --root /mnt"
 
 
 def test_the_title_names_benchmark_and_node() -> None:

@@ -228,7 +228,7 @@ def test_findings_that_prevent_the_start_of_k3s_come_first() -> None:
     parts = [id_ for tag, attributes in shown.tags if tag == "h2" and (id_ := attributes["id"])]
     assert parts[:2] == ["blockers", "remediation"]
     assert "notes" in parts
-    assert "K3s would not start: 1 problem. Of 10 controls" in shown.elements["header"][0]
+    assert "K3s would not start1 problem to fix first. Of 10 controls" in words(shown.elements["header"][0])
     (blocker,) = [text for text in shown.elements["li"] if "unknown-option" in text]
     assert words(blocker) == "K3s rejects x (unknown-option) /etc/x:3Remove it"
     assert "blockers" not in MIXED.ids
@@ -288,6 +288,29 @@ def test_fixes_are_grouped_by_owner() -> None:
     assert "Permission denied Run it as root" in operator
     assert person.startswith("Reviewer manual review 1 control ")
     assert not any("directory of keys" in part or "AlwaysPullImages" in part for part in (apply, operator, person))
+
+
+_BLOCKER = Note("K3s rejects `x`", None, steps("remove it"), "unknown-option", prevents_start=True)
+
+
+@pytest.mark.parametrize(
+    ("assessment", "status", "result"),
+    [
+        (sample.MIXED, "FAIL", "Not compliant"),
+        (replace(sample.MIXED, verdicts=()), "PASS", "No open controls"),
+        (
+            replace(sample.MIXED, known=frozenset(one.control.id for one in sample.MIXED.verdicts)),
+            "WAIVED",
+            "No new open controls",
+        ),
+        (replace(sample.MIXED, verdicts=(), notes=(_BLOCKER,)), "FAIL", "K3s would not start"),
+    ],
+)
+def test_the_result_is_green_only_if_nothing_is_open(assessment: Assessment, status: str, result: str) -> None:
+    """Open controls in the baseline and a K3s that would not start are not green, whatever the exit code."""
+    shown = page(assessment)
+    assert [value for value in shown.attributes("class") if value.startswith("verdict ")] == [f"verdict {status}"]
+    assert result in shown.elements["header"][0]
 
 
 def test_a_comparison_marks_open_controls_as_new_or_in_the_baseline() -> None:
