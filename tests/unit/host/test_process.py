@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from agent.errors import HostError
-from agent.host.process import SEARCH_PATH, run, run_nothing, run_with_input
+from agent.host.process import SEARCH_PATH, Completed, run, run_nothing, run_with_input
 
 SHELL = "/bin/sh"
 
 
 def test_a_program_returns_its_code_and_both_outputs() -> None:
     """An exit code other than 0 is not an error here."""
-    assert run([SHELL, "-c", "echo out; echo err >&2; exit 3"], timeout=10) == (3, "out\n", "err\n")
+    assert run([SHELL, "-c", "echo out; echo err >&2; exit 3"], timeout=10) == Completed(3, "out\n", "err\n")
 
 
 def test_arguments_are_not_interpreted_by_a_shell() -> None:
@@ -37,7 +37,7 @@ def test_the_environment_is_fixed() -> None:
 
 def test_standard_input_is_empty() -> None:
     """A program that reads it gets the end of the file."""
-    assert run(["/bin/cat"], timeout=10) == (0, "", "")
+    assert run(["/bin/cat"], timeout=10) == Completed(0, "", "")
 
 
 def test_output_that_is_not_utf8_is_decoded() -> None:
