@@ -22,7 +22,7 @@ from typing import NamedTuple
 from tests.k8s.pins import MODULES
 
 NEWEST, OLDEST = "1.37.2", "1.34.4"
-"""The versions that these tests are for; the newest is the default."""
+"""The versions that CI tests with; the newest is the default. Those between are pinned for the tables of arguments."""
 
 _OTHERS = ("kine-0.17.5", "kube-router-2.1.0")
 _TOOLS = "tools"
@@ -90,6 +90,17 @@ def available() -> bool:
     return all(_done(name) for name in _modules())
 
 
+def pinned() -> tuple[str, ...]:
+    """Return the versions of Kubernetes that can be built."""
+    return tuple(sorted(path.name.partition("-")[2] for path in MODULES.glob("kubernetes-*")))
+
+
+def built(version: str) -> Path | None:
+    """Return the directory of the programs of a pinned version; None if they were not built."""
+    name = f"kubernetes-{version}"
+    return _directory(name) if _done(name) else None
+
+
 def ready() -> Binaries:
     """Return the programs, built now unless the cache has them. A lock prevents parallel builds."""
     built = tuple(_built(name) for name in _modules())
@@ -128,8 +139,7 @@ def _done(name: str) -> bool:
 def _directory(name: str) -> Path:
     """Return the directory of a module's programs; its name contains a hash of the inputs of the build."""
     if not (MODULES / name).is_dir():
-        known = ", ".join(sorted(path.name.partition("-")[2] for path in MODULES.glob("kubernetes-*")))
-        raise BuildError(f"{name} is not pinned, expected one of {known}; see tests/k8s/pins.py")
+        raise BuildError(f"{name} is not pinned, expected one of {', '.join(pinned())}; see tests/k8s/pins.py")
     inputs = [path.read_bytes() for path in sorted((MODULES / name).iterdir())]
     key = hashlib.sha256(b"\0".join([*inputs, " ".join(_flags(name)).encode()])).hexdigest()[:12]
     return _cache() / f"{name}-{key}"
