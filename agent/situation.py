@@ -19,11 +19,11 @@ from agent.errors import HardenError, HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
-from agent.host.paths import DIRECTORY
+from agent.host.paths import DIRECTORY, FIFO, REGULAR_FILE, SOCKET
 from agent.host.tree import DirectoryEntry
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
-from agent.model import Component, File, FilePermissions, Role
+from agent.model import Absent, Component, File, FilePermissions, Role, Unreadable
 from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node.k3s_manifests import Manifests
 from agent.node.sysctl_files import read_sysctl_files
@@ -77,8 +77,8 @@ class K3sFiles(Value):
     """Paths of the files that K3s reads only when it starts, and that changed after it started."""
     kubelet_files: tuple[tuple[PurePosixPath, bytes], ...]
     """Path and content of the kubelet's configuration files, except those that K3s writes, in the kubelet's order."""
-    directories: frozenset[PurePosixPath]
-    """Paths at which K3s' configuration names a file, and that are directories."""
+    unusable: dict[PurePosixPath, str]
+    """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
     had_pod_security_policies: bool
     """Whether policy.yaml has or had a PodSecurityPolicy, which K3s v1.25 and newer reject.
 
@@ -194,17 +194,18 @@ def _observe(
         changes = plan.withheld(changes, reason, "pass --k3s-version")
     state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
     sysctl_files = read_sysctl_files(host, unreadable)
-    named = named_paths(host_facts.merged_config, host_facts.data_dir)
+    named = named_paths(host_facts.merged_config, host_facts.data_dir, host_facts.role)
     contents = _contents(host, [one.path for one in named], unreadable)
     contents.update(_contents(host, plugin_files(named, contents), unreadable))
+    kubelet_files, without_content = _kubelet_files(host, host_facts)
     k3s_files = K3sFiles(
         named_paths=named,
         contents=contents,
         manifests=_manifests(host, host_facts),
         obsolete=_obsolete(host, host_facts, expected),
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
-        kubelet_files=_kubelet_files(host, host_facts),
-        directories=_directories(host, host_facts, contents),
+        kubelet_files=kubelet_files,
+        unusable=_unusable(host, host_facts, contents, without_content),
         had_pod_security_policies=is_for_other_family,
     )
     found_gate = gate.detect(host)
@@ -321,41 +322,66 @@ def _contents(
     return found
 
 
-def _kubelet_files(host: Host, host_facts: HostFacts) -> tuple[tuple[PurePosixPath, bytes], ...]:
-    """Return the kubelet's files that K3s does not write. Those that cannot be read are omitted."""
+def _kubelet_files(
+    host: Host, host_facts: HostFacts
+) -> tuple[tuple[tuple[PurePosixPath, bytes], ...], tuple[PurePosixPath, ...]]:
+    """Return the kubelet's files that K3s does not write, and the paths of its drop-ins that cannot be read."""
     own = host_facts.data_dir / KUBELET_DIRECTORY
     arguments = host_facts.merged_config.component_arguments(Component.KUBELET.config_key)
     names = [name for name in host.tree.names(own) if name not in _WRITTEN_BY_K3S]
     if not names and not arguments.keys() & {"config", "config-dir"}:
-        return ()
+        return (), ()
     from agent.node import kubelet_files
 
-    found = []
+    found, without_content = [], []
     try:
         paths = kubelet_files.paths(host.tree, host_facts)
-        for path in paths:
-            is_own = path.parent == own and path.name in _WRITTEN_BY_K3S
-            data = None if is_own else host.tree.read(path)
-            if data is not None:
-                found.append((path, data))
     except (ValueError, HostError):
-        return ()
-    return tuple(found)
+        return (), ()
+    for path in paths:
+        if path.parent == own and path.name in _WRITTEN_BY_K3S:
+            continue
+        try:
+            data = host.tree.read(path)
+        except HostError:
+            data = None
+        if data is not None:
+            found.append((path, data))
+        elif path.suffix == ".conf":
+            without_content.append(path)
+    return tuple(found), tuple(without_content)
 
 
 _WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-cli-config-dir"})
 """Names in the directory of the kubelet's configuration that K3s writes at each start."""
 
 
-def _directories(
-    host: Host, host_facts: HostFacts, contents: dict[PurePosixPath, bytes | None]
-) -> frozenset[PurePosixPath]:
-    """Return the directories at paths where a component reads or writes a file."""
-    paths = [path for path, data in contents.items() if data is None]
+def _unusable(
+    host: Host,
+    host_facts: HostFacts,
+    contents: dict[PurePosixPath, bytes | None],
+    without_content: Sequence[PurePosixPath],
+) -> dict[PurePosixPath, str]:
+    """Return what is at each path where a component reads or writes a file, if no file can be there."""
+    read = [*(path for path, data in contents.items() if data is None), *without_content]
+    found = {path: kind for path in read if (kind := _kind(host, path)) in (DIRECTORY, FIFO, SOCKET)}
+    for path in without_content:
+        if isinstance(host.tree.stat(path), Absent):
+            found[path] = "link to a missing file"
     arguments = host_facts.merged_config.component_arguments(Component.API_SERVER.config_key)
-    paths += [PurePosixPath(one.text) for one in arguments.get("audit-log-path", ())[-1:] if one.text.startswith("/")]
-    found = ((path, host.tree.stat(path)) for path in paths)
-    return frozenset(path for path, one in found if isinstance(one, DirectoryEntry) and one.kind == DIRECTORY)
+    for log in (PurePosixPath(one.text) for one in arguments.get("audit-log-path", ())[-1:]):
+        there = host.tree.stat(log) if log.is_absolute() else None
+        if isinstance(there, DirectoryEntry) and there.kind == DIRECTORY:
+            found[log] = DIRECTORY
+        elif isinstance(there, Unreadable) and any(_kind(host, parent) == REGULAR_FILE for parent in log.parents):
+            found[log] = "path through a file"
+    return found
+
+
+def _kind(host: Host, path: PurePosixPath) -> str:
+    """Return the kind of what is at a path; empty if it cannot be determined. Symlinks are followed."""
+    found = host.tree.stat(path)
+    return found.kind if isinstance(found, DirectoryEntry) else ""
 
 
 def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -> dict[PurePosixPath, bytes]:

@@ -114,8 +114,9 @@ def read(
 ) -> tuple[Document, ...]:
     """Return all documents of a file; none for a file without content.
 
-    Raises InputError if the file is not UTF-8 or not YAML. Raises BoundsError if it has more than `max_bytes`, nests
-    deeper than MAX_DEPTH, or has more than `max_nodes` nodes with aliases expanded (a few lines can mean billions).
+    Raises InputError if the file is not YAML, or neither UTF-8 nor UTF-16 with a byte order mark. Raises BoundsError if
+    it has more than `max_bytes`, nests deeper than MAX_DEPTH, or has more than `max_nodes` nodes with aliases expanded
+    (a few lines can mean billions).
     """
     text = _decoded(data, path, max_bytes)
     simple = _simple(text) if 2 * text.count("\n") < max_nodes else None
@@ -123,6 +124,29 @@ def read(
         return simple
     _refuse_unprintable(text, path)
     return tuple(_documents(_events(text), path, max_nodes))
+
+
+def read_first(data: bytes, path: PurePosixPath) -> Node | None:
+    """Return the first document of a file, or None if it has no content. Raises as `read`.
+
+    Go's YAML packages do not parse what follows the first document, so it can be anything.
+    """
+    text = _decoded(data, path, MAX_BYTES)
+    simple = _simple(text)
+    if simple is not None:
+        return simple[0].node if simple else None
+    _refuse_unprintable(text, path)
+    events = _events(text)
+    document = next(_documents(events, path, MAX_NODES), None)
+    if document is None:
+        return None
+    import yaml
+
+    try:
+        next(events, None)  # the end of the document
+    except yaml.YAMLError as error:
+        raise _syntax_error(error, path) from None
+    return document.node
 
 
 def shown(text: str) -> str:
@@ -161,6 +185,47 @@ def duplicates(mapping: Mapping) -> tuple[tuple[KeyValue, KeyValue], ...]:
     return tuple(
         (first[entry.key], entry) for entry in mapping.entries if first.setdefault(entry.key, entry) is not entry
     )
+
+
+def merged(node: Node) -> Node:
+    """Return a node with its merge keys (`<<`) replaced by what they name, as Go's YAML packages do."""
+    if isinstance(node, Sequence):
+        return Sequence(tuple(merged(item) for item in node.items), node.line)
+    if not isinstance(node, Mapping):
+        return node
+    entries = tuple(entry._replace(node=merged(entry.node)) for entry in node.entries)
+    own = [entry for entry in entries if entry.key != _MERGE]
+    keys = {entry.key for entry in own}
+    for entry in entries:
+        sources = entry.node.items if isinstance(entry.node, Sequence) else (entry.node,)
+        for source in sources if entry.key == _MERGE else ():
+            new = [one for one in source.entries if one.key not in keys] if isinstance(source, Mapping) else []
+            keys |= {one.key for one in new}
+            own += new
+    return Mapping(tuple(own), node.line)
+
+
+_MERGE = "<<"
+
+
+def json_problem(data: bytes) -> str:
+    """Return why a file that starts like JSON is not JSON; empty if it is, or does not start so.
+
+    Kubernetes reads a file whose first character is `{` as JSON and not as YAML (apimachinery, IsJSONBuffer).
+    """
+    if not data.lstrip().startswith(b"{"):
+        return ""
+    import json  # no module of a run without such a file
+
+    try:
+        json.loads(data.decode(errors="replace"), parse_constant=_not_json)
+    except ValueError as error:
+        return f"it starts with {{ and is not JSON: {error}"
+    return ""
+
+
+def _not_json(word: str) -> float:
+    raise ValueError(f"found {word}")
 
 
 def scalars(node: Node) -> Iterator[Scalar]:
@@ -216,8 +281,10 @@ def go_integer(text: str) -> int | None:
 def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
     if len(data) > max_bytes:
         raise BoundsError(Location(path), f"it has {len(data)} bytes; k3s-harden reads at most {max_bytes}")
+    # Go's YAML packages read UTF-16, too, if the file starts with a byte order mark (yamlh.go, readerc.go).
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     try:
-        return data.decode().removeprefix("\ufeff")
+        return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(Location(path, line), "it is not UTF-8 text", "save the file as UTF-8") from None

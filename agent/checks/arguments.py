@@ -215,7 +215,9 @@ def _unusable_audit_policy(
         return _unreadable(path, evidence)
     if node.is_as_applied(path, data):
         return None
-    for problem in audit_policy.problems(data, path):
+    facts = node.facts
+    any_group = not facts.version_is_known or facts.version.minor >= audit_policy.ANY_GROUP_IN
+    for problem in audit_policy.problems(data, path, placeholders=False, any_group=any_group):
         message = f"K3s would not start: its audit policy is invalid: {problem.problem}"
         return _unusable(path, message, problem.location, node, evidence)
     line = audit_policy.why_nothing_is_logged(data, path)

@@ -26,11 +26,21 @@ DISABLED_PLUGINS_ARGUMENT = "disable-admission-plugins"
 ADMISSION_CONFIGURATION_ARGUMENT = "admission-control-config-file"
 AUDIT_POLICY_ARGUMENT = "audit-policy-file"
 
-_WRITTEN_BY_COMPONENT = frozenset({"lock-file", "log-file"})
-"""Component arguments with the path of a file that the component creates."""
+_NEED_NOT_EXIST = frozenset(
+    (
+        *("boot-id-file", "bootstrap-kubeconfig", "cloud-config", "leader-migration-config"),
+        *("lock-file", "log-file", "machine-id-file"),
+    )
+)
+"""Component arguments with the path of a file that the component creates, or can do without."""
+
+_NAMES_NO_FILE = "runtime-config"
 
 _ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
 """Component arguments that collect their values. Of all others the component uses the last value only."""
+
+_PAIRS = "tls-sni-cert-key"
+"""A component argument with a certificate, its key and names. It collects its values."""
 
 _NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig")
 """Endings of component arguments whose file must exist. Arguments such as audit-log-path name files to write."""
@@ -127,21 +137,39 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
     return facts.merged_config.boolean(SECRETS_ENCRYPTION.key) is True
 
 
-def named_paths(config: MergedConfig, data_dir: PurePosixPath) -> tuple[NamedPath, ...]:
-    """Return the files that K3s and its components read when they start, except those that K3s creates."""
+def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role.SERVER) -> tuple[NamedPath, ...]:
+    """Return the files that K3s and its components read when they start, except those that K3s creates.
+
+    k3s server changes to DATA_DIR/server before it starts a component (k3s, pkg/server/server.go). A relative path of
+    an agent is omitted: it depends on the service.
+    """
     found = []
     for component in Component:
         for name, values in config.component_arguments(component.config_key).items():
-            if name in _WRITTEN_BY_COMPONENT or not (name == "config" or name.endswith(_NAMES_A_FILE)):
-                continue
-            used = values if name in _ALL_VALUES_COUNT else values[-1:]
-            found += [NamedPath(name, PurePosixPath(value.text), value.location) for value in used]
+            if name == _PAIRS:
+                found += [NamedPath(name, PurePosixPath(path), one.location) for one in values for path in _pair(one)]
+            elif _names_a_file(name):
+                used = values if name in _ALL_VALUES_COUNT else values[-1:]
+                found += [NamedPath(name, PurePosixPath(value.text), value.location) for value in used if value.text]
+    if role is Role.SERVER:
+        found = [one._replace(path=data_dir / "server" / one.path) for one in found]
     for key in _FILE_KEYS:
         value = config.scalar(key)
         if value is not None:
             found.append(NamedPath(key, PurePosixPath(value.text), value.location))
     created = {data_dir / "agent", *(data_dir / "server" / name for name in ("tls", "cred", "etc"))}
     return tuple(one for one in found if one.path.is_absolute() and created.isdisjoint(one.path.parents))
+
+
+def _names_a_file(argument: str) -> bool:
+    if argument in _NEED_NOT_EXIST or argument == _NAMES_NO_FILE:
+        return False
+    return argument == "config" or argument.endswith(_NAMES_A_FILE)
+
+
+def _pair(value: ConfigValue) -> list[str]:
+    """Return the certificate and the key of `certificate,key` or `certificate,key:names`."""
+    return value.text.partition(":")[0].split(",")
 
 
 def plugin_files(

@@ -32,10 +32,28 @@ _SIMILAR = 0.75
 
 
 def rejected(situation: Situation) -> Iterator[Trouble]:
-    """Yield the files that the API server cannot use."""
+    """Yield the files that the API server, the scheduler and kube-proxy cannot use."""
+    for component, problems_of in ((Component.SCHEDULER, files.scheduler), (Component.KUBE_PROXY, files.kube_proxy)):
+        if not not_run(component, situation.facts):
+            for named, data in _configurations(situation, component):
+                for problem in problems_of(data, named.path):
+                    yield _trouble(situation, named, problem)
+    yield from _rejected_by_api_server(situation)
+
+
+def _configurations(situation: Situation, component: Component) -> Iterator[tuple[NamedPath, bytes]]:
+    """Yield the configuration file that the argument `config` of a component names."""
+    values = situation.facts.merged_config.component_arguments(component.config_key).get("config", ())
+    for named in situation.k3s_files.named_paths:
+        data = situation.k3s_files.contents.get(named.path)
+        if values and named.option == "config" and data is not None and named.location == values[-1].location:
+            yield named, data
+
+
+def _rejected_by_api_server(situation: Situation) -> Iterator[Trouble]:
     if situation.facts.role is Role.AGENT or not_run(Component.API_SERVER, situation.facts):
         return
-    yield from _directories(situation)
+    yield from _unusable(situation)
     for named in situation.k3s_files.named_paths:
         data = situation.k3s_files.contents.get(named.path)
         if data is not None and not _is_expected(situation, named.path):
@@ -94,16 +112,17 @@ def _of_the_operator(situation: Situation, argument: str) -> Iterator[tuple[Name
             yield named, data
 
 
-def _directories(situation: Situation) -> Iterator[Trouble]:
+def _unusable(situation: Situation) -> Iterator[Trouble]:
     values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("audit-log-path", ())
     named = [(one.option, one.path, one.location) for one in situation.k3s_files.named_paths]
     named += [("audit-log-path", PurePosixPath(one.text), one.location) for one in values[-1:]]
     for option, path, location in named:
-        if path in situation.k3s_files.directories:
+        kind = situation.k3s_files.unusable.get(path)
+        if kind is not None:
             yield Trouble(
-                f"K3s does not start: {path} is a directory, and {option} requires a file",
+                f"K3s does not start: {path} is a {kind}, and {option} requires a file",
                 expected="a file",
-                found="a directory",
+                found=f"a {kind}",
                 location=location,
                 remediation=Remediation(
                     (Instruction(f"correct the path, or remove {path}", location),), restart=Restart.K3S
@@ -126,7 +145,8 @@ def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[I
             enabled=lambda name: name in on if name != POD_SECURITY else name not in off,
         )
     if named.option == "encryption-provider-config":
-        return files.encryption(data, path)
+        gates = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("feature-gates", ())
+        return files.encryption(data, path, has_kms_v1=any("KMSv1" in one.text for one in gates))
     if named.option == "authentication-config":
         arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
         return files.authentication(data, path, has_anonymous_auth="anonymous-auth" in arguments)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, edit_of_k3s_config, written_by_apply
+from agent.findings.registry import Trouble, edit_of_k3s_config, removed, written_by_apply
 from agent.k3s import default_arguments
 from agent.k3s.components import prediction, tables
 from agent.k3s.components.problem import Cause
 from agent.k3s.config import ConfigValue
 from agent.k3s.default_arguments import Channel
 from agent.k3s.go_values import FALSE
-from agent.model import Component
+from agent.model import Component, Location
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.value import replace
@@ -61,6 +61,8 @@ def _problems(key: _Same) -> list[Problem]:
     found: list[Problem] = []
     for component in _predicted(situation) if is_described(facts) else ():
         given = _given(component, facts)
+        options = _options(given, facts) if component is Component.KUBELET else {}
+        given = {**given, **options}
         files = situation.k3s_files.kubelet_files if component is Component.KUBELET else ()
         context = prediction.Context(own=_own(facts))
         if files:
@@ -70,7 +72,23 @@ def _problems(key: _Same) -> list[Problem]:
             passed = {row.name for row in _own_rows(component, facts)}
             given = {**{name: value for name, value in read.arguments.items() if name not in passed}, **given}
             context = replace(context, fields=read.others, gates=read.gates)
-        found += prediction.problems(component, given, minor, context)
+        for problem in prediction.problems(component, given, minor, context):
+            is_option = problem.argument in options
+            found.append(replace(problem, argument=_OPTIONS[problem.argument]) if is_option else problem)
+    return found
+
+
+_OPTIONS = {"node-labels": "node-label", "register-with-taints": "node-taint"}
+"""Arguments of the kubelet that K3s passes on from an option of its own (k3s, pkg/daemons/agent/agent_linux.go)."""
+
+
+def _options(given: Mapping[str, Sequence[ConfigValue]], facts: HostFacts) -> dict[str, tuple[ConfigValue, ...]]:
+    """Return the arguments that K3s makes of its own options, unless an argument of the operator replaces them."""
+    found = {}
+    for name, option in _OPTIONS.items():
+        values = facts.merged_config.items(option)
+        if values and name not in given:
+            found[name] = tuple(ConfigValue(one.text, one.location) for one in values)
     return found
 
 
@@ -100,13 +118,25 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
             location=problem.location,
             remediation=edit_of_k3s_config("correct the file", problem.location),
         )
+    named = {one.path for one in situation.k3s_files.named_paths}
+    for path, kind in situation.k3s_files.unusable.items():
+        if path.suffix == ".conf" and path not in named:
+            yield Trouble(
+                f"K3s does not start: the kubelet reads {path}, which is a {kind}",
+                expected="a file",
+                found=f"a {kind}",
+                location=Location(path),
+                remediation=removed(path),
+            )
 
 
 def _predicted(situation: Situation) -> list[Component]:
     facts = situation.facts
     found = with_arguments(facts)
-    has_files = bool(situation.k3s_files.kubelet_files) and not not_run(Component.KUBELET, facts)
-    return [*found, Component.KUBELET] if has_files and Component.KUBELET not in found else found
+    config = facts.operator_config
+    has_more = bool(situation.k3s_files.kubelet_files) or any(config.items(one) for one in _OPTIONS.values())
+    is_kubelet_left = Component.KUBELET not in found and not not_run(Component.KUBELET, facts)
+    return [*found, Component.KUBELET] if has_more and is_kubelet_left else found
 
 
 def _given(component: Component, facts: HostFacts) -> Mapping[str, Sequence[ConfigValue]]:
@@ -130,8 +160,10 @@ def _own(facts: HostFacts) -> frozenset[str]:
     """Return the arguments that K3s passes only with some options, which this host has."""
     encrypts = facts.merged_config.boolean("secrets-encryption") is True
     etcd = facts.datastore is not Datastore.SQLITE
+    elects = facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL)
     return frozenset(
         (
+            *(("leader-elect",) if elects else ()),
             *(("encryption-provider-config",) if encrypts else ()),
             *(("etcd-certfile", "etcd-keyfile") if etcd else ()),
         )

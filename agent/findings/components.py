@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, AUDIT_POLICY_ARGUMENT
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, yes
+from agent.k3s.config import component_argument
 from agent.k3s.options import (
     AGENT_KEYS,
     ALIASES,
@@ -23,6 +24,7 @@ from agent.yaml_reader import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.k3s.config import MergedConfig
     from agent.node.facts import HostFacts
     from agent.situation import Situation
 
@@ -33,7 +35,23 @@ _KEYS = tuple(component.config_key for component in Component)
 def _has_arguments(situation: Situation) -> bool:
     """Return whether the operator sets an argument of a component, or a kubelet file. If not, no table is loaded."""
     values = situation.facts.operator_config.values
-    return bool(situation.k3s_files.kubelet_files) or any(key in values for key in _KEYS)
+    has_files = bool(situation.k3s_files.kubelet_files)
+    return has_files or any(key in values for key in _KEYS) or not _is_plain(situation.facts.operator_config)
+
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=")
+_EFFECTS = (":NoSchedule", ":PreferNoSchedule", ":NoExecute")
+
+
+def _is_plain(config: MergedConfig) -> bool:
+    """Return whether K3s' options for labels and taints have only common values, which need no table."""
+    labels = [one.text for one in config.items("node-label")]
+    for taint in config.items("node-taint"):
+        key, colon, effect = taint.text.partition(":")
+        if f"{colon}{effect}" not in _EFFECTS:
+            return False
+        labels.append(key)
+    return all(_PLAIN.issuperset(label) and label[-1:].isalnum() and label[:1].isalnum() for label in labels)
 
 
 def _names_own_file(situation: Situation, option: str) -> bool:
@@ -50,14 +68,47 @@ def _names_own_file(situation: Situation, option: str) -> bool:
 def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
     """An argument of a component does not exist in this version of Kubernetes.
 
-    It is misspelt, or a newer version has removed it. The tables are for Kubernetes 1.34 to 1.37: from the programs'
-    own --help for the first and last of these versions, and from the source of Kubernetes for those between.
+    It is misspelt, or a newer version has removed it. The tables are for Kubernetes 1.34 to 1.37, from the programs'
+    own --help.
     """
     if _has_arguments(situation):
         from agent.findings.component_problems import troubles
         from agent.k3s.components.problem import Cause
 
         yield from troubles(situation, Cause.UNKNOWN_ARGUMENT)
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("If the component exits, nothing runs unhardened."),
+    prevents_start=no("It follows from the source of K3s, but no K3s was seen to exit."),
+)
+def component_argument_underscored(situation: Situation) -> Iterator[Trouble]:
+    """The name of an argument has underscores, which only the kubelet reads as hyphens when K3s runs it.
+
+    The programs of Kubernetes accept both, because their main function normalizes the names (component-base,
+    cli/run.go). K3s runs the commands of the components without that function (k3s, pkg/executor/embed/embed.go), and
+    they exit at the name.
+    """
+    config = situation.facts.operator_config
+    for component in Component:
+        for text, location, _ in config.items(component.config_key) if component is not Component.KUBELET else ():
+            spelling = component_argument(text).spelling
+            name = spelling.replace("_", "-")
+            if name != spelling and not (component is Component.KUBE_PROXY and _is_of_klog(name)):
+                yield Trouble(
+                    f"K3s may exit: {component} in K3s reads `{shown(spelling)}` as an unknown argument",
+                    expected=shown(name),
+                    found=shown(spelling),
+                    location=location,
+                    remediation=edit_of_k3s_config(f"write `{shown(name)}`", location),
+                )
+
+
+def _is_of_klog(name: str) -> bool:
+    from agent.k3s.components.tables import OF_KLOG
+
+    return name in OF_KLOG
 
 
 @finding(
@@ -107,13 +158,13 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     policy. Certificates and keys must be in the PEM format, and a directory cannot be in the place of a file.
     """
     files = situation.k3s_files
-    if files.kubelet_files:
+    if files.kubelet_files or files.unusable:
         from agent.findings.component_problems import kubelet_file_problems
 
         yield from kubelet_file_problems(situation)
     written = {resource.id for resource in situation.desired}
     if (
-        files.directories
+        files.unusable
         or any(str(one.path) not in written and one.path in files.contents for one in files.named_paths)
         or any(refusal.edited for refusal in situation.plan.refusals)
     ):

@@ -137,12 +137,19 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
                 remediation=_repair(situation, path, location),
             )
         data = situation.k3s_files.contents.get(path)
-        for problem in () if data is None or _is_expected(situation, path) else audit_policy.problems(data, path):
+        is_known = data is None or _is_expected(situation, path)
+        for problem in () if is_known or data is None else _rejected(situation, data, path):
             yield Trouble(
                 f"K3s does not start: its audit policy is invalid: {problem.problem}",
                 location=problem.location,
                 remediation=_repair(situation, path, location),
             )
+
+
+def _rejected(situation: Situation, data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
+    facts = situation.facts
+    any_group = not facts.version_is_known or facts.version.minor >= audit_policy.ANY_GROUP_IN
+    return audit_policy.problems(data, path, placeholders=False, any_group=any_group)
 
 
 @finding(

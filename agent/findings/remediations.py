@@ -49,6 +49,7 @@ REMEDIATIONS = {
     "waiver-expired": _EDIT_WAIVER,
     "no-kernel-here": "boot the host; then run `sudo k3s-harden apply`",
     "component-argument-unknown": "remove or correct the argument; then restart K3s",
+    "component-argument-underscored": "write the name with hyphens; then restart K3s",
     "component-argument-invalid": "correct the value; then restart K3s",
     "feature-gate-invalid": "remove or correct the feature gate; then restart K3s",
     "component-file-invalid": "correct the file or the path; then restart K3s",

@@ -56,8 +56,11 @@ def exempt_namespaces(data: bytes, path: PurePosixPath) -> frozenset[str]:
 
 
 def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
-    documents = yaml_reader.read(data, path)
-    node = documents[0].node if documents else None
+    problem = yaml_reader.json_problem(data)
+    if problem:
+        raise InputError(Location(path), problem)
+    first = yaml_reader.read_first(data, path)
+    node = first and yaml_reader.merged(first)
     if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
         raise InputError(Location(path), "expected the kind AdmissionConfiguration")
     if not (node.text("apiVersion") or "").startswith(_GROUPS):

@@ -13,8 +13,10 @@ from agent.yaml_reader import (
     Sequence,
     alternatives,
     describe_node,
+    json_problem,
+    merged,
     placeholder_problem,
-    read,
+    read_first,
     scalars,
     shown,
 )
@@ -33,6 +35,7 @@ _STAGES_OF_A_REQUEST = frozenset({"RequestReceived", "ResponseComplete"})
 _SELECTORS = ("users", "userGroups", "verbs", "resources", "namespaces", "nonResourceURLs")
 """Keys of a rule that limit the requests it matches."""
 _SCHEMA: Schema = {
+    "metadata": "object",
     "omitManagedFields": "bool",
     "omitStages": ["string"],
     "rules": [
@@ -47,8 +50,16 @@ _SCHEMA: Schema = {
 _GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 
-def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
-    """Return the problems of an audit policy: those that the API server rejects, and placeholders.
+ANY_GROUP_IN = 36
+"""The first minor that accepts `*` as the group of a resource (apiserver, pkg/apis/audit/validation)."""
+
+
+def problems(
+    data: bytes, path: PurePosixPath, *, placeholders: bool = True, any_group: bool = False
+) -> tuple[InputError, ...]:
+    """Return the problems of an audit policy: those that the API server rejects, and `placeholders`.
+
+    `any_group` is whether the API server accepts `*` as the group of a resource.
 
     A policy has the apiVersion `audit.k8s.io/v1` (the only one since 1.24), the kind `Policy` and at least one rule
     (kubernetes, apiserver: pkg/audit/policy/reader.go and pkg/apis/audit/validation).
@@ -59,7 +70,7 @@ def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
         return (error,)
     from agent.k3s.components import schema  # no module of a run that writes the policy itself
 
-    found = [*_placeholders(policy), *_policy_problems(policy)]
+    found = [*(_placeholders(policy) if placeholders else ()), *_policy_problems(policy, any_group=any_group)]
     lines = {line for line, _ in found}
     types = schema.problems(policy, _SCHEMA, is_strict=False)
     found += [(line, problem) for line, problem in types if line not in lines]
@@ -72,7 +83,7 @@ def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
     The first rule that matches a request decides. Raises InputError for a policy that the API server rejects.
     """
     policy = _policy(data, path)
-    for line, problem in _policy_problems(policy):
+    for line, problem in _policy_problems(policy, any_group=True):
         raise InputError(Location(path, line), problem)
     for rule in _items(policy, "rules"):
         if isinstance(rule, Mapping):
@@ -86,9 +97,11 @@ def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
 
 
 def _policy(data: bytes, path: PurePosixPath) -> Mapping:
-    documents = read(data, path)
-    # The API server reads only the first document.
-    node = documents[0].node if documents else None
+    problem = json_problem(data)
+    if problem:
+        raise InputError(Location(path), problem)
+    first = read_first(data, path)
+    node = first and merged(first)
     if not isinstance(node, Mapping):
         raise InputError(Location(path), f"an audit policy must be a mapping; found {describe_node(node)}")
     return node
@@ -101,7 +114,7 @@ def _placeholders(policy: Mapping) -> Iterator[tuple[int, str]]:
             yield scalar.line, placeholder
 
 
-def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:
+def _policy_problems(policy: Mapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
     for key, expected in (("apiVersion", "audit.k8s.io/v1"), ("kind", "Policy")):
         if policy.text(key) != expected:
             node = policy.get(key)
@@ -113,12 +126,12 @@ def _policy_problems(policy: Mapping) -> Iterator[tuple[int, str]]:
         return
     for rule in rules.items:
         if isinstance(rule, Mapping):
-            yield from _rule_problems(rule)
+            yield from _rule_problems(rule, any_group=any_group)
         else:
             yield rule.line, f"a rule must be a mapping; found {describe_node(rule)}"
 
 
-def _rule_problems(rule: Mapping) -> Iterator[tuple[int, str]]:
+def _rule_problems(rule: Mapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
     if rule.text("level") not in _LEVELS:
         level = rule.get("level")
         yield (
@@ -135,7 +148,7 @@ def _rule_problems(rule: Mapping) -> Iterator[tuple[int, str]]:
     if urls and (resources or _items(rule, "namespaces")):
         yield rule.line, "a rule with `nonResourceURLs` cannot have `resources` or `namespaces`"
     for resource in resources:
-        yield from _resource_problems(resource)
+        yield from _resource_problems(resource, any_group=any_group)
 
 
 def _stage_problems(mapping: Mapping) -> Iterator[tuple[int, str]]:
@@ -144,12 +157,12 @@ def _stage_problems(mapping: Mapping) -> Iterator[tuple[int, str]]:
             yield stage.line, f"`omitStages` must be {alternatives(_STAGES)}; found {describe_node(stage)}"
 
 
-def _resource_problems(resource: Node) -> Iterator[tuple[int, str]]:
+def _resource_problems(resource: Node, *, any_group: bool) -> Iterator[tuple[int, str]]:
     if not isinstance(resource, Mapping):
         yield resource.line, f"an item of `resources` must be a mapping with `group`; found {describe_node(resource)}"
         return
     group = resource.text("group")
-    if group and not re.fullmatch(_GROUP, group):
+    if group and not (any_group and group == "*") and not re.fullmatch(_GROUP, group):
         yield resource.line, f"`group` must be the name of an API group without a version; found '{shown(group)}'"
     if _items(resource, "resourceNames") and not _items(resource, "resources"):
         yield resource.line, "`resourceNames` requires `resources` in the same item"

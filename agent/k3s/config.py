@@ -250,7 +250,7 @@ class _FileMerger:
 
     def read(self, file: ConfigText) -> None:
         try:
-            documents = yaml_reader.read(file.data, file.path)
+            documents = _documents(file)
         except yaml_reader.BoundsError as error:
             self.unjudged.append(error)
             return
@@ -317,6 +317,20 @@ class _FileMerger:
                 what = "has an item that is not a single value"
                 self.problems.append(UnusableValueError(key, what, Location(path, item.line)))
         return _FileValue(values, is_list=True)
+
+
+def _documents(file: ConfigText) -> tuple[yaml_reader.Document, ...]:
+    """Return the documents of a file; only the first if another one is not YAML. Raises as yaml_reader.read."""
+    try:
+        return yaml_reader.read(file.data, file.path)
+    except yaml_reader.BoundsError:
+        raise
+    except InputError as error:
+        first = yaml_reader.read_first(file.data, file.path)
+        if first is None:
+            raise
+        line = error.location.line or 1
+        return (yaml_reader.Document(first, 1), yaml_reader.Document(yaml_reader.Scalar(None, "", line), line))
 
 
 def _config_value(key: str, scalar: Scalar, path: PurePosixPath) -> ConfigValue:

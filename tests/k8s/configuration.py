@@ -99,7 +99,7 @@ def _values(value: object) -> Sequence[str]:
 
 
 def _text(value: object) -> str:
-    """Return a scalar as Go prints it."""
+    """Return a scalar as Go prints it, without white space around it (convert.ToString)."""
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()

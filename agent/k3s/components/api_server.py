@@ -78,6 +78,8 @@ def _issuer(a: Arguments) -> Iterator[Problem]:
     url = str(a.value("oidc-issuer-url"))
     if not url.lower().startswith("https://"):
         yield a.problem("oidc-issuer-url", "requires an https URL in oidc-issuer-url", "https://...", source)
+    elif not values.is_url(url):
+        yield a.problem("oidc-issuer-url", "cannot parse oidc-issuer-url", "https://HOST/PATH", source)
     elif "?" in url or "#" in url or "@" in url:
         message = "rejects a query, fragment or user name in oidc-issuer-url"
         yield a.problem("oidc-issuer-url", message, "https://HOST/PATH", source)
@@ -89,6 +91,10 @@ def _service_accounts(a: Arguments) -> Iterator[Problem]:
     if "service-account-issuer" in a.by_name:
         if "" in issuers:
             yield a.problem("service-account-issuer", "rejects an empty service-account-issuer", "a text", source)
+        for issuer in issuers:
+            if ":" in issuer and not values.is_url(issuer):
+                message = f"rejects service-account-issuer={issuer}"
+                yield a.problem("service-account-issuer", message, "a name without a colon, or a URL", source)
         if len(set(issuers)) != len(issuers):
             message = "rejects a repeated service-account-issuer"
             yield a.problem("service-account-issuer", message, "each issuer once", source)

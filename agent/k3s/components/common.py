@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.k3s.components import tables
+from agent.k3s.components.values import SECOND
 from agent.k3s.components.words import SUITES
 from agent.model import Component
 
@@ -51,6 +52,7 @@ def problems(a: Arguments) -> Iterator[Problem]:
     yield from _versions(a)
     yield from _client(a)
     yield from _kubeconfig(a)
+    yield from _leader_election(a)
     yield from _request_headers(a)
     yield from _tls(a)
     yield from _certificate(a)
@@ -73,10 +75,8 @@ _EMULATED_MINORS = 3
 
 
 def _client(a: Arguments) -> Iterator[Problem]:
-    """Yield a burst of zero, which the scheduler and kube-proxy accept."""
     name, limit = "kube-api-burst", "kube-api-qps"
-    is_rejected = a.component in (Component.CONTROLLER_MANAGER, Component.KUBELET)
-    if is_rejected and as_number(a, name, 1) <= 0 and as_number(a, limit, 1) > 0:
+    if as_number(a, name, 1) <= 0 < as_number(a, limit, 1):
         message = f"rejects {name}={a.by_name[name].text} while {limit} is more than 0"
         yield a.problem(name, message, "at least 1", "client-go/kubernetes/clientset.go")
 
@@ -98,9 +98,29 @@ def _request_headers(a: Arguments) -> Iterator[Problem]:
 
 
 def _kubeconfig(a: Arguments) -> Iterator[Problem]:
-    is_required = a.component in (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KUBELET)
-    if is_required and "kubeconfig" in a.by_name and not a.value("kubeconfig"):
+    if "kubeconfig" in a.by_name and not a.value("kubeconfig"):
         yield a.problem("kubeconfig", "rejects an empty kubeconfig", "a file", "client-go/tools/clientcmd")
+
+
+_LEADER = "client-go/tools/leaderelection/leaderelection.go"
+_JITTER = 1.2
+"""How much longer than the retry period the renew deadline must be (JitterFactor)."""
+
+
+def _leader_election(a: Arguments) -> Iterator[Problem]:
+    """Yield the rejected values. With SQLite, K3s passes leader-elect=false, and they are not validated."""
+    if not as_bool(a, "leader-elect", default="leader-elect" in a.own):
+        return
+    lock = "leader-elect-resource-lock"
+    if a.value(lock, "leases") != "leases":
+        yield a.problem(lock, f"rejects {lock}={a.value(lock)}", "leases", _LEADER)
+    names = [f"leader-elect-{name}" for name in ("lease-duration", "renew-deadline", "retry-period")]
+    periods = zip(names, (15, 10, 2))
+    lease, renew, retry = (as_number(a, name, seconds * SECOND) for name, seconds in periods)
+    given = [name for name in names if name in a.by_name]
+    if given and not (lease > renew > _JITTER * retry > 0):
+        message = f"needs {names[0]} above {names[1]}, and that above 1.2 times {names[2]}"
+        yield a.problem(given[0], message, "15s, 10s and 2s by default", _LEADER)
 
 
 def _ends_at_once(a: Arguments) -> Iterator[Problem]:

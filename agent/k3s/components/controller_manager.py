@@ -36,8 +36,9 @@ def _node_ranges(a: Arguments) -> Iterator[Problem]:
     """Yield the problems of the ranges of nodes. K3s passes allocate-node-cidrs and cluster-cidr."""
     ranges = str(a.value("cluster-cidr")).strip().split(",") if "cluster-cidr" in a.by_name else []
     sizes = [values.cidr(one) for one in ranges]
-    if None in sizes:
-        yield a.problem("cluster-cidr", "rejects the ranges in cluster-cidr", "one or two CIDRs", _IPAM)
+    versions = [size[0] for size in sizes if size]
+    if None in sizes or len(set(versions)) != len(versions):
+        yield a.problem("cluster-cidr", "rejects the ranges in cluster-cidr", "a CIDR of each IP version", _IPAM)
         return
     both, v4, v6 = "node-cidr-mask-size", "node-cidr-mask-size-ipv4", "node-cidr-mask-size-ipv6"
     if as_number(a, both, 0):

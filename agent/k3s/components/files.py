@@ -11,6 +11,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import schema
 from agent.k3s.components.kubelet import DOMAIN
 from agent.k3s.components.schema import Problem
+from agent.k3s.components.values import InvalidValueError, duration
 from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
 if TYPE_CHECKING:
@@ -73,6 +74,32 @@ _AUTHORIZATION: schema.Schema = {
     "authorizers": [{"type": "string", "name": "string", "webhook": "object"}],
 }
 
+_SCHEDULER: schema.Schema = {
+    **_HEAD,
+    **dict.fromkeys(("delayCacheUntilActive", "enableContentionProfiling", "enableProfiling"), "bool"),
+    **dict.fromkeys(("parallelism", "percentageOfNodesToScore"), "int32"),
+    **dict.fromkeys(("podInitialBackoffSeconds", "podMaxBackoffSeconds"), "int64"),
+    "clientConnection": {
+        **dict.fromkeys(("acceptContentTypes", "contentType", "kubeconfig"), "string"),
+        "burst": "int32",
+        "qps": "float",
+    },
+    "extenders": ["object"],
+    "leaderElection": {
+        **dict.fromkeys(("leaseDuration", "renewDeadline", "retryPeriod"), "duration"),
+        **dict.fromkeys(("resourceLock", "resourceName", "resourceNamespace"), "string"),
+        "leaderElect": "bool",
+    },
+    "profiles": [
+        {
+            "percentageOfNodesToScore": "int32",
+            "pluginConfig": ["object"],
+            "plugins": "object",
+            "schedulerName": "string",
+        }
+    ],
+}
+
 _CONFIG_GROUP = "apiserver.config.k8s.io"
 _LEVELS = ("privileged", "baseline", "restricted")
 _VERSION = r"latest|v1\.(?:[0-9]|[1-9][0-9]*)"
@@ -119,8 +146,7 @@ def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
 
     Raises InputError if the file is not YAML.
     """
-    documents = yaml_reader.read(data, path)
-    root = documents[0].node if documents else None
+    root = yaml_reader.read_first(data, path)
     for plugin in _mappings(root.get("plugins") if isinstance(root, Mapping) else None):
         name = plugin.text("name")
         if name:
@@ -153,9 +179,9 @@ _LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 def _names(node: Node | None, key: str, pattern: str, length: int) -> Iterator[Problem]:
     seen: set[str] = set()
     for item in node.items if isinstance(node, Sequence) else ():
-        text = item.value if isinstance(item, Scalar) and isinstance(item.value, str) else None
-        if text is None:
+        if not isinstance(item, Scalar) or not isinstance(item.value, (str, type(None))):
             continue
+        text = item.value or ""  # Go decodes null as an empty text
         if not re.fullmatch(pattern, text, re.DOTALL) or (length and len(text) > length):
             yield Problem(item.line, f"`{key}` contains '{shown(text)}', which is not a valid name")
         elif text in seen:
@@ -186,8 +212,11 @@ _PLUGINS: dict[str, Callable[[Node], Iterator[Problem]]] = {
 }
 
 
-def encryption(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
-    """Yield what the API server rejects in an encryption configuration. No message contains a key."""
+def encryption(data: bytes, path: PurePosixPath, *, has_kms_v1: bool = False) -> Iterator[InputError]:
+    """Yield what the API server rejects in an encryption configuration. No message contains a key.
+
+    `has_kms_v1` is whether the feature gate KMSv1 is set; it is off by default.
+    """
     root = _read(data, path, "EncryptionConfiguration", (f"{_CONFIG_GROUP}/v1",))
     if isinstance(root, InputError):
         yield root
@@ -197,10 +226,10 @@ def encryption(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
     if not resources:
         yield _error(path, Problem(root.line, "`resources` must contain at least one item"))
     for item in resources:
-        yield from _located(_encrypted(item), path)
+        yield from _located(_encrypted(item, has_kms_v1=has_kms_v1), path)
 
 
-def _encrypted(item: Mapping) -> Iterator[Problem]:
+def _encrypted(item: Mapping, *, has_kms_v1: bool) -> Iterator[Problem]:
     for key in ("resources", "providers"):
         node = item.get(key)
         if not isinstance(node, Sequence) or not node.items:
@@ -218,6 +247,9 @@ def _encrypted(item: Mapping) -> Iterator[Problem]:
             yield Problem(item.line, f"`resources` contains '{shown(name)}', which is not a valid resource")
     for provider in _mappings(item.get("providers")):
         yield from _provider(provider)
+        kms = provider.get("kms")
+        if isinstance(kms, Mapping):
+            yield from _kms(kms, has_kms_v1=has_kms_v1)
 
 
 def _masked(name: str, names: list[str]) -> bool:
@@ -238,8 +270,20 @@ def _provider(provider: Mapping) -> Iterator[Problem]:
             yield Problem(node.line, f"`{kind}` must contain at least one key")
         for key in keys:
             yield from _key(kind, key)
-    if kind == "kms" and isinstance(node, Mapping) and not (node.text("endpoint") or "").startswith("unix:"):
-        yield Problem(node.line, "`kms.endpoint` must be a unix URL")
+
+
+def _kms(kms: Mapping, *, has_kms_v1: bool) -> Iterator[Problem]:
+    if not (kms.text("endpoint") or "").startswith("unix:"):
+        yield Problem(kms.line, "`kms.endpoint` must be a unix URL")
+    if (kms.text("apiVersion") or "v1") == "v1" and not has_kms_v1:
+        yield Problem(kms.line, "`kms.apiVersion` must be v2, because the feature gate KMSv1 is off")
+    timeout = kms.text("timeout")
+    try:
+        is_positive = timeout is None or duration(timeout) > 0
+    except InvalidValueError:
+        return
+    if not is_positive:
+        yield Problem(kms.line, "`kms.timeout` must be more than 0s")
 
 
 def _key(kind: str, key: Mapping) -> Iterator[Problem]:
@@ -249,7 +293,8 @@ def _key(kind: str, key: Mapping) -> Iterator[Problem]:
         yield Problem(key.line, f"a key of `{kind}` must have a name")
     line = (key.get("secret") or key).line
     try:
-        size = len(b64decode(key.text("secret") or "", validate=True))
+        # Go ignores line breaks in base64.
+        size = len(b64decode((key.text("secret") or "").replace("\n", "").replace("\r", ""), validate=True))
     except ValueError:
         yield Problem(line, f"`secret` of `{kind}` must be base64")
         return
@@ -294,9 +339,22 @@ def _issuer(jwt: Mapping, seen: set[str]) -> Iterator[Problem]:
     username = mappings.get("username") if isinstance(mappings, Mapping) else None
     if not isinstance(username, Mapping) or not (username.text("claim") or username.text("expression")):
         yield Problem(jwt.line, "`claimMappings.username` must contain a claim or an expression")
+    for name in ("username", "groups"):
+        yield from _claim(mappings.get(name) if isinstance(mappings, Mapping) else None, f"claimMappings.{name}")
+    for rule in _mappings(jwt.get("claimValidationRules")):
+        if rule.text("claim") and rule.text("expression"):
+            yield Problem(rule.line, "`claimValidationRules` cannot contain both a claim and an expression")
     audiences = issuer.get("audiences") if isinstance(issuer, Mapping) else None
     if not isinstance(audiences, Sequence) or not audiences.items:
         yield Problem(line, "`issuer.audiences` must contain at least one audience")
+
+
+def _claim(node: Node | None, name: str) -> Iterator[Problem]:
+    if isinstance(node, Mapping) and node.text("claim"):
+        if node.text("expression"):
+            yield Problem(node.line, f"`{name}` cannot contain both a claim and an expression")
+        elif not _is_set(node.get("prefix")):
+            yield Problem(node.line, f"`{name}` must contain a prefix, which can be empty")
 
 
 def authorization(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
@@ -330,6 +388,27 @@ def authorization(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
         names.append(name)
 
 
+def scheduler(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
+    """Yield what the scheduler rejects in its configuration."""
+    root = _read(data, path, "KubeSchedulerConfiguration", ("kubescheduler.config.k8s.io/v1",))
+    if isinstance(root, InputError):
+        yield root
+        return
+    yield from _located(schema.problems(root, _SCHEDULER), path)
+    for key, low, high in (("parallelism", 1, 2**31), ("percentageOfNodesToScore", 0, 100)):
+        node = root.get(key)
+        value = node.value if isinstance(node, Scalar) else None
+        if node is not None and isinstance(value, (int, float)) and not low <= value <= high:
+            yield _error(path, Problem(node.line, f"`{key}` must be from {low} to {high}"))
+
+
+def kube_proxy(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
+    """Yield why kube-proxy cannot decode its configuration. Its fields are not checked."""
+    root = _read(data, path, "KubeProxyConfiguration", ("kubeproxy.config.k8s.io/v1alpha1",))
+    if isinstance(root, InputError):
+        yield root
+
+
 _PEM = {
     "certificates": (b"CERTIFICATE-----", "a certificate"),
     "key": (b"PRIVATE KEY-----", "a private key"),
@@ -361,11 +440,14 @@ def pem(argument: str, data: bytes, path: PurePosixPath) -> Iterator[InputError]
 
 def _read(data: bytes, path: PurePosixPath, kind: str, versions: tuple[str, ...]) -> Mapping | InputError:
     """Return the first document, or why the API server cannot decode it."""
+    problem = yaml_reader.json_problem(data)
+    if problem:
+        return _error(path, Problem(0, problem))
     try:
-        documents = yaml_reader.read(data, path)
+        first = yaml_reader.read_first(data, path)
     except InputError as error:
         return error
-    node = documents[0].node if documents else None
+    node = first and yaml_reader.merged(first)
     if not isinstance(node, Mapping):
         return _error(path, Problem(0, f"expected the kind {kind}"))
     wrong = next(_head(node, kind, versions), None)

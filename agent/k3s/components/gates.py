@@ -51,6 +51,8 @@ class GateProblem(Value):
 def settings(text: str, location: Location, *, has_prefix: bool) -> Iterator[Setting]:
     """Yield the gates of a value of `feature-gates`. `has_prefix` is whether `kube:Gate=true` is supported."""
     for pair in filter(None, text.split(",")):
+        if has_prefix and not pair.strip():
+            continue  # ColonSeparatedMultimapStringString trims before FeatureGate.Set skips empty items
         name, separator, value = pair.partition("=")
         prefix, colon, rest = name.partition(":")
         if has_prefix and colon and prefix.strip() == _KUBE:

@@ -18,10 +18,14 @@ _SOURCE = "pkg/proxy/apis/config/validation/validation.go"
 
 def problems(a: Arguments) -> Iterator[Problem]:
     """Yield the rejected values and combinations."""
-    for address in a.words("nodeport-addresses"):
+    addresses = a.words("nodeport-addresses")
+    for address in addresses:
         if address not in ("primary", "localhost", "all") and values.cidr(address) is None:
             message = f"rejects `{address}` in nodeport-addresses"
             yield a.problem("nodeport-addresses", message, "CIDRs, or primary", _SOURCE)
+    if "primary" in addresses and len(addresses) > 1:
+        message = "rejects primary beside other items in nodeport-addresses"
+        yield a.problem("nodeport-addresses", message, "primary alone, or CIDRs", _SOURCE)
     mode = str(a.value("proxy-mode", "iptables")) or "iptables"
     if mode in ("iptables", "ipvs"):
         yield from _periods(a, mode)

@@ -31,6 +31,24 @@ _API_VERSION = "kubelet.config.k8s.io/v1beta1"
 _KIND = "KubeletConfiguration"
 _GATES = "featureGates"
 _TAINTS = "register-with-taints"
+_NESTED: dict[str, dict[str, schema.Schema]] = {
+    "logging": {
+        "flushFrequency": "any",
+        "format": "string",
+        "options": "any",
+        "verbosity": "int64",
+        "vmodule": "any",
+    },
+    "tracing": {"endpoint": "string", "samplingRatePerMillion": "int32"},
+}
+"""Fields whose structure is declared in component-base (LoggingConfiguration, TracingConfiguration)."""
+_LISTS: dict[str, schema.Schema] = {
+    "registerWithTaints": [{"effect": "string", "key": "string", "timeAdded": "any", "value": "string"}],
+    "reservedMemory": [{"limits": "object", "numaNode": "int32"}],
+    "shutdownGracePeriodByPodPriority": [{"priority": "int32", "shutdownGracePeriodSeconds": "int64"}],
+    "staticPodURLHeader": "map[string][]string",
+}
+"""Fields with a type that the table does not have."""
 _ZERO_DURATIONS = ("0s", "0", "0m", "0h", "0m0s", "0h0m0s")
 _ZERO_IS_UNSET = frozenset({"nodeLeaseDurationSeconds", "containerLogMonitorInterval"})
 """Fields for which the kubelet replaces a zero by its default."""
@@ -51,22 +69,49 @@ class Fields(Value):
 def read(files: Iterable[tuple[PurePosixPath, bytes]], minor: int) -> Fields:
     """Read files in the kubelet's order."""
     found = Fields({}, {}, (), ())
-    known = tables.kubelet_fields(minor)
+    known = _fields(minor)
     types = _schema(known)
     for path, data in files:
         root = _root(data, path)
         if isinstance(root, InputError):
             found = replace(found, problems=(*found.problems, root))
             continue
-        wrong = [*schema.problems(root, types, is_strict=False)]
+        wrong: list[schema.Problem] = []
         if path.suffix == ".conf":
             wrong += schema.repeated(root)
+            root = _with_known_names(root, types)
+        wrong += schema.problems(root, types, is_strict=False)
         problems = tuple(InputError(Location(path, one.line), one.problem) for one in wrong)
         found = replace(found, problems=(*found.problems, *problems))
         if not problems:
             for name, node in _leaves(root, "", known):
                 found = _with(found, name, node, path, known)
     return found
+
+
+def _fields(minor: int) -> dict[str, tuple[str, str]]:
+    """Return the type and the equivalent argument of each field, as the table, with the nested fields."""
+    found = tables.kubelet_fields(minor)
+    for name, fields in _NESTED.items():
+        if found.pop(name, None) is not None:
+            found.update({f"{name}.{field}": (str(kind), "") for field, kind in fields.items()})
+    return found
+
+
+def _with_known_names(node: YamlMapping, types: dict[str, schema.Schema]) -> YamlMapping:
+    """Return a mapping with the names of the fields in the case of the table.
+
+    The kubelet merges its drop-ins as JSON, which Go decodes without regard to case.
+    """
+    names = {name.lower(): name for name in types}
+    entries = []
+    for entry in node.entries:
+        name = entry.key if entry.key in types else names.get(entry.key.lower(), entry.key)
+        inner, value = types.get(name), entry.node
+        if isinstance(inner, dict) and isinstance(value, YamlMapping):
+            value = _with_known_names(value, inner)
+        entries.append(entry._replace(key=name, node=value))
+    return YamlMapping(tuple(entries), node.line)
 
 
 def _is_unset(name: str, value: object) -> bool:
@@ -123,7 +168,7 @@ def _texts(node: Node, kind: str) -> tuple[str, ...]:
         return ()
     if isinstance(node, Scalar):
         is_zero = node.text in _ZERO_DURATIONS or (node.value in (None, "", 0) and not isinstance(node.value, bool))
-        return () if is_zero else (str(node.value).lower() if isinstance(node.value, bool) else node.text,)
+        return () if is_zero else (_text(node),)
     if isinstance(node, Sequence):
         items = [item.text for item in node.items if isinstance(item, Scalar)]
         return (",".join(items),) if not any("," in item or '"' in item for item in items) else ()
@@ -135,17 +180,26 @@ def _texts(node: Node, kind: str) -> tuple[str, ...]:
     return tuple(texts) if kind == "mapNoSplit" else (",".join(texts),)
 
 
+def _text(node: Scalar) -> str:
+    """Return a scalar as the argument has it: `yes` is true, and 1e2 is 100."""
+    if isinstance(node.value, bool):
+        return str(node.value).lower()
+    is_whole = isinstance(node.value, float) and node.value.is_integer()
+    return str(int(node.value)) if is_whole and isinstance(node.value, float) else node.text
+
+
 def _root(data: bytes, path: PurePosixPath) -> YamlMapping | InputError:
     """Return the first document, or why the kubelet rejects the file."""
+    problem = yaml_reader.json_problem(data)
+    if problem:
+        return InputError(Location(path), problem)
     try:
-        # The kubelet reads the first document only.
-        first, _, _ = data.partition(b"\n---\n") if not data.startswith(b"---") else (data, b"", b"")
-        documents = yaml_reader.read(first + b"\n", path)
+        first = yaml_reader.read_first(data, path)
     except yaml_reader.BoundsError:
         return YamlMapping((), 1)  # the kubelet may read it
     except InputError as error:
         return error
-    root = documents[0].node if documents else None
+    root = first and yaml_reader.merged(first)
     if not isinstance(root, YamlMapping):
         return InputError(Location(path), f"it is not a {_KIND}")
     for key, expected in (("kind", _KIND), ("apiVersion", _API_VERSION)):
@@ -164,7 +218,7 @@ def _schema(known: dict[str, tuple[str, str]]) -> dict[str, schema.Schema]:
         for parent in parents:
             inner = here.setdefault(parent, {})
             here = inner if isinstance(inner, dict) else {}
-        here[last] = [kind[1:-1]] if kind.startswith("[") else kind
+        here[last] = _LISTS.get(name) or ([kind[1:-1]] if kind.startswith("[") else kind)
     return types
 
 

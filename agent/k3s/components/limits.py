@@ -75,6 +75,8 @@ _CONTROLLER_MANAGER: Mapping[str, tuple[_Limits, str]] = {
             ("concurrent-statefulset-syncs", "statefulsetcontroller"),
         )
     },
+    # The controller panics.
+    "horizontal-pod-autoscaler-sync-period": (_POSITIVE, "pkg/controller/podautoscaler/horizontal.go"),
     "concurrent-service-endpoint-syncs": (_limits(1, 50), f"{_CONTROLLERS}/endpointslicecontroller.go"),
     "max-endpoints-per-slice": (_limits(1, 1000), f"{_CONTROLLERS}/endpointslicecontroller.go"),
     "mirroring-concurrent-service-endpoint-syncs": (
@@ -120,6 +122,7 @@ _KUBELET_LIMITS: Mapping[str, tuple[_Limits, str]] = {
         "oom-score-adj": _limits(-1000, 1000),
         "port": _PORT,
         "read-only-port": _PORT_OR_ZERO,
+        "tracing.samplingRatePerMillion": _limits(0, 1_000_000),
     }.items()
 } | {
     "file-check-frequency": (_POSITIVE, "pkg/kubelet/config/file.go"),
@@ -144,7 +147,9 @@ _KUBE_PROXY: Mapping[str, tuple[_Limits, str]] = {
             _NOT_NEGATIVE,
         ),
         "config-sync-period": _POSITIVE,
+        "healthz-port": _PORT_OR_ZERO,
         "iptables-masquerade-bit": _limits(0, 31),
+        "metrics-port": _PORT,
         "oom-score-adj": _limits(-1000, 1000),
     }.items()
 }
@@ -187,6 +192,7 @@ WORDS: Mapping[Component, Mapping[str, tuple[tuple[str, ...], str]]] = {
             ("NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"),
             _KUBELET,
         ),
+        "logging.format": (("text", "json"), _LOGS),
         "memorySwap.swapBehavior": (("", "NoSwap", "LimitedSwap"), _KUBELET),
         "cpu-manager-policy": (("none", "static"), "pkg/kubelet/cm/cpumanager/cpu_manager.go"),
         "hairpin-mode": (("none", "hairpin-veth", "promiscuous-bridge"), _KUBELET),

@@ -85,7 +85,10 @@ def _is_boolean(node: Node) -> bool:
 
 
 def _is_integer(node: Node) -> bool:
-    return isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool)
+    if not isinstance(node, Scalar) or isinstance(node.value, bool):
+        return False
+    # YAML becomes JSON, in which 110.0 and 1.1e2 are 110.
+    return isinstance(node.value, int) or (isinstance(node.value, float) and node.value.is_integer())
 
 
 def _is_integer32(node: Node) -> bool:
@@ -118,6 +121,11 @@ def _has_booleans(node: Node) -> bool:
     return isinstance(node, Mapping) and all(_is_boolean(entry.node) or _is_null(entry.node) for entry in node.entries)
 
 
+def _has_lists(node: Node) -> bool:
+    lists = [entry.node for entry in node.entries if not _is_null(entry.node)] if isinstance(node, Mapping) else [node]
+    return all(isinstance(one, Sequence) and all(map(_is_text, one.items)) for one in lists)
+
+
 def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None
 
@@ -131,6 +139,7 @@ _TYPES: dict[str, tuple[str, Callable[[Node], bool]]] = {
     "int64": ("a whole number", _is_integer),
     "object": ("a mapping", _is_mapping),
     "string": ("a text", _is_text),
+    "map[string][]string": ("a mapping of names to lists of texts", _has_lists),
     "map[string]bool": ("a mapping of names to true or false", _has_booleans),
     "map[string]string": ("a mapping of names to texts", _has_texts),
 }

@@ -1,7 +1,7 @@
 """Tables of the arguments and feature gates that each minor version of Kubernetes accepts. Pure.
 
-`make tables` generates them: flags.tsv from the programs' own --help or their source, feature_gates.tsv from the list
-that Kubernetes keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_list.yaml).
+`make tables` generates them: flags.tsv from the programs' own --help, feature_gates.tsv from the list that Kubernetes
+keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_list.yaml).
 """
 
 from __future__ import annotations
@@ -29,14 +29,20 @@ KUBELET_FIELDS = "kubelet_fields.tsv"
 _HAD_BY_ALL = "feature-gates"
 """An argument that every component has in every minor."""
 
+OF_KLOG = (
+    *("add-dir-header", "alsologtostderr", "log-backtrace-at", "log-dir", "log-file", "log-file-max-size"),
+    *("logtostderr", "one-output", "skip-headers", "skip-log-headers", "stderrthreshold"),
+)
+"""Global flags of klog. K3s registers them (klog.InitFlags in k3s, pkg/executor/embed/embed.go)."""
+
 _ADDED_BY_K3S = {
     "kube-apiserver": {"advertise-port": "int"},
-    "kube-proxy": dict.fromkeys(("boot-id-file", "machine-id-file"), "string"),
+    "kube-proxy": dict.fromkeys(("boot-id-file", "machine-id-file", *OF_KLOG), "string"),
 }
 """Flags that K3s' components have and those of Kubernetes do not.
 
 K3s passes advertise-port itself, a flag of its patched API server (k3s, pkg/daemons/control/server.go). kube-proxy
-takes over the global flags of the process (cmd/kube-proxy/app/server.go), and K3s' process contains cAdvisor.
+takes over the global flags of the process (cmd/kube-proxy/app/server.go), and K3s' process contains cAdvisor and klog.
 """
 
 

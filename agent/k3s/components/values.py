@@ -250,6 +250,22 @@ def cidr(text: str) -> tuple[int, int] | None:
     return bits, int(prefix)
 
 
+def is_url(text: str) -> bool:
+    """Return whether url.Parse accepts the text. True for a text with % in its host, which Go parses further."""
+    text = text.partition("#")[0]
+    if re.search(r"[\x00-\x1f\x7f]|%(?![0-9A-Fa-f]{2})", text):
+        return False
+    scheme = re.match("[A-Za-z][A-Za-z0-9+.-]*:", text)
+    rest = text[scheme.end() if scheme else 0 :].partition("?")[0]
+    if not rest.startswith("/"):
+        return scheme is not None or ":" not in rest.partition("/")[0]
+    if not rest.startswith("//") or (scheme is None and rest.startswith("///")):
+        return True
+    host = rest[2:].partition("/")[0].rpartition("@")[2]
+    port = re.search(r":([^:\]]*)$", host)
+    return not re.search(r"[ \\^`{|}]", host) and (port is None or not port[1] or port[1].isdecimal())
+
+
 def port_range(text: str) -> str:
     """Parse as utilnet.ParsePortRange: `a-b`, `a+count` or `a`; empty for no range."""
     text = text.strip()

@@ -8,6 +8,8 @@ import pytest
 
 from agent.k3s.audit_policy import problems, why_nothing_is_logged
 
+PATH = PurePosixPath("/etc/audit.yaml")
+
 POLICY = PurePosixPath("/etc/k3s-harden/audit-policy.yaml")
 
 GOOD_POLICY = """\
@@ -103,3 +105,20 @@ def test_a_policy_logs_nothing_if_no_rule_that_logs_is_reached(rules: str, line:
     """The first rule that matches a request decides."""
     policy = f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n"
     assert why_nothing_is_logged(policy.encode(), POLICY) == line
+
+
+def test_any_group_is_accepted_from_1_36_on() -> None:
+    """The API server of 1.35 rejects `*`; that of 1.36 does not."""
+    policy = (
+        b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n"
+        b"- {level: Metadata, resources: [{group: '*', resources: ['*']}]}\n"
+    )
+    assert len(problems(policy, PATH)) == 1
+    assert problems(policy, PATH, any_group=True) == ()
+
+
+def test_a_placeholder_is_no_problem_of_the_api_server() -> None:
+    """It logs by the name with the angle brackets."""
+    policy = b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, namespaces: [<NAMESPACE>]}]\n"
+    assert len(problems(policy, PATH)) == 1
+    assert problems(policy, PATH, placeholders=False) == ()

@@ -57,6 +57,16 @@ PAIRS = [
     (API_SERVER, "service-account-max-token-expiration=5m", "service-account-max-token-expiration=24h"),
     (API_SERVER, "logging-format=xml", "logging-format=json"),
     (API_SERVER, "show-hidden-metrics-for-version=1.35", "show-hidden-metrics-for-version=1.36"),
+    (API_SERVER, "service-account-issuer=https://a b", "service-account-issuer=https://a/b c"),
+    (API_SERVER, "service-account-issuer=:x", "service-account-issuer=x"),
+    (API_SERVER, "feature-gates=NodeSwap=true,x", "feature-gates=NodeSwap=true, ,"),
+    (KUBELET, "feature-gates=NodeSwap=true, ,", "feature-gates=NodeSwap=true,"),
+    (SCHEDULER, "kube-api-burst=0", "kube-api-burst=1"),
+    (KUBE_PROXY, "kube-api-burst=0", "kube-api-burst=1"),
+    (KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", "nodeport-addresses=primary"),
+    (KUBE_PROXY, "logtostdrr=true", "logtostderr=true"),
+    (CONTROLLER_MANAGER, "cluster-cidr=10.42.0.0/16,10.43.0.0/16", "cluster-cidr=10.42.0.0/16,fd00::/48"),
+    (CONTROLLER_MANAGER, "horizontal-pod-autoscaler-sync-period=0", "horizontal-pod-autoscaler-sync-period=1s"),
 ]
 
 
@@ -132,3 +142,20 @@ def test_the_default_arguments_of_k3s_are_accepted() -> None:
             rows = [row for row in default_arguments.of(component) if row.versions.last is None]
             own = [f"{row.name}={row.example}" for row in rows if not row.needs]
             assert not own or predicted(component, *own) == []
+
+
+@pytest.mark.parametrize("component", [CONTROLLER_MANAGER, SCHEDULER])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "leader-elect-lease-duration=10s",
+        "leader-elect-renew-deadline=2400ms",
+        "leader-elect-retry-period=0s",
+        "leader-elect-resource-lock=endpoints",
+    ],
+)
+def test_values_of_the_leader_election_are_validated_only_if_there_is_one(component: Component, argument: str) -> None:
+    """The component exits or panics; with leader-elect=false, which K3s passes with SQLite, it starts."""
+    assert predicted(component, argument) == []
+    assert predicted(component, argument, "leader-elect=false") == []
+    assert len(predicted(component, argument, "leader-elect=true")) == 1

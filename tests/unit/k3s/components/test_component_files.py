@@ -1,0 +1,169 @@
+"""Content of files at which a component exits, in valid and invalid forms that people rarely write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+
+import pytest
+import yaml
+
+from agent.k3s import audit_policy
+from agent.k3s.components import files, kubelet_files
+
+PATH = PurePosixPath("/etc/50-own.conf")
+KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
+ENCRYPTION = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers: [{identity: {}}]
+"""
+SCHEDULER = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
+
+
+def kubelet_problems(data: str | bytes, name: str = "50-own.conf") -> list[str]:
+    """Return what the kubelet rejects in a file."""
+    content = data.encode() if isinstance(data, str) else data
+    return [one.problem for one in kubelet_files.read([(PATH.with_name(name), content)], 36).problems]
+
+
+def api_server_problems(text: str, data: bytes) -> list[str]:
+    """Return what the API server rejects in a file that has the kind of `text`."""
+    if text is POLICY:
+        return [one.problem for one in audit_policy.problems(data, PATH)]
+    if text is ADMISSION:
+        return [one.problem for one in files.admission(data, PATH, lambda _: False, lambda _: True)]
+    return [one.problem for one in (files.scheduler if text is SCHEDULER else files.encryption)(data, PATH)]
+
+
+def forms(text: str) -> dict[str, bytes]:
+    """Return the same content in forms that Kubernetes reads; all were tried with 1.35.4 or 1.36.3."""
+    return {
+        "plain": text.encode(),
+        "byte order mark": f"\ufeff{text}".encode(),
+        "UTF-16": text.encode("utf-16"),
+        "CRLF": text.replace("\n", "\r\n").encode(),
+        "JSON": json.dumps(yaml.safe_load(text)).encode(),
+        "two documents, the second not YAML": f"{text}---\nfoo: [\n".encode(),
+        "marker": f"---\n{text}".encode(),
+        "directive": f"%YAML 1.1\n---\n{text}".encode(),
+        "end": f"{text}...\n".encode(),
+        "tabs": text.replace("kind: ", "kind:\t").encode(),
+    }
+
+
+@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION], ids=lambda text: text.split()[3])
+@pytest.mark.parametrize("form", forms(POLICY))
+def test_a_valid_file_is_valid_in_every_form(text: str, form: str) -> None:
+    """No form of a valid file is a problem."""
+    assert api_server_problems(text, forms(text)[form]) == []
+
+
+@pytest.mark.parametrize("form", forms(KUBELET))
+def test_a_valid_file_of_the_kubelet_is_valid_in_every_form(form: str) -> None:
+    """As for the API server."""
+    assert kubelet_problems(forms(KUBELET)[form]) == []
+
+
+@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION, KUBELET], ids=lambda text: text.split()[3])
+def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
+    """Kubernetes does not read a flow mapping of YAML, nor JSON with an extra comma."""
+    value = yaml.safe_load(text)
+    flow = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    comma = f"{json.dumps(value)[:-1]},}}"
+    for wrong in (flow, f"\n {flow}", comma):
+        found = kubelet_problems(wrong) if text is KUBELET else api_server_problems(text, wrong.encode())
+        assert [one for one in found if "is not JSON" in one]
+
+
+@pytest.mark.parametrize(
+    ("stops", "near"),
+    [
+        ("maxPods: '5'", "maxPods: 5.0"),
+        ("maxPods: 5.5", "maxPods: 1e2"),
+        ("maxPods: 1e21", "maxPods: 0x6e"),
+        ("MaxPods: x", "MaxPod: x"),
+        ("maxPods: 5\nmaxPods: 6", "maxPods: 5\nMaxPods: 6"),
+        ("x: &r {cpu: 1}\nsystemReserved: {<<: *r}", "x: &r {cpu: '1'}\nsystemReserved: {<<: *r}"),
+        ("x: [&a {cpu: 1}]\nsystemReserved: {<<: [*a]}", "x: [&a {cpu: 1}]\nsystemReserved: {<<: [*a], cpu: '1'}"),
+        ("logging: {verbosity: '2'}", "logging: {verbosity: 2, flushFrequency: 5s}"),
+        ("logging: json", "logging: {format: json}"),
+        ("tracing: {samplingRatePerMillion: x}", "tracing: {samplingRatePerMillion: 5}"),
+        ("registerWithTaints: ['a=b:NoSchedule']", "registerWithTaints: [{key: a, effect: NoSchedule}]"),
+        ("staticPodURLHeader: {a: b}", "staticPodURLHeader: {a: [b]}"),
+        ("shutdownGracePeriodByPodPriority: [{priority: x}]", "shutdownGracePeriodByPodPriority: [{priority: 1}]"),
+        ("failSwapOn: 'no'", "failSwapOn: no"),
+    ],
+)
+def test_a_field_that_stops_the_kubelet_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+    """Each pair was tried with the kubelet of 1.35.4 or 1.36.3."""
+    assert kubelet_problems(f"{KUBELET}{stops}\n")
+    assert kubelet_problems(f"{KUBELET}{near}\n") == []
+
+
+def test_only_drop_ins_are_decoded_without_regard_to_case() -> None:
+    """The kubelet ignores the field in the file of its argument `config`, as an unknown one."""
+    assert kubelet_problems(f"{KUBELET}MaxPods: x\n", "kubelet.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("stops", "near"),
+    [
+        (SCHEDULER.replace("/v1", "/v1beta3"), SCHEDULER),
+        (SCHEDULER + "foo: bar\n", SCHEDULER),
+        (SCHEDULER + "parallelism: x\n", SCHEDULER + "parallelism: 5.0\n"),
+        (SCHEDULER + "parallelism: 0\n", SCHEDULER + "parallelism: 1\n"),
+        (SCHEDULER + "percentageOfNodesToScore: 101\n", SCHEDULER + "percentageOfNodesToScore: 100\n"),
+        (SCHEDULER + "leaderElection: {leaseDuration: 15}\n", SCHEDULER + "leaderElection: {leaseDuration: 15s}\n"),
+        ("", SCHEDULER),
+    ],
+)
+def test_a_file_that_stops_the_scheduler_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+    """Each pair was tried with the scheduler of 1.36.3."""
+    assert list(files.scheduler(stops.encode(), PATH))
+    assert list(files.scheduler(near.encode(), PATH)) == []
+
+
+KMS = "{apiVersion: v2, name: a, endpoint: 'unix:///run/kms'}"
+KEY = "{aescbc: {keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]}}"
+
+
+@pytest.mark.parametrize(
+    ("stops", "near"),
+    [
+        (f"{{kms: {KMS.replace('apiVersion: v2, ', '')}}}", f"{{kms: {KMS}}}"),
+        (f"{{kms: {KMS[:-1]}, timeout: 0s}}}}", f"{{kms: {KMS[:-1]}, timeout: 3s}}}}"),
+        (KEY.replace("Ug==", "Ug"), KEY.replace("UlJSUlJSUlJSUlJSUlJSUg==", '"UlJSUlJSUlJS\\nUlJSUlJSUg=="')),
+    ],
+)
+def test_an_encryption_provider_that_stops_the_api_server_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+    """KMS version 1 needs a feature gate; Go ignores line breaks in base64. Tried with 1.36.3."""
+    assert list(files.encryption(ENCRYPTION.replace("{identity: {}}", stops).encode(), PATH))
+    assert list(files.encryption(ENCRYPTION.replace("{identity: {}}", near).encode(), PATH)) == []
+
+
+def test_kms_version_1_is_accepted_with_its_feature_gate() -> None:
+    """The gate is off by default since 1.29."""
+    text = ENCRYPTION.replace("{identity: {}}", "{kms: {name: a, endpoint: 'unix:///run/kms'}}")
+    assert list(files.encryption(text.encode(), PATH, has_kms_v1=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("stops", "near"),
+    [
+        ("username: {claim: sub}", "username: {claim: sub, prefix: ''}"),
+        ("username: {claim: sub, prefix: '', expression: a}", "username: {expression: claims.sub}"),
+        ("username: {claim: a, prefix: ''}, groups: {claim: b}", "username: {claim: a, prefix: ''}, groups: {}"),
+    ],
+)
+def test_a_claim_that_stops_the_api_server_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+    """A claim needs a prefix and excludes an expression. Tried with 1.36.3."""
+    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"
+    text = f"{head}- issuer: {{url: 'https://a', audiences: [x]}}\n  claimMappings: {{CLAIMS}}\n"
+    for claims, expected in ((stops, True), (near, False)):
+        data = text.replace("CLAIMS", claims).encode()
+        assert bool(list(files.authentication(data, PATH, has_anonymous_auth=False))) is expected
