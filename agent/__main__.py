@@ -1,12 +1,12 @@
-"""The console script `k3s-harden`, and `python -m agent` for where it is not installed."""
+"""The console script `k3s-harden`, and `python -m agent`."""
 
 import gc
 
 
 def main() -> None:
     """Run the command line with the garbage collector off, which takes a fifth of a short run."""
-    # Nothing lives long enough to be collected. Off before the first import, which makes most objects of the run;
-    # frozen at the end, or the interpreter would go through them all once more as it shuts down.
+    # A run is too short for garbage. The collector is off before the first import, which creates most objects, and
+    # the objects are frozen at the end, because the interpreter would otherwise collect them when it exits.
     gc.disable()
     from agent.cli import main as run
 

@@ -1,7 +1,7 @@
 """Errors and the exit code of each kind.
 
-A message is one line that starts with "cannot", names the object, and says what was found and what was expected.
-The hint says what to do; presenters print it on its own line.
+A message is one line that starts with "cannot", and contains the object, the found and the expected value.
+The hint is the remediation; presenters print it on its own line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
 class HardenError(Exception):
     """Base of all errors that a user can cause; any other exception is a bug.
 
-    `message` is one line that starts with "cannot"; `hint` says what to do and may be empty.
+    `message` is one line that starts with "cannot"; `hint` is the remediation, or empty.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
@@ -57,7 +57,7 @@ class AccessDeniedError(HostError):
 
 
 class LimitError(HostError):
-    """A file or directory exceeds a limit of this program, but not those of the programs that it is for."""
+    """A file or directory exceeds a limit of this program, but not those of the programs that read it."""
 
 
 class NotEmptyError(HostError):

@@ -41,7 +41,7 @@ PRIVATE_DIRECTORY = FileMode(0o700)
 PUBLIC_FILE = FileMode(0o644)
 PUBLIC_DIRECTORY = FileMode(0o755)
 EXECUTABLE_FILE = FileMode(0o755)
-"""The owner writes, everybody reads (and enters or executes)."""
+"""The owner can write, all users can read (and enter or execute)."""
 
 
 class Owner(Value):
@@ -104,7 +104,7 @@ class Version(NamedTuple):
 
     @property
     def is_release(self) -> bool:
-        """Whether it is one release, such as v1.37.0+k3s1; otherwise it is a minor version without its patch, 1.37."""
+        """Whether it is one release, such as v1.37.0+k3s1. If not, it is a minor version without its patch, 1.37."""
         return bool(self.patch or self.build)
 
     def is_before(self, minor: int, patch: int) -> bool:

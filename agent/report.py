@@ -9,7 +9,7 @@ from agent.model import NO_REMEDIATION, Location, OwnCommand, Remediation, StrEn
 from agent.value import Value
 
 GATE_VERB = "gate"
-"""The verb whose exit code says only whether K3s may start."""
+"""The verb whose exit code states only whether K3s may start."""
 
 
 class Progress(Protocol):
@@ -25,7 +25,7 @@ def no_progress(text: str, done: int = 0, total: int = 0) -> None:
 
 
 class ItemStatus(StrEnum):
-    """Status of one resource. `edited` is a file that somebody else wrote; it is not changed."""
+    """Status of one resource. `edited` is a file with content of another author; it is not changed."""
 
     COMPLIANT = "compliant"
     DIFFERS = "differs"
@@ -128,7 +128,7 @@ class Report(Value):
         if self.writes and left:
             if all(item.blocked_by_environment for item in left):
                 return ExitCode.ENVIRONMENT
-            # An edited file is somebody's decision, not an error.
+            # An edited file is a decision of the operator, not an error.
             is_error = (
                 not statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}) and ItemStatus.CHANGED not in statuses
             )

@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 
 
 class Request(Value):
-    """What the command line asks for."""
+    """The request of the command line."""
 
     overrides: Overrides
     settings_file: PurePosixPath | None = None
     """A path of this machine; None is the default file of the host."""
     force: bool = False
-    """Whether the plan replaces files that somebody edited."""
+    """Whether the plan replaces edited files."""
     service: str = ""
     """Name of the K3s service that the run is for, without `.service`; empty for the only one on the host."""
     for_gate: bool = False
@@ -248,8 +248,8 @@ def _to_record(site: Site, host_facts: HostFacts, last: LastRun, day: str) -> La
 def _day_to_record(request: Request, last: LastRun, today: Today, waivers: Waivers) -> str:
     """Return the day that a successful run records.
 
-    The gate never moves it back, nor forward while it applies an expired waiver. By hand, a day that is too late, by a
-    clock that was wrong then, is corrected.
+    The gate never moves the day back, and not forward while it applies an expired waiver. Other verbs correct a day in
+    the future, which a wrong clock has caused.
     """
     if request.for_gate and (expired_but_applied(waivers, today) or not today.is_plausible):
         return last.day
@@ -283,7 +283,7 @@ def _expiry_day(request: Request, last: LastRun, today: Today) -> str:
     """Return the day on which the expiry of waivers is tested; empty if no waiver expires.
 
     None expires if the clock is not plausible. In the gate, a waiver that applied in the last successful run applies
-    still: nobody is there to extend it when the node boots.
+    still, because no operator can extend it when the node boots.
     """
     day = today.date if today.is_plausible else ""
     return min(day, last.day) if request.for_gate and last.day else day

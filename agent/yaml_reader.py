@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 20
 """Size of a file, in bytes. etcd rejects objects larger than 1.5 MiB, so no real manifest is much larger."""
 
 MAX_NODES = 100_000
-"""Nodes of a file, with every alias counted as the nodes that it stands for."""
+"""Nodes of a file, with every alias counted as its nodes."""
 
 MAX_DEPTH = 64
 """Levels of nesting. The deepest PodSecurityPolicy has six. This module and its callers recurse."""
@@ -301,8 +301,8 @@ def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
 def _simple(text: str) -> tuple[Document, ...] | None:
     """Read a file that contains only comments, `key: word`, and `key:` with a list of words. None for any other file.
 
-    Most files of K3s' configuration are so simple. PyYAML gives the same, but its import takes longer than the rest of
-    a run without changes.
+    Most files of K3s' configuration are so simple. PyYAML has the same result, but its import takes longer than the
+    rest of a run without changes.
     """
     word = r'(?:[\w/](?:[\w./=,@%+:-]*[\w./=,@%+-])?|"[ !#-\[\]-~]*")'
     block = re.compile(rf"(?:#[ -~]*)?\n|([A-Za-z][\w.+-]{{,99}}):(?: ({word})\n|\n((?:  - {word}\n)+))", re.ASCII)
@@ -350,7 +350,7 @@ def _documents(events: Iterator[Event], path: PurePosixPath, max_nodes: int) -> 
 
 
 class _Builder:
-    """Builds nodes from PyYAML's events, within the limits. An alias weighs as much as the nodes it stands for."""
+    """Builds nodes from PyYAML's events, within the limits. An alias counts as its nodes."""
 
     __slots__ = ("anchors", "events", "max_nodes", "path", "weight")
 

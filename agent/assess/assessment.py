@@ -22,7 +22,7 @@ SCHEMA = 2
 """The version of an assessment's JSON (docs/reference/assessment.schema.json); it changes with the shape."""
 
 CLUSTER_NOT_ASSESSED = "the cluster was not assessed"
-"""The begin of the note about an API server that did not answer."""
+"""The start of the note about an API server that did not answer."""
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """The times of a report: RFC 3339 in UTC, in seconds."""
@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody still has to fix or find out something."""
+        """Whether the control still needs a fix, or could not be determined."""
         return self.status.is_open
 
     @property
@@ -106,7 +106,7 @@ class Assessment(Value):
     not_in_baseline: frozenset[str] = frozenset()
     """The ids of the controls that the baseline does not have. They do not decide the exit code."""
     without_answer: frozenset[str] = frozenset()
-    """The ids of the controls that the API server was asked about, and did not answer."""
+    """The IDs of the controls for which the API server was queried and did not answer."""
     root: str = ""
     """The root directory of a host tree; empty for this machine."""
 

@@ -35,7 +35,7 @@ _RENDER = OwnCommand("render", ("rancher-cluster",))
 
 
 def remediation_of(control: BenchmarkControl, check: Check, answer: Answer, node: AssessedNode) -> Remediation:
-    """Return the fix for an open control, with its owner. If the control passes, the owner is who meets it."""
+    """Return the fix for an open control, with its owner. If it passes, the owner is the party that meets it."""
     if answer.status is ControlStatus.NOT_APPLICABLE:
         return NO_REMEDIATION
     if answer.status is ControlStatus.PASS:
@@ -123,7 +123,7 @@ def _setting(control: BenchmarkControl) -> SettingRow | None:
 
 
 def _by_hand(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> Remediation:
-    """Return the edit of a value that somebody set; otherwise the control's own fix, or the check's."""
+    """Return the edit of a set value; if there is none, the fix of the control or of the check."""
     if control.remediation is None or (_is_set_by_hand(answer) and answer.remediation.steps):
         return control.with_caution(answer.remediation)
     own = control.remediation

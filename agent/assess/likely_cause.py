@@ -30,7 +30,7 @@ PACKAGE_DATABASES = {
     PurePosixPath("/lib/apk/db/installed"): "apk",
     PurePosixPath("/var/lib/pacman/local"): "pacman",
 }
-"""What each package manager writes when it installs, updates or removes a package."""
+"""The file that each package manager writes when it installs, updates or removes a package."""
 
 _CERTIFICATES = (".crt", ".key")
 _OPERATORS = "<>=~+-"

@@ -1,4 +1,4 @@
-"""Comparison of what runs with what is configured: flags of the API server, and configurations of the kubelets."""
+"""Comparison of running with configured values: flags of the API server, and configurations of the kubelets."""
 
 from __future__ import annotations
 

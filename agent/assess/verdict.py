@@ -47,7 +47,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
 
 
 def _found(answer: Answer, node: AssessedNode) -> str:
-    """Return what was found; what only a default of K3s supports is marked on a host without K3s."""
+    """Return the found value. On a host without K3s, a value that is only a default of K3s is marked."""
     if node.is_installed or answer.status is not ControlStatus.PASS or answer.given_by is not GivenBy.K3S:
         return answer.found
     return f"{answer.found} (default of K3s {node.facts.version})"

@@ -87,7 +87,7 @@ def _matches(waiver: SiteWaiver, benchmark: Benchmark) -> tuple[Sequence[Benchma
     anywhere = named(text)
     if not anywhere:
         if any(control.id == text for control in CONTROLS):
-            return (), None  # the guide has more controls than the benchmarks; the gate reads their waivers
+            return (), None  # the gate uses waivers of controls that only the guide has
         message = f"the waiver for {text} matches no control of any benchmark"
         return (), _note(waiver, message, "use an id from a report of `k3s-harden assess`")
     if not re.fullmatch(r"[\d.]+", text):

@@ -25,7 +25,7 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
         applies=row.applies,
         check=KernelParameter(row),
         why=row.why,
-        # The guide does not write parameters whose default is compliant; apply does not undo somebody else's change.
+        # The guide does not write parameters whose default is compliant; apply does not undo changes by others.
         remediation=None if row.written else Remediation((Instruction(row.by_hand),)),
         guide=row if row.written else None,
         source="kubernetes/kubernetes pkg/kubelet/cm/container_manager_linux.go",

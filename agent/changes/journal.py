@@ -34,7 +34,7 @@ _RESTORE = "restore it from a backup, or move it away; the changes of that run c
 _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
 _MOST_RECORDS = 50
-"""With more, the two oldest records are merged: a host whose changes are undone at each boot must not fill its disk."""
+"""If there are more, the two oldest records are merged. A host that is reset at each boot must not fill its disk."""
 
 
 class Run(NamedTuple):
@@ -226,7 +226,7 @@ class Journal(Value):
         for change in (*self.changes(older), *self.changes(newer)):
             kept = by_id.setdefault(change.id, [])
             if kept and change.keeps_content:
-                kept[1:] = [change]  # separate, since the merged change would claim the content of another author
+                kept[1:] = [change]  # separate, so that the content of another author is not treated as managed
             else:
                 kept[:] = [Change(kept[0].before if kept else change.before, change.after)]
         folded = [change for kept in by_id.values() if kept[0].before != kept[-1].after for change in kept]

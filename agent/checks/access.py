@@ -45,25 +45,25 @@ _OTHERS = _Party("others")
 
 
 class _Problem(Value):
-    """Somebody other than root has access to a file or directory, or the guide's mode is stricter."""
+    """A user other than root has access to a file or directory, or the guide's mode is stricter."""
 
     path: PurePosixPath
     observation: str
     command: str
-    """The command that takes the access away, without the path."""
+    """The command that removes the access, without the path."""
 
 
 class OnlyRoot(Check):
     """Only root can change these files and directories, and others cannot read those that are secret.
 
-    Somebody can change a file who can write it, or a directory on its path. The directories above count: who cannot
-    enter them has no access, whatever the mode of the file is.
+    A user can change a file if the user can write the file or a directory on its path. A user who cannot enter all
+    directories above the file has no access, regardless of its mode.
     """
 
     paths: tuple[str, ...] | HostPaths = ()
     """As files.FileCheck.paths."""
     directories: tuple[str, ...] | HostPaths = ()
-    """Directories to which nobody else can add files."""
+    """Directories to which only root can add files."""
     secret: bool | HostPaths = False
     """Whether the content of the files is secret, or those of them that have a secret."""
 
@@ -171,7 +171,7 @@ def _problem(who: _Party, can: str, subject: FoundFile | DirectoryAbove, change:
 
 
 def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
-    """Yield everybody with permissions of their own: a user and a group only if others do not have the same."""
+    """Yield all parties with permissions; a user or group only if its permissions differ from those of others."""
     if subject.owner.uid:
         yield _Party("user", subject.owner.uid)
     yield from (_Party(kind, number) for kind, number, _ in subject.acl or () if kind in ("user", "group"))

@@ -29,7 +29,7 @@ class ControlStatus(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Return whether somebody still has to fix or find out something."""
+        """Return whether the control still needs a fix, or could not be determined."""
         return self in (ControlStatus.FAIL, ControlStatus.UNKNOWN)
 
 
@@ -52,15 +52,15 @@ class Answer(NamedTuple):
     reason: str = ""
     """Why the check is not applicable or has no answer, as a sentence without its period."""
     remediation: Remediation = Remediation()
-    """What the operator does by hand."""
+    """The steps of the operator."""
     given_by: GivenBy | None = None
-    """Who set the value that decides."""
+    """Who set the effective value."""
     is_specific: bool = False
     """Whether `remediation` names the problem on this host, so that it takes precedence over the control's own."""
     needs: frozenset[str] = frozenset()
     """IDs of the resources that fix the problem if `apply` changes them; empty if no resource does."""
     expected: str = ""
-    """The requirement, if the check itself does not know it."""
+    """The requirement, if the check itself does not define it."""
 
 
 def doubtful(doubt: Doubt) -> Answer:

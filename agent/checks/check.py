@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 
 DATA_DIR = "<data-dir>"
-"""Stands for K3s' data directory in texts about no particular host."""
+"""Placeholder for K3s' data directory in texts that apply to all hosts."""
 
 _WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
 
@@ -41,7 +41,7 @@ class Check(Value, ABC):
 
     @property
     def subject(self) -> str:
-        """What is checked, in text that is the same on every node; empty if the control's id says it all."""
+        """The subject of the check, in the same text on every node; empty if the ID of the control states it."""
         return ""
 
     @property
@@ -51,7 +51,7 @@ class Check(Value, ABC):
 
     @property
     def provider(self) -> str:
-        """Who meets the requirement on a host where neither `apply` nor a setting does."""
+        """The party that meets the requirement on a host if neither `apply` nor a setting does."""
         return "K3s itself" if self.is_met_by_k3s else "the operator"
 
     @property
@@ -85,7 +85,7 @@ class Check(Value, ABC):
 
 
 class AllOf(Check):
-    """Each of these holds."""
+    """All of these checks must pass."""
 
     checks: tuple[Check, ...]
 

@@ -1,4 +1,4 @@
-"""Edits after which an argument meets its check: the exact text, and the location it goes to."""
+"""Edits with which an argument meets its check: the exact text, and its location."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def corrected(required: ArgumentRequirement, argument: Argument, own: Given | None, node: AssessedNode) -> Remediation:
-    """Return the edits for a value that somebody set; the rest of a list stays. `own` is what K3s itself passes."""
+    """Return the edits for a set value; the other items of a list are kept. `own` is the value that K3s passes."""
     wrong = [one for one in argument.given if not required.criterion.accepts(one.value)] or argument.given
     better = required.criterion.suggestion(argument.value)
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
@@ -38,7 +38,7 @@ def corrected(required: ArgumentRequirement, argument: Argument, own: Given | No
 
 
 def added(required: ArgumentRequirement, value: str, node: AssessedNode) -> Remediation:
-    """Return the edit for an argument that nobody sets, or that K3s sets to `value`."""
+    """Return the edit for an argument that is not set, or that K3s sets to `value`."""
     better = required.criterion.suggestion(value)
     key = required.component.config_key
     text = (
@@ -79,7 +79,7 @@ def _settings(
 
 
 def _restart(changed: Sequence[Given], node: AssessedNode) -> Restart:
-    """Return what has to restart for a change to take effect: systemd reads a unit again only if told to."""
+    """Return what has to restart for a change to take effect. systemd reads a unit again only after daemon-reload."""
     paths = {one.location.path for one in changed if one.location} & node.facts.command_line_files
     is_unit = any(path.parent != OPENRC_DIRECTORY for path in paths)
     return Restart.DAEMON_RELOAD_AND_K3S if is_unit else Restart.K3S

@@ -1,6 +1,6 @@
 """Evidence that was read on a host: modes and owners of files, and the configuration files that K3s wrote.
 
-Missing and Unknown are different: what could not be read never looks like a value. Of files that contain secrets only
+Missing and Unknown are different: unreadable evidence is never treated as a value. Of files that contain secrets only
 the parts that a check needs are kept.
 """
 
@@ -44,9 +44,9 @@ class FoundFile(Value):
     mode: FileMode
     owner: Owner
     acl: AccessList | None = None
-    """The access control list; None if the mode says it all, or if the query does not ask for it."""
+    """The access control list; None if the file has only a mode, or if the query does not request it."""
     above: tuple[DirectoryAbove, ...] = ()
-    """The directories that lead to it, from the root on; empty if the query does not ask for them."""
+    """The directories that lead to it, from the root on; empty if the query does not request them."""
 
 
 class DirectoryAbove(Value):

@@ -121,7 +121,7 @@ class FileCheck(Check):
         return Answer(ControlStatus.PASS, _one_or_many(shown, len(files), self._kind), evidence, given_by=GivenBy.K3S)
 
     def _fix(self, wrong: Sequence[FoundFile], paths: Sequence[str], node: AssessedNode) -> ShellCommand:
-        """Return a command that can be pasted, whatever the names of the files are."""
+        """Return a command that can be pasted, with quoted file names."""
         if len(wrong) <= _MOST_SHOWN:
             return ShellCommand(f"sudo {self.command} {' '.join(quote(str(file.path)) for file in wrong)}")
         # An ordinary user's shell cannot list these directories.

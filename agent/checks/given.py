@@ -1,4 +1,4 @@
-"""Values of component arguments, with who set each and where."""
+"""Values of component arguments, with the source and location of each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Argument(Value):
     value: str
     """All values joined by commas; of feature gates the last value of each gate."""
     given: tuple[Given, ...]
-    """The values that count, in order: several only if the component combines them."""
+    """The effective values, in order: several only if the component combines them."""
     overridden: tuple[Given, ...] = ()
     """The values that others override, lowest precedence first."""
 
@@ -72,7 +72,7 @@ class Doubt(Value):
     """What the location shows."""
     location: Location | None = None
     instruction: str = ""
-    """What a person reads to determine it; empty if there is no such file."""
+    """The text to review in that file; empty if there is no such file."""
 
 
 class Arguments(Value):

@@ -166,7 +166,7 @@ def _values(row: SysctlRow, now: Observed | None, line: Assignment | None) -> It
 
 
 def _set_by(line: Assignment | None) -> GivenBy | None:
-    """Return whose line sets a kernel parameter at boot; None if the kernel's own value stays."""
+    """Return the author of the line that sets a kernel parameter at boot; None if the default of the kernel remains."""
     if line is None:
         return None
     return GivenBy.DROPIN if str(line.location.path) == PARAMETERS_FILE else GivenBy.OPERATOR

@@ -1,4 +1,4 @@
-"""The node that checks ask: what was read once, and what several checks derive from it."""
+"""The node of an assessment: observations that are read once, and values that several checks derive from them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class AssessedNode:
         prevents_start: Sequence[str] = (),
         cluster: Cluster | None = None,
     ) -> None:
-        """`prevents_start` are the ids of the findings that keep K3s from starting.
+        """`prevents_start` are the IDs of the findings that prevent K3s from starting.
 
-        `cluster` is what the API server answered; None if it was not asked.
+        `cluster` contains the answers of the API server; None if it was not queried.
         """
         self.prevents_start = prevents_start
         self.situation = situation

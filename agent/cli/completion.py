@@ -1,4 +1,4 @@
-"""Answers to the shells' completion scripts. Nothing is printed but the candidates: the rest would be in a prompt."""
+"""Answers to the shells' completion scripts. Only candidates are printed, because other text would be in the prompt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def complete(keep_command: Callable[[str], None]) -> int:
     try:
         sys.stdout.write(_answer(os.environ[VARIABLE][len(_PREFIX) :], keep_command))
         sys.stdout.flush()
-    except BaseException as error:  # noqa: BLE001 - a traceback in the middle of a command line helps nobody
+    except BaseException as error:  # noqa: BLE001 - a traceback would be printed into the command line
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
     return 0

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what a verb makes of their values."""
+"""Options that several verbs share, and the values that verbs derive from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 TOPICS = ("cli", "topics.txt")
-"""IDs and keys that `explain` accepts, one per line: importing their rows would take longer than all the rest."""
+"""IDs and keys that `explain` accepts, one per line, because importing their rows takes long."""
 
 
 class RoleChoice(str, Enum):
@@ -101,7 +101,7 @@ def benchmarks(incomplete: str) -> list[str]:
 
 
 def versions(incomplete: str) -> list[str]:
-    """Return the K3s versions that `preflight` knows and that start with this text, newest first."""
+    """Return the K3s versions that `preflight` supports and that start with this text, newest first."""
     from agent.model import NEWEST_KNOWN, OLDEST_COVERED
 
     minors = range(NEWEST_KNOWN.minor, OLDEST_COVERED.minor - 1, -1)
@@ -153,7 +153,7 @@ class HostOptions(Value):
     allow_empty_root: bool = False
 
     def request(self, *, force: bool = False, service: str = "") -> Request:
-        """Return what a verb that reads the host needs."""
+        """Return the request of a verb that reads the host."""
         from agent.situation import Request
 
         return Request(self.overrides(), self.settings_file, force, service)

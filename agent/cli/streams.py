@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from agent.report import Progress
 
 _USUAL_SIZE = (80, 24)
-"""Columns and lines of a terminal that does not say how large it is, such as a serial console."""
+"""Columns and lines of a terminal that does not report its size, such as a serial console."""
 
 
 def open_standard_streams() -> None:
     """Open /dev/null for each standard stream that is closed."""
-    # The next file opened would otherwise get the number of the closed stream, and the report would go into it.
+    # Otherwise the next opened file would get the number of the closed stream, and the report would be written to it.
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

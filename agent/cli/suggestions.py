@@ -29,7 +29,7 @@ class Synonym(NamedTuple):
 
 
 _COMPARING = ("", "apply", "assess", "check", "diff")
-"""Where an option can stand for another verb: `revert --dry-run` is not diff, which shows what apply would change."""
+"""Verbs for which an option can mean another verb: `revert --dry-run` is not diff, which shows changes of apply."""
 
 SYNONYMS = (
     Synonym(("audit", "scan", "benchmark", "report", "cis", "evaluate", "kube-bench", "inspect"), "assess"),

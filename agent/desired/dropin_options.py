@@ -88,7 +88,7 @@ def expected_options(settings: Settings, facts: HostFacts) -> tuple[ExpectedOpti
 
 
 def options_to_set(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption, ...]:
-    """Return the options that our drop-in sets: the operator's configuration does not meet their controls.
+    """Return the options that our drop-in sets, because the operator's configuration does not meet their controls.
 
     Empty if Rancher manages the node: its arguments belong in Rancher's Cluster object.
     """
@@ -122,7 +122,7 @@ def _is_in_dropin(option: ExpectedOption, facts: HostFacts) -> bool:
 
 
 def encrypts(settings: Settings, facts: HostFacts) -> bool:
-    """Return whether the host should have secrets-encryption: always if K3s encrypts, else as the settings say.
+    """Return whether the host should have secrets-encryption: always if K3s encrypts, else by the settings.
 
     `auto` enables it if the server starts a new cluster, and keeps it if our drop-in sets it: K3s can be in its first
     start, with a datastore but no key yet.

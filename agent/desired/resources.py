@@ -25,7 +25,7 @@ HEADER = """\
 Managed by k3s-harden. An edit made here is reported and kept, not overwritten;
 what a site may change is in /etc/k3s-harden/config.yaml. See k3s-harden explain.
 """
-"""Equal for every host and version, because servers with different manifests overwrite those of each other."""
+"""Equal for every host and version, because servers with different manifests overwrite each other's manifests."""
 
 MARK = f"# {HEADER.splitlines()[0]}\n".encode()
 """First line of each file of k3s-harden, except an audit policy of the site."""

@@ -1,4 +1,4 @@
-"""Findings about the arguments that the operator gives to the components of Kubernetes."""
+"""Findings about the component arguments in the operator's configuration."""
 
 from __future__ import annotations
 

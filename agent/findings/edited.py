@@ -1,4 +1,4 @@
-"""Findings about managed files that somebody edited: whether their content still meets the control."""
+"""Findings about edited managed files: whether their content still meets the control."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     prevents_start=no("K3s accepts the file."),
 )
 def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
-    """Somebody edited a managed file, and its content does not meet the control any more.
+    """A managed file was edited, and its content does not meet the control any more.
 
     psa.yaml must enforce the restricted standard. audit.yaml must log requests. policy.yaml must restrict the incoming
     traffic of the guide's namespaces, and contain the guide's PodSecurityPolicy for K3s v1.24 and older. Our drop-in

@@ -1,4 +1,4 @@
-"""Judgement of edited files by what they say. Loaded only if a managed file is edited."""
+"""Evaluation of the content of edited files. Loaded only if a managed file is edited."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
 )
 def file_edited(situation: Situation) -> Iterator[Trouble]:
-    """A managed file has content that k3s-harden did not write: somebody edited it, or it existed before.
+    """A managed file has content that k3s-harden did not write: it was edited, or existed before the first apply.
 
     apply keeps it. Configure what a site may change in the settings; `apply --force` replaces the file and keeps a
     backup.

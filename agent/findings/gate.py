@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.situation import Situation
 
 GATE_FINDINGS = ("gate-half-missing", "gate-outdated", "gate-bypassed", "gate-not-loaded", "started-without-gate")
-"""Those with which K3s starts, or has started, without the present gate. No verdict covers them."""
+"""Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
 
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
 _K3S_IS_FINE = no("K3s itself is not affected.")
@@ -72,7 +72,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
     An empty `ExecStartPre=` in a later drop-in, such as one of `systemctl edit`, removes the commands before it. Or
-    somebody edited the drop-in of the gate, or replaced the command of the gate's unit.
+    the drop-in of the gate was edited, or the command of the gate's unit was replaced.
     """
     gate = situation.gate
     for dropin, command in gate.replaced.items():

@@ -1,4 +1,4 @@
-"""What to do about each finding, for `explain`; a report has the steps for its host."""
+"""The general remediation of each finding, for `explain`. A report contains the steps for its host."""
 
 from __future__ import annotations
 

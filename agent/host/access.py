@@ -27,7 +27,7 @@ class Permitted(Value):
     mode: FileMode
     owner: Owner
     acl: tuple[tuple[str, int, int], ...] | None
-    """Who has which permissions, as acl.granted returns it; None if the mode says it all."""
+    """The permissions of each party, as acl.granted returns them; None if the file has only a mode."""
 
 
 class Access(Value):

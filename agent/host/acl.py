@@ -46,7 +46,7 @@ def read(descriptor: int) -> bytes | None:
 
 
 def write_problem(data: bytes, *, owning_group: int, users: Collection[int], groups: Collection[int]) -> str:
-    """Return who can write by this list, except the owner, `users` and `groups`; empty if nobody can."""
+    """Return who can write by this list, except the owner, `users` and `groups`; empty if no other party can."""
     entries = _entries(data)
     if entries is None:
         return _UNKNOWN

@@ -120,7 +120,7 @@ def _load(context: ssl.SSLContext, certificate: bytes) -> None:
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(certificate)
-        # With an empty password an encrypted key is an error. Otherwise OpenSSL asks for it on the terminal.
+        # With an empty password, an encrypted key is an error. Without one, OpenSSL prompts on the terminal.
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=b"")
     finally:
         os.close(descriptor)

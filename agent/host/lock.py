@@ -24,7 +24,7 @@ _PAUSE = 0.05
 def locked(tree: WritableTree, path: PurePosixPath, *, wait: float) -> Iterator[None]:
     """Hold the lock file at `path`; create its directory if it is missing.
 
-    The file is not removed: otherwise two runs could lock two files of the same name.
+    The file is not removed, because two runs could then lock two files of the same name.
     Raises LockHeldError after `wait` seconds, and HostError if the file cannot be created.
     """
     if isinstance(tree.observe(path.parent), Absent):

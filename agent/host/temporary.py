@@ -41,7 +41,7 @@ def create(directory: int, name: str, mode: int) -> tuple[int, str]:
         temporary = name_for(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, mode, dir_fd=directory)
-        with suppress(OSError):  # some network file systems have no locks; then nobody removes the file
+        with suppress(OSError):  # some network file systems have no locks; the file is then never removed
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another process can have removed it before it was locked.
         if os.fstat(descriptor).st_nlink:

@@ -17,7 +17,7 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 def dropin(header: str, scalars: Mapping[str, str | bool], lists: Mapping[str, Sequence[str]]) -> bytes:
     """Return a drop-in: `header` as comments, `key: value` for scalars, `key+:` with its items for lists.
 
-    The same arguments give the same bytes, with the keys in their given order. A list without items is left out.
+    Equal arguments result in equal bytes, with the keys in their given order. A list without items is omitted.
     K3s removes spaces at both ends of a value.
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]

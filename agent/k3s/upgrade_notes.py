@@ -1,4 +1,4 @@
-"""What to know before an upgrade of K3s that no file of this host shows, by version. Pure."""
+"""Notes for an upgrade of K3s that do not depend on files of the host, by version. Pure."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def holders(cluster: Cluster, rights: Iterable[Right]) -> tuple[Holder, ...]:
 
 
 def bound_to(cluster: Cluster, role: str) -> tuple[Holder, ...]:
-    """Return each account that a binding of the whole cluster gives a ClusterRole."""
+    """Return each account that has a ClusterRole by a ClusterRoleBinding."""
     return _sorted(
         Holder(subject, binding, reason_of_account(subject, binding))
         for binding in cluster.objects[Query.CLUSTER_ROLE_BINDINGS]

@@ -163,4 +163,4 @@ class Cluster(NamedTuple):
     kubelets: Mapping[str, Json] = {}
     """The effective configuration of each kubelet, by the name of its node."""
     problem: str = ""
-    """Why the API server could not be asked at all."""
+    """Why the API server could not be queried at all."""

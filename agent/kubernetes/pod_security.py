@@ -33,7 +33,7 @@ _ORDER = (PodSecurityLevel.PRIVILEGED, PodSecurityLevel.BASELINE, PodSecurityLev
 
 
 class PodSecurityDefaults(NamedTuple):
-    """What the API server's configuration says."""
+    """The Pod Security configuration of the API server."""
 
     level: PodSecurityLevel | None
     """The level of namespaces without a label; None if it could not be determined."""
@@ -48,7 +48,7 @@ def level_of(namespace: Namespace, defaults: PodSecurityDefaults) -> PodSecurity
     label = namespace.labels.get(_ENFORCE)
     if label is None:
         return defaults.level
-    # The API server enforces `restricted` for a value that it does not know.
+    # The API server enforces `restricted` for an unknown value.
     level = next((one for one in _ORDER if one.value == label), PodSecurityLevel.RESTRICTED)
     version = re.fullmatch(r"v1\.(\d{1,4})", namespace.labels.get(_VERSION, ""), re.ASCII)
     if level is PodSecurityLevel.RESTRICTED and version and int(version[1]) < _FIRST_COMPLETE:

@@ -28,7 +28,7 @@ DROPIN = "10-k3s-harden.conf"
 """The drop-in of each service that starts K3s."""
 
 STATE = PurePosixPath("/run/k3s-harden")
-"""Files by which the drop-ins and this program tell each other about starts; a boot removes them."""
+"""Files in which the drop-ins and this program record starts for each other; a boot removes them."""
 
 _SUFFIX = ".service"
 _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
@@ -57,11 +57,11 @@ class Gate(Value):
     blocked: tuple[str, ...]
     """The services whose last start the gate refused."""
     released: Mapping[str, str]
-    """By service, who let it start without the gate, and when; until the next run that finds the host compliant."""
+    """By service, the user who released it and the time, until the next run that finds the host compliant."""
     replaced: Mapping[PurePosixPath, str]
     """The drop-ins of the template and of its instances that replace its command, and their commands."""
     unread: tuple[HardenError, ...]
-    """What systemd reads of the drop-ins of the template, but this program does not."""
+    """Drop-ins of the template that systemd reads and this program cannot read."""
 
 
 def instance(service: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def installed_units(host: Host, unread: list[HardenError]) -> tuple[Unit, ...]:
     """Return the services that start K3s. Of files with one name, systemd reads the one in the first directory.
 
-    Adds to `unread` what systemd reads of them, but this program does not.
+    Adds to `unread` the files that systemd reads and this program cannot read.
     """
     found: dict[str, Unit] = {}
     for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY):

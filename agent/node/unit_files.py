@@ -27,7 +27,7 @@ def is_masked(host: Host, path: PurePosixPath) -> bool:
 def dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixPath, str]:
     """Return the texts of a unit's drop-ins by path, in order of their names. Earlier directories take precedence.
 
-    Adds to `unread` what systemd reads, but this program does not.
+    Adds to `unread` the files that systemd reads and this program cannot read.
     """
     directories = [top / one for top in UNIT_DIRECTORIES for one in dropin_directories(name)]
     directories += [top / f"{name.rpartition('.')[2]}.d" for top in UNIT_DIRECTORIES]

@@ -158,7 +158,7 @@ def undo(
 
 
 def _forced(now: Observed, target: State) -> str:
-    """Describe what an undo with --force does to a resource that somebody changed."""
+    """Describe the effect of revert --force on a resource that was changed after the run."""
     if isinstance(now, File):
         return "keeps the file as a backup"
     if isinstance(target, Absent):

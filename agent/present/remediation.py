@@ -32,7 +32,7 @@ _RESTARTS = {
 
 
 def text(remediation: Remediation) -> str:
-    """Return the steps on one line; a single command stands alone so that it can be pasted."""
+    """Return the steps on one line; a single command has no other words, so that it can be pasted."""
     listed = steps(remediation)
     if len(listed) == 1 and listed[0].is_command and remediation.alternative is None:
         return listed[0].text

@@ -1,4 +1,4 @@
-"""Drift: compare an assessment with the stored one, report each change, and repair if the settings say so."""
+"""Drift: compare an assessment with the stored one, report each change, and repair if the settings enable it."""
 
 from __future__ import annotations
 

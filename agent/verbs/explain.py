@@ -39,7 +39,7 @@ _EXAMPLES = (
 _INDENT = "  "
 _BY_HAND = "By hand"
 _COMMANDS = ("sudo ", "k3s-harden ")
-"""How steps by hand begin that are a command: it is not wrapped, because it is pasted."""
+"""The start of manual steps that are a command. It is not wrapped, so that it can be pasted."""
 
 
 def listed(columns: int = 0) -> str:

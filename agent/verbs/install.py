@@ -1,4 +1,4 @@
-"""Puts the gate and the timers in place, and takes them away, where no package has: on hosts and images without one."""
+"""The verbs install and uninstall: the gate, timers and completions, for hosts and images without the package."""
 
 from __future__ import annotations
 
@@ -51,29 +51,29 @@ OBSOLETE_UNITS = ("k3s-harden-waiting@.service",)
 """Files of earlier releases."""
 
 _WAITING = "waiting."
-"""In gate.STATE, by which an earlier release remembered a service that its gate had blocked."""
+"""Prefix of files in gate.STATE in which an earlier release recorded a service that its gate blocked."""
 
 DATA_DIR_DROPINS = (f"{gate.TEMPLATE}.d/10-data-dir.conf", f"{gate.UNIT}.d/10-data-dir.conf")
-"""Name K3s' data directory for the units of a package, which name the default directory."""
+"""Drop-ins with K3s' data directory for the units of a package, which contain the default directory."""
 
 CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
-"""Run by `cloud-init clean`; only put where cloud-init is."""
+"""Run by `cloud-init clean`; written only if cloud-init is installed."""
 
 COMPLETIONS = {
     "bash": PurePosixPath("/usr/local/share/bash-completion/completions/k3s-harden"),
     "zsh": PurePosixPath("/usr/local/share/zsh/site-functions/_k3s-harden"),
     "fish": PurePosixPath("/usr/local/share/fish/vendor_completions.d/k3s-harden.fish"),
 }
-"""Where each shell looks for what an administrator, and no package, installed."""
+"""Paths of completions that an administrator installs, by shell."""
 
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
-"""The services of install.sh; a drop-in may come before the service it is for."""
+"""The services of install.sh. Their drop-ins are installed even if the services do not exist yet."""
 
 PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 _EXECUTABLE = 0o111
 
 _HIDDEN_FROM_UNITS = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - read only
-"""What ProtectHome= and PrivateTmp= of our units keep from the program."""
+"""Directories that ProtectHome= and PrivateTmp= of the units hide from the program."""
 
 _READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
 _READ_ONLY_HOME, _WRITABLE_HOME = "ProtectHome=read-only", "ProtectHome=no"
@@ -81,17 +81,17 @@ _READ_ONLY_HOME, _WRITABLE_HOME = "ProtectHome=read-only", "ProtectHome=no"
 
 _MISFIT = "its name has a quote, a backslash, a $ or a control character"
 _DATA_DIR_DROPIN = """\
-# Written by `k3s-harden install`: the package's unit knows the usual place of K3s' data alone.
+# Written by `k3s-harden install`, because the unit of the package contains only the default data directory of K3s.
 [Unit]
 RequiresMountsFor={data_dir}
 """
 
 
 class Wanted(NamedTuple):
-    """Where the program lies, where K3s keeps its data, the services to guard, and the completion scripts by path.
+    """An installation: the program, K3s' data directory, the services that get the gate, and completions by path.
 
-    `packaged` holds what the distribution's package has put in place of the units and drop-ins, by their names below
-    a directory of units: all of it that is there, and nothing where there is no package.
+    `packaged` contains the units and drop-ins that the distribution's package has installed, by their names below a
+    directory of units; it is empty without a package.
     """
 
     program: PurePosixPath
@@ -103,10 +103,10 @@ class Wanted(NamedTuple):
 
 
 def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
-    """An installation for this host: the usual services, those that are there under another name, and the named ones.
+    """Return the installation for this host: the usual K3s services, other existing ones, and the named ones.
 
-    A named service runs K3s as what its unit says, or as what the request says while there is no such unit. Raises
-    UsageError for a name that cannot be one of K3s' services.
+    The role of a named service is that of its unit, or that of the request if the unit does not exist yet. Raises
+    UsageError for a name that cannot be a service of K3s.
     """
     site = read_settings(host, request.settings_file, request.overrides)
     installed = installed_units(host, [])
@@ -125,7 +125,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
 
 
 def files(wanted: Wanted) -> tuple[File, ...]:
-    """All files of an installation; where there is a package, those that it has not brought."""
+    """Return all files of an installation, without those that a package has installed."""
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
         content = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir))
@@ -143,28 +143,28 @@ def files(wanted: Wanted) -> tuple[File, ...]:
 
 
 def install(host: Host, wanted: Wanted) -> Report:
-    """Put the files in place and have systemd read them. Nothing is started or stopped; what is replaced is kept.
+    """Write the files and make systemd read them. No unit is started or stopped; replaced files are backed up.
 
-    Raises UsageError for a program that others could change, since the gate runs it as root at each K3s start, for one
-    that it could not run or see, and for one that the gate of an installed package does not run. Raises
-    UnsupportedHostError if no systemd reads the units.
+    Raises UsageError for a program that others can write, because the gate runs it as root, for one that the gate
+    cannot run, and for one that is not the program of an installed package. Raises UnsupportedHostError without
+    systemd.
     """
     host.refuse_ordinary_user("install")
     _refuse_host_without_systemd(host)
     if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
         raise UsageError(
             f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / gate.UNIT}",
-            f"run {PACKAGED_PROGRAM} install, or say --program {PACKAGED_PROGRAM}; or remove the package first",
+            f"run {PACKAGED_PROGRAM} install, or pass --program {PACKAGED_PROGRAM}; or remove the package first",
         )
     problem = _program_problem(host, wanted.program)
     if problem:
         raise UsageError(
             f"cannot install a gate that runs {wanted.program}: {problem}",
-            "put the program where root alone can write, such as /opt/k3s-harden, or name it with --program",
+            "move the program to a directory that only root can write, such as /opt, or pass its path with --program",
         )
     if not _fits_in_a_unit(wanted.data_dir):
         raise UsageError(
-            f"cannot install a gate that waits for the mount of {wanted.data_dir}: {_MISFIT}", "give it another name"
+            f"cannot install a gate that waits for the mount of {wanted.data_dir}: {_MISFIT}", "rename the directory"
         )
     resources = files(wanted)
     in_place = {file.path for file in resources}
@@ -181,9 +181,9 @@ def install(host: Host, wanted: Wanted) -> Report:
 
 
 def uninstall(host: Host, wanted: Wanted) -> Report:
-    """Take away every file of an installation, whatever services it guards, and leave what belongs to a package.
+    """Remove all files of `install`, for all services, and keep the files of a package.
 
-    What is not as `wanted` has it is kept as a backup.
+    Edited files are backed up.
     """
     host.refuse_ordinary_user("uninstall")
     dropins, others = _all_places(host, wanted)
@@ -210,7 +210,7 @@ def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[P
 
 
 def _remove_temporary_files(host: Host, wanted: Wanted) -> None:
-    """Remove what a run that was killed while it wrote has left."""
+    """Remove the temporary files of killed runs."""
     dropins, others = _all_places(host, wanted)
     for path in (*dropins, *others, *(UNIT_DIRECTORY / name for name in DATA_DIR_DROPINS)):
         with suppress(HostError):
@@ -220,7 +220,7 @@ def _remove_temporary_files(host: Host, wanted: Wanted) -> None:
 
 
 def _take_over_waiting_services(host: Host) -> None:
-    """Start the services that the gate of an earlier release blocked: only that release would have started them."""
+    """Start the services that the gate of an earlier release blocked, because only that release would start them."""
     systemd = Systemd(host)
     if systemd.is_running:
         for service in gate.services_with(host, _WAITING):
@@ -230,11 +230,13 @@ def _take_over_waiting_services(host: Host) -> None:
 
 def _refuse_service(name: str) -> None:
     if name.startswith("k3s-harden"):
-        raise UsageError(f"cannot guard {name}: it is a service of k3s-harden", "name a service that starts K3s")
+        raise UsageError(
+            f"cannot install the gate for {name}: it is a service of k3s-harden", "pass a service that starts K3s"
+        )
     if not re.fullmatch(r"k3s[-\w.@]*\.service", name, re.ASCII):
         raise UsageError(
-            f"cannot guard {name}: the services of K3s are called k3s.service, k3s-NAME.service",
-            "such as --unit k3s-east.service, for INSTALL_K3S_NAME=east",
+            f"cannot install the gate for {name}: expected k3s.service or k3s-NAME.service",
+            "pass the service of K3s, such as --unit k3s-east.service for INSTALL_K3S_NAME=east",
         )
 
 
@@ -242,26 +244,26 @@ def _refuse_host_without_systemd(host: Host) -> None:
     if Systemd(host).reads_units:
         return
     if host.is_live:
-        problem = "systemd does not run here, so nothing reads the units; OpenRC and containers are not supported"
+        problem = "systemd is not running; OpenRC and containers are not supported"
         raise UnsupportedHostError(
             f"cannot install the gate: {problem}",
-            "run this on the host that starts K3s by systemd; for an image, name its files with --root",
+            "run this on a host on which systemd starts K3s; for an image, pass its directory with --root",
         )
     raise UnsupportedHostError(
-        f"cannot install the gate in {host.root}: systemd is not installed there, so nothing reads the units",
+        f"cannot install the gate in {host.root}: systemd is not installed there",
         "install systemd in the tree first; other init systems are not supported",
     )
 
 
 def _program_problem(host: Host, program: PurePosixPath) -> str:
-    """Why a gate could not run this program, or should not; empty where it can."""
+    """Return why the gate cannot run this program, or must not; empty if it can."""
     if not program.is_absolute():
-        return "it is no absolute path"
+        return "it is not an absolute path"
     if not _fits_in_a_unit(program):
         return _MISFIT
     hidden = next((place for place in _HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
     if hidden is not None:
-        return f"its units do not see {hidden}"
+        return f"the sandbox of the units hides {hidden}"
     found = host.tree.stat(program)
     if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:
         return f"it is a {found.kind}"
@@ -276,13 +278,13 @@ def _fits_in_a_unit(path: PurePosixPath) -> bool:
 
 
 def _hiding(host: Host, wanted: Wanted) -> list[PurePosixPath]:
-    """What an installation put where it hides or adds to what a package brought. A link, as of a mask, stays."""
+    """Return the files of `install` that override or extend those of a package. Links, such as masks, are kept."""
     places = [UNIT_DIRECTORY / name for name in (*sorted(wanted.packaged), *DATA_DIR_DROPINS)]
     return [path for path in places if isinstance(now := host.tree.observe(path), File) and _is_ours(now)]
 
 
 def _stop_timers(host: Host, units: Iterable[PurePosixPath]) -> None:
-    """Stop the timers among these units, each of which would go on to start a service that is gone."""
+    """Stop the timers among these units, because a running timer continues to start its service."""
     systemd = Systemd(host)
     if systemd.is_running:
         for unit in units:
@@ -300,7 +302,8 @@ def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list
                 _remove_empty_directory(host, path.parent)
             continue
         if not isinstance(now, File) or not _is_ours(now):
-            items.append(Item(str(path), ItemStatus.REFUSED, f"is not ours: {describe(now)}", "look at it"))
+            detail = f"is not a file of k3s-harden: {describe(now)}"
+            items.append(Item(str(path), ItemStatus.REFUSED, detail, "review it, and remove it if it is not needed"))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])
         _remove_empty_directory(host, path.parent)
@@ -313,12 +316,12 @@ def _remove_empty_directory(host: Host, path: PurePosixPath) -> None:
 
 
 def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:
-    # The files are all ours by name, so there is nothing of the host's for the journal to remember.
+    # All these files belong to k3s-harden, so the journal needs no earlier state.
     return [carry_out(change, host, Journal(host)) for change in changes]
 
 
 def _reload(host: Host, items: Sequence[Item], wanted: Wanted) -> None:
-    """Make systemd read the files, also those of an earlier run that was killed before it did so."""
+    """Make systemd read the files, including those of an earlier run that was killed before its reload."""
     systemd = Systemd(host)
     if not systemd.is_running:
         return
@@ -330,19 +333,19 @@ def _reload(host: Host, items: Sequence[Item], wanted: Wanted) -> None:
 def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate) -> Report:
     done = {item.id for item in items}
     untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
-    evidence = "runs before each start of K3s" + (", and came with a package" if there.packaged else "")
+    evidence = "runs before each start of K3s" + ("; installed by a package" if there.packaged else "")
     facts = (Fact("gate", str(there.template or UNIT_DIRECTORY / gate.TEMPLATE), evidence),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 
 
 def _units(wanted: Wanted) -> dict[str, bytes]:
-    """The units, and the drop-ins of the services to guard, by their names below a directory of units."""
+    """Return the units, and the drop-ins of the services, by their names below a directory of units."""
     names = {name: name for name in UNITS}
     for service, role in wanted.services.items():
         usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
         names[f"{service}.d/{DROPIN}"] = f"{usual}.d/{DROPIN}"
-    # An install that is interrupted blocks no start: a drop-in follows the unit that it starts, and the unit that
-    # drop-ins of earlier releases start is replaced last.
+    # An interrupted install must not block K3s: each drop-in is written after the unit that it starts, and the unit
+    # that drop-ins of earlier releases start is replaced last.
     last = names.pop(gate.UNIT)
     return {name: _unit(source, wanted) for name, source in (*names.items(), (gate.UNIT, last))}
 
@@ -360,11 +363,11 @@ def _is_in_a_home(path: PurePosixPath) -> bool:
 
 
 def _word(path: PurePosixPath) -> str:
-    """A path as one word of a unit, by systemd.syntax(7): % begins a specifier, and a blank ends a word."""
+    """Return a path as one word of a unit: % begins a specifier, and a blank ends a word (systemd.syntax(7))."""
     word = str(path).replace("%", "%%")
     return word if re.fullmatch(r"[\w./%+,:=@-]+", word) else f'"{word}"'
 
 
 def _is_ours(now: File) -> bool:
-    """Whether a file is an installation's, of whatever version: all of them name the program."""
+    """Return whether a file is of any version of k3s-harden, all of which contain its name."""
     return b"k3s-harden" in now.content

@@ -40,13 +40,13 @@ def retry_blocked_starts(host: Host) -> tuple[str, ...]:
 
 
 def release_once(host: Host, named: Sequence[str]) -> Report:
-    """Let K3s start one time without its gate, and record who asked for it and when.
+    """Let K3s start once without its gate, and record the user and the time.
 
     Raises UsageError for a service without the gate, and HostError for an ordinary user.
     """
     host.refuse_ordinary_user("release")
     if not host.is_live:
-        raise UsageError("cannot release a start of K3s in a host tree: nothing starts there")
+        raise UsageError("cannot release a start of K3s in a host tree: no service runs in it")
     guarded = gate.detect(host).dropins
     unknown = sorted(set(named) - guarded.keys())
     if unknown or not guarded:

@@ -202,7 +202,7 @@ def _by_path(text: str) -> Iterable[Topic]:
 def _matches(path: PurePosixPath, pattern: str) -> bool:
     if path.is_absolute():
         return any(re.fullmatch(_expression(pattern), one) for one in _tails(path))
-    # A name alone, or the end of a path.
+    # A file name, or the end of a path.
     parts, of_pattern = path.parts, PurePosixPath(pattern).parts
     if not parts or len(parts) > len(of_pattern) or of_pattern[-1].strip("*") == "":
         return False

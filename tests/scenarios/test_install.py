@@ -47,7 +47,7 @@ def test_install_fails_on_a_tree_without_systemd(ready: HostTree) -> None:
     before = ready.entries()
     done = ready.run("install", "--program", PROGRAM)
     assert done.code == 6
-    assert "systemd is not installed there, so nothing reads the units" in done.stderr
+    assert "systemd is not installed there" in done.stderr
     assert ready.entries() == before
 
 
@@ -91,8 +91,8 @@ def test_a_program_that_others_can_write_is_not_installed_as_gate(ready: HostTre
         ("/opt", "it is a directory"),
         ("/opt/plain", "it is not executable: its mode is 0644"),
         ("/opt/none", "No such file or directory"),
-        ("opt/program", "it is no absolute path"),
-        ("/home/program", "its units do not see /home"),
+        ("opt/program", "it is not an absolute path"),
+        ("/home/program", "the sandbox of the units hides /home"),
         ("/opt/a$b", "its name has a quote, a backslash, a $ or a control character"),
         ("/opt/a\nb", "its name has a quote, a backslash, a $ or a control character"),
     ],
@@ -126,7 +126,7 @@ def test_paths_are_quoted_and_escaped_in_units(ready: HostTree, path: str) -> No
 def test_a_service_name_that_cannot_be_of_k3s_is_rejected(ready: HostTree, name: str) -> None:
     """The gate could not start such a service again after blocking it, and must not wait for itself."""
     done = ready.run("install", "--program", PROGRAM, "--unit", name)
-    assert (done.code, f"cannot guard {name}" in done.stderr) == (2, True), done
+    assert (done.code, f"cannot install the gate for {name}" in done.stderr) == (2, True), done
     assert not ready[UNITS].exists()
 
 
@@ -249,7 +249,7 @@ def test_with_the_package_install_makes_no_changes(packaged: HostTree) -> None:
     assert (seen.code, seen.items) == (0, {})
     assert seen.facts["gate"] == (
         f"{PACKAGED_UNITS}/k3s-harden@.service",
-        "runs before each start of K3s, and came with a package",
+        "runs before each start of K3s; installed by a package",
     )
     assert packaged.entries() == before
 

@@ -81,7 +81,7 @@ class FileFinder:
                 yield found
 
     def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
-        """Yield what is at a path with all that decides who has access to it."""
+        """Yield the file at a path, with all facts that determine access to it."""
         found = self._tree.access(path, self._known)
         if isinstance(found, Unreadable):
             yield Unknown(path, found.reason)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ClusterCheck(Manual):
-    """Objects of the cluster decide, or show a person what to review. Without them, it is a manual review."""
+    """Objects of the cluster determine the status, or are listed for a review. Without them, the review is manual."""
 
     rule: str = ""
     """The name of its rule in rules.RULES, which is imported only if the cluster is assessed."""

@@ -43,7 +43,7 @@ def problems(a: Arguments) -> Iterator[Problem]:
 
 
 def _local_traffic(a: Arguments) -> Iterator[Problem]:
-    """How kube-proxy tells the traffic of the node's pods from other traffic, and the name of the node."""
+    """How kube-proxy distinguishes the traffic of the node's pods from other traffic, and the name of the node."""
     local = a.value("detect-local-mode")
     name = "cluster-cidr"
     if name in a.by_name and local in (None, "", "ClusterCIDR"):

@@ -1,7 +1,7 @@
 """Arguments at which a component will exit when it starts, by its version. Pure.
 
 What is predicted was seen on the programs of Kubernetes, or follows from the source that each rule names. An argument
-of a kind that this program does not know is accepted.
+of a kind that this program does not support is accepted.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def kubelet_fields(minor: int) -> dict[str, tuple[str, str]]:
 
 
 def minors_of_gate(name: str) -> tuple[int, ...]:
-    """Return the minors that know a feature gate."""
+    """Return the minors that have a feature gate."""
     _, _, rest = _text(FEATURE_GATES).partition(f"\n{name}\t")
     cells = rest.partition("\n")[0].split("\t")
     return tuple(minor for minor, cell in enumerate(cells, FIRST_MINOR) if cell not in ("", "-"))

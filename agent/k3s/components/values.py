@@ -110,7 +110,7 @@ def duration(text: str) -> int:
     for whole, fraction, unit in re.findall(r"([0-9]*)\.?([0-9]*)(ns|us|µs|μs|ms|s|m|h)", text):
         scale = _NANOSECONDS[unit]
         total += int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
-    # Go accepts the smallest negative number, too, which nobody writes.
+    # Go also accepts the smallest negative number, which is not used in practice.
     if total >= 2**63:
         raise InvalidValueError("a duration of less than 292 years")
     return -total if text.startswith("-") else total

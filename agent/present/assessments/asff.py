@@ -30,7 +30,7 @@ _COMPLIANCE = {
 }
 """WARNING: information is missing. NOT_AVAILABLE: the check is not for this resource."""
 _ARCHIVED = (ControlStatus.WAIVED, ControlStatus.NOT_APPLICABLE)
-"""Security Hub shows active findings unless asked for others."""
+"""By default Security Hub shows only active findings."""
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _REGION = re.compile(r"(?P<area>[a-z]{2,4}(-[a-z]+)+)-[0-9]{1,2}", re.ASCII)

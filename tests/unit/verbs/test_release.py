@@ -70,7 +70,7 @@ def test_a_service_without_the_gate_cannot_be_released(guarded: Path) -> None:
 
 def test_a_host_tree_has_no_start_to_release(guarded: Path) -> None:
     """No service runs in a host tree."""
-    with pytest.raises(UsageError, match="nothing starts there"):
+    with pytest.raises(UsageError, match="no service runs in it"):
         release_once(fake_host(guarded), ())
 
 
