@@ -1,4 +1,4 @@
-"""A program on a terminal of its own: what it writes, keys, signals and the size."""
+"""A program on a pseudo-terminal: its output, keys, signals and the size of the terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 class Terminal:
-    """Runs the program in a session of its own; to be used in a `with`."""
+    """The program in a new session with its terminal, as a context manager."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Terminal:
         self.close()
 
     def close(self) -> None:
-        """Close the terminal, as a window is closed: the program gets SIGHUP."""
+        """Close the terminal: the program gets SIGHUP."""
         if self._ours >= 0:
             os.close(self._ours)
         self._ours = -1
 
     def read_until(self, text: str) -> str:
-        """Return what is written until this text, which must come, and forget it."""
+        """Wait for this text, and return and discard the output up to it."""
         until = time.monotonic() + _PATIENCE
         while text not in self.shown:
             assert time.monotonic() < until, f"expected {text!r}, found {self.shown!r}"
@@ -84,7 +84,7 @@ class Terminal:
         return found + text
 
     def rest(self) -> str:
-        """Return all that is written until the end of the program."""
+        """Return the output until the end of the program."""
         until = time.monotonic() + _PATIENCE
         while self._read(0.2) or self._process.poll() is None:
             assert time.monotonic() < until, f"does not end: {self.shown!r}"
@@ -92,7 +92,7 @@ class Terminal:
         return found
 
     def during(self, seconds: float) -> str:
-        """Return what is written in this time."""
+        """Return the output in this time."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._read(0.05)
@@ -112,7 +112,7 @@ class Terminal:
         self._process.send_signal(number)
 
     def resize(self, columns: int, lines: int) -> None:
-        """Change the size of the terminal, of which the kernel informs the program."""
+        """Change the size of the terminal; the kernel sends SIGWINCH to the program."""
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     @property
@@ -132,7 +132,7 @@ class Terminal:
 
 
 def screen(text: str, columns: int) -> list[str]:
-    """Return the lines of a terminal after this text, as far as our programs use its control characters."""
+    """Return the lines of a terminal after this output. Supports the control characters that the program uses."""
     rows: list[list[str]] = [[]]
     row = column = 0
     for char in text:

@@ -63,11 +63,11 @@ class BenchmarkControl(Row):
     why: str
     """The rationale, for the reader of a report."""
     source: str
-    """The upstream file that decides it on K3s."""
+    """The upstream file that determines the state on K3s."""
     numbers: Mapping[Benchmark, Number] = _NOTHING
     """Empty if no benchmark has the control."""
     level: int = 1
-    """The level of CIS: 1 costs no function, 2 may."""
+    """The level of CIS. Controls of level 2 can disable functions."""
     applies: Applies = Applies()
     earlier: Mapping[Benchmark, Check] = _NOTHING
     """What some benchmarks require instead of `check`."""

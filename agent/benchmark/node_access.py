@@ -1,4 +1,4 @@
-"""Controls beyond the benchmarks: who has access to the files that decide over a node and its cluster."""
+"""Controls beyond the benchmarks: access to the files that control a node and its cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KUBE_API_SERVER = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/serve
 
 
 class _Row(Value):
-    """Files, and what somebody could do with access to them."""
+    """Files, and the risk of access to them."""
 
     id: str
     title: str

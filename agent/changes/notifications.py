@@ -72,7 +72,7 @@ def problem(host: Host, command: PurePosixPath) -> str:
     """
     hidden = next((place for place in _HIDDEN if command.is_relative_to(place)), None)
     if hidden is not None:
-        return f"its unit does not see {hidden}"
+        return f"the sandbox of its unit hides {hidden}"
     found = host.tree.stat(command)
     if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:
         return f"it is a {found.kind}"

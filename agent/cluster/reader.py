@@ -32,7 +32,7 @@ _PAGE = 250
 _MOST_OBJECTS = 100_000
 """Objects of one list."""
 _MOST_UNANSWERED = 3
-"""Requests without an answer after which the API server is not asked any more."""
+"""Requests without an answer after which no more requests are sent."""
 
 _OK, _NOT_FOUND = 200, 404
 
@@ -62,7 +62,7 @@ class _StatusError(HostError):
 
 
 class _InvalidError(HostError):
-    """The API server answered with something else than was asked for."""
+    """The API server sent an unexpected answer."""
 
 
 class _Page(NamedTuple):
@@ -72,7 +72,7 @@ class _Page(NamedTuple):
 
 
 def read(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluster:
-    """Read what the controls need. Raises nothing: what is missing is in the problems of the result."""
+    """Read the objects that the controls need. Raises no exception: failures are in the problems of the result."""
     try:
         config = _kubeconfig(host, data_dir)
         client = HttpsClient(
@@ -103,7 +103,7 @@ class _Reader:
         self._problems: dict[str, str] = {}
 
     def read(self) -> Cluster:
-        """Send all requests, until the API server turns out not to answer."""
+        """Send all requests, unless the API server does not answer."""
         unanswered = 0
         for query, request in REQUESTS.items():
             try:

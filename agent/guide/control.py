@@ -16,7 +16,7 @@ class Origin(Value):
     heading: str
     """The guide's heading, in English."""
     cis: tuple[str, ...] = ()
-    """The CIS numbers that the guide gives. Numbers change between benchmark versions, so no code uses them as keys."""
+    """The CIS numbers in the guide. Numbers change between benchmark versions, so no code uses them as keys."""
     beyond: str = ""
     """Another source that requires the row, if the guide does not."""
 

@@ -1,6 +1,6 @@
 """The guide's files for servers as bytes: the assets of this package, with the names of a site added.
 
-The same arguments give the same bytes on every server. K3s does not copy manifests between servers, and servers with
+Equal arguments result in equal bytes on every server. K3s does not copy manifests between servers, and servers with
 different copies overwrite each other's objects (k3s, pkg/deploy/controller.go). Therefore names are sorted and unique,
 and no YAML library, whose layout could change, writes the output.
 

@@ -17,7 +17,7 @@ def providers_of_secrets(data: bytes) -> tuple[str, ...]:
     """Return the names of the providers for Secrets, in order. The first one encrypts new values.
 
     Empty if the file has no entry for Secrets, which means no encryption. Raises ValueError if the file is not an
-    EncryptionConfiguration; the message contains nothing of the file, which holds keys.
+    EncryptionConfiguration; the message contains no text of the file, which contains keys.
     """
     import json
 

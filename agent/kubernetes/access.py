@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agent.kubernetes.objects import Binding, Cluster, Role, Rule, Subject
 
 QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS, Query.ROLES)
-"""What has to be known of a cluster for all rights."""
+"""The objects of a cluster that determine all rights."""
 
 _ALL = "*"
 _EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated", "system:serviceaccounts"})
@@ -28,7 +28,7 @@ class Right(NamedTuple):
     resource: str
     """With its subresource, such as nodes/proxy."""
     on_named_objects: bool = False
-    """Whether a rule counts that is limited to objects by their names."""
+    """Whether rules that are limited to objects by their names are included."""
 
     @property
     def is_in_a_namespace(self) -> bool:

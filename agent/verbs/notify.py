@@ -95,7 +95,7 @@ def send_test(host: Host, request: Request, assess: Callable[[], Assessment]) ->
         raise HostError(f"cannot run {settings.drift_notify[0]}: {problem}")
     systemd = Systemd(host)
     if not systemd.is_running:
-        raise HostError("cannot notify the site: systemd does not run here")
+        raise HostError("cannot notify the site: systemd is not running")
     now = assess()
     with _locked(host):
         before = _delivered(host)
@@ -179,7 +179,7 @@ def _start(host: Host, number: int) -> str:
     unit = notifications.unit(number)
     systemd = Systemd(host)
     if not systemd.is_running:
-        return "cannot notify the site: systemd does not run here"
+        return "cannot notify the site: systemd is not running"
     systemd.start(unit)
     return f"notification {number} is delivered by {unit}"
 

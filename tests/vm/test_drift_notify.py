@@ -55,12 +55,12 @@ curl --fail --silent --data-binary @/tmp/report http://127.0.0.1:8080/
 
 
 def received(node: Node) -> list[Any]:
-    """Return what the receiver got, in order."""
+    """Return the received messages, in order."""
     return [json.loads(line) for line in node.run(f"cat {_RECEIVED} 2>/dev/null", check=False).out.splitlines()]
 
 
 def fight(node: Node, value: int) -> None:
-    """Set a kernel parameter now, as something on the host could."""
+    """Set a kernel parameter, as another program on the host could."""
     node.run(f"sysctl --write vm.overcommit_memory={value}")
 
 
@@ -76,8 +76,8 @@ def start_receiver(node: Node) -> None:
     node.wait_until("curl --silent --max-time 5 http://127.0.0.1:8080/ >/dev/null || test $? -ne 7")
 
 
-def test_changes_reach_the_site_once_by_an_unprivileged_command(node: Node) -> None:
-    """A change, the return to the earlier status, and nothing in between; the drift check itself has no network."""
+def test_each_change_is_sent_once_by_an_unprivileged_command(node: Node) -> None:
+    """A change and the return to the earlier status are sent. The drift check has no network."""
     url = "http://127.0.0.1:8080/"
     command = f"[/usr/bin/curl, --fail, --silent, --show-error, --data-binary, '@-', {url}]"
     node.put(_SETTINGS, f"drift:\n  notify: {command}\n")
@@ -119,7 +119,7 @@ def test_changes_reach_the_site_once_by_an_unprivileged_command(node: Node) -> N
     assert node.is_up()
 
 
-def test_a_command_that_fails_is_retried_reported_and_harmless(node: Node) -> None:
+def test_a_command_that_fails_is_retried_and_reported(node: Node) -> None:
     """The drift check succeeds, check reports the failure with its usual exit code, and the next attempt delivers."""
     node.put(_COMMAND, "#!/bin/sh\ntest -e /srv/works && cat >/dev/null && exit 0\necho no route >&2; exit 7\n", "0755")
     node.systemctl("start", SERVER)
@@ -153,7 +153,7 @@ def test_a_command_that_fails_is_retried_reported_and_harmless(node: Node) -> No
     assert node.is_up()
 
 
-def test_what_a_command_leaves_behind_is_ended_and_its_unit_is_sandboxed(node: Node) -> None:
+def test_processes_of_a_command_end_with_its_sandboxed_unit(node: Node) -> None:
     """A child in the background ends with the unit; systemd rates the exposure 2 or less of 10."""
     node.put(_COMMAND, "#!/bin/sh\nsetsid sleep 1234 &\nhead -c 1000000 /dev/zero | tr '\\0' x\n", "0755")
     node.put(_SETTINGS, f"drift:\n  notify: {_COMMAND}\n")

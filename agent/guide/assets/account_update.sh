@@ -1,6 +1,6 @@
 #!/bin/bash
-# Patches the default ServiceAccount of every namespace with account_update.yaml, which lies beside this script.
-# Goes on after a namespace that fails, and then exits 1.
+# Patches the default ServiceAccount of every namespace with account_update.yaml in the directory of this script.
+# Continues after a namespace that fails, and then exits with 1.
 set -euo pipefail
 
 patch=$(<"$(dirname -- "${BASH_SOURCE[0]}")/account_update.yaml")

@@ -1,1 +1,1 @@
-"""What the components of Kubernetes accept at their start: arguments, feature gates and configuration files. Pure."""
+"""Arguments, feature gates and configuration files that the components of Kubernetes accept. Pure."""

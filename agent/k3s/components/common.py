@@ -25,7 +25,7 @@ _FOR_HTTP2 = frozenset({"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDS
 
 
 def gate_is_on(a: Arguments, name: str) -> bool:
-    """Return whether a feature gate is on. True for a gate that is not known, of which nothing can be said."""
+    """Return whether a feature gate is on. True for an unknown gate, so that nothing is predicted."""
     if name in a.gates:
         return a.gates[name]
     gate = tables.gates(a.minor).get(name)

@@ -113,7 +113,7 @@ def admission(
 ) -> Iterator[InputError]:
     """Yield what the API server rejects in its admission configuration.
 
-    `missing` tells whether a file that the configuration names is missing, and `enabled` whether a plugin is on. The
+    `missing` returns whether a file that the configuration names is missing, `enabled` whether a plugin is on. The
     API server reads no entry of a plugin that is off.
     """
     versions = tuple(f"{_CONFIG_GROUP}/{one}" for one in ("v1", "v1beta1", "v1alpha1"))

@@ -31,7 +31,7 @@ _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 
 
 class Context(Value):
-    """What a component has besides the operator's arguments."""
+    """Inputs of a component besides the operator's arguments."""
 
     own: frozenset[str] = frozenset()
     """Arguments that K3s passes only on some hosts, and on this one."""
@@ -47,7 +47,7 @@ def problems(
     minor: int,
     context: Context | None = None,
 ) -> Iterator[Problem]:
-    """Yield the reasons for which a component of this minor exits at the arguments that an operator gives it."""
+    """Yield the reasons for which a component of this minor exits at the arguments of the operator."""
     if not tables.has_flags(component, minor):
         return
     context = context or Context()

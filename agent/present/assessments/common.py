@@ -117,7 +117,7 @@ def in_numbers(counts: Mapping[ControlStatus, int]) -> str:
 def awaiting(assessment: Assessment, verbosity: Verbosity) -> tuple[frozenset[str], str]:
     """Return the ids of the controls that need K3s' first start, and one line for all; neither with -v, or for one."""
     waiting = [verdict for verdict in assessment.verdicts if verdict.awaits_start and is_new(assessment, verdict)]
-    if verbosity is Verbosity.VERBOSE or len(waiting) < 2:  # noqa: PLR2004 - a line for one says no more
+    if verbosity is Verbosity.VERBOSE or len(waiting) < 2:  # noqa: PLR2004 - for one control the line adds nothing
         return frozenset(), ""
     ids = ",".join(verdict.control.id for verdict in waiting)
     line = (

@@ -37,7 +37,7 @@ _STATES = ("pass", "fail", "warn", "info")
 def as_kube_bench(assessment: Assessment, *, beyond: bool = False) -> str:
     """Return one JSON object on one line, as kube-bench prints it; `beyond` adds the controls beyond the benchmark.
 
-    Their numbers are no numbers and their part is none of kube-bench, which readers may reject.
+    Their numbers and their part do not exist in kube-bench, so readers may reject them.
     """
     import json
 

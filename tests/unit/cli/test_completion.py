@@ -1,4 +1,4 @@
-"""Tests of completion: candidates, speed, silence, and the scripts in real shells."""
+"""Shell completion: candidates, speed, hidden errors, and the scripts in real shells."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_topics_of_explain_are_up_to_date() -> None:
 
 
 def test_verbs_are_offered_without_hidden_ones() -> None:
-    """gate and drift are for units."""
+    """gate and drift are hidden, because units run them."""
     offered = candidates("")
     assert {"apply", "check", "assess", "explain", "render"} <= set(offered)
     assert not {"gate", "drift"} & set(offered)
 
 
 def test_values_are_offered() -> None:
-    """Benchmarks, formats, documents, versions and topics."""
+    """Values are benchmarks, formats, documents, versions and topics."""
     assert candidates("assess", "--benchmark", "") == ["auto", *map(str, Benchmark)]
     assert candidates("assess", "--benchmark", "cis-2") == ["cis-2.0", "cis-2.1"]
     assert candidates("assess", "--format", "") == [one.value for one in AssessmentFormat]
@@ -66,7 +66,7 @@ def test_values_are_offered() -> None:
 
 
 def test_a_value_after_an_equals_sign_is_offered() -> None:
-    """bash gives it as a word of its own; the other shells replace the whole word."""
+    """bash passes the value as a separate word; the other shells replace the whole word."""
     assert candidates("assess", "--format", "=", "sa") == ["sarif"]
     assert candidates("assess", "--format", "=") == [one.value for one in AssessmentFormat]
     assert answer("k3s-harden", "assess", "--format=sa", of="fish").stdout == "--format=sarif\n"
@@ -76,7 +76,7 @@ def test_a_value_after_an_equals_sign_is_offered() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize("words", [("check", "--config", "/etc/"), ("check", "--root", "")])
 def test_files_are_left_to_the_shell(shell: str, words: tuple[str, ...]) -> None:
-    """Without candidates each script falls back to files."""
+    """Without candidates each script offers files."""
     done = answer("k3s-harden", *words, of=shell)
     assert done.stdout == ("_files\n" if shell == "zsh" else "")
     assert done.stderr == ""
@@ -95,14 +95,14 @@ def test_files_are_left_to_the_shell(shell: str, words: tuple[str, ...]) -> None
     ],
 )
 def test_no_error_is_printed_into_a_command_line(variables: dict[str, str]) -> None:
-    """Whatever the shell sends, there is no message and no traceback."""
+    """For any input of the shell, no message and no traceback is printed."""
     done = answer("k3s-harden", "che", **variables)
     assert done.stderr == ""
     assert done.stdout in ("", "check\n")
 
 
 def test_settings_are_not_read(tmp_path: Path) -> None:
-    """A settings file that is broken or not readable changes nothing."""
+    """A settings file that is invalid or not readable has no effect."""
     settings = tmp_path / "config.yaml"
     settings.write_text("role: [\n")
     settings.chmod(0)
@@ -215,7 +215,7 @@ def test_zsh_completes_at_the_first_attempt(home: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_program_that_cannot_be_run_is_silent(home: Path, shell: str) -> None:
-    """Such as one in a directory for root."""
+    """The program is in a directory that only root can enter."""
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
     (home / "bin/k3s-harden").chmod(stat.S_IRUSR)
@@ -232,7 +232,7 @@ def test_a_program_that_cannot_be_run_is_silent(home: Path, shell: str) -> None:
 
 
 def test_a_home_that_cannot_be_written_is_an_error_without_a_traceback() -> None:
-    """--install-completion is Typer's, and writes files itself."""
+    """--install-completion is an option of Typer, which writes the files."""
     command = [sys.executable, "-m", "agent", "--install-completion", "bash"]
     environment = {**os.environ, "HOME": "/dev/null/home"}
     run = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Tests of progress: on a terminal, after a second, and nothing left of it at the end."""
+"""Progress: a line on a terminal, shown after one second and removed at the end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def slow(seconds: float, *words: str, columns: int = 80) -> Terminal:
     return Terminal(str(seconds), *words, program=(sys.executable, "-c", SLOW), columns=columns)
 
 
-def test_apply_shows_what_it_waits_for_and_leaves_nothing_behind(root: Path) -> None:
+def test_apply_shows_the_reason_of_its_wait_and_removes_the_line(root: Path) -> None:
     """The line disappears before the report is printed."""
     with Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
         with locked(root):
@@ -69,8 +69,8 @@ def test_apply_shows_what_it_waits_for_and_leaves_nothing_behind(root: Path) -> 
     assert "k3s-harden apply: server" in "\n".join(lines)
 
 
-def test_ctrl_c_leaves_nothing_of_the_line_behind(root: Path) -> None:
-    """Only what the program says about the interruption remains."""
+def test_ctrl_c_removes_the_line(root: Path) -> None:
+    """Only the message about the interruption remains."""
     with locked(root), Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
         shown = terminal.read_until(WAITING)
         terminal.press("\x03")
@@ -82,7 +82,7 @@ def test_ctrl_c_leaves_nothing_of_the_line_behind(root: Path) -> None:
 
 
 def test_a_short_run_shows_nothing(root: Path) -> None:
-    """Only what takes longer than a second has a line."""
+    """The line appears only after one second."""
     with Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
         shown = terminal.rest()
     assert "\r" not in shown.replace("\r\n", "")
@@ -90,7 +90,7 @@ def test_a_short_run_shows_nothing(root: Path) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
 def test_each_step_is_shown_on_one_line(environment: dict[str, str]) -> None:
-    """With its number, cut to the terminal, without styles, and with untrusted control characters as escapes."""
+    """The line contains its number, is cut to the width of the terminal, and escapes control characters."""
     with Terminal("1.5", program=(sys.executable, "-c", SLOW), columns=60, environment=environment) as terminal:
         shown = terminal.rest()
         assert terminal.end() == 0
@@ -103,7 +103,7 @@ def test_each_step_is_shown_on_one_line(environment: dict[str, str]) -> None:
 
 
 def test_a_narrow_terminal_gets_no_second_line() -> None:
-    """Also if it is made narrower meanwhile."""
+    """The line stays single even if the terminal becomes narrower."""
     with slow(2, columns=80) as terminal:
         terminal.read_until("reading the host")
         terminal.resize(20, 24)
@@ -112,13 +112,13 @@ def test_a_narrow_terminal_gets_no_second_line() -> None:
 
 
 def test_quiet_shows_nothing() -> None:
-    """-q prints only problems."""
+    """With -q only problems are printed."""
     with slow(1.5, "-q") as terminal:
         assert terminal.rest() == "the report\r\n"
 
 
 def test_a_redirected_report_leaves_the_line_on_the_terminal(tmp_path: Path) -> None:
-    """The file has the report, and only that."""
+    """The file contains only the report."""
     with (tmp_path / "report").open("wb") as file, slow_into(file.fileno()) as terminal:
         shown = terminal.rest()
     assert "3 of 3" in shown
@@ -127,7 +127,7 @@ def test_a_redirected_report_leaves_the_line_on_the_terminal(tmp_path: Path) -> 
 
 
 def test_a_pipe_gets_no_line() -> None:
-    """A pager writes to the same terminal."""
+    """A pager would write to the same terminal."""
     reading, writing = os.pipe()
     with slow_into(writing) as terminal:
         os.close(writing)
@@ -141,15 +141,15 @@ def slow_into(descriptor: int) -> Terminal:
 
 
 def test_without_a_terminal_nothing_is_shown_and_no_thread_is_started() -> None:
-    """Such as in the journal of a unit."""
+    """The output is the journal of a unit, for example."""
     program = SLOW + "import threading; print(threading.active_count(), 'agent.cli.progress' in sys.modules)\n"
     command = [sys.executable, "-c", program, "1.2"]
     run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("the report\n1 False\n", "")
 
 
-def test_a_terminal_that_is_closed_is_no_error() -> None:
-    """The run goes on."""
+def test_a_closed_terminal_is_not_an_error() -> None:
+    """The run continues."""
     started = time.monotonic()
     with slow(3) as terminal:
         terminal.read_until("reading the host")

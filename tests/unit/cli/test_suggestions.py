@@ -1,4 +1,4 @@
-"""Tests of suggestions: unknown verbs and options name the command that was meant, with its other words."""
+"""Suggestions: the error for an unknown verb or option contains the likely command with its other arguments."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_an_unknown_verb_suggests_the_right_one_with_the_other_words(call: str, fix: str) -> None:
-    """A host tree stays the host; words that the other verb does not support are left out."""
+    """The option --root is kept; arguments that the other verb does not support are omitted."""
     words = call.split()
     assert unknown_verb(words[0], words).hint == fix
 
@@ -69,14 +69,14 @@ def test_an_unknown_verb_suggests_the_right_one_with_the_other_words(call: str, 
     ],
 )
 def test_an_unknown_option_suggests_the_right_one(call: str, name: str, fix: str) -> None:
-    """The command can be pasted. `revert --dry-run` is not diff, which shows what apply would change."""
+    """The command can be pasted. `revert --dry-run` does not suggest diff, which shows the changes of apply."""
     words = call.split()
     verb = words[0] if not words[0].startswith("-") else ""
     assert unknown_option(name, verb, words).hint == fix
 
 
 def test_words_are_quoted_in_a_suggestion() -> None:
-    """A root directory with a blank stays one word."""
+    """A root directory with a blank is one quoted word."""
     words = ["apply", "--root", "/a b", "--dry-run"]
     assert unknown_option("--dry-run", "apply", words).hint == "sudo k3s-harden diff --root '/a b'"
 
@@ -88,8 +88,8 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
 
 
 @pytest.mark.parametrize("row", SYNONYMS, ids=lambda row: row.words[0])
-def test_each_synonym_means_something_that_exists_and_is_not_hidden(row: Synonym) -> None:
-    """No word is in two rows, no synonym is the name of what exists where it is meant, and no verb is hidden."""
+def test_each_synonym_refers_to_an_existing_verb_or_option(row: Synonym) -> None:
+    """No word is in two rows, no synonym is an existing name, and no suggested verb is hidden."""
     verbs = visible_verbs()
     assert not set(verbs) & set(HIDDEN)
     first = row.meant.split()[:1]
@@ -119,8 +119,8 @@ def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: 
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"k3s-harden: {problem}\n  fix: {fix}\n")
 
 
-def test_help_of_a_verb_is_still_there() -> None:
-    """The group passes on what is no error."""
+def test_the_help_of_a_verb_still_works() -> None:
+    """The group passes valid arguments on."""
     done = run("check", "-h")
     assert done.returncode == 0
     assert "Usage: k3s-harden check" in done.stdout

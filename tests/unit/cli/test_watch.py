@@ -1,4 +1,4 @@
-"""Tests of `check --watch` on a terminal: changes, resizing, signals, errors, and usage without a terminal."""
+"""`check --watch`: changes, resizing, signals and errors on a terminal, and usage without a terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hardened(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(hardened: Path, tmp_path: Path) -> Path:
-    """Create a compliant host tree of its own for each test."""
+    """Create a compliant host tree for each test."""
     return Path(shutil.copytree(hardened, tmp_path / "root", symlinks=True))
 
 
@@ -46,7 +46,7 @@ def loosen(root: Path) -> None:
 
 
 def test_a_change_is_shown_with_its_time_and_ctrl_c_ends_with_the_last_exit_code(root: Path) -> None:
-    """The screen is left as it was, with the last report below it, and without a traceback."""
+    """The previous screen is restored, with the last report below it, and without a traceback."""
     with watched(root) as terminal:
         first = terminal.read_until(COMPLIANT)
         assert first.startswith(ENTER)
@@ -63,8 +63,8 @@ def test_a_change_is_shown_with_its_time_and_ctrl_c_ends_with_the_last_exit_code
     assert "interrupted" not in rest
 
 
-def test_nothing_is_written_while_nothing_changes(root: Path) -> None:
-    """The screen is drawn again only after a change."""
+def test_nothing_is_written_while_the_report_does_not_change(root: Path) -> None:
+    """The screen is redrawn only after a change."""
     with watched(root) as terminal:
         terminal.read_until(COMPLIANT)
         terminal.during(0.5)
@@ -75,7 +75,7 @@ def test_nothing_is_written_while_nothing_changes(root: Path) -> None:
 
 
 def test_the_report_follows_the_size_of_the_terminal(root: Path) -> None:
-    """A resize redraws the report at once, and cuts it in the middle: the result is always shown."""
+    """A resize redraws the report immediately. Lines in the middle are omitted, so the result is always shown."""
     with watched(root, columns=120) as terminal:
         terminal.read_until(COMPLIANT)
         terminal.during(0.3)
@@ -91,7 +91,7 @@ def test_the_report_follows_the_size_of_the_terminal(root: Path) -> None:
 
 
 def test_a_line_that_is_longer_than_the_terminal_counts_as_several() -> None:
-    """Plain lines are not wrapped by the report; styles take no room."""
+    """The report does not wrap plain lines. Styles have no width."""
     lines = ["head", "a" * 25, "\x1b[1mb\x1b[0m", "result"]
     assert _cut(lines, 10, 6) == lines
     assert _cut(lines, 10, 5) == ["head", "(1 more li", "\x1b[1mb\x1b[0m", "result"]
@@ -100,8 +100,8 @@ def test_a_line_that_is_longer_than_the_terminal_counts_as_several() -> None:
     assert _cut(["only"], 10, 1) == ["only"]
 
 
-def test_errors_are_shown_and_do_not_end_it(root: Path) -> None:
-    """Such as settings that are being edited; Ctrl-C then ends with the exit code of the error."""
+def test_errors_are_shown_and_do_not_end_the_watch(root: Path) -> None:
+    """Settings can be invalid while they are edited. Ctrl-C then ends with the exit code of the error."""
     settings = root / "etc/k3s-harden/config.yaml"
     with watched(root) as terminal:
         terminal.read_until(COMPLIANT)
@@ -120,8 +120,8 @@ def test_errors_are_shown_and_do_not_end_it(root: Path) -> None:
     assert "Traceback" not in rest
 
 
-def test_files_that_vanish_during_a_check_are_no_error(root: Path) -> None:
-    """The next check shows what is there."""
+def test_files_removed_during_a_check_are_not_an_error(root: Path) -> None:
+    """The next check shows the present state."""
     noise = root / "etc/sysctl.d"
     with watched(root) as terminal:
         terminal.read_until(COMPLIANT)
@@ -137,8 +137,8 @@ def test_files_that_vanish_during_a_check_are_no_error(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_leaves_the_screen(root: Path, number: signal.Signals, code: int) -> None:
-    """The shell's screen is there again, and the exit code is that of the signal."""
+def test_a_signal_restores_the_screen(root: Path, number: signal.Signals, code: int) -> None:
+    """The screen of the shell is restored, and the exit code is that of the signal."""
     with watched(root) as terminal:
         terminal.read_until(COMPLIANT)
         terminal.send(number)
@@ -148,8 +148,8 @@ def test_a_signal_leaves_the_screen(root: Path, number: signal.Signals, code: in
     assert "Traceback" not in rest
 
 
-def test_ctrl_z_leaves_the_screen_and_continuing_shows_it_again(root: Path) -> None:
-    """The shell gets its own screen in between."""
+def test_ctrl_z_restores_the_screen_and_continuing_shows_the_report_again(root: Path) -> None:
+    """While the program is stopped, the screen of the shell is shown."""
     with watched(root) as terminal:
         terminal.read_until(COMPLIANT)
         terminal.send(signal.SIGTSTP)
@@ -161,8 +161,8 @@ def test_ctrl_z_leaves_the_screen_and_continuing_shows_it_again(root: Path) -> N
         assert ENTER in terminal.read_until(COMPLIANT)
 
 
-def test_a_dumb_terminal_gets_one_report_below_the_other(root: Path) -> None:
-    """Without control characters."""
+def test_a_dumb_terminal_gets_the_reports_one_below_the_other(root: Path) -> None:
+    """The output contains no control characters."""
     environment = {"TERM": "dumb", "NO_COLOR": "1"}
     words = ("check", "--watch", "--root", root, *OPTIONS)
     with Terminal(*words, environment=environment) as terminal:
@@ -182,23 +182,21 @@ def test_a_dumb_terminal_gets_one_report_below_the_other(root: Path) -> None:
         (("--format", "json"), "cannot use --watch with --format json: it redraws a screen for a person"),
     ],
 )
-def test_without_a_terminal_it_is_a_usage_error_with_the_reason(
-    root: Path, words: tuple[str, ...], problem: str
-) -> None:
-    """For programs, the exit code of a single check is enough."""
+def test_watch_without_a_terminal_is_a_usage_error(root: Path, words: tuple[str, ...], problem: str) -> None:
+    """The error contains the reason. Programs can use the exit code of a single check."""
     command = [sys.executable, "-m", "agent", "check", "--watch", "--root", str(root), *words]
     run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr.splitlines()[0]) == (2, "", f"k3s-harden: {problem}")
 
 
-def test_json_is_refused_on_a_terminal_too(root: Path) -> None:
-    """A program cannot read a stream of documents that replace each other."""
+def test_watch_with_json_is_rejected_on_a_terminal_too(root: Path) -> None:
+    """A program cannot read a sequence of documents that replace each other."""
     with watched(root, "--format", "json") as terminal:
         assert "cannot use --watch with --format json" in terminal.rest()
         assert terminal.end() == 2
 
 
-def test_a_program_is_asked_again_only_if_it_changed(tmp_path: Path) -> None:
+def test_k3s_version_runs_again_only_if_the_program_changed(tmp_path: Path) -> None:
     """`k3s --version` takes longer than the rest of a check."""
     program = tmp_path / "k3s"
     program.write_text("old")

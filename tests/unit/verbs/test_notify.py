@@ -1,4 +1,4 @@
-"""Notifications: which one is due, its JSON, its files, and the site's command."""
+"""Notifications: when one is due, its JSON, its files, and the command of the site."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ WORSE = assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"), verdict(K
 BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Remediation(), GATE_FINDINGS[0]),))
 
 
-# --- when one is due ---
+# --- due notifications ---
 
 
 @pytest.mark.parametrize(("first", "is_due"), [(GOOD, False), (BAD, True), (BYPASSED, True)])
 def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: Assessment, *, is_due: bool) -> None:
-    """A gap in the gate counts, too."""
+    """An incomplete gate is also a reason."""
     assert (due(None, first) is not None) is is_due
 
 
@@ -67,8 +67,8 @@ def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: 
         (GOOD, assessment(verdict(OVERCOMMIT), verdict(KEYS), verdict(CERTIFICATES, ControlStatus.FAIL)), True),
     ],
 )
-def test_a_later_notification_is_due_if_something_changed(before: Assessment, now: Assessment, *, is_due: bool) -> None:
-    """Also the return to a compliant host, and a new control that is open."""
+def test_a_later_notification_is_due_after_a_change(before: Assessment, now: Assessment, *, is_due: bool) -> None:
+    """Changes include a host that is compliant again, and a newly open control."""
     assert (due(known(before), now) is not None) is is_due
 
 
@@ -83,29 +83,29 @@ class Site(NamedTuple):
     code: list[int]
 
     def run(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
-        """Stand in for systemctl."""
+        """Simulate systemctl."""
         del timeout, largest_output
         assert argv[1:3] == ["start", "--no-block"], argv
         self.started.append(argv[3])
         return Completed(self.code[0], "", "Unit not found.\n")
 
     def check(self, now: Assessment, *, at: float = WHEN, settings: Settings = SETTINGS, cause: str = "") -> list[str]:
-        """Run the part of the drift check that notifies."""
+        """Run the notification step of the drift check."""
         host = replace(fake_host(self.root, clock=Clock(at), is_live=True), run=self.run)
         return list(notify.notify(host, settings, replace(now, when=at), {OVERCOMMIT.id: cause} if cause else {}))
 
     def path(self, path: str | PurePosixPath) -> Path:
-        """Return where a path of the host is on this machine."""
+        """Return the path on this machine of a path of the host."""
         return self.root / str(path).lstrip("/")
 
     def message(self, number: int) -> Any:  # noqa: ANN401 - JSON
-        """Return the message of a notification that waits; it is valid."""
+        """Return the validated message of a pending notification."""
         message = json.loads(json.loads(self.path(notifications.path(number)).read_bytes())["message"])
         VALIDATOR.validate(message)
         return message
 
     def deliver(self, number: int) -> None:
-        """Do what the unit does after the command has succeeded."""
+        """Mark a notification as delivered, as the unit does after the command succeeded."""
         self.path(notifications.path(number)).rename(self.path(DELIVERED))
 
     @property
@@ -147,7 +147,7 @@ def test_a_change_is_written_to_a_private_file_and_started_without_waiting(site:
     )
 
 
-def test_what_was_delivered_is_not_sent_again(site: Site) -> None:
+def test_a_delivered_change_is_not_sent_again(site: Site) -> None:
     """The next change is relative to it."""
     site.check(BAD)
     assert site.message(1)["event"] == "first"
@@ -161,8 +161,8 @@ def test_what_was_delivered_is_not_sent_again(site: Site) -> None:
     ]
 
 
-def test_what_was_not_delivered_is_sent_again_with_later_changes(site: Site) -> None:
-    """One notification replaces those that wait, and has all changes with their causes."""
+def test_a_change_that_was_not_delivered_is_sent_again_with_later_changes(site: Site) -> None:
+    """One notification replaces the pending ones, and contains all changes with their causes."""
     site.check(GOOD)
     site.check(BAD, cause="tuned")
     site.check(WORSE)
@@ -174,7 +174,7 @@ def test_what_was_not_delivered_is_sent_again_with_later_changes(site: Site) -> 
 
 
 def test_a_change_that_was_undone_before_its_delivery_is_not_sent(site: Site) -> None:
-    """The site knows the status already."""
+    """The site was already notified of the status."""
     site.check(GOOD)
     site.check(BAD)
     assert site.check(GOOD) == []
@@ -182,7 +182,7 @@ def test_a_change_that_was_undone_before_its_delivery_is_not_sent(site: Site) ->
 
 
 def test_a_burst_of_changes_is_limited(site: Site) -> None:
-    """Six in an hour; a later check sends what the site does not know."""
+    """The limit is six in an hour. A later check sends the remaining changes."""
     site.check(GOOD)
     for number in range(1, 7):
         site.check(BAD if number % 2 else GOOD)
@@ -195,7 +195,7 @@ def test_a_burst_of_changes_is_limited(site: Site) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 2}', b"\xff", b"[" * 100_000])
-def test_a_damaged_file_counts_as_none(site: Site, content: bytes) -> None:
+def test_a_damaged_file_is_treated_as_missing(site: Site, content: bytes) -> None:
     """The site is notified as if for the first time."""
     site.check(BAD)
     site.deliver(1)
@@ -204,8 +204,8 @@ def test_a_damaged_file_counts_as_none(site: Site, content: bytes) -> None:
     assert site.message(1)["event"] == "first"
 
 
-def test_without_the_setting_nothing_is_kept_or_started(site: Site) -> None:
-    """If the setting returns, the site is notified as if for the first time."""
+def test_without_the_setting_no_file_is_kept_and_no_unit_started(site: Site) -> None:
+    """If the setting is enabled again, the site is notified as if for the first time."""
     site.check(BAD)
     assert site.check(WORSE, settings=Settings()) == []
     assert site.files == []
@@ -213,26 +213,26 @@ def test_without_the_setting_nothing_is_kept_or_started(site: Site) -> None:
     assert site.message(1)["event"] == "first"
 
 
-def test_a_failure_of_systemd_is_a_line(site: Site) -> None:
-    """The drift check goes on; the notification waits for the next one."""
+def test_a_failure_of_systemd_is_reported_in_one_line(site: Site) -> None:
+    """The drift check continues. The notification is pending until the next check."""
     site.code[0] = 5
     (line,) = site.check(BAD)
     assert line == "cannot notify the site: cannot run systemctl start: Unit not found."
     assert site.files == ["1.json"]
 
 
-def test_a_full_disk_is_a_line(site: Site) -> None:
-    """Also a state directory that cannot be written."""
+def test_a_full_disk_is_reported_in_one_line(site: Site) -> None:
+    """A state directory that is not writable is also reported."""
     site.path("/var/lib/k3s-harden").touch()
     (line,) = site.check(BAD)
     assert line.startswith("cannot notify the site: cannot ")
     assert site.started == []
 
 
-def test_without_systemd_nothing_is_run(site: Site) -> None:
+def test_without_systemd_the_command_is_not_run(site: Site) -> None:
     """The command runs only in its unit."""
     site.path("/run/systemd/system").rmdir()
-    assert site.check(BAD) == ["cannot notify the site: systemd does not run here"]
+    assert site.check(BAD) == ["cannot notify the site: systemd is not running"]
 
 
 def test_an_untrusted_command_is_not_started(site: Site) -> None:
@@ -247,15 +247,17 @@ def test_an_untrusted_command_is_not_started(site: Site) -> None:
     [
         ("/usr/local/bin/none", None, "No such file or directory"),
         ("/usr/local/bin", None, "it is a directory"),
-        ("/home/me/notify", 0o755, "its unit does not see /home"),
-        ("/tmp/notify", 0o755, "its unit does not see /tmp"),  # noqa: S108 - not used
+        ("/home/me/notify", 0o755, "the sandbox of its unit hides /home"),
+        ("/tmp/notify", 0o755, "the sandbox of its unit hides /tmp"),  # noqa: S108 - not used
         ("/usr/local/bin/notify", 0o757, "others can write to it (mode 0757)"),
         ("/usr/local/bin/notify", 0o700, "other users than root cannot run it: its mode is 0700"),
         ("/usr/local/bin/notify", 0o755, ""),
     ],
 )
-def test_which_commands_are_run(site: Site, path: str, mode: int | None, problem: str) -> None:
-    """Only root may be able to change it, and the unit's user has to reach it."""
+def test_a_command_is_run_only_if_its_file_is_trusted_and_executable(
+    site: Site, path: str, mode: int | None, problem: str
+) -> None:
+    """Only root can write it, and the user of the unit can execute it."""
     if mode is not None:
         site.path(path).parent.mkdir(parents=True, exist_ok=True)
         site.path(path).touch()
@@ -263,8 +265,8 @@ def test_which_commands_are_run(site: Site, path: str, mode: int | None, problem
     assert notifications.problem(fake_host(site.root), PurePosixPath(path)) == problem
 
 
-def test_a_notification_that_waits_for_minutes_was_not_delivered(site: Site) -> None:
-    """One that has just been written may be on its way."""
+def test_a_notification_that_is_pending_for_minutes_is_reported(site: Site) -> None:
+    """A new one can still be in delivery."""
     site.check(BAD)
     written = site.path(notifications.path(1)).stat().st_mtime
     for age, since in ((60, ""), (600, "UTC")):
@@ -274,14 +276,14 @@ def test_a_notification_that_waits_for_minutes_was_not_delivered(site: Site) -> 
 
 
 def test_a_message_has_no_control_characters_of_the_host(site: Site) -> None:
-    """Contents of files cannot forge lines of `text`."""
+    """Contents of files cannot add lines to `text`."""
     site.check(GOOD)
     site.check(assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="x\ny\x1b[1m"), verdict(KEYS)))
     assert len(site.message(1)["text"].splitlines()) == 2
 
 
-def test_a_long_list_is_cut_in_the_text_only(site: Site) -> None:
-    """All changes are in `changes`."""
+def test_only_the_text_of_a_long_list_is_shortened(site: Site) -> None:
+    """`changes` contains all changes."""
     many = tuple(verdict(replace(KEYS, id=f"c{number}"), ControlStatus.FAIL) for number in range(30))
     site.check(assessment(*many))
     message = site.message(1)
@@ -314,7 +316,7 @@ def deliver(site: Site, script: str) -> str:
 
 
 def test_the_command_gets_only_the_message_on_its_standard_input(site: Site, tmp_path: Path) -> None:
-    """And its words as they are in the settings."""
+    """Its arguments are those in the settings."""
     data = envelope(site, "/bin/sh", "-c", f'cat >{tmp_path}/in; echo "$1" >{tmp_path}/word', "sh", "$HOME *")
     assert notify.deliver(data, run_with_input) == "/bin/sh accepted notification 1"
     message = json.loads((tmp_path / "in").read_bytes())
@@ -332,7 +334,7 @@ def test_the_command_gets_only_the_message_on_its_standard_input(site: Site, tmp
     ],
 )
 def test_a_failure_of_the_command_has_its_last_output(site: Site, script: str, problem: str) -> None:
-    """In one line without control characters."""
+    """The error is one line without control characters."""
     with pytest.raises(HostError) as raised:
         deliver(site, script)
     assert raised.value.message == f"cannot notify the site: {problem}"
@@ -346,7 +348,7 @@ def test_a_command_that_does_not_exist_is_an_error(site: Site) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[]", b"\x00" * 100])
 def test_other_input_is_rejected(data: bytes) -> None:
-    """Nothing is run."""
+    """The command is not run."""
     with pytest.raises(UsageError, match="standard input is not a stored notification"):
         notify.deliver(data, run_with_input)
 
@@ -359,7 +361,7 @@ def test_root_never_runs_the_command() -> None:
 
 
 def test_a_test_without_the_setting_is_rejected(site: Site) -> None:
-    """It names the setting."""
+    """The error contains the setting."""
     host = fake_host(site.root)
     with pytest.raises(UsageError, match=r"`drift\.notify` is not set"):
         notify.send_test(host, Request(Overrides()), lambda: GOOD)
@@ -377,7 +379,7 @@ def unit() -> ConfigParser:
 
 
 def test_the_unit_reads_the_file_and_marks_its_delivery() -> None:
-    """Its paths are those of the program."""
+    """The unit contains the paths that the program uses."""
     service = unit()["Service"]
     waiting = f"{DIRECTORY}/%i.json"
     assert service["StandardInput"] == f"file:{waiting}"
@@ -388,7 +390,7 @@ def test_the_unit_reads_the_file_and_marks_its_delivery() -> None:
 
 
 def test_the_unit_has_limits_and_no_privileges() -> None:
-    """The program's own limit is the shorter one, so that its message is in the log."""
+    """The time limit of the program is shorter than that of the unit, so its message is logged."""
     service = unit()["Service"]
     assert (service["DynamicUser"], service["NoNewPrivileges"], service["CapabilityBoundingSet"]) == ("yes", "yes", "")
     assert float(service["TimeoutStartSec"]) > notify.COMMAND_TIMEOUT

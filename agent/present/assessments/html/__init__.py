@@ -1,4 +1,4 @@
-"""An assessment as one HTML file that can be read, filtered, printed and filed; it loads nothing from elsewhere."""
+"""An assessment as one HTML file without external resources, which can be filtered and printed."""
 
 from __future__ import annotations
 

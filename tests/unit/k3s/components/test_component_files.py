@@ -1,4 +1,4 @@
-"""Content of files at which a component exits, in valid and invalid forms that people rarely write."""
+"""Files with content at which a component exits, in rare valid and invalid forms."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_a_valid_file_is_valid_in_every_form(text: str, form: str) -> None:
 
 @pytest.mark.parametrize("form", forms(KUBELET))
 def test_a_valid_file_of_the_kubelet_is_valid_in_every_form(form: str) -> None:
-    """As for the API server."""
+    """The kubelet accepts the same forms as the API server."""
     assert kubelet_problems(forms(KUBELET)[form]) == []
 
 
 @pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION, KUBELET], ids=lambda text: text.split()[3])
 def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
-    """Kubernetes does not read a flow mapping of YAML, nor JSON with an extra comma."""
+    """Kubernetes rejects a flow mapping of YAML, and JSON with an extra comma."""
     value = yaml.safe_load(text)
     flow = yaml.safe_dump(value, default_flow_style=True, width=1000)
     comma = f"{json.dumps(value)[:-1]},}}"
@@ -99,14 +99,14 @@ def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
         ("failSwapOn: 'no'", "failSwapOn: no"),
     ],
 )
-def test_a_field_that_stops_the_kubelet_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+def test_a_field_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
     """Each pair was tried with the kubelet of 1.35.4 or 1.36.3."""
     assert kubelet_problems(f"{KUBELET}{stops}\n")
     assert kubelet_problems(f"{KUBELET}{near}\n") == []
 
 
 def test_only_drop_ins_are_decoded_without_regard_to_case() -> None:
-    """The kubelet ignores the field in the file of its argument `config`, as an unknown one."""
+    """In the file of its argument `config`, the kubelet ignores the field as unknown."""
     assert kubelet_problems(f"{KUBELET}MaxPods: x\n", "kubelet.yaml") == []
 
 
@@ -122,7 +122,7 @@ def test_only_drop_ins_are_decoded_without_regard_to_case() -> None:
         ("", SCHEDULER),
     ],
 )
-def test_a_file_that_stops_the_scheduler_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+def test_a_file_that_stops_the_scheduler_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
     """Each pair was tried with the scheduler of 1.36.3."""
     assert list(files.scheduler(stops.encode(), PATH))
     assert list(files.scheduler(near.encode(), PATH)) == []
@@ -140,7 +140,9 @@ KEY = "{aescbc: {keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]}}"
         (KEY.replace("Ug==", "Ug"), KEY.replace("UlJSUlJSUlJSUlJSUlJSUg==", '"UlJSUlJSUlJS\\nUlJSUlJSUg=="')),
     ],
 )
-def test_an_encryption_provider_that_stops_the_api_server_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+def test_an_encryption_provider_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
+    stops: str, near: str
+) -> None:
     """KMS version 1 needs a feature gate; Go ignores line breaks in base64. Tried with 1.36.3."""
     assert list(files.encryption(ENCRYPTION.replace("{identity: {}}", stops).encode(), PATH))
     assert list(files.encryption(ENCRYPTION.replace("{identity: {}}", near).encode(), PATH)) == []
@@ -160,7 +162,7 @@ def test_kms_version_1_is_accepted_with_its_feature_gate() -> None:
         ("username: {claim: a, prefix: ''}, groups: {claim: b}", "username: {claim: a, prefix: ''}, groups: {}"),
     ],
 )
-def test_a_claim_that_stops_the_api_server_and_the_nearest_that_does_not(stops: str, near: str) -> None:
+def test_a_claim_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
     """A claim needs a prefix and excludes an expression. Tried with 1.36.3."""
     head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"
     text = f"{head}- issuer: {{url: 'https://a', audiences: [x]}}\n  claimMappings: {{CLAIMS}}\n"
