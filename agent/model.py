@@ -214,6 +214,23 @@ class FilePermissions(Value):
         return f"mode of {self.path}"
 
 
+class DefaultPermissions(Value):
+    """The permissions that a directory gives to each new file in it, whatever mode the program that creates it passes.
+
+    They are the directory's default access control list (acl(5)). Without one, the umask of the program decides.
+    """
+
+    path: PurePosixPath
+    """The directory."""
+    acl: bytes
+    """The list in the kernel's format; empty if there is none."""
+
+    @property
+    def id(self) -> str:
+        """Return the name in plans and reports."""
+        return f"default permissions in {self.path}"
+
+
 class Sysctl(Value):
     """A kernel parameter with its live value as text. The key has dots, as in sysctl(8)."""
 
@@ -327,11 +344,11 @@ class Unreadable(Value):
     """Whether the kernel denied access to this user."""
 
 
-Resource = Union[Directory, File, FilePermissions, Sysctl]
+Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
 """What a host can be required to have."""
 
-State = Union[Directory, File, FilePermissions, Sysctl, Absent]
+State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
 """What a change starts from and leads to, and what the journal records."""
 
-Observed = Union[Directory, File, FilePermissions, Sysctl, Absent, Obstacle, Unreadable]
+Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, Obstacle, Unreadable]
 """What reading a resource of the host can return."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from agent.model import Observed, Resource
     from agent.node.facts import HostFacts
     from agent.node.gate import Gate
+    from agent.node.network_leases import NetworkLeases
     from agent.node.site_files import Site
     from agent.plan.plan import Plan
     from agent.settings.schema import Overrides, Settings
@@ -123,6 +124,8 @@ class Situation(Value):
 
     settings: Settings
     facts: HostFacts
+    inputs: Inputs
+    """What `desired` depends on besides the settings and the facts."""
     desired: tuple[Resource, ...]
     observed: dict[str, Observed]
     """By id: each desired resource, the directories above it, and the kernel parameters of the guide."""
@@ -174,7 +177,8 @@ def _observe(
     today = Today(time.strftime("%Y-%m-%d", time.gmtime(host.now())), max(last.day, __released__))
     scope = Scope(host_facts.role, host.name if site.waivers else "", _expiry_day(request, last, today))
     waivers = Waivers(site.waivers, scope)
-    expected = _expected(host, site, host_facts, waivers)
+    inputs = _inputs(host, site, host_facts, waivers)
+    expected = desired.build(settings, host_facts, inputs)
     observed = host.observe_all(expected)
     if host_facts.platform.has_kernel:
         observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
@@ -213,6 +217,7 @@ def _observe(
     return Situation(
         settings=settings,
         facts=host_facts,
+        inputs=inputs,
         desired=expected,
         observed=observed,
         plan=changes,
@@ -270,13 +275,15 @@ def _runs(journal: Journal, unreadable: list[HardenError]) -> tuple[Run, ...]:
         return ()
 
 
-def _expected(host: Host, site: Site, host_facts: HostFacts, waivers: Waivers) -> tuple[Resource, ...]:
-    inputs = Inputs(
+def _inputs(host: Host, site: Site, host_facts: HostFacts, waivers: Waivers) -> Inputs:
+    leases = _leases(host, site.settings)
+    return Inputs(
         audit_policy=site.audit_policy,
         waived=waivers.kernel_parameters.keys(),
         certificates=_certificates(host, site.settings, host_facts),
+        lease_directories=leases.directories if leases else (),
+        open_leases=leases.open_files if leases else (),
     )
-    return desired.build(site.settings, host_facts, inputs)
 
 
 def _expiry_day(request: Request, last: LastRun, today: Today) -> str:
@@ -296,6 +303,15 @@ def _certificates(host: Host, settings: Settings, host_facts: HostFacts) -> tupl
     directories = (host_facts.data_dir / directory for directory in CERTIFICATE_DIRECTORIES)
     paths = (top / name for top in directories for name in host.tree.names(top) if name.endswith(".crt"))
     return tuple(path for path in paths if isinstance(host.tree.permissions(path), FilePermissions))
+
+
+def _leases(host: Host, settings: Settings) -> NetworkLeases | None:
+    """Return what CNI's host-local has; None if the settings do not change its permissions."""
+    if settings.cni_file_permissions is None:
+        return None
+    from agent.node import network_leases  # few sites set it
+
+    return network_leases.read(host.tree)
 
 
 def _require_supported(settings: Settings, host_facts: HostFacts) -> None:

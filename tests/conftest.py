@@ -93,6 +93,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
         if _tier(item.path) in {"system", "vm"}:
             item.add_marker(pytest.mark.xdist_group("machine"))
+        if getattr(config.option, "loadgroup", False):
+            _keep_together(item)
+
+
+def _keep_together(item: pytest.Item) -> None:
+    """Add the group of a test to its id, by which pytest-xdist sends the tests of a group to one worker.
+
+    pytest-xdist 3.8 does so itself, but in an attribute that pytest 9.2 does not read any more.
+    """
+    structured = getattr(item, "_id", None)
+    groups = sorted({mark.args[0] for mark in item.iter_markers("xdist_group")})
+    if structured is not None and groups:
+        item._id = type(structured).parse(f"{item.nodeid}@{'_'.join(groups)}")
 
 
 @pytest.hookimpl(trylast=True)

@@ -27,15 +27,17 @@ from agent.desired import resources as desired
 from agent.errors import ExitCode
 from agent.findings.remediations import REMEDIATIONS
 from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
-from agent.guide.k3s_options import OPTIONS
+from agent.guide.k3s_options import ON_REQUEST, OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.host import LOCK, Host
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
 from agent.node import facts
 from agent.present import Verbosity
 from agent.present.table import print_to
 from agent.settings import schema as settings
+from agent.settings.profiles import PRESETS
+from agent.settings.risks import RISKS, Risk
 from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
 from agent.value import replace
@@ -303,9 +305,34 @@ def _settings() -> str:
             ("key", "allowed", "default", "purpose"),
             ((f"`{row.key}`", row.kind.allowed, row.default, prose(row.description)) for row in settings.rows()),
         ),
+        "## Profiles",
+        prose(f"""
+            A profile sets several settings together. `{settings.Profile.GUIDE}`, the default, sets none. A setting in
+            the file overrides the profile, also to turn one off. On a host to which a setting does not apply, it has no
+            effect. See [the how-to](../howto/strict.md).
+        """),
+        table(
+            ("profile", "setting", "applies to"),
+            (
+                (f"`{profile}`", f"`{preset.setting}: {preset.value}`", str(preset.row.applies))
+                for profile, presets in PRESETS.items()
+                for preset in presets
+            ),
+        ),
+        "## What settings can break",
+        *(part for key, risk in RISKS.items() for part in _risk(key, risk)),
         "## Example with all settings",
         f"```yaml\n{settings.example()}```",
     ])  # fmt: skip
+
+
+def _risk(key: str, risk: Risk) -> tuple[str, ...]:
+    return (
+        f"### {key}",
+        prose(risk.breaks),
+        f"Before you set it: {prose(risk.preview)}",
+        f"```sh\n{risk.command}\n```",
+    )
 
 
 def _resources() -> str:
@@ -327,6 +354,11 @@ def _resources() -> str:
             `policy.yaml` contains the NetworkPolicies for every version, and the PodSecurityPolicies with their RBAC up
             to v1.24. The first apply for v1.25 removes the PodSecurityPolicies.
         """),
+        prose(f"""
+            With `cni.file-permissions` in the settings, also `{NETWORK_LEASES}`: mode 0700, default permissions (a
+            default access control list) for the owner only in it and in its directories, and mode 0600 for existing
+            files.
+        """),
         "## Kernel parameters",
         table(
             ("key", "value", "written"),
@@ -345,6 +377,10 @@ def _resources() -> str:
             ("K3s option", "value", "applies to"),
             ((f"`{row.key}`", f"`{_argument(row)}`", str(row.applies)) for row in OPTIONS),
         ),
+        prose(f"""
+            The settings add admission plugins to `enable-admission-plugins`, and these arguments of the kubelet:
+            {", ".join(f"`{row.name}={row.value}` ({row.applies})" for row in ON_REQUEST)}.
+        """),
         f"The drop-in of a new server with v{NEWEST_KNOWN.family}:",
         f"```yaml\n{_drop_in(Role.SERVER, NEWEST_KNOWN)}```",
         "The drop-in of an agent:",

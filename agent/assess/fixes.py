@@ -74,18 +74,26 @@ def _fix(control: BenchmarkControl, check: Check, answer: Answer, node: Assessed
         return Remediation((_APPLY,), FixOwner.APPLY, Restart.K3S if node.has_started else Restart.NOT_NEEDED)
     setting = _setting(control)
     has_effect = setting is not None and setting.applies.to(node.facts.role, node.facts.version)
-    if setting and has_effect and not setting.differs_from_default(node.situation.settings):
-        by_hand = _by_hand(control, answer, node)
+    is_default = setting is not None and not setting.differs_from_default(node.situation.settings)
+    if setting and has_effect and is_default and not _is_single_value_of_operator(check, answer):
+        by_hand = NO_REMEDIATION if is_argument else _by_hand(control, answer, node)
+        caution = (Instruction(control.caution),) if control.caution else ()
         return Remediation(
-            (*first, Instruction(f"add `{setting.line}`", Location(DEFAULT_SETTINGS)), _APPLY),
+            (*caution, *first, Instruction(f"add `{setting.line}`", Location(DEFAULT_SETTINGS)), _APPLY),
             restart=Restart.K3S if is_argument else Restart.NOT_NEEDED,
-            alternative=by_hand if by_hand.steps and not _is_of_dropin(control, check, answer) else None,
+            alternative=by_hand if by_hand.steps else None,
         )
     if _is_of_dropin(control, check, answer) and not node.facts.rancher_managed:
         by_hand = control.with_caution(_plugins(check, node))
     else:
         by_hand = _by_hand_in_list(begins, control, answer, node)
     return by_hand
+
+
+def _is_single_value_of_operator(check: Check, answer: Answer) -> bool:
+    """Return whether the operator's value has to be corrected in its place: the drop-in does not change it for sure."""
+    is_list = [one.name for one in check.arguments] == [ADMISSION_PLUGINS_ARGUMENT]
+    return check.is_decided_by_argument and not is_list and _is_set_by_hand(answer)
 
 
 def _is_of_dropin(control: BenchmarkControl, check: Check, answer: Answer) -> bool:

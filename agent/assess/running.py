@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.checks.cluster.check import ClusterCheck
+from agent.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.k3s.secrets import HIDDEN, without_secrets
@@ -32,6 +33,11 @@ COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 _RESTART = Remediation((Instruction("restart K3s"),))
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
 _MOST_NOTES = 20
+_NOT_SHOWN = frozenset({FEATURE_GATES, SECCOMP_DEFAULT.name})
+"""Arguments of the kubelet whose field in /configz is not what the argument says.
+
+The field seccompDefault is only that of a file (kubernetes, cmd/kubelet/app/options/options.go).
+"""
 
 
 class _Running(NamedTuple):
@@ -150,7 +156,7 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
         value = without_secrets(name, _list(cluster.flags[name]))
         return _Running(name, value, configured, f"{cluster.server}/flagz")
     own = _own_node(node, cluster)
-    if component is Component.KUBELET and own in cluster.kubelets and name in KUBELET_FIELDS and name != FEATURE_GATES:
+    if component is Component.KUBELET and own in cluster.kubelets and name in KUBELET_FIELDS.keys() - _NOT_SHOWN:
         value = _field(cluster.kubelets[own], KUBELET_FIELDS[name].path)
         return _Running(name, value, configured, f"{cluster.server}/api/v1/nodes/{own}/proxy/configz")
     return None

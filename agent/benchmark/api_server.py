@@ -185,6 +185,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         ),
         caution="look for Services that use externalIPs, because new external IPs will be rejected",
         remediation=_enabled("DenyServiceExternalIPs"),
+        setting="deny-service-external-ips",
         source=_PLUGINS,
     ),
     _row(
@@ -196,7 +197,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
             "Otherwise a pod that fails repeatedly, or an attacker, can fill the datastore and overload the API server"
             " with events."
         ),
-        caution=(
+        needed_by_hand=(
             "add an entry for EventRateLimit with its limits to the file that 'admission-control-config-file' names,"
             " because the API server does not start without them"
         ),
@@ -221,6 +222,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
             "Otherwise every pod of a node can run a private image that another pod has pulled, without the right to"
             " pull it. With the plugin no container starts while its registry is not reachable."
         ),
+        caution="make sure that a registry serves each image, because containers do not start without it",
         remediation=_enabled("AlwaysPullImages"),
         setting="always-pull-images",
         source=_PLUGINS,

@@ -73,6 +73,8 @@ class BenchmarkControl(Row):
     """What some benchmarks require instead of `check`."""
     caution: str = ""
     """What to do before any remediation, in the imperative and without its period."""
+    needed_by_hand: str = ""
+    """What a fix by hand needs in addition and the setting does, in the same form."""
     remediation: Remediation | None = None
     """The fix by hand; None if it follows from the check."""
     guide: Control | None = None
@@ -85,15 +87,14 @@ class BenchmarkControl(Row):
         return self.earlier.get(benchmark, self.check)
 
     def with_caution(self, remediation: Remediation) -> Remediation:
-        """Return a remediation with the caution as its first step."""
-        if not self.caution:
-            return remediation
-        return replace(remediation, steps=(Instruction(self.caution), *remediation.steps))
+        """Return a fix by hand after what comes before it."""
+        before = tuple(map(Instruction, filter(None, (self.caution, self.needed_by_hand))))
+        return replace(remediation, steps=(*before, *remediation.steps)) if before else remediation
 
     @property
     def repair(self) -> Remediation | None:
         """The fix by hand, after its caution; None if it follows from the check."""
-        if self.remediation is None and not self.caution:
+        if self.remediation is None and not self.caution and not self.needed_by_hand:
             return None
         return self.with_caution(self.remediation or Remediation())
 

@@ -9,13 +9,13 @@ from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
 from agent.checks.manual import NotInK3s
-from agent.k3s.paths import CERTIFICATE_DIRECTORIES
+from agent.k3s.paths import CERTIFICATE_DIRECTORIES, NETWORK_LEASES
 from agent.model import ON_SERVERS, PUBLIC_FILE, FileMode
 
 _CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
 _EMBEDDED = "k3s-io/k3s pkg/daemons/executor/embed.go"
 
-_LEASES = ("/var/lib/cni/networks/**",)
+_LEASES = (f"{NETWORK_LEASES}/**",)
 _ETCD_DATA = ("server/db/etcd",)
 _ADMIN = ("server/cred/admin.kubeconfig",)
 _SCHEDULER = ("server/cred/scheduler.kubeconfig",)
@@ -69,6 +69,7 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
             "They record the address of each pod. Everyone who can change them can get an address assigned twice and"
             " receive another pod's traffic."
         ),
+        setting="cni.file-permissions",
         source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
     BenchmarkControl(

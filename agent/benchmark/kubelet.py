@@ -16,7 +16,7 @@ from agent.checks.check import AllOf
 from agent.checks.manual import NotInK3s
 from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AtLeast, Boolean, Equals, Excludes, LeavesGateOn, Loopback, Present, SubsetOf
-from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, newest
+from agent.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
 from agent.model import Component
 
 if TYPE_CHECKING:
@@ -180,23 +180,23 @@ KUBELET: tuple[BenchmarkControl, ...] = (
     ),
     BenchmarkControl(
         id="kubelet-pod-max-pids",
-        title="The number of processes in a pod is limited",
+        title=POD_MAX_PIDS.title,
         numbers=numbered("- - 4.2.13u 4.2.13u 4.2.13u 4.2.13M 4.2.13M 4.2.13M 4.2.13M 4.2.13M"),
-        # A number below 1, such as the default -1, means no limit.
-        check=_argument("pod-max-pids", AtLeast(1, example=4096)),
+        check=_argument("pod-max-pids", POD_MAX_PIDS.meets),
         why=(
             "All pods share the host's process IDs. One pod that forks without limit takes all of them, and then"
             " neither other pods nor the host can start a process."
         ),
         caution="find out how many processes your largest pod has, and choose a larger number",
-        remediation=_added("pod-max-pids=4096"),
+        remediation=_added(f"pod-max-pids={POD_MAX_PIDS.value}"),
+        setting="pod-max-pids",
         source=_DEFAULTS,
     ),
     BenchmarkControl(
         id="kubelet-seccomp-default",
-        title="Pods use the container runtime's seccomp profile",
+        title=SECCOMP_DEFAULT.title,
         numbers=numbered("- - - - - - 4.2.14M 4.2.14M 4.2.14M 4.2.14M"),
-        check=_argument("seccomp-default", Boolean(expected=True)),
+        check=_argument("seccomp-default", SECCOMP_DEFAULT.meets),
         why=(
             "By default a pod without a seccomp profile in its security context can make every system call. The"
             " runtime's profile denies system calls that few programs need and many attacks use."
@@ -206,6 +206,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             " programs that need a rare system call fail with it"
         ),
         remediation=_added("seccomp-default=true"),
+        setting="seccomp-default",
         source=_DEFAULTS,
     ),
     BenchmarkControl(

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
-from agent.model import Absent, File
+from agent.model import Absent, File, FilePermissions
 from agent.plan.plan import describe, difference
 from agent.report import Item, ItemStatus, no_progress
 from agent.value import replace
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from agent.changes.journal import Journal
     from agent.host import Host
+    from agent.model import Observed
     from agent.plan.plan import Change, Plan, Refusal
     from agent.report import Progress
 
@@ -60,8 +61,7 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     if now == change.after:
         return Item(change.id, ItemStatus.CHANGED, difference(change.before, change.after))
     if now != change.before:
-        found = f"changed during this run: {difference(change.before, now)}"
-        return Item(change.id, ItemStatus.FAILED, found, "run again")
+        return _changed_meanwhile(change, now)
     kept = ""
     try:
         if change.backup and isinstance(change.before, File):
@@ -76,6 +76,14 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     if now != change.after:
         return Item(change.id, ItemStatus.FAILED, f"written, but it reads back as {describe(now)}")
     return Item(change.id, ItemStatus.CHANGED, difference(change.before, change.after) + kept)
+
+
+def _changed_meanwhile(change: Change, now: Observed) -> Item:
+    if isinstance(change.after, FilePermissions) and isinstance(now, Absent):
+        # Such as that of a pod that ended: whoever creates it again decides its mode.
+        return Item(change.id, ItemStatus.CHANGED, "the program that owns the file has removed it")
+    found = f"changed during this run: {difference(change.before, now)}"
+    return Item(change.id, ItemStatus.FAILED, found, "run again")
 
 
 def _not_made(change: Change, lacking: Iterable[Item]) -> Item:

@@ -10,7 +10,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
+from agent.model import (
+    Absent,
+    DefaultPermissions,
+    Directory,
+    File,
+    FileMode,
+    FilePermissions,
+    Owner,
+    State,
+    Sysctl,
+)
 from agent.plan.plan import Change
 from agent.value import Value
 
@@ -24,6 +34,9 @@ LARGEST_CONTENT = 16 * 1024
 """Bytes of a file's content in its record. JSON needs up to six times as many."""
 
 _LARGEST_NUMBER = 2**32 - 1
+_LONGEST_LIST = 2 * 64 * 1024
+"""Hexadecimal digits of an access control list; the kernel's limit for an attribute is 64 KiB."""
+
 _LONGEST_NUMBER = 20
 """Characters of a number in a record."""
 
@@ -102,8 +115,8 @@ def _encode(state: State, contents: dict[str, bytes]) -> dict[str, str]:
         return {"absent": str(state.path)}
     if isinstance(state, Sysctl):
         return {"sysctl": state.key, "value": state.value}
-    if isinstance(state, FilePermissions):
-        return {"permissions": str(state.path), "mode": str(state.mode)}
+    if isinstance(state, (FilePermissions, DefaultPermissions)):
+        return _encode_permissions(state)
     if isinstance(state, Directory):
         return {"directory": str(state.path), "mode": str(state.mode), "owner": str(state.owner)}
     access = {"mode": str(state.mode), "owner": str(state.owner)}
@@ -113,6 +126,12 @@ def _encode(state: State, contents: dict[str, bytes]) -> dict[str, str]:
         return {"file": str(state.path), "sha256": checksum, **access}
     # latin-1 maps each byte to one character, so any content is preserved and text stays readable.
     return {"file": str(state.path), "content": state.content.decode("latin-1"), **access}
+
+
+def _encode_permissions(state: FilePermissions | DefaultPermissions) -> dict[str, str]:
+    if isinstance(state, FilePermissions):
+        return {"permissions": str(state.path), "mode": str(state.mode)}
+    return {"default-permissions": str(state.path), "acl": state.acl.hex()}
 
 
 def sha256(content: bytes) -> str:
@@ -127,9 +146,16 @@ def _decode(record: dict[str, object], content_of: Callable[[str], bytes]) -> St
         return Sysctl(key=_name(record["sysctl"]), value=_text(record["value"]))
     if "absent" in record:
         return Absent(_path(record["absent"]))
+    if "default-permissions" in record:
+        acl = bytes.fromhex(_text(record["acl"])[:_LONGEST_LIST])
+        return DefaultPermissions(path=_path(record["default-permissions"]), acl=acl)
     mode = FileMode(int(_text(record["mode"])[:_LONGEST_NUMBER], 8))
     if "permissions" in record:
         return FilePermissions(path=_path(record["permissions"]), mode=mode)
+    return _decode_entry(record, mode, content_of)
+
+
+def _decode_entry(record: dict[str, object], mode: FileMode, content_of: Callable[[str], bytes]) -> Directory | File:
     owner = _owner(_text(record["owner"]))
     if "directory" in record:
         return Directory(path=_path(record["directory"]), mode=mode, owner=owner)

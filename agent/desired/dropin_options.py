@@ -6,7 +6,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.criteria import Includes
-from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION, OptionRow
+from agent.guide.k3s_options import (
+    ON_REQUEST,
+    OPTIONS,
+    POD_MAX_PIDS,
+    PROTECT_KERNEL_DEFAULTS,
+    SECCOMP_DEFAULT,
+    SECRETS_ENCRYPTION,
+    OptionRow,
+)
 from agent.k3s.admission_plugins import is_unknown
 from agent.model import Component, Role
 from agent.node.datastore import Datastore
@@ -76,8 +84,8 @@ class NamedPath(NamedTuple):
 def expected_options(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption, ...]:
     """Return the guide's options for this host, whatever the operator's configuration sets."""
     found = []
-    for row in OPTIONS:
-        if not row.applies.to(facts.role, facts.version):
+    for row in (*OPTIONS, *ON_REQUEST):
+        if not row.applies.to(facts.role, facts.version) or (row in ON_REQUEST and not _is_requested(row, settings)):
             continue
         if row is PROTECT_KERNEL_DEFAULTS and not settings.protect_kernel_defaults:
             continue
@@ -192,19 +200,29 @@ def starts_a_cluster(facts: HostFacts) -> bool:
     return facts.role is Role.SERVER and facts.datastore is Datastore.NONE and not facts.joins_a_cluster
 
 
+def _is_requested(row: OptionRow, settings: Settings) -> bool:
+    return {POD_MAX_PIDS: settings.pod_max_pids is not None, SECCOMP_DEFAULT: settings.seccomp_default}[row]
+
+
 def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
     if row.name == ADMISSION_PLUGINS_ARGUMENT:
         optional = {
-            "EventRateLimit": settings.event_rate_limit is not None
-            and row_of("event-rate-limit").applies.to(facts.role, facts.version),
-            "AlwaysPullImages": settings.always_pull_images,
+            "EventRateLimit": (settings.event_rate_limit is not None, "event-rate-limit"),
+            "AlwaysPullImages": (settings.always_pull_images, "always-pull-images"),
+            "DenyServiceExternalIPs": (settings.deny_service_external_ips, "deny-service-external-ips"),
         }
-        return ",".join([row.value, *(plugin for plugin, on in optional.items() if on)])
+        enabled = (
+            plugin
+            for plugin, (is_on, key) in optional.items()
+            if is_on and row_of(key).applies.to(facts.role, facts.version)
+        )
+        return ",".join([row.value, *enabled])
     own_numbers = {
         "audit-log-maxage": settings.audit_max_age,
         "audit-log-maxbackup": settings.audit_max_backups,
         "audit-log-maxsize": settings.audit_max_size,
         "terminated-pod-gc-threshold": settings.terminated_pod_gc_threshold,
+        POD_MAX_PIDS.name: settings.pod_max_pids,
     }
     number = own_numbers.get(row.name)
     return row.text(facts.data_dir) if number is None else str(number)

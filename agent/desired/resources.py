@@ -9,8 +9,18 @@ from agent.guide import files as rows
 from agent.guide import manifests
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s.config_writer import dropin
+from agent.k3s.paths import NETWORK_LEASES
 from agent.linux.sysctl_order import file_text
-from agent.model import Directory, File, FilePermissions, Resource, Role, Sysctl
+from agent.model import (
+    PRIVATE_DIRECTORY,
+    DefaultPermissions,
+    Directory,
+    File,
+    FilePermissions,
+    Resource,
+    Role,
+    Sysctl,
+)
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -40,6 +50,10 @@ class Inputs(Value):
     """Keys of the kernel parameters that apply does not change."""
     certificates: Iterable[PurePosixPath] = ()
     """Certificates of the control plane, which K3s creates."""
+    lease_directories: Iterable[PurePosixPath] = ()
+    """Directories of CNI's host-local that can have default permissions; the first one may be missing."""
+    open_leases: Iterable[PurePosixPath] = ()
+    """Files of host-local to which others than the owner have access."""
 
 
 _NO_INPUTS = Inputs()
@@ -59,6 +73,7 @@ def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> 
             if row.applies.to(facts.role, facts.version)
         ),
         *_certificates(settings, facts, inputs.certificates),
+        *_leases(settings, inputs),
         *_files(settings, facts, inputs.audit_policy),
     )
 
@@ -106,6 +121,23 @@ def _certificates(
     mode = settings.certificate_permissions
     if mode is not None and facts.role is Role.SERVER:
         yield from (FilePermissions(path=path, mode=mode) for path in certificates)
+
+
+def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultPermissions | FilePermissions]:
+    """Yield the directory, what new files in it get, and the modes of existing files.
+
+    Only the default permissions last: host-local of the CNI plugins before v1.4.0 creates a file of 0644 for each pod.
+    """
+    mode = settings.cni_file_permissions
+    if mode is None:
+        return
+    from agent.linux import default_acl  # few sites set it
+
+    for path in inputs.lease_directories:
+        if path == NETWORK_LEASES:
+            yield Directory(path=path, mode=PRIVATE_DIRECTORY)
+        yield DefaultPermissions(path=path, acl=default_acl.OWNER_ONLY)
+    yield from (FilePermissions(path=path, mode=mode) for path in inputs.open_leases)
 
 
 def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> Iterator[File]:

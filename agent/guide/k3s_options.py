@@ -12,6 +12,7 @@ from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Inclu
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import (
+    ALL_VERSIONS,
     EVERYWHERE,
     ON_SERVERS,
     SERVERS,
@@ -420,6 +421,46 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
         deviation=_BEYOND,
     ),
 )
+
+
+def _on_request(name: str, value: str, meets: Criterion, *, title: str, versions: VersionRange) -> OptionRow:
+    """Return a kubelet argument of the benchmarks that is set only if a setting asks for it.
+
+    Its texts are those of the setting and of the benchmark's control.
+    """
+    return _kubelet(
+        name,
+        value,
+        meets,
+        title=title,
+        why="",
+        origin=Origin(headings.TEMPLATE, beyond="CIS Kubernetes Benchmark"),
+        risk="",
+        applies=Applies(versions=versions),
+    )
+
+
+POD_MAX_PIDS = _on_request(
+    "pod-max-pids",
+    "4096",
+    # A number below 1, such as the default -1, means no limit.
+    AtLeast(1, example=4096),
+    title="The number of processes in a pod is limited",
+    # The feature gate SupportPodPidsLimit is locked to true since v1.20.
+    versions=ALL_VERSIONS,
+)
+SECCOMP_DEFAULT = _on_request(
+    "seccomp-default",
+    "true",
+    Boolean(expected=True),
+    title="Pods use the container runtime's seccomp profile",
+    # Before, the kubelet exits at the argument unless the feature gate SeccompDefault is enabled
+    # (kubernetes, cmd/kubelet/app/server.go in v1.24; pkg/features/kube_features.go: beta in v1.25, GA in v1.27).
+    versions=VersionRange(first=25),
+)
+
+ON_REQUEST: tuple[OptionRow, ...] = (POD_MAX_PIDS, SECCOMP_DEFAULT)
+"""Arguments that the guide does not have, each set only if its setting asks for it."""
 
 OPTIONS: tuple[OptionRow, ...] = (
     PROTECT_KERNEL_DEFAULTS,

@@ -17,7 +17,18 @@ from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
 from agent.host.tree import Tree
-from agent.model import Absent, Directory, File, FilePermissions, Observed, Resource, State, Sysctl, Unreadable
+from agent.model import (
+    Absent,
+    DefaultPermissions,
+    Directory,
+    File,
+    FilePermissions,
+    Observed,
+    Resource,
+    State,
+    Sysctl,
+    Unreadable,
+)
 from agent.value import Value, replace
 
 if TYPE_CHECKING:
@@ -209,6 +220,8 @@ class Host(Value):
             return self.sysctl(resource.key)
         if isinstance(resource, FilePermissions):
             return self.tree.permissions(resource.path)
+        if isinstance(resource, DefaultPermissions):
+            return self.tree.default_permissions(resource.path)
         return self.tree.observe(resource.path)
 
     def observe_all(self, resources: Iterable[Resource]) -> dict[str, Observed]:
@@ -247,6 +260,8 @@ class Host(Value):
             self._relabel(state.path)
         elif isinstance(state, FilePermissions):
             self.writable_tree.set_permissions(state)
+        elif isinstance(state, DefaultPermissions):
+            self.writable_tree.set_default_permissions(state)
         elif isinstance(state, Sysctl):
             self._set(state)
         else:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _ATTRIBUTE = "system.posix_acl_access"
+_DEFAULT_ATTRIBUTE = "system.posix_acl_default"
 _VERSION = 2
 _HEADER = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
@@ -43,6 +44,33 @@ def read(descriptor: int) -> bytes | None:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             return None
         raise
+
+
+def read_default(descriptor: int) -> bytes | None:
+    """Return the default list of an open directory, which can be O_PATH: empty if it has none.
+
+    None if the file system does not support lists. Raises OSError if it cannot be read.
+    """
+    try:
+        return os.getxattr(f"/proc/self/fd/{descriptor}", _DEFAULT_ATTRIBUTE)
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            return b""
+        if error.errno == errno.EOPNOTSUPP:
+            return None
+        raise
+
+
+def set_default(descriptor: int, data: bytes) -> None:
+    """Set the default list of a directory that is open for reading; an empty one removes it. Raises OSError."""
+    if data:
+        os.setxattr(descriptor, _DEFAULT_ATTRIBUTE, data)
+        return
+    try:
+        os.removexattr(descriptor, _DEFAULT_ATTRIBUTE)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
 
 
 def write_problem(data: bytes, *, owning_group: int, users: Collection[int], groups: Collection[int]) -> str:

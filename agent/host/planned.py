@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from agent.host import PROC_SYS, Host
 from agent.host.paths import DIRECTORY, REGULAR_FILE
 from agent.host.tree import LARGEST_READ, DirectoryEntry, Tree
-from agent.model import PUBLIC_FILE, ROOT, Absent, Directory, File, FileMode, FilePermissions, Sysctl
+from agent.model import (
+    PUBLIC_FILE,
+    ROOT,
+    Absent,
+    DefaultPermissions,
+    Directory,
+    File,
+    FileMode,
+    FilePermissions,
+    Sysctl,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +34,8 @@ class PlannedTree(Tree):
     """What will be at a path."""
     modes: Mapping[PurePosixPath, FileMode] = MappingProxyType({})
     """The modes that existing files will have."""
+    defaults: Mapping[PurePosixPath, DefaultPermissions] = MappingProxyType({})
+    """The default permissions that directories will have."""
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
         """Return what will be at `path`."""
@@ -37,6 +49,10 @@ class PlannedTree(Tree):
         if path in self.modes:
             return FilePermissions(path=path, mode=self.modes[path])
         return planned if isinstance(planned, Absent) else super().permissions(path)
+
+    def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | Obstacle | Unreadable:
+        """Return the default permissions that the directory at `path` will have."""
+        return self.defaults.get(path) or super().default_permissions(path)
 
     def stat(self, path: PurePosixPath) -> DirectoryEntry | Absent | Unreadable:
         """Return kind, mode and owner of what will be at `path`."""
@@ -91,26 +107,31 @@ class PlannedHost(Host):
 
     states: Mapping[PurePosixPath, Directory | File | Absent] = MappingProxyType({})
     modes: Mapping[PurePosixPath, FileMode] = MappingProxyType({})
+    defaults: Mapping[PurePosixPath, DefaultPermissions] = MappingProxyType({})
 
     @property
     def tree(self) -> PlannedTree:
         """Return the files of the host after the changes."""
-        return PlannedTree(self.root, self.uid, self.gid, self.opened, self.states, self.modes)
+        return PlannedTree(self.root, self.uid, self.gid, self.opened, self.states, self.modes, self.defaults)
 
 
 def after(host: Host, states: Iterable[State]) -> PlannedHost:
     """Return the host with these states in place of the current ones."""
     planned: dict[PurePosixPath, Directory | File | Absent] = {}
     modes: dict[PurePosixPath, FileMode] = {}
+    defaults: dict[PurePosixPath, DefaultPermissions] = {}
     for state in states:
         if isinstance(state, Sysctl):
             path = PROC_SYS.joinpath(*state.key.split("."))
             planned[path] = File(path=path, content=f"{state.value}\n".encode(), mode=PUBLIC_FILE)
         elif isinstance(state, FilePermissions):
             modes[state.path] = state.mode
+        elif isinstance(state, DefaultPermissions):
+            defaults[state.path] = state
         else:
             planned[state.path] = state
-    return PlannedHost(**{name: getattr(host, name) for name in Host._fields}, states=planned, modes=modes)
+    fields = {name: getattr(host, name) for name in Host._fields}
+    return PlannedHost(**fields, states=planned, modes=modes, defaults=defaults)
 
 
 def _entry(planned: Directory | File) -> DirectoryEntry:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, InputError, LimitError
+from agent.host import acl
 from agent.host.paths import (
     Distrusted,
     MissingParent,
@@ -23,6 +24,7 @@ from agent.host.paths import (
 )
 from agent.model import (
     Absent,
+    DefaultPermissions,
     Directory,
     File,
     FileMode,
@@ -113,6 +115,33 @@ class Tree(Root):
         if not stat.S_ISREG(found.st_mode):
             return Obstacle(id=resource_id, kind=kind_of(found.st_mode))
         return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
+
+    def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | Obstacle | Unreadable:
+        """Return the default permissions in the directory at `path`: none if it does not exist. No symlink is followed.
+
+        Unreadable if the file system does not support access control lists.
+        """
+        resource_id = DefaultPermissions(path=path, acl=b"").id
+        try:
+            with self._resolved(path) as node:
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+                if not stat.S_ISDIR(found.st_mode):
+                    return Obstacle(id=resource_id, kind=kind_of(found.st_mode))
+                flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                descriptor = os.open(node.name, flags, dir_fd=node.directory)
+                try:
+                    data = acl.read_default(descriptor)
+                finally:
+                    os.close(descriptor)
+        except (MissingParent, FileNotFoundError):
+            return DefaultPermissions(path=path, acl=b"")
+        except NotADirectory as parent:
+            return Obstacle(id=resource_id, kind=f"path through {parent}")
+        except OSError as error:
+            return Unreadable(id=resource_id, reason=reason_of(error))
+        if data is None:
+            return Unreadable(id=resource_id, reason="the file system does not support access control lists")
+        return DefaultPermissions(path=path, acl=data)
 
     def times(self, path: PurePosixPath, *, follows_link: bool = False) -> Times | None:
         """Return when the file at `path` last changed, or None if it cannot be read."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
-from agent.host import temporary
+from agent.host import acl, temporary
 from agent.host.paths import Distrusted, Last, MissingParent, Node, NotADirectory, kind_of, opened_file, reason_of
 from agent.host.tree import Tree
 from agent.model import PRIVATE_DIRECTORY, PRIVATE_FILE, ROOT
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.model import Directory, File, FilePermissions, Owner
+    from agent.model import DefaultPermissions, Directory, File, FilePermissions, Owner
 
 
 class _NoParentError(HostError):
@@ -81,6 +81,17 @@ class WritableTree(Tree):
             with opened_file(node) as descriptor:
                 os.fchmod(descriptor, permissions.mode)
                 os.fsync(descriptor)
+
+    def set_default_permissions(self, permissions: DefaultPermissions) -> None:
+        """Set the default permissions in an existing directory. Raises HostError if it is not a directory."""
+        with self._changing("set the default permissions in", permissions.path) as node:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(node.name, flags, dir_fd=node.directory)
+            try:
+                acl.set_default(descriptor, permissions.acl)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def make_directory(self, directory: Directory) -> None:
         """Create a directory if it does not exist, and set its exact mode and owner. Its parent must exist."""

@@ -10,6 +10,12 @@ DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
 K3S_CONFIG_FILE = PurePosixPath("/etc/rancher/k3s/config.yaml")
 """The default of K3S_CONFIG_FILE and `--config`."""
 
+NETWORK_LEASES = PurePosixPath("/var/lib/cni/networks")
+"""The data directory of the CNI plugin host-local, with a directory for each network and in it a file for each pod.
+
+K3s' flannel configuration does not set another one (k3s, pkg/agent/flannel/setup_linux.go).
+"""
+
 CERTIFICATE_DIRECTORIES = (
     "server/tls",
     "server/tls/etcd",

@@ -10,6 +10,7 @@ from agent.model import (
     PUBLIC_DIRECTORY,
     ROOT,
     Absent,
+    DefaultPermissions,
     Directory,
     File,
     FilePermissions,
@@ -223,6 +224,10 @@ def describe(state: Observed) -> str:
         return f"{'file' if isinstance(state, File) else 'directory'}, mode {state.mode}{owner}"
     if isinstance(state, FilePermissions):
         return str(state.mode)
+    if isinstance(state, DefaultPermissions):
+        from agent.linux import default_acl  # few sites set them
+
+        return default_acl.describe(state.acl)
     if isinstance(state, Sysctl):
         return state.value
     if isinstance(state, Obstacle):
@@ -308,7 +313,7 @@ def _steps(
         yield _directory_step(expected, now)
     elif isinstance(expected, File):
         yield from _file_steps(expected, now, written, force=force)
-    elif isinstance(now, FilePermissions):
+    elif isinstance(now, (FilePermissions, DefaultPermissions)):
         yield Change(now, expected)
     elif isinstance(now, (Obstacle, Unreadable)):
         yield _blocked(now)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from agent.errors import InputError, UsageError
 from agent.model import Location
-from agent.settings.schema import Overrides, Settings, row_of, rows
+from agent.settings.schema import Overrides, Profile, Settings, row_of, rows
 from agent.settings.value_kinds import InvalidValue, is_empty
 from agent.value import replace
 from agent.yaml_reader import (
@@ -55,6 +55,10 @@ def load(data: bytes | None, path: PurePosixPath) -> Settings:
     loader = _Loader()
     loader.document(documents[0].node)
     values = loader.finish(documents, path)
+    if values.get("profile", Profile.GUIDE) is not Profile.GUIDE:
+        from agent.settings import profiles
+
+        values = profiles.completed(values)
     settings = replace(Settings(), **values)  # type: ignore[arg-type]  # each comes from its own reader
     return replace(settings, waivers=_located(path, settings.waivers))
 

@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.guide.files import POD_SECURITY_ADMISSION
-from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import ON_SERVERS, Applies, FileMode, Role, StrEnum
+from agent.guide.k3s_options import SECCOMP_DEFAULT
+from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
+from agent.model import ON_SERVERS, SERVERS, Applies, FileMode, Role, StrEnum, VersionRange
 from agent.settings.value_kinds import (
     BOOLEAN,
     COMMAND,
@@ -24,6 +25,7 @@ from agent.settings.value_kinds import (
     VERSION,
     ValueKind,
     number,
+    off_or_number,
     one_of,
     optional,
 )
@@ -58,6 +60,13 @@ class SecretsEncryption(StrEnum):
     ON = "on"
     OFF = "off"
     LEAVE = "leave"
+
+
+class Profile(StrEnum):
+    """A preset of settings; agent/settings/profiles.py has the values."""
+
+    GUIDE = "guide"
+    STRICT = "strict"
 
 
 class SettingRow(Value):
@@ -250,6 +259,24 @@ class Settings(Value):
         default=False,
         example="false",
     )
+    profile: Profile = _setting(
+        "profile",
+        one_of({choice.value: choice for choice in Profile}),
+        "A preset of the settings below. `guide` is the guide. `strict` also enables what the benchmarks require and"
+        " the guide does not set. A setting in this file overrides the profile, also to turn it off. See"
+        " `k3s-harden explain strict`.",
+        default=Profile.GUIDE,
+        example="guide",
+    )
+    deny_service_external_ips: bool = _setting(
+        "deny-service-external-ips",
+        BOOLEAN,
+        "Enables the admission plugin DenyServiceExternalIPs: no Service gets new externalIPs. For K3s v1.27 and newer;"
+        " the benchmarks of older versions require that the plugin is not enabled.",
+        default=False,
+        applies=Applies(SERVERS, VersionRange(first=27)),
+        example="true",
+    )
     event_rate_limit: EventRateLimit | None = _setting(
         "event-rate-limit",
         EVENT_RATE_LIMIT,
@@ -267,7 +294,35 @@ class Settings(Value):
         "Enables the admission plugin AlwaysPullImages. Every container start then contacts the registry: pods do"
         " not start if it is not reachable.",
         default=False,
+        applies=ON_SERVERS,
         example="true",
+    )
+    pod_max_pids: int | None = _setting(
+        "pod-max-pids",
+        off_or_number(64, 4_194_304),
+        "The largest number of processes and threads in a pod. A pod gets the limit when it is created.",
+        OFF,
+        default=None,
+        example="4096",
+    )
+    seccomp_default: bool = _setting(
+        "seccomp-default",
+        BOOLEAN,
+        "Whether containers without a seccomp profile get the profile RuntimeDefault of the container runtime. A"
+        " container gets it when it is created. For K3s v1.25 and newer.",
+        default=False,
+        applies=SECCOMP_DEFAULT.applies,
+        example="true",
+    )
+    cni_file_permissions: FileMode | None = _setting(
+        "cni.file-permissions",
+        one_of({_LEAVE: None, "0600": FileMode(0o600)}),
+        f"Mode of the files in {NETWORK_LEASES}, which record the address of each pod. 0600 also sets default"
+        " permissions in the directory, so that the files of new pods get the same mode. `leave` does not change the"
+        " mode: K3s from v1.26.14, v1.27.11, v1.28.7 and v1.29.2 on creates them with 0600.",
+        _LEAVE,
+        default=None,
+        example='"0600"',
     )
     certificate_permissions: FileMode | None = _setting(
         "pki.certificate-permissions",
@@ -332,6 +387,9 @@ class Settings(Value):
         default=None,
         example="[/usr/local/lib/k3s-harden/notify, ops]",
     )
+
+    from_profile: tuple[str, ...] = ()
+    """The fields whose values are those of the profile."""
 
 
 class Overrides(Value):

@@ -66,6 +66,15 @@ def number(least: int, most: int, unit: str = "") -> ValueKind:
     return ValueKind(allowed, lambda node: _integer(node, least, most))
 
 
+def off_or_number(least: int, most: int) -> ValueKind:
+    """Return the kind of decimal integers in a range, or `off`, which is None."""
+
+    def read(node: Node) -> object:
+        return None if is_off(node) else _integer(node, least, most)
+
+    return ValueKind(f"{OFF}, or a whole number, {least} to {most}", read)
+
+
 def optional(kind: ValueKind) -> ValueKind:
     """Return a kind that also allows an empty value, which is None."""
 
@@ -73,6 +82,11 @@ def optional(kind: ValueKind) -> ValueKind:
         return None if is_empty(node) else kind.read(node)
 
     return ValueKind(kind.allowed, read)
+
+
+def is_off(node: Node) -> bool:
+    """Return whether a node is `off`, which YAML 1.1 reads as a boolean, or null."""
+    return isinstance(node, Scalar) and (node.value is False or node.value is None or node.text == OFF)
 
 
 def is_empty(node: Node) -> bool:
@@ -168,7 +182,7 @@ def _namespaces(node: Node) -> tuple[str, ...]:
 
 
 def _event_rate_limit(node: Node) -> EventRateLimit | None:
-    if isinstance(node, Scalar) and (node.value is False or node.value is None or node.text == OFF):
+    if is_off(node):
         return None
     if not isinstance(node, Mapping):
         raise InvalidValue

@@ -37,13 +37,38 @@ def diff(host: Host, request: Request) -> Report:
     situation = observe(host, request)
     expected = {resource.id: resource for resource in situation.desired}
     changes = {change.id: change for change in situation.plan.changes}
+    by_profile = _by_profile(situation)
     items = []
-    for item in items_of(situation):
+    for one in items_of(situation):
+        item = replace(one, detail=f"{one.detail}{by_profile.get(one.id, '')}")
         if item.status is ItemStatus.DIFFERS:
             items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not ItemStatus.COMPLIANT:
             items.append(_compared(item, situation.observed[item.id], expected[item.id]))
     return _report("diff", situation, items)
+
+
+def _by_profile(situation: Situation) -> dict[str, str]:
+    """Return text that names the settings of the profile which decide a resource, by the resource's id.
+
+    A setting decides a resource if the resource would be another one, or none, with the setting's default.
+    """
+    if not situation.settings.from_profile:
+        return {}
+    from agent.desired import resources
+    from agent.settings.schema import Settings, rows
+
+    found: dict[str, list[str]] = {}
+    for row in rows():
+        if row.name in situation.settings.from_profile:
+            default = replace(situation.settings, **{row.name: getattr(Settings(), row.name)})
+            others = resources.build(default, situation.facts, situation.inputs)
+            without = {resource.id: resource for resource in others}
+            for resource in situation.desired:
+                if without.get(resource.id) != resource:
+                    found.setdefault(resource.id, []).append(row.key)
+    profile = situation.settings.profile
+    return {name: f"; by the profile {profile}: {', '.join(keys)}" for name, keys in found.items()}
 
 
 def _compared(item: Item, found: Observed, expected: State) -> Item:

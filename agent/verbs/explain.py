@@ -16,7 +16,10 @@ from agent.present import remediation
 from agent.present.prose import WIDEST, rows, wrapped
 from agent.present.text import printable
 from agent.settings import schema as settings
-from agent.verbs.topics import SETTINGS, named, related, similar, summary
+from agent.settings.profiles import PRESETS
+from agent.settings.risks import RISKS
+from agent.settings.schema import Profile
+from agent.verbs.topics import PROFILES, SETTINGS, named, related, similar, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,9 +38,16 @@ _EXAMPLES = (
     ("path", "/srv/k3s/server/audit.yaml"),
     ("argument", "anonymous-auth"),
     ("settings", SETTINGS),
+    ("profile", PROFILES[0]),
 )
 _INDENT = "  "
 _BY_HAND = "By hand"
+_PREVIEW = "Command"
+"""A command that is not wrapped, because it is pasted."""
+_PROFILE = (
+    f"`profile: {{}}` in {settings.DEFAULT_SETTINGS} has the effect of the settings below. A setting in that file"
+    " overrides the profile, also to turn one off. On a host to which a setting does not apply, it has no effect."
+)
 _COMMANDS = ("sudo ", "k3s-harden ")
 """The start of manual steps that are a command. It is not wrapped, so that it can be pasted."""
 
@@ -97,6 +107,8 @@ def _explanations(name: str) -> Iterator[_Parts]:
         yield _finding(KINDS[name])
     if name == SETTINGS:
         yield from _settings()
+    if name in PROFILES:
+        yield from _profile(Profile(name))
     for setting in settings.rows():
         if setting.key == name:
             yield _setting(setting, is_first=not (of_the_guide or of_benchmarks))
@@ -121,11 +133,33 @@ def _setting(row: SettingRow, *, is_first: bool) -> _Parts:
         ("Default", row.default),
         ("Applies to", str(row.applies)),
         ("Example", textwrap.dedent(f"{row.key}: {row.example}") if "." not in row.key else row.line),
+        *_risk(row.key),
     ]
 
 
 def _of_setting(row: SettingRow) -> str:
-    return f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}."
+    breaks = f"\nCan break: {RISKS[row.key].breaks}" if row.key in RISKS else ""
+    return f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.{breaks}"
+
+
+def _profile(profile: Profile) -> Iterator[_Parts]:
+    """Yield the settings of a profile, what each can break, and how to find out beforehand."""
+    yield [("", f"profile: {profile}"), ("Description", _PROFILE.format(profile))]
+    for preset in PRESETS[profile]:
+        yield [
+            ("", f"{preset.setting}: {preset.value}"),
+            ("Description", preset.row.description),
+            ("Applies to", str(preset.row.applies)),
+            *_risk(preset.setting),
+        ]
+
+
+def _risk(setting: str) -> _Parts:
+    """Return what a setting can break, and how to find out beforehand."""
+    if setting not in RISKS:
+        return []
+    risk = RISKS[setting]
+    return [("Can break", risk.breaks), ("Before you set it", risk.preview), (_PREVIEW, risk.command)]
 
 
 def _control(control: Control) -> _Parts:
@@ -152,6 +186,7 @@ def _row(row: BenchmarkControl) -> _Parts:
         ("Rationale", "" if is_explained else row.why),
         ("Applies to", "" if is_explained else str(row.applies)),
         ("Provided by", descriptions.provider(row)),
+        *_risk(row.setting),
         ("Remediation", remediation.text(row.repair) if row.repair else ""),
         ("Differences to kube-bench", "\n".join(dict.fromkeys(_differences(row)))),
         ("Source", row.source),
@@ -192,7 +227,10 @@ def _lines(parts: _Parts, width: int) -> Iterator[str]:
                 yield from rows(text, width)
                 continue
             for paragraph in text.splitlines():
-                yield from _command(paragraph, width) if label == _BY_HAND else wrapped(paragraph, width, _INDENT)
+                if label == _PREVIEW:
+                    yield f"{_INDENT}{paragraph}"
+                else:
+                    yield from _command(paragraph, width) if label == _BY_HAND else wrapped(paragraph, width, _INDENT)
 
 
 def _command(text: str, width: int) -> Iterator[str]:

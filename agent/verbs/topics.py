@@ -20,6 +20,7 @@ from agent.k3s.services import Unit
 from agent.model import NEWEST_KNOWN, Role
 from agent.node.facts import assumed
 from agent.settings import schema as settings
+from agent.settings.profiles import PRESETS
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 SETTINGS = "settings"
 """The topic of all settings."""
+
+PROFILES = tuple(profile.value for profile, presets in PRESETS.items() if presets)
+"""The topics of the profiles that set something."""
 
 _LONGEST = 1000
 """Characters that are compared; every name is shorter."""
@@ -77,7 +81,7 @@ def similar(text: str) -> list[str]:
 @cache
 def titles() -> Mapping[str, str]:
     """Return the title of each topic by name: controls of the guide, findings, other controls, and settings."""
-    found = {SETTINGS: "All settings"}
+    found = {SETTINGS: "All settings", **{name: f"Settings of the profile {name}" for name in PROFILES}}
     found |= {control.id: control.title for control in CONTROLS}
     found |= {kind.id: summary(kind.explanation) for kind in KINDS.values()}
     found |= {row.id: row.title for row in catalogue.CATALOGUE if row.id not in found}

@@ -39,6 +39,7 @@ kube-apiserver-arg:
 kubelet-arg: max-pods=200
 """
 }
+STRICT = {SETTINGS: "profile: strict\n", "/var/lib/cni/networks/cbr0/10.42.0.7": "a pod\n"}
 EVERYTHING = {
     SETTINGS: "".join(
         # The command line sets both and overrides the settings.
@@ -86,6 +87,8 @@ CASES = (
     Case("everything-server-1.24", "server", "1.24", EVERYTHING_BEFORE_1_25),
     Case("everything-server-newest", "server", "newest", EVERYTHING),
     Case("everything-agent-newest", "agent", "newest", EVERYTHING),
+    *(Case(f"strict-server-{family}", "server", family, STRICT) for family in ("1.23", "1.25", "newest")),
+    Case("strict-agent-newest", "agent", "newest", STRICT),
     Case("operated-server-newest", "server", "newest", OPERATED),
     Case("image-server-newest", "server", "newest", kernel=False),
 )

@@ -9,6 +9,7 @@ from agent.checks.answer import Answer, ControlStatus
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.errors import InputError
+from agent.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration
 from agent.kubernetes.packaged import OWN_NAMESPACES, reason_of_workload
 from agent.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.checks.cluster.rule import AssessedCluster
     from agent.checks.node import AssessedNode
+    from agent.guide.k3s_options import OptionRow
     from agent.kubernetes.objects import Cluster, Container, Workload
 
     Breach = Callable[[Workload], Iterator[str]]
@@ -252,7 +254,8 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
 
 def _seccomp(of: AssessedCluster) -> Answer:
     has_default = bool(of.cluster.kubelets) and all(
-        one.get("seccompDefault") is True for one in of.cluster.kubelets.values()
+        one.get("seccompDefault") is True or _is_set_here(SECCOMP_DEFAULT, name, of.node)
+        for name, one in of.cluster.kubelets.items()
     )
     all_known = len(of.cluster.kubelets) == len(of.cluster.objects[Query.NODES])
 
@@ -267,6 +270,18 @@ def _seccomp(of: AssessedCluster) -> Answer:
     )
     status = ControlStatus.FAIL if of_site(found) else ControlStatus.PASS
     return answer(status, found, Query.PODS, of.cluster, step, noun="workload")
+
+
+def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
+    """Return whether a kubelet is that of this host, and the option is set as an argument.
+
+    /configz does not show the argument seccomp-default, only the field of a file (kubernetes,
+    cmd/kubelet/app/options/options.go). So it is not known for other nodes.
+    """
+    argument = node.arguments(Component.KUBELET).get(option.name)
+    own = node.facts.merged_config.scalar("node-name")
+    is_own = name == (own.text if own is not None else node.evidence.node)
+    return is_own and argument is not None and option.meets.accepts(argument.value)
 
 
 def _security_context(of: AssessedCluster) -> Answer:
@@ -314,7 +329,7 @@ RULES: Mapping[str, Rule] = {
         _seccomp,
         passes=(
             "each container of the site has the profile RuntimeDefault or Localhost, or has none and each kubelet runs"
-            " with seccompDefault: true"
+            " with seccompDefault: true (of the arguments seccomp-default, only that of this node is known)"
         ),
         fails="a container has another profile, or none",
     ),

@@ -8,6 +8,7 @@ from agent.desired import dropin_options
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.model import Role
+from agent.value import replace
 
 if TYPE_CHECKING:
     from agent.node.facts import HostFacts
@@ -25,7 +26,9 @@ def cluster(settings: Settings, facts: HostFacts) -> bytes:
     """
     all_nodes: dict[str, list[str] | str] = {}
     servers: dict[str, list[str] | str] = {}
-    for row, value in dropin_options.expected_options(settings, facts):
+    # Rancher's admission configuration does not have the limits of EventRateLimit, without which the API server exits.
+    site = replace(settings, event_rate_limit=None)
+    for row, value in dropin_options.expected_options(site, facts):
         if row.name == ADMISSION_CONFIGURATION_ARGUMENT:
             continue
         part = all_nodes if Role.AGENT in row.applies.roles else servers

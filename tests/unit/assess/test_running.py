@@ -203,3 +203,11 @@ def test_lists_that_could_not_be_read_have_a_note(host: Node) -> None:
     assert notes(at) == ["the cluster was not assessed: cannot reach it"]
     at.cluster = Cluster(SERVER, {}, {"pods": "cannot read /api/v1/pods: no"})
     assert notes(at) == ["cannot read /api/v1/pods: no"]
+
+
+def test_the_argument_seccomp_default_is_not_compared(host: Node) -> None:
+    """The field in /configz is only that of a file, so it is false although the argument is in effect."""
+    host.config("kubelet-arg: [seccomp-default=true]\n")
+    at = assessed(host, server_1={**STRONG, "seccompDefault": False})
+    assert judged("kubelet-seccomp-default", at).status is ControlStatus.PASS
+    assert notes(at) == []

@@ -190,6 +190,7 @@ def test_settings_that_enable_a_plugin_exist() -> None:
     assert {row.id: row.setting for row in API_SERVER if row.setting} == {
         "apiserver-always-pull-images": "always-pull-images",
         "apiserver-event-rate-limit": "event-rate-limit",
+        "apiserver-external-ips-denied": "deny-service-external-ips",
     }
     known = {setting.key for setting in rows()}
     for row in API_SERVER:

@@ -253,10 +253,11 @@ def test_the_drop_ins_of_the_kubelet_are_tested_since_1_32() -> None:
     }
 
 
-def test_only_the_modes_of_certificates_have_a_setting() -> None:
+def test_the_modes_of_certificates_and_of_cni_files_have_a_setting() -> None:
     """The guide has none of these rows; K3s provides all others."""
     assert {row.id: row.setting for row in ROWS if row.setting} == {
-        "pki-certificate-permissions": "pki.certificate-permissions"
+        "cni-permissions": "cni.file-permissions",
+        "pki-certificate-permissions": "pki.certificate-permissions",
     }
     assert all(row.guide is None for row in ROWS)
 

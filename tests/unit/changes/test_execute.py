@@ -14,7 +14,7 @@ from agent.changes.journal import Journal
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import Host
 from agent.host.probe import no_processes
-from agent.model import Absent, Directory, File, FileMode, State, Sysctl
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, State, Sysctl
 from agent.plan.plan import Change, Plan, Refusal, make
 from agent.report import Item, ItemStatus
 from agent.value import replace
@@ -117,6 +117,13 @@ def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
     items = execute(Plan(changes=(), refusals=(refusal,)), host, Journal(host))
     assert items == (Item("/etc/a", ItemStatus.REFUSED, "is a FIFO", "look"),)
     assert names(Path(host.root)) == ["etc", "proc"]
+
+
+def test_a_file_that_its_owner_removed_needs_no_mode(host: Host) -> None:
+    """Such as that of a pod that ended between the plan and the change."""
+    before, after = (FilePermissions(path=ETC / "lease", mode=FileMode(mode)) for mode in (0o644, 0o600))
+    item = carry_out(Change(before, after), host, Journal(host))
+    assert (item.status, item.detail) == (ItemStatus.CHANGED, "the program that owns the file has removed it")
 
 
 def test_one_failure_does_not_stop_the_others(host: Host) -> None:

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from agent.changes.journal import BACKUPS, JOURNAL, Journal, Run
 from agent.changes.state import STATE
 from agent.errors import HostError
-from agent.model import Absent, Directory, File, FileMode, FilePermissions, Owner, State, Sysctl
+from agent.model import (
+    Absent,
+    DefaultPermissions,
+    Directory,
+    File,
+    FileMode,
+    FilePermissions,
+    Owner,
+    State,
+    Sysctl,
+)
 from agent.plan.plan import Change, undo
 from tests.fake import Clock, fake_host, in_memory, mounted, names
 
@@ -72,6 +82,7 @@ STATES: st.SearchStrategy[State] = st.one_of(
     st.builds(File, path=PATHS, content=st.binary(max_size=300), **ACCESS, immutable=st.just(value=False)),
     st.builds(Directory, path=PATHS, **ACCESS),
     st.builds(FilePermissions, path=PATHS, mode=ACCESS["mode"]),
+    st.builds(DefaultPermissions, path=PATHS, acl=st.binary(max_size=100)),
     st.builds(Sysctl, key=st.text(st.characters(exclude_characters="\0"), min_size=1), value=st.text()),
     st.builds(Absent, path=PATHS),
 )
@@ -81,6 +92,7 @@ CHANGES_OF_EACH_TYPE = (
     Change(Absent(A), File(A, "é\n".encode("latin-1"), FileMode(0o600), Owner(0, 7))),
     Change(Directory(A, FileMode(0o755)), Directory(A, FileMode(0o700))),
     Change(FilePermissions(A, FileMode(0o644)), FilePermissions(A, FileMode(0o600))),
+    Change(DefaultPermissions(A, b""), DefaultPermissions(A, b"\x02\xff")),
     Change(Sysctl("kernel.panic", "0"), Sysctl("kernel.panic", "10")),
 )
 RECORDED_CHANGES = [
@@ -90,6 +102,7 @@ RECORDED_CHANGES = [
         "after": {"directory": str(A), "mode": "0700", "owner": "0:0"},
     },
     {"before": {"permissions": str(A), "mode": "0644"}, "after": {"permissions": str(A), "mode": "0600"}},
+    {"before": {"default-permissions": str(A), "acl": ""}, "after": {"default-permissions": str(A), "acl": "02ff"}},
     {"before": {"sysctl": "kernel.panic", "value": "0"}, "after": {"sysctl": "kernel.panic", "value": "10"}},
 ]
 

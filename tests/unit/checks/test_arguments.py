@@ -338,8 +338,10 @@ def test_the_required_event_rate_depends_on_the_benchmark(
             "apiserver-external-ips-denied",
             "kube-apiserver-arg: [enable-admission-plugins=NodeRestriction]\n",
             (
-                "look for Services that use externalIPs, because new external IPs will be rejected; then set"
-                f" `enable-admission-plugins=NodeRestriction,DenyServiceExternalIPs` at {SITE}:1; restart K3s"
+                "look for Services that use externalIPs, because new external IPs will be rejected; then write"
+                " `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files) at"
+                f" {SITE}:1; then add `deny-service-external-ips: true` in {SETTINGS}; then run"
+                " `sudo k3s-harden apply`; restart K3s"
             ),
         ),
     ],
@@ -353,24 +355,27 @@ def test_an_existing_value_is_changed_at_its_location(server: Node, name: str, c
 # --- location of the fix ---
 
 
-def test_a_new_value_goes_into_the_configuration_file_of_the_host(server: Node) -> None:
-    """The unit may name another file."""
+def test_a_new_value_goes_into_the_configuration_file_of_the_host(nodes: Nodes) -> None:
+    """The unit may name another file. Up to v1.24 no setting enables the plugin."""
+    server = nodes(K3s(minor=24))
     server.starts_with("--config", "/etc/k3s/c.yaml")
     server.put("/etc/k3s/c.yaml", "kubelet-arg: [v=2]\n")
     server.put(CONFIG, "kubelet-arg: [event-qps=-1]\n")
-    remedy = fix(server.verdict("kubelet-seccomp-default"))
-    assert remedy.endswith("add `seccomp-default=true` to the list `kubelet-arg` in /etc/k3s/c.yaml; restart K3s")
-    assert CONFIG not in fix(server.verdict("apiserver-external-ips-denied"))
+    remedy = fix(server.verdict("apiserver-event-rate-limit"))
+    assert "in the list `kube-apiserver-arg` in /etc/k3s/c.yaml; then run" in remedy
+    assert CONFIG not in remedy
     assert seen(server.verdict("kubelet-event-qps"))[0][1] == "/etc/k3s/c.yaml"
 
 
 def test_a_drop_in_that_drops_the_list_is_fixed_first(server: Node) -> None:
     """It would drop what is added to config.yaml."""
+    server.put(SETTINGS, "profile: strict\n")
     server.config("kubelet-arg: [v=2]\n")
-    server.drop_in("50-x.yaml", "# ours\nkubelet-arg: [v=3]\n")
+    server.drop_in("95-x.yaml", "# ours\nkubelet-arg: [v=3]\n")
+    server.harden()
     assert fix(server.verdict("kubelet-seccomp-default")).startswith(
         "write `kubelet-arg+:` instead of `kubelet-arg:` (which drops the values of earlier files) at"
-        f" {CONFIG}.d/50-x.yaml:2; then test your workloads"
+        f" {CONFIG}.d/95-x.yaml:2; restart K3s"
     )
 
 
@@ -381,7 +386,8 @@ def test_a_later_file_that_drops_the_list_is_fixed_before_apply(server: Node, na
     verdict = server.verdict(name)
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert re.match(
-        r"write `kube-apiserver-arg\+:` instead of `kube-apiserver-arg:` \(which drops the values of earlier files\) at"
+        r"(?:make sure .*; then )?write `kube-apiserver-arg\+:` instead of `kube-apiserver-arg:`"
+        r" \(which drops the values of earlier files\) at"
         rf" {re.escape(SITE)}:1; then (?:add `.*` in .*; then )?run `sudo k3s-harden apply`; restart K3s",
         fix(verdict),
     )
@@ -501,13 +507,17 @@ def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
     [
         ("apiserver-event-rate-limit", "event-rate-limit: {qps: 5000, burst: 20000}"),
         ("apiserver-always-pull-images", "always-pull-images: true"),
+        ("apiserver-external-ips-denied", "deny-service-external-ips: true"),
+        ("kubelet-pod-max-pids", "pod-max-pids: 4096"),
+        ("kubelet-seccomp-default", "seccomp-default: true"),
     ],
 )
 def test_a_control_with_a_setting_names_the_setting(server: Node, name: str, setting: str) -> None:
     """The program accepts the line of the fix, and apply does the rest."""
     open_ = server.verdict(name)
     assert (open_.status, open_.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert fix(open_) == f"add `{setting}` in {SETTINGS}; then run `sudo k3s-harden apply`; restart K3s"
+    caution = f"{open_.control.caution}; then " if open_.control.caution else ""
+    assert fix(open_) == f"{caution}add `{setting}` in {SETTINGS}; then run `sudo k3s-harden apply`; restart K3s"
     server.put(SETTINGS, f"{setting}\n")
     ready = server.verdict(name)
     assert (ready.status, ready.owner, fix(ready)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)

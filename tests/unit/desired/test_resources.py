@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.desired.resources import Inputs, build, sysctl_file
+from agent.desired.resources import Inputs, build, k3s_config, sysctl_file
+from agent.guide.manifests import EventRateLimit
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.model import File, FileMode, FilePermissions, Role, Sysctl, Version
+from agent.k3s.paths import NETWORK_LEASES
+from agent.linux import default_acl
+from agent.model import DefaultPermissions, Directory, File, FileMode, FilePermissions, Role, Sysctl, Version
 from agent.node.facts import assumed
 from agent.settings.schema import Settings
 from agent.value import replace
+
+if TYPE_CHECKING:
+    from agent.node.facts import HostFacts
 
 SERVER = assumed(Role.SERVER, Version(1, 34, 0))
 AGENT = assumed(Role.AGENT, Version(1, 34, 0))
@@ -52,3 +59,63 @@ def test_an_agent_has_no_certificates_of_the_control_plane() -> None:
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
     resources = build(site, AGENT, Inputs(certificates=[PurePosixPath("/x.crt")]))
     assert not any(isinstance(one, FilePermissions) for one in resources)
+
+
+LEASES = Inputs(
+    lease_directories=(NETWORK_LEASES, NETWORK_LEASES / "cbr0"), open_leases=(NETWORK_LEASES / "cbr0/10.42.0.2",)
+)
+
+
+@pytest.mark.parametrize("host", [SERVER, AGENT], ids=["server", "agent"])
+def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
+    """Each directory gets default permissions, and each open file its mode; every node has them."""
+    site = replace(Settings(), cni_file_permissions=FileMode(0o600))
+    added = [one for one in build(site, host, LEASES) if one not in build(Settings(), host, LEASES)]
+    assert added == [
+        Directory(path=NETWORK_LEASES, mode=FileMode(0o700)),
+        DefaultPermissions(path=NETWORK_LEASES, acl=default_acl.OWNER_ONLY),
+        DefaultPermissions(path=NETWORK_LEASES / "cbr0", acl=default_acl.OWNER_ONLY),
+        FilePermissions(path=NETWORK_LEASES / "cbr0/10.42.0.2", mode=FileMode(0o600)),
+    ]
+    assert build(site, host) == build(Settings(), host)
+
+
+STRICT = replace(
+    Settings(),
+    deny_service_external_ips=True,
+    event_rate_limit=EventRateLimit(5000, 20_000),
+    always_pull_images=True,
+    pod_max_pids=4096,
+    seccomp_default=True,
+)
+
+
+def dropin(role: Role, minor: int) -> str:
+    return k3s_config(STRICT, assumed(role, Version(1, minor, 0))).decode()
+
+
+@pytest.mark.parametrize(
+    ("minor", "plugins"),
+    [
+        (23, ",AlwaysPullImages"),
+        (24, ",AlwaysPullImages"),
+        (25, ",EventRateLimit,AlwaysPullImages"),
+        (26, ",EventRateLimit,AlwaysPullImages"),
+        (27, ",EventRateLimit,AlwaysPullImages,DenyServiceExternalIPs"),
+        (37, ",EventRateLimit,AlwaysPullImages,DenyServiceExternalIPs"),
+    ],
+)
+def test_admission_plugins_are_those_that_the_version_allows(minor: int, plugins: str) -> None:
+    """Up to v1.24 no file has the limits of EventRateLimit; up to v1.26 DenyServiceExternalIPs fails a control."""
+    (line,) = (line for line in dropin(Role.SERVER, minor).splitlines() if "enable-admission-plugins=" in line)
+    assert line.endswith(f",ServiceAccount{plugins}")
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(("minor", "seccomp"), [(23, False), (24, False), (25, True), (26, True), (37, True)])
+def test_the_kubelet_of_every_node_gets_the_arguments_of_its_version(role: Role, minor: int, seccomp: object) -> None:
+    """Up to v1.24 the kubelet exits at seccomp-default without a feature gate."""
+    text = dropin(role, minor)
+    assert "  - pod-max-pids=4096\n" in text
+    assert ("  - seccomp-default=true\n" in text) is seccomp
+    assert ("enable-admission-plugins" in text) is (role is Role.SERVER)

@@ -12,7 +12,7 @@ from agent.errors import ExitCode, InputError, UsageError
 from agent.guide.manifests import EventRateLimit
 from agent.model import FileMode, Location, Role, Version
 from agent.settings.loading import SettingsError, load, load_waivers, override
-from agent.settings.schema import Overrides, SecretsEncryption, Settings, example
+from agent.settings.schema import Overrides, Profile, SecretsEncryption, Settings, example
 from agent.settings.waivers import SiteWaiver
 from agent.value import replace
 
@@ -55,8 +55,13 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
         exempt_namespaces=("storage-system",),
         exempt_rancher=True,
         cis_operator_namespace=False,
+        profile=Profile.GUIDE,
+        deny_service_external_ips=True,
         event_rate_limit=EventRateLimit(5000, 20_000),
         always_pull_images=True,
+        pod_max_pids=4096,
+        seccomp_default=True,
+        cni_file_permissions=FileMode(0o600),
         certificate_permissions=FileMode(0o600),
         waivers=(
             SiteWaiver(
@@ -65,10 +70,10 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
                 "2027-06-30",
                 Role.AGENT,
                 "db-*",
-                Location(PATH, 24),
+                Location(PATH, 30),
             ),
             SiteWaiver(
-                "cis-1.9/1.2.3", "the load balancer in front of the shop needs externalIPs", location=Location(PATH, 29)
+                "cis-1.9/1.2.3", "the load balancer in front of the shop needs externalIPs", location=Location(PATH, 35)
             ),
         ),
         waivers_file=PurePosixPath("/etc/k3s-harden/waivers.yaml"),
@@ -106,6 +111,17 @@ def test_the_example_has_a_typed_value_for_every_setting() -> None:
         ("network-policies: {namespaces: []}", "network_policy_namespaces", ()),
         ("pod-security: {exempt-namespaces: ['123', a]}", "exempt_namespaces", ("123", "a")),
         ("pod-security: {exempt-rancher: false}", "exempt_rancher", False),
+        ("profile: guide", "profile", Profile.GUIDE),
+        ("deny-service-external-ips: true", "deny_service_external_ips", True),
+        ("pod-max-pids: 64", "pod_max_pids", 64),
+        ("pod-max-pids: 4194304", "pod_max_pids", 4_194_304),
+        ("pod-max-pids: off", "pod_max_pids", None),
+        ("pod-max-pids: 'off'", "pod_max_pids", None),
+        ("pod-max-pids: ", "pod_max_pids", None),
+        ("seccomp-default: true", "seccomp_default", True),
+        ("cni: {file-permissions: 0600}", "cni_file_permissions", FileMode(0o600)),
+        ("cni: {file-permissions: '0600'}", "cni_file_permissions", FileMode(0o600)),
+        ("cni: {file-permissions: leave}", "cni_file_permissions", None),
         ("event-rate-limit: off", "event_rate_limit", None),
         ("event-rate-limit:", "event_rate_limit", None),
         ("event-rate-limit: {burst: 2, qps: 1}", "event_rate_limit", EventRateLimit(1, 2)),
@@ -133,6 +149,19 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("data-dir: [/a]", ":1", ("absolute path", "found a list")),
         ("rancher-managed: maybe", ":1", ("auto, true or false",)),
         ("protect-kernel-defaults: 'true'", ":1", ("true or false", "found 'true'")),
+        ("profile: paranoid", ":1", ("`profile`", "guide or strict", "'paranoid'")),
+        ("profile: [strict]", ":1", ("guide or strict", "a list")),
+        ("profile:", ":1", ("guide or strict", "found nothing")),
+        ("deny-service-external-ips: 1", ":1", ("true or false", "found 1")),
+        ("pod-max-pids: 0", ":1", ("`pod-max-pids`", "off, or a whole number, 64 to 4194304")),
+        ("pod-max-pids: -1", ":1", ("found -1",)),
+        ("pod-max-pids: 63", ":1", ("found 63",)),
+        ("pod-max-pids: 4194305", ":1", ("found 4194305",)),
+        ("pod-max-pids: true", ":1", ("found true",)),
+        ("pod-max-pids: 4k", ":1", ("found '4k'",)),
+        ("seccomp-default: RuntimeDefault", ":1", ("true or false",)),
+        ("cni: {file-permissions: 0644}", ":1", ("leave or 0600", "0644")),
+        ("kubelet: {pod-max-pids: 100}", ":1", ("unknown setting `kubelet`",)),
         ("secrets-encryption: yes", ":1", ("auto, on, off, leave", "found yes")),
         ("terminated-pod-gc-threshold: 0", ":1", ("1 to 1000000", "found 0")),
         ("terminated-pod-gc-threshold: true", ":1", ("whole number", "found true")),

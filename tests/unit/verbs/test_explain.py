@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,8 +12,14 @@ from agent.errors import ExitCode, UsageError
 from agent.findings import KINDS
 from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
+from agent.settings.profiles import PRESETS, Preset
+from agent.settings.risks import RISKS
+from agent.settings.schema import Profile
 from agent.verbs.explain import explained, listed
 from agent.verbs.topics import named
+
+if TYPE_CHECKING:
+    from agent.benchmark.control import BenchmarkControl
 
 NAMES = dict.fromkeys((*(control.id for control in CONTROLS), *KINDS, *(row.id for row in CATALOGUE)))
 
@@ -125,9 +132,10 @@ def test_a_benchmark_lists_its_controls_in_the_order_of_their_numbers() -> None:
 
 
 def fits(line: str, width: int) -> bool:
-    """Whether a line fits, or is one word, quoted text, or a command by hand."""
+    """Whether a line fits, or is one word, quoted text, or a command."""
     rest = line.strip()
-    is_whole = rest.startswith(("sudo ", "k3s-harden ", "Next: ")) or " " not in rest
+    commands = {risk.command for risk in RISKS.values()}
+    is_whole = rest.startswith(("sudo ", "k3s-harden ", "Next: ")) or " " not in rest or rest in commands
     return len(line) <= width or is_whole or len(re.findall(r"[`']", rest)) > 1
 
 
@@ -135,7 +143,7 @@ def fits(line: str, width: int) -> bool:
 def test_prose_fits_the_terminal(columns: int) -> None:
     """At most 100 columns, also on a wider terminal. What is pasted stays on one line."""
     width = min(columns or 100, 100)
-    for name in (*NAMES, "audit.max-age", "1.2.16", "policy.yaml"):
+    for name in (*NAMES, "audit.max-age", "1.2.16", "policy.yaml", "pod-max-pids", "strict"):
         assert [line for line in explained(name, columns).splitlines() if not fits(line, width)] == []
     settings = explained("settings", columns).partition("Example with all settings")[0]
     assert [line for line in settings.splitlines() if not fits(line, width)] == []
@@ -230,3 +238,31 @@ def test_a_finding_has_its_remediation() -> None:
     assert explained("list-dropped").endswith("Remediation\n  append `+` to the key; then restart K3s\n")
     assert "Remediation" not in explained("k3s-released")
     assert REMEDIATIONS.keys() == KINDS.keys()
+
+
+STRICT = PRESETS[Profile.STRICT]
+
+
+def test_the_list_names_the_profile() -> None:
+    """A profile is explained like a control."""
+    assert "k3s-harden explain strict" in listed()
+
+
+@pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
+def test_a_profile_says_what_each_setting_breaks_and_how_to_find_out(preset: Preset) -> None:
+    """The command is on one line, so that it can be pasted."""
+    text, risk = explained("strict"), RISKS[preset.setting]
+    assert f"\n{preset.setting}: {preset.value}\n" in text
+    assert f"\n  {risk.command}\n" in text
+    assert risk.breaks in " ".join(text.split())
+    assert risk.preview in " ".join(text.split())
+
+
+@pytest.mark.parametrize("control", [row for row in CATALOGUE if row.setting in RISKS], ids=lambda row: row.id)
+def test_a_control_says_what_its_setting_breaks(control: BenchmarkControl) -> None:
+    """So does the list of settings."""
+    text, risk = explained(control.id), RISKS[control.setting]
+    assert "\nCan break\n" in text
+    assert "\nBefore you set it\n" in text
+    assert f"\n  {risk.command}\n" in text
+    assert risk.breaks in " ".join(explained("settings").split())

@@ -2,6 +2,8 @@
 //
 //	tools serve tcp:8080 udp:53          answers HTTP and UDP at these ports, until it is killed
 //	tools connect tcp:10.42.0.2:8080     prints for each address whether it answers within a second
+//	tools cat /proc/1/status             prints a file
+//	tools fork 5000                      starts that many processes, and prints how many started and what stopped it
 package main
 
 import (
@@ -9,8 +11,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -28,6 +32,14 @@ func main() {
 			go serve(address)
 		}
 		time.Sleep(forever)
+	case len(os.Args) == 3 && os.Args[1] == "cat":
+		content, err := os.ReadFile(os.Args[2])
+		fail(err)
+		fmt.Print(string(content))
+	case len(os.Args) == 3 && os.Args[1] == "fork":
+		number, err := strconv.Atoi(os.Args[2])
+		fail(err)
+		fork(number)
 	default:
 		// The image is also that of the pods' sandboxes.
 		time.Sleep(forever)
@@ -80,6 +92,30 @@ func answers(address string) bool {
 	_, _ = connection.Write([]byte("hello"))
 	size, err := connection.Read(make([]byte, 512))
 	return err == nil && size > 0
+}
+
+// fork starts children that do nothing, counts them, and ends them.
+func fork(number int) {
+	children := []int{}
+	reason := "nothing"
+	for len(children) < number {
+		child, _, err := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+		if err != 0 {
+			reason = err.Error()
+			break
+		}
+		if child == 0 {
+			for {
+				// Only system calls: the runtime of Go does not work in this copy.
+				_, _, _ = syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+			}
+		}
+		children = append(children, int(child))
+	}
+	fmt.Printf("%d, stopped by %s\n", len(children), reason)
+	for _, child := range children {
+		_ = syscall.Kill(child, syscall.SIGKILL)
+	}
 }
 
 func fail(err error) {

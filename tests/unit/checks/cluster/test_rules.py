@@ -498,6 +498,17 @@ def test_a_container_needs_a_seccomp_profile(
     assert server.ask("pods-seccomp", objects, kubelets=kubelets).status is expected
 
 
+@pytest.mark.parametrize(("others", "expected"), [({}, PASS), ({"node-2": {"seccompDefault": False}}, FAIL)])
+def test_the_argument_seccomp_default_of_this_node_counts(
+    server: Server, others: dict[str, Json], expected: ControlStatus
+) -> None:
+    """The kubelet's /configz shows false nevertheless, so nothing is known about other nodes."""
+    server.config("kubelet-arg: [seccomp-default=true]\n")
+    objects = {Query.PODS: [pod("web", "shop", container({**STRICT, "seccompProfile": None}))]}
+    kubelets = {"node-1": {"seccompDefault": False}, **others}
+    assert server.ask("pods-seccomp", objects, kubelets=kubelets).status is expected
+
+
 def test_security_contexts_are_needed_and_reviewed(server: Server) -> None:
     """A missing context fails; one that is weaker than restricted is MANUAL."""
     for context, expected in ((None, FAIL), (LOOSE, MANUAL), (STRICT, PASS)):

@@ -1,0 +1,274 @@
+"""The profile strict on hosts of both roles and several versions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from agent.linux import default_acl
+from agent.settings.profiles import PRESETS
+from agent.settings.schema import Profile
+from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, PSA, SETTINGS, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.scenarios.host_tree import HostTree
+
+VERSIONS = ("1.23", "1.25", "1.30", "1.34", "1.37")
+NETWORKS = "/var/lib/cni/networks"
+LEASE = f"{NETWORKS}/cbr0/10.42.0.7"
+RANCHER = f"{DROPINS}/50-rancher.yaml"
+DEFAULTS = "default permissions in"
+OF_STRICT = {
+    "apiserver-external-ips-denied",
+    "apiserver-event-rate-limit",
+    "apiserver-always-pull-images",
+    "cni-permissions",
+    "kubelet-pod-max-pids",
+    "kubelet-seccomp-default",
+}
+"""The controls that the guide leaves open and the profile closes."""
+
+
+def strict(host: HostTree, role: str = "server", version: str = "1.34", settings: str = "") -> HostTree:
+    """Set the profile, on a host with one pod whose file is open to everybody."""
+    host.options = ("--role", role, "--k3s-version", version)
+    host.write(SETTINGS, f"profile: strict\n{settings}")
+    host.write(LEASE, "a pod\n")
+    return host
+
+
+def arguments(host: HostTree, key: str) -> dict[str, str]:
+    """Return the arguments of a component in the drop-in."""
+    lines = yaml.safe_load(host[DROPIN].read_text()).get(f"{key}+", ())
+    return dict(line.split("=", 1) for line in lines)
+
+
+def default_list(path: Path) -> bytes:
+    """Return the default access control list of a directory."""
+    return os.getxattr(path, "system.posix_acl_default")
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_node_gets_what_its_role_and_version_support(role: str, version: str, host: HostTree) -> None:
+    """Nothing at which a component exits, and nothing that the benchmark of the version forbids."""
+    strict(host, role, version)
+    assert host.run("apply").code == 0
+    minor = int(version.split(".")[1])
+    kubelet, plugins = arguments(host, "kubelet-arg"), arguments(host, "kube-apiserver-arg")
+    assert kubelet["pod-max-pids"] == "4096"
+    assert kubelet.get("seccomp-default") == ("true" if minor >= 25 else None)
+    enabled = set(plugins.get("enable-admission-plugins", "").split(","))
+    assert ("AlwaysPullImages" in enabled) is (role == "server")
+    assert ("EventRateLimit" in enabled) is (role == "server" and minor >= 25)
+    assert ("DenyServiceExternalIPs" in enabled) is (role == "server" and minor >= 27)
+    assert (host[PSA].exists() and "name: EventRateLimit" in host[PSA].read_text()) is ("EventRateLimit" in enabled)
+    assert host.run("check").code == 0
+    assert json.loads(host.run("apply", "--format", "json").stdout)["exit_code"] == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_control_with_a_preset_is_left_open(version: str, host: HostTree) -> None:
+    """By the newest benchmark of the version, except where the version does not support the setting."""
+    strict(host, "server", version)
+    assert OF_STRICT & open_controls(host)
+    assert host.run("apply").code == 0
+    unsupported = {"apiserver-event-rate-limit"} if version == "1.23" else set()
+    assert OF_STRICT & open_controls(host) == unsupported
+
+
+def open_controls(host: HostTree) -> set[str]:
+    report = json.loads(host.run("assess", *host.options, "--format", "json").stdout)
+    return {verdict["id"] for verdict in report["verdicts"] if verdict["is_open"]}
+
+
+def test_the_remediation_of_each_control_works_as_printed(host: HostTree) -> None:
+    """All settings that `assess` names together are one valid file, and close their controls."""
+    strict(host)
+    host[SETTINGS].unlink()
+    assert host.run("apply").code == 0
+    report = json.loads(host.run("assess", *host.options, "--format", "json").stdout)
+    texts = {one["id"]: one["remediation"] for one in report["verdicts"] if one["id"] in OF_STRICT and one["is_open"]}
+    assert texts.keys() == OF_STRICT
+    host.write(SETTINGS, "".join(f"{text.split('`')[1]}\n" for text in texts.values()))
+    assert host.run("apply").code == 0
+    assert not OF_STRICT & open_controls(host)
+
+
+def test_new_files_of_cni_are_private_from_the_first_pod_on(host: HostTree) -> None:
+    """Before K3s' first start the directory does not exist; files that exist get their mode."""
+    strict(host)
+    host[LEASE].unlink()
+    host[f"{NETWORKS}/cbr0"].rmdir()
+    host[NETWORKS].rmdir()
+    assert host.run("apply").code == 0
+    umask = os.umask(0o022)
+    try:
+        host[f"{NETWORKS}/cbr0"].mkdir(mode=0o755)
+        host[LEASE].touch(mode=0o644)
+    finally:
+        os.umask(umask)
+    assert (mode(host[f"{NETWORKS}/cbr0"]), mode(host[LEASE])) == (0o700, 0o600)
+    assert host.run("check").code == 0
+
+
+def test_a_default_that_somebody_removed_is_reported_and_set_again(host: HostTree) -> None:
+    """The files of the next pods would be open."""
+    strict(host)
+    assert host.run("apply").code == 0
+    os.removexattr(host[NETWORKS], "system.posix_acl_default")
+    seen = host.seen("check")
+    assert seen.code == 3
+    assert seen.with_status("differs") == {f"{DEFAULTS} {NETWORKS}"}
+    assert host.run("apply").code == 0
+    assert default_list(host[NETWORKS]) == default_acl.OWNER_ONLY
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+def test_revert_gives_everything_back(role: str, host: HostTree) -> None:
+    """Contents, modes and default access control lists."""
+    strict(host, role)
+    before = host.entries()
+    assert host.run("apply").code == 0
+    assert mode(host[LEASE]) == 0o600
+    assert host.run("revert").code == 0
+    assert host.entries() == before
+    assert all(os.listxattr(host[path]) == [] for path in (NETWORKS, f"{NETWORKS}/cbr0"))
+
+
+def test_without_the_profile_cni_files_are_left_alone(host: HostTree) -> None:
+    """The guide does not mention them."""
+    strict(host)
+    host.write(SETTINGS, "profile: guide\n")
+    assert host.run("apply").code == 0
+    assert mode(host[LEASE]) == 0o644
+    assert os.listxattr(host[NETWORKS]) == []
+
+
+def test_explicit_settings_override_the_profile(host: HostTree) -> None:
+    """Values are replaced, and presets are turned off."""
+    off = "always-pull-images: false\nseccomp-default: false\nevent-rate-limit: off\ncni: {file-permissions: leave}\n"
+    strict(host, settings=f"{off}pod-max-pids: 20000\n")
+    assert host.run("apply").code == 0
+    assert arguments(host, "kubelet-arg")["pod-max-pids"] == "20000"
+    assert "seccomp-default" not in arguments(host, "kubelet-arg")
+    plugins = arguments(host, "kube-apiserver-arg")["enable-admission-plugins"]
+    assert plugins == "NodeRestriction,ServiceAccount,DenyServiceExternalIPs"
+    assert "EventRateLimit" not in host[PSA].read_text()
+    assert mode(host[LEASE]) == 0o644
+
+
+def test_turning_the_profile_off_takes_its_values_back(host: HostTree) -> None:
+    """The drop-in and psa.yaml are then those of the guide. Modes stay, because nothing requires open files."""
+    strict(host)
+    assert host.run("apply").code == 0
+    host.write(SETTINGS, "profile: guide\n")
+    assert host.run("apply").code == 0
+    assert not {"pod-max-pids", "seccomp-default"} & arguments(host, "kubelet-arg").keys()
+    assert "EventRateLimit" not in host[PSA].read_text()
+    assert host.run("check").code == 0
+
+
+def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
+    """For each resource that would be another one without them; not for those of the guide or the site."""
+    strict(host, settings="pod-max-pids: 100\n")
+    details = host.seen("diff").details
+    by = "; by the profile strict: "
+    named = {name: set(text.partition(by)[2].split(", ")) for name, text in details.items() if by in text}
+    assert named == {
+        NETWORKS: {"cni.file-permissions"},
+        f"{DEFAULTS} {NETWORKS}": {"cni.file-permissions"},
+        f"{DEFAULTS} {NETWORKS}/cbr0": {"cni.file-permissions"},
+        f"mode of {LEASE}": {"cni.file-permissions"},
+        PSA: {"event-rate-limit"},
+        DROPIN: {"deny-service-external-ips", "event-rate-limit", "always-pull-images", "seccomp-default"},
+    }
+
+
+def test_diff_names_no_profile_without_one(host: HostTree) -> None:
+    """The guide is not a profile to be explained."""
+    assert "by the profile" not in host.run("diff").stdout
+
+
+def test_values_of_the_operator_that_meet_the_controls_stay(host: HostTree) -> None:
+    """The drop-in repeats the operator's plugins, and leaves the kubelet's argument to the operator."""
+    strict(host)
+    host.write(
+        CONFIG, "kubelet-arg: [pod-max-pids=512]\nkube-apiserver-arg: [enable-admission-plugins=PodNodeSelector]\n"
+    )
+    assert host.run("apply").code == 0
+    assert "pod-max-pids" not in arguments(host, "kubelet-arg")
+    plugins = arguments(host, "kube-apiserver-arg")["enable-admission-plugins"].split(",")
+    assert {"PodNodeSelector", "AlwaysPullImages", "EventRateLimit", "DenyServiceExternalIPs"} <= set(plugins)
+
+
+def test_on_a_node_of_rancher_only_files_of_cni_are_changed(host: HostTree) -> None:
+    """Arguments belong in the Cluster object."""
+    strict(host)
+    host.write(RANCHER, "{}\n")
+    assert host.run("apply").code == 0
+    assert not host[DROPIN].exists()
+    assert mode(host[LEASE]) == 0o600
+
+
+def test_the_cluster_object_of_rancher_has_the_profile_without_event_rate_limit(host: HostTree) -> None:
+    """Rancher's admission configuration has no limits for the plugin, so the API server would exit."""
+    strict(host)
+    cluster = yaml.safe_load(rendered(host, "rancher-cluster"))["spec"]["rkeConfig"]
+    servers = dict(one.split("=", 1) for one in cluster["machineGlobalConfig"]["kube-apiserver-arg"])
+    assert servers["enable-admission-plugins"] == (
+        "NodeRestriction,ServiceAccount,AlwaysPullImages,DenyServiceExternalIPs"
+    )
+    assert {"pod-max-pids=4096", "seccomp-default=true"} <= set(
+        cluster["machineSelectorConfig"][0]["config"]["kubelet-arg"]
+    )
+
+
+def rendered(host: HostTree, what: str, *options: str) -> str:
+    done = run("render", what, "--config", str(host[SETTINGS]), "--k3s-version", "1.34", *options)
+    assert (done.code, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_render_prints_what_apply_writes(host: HostTree) -> None:
+    """For a host whose files are written by another tool."""
+    strict(host)
+    assert host.run("apply").code == 0
+    assert rendered(host, "k3s-config", "--role", "server") == host[DROPIN].read_text()
+    assert rendered(host, "psa", "--role", "server") == host[PSA].read_text()
+
+
+def test_cloud_init_carries_the_profile_to_the_host(host: HostTree) -> None:
+    """The program on the host applies it there."""
+    strict(host)
+    url = ("--url", "https://example.com/k3s-harden.pyz", "--sha256", "0" * 64)
+    text = rendered(host, "cloud-init", "--role", "agent", *url)
+    (file,) = (one for one in yaml.safe_load(text)["write_files"] if one["path"] == SETTINGS)
+    content = base64.b64decode(file["content"]).decode() if "encoding" in file else file["content"]
+    assert content == "profile: strict\nrole: agent\n"
+
+
+def test_preflight_plans_the_profile_for_the_next_version(host: HostTree) -> None:
+    """From v1.26 on to v1.27 the plugin DenyServiceExternalIPs is added."""
+    strict(host, version="1.26")
+    assert host.run("apply").code == 0
+    assert "DenyServiceExternalIPs" not in host[DROPIN].read_text()
+    done = host.run("preflight", "1.27", "--format", "json")
+    assert DROPIN in done.stdout
+    assert "DenyServiceExternalIPs" not in host[DROPIN].read_text()
+
+
+def test_each_preset_is_tested_here() -> None:
+    """A new line of the profile needs a control in OF_STRICT."""
+    assert len(PRESETS[Profile.STRICT]) == len(OF_STRICT)

@@ -1,0 +1,75 @@
+"""Files of CNI's host-local: which of them apply changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.k3s.paths import NETWORK_LEASES
+from agent.node import network_leases
+from agent.node.network_leases import NetworkLeases
+from tests.fake import fake_host, in_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CBR0 = NETWORK_LEASES / "cbr0"
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A host without CNI."""
+    with in_memory() as root:
+        yield root
+
+
+def leases(root: Path) -> Path:
+    """Create the directory of one network with its usual files, and return it."""
+    directory = root.joinpath(*CBR0.parts[1:])
+    directory.mkdir(parents=True)
+    for name, mode in {"10.42.0.2": 0o644, "10.42.0.3": 0o600, "last_reserved_ip.0": 0o640, "lock": 0o750}.items():
+        (directory / name).write_text("x")
+        (directory / name).chmod(mode)
+    return directory
+
+
+def found(root: Path) -> NetworkLeases:
+    return network_leases.read(fake_host(root).tree)
+
+
+def test_a_new_host_has_only_the_directory_to_be() -> None:
+    """It gets its permissions before the first pod."""
+    with in_memory() as root:
+        assert found(root) == NetworkLeases((NETWORK_LEASES,), ())
+
+
+def test_open_files_of_all_networks_are_found_without_the_lock(root: Path) -> None:
+    """Neither a compliant file nor the empty file `lock` is changed."""
+    leases(root)
+    assert found(root) == NetworkLeases((NETWORK_LEASES, CBR0), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))
+
+
+def test_links_and_other_kinds_are_left_out(root: Path) -> None:
+    """Only regular files in real directories are changed."""
+    directory = leases(root)
+    (directory / "link").symlink_to("10.42.0.2")
+    (directory.parent / "other").symlink_to("cbr0")
+    assert found(root).directories == (NETWORK_LEASES, CBR0)
+    assert CBR0 / "link" not in found(root).open_files
+
+
+def test_a_linked_directory_is_left_alone(root: Path) -> None:
+    """Its owner decides what is behind the link."""
+    directory = leases(root)
+    directory.parent.rename(root / "elsewhere")
+    directory.parent.symlink_to("/elsewhere")
+    assert found(root) == NetworkLeases()
+
+
+def test_without_access_control_lists_only_the_files_are_changed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default that cannot be set must not block K3s."""
+    leases(root)
+    monkeypatch.setattr("agent.host.acl.read_default", lambda _: None)
+    assert found(root) == NetworkLeases((), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))

@@ -1,0 +1,103 @@
+"""Profiles: what they set, and that an explicit setting overrides them."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.benchmark.catalogue import CATALOGUE
+from agent.guide.manifests import EventRateLimit
+from agent.model import FileMode
+from agent.settings.loading import load
+from agent.settings.profiles import PRESETS
+from agent.settings.risks import RISKS
+from agent.settings.schema import Profile, Settings, row_of
+from agent.value import replace
+
+PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
+STRICT = PRESETS[Profile.STRICT]
+OFF = {
+    "deny-service-external-ips": "false",
+    "event-rate-limit": "off",
+    "always-pull-images": "false",
+    "pod-max-pids": "off",
+    "seccomp-default": "false",
+    "cni.file-permissions": "leave",
+}
+"""How a site turns each preset off."""
+
+
+def loaded(text: str) -> Settings:
+    return load(text.encode(), PATH)
+
+
+def as_file(key: str, value: str) -> str:
+    *sections, last = key.split(".")
+    return "".join(f"{section}: {{" for section in sections) + f"{last}: {value}" + "}" * len(sections) + "\n"
+
+
+def test_strict_sets_every_preset() -> None:
+    """All other settings keep their defaults."""
+    assert loaded("profile: strict\n") == replace(
+        Settings(),
+        profile=Profile.STRICT,
+        deny_service_external_ips=True,
+        event_rate_limit=EventRateLimit(5000, 20_000),
+        always_pull_images=True,
+        pod_max_pids=4096,
+        seccomp_default=True,
+        cni_file_permissions=FileMode(0o600),
+        from_profile=tuple(preset.row.name for preset in STRICT),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "profile: guide\n"])
+def test_the_guide_is_the_default(text: str) -> None:
+    """It presets nothing."""
+    assert loaded(text) == Settings()
+    assert PRESETS[Profile.GUIDE] == ()
+
+
+@pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
+@pytest.mark.parametrize("order", [1, -1], ids=["before", "after"])
+def test_a_site_turns_each_preset_off(preset: object, order: int) -> None:
+    """Wherever in the file the setting is; the other presets stay."""
+    lines = ("profile: strict\n", as_file(preset.setting, OFF[preset.setting]))  # type: ignore[attr-defined]  # a Preset
+    settings, strict = loaded("".join(lines[::order])), loaded("profile: strict\n")
+    name = preset.row.name  # type: ignore[attr-defined]  # a Preset
+    assert settings == replace(
+        strict,
+        **{name: getattr(Settings(), name)},
+        from_profile=tuple(one for one in strict.from_profile if one != name),
+    )
+
+
+def test_a_value_of_the_site_replaces_that_of_the_profile() -> None:
+    """It does not come from the profile any more, even if it is equal."""
+    settings = loaded("profile: strict\npod-max-pids: 20000\nalways-pull-images: true\n")
+    assert (settings.pod_max_pids, settings.always_pull_images) == (20_000, True)
+    assert not {"pod_max_pids", "always_pull_images"} & set(settings.from_profile)
+
+
+def test_each_preset_differs_from_the_default() -> None:
+    """Otherwise it would have no effect. A preset is valid, and occurs once."""
+    for presets in PRESETS.values():
+        assert len({preset.setting for preset in presets}) == len(presets)
+        assert all(preset.read() != getattr(Settings(), preset.row.name) for preset in presets)
+    assert PRESETS.keys() == set(Profile)
+
+
+def test_each_preset_says_what_it_can_break_and_how_to_find_out() -> None:
+    """A line in a profile needs an entry in RISKS; a command is one line."""
+    assert {preset.setting for presets in PRESETS.values() for preset in presets} <= RISKS.keys()
+    for key, risk in RISKS.items():
+        assert row_of(key).key == key
+        assert risk.breaks.endswith(".")
+        assert risk.preview.endswith(".")
+        assert "\n" not in risk.command
+
+
+def test_each_preset_is_the_setting_of_a_control() -> None:
+    """The profile is for the controls that the guide leaves open."""
+    assert {preset.setting for preset in STRICT} <= {control.setting for control in CATALOGUE}
