@@ -131,7 +131,7 @@ def _unusable(situation: Situation) -> Iterator[Trouble]:
 
 
 def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:
-    contents, path = situation.k3s_files.contents, named.path
+    contents, unusable, path = situation.k3s_files.contents, situation.k3s_files.unusable, named.path
     if named.option == ADMISSION_CONFIGURATION_ARGUMENT:
         try:
             admission_configuration.configured_plugins(data, path)
@@ -141,7 +141,7 @@ def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[I
         return files.admission(
             data,
             path,
-            missing=lambda file: file.is_absolute() and file not in contents,
+            missing=lambda file: file.is_absolute() and (file not in contents or file in unusable),
             enabled=lambda name: name in on if name != POD_SECURITY else name not in off,
         )
     if named.option == "encryption-provider-config":

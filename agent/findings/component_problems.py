@@ -164,6 +164,7 @@ def _own(facts: HostFacts) -> frozenset[str]:
     return frozenset(
         (
             *(("leader-elect",) if elects else ()),
+            *(() if facts.merged_config.items("cluster-cidr") else ("cluster-cidr",)),
             *(("encryption-provider-config",) if encrypts else ()),
             *(("etcd-certfile", "etcd-keyfile") if etcd else ()),
         )

@@ -243,7 +243,9 @@ def _scheduler(_: Configuration, host: Host) -> dict[str, str]:
 
 def _kubelet(configuration: Configuration, host: Host) -> dict[str, str]:
     agent = host.data_dir / "agent"
+    taints = ",".join(configuration.all("node-taint"))
     return {
+        **({"register-with-taints": taints} if taints else {}),
         "config-dir": f"{agent}/etc/kubelet.conf.d",
         "hostname-override": host.node_name,
         "kubeconfig": f"{agent}/kubelet.kubeconfig",

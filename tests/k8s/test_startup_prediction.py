@@ -210,7 +210,7 @@ def varied(component: Component, binaries: Binaries, chance: random.Random) -> s
         name, value = chance.choice(_defaults(component, binaries, known))
         return f"{name}={value}"
     if way == "misspelt":
-        name = chance.choice(sorted(known))
+        name = chance.choice(sorted(one for one in known if len(one) > 1))
         at = chance.randrange(len(name) - 1)
         return f"{name[:at]}{name[at + 1 :]}=1"
     if way == "gate":

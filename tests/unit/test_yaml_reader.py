@@ -175,6 +175,46 @@ def test_a_byte_order_mark_is_ignored() -> None:
     assert plain(only(b"\xef\xbb\xbfa: 1\n")) == {"a": 1}
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_needs_a_byte_order_mark(encoding: str) -> None:
+    """Go's YAML packages recognize UTF-16 by its mark; without one, the zero bytes are not allowed."""
+    data = "a: ä\n".encode(encoding)
+    if encoding == "utf-16":
+        assert plain(only(data)) == {"a": "ä"}
+    else:
+        assert "U+0000" in refused(data).problem or "UTF-8" in refused(data).problem
+
+
+def test_the_first_document_is_read_alone() -> None:
+    """What follows its end is not parsed, but an error in it is found."""
+    for text in ("a: 1\n---\nb: [\n", "a: 1\n...\n%\n", "%YAML 1.1\n---\na: 1\n", "--- {a: 1}\n--- *\n"):
+        node = yaml_reader.read_first(text.encode(), PATH)
+        assert node is not None
+        assert plain(node) == {"a": 1}
+    assert yaml_reader.read_first(b"# nothing\n", PATH) is None
+    for text in ("a: [\n---\nb: 1\n", "a: 1\n b\n: c\n"):
+        with pytest.raises(InputError):
+            yaml_reader.read_first(text.encode(), PATH)
+
+
+def test_merge_keys_add_what_is_not_set() -> None:
+    """Own keys override, and of several sources the first; at any depth."""
+    text = "x: [&a {p: 1, q: 1}, &b {q: 2, r: 2}]\ny: [{<<: [*a, *b], p: 0}]\nz: {<<: *b}\n"
+    assert plain(yaml_reader.merged(only(text))) == {
+        "x": [{"p": 1, "q": 1}, {"q": 2, "r": 2}],
+        "y": [{"p": 0, "q": 1, "r": 2}],
+        "z": {"q": 2, "r": 2},
+    }
+
+
+@pytest.mark.parametrize("text", ["{a: 1}", ' \n{"a": 1,}', '{"a": NaN}', '{"a": 1} b', "{"])
+def test_a_text_that_starts_with_a_brace_must_be_json(text: str) -> None:
+    """Kubernetes decides by the first character that is not white space."""
+    assert "is not JSON" in yaml_reader.json_problem(text.encode())
+    assert yaml_reader.json_problem(b'\n {"a": [1, "x", null]} \n') == ""
+    assert yaml_reader.json_problem(b"[a]") == yaml_reader.json_problem(b"a: {b") == ""
+
+
 def nested_anchors(levels: int, width: int) -> str:
     lines = ["a0: &a0 x"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]

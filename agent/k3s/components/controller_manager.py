@@ -40,8 +40,26 @@ def _node_ranges(a: Arguments) -> Iterator[Problem]:
     if None in sizes or len(set(versions)) != len(versions):
         yield a.problem("cluster-cidr", "rejects the ranges in cluster-cidr", "a CIDR of each IP version", _IPAM)
         return
+    yield from _node_masks(a, [size for size in sizes if size])
     both, v4, v6 = "node-cidr-mask-size", "node-cidr-mask-size-ipv4", "node-cidr-mask-size-ipv6"
     if as_number(a, both, 0):
         for name in (v4, v6):
             if as_number(a, name, 0):
                 yield a.problem(name, f"rejects {name} beside {both}", "one of them", _IPAM)
+
+
+_DEFAULT_RANGE = (32, 16)
+"""K3s' default of cluster-cidr, 10.42.0.0/16: bits of the address, and the length of the prefix."""
+
+
+def _node_masks(a: Arguments, ranges: list[tuple[int, int]]) -> Iterator[Problem]:
+    """Yield masks of nodes that do not fit into the only range of the cluster (nodeipam, NewController)."""
+    if not ranges and "cluster-cidr" in a.own:
+        ranges = [_DEFAULT_RANGE]
+    if len(ranges) != 1:
+        return
+    ((bits, prefix),) = ranges
+    for name in ("node-cidr-mask-size", "node-cidr-mask-size-ipv4" if bits == _DEFAULT_RANGE[0] else ""):
+        mask = as_number(a, name, 0)
+        if mask and mask < prefix:
+            yield a.problem(name, f"rejects {name}={mask:.0f}", f"at least {prefix}, as cluster-cidr", _IPAM)

@@ -138,7 +138,7 @@ def admission(
             named = path.parent / file
             if missing(named):
                 line = (plugin.get("path") or plugin).line
-                yield _error(path, Problem(line, f"the file {shown(str(named))} of the plugin {name} is missing"))
+                yield _error(path, Problem(line, f"the plugin {name} requires a file at {shown(str(named))}"))
 
 
 def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:

@@ -116,6 +116,7 @@ _KUBELET_LIMITS: Mapping[str, tuple[_Limits, str]] = {
         "containerLogMonitorInterval": _limits(3 * SECOND),
         "iptablesDropBit": _limits(0, 31),
         "iptablesMasqueradeBit": _limits(0, 31),
+        "logging.verbosity": _NOT_NEGATIVE,
         "maxParallelImagePulls": _POSITIVE,
         "nodeLeaseDurationSeconds": _POSITIVE,
         "node-status-max-images": _limits(-1),
@@ -149,7 +150,6 @@ _KUBE_PROXY: Mapping[str, tuple[_Limits, str]] = {
         "config-sync-period": _POSITIVE,
         "healthz-port": _PORT_OR_ZERO,
         "iptables-masquerade-bit": _limits(0, 31),
-        "metrics-port": _PORT,
         "oom-score-adj": _limits(-1000, 1000),
     }.items()
 }

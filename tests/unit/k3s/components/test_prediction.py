@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.k3s.components import tables
-from agent.k3s.components.prediction import problems
+from agent.k3s.components.prediction import Context, problems
 from agent.k3s.components.problem import Cause, Problem
 from agent.k3s.config import ConfigText, merge
 from agent.model import Component
@@ -159,3 +159,22 @@ def test_values_of_the_leader_election_are_validated_only_if_there_is_one(compon
     assert predicted(component, argument) == []
     assert predicted(component, argument, "leader-elect=false") == []
     assert len(predicted(component, argument, "leader-elect=true")) == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "stops"),
+    [
+        ("node-cidr-mask-size=8", True),
+        ("node-cidr-mask-size-ipv4=-1", True),
+        ("node-cidr-mask-size=16", False),
+        ("node-cidr-mask-size=0", False),
+    ],
+)
+def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, stops: bool) -> None:
+    """K3s' range is 10.42.0.0/16, unless its option cluster-cidr is set."""
+    config = merge([ConfigText(PATH, f"kube-controller-manager-arg: [{argument}]\n".encode())])
+    given = config.component_arguments(CONTROLLER_MANAGER.config_key)
+    own = Context(own=frozenset({"cluster-cidr"}))
+    assert bool(list(problems(CONTROLLER_MANAGER, given, 36, own))) is stops
+    assert list(problems(CONTROLLER_MANAGER, given, 36)) == []
+    assert bool(predicted(CONTROLLER_MANAGER, "cluster-cidr=10.0.0.0/12", "node-cidr-mask-size=11"))
