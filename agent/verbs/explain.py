@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.kube_bench import DIFFERENCES
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.guide.control import Control, Origin
     from agent.settings.schema import SettingRow
 
-    _Parts = list[tuple[str, str | list[tuple[str, str]]]]
+    _Parts = list[tuple[str, Union[str, list[tuple[str, str]]]]]
     """Labels, each with its text or with rows of names and texts; paragraphs are lines."""
 
 _UNLIMITED = 1_000
