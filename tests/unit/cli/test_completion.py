@@ -101,6 +101,21 @@ def test_no_error_is_printed_into_a_command_line(variables: dict[str, str]) -> N
     assert done.stdout in ("", "check\n")
 
 
+def test_warnings_of_python_are_not_printed_into_a_command_line() -> None:
+    """Standard error is closed to everything."""
+    program = "import os; from agent.cli import completion; completion.complete(lambda name: os.write(2, b'a warning'))"
+    environment = {**os.environ, "COMP_WORDS": "k3s-harden\ncheck\n--f", "COMP_CWORD": "2"}
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=CHECKOUT,
+        env={**environment, "_K3S_HARDEN_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (run.stdout, run.stderr) == ("--format\n", "")
+
+
 def test_settings_are_not_read(tmp_path: Path) -> None:
     """A settings file that is invalid or not readable has no effect."""
     settings = tmp_path / "config.yaml"

@@ -9,13 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.cli.watch import _cut
+from agent.cli.watch import _cut, _outcome
+from agent.errors import HostError
 from agent.host.process import Completed
 from tests.fake import Programs, fake_host
 from tests.terminal import CHECKOUT, Terminal
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.report import Report
 
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
 COMPLIANT = "Host is compliant, now and after the next boot"
@@ -134,6 +140,17 @@ def test_files_removed_during_a_check_are_not_an_error(root: Path) -> None:
         terminal.press("\x03")
         assert "Traceback" not in terminal.rest()
         assert terminal.end() == 0
+
+
+def test_an_error_of_the_operating_system_is_shown_too(tmp_path: Path) -> None:
+    """Such as a file that vanishes between two calls, where the reader does not expect it."""
+
+    def check(host: Host) -> Report:
+        raise FileNotFoundError(2, "No such file or directory", f"{host.root}/etc/x")
+
+    outcome = _outcome(fake_host(tmp_path), check)
+    assert isinstance(outcome, HostError)
+    assert outcome.message.startswith("cannot observe the host: ")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
