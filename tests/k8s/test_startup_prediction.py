@@ -214,7 +214,7 @@ def varied(component: Component, binaries: Binaries, chance: random.Random) -> s
         at = chance.randrange(len(name) - 1)
         return f"{name[:at]}{name[at + 1 :]}=1"
     if way == "gate":
-        every = sorted({name for one in range(tables.FIRST_MINOR, minor + 1) for name in tables.gates(one)})
+        every = [name for name in tables.names_of_gates() if min(tables.minors_of_gate(name)) <= minor]
         return f"feature-gates={chance.choice(every)}={chance.choice(('true', 'false'))}"
     name = chance.choice(sorted(name for name, kind in known.items() if kind in VALUES))
     return f"{name}={chance.choice(VALUES[known[name]])}"

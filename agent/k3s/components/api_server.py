@@ -273,7 +273,8 @@ def _ports_and_addresses(a: Arguments) -> Iterator[Problem]:
 
 
 def _node_ports(a: Arguments) -> tuple[int, int]:
-    match = re.fullmatch("([0-9]+)-([0-9]+)", str(a.value("service-node-port-range")))
+    text = str(a.value("service-node-port-range"))
+    match = re.fullmatch("([0-9]+)-([0-9]+)", text) if text else None
     return (int(match[1]), int(match[2])) if match else _DEFAULT_NODE_PORTS
 
 

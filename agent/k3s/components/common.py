@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.k3s.components import tables
+from agent.k3s.components import gates, tables
 from agent.k3s.components.values import SECOND
 from agent.k3s.components.words import SUITES
 from agent.model import Component
@@ -26,12 +26,8 @@ _FOR_HTTP2 = frozenset({"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDS
 
 def gate_is_on(a: Arguments, name: str) -> bool:
     """Return whether a feature gate is on. True for an unknown gate, so that nothing is predicted."""
-    if name in a.gates:
-        return a.gates[name]
-    gate = tables.gates(a.minor).get(name)
-    if gate is None:
-        return True
-    return a.gates.get({"alpha": "AllAlpha", "beta": "AllBeta"}.get(gate.stage, ""), gate.default)
+    gate = tables.gate(name, a.minor)
+    return a.gates.get(name, True) if gate is None else gates.is_on(name, gate, a.gates)
 
 
 def as_number(a: Arguments, name: str, default: float) -> float:

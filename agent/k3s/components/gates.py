@@ -12,7 +12,7 @@ from agent.k3s.go_values import FALSE, TRUE
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.k3s.components.tables import Gate
     from agent.model import Location
@@ -67,26 +67,27 @@ def values(found: Iterable[Setting]) -> dict[str, bool]:
 
 def problems(found: Iterable[Setting], minor: int) -> Iterator[GateProblem]:
     """Yield the gates that a component of this minor rejects."""
-    known = tables.gates(minor)
     last = {one.name: one for one in found}
+    if not last:
+        return
     reported = False
     for one in last.values():
-        problem = _problem(one, known, minor)
+        problem = _problem(one, minor)
         if problem:
             reported = True
             yield GateProblem(one.name, *problem, one)
     if not reported:
-        yield from _unmet(last, known)
+        yield from _unmet(last, minor)
 
 
-def _problem(setting: Setting, known: dict[str, Gate], minor: int) -> tuple[str, str] | None:
+def _problem(setting: Setting, minor: int) -> tuple[str, str] | None:
     """Return what is wrong with one setting, and what is expected."""
     name = setting.name
     if setting.value is None or setting.value not in TRUE | FALSE:
         return f"feature gate {name} has no boolean value", f"{name}=true or {name}=false"
     if name in _ALL:
         return None
-    gate = known.get(name)
+    gate = tables.gate(name, minor)
     if gate is None:
         return f"feature gate {name} {_absent(name, minor)}", f"a feature gate of Kubernetes 1.{minor}"
     if gate.is_locked and gate.default is not (setting.value in TRUE):
@@ -104,21 +105,24 @@ def _absent(name: str, minor: int) -> str:
     return f"does not exist before 1.{min(one for one in minors if one > minor)}"
 
 
-def _unmet(last: dict[str, Setting], known: dict[str, Gate]) -> Iterator[GateProblem]:
+def _unmet(last: dict[str, Setting], minor: int) -> Iterator[GateProblem]:
     """Yield the gates that are on while a gate that they need is off."""
-    enabled = values(last.values())
-    for every, stage in _ALL.items():
-        if every in enabled:
-            for name, gate in known.items():
-                if gate.stage == stage:
-                    enabled.setdefault(name, enabled[every])
-    for name, gate in known.items():
-        if not gate.needs or not enabled.get(name, gate.default):
+    found = values(last.values())
+    for name, gate in tables.gates_with_needs(minor):
+        if not is_on(name, gate, found):
             continue
-        off = [one for one in gate.needs if one in known and not enabled.get(one, known[one].default)]
+        needed = {one: tables.gate(one, minor) for one in gate.needs}
+        off = [one for one, other in needed.items() if other and not is_on(one, other, found)]
         if off:
             setting = last.get(name) or next((last[one] for one in off if one in last), None)
             setting = setting or next((last[one] for one in _ALL if one in last), None)
             if setting is not None:
-                needed = ", ".join(off)
-                yield GateProblem(name, f"feature gate {name} is on, but needs {needed}", f"{off[0]}=true", setting)
+                all_needed = ", ".join(off)
+                message = f"feature gate {name} is on, but needs {all_needed}"
+                yield GateProblem(name, message, f"{off[0]}=true", setting)
+
+
+def is_on(name: str, gate: Gate, found: Mapping[str, bool]) -> bool:
+    """Return whether a gate is on if some gates are set, which can be those of a stage."""
+    every = next((one for one, stage in _ALL.items() if stage == gate.stage), "")
+    return found.get(name, found.get(every, gate.default))

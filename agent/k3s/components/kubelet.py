@@ -95,10 +95,9 @@ _GATES_WITH_DEFAULTS = ("KubeletCrashLoopBackOffMax", "KubeletEnsureSecretPulled
 
 
 def _gates(a: Arguments) -> Iterator[Problem]:
-    for name in _GATES_WITH_DEFAULTS:
-        gate = tables.gates(a.minor).get(name)
-        is_set = "feature-gates" in a.by_name
-        if gate is not None and gate.default and is_set and not gate_is_on(a, name):
+    for name in _GATES_WITH_DEFAULTS if "feature-gates" in a.by_name else ():
+        gate = tables.gate(name, a.minor)
+        if gate is not None and gate.default and not gate_is_on(a, name):
             message = f"rejects {name}=false, because it sets a field that needs the gate"
             problem = a.problem("feature-gates", message, f"{name}=true, or no setting", _VALIDATION)
             yield replace(problem, cause=Cause.FEATURE_GATE)
@@ -322,9 +321,8 @@ def _switches(a: Arguments) -> Iterator[Problem]:
     name = "root-dir"
     if name in a.by_name and not str(a.value(name)).startswith("/"):
         yield a.problem(name, f"rejects {name}={a.value(name)}", "an absolute path", "pkg/kubelet/kubelet.go")
-    size = str(a.value("container-log-max-size", "10Mi"))
-    if not values.is_quantity(size):
-        name = "container-log-max-size"
+    name = "container-log-max-size"
+    if name in a.by_name and not values.is_quantity(size := str(a.value(name))):
         yield a.problem(name, f"rejects {name}={size}", "a quantity such as 10Mi", "pkg/kubelet/logs")
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agent import package_data
-from agent.value import Value
+from agent.value import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ takes over the global flags of the process (cmd/kube-proxy/app/server.go), and K
 """
 
 
-class Gate(Value):
+class Gate(NamedTuple):
     """A feature gate in one minor version."""
 
     stage: str
@@ -97,17 +97,19 @@ def names_of(component: Component, minor: int) -> Iterator[str]:
             yield row[1]
 
 
-@lru_cache(maxsize=4)
-def gates(minor: int) -> dict[str, Gate]:
-    """Return all feature gates of a minor by name."""
-    column = minor - FIRST_MINOR + 1
-    found = {}
+def names_of_gates() -> list[str]:
+    """Return the names of the feature gates of all minors, sorted."""
+    return [line.partition("\t")[0] for line in _text(FEATURE_GATES).splitlines() if not line.startswith("#")]
+
+
+def gates_with_needs(minor: int) -> Iterator[tuple[str, Gate]]:
+    """Yield the feature gates of a minor that need other gates, with their names."""
     for line in _text(FEATURE_GATES).splitlines():
-        if line and not line.startswith("#"):
+        if "(" in line and not line.startswith("#"):
             row = line.split("\t")
-            if row[column] != "-":
-                found[row[0]] = _gate(row[column])
-    return found
+            gate = _gate(row[minor - FIRST_MINOR + 1])
+            if gate.needs:
+                yield row[0], gate
 
 
 def has_api(group: str, version: str, minor: int) -> bool:
@@ -131,11 +133,22 @@ def kubelet_fields(minor: int) -> dict[str, tuple[str, str]]:
     return found
 
 
+def gate(name: str, minor: int) -> Gate | None:
+    """Return a feature gate of a minor; None if the minor does not have it."""
+    cell = dict(_cells(name)).get(minor)
+    return _gate(cell) if cell else None
+
+
 def minors_of_gate(name: str) -> tuple[int, ...]:
     """Return the minors that have a feature gate."""
+    return tuple(minor for minor, _ in _cells(name))
+
+
+def _cells(name: str) -> Iterator[tuple[int, str]]:
+    """Yield the minors that have a feature gate, each with its cell. Parsing all rows would take 1 ms."""
     _, _, rest = _text(FEATURE_GATES).partition(f"\n{name}\t")
     cells = rest.partition("\n")[0].split("\t")
-    return tuple(minor for minor, cell in enumerate(cells, FIRST_MINOR) if cell not in ("", "-"))
+    return ((minor, cell) for minor, cell in enumerate(cells, FIRST_MINOR) if cell not in ("", "-"))
 
 
 def _gate(cell: str) -> Gate:

@@ -68,22 +68,38 @@ def unsigned(text: str, bits: int = 64) -> int:
 
 
 def _whole_number(text: str, low: int, high: int) -> int:
-    if len(text) <= _LONGEST_NUMBER and re.fullmatch(_INTEGER, text, re.ASCII):
-        digits = text.replace("_", "")
-        is_octal = re.fullmatch("[-+]?0[0-7]+", digits) is not None
-        number = int(digits, 8 if is_octal else 0)
-        if low <= number <= high:
-            return number
+    number = _number(text)
+    if number is None:
+        raise InvalidValueError("a whole number")
+    if not low <= number <= high:
         raise InvalidValueError(f"a whole number from {low} to {high}")
-    raise InvalidValueError("a whole number")
+    return number
+
+
+def _number(text: str) -> int | None:
+    if len(text) > _LONGEST_NUMBER:
+        return None
+    # Nearly every number has only digits: compiling the pattern takes as long as all other work on one argument.
+    if _is_decimal(text):
+        return int(text)
+    if not re.fullmatch(_INTEGER, text, re.ASCII):
+        return None
+    digits = text.replace("_", "")
+    is_octal = re.fullmatch("[-+]?0[0-7]+", digits) is not None
+    return int(digits, 8 if is_octal else 0)
+
+
+def _is_decimal(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and (text[0] != "0" or text == "0")
 
 
 def number(text: str) -> float:
     """Parse as strconv.ParseFloat."""
     if len(text) <= _LONGEST_NUMBER:
-        if re.fullmatch(_INFINITE, text, re.ASCII | re.IGNORECASE):
+        is_plain = _is_decimal(text)
+        if not is_plain and re.fullmatch(_INFINITE, text, re.ASCII | re.IGNORECASE):
             return float(text)
-        if re.fullmatch(_FLOAT, text, re.ASCII):
+        if is_plain or re.fullmatch(_FLOAT, text, re.ASCII):
             plain = text.replace("_", "")
             try:
                 found = float.fromhex(plain) if "x" in plain.lower() else float(plain)
@@ -104,12 +120,16 @@ def number32(text: str) -> float:
 
 def duration(text: str) -> int:
     """Parse as time.ParseDuration. Return nanoseconds."""
-    if len(text) > _LONGEST_NUMBER or not re.fullmatch(_DURATION, text, re.ASCII):
+    is_short = len(text) <= _LONGEST_NUMBER
+    if is_short and text[-1:] in ("s", "m", "h") and _is_decimal(text[:-1]):
+        total = int(text[:-1]) * _NANOSECONDS[text[-1]]
+    elif is_short and re.fullmatch(_DURATION, text, re.ASCII):
+        total = 0
+        for whole, fraction, unit in re.findall(r"([0-9]*)\.?([0-9]*)(ns|us|µs|μs|ms|s|m|h)", text):
+            scale = _NANOSECONDS[unit]
+            total += int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
+    else:
         raise InvalidValueError("a duration with its unit, such as 30s, 5m or 1h30m")
-    total = 0
-    for whole, fraction, unit in re.findall(r"([0-9]*)\.?([0-9]*)(ns|us|µs|μs|ms|s|m|h)", text):
-        scale = _NANOSECONDS[unit]
-        total += int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
     # Go also accepts the smallest negative number, which is not used in practice.
     if total >= 2**63:
         raise InvalidValueError("a duration of less than 292 years")
