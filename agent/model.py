@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Union
 
-from agent.value import Value, replace
+from agent.value import NamedTuple, Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

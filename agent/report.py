@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from agent.errors import ExitCode
 from agent.model import NO_REMEDIATION, Location, OwnCommand, Remediation, StrEnum
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 GATE_VERB = "gate"
 """The verb whose exit code states only whether K3s may start."""

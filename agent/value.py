@@ -1,17 +1,20 @@
-"""Base class of immutable value types, and a copy of a value with other fields.
+"""Base classes of immutable value types, and a copy of a value with other fields.
 
 A value type is declared like a frozen dataclass and checked like one by mypy. dataclasses would compile five methods
 for each class at each start of the program, which takes 0.3 ms; a value type takes 0.01 ms (docs/adr/0017).
+NamedTuple is declared and checked like that of typing, which would also compile each annotation.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from dataclasses import replace as replace  # noqa: PLC0414 - exports it
+    from typing import NamedTuple as NamedTuple  # noqa: PLC0414
 
     from typing_extensions import dataclass_transform
 else:
@@ -23,6 +26,22 @@ else:
     def replace(value: Value, /, **changes: object) -> Value:
         """Return a copy of a value with other fields, as dataclasses.replace() does, whose types mypy checks."""
         return type(value)(**{**{name: getattr(value, name) for name in value._fields}, **changes})
+
+    class _NamedTupleMeta(type):
+        """Creates a named tuple from the body of a class that is derived from NamedTuple."""
+
+        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
+            if not bases:
+                return super().__new__(cls, name, bases, body)
+            fields = body["__annotations__"]
+            defaults = [body.pop(field) for field in fields if field in body]
+            made = namedtuple(name, fields, defaults=defaults, module=body.pop("__module__"))  # noqa: PYI024
+            for key, value in body.items():
+                setattr(made, key, value)
+            return made
+
+    class NamedTuple(metaclass=_NamedTupleMeta):
+        """Base class in the declaration of a named tuple; no base class of the result."""
 
 
 @dataclass_transform(frozen_default=True)

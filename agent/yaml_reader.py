@@ -7,11 +7,11 @@ booleans (`yes`, `on`, `off`, …), octal numbers with a leading 0, no base 60. 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Union
 
 from agent.errors import InputError
 from agent.model import Location
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

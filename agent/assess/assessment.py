@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.benchmark.control import Assessed
 from agent.checks.answer import ControlStatus, Evidence
 from agent.errors import ExitCode
 from agent.model import FixOwner
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number

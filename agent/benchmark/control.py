@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from agent.benchmark.versions import Benchmark
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Applies, Instruction, Location, Remediation, Restart
-from agent.value import Row, replace
+from agent.value import NamedTuple, Row, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ the names show when this host was last changed and whether a run was interrupted
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.changes import last_run, records
 from agent.changes.records import RecordError
@@ -16,7 +16,7 @@ from agent.errors import HostError
 from agent.host.tree import LARGEST_READ
 from agent.model import PRIVATE_FILE, File
 from agent.plan.plan import Change, describe
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,13 +9,13 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.changes.state import STATE, make_directory
 from agent.errors import HostError, LockHeldError
 from agent.host.tree import LARGEST_READ
 from agent.model import PRIVATE_FILE, Absent, File, Version
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.model import Instruction, Remediation, StrEnum
+from agent.value import NamedTuple
 
 if TYPE_CHECKING:
     from agent.checks.given import Doubt, GivenBy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.guide.criteria import Includes
 from agent.guide.k3s_options import (
@@ -19,6 +19,7 @@ from agent.k3s.admission_plugins import is_unknown
 from agent.model import Component, Role
 from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
+from agent.value import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

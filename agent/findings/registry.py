@@ -6,10 +6,11 @@ host can show is declared without a function, and a verb reports it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.report import Finding, Level
+from agent.value import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from agent.value import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -11,7 +11,7 @@ merge() replaces secret values, and text that looks like a K3s token under any k
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -19,7 +19,7 @@ from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS, SWITCHES, VARIABLES
 from agent.k3s.secrets import without_secrets
 from agent.model import Location, Role
-from agent.value import Value
+from agent.value import NamedTuple, Value
 from agent.yaml_reader import shown
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.linux.libc_glob import (
     LONGEST_PATTERN,
@@ -22,7 +22,7 @@ from agent.linux.libc_glob import (
 )
 from agent.linux.sysctl_values import accepted
 from agent.model import Location
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
