@@ -12,7 +12,7 @@ from agent.checks.files import below_data_dir, not_determined
 from agent.checks.given import GivenBy
 from agent.checks.host_paths import HostPaths, paths_on
 from agent.model import File, Location, Remediation, ShellCommand
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant."""
 
 
-class _Party(Value):
+class _Party(NamedTuple):
     """Users other than root: others, a group, or one user."""
 
     kind: str
