@@ -22,7 +22,7 @@ from agent.guide.sysctls import SYSCTLS
 from agent.host.paths import DIRECTORY, FIFO, REGULAR_FILE, SOCKET
 from agent.host.tree import DirectoryEntry
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
-from agent.k3s.paths import CERTIFICATE_DIRECTORIES
+from agent.k3s.paths import CERTIFICATE_DIRECTORIES, K3S_CONFIG_FILE
 from agent.model import Absent, Component, File, FilePermissions, Role, Unreadable
 from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node.k3s_manifests import Manifests
@@ -80,6 +80,8 @@ class K3sFiles(Value):
     """Path and content of the kubelet's configuration files, except those that K3s writes, in the kubelet's order."""
     unusable: dict[PurePosixPath, str]
     """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
+    image_archives: tuple[PurePosixPath, ...]
+    """Archives in agent/images, which K3s imports at its start, if registries.yaml names no mirror."""
     had_pod_security_policies: bool
     """Whether policy.yaml has or had a PodSecurityPolicy, which K3s v1.25 and newer reject.
 
@@ -210,6 +212,7 @@ def _observe(
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
         kubelet_files=kubelet_files,
         unusable=_unusable(host, host_facts, contents, without_content),
+        image_archives=_image_archives(host, host_facts),
         had_pod_security_policies=is_for_other_family,
     )
     found_gate = gate.detect(host)
@@ -398,6 +401,24 @@ def _kind(host: Host, path: PurePosixPath) -> str:
     """Return the kind of what is at a path; empty if it cannot be determined. Symlinks are followed."""
     found = host.tree.stat(path)
     return found.kind if isinstance(found, DirectoryEntry) else ""
+
+
+_ARCHIVES = (".tar", ".tar.lz4", ".tar.bz2", ".tbz", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
+"""Endings of the archives that K3s imports (k3s, pkg/agent/containerd/containerd.go)."""
+
+
+def _image_archives(host: Host, host_facts: HostFacts) -> tuple[PurePosixPath, ...]:
+    directory = host_facts.data_dir / "agent/images"
+    try:
+        found = tuple(directory / name for name in host.tree.names(directory) if name.endswith(_ARCHIVES))
+        if not found:
+            return ()
+        option = host_facts.merged_config.scalar("private-registry")
+        path = PurePosixPath(option.text) if option and option.text else K3S_CONFIG_FILE.with_name("registries.yaml")
+        lines = host.tree.read_text(path).splitlines()
+    except HostError:
+        return ()
+    return () if any(line.startswith("mirrors:") for line in lines) else found
 
 
 def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -> dict[PurePosixPath, bytes]:

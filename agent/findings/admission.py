@@ -11,16 +11,26 @@ from agent.desired.dropin_options import (
     DISABLED_PLUGINS_ARGUMENT,
     options_to_set,
 )
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no, removed, written_by_apply, yes
+from agent.findings.registry import (
+    Trouble,
+    edit_of_k3s_config,
+    finding,
+    instruction,
+    no,
+    removed,
+    written_by_apply,
+    yes,
+)
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_plugins
+from agent.model import Location
 from agent.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.k3s.config import ConfigValue
-    from agent.model import Location, Remediation
+    from agent.model import Remediation
     from agent.situation import Situation
 
 
@@ -129,6 +139,29 @@ def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
                 else "join the values into one argument",
                 theirs.location,
             ),
+        )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The API server enforces the plugin, and running pods are not affected."),
+    prevents_start=no("K3s starts without a registry. New pods do not."),
+)
+def images_without_registry(situation: Situation) -> Iterator[Trouble]:
+    """AlwaysPullImages is enabled on an air-gapped node: its images are archives, and no mirror is configured.
+
+    The plugin makes each new container pull its image, also if K3s has imported it. Without a registry, new pods do not
+    start, including those of K3s such as CoreDNS.
+    """
+    archives = situation.k3s_files.image_archives
+    enabled = {*plugins(situation, ADMISSION_PLUGINS_ARGUMENT), *_enabled_elsewhere(situation)}
+    if archives and admission_plugins.ALWAYS_PULL_IMAGES in enabled:
+        yield Trouble(
+            "new pods do not use imported images, because AlwaysPullImages makes them pull each image",
+            expected="a mirror in registries.yaml, or no archives",
+            found=f"{len(archives)} archive{'s' if len(archives) > 1 else ''}, no mirror",
+            location=Location(archives[0]),
+            remediation=instruction("name a mirror that serves the images, or set `always-pull-images: false`"),
         )
 
 

@@ -15,6 +15,7 @@ REMEDIATIONS = {
     "two-admission-configurations": "merge the files into one, and remove the argument; then restart K3s",
     "admission-configuration-ignored": "merge the files into one, and remove the argument; then restart K3s",
     "split-admission-plugins": "join the values into one argument, or remove it if our drop-in lists all plugins",
+    "images-without-registry": "name a mirror that serves the images, or set `always-pull-images: false`",
     "objects-remain": "delete the objects with kubectl, on one server",
     "k3s-released": "",
     "gate-remains": "run `sudo k3s-harden uninstall`, or remove the package k3s-harden",

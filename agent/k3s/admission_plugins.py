@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 POD_SECURITY = "PodSecurity"
 POD_SECURITY_POLICY = "PodSecurityPolicy"
+ALWAYS_PULL_IMAGES = "AlwaysPullImages"
 
 K3S_DEFAULT = "NodeRestriction"
 """The plugin that K3s enables by default (k3s, pkg/daemons/control/server.go)."""

@@ -946,6 +946,19 @@ CASES = (
         cure=lambda host, _: host[CONFIG].unlink(),
     ),
     Case(
+        "images-without-registry",
+        both(written(SETTINGS, "profile: strict\n"), written(f"{DATA_DIR}/agent/images/k3s.tar.zst", "")),
+        both(
+            written(SETTINGS, "profile: strict\nalways-pull-images: false\n"),
+            written(f"{DATA_DIR}/agent/images/k3s.tar.zst", ""),
+        ),
+        location=f"{DATA_DIR}/agent/images/k3s.tar.zst",
+        expected="a mirror in registries.yaml, or no archives",
+        found="1 archive, no mirror",
+        remediation="name a mirror that serves the images, or set `always-pull-images: false`",
+        cure=lambda host, _: host.write("/etc/rancher/k3s/registries.yaml", "mirrors:\n  docker.io: {}\n", 0o600),
+    ),
+    Case(
         "split-admission-plugins",
         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=AlwaysPullImages\n"),
         written(SITE, "kube-apiserver-arg+:\n  - disable-admission-plugins=DefaultStorageClass\n"),
