@@ -102,12 +102,12 @@ def rpm(file: Path) -> Package:
     contents = dict(_cpio(lzma.decompress(data[end:])))
     flags = zip(paths, tags[1037])
     needs = zip(tags[1049], tags[1048], tags[1050])
-    said = (
+    dependencies = (
         f"{name} >= {version}" if flag & _EQUAL_OR_GREATER == _EQUAL_OR_GREATER else name
         for name, flag, version in needs
     )
     return Package(
-        fields={"Package": tags[1000][0], "Version": tags[1001][0], "Depends": ", ".join(sorted(said))},
+        fields={"Package": tags[1000][0], "Version": tags[1001][0], "Depends": ", ".join(sorted(dependencies))},
         scripts={name: tags[tag][0] for tag, name in _RPM_SCRIPTS.items() if tag in tags},
         members={
             path: Member(mode & 0xFFFF, owner, contents.get(path, b""))

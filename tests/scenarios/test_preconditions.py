@@ -72,8 +72,8 @@ def test_a_refused_drop_in_has_no_overridden_options(host: HostTree) -> None:
     assert host.seen("check").ids == {"kernel-default-changed"}
 
 
-def test_a_compliant_drop_in_stays(hardened: Hardened) -> None:
-    """If a file that it names is missing, apply reports this and keeps the drop-in."""
+def test_a_compliant_drop_in_is_kept_if_a_file_that_it_names_is_missing(hardened: Hardened) -> None:
+    """apply reports the missing file and does not remove the drop-in."""
     host = hardened()
     host[AUDIT].unlink()
     host[AUDIT].mkdir()

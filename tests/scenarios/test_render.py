@@ -71,9 +71,9 @@ def test_a_document_for_the_cluster_does_not_depend_on_the_role(
 
 def test_the_cluster_for_rancher_has_the_given_release(program: LoadedProgram) -> None:
     """For a minor version the field is left empty, because Rancher requires a release."""
-    for version, said in (("v1.34.2+k3s1", "v1.34.2+k3s1"), ("1.34", None)):
+    for version, expected in (("v1.34.2+k3s1", "v1.34.2+k3s1"), ("1.34", None)):
         cluster = yaml.safe_load(program.run("render", "rancher-cluster", "--k3s-version", version).stdout)
-        assert cluster["spec"]["kubernetesVersion"] == said
+        assert cluster["spec"]["kubernetesVersion"] == expected
 
 
 @pytest.mark.parametrize("what", [*Rendering])

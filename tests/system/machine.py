@@ -116,7 +116,7 @@ class Machine:
         line = self._first.stdout.readline()
         if not line:
             self.__exit__()
-            raise RuntimeError("cannot build a machine to harden: see what its first process said above")
+            raise RuntimeError("cannot build a machine to harden: the output of its first process is above")
         self.number = int(line)
         self.set_live(START)
         return self

@@ -170,7 +170,7 @@ def test_a_patch_that_a_controller_undoes_is_not_a_success(machine: Machine, clu
     assert "still automounts its token" in items["default"]["detail"]
 
 
-def test_a_namespace_deleted_during_the_run_is_no_error(machine: Machine, cluster: Cluster) -> None:
+def test_a_namespace_deleted_during_the_run_is_not_an_error(machine: Machine, cluster: Cluster) -> None:
     """The namespace is deleted between the list and the patch."""
     cluster.trouble(
         "default", "rm default; echo 'Error from server (NotFound): namespaces \"default\" not found' >&2; exit 1"
@@ -181,7 +181,7 @@ def test_a_namespace_deleted_during_the_run_is_no_error(machine: Machine, cluste
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("trouble", "message"),
     [
         ("echo 'The connection to the server 127.0.0.1:6443 was refused' >&2; exit 1", "127.0.0.1:6443 was refused"),
         ("exit 1", "kubectl failed with exit code 1"),
@@ -189,12 +189,12 @@ def test_a_namespace_deleted_during_the_run_is_no_error(machine: Machine, cluste
         ("kill -KILL $$", "cannot get namespaces"),
     ],
 )
-def test_an_api_that_does_not_answer_exits_1(machine: Machine, cluster: Cluster, trouble: str, told: str) -> None:
+def test_an_api_that_does_not_answer_exits_1(machine: Machine, cluster: Cluster, trouble: str, message: str) -> None:
     """The error contains kubectl's reason; nothing is patched."""
     cluster.trouble("api", trouble)
     run = machine.harden("service-accounts")
     assert run.returncode == 1
-    assert told in run.stderr
+    assert message in run.stderr
     assert not [line for line in cluster.requests if " patch " in line]
 
 

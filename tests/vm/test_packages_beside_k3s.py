@@ -65,7 +65,7 @@ def test_the_gate_of_the_package_waits_for_the_mount_of_another_data_directory(n
 
 
 def test_removal_releases_every_k3s_and_keeps_the_journal(bare: Node, packages: Packages) -> None:
-    """Also a K3s service of another name. The package, installed again, reverts its earlier changes."""
+    """A K3s service of another name is released too. The package, installed again, reverts its earlier changes."""
     put_package(bare, packages.deb)
     kernel = {key: bare.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL}
     bare.harden("install", "--role", "server", "--unit", NAMED)

@@ -35,7 +35,7 @@ def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: Scope = HE
     return select(waivers, catalogue.of(benchmark), benchmark, scope)
 
 
-def said(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
+def notes_of(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
     return [notice.message for notice in selected(*waivers, benchmark=benchmark).notes]
 
 
@@ -44,7 +44,7 @@ def said(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
 
 def test_a_waiver_for_a_control_that_only_the_guide_has_gets_no_note() -> None:
     """The waiver is used by the gate, not by the assessment."""
-    assert said(waiver("pod-security-admission")) == []
+    assert notes_of(waiver("pod-security-admission")) == []
 
 
 def test_a_waiver_applies_to_the_control_with_its_id() -> None:
@@ -80,7 +80,7 @@ def test_an_ambiguous_number_has_a_note() -> None:
     assert notice.message == f"the waiver for 1.2.9 means {EVENTS} in cis-1.9, and another control in other versions"
     assert EVENTS in fix(notice)
     assert notice.location == Location(PATH, 3)
-    assert said(waiver("1.1.20")) == said(waiver("cis-1.9/1.2.9")) == []
+    assert notes_of(waiver("1.1.20")) == notes_of(waiver("cis-1.9/1.2.9")) == []
 
 
 def test_a_number_of_another_benchmark_has_a_note() -> None:
@@ -93,7 +93,7 @@ def test_a_number_of_another_benchmark_has_a_note() -> None:
 @pytest.mark.parametrize("text", ["kernel.panick", "9.9.9", "cis-9.9/1.2.9", "cis-1.9/9.9", "cis-1.9/"])
 def test_a_waiver_without_a_control_has_a_note(text: str) -> None:
     """A misspelled ID is reported."""
-    assert said(waiver(text)) == [f"the waiver for {text} matches no control of any benchmark"]
+    assert notes_of(waiver(text)) == [f"the waiver for {text} matches no control of any benchmark"]
     assert selected(waiver(text)).by_control == {}
 
 
@@ -157,7 +157,7 @@ def test_the_first_valid_waiver_of_a_control_applies() -> None:
 
 def test_an_expired_waiver_without_a_control_has_one_note() -> None:
     """There is no second note about the unknown control."""
-    assert said(waiver("kernel.panick", expires="2026-12-31")) == said(waiver("kernel.panick"))
+    assert notes_of(waiver("kernel.panick", expires="2026-12-31")) == notes_of(waiver("kernel.panick"))
 
 
 # --- unused waivers ---

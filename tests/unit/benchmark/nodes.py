@@ -130,7 +130,7 @@ class Disguise(NamedTuple):
     like: Setup
 
 
-class Said(NamedTuple):
+class BothResults(NamedTuple):
     """The results of kube-bench and of this program for a control, in kube-bench's terms, and the verdict."""
 
     theirs: str
@@ -138,7 +138,7 @@ class Said(NamedTuple):
     status: ControlStatus
 
 
-def said(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, Said]:
+def results_of_both(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, BothResults]:
     """Return the results of both by number, below the new directory `root`; for an agent only worker controls."""
     seen, at = _look(setup, benchmark, root)
     verdicts = tuple(verdict(control, benchmark, at, None) for control in catalogue.of(benchmark))
@@ -151,7 +151,7 @@ def said(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, Said]:
     assert profile
     theirs = kube_bench.words(profile, kube_bench.Node(root, journal, owners, setup.cluster_complies))
     return {
-        one.number.text: Said(theirs[one.number.text], ours[one.number.text], one.status)
+        one.number.text: BothResults(theirs[one.number.text], ours[one.number.text], one.status)
         for one in verdicts
         if one.number and (seen.facts.role is Role.SERVER or one.section.startswith("4."))
     }

@@ -21,7 +21,7 @@ from agent.guide.criteria import SubsetOf
 from tests import kube_bench
 from tests.fake import in_memory
 from tests.unit.benchmark import nodes
-from tests.unit.benchmark.nodes import Said, Setup
+from tests.unit.benchmark.nodes import BothResults, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,14 +57,14 @@ class Comparison:
     def __init__(self, benchmark: Benchmark, directory: Path) -> None:
         self._benchmark = benchmark
         self._directory = directory
-        self._known: dict[str, dict[str, Said]] = {}
+        self._known: dict[str, dict[str, BothResults]] = {}
 
-    def of(self, setup: Setup) -> dict[str, Said]:
+    def of(self, setup: Setup) -> dict[str, BothResults]:
         """Return the results by number."""
         key = repr(setup)
         if key not in self._known:
             root = self._directory / "node"
-            self._known[key] = nodes.said(setup, self._benchmark, root)
+            self._known[key] = nodes.results_of_both(setup, self._benchmark, root)
             shutil.rmtree(root)
         return self._known[key]
 
@@ -180,23 +180,23 @@ def test_the_model_compares_values_as_kube_bench_does(
     assert kube_bench.compared(operator, found, expected) is passes
 
 
-def _apart(benchmark: Benchmark, said: Mapping[str, Said]) -> Iterator[tuple[str, Reason]]:
-    for number, one in said.items():
+def _apart(benchmark: Benchmark, results: Mapping[str, BothResults]) -> Iterator[tuple[str, Reason]]:
+    for number, one in results.items():
         if one.theirs != one.ours:
             yield number, _why(_profile(benchmark)[number], one)
 
 
-def _why(check: Mapping[str, Any], said: Said) -> Reason:
+def _why(check: Mapping[str, Any], results: BothResults) -> Reason:
     """Return why the results differ on a node on which kube-bench finds all evidence."""
-    if said.status is ControlStatus.NOT_APPLICABLE:
+    if results.status is ControlStatus.NOT_APPLICABLE:
         return Reason.NOT_HERE
     if "type" in check:
         return Reason.NOT_ASKED
     if "kubectl" in check.get("audit", ()):
         return Reason.CLUSTER
-    if said.status is ControlStatus.UNKNOWN:
+    if results.status is ControlStatus.UNKNOWN:
         return Reason.NO_EVIDENCE
-    return Reason.LAXER if said.theirs == "PASS" else Reason.STRICTER
+    return Reason.LAXER if results.theirs == "PASS" else Reason.STRICTER
 
 
 def _documented(benchmark: Benchmark) -> set[tuple[str, Reason]]:

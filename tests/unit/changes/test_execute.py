@@ -75,7 +75,7 @@ class FailingHost(Host):
             super().put(state)
 
 
-def contrary(
+def failing_host(
     host: Host, *, fails_at: tuple[str, ...] = (), read_only: tuple[str, ...] = (), undoes: tuple[str, ...] = ()
 ) -> FailingHost:
     return FailingHost(
@@ -93,7 +93,7 @@ def contrary(
 
 def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
     """The record contains all planned changes, and is closed after the last one."""
-    strict = contrary(host)
+    strict = failing_host(host)
     journal = Journal(strict)
     changes = (Change(absent("a"), file("a")), Change(absent("b"), file("b")))
     items = execute(plan_of(*changes), strict, journal)
@@ -128,7 +128,7 @@ def test_a_file_that_its_owner_removed_needs_no_mode(host: Host) -> None:
 
 def test_one_failure_does_not_stop_the_others(host: Host) -> None:
     """The failure has a reason and a hint; all changes are recorded."""
-    strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
+    strict = failing_host(host, fails_at=("/etc/a",), read_only=(KEY,))
     journal = Journal(strict)
     changes = (
         Change(absent("a"), file("a")),
@@ -151,7 +151,7 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
 def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> None:
     """The entry fails because its parent directory does not exist, and the run continues."""
     deep = File(path=ETC / "d/e/f", content=b"x", mode=FileMode(0o600))
-    strict = contrary(host, read_only=("/etc/d",))
+    strict = failing_host(host, read_only=("/etc/d",))
     observed = strict.observe_all([deep])
     items = execute(make([deep, file("z")], {**observed, "/etc/z": absent("z")}), strict, Journal(strict))
     assert [(item.id, item.status) for item in items] == [
@@ -166,7 +166,7 @@ def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> 
 
 def test_a_change_that_depends_on_a_failed_one_is_not_made(host: Host) -> None:
     """The environment is the reason only if it blocks all dependencies."""
-    strict = contrary(host, fails_at=("/etc/a",), read_only=(KEY,))
+    strict = failing_host(host, fails_at=("/etc/a",), read_only=(KEY,))
     value = Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0"))
     changes = (
         Change(absent("a"), file("a")),
@@ -217,7 +217,7 @@ def test_a_resource_that_became_compliant_during_the_run_is_not_written(host: Ho
 
 def test_a_change_that_does_not_read_back_fails(host: Host) -> None:
     """A kernel can accept a write and keep its value."""
-    strict = contrary(host, undoes=(KEY,))
+    strict = failing_host(host, undoes=(KEY,))
     item = carry_out(Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")), strict, Journal(strict))
     assert item == Item(KEY, ItemStatus.FAILED, "written, but it reads back as 1")
 

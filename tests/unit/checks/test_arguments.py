@@ -415,21 +415,21 @@ def test_only_the_required_feature_gate_is_checked(server: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"),
+    ("policy", "message"),
     [
         (None, "its audit policy is missing"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n", "its audit policy is invalid"),
         ("kind: [", "its audit policy is invalid"),
     ],
 )
-def test_an_invalid_audit_policy_fails(server: Node, policy: str | None, said: str) -> None:
+def test_an_invalid_audit_policy_fails(server: Node, policy: str | None, message: str) -> None:
     """The API server does not start with it."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     if policy is not None:
         server.put("/etc/policy.yaml", policy)
     verdict = server.verdict("audit-policy-file")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert said in verdict.found
+    assert message in verdict.found
     assert seen(verdict)[0] == ("--audit-policy-file=/etc/policy.yaml", f"{CONFIG}:1")
     assert fix(verdict)
 

@@ -128,7 +128,7 @@ def test_the_etcd_files_are_not_applicable_to_a_database(nodes: Nodes, scheme: s
 
 
 def test_an_external_etcd_requires_its_files(nodes: Nodes) -> None:
-    """K3s passes its own options to the API server."""
+    """K3s passes its options datastore-cafile, -certfile and -keyfile to the API server."""
     server = nodes(K3s(etcd=False))
     server.config("datastore-endpoint: https://a:2379,https://b:2379\n")
     for name in ETCD_ROWS:

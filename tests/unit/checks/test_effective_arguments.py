@@ -37,12 +37,12 @@ def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", 
     return replace(base, configuration=replace(base.configuration, merged_config=merge(texts)))
 
 
-def told(arguments: Arguments, name: str) -> str | None:
+def value_of(arguments: Arguments, name: str) -> str | None:
     argument = arguments.get(name)
     return argument.value if argument else None
 
 
-def why(arguments: Arguments, name: str) -> str:
+def reason_of_doubt(arguments: Arguments, name: str) -> str:
     doubt = arguments.doubt(name)
     return doubt.reason if doubt else ""
 
@@ -66,7 +66,7 @@ def test_defaults_of_k3s_have_their_source() -> None:
         "false",
         (Given("false", GivenBy.K3S, source="default of K3s v1.34.1+k3s1 (k3s pkg/daemons/control/server.go)"),),
     )
-    assert told(arguments, "client-ca-file") == "/srv/k3s/server/tls/client-ca.crt"
+    assert value_of(arguments, "client-ca-file") == "/srv/k3s/server/tls/client-ca.crt"
     assert arguments.get("audit-log-path") is None
     assert not arguments.doubts
 
@@ -99,7 +99,7 @@ def test_a_value_of_the_drop_in_is_not_attributed_to_the_operator() -> None:
 def test_plus_and_minus_keep_the_default(argument: str, value: str) -> None:
     """A list contains both, in order. Of a single value the last one is effective, which is the default for `-=`."""
     name = argument.partition("=")[0].strip("-+")
-    assert told(effective(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
+    assert value_of(effective(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
 
 
 def test_lists_are_combined_and_single_values_overridden() -> None:
@@ -123,7 +123,7 @@ def test_lists_are_combined_and_single_values_overridden() -> None:
 def test_the_last_value_of_each_feature_gate_is_effective() -> None:
     """`component:gate` is the same gate."""
     seen = facts("kube-controller-manager-arg: ['feature-gates=A=true,B=true', 'feature-gates=kube:A=false']\n")
-    assert told(effective(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
+    assert value_of(effective(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
 def test_encryption_follows_the_k3s_option() -> None:
     """K3s passes the file only with secrets-encryption."""
     assert effective(API_SERVER, facts()).get("encryption-provider-config") is None
-    path = told(effective(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
+    path = value_of(effective(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
     assert path == "/var/lib/rancher/k3s/server/cred/encryption-config.json"
 
 
@@ -172,7 +172,7 @@ def test_a_file_that_replaces_an_argument_is_a_doubt(file: str, argument: str) -
     assert (doubt.observation, doubt.location) == (f"--{file}=/etc/a.yaml", Location(K3S_CONFIG_FILE, 1))
     assert "/etc/a.yaml" in doubt.instruction
     both = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
-    assert told(both, argument) == "x"
+    assert value_of(both, argument) == "x"
     assert both.doubt(argument) is None
 
 
@@ -190,9 +190,9 @@ def test_older_k3s_sets_the_argument_beside_the_file(
 ) -> None:
     """K3s omits its own argument only since v1.32.4 and v1.32.5 (k3s-io/k3s #12042, #12345)."""
     config = facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n")
-    assert told(effective(API_SERVER, replace(config, version=Version.parse(before))), argument) == value
+    assert value_of(effective(API_SERVER, replace(config, version=Version.parse(before))), argument) == value
     assert effective(API_SERVER, replace(config, version=Version.parse(since))).get(argument) is None
-    assert told(effective(API_SERVER, replace(facts(), version=Version.parse(since))), argument) == value
+    assert value_of(effective(API_SERVER, replace(facts(), version=Version.parse(since))), argument) == value
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_older_k3s_sets_the_argument_beside_the_file(
 )
 def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, address: str) -> None:
     """The API server uses the port after the supervisor; a cluster with only IPv6 uses ::1."""
-    assert told(effective(API_SERVER, facts(config)), "secure-port") == port
-    assert told(effective(Component.SCHEDULER, facts(config)), "bind-address") == address
+    assert value_of(effective(API_SERVER, facts(config)), "secure-port") == port
+    assert value_of(effective(Component.SCHEDULER, facts(config)), "bind-address") == address
 
 
 # --- the kubelet ---
@@ -225,7 +225,7 @@ def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> No
         "read-only-port": "0",
         "protect-kernel-defaults": None,
     }.items():
-        assert told(arguments, name) == value
+        assert value_of(arguments, name) == value
         assert arguments.doubt(name) is None
 
 
@@ -249,7 +249,7 @@ def test_later_files_and_arguments_take_precedence() -> None:
         Given("true", GivenBy.KUBELET_FILE, Location(files[1].path, 3), "", ANONYMOUS.format("true"), FIELD),
     )
     assert [one.value for one in anonymous.overridden] == ["false"]
-    assert told(arguments, "read-only-port") == "0"  # K3s passes it as an argument
+    assert value_of(arguments, "read-only-port") == "0"  # K3s passes it as an argument
     stronger = effective(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
     argument = stronger.get("anonymous-auth")
     assert argument is not None
@@ -263,7 +263,7 @@ def test_null_removes_an_earlier_value() -> None:
     arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
     assert arguments.get("tls-cert-file") is None
     assert arguments.get("anonymous-auth") is None
-    assert told(arguments, "tls-private-key-file") == "/var/lib/rancher/k3s/agent/serving-kubelet.key"
+    assert value_of(arguments, "tls-private-key-file") == "/var/lib/rancher/k3s/agent/serving-kubelet.key"
 
 
 def test_lists_are_replaced_and_feature_gates_merged() -> None:
@@ -274,8 +274,8 @@ def test_lists_are_replaced_and_feature_gates_merged() -> None:
     )
     seen = facts("kubelet-arg: ['feature-gates=C=true']\n")
     arguments = effective(KUBELET, seen, KubeletConfiguration(files))
-    assert told(arguments, "feature-gates") == "A=true,B=false,C=true"
-    assert told(arguments, "tls-cipher-suites") == "Z"
+    assert value_of(arguments, "feature-gates") == "A=true,B=false,C=true"
+    assert value_of(arguments, "tls-cipher-suites") == "Z"
 
 
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
@@ -308,15 +308,15 @@ def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
     """K3s passes both, and the argument is effective."""
     for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
         seen = facts("protect-kernel-defaults: true\nkubelet-arg: [protect-kernel-defaults=false]\n", version=version)
-        assert told(effective(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
+        assert value_of(effective(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
 
 
 def test_four_releases_open_the_read_only_port() -> None:
     """A file of the operator or an argument closes it."""
     seen = facts(version="v1.32.3+k3s1")
-    assert told(effective(KUBELET, seen, KubeletConfiguration((own_file(),))), "read-only-port") == "10255"
+    assert value_of(effective(KUBELET, seen, KubeletConfiguration((own_file(),))), "read-only-port") == "10255"
     closed = KubeletConfiguration((own_file(), conf("readOnlyPort: 0\n")))
-    assert told(effective(KUBELET, seen, closed), "read-only-port") == "0"
+    assert value_of(effective(KUBELET, seen, closed), "read-only-port") == "0"
 
 
 # --- unknown values ---
@@ -330,7 +330,7 @@ def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
         assert str(doubt.location).startswith(str(K3S_CONFIG_FILE))
     message = "cannot read /etc/rancher/k3s/config.yaml: Permission denied"
     unreadable = replace(facts(), configuration=replace(facts().configuration, unreadable=(HostError(message),)))
-    assert "Permission denied" in why(effective(API_SERVER, unreadable), "anything")
+    assert "Permission denied" in reason_of_doubt(effective(API_SERVER, unreadable), "anything")
 
 
 def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
@@ -338,7 +338,7 @@ def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
     arguments = effective(KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken)))
-    assert "50-broken.conf" in why(arguments, "anonymous-auth")
+    assert "50-broken.conf" in reason_of_doubt(arguments, "anonymous-auth")
     assert arguments.doubt("event-qps") is None
     assert arguments.doubt("read-only-port") is None
 
@@ -366,7 +366,7 @@ def test_an_argument_whose_path_changed_between_versions_is_known() -> None:
 
 def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -> None:
     """`1.24` can be v1.24.0 or v1.24.17. Values of the operator are known in both."""
-    assert "v1.24.1+k3s1" in why(effective(API_SERVER, facts(version="1.24")), "tls-cipher-suites")
+    assert "v1.24.1+k3s1" in reason_of_doubt(effective(API_SERVER, facts(version="1.24")), "tls-cipher-suites")
     assert not effective(API_SERVER, facts(version="1.27")).doubt("tls-cipher-suites")
     said = facts("kube-apiserver-arg: [tls-cipher-suites=X]\n", version="1.24")
     assert not effective(API_SERVER, said).doubt("tls-cipher-suites")

@@ -132,7 +132,7 @@ def test_a_child_that_keeps_the_output_open_does_not_delay_the_end() -> None:
 
 @pytest.mark.parametrize("script", ["exec sleep 600", "exec >&- 2>&-; exec sleep 600", "sleep 600 & wait"])
 def test_a_program_with_input_that_exceeds_its_time_is_killed(script: str) -> None:
-    """Also if it has closed its output."""
+    """It is killed even if it has closed its output."""
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.3 s$"):
         run_with_input([SHELL, "-c", script], b"", timeout=0.3)
 

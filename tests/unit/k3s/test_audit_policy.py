@@ -117,8 +117,8 @@ def test_any_group_is_accepted_from_1_36_on() -> None:
     assert problems(policy, PATH, any_group=True) == ()
 
 
-def test_a_placeholder_is_no_problem_of_the_api_server() -> None:
-    """It logs by the name with the angle brackets."""
+def test_a_placeholder_is_not_a_problem_of_the_api_server() -> None:
+    """The API server treats the placeholder as a name."""
     policy = b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, namespaces: [<NAMESPACE>]}]\n"
     assert len(problems(policy, PATH)) == 1
     assert problems(policy, PATH, placeholders=False) == ()

@@ -167,7 +167,7 @@ def test_apply_fixes_the_controls_with_owner_apply(directory: Path, minor: int, 
 
 
 def test_not_applicable_and_manual_controls_have_their_reason(server: Node) -> None:
-    """Such a verdict has a reason on every node."""
+    """Their verdicts have a reason on every node."""
     for verdict in server.assess().verdicts:
         check = verdict.control.check
         if isinstance(check, NotInK3s):

@@ -473,7 +473,7 @@ SEND = ("/usr/bin/systemctl", "start", "--no-block", "k3s-harden-notify@1.servic
 @needs_root
 @pytest.mark.parametrize("code", [0, 5])
 def test_the_site_is_notified_of_a_change(booted: Node, code: int) -> None:
-    """Also if the report cannot be stored; a notification that fails does not change the result."""
+    """The notification is sent even if the report cannot be stored. Its failure does not change the result."""
     booted.look(verdict(CERTIFICATES), request=LIVE)
     booted.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /none/x.prom, notify: /usr/local/bin/notify}\n")
     booted.put("/usr/local/bin/notify", "")
@@ -485,8 +485,8 @@ def test_the_site_is_notified_of_a_change(booted: Node, code: int) -> None:
     assert booted.path("/var/lib/k3s-harden/notify/1.json").exists()
 
 
-def test_metrics_say_whether_a_notification_was_not_delivered(node: Node) -> None:
-    """Only if the site has a command."""
+def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) -> None:
+    """The metric exists only if the site has a command."""
     node.look(OPEN)
     assert "k3s_harden_notification_undelivered" not in node.metrics()
     node.put("/etc/k3s-harden/config.yaml", NOTIFY)

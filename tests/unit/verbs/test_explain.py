@@ -141,7 +141,7 @@ def fits(line: str, width: int) -> bool:
 
 @pytest.mark.parametrize("columns", [0, 40, 80, 200])
 def test_prose_fits_the_terminal(columns: int) -> None:
-    """At most 100 columns, also on a wider terminal. What is pasted stays on one line."""
+    """A line has at most 100 columns, also on a wider terminal. Commands are not wrapped."""
     width = min(columns or 100, 100)
     for name in (*NAMES, "audit.max-age", "1.2.16", "policy.yaml", "pod-max-pids", "strict"):
         assert [line for line in explained(name, columns).splitlines() if not fits(line, width)] == []
@@ -151,7 +151,7 @@ def test_prose_fits_the_terminal(columns: int) -> None:
 
 @pytest.mark.parametrize("columns", [40, 80, 100])
 def test_wrapping_loses_no_word_and_splits_no_command(columns: int) -> None:
-    """Whatever the width is, the words are the same, and each quoted command is on one line."""
+    """The words are the same at any width, and each quoted command is on one line."""
     for name in ("secrets-encryption", "vm.overcommit_memory", "audit-policy", "manifest-broken"):
         text, reference = explained(name, columns), explained(name, 100)
         assert text.split() == reference.split()
@@ -159,8 +159,8 @@ def test_wrapping_loses_no_word_and_splits_no_command(columns: int) -> None:
             assert command in text
 
 
-def test_each_number_is_on_a_line_of_its_own_and_aligned() -> None:
-    """The same control in every benchmark that has it."""
+def test_the_numbers_of_the_benchmarks_are_aligned_one_per_line() -> None:
+    """Each benchmark that has the control has a line."""
     _, _, rest = explained("kubelet-anonymous-auth").partition("\nNumbers\n")
     lines = [line for line in rest.partition("\nExpected\n")[0].splitlines() if line]
     assert all(re.fullmatch(r"  cis-\S.* {2}4\.2\.1( \(.*\))?", line) for line in lines)
@@ -168,19 +168,19 @@ def test_each_number_is_on_a_line_of_its_own_and_aligned() -> None:
 
 
 def test_controls_of_the_same_argument_are_related() -> None:
-    """After the explanation, with their titles."""
+    """They are listed after the explanation, with their titles."""
     assert "\nRelated\n  kubelet-anonymous-auth  " in explained("apiserver-anonymous-auth")
     assert "\nRelated\n" not in explained("kernel.panic")
 
 
 def test_a_control_with_a_setting_of_the_same_name_has_both() -> None:
-    """Such as secrets-encryption."""
+    """secrets-encryption is a control and a setting."""
     text = explained("secrets-encryption")
     assert text.index("In the benchmarks") < text.index("Setting in /etc/k3s-harden/config.yaml")
 
 
 def test_the_list_is_one_line_for_each_id_without_a_terminal() -> None:
-    """For grep; on a narrow terminal the titles are below the IDs."""
+    """The lines can be searched with grep. On a narrow terminal the titles are below the IDs."""
     assert all(f"  {name} " in listed() for name in NAMES)
     assert max(map(len, listed(60).splitlines())) <= 60
 

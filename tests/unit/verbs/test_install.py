@@ -36,10 +36,10 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(0o755)
     (tmp_path / "run/systemd/system").mkdir(parents=True)
-    nothing_said = Completed(0, "", "")
+    no_output = Completed(0, "", "")
     words = [("daemon-reload",), *(("stop", "--no-block", timer) for timer in TIMERS)]
-    questions = {_question(named): nothing_said for named in ((), ("k3s-east",))}
-    programs = Programs({(SYSTEMCTL, *said): nothing_said for said in words} | questions)
+    questions = {_question(named): no_output for named in ((), ("k3s-east",))}
+    programs = Programs({(SYSTEMCTL, *call): no_output for call in words} | questions)
     host = fake_host(tmp_path, programs=programs, is_live=True)
     installation = install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM)
     if packaged:
@@ -52,7 +52,7 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
     install.install(host, installation)
     programs.asked.clear()
     install.uninstall(host, installation)
-    stopped = [said[-1] for said in programs.asked if said[1] == "stop"]
+    stopped = [call[-1] for call in programs.asked if call[1] == "stop"]
     assert stopped == ([] if packaged else TIMERS)
 
 

@@ -354,7 +354,7 @@ BROKEN: Mapping[str, Json] = {
 
 
 def test_each_rule_about_pods_has_a_pod_that_breaks_it() -> None:
-    """The table above is complete."""
+    """The table BROKEN has a sample pod for each rule."""
     assert BROKEN.keys() == FORBIDDEN.keys()
 
 

@@ -93,7 +93,7 @@ def test_all_values_are_parsed_and_the_last_is_checked() -> None:
     ]
 
 
-def test_an_underscore_in_a_name_is_a_hyphen() -> None:
+def test_underscores_in_argument_names_are_treated_as_hyphens() -> None:
     """WordSepNormalizeFunc of component-base replaces underscores."""
     assert predicted(API_SERVER, "anonymous_auth=true") == []
     assert predicted(API_SERVER, "anonymous_auth=maybe")
@@ -154,7 +154,7 @@ def test_the_default_arguments_of_k3s_are_accepted() -> None:
         "leader-elect-resource-lock=endpoints",
     ],
 )
-def test_values_of_the_leader_election_are_validated_only_if_there_is_one(component: Component, argument: str) -> None:
+def test_values_of_the_leader_election_are_validated_only_if_it_is_enabled(component: Component, argument: str) -> None:
     """The component exits or panics; with leader-elect=false, which K3s passes with SQLite, it starts."""
     assert predicted(component, argument) == []
     assert predicted(component, argument, "leader-elect=false") == []

@@ -168,7 +168,7 @@ def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> 
 
 
 def test_the_options_of_the_run_are_in_every_command() -> None:
-    """Also in the notes: a command without --root would change this machine."""
+    """This includes the notes, because a command without --root would change this machine."""
     note = Note("K3s does not start", None, Remediation((OwnCommand("apply"),)), prevents_start=True)
     shown = with_host_options(replace(FULL, notes=(note,)), ("--root /mnt",))
     assert text(shown.notes[0].remediation) == "sudo k3s-harden apply --root /mnt"

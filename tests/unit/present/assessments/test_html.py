@@ -306,8 +306,8 @@ _BLOCKER = Note("K3s rejects `x`", None, steps("remove it"), "unknown-option", p
         (replace(sample.MIXED, verdicts=(), notes=(_BLOCKER,)), "FAIL", "K3s would not start"),
     ],
 )
-def test_the_result_is_green_only_if_nothing_is_open(assessment: Assessment, status: str, result: str) -> None:
-    """Open controls in the baseline and a K3s that would not start are not green, whatever the exit code."""
+def test_the_result_is_green_only_if_no_control_is_open(assessment: Assessment, status: str, result: str) -> None:
+    """Open controls in the baseline and a K3s that would not start are not green, for any exit code."""
     shown = page(assessment)
     assert [value for value in shown.attributes("class") if value.startswith("verdict ")] == [f"verdict {status}"]
     assert result in shown.elements["header"][0]
@@ -433,7 +433,7 @@ def test_the_content_security_policy_allows_only_the_style_and_script_of_the_pag
 
 @pytest.mark.parametrize("name", ["report.css", "report.js"])
 def test_style_and_script_are_ascii(name: str) -> None:
-    """Their hashes are then valid in every encoding. Neither contains its end tag."""
+    """Only then are the hashes in the policy valid in every encoding. Neither contains its end tag."""
     text = package_data.read("present", "assessments", "html", "assets", name).decode("ascii")
     assert "</" not in text
     assert "<!--" not in text
