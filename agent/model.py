@@ -215,9 +215,9 @@ class FilePermissions(Value):
 
 
 class DefaultPermissions(Value):
-    """The permissions that a directory gives to each new file in it, whatever mode the program that creates it passes.
+    """The default access control list of a directory, which limits the mode of each new file in it.
 
-    They are the directory's default access control list (acl(5)). Without one, the umask of the program decides.
+    See acl(5). Without a list, the umask of the program limits the mode.
     """
 
     path: PurePosixPath

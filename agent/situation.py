@@ -309,7 +309,7 @@ def _certificates(host: Host, settings: Settings, host_facts: HostFacts) -> tupl
 
 
 def _leases(host: Host, settings: Settings) -> NetworkLeases | None:
-    """Return what CNI's host-local has; None if the settings do not change its permissions."""
+    """Return the directories and files of host-local; None if the settings do not change their permissions."""
     if settings.cni_file_permissions is None:
         return None
     from agent.node import network_leases  # few sites set it

@@ -91,7 +91,7 @@ def _fix(control: BenchmarkControl, check: Check, answer: Answer, node: Assessed
 
 
 def _is_single_value_of_operator(check: Check, answer: Answer) -> bool:
-    """Return whether the operator's value has to be corrected in its place: the drop-in does not change it for sure."""
+    """Return whether the operator's value must be corrected at its location, as the drop-in may not override it."""
     is_list = [one.name for one in check.arguments] == [ADMISSION_PLUGINS_ARGUMENT]
     return check.is_decided_by_argument and not is_list and _is_set_by_hand(answer)
 

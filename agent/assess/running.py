@@ -34,7 +34,7 @@ _RESTART = Remediation((Instruction("restart K3s"),))
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
 _MOST_NOTES = 20
 _NOT_SHOWN = frozenset({FEATURE_GATES, SECCOMP_DEFAULT.name})
-"""Arguments of the kubelet whose field in /configz is not what the argument says.
+"""Arguments of the kubelet whose field in /configz can differ from the effective argument.
 
 The field seccompDefault is only that of a file (kubernetes, cmd/kubelet/app/options/options.go).
 """

@@ -74,7 +74,7 @@ class BenchmarkControl(Row):
     caution: str = ""
     """What to do before any remediation, in the imperative and without its period."""
     needed_by_hand: str = ""
-    """What a fix by hand needs in addition and the setting does, in the same form."""
+    """An additional step of a fix by hand, which the setting includes. In the form of `caution`."""
     remediation: Remediation | None = None
     """The fix by hand; None if it follows from the check."""
     guide: Control | None = None
@@ -87,7 +87,7 @@ class BenchmarkControl(Row):
         return self.earlier.get(benchmark, self.check)
 
     def with_caution(self, remediation: Remediation) -> Remediation:
-        """Return a fix by hand after what comes before it."""
+        """Return a fix by hand, preceded by its caution and its additional step."""
         before = tuple(map(Instruction, filter(None, (self.caution, self.needed_by_hand))))
         return replace(remediation, steps=(*before, *remediation.steps)) if before else remediation
 

@@ -51,9 +51,9 @@ class Inputs(Value):
     certificates: Iterable[PurePosixPath] = ()
     """Certificates of the control plane, which K3s creates."""
     lease_directories: Iterable[PurePosixPath] = ()
-    """Directories of CNI's host-local that can have default permissions; the first one may be missing."""
+    """Directories of the CNI plugin host-local that can have default permissions; the first one may be missing."""
     open_leases: Iterable[PurePosixPath] = ()
-    """Files of host-local to which others than the owner have access."""
+    """Files of host-local to which users other than the owner have access."""
 
 
 _NO_INPUTS = Inputs()
@@ -124,7 +124,7 @@ def _certificates(
 
 
 def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultPermissions | FilePermissions]:
-    """Yield the directory, what new files in it get, and the modes of existing files.
+    """Yield the directory, the default permissions of new files in it, and the modes of existing files.
 
     Only the default permissions last: host-local of the CNI plugins before v1.4.0 creates a file of 0644 for each pod.
     """

@@ -424,7 +424,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
 
 
 def _on_request(name: str, value: str, meets: Criterion, *, title: str, versions: VersionRange) -> OptionRow:
-    """Return a kubelet argument of the benchmarks that is set only if a setting asks for it.
+    """Return a kubelet argument of the benchmarks that is set only if a setting enables it.
 
     Its texts are those of the setting and of the benchmark's control.
     """
@@ -460,7 +460,7 @@ SECCOMP_DEFAULT = _on_request(
 )
 
 ON_REQUEST: tuple[OptionRow, ...] = (POD_MAX_PIDS, SECCOMP_DEFAULT)
-"""Arguments that the guide does not have, each set only if its setting asks for it."""
+"""Arguments that are not in the guide. Each is set only if its setting enables it."""
 
 OPTIONS: tuple[OptionRow, ...] = (
     PROTECT_KERNEL_DEFAULTS,

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from agent.host.tree import Tree
 
 LOCK = "lock"
-"""Name of an empty file that host-local locks, which the benchmarks leave out."""
+"""Name of an empty file that host-local locks, which the benchmarks exclude."""
 
 _MOST_NETWORKS = 50
-"""A node of K3s has one, and one more for each additional network of Multus."""
+"""Limit of directories. A K3s node has one, and one for each additional network of Multus."""
 
 
 class NetworkLeases(NamedTuple):
-    """What is in the directory, or will be."""
+    """The directories and files of host-local."""
 
     directories: tuple[PurePosixPath, ...] = ()
     """The directory, which may be missing, and those in it; empty if one of them cannot have default permissions."""
     open_files: tuple[PurePosixPath, ...] = ()
-    """Files to which others than the owner have access."""
+    """Files to which users other than the owner have access."""
 
 
 def read(tree: Tree) -> NetworkLeases:

@@ -1,4 +1,4 @@
-"""What a setting can break, and how to find out before it is set. Pure.
+"""Risks of settings, and how to check for them before the change. Pure.
 
 Sources: kubernetes, plugin/pkg/admission (denyserviceexternalips, eventratelimit, alwayspullimages); client-go,
 tools/record/event.go; containerd, contrib/seccomp/seccomp_default.go; Linux, admin-guide/cgroup-v2.rst (PID).
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Risk(NamedTuple):
-    """What a setting can break."""
+    """A function that a setting can break."""
 
     breaks: str
     preview: str
-    """How to find out beforehand."""
+    """How to check for it before the change."""
     command: str
     """The command for it, which can be pasted."""
 

@@ -63,7 +63,7 @@ class SecretsEncryption(StrEnum):
 
 
 class Profile(StrEnum):
-    """A preset of settings; agent/settings/profiles.py has the values."""
+    """A set of presets; agent/settings/profiles.py contains the values."""
 
     GUIDE = "guide"
     STRICT = "strict"

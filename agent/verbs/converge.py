@@ -49,7 +49,7 @@ def diff(host: Host, request: Request) -> Report:
 
 
 def _by_profile(situation: Situation) -> dict[str, str]:
-    """Return text that names the settings of the profile which decide a resource, by the resource's id.
+    """Return by resource ID a text with the settings of the profile that change the resource.
 
     A setting decides a resource if the resource would be another one, or none, with the setting's default.
     """

@@ -143,7 +143,7 @@ def _of_setting(row: SettingRow) -> str:
 
 
 def _profile(profile: Profile) -> Iterator[_Parts]:
-    """Yield the settings of a profile, what each can break, and how to find out beforehand."""
+    """Yield the settings of a profile, each with its risk and how to check for it."""
     yield [("", f"profile: {profile}"), ("Description", _PROFILE.format(profile))]
     for preset in PRESETS[profile]:
         yield [
@@ -155,7 +155,7 @@ def _profile(profile: Profile) -> Iterator[_Parts]:
 
 
 def _risk(setting: str) -> _Parts:
-    """Return what a setting can break, and how to find out beforehand."""
+    """Return the risk of a setting, and how to check for it."""
     if setting not in RISKS:
         return []
     risk = RISKS[setting]

@@ -33,7 +33,7 @@ SETTINGS = "settings"
 """The topic of all settings."""
 
 PROFILES = tuple(profile.value for profile, presets in PRESETS.items() if presets)
-"""The topics of the profiles that set something."""
+"""The topics of the profiles that have presets."""
 
 _LONGEST = 1000
 """Characters that are compared; every name is shorter."""

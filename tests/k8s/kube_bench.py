@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.k8s.node import Node
 
 PROFILE = "k3s-cis-1.9"
-"""The one that kube-bench uses for K3s v1.27 and newer."""
+"""The profile that kube-bench uses for K3s v1.27 and newer."""
 
 _TARGETS = "master,controlplane,etcd,node,policies"
 _LOG = "/run/k3s-of-the-test.log"

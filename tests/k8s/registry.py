@@ -25,7 +25,7 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 class _Content(NamedTuple):
-    """What the registry serves at a path."""
+    """The content that the registry serves at a path."""
 
     kind: str
     data: bytes

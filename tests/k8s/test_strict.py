@@ -1,4 +1,4 @@
-"""A node with `profile: strict`: its pods run, the settings have their effects, and `revert` gives everything back."""
+"""A node with `profile: strict`: running pods, effects of the settings, and `revert`."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ CREATED = 201
 DROPIN = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
 KEPT = (DROPIN, f"{DATA_DIR}/server/logs", f"{DATA_DIR}/server/manifests")
 MANAGED = ("/etc", str(DATA_DIR), "/var/lib/cni")
-"""The directories below which `apply` changes something."""
+"""The directories below which `apply` makes changes."""
 
 REASONS = {
     "1.1.20": "K3s creates certificates with 0644; they are not secret. pki.certificate-permissions sets 0600",
     "1.2.26": "the node has SQLite, not etcd, and kube-bench expects an argument for etcd",
     "5.1.3": "Kubernetes' own roles have wildcards",
 }
-"""What kube-bench fails on this node, with the reason that docs/explanation/strict.md gives."""
+"""The checks that kube-bench fails on this node, with the reasons in docs/explanation/strict.md."""
 
 
 class Strict(NamedTuple):
@@ -53,7 +53,7 @@ class Strict(NamedTuple):
     before: dict[str, tuple[Any, ...]]
     after: dict[str, tuple[Any, ...]]
     addresses: dict[str, str]
-    """Of the running pods, by name."""
+    """The addresses of the running pods, by name."""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def registry_log(node: Node) -> Path:
 
 
 def pod(name: str, namespace: str, image: str = registry.IMAGE, *, as_root: bool = False) -> dict[str, Any]:
-    """Return a pod whose policy does not ask for a pull; with `as_root` without a seccomp profile."""
+    """Return a pod whose pull policy is not Always; with `as_root` without a seccomp profile."""
     one = pods.pod(name, namespace, f"tcp:{PORT}", probe=PORT, as_root=as_root)
     one["spec"]["containers"][0].update({"image": image, "imagePullPolicy": "IfNotPresent"})
     return one
@@ -111,19 +111,19 @@ def in_pod(strict: Strict, namespace: str, name: str, *words: str) -> str:
 
 @pytest.mark.parametrize(("namespace", "name"), [("shop", "restricted"), ("kube-system", "as-root")])
 def test_pods_run_with_a_seccomp_profile(strict: Strict, namespace: str, name: str) -> None:
-    """Mode 2 is a filter. The pod in kube-system has no profile in its manifest."""
+    """Mode 2 of seccomp is a filter. The manifest of the pod in kube-system sets no profile."""
     status = in_pod(strict, namespace, name, "cat", "/proc/1/status")
     assert "\nSeccomp:\t2\n" in status
 
 
-def test_pods_answer(strict: Strict) -> None:
-    """From another pod; each has an address of CNI."""
+def test_pods_reach_each_other(strict: Strict) -> None:
+    """Each pod has an address of CNI, and answers another pod."""
     answer = in_pod(strict, "kube-system", "as-root", "connect", f"tcp:{strict.addresses['as-root']}:{PORT}")
     assert answer.split() == [f"tcp:{strict.addresses['as-root']}:{PORT}", "true"]
 
 
 def test_images_are_pulled_for_each_pod(strict: Strict) -> None:
-    """The plugin sets the policy, and the second pod asks the registry although the image is on the node."""
+    """The plugin sets the policy, so the second pod uses the registry although the image is on the node."""
     for namespace, name in (("shop", "restricted"), ("kube-system", "as-root")):
         spec = strict.node.get("pod", f"--namespace={namespace}", name)["spec"]
         assert spec["containers"][0]["imagePullPolicy"] == "Always"
@@ -131,8 +131,8 @@ def test_images_are_pulled_for_each_pod(strict: Strict) -> None:
     assert log.count('"HEAD /v2/tools/manifests/test ') >= len(strict.addresses)
 
 
-def test_an_image_without_a_registry_does_not_start(strict: Strict) -> None:
-    """It is on the node, as on an air-gapped one, and the documentation warns of it."""
+def test_a_pod_whose_registry_is_unreachable_does_not_start(strict: Strict) -> None:
+    """The image is on the node, as on an air-gapped one. The documentation contains this risk."""
     image = "localhost:5001/tools:test"
     strict.node.run("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", "images", "tag", IMAGE, image, check=True)
     strict.node.apply(pod("imported", "shop", image))
@@ -148,7 +148,7 @@ def test_an_image_without_a_registry_does_not_start(strict: Strict) -> None:
 
 
 def test_a_fork_bomb_is_stopped_by_the_limit_of_the_pod(strict: Strict) -> None:
-    """The pod's control group has the limit, and all other processes of the node go on."""
+    """The control group of the pod has the limit. Other processes of the node are not affected."""
     uid = strict.node.get("pod", "--namespace=kube-system", "as-root")["metadata"]["uid"]
     answer = in_pod(strict, "kube-system", "as-root", "fork", str(2 * PIDS))
     started, _, reason = answer.partition(", stopped by ")
@@ -163,14 +163,14 @@ def test_a_fork_bomb_is_stopped_by_the_limit_of_the_pod(strict: Strict) -> None:
 
 
 def test_the_running_kubelet_has_the_limit(strict: Strict) -> None:
-    """By its own answer, which never shows the argument seccomp-default; `assess` takes that into account."""
+    """/configz shows the limit, but never the argument seccomp-default, which `assess` takes into account."""
     path = f"/api/v1/nodes/{strict.node.get('nodes')['items'][0]['metadata']['name']}/proxy/configz"
     running = strict.node.client.get(6444, path).json["kubeletconfig"]
     assert (running["podPidsLimit"], running["seccompDefault"]) == (PIDS, False)
 
 
-def test_a_service_with_external_ips_is_refused(strict: Strict) -> None:
-    """A service of the same kind without them is accepted."""
+def test_a_service_with_external_ips_is_rejected(strict: Strict) -> None:
+    """A Service of the same type without external IPs is accepted."""
     body: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -186,13 +186,13 @@ def test_a_service_with_external_ips_is_refused(strict: Strict) -> None:
 
 
 def test_events_are_limited_and_recorded(strict: Strict) -> None:
-    """The plugin is on, and the few events of this node are below its limit."""
+    """The plugin is enabled, and the few events of this node are below its limit."""
     assert "EventRateLimit" in strict.node.component_log("kube-apiserver") or real_k3s()
     assert strict.node.get("events", "--namespace=shop")["items"]
 
 
 def test_the_files_of_cni_are_private(strict: Strict) -> None:
-    """Those of running pods, which the plugins of this node create with 0644 elsewhere, and the old one."""
+    """Files of running pods and the earlier file are private. Without the profile, their mode is 0644."""
     found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in strict.node.path(f"{LEASES}/cbr0").iterdir()}
     leases = {name: mode for name, mode in found.items() if name != "lock"}
     assert {*strict.addresses.values(), "10.42.0.250"} <= leases.keys()
@@ -200,7 +200,7 @@ def test_the_files_of_cni_are_private(strict: Strict) -> None:
 
 
 def test_no_control_fails(strict: Strict) -> None:
-    """By the newest benchmark of the version, while pods run; and nothing is left for `apply`.
+    """The newest benchmark of the version is assessed while pods run. `apply` has no more changes.
 
     With --cluster, the pod as root is reported, and the running components have what is configured.
     """
@@ -217,8 +217,8 @@ def test_no_control_fails(strict: Strict) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_kube_bench_fails_only_what_has_a_reason(strict: Strict) -> None:
-    """Its profile for K3s is that of cis-1.9; each failure of it is explained in the documentation."""
+def test_kube_bench_fails_only_checks_with_a_documented_reason(strict: Strict) -> None:
+    """Its profile for K3s is that of cis-1.9; the documentation explains each failure."""
     if real_k3s():
         pytest.skip("needs K3s' log in journald: run kube-bench on the host of K3s")
     results = kube_bench(strict.node)
@@ -228,8 +228,8 @@ def test_kube_bench_fails_only_what_has_a_reason(strict: Strict) -> None:
     assert {number: results[number] for number in closed} == dict.fromkeys(closed, "PASS")
 
 
-def test_revert_restores_every_byte(strict: Strict) -> None:
-    """Contents, modes, owners and access control lists of everything that `apply` changed, while K3s runs.
+def test_revert_restores_all_changed_files(strict: Strict) -> None:
+    """Contents, modes, owners and access control lists of all changed paths are restored while K3s runs.
 
     The last test of this node.
     """
@@ -240,7 +240,7 @@ def test_revert_restores_every_byte(strict: Strict) -> None:
     found = files(strict.node)
     left = {name for name in changed if found.get(name) != strict.before.get(name)}
     assert {name for name in left if name in strict.before} == set()
-    # What `apply` created and K3s has used since is not empty. K3s encrypts Secrets, and needs that option.
+    # Directories that `apply` created and K3s used are not empty. K3s encrypts Secrets, and needs that option.
     assert (
         left == {*KEPT, *(str(PurePosixPath(name).parent) for name in KEPT), "/etc/rancher", "/etc/rancher/k3s"} & left
     )

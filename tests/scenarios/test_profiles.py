@@ -33,11 +33,11 @@ OF_STRICT = {
     "kubelet-pod-max-pids",
     "kubelet-seccomp-default",
 }
-"""The controls that the guide leaves open and the profile closes."""
+"""The controls that are open with the guide and compliant with the profile."""
 
 
 def strict(host: HostTree, role: str = "server", version: str = "1.34", settings: str = "") -> HostTree:
-    """Set the profile, on a host with one pod whose file is open to everybody."""
+    """Set the profile on a host with one pod, whose file all users can read."""
     host.options = ("--role", role, "--k3s-version", version)
     host.write(SETTINGS, f"profile: strict\n{settings}")
     host.write(LEASE, "a pod\n")
@@ -61,8 +61,8 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("role", ["server", "agent"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_each_node_gets_what_its_role_and_version_support(role: str, version: str, host: HostTree) -> None:
-    """Nothing at which a component exits, and nothing that the benchmark of the version forbids."""
+def test_each_node_gets_the_options_that_its_role_and_version_support(role: str, version: str, host: HostTree) -> None:
+    """No option makes a component exit, and none is forbidden by the benchmark of the version."""
     strict(host, role, version)
     assert host.run("apply").code == 0
     minor = int(version.split(".")[1])
@@ -79,8 +79,8 @@ def test_each_node_gets_what_its_role_and_version_support(role: str, version: st
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_no_control_with_a_preset_is_left_open(version: str, host: HostTree) -> None:
-    """By the newest benchmark of the version, except where the version does not support the setting."""
+def test_no_control_with_a_preset_is_open(version: str, host: HostTree) -> None:
+    """The newest benchmark of the version is assessed, without settings that the version does not support."""
     strict(host, "server", version)
     assert OF_STRICT & open_controls(host)
     assert host.run("apply").code == 0
@@ -93,8 +93,8 @@ def open_controls(host: HostTree) -> set[str]:
     return {verdict["id"] for verdict in report["verdicts"] if verdict["is_open"]}
 
 
-def test_the_remediation_of_each_control_works_as_printed(host: HostTree) -> None:
-    """All settings that `assess` names together are one valid file, and close their controls."""
+def test_the_printed_remediation_of_each_control_fixes_it(host: HostTree) -> None:
+    """All settings in the report of `assess` are one valid file, with which the controls pass."""
     strict(host)
     host[SETTINGS].unlink()
     assert host.run("apply").code == 0
@@ -107,7 +107,7 @@ def test_the_remediation_of_each_control_works_as_printed(host: HostTree) -> Non
 
 
 def test_new_files_of_cni_are_private_from_the_first_pod_on(host: HostTree) -> None:
-    """Before K3s' first start the directory does not exist; files that exist get their mode."""
+    """Before the first start of K3s the directory does not exist. Existing files get their mode."""
     strict(host)
     host[LEASE].unlink()
     host[f"{NETWORKS}/cbr0"].rmdir()
@@ -123,8 +123,8 @@ def test_new_files_of_cni_are_private_from_the_first_pod_on(host: HostTree) -> N
     assert host.run("check").code == 0
 
 
-def test_a_default_that_somebody_removed_is_reported_and_set_again(host: HostTree) -> None:
-    """The files of the next pods would be open."""
+def test_a_removed_default_list_is_reported_and_set_again(host: HostTree) -> None:
+    """Without the list, all users could read the files of new pods."""
     strict(host)
     assert host.run("apply").code == 0
     os.removexattr(host[NETWORKS], "system.posix_acl_default")
@@ -136,8 +136,8 @@ def test_a_default_that_somebody_removed_is_reported_and_set_again(host: HostTre
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])
-def test_revert_gives_everything_back(role: str, host: HostTree) -> None:
-    """Contents, modes and default access control lists."""
+def test_revert_restores_contents_modes_and_default_lists(role: str, host: HostTree) -> None:
+    """The host after revert equals the host before the first apply."""
     strict(host, role)
     before = host.entries()
     assert host.run("apply").code == 0
@@ -147,8 +147,8 @@ def test_revert_gives_everything_back(role: str, host: HostTree) -> None:
     assert all(os.listxattr(host[path]) == [] for path in (NETWORKS, f"{NETWORKS}/cbr0"))
 
 
-def test_without_the_profile_cni_files_are_left_alone(host: HostTree) -> None:
-    """The guide does not mention them."""
+def test_without_the_profile_cni_files_are_not_changed(host: HostTree) -> None:
+    """The guide has no requirement for them."""
     strict(host)
     host.write(SETTINGS, "profile: guide\n")
     assert host.run("apply").code == 0
@@ -157,7 +157,7 @@ def test_without_the_profile_cni_files_are_left_alone(host: HostTree) -> None:
 
 
 def test_explicit_settings_override_the_profile(host: HostTree) -> None:
-    """Values are replaced, and presets are turned off."""
+    """Settings of the site replace values of the profile, and can disable presets."""
     off = "always-pull-images: false\nseccomp-default: false\nevent-rate-limit: off\ncni: {file-permissions: leave}\n"
     strict(host, settings=f"{off}pod-max-pids: 20000\n")
     assert host.run("apply").code == 0
@@ -169,8 +169,8 @@ def test_explicit_settings_override_the_profile(host: HostTree) -> None:
     assert mode(host[LEASE]) == 0o644
 
 
-def test_turning_the_profile_off_takes_its_values_back(host: HostTree) -> None:
-    """The drop-in and psa.yaml are then those of the guide. Modes stay, because nothing requires open files."""
+def test_disabling_the_profile_removes_its_values(host: HostTree) -> None:
+    """The drop-in and psa.yaml are then those of the guide. Modes are kept, because no control requires open files."""
     strict(host)
     assert host.run("apply").code == 0
     host.write(SETTINGS, "profile: guide\n")
@@ -181,7 +181,7 @@ def test_turning_the_profile_off_takes_its_values_back(host: HostTree) -> None:
 
 
 def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
-    """For each resource that would be another one without them; not for those of the guide or the site."""
+    """They are shown for each resource that they change, but not for resources of the guide or the site."""
     strict(host, settings="pod-max-pids: 100\n")
     details = host.seen("diff").details
     by = "; by the profile strict: "
@@ -197,12 +197,12 @@ def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
 
 
 def test_diff_names_no_profile_without_one(host: HostTree) -> None:
-    """The guide is not a profile to be explained."""
+    """The guide itself is not shown as a profile."""
     assert "by the profile" not in host.run("diff").stdout
 
 
-def test_values_of_the_operator_that_meet_the_controls_stay(host: HostTree) -> None:
-    """The drop-in repeats the operator's plugins, and leaves the kubelet's argument to the operator."""
+def test_values_of_the_operator_that_meet_the_controls_are_kept(host: HostTree) -> None:
+    """The drop-in repeats the operator's plugins, and does not contain the kubelet's argument."""
     strict(host)
     host.write(
         CONFIG, "kubelet-arg: [pod-max-pids=512]\nkube-apiserver-arg: [enable-admission-plugins=PodNodeSelector]\n"
@@ -242,15 +242,15 @@ def rendered(host: HostTree, what: str, *options: str) -> str:
 
 
 def test_render_prints_what_apply_writes(host: HostTree) -> None:
-    """For a host whose files are written by another tool."""
+    """Another tool can write the rendered files to a host."""
     strict(host)
     assert host.run("apply").code == 0
     assert rendered(host, "k3s-config", "--role", "server") == host[DROPIN].read_text()
     assert rendered(host, "psa", "--role", "server") == host[PSA].read_text()
 
 
-def test_cloud_init_carries_the_profile_to_the_host(host: HostTree) -> None:
-    """The program on the host applies it there."""
+def test_cloud_init_contains_the_profile(host: HostTree) -> None:
+    """The program on the host applies the profile."""
     strict(host)
     url = ("--url", "https://example.com/k3s-harden.pyz", "--sha256", "0" * 64)
     text = rendered(host, "cloud-init", "--role", "agent", *url)
@@ -260,7 +260,7 @@ def test_cloud_init_carries_the_profile_to_the_host(host: HostTree) -> None:
 
 
 def test_preflight_plans_the_profile_for_the_next_version(host: HostTree) -> None:
-    """From v1.26 on to v1.27 the plugin DenyServiceExternalIPs is added."""
+    """The plugin DenyServiceExternalIPs is added from v1.26 to v1.27."""
     strict(host, version="1.26")
     assert host.run("apply").code == 0
     assert "DenyServiceExternalIPs" not in host[DROPIN].read_text()

@@ -185,8 +185,8 @@ def test_utf_16_needs_a_byte_order_mark(encoding: str) -> None:
         assert "U+0000" in refused(data).problem or "UTF-8" in refused(data).problem
 
 
-def test_the_first_document_is_read_alone() -> None:
-    """What follows its end is not parsed, but an error in it is found."""
+def test_the_first_document_can_be_read_alone() -> None:
+    """Text after its end is not parsed. An error in the document is found."""
     for text in ("a: 1\n---\nb: [\n", "a: 1\n...\n%\n", "%YAML 1.1\n---\na: 1\n", "--- {a: 1}\n--- *\n"):
         node = yaml_reader.read_first(text.encode(), PATH)
         assert node is not None
@@ -197,8 +197,8 @@ def test_the_first_document_is_read_alone() -> None:
             yaml_reader.read_first(text.encode(), PATH)
 
 
-def test_merge_keys_add_what_is_not_set() -> None:
-    """Own keys override, and of several sources the first; at any depth."""
+def test_merge_keys_add_only_missing_keys() -> None:
+    """Explicit keys override merged ones, and the first of several sources overrides the others, at any depth."""
     text = "x: [&a {p: 1, q: 1}, &b {q: 2, r: 2}]\ny: [{<<: [*a, *b], p: 0}]\nz: {<<: *b}\n"
     assert plain(yaml_reader.merged(only(text))) == {
         "x": [{"p": 1, "q": 1}, {"q": 2, "r": 2}],

@@ -206,7 +206,7 @@ def test_lists_that_could_not_be_read_have_a_note(host: Node) -> None:
 
 
 def test_the_argument_seccomp_default_is_not_compared(host: Node) -> None:
-    """The field in /configz is only that of a file, so it is false although the argument is in effect."""
+    """/configz shows only the field of a file, so it shows false although the argument is effective."""
     host.config("kubelet-arg: [seccomp-default=true]\n")
     at = assessed(host, server_1={**STRONG, "seccompDefault": False})
     assert judged("kubelet-seccomp-default", at).status is ControlStatus.PASS

@@ -120,7 +120,7 @@ def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
 
 
 def test_a_file_that_its_owner_removed_needs_no_mode(host: Host) -> None:
-    """Such as that of a pod that ended between the plan and the change."""
+    """The file belonged to a pod that ended between the plan and the change."""
     before, after = (FilePermissions(path=ETC / "lease", mode=FileMode(mode)) for mode in (0o644, 0o600))
     item = carry_out(Change(before, after), host, Journal(host))
     assert (item.status, item.detail) == (ItemStatus.CHANGED, "the program that owns the file has removed it")

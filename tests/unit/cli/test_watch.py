@@ -143,7 +143,7 @@ def test_files_removed_during_a_check_are_not_an_error(root: Path) -> None:
 
 
 def test_an_error_of_the_operating_system_is_shown_too(tmp_path: Path) -> None:
-    """Such as a file that vanishes between two calls, where the reader does not expect it."""
+    """A file can be removed between two calls of the program."""
 
     def check(host: Host) -> Report:
         raise FileNotFoundError(2, "No such file or directory", f"{host.root}/etc/x")

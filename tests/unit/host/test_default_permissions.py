@@ -39,7 +39,7 @@ def directory(host: Host) -> Path:
 
 
 def created(directory: Path, mode: int) -> int:
-    """Create a file as a program with this mode and an umask of 022, and return the mode that it got."""
+    """Create a file with this mode under the umask 022, and return its resulting mode."""
     umask = os.umask(0o022)
     try:
         os.close(os.open(directory / "new", os.O_CREAT | os.O_WRONLY | os.O_EXCL, mode))
@@ -49,8 +49,8 @@ def created(directory: Path, mode: int) -> int:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o666, 0o600])
-def test_new_files_are_only_for_their_owner(host: Host, mode: int) -> None:
-    """Whatever mode their program asks for, also in directories that are created later."""
+def test_new_files_are_accessible_only_by_their_owner(host: Host, mode: int) -> None:
+    """The mode that their program requests has no effect, also in directories that are created later."""
     host.put(PRIVATE)
     assert host.observe(PRIVATE) == PRIVATE
     assert created(directory(host), mode) == 0o600
@@ -59,8 +59,8 @@ def test_new_files_are_only_for_their_owner(host: Host, mode: int) -> None:
     assert created(directory(host) / "cbr0", mode) == 0o600
 
 
-def test_the_default_is_removed_without_a_trace(host: Host) -> None:
-    """The directory keeps its own mode, and removing nothing is no error."""
+def test_the_default_list_can_be_removed(host: Host) -> None:
+    """The directory keeps its mode. Removing a missing list is not an error."""
     assert host.observe(PRIVATE) == NONE
     host.put(PRIVATE)
     for _ in range(2):
@@ -71,8 +71,8 @@ def test_the_default_is_removed_without_a_trace(host: Host) -> None:
     assert created(directory(host), 0o644) == 0o644
 
 
-def test_a_list_of_somebody_else_is_restored(host: Host) -> None:
-    """It is kept byte by byte, so `revert` gives it back."""
+def test_an_earlier_list_is_restored(host: Host) -> None:
+    """The journal contains its bytes, so `revert` restores it."""
     theirs = replace_group(default_acl.OWNER_ONLY)
     os.setxattr(directory(host), "system.posix_acl_default", theirs)
     before = host.observe(PRIVATE)
@@ -88,8 +88,8 @@ def replace_group(data: bytes) -> bytes:
     return data[:14] + b"\x04" + data[15:]
 
 
-def test_a_missing_directory_has_none(host: Host) -> None:
-    """apply creates it before it sets the default."""
+def test_a_missing_directory_has_no_default_list(host: Host) -> None:
+    """apply creates the directory before it sets the list."""
     directory(host).rmdir()
     assert host.observe(PRIVATE) == NONE
     with pytest.raises(HostError, match="cannot set the default permissions in /var/cni"):
@@ -108,7 +108,7 @@ def test_a_link_or_a_file_is_an_obstacle(host: Host) -> None:
 
 
 def test_a_file_system_without_lists_is_reported(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the kernel answers on such a file system."""
+    """The kernel returns this error on such a file system."""
 
     def unsupported(*_: object) -> bytes:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -120,7 +120,7 @@ def test_a_file_system_without_lists_is_reported(host: Host, monkeypatch: pytest
 
 
 def test_an_unreadable_list_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not taken for no list."""
+    """It is not treated as a missing list."""
 
     def denied(*_: object) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")

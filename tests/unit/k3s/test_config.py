@@ -388,14 +388,14 @@ def test_merge_never_raises(files: list[bytes], arguments: list[str], variables:
 
 
 def test_white_space_around_a_value_is_removed() -> None:
-    """As convert.ToString of K3s does."""
+    """convert.ToString of K3s removes it."""
     merged = merge(config("kubelet-arg: [' max-pods=5 ', \"v=2\\n\"]\nnode-name: ' a '\n"))
     assert texts(merged, "kubelet-arg") == ["max-pods=5", "v=2"]
     assert texts(merged, "node-name") == ["a"]
 
 
-def test_what_follows_the_first_document_can_be_anything() -> None:
-    """go-yaml does not parse it, so it prevents nothing; K3s ignores it."""
+def test_text_after_the_first_document_is_ignored() -> None:
+    """go-yaml does not parse it, so an error in it does not stop K3s."""
     merged = merge(config("node-name: a\n---\nfoo: [\n"))
     assert (texts(merged, "node-name"), merged.problems) == (["a"], ())
     assert [str(one.location) for one in merged.ignored] == [f"{MAIN}:4"]
@@ -403,5 +403,5 @@ def test_what_follows_the_first_document_can_be_anything() -> None:
 
 
 def test_a_file_in_utf_16_is_read() -> None:
-    """With a byte order mark, as go-yaml reads it."""
+    """go-yaml also reads UTF-16 with a byte order mark."""
     assert texts(merge(config("node-name: ä\n".encode("utf-16"))), "node-name") == ["ä"]

@@ -1,4 +1,4 @@
-"""Files of CNI's host-local: which of them apply changes."""
+"""Files of the CNI plugin host-local that apply changes."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def found(root: Path) -> NetworkLeases:
     return network_leases.read(fake_host(root).tree)
 
 
-def test_a_new_host_has_only_the_directory_to_be() -> None:
-    """It gets its permissions before the first pod."""
+def test_a_new_host_has_only_the_missing_directory() -> None:
+    """apply creates it with its permissions before the first pod."""
     with in_memory() as root:
         assert found(root) == NetworkLeases((NETWORK_LEASES,), ())
 
@@ -51,7 +51,7 @@ def test_open_files_of_all_networks_are_found_without_the_lock(root: Path) -> No
     assert found(root) == NetworkLeases((NETWORK_LEASES, CBR0), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))
 
 
-def test_links_and_other_kinds_are_left_out(root: Path) -> None:
+def test_links_and_other_file_types_are_omitted(root: Path) -> None:
     """Only regular files in real directories are changed."""
     directory = leases(root)
     (directory / "link").symlink_to("10.42.0.2")
@@ -60,8 +60,8 @@ def test_links_and_other_kinds_are_left_out(root: Path) -> None:
     assert CBR0 / "link" not in found(root).open_files
 
 
-def test_a_linked_directory_is_left_alone(root: Path) -> None:
-    """Its owner decides what is behind the link."""
+def test_a_linked_directory_is_not_changed(root: Path) -> None:
+    """The owner of the link determines its target."""
     directory = leases(root)
     directory.parent.rename(root / "elsewhere")
     directory.parent.symlink_to("/elsewhere")
@@ -69,7 +69,7 @@ def test_a_linked_directory_is_left_alone(root: Path) -> None:
 
 
 def test_without_access_control_lists_only_the_files_are_changed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A default that cannot be set must not block K3s."""
+    """A default list that cannot be set must not block K3s."""
     leases(root)
     monkeypatch.setattr("agent.host.acl.read_default", lambda _: None)
     assert found(root) == NetworkLeases((), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))

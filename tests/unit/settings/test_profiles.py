@@ -1,4 +1,4 @@
-"""Profiles: what they set, and that an explicit setting overrides them."""
+"""Profiles: their settings, and explicit settings that override them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OFF = {
     "seccomp-default": "false",
     "cni.file-permissions": "leave",
 }
-"""How a site turns each preset off."""
+"""The setting with which a site disables each preset."""
 
 
 def loaded(text: str) -> Settings:
@@ -54,15 +54,15 @@ def test_strict_sets_every_preset() -> None:
 
 @pytest.mark.parametrize("text", ["", "profile: guide\n"])
 def test_the_guide_is_the_default(text: str) -> None:
-    """It presets nothing."""
+    """The default profile has no presets."""
     assert loaded(text) == Settings()
     assert PRESETS[Profile.GUIDE] == ()
 
 
 @pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
 @pytest.mark.parametrize("order", [1, -1], ids=["before", "after"])
-def test_a_site_turns_each_preset_off(preset: object, order: int) -> None:
-    """Wherever in the file the setting is; the other presets stay."""
+def test_a_site_can_disable_each_preset(preset: object, order: int) -> None:
+    """The position of the setting in the file has no effect. The other presets are kept."""
     lines = ("profile: strict\n", as_file(preset.setting, OFF[preset.setting]))  # type: ignore[attr-defined]  # a Preset
     settings, strict = loaded("".join(lines[::order])), loaded("profile: strict\n")
     name = preset.row.name  # type: ignore[attr-defined]  # a Preset
@@ -74,21 +74,21 @@ def test_a_site_turns_each_preset_off(preset: object, order: int) -> None:
 
 
 def test_a_value_of_the_site_replaces_that_of_the_profile() -> None:
-    """It does not come from the profile any more, even if it is equal."""
+    """The source of the value is then the site, even if both values are equal."""
     settings = loaded("profile: strict\npod-max-pids: 20000\nalways-pull-images: true\n")
     assert (settings.pod_max_pids, settings.always_pull_images) == (20_000, True)
     assert not {"pod_max_pids", "always_pull_images"} & set(settings.from_profile)
 
 
 def test_each_preset_differs_from_the_default() -> None:
-    """Otherwise it would have no effect. A preset is valid, and occurs once."""
+    """A preset with the default value would have no effect. Each preset is valid and occurs once."""
     for presets in PRESETS.values():
         assert len({preset.setting for preset in presets}) == len(presets)
         assert all(preset.read() != getattr(Settings(), preset.row.name) for preset in presets)
     assert PRESETS.keys() == set(Profile)
 
 
-def test_each_preset_says_what_it_can_break_and_how_to_find_out() -> None:
+def test_each_preset_has_a_risk_and_a_command_to_check_it() -> None:
     """A line in a profile needs an entry in RISKS; a command is one line."""
     assert {preset.setting for presets in PRESETS.values() for preset in presets} <= RISKS.keys()
     for key, risk in RISKS.items():
@@ -99,5 +99,5 @@ def test_each_preset_says_what_it_can_break_and_how_to_find_out() -> None:
 
 
 def test_each_preset_is_the_setting_of_a_control() -> None:
-    """The profile is for the controls that the guide leaves open."""
+    """The profile is for controls that are open with the guide."""
     assert {preset.setting for preset in STRICT} <= {control.setting for control in CATALOGUE}

@@ -27,7 +27,7 @@ def test_every_override_is_a_setting() -> None:
 
 
 def test_every_setting_has_one_complete_row() -> None:
-    """Keys are unique, and no key is a section of another. What a profile sets is not a setting of its own."""
+    """Keys are unique, and no key is a section of another. Presets of a profile are not separate settings."""
     names = [name for name in Settings._fields if name != "from_profile"]
     assert [row.name for row in rows()] == names
     keys = [row.key for row in rows()]

@@ -244,13 +244,13 @@ STRICT = PRESETS[Profile.STRICT]
 
 
 def test_the_list_names_the_profile() -> None:
-    """A profile is explained like a control."""
+    """`explain` accepts the name of a profile."""
     assert "k3s-harden explain strict" in listed()
 
 
 @pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
-def test_a_profile_says_what_each_setting_breaks_and_how_to_find_out(preset: Preset) -> None:
-    """The command is on one line, so that it can be pasted."""
+def test_the_explanation_of_a_profile_has_the_risk_of_each_setting(preset: Preset) -> None:
+    """The command that checks the risk is on one line, so that it can be pasted."""
     text, risk = explained("strict"), RISKS[preset.setting]
     assert f"\n{preset.setting}: {preset.value}\n" in text
     assert f"\n  {risk.command}\n" in text
@@ -259,8 +259,8 @@ def test_a_profile_says_what_each_setting_breaks_and_how_to_find_out(preset: Pre
 
 
 @pytest.mark.parametrize("control", [row for row in CATALOGUE if row.setting in RISKS], ids=lambda row: row.id)
-def test_a_control_says_what_its_setting_breaks(control: BenchmarkControl) -> None:
-    """So does the list of settings."""
+def test_the_explanation_of_a_control_has_the_risk_of_its_setting(control: BenchmarkControl) -> None:
+    """The list of settings contains the risk too."""
     text, risk = explained(control.id), RISKS[control.setting]
     assert "\nCan break\n" in text
     assert "\nBefore you set it\n" in text

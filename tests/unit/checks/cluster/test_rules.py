@@ -499,10 +499,10 @@ def test_a_container_needs_a_seccomp_profile(
 
 
 @pytest.mark.parametrize(("others", "expected"), [({}, PASS), ({"node-2": {"seccompDefault": False}}, FAIL)])
-def test_the_argument_seccomp_default_of_this_node_counts(
+def test_the_argument_seccomp_default_of_this_node_is_used(
     server: Server, others: dict[str, Json], expected: ControlStatus
 ) -> None:
-    """The kubelet's /configz shows false nevertheless, so nothing is known about other nodes."""
+    """/configz of the kubelet shows false nevertheless, so the setting of other nodes is unknown."""
     server.config("kubelet-arg: [seccomp-default=true]\n")
     objects = {Query.PODS: [pod("web", "shop", container({**STRICT, "seccompProfile": None}))]}
     kubelets = {"node-1": {"seccompDefault": False}, **others}
