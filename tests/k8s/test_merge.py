@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.k8s.binaries import real_k3s
 from tests.k8s.node import Node
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ kube-proxy-arg:
 kube-scheduler-arg:
   - profiling=maybe
 """
+if real_k3s():
+    # Its API server does not accept underscores in names.
+    CONFIG = CONFIG.replace("audit_log_maxsize", "audit-log-maxsize").replace(
+        "default_unreachable_toleration_seconds", "default-unreachable-toleration-seconds"
+    )
 LOWER = """\
 kube-apiserver-arg+:
   - audit-log-maxage=45
@@ -164,8 +170,8 @@ ARGUMENTS = tuple(
             # Given twice: the last value is in effect, also across files and spellings.
             "delete-collection-workers": "3",
             "audit-log-maxage": "45",
-            # `apply` adds 100; K3s passes the spelling with underscores after it.
-            "audit-log-maxsize": "50",
+            # `apply` adds 100; the launcher passes the spelling with underscores after it.
+            "audit-log-maxsize": "100" if real_k3s() else "50",
             # `apply` adds 10 after the 3 of config.yaml.
             "audit-log-maxbackup": "10",
             # Lists are combined.
