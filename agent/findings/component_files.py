@@ -143,6 +143,7 @@ def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[I
             path,
             missing=lambda file: file.is_absolute() and (file not in contents or file in unusable),
             enabled=lambda name: name in on if name != POD_SECURITY else name not in off,
+            content=contents.get,
         )
     if named.option == "encryption-provider-config":
         gates = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("feature-gates", ())

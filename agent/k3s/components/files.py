@@ -109,12 +109,16 @@ _AUTHORIZERS = ("AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node")
 
 
 def admission(
-    data: bytes, path: PurePosixPath, missing: Callable[[PurePosixPath], bool], enabled: Callable[[str], bool]
+    data: bytes,
+    path: PurePosixPath,
+    missing: Callable[[PurePosixPath], bool],
+    enabled: Callable[[str], bool],
+    content: Callable[[PurePosixPath], bytes | None] = lambda _: None,
 ) -> Iterator[InputError]:
-    """Yield what the API server rejects in its admission configuration.
+    """Yield what the API server rejects in its admission configuration, and in the files that it names for plugins.
 
-    `missing` returns whether a file that the configuration names is missing, `enabled` whether a plugin is on. The
-    API server reads no entry of a plugin that is off.
+    `missing` returns whether such a file is missing, `content` its content or None if that is unknown, and `enabled`
+    whether a plugin is enabled. The API server reads no entry of a plugin that is disabled.
     """
     versions = tuple(f"{_CONFIG_GROUP}/{one}" for one in ("v1", "v1beta1", "v1alpha1"))
     versions = (*versions, "apiserver.k8s.io/v1alpha1")
@@ -139,6 +143,18 @@ def admission(
             if missing(named):
                 line = (plugin.get("path") or plugin).line
                 yield _error(path, Problem(line, f"the plugin {name} requires a file at {shown(str(named))}"))
+            else:
+                yield from _plugin_file(name, named, content(named))
+
+
+def _plugin_file(name: str, path: PurePosixPath, data: bytes | None) -> Iterator[InputError]:
+    if data is None or (not data and name == POD_SECURITY):
+        return  # an empty file is the default configuration of PodSecurity
+    root = _first(data, path, "configuration of a plugin")
+    if isinstance(root, InputError):
+        yield root
+    else:
+        yield from _located(_PLUGINS[name](root), path)
 
 
 def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
@@ -439,7 +455,15 @@ def pem(argument: str, data: bytes, path: PurePosixPath) -> Iterator[InputError]
 
 
 def _read(data: bytes, path: PurePosixPath, kind: str, versions: tuple[str, ...]) -> Mapping | InputError:
-    """Return the first document, or why the API server cannot decode it."""
+    """Return the first document, or why the component cannot decode it."""
+    node = _first(data, path, f"kind {kind}")
+    if isinstance(node, InputError):
+        return node
+    wrong = next(_head(node, kind, versions), None)
+    return node if wrong is None else _error(path, wrong)
+
+
+def _first(data: bytes, path: PurePosixPath, expected: str) -> Mapping | InputError:
     problem = yaml_reader.json_problem(data)
     if problem:
         return _error(path, Problem(0, problem))
@@ -448,10 +472,7 @@ def _read(data: bytes, path: PurePosixPath, kind: str, versions: tuple[str, ...]
     except InputError as error:
         return error
     node = first and yaml_reader.merged(first)
-    if not isinstance(node, Mapping):
-        return _error(path, Problem(0, f"expected the kind {kind}"))
-    wrong = next(_head(node, kind, versions), None)
-    return node if wrong is None else _error(path, wrong)
+    return node if isinstance(node, Mapping) else _error(path, Problem(0, f"expected the {expected}"))
 
 
 def _head(node: Mapping, kind: str, versions: tuple[str, ...]) -> Iterator[Problem]:

@@ -169,3 +169,34 @@ def test_a_claim_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not
     for claims, expected in ((stops, True), (near, False)):
         data = text.replace("CLAIMS", claims).encode()
         assert bool(list(files.authentication(data, PATH, has_anonymous_auth=False))) is expected
+
+
+POD_SECURITY = """\
+apiVersion: pod-security.admission.config.k8s.io/v1
+kind: PodSecurityConfiguration
+defaults: {enforce: restricted}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "stops"),
+    [
+        (POD_SECURITY, False),
+        ("", False),
+        (f"{POD_SECURITY}---\nfoo: [\n", False),
+        (POD_SECURITY.replace("restricted", "restrictd"), True),
+        (f"{POD_SECURITY}foo: bar\n", True),
+        (POD_SECURITY.replace("kind: PodSecurityConfiguration\n", ""), True),
+        ("# nothing\n", True),
+        ("- a\n", True),
+        ("{kind: PodSecurityConfiguration}", True),
+        ("a: [\n", True),
+    ],
+)
+def test_the_file_of_an_admission_plugin_is_checked(content: str, *, stops: bool) -> None:
+    """The configuration names it by a path relative to its own. Each content was tried with 1.36.3."""
+    text = ADMISSION.replace("[]", "[{name: PodSecurity, path: psa.yaml}]")
+    read = {PATH.with_name("psa.yaml"): content.encode()}
+    found = list(files.admission(text.encode(), PATH, lambda _: False, lambda _: True, read.get))
+    assert bool(found) is stops
+    assert all(one.location.path in read for one in found)
