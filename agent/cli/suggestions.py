@@ -87,7 +87,7 @@ def unknown_verb(name: str, words: Sequence[str]) -> UsageError:
     verbs = visible_verbs()
     found = [row for row in SYNONYMS if name.lower() in row.words]
     meant = [row.meant for row in found] or _near(name, verbs)
-    at = words.index(name)
+    at = words.index(name) if name in words else len(words)
     rest = [*words[:at], *words[at + 1 :]]
     reason = next((row.reason for row in found if row.reason), "k3s-harden has no such command")
     return UsageError(f"cannot run {printable(name)}: {reason}", _hint([_with_verb(one, rest, verbs) for one in meant]))

@@ -33,7 +33,7 @@ PERIOD = 2.0
 _RENEWED = 30
 """Checks after which programs are asked again and memory is freed."""
 
-_SIGNALS = frozenset({signal.SIGWINCH, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP})
+_SIGNALS = frozenset({signal.SIGWINCH, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 """Received between two checks, so that the terminal is left as it was. SIGINT interrupts also a check."""
 
 _ENTER, _LEAVE = "\x1b[?1049h", "\x1b[H\x1b[J\x1b[?1049l"

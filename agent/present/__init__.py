@@ -20,7 +20,7 @@ class Format(str, Enum):
     JSON = "json"
 
 
-_IN_ASCII = {"→": "->", "—": "-", "…": "...", "✔": "+", "✘": "x"}
+_IN_ASCII = {"→": "->", "“": '"', "”": '"', "’": "'", "—": "-", "…": "...", "✔": "+", "✘": "x"}
 
 
 class Verbosity(int, Enum):

@@ -206,7 +206,7 @@ zpty -w shell "bindkey '^I' list-choices; echo rea''dy"
 zpty -r -m shell line '*ready*'
 zpty -w -n shell $'{words}\\t'
 shown=
-for i in {{1..100}}; do
+for i in {{1..{tries}}}; do
     while zpty -r -t shell line; do shown+=$line; done
     [[ $shown == *{until}* ]] && break
     sleep 0.1
@@ -216,9 +216,9 @@ zpty -d shell
 """
 
 
-def in_zsh(home: Path, words: str, until: str) -> str:
-    """Return what an interactive zsh shows after a TAB, until it shows this or after 10 seconds."""
-    return in_shell(home, "zsh", "-f", "-c", _ZSH.format(home=home, words=words, until=until))
+def in_zsh(home: Path, words: str, until: str, tries: int = 400) -> str:
+    """Return what an interactive zsh shows after a TAB, until it shows this, or after some tenths of a second."""
+    return in_shell(home, "zsh", "-f", "-c", _ZSH.format(home=home, words=words, until=until, tries=tries))
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
@@ -241,7 +241,7 @@ def test_a_program_that_cannot_be_run_is_silent(home: Path, shell: str) -> None:
         text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden chec'"
         assert in_shell(home, "fish", "--no-config", "-c", text) == ""
     else:
-        shown = in_zsh(home, "k3s-harden render a", "denied")
+        shown = in_zsh(home, "k3s-harden render a", "denied", tries=20)
         assert "denied" not in shown
         assert "found" not in shown
 

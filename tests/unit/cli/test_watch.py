@@ -153,7 +153,7 @@ def test_an_error_of_the_operating_system_is_shown_too(tmp_path: Path) -> None:
     assert outcome.message.startswith("cannot observe the host: ")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)])
 def test_a_signal_restores_the_screen(root: Path, number: signal.Signals, code: int) -> None:
     """The screen of the shell is restored, and the exit code is that of the signal."""
     with watched(root) as terminal:
