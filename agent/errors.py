@@ -52,6 +52,10 @@ class HostError(HardenError):
     """The host refused an operation, for example for missing permissions or a full disk."""
 
 
+class RootRequiredError(HostError):
+    """The verb needs root. The command line prints how to run it again."""
+
+
 class AccessDeniedError(HostError):
     """The kernel denied access to this user. Root may have it."""
 

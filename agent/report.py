@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import ExitCode
-from agent.model import NO_REMEDIATION, Location, OwnCommand, Remediation, StrEnum
-from agent.value import NamedTuple, Value
+from agent.model import NO_REMEDIATION, FixOwner, Location, Remediation, Step, StrEnum
+from agent.value import NamedTuple, Value, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 GATE_VERB = "gate"
 """The verb whose exit code states only whether K3s may start."""
@@ -57,8 +61,8 @@ class Item(Value):
     """Whether no user can change it here, as in a container with a read-only /proc/sys."""
     diff: str = ""
     """A unified diff."""
-    shown_by: OwnCommand | None = None
-    """The verb that prints the difference, if the report does not contain it."""
+    content_differs: bool = False
+    """Whether `diff` shows more than the detail: the content of a file differs, and the report does not contain it."""
 
 
 class Finding(NamedTuple):
@@ -76,6 +80,16 @@ class Finding(NamedTuple):
     found: str = ""
     location: Location | None = None
     remediation: Remediation = NO_REMEDIATION
+    resource: str = ""
+    """The id of the resource that has the problem, if it is one of the report's; it is then the item's problem, too."""
+
+
+class NextStep(Value):
+    """What to do after a run."""
+
+    step: Step
+    purpose: str = ""
+    """What a command is for, in the imperative; empty for an instruction, which says it."""
 
 
 ROLE = "role"
@@ -94,6 +108,51 @@ class Fact(NamedTuple):
     """Where the value comes from: a file, the output of a program, an option."""
 
 
+_BLOCKING = frozenset({ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.DIFFERS})
+
+
+class Urgency(IntEnum):
+    """How urgent an entry of a report is; the smallest is the most urgent."""
+
+    PREVENTS_START = 0
+    BLOCKS_GATE = 1
+    ERROR = 2
+    WARNING = 3
+    NOTE = 4
+    NONE = 5
+    """Nothing has to be done."""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the host is not compliant because of it."""
+        return self <= Urgency.ERROR
+
+
+class Entry(Value):
+    """What a report says about one object: its items, and the findings about it."""
+
+    items: tuple[Item, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def urgency(self) -> Urgency:
+        """The urgency of the most urgent item or finding."""
+        return min((*map(_of_item, self.items), *map(of_finding, self.findings)), default=Urgency.NONE)
+
+
+def of_finding(finding: Finding) -> Urgency:
+    """Return the urgency of a finding."""
+    if finding.prevents_start:
+        return Urgency.PREVENTS_START
+    return Urgency.BLOCKS_GATE if finding.blocks_gate else Urgency[finding.level.name]
+
+
+def _of_item(item: Item) -> Urgency:
+    if item.status in _BLOCKING:
+        return Urgency.BLOCKS_GATE
+    return Urgency.ERROR if item.status is ItemStatus.EDITED else Urgency.NONE
+
+
 class Report(Value):
     """One run of one verb."""
 
@@ -102,6 +161,25 @@ class Report(Value):
     facts: tuple[Fact, ...]
     items: tuple[Item, ...]
     findings: tuple[Finding, ...]
+    next_steps: tuple[NextStep, ...] = ()
+    """What to do next, the most urgent step first."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The items and findings by object: first those without a problem, then the others, the most urgent first.
+
+        So one problem has one entry, although a difference and several findings can be about it.
+        """
+        open_ids = {item.id for item in self.items if item.status is not ItemStatus.COMPLIANT}
+        entries: dict[object, Entry] = {}
+        for item in self.items:
+            there = entries.get(item.id, Entry())
+            entries[item.id] = replace(there, items=(*there.items, item))
+        for number, finding in enumerate(self.findings):
+            key: object = _object_of(finding, open_ids) or number
+            there = entries.get(key, Entry())
+            entries[key] = replace(there, findings=(*there.findings, finding))
+        return tuple(sorted(entries.values(), key=lambda one: (one.urgency + 1) % len(Urgency)))
 
     @property
     def is_ready(self) -> bool:
@@ -110,8 +188,7 @@ class Report(Value):
         An edited file does not block K3s if it meets its control; otherwise a finding blocks it. A finding that only
         prevents K3s from starting does not block it: K3s reports that failure itself.
         """
-        blocking = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.DIFFERS)
-        blocked = any(item.status in blocking for item in self.items)
+        blocked = any(item.status in _BLOCKING for item in self.items)
         return not blocked and not any(one.blocks_gate for one in self.findings)
 
     @property
@@ -136,3 +213,13 @@ class Report(Value):
         if left or not self.is_ready or any(one.prevents_start or one.level is Level.ERROR for one in self.findings):
             return ExitCode.NOT_COMPLIANT
         return ExitCode.COMPLIANT
+
+
+def _object_of(finding: Finding, open_ids: Collection[str]) -> str:
+    """Return the id of the resource that a finding is about; empty if it is about something else.
+
+    What apply fixes in a file that differs is the same problem as the difference.
+    """
+    path = str(finding.location.path) if finding.location is not None else ""
+    is_same = finding.remediation.owner is FixOwner.APPLY and path in open_ids
+    return finding.resource or (path if is_same else "")

@@ -126,9 +126,9 @@ def picture() -> str:
         host = Host.tree_at(str(root))
         console.print("[bold]$[/] k3s-harden apply --root host")
         _print_shortened(console, verbs.apply(host, request))
-        console.print("\n[bold]$[/] echo vm.panic_on_oom=1 >host/etc/sysctl.d/99-database.conf")
+        console.print("[bold]$[/] echo vm.panic_on_oom=1 >host/etc/sysctl.d/99-database.conf")
         (root / "etc/sysctl.d/99-database.conf").write_text("vm.panic_on_oom=1\n", encoding="utf-8")
-        console.print("\n[bold]$[/] k3s-harden check --root host")
+        console.print("[bold]$[/] k3s-harden check --root host")
         _print_shortened(console, verbs.check(host, request))
     svg = console.export_svg(title="k3s-harden", unique_id="run")
     # Rich refers to a font on a server; the layout is the same with any monospace font.
@@ -507,9 +507,9 @@ def topics() -> str:
 
 
 PICTURE = "images/run.svg"
-PICTURE_WIDTH = 64
+PICTURE_WIDTH = 66
 """Columns of the picture, so that a phone shows it in a readable size."""
-PICTURE_ITEMS = 3
+PICTURE_ITEMS = 2
 
 _PAGES: Mapping[str, Callable[[], str]] = {
     "explanation/kube-bench.md": docs_controls.kube_bench,

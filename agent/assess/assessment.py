@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number
     from agent.benchmark.versions import Benchmark
     from agent.model import Location, Remediation
-    from agent.report import Fact
+    from agent.report import Fact, NextStep
 
 __all__ = ["SCHEMA", "TIME_FORMAT", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
 
@@ -109,6 +109,8 @@ class Assessment(Value):
     """The IDs of the controls for which the API server was queried and did not answer."""
     root: str = ""
     """The root directory of a host tree; empty for this machine."""
+    next_steps: tuple[NextStep, ...] = ()
+    """What to do next, the most urgent step first."""
 
     @property
     def open(self) -> tuple[Verdict, ...]:

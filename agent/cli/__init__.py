@@ -8,7 +8,7 @@ from contextlib import redirect_stdout, suppress
 
 from agent.cli.commands import app
 from agent.cli.streams import discard_output, open_standard_streams, print_error
-from agent.errors import ExitCode, HardenError
+from agent.errors import ExitCode, HardenError, RootRequiredError
 
 __all__ = ("app", "main")
 
@@ -33,7 +33,7 @@ def main() -> None:
     try:
         app(prog_name="k3s-harden")
     except HardenError as error:
-        print_error(error.message, error.hint)
+        print_error(error.message, _hint(error))
         sys.exit(int(error.exit_code))
     except OSError as error:
         if error.filename is not None:
@@ -49,6 +49,15 @@ def main() -> None:
         if ended.code == _INTERRUPTED:
             print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
         raise
+
+
+def _hint(error: HardenError) -> str:
+    """Return what to do about an error; for root's verbs, the same command line with sudo."""
+    if not isinstance(error, RootRequiredError):
+        return error.hint
+    from agent.cli.caller import as_root
+
+    return as_root()
 
 
 def _keep_command(name: str = "") -> None:

@@ -1,6 +1,7 @@
 """The verbs of the command line, with their options and help."""
 
 # Without `from __future__ import annotations`: on Python 3.9, Typer finds no options in annotations that are strings.
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -82,10 +83,10 @@ def apply(
     host = open_host(root, allow_empty=allow_empty_root)
     with progress("apply", quiet=quiet) as shown:
         report = converge.apply(host, options.request(force=force), shown)
-    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
-@app.command(epilog=epilog("k3s-harden check --quiet", READS))
+@app.command(epilog=epilog("sudo k3s-harden check", READS))
 def check(
     *,
     watch: Annotated[
@@ -108,13 +109,13 @@ def check(
     from agent.verbs import converge
 
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    printed, words = ReportOptions(output_format, verbose, quiet), options.words(root)
+    printed, caller = ReportOptions(output_format, verbose, quiet), partial(options.caller, root)
     host = open_host(root, allow_empty=allow_empty_root)
     if watch:
-        report = printed.watched(host, lambda again: converge.check(again, options.request()), words)
+        report = printed.watched(host, lambda again: converge.check(again, options.request()), caller)
     else:
         report = converge.check(host, options.request())
-    printed.finish(report, words)
+    printed.finish(report, caller)
 
 
 @app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
@@ -139,7 +140,7 @@ def diff(
 
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     report = converge.diff(open_host(root, allow_empty=allow_empty_root), options.request(force=force))
-    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
 @app.command(
@@ -181,8 +182,8 @@ def preflight(
     host = open_host(root, allow_empty=allow_empty_root)
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     result = verb.preflight(host, options.request(), target)
-    for_target = replace(options, k3s_version=result.target).words(root)
-    ReportOptions(output_format, verbose, quiet).finish_preflight(result, for_target)
+    for_target = replace(options, k3s_version=result.target)
+    ReportOptions(output_format, verbose, quiet).finish_preflight(result, partial(for_target.caller, root))
 
 
 @app.command(epilog=epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", READS))
@@ -228,7 +229,9 @@ def assess(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print all controls, host facts and evidence.")
     ] = False,
-    quiet: Quiet = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only controls that decide the exit code.")
+    ] = False,
 ) -> None:
     """Assess this host against a CIS benchmark.
 
@@ -264,7 +267,7 @@ def assess(
         watched=watched,
         with_cluster=cluster,
     )
-    options.finish(assessment, of_host.words(root))
+    options.finish(assessment, partial(of_host.caller, root))
 
 
 @app.command(
@@ -352,7 +355,7 @@ def gate(
 
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     report = converge.gate(open_host(root, allow_empty=allow_empty_root), options.request(service=service))
-    ReportOptions(output_format, verbose, quiet).finish(report, options.words(root))
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
 @app.command(epilog=epilog("sudo k3s-harden release --once", CHANGES, success="the next start passes"))
@@ -374,7 +377,8 @@ def release(
 
     if not once:
         raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
-    ReportOptions(output_format, verbose, quiet).finish(release_once(Host.real(), unit or ()))
+    report = release_once(Host.real(), unit or ())
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
 
 
 @app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, success="every change was undone"))
@@ -395,7 +399,8 @@ def revert(
     from agent.verbs.revert import revert as verb
 
     report = verb(open_host(root, allow_empty=allow_empty_root), last=last, force=force)
-    ReportOptions(output_format, verbose, quiet).finish(report)
+    options = HostOptions(allow_empty_root=allow_empty_root)
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
 @app.command(
@@ -490,7 +495,7 @@ def service_accounts(
     file = None if kubeconfig is None else str(absolute(kubeconfig))
     with progress("service-accounts", quiet=quiet) as shown:
         report = protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait, progress=shown)
-    ReportOptions(output_format, verbose, quiet).finish(report)
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
 
 
 @app.command(epilog=epilog("sudo k3s-harden install", CHANGES, success="everything is installed"))
@@ -515,8 +520,9 @@ def install(
     from agent.verbs.install import install as verb
 
     host = open_host(root, allow_empty=allow_empty_root)
-    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir, allow_empty_root), unit or (), program)
-    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    wanted = installation(host, options, unit or (), program)
+    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root))
 
 
 @app.command(epilog=epilog("sudo k3s-harden uninstall", CHANGES, success="everything is removed"))
@@ -540,8 +546,9 @@ def uninstall(
     from agent.verbs.install import uninstall as verb
 
     host = open_host(root, allow_empty=allow_empty_root)
-    wanted = installation(host, HostOptions(config, role, k3s_version, data_dir, allow_empty_root), (), program)
-    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted))
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    wanted = installation(host, options, (), program)
+    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root))
 
 
 def _version(asked: bool) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.plan.preflight import Preflight
     from agent.present.assessments.asff import AwsAccount
+    from agent.present.remediation import Caller
     from agent.report import Report
     from agent.settings.schema import Overrides
     from agent.situation import Request
@@ -74,8 +75,8 @@ DataDir = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files edited by hand, and keep backups of them.")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="Output format.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print all host facts and their sources, too.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 
 Services = Annotated[
     Optional[list[str]],
@@ -158,8 +159,13 @@ class HostOptions(Value):
 
         return Request(self.overrides(), self.settings_file, force, service)
 
-    def words(self, root: str) -> tuple[str, ...]:
-        """Return the options that were given, for the commands that a report recommends."""
+    def caller(self, root: str) -> Caller:
+        """Return how this run was called, for the commands that a report recommends."""
+        from agent.cli.caller import caller
+
+        return caller(root, self._words(root))
+
+    def _words(self, root: str) -> tuple[str, ...]:
         all_options = (
             ("--root", root if root != "/" else None),
             ("--config", self.config),
@@ -224,28 +230,28 @@ class ReportOptions(Value):
     verbose: bool
     quiet: bool
 
-    def finish(self, report: Report, host_options: tuple[str, ...] = ()) -> None:
+    def finish(self, report: Report, caller: Callable[[], Caller]) -> None:
         """Print the report and exit with its exit code."""
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(report.exit_code, decides=report.verb != GATE_VERB):
-            present(report, self.output_format, detail, sys.stdout, host_options)
+            present(report, self.output_format, detail, sys.stdout, caller)
         raise typer.Exit(int(report.exit_code))
 
-    def watched(self, host: Host, check: Callable[[Host], Report], host_options: tuple[str, ...]) -> Report:
+    def watched(self, host: Host, check: Callable[[Host], Report], caller: Callable[[], Caller]) -> Report:
         """Show the report of each check on the terminal until Ctrl-C, and return the last one."""
         from agent.cli.watch import refuse_without_terminal, watch
 
         refuse_without_terminal(self.output_format)
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
-        return watch(host, check, lambda report, to: present(report, self.output_format, detail, to, host_options))
+        return watch(host, check, lambda report, to: present(report, self.output_format, detail, to, caller))
 
-    def finish_preflight(self, result: Preflight, host_options: tuple[str, ...]) -> None:
+    def finish_preflight(self, result: Preflight, caller: Callable[[], Caller]) -> None:
         """Print the result of a preflight and exit with its exit code."""
         from agent.present.preflight import present as present_preflight
 
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(result.exit_code):
-            present_preflight(result, self.output_format, detail, sys.stdout, host_options)
+            present_preflight(result, self.output_format, detail, sys.stdout, caller)
         raise typer.Exit(int(result.exit_code))
 
 
@@ -266,12 +272,12 @@ class AssessmentOptions(Value):
         """Whether a person waits for the result at a terminal."""
         return self.output is None and self.output_format is AssessmentFormat.AUTO and sys.stdout.isatty()
 
-    def finish(self, assessment: Assessment, host_options: tuple[str, ...]) -> None:
+    def finish(self, assessment: Assessment, caller: Callable[[], Caller]) -> None:
         """Print or write the assessment and exit with its exit code."""
         from agent.present.assessments import present as present_assessment
-        from agent.present.assessments.common import with_host_options
+        from agent.present.assessments.common import addressed
 
-        assessment = with_host_options(assessment, host_options)
+        assessment = addressed(assessment, caller())
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(assessment.exit_code):
             if self.output and self.output != Path("-"):

@@ -228,4 +228,4 @@ def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -
 def _trouble(message: str, *, expected: str, found: str, location: Location, restart: Restart = Restart.K3S) -> Trouble:
     edit = Remediation((Instruction("correct the edit", location),), restart=restart)
     force = Remediation((OwnCommand("apply", ("--force",)),), restart=restart, alternative=edit)
-    return Trouble(message, expected, found, location, force)
+    return Trouble(message, expected, found, location, force, str(location.path))

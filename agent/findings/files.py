@@ -35,6 +35,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
                 found=f"{len(now.content)} bytes",
                 location=Location(resource.path),
                 remediation=written_by_apply(situation, resource.id),
+                resource=resource.id,
             )
 
 
@@ -58,6 +59,7 @@ def file_edited(situation: Situation) -> Iterator[Trouble]:
                     (OwnCommand("diff"), Instruction("move the change to /etc/k3s-harden/config.yaml")),
                     alternative=Remediation((OwnCommand("apply", ("--force",)),)),
                 ),
+                resource=refusal.id,
             )
 
 
@@ -83,6 +85,7 @@ def mode_loosened(situation: Situation) -> Iterator[Trouble]:
                 found=str(now.mode),
                 location=Location(resource.path),
                 remediation=APPLY if resource.id in changing else written_by_apply(situation, resource.id),
+                resource=resource.id,
             )
 
 

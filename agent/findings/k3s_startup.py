@@ -135,6 +135,7 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
                 found=str(path),
                 location=location,
                 remediation=_repair(situation, path, location),
+                resource=_managed(situation, path),
             )
         data = situation.k3s_files.contents.get(path)
         is_known = data is None or _is_expected(situation, path)
@@ -143,6 +144,7 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
                 f"K3s does not start: its audit policy is invalid: {problem.problem}",
                 location=problem.location,
                 remediation=_repair(situation, path, location),
+                resource=_managed(situation, path),
             )
 
 
@@ -174,6 +176,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
                 f"K3s does not start: its admission configuration {'' if missing else 'is invalid: '}{found.problem}",
                 location=location if missing else found.location,
                 remediation=_repair(situation, path, location),
+                resource=_managed(situation, path),
             )
             return
         configured |= found
@@ -221,12 +224,17 @@ def token_file_awaited(situation: Situation) -> Iterator[Trouble]:
 
 def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
     """Return the remediation for a file that K3s' configuration names at a location."""
-    if any(resource.id == str(path) for resource in situation.desired):
+    if _managed(situation, path):
         return written_by_apply(situation, str(path))
     return Remediation(
         (Instruction(f"correct {path}"),),
         alternative=Remediation((Instruction("remove the option", location), *APPLY.steps), restart=Restart.K3S),
     )
+
+
+def _managed(situation: Situation, path: PurePosixPath) -> str:
+    """Return the id of the managed resource at a path; empty if there is none."""
+    return next((resource.id for resource in situation.desired if resource.id == str(path)), "")
 
 
 def _no_configuration(value: ConfigValue) -> Trouble:

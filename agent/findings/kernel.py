@@ -95,6 +95,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
                 found=describe(now),
                 location=protected,
                 remediation=_set(situation, row, now),
+                resource=row.key,
             )
         # The kubelet does not have waivers, so the drop-in that apply will write counts, too.
         if waiver is not None and (protected is not None or will_protect):
@@ -108,6 +109,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
                     (Instruction("set `protect-kernel-defaults: false` in the settings"),),
                     alternative=Remediation((Instruction("remove the waiver", waiver.location),)),
                 ),
+                resource=row.key,
             )
 
 
@@ -127,6 +129,7 @@ def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
                 expected=row.value,
                 found=describe(now),
                 remediation=_set(situation, row, now),
+                resource=row.key,
             )
 
 

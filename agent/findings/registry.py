@@ -66,6 +66,8 @@ class Trouble(NamedTuple):
     found: str = ""
     location: Location | None = None
     remediation: Remediation = NO_REMEDIATION
+    resource: str = ""
+    """The id of the managed resource that has the problem; empty if it is not one."""
 
 
 def about_waiver(waiver: SiteWaiver, message: str, step: str) -> Trouble:

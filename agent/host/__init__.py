@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
+from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
 from agent.host.tree import Tree
@@ -103,7 +103,7 @@ class Host(Value):
     def refuse_ordinary_user(self, verb: str) -> None:
         """Raise HostError if the current user is not root and this is not a --root tree."""
         if self.is_live and not self.runs_as_root:
-            raise HostError(f"cannot {verb}: changing the host requires root", f"sudo k3s-harden {verb}")
+            raise RootRequiredError(f"cannot {verb}: changing the host requires root", f"sudo k3s-harden {verb}")
 
     @property
     def user(self) -> str:

@@ -355,7 +355,7 @@ def _file_steps(
         yield Refusal(
             expected.id,
             "exists with content that k3s-harden did not write",
-            "compare with `k3s-harden diff`; to replace it and keep a backup, run again with --force",
+            "to replace it and keep a backup, run apply with --force",
             edited=True,
         )
         yield from _guarded(now, expected)

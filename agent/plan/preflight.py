@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from agent.k3s.upgrade_notes import UpgradeNote
     from agent.model import Location, Remediation
-    from agent.report import Fact, Finding, Item
+    from agent.report import Fact, Finding, Item, NextStep
 
 MEANINGS = {
     ExitCode.COMPLIANT: "K3s of that version would start, and apply makes the host compliant",
@@ -56,6 +56,7 @@ class Preflight(NamedTuple):
     left: tuple[Item, ...]
     """What would not be compliant after apply."""
     notes: tuple[UpgradeNote, ...]
+    next_steps: tuple[NextStep, ...] = ()
 
     @property
     def would_start(self) -> bool:

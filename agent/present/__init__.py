@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, TextIO
 from agent.value import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.present.remediation import Caller
     from agent.report import Report
 
 
@@ -32,17 +35,24 @@ class Verbosity(int, Enum):
 
 
 def present(
-    report: Report, output_format: Format, verbosity: Verbosity, stream: TextIO, options: tuple[str, ...] = ()
+    report: Report,
+    output_format: Format,
+    verbosity: Verbosity,
+    stream: TextIO,
+    caller: Callable[[], Caller] | None = None,
 ) -> None:
     """Write the report to `stream`; characters that its encoding lacks are replaced.
 
-    `options` are the host options of the run, which the commands in remediations repeat.
+    Commands in it call the program as `caller` did, with the host options of the run.
     """
-    if options:
-        from agent.present.remediation import with_options
+    if report.findings or report.next_steps:
+        from agent.present import next_steps
+        from agent.present.remediation import Caller, addressed
 
-        findings = (one._replace(remediation=with_options(one.remediation, options)) for one in report.findings)
-        report = replace(report, findings=tuple(findings))
+        called = (caller or Caller)()
+        findings = (one._replace(remediation=addressed(one.remediation, called)) for one in report.findings)
+        steps = next_steps.addressed(report.next_steps, called)
+        report = replace(report, findings=tuple(findings), next_steps=steps)
     if output_format is Format.AUTO:
         output_format = Format.TABLE if stream.isatty() else Format.PLAIN
     if output_format is Format.JSON:
@@ -50,9 +60,6 @@ def present(
 
         stream.write(as_json(report))
         return
-    from agent.present.remediation import with_comparison
-
-    report = replace(report, items=tuple(with_comparison(item, options) for item in report.items))
     if output_format is Format.TABLE:
         from agent.present.table import as_table
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.k3s.secrets import redacted_all
 from agent.present import remediation
+from agent.present.next_steps import as_object as as_step
 
 if TYPE_CHECKING:
     from agent.model import Location
@@ -29,6 +30,7 @@ def as_json(report: Report) -> str:
         "facts": [fact._asdict() for fact in report.facts],
         "items": list(map(item_object, report.items)),
         "findings": list(map(finding_object, report.findings)),
+        "next_steps": list(map(as_step, report.next_steps)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(redacted_all(shape), indent=2) + "\n"

@@ -5,39 +5,60 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.present import Verbosity, remediation
-from agent.present.text import fields, is_shown, printable, result, title
-from agent.report import Level
+from agent.present.text import fields, fix, printable, result, title
 
 if TYPE_CHECKING:
-    from agent.report import Finding, Item, Report
+    from collections.abc import Iterator
+
+    from agent.report import Entry, Finding, Item, Report
 
 
 def as_lines(report: Report, verbosity: Verbosity) -> str:
-    """Return one line for each item and finding; an item's unified diff follows its line."""
-    lines = []
-    if verbosity > Verbosity.QUIET:
-        lines.append(title(report))
-    if verbosity is Verbosity.VERBOSE:
-        lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts]
-    for item in report.items:
-        if is_shown(item, verbosity):
-            lines.append(item_line(item))
-            lines += item.diff.removesuffix("\n").split("\n") if item.diff else ()
-    lines += [finding_line(f) for f in report.findings if verbosity > Verbosity.QUIET or f.level is not Level.NOTE]
-    if verbosity > Verbosity.QUIET or report.exit_code:
-        lines.append(f"result {int(report.exit_code)}: {result(report)}")
+    """Return one line for each entry; an item's unified diff follows its line. -q is only the result."""
+    last = f"result {int(report.exit_code)}: {result(report)}"
+    lines = [last] if verbosity is Verbosity.QUIET else list(_lines(report, last, verbosity))
     return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
+    yield title(report)
+    if verbosity is Verbosity.VERBOSE:
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in report.facts)
+    for entry in report.entries:
+        yield _entry_line(entry)
+        for item in entry.items:
+            yield from item.diff.removesuffix("\n").split("\n") if item.diff else ()
+    yield last
+    if report.next_steps:
+        from agent.present.next_steps import lines
+
+        yield from lines(report.next_steps)
+
+
+def _entry_line(entry: Entry) -> str:
+    """Return what a report says about one object, as one line: the item, the findings, the fix."""
+    about = entry.items[0].id if entry.items else ""
+    parts = [*map(_item, entry.items), *(_finding(one, about) for one in entry.findings)]
+    text = remediation.text(fix(entry))
+    hints = [text] if text else dict.fromkeys(item.hint for item in entry.items if item.hint)
+    return "; ".join((*parts, *map(remediation.labelled, hints)))
 
 
 def item_line(item: Item) -> str:
     """Return an item as one line."""
-    head = ": ".join(filter(None, (f"{item.status} {item.id}", item.detail)))
-    return "; ".join(filter(None, (head, remediation.labelled(item.hint))))
+    return "; ".join(filter(None, (_item(item), remediation.labelled(item.hint))))
 
 
 def finding_line(finding: Finding) -> str:
     """Return a finding as one line."""
-    parts = [f"{finding.level} {finding.id}: {finding.message}"]
-    parts += [f"{name} {value}" for name, value in fields(finding)]
-    parts.append(remediation.labelled(remediation.text(finding.remediation)))
-    return "; ".join(filter(None, parts))
+    fix_ = remediation.labelled(remediation.text(finding.remediation))
+    return "; ".join(filter(None, (_finding(finding), fix_)))
+
+
+def _item(item: Item) -> str:
+    return ": ".join(filter(None, (f"{item.status} {item.id}", item.detail)))
+
+
+def _finding(finding: Finding, about: str = "") -> str:
+    values = (f"{name} {value}" for name, value in fields(finding, about))
+    return "; ".join((f"{finding.level} {finding.id}: {finding.message}", *values))

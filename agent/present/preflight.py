@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from agent.errors import ExitCode
-from agent.present import Format, Verbosity, fitting, remediation
+from agent.present import Format, Verbosity, fitting, next_steps, remediation
 from agent.present.text import printable
 from agent.report import ItemStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
-    from agent.plan.preflight import Preflight, Problem
+    from agent.plan.preflight import Preflight
+    from agent.present.remediation import Caller
     from agent.report import Item
 
 SCHEMA = 1
@@ -21,16 +23,20 @@ _FIXED = "apply fixes "
 
 
 def present(
-    result: Preflight, output_format: Format, verbosity: Verbosity, stream: TextIO, options: tuple[str, ...] = ()
+    result: Preflight,
+    output_format: Format,
+    verbosity: Verbosity,
+    stream: TextIO,
+    caller: Callable[[], Caller] | None = None,
 ) -> None:
-    """Write the result to `stream`. `options` are the host options that the commands in remediations repeat."""
+    """Write the result to `stream`. Commands in it call the program as `caller` did, for the other version."""
+    called = (caller or remediation.Caller)()
     shown = tuple(
-        one._replace(
-            finding=one.finding._replace(remediation=remediation.with_options(one.finding.remediation, options))
-        )
+        one._replace(finding=one.finding._replace(remediation=remediation.addressed(one.finding.remediation, called)))
         for one in result.problems
     )
-    result = result._replace(problems=shown)
+    steps = next_steps.addressed(result.next_steps, called)
+    result = result._replace(problems=shown, next_steps=steps)
     if output_format is Format.AUTO:
         output_format = Format.TABLE if stream.isatty() else Format.PLAIN
     if output_format is Format.JSON:
@@ -44,64 +50,59 @@ def present(
 def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
     from agent.present.plain import finding_line, item_line
 
-    lines = []
-    if verbosity > Verbosity.QUIET:
-        lines.append(_title(result))
-    if verbosity is Verbosity.VERBOSE:
-        lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in result.facts]
-    for one in result.problems:
-        if _is_shown(one, verbosity):
+    last = f"result {int(result.exit_code)}: {_summary(result)}"
+    lines = [last]
+    if verbosity is not Verbosity.QUIET:
+        lines = [_title(result)]
+        if verbosity is Verbosity.VERBOSE:
+            lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in result.facts]
+        for one in result.problems:
             lines.append(f"{_FIXED if one.fixed_by_apply else ''}{finding_line(one.finding)}")
-    if verbosity > Verbosity.QUIET:
         lines += [item_line(item) for item in result.changes]
-    lines += [f"left after apply: {item_line(item)}" for item in _unexpected(result)]
-    if verbosity > Verbosity.QUIET:
+        lines += [f"left after apply: {item_line(item)}" for item in _unexpected(result)]
         lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
-    if verbosity > Verbosity.QUIET or result.exit_code:
-        lines.append(f"result {int(result.exit_code)}: {_summary(result)}")
+        lines += [last, *next_steps.lines(result.next_steps)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _as_table(result: Preflight, verbosity: Verbosity, stream: TextIO) -> None:
-    from rich.console import Console
+    from agent.present.table import write_captured
 
-    from agent.present.text import stripped
-
-    console = Console(file=stream, highlight=False)
-    with console.capture() as captured:
-        _print_to(console, result, verbosity)
-    stream.write(fitting(stripped(captured.get()), stream))
+    write_captured(stream, lambda console: print_to(console, result, verbosity))
 
 
-def _print_to(console: Console, result: Preflight, verbosity: Verbosity) -> None:
-    from rich.padding import Padding
+def print_to(console: Console, result: Preflight, verbosity: Verbosity) -> None:
+    """Write the result to a Rich console. -q prints only the last line."""
     from rich.text import Text
 
-    from agent.present.table import facts_table, finding_block, items_table, styled
+    from agent.present.layout import joined, print_line, styled
+    from agent.present.table import print_entries, print_facts, print_result
+    from agent.report import Entry
 
-    is_loud = verbosity > Verbosity.QUIET
-    if is_loud:
-        console.print(styled(_title(result), "bold"))
-    if verbosity is Verbosity.VERBOSE:
-        console.print(facts_table(result.facts))
-    for one in result.problems:
-        if _is_shown(one, verbosity):
-            if one.fixed_by_apply:
-                console.print(styled(_FIXED.strip(), "green"), end=" ")
-            console.print(finding_block(one.finding))
-    if is_loud and result.changes:
-        console.print(styled("apply changes, for that version", "bold"))
-        console.print(items_table(result.changes, console.width))
-    if _unexpected(result):
-        console.print(styled("left after apply", "bold"))
-        console.print(items_table(_unexpected(result), console.width))
-    for note in result.notes if is_loud else ():
-        console.print(Text("note ", "cyan").append(note.id, "bold"))
-        console.print(Padding(styled(note.text), (0, 0, 0, 2)))
-        console.print(Padding(styled(note.source, "dim"), (0, 0, 0, 2)))
-    if is_loud or result.exit_code:
-        good = result.exit_code is ExitCode.COMPLIANT
-        console.print(styled(f"{'✔' if good else '✘'} {_summary(result)}", "bold green" if good else "bold red"))
+    if verbosity is not Verbosity.QUIET:
+        print_line(console, styled(_title(result), "bold"))
+        if verbosity is Verbosity.VERBOSE:
+            print_facts(console, result.facts)
+        with_fix = verbosity is Verbosity.VERBOSE or not result.next_steps
+        decisive = [Entry((), (one.finding,)) for one in result.problems if not one.fixed_by_apply]
+        print_entries(console, decisive, with_fix=with_fix)
+        fixed = [Entry((), (one.finding,)) for one in result.problems if one.fixed_by_apply]
+        parts = (
+            ("apply fixes", fixed),
+            ("apply changes, for that version", [Entry((item,)) for item in result.changes]),
+            ("left after apply", [Entry((item,)) for item in _unexpected(result)]),
+        )
+        for heading, entries in parts:
+            if entries:
+                print_line(console, Text(heading, "bold"))
+                print_entries(console, entries, with_fix=with_fix)
+        for note in result.notes:
+            print_line(console, joined(Text("note ", "cyan"), styled(note.id, "bold")))
+            print_line(console, styled(note.text), 2)
+            print_line(console, styled(note.source, "dim"), 2)
+    print_result(console, _summary(result), result.exit_code)
+    if verbosity is not Verbosity.QUIET:
+        next_steps.print_next_steps(console, result.next_steps)
 
 
 def _as_json(result: Preflight) -> str:
@@ -130,6 +131,7 @@ def _as_json(result: Preflight) -> str:
         "changes": list(map(item_object, result.changes)),
         "left_after_apply": list(map(item_object, result.left)),
         "notes": [{"id": note.id, "message": note.text, "source": note.source} for note in result.notes],
+        "next_steps": list(map(next_steps.as_object, result.next_steps)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(redacted_all(shape), indent=2) + "\n"
@@ -138,10 +140,6 @@ def _as_json(result: Preflight) -> str:
 def _title(result: Preflight) -> str:
     role = result.facts[0].value
     return f"k3s-harden preflight: {role}, K3s {result.current or 'of unknown version'} → {result.target}"
-
-
-def _is_shown(one: Problem, verbosity: Verbosity) -> bool:
-    return verbosity > Verbosity.QUIET or one.is_decisive
 
 
 def _unexpected(result: Preflight) -> tuple[Item, ...]:

@@ -4,16 +4,73 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.model import Instruction, OwnCommand, Remediation, Restart
-from agent.value import Value, replace
+from agent.model import Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.value import Value
 
 if TYPE_CHECKING:
     from agent import model
     from agent.model import Location
-    from agent.report import Item
+
+PROGRAM = "k3s-harden"
 
 _HOSTLESS_VERBS = frozenset({"explain", "render"})
 """Verbs that read no host: they need neither root nor the options of the current run."""
+
+_OPTIONS = {
+    "revert": ("--root ", "--allow-empty-root"),
+    "release": (),
+    "service-accounts": (),
+}
+"""By verb: the host options that it has, if it does not have all of them."""
+
+_SUDO = "sudo "
+
+
+class Caller(Value):
+    """How the current run was called; commands for the reader are called in the same way."""
+
+    program: str = PROGRAM
+    """The shell words that call this program."""
+    needs_sudo: bool = True
+    """Whether this program needs sudo to work on the host."""
+    is_root: bool = False
+    root: str = ""
+    """The root directory of a host tree; empty for this machine."""
+    options: tuple[str, ...] = ()
+    """The host options of the run, such as `--root /mnt`, quoted for a shell."""
+
+    def command(self, step: model.Step) -> str:
+        """Return a step as a command line to paste; empty if it is an instruction."""
+        if isinstance(step, OwnCommand):
+            return self._own(step)
+        return self._other(step.line) if isinstance(step, ShellCommand) else ""
+
+    def _own(self, step: OwnCommand) -> str:
+        if step.verb in _HOSTLESS_VERBS:
+            return " ".join((self.program, step.verb, *step.options))
+        known = _OPTIONS.get(step.verb)
+        given = {option.partition(" ")[0] for option in step.options}
+        options = (
+            option
+            for option in self.options
+            if (known is None or option.startswith(known)) and option.partition(" ")[0] not in given
+        )
+        return f"{_SUDO * self.needs_sudo}{' '.join((self.program, step.verb, *step.options, *options))}"
+
+    def _other(self, line: str) -> str:
+        if not line.startswith(_SUDO):
+            return line
+        line = line[len(_SUDO) :]
+        if self.root:
+            from shlex import quote
+
+            # Without it, the command changes this machine in the place of the host tree.
+            line = f"chroot {quote(self.root)} {line}"
+        return line if self.is_root else _SUDO + line
+
+
+_UNKNOWN = Caller()
+"""For texts that no run prints, such as the reference."""
 
 
 class Step(Value):
@@ -46,7 +103,7 @@ def labelled(fix: str) -> str:
 
 def steps(remediation: Remediation) -> tuple[Step, ...]:
     """Return the steps, the restart included, without those of the alternative."""
-    return (*map(_step, remediation.steps), *_RESTARTS[remediation.restart])
+    return (*map(described, remediation.steps), *_RESTARTS[remediation.restart])
 
 
 def lines(remediation: Remediation) -> list[str]:
@@ -57,27 +114,18 @@ def lines(remediation: Remediation) -> list[str]:
     return [*own, "or", *lines(remediation.alternative)] if remediation.alternative else own
 
 
-def with_options(remediation: Remediation, options: tuple[str, ...]) -> Remediation:
-    """Return the remediation with the host options of a run, such as `--root /mnt`, added to our own commands."""
-
-    def extended(step: model.Step) -> model.Step:
-        if not isinstance(step, OwnCommand) or step.verb in _HOSTLESS_VERBS:
-            return step
-        return OwnCommand(step.verb, (*step.options, *options))
-
-    return remediation.mapped(extended)
+def completed(step: model.Step, caller: Caller) -> model.Step:
+    """Return a step with a complete command for this caller."""
+    return step if isinstance(step, Instruction) else ShellCommand(caller.command(step))
 
 
-def with_comparison(item: Item, options: tuple[str, ...]) -> Item:
-    """Return the item with the command that shows its difference, if there is one, in its detail."""
-    if item.shown_by is None:
-        return item
-    command = text(with_options(Remediation((item.shown_by,)), options))
-    return replace(item, detail=f"{item.detail}; `{command}` shows the difference")
+def addressed(remediation: Remediation, caller: Caller) -> Remediation:
+    """Return the remediation with complete commands for this caller."""
+    return remediation.mapped(lambda step: completed(step, caller))
 
 
 def _prose(remediation: Remediation) -> str:
-    own = "; then ".join(_quoted(_step(step)) for step in remediation.steps)
+    own = "; then ".join(_quoted(described(step)) for step in remediation.steps)
     line = "; ".join(filter(None, (own, *map(_quoted, _RESTARTS[remediation.restart]))))
     return line if remediation.alternative is None else f"{line}; or {_prose(remediation.alternative)}"
 
@@ -86,13 +134,12 @@ def _quoted(step: Step) -> str:
     return f"run `{step.text}`" if step.is_command else step.text
 
 
-def _step(step: model.Step) -> Step:
+def described(step: model.Step) -> Step:
+    """Return a step as text."""
     if isinstance(step, Instruction):
         return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
-    if not isinstance(step, OwnCommand):
-        return Step(step.line, is_command=True)
-    own = " ".join(("k3s-harden", step.verb, *step.options))
-    return Step(own if step.verb in _HOSTLESS_VERBS else f"sudo {own}", is_command=True)
+    # A shell command is complete, as `addressed` makes it.
+    return Step(_UNKNOWN.command(step) if isinstance(step, OwnCommand) else step.line, is_command=True)
 
 
 def at(location: Location) -> str:

@@ -1,39 +1,40 @@
-"""A report as a Rich table for a terminal."""
+"""A report for a terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from agent.errors import ExitCode
 from agent.present import Verbosity, fitting, remediation
-from agent.present.text import fields, is_shown, printable, result, stripped, title
-from agent.report import Fact, ItemStatus, Level
+from agent.present.layout import NARROW, indent_of, joined, padded, print_line, styled
+from agent.present.next_steps import print_next_steps
+from agent.present.text import fields, fix, is_compliant, result, stripped, title
+from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from rich.console import RenderableType
+    from agent.model import Remediation
+    from agent.report import Entry, Fact, Finding, Item, Report
 
-    from agent.report import Finding, Item, Report
-
+# The palette of a terminal is that of a dark or of a light background: yellow and bright colors vanish on white, blue
+# vanishes on black. The word that has the color says the same.
 _STATUS_STYLE = {
     ItemStatus.COMPLIANT: "green",
-    ItemStatus.CHANGED: "bold green",
-    ItemStatus.KEPT: "yellow",
-    ItemStatus.DIFFERS: "yellow",
-    ItemStatus.REFUSED: "bold red",
-    ItemStatus.EDITED: "bold yellow",
-    ItemStatus.FAILED: "bold red",
+    ItemStatus.CHANGED: "green",
+    ItemStatus.KEPT: "magenta",
+    ItemStatus.DIFFERS: "magenta",
+    ItemStatus.REFUSED: "red",
+    ItemStatus.EDITED: "magenta",
+    ItemStatus.FAILED: "red",
 }
-_STATUS_COLUMN = len("compliant") + 2
+_COLUMN = len("compliant") + 2
 _DETAIL_COLUMN = 40
-"""Longer details are folded, not moved below the id."""
-_LEVEL_STYLE = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
+"""Longer details do not move the others below the id."""
+_LEVEL_STYLE = {Level.ERROR: "red", Level.WARNING: "magenta", Level.NOTE: "cyan"}
 _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 """By the first character of a line of a diff."""
 
@@ -52,75 +53,120 @@ def write_captured(stream: TextIO, show: Callable[[Console], None]) -> None:
 
 
 def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
-    """Write the report to a Rich console; the picture in the README comes from a recording one."""
+    """Write the report to a Rich console; the picture in the README comes from a recording one.
+
+    -q prints only the result; -v adds the compliant items, the fix of each problem, and the facts with their sources.
+    """
+    is_verbose = verbosity is Verbosity.VERBOSE
     if verbosity > Verbosity.QUIET:
-        console.print(styled(title(report), "bold"))
-    if verbosity is Verbosity.VERBOSE:
-        console.print(facts_table(report.facts))
-    items = [i for i in report.items if verbosity > Verbosity.QUIET or is_shown(i, verbosity)]
-    if items:
-        console.print(items_table(items, console.width))
-    for item in items:
-        if item.diff:
-            for line in item.diff.removesuffix("\n").split("\n"):
-                console.print(styled(line, _DIFF_STYLE.get(line[:1], "")), overflow="fold")
-    for finding in report.findings:
-        if verbosity > Verbosity.QUIET or finding.level is not Level.NOTE:
-            console.print(finding_block(finding))
-    if verbosity > Verbosity.QUIET or report.exit_code:
-        good = report.exit_code is ExitCode.COMPLIANT
-        mark = "✔" if good else "✘"
-        console.print(styled(f"{mark} {result(report)}", "bold green" if good else "bold red"))
+        print_line(console, styled(title(report), "bold"))
+        if is_verbose:
+            print_facts(console, report.facts)
+        entries = report.entries
+        shown = [entry for entry in entries if is_verbose or not is_compliant(entry)]
+        print_entries(console, shown, with_fix=is_verbose or not report.next_steps)
+        hidden = len(entries) - len(shown)
+        if hidden:
+            items = f"{hidden} compliant item{'' if hidden == 1 else 's'}"
+            print_line(console, Text(f"{'and ' if shown else ''}{items}; -v lists {'it' if hidden == 1 else 'them'}"))
+    print_result(console, result(report), report.exit_code)
+    if verbosity > Verbosity.QUIET:
+        print_next_steps(console, report.next_steps)
 
 
-def styled(text: str, style: str = "") -> Text:
-    """Return one printable line."""
-    return Text(printable(text), style)
+def print_result(console: Console, text: str, exit_code: ExitCode) -> None:
+    """Print the last line about the host, with a mark that does not depend on color."""
+    good = exit_code is ExitCode.COMPLIANT
+    mark = Text("✔ " if good else "✘ ", "green" if good else "red")
+    print_line(console, joined(mark, styled(text, "bold")), hanging=2)
 
 
-def items_table(items: Sequence[Item], width: int) -> Table:
-    """Return one row for each item, with the details in a column if the terminal is wide enough."""
-    left = width - _STATUS_COLUMN
-    longest = max(len(item.id) for item in items)
-    is_wide = longest + 2 + min(_DETAIL_COLUMN, max(len(item.detail) for item in items)) <= left
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    if is_wide:
-        table.add_column(overflow="fold")
-    for item in items:
-        status, id_ = styled(item.status, _STATUS_STYLE[item.status]), styled(item.id)
-        texts = ((item.detail, ""), (remediation.labelled(item.hint), "italic"))
-        lines = [styled(text, style) for text, style in texts if text]
-        if is_wide:
-            table.add_row(status, id_, Group(*lines))
-        elif len(lines) == 1 and len(id_) + 2 + len(lines[0]) <= left:
-            table.add_row(status, Text("  ").join((id_, *lines)))
-        else:
-            table.add_row(status, Group(id_, *(Padding(line, (0, 0, 0, 2)) for line in lines)))
-    return table
+def print_facts(console: Console, facts: Iterable[Fact]) -> None:
+    """Print each fact, with its source."""
+    listed = list(facts)
+    column = max((len(fact.name) for fact in listed), default=0) + 2
+    for fact in listed:
+        text = joined(styled(fact.value), Text("  "), styled(fact.source, "dim"))
+        print_line(console, joined(padded(styled(fact.name, "bold"), column), text), hanging=indent_of(console, column))
 
 
-def facts_table(facts: Iterable[Fact]) -> Table:
-    """Return one row for each fact, with its source."""
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for _ in Fact._fields:
-        table.add_column(overflow="fold")
-    for fact in facts:
-        table.add_row(styled(fact.name, "bold"), styled(fact.value), styled(fact.source, "dim"))
-    return table
+def print_entries(console: Console, entries: Sequence[Entry], *, with_fix: bool) -> None:
+    """Print each entry: its items, then the findings about them, and the fix."""
+    items = [item for entry in entries for item in entry.items]
+    column = _id_column(items, console.width)
+    for entry in entries:
+        for item in entry.items:
+            _print_item(console, item, column)
+        for finding in entry.findings:
+            _print_finding(console, finding, next(iter(entry.items), None))
+        if with_fix:
+            indent = indent_of(console, _COLUMN)
+            if fix(entry).steps or not entry.items:
+                print_fix(console, fix(entry), indent)
+            for hint in dict.fromkeys(item.hint for item in entry.items if item.hint and not fix(entry).steps):
+                print_line(console, styled(remediation.labelled(hint)), indent, 5)
+        for item in entry.items:
+            for line in item.diff.removesuffix("\n").split("\n") if item.diff else ():
+                console.print(styled(line, _DIFF_STYLE.get(line[:1], "")), soft_wrap=True)
 
 
-def finding_block(finding: Finding) -> RenderableType:
-    """Return a finding: its message, and its fields and fix below it."""
-    head = Text()
-    head.append(f"{finding.level} ", style=_LEVEL_STYLE[finding.level])
-    head.append(finding.id, style="bold")
-    head.append(f"  {printable(finding.message)}")
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name, value in fields(finding):
-        table.add_row(styled(name, "dim"), styled(value))
-    lines = remediation.lines(finding.remediation)
-    if lines:
-        table.add_row(styled("fix", "dim"), Group(*map(styled, lines)))
-    return Group(head, Padding(table, (0, 0, 0, 2)))
+def print_fix(console: Console, fix_: Remediation, indent: int) -> None:
+    """Print the steps of a fix, one on each line."""
+    label = "fix: "
+    for step in remediation.lines(fix_):
+        print_line(console, joined(Text(label), styled(step)), indent, len(label))
+        label = " " * len(label)
+
+
+def _print_item(console: Console, item: Item, column: int) -> None:
+    status = styled(item.status, _STATUS_STYLE[item.status])
+    id_, detail = styled(item.id), styled(item.detail)
+    left = max(column, id_.cell_len + 2)
+    if item.detail and (column or _COLUMN + left + detail.cell_len <= console.width):
+        start = padded(status, _status_column(console, status))
+        print_line(console, joined(start, padded(id_, left), detail), hanging=_COLUMN + column)
+        return
+    _print_head(console, status, id_)
+    if item.detail:
+        print_line(console, detail, indent_of(console, _COLUMN), 2)
+
+
+def _print_head(console: Console, status: Text, object_: Text) -> None:
+    """Print the status and the object; the object is below if it is too long for a narrow terminal."""
+    if console.width < NARROW and _COLUMN + object_.cell_len > console.width:
+        print_line(console, status)
+        print_line(console, object_, indent_of(console, _COLUMN), 2)
+    else:
+        print_line(console, joined(padded(status, _status_column(console, status)), object_), hanging=_COLUMN)
+
+
+def _status_column(console: Console, status: Text) -> int:
+    return _COLUMN if console.width >= NARROW else status.cell_len + 2
+
+
+def _print_finding(console: Console, finding: Finding, item: Item | None) -> None:
+    """Print a finding: with its own head, or below the item that it is about."""
+    indent = indent_of(console, _COLUMN)
+    level, id_ = styled(finding.level, _LEVEL_STYLE[finding.level]), styled(finding.id, "bold")
+    message = styled(finding.message)
+    if item is not None:
+        print_line(console, joined(level, Text(" "), id_, Text(": "), message), indent, 2)
+    else:
+        location = styled(str(finding.location or ""))
+        is_beside = _COLUMN + id_.cell_len + 2 + location.cell_len <= console.width
+        _print_head(console, level, joined(id_, Text("  "), location) if location and is_beside else id_)
+        if location and not is_beside:
+            print_line(console, location, indent, 2)
+        print_line(console, message, indent, 2)
+    values = [one for one in fields(finding, item.id if item else "") if item is not None or one[0] != "location"]
+    if item is not None and item.detail.endswith(f"{finding.found} → {finding.expected}"):
+        values = [one for one in values if one[0] == "location"]
+    if values:
+        print_line(console, styled("; ".join(f"{name} {value}" for name, value in values)), indent, 2)
+
+
+def _id_column(items: Sequence[Item], width: int) -> int:
+    """Return the width of the column of ids; 0 if the details do not fit beside it."""
+    longest = max((len(item.id) for item in items), default=0) + 2
+    details = max((len(item.detail) for item in items), default=0)
+    return longest if _COLUMN + longest + min(_DETAIL_COLUMN, details) <= width else 0

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
 from agent.k3s.secrets import redacted
-from agent.present import Verbosity
-from agent.report import GATE_VERB, ItemStatus, Level
+from agent.model import NO_REMEDIATION
+from agent.report import GATE_VERB, ItemStatus, Urgency, of_finding
 
 if TYPE_CHECKING:
-    from agent.report import Finding, Item, Report
+    from agent.model import Remediation
+    from agent.report import Entry, Finding, Report
 
 _DONE = {
     "apply": ("Host is compliant", "Host is compliant; nothing was changed"),
@@ -22,11 +23,9 @@ _DONE = {
 _PAST = {"revert": "reverted", "install": "installed", "uninstall": "uninstalled"}
 
 
-def is_shown(item: Item, verbosity: Verbosity) -> bool:
-    """Return whether an item gets a line: -v shows all, -q hides those that succeeded."""
-    if verbosity is Verbosity.QUIET:
-        return item.status not in (ItemStatus.COMPLIANT, ItemStatus.CHANGED)
-    return verbosity is Verbosity.VERBOSE or item.status is not ItemStatus.COMPLIANT
+def is_compliant(entry: Entry) -> bool:
+    """Return whether an entry is one of the compliant items that a table only counts."""
+    return not entry.findings and all(item.status is ItemStatus.COMPLIANT for item in entry.items)
 
 
 def printable(text: str) -> str:
@@ -45,10 +44,21 @@ def stripped(table: str) -> str:
     return "\n".join(line.rstrip(" ") for line in table.split("\n"))
 
 
-def fields(finding: Finding) -> list[tuple[str, str]]:
-    """Return the names and values of a finding's fields that are not empty."""
-    values = (("expected", finding.expected), ("found", finding.found), ("location", str(finding.location or "")))
+def fields(finding: Finding, about: str = "") -> list[tuple[str, str]]:
+    """Return the names and values of a finding's fields that are not empty, without a location that is `about`."""
+    location = str(finding.location or "")
+    values = (
+        ("expected", finding.expected),
+        ("found", finding.found),
+        ("location", "" if location == about else location),
+    )
     return [(name, value) for name, value in values if value]
+
+
+def fix(entry: Entry) -> Remediation:
+    """Return the remediation of an entry: that of its most urgent finding which has one, or none."""
+    ordered = sorted(entry.findings, key=of_finding)
+    return next((one.remediation for one in ordered if one.remediation != NO_REMEDIATION), NO_REMEDIATION)
 
 
 def title(report: Report) -> str:
@@ -83,12 +93,26 @@ def _meaning(report: Report) -> str:
 
 
 def _counts(report: Report) -> str:
+    urgencies = [entry.urgency for entry in report.entries]
+    problems = sum(one.is_problem for one in urgencies)
+    warnings = urgencies.count(Urgency.WARNING)
+    parts = [_number(problems, "problem") + _decisive(urgencies.count(Urgency.PREVENTS_START), problems)] * bool(
+        problems
+    )
+    parts += [_number(warnings, "warning")] * bool(warnings)
     statuses = [item.status for item in report.items]
-    levels = [finding.level for finding in report.findings]
-    parts = [f"{statuses.count(status)} {status}" for status in ItemStatus if status in statuses]
-    parts += [
-        f"{levels.count(level)} {level}{'s' if levels.count(level) > 1 else ''}"
-        for level in (Level.ERROR, Level.WARNING)
-        if level in levels
-    ]
+    calm = (ItemStatus.CHANGED, ItemStatus.KEPT, ItemStatus.COMPLIANT)
+    parts += [f"{statuses.count(status)} {status}" for status in calm if status in statuses]
     return ", ".join(parts)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _decisive(count: int, of: int) -> str:
+    """Return how many of the problems prevent K3s from starting."""
+    if not count:
+        return ""
+    verb = "prevents" if count == 1 else "prevent"
+    return f" that {verb} K3s from starting" if count == of else f", {count} of them {verb} K3s from starting"

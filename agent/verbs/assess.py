@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.assess import waived_controls
-from agent.assess.assessment import Assessment, Note
+from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
@@ -15,11 +15,13 @@ from agent.checks.node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS
-from agent.model import Instruction, Remediation, Role
+from agent.model import FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
+from agent.plan import next_steps
 from agent.report import Fact
 from agent.situation import observe
 from agent.value import replace
+from agent.verbs.k3s_state import of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,7 +92,22 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         root="" if host.is_live else host.root,
         not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
     )
-    return _with_cluster(assessment, controls, node)
+    assessment = _with_cluster(assessment, controls, node)
+    k3s = replace(of_facts(host, situation.facts), is_installed=node.is_installed)
+    steps = next_steps.after_assess(
+        [one for one in found if _limits_assessment(one)],
+        k3s,
+        {
+            FixOwner.APPLY: [one.control.id for one in assessment.open if one.owner is FixOwner.APPLY],
+            FixOwner.K3S: [one.control.id for one in assessment.open if one.owner is FixOwner.K3S],
+            FixOwner.OPERATOR: [
+                one.control.id
+                for one in assessment.open
+                if one.owner is FixOwner.OPERATOR and one.status is ControlStatus.FAIL
+            ],
+        },
+    )
+    return replace(assessment, next_steps=steps)
 
 
 def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[Note]:
@@ -154,7 +171,7 @@ def benchmark_named(text: str) -> Benchmark | None:
 def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) -> Iterator[Note]:
     """Yield notes about what would stop K3s at startup, which come first, and about what limits this assessment."""
     for finding in sorted(found, key=lambda one: not one.prevents_start):
-        if finding.id in _LIMITS or ((finding.blocks_gate or finding.prevents_start) and finding.id not in _COVERED):
+        if _limits_assessment(finding):
             yield Note(
                 f"{finding.message} ({finding.id})",
                 finding.location,
@@ -166,6 +183,11 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
         message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
         step = Instruction(f"omit `--benchmark` to use {fitting(version)}, which fits this version")
         yield Note(message, None, Remediation((step,)))
+
+
+def _limits_assessment(finding: Finding) -> bool:
+    """Return whether a finding is about what this assessment could not read, or does not cover."""
+    return finding.id in _LIMITS or ((finding.blocks_gate or finding.prevents_start) and finding.id not in _COVERED)
 
 
 def _added(earlier: Baseline, controls: Iterable[BenchmarkControl], benchmark: Benchmark) -> frozenset[str]:

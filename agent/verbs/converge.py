@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.changes import last_run
 from agent.changes.journal import Journal
-from agent.errors import HardenError, HostError
+from agent.errors import ExitCode, HardenError, HostError
 from agent.model import Absent, File, OwnCommand
 from agent.plan import plan
 from agent.plan.plan import difference
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.model import Observed, State
     from agent.plan.plan import Change
-    from agent.report import Progress
+    from agent.report import Finding, Progress
     from agent.situation import Request, Situation
 
 
 def check(host: Host, request: Request) -> Report:
     """Report whether the host is compliant, now and after the next boot. Makes no changes."""
     situation = observe(host, request)
-    return _report("check", situation, items_of(situation))
+    return _advised(_report("check", situation, items_of(situation)), host, situation)
 
 
 def diff(host: Host, request: Request) -> Report:
@@ -45,7 +45,14 @@ def diff(host: Host, request: Request) -> Report:
             items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not ItemStatus.COMPLIANT:
             items.append(_compared(item, situation.observed[item.id], expected[item.id]))
-    return _report("diff", situation, items)
+    report = _report("diff", situation, items)
+    return _advised(replace(report, findings=tuple(map(_without_diff, report.findings))), host, situation)
+
+
+def _without_diff(finding: Finding) -> Finding:
+    """Return the finding without the advice to run this verb."""
+    steps = tuple(step for step in finding.remediation.steps if step != OwnCommand("diff"))
+    return finding._replace(remediation=replace(finding.remediation, steps=steps))
 
 
 def _by_profile(situation: Situation) -> dict[str, str]:
@@ -79,18 +86,23 @@ def _compared(item: Item, found: Observed, expected: State) -> Item:
         return item
     if not isinstance(found, (File, Absent)):
         return replace(item, detail=f"{item.detail}; cannot be compared")
-    return replace(item, diff=unified(found, expected), shown_by=None)
+    return replace(item, diff=unified(found, expected), content_differs=False)
 
 
 def apply(host: Host, request: Request, progress: Progress = no_progress) -> Report:
     """Make the host compliant, then observe it again. Takes no lock and makes no changes if it is compliant."""
+    report, situation = _applied(host, request, progress)
+    return _advised(report, host, situation)
+
+
+def _applied(host: Host, request: Request, progress: Progress = no_progress) -> tuple[Report, Situation]:
     progress("reading the host")
     situation = observe(host, request)
     settled = all(run.finished for run in situation.journal.runs)
     if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
     if settled and not situation.plan.changes:
-        return _released(_report("apply", situation, items_of(situation), writes=True), host, situation)
+        return _released(_report("apply", situation, items_of(situation), writes=True), host, situation), situation
 
     from agent.changes.execute import execute
 
@@ -106,15 +118,18 @@ def apply(host: Host, request: Request, progress: Progress = no_progress) -> Rep
         situation = observe(host, request)
     except HardenError as error:
         again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.hint)
-        return Report(verb="apply", writes=True, facts=situation.facts.evidence, items=(*done, again), findings=())
+        facts = situation.facts.evidence
+        return Report(verb="apply", writes=True, facts=facts, items=(*done, again), findings=()), situation
     changed = {item.id: item for item in done}
     untouched = [item for item in items_of(situation) if item.id not in changed]
-    return _released(_report("apply", situation, [*done, *untouched], writes=True), host, situation)
+    return _released(_report("apply", situation, [*done, *untouched], writes=True), host, situation), situation
 
 
 def gate(host: Host, request: Request) -> Report:
     """Apply, and report with the exit code that decides whether K3s starts."""
-    return replace(apply(host, replace(request, for_gate=True)), verb=GATE_VERB)
+    report, situation = _applied(host, replace(request, for_gate=True))
+    report = replace(report, verb=GATE_VERB)
+    return report if report.is_ready else _advised(report, host, situation)
 
 
 def _released(report: Report, host: Host, situation: Situation) -> Report:
@@ -155,8 +170,8 @@ def items_of(situation: Situation) -> Iterator[Item]:
 
 def _differing(change: Change) -> Item:
     has_content = isinstance(change.before, File) and isinstance(change.after, File) and not change.keeps_content
-    shown_by = OwnCommand("diff") if has_content else None
-    return Item(change.id, ItemStatus.DIFFERS, difference(change.before, change.after), shown_by=shown_by)
+    detail = difference(change.before, change.after)
+    return Item(change.id, ItemStatus.DIFFERS, detail, content_differs=has_content)
 
 
 def _report(verb: str, situation: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:
@@ -167,3 +182,14 @@ def _report(verb: str, situation: Situation, items: Iterable[Item], *, writes: b
         items=tuple(items),
         findings=findings.collect(situation),
     )
+
+
+def _advised(report: Report, host: Host, situation: Situation) -> Report:
+    """Return the report with the next steps."""
+    is_calm = report.exit_code is ExitCode.COMPLIANT and not report.findings and situation.facts.running_since
+    if is_calm and not any(item.status is ItemStatus.CHANGED for item in report.items):
+        return report
+    from agent.plan import next_steps
+    from agent.verbs.k3s_state import of_facts
+
+    return replace(report, next_steps=next_steps.of(report, of_facts(host, situation.facts)))

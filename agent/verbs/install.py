@@ -23,11 +23,13 @@ from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate import DROPIN
 from agent.node.services import installed_units
 from agent.node.site_files import read_settings
-from agent.plan import plan
+from agent.plan import next_steps, plan
+from agent.plan.next_steps import K3s
 from agent.plan.plan import Change, describe
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.value import replace
 from agent.verbs import completion
+from agent.verbs.k3s_state import k3s_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -100,6 +102,8 @@ class Wanted(NamedTuple):
     completions: dict[PurePosixPath, bytes]
     has_cloud_init: bool
     packaged: frozenset[str] = frozenset()
+    k3s: K3s = K3s(Role.SERVER, "k3s")
+    """K3s on the host, for the next steps."""
 
 
 def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
@@ -114,10 +118,20 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     for name in named:
         _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
-    data_dir, _ = data_directory(site, read_configuration(host, chosen(installed, site.role)))
+    unit = chosen(installed, site.role)
+    configuration = read_configuration(host, unit)
+    data_dir, _ = data_directory(site, configuration)
+    k3s = k3s_of(
+        unit,
+        role=site.role or Role.SERVER,
+        data_dir=data_dir,
+        version=site.k3s_version,
+        config=configuration.operator_config,
+        is_tree=not host.is_live,
+    )
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
-    found = Wanted(program, data_dir, services, completions, has_cloud_init)
+    found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s)
     if not gate.detect(host).packaged:
         return found
     places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
@@ -177,7 +191,8 @@ def install(host: Host, wanted: Wanted) -> Report:
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
     _take_over_waiting_services(host)
-    return _report("install", items, [file.id for file in resources], gate.detect(host))
+    report = _report("install", items, [file.id for file in resources], gate.detect(host))
+    return replace(report, next_steps=next_steps.after_install(report, wanted.k3s))
 
 
 def uninstall(host: Host, wanted: Wanted) -> Report:
@@ -196,7 +211,9 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
         removed = _remove(host, others, wanted)
     _reload(host, removed, wanted)
     left = gate.detect(host)
-    return replace(_report("uninstall", [*items, *removed], [], left), findings=findings.after_uninstall(left))
+    report = _report("uninstall", [*items, *removed], [], left)
+    report = replace(report, findings=findings.after_uninstall(left))
+    return replace(report, next_steps=next_steps.after_uninstall(report, wanted.k3s))
 
 
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:

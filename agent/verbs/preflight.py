@@ -19,11 +19,13 @@ from agent.model import (
     Version,
 )
 from agent.node.datastore import Datastore
+from agent.plan import next_steps
 from agent.plan.preflight import Preflight, left_over, problems
 from agent.report import ItemStatus
 from agent.situation import observe
 from agent.value import replace
 from agent.verbs.converge import items_of
+from agent.verbs.k3s_state import of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,8 +77,9 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     request = replace(request, overrides=replace(request.overrides, k3s_version=str(target)))
     before = observe(host, request)
     later = observe(after(host, _possible(before)), request)
-    fix = _BY_THE_GATE if now.facts.service in now.gate.dropins else _BY_HAND
-    return Preflight(
+    has_gate = now.facts.service in now.gate.dropins
+    fix = _BY_THE_GATE if has_gate else _BY_HAND
+    result = Preflight(
         facts=now.facts.evidence,
         current="" if current is None else shown(current),
         target=shown(target),
@@ -87,6 +90,8 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
             current, target, before.facts.role, has_etcd=before.facts.datastore is Datastore.ETCD
         ),
     )
+    steps = next_steps.before_upgrade(result, of_facts(host, now.facts), target, has_gate=has_gate)
+    return result._replace(next_steps=steps)
 
 
 def _is_downgrade(current: Version, target: Version) -> bool:

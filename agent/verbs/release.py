@@ -63,7 +63,16 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
         host.put(_file(f"release.{_stem(service)}", note.encode()))
         host.log(f"{service} may start once without its gate: k3s-harden release --once by {who}")
         items.append(Item(service, ItemStatus.CHANGED, "its next start passes without the gate"))
-    return Report(verb="release", writes=True, facts=(Fact("released by", who, when),), items=tuple(items), findings=())
+    from agent.plan import next_steps
+
+    return Report(
+        verb="release",
+        writes=True,
+        facts=(Fact("released by", who, when),),
+        items=tuple(items),
+        findings=(),
+        next_steps=next_steps.after_release(named or tuple(guarded)),
+    )
 
 
 def _file(name: str, content: bytes) -> File:

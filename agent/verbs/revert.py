@@ -18,17 +18,18 @@ from agent.k3s.config import ConfigText, merge
 from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.services import chosen
-from agent.model import Absent, Directory, File
+from agent.model import Absent, Directory, File, Role
 from agent.node import gate
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.datastore import encrypts_secrets
 from agent.node.services import installed_units
 from agent.node.site_files import read_settings
-from agent.plan import plan
+from agent.plan import next_steps, plan
 from agent.plan.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.settings.schema import Overrides, Settings
 from agent.value import replace
+from agent.verbs.k3s_state import k3s_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ class _K3s(NamedTuple):
     data_dir: PurePosixPath
     encrypts: bool | None
     """Whether K3s encrypts secrets only because of our drop-in; None if this could not be determined."""
+    state: next_steps.K3s
+    """What the next steps need."""
 
 
 class _Undo(NamedTuple):
@@ -87,7 +90,8 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         lost_manifest=any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
     )
     evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
-    return Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
+    report = Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
+    return replace(report, next_steps=next_steps.after_revert(report, k3s.state, last=last))
 
 
 def _read_k3s(host: Host) -> _K3s:
@@ -95,10 +99,19 @@ def _read_k3s(host: Host) -> _K3s:
         site = read_settings(host, None, Overrides())
     except HardenError:
         site = Settings()
-    k3s = read_configuration(host, chosen(installed_units(host, []), site.role))
+    unit = chosen(installed_units(host, []), site.role)
+    k3s = read_configuration(host, unit)
     data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
-    return _K3s(data_dir, encrypts)
+    state = k3s_of(
+        unit,
+        role=site.role or Role.SERVER,
+        data_dir=data_dir,
+        version=None,
+        config=k3s.operator_config,
+        is_tree=not host.is_live,
+    )
+    return _K3s(data_dir, encrypts, state)
 
 
 def _undo(full: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _Undo:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
+from agent.plan import next_steps
 from agent.report import Fact, Item, ItemStatus, Report, no_progress
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +79,8 @@ def protect(
         unread = (Item("the cluster", ItemStatus.FAILED, f"cannot be read again: {error.message}", error.hint),)
     items = (*(_item(namespace, before, after, failures) for namespace in before), *unread)
     facts = (Fact("command", " ".join(kubectl.command), "first of k3s kubectl and kubectl"),)
-    return Report(verb="service-accounts", writes=True, facts=facts, items=items, findings=())
+    report = Report(verb="service-accounts", writes=True, facts=facts, items=items, findings=())
+    return replace(report, next_steps=next_steps.after_service_accounts(report))
 
 
 def _item(

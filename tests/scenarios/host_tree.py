@@ -234,16 +234,25 @@ def parsed(done: Completed) -> JsonReport:
     )
 
 
+_COMMANDS = re.compile(r"(?:sudo )?(?:\S*python\S* -m agent|k3s-harden) (?!render)[^`;]+")
+_IN_THE_TREE = re.compile(r"(?:sudo )?chroot \S+ ")
+_CALL = re.compile(r"\S*python\S* -m agent ")
 _HOST_OPTIONS = re.compile(r" --(?:root|config|role|k3s-version|data-dir) [^ `;]+")
 
 
 def _finding(found: dict[str, Any]) -> Finding:
-    """Return a finding, with the host options removed from the commands of its remediation."""
+    """Read a finding, with commands as they are on the host itself: with sudo, but without host options and chroot."""
     location = found.pop("location")
-    commands = re.compile(r"sudo k3s-harden [^`;]+")
-    found["remediation"] = commands.sub(lambda one: _HOST_OPTIONS.sub("", one[0]), found["remediation"])
+    found.pop("resource")
+    remediation = _COMMANDS.sub(lambda one: as_named(one[0]), found["remediation"])
+    found["remediation"] = _IN_THE_TREE.sub("sudo ", remediation)
     line = f":{location['line']}" if location and location["line"] else ""
     return Finding(**found, location=f"{location['path']}{line}" if location else "")
+
+
+def as_named(command: str) -> str:
+    """Return a command of the program by its usual name, without host options."""
+    return _HOST_OPTIONS.sub("", _CALL.sub("k3s-harden ", command))
 
 
 def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:

@@ -181,10 +181,10 @@ def test_the_report_is_a_table_on_a_terminal_and_plain_elsewhere(hardened: Harde
     text = shown.decode()
     assert process.returncode == 3
     assert "\x1b[" in text
-    assert "✘ Host is not compliant" in text
+    assert "✘ \x1b[0m\x1b[1mHost is not compliant" in text
     lines = host.run("check").stdout
     assert "\x1b" not in lines
-    assert all(re.match(r"(k3s-harden|differs|error|result) ", line) for line in lines.splitlines())
+    assert all(re.match(r"(k3s-harden|compliant|differs|next|result) ", line) for line in lines.splitlines())
 
 
 @pytest.mark.parametrize("umask", ["000", "022", "027", "077", "777"])

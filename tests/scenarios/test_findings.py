@@ -261,15 +261,15 @@ CASES = (
         location=AUDIT,
         expected="238 bytes",
         found="0 bytes",
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
     ),
     Case(
         "file-edited",
         edited(POLICY),
         asked_for("--role", "server", "--k3s-version", "1.28"),
         location=POLICY,
-        remediation="run `sudo k3s-harden diff`; then move the change to /etc/k3s-harden/config.yaml;"
-        " or run `sudo k3s-harden apply --force`",
+        remediation="run `k3s-harden diff`; then move the change to /etc/k3s-harden/config.yaml;"
+        " or run `k3s-harden apply --force`",
         cure=lambda host, _: host.run("apply", "--force"),
     ),
     Case(
@@ -279,7 +279,7 @@ CASES = (
         location=f"{AUDIT}:4",
         expected="a rule with the level Metadata or higher",
         found="no rule that logs",
-        remediation="run `sudo k3s-harden apply --force`; restart K3s; or correct the edit at {location}; restart K3s",
+        remediation="run `k3s-harden apply --force`; restart K3s; or correct the edit at {location}; restart K3s",
         cure=lambda host, _: host.run("apply", "--force"),
     ),
     Case(
@@ -289,7 +289,7 @@ CASES = (
         location=f"{DATA_DIR}/server",
         expected="0700",
         found="0755",
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
     ),
     Case(
         "mode-loosened",
@@ -298,7 +298,7 @@ CASES = (
         location=AUDIT,
         expected="0600",
         found="0640",
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
         name="file",
     ),
     Case(
@@ -313,7 +313,7 @@ CASES = (
         "interrupted-run",
         lambda host: [path.rename(path.with_suffix(".begun")) for path in host[f"{STATE}/journal"].iterdir()],
         nothing,
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
     ),
     Case(
         "journal-damaged",
@@ -484,7 +484,7 @@ CASES = (
         written(SITE, f"kube-apiserver-arg+: audit-log-path={DATA_DIR}/server/logs/other.log\n"),
         location=f"{DROPIN}:8",
         found=AUDIT,
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
     ),
     Case(
         "audit-policy-unusable",
@@ -497,7 +497,7 @@ CASES = (
             written(SITE, "kube-apiserver-arg+: audit-policy-file=/etc/audit.yaml\n"),
         ),
         location="/etc/audit.yaml:3",
-        remediation=f"correct /etc/audit.yaml; or remove the option at {SITE}:1; then run `sudo k3s-harden apply`;"
+        remediation=f"correct /etc/audit.yaml; or remove the option at {SITE}:1; then run `k3s-harden apply`;"
         " restart K3s",
         cure=line_replaced(r"\[\]", "[{level: Metadata}]"),
         name="operator",
@@ -507,7 +507,7 @@ CASES = (
         written(AUDIT, "rules: []\n"),
         edited(AUDIT),
         location=f"{AUDIT}:1",
-        remediation="sudo k3s-harden apply --force",
+        remediation="k3s-harden apply --force",
         cure=lambda host, _: host.run("apply", "--force"),
         name="edited",
     ),
@@ -516,14 +516,14 @@ CASES = (
         lambda host: host[PSA].unlink(),
         chmod(PSA, 0o400),
         location=f"{DROPIN}:7",
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
     ),
     Case(
         "admission-configuration-unusable",
         written(SITE, "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         location=f"{SITE}:2",
-        remediation="correct /etc/psa.yaml; or remove the option at {location}; then run `sudo k3s-harden apply`;"
+        remediation="correct /etc/psa.yaml; or remove the option at {location}; then run `k3s-harden apply`;"
         " restart K3s",
         cure=file_put("/etc/psa.yaml", ADMISSION),
         name="operator",
@@ -1225,7 +1225,7 @@ CASES = (
         location=f"{DROPIN}:3",
         expected="1",
         found="2",
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
     ),
     Case(
         "kernel-parameter",
@@ -1278,7 +1278,7 @@ CASES = (
         location=f"{CONFIG}:1",
         expected="0",
         found="1",
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
         name="kubelet",
     ),
     Case(
@@ -1295,7 +1295,7 @@ CASES = (
         "no-kernel-here",
         lambda host: host["/proc/sys"].rename(host["/proc/other"]),
         nothing,
-        remediation="boot the host; then run `sudo k3s-harden apply`",
+        remediation="boot the host; then run `k3s-harden apply`",
         cure=lambda host, _: host["/proc/other"].rename(host["/proc/sys"]),
     ),
     Case(
@@ -1420,7 +1420,7 @@ CASES = (
         written("/etc/systemd/system/k3s.service.d/10-site.conf", "[Unit]\n"),
         location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
         expected="k3s-harden@.service",
-        remediation="run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`",
+        remediation="run `k3s-harden install`; or run `k3s-harden uninstall`",
         cure=lambda host, _: host.run("uninstall"),
     ),
     Case(
@@ -1435,7 +1435,7 @@ CASES = (
         ),
         location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
         expected="a drop-in that starts k3s-harden@k3s.service",
-        remediation="sudo k3s-harden install",
+        remediation="k3s-harden install",
         cure=lambda host, _: host["/etc/systemd/system/k3s.service.d/10-k3s-harden.conf"].unlink(),
     ),
     Case(
@@ -1458,7 +1458,7 @@ CASES = (
         with_service(),
         location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
         expected="systemctl start k3s-harden@k3s.service",
-        remediation="sudo k3s-harden install",
+        remediation="k3s-harden install",
         cure=None,
         name="edited",
     ),
@@ -1481,7 +1481,7 @@ CASES = (
                 GATE_DROPIN.replace("ExecStartPre=", "# A comment \\\nExecStartPre="),
                 "systemctl start k3s-harden@k3s.service",
                 "",
-                "sudo k3s-harden install",
+                "k3s-harden install",
             ),
             *(
                 (
@@ -1502,7 +1502,7 @@ CASES = (
         both(with_service(), linked("/etc/systemd/system/k3s-harden@none.service", "/dev/null")),
         location="/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
         expected="k3s-harden@.service",
-        remediation="run `sudo systemctl unmask k3s-harden@k3s.service`; or run `sudo k3s-harden uninstall`",
+        remediation="run `sudo systemctl unmask k3s-harden@k3s.service`; or run `k3s-harden uninstall`",
         cure=lambda host, _: host["/etc/systemd/system/k3s-harden@k3s.service"].unlink(),
         name="masked",
     ),
@@ -1520,7 +1520,7 @@ CASES = (
         written("/run/k3s-harden/release.k3s", ""),
         location="/run/k3s-harden/released.k3s",
         found="released by alice, by sudo, 2026-11-26T03:00:00Z",
-        remediation="sudo k3s-harden apply",
+        remediation="k3s-harden apply",
         cure=lambda host, _: host["/run/k3s-harden/released.k3s"].unlink(),
     ),
     Case(
@@ -1547,7 +1547,7 @@ CASES = (
         location=PACKAGED_GATE,
         expected="RequiresMountsFor=/srv/k3s",
         found=f"RequiresMountsFor=/etc {DATA_DIR}",
-        remediation="sudo k3s-harden install",
+        remediation="k3s-harden install",
         cure=lambda host, _: host.run("install", "--program", "/usr/bin/k3s-harden"),
     ),
     Case(
@@ -1769,7 +1769,7 @@ def test_apply_removes_the_pod_security_policies_of_k3s_harden(hardened: Hardene
     host.options = ("--role", "server", "--k3s-version", "1.25")
     stale = host.seen("check").of("stale-pod-security-policy")
     assert {finding.location.rpartition(":")[0] for finding in stale} == {POLICY}
-    assert {finding.remediation for finding in stale} == {"sudo k3s-harden apply"}
+    assert {finding.remediation for finding in stale} == {"k3s-harden apply"}
     as_described(host, stale[0])
     assert host.seen("check").findings == ()
 
@@ -1793,7 +1793,7 @@ def test_a_revert_reports_the_installed_gate(hardened: Hardened) -> None:
     host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     finding = host.seen("revert").only("gate-remains")
     assert finding.location == "/etc/systemd/system/k3s-harden@.service"
-    assert finding.remediation == "sudo k3s-harden uninstall"
+    assert finding.remediation == "k3s-harden uninstall"
 
 
 def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardened) -> None:
@@ -1803,7 +1803,7 @@ def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardene
     host.unit("server", "--debug", name="k3s-east")
     finding = host.seen("check").only("gate-half-missing")
     assert finding.expected == "k3s-east.service.d/10-k3s-harden.conf"
-    assert finding.remediation == "sudo k3s-harden install --unit k3s-east.service"
+    assert finding.remediation == "k3s-harden install --unit k3s-east.service"
 
 
 @pytest.mark.root
@@ -1864,7 +1864,7 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened
     host.write(SETTINGS, f"role: {case.role}\nk3s-version: '{case.version}'\n")
     done = host.run("gate")
     assert done.code == 0
-    repaired = case.remediation == "sudo k3s-harden apply"
+    repaired = case.remediation == "k3s-harden apply"
     assert (f"error {case.kind}: K3s does not start: " in done.stdout) is not repaired
 
 

@@ -56,9 +56,9 @@ def test_check_and_diff_report_the_mode_of_an_edited_file(verb: str, hardened: H
     host = hardened()
     host.edit(AUDIT)
     host[AUDIT].chmod(0o644)
-    lines = host.run(verb).stdout.splitlines()
-    assert f"differs {AUDIT}: mode 0644 → 0600" in lines
-    assert any(line.startswith(f"edited {AUDIT}: ") for line in lines)
+    (line,) = [line for line in host.run(verb).stdout.splitlines() if line.startswith(("differs ", "edited "))]
+    assert f"edited {AUDIT}: " in line
+    assert f"differs {AUDIT}: mode 0644 → 0600; " in line
 
 
 @pytest.mark.parametrize("path", MANAGED)
@@ -377,7 +377,7 @@ def test_an_edited_file_that_does_not_meet_its_control_blocks_the_gate(case: str
     found = seen.of("edited-file-insufficient")
     assert {finding.location.partition(":")[0] for finding in found} == {edit.path}
     assert all(finding.blocks_gate and finding.expected and finding.found for finding in found)
-    assert all("run `sudo k3s-harden apply --force`" in finding.remediation for finding in found)
+    assert all("run `k3s-harden apply --force`" in finding.remediation for finding in found)
     assert host[edit.path].read_bytes() == content
     assert host.seen("check").of("edited-file-insufficient") == found
     assert host.run("apply", "--force").code == 0

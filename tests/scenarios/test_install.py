@@ -180,7 +180,7 @@ def test_check_reports_a_missing_unit_or_drop_in_of_the_gate(ready: HostTree) ->
     missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
     assert missing.expected == "k3s-harden@.service"
     assert missing.message == "k3s.service does not start: its gate is missing"
-    assert missing.remediation == "run `sudo k3s-harden install`; or run `sudo k3s-harden uninstall`"
+    assert missing.remediation == "run `k3s-harden install`; or run `k3s-harden uninstall`"
 
 
 @pytest.mark.parametrize("link", [True, False])
@@ -204,7 +204,7 @@ def test_check_reports_a_masked_unit_or_drop_in_of_the_gate(ready: HostTree, *, 
     mask(GATE)
     missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
     assert missing.message.endswith(f"its gate is masked by {GATE}")
-    assert missing.remediation == "run `sudo systemctl unmask k3s-harden@.service`; or run `sudo k3s-harden uninstall`"
+    assert missing.remediation == "run `sudo systemctl unmask k3s-harden@.service`; or run `k3s-harden uninstall`"
 
 
 def test_revert_reports_that_the_gate_remains(ready: HostTree) -> None:
@@ -366,7 +366,7 @@ def test_check_reports_a_gate_that_does_not_wait_for_the_data_directory(
     assert host.seen("check").of("gate-before-mount") == ()
     host.write("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\n")
     missing = host.seen("check").only("gate-before-mount")
-    assert (missing.expected, missing.remediation) == ("RequiresMountsFor=/srv/k3s", "sudo k3s-harden install")
+    assert (missing.expected, missing.remediation) == ("RequiresMountsFor=/srv/k3s", "k3s-harden install")
     assert missing.location == (f"{PACKAGED_UNITS}/k3s-harden@.service" if with_package else GATE)
     host.run("install", *program)
     assert host.seen("check").of("gate-before-mount") == ()

@@ -98,7 +98,7 @@ def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened,
         done = host.run("install", "--program", "/opt/k3s-harden")
         assert done.code == 0, done
     fixed = [one["remediation"] for one in preflight(host, "1.25")["findings"] if one["fixed_by_apply"]]
-    start = "the gate runs apply" if has_gate else "stop K3s; then run `sudo k3s-harden apply "
+    start = "the gate runs apply" if has_gate else "stop K3s; then run `k3s-harden apply "
     assert fixed
     assert all(one.startswith(start) for one in fixed)
 

@@ -391,7 +391,7 @@ def ended_wrong(runs: Runs, words: tuple[str, ...], codes: set[int], expected: T
     now = read(runs.root)
     verb = " ".join(words[:2])
     if code not in codes:
-        calm = ("changed", "kept", "note", "k3s-harden apply", "k3s-harden revert")
+        calm = ("compliant", "changed", "kept", "note", "next", "k3s-harden apply", "k3s-harden revert")
         yield f"{verb} exits {code}: {' | '.join(line for line in output.splitlines() if not line.startswith(calm))}"
     if expected != (seen := without_state(now)):
         paths = sorted(p for p in seen.keys() | expected.keys() if seen.get(p) != expected.get(p))

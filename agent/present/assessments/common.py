@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from agent.assess.assessment import TIME_FORMAT, Assessment, ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner, Instruction, Remediation, ShellCommand
-from agent.present import Verbosity
+from agent.present import Verbosity, next_steps
 from agent.present import remediation as remediations
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agent.assess.assessment import Evidence, Note, Verdict, Waiver
+    from agent.present.remediation import Caller
 
 _T = TypeVar("_T")
 
@@ -47,15 +48,14 @@ def cleaned(value: _T) -> _T:
     return cast("_T", clean)
 
 
-def with_host_options(assessment: Assessment, options: tuple[str, ...]) -> Assessment:
-    """Return the assessment with the host options of the run in the commands of all remediations."""
-    if not options:
-        return assessment
+def addressed(assessment: Assessment, caller: Caller) -> Assessment:
+    """Return the assessment with complete commands for this caller in remediations."""
     verdicts = (
-        one._replace(remediation=remediations.with_options(one.remediation, options)) for one in assessment.verdicts
+        one._replace(remediation=remediations.addressed(one.remediation, caller)) for one in assessment.verdicts
     )
-    notes = (one._replace(remediation=remediations.with_options(one.remediation, options)) for one in assessment.notes)
-    return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes))
+    notes = (one._replace(remediation=remediations.addressed(one.remediation, caller)) for one in assessment.notes)
+    steps = next_steps.addressed(assessment.next_steps, caller)
+    return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
 
 
 def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:

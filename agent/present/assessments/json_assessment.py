@@ -8,6 +8,7 @@ from agent.assess.assessment import SCHEMA
 from agent.present import remediation
 from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
 from agent.present.json_report import as_object
+from agent.present.next_steps import as_object as as_step
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
@@ -44,6 +45,7 @@ def as_json(assessment: Assessment) -> str:
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
         "notes": list(map(_note, assessment.notes)),
+        "next_steps": list(map(as_step, assessment.next_steps)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(shape, indent=2) + "\n"

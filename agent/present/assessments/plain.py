@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import common
+from agent.present.next_steps import lines
 from agent.present.remediation import labelled
 from agent.present.text import printable
 
@@ -53,6 +54,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
         yield common.manual_reviews(assessment)
     yield last
+    yield from lines(assessment.next_steps)
 
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity, remediation
 from agent.present.assessments import common
-from agent.present.table import facts_table, styled, write_captured
+from agent.present.layout import NARROW, indent_of, joined, padded, print_line, styled
+from agent.present.next_steps import print_next_steps
+from agent.present.table import print_facts, print_result, write_captured
 from agent.present.text import stripped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from rich.console import RenderableType
+    from collections.abc import Iterable, Mapping
 
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.model import Remediation
@@ -27,11 +25,14 @@ if TYPE_CHECKING:
 _STYLE = {
     ControlStatus.PASS: "green",
     ControlStatus.FAIL: "bold red",
-    ControlStatus.WAIVED: "yellow",
+    ControlStatus.WAIVED: "cyan",
     ControlStatus.NOT_APPLICABLE: "dim",
     ControlStatus.MANUAL: "cyan",
     ControlStatus.UNKNOWN: "bold magenta",
 }
+"""Neither yellow nor blue, as in agent.present.table."""
+_NUMBER_COLUMN = len("1.1.10") + 2
+_FIELD_COLUMN = len("expected") + 2
 _WIDTH = 120
 """Columns of a table in a file, which has no terminal width."""
 
@@ -59,9 +60,9 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
     """
     is_quiet = verbosity is Verbosity.QUIET
     if not is_quiet:
-        console.print(styled(common.title(assessment), "bold"))
+        print_line(console, styled(common.title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
-        console.print(facts_table(assessment.facts))
+        print_facts(console, assessment.facts)
     waiting, sum_up = common.awaiting(assessment, verbosity)
     sections = {
         number: [
@@ -76,16 +77,18 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
     for number, shown in sections.items():
         if shown:
             _heading(console, common.section_title(number))
-            console.print(_section(assessment, shown, verbosity, width))
+            for verdict in shown:
+                _print_verdict(console, assessment, verdict, verbosity, width + 2)
     if sum_up:
         console.print()
-        console.print(styled(sum_up, _STYLE[ControlStatus.UNKNOWN]))
+        print_line(console, styled(sum_up, _STYLE[ControlStatus.UNKNOWN]), hanging=2)
     if not is_quiet:
         _totals(console, assessment, verbosity)
     if not is_quiet or assessment.open:
         console.print()
-        mark, style = ("✘", "bold red") if assessment.open else ("✔", "bold green")
-        console.print(styled(f"{mark} {common.result(assessment)}", style))
+        print_result(console, common.result(assessment), assessment.exit_code)
+    if not is_quiet:
+        print_next_steps(console, assessment.next_steps)
 
 
 def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
@@ -98,50 +101,42 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     if assessment.notes:
         _heading(console, "Notes")
     for note in assessment.notes:
-        console.print(_note(note))
+        _print_note(console, note)
     if assessment.verdicts:
         _heading(console, "Summary")
-        console.print(_summary(assessment))
+        _print_summary(console, assessment)
     if common.open_by_owner(assessment):
         _heading(console, "Open controls by owner of the fix")
-        console.print(_owners(assessment))
+        _print_owners(console, assessment)
     if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
         console.print()
-        console.print(styled(common.manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
+        print_line(console, styled(common.manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
 
 
 def _heading(console: Console, text: str) -> None:
     console.print()
-    console.print(styled(text, "bold underline"))
+    print_line(console, styled(text, "bold underline"))
 
 
-def _grid(columns: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for _ in range(columns):
-        table.add_column(overflow="fold")
-    return table
-
-
-def _section(assessment: Assessment, verdicts: Sequence[Verdict], verbosity: Verbosity, width: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True, min_width=width)
-    table.add_column(no_wrap=True, min_width=len("1.1.10"))
-    table.add_column(overflow="fold")
-    for verdict in verdicts:
-        table.add_row(
-            styled(verdict.status, _STYLE[verdict.status]),
-            styled(verdict.number.text if verdict.number else ""),
-            Group(
-                _head(assessment, verdict),
-                _details(_fields(verdict, verbosity), verdict.remediation if verdict.is_open else None),
-            ),
-        )
-    return table
+def _print_verdict(
+    console: Console, assessment: Assessment, verdict: Verdict, verbosity: Verbosity, status_column: int
+) -> None:
+    status = styled(verdict.status, _STYLE[verdict.status])
+    number = styled(verdict.number.text if verdict.number else "")
+    column = status_column + _NUMBER_COLUMN
+    if console.width < NARROW:
+        print_line(console, joined(status, Text(" "), number))
+        print_line(console, _head(assessment, verdict), indent_of(console, column), 2)
+    else:
+        start = joined(padded(status, status_column), padded(number, _NUMBER_COLUMN))
+        print_line(console, joined(start, _head(assessment, verdict)), hanging=column)
+    fix = verdict.remediation if verdict.is_open else None
+    _print_details(console, _fields(verdict, verbosity), fix, indent_of(console, column))
 
 
 def _head(assessment: Assessment, verdict: Verdict) -> Text:
-    head = styled(verdict.control.recommendation, "bold" if verdict.is_open else "")
-    head.append(f"  {verdict.control.id}", style="dim")
+    title = styled(verdict.control.recommendation, "bold" if verdict.is_open else "")
+    head = joined(title, Text("  "), styled(verdict.control.id, "dim"))
     if common.in_baseline(assessment, verdict):
         head.append("  in the baseline", style="italic")
     if common.is_added(assessment, verdict):
@@ -165,38 +160,37 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         yield "owner", common.owner_name(verdict.owner)
 
 
-def _details(fields: Iterable[tuple[str, str]], fix: Remediation | None = None) -> Table:
-    table = _grid(0)
-    table.add_column(no_wrap=True, min_width=len("expected"))
-    table.add_column(overflow="fold")
-    for name, text in fields:
-        if text:
-            table.add_row(styled(name, "dim"), styled(text))
+def _print_details(console: Console, fields: Iterable[tuple[str, str]], fix: Remediation | None, indent: int) -> None:
+    rows = [(name, text) for name, text in fields if text]
     lines = remediation.lines(fix) if fix else []
-    if lines:
-        table.add_row(styled("fix", "dim"), Group(*map(styled, lines)))
-    return table
+    rows += zip(("fix", *("",) * (len(lines) - 1)), lines)
+    for name, text in rows:
+        print_line(console, joined(padded(styled(name, "dim"), _FIELD_COLUMN), styled(text)), indent, _FIELD_COLUMN)
 
 
-def _note(note: Note) -> RenderableType:
-    fields = (("location", str(note.location or "")),)
-    return Group(styled(note.message, "yellow"), Padding(_details(fields, note.remediation), (0, 0, 0, 2)))
+def _print_note(console: Console, note: Note) -> None:
+    print_line(console, styled(note.message, "bold"), hanging=2)
+    _print_details(console, (("location", str(note.location or "")),), note.remediation, 2)
 
 
-def _summary(assessment: Assessment) -> Table:
-    table = _grid(2)
-    for number in common.by_section(assessment):
-        table.add_row(styled(common.section_title(number)), _counts(assessment.counts(number)))
-    return table
+def _print_summary(console: Console, assessment: Assessment) -> None:
+    titles = {number: styled(common.section_title(number)) for number in common.by_section(assessment)}
+    column = max(title.cell_len for title in titles.values()) + 2
+    for number, title in titles.items():
+        counts = _counts(assessment.counts(number))
+        if console.width < NARROW:
+            print_line(console, title, hanging=2)
+            print_line(console, counts, 2)
+        else:
+            print_line(console, joined(padded(title, column), counts), hanging=column)
 
 
 def _counts(counts: Mapping[ControlStatus, int]) -> Text:
     return Text("  ").join(styled(f"{count} {status}", _STYLE[status]) for status, count in counts.items() if count)
 
 
-def _owners(assessment: Assessment) -> Table:
-    table = _grid(3)
+def _print_owners(console: Console, assessment: Assessment) -> None:
     for owner, verdicts in common.open_by_owner(assessment).items():
-        ids = ", ".join(verdict.control.id for verdict in verdicts)
-        table.add_row(styled(common.owner_name(owner), "bold"), styled(str(len(verdicts))), styled(ids))
-    return table
+        start = joined(padded(styled(common.owner_name(owner), "bold"), 10), Text(f"{len(verdicts):<4}"))
+        ids = styled(", ".join(verdict.control.id for verdict in verdicts))
+        print_line(console, joined(start, ids), hanging=indent_of(console, 14))

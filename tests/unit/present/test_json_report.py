@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from agent.model import Instruction, OwnCommand
 from agent.present import Format
 from agent.present.json_report import SCHEMA as NUMBER
 from agent.present.json_report import as_json
 from agent.present.remediation import text
-from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
+from agent.report import Fact, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, shown
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/report.schema.json").read_bytes())
+OPTIONAL = {"next_steps", "resource"}
+"""Keys that came after the first release of the schema version."""
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
@@ -36,11 +39,27 @@ def test_the_schema_is_valid_and_strict() -> None:
     assert SCHEMA["$schema"] == VALIDATOR.META_SCHEMA["$id"]
     for name, described in objects(SCHEMA):
         assert described["additionalProperties"] is False, name
-        assert described["required"] == list(described["properties"]), name
+        assert described["required"] == [key for key in described["properties"] if key not in OPTIONAL], name
         assert all(found["description"] for key, found in described["properties"].items()), name
 
 
-@pytest.mark.parametrize("report", [FULL, CALM, Report(verb="revert", writes=True, facts=(), items=(), findings=())])
+ADVISED = replace(
+    CALM, next_steps=(NextStep(Instruction("look at /a")), NextStep(OwnCommand("apply"), "apply the hardening"))
+)
+
+
+def test_old_readers_need_no_next_steps() -> None:
+    """Nor the resource of a finding."""
+    report = json.loads(as_json(FULL))
+    del report["next_steps"]
+    for finding in report["findings"]:
+        del finding["resource"]
+    VALIDATOR.validate(report)
+
+
+@pytest.mark.parametrize(
+    "report", [FULL, CALM, ADVISED, Report(verb="revert", writes=True, facts=(), items=(), findings=())]
+)
 def test_a_report_is_valid_and_complete(report: Report) -> None:
     """Each fact, item and finding has each of its fields."""
     printed = as_json(report)
@@ -57,6 +76,13 @@ def test_a_report_is_valid_and_complete(report: Report) -> None:
         assert found.pop("location") == (location and {"path": str(location.path), "line": location.line or None})
         assert found.pop("remediation") == text(finding.remediation)
         assert found.items() <= finding._asdict().items()
+    assert (
+        parsed["next_steps"]
+        == [
+            {"text": "look at /a", "command": ""},
+            {"text": "apply the hardening", "command": "sudo k3s-harden apply"},
+        ][: len(report.next_steps)]
+    )
     assert (parsed["verb"], parsed["exit_code"], parsed["meaning"]) == (
         report.verb,
         report.exit_code,
@@ -69,11 +95,11 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
     """A new status, level or field needs a description."""
     definitions = SCHEMA["$defs"]
     for name, kind in (("fact", Fact), ("item", Item), ("finding", Finding)):
-        keys = ["remediation" if field == "hint" else field for field in kind._fields if field != "shown_by"]
-        assert definitions[name]["required"] == keys
+        fields = [field for field in kind._fields if field not in {"content_differs", *OPTIONAL}]
+        assert definitions[name]["required"] == ["remediation" if field == "hint" else field for field in fields]
     assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in ItemStatus]
     assert definitions["finding"]["properties"]["level"]["enum"] == [str(level) for level in Level]
-    assert SCHEMA["required"] == list(json.loads(as_json(CALM)))
+    assert list(SCHEMA["properties"]) == list(json.loads(as_json(CALM)))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -15,7 +15,12 @@ from agent.model import Instruction, Location, OwnCommand, Remediation
 from agent.plan.preflight import Preflight, Problem
 from agent.present import Format, Verbosity
 from agent.present.preflight import present
-from agent.report import Fact, Finding, Item, ItemStatus, Level
+from agent.present.remediation import Caller
+from agent.report import Fact, Finding, Item, ItemStatus, Level, NextStep
+from tests.unit.present.test_json_report import OPTIONAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/preflight.schema.json").read_bytes())
 REPORT_SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/report.schema.json").read_bytes())
@@ -53,10 +58,10 @@ def shown(
     result: Preflight,
     output_format: Format = Format.PLAIN,
     verbosity: Verbosity = Verbosity.NORMAL,
-    options: tuple[str, ...] = (),
+    caller: Callable[[], Caller] = Caller,
 ) -> str:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    present(result, output_format, verbosity, stream, options)
+    present(result, output_format, verbosity, stream, caller)
     stream.seek(0)
     return stream.read()
 
@@ -70,7 +75,7 @@ def test_the_schema_is_valid_and_strict() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     for described in objects(SCHEMA):
         assert described["additionalProperties"] is False
-        assert described["required"] == list(described["properties"])
+        assert described["required"] == [key for key in described["properties"] if key not in OPTIONAL]
         assert all(found["description"] for found in described["properties"].values())
 
 
@@ -93,10 +98,10 @@ def test_the_json_is_valid(result: Preflight) -> None:
     assert parsed["exit_code"] == int(result.exit_code) == (0 if result is CALM else 3)
 
 
-def test_each_problem_change_and_note_has_a_plain_line() -> None:
-    """Commands repeat the options of the run, with the target version."""
-    options = ("--root /mnt", "--k3s-version v1.37")
-    assert shown(FULL, options=options).splitlines() == [
+def test_plain_lines() -> None:
+    """One line for each problem, change and note; commands repeat the options of the run, for the other version."""
+    caller = Caller(options=("--root /mnt", "--k3s-version v1.37"))
+    assert shown(FULL, caller=lambda: caller).splitlines() == [
         "k3s-harden preflight: server, K3s v1.34.1 → v1.37",
         f"error broken: K3s does not start; found x\\ny; location {CONFIG}:3; fix: remove x at {CONFIG}:3",
         (
@@ -112,11 +117,26 @@ def test_each_problem_change_and_note_has_a_plain_line() -> None:
     ]
 
 
-def test_quiet_shows_only_problems_to_fix() -> None:
-    """It prints nothing if the upgrade is possible."""
-    lines = shown(FULL, verbosity=Verbosity.QUIET).splitlines()
-    assert [line.split(":")[0] for line in lines] == ["error broken", "left after apply", "result 3"]
-    assert shown(CALM, verbosity=Verbosity.QUIET) == ""
+def test_quiet_prints_only_the_result() -> None:
+    """In both formats for people."""
+    for result, code in ((FULL, 3), (CALM, 0)):
+        (line,) = shown(result, verbosity=Verbosity.QUIET).splitlines()
+        assert line.startswith(f"result {code}: ")
+        assert len(shown(result, Format.TABLE, Verbosity.QUIET).split("\n\n")) == 1
+
+
+def test_the_next_steps_end_each_format() -> None:
+    """With complete commands."""
+    result = FULL._replace(next_steps=(NextStep(OwnCommand("apply"), "apply the hardening"),))
+    command = "sudo k3s-harden apply --root /mnt"
+    formats = [shown(result, one, caller=lambda: Caller(options=("--root /mnt",))) for one in Format]
+    assert f"next 1: apply the hardening: {command}\n" in formats[0]
+    assert f"  1. apply the hardening:\n     {command}\n" in formats[1]
+    assert json.loads(formats[3])["next_steps"] == [{"text": "apply the hardening", "command": command}]
+
+
+def test_the_facts_are_shown_on_request() -> None:
+    """With -v."""
     assert shown(FULL, verbosity=Verbosity.VERBOSE).splitlines()[1] == "fact role: server (given)"
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from io import StringIO
 from itertools import product
+from pathlib import PurePosixPath
 
 import pytest
 
 from agent.errors import ExitCode
-from agent.model import OwnCommand, Remediation
+from agent.model import FixOwner, Instruction, Location, OwnCommand, Remediation
 from agent.present import Format, Verbosity, fitting, present
+from agent.present.remediation import Caller
 from agent.present.text import result
-from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, Report
+from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
@@ -52,6 +54,13 @@ def test_symbols_of_the_program_have_an_ascii_form() -> None:
 
 
 APPLY = Remediation((OwnCommand("apply"),))
+
+
+def on_a_tree() -> Caller:
+    """Return the caller of a run with --root."""
+    return Caller(options=("--root /mnt",))
+
+
 CODES = {
     ("check", 0): "Host is compliant, now and after the next boot",
     ("check", 3): "Host is not compliant",
@@ -107,10 +116,52 @@ def test_every_report_has_a_result() -> None:
 
 
 def test_the_result_has_counts() -> None:
-    """It counts each status, errors and warnings; notes are not counted."""
+    """Of problems, those that prevent the start, warnings, and items without a problem; notes are not counted."""
     two = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
-    assert result(replace(CALM, findings=(two, two))) == "Host is not compliant (1 compliant, 2 errors)."
-    assert result(FULL).endswith("2 changed, 1 kept, 1 failed, 1 error, 1 warning).")
+    fatal = two._replace(prevents_start=True)
+    assert result(replace(CALM, findings=(two, two))) == "Host is not compliant (2 problems, 1 compliant)."
+    assert "(2 problems, 1 of them prevents K3s from starting, 1 c" in result(replace(CALM, findings=(two, fatal)))
+    assert "(1 problem that prevents K3s from starting, 1 c" in result(replace(CALM, findings=(fatal,)))
+    assert result(FULL).endswith("(5 problems, 1 warning, 2 changed, 1 kept, 1 compliant).")
+
+
+def test_a_difference_and_its_findings_are_one_problem() -> None:
+    """They are about the same object, whatever their number."""
+    differs = Item("/a", ItemStatus.DIFFERS, "mode 0755 → 0700")
+    loose = Finding("f", Level.ERROR, blocks_gate=True, prevents_start=False, message="m", resource="/a")
+    elsewhere = loose._replace(resource="")
+    report = replace(CALM, items=(*CALM.items, differs), findings=(loose, loose._replace(id="g"), elsewhere))
+    assert result(report) == "Host is not compliant (2 problems, 1 compliant)."
+    (line,) = [line for line in shown(report).splitlines() if line.startswith("differs")]
+    assert line == "differs /a: mode 0755 → 0700; error f: m; error g: m"
+    assert shown(report, Format.TABLE).count("/a") == 1
+
+
+def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
+    """An edit of the operator in that file is another one."""
+    differs, at = Item("/a", ItemStatus.DIFFERS, "content"), Location(PurePosixPath("/a"), 3)
+    by_apply = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
+    finding = Finding("f", Level.ERROR, True, False, "m", location=at, remediation=by_apply)  # noqa: FBT003
+    same, other = (
+        replace(CALM, items=(differs,), findings=(finding._replace(remediation=one),)) for one in (by_apply, APPLY)
+    )
+    assert ("(1 problem)" in result(same), "(2 problems)" in result(other)) == (True, True)
+
+
+def test_the_most_urgent_problems_come_first() -> None:
+    """After what has no problem: what prevents the start, what blocks the gate, errors, warnings."""
+    calm = Finding("w", Level.WARNING, blocks_gate=False, prevents_start=False, message="m")
+    findings = (
+        calm,
+        calm._replace(id="e", level=Level.ERROR),
+        calm._replace(id="s", prevents_start=True),
+        calm._replace(id="n", level=Level.NOTE),
+    )
+    items = (Item("/b", ItemStatus.DIFFERS), Item("/c", ItemStatus.CHANGED), Item("/e", ItemStatus.EDITED))
+    lines = shown(replace(CALM, items=items, findings=findings)).splitlines()[1:-1]
+    assert [line.split(":")[0] for line in lines] == [
+        *("changed /c", "warning s", "differs /b", "edited /e", "error e", "warning w", "note n")
+    ]
 
 
 def test_the_result_of_a_run_without_changes_states_it() -> None:
@@ -134,14 +185,34 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
     """The printed commands can be pasted."""
     finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m", remediation=APPLY)
     stream = StringIO()
-    present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
+    present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream, on_a_tree)
     assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()
 
 
+@pytest.mark.parametrize("verbosity", [Verbosity.NORMAL, Verbosity.VERBOSE])
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
-def test_an_item_with_other_content_has_the_command_that_shows_the_difference(output_format: Format) -> None:
-    """The command repeats the host options of the run."""
-    item = Item("/a", ItemStatus.DIFFERS, "content", shown_by=OwnCommand("diff"))
+def test_a_report_ends_with_the_next_steps(output_format: Format, verbosity: Verbosity) -> None:
+    """After the result; each command is complete."""
+    steps = (NextStep(Instruction("look at /a")), NextStep(OwnCommand("apply"), "apply the hardening"))
     stream = StringIO()
-    present(replace(CALM, items=(item,)), output_format, Verbosity.NORMAL, stream, ("--root /mnt",))
-    assert "content; `sudo k3s-harden diff --root /mnt` shows the difference" in stream.getvalue()
+    present(replace(CALM, next_steps=steps), output_format, verbosity, stream, on_a_tree)
+    last = stream.getvalue().partition("Host is compliant")[2].splitlines()[1:]
+    assert last == (
+        ["next 1: look at /a", "next 2: apply the hardening: sudo k3s-harden apply --root /mnt"]
+        if output_format is Format.PLAIN
+        else [
+            *("", "Next steps", "  1. look at /a", "  2. apply the hardening:"),
+            "     sudo k3s-harden apply --root /mnt",
+        ]
+    )
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
+def test_quiet_prints_only_the_result(output_format: Format) -> None:
+    """One line in each format for people, and everything in JSON."""
+    for report in (FULL, CALM):
+        text = shown(report, output_format, Verbosity.QUIET)
+        assert text in {f"{mark}{result(report)}\n" for mark in ("✔ ", "✘ ", f"result {int(report.exit_code)}: ")} or (
+            output_format is Format.TABLE and " ".join(text.split()).endswith(result(report))
+        )
+    assert shown(FULL, Format.JSON, Verbosity.QUIET) == shown(FULL, Format.JSON)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
-from agent.present.remediation import lines, text, with_options
+from agent.present.remediation import Caller, addressed, lines, text
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
@@ -42,12 +42,37 @@ def test_a_remediation_is_one_line(remediation: Remediation, expected: str) -> N
 def test_own_commands_repeat_the_options_of_the_run() -> None:
     """Verbs that do not read the host have no such options."""
     both = Remediation((EDIT, APPLY), alternative=Remediation((OwnCommand("apply", ("--force",)),)))
-    assert text(with_options(both, ("--root /mnt",))) == (
+    assert text(addressed(both, Caller(options=("--root /mnt",)))) == (
         "correct the path at /etc/x:3; then run `sudo k3s-harden apply --root /mnt`;"
         " or run `sudo k3s-harden apply --force --root /mnt`"
     )
     hostless = Remediation((OwnCommand("explain", ("a",)),))
-    assert with_options(hostless, ("--root /mnt",)) == hostless
+    assert text(addressed(hostless, Caller(options=("--root /mnt",)))) == "k3s-harden explain a"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (OwnCommand("revert", ("--force",)), "k3s-harden revert --force --root /mnt"),
+        (OwnCommand("service-accounts"), "k3s-harden service-accounts"),
+        (OwnCommand("apply", ("--root IMAGE",)), "k3s-harden apply --root IMAGE --role server"),
+        (ShellCommand("sudo rm /etc/x"), "sudo chroot /mnt rm /etc/x"),
+        (ShellCommand("systemctl status k3s"), "systemctl status k3s"),
+    ],
+)
+def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
+    command: OwnCommand | ShellCommand, expected: str
+) -> None:
+    """An ordinary user owns the tree; other programs still need root there."""
+    caller = Caller(needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"))
+    assert caller.command(command) == expected
+
+
+def test_root_needs_no_sudo() -> None:
+    """Neither for our own commands nor for others."""
+    root = Caller(program=".venv/bin/k3s-harden", needs_sudo=False, is_root=True)
+    both = Remediation((APPLY, ShellCommand("sudo rm /etc/x")))
+    assert lines(addressed(both, root)) == ["1. .venv/bin/k3s-harden apply", "2. rm /etc/x"]
 
 
 def test_each_step_has_its_own_line_in_a_table() -> None:

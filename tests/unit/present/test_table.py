@@ -10,8 +10,9 @@ from rich.console import Console
 
 from agent.model import Instruction, Remediation
 from agent.present import Format, Verbosity, remediation
-from agent.present.table import print_to
-from agent.report import Finding, Item, ItemStatus, Level, Report
+from agent.present.assessments.table import _STYLE
+from agent.present.table import _DIFF_STYLE, _LEVEL_STYLE, _STATUS_STYLE, print_to
+from agent.report import Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
@@ -32,13 +33,15 @@ def words(text: str) -> str:
 
 
 @pytest.mark.parametrize("width", [40, 80, 400])
-def test_no_text_is_lost_at_any_width(width: int) -> None:
-    """Long paths are folded, not cut; no line is wider than the terminal."""
-    long_path = "/var/lib/rancher/k3s/server/manifests/" + "x" * 90
-    report = replace(FULL, items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d" * 100, "h" * 100)))
+def test_everything_is_there_at_any_width(width: int) -> None:
+    """No line is wider than the terminal, and long paths are broken only after a slash."""
+    long_path = "/var/lib/rancher/k3s/server/manifests/" + "x" * 20 + "/xyz" * 20
+    report = replace(FULL, items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d " * 50, "h " * 50)))
     text = table(report, width=width)
     assert max(map(len, text.splitlines())) <= width
-    assert text.count("x") >= 90
+    assert words(long_path) in words(text)
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert all(line.endswith("/") for line in lines if "/xyz" in line and long_path not in line and line[-3:] != "xyz")
     for finding in report.findings:
         location = str(finding.location or "")
         fix = remediation.text(finding.remediation)
@@ -47,22 +50,30 @@ def test_no_text_is_lost_at_any_width(width: int) -> None:
 
 
 def test_each_item_is_a_row() -> None:
-    """It contains status, ID, detail and fix."""
-    lines = table(width=400).splitlines()
+    """With its status, id, detail and fix."""
+    lines = table(width=400, verbosity=Verbosity.VERBOSE).splitlines()
     for item in FULL.items:
         row = [str(item.status), item.id]
         place = next(n for n, line in enumerate(lines) if re.split(r"\s{2,}", line)[:2] == row)
         assert item.detail in lines[place]
-        assert item.hint in lines[place + 1] if item.hint and item.detail else item.hint in lines[place]
+        assert item.hint in lines[place + 1]
 
 
-def test_a_narrow_column_loses_no_text() -> None:
-    """Every character of an item is shown."""
+def test_a_word_longer_than_a_line_is_left_to_the_terminal() -> None:
+    """So that it can be copied as one."""
     report = replace(CALM, items=(Item("i" * 100, ItemStatus.CHANGED, "d" * 200, "h" * 300),))
-    text = table(report)
-    assert (text.count("i"), text.count("d"), text.count("h")) >= (100, 200, 300)
-    body = "\n".join(text.splitlines()[1:-1])
-    assert (body.count("i") - 1, body.count("d") - 1, body.count("h") - 1) == (100, 200, 300)
+    lines = [line.split()[-1] for line in table(report).splitlines()]
+    assert {"i" * 100, "d" * 200, "h" * 300} <= set(lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 79, 80, 120, 200])
+def test_details_are_beside_or_below_their_object(width: int) -> None:
+    """A narrow terminal gets a stacked layout with a small indent."""
+    finding = FULL.findings[0]._replace(message="m")
+    lines = table(replace(FULL, items=(), findings=(finding,)), width=width).splitlines()
+    place = lines.index(next(line for line in lines if line.startswith("error")))
+    indent = len(lines[place + 1]) - len(lines[place + 1].lstrip())
+    assert indent == (2 if width < 80 else 11)
 
 
 def test_color_only_adds_color() -> None:
@@ -89,17 +100,30 @@ def test_a_line_of_a_diff_has_the_color_of_its_kind(line: str, code: int) -> Non
     assert f"\x1b[{code}m{line}\x1b[0m\n" in table(color=True)
 
 
-def test_verbose_adds_facts_and_quiet_hides_compliant_and_changed_items() -> None:
-    """A table shows compliant items without -v."""
+def test_compliant_items_are_counted_and_verbose_lists_them() -> None:
+    """With the facts of the host, and the fix of each problem."""
     assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)
+    assert "/etc/compliant" in table(verbosity=Verbosity.VERBOSE)
     assert "k3s.service" not in table()
-    assert "/etc/compliant" in table()
-    quiet = table(verbosity=Verbosity.QUIET)
-    for gone in ("k3s-harden apply", "/etc/compliant", "/etc/changed", "some-note"):
-        assert gone not in quiet
-    for there in ("/etc/edited", "/etc/kept", "sysctl-override", "some-warning", "Partially applied"):
-        assert there in quiet
-    assert table(CALM, verbosity=Verbosity.QUIET) == ""
+    assert "/etc/compliant" not in table()
+    assert "and 1 compliant item; -v lists it" in table()
+    assert "\n1 compliant item; -v lists it\n" in table(CALM)
+    assert "-v lists" not in table(verbosity=Verbosity.VERBOSE)
+
+
+def test_fixes_are_listed_once() -> None:
+    """In the next steps, if there are any; -v shows them below each problem, too."""
+    report = replace(FULL, next_steps=(NextStep(Instruction("remove it in /etc/sysctl.conf:3")),))
+    assert "fix: tighten it" in table()
+    assert "fix: " not in table(report)
+    assert "fix: tighten it" in table(report, verbosity=Verbosity.VERBOSE)
+
+
+@pytest.mark.parametrize("style", ["yellow", "blue", "bright", "white", "black"])
+def test_no_style_vanishes_on_a_light_or_dark_background(style: str) -> None:
+    """The palette of a terminal fits its background, except for these."""
+    styles = (*_STATUS_STYLE.values(), *_LEVEL_STYLE.values(), *_DIFF_STYLE.values(), *_STYLE.values())
+    assert not [one for one in styles if style in one]
 
 
 def test_the_last_line_starts_with_a_mark() -> None:

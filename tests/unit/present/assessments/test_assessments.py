@@ -14,6 +14,7 @@ from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text, present
 from agent.present.assessments.asff import account
 from agent.present.assessments.common import (
+    addressed,
     by_section,
     cleaned,
     result,
@@ -21,9 +22,8 @@ from agent.present.assessments.common import (
     timestamp,
     title,
     waived,
-    with_host_options,
 )
-from agent.present.remediation import text
+from agent.present.remediation import Caller, text
 from agent.value import replace
 from tests.unit.present.assessments.samples import (
     CALM,
@@ -170,7 +170,7 @@ def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> 
 def test_the_options_of_the_run_are_in_every_command() -> None:
     """This includes the notes, because a command without --root would change this machine."""
     note = Note("K3s does not start", None, Remediation((OwnCommand("apply"),)), prevents_start=True)
-    shown = with_host_options(replace(FULL, notes=(note,)), ("--root /mnt",))
+    shown = addressed(replace(FULL, notes=(note,)), Caller(options=("--root /mnt",)))
     assert text(shown.notes[0].remediation) == "sudo k3s-harden apply --root /mnt"
 
 

@@ -1,0 +1,66 @@
+"""How this program was called, so that commands in reports call it in the same way."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import PurePosixPath
+from shlex import join, quote
+
+from agent.present.remediation import PROGRAM, Caller
+
+_SEARCHED_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""The usual secure_path of sudoers(5)."""
+_RED_HAT = "/etc/redhat-release"
+"""On this family, sudo does not search /usr/local."""
+
+
+def caller(root: str, options: tuple[str, ...] = ()) -> Caller:
+    """Return the caller of this process, for commands about the host below `root`."""
+    is_tree = root != "/"
+    needs_sudo = os.geteuid() != 0 and not (is_tree and _owns(root))
+    return Caller(_program(needs_sudo=needs_sudo), needs_sudo, os.geteuid() == 0, root if is_tree else "", options)
+
+
+def as_root() -> str:
+    """Return the command line of this process, run by root."""
+    return f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}"
+
+
+def _owns(root: str) -> bool:
+    try:
+        return os.stat(root).st_uid == os.geteuid()  # noqa: PTH116 - as this module does
+    except OSError:
+        return False
+
+
+def _program(*, needs_sudo: bool) -> str:
+    """Return the shell words that call this program: its name if the shell or sudo finds that, else its path."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if getattr(spec, "name", "") == "agent.__main__":
+        return f"{_interpreter(needs_sudo=needs_sudo)} -m agent"
+    called = sys.argv[0]
+    if "/" not in called and not os.path.isfile(called):  # noqa: PTH113
+        return PROGRAM
+    path = PurePosixPath(os.path.abspath(called))  # noqa: PTH100
+    if path.name == PROGRAM and _is_found(path, needs_sudo=needs_sudo):
+        return PROGRAM
+    if not os.access(called, os.X_OK):
+        return f"{_interpreter(needs_sudo=needs_sudo)} {quote(called)}"
+    return quote(called if "/" in called else f"./{called}")
+
+
+def _interpreter(*, needs_sudo: bool) -> str:
+    path = PurePosixPath(sys.executable or "python3")
+    return path.name if _is_found(path, needs_sudo=needs_sudo) else quote(str(path))
+
+
+def _is_found(path: PurePosixPath, *, needs_sudo: bool) -> bool:
+    """Return whether a shell, and sudo if it is needed, finds this file by its name."""
+    directories = os.environ.get("PATH", "").split(":")
+    first = next((one for one in directories if os.access(f"{one}/{path.name}", os.X_OK)), "")
+    is_first = bool(first) and os.path.realpath(f"{first}/{path.name}") == os.path.realpath(path)
+    if not (is_first and needs_sudo):
+        return is_first
+    is_local = first.startswith("/usr/local/")
+    return first in _SEARCHED_BY_SUDO and not (is_local and os.path.exists(_RED_HAT))  # noqa: PTH110

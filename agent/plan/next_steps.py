@@ -1,0 +1,342 @@
+"""What to do after a run, from its report: the most urgent steps first, as values. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.errors import ExitCode
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
+from agent.report import ItemStatus, Level, NextStep, Urgency, of_finding
+from agent.value import NamedTuple, Value, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
+
+    from agent.model import Step, Version
+    from agent.plan.preflight import Preflight
+    from agent.report import Entry, Finding, Report
+
+_APPLY, _DIFF, _REVERT = "apply", "diff", "revert"
+_FORCE = "--force"
+_FORCED = OwnCommand(_APPLY, (_FORCE,))
+_PURPOSES = {
+    _DIFF: "see what apply will change",
+    "install": "install the gate",
+    "uninstall": "remove the gate",
+}
+"""By verb: what its command is for."""
+_INSTALLER = "curl -sfL https://get.k3s.io |"
+
+
+class K3s(Value):
+    """K3s on a host, as far as the next steps depend on it."""
+
+    role: Role
+    service: str
+    """Such as k3s or k3s-agent."""
+    data_dir: PurePosixPath = DEFAULT_DATA_DIR
+    version: Version | None = None
+    """The version that is installed or that was given; None if it is not known."""
+    is_installed: bool = False
+    runs: bool = False
+    is_openrc: bool = False
+    """Whether OpenRC starts K3s, not systemd."""
+    joins: bool = False
+    """Whether its configuration has the server to join."""
+    names_data_dir: bool = False
+    """Whether its configuration has the data directory."""
+    is_elsewhere: bool = False
+    """Whether another program installs K3s, such as Rancher."""
+    is_tree: bool = False
+    """Whether the host is a tree, where nothing runs."""
+
+    def restart(self) -> NextStep:
+        """Return the restart of the service."""
+        return NextStep(self._control("restart"), "restart K3s, which then reads the changed files")
+
+    def start(self) -> NextStep:
+        """Return the start of the service."""
+        return NextStep(self._control("start"), "start K3s")
+
+    def stop(self) -> NextStep:
+        """Return the stop of the service."""
+        return NextStep(self._control("stop"), "stop K3s")
+
+    def _control(self, verb: str) -> ShellCommand:
+        if self.is_openrc:
+            return ShellCommand(f"sudo rc-service {self.service} {verb}")
+        return ShellCommand(f"sudo systemctl {verb} {self.service}")
+
+    def install(self, version: Version | None = None) -> NextStep:
+        """Return K3s' documented installation for this role and version (docs.k3s.io/installation/configuration)."""
+        version = version or self.version
+        variables = [] if version is None else [_release(version)]
+        arguments: list[str] = []
+        purpose = "install K3s"
+        if self.role is Role.AGENT and not self.joins:
+            variables += ["K3S_URL=https://SERVER:6443", "K3S_TOKEN=TOKEN"]
+            purpose = "install K3s; replace SERVER with a server of the cluster, and TOKEN with its node-token"
+        if self.role is Role.AGENT or not self._has_default_data_dir:
+            arguments = ["-s -", str(self.role)]
+        if not self._has_default_data_dir:
+            from shlex import quote
+
+            arguments += ["--data-dir", quote(str(self.data_dir))]
+        line = " ".join((_INSTALLER, *variables, "sh", *(arguments or ["-"])))
+        return NextStep(
+            ShellCommand(line), f"on the host that boots from this tree, {purpose}" if self.is_tree else purpose
+        )
+
+    @property
+    def _has_default_data_dir(self) -> bool:
+        return self.names_data_dir or self.data_dir == DEFAULT_DATA_DIR
+
+
+def _release(version: Version) -> str:
+    if version.build:
+        return f"INSTALL_K3S_VERSION={version}"
+    return f"INSTALL_K3S_VERSION={version}+k3s1" if version.patch else f"INSTALL_K3S_CHANNEL=v{version.family}"
+
+
+def of(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
+    """Return the next steps after check, diff, apply, or the gate if it blocks K3s."""
+    steps = [*_repairs(report, k3s)]
+    if report.exit_code is ExitCode.COMPLIANT and report.verb in (_APPLY, "check") and not k3s.is_elsewhere:
+        steps += _after_success(report, k3s)
+    return tuple(steps)
+
+
+def after_revert(report: Report, k3s: K3s, *, last: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after revert."""
+    steps = [*_repairs(report, k3s)]
+    if any(item.status is ItemStatus.EDITED for item in report.items):
+        options = ("--last", _FORCE) if last else (_FORCE,)
+        steps.append(NextStep(OwnCommand(_REVERT, options), "revert edited files, too, and keep backups of them"))
+    return tuple(steps)
+
+
+def after_install(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
+    """Return the next steps after install: how the gate gets its first effect."""
+    if report.exit_code:
+        return tuple(_repairs(report, k3s, again="install"))
+    if not k3s.is_installed:
+        return () if k3s.is_elsewhere else (k3s.install(),)
+    see = NextStep(OwnCommand(_DIFF), "see what the gate will change before the next start of K3s")
+    return (see,) if k3s.is_tree else (see, replace(k3s.restart(), purpose="restart K3s through its gate"))
+
+
+def after_uninstall(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
+    """Return the next steps after uninstall."""
+    steps = [*_repairs(report, k3s, again="uninstall")]
+    if not report.exit_code:
+        steps.append(NextStep(OwnCommand(_REVERT), "if the hardening should be undone, too, revert it"))
+    return tuple(steps)
+
+
+def after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
+    """Return the next steps after a release of K3s' services from the gate."""
+    starts = (
+        NextStep(
+            ShellCommand(f"sudo systemctl restart {one.removesuffix('.service')}"), f"start {one} without its gate"
+        )
+        for one in services
+    )
+    return (*starts, NextStep(OwnCommand("check"), "then see what the gate would block, and repair it"))
+
+
+def after_service_accounts(report: Report) -> tuple[NextStep, ...]:
+    """Return the next steps after the tokens of service accounts were disabled."""
+    steps = [
+        NextStep(Instruction(f"{hint}: {_listed(ids)}")) for hint, ids in _hints(report, ItemStatus.FAILED).items()
+    ]
+    if any(item.status in (ItemStatus.FAILED, ItemStatus.KEPT) and item.hint for item in report.items):
+        return (*steps, NextStep(OwnCommand(report.verb, ("--wait 300",)), "run it again later"))
+    is_changed = any(item.status is ItemStatus.CHANGED for item in report.items)
+    assess = NextStep(OwnCommand("assess", ("--cluster",)), "assess the cluster")
+    return (*steps, assess) if is_changed else tuple(steps)
+
+
+def before_upgrade(result: Preflight, k3s: K3s, target: Version, *, has_gate: bool) -> tuple[NextStep, ...]:
+    """Return the next steps of an upgrade to a version of K3s. The gate runs apply before that version starts."""
+    if result.exit_code:
+        needs = [
+            _Need(of_finding(one.finding), one.finding.message, one.finding.remediation)
+            for one in result.problems
+            if one.is_decisive
+        ]
+        return tuple(_in_order(needs, K3s(k3s.role, k3s.service, is_tree=True)))
+    by_hand = (
+        *((k3s.stop(),) if k3s.runs else ()),
+        NextStep(OwnCommand(_APPLY), f"apply the hardening of {result.target}"),
+    )
+    install = replace(k3s.install(target), purpose=f"install K3s {result.target}")
+    return (*(by_hand if result.changes and not has_gate else ()), *(() if k3s.is_elsewhere else (install,)))
+
+
+def after_assess(
+    findings: Iterable[Finding], k3s: K3s, open_by: Mapping[FixOwner, Sequence[str]]
+) -> tuple[NextStep, ...]:
+    """Return the next steps after an assessment; `open_by` has the ids of the open controls by owner of the fix."""
+    needs = [_Need(of_finding(one), one.message, one.remediation) for one in findings]
+    by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
+    steps = [*_in_order(needs, k3s, again=_APPLY if by_apply else "")]
+    if by_operator:
+        count = f"{len(by_operator)} control{'' if len(by_operator) == 1 else 's'}"
+        explain = OwnCommand("explain", tuple(by_operator[:1]))
+        steps.append(NextStep(explain, f"fix or waive the {count} of the operator; see, for example"))
+    if not k3s.is_installed and not k3s.is_elsewhere and not needs and not by_apply:
+        steps.append(k3s.install())
+    elif open_by.get(FixOwner.K3S) and not (k3s.runs or k3s.is_tree or k3s.is_elsewhere):
+        steps.append(k3s.start())
+    return tuple(steps)
+
+
+class _Need(NamedTuple):
+    """A remediation that somebody has to carry out."""
+
+    urgency: Urgency
+    problem: str
+    remediation: Remediation
+
+
+def _after_success(report: Report, k3s: K3s) -> Iterator[NextStep]:
+    """Yield how to get K3s running on a compliant host."""
+    if not k3s.is_installed:
+        yield k3s.install()
+        if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
+            accounts = OwnCommand("service-accounts", ("--wait 300",))
+            yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
+    elif not (k3s.runs or k3s.is_tree or any(one.id == "k3s-released" for one in report.findings)):
+        yield k3s.start()
+
+
+def _repairs(report: Report, k3s: K3s, again: str = _APPLY) -> Iterator[NextStep]:
+    """Yield what fixes the problems of a report. `again` is the verb that completes a partial run."""
+    entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
+    needs = [
+        _Need(of_finding(one), one.message, one.remediation) for entry in entries for one in _fixable(entry, report)
+    ]
+    differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
+    hints = _hints(report, ItemStatus.REFUSED, ItemStatus.FAILED)
+    unread = hints.pop(_AS_ROOT, [])
+    if unread:
+        yield NextStep(OwnCommand(report.verb), f"run it again as root, to read {_listed(unread)}")
+    by_host = any(item.blocked_by_environment for item in report.items)
+    if by_host:
+        needs.append(_of_hint("run the command on the machine that runs this container"))
+    needs += [_of_hint(f"{_listed(ids)}: {hint}") for hint, ids in hints.items() if not hint.endswith(_AGAIN)]
+    is_left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
+    applies = bool(differing) or (is_left and not by_host and not unread)
+    shows = any(item.content_differs for item in differing)
+    fixes = _fixed_by_apply(entries)
+    yield from _in_order(needs, k3s, again=again if applies else "", fixes=fixes, shows_first=shows)
+
+
+def _of_hint(text: str) -> _Need:
+    return _Need(Urgency.BLOCKS_GATE, "", Remediation((Instruction(text),)))
+
+
+_AS_ROOT = "run as root"
+_AGAIN = "run this again"
+
+
+def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
+    """Yield the findings of an entry whose remediation belongs to the next steps."""
+    # What a run left cannot be fixed by the same run.
+    done = OwnCommand(_APPLY) if report.writes else OwnCommand(_DIFF) if report.verb == _DIFF else None
+    for one in entry.findings:
+        remediation = one.remediation
+        if remediation.steps == (done,):
+            continue
+        has_command = any(not isinstance(step, Instruction) for step in remediation.steps)
+        if one.level is not Level.NOTE or has_command or report.verb == _REVERT:
+            yield one
+
+
+def _hints(report: Report, *statuses: ItemStatus) -> dict[str, list[str]]:
+    """Return the ids of items by their hint, without those that a finding explains."""
+    explained = {finding.resource for finding in report.findings if finding.remediation.steps}
+    found: dict[str, list[str]] = {}
+    for item in report.items:
+        if item.status in statuses and item.hint and item.id not in explained:
+            found.setdefault(item.hint, []).append(item.id)
+    return found
+
+
+def _listed(ids: Sequence[str]) -> str:
+    few = 2
+    return " and ".join(ids) if len(ids) <= few else f"{ids[0]} and {len(ids) - 1} others"
+
+
+def _fixed_by_apply(entries: Iterable[Entry]) -> int:
+    """Return how many problems apply fixes."""
+    by_apply = (OwnCommand(_APPLY),)
+    return sum(
+        any(item.status is ItemStatus.DIFFERS for item in entry.items)
+        or any(one.remediation.steps == by_apply for one in entry.findings)
+        for entry in entries
+    )
+
+
+def _in_order(
+    needs: Sequence[_Need], k3s: K3s, *, again: str = "", fixes: int = 0, shows_first: bool = False
+) -> Iterator[NextStep]:
+    """Yield the steps by urgency; in each class edits come first, then apply, once. The restart is the last step.
+
+    `again` is the verb that also fixes differences, and `fixes` the number of problems that it fixes. With
+    `shows_first`, diff comes before the first apply.
+    """
+    restart = k3s.restart()
+    given: list[Step] = [restart.step]
+    for urgency in Urgency:
+        inside = [need for need in needs if need.urgency is urgency]
+        edits = {one.step: one for need in inside for one in _edits(need) if one.step not in given}
+        given += edits
+        yield from edits.values()
+        applying = [need.remediation.steps for need in inside if any(map(_is_apply, need.remediation.steps))]
+        if not applying and not (again and urgency is Urgency.BLOCKS_GATE):
+            continue
+        is_forced = any(_FORCED in steps for steps in applying)
+        command = _FORCED if is_forced else OwnCommand(again or _APPLY)
+        # After an edit it has to run again.
+        if command in given and not any(len(steps) > 1 for steps in applying):
+            continue
+        if shows_first and OwnCommand(_DIFF) not in given:
+            yield NextStep(OwnCommand(_DIFF), _PURPOSES[_DIFF])
+        given += [OwnCommand(_DIFF), command, OwnCommand(_APPLY)]
+        yield NextStep(command, _purpose(command, fixes))
+    yield from _restart(needs, k3s)
+
+
+def _restart(needs: Iterable[_Need], k3s: K3s) -> Iterator[NextStep]:
+    """Yield the restart, if a remediation takes effect only then."""
+    restart = k3s.restart()
+    remediations = [need.remediation for need in needs]
+    if any(one.restart is Restart.DAEMON_RELOAD_AND_K3S for one in remediations):
+        yield NextStep(ShellCommand("sudo systemctl daemon-reload"), "make systemd read the changed units")
+    is_needed = any(one.restart is not Restart.NOT_NEEDED or restart.step in one.steps for one in remediations)
+    if is_needed and k3s.is_installed and not k3s.is_tree:
+        yield restart
+
+
+def _purpose(command: OwnCommand, fixes: int) -> str:
+    if command == _FORCED:
+        return "replace the edited files, and keep backups of them"
+    if command.verb != _APPLY:
+        return f"run {command.verb} again"
+    return "apply the hardening" + (f", which fixes {fixes} problem{'' if fixes == 1 else 's'}" if fixes else "")
+
+
+def _edits(need: _Need) -> Iterator[NextStep]:
+    for step in need.remediation.steps:
+        if isinstance(step, Instruction):
+            yield NextStep(step)
+        elif not _is_apply(step):
+            purpose = _PURPOSES.get(step.verb, "") if isinstance(step, OwnCommand) else ""
+            yield NextStep(step, purpose or need.problem)
+
+
+def _is_apply(step: Step) -> bool:
+    return step in (OwnCommand(_APPLY), _FORCED)

@@ -1,0 +1,56 @@
+"""What to do next, as texts for each format. `addressed` has completed the commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.present import remediation
+from agent.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console
+
+    from agent.present.remediation import Caller
+    from agent.report import NextStep
+
+_INDENT = 5
+
+
+def addressed(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
+    """Return the steps with complete commands for this caller."""
+    return tuple(replace(one, step=remediation.completed(one.step, caller)) for one in steps)
+
+
+def as_object(step: NextStep) -> dict[str, str]:
+    """Return a step for JSON; the command is empty if no command does it."""
+    text, command = _texts(step)
+    return {"text": text, "command": command}
+
+
+def lines(steps: Iterable[NextStep]) -> Iterator[str]:
+    """Yield one plain line for each step, with the command at its end."""
+    for number, step in enumerate(steps, 1):
+        yield f"next {number}: {': '.join(filter(None, _texts(step)))}"
+
+
+def print_next_steps(console: Console, steps: Iterable[NextStep]) -> None:
+    """Print a numbered list; each command has its own line, so that it can be pasted."""
+    from rich.text import Text
+
+    from agent.present.layout import joined, print_command, print_line, styled
+
+    for number, step in enumerate(steps, 1):
+        if number == 1:
+            print_line(console, Text())
+            print_line(console, Text("Next steps", "bold"))
+        text, command = _texts(step)
+        print_line(console, joined(Text(f"{number:3}. "), styled(f"{text}:" if command else text)), hanging=_INDENT)
+        if command:
+            print_command(console, command, _INDENT, "bold")
+
+
+def _texts(step: NextStep) -> tuple[str, str]:
+    one = remediation.described(step.step)
+    return (step.purpose, one.text) if one.is_command else (one.text, "")

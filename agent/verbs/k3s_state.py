@@ -1,0 +1,59 @@
+"""K3s on a host, as the next steps depend on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.k3s.services import OPENRC_DIRECTORY
+from agent.model import Role
+from agent.plan.next_steps import K3s
+from agent.value import replace
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from agent.host import Host
+    from agent.k3s.config import MergedConfig
+    from agent.k3s.services import Unit
+    from agent.model import Version
+    from agent.node.facts import HostFacts
+
+
+def of_facts(host: Host, facts: HostFacts) -> K3s:
+    """Return K3s on a host that was observed."""
+    unit = next((unit for unit in facts.units if unit.path.name == facts.service), None)
+    k3s = k3s_of(
+        unit,
+        role=facts.role,
+        data_dir=facts.data_dir,
+        version=facts.version if facts.version_is_known else None,
+        config=facts.operator_config,
+        is_tree=not host.is_live,
+    )
+    runs = facts.running_since is not None
+    return replace(k3s, is_installed=k3s.is_installed or runs, runs=runs, is_elsewhere=facts.rancher_managed)
+
+
+def k3s_of(  # noqa: PLR0913 - one of each, by name
+    unit: Unit | None,
+    *,
+    role: Role,
+    data_dir: PurePosixPath,
+    version: Version | None,
+    config: MergedConfig,
+    is_tree: bool,
+) -> K3s:
+    """Return K3s with this service, None if it is not installed; `role` is then that of the later installation."""
+    usual = "k3s" if role is Role.SERVER else "k3s-agent"
+    server = config.scalar("server")
+    return K3s(
+        role=role if unit is None else unit.role,
+        service=usual if unit is None else unit.path.name.removesuffix(".service"),
+        data_dir=data_dir,
+        version=version,
+        is_installed=unit is not None,
+        is_openrc=unit is not None and unit.path.parent == OPENRC_DIRECTORY,
+        joins=server is not None and server.text != "",
+        names_data_dir=config.scalar("data-dir") is not None,
+        is_tree=is_tree,
+    )

@@ -1,0 +1,65 @@
+"""How commands in reports call the program: as it was called, with sudo only if it is needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[3]
+OPTIONS = ("check", "--role", "server", "--k3s-version", "1.34")
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """Return an installed console script."""
+    file = tmp_path / "bin/k3s-harden"
+    file.parent.mkdir()
+    file.write_text(f"#!{sys.executable}\nimport sys\nfrom agent.__main__ import main\nsys.exit(main())\n")
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a new host tree that the current user owns."""
+    subprocess.run([CHECKOUT / ".ci/disposable-host", tmp_path / "my host"], check=True)
+    return tmp_path / "my host"
+
+
+def advised(*command: str | Path, path: str = os.environ["PATH"], cwd: Path = CHECKOUT) -> str:
+    """Return the recommended apply command of a run."""
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(command, env=environment, cwd=cwd, check=False, capture_output=True, text=True)
+    found = re.search(r"next \d: apply the hardening.*: (.*)", done.stdout)
+    assert found, done
+    return found[1]
+
+
+def test_a_program_on_the_path_is_called_by_its_name(script: Path, tree: Path) -> None:
+    """The options of the run are repeated, quoted; an own tree needs no sudo."""
+    path = f"{script.parent}:{os.environ['PATH']}"
+    command = advised("k3s-harden", *OPTIONS, "--root", tree, path=path)
+    assert command == f"k3s-harden apply --root '{tree}' --role server --k3s-version 1.34"
+
+
+def test_another_program_is_called_by_the_path_that_was_used(script: Path, tree: Path) -> None:
+    """Also a relative one."""
+    assert advised(script, *OPTIONS, "--root", tree).startswith(f"{script} apply --root ")
+    assert advised("bin/k3s-harden", *OPTIONS, "--root", tree, cwd=script.parents[1]).startswith("bin/k3s-harden apply")
+
+
+def test_a_program_that_the_interpreter_was_given_is_given_to_it_again(script: Path, tree: Path) -> None:
+    """A file without execute permission, and a module."""
+    file = Path(shutil.copy(script, script.with_name("k3s-harden.pyz")))
+    file.chmod(0o644)
+    interpreter = Path(sys.executable)
+    found = advised(interpreter, file.name, *OPTIONS, "--root", tree, path="/usr/bin", cwd=file.parent)
+    assert found.startswith(f"{interpreter} k3s-harden.pyz apply --root ")
+    found = advised(interpreter, "-m", "agent", *OPTIONS, "--root", tree, path=f"{interpreter.parent}:/usr/bin")
+    assert found.startswith(f"{interpreter.name} -m agent apply --root ")

@@ -1,0 +1,226 @@
+"""What to do after a run."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.model import FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, Role, ShellCommand, Version
+from agent.plan import next_steps
+from agent.plan.next_steps import K3s
+from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
+from agent.value import replace
+
+SERVER, AGENT = K3s(Role.SERVER, "k3s"), K3s(Role.AGENT, "k3s-agent")
+RUNNING = replace(SERVER, is_installed=True, runs=True)
+APPLY, FORCE, DIFF = OwnCommand("apply"), OwnCommand("apply", ("--force",)), OwnCommand("diff")
+BY_APPLY = Remediation((APPLY,), FixOwner.APPLY)
+EDIT = Instruction("correct it", Location(PurePosixPath("/etc/x"), 3))
+RESTART = ShellCommand("sudo systemctl restart k3s")
+DIFFERS = Item("/a", ItemStatus.DIFFERS, "mode")
+
+
+def finding(
+    name: str, *steps: object, level: Level = Level.ERROR, blocks: bool = False, prevents: bool = False, **more: object
+) -> Finding:
+    """Return a finding whose remediation has these steps."""
+    remediation = Remediation(steps, **more)  # type: ignore[arg-type]
+    return Finding(name, level, blocks, prevents, f"problem {name}", remediation=remediation)
+
+
+def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Report:
+    """Return a report of a verb."""
+    return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
+
+
+def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: K3s = RUNNING) -> list[object]:
+    """Return the steps without their purposes."""
+    return [one.step for one in next_steps.of(report(verb, *items, findings=findings), k3s)]
+
+
+def lines(found: tuple[NextStep, ...]) -> list[str]:
+    """Return the command lines of other programs."""
+    return [one.step.line for one in found if isinstance(one.step, ShellCommand)]
+
+
+@pytest.mark.parametrize(
+    ("k3s", "line"),
+    [
+        (SERVER, "curl -sfL https://get.k3s.io | sh -"),
+        (replace(SERVER, version=Version(1, 34, 0)), "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.34 sh -"),
+        (
+            replace(SERVER, version=Version(1, 34, 2, "+k3s1")),
+            "curl -sfL https://get.k3s.io | INSTALL_K3S_VERSION=v1.34.2+k3s1 sh -",
+        ),
+        (
+            replace(SERVER, data_dir=PurePosixPath("/srv/my k3s")),
+            "curl -sfL https://get.k3s.io | sh -s - server --data-dir '/srv/my k3s'",
+        ),
+        (
+            replace(SERVER, data_dir=PurePosixPath("/srv/k3s"), names_data_dir=True),
+            "curl -sfL https://get.k3s.io | sh -",
+        ),
+        (AGENT, "curl -sfL https://get.k3s.io | K3S_URL=https://SERVER:6443 K3S_TOKEN=TOKEN sh -s - agent"),
+        (replace(AGENT, joins=True), "curl -sfL https://get.k3s.io | sh -s - agent"),
+    ],
+)
+def test_a_hardened_host_without_k3s_gets_its_installation(k3s: K3s, line: str) -> None:
+    """By role and version; an agent needs a server and a token, as placeholders."""
+    for verb in ("apply", "check"):
+        assert lines(next_steps.of(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s)) == [line]
+
+
+def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_is_compliant() -> None:
+    """Rancher installs it; a host that is not compliant is repaired first."""
+    assert steps("apply", k3s=replace(SERVER, is_elsewhere=True)) == []
+    assert steps("check", DIFFERS, k3s=SERVER) == [APPLY]
+
+
+def test_after_the_installation_a_server_disables_default_tokens() -> None:
+    """It needs the API server."""
+    assert steps("apply", k3s=SERVER)[1:] == [OwnCommand("service-accounts", ("--wait 300",))]
+    assert steps("apply", k3s=AGENT)[1:] == []
+
+
+@pytest.mark.parametrize("service", ["k3s", "k3s-agent", "k3s-east"])
+def test_a_change_under_a_running_k3s_is_followed_by_a_restart_of_its_unit(service: str) -> None:
+    """As systemd or OpenRC names it."""
+    k3s = replace(RUNNING, service=service)
+    restart = ShellCommand(f"sudo systemctl restart {service}")
+    warning = finding("restart-needed", restart, level=Level.WARNING)
+    changed = Item("/a", ItemStatus.CHANGED)
+    assert steps("apply", changed, findings=(warning,), k3s=k3s) == [restart]
+    edit = finding("f", EDIT, restart=Restart.K3S)
+    openrc = ShellCommand(f"sudo rc-service {service} restart")
+    assert steps("check", findings=(edit,), k3s=replace(k3s, is_openrc=True)) == [EDIT, openrc]
+
+
+def test_nothing_is_restarted_in_a_host_tree_or_without_k3s() -> None:
+    """There is nothing to restart."""
+    edit = finding("f", EDIT, restart=Restart.K3S)
+    for k3s in (SERVER, replace(RUNNING, is_tree=True)):
+        assert steps("check", findings=(edit,), k3s=k3s) == [EDIT]
+
+
+def test_a_compliant_host_with_a_running_k3s_needs_nothing() -> None:
+    """A stopped K3s can be started."""
+    assert steps("check", Item("/a", ItemStatus.COMPLIANT)) == []
+    assert steps("apply", k3s=replace(RUNNING, runs=False)) == [ShellCommand("sudo systemctl start k3s")]
+
+
+def test_steps_are_in_the_order_of_urgency() -> None:
+    """What prevents the start, what blocks the gate, the rest; apply and the restart appear once."""
+    rest = finding("rest", Instruction("rest"), level=Level.WARNING, restart=Restart.K3S)
+    found = (
+        rest,
+        finding("by apply", APPLY, owner=FixOwner.APPLY, blocks=True),
+        finding("gate", Instruction("gate"), blocks=True),
+        finding("start", EDIT, prevents=True, restart=Restart.K3S),
+        finding("note", Instruction("note"), level=Level.NOTE),
+    )
+    assert steps("check", DIFFERS, findings=found) == [
+        EDIT,
+        Instruction("gate"),
+        APPLY,
+        Instruction("rest"),
+        RESTART,
+    ]
+
+
+def test_apply_comes_again_after_a_less_urgent_edit_that_requires_it() -> None:
+    """In one class the edit comes first."""
+    setting = Instruction("set it in the settings")
+    weak = finding("w", setting, APPLY, level=Level.WARNING)
+    assert steps("check", DIFFERS, findings=(weak,)) == [APPLY, setting, APPLY]
+    assert steps("check", DIFFERS, findings=(weak._replace(blocks_gate=True),)) == [setting, APPLY]
+
+
+def test_an_edited_file_that_is_insufficient_is_replaced() -> None:
+    """apply --force also fixes the differences of its class."""
+    found = finding("edited-file-insufficient", FORCE, blocks=True, restart=Restart.K3S)
+    assert steps("check", DIFFERS, findings=(found,)) == [FORCE, RESTART]
+
+
+def test_content_is_shown_before_it_is_changed() -> None:
+    """diff does not advise to run diff."""
+    content = replace(DIFFERS, content_differs=True)
+    assert steps("check", content) == [DIFF, APPLY]
+    assert steps("diff", DIFFERS) == [APPLY]
+
+
+def test_apply_says_how_many_problems_it_fixes() -> None:
+    """A difference and its finding are one."""
+    found = finding("f", APPLY, owner=FixOwner.APPLY, prevents=True)._replace(resource="/a")
+    other = Item("/b", ItemStatus.DIFFERS)
+    (step,) = next_steps.of(report("check", DIFFERS, other, findings=(found,)), RUNNING)
+    assert step == NextStep(APPLY, "apply the hardening, which fixes 2 problems")
+
+
+def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
+    """Each remedy once; what follows from another failure has none."""
+    items = (
+        Item("/a", ItemStatus.FAILED, "no space", "free some space"),
+        Item("/b", ItemStatus.REFUSED, "is a FIFO", "inspect it"),
+        Item("/c", ItemStatus.FAILED, "not written, because /a failed", "fix that, then run this again"),
+    )
+    assert steps("apply", *items) == [Instruction("/a: free some space"), Instruction("/b: inspect it"), APPLY]
+
+
+def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
+    """Once for all that could not be read."""
+    items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", "run as root") for n in range(3)]
+    (step,) = next_steps.of(report("check", *items), RUNNING)
+    assert step == NextStep(OwnCommand("check"), "run it again as root, to read /0 and 2 others")
+
+
+def test_what_the_environment_forbids_is_done_outside() -> None:
+    """apply would fail again."""
+    blocked = Item("vm.panic_on_oom", ItemStatus.FAILED, "Read-only", blocked_by_environment=True)
+    assert steps("apply", blocked) == [Instruction("run the command on the machine that runs this container")]
+
+
+def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
+    """Its lines are in the system log."""
+    assert steps(GATE_VERB, Item("/a", ItemStatus.FAILED, "m", "free it")) == [Instruction("/a: free it"), APPLY]
+
+
+def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
+    """With --last if that was given."""
+    found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
+    edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
+    after = next_steps.after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
+    assert [one.step for one in after] == [RESTART, OwnCommand("revert", ("--last", "--force"))]
+
+
+def test_install_leads_to_the_first_start_through_the_gate() -> None:
+    """Or to the installation of K3s."""
+    done = report("install", Item("/a", ItemStatus.CHANGED))
+    assert [one.step for one in next_steps.after_install(done, RUNNING)] == [DIFF, RESTART]
+    assert lines(next_steps.after_install(done, SERVER)) == ["curl -sfL https://get.k3s.io | sh -"]
+    assert [one.step for one in next_steps.after_uninstall(report("uninstall"), RUNNING)] == [OwnCommand("revert")]
+
+
+def test_a_released_service_is_restarted_and_then_repaired() -> None:
+    """Each of them."""
+    after = next_steps.after_release(["k3s.service"])
+    assert [one.step for one in after] == [RESTART, OwnCommand("check")]
+
+
+def test_service_accounts_that_are_left_are_tried_again() -> None:
+    """And the cluster is assessed after a change."""
+    kept = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
+    again = OwnCommand("service-accounts", ("--wait 300",))
+    assert [one.step for one in next_steps.after_service_accounts(report("service-accounts", kept))] == [again]
+    changed = Item("a/default", ItemStatus.CHANGED)
+    after = next_steps.after_service_accounts(report("service-accounts", changed))
+    assert [one.step for one in after] == [OwnCommand("assess", ("--cluster",))]
+
+
+def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
+    """What prevents the start, apply, then the operator; each once."""
+    fatal = finding("f", EDIT, prevents=True)
+    open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
+    after = next_steps.after_assess([fatal], RUNNING, open_by)
+    assert [one.step for one in after] == [EDIT, APPLY, OwnCommand("explain", ("c",))]
+    assert next_steps.after_assess([], RUNNING, {}) == ()
