@@ -71,7 +71,7 @@ def paragraph(text: str) -> list[Element]:
 def steps(remediation: Remediation) -> list[Element]:
     """Return the steps of a remediation; commands become blocks that can be copied."""
     blocks = [
-        element("pre", step.text, class_="copy", tabindex="0")
+        element("pre", _words(step.text), class_="copy", tabindex="0")
         if step.is_command
         else element("p", inline(step.text[:1].upper() + step.text[1:]))
         for step in remediations.steps(remediation)
@@ -79,6 +79,14 @@ def steps(remediation: Remediation) -> list[Element]:
     if remediation.alternative:
         blocks += [element("p", "Or:"), *steps(remediation.alternative)]
     return blocks
+
+
+def _words(command: str) -> Iterable[Content]:
+    """Yield a command with its words; one with a hyphen is an element, so that no line ends at the hyphen."""
+    for index, word in enumerate(command.split(" ")):
+        if index:
+            yield " "
+        yield element("span", word) if re.search(r"\w-\w", word) else word
 
 
 def location(where: object) -> Content:

@@ -156,10 +156,13 @@ def test_commands_are_blocks_to_copy() -> None:
 @pytest.mark.parametrize(
     ("fix", "shown"),
     [
-        (Remediation((OwnCommand("apply"),)), '<pre class="copy" tabindex="0">sudo k3s-harden apply</pre>'),
+        (
+            Remediation((OwnCommand("apply"),)),
+            '<pre class="copy" tabindex="0">sudo <span>k3s-harden</span> apply</pre>',
+        ),
         (
             Remediation((OwnCommand("apply"),), restart=Restart.K3S),
-            '<pre class="copy" tabindex="0">sudo k3s-harden apply</pre><p>Restart K3s</p>',
+            '<pre class="copy" tabindex="0">sudo <span>k3s-harden</span> apply</pre><p>Restart K3s</p>',
         ),
         (
             Remediation((ShellCommand("sudo sh -c 'chmod a'"),), alternative=steps("x")),
