@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.changes.state import STATE
+from agent.errors import HostError
 from agent.host.paths import REGULAR_FILE
 from agent.host.tree import DirectoryEntry
 
@@ -49,14 +51,16 @@ def unit(number: int) -> str:
 
 
 def waiting(host: Host) -> tuple[int, ...]:
-    """Return the numbers of the notifications that are not delivered, in order."""
+    """Return the numbers of the notifications that are not delivered, in order. Raises HostError."""
     names = (name[: -len(_SUFFIX)] for name in host.tree.names(DIRECTORY) if name.endswith(_SUFFIX))
     return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit()))
 
 
 def observe(host: Host, command: PurePosixPath) -> Notifications:
-    """Read the state of notifications, without their contents."""
-    numbers = waiting(host)
+    """Read the state of notifications, without their contents. An ordinary user does not see those that wait."""
+    numbers: tuple[int, ...] = ()
+    with suppress(HostError):
+        numbers = waiting(host)
     file = path(numbers[-1]) if numbers else DELIVERED
     times = host.tree.times(file) if numbers else None
     since = ""

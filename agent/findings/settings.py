@@ -144,7 +144,7 @@ def notification_undelivered(situation: Situation) -> Iterator[Trouble]:
     found = situation.notifications
     if found is not None and found.waits_since:
         yield Trouble(
-            f"the site was not notified: {found.command} did not accept the notification of {found.waits_since}",
+            f"the site was not notified: {found.command} has not accepted the notification of {found.waits_since}",
             location=Location(found.file),
             remediation=Remediation((ShellCommand("sudo journalctl -u 'k3s-harden-notify@*'"),)),
         )

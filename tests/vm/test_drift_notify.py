@@ -144,7 +144,7 @@ def test_a_command_that_fails_is_retried_and_reported(node: Node) -> None:
 
     node.reboot()
     node.systemctl("start", CHECK)
-    assert "did not accept the notification" in node.journal(CHECK)
+    assert "has not accepted the notification" in node.journal(CHECK)
     node.wait_until(f"{logged} | grep -c 'ended with exit code 7' | grep -qv 2")
     node.put("/srv/works", "")
     node.systemctl("start", CHECK)

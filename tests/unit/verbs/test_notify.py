@@ -275,6 +275,16 @@ def test_a_notification_that_is_pending_for_minutes_is_reported(site: Site) -> N
         assert bool(found.waits_since) is bool(since)
 
 
+def test_a_directory_that_cannot_be_listed_is_no_error_of_check(site: Site) -> None:
+    """An ordinary user cannot list it, and the gate does not depend on it; the drift check reports it."""
+    site.path(DIRECTORY.parent).mkdir(mode=0o700)
+    site.path(DIRECTORY).symlink_to("notify")
+    found = notifications.observe(fake_host(site.root), PurePosixPath(COMMAND[0]))
+    assert (found.problem, found.waits_since) == ("", "")
+    (line,) = site.check(BAD)
+    assert line.startswith(f"cannot notify the site: cannot list {DIRECTORY}: ")
+
+
 def test_a_message_has_no_control_characters_of_the_host(site: Site) -> None:
     """Contents of files cannot add lines to `text`."""
     site.check(GOOD)
