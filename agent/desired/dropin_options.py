@@ -188,11 +188,10 @@ def plugin_files(
     found: list[PurePosixPath] = []
     for option, path, _ in named:
         data = contents.get(path) if option == ADMISSION_CONFIGURATION_ARGUMENT else None
-        if data and b"path:" in data:
-            import re
+        if data and b"path" in data:
+            from agent.k3s.admission_configuration import plugin_paths  # imports PyYAML
 
-            names = re.findall(rb"""^[- ]*path:[ ]*["']?([^"'\s#]+)""", data, re.MULTILINE)
-            found += [path.parent / name.decode(errors="replace") for name in names]
+            found += plugin_paths(data, path)
     return tuple(found)
 
 

@@ -160,7 +160,9 @@ def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Tro
     if any(resource.id == str(named.path) for resource in situation.desired):
         remediation = written_by_apply(situation, str(named.path))
     else:
-        remediation = Remediation((Instruction(f"correct {named.path}", problem.location),), restart=Restart.K3S)
+        remediation = Remediation(
+            (Instruction(f"correct {problem.location.path}", problem.location),), restart=Restart.K3S
+        )
     return Trouble(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,

@@ -44,6 +44,15 @@ def enforced_level(data: bytes, path: PurePosixPath) -> tuple[str, int]:
     return level.text, level.line
 
 
+def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
+    """Return the files that an AdmissionConfiguration names for its plugins; none if it cannot be decoded."""
+    try:
+        names = [item.text("path") for item in _plugins(_configuration(data, path))]
+    except InputError:
+        return []
+    return [path.parent / name for name in names if name]
+
+
 def exempt_namespaces(data: bytes, path: PurePosixPath) -> frozenset[str]:
     """Return the namespaces that Pod Security does not check.
 

@@ -102,6 +102,14 @@ plugins:
     kind: PodSecurityConfiguration
     defaults: {enforce: restricted}
 """
+PLUGIN_PATH = (
+    '{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",'
+    ' "plugins": [{"name": "PodSecurity", "path": "psa.yaml"}]}'
+)
+POD_SECURITY = (
+    "apiVersion: pod-security.admission.config.k8s.io/v1\nkind: PodSecurityConfiguration\n"
+    "defaults: {enforce: restricted}\n"
+)
 KUBELET_FILE = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 OWN_ADMISSION = "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/own.yaml\n"
 LOGS_NOTHING = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"
@@ -655,6 +663,23 @@ CASES = (
             "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n",
         ),
         name="scheduler",
+    ),
+    Case(
+        "component-file-invalid",
+        both(
+            written("/etc/own.yaml", PLUGIN_PATH),
+            written("/etc/psa.yaml", "kind: PodSecurityConfiguration\n"),
+            written(SITE, OWN_ADMISSION),
+        ),
+        both(
+            written("/etc/own.yaml", PLUGIN_PATH),
+            written("/etc/psa.yaml", POD_SECURITY),
+            written(SITE, OWN_ADMISSION),
+        ),
+        location="/etc/psa.yaml:1",
+        remediation="correct /etc/psa.yaml at {location}; restart K3s",
+        cure=file_put("/etc/psa.yaml", POD_SECURITY),
+        name="plugin",
     ),
     Case(
         "component-file-invalid",
