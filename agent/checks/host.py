@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
@@ -111,11 +112,12 @@ class GuideDirectory(Check):
         if isinstance(now, Directory):
             found = f"mode {now.mode}, owner {'root:root' if now.owner == ROOT else now.owner}"
             is_met = (now.mode, now.owner) == (self.row.mode, ROOT)
+        command = f"sudo install -d -o root -g root -m {self.row.mode} {quote(str(path))}"
         return Answer(
             ControlStatus.PASS if is_met else ControlStatus.FAIL,
             found,
             (Evidence(found, Location(path)),),
-            remediation=Remediation((ShellCommand(f"sudo install -d -o root -g root -m {self.row.mode} {path}"),)),
+            remediation=Remediation((ShellCommand(command),)),
             given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
             needs=frozenset({str(path)}),
         )

@@ -177,7 +177,9 @@ def restart_needed(situation: Situation) -> Iterator[Trouble]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
     changed = situation.k3s_files.changed_since_start
     if changed:
-        service = situation.facts.service.removesuffix(".service")
+        from shlex import quote
+
+        service = quote(situation.facts.service.removesuffix(".service"))
         yield Trouble(
             f"{' and '.join(changed)} changed after K3s started",
             remediation=Remediation((ShellCommand(f"sudo systemctl restart {service}"),)),

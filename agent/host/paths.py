@@ -170,9 +170,12 @@ class Root(Value):
     def _refuse_distrusted(self, parent: Node, *, sticky_is_safe: bool) -> None:
         problem = self._write_access(parent.directory, sticky_is_safe=sticky_is_safe)
         if problem:
+            from shlex import quote
+
+            name = quote(str(parent.name))
             raise Distrusted(
                 f"its parent directory {parent.name} is not safe: {problem}",
-                f"restrict it to root: chown root:root {parent.name} && chmod go-w {parent.name}",
+                f"restrict it to root: chown root:root {name} && chmod go-w {name}",
             )
 
     def _write_access(self, descriptor: int, *, sticky_is_safe: bool) -> str:

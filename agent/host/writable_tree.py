@@ -133,8 +133,10 @@ class WritableTree(Tree):
             if not problem and found.st_nlink != 1:
                 problem = f"it has {found.st_nlink} hard links, expected 1"
             if problem:
+                from shlex import quote
+
                 os.close(descriptor)
-                raise HostError(f"cannot open {path}: {problem}", f"inspect it, and remove it: rm {path}")
+                raise HostError(f"cannot open {path}: {problem}", f"inspect it, and remove it: rm {quote(str(path))}")
             return descriptor
 
     def remove_file(self, path: PurePosixPath) -> None:

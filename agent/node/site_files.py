@@ -128,8 +128,11 @@ def _file(host: Host, path: PurePosixPath | None, key: str, files: dict[PurePosi
 def _require_trust(tree: Tree, path: PurePosixPath) -> None:
     problem = tree.trust_problem(path)
     if problem:
+        from shlex import quote
+
+        name = quote(str(path))
         raise InputError(
             Location(path),
             f"root runs with these settings, and {problem}",
-            f"chown root:root {path}; chmod go-w {path}",
+            f"chown root:root {name}; chmod go-w {name}",
         )

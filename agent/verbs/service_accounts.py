@@ -5,6 +5,7 @@ Uses kubectl, which reaches the API on every server with the credentials that K3
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
@@ -141,6 +142,7 @@ def _command(host: Host, kubeconfig: str | None) -> tuple[str, ...]:
         if tool is not None:
             problem = host.tree.trust_problem(tool)
             if problem:
-                raise HostError(f"cannot run {tool} as root: {problem}", f"chown root:root {tool}; chmod go-w {tool}")
+                name = quote(str(tool))
+                raise HostError(f"cannot run {tool} as root: {problem}", f"chown root:root {name}; chmod go-w {name}")
             return (str(tool), *command[1:], *options)
     raise HostError("cannot reach the cluster: neither k3s nor kubectl is installed", "run this on a K3s server")
