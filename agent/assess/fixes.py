@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.checks.corrections import append_to_list
 from agent.checks.given import GivenBy
-from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values
+from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, all_plugins, configured_values, plugins_joined
 from agent.guide.k3s_options import OptionRow
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart
@@ -31,6 +31,8 @@ _APPLY = OwnCommand("apply")
 _CLUSTER_OBJECT = Instruction(
     "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this node"
 )
+_RATE_LIMIT = "event-rate-limit"
+"""The setting of a plugin that needs a configuration of its own, which `apply` writes."""
 _RENDER = OwnCommand("render", ("rancher-cluster",))
 
 
@@ -41,8 +43,46 @@ def remediation_of(control: BenchmarkControl, check: Check, answer: Answer, node
     if answer.status is ControlStatus.PASS:
         return Remediation(owner=_provider(control, answer, node))
     if answer.status is ControlStatus.FAIL and not answer.is_specific:
-        return _fix(control, check, answer, node)
-    return answer.remediation
+        fix = None if answer.needs else _in_operators_list(control, check, node)
+        return _in_order(fix or _fix(control, check, answer, node), node)
+    return _in_order(answer.remediation, node)
+
+
+def _in_order(remediation: Remediation, node: AssessedNode) -> Remediation:
+    """Return the steps so that each is right when it is carried out.
+
+    Edits of one file begin with its last line: a removal changes the numbers of the lines below it. The drop-in of
+    this program is never edited: `apply` writes it.
+    """
+    steps: list[Step] = []
+    edits: list[Instruction] = []
+    rewrites = False
+    for step in remediation.steps:
+        if not isinstance(step, Instruction) or step.location is None or not step.location.line:
+            steps += [*_upwards(edits), step]
+            edits = []
+        elif step.location.path == node.facts.dropin_path:
+            rewrites = True
+        else:
+            edits.append(step)
+    steps += _upwards(edits)
+    if rewrites and not any(isinstance(step, OwnCommand) and step.verb == "apply" for step in steps):
+        repair = node.repair_of(node.facts.dropin_path)
+        steps += [step for step in repair.steps if step not in steps]
+    alternative = remediation.alternative and _in_order(remediation.alternative, node)
+    return replace(remediation, steps=tuple(steps), alternative=alternative)
+
+
+def _upwards(edits: Iterable[Instruction]) -> list[Instruction]:
+    """Return the edits with those of one file from its last line to its first; files stay in their order."""
+    by_file: dict[str, list[Instruction]] = {}
+    for edit in edits:
+        by_file.setdefault(str(edit.location.path) if edit.location else "", []).append(edit)
+    return [
+        edit
+        for inside in by_file.values()
+        for edit in sorted(inside, key=lambda one: -(one.location.line if one.location else 0))
+    ]
 
 
 def _provider(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> FixOwner:
@@ -103,6 +143,29 @@ def _is_of_dropin(control: BenchmarkControl, check: Check, answer: Answer) -> bo
     """
     is_list = [one.name for one in check.arguments] == [ADMISSION_PLUGINS_ARGUMENT]
     return is_list and control.remediation is not None and not _is_set_by_hand(answer)
+
+
+def _in_operators_list(control: BenchmarkControl, check: Check, node: AssessedNode) -> Remediation | None:
+    """Return the edits of the operator's own list of plugins, so that no second list is needed; None if there is none.
+
+    The API server enables the plugins of all lists, and scanners read only the first one.
+    """
+    if node.facts.rancher_managed or [one.name for one in check.arguments] != [ADMISSION_PLUGINS_ARGUMENT]:
+        return None
+    (required,) = check.arguments
+    value = required.criterion.suggestion(all_plugins(node.situation.settings, node.facts))
+    edits = plugins_joined(value, node.facts) if value else ()
+    if not edits:
+        return None
+    begins = _later_list(control, check, node)
+    first = (begins,) if begins is not None and _follows_dropin(begins.location, node) else ()
+    setting = _setting(control)
+    is_rate_limit = setting is not None and setting.key == _RATE_LIMIT
+    has_effect = setting is not None and setting.applies.to(node.facts.role, node.facts.version)
+    if setting and is_rate_limit and has_effect and not setting.differs_from_default(node.situation.settings):
+        add = Instruction(f"add `{setting.line}`", Location(DEFAULT_SETTINGS))
+        return Remediation((*first, *edits, add, _APPLY), restart=Restart.K3S)
+    return control.with_caution(Remediation((*first, *edits, _APPLY), restart=Restart.K3S))
 
 
 def _plugins(check: Check, node: AssessedNode) -> Remediation:

@@ -192,13 +192,15 @@ def _rejected(
         return None
     plugins = {*check.criterion.required} & {*argument.value.split(",")}
     disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
-    for one in disabled.given if disabled else ():
-        for plugin in sorted(plugins & {*one.value.split(",")}):
-            shown = Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={one.value}", one.location)
-            found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
-            step = Instruction(f"remove {plugin} from `{DISABLED_PLUGINS_ARGUMENT}`", one.location)
-            remediation = Remediation((step,), restart=Restart.K3S)
-            return Answer(ControlStatus.FAIL, found, (*evidence, shown), remediation=remediation, is_specific=True)
+    given = disabled.given if disabled else ()
+    both = [(plugin, one) for one in given for plugin in sorted(plugins & {*one.value.split(",")})]
+    if both:
+        plugin = both[0][0]
+        found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
+        shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={one.value}", one.location) for _, one in both)
+        steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", one.location) for name, one in both)
+        remediation = Remediation(tuple(steps), restart=Restart.K3S)
+        return Answer(ControlStatus.FAIL, found, (*evidence, *shown), remediation=remediation, is_specific=True)
     if _EVENT_RATE_LIMIT in plugins:
         return _unusable_rate_limits(location, node, evidence)
     return None

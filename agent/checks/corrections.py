@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from agent.checks.given import GivenBy
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT
 from agent.guide.criteria import Excludes
+from agent.k3s.config import component_argument
 from agent.k3s.kubelet_configuration import as_field
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.model import Instruction, Location, Remediation, Restart
 from agent.node.facts import RANCHER_DROPIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from agent.checks.given import Argument, ArgumentRequirement, Given
     from agent.checks.node import AssessedNode
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 def corrected(required: ArgumentRequirement, argument: Argument, own: Given | None, node: AssessedNode) -> Remediation:
     """Return the edits for a set value; the other items of a list are kept. `own` is the value that K3s passes."""
-    wrong = [one for one in argument.given if not required.criterion.accepts(one.value)] or argument.given
+    wrong = [one for one in argument.given if not required.criterion.accepts(one.value)] or list(argument.given)
+    left = list(argument.overridden)
+    while left and left[-1].by is not GivenBy.K3S and not required.criterion.accepts(left[-1].value):
+        wrong.insert(0, left.pop())  # it would take effect if only the last one were removed
     better = required.criterion.suggestion(argument.value)
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
     keeps_list = required.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(required.criterion, Excludes)
@@ -30,16 +34,27 @@ def corrected(required: ArgumentRequirement, argument: Argument, own: Given | No
     )
     restart = Restart.NOT_NEEDED if is_ranchers else _restart(wrong, node)
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
-        is_default_next = all(one.by is GivenBy.K3S for one in argument.overridden[-1:])
+        is_default_next = all(one.by is GivenBy.K3S for one in left[-1:])
         default = f" (K3s then sets {own.value})" if is_default_next else ""
-        return Remediation(tuple(_removals(required, wrong, default, is_ranchers=is_ranchers)), restart=restart)
-    edits = _settings(required, better, wrong, is_ranchers=is_ranchers) if better else None
-    return Remediation(tuple(edits or _removals(required, wrong, is_ranchers=is_ranchers)), restart=restart)
+        nested = [one for one in wrong if one.by is GivenBy.KUBELET_FILE and "." in one.field]
+        others = [one for one in wrong if one not in nested]
+        edits = (
+            *_removals(required, others, node, default, is_ranchers=is_ranchers),
+            # Without its field, the field above can become null, which also removes K3s' own value.
+            *_settings(required, own.value, nested, is_ranchers=False),
+        )
+        return Remediation(edits, restart=restart)
+    if not better:
+        return Remediation(tuple(_removals(required, wrong, node, is_ranchers=is_ranchers)), restart=restart)
+    given = [one for one in wrong if one in argument.given]
+    return Remediation(tuple(_settings(required, better, given, is_ranchers=is_ranchers)), restart=restart)
 
 
 def added(required: ArgumentRequirement, value: str, node: AssessedNode) -> Remediation:
     """Return the edit for an argument that is not set, or that K3s sets to `value`."""
-    better = required.criterion.suggestion(value)
+    guide = node.options_to_set.get(required.name)
+    is_accepted = guide is not None and required.criterion.accepts(guide.value)
+    better = required.criterion.suggestion(value) or (guide.value if guide is not None and is_accepted else "")
     key = required.component.config_key
     text = (
         f"add `{required.name}={better}` to the list `{key}`"
@@ -57,13 +72,35 @@ def append_to_list(key: str, begins: Location) -> Instruction:
 
 
 def _removals(
-    required: ArgumentRequirement, wrong: Sequence[Given], note: str = "", *, is_ranchers: bool
+    required: ArgumentRequirement, wrong: Sequence[Given], node: AssessedNode, note: str = "", *, is_ranchers: bool
 ) -> Iterator[Instruction]:
     if is_ranchers:
         yield Instruction(f"remove `{required.name}` from `{required.component.config_key}`{note}")
         return
+    removed = {one.location for one in wrong if one.location}
     for one in dict.fromkeys(one._replace(value="", written="") for one in wrong):
-        yield Instruction(f"remove `{one.field or required.name}`{note}", one.location)
+        is_last = _empties(required, removed, one, node)
+        key = f" and the key `{required.component.config_key}`, which has no other item" if is_last else ""
+        yield Instruction(f"remove `{one.field or required.name}`{key}{note}", one.location)
+
+
+def _empties(required: ArgumentRequirement, removed: Collection[Location], one: Given, node: AssessedNode) -> bool:
+    """Return whether the removal at this location, the first in its file, leaves an empty list there.
+
+    K3s passes an empty argument for a key without a value, and the component does not start.
+    """
+    if one.location is None or one.by is GivenBy.KUBELET_FILE or one.location.path in node.facts.command_line_files:
+        return False
+    config, key, path = node.facts.merged_config, required.component.config_key, one.location.path
+    if one.location != min(location for location in removed if location.path == path):
+        return False
+    items = [(value.text, value.location) for value in config.items(key)]
+    items += [(dropped.value, dropped.location) for dropped in config.dropped if dropped.key == key]
+    return all(
+        component_argument(text).name == required.name and location in removed
+        for text, location in items
+        if location.path == path
+    )
 
 
 def _settings(

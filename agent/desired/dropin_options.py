@@ -16,7 +16,7 @@ from agent.guide.k3s_options import (
     OptionRow,
 )
 from agent.k3s.admission_plugins import is_unknown
-from agent.model import Component, Role
+from agent.model import Component, Instruction, Role
 from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
 from agent.value import NamedTuple
@@ -115,6 +115,28 @@ def options_to_set(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption
         elif not own or not option.row.meets.accepts(own[-1].text):
             found.append(option)
     return tuple(found)
+
+
+def operators_plugins(facts: HostFacts) -> tuple[ConfigValue, ...]:
+    """Return the operator's own arguments that enable admission plugins, in K3s' order."""
+    return facts.operator_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_ARGUMENT, ())
+
+
+def all_plugins(settings: Settings, facts: HostFacts) -> str:
+    """Return one value with the guide's admission plugins and those of the operator."""
+    guide = (one.value for one in expected_options(settings, facts) if one.row.name == ADMISSION_PLUGINS_ARGUMENT)
+    return _plugins(next(guide, ""), operators_plugins(facts), facts)
+
+
+def plugins_joined(value: str, facts: HostFacts) -> tuple[Instruction, ...]:
+    """Return the edits after which the operator's configuration has this list of plugins, once; empty if it has none.
+
+    The drop-in then needs no list. Removals begin with the last line, because they change the numbers of later lines.
+    """
+    locations = list(dict.fromkeys(one.location for one in operators_plugins(facts)))
+    setting = [Instruction(f"set `{ADMISSION_PLUGINS_ARGUMENT}={value}`", one) for one in locations[:1]]
+    removals = [Instruction(f"remove `{ADMISSION_PLUGINS_ARGUMENT}`", one) for one in locations[1:]]
+    return (*setting, *sorted(removals, key=lambda one: -(one.location.line if one.location else 0)))
 
 
 def configured_values(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue, ...]:

@@ -9,7 +9,9 @@ from agent.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,
     API_SERVER_KEY,
     DISABLED_PLUGINS_ARGUMENT,
+    all_plugins,
     options_to_set,
+    plugins_joined,
 )
 from agent.findings.registry import (
     Trouble,
@@ -23,14 +25,13 @@ from agent.findings.registry import (
 )
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_plugins
-from agent.model import Location
+from agent.model import Location, OwnCommand, Remediation, Restart
 from agent.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.k3s.config import ConfigValue
-    from agent.model import Remediation
     from agent.situation import Situation
 
 
@@ -126,19 +127,14 @@ def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
     values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_ARGUMENT, ())
     if len(values) > 1:
-        first, ours = values[0], situation.facts.dropin_path
-        theirs = next((value for value in values if value.location.path != ours), first)
+        steps = plugins_joined(all_plugins(situation.settings, situation.facts), situation.facts)
+        has_ours = any(value.location.path == situation.facts.dropin_path for value in values)
         yield Trouble(
             f"{ADMISSION_PLUGINS_ARGUMENT} is set {len(values)} times; kube-bench reads only the first value",
             expected="one value, joined by commas",
             found=" and ".join(value.text for value in values),
-            location=first.location,
-            remediation=edit_of_k3s_config(
-                "our drop-in lists all plugins; remove the argument"
-                if values[-1].location.path == ours
-                else "join the values into one argument",
-                theirs.location,
-            ),
+            location=values[0].location,
+            remediation=Remediation((*steps, *((OwnCommand("apply"),) if has_ours else ())), restart=Restart.K3S),
         )
 
 

@@ -14,7 +14,7 @@ REMEDIATIONS = {
     "pod-security-disabled": "remove PodSecurity from the list; then restart K3s",
     "two-admission-configurations": "merge the files into one, and remove the argument; then restart K3s",
     "admission-configuration-ignored": "merge the files into one, and remove the argument; then restart K3s",
-    "split-admission-plugins": "join the values into one argument, or remove it if our drop-in lists all plugins",
+    "split-admission-plugins": f"join the plugins into one argument; then {_APPLY}, and restart K3s",
     "images-without-registry": "name a mirror that serves the images, or set `always-pull-images: false`",
     "objects-remain": "delete the objects with kubectl, on one server",
     "k3s-released": "",

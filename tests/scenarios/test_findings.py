@@ -22,6 +22,7 @@ from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge as verbs
 from agent.verbs.explain import explained
+from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -990,8 +991,11 @@ CASES = (
         location=f"{DROPIN}:6",
         expected="one value, joined by commas",
         found="NodeRestriction,ServiceAccount and AlwaysPullImages",
-        remediation=f"join the values into one argument at {SITE}:2; restart K3s",
-        cure=lambda host, _: host[SITE].unlink(),
+        remediation=(
+            f"set `enable-admission-plugins=NodeRestriction,ServiceAccount,AlwaysPullImages` at {SITE}:2; then run"
+            " `sudo k3s-harden apply`; restart K3s"
+        ),
+        cure=lambda host, finding: Follower(host).follow(finding.remediation),
     ),
     Case(
         "admission-configuration-ignored",
@@ -1019,9 +1023,11 @@ CASES = (
         location=f"{CONFIG}:2",
         expected="one value, joined by commas",
         found="AlwaysPullImages and NodeRestriction,ServiceAccount,AlwaysPullImages",
-        remediation="our drop-in lists all plugins; remove the argument at {location}; restart K3s",
-        # The next apply would drop AlwaysPullImages unless the settings enable it.
-        cure=None,
+        remediation=(
+            "set `enable-admission-plugins=NodeRestriction,ServiceAccount,AlwaysPullImages` at {location}; then run"
+            " `sudo k3s-harden apply`; restart K3s"
+        ),
+        cure=lambda host, finding: Follower(host).follow(finding.remediation),
         name="operator",
     ),
     Case(

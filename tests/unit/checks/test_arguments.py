@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 APPLY = "run `sudo k3s-harden apply`; restart K3s"
 PLUGINS = "enable-admission-plugins"
+EMPTY = " and the key `kube-apiserver-arg`, which has no other item"
+KEEP = "write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files)"
 SITE = f"{CONFIG}.d/95-site.yaml"
 
 
@@ -99,7 +101,10 @@ def test_apply_does_not_fix_an_argument_that_is_spelled_with_underscores(server:
     server.harden()
     verdict = server.verdict("streaming-connection-idle-timeout")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert fix(verdict) == f"remove `streaming_connection_idle_timeout` at {CONFIG}:1; restart K3s"
+    assert fix(verdict) == (
+        "remove `streaming_connection_idle_timeout` and the key `kubelet-arg`, which has no other item at"
+        f" {CONFIG}:1; restart K3s"
+    )
 
 
 def test_admission_plugins_of_all_spellings_are_enabled(server: Node) -> None:
@@ -120,7 +125,7 @@ def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
     assert seen(verdict) == (("authentication.anonymous.enabled: true", place),)
-    assert fix(verdict) == (f"remove `authentication.anonymous.enabled` (K3s then sets false) at {place}; restart K3s")
+    assert fix(verdict) == (f"set `authentication.anonymous.enabled: false` at {place}; restart K3s")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +221,7 @@ def test_a_list_that_a_later_file_drops_names_that_file(hardened: Node) -> None:
         (
             "apiserver-authorization-rbac",
             "authorization-mode=AlwaysAllow",
-            f"remove `authorization-mode` (K3s then sets Node,RBAC) at {CONFIG}:1; restart K3s",
+            f"remove `authorization-mode`{EMPTY} (K3s then sets Node,RBAC) at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-authorization-not-always-allow",
@@ -226,32 +231,32 @@ def test_a_list_that_a_later_file_drops_names_that_file(hardened: Node) -> None:
         (
             "apiserver-always-admit",
             "enable-admission-plugins=AlwaysAdmit,NodeRestriction",
-            f"set `enable-admission-plugins=NodeRestriction` at {CONFIG}:1; restart K3s",
+            f"set `{PLUGINS}=NodeRestriction,ServiceAccount` at {CONFIG}:1; then {APPLY}",
         ),
         (
             "apiserver-always-admit",
             "enable-admission-plugins=AlwaysAdmit",
-            f"remove `{PLUGINS}` (K3s then sets NodeRestriction) at {CONFIG}:1; restart K3s",
+            f"set `{PLUGINS}=NodeRestriction,ServiceAccount` at {CONFIG}:1; then {APPLY}",
         ),
         (
             "apiserver-service-account-plugin",
             "disable-admission-plugins=ServiceAccount",
-            f"remove `disable-admission-plugins` at {CONFIG}:1; restart K3s",
+            f"remove `disable-admission-plugins`{EMPTY} at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-token-auth-file",
             "token-auth-file=/etc/tokens",
-            f"remove `token-auth-file` at {CONFIG}:1; restart K3s",
+            f"remove `token-auth-file`{EMPTY} at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-anonymous-auth",
             "anonymous-auth",
-            f"remove `anonymous-auth` (K3s then sets false) at {CONFIG}:1; restart K3s",
+            f"remove `anonymous-auth`{EMPTY} (K3s then sets false) at {CONFIG}:1; restart K3s",
         ),
         (
             "apiserver-secure-port",
             "secure-port=0",
-            f"remove `secure-port` (K3s then sets 6444) at {CONFIG}:1; restart K3s",
+            f"remove `secure-port`{EMPTY} (K3s then sets 6444) at {CONFIG}:1; restart K3s",
         ),
         (
             "service-account-lookup",
@@ -318,12 +323,18 @@ def test_the_required_event_rate_depends_on_the_benchmark(
         (
             "controller-manager-profiling",
             "kube-controller-manager-arg: [profiling=true]\n",
-            f"remove `profiling` (K3s then sets false) at {SITE}:1; restart K3s",
+            (
+                "remove `profiling` and the key `kube-controller-manager-arg`, which has no other item (K3s then sets"
+                f" false) at {SITE}:1; restart K3s"
+            ),
         ),
         (
             "enable-admission-plugins",
             "kube-apiserver-arg: [enable-admission-plugins=AlwaysPullImages]\n",
-            f"set `{PLUGINS}=AlwaysPullImages,NodeRestriction` at {SITE}:1; restart K3s",
+            (
+                f"{KEEP} at {SITE}:1; then set `{PLUGINS}=NodeRestriction,ServiceAccount,AlwaysPullImages` at {SITE}:1;"
+                f" then {APPLY}"
+            ),
         ),
         ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=50` at {SITE}:1; restart K3s"),
         (
@@ -338,10 +349,9 @@ def test_the_required_event_rate_depends_on_the_benchmark(
             "apiserver-external-ips-denied",
             "kube-apiserver-arg: [enable-admission-plugins=NodeRestriction]\n",
             (
-                "look for Services that use externalIPs, because new external IPs will be rejected; then write"
-                " `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files) at"
-                f" {SITE}:1; then add `deny-service-external-ips: true` in {SETTINGS}; then run"
-                " `sudo k3s-harden apply`; restart K3s"
+                "look for Services that use externalIPs, because new external IPs will be rejected; then"
+                f" {KEEP} at {SITE}:1; then set `{PLUGINS}=NodeRestriction,ServiceAccount,DenyServiceExternalIPs` at"
+                f" {SITE}:1; then {APPLY}"
             ),
         ),
     ],
@@ -560,7 +570,7 @@ def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: Node) ->
     server.drop_in("50-rancher.yaml", "{}\n")
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
     assert fix(server.verdict("apiserver-profiling")).startswith(
-        f"remove `profiling` (K3s then sets false) at {SITE}:1"
+        f"remove `profiling`{EMPTY} (K3s then sets false) at {SITE}:1"
     )
 
 

@@ -1,0 +1,366 @@
+"""Each remediation, carried out as the report prints it: the control passes, and nothing else gets worse."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from agent.benchmark import catalogue
+from agent.benchmark.versions import FITS, Benchmark
+from agent.checks.arguments import ArgumentCheck
+from agent.checks.check import AllOf, Check
+from agent.guide import criteria
+from agent.model import Component, Role
+from tests.k3s_tree import K3s, started
+from tests.scenarios.follower import RATE_LIMITS, Follower
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, HostTree, copied
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.guide.criteria import Criterion
+
+    Arguments = Mapping[Component, list[str]]
+
+pytestmark = pytest.mark.root
+
+NEEDS_A_PERSON: Mapping[str, str] = {
+    "restart K3s, which writes etcd's configuration at each start": "the tree has no K3s that could write the file",
+    re.escape(RATE_LIMITS): "the limits are the site's; the setting for them requires K3s v1.25",
+}
+"""Steps that no program can carry out, as patterns, each with its reason."""
+
+MAY_FOLLOW = {
+    "list-dropped": "`apply` writes a list that the site's later file drops; the finding has the edit",
+}
+"""Findings that a remediation may bring to light, each with its reason."""
+
+
+def bad_value(component: Component, criterion: Criterion) -> str:
+    """Return a value that the component accepts, and the criterion does not."""
+    gate, least, names = (getattr(criterion, name, "") for name in ("gate", "least", "names"))
+    others = {"Node": "RBAC", "RBAC": "Node"}
+    found = {
+        criteria.Boolean: "false" if criterion.accepts("true") else "true",
+        criteria.AtLeast: str(int(least or 0) - 1),
+        criteria.Duration: "0s",
+        criteria.AbsolutePath: "-",
+        criteria.Includes: others.get(names[0] if names else "", "CertificateApproval"),
+        criteria.IncludesOneOf: "CertificateApproval",
+        criteria.Excludes: _with_excluded(component, criterion),
+        criteria.SubsetOf: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_RC4_128_SHA",
+        criteria.Present: "",
+        criteria.NotGiven: "/etc/tokens.csv",
+        criteria.Loopback: "0.0.0.0",  # noqa: S104 - the bad value
+        criteria.LeavesGateOn: f"{gate}=false",
+        criteria.Equals: "10255",
+    }[type(criterion)]
+    assert not criterion.accepts(found)
+    return found
+
+
+def _with_excluded(component: Component, criterion: Criterion) -> str:
+    names: tuple[str, ...] = getattr(criterion, "names", ())
+    if component is Component.KUBELET:
+        return names[0] if names else ""
+    return ",".join(("Node" if "AlwaysAllow" in names else "NodeRestriction", *names))
+
+
+def leaves(check: Check) -> Iterator[Check]:
+    """Yield the checks of which a check consists."""
+    if isinstance(check, AllOf):
+        for one in check.checks:
+            yield from leaves(one)
+    else:
+        yield check
+
+
+def failing_arguments(benchmark: Benchmark, role: Role, known: frozenset[str] = frozenset()) -> list[Arguments]:
+    """Return component arguments with which all controls of arguments fail, in as few sets as possible.
+
+    One argument can have several requirements. Requirements in `known` are left out.
+    """
+    sets: list[dict[tuple[Component, str], str]] = []
+    for control in catalogue.of(benchmark):
+        if role not in control.applies.roles:
+            continue
+        for check in leaves(control.check_of(benchmark)):
+            if not isinstance(check, ArgumentCheck) or repr(check) in known:
+                continue
+            key = (check.component, check.name)
+            free = next((one for one in sets if key not in one), None)
+            if free is None:
+                free = {}
+                sets.append(free)
+            free[key] = bad_value(check.component, check.criterion)
+    by_component: list[Arguments] = []
+    for one in sets:
+        lists: dict[Component, list[str]] = {}
+        for (component, name), value in one.items():
+            lists.setdefault(component, []).append(f"{name}={value}")
+        by_component.append(lists)
+    return by_component
+
+
+def place(host: HostTree, arguments: Arguments, where: str) -> None:
+    """Give K3s these arguments in one of the ways in which an operator does."""
+    lists = {component.config_key: values for component, values in arguments.items()}
+    if where == "main file":
+        host.write(CONFIG, yaml.safe_dump(lists), 0o600)
+    elif where == "twice":
+        host.write(CONFIG, yaml.safe_dump({key: values + values for key, values in lists.items()}), 0o600)
+    elif where == "flow list":
+        host.write(CONFIG, "".join(f"{key}: {json.dumps(values)}\n" for key, values in lists.items()), 0o600)
+    elif where == "other spelling":
+        spelled = {key: [f"--{one.replace('-', '_', 1)}" for one in values] for key, values in lists.items()}
+        host.write(CONFIG, yaml.safe_dump(spelled), 0o600)
+    elif where == "earlier drop-in":
+        host.write(f"{DROPINS}/10-site.yaml", yaml.safe_dump({f"{key}+": one for key, one in lists.items()}), 0o600)
+    elif where == "later drop-in":
+        host.write(f"{DROPINS}/99-site.yaml", yaml.safe_dump({f"{key}+": one for key, one in lists.items()}), 0o600)
+    elif where == "later drop-in that replaces":
+        host.write(f"{DROPINS}/99-site.yaml", yaml.safe_dump(lists), 0o600)
+    else:
+        assert where == "service"
+        host.unit(host.options[1], *(f"--{key}={one}" for key, values in lists.items() for one in values))
+
+
+class Walk:
+    """Carries out the remediations of a report one after the other, until no open control has another one."""
+
+    def __init__(self, host: HostTree, *words: str) -> None:
+        self.host = host
+        self.words = ("--format", "json", *host.options[2:], *words)
+        self.follower = Follower(host)
+        self.problems: list[tuple[str, ...]] = []
+
+    def open(self) -> dict[str, dict[str, Any]]:
+        """Return the open verdicts by the ids of their controls."""
+        done = self.host.run("assess", *self.words)
+        assert done.stdout, done
+        return {one["id"]: one for one in json.loads(done.stdout)["verdicts"] if one["status"] in {"FAIL", "UNKNOWN"}}
+
+    def warnings(self) -> dict[str, str]:
+        """Return the findings of check with their remediations, but for those of level info."""
+        seen = self.host.seen("check")
+        return {
+            one.id: f"{one.message}; {one.location}; {one.remediation}" for one in seen.findings if one.level != "info"
+        }
+
+    def walk(self) -> list[str]:
+        """Follow the report, and return the controls that are still open."""
+        first, current = self.warnings(), self.open()
+        done: set[tuple[str, str]] = set()
+        while True:
+            left = ((name, one["remediation"]) for name, one in current.items())
+            step = next((one for one in left if one not in done), None)
+            if step is None:
+                break
+            done.add(step)
+            current = self._follow(*step, current)
+        new = {name: text for name, text in self.warnings().items() if name not in first and name not in MAY_FOLLOW}
+        self.problems += [("new finding", name, text) for name, text in new.items()]
+        return list(current)
+
+    def _follow(self, name: str, text: str, before: Mapping[str, object]) -> dict[str, dict[str, Any]]:
+        known = len(self.follower.prose)
+        is_done = self.follower.follow(text)
+        for step in self.follower.prose[known:]:
+            if not any(re.fullmatch(pattern, step) for pattern in NEEDS_A_PERSON):
+                self.problems.append(("needs a person", name, step))
+        after = self.open()
+        if is_done and name in after:
+            self.problems.append(("does not help", name, text, after[name]["found"], after[name]["remediation"]))
+        self.problems += [("opens another", name, text, one) for one in after if one not in before]
+        if is_done:
+            tree = self.host.entries()
+            self.follower.follow(text)
+            if self.host.entries() != tree:
+                self.problems.append(("not the same if done twice", name, text))
+        return after
+
+
+def check_remediations(host: HostTree, *words: str, may_stay_open: str = "-") -> list[str]:
+    """Carry out all remediations; only controls whose ids begin so may be open afterwards."""
+    walk = Walk(host, *words)
+    left = walk.walk()
+    problems = [*map(str, walk.problems), *(f"still open: {one}" for one in left if not one.startswith(may_stay_open))]
+    assert not problems, "\n".join(problems)
+    return left
+
+
+def node(base: HostTree, role: Role, minor: int) -> HostTree:
+    """Let K3s run on a host, with its own modes."""
+    modes = {path: base[path].stat().st_mode & 0o7777 for path in (f"{DATA_DIR}/server",) if base[path].exists()}
+    started(base.root, K3s(role=str(role), minor=minor))
+    for path, mode in modes.items():
+        base[path].chmod(mode)
+    base.options = ("--role", str(role), "--k3s-version", f"1.{minor}.2+k3s1")
+    return base
+
+
+def sampled(arguments: Arguments) -> Arguments:
+    """Return one argument for each kind of bad value of a component: the texts depend on nothing else."""
+    found: dict[Component, list[str]] = {}
+    for component, values in arguments.items():
+        kinds = {re.sub("[A-Za-z_]+=false", "gate", one.partition("=")[2]): one for one in reversed(values)}
+        found[component] = [*kinds.values()]
+    return found
+
+
+PLAIN_PLACES = ("later drop-in that replaces", "service")
+HARDENED_PLACES = ("twice", "flow list", "other spelling", "earlier drop-in", "later drop-in", "service")
+CASES = [
+    *((Role.SERVER, False, where) for where in PLAIN_PLACES),
+    *((Role.SERVER, True, where) for where in HARDENED_PLACES),
+    *((Role.AGENT, True, where) for where in ("main file", "twice", "later drop-in that replaces", "service")),
+]
+
+
+@pytest.mark.parametrize("number", range(len(failing_arguments(Benchmark.CIS_2_0, Role.SERVER))))
+def test_the_remediation_of_each_argument_is_right_as_printed(number: int, host: HostTree) -> None:
+    """Every argument of the newest benchmark has a bad value in K3s' main configuration file."""
+    tree = node(host, Role.SERVER, 34)
+    place(tree, failing_arguments(Benchmark.CIS_2_0, Role.SERVER)[number], "main file")
+    check_remediations(tree)
+
+
+@pytest.mark.parametrize(("role", "is_hardened", "where"), CASES)
+def test_the_remediation_of_an_argument_is_right_wherever_it_is_set(
+    role: Role, *, is_hardened: bool, where: str, host: HostTree
+) -> None:
+    """One argument for each kind of value, on a plain and on a hardened host."""
+    tree = node(host, role, 34)
+    if is_hardened:
+        assert tree.run("apply").code == 0
+    place(tree, sampled(failing_arguments(Benchmark.CIS_2_0, role)[0]), where)
+    check_remediations(tree)
+
+
+OPEN = ("chmod 0666", "chmod 0777")
+FOREIGN = ("chown 1000:1000", "chown 1000:1000")
+ODD_NAME = "srv/k3s data $(touch pwned) 'x' \"y\" & ; *"
+
+
+def change(host: HostTree, commands: tuple[str, str]) -> None:
+    """Run a command on all files, and another on all directories, that belong to K3s and its configuration."""
+    places = (
+        "etc/rancher",
+        "var/lib/rancher",
+        "var/lib/cni",
+        "srv",
+        "etc/systemd/system",
+        "usr/local/bin",
+        "etc/sysctl.d",
+    )
+    for place_ in places:
+        if (host.root / place_).exists():
+            for kind, command in zip("fd", commands):
+                words = ("find", str(host.root / place_), "-type", kind, "-exec", *command.split(), "{}", "+")
+                subprocess.run(words, check=True)
+
+
+def with_other_files(host: HostTree, data_dir: str = DATA_DIR) -> None:
+    """Add files beyond those of a first start, among them more than five of a kind."""
+    host.unit("server", name="k3s", environment="K3S_TOKEN=x\n")
+    host.write("/etc/systemd/system/k3s.service.d/10-limits.conf", "[Service]\nLimitNOFILE=1048576\n")
+    host.write("/usr/local/bin/k3s", "#!/bin/sh\n", 0o755)
+    host.write("/etc/rancher/k3s/registries.yaml", "mirrors: {}\n", 0o600)
+    for number in range(7):
+        for name in (f"agent/own-{number}.key", f"server/tls/own-{number}.key", f"server/tls/own-{number}.crt"):
+            host.write(f"{data_dir}/{name}", "x\n", 0o600)
+        host.write(f"/var/lib/cni/networks/cbr0/10.42.0.{number + 10}", "a pod\n", 0o600)
+    for name in (
+        "agent/etc/cni/net.d/10-flannel.conflist",
+        "server/db/snapshots/etcd-snapshot",
+        "server/logs/audit.log",
+    ):
+        host.write(f"{data_dir}/{name}", "x\n", 0o600)
+
+
+@pytest.mark.parametrize("commands", [OPEN, FOREIGN], ids=["open", "foreign"])
+@pytest.mark.parametrize("data_dir", ["var/lib/rancher/k3s", ODD_NAME], ids=["usual", "odd"])
+@pytest.mark.parametrize("is_hardened", [False, True], ids=["plain", "hardened"])
+def test_the_remediations_of_files_are_right_as_pasted(
+    commands: tuple[str, str], data_dir: str, *, is_hardened: bool, host: HostTree
+) -> None:
+    """Every file and directory is open to all or belongs to somebody; names are quoted for the shell."""
+    host.options = ("--role", "server", "--k3s-version", "1.34.2+k3s1")
+    if data_dir == ODD_NAME:
+        host.write(CONFIG, yaml.safe_dump({"data-dir": f"/{ODD_NAME}"}), 0o600)
+    if is_hardened:
+        assert host.run("apply").code == 0
+    started(host.root, K3s(data_dir=data_dir))
+    with_other_files(host, f"/{data_dir}")
+    change(host, commands)
+    check_remediations(host)
+    assert list(host.root.rglob("pwned")) == []
+
+
+KUBELET_FILE = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  anonymous:
+    enabled: true
+readOnlyPort: 10255
+rotateCertificates: false
+streamingConnectionIdleTimeout: 0s
+makeIPTablesUtilChains: false
+podPidsLimit: 0
+seccompDefault: false
+tlsCipherSuites: [TLS_RSA_WITH_RC4_128_SHA]
+"""
+
+
+@pytest.mark.parametrize("is_hardened", [False, True], ids=["plain", "hardened"])
+def test_the_remediations_of_the_kubelet_files_are_right_as_printed(*, is_hardened: bool, host: HostTree) -> None:
+    """A drop-in of the kubelet sets bad values, which K3s' arguments override only in part."""
+    tree = node(host, Role.SERVER, 34)
+    if is_hardened:
+        assert tree.run("apply").code == 0
+    tree.write(f"{DATA_DIR}/agent/etc/kubelet.conf.d/99-site.conf", KUBELET_FILE, 0o600)
+    check_remediations(tree)
+
+
+@pytest.mark.parametrize("is_hardened", [False, True], ids=["plain", "hardened"])
+def test_the_remediations_of_kernel_parameters_are_right_as_printed(*, is_hardened: bool, host: HostTree) -> None:
+    """Another file sets each parameter at boot, and it has another value now."""
+    tree = node(host, Role.SERVER, 34)
+    if is_hardened:
+        assert tree.run("apply").code == 0
+    others = {"vm.overcommit_memory": "2", "vm.panic_on_oom": "1", "kernel.panic": "0", "kernel.panic_on_oops": "0"}
+    others |= {"kernel.keys.root_maxkeys": "200", "kernel.keys.root_maxbytes": "20000"}
+    tree.write("/etc/sysctl.d/99-site.conf", "".join(f"{key} = {value}\n" for key, value in others.items()))
+    for key, value in others.items():
+        if not key.startswith("kernel.keys."):  # without them `apply` does not write the drop-in
+            tree.write(f"/proc/sys/{key.replace('.', '/')}", f"{value}\n")
+    check_remediations(tree)
+
+
+def test_the_remediations_of_etcd_are_known_to_need_a_person(host: HostTree) -> None:
+    """K3s writes etcd's configuration at each start: the values are wrong because somebody edited the file."""
+    tree = node(host, Role.SERVER, 34)
+    path = tree[f"{DATA_DIR}/server/db/etcd/config"]
+    text = path.read_text().replace("client-cert-auth: true", "client-cert-auth: false")
+    path.write_text(text.replace("/server/tls/etcd/", "/server/tls/other/"))
+    left = check_remediations(tree, may_stay_open="etcd-")
+    assert left
+
+
+@pytest.mark.parametrize("benchmark", [one for one in Benchmark if one is not Benchmark.CIS_2_0])
+def test_the_remediations_of_other_benchmarks_are_right_as_printed(benchmark: Benchmark, host: HostTree) -> None:
+    """Only requirements on arguments that the newest benchmark does not have are tried again, on a fitting version."""
+    newest = {repr(check) for control in catalogue.of(Benchmark.CIS_2_0) for check in leaves(control.check)}
+    minor = FITS[benchmark].last or FITS[benchmark].first or 34
+    for number, arguments in enumerate(failing_arguments(benchmark, Role.SERVER, frozenset(newest))):
+        tree = node(copied(host, host.root.with_name(f"set-{number}")), Role.SERVER, minor)
+        place(tree, arguments, "main file")
+        check_remediations(
+            tree, "--benchmark", benchmark, may_stay_open="apiserver-event-rate-limit" if minor < 25 else "-"
+        )
