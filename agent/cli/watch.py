@@ -19,13 +19,14 @@ from agent.errors import HardenError, HostError, UsageError
 from agent.present import Format, fitting
 from agent.present.remediation import labelled
 from agent.present.text import printable
+from agent.report import Report
+from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TextIO
 
     from agent.host import Host
-    from agent.report import Report
 
 PERIOD = 2.0
 """Seconds between two checks. One takes about 10 ms of a processor."""
@@ -169,22 +170,26 @@ class _Screen:
             self._show()
 
     def _show(self) -> None:
-        lines = [f"Last change: {self._changed}. Checked every {PERIOD:g} s; Ctrl-C ends.", "", *self._lines()]
+        head = (f"Last change: {self._changed}. Checked every {PERIOD:g} s; Ctrl-C ends.", "")
+        lines = [*head, *self._lines(self._outcome)]
         if not self._has_screen:
             self._write("".join(f"{line}\n" for line in (*lines, "")))
             return
         size = terminal_size()
+        if isinstance(self._outcome, Report) and sum(_heights(lines, size.columns)) > size.lines:
+            # The result is then the last line.
+            lines = [*head, *self._lines(replace(self._outcome, next_steps=()))]
         lines = _cut(lines, size.columns, size.lines)
         shown = f"{_TO_END_OF_LINE}\n".join(fitting(line, sys.stdout) for line in lines)
         self._write(f"{_HOME}{shown}{_TO_END_OF_LINE}{_TO_END}")
 
-    def _lines(self) -> list[str]:
-        if isinstance(self._outcome, HardenError):
-            texts = (f"k3s-harden: {self._outcome.message}", labelled(self._outcome.hint))
+    def _lines(self, outcome: Report | HardenError | None) -> list[str]:
+        if isinstance(outcome, HardenError):
+            texts = (f"k3s-harden: {outcome.message}", labelled(outcome.hint))
             return [printable(text) for text in texts if text]
         captured = _Captured()
-        if self._outcome is not None:
-            self._present(self._outcome, captured)
+        if outcome is not None:
+            self._present(outcome, captured)
         return captured.getvalue().rstrip("\n").split("\n")
 
     @staticmethod
@@ -207,9 +212,14 @@ class _Captured(StringIO):
         return True
 
 
+def _heights(lines: Iterable[str], columns: int) -> list[int]:
+    """Return how many rows of the terminal each line takes."""
+    return [max(1, -(-len(_STYLES.sub("", line)) // columns)) for line in lines]
+
+
 def _cut(lines: list[str], columns: int, rows: int) -> list[str]:
     """Return the lines that fit the terminal, without some in the middle: the result is at the end."""
-    heights = [max(1, -(-len(_STYLES.sub("", line)) // columns)) for line in lines]
+    heights = _heights(lines, columns)
     if sum(heights) <= rows:
         return lines
     room = rows - 1

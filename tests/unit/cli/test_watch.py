@@ -85,7 +85,7 @@ def test_the_report_follows_the_size_of_the_terminal(root: Path) -> None:
     with watched(root, columns=120) as terminal:
         terminal.read_until(COMPLIANT)
         terminal.during(0.3)
-        for columns, lines in ((50, 8), (20, 3), (1, 1)):
+        for columns, lines in ((50, 5), (20, 3), (1, 1)):
             terminal.resize(columns, lines)
             shown = terminal.read_until("\x1b[J")
             if columns == 50:
