@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.errors import ExitCode
+from agent.present.assessments import AssessmentFormat
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree, run
 
 if TYPE_CHECKING:
@@ -167,7 +169,8 @@ BROKEN = (
     "etcd-arg: [experimental=https://u:{secret}@b]",
     "# token: {secret}",
 )
-FORMATS = ("table", "plain", "json", "kube-bench", "junit", "sarif", "openmetrics", "html")
+AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
+FORMATS = tuple(one.value for one in AssessmentFormat if one is not AssessmentFormat.AUTO)
 
 
 def combinations() -> dict[str, str]:
@@ -210,7 +213,9 @@ def outputs(host: HostTree, *, quick: bool = False) -> list[str]:
     if not quick:
         runs += [("check", "-v", "--format", one) for one in ("table", "plain", "json")]
         runs += [("diff", "-v", "--format", "plain"), ("apply", "-v"), ("assess", "-v", "--role", "server")]
-        runs += [("assess", "--role", "server", "--format", one) for one in FORMATS]
+        runs += [("assess", "--role", "server", "--format", one, *(AWS if one == "asff" else ())) for one in FORMATS]
         runs += [("drift", "--role", "server"), ("check", "--config", str(host[CONFIG]))]
         runs += [("preflight", "v1.37", "-v", "--format", one) for one in ("table", "plain", "json")]
-    return [text for words in runs for text in host.run(*words)[1:]]
+    found = [host.run(*words) for words in runs]
+    assert all(done.code != ExitCode.USAGE for done, words in zip(found, runs) if words[0] == "assess"), found
+    return [text for done in found for text in done[1:]]
