@@ -242,6 +242,23 @@ def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node
     assert [line.split()[2] for line in worse.stdout.splitlines()[:-1]] == ["server/logs:"]
 
 
+def test_controls_that_an_older_baseline_does_not_have_do_not_fail_the_run(node: HostTree, tmp_path: Path) -> None:
+    """A baseline of a version without the controls of access to files, in its form: the controls are named as new."""
+    report = json.loads(assess(node, "--format", "json").stdout)
+    added = {"k3s-config-drop-ins-access"}
+    old = {name: report[name] for name in ("schema", "benchmark", "node", "time", "facts")}
+    keys = ("id", "status", "is_open", "found")
+    old["verdicts"] = [{key: one[key] for key in keys} for one in report["verdicts"] if one["id"] not in added]
+    baseline = tmp_path / "old.json"
+    baseline.write_text(json.dumps(old))
+    node[f"{CONFIG}.d"].chmod(0o777)
+    done = assess(node, "--baseline", str(baseline))
+    assert done.code == 0
+    assert "the baseline is of an older version without these controls: k3s-config-drop-ins-access" in done.stdout
+    assert "1 that the baseline does not have (1 FAIL)" in done.stdout
+    assert assess(node, "--baseline", str(baseline), "--format", "json").code == 0
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', '{"schema": 1}'])
 def test_an_invalid_baseline_is_rejected(node: HostTree, tmp_path: Path, content: str | None) -> None:
     """An invalid file is not treated as an empty baseline."""
