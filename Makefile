@@ -6,6 +6,7 @@ ROLE :=
 K3S_VERSION :=
 K8S_VERSION :=
 K3S :=
+START :=
 T :=
 COMPONENTS :=
 SUITE := trixie
@@ -126,7 +127,7 @@ format: $(VENV)/.dev ## format the code with ruff, and apply its fixes
 	@$(VENV)/bin/ruff check --fix --quiet
 
 bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and check against a start of K3s
-	@$(PY) -m tests.bench
+	@$(PY) -m tests.bench $(if $(START),--start)
 
 docs: $(VENV)/.dev ## write docs/reference from the code
 	@$(PY) -m tests.docs

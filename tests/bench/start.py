@@ -1,10 +1,11 @@
-"""The cost of the gate compared with a start of the real components: `check` on a node, and the time until it is Ready.
+"""A start of the real components, with which `check` is compared, and kube-bench on that node, compared with `assess`.
 
 Needs root and the programs that `make k8s-test` builds; otherwise nothing is measured.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.measure import BenchError, Command, in_turn
 from tests.k8s import binaries as programs
+from tests.k8s import kube_bench
 from tests.k8s.containers import TOLERATE_CGROUP_V1
 from tests.k8s.namespaces import on_cgroup_v1
 from tests.k8s.node import Node, NodeError
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 _SIGN_OF_V2 = "/sys/fs/cgroup/cgroup.controllers"
 LIMIT = 0.01
 """The share of the time until the node is Ready that the gate may take."""
+AIM = 5
+"""How many times as fast as kube-bench `assess` should be."""
+BENCHMARK = "cis-1.9"
+"""The benchmark of kube-bench's profile for K3s."""
 
 
 class Start(NamedTuple):
@@ -35,6 +41,9 @@ class Start(NamedTuple):
     """Seconds from the start of K3s until its API server is ready."""
     node: float
     """Seconds until the node is Ready."""
+    assess: Cost | None = None
+    kube_bench: Cost | None = None
+    """Both on the node that is Ready; None without the program kube-bench."""
 
     @property
     def share(self) -> float:
@@ -72,7 +81,20 @@ def measured(program: Path, rounds: int) -> Start:
             node.wait_until_ready()
         except NodeError as error:
             raise BenchError(f"cannot measure a start: {error}") from error
-        return Start(binaries.version, check, api_server, time.perf_counter() - started)
+        ready = time.perf_counter() - started
+        assess, theirs = _assessed(node, enter, program, rounds)
+        return Start(binaries.version, check, api_server, ready, assess, theirs)
+
+
+def _assessed(node: Node, enter: tuple[str, ...], program: Path, rounds: int) -> tuple[Cost | None, Cost | None]:
+    """Measure `assess` and kube-bench on a node that is Ready. kube-bench's cluster checks are left out."""
+    theirs = os.environ.get("KUBE_BENCH", "")
+    if not theirs:
+        return None, None
+    ours = Command((*enter, str(program), "assess", "--benchmark", BENCHMARK), codes=(0, 3))
+    other = Command((*enter, *kube_bench.prepared(node, theirs, kube_bench.ON_NODE)))
+    costs = in_turn({"assess": ours, "kube-bench": other}, rounds)
+    return costs["assess"], costs["kube-bench"]
 
 
 def lines(start: Start) -> Iterator[str]:
@@ -82,3 +104,20 @@ def lines(start: Start) -> Iterator[str]:
     times = f"{start.api_server:.1f} s | {start.node:.1f} s | {start.check.seconds * 1e3:.0f} ms"
     judged = "" if start.share <= LIMIT else f", more than {LIMIT:.0%}"
     yield f"| {start.version} | {times} | {start.share:.2%}{judged} |"
+    yield ""
+    if start.assess is None or start.kube_bench is None:
+        yield f"kube-bench not measured: needs {kube_bench.NEEDED}."
+        return
+    yield f"| on that node | `assess` of {BENCHMARK} | kube-bench, {kube_bench.PROFILE} | `assess` is faster |"
+    yield "|---|--:|--:|--:|"
+    for name, ours, theirs, ratio in (
+        ("time", start.assess.seconds, start.kube_bench.seconds, start.kube_bench.ratio(start.assess)),
+        (
+            "processor",
+            start.assess.processor,
+            start.kube_bench.processor,
+            start.kube_bench.processor_ratio(start.assess),
+        ),
+    ):
+        aim = f"{'at least' if ratio >= AIM else 'less than'} ×{AIM}"
+        yield f"| {name} | {ours * 1e3:.0f} ms | {theirs * 1e3:.0f} ms | ×{ratio:.2f}, {aim} |"
