@@ -1,4 +1,4 @@
-"""Running K3s processes, from psutil, or from /proc if psutil, which is compiled code, is not installed."""
+"""Running K3s processes, from /proc, or from psutil if /proc has another format than expected."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def k3s_processes() -> tuple[K3sProcess, ...]:
     K3s rewrites its command line to `k3s server` or `k3s agent` (k3s, pkg/cli/cmds, and gspt). If the kernel does not
     allow the rewrite, the flags follow these words.
     """
-    if not any(name.startswith(b"k3s") and not name.startswith(_OWN_NAME) for name in _names()):
-        return ()  # reading the names takes a fifth of the time that importing psutil takes
     try:
+        processes = tuple(by_proc())  # importing psutil takes longer than reading the names of 500 processes
+    except (ValueError, IndexError):
         processes = tuple(by_psutil())
-    except ImportError:
-        processes = tuple(by_proc())
+    if not processes:
+        return ()
     line = re.compile(r"(?:\S*/)?k3s(?:-server|-agent)? (server|agent)\b")
     found = ((process, line.match(process.line)) for process in processes)
     return tuple(K3sProcess(process.pid, Role(words[1]), process.started) for process, words in found if words)
@@ -74,17 +74,15 @@ def by_psutil() -> Iterator[_Process]:
 
 def by_proc() -> Iterator[_Process]:
     """Yield the processes that /proc lists: proc_pid_stat(5), proc_pid_cmdline(5)."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    booted = _booted()
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            # The name is in parentheses and can contain parentheses; the start time is the 20th field after it.
-            name, _, fields = _read(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
-            if name.startswith("k3s") and _is_of_this_host(int(pid)):
-                line = _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
-                yield _Process(int(pid), line, booted + int(fields.split()[19]) / ticks)
-        except OSError:  # the process ended in the meantime
+    for pid, name in _names():
+        if not name.startswith(b"k3s") or name.startswith(_OWN_NAME):
             continue
+        with suppress(OSError):  # the process ended in the meantime
+            if _is_of_this_host(pid):
+                # The name is in parentheses and can contain parentheses; the start time is the 20th field after it.
+                ticks = int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
+                line = _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
+                yield _Process(pid, line, _booted() + ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _is_of_this_host(pid: int) -> bool:
@@ -107,11 +105,11 @@ def _booted() -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _names() -> Iterator[bytes]:
-    """Yield the names of all processes: proc_pid_comm(5)."""
+def _names() -> Iterator[tuple[int, bytes]]:
+    """Yield the IDs and names of all processes: proc_pid_comm(5)."""
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         with suppress(OSError), open(f"/proc/{pid}/comm", "rb", buffering=0) as file:  # the process may have ended
-            yield file.read()
+            yield int(pid), file.read()
 
 
 def _read(path: str) -> str:

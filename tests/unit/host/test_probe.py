@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from agent.host.probe import by_proc, by_psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextmanager
@@ -23,6 +23,9 @@ def process(program: Path, *words: str) -> Iterator[int]:
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([*words, "60"], executable=program) as running:
         try:
+            # exec(2) closes the pipe on which Popen waits shortly before it changes the name.
+            while Path(f"/proc/{running.pid}/comm").read_text().strip() != program.name[:15]:
+                time.sleep(0.01)
             yield running.pid
         finally:
             running.kill()
