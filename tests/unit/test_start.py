@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent import yaml_reader
+from tests import k3s_tree
 
 CHECKOUT = Path(__file__).parents[2]
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
@@ -110,6 +112,33 @@ def test_a_run_without_changes_loads_only_what_it_needs(ready: Path, verb: str) 
     assert "agent.verbs.converge" in run.modules
     assert run.modules & (SLOW | NOT_NEEDED) == frozenset()
     assert len([name for name in run.modules if name.split(".")[0] == "agent"]) <= MOST_MODULES
+
+
+@pytest.fixture(scope="module")
+def populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create the tree of a hardened server on which K3s has run with etcd."""
+    root = tmp_path_factory.mktemp("server")
+    subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
+    assert watched("apply", "--root", str(root), *OPTIONS).code == "0"
+    k3s_tree.started(root, k3s_tree.K3s())
+    return root
+
+
+def test_an_assessment_reads_what_k3s_writes_without_pyyaml(populated: Path) -> None:
+    """The kubelet's configuration and etcd's are nested mappings. No other slow module is loaded."""
+    run = watched("assess", "--root", str(populated), *OPTIONS)
+    assert run.code == "3"
+    assert run.modules & (SLOW - {"json"}) == frozenset()
+
+
+def test_check_and_assess_load_no_named_tuple_of_typing(ready: Path, populated: Path) -> None:
+    """Its class costs twice as much as agent.value.NamedTuple and 25 times as much as agent.value.Value."""
+    modules = watched("check", "--root", str(ready), *OPTIONS).modules
+    modules |= watched("assess", "--root", str(populated), *OPTIONS).modules
+    files = [CHECKOUT / f"{name.replace('.', '/')}{end}" for name in modules for end in (".py", "/__init__.py")]
+    texts = {file: file.read_text() for file in files if file.exists() and file.name != "value.py"}
+    of_typing = re.compile("^from typing import .*NamedTuple", re.MULTILINE)
+    assert [file for file, text in texts.items() if of_typing.search(text)] == []
 
 
 def test_pyyaml_reads_a_configuration_that_is_not_simple(ready: Path) -> None:
