@@ -44,6 +44,8 @@ _NEED_NOT_EXIST = frozenset(
 """Component arguments with the path of a file that the component creates, or can do without."""
 
 _NAMES_NO_FILE = "runtime-config"
+_WITH_POLICY = "audit-webhook-config-file"
+"""A component argument whose file is read only beside an audit policy (apiserver, pkg/server/options/audit.go)."""
 
 _ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
 """Component arguments that collect their values. Of all others the component uses the last value only."""
@@ -176,7 +178,10 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role
     """
     found = []
     for component in Component:
-        for name, values in config.component_arguments(component.config_key).items():
+        arguments = config.component_arguments(component.config_key)
+        for name, values in arguments.items():
+            if name == _WITH_POLICY and AUDIT_POLICY_ARGUMENT not in arguments:
+                continue
             if name == _PAIRS:
                 found += [NamedPath(name, PurePosixPath(path), one.location) for one in values for path in _pair(one)]
             elif _names_a_file(name):

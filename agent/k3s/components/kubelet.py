@@ -369,6 +369,9 @@ def _more_fields(a: Arguments) -> Iterator[Problem]:
         if a.value(name) and not gate_is_on(a, gate):
             message = f"rejects {name} without the feature gate {gate}"
             yield a.problem(name, message, f"{gate}: true, or no such field", _VALIDATION)
+    name, handler = "enableSystemLogQuery", "enableSystemLogHandler"
+    if a.value(name) and not as_bool(a, handler, default=True):
+        yield a.problem(name, f"rejects {name} without {handler}", f"{handler}: true", _VALIDATION)
     ids = as_number(a, "userNamespaces.idsPerPod", _IDS)
     if ids < _IDS or ids % _IDS:
         message = f"rejects userNamespaces.idsPerPod: {ids:.0f}"

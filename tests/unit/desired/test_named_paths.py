@@ -1,0 +1,51 @@
+"""Files that the arguments of components name, and that must exist."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.desired.dropin_options import named_paths
+from agent.k3s.config import ConfigText, merge
+from agent.model import Role
+
+DATA_DIR = PurePosixPath("/data")
+
+
+def paths(*arguments: str, component: str = "kube-apiserver", role: Role = Role.SERVER) -> list[str]:
+    """Return the files that arguments of a component name."""
+    text = f"{component}-arg:\n" + "".join(f"- '{one}'\n" for one in arguments)
+    config = merge([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
+    return [str(one.path) for one in named_paths(config, DATA_DIR, role)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["client-ca-file=/a", "client-ca-file=/b"], ["/b"]),
+        (["client-ca-file=a/b.pem"], ["/data/server/a/b.pem"]),
+        (["client-ca-file=~/a"], ["/data/server/~/a"]),
+        (["client-ca-file="], []),
+        (["tls-sni-cert-key=/a,/b:x", "tls-sni-cert-key=/c,d"], ["/a", "/b", "/c", "/data/server/d"]),
+        (["runtime-config=batch/v1=true"], []),
+        (["audit-webhook-config-file=/w"], []),
+        (["audit-webhook-config-file=/w", "audit-policy-file=/p"], ["/w", "/p"]),
+        (["client-ca-file=/data/server/tls/client-ca.crt"], []),
+    ],
+)
+def test_files_of_the_api_server(arguments: list[str], expected: list[str]) -> None:
+    """The last value of most arguments, relative to the directory of k3s server; not those that K3s creates."""
+    assert paths(*arguments) == expected
+
+
+@pytest.mark.parametrize("argument", ["bootstrap-kubeconfig=/a", "boot-id-file=/a", "lock-file=/a", "log-file=/a"])
+def test_files_that_need_not_exist(argument: str) -> None:
+    """The kubelet creates them, or does without."""
+    assert paths(argument, component="kubelet") == []
+
+
+def test_a_relative_path_of_an_agent_depends_on_its_service() -> None:
+    """k3s agent does not change its directory."""
+    assert paths("client-ca-file=a.pem", component="kubelet", role=Role.AGENT) == []
+    assert paths("client-ca-file=/a.pem", component="kubelet", role=Role.AGENT) == ["/a.pem"]
