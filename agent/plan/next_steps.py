@@ -257,10 +257,10 @@ def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
 
 def _hints(report: Report, *statuses: ItemStatus) -> dict[str, list[str]]:
     """Return the ids of items by their hint, without those that a finding explains."""
-    explained = {finding.resource for finding in report.findings if finding.remediation.steps}
+    explained = {(one.resource, step) for one in report.findings for step in one.remediation.steps}
     found: dict[str, list[str]] = {}
     for item in report.items:
-        if item.status in statuses and item.hint and item.id not in explained:
+        if item.status in statuses and item.hint and (item.id, Instruction(item.hint)) not in explained:
             found.setdefault(item.hint, []).append(item.id)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.present import Verbosity, remediation
-from agent.present.text import fields, fix, printable, result, title
+from agent.present.text import fields, fix, hints, printable, result, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +40,8 @@ def _entry_line(entry: Entry) -> str:
     about = entry.items[0].id if entry.items else ""
     parts = [*map(_item, entry.items), *(_finding(one, about) for one in entry.findings)]
     text = remediation.text(fix(entry))
-    hints = [text] if text else dict.fromkeys(item.hint for item in entry.items if item.hint)
-    return "; ".join((*parts, *map(remediation.labelled, hints)))
+    fixes = dict.fromkeys((*hints(entry), text))
+    return "; ".join((*parts, *map(remediation.labelled, filter(None, fixes))))
 
 
 def item_line(item: Item) -> str:

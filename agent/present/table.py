@@ -11,7 +11,7 @@ from agent.errors import ExitCode
 from agent.present import Verbosity, fitting, remediation
 from agent.present.layout import NARROW, indent_of, joined, padded, print_line, styled
 from agent.present.next_steps import print_next_steps
-from agent.present.text import fields, fix, is_compliant, result, stripped, title
+from agent.present.text import fields, fix, hints, is_compliant, result, stripped, title
 from agent.report import ItemStatus, Level
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def print_entries(console: Console, entries: Sequence[Entry], *, with_fix: bool)
             indent = indent_of(console, _COLUMN)
             if fix(entry).steps or not entry.items:
                 print_fix(console, fix(entry), indent)
-            for hint in dict.fromkeys(item.hint for item in entry.items if item.hint and not fix(entry).steps):
+            for hint in dict.fromkeys(hints(entry)):
                 print_line(console, styled(remediation.labelled(hint)), indent, 5)
         for item in entry.items:
             for line in item.diff.removesuffix("\n").split("\n") if item.diff else ():

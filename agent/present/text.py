@@ -73,6 +73,12 @@ def result(report: Report) -> str:
     return f"{_meaning(report)} ({counts})." if counts else f"{_meaning(report)}."
 
 
+def hints(entry: Entry) -> list[str]:
+    """Return what to do about the items of an entry; what is edited has the fix of its finding, if there is one."""
+    has_fix = fix(entry) != NO_REMEDIATION
+    return [one.hint for one in entry.items if one.hint and not (has_fix and one.status is ItemStatus.EDITED)]
+
+
 def _meaning(report: Report) -> str:
     code = report.exit_code
     if report.verb == GATE_VERB:

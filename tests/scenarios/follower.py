@@ -43,6 +43,10 @@ CAUTIONS = frozenset(control.caution for control in catalogue.CATALOGUE) - {"", 
 """What a person has to find out or decide before a remediation; it changes nothing on the host."""
 
 
+_COMMANDS = ("sudo ", "chroot ", "k3s-harden ")
+"""Begins of a remediation that is one command. The tree belongs to the user, so the program needs no sudo."""
+
+
 class Follower:
     """Edits the files of a host tree, and runs the commands on it. Commands of others require root."""
 
@@ -69,8 +73,8 @@ class Follower:
         return True
 
     def _step(self, step: str) -> bool:
-        command = re.fullmatch(r"run `(sudo [^`]*|k3s-harden [^`]*)`", step)
-        if command or step.startswith("sudo "):
+        command = re.fullmatch(r"run `((?:sudo|chroot|k3s-harden) [^`]*)`", step)
+        if command or step.startswith(_COMMANDS):
             self.paste(command[1] if command else step)
             return True
         if step in _NO_EDIT or step in CAUTIONS:
@@ -94,12 +98,13 @@ class Follower:
 
     def paste(self, command: str) -> None:
         """Run a command in a shell whose files are those of the tree."""
-        words = shlex.split(command)
-        if words[:2] == ["sudo", "k3s-harden"]:
+        command = re.sub(r"^(?:sudo )?chroot \S+ ", "sudo ", command)
+        words = shlex.split(command.removeprefix("sudo "))
+        if words[:1] == ["k3s-harden"]:
             if "--root" not in words:
                 words += ["--root", str(self.host.root), *self.host.options]
             assert words[words.index("--root") + 1] == str(self.host.root)
-            self._own(words[2:])
+            self._own(words[1:])
             return
         mounts = "".join(f"mount --bind {shlex.quote(str(path))} {at}\n" for at, path in self._mounts())
         script = f"set -eu\nmount --make-rprivate /\n{mounts}mount -o remount,bind,ro /\n{command}\n"
@@ -217,7 +222,7 @@ class Follower:
 
 def steps_of(text: str) -> list[str]:
     """Return the steps of a printed remediation; those of an alternative are left out."""
-    if text.startswith("sudo "):
+    if text.startswith(_COMMANDS):
         return [text]
     spans: list[str] = []
 
