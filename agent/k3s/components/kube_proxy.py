@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from agent.k3s.components.problem import Arguments, Problem
 
+_PRIMARY_BESIDE_CIDRS = 37
+"""The first minor that accepts `primary` beside CIDRs in nodeport-addresses."""
 _SOURCE = "pkg/proxy/apis/config/validation/validation.go"
 
 
@@ -23,7 +25,7 @@ def problems(a: Arguments) -> Iterator[Problem]:
         if address not in ("primary", "localhost", "all") and values.cidr(address) is None:
             message = f"rejects `{address}` in nodeport-addresses"
             yield a.problem("nodeport-addresses", message, "CIDRs, or primary", _SOURCE)
-    if "primary" in addresses and len(addresses) > 1:
+    if a.minor < _PRIMARY_BESIDE_CIDRS and "primary" in addresses and len(addresses) > 1:
         message = "rejects primary beside other items in nodeport-addresses"
         yield a.problem("nodeport-addresses", message, "primary alone, or CIDRs", _SOURCE)
     mode = str(a.value("proxy-mode", "iptables")) or "iptables"

@@ -63,7 +63,7 @@ PAIRS = [
     (KUBELET, "feature-gates=NodeSwap=true, ,", "feature-gates=NodeSwap=true,"),
     (SCHEDULER, "kube-api-burst=0", "kube-api-burst=1"),
     (KUBE_PROXY, "kube-api-burst=0", "kube-api-burst=1"),
-    (KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", "nodeport-addresses=primary"),
+    (KUBE_PROXY, "nodeport-addresses=primary,x", "nodeport-addresses=primary,10.0.0.0/8"),
     (KUBE_PROXY, "logtostdrr=true", "logtostderr=true"),
     (CONTROLLER_MANAGER, "cluster-cidr=10.42.0.0/16,10.43.0.0/16", "cluster-cidr=10.42.0.0/16,fd00::/48"),
     (CONTROLLER_MANAGER, "horizontal-pod-autoscaler-sync-period=0", "horizontal-pod-autoscaler-sync-period=1s"),
@@ -178,3 +178,9 @@ def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, st
     assert bool(list(problems(CONTROLLER_MANAGER, given, 36, own))) is stops
     assert list(problems(CONTROLLER_MANAGER, given, 36)) == []
     assert bool(predicted(CONTROLLER_MANAGER, "cluster-cidr=10.0.0.0/12", "node-cidr-mask-size=11"))
+
+
+def test_primary_addresses_exclude_ranges_before_1_37() -> None:
+    """kube-proxy of 1.35.4 exits, and that of 1.37.2 does not."""
+    assert predicted(KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", minor=36)
+    assert predicted(KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", minor=37) == []
