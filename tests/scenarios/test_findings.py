@@ -993,7 +993,7 @@ CASES = (
         found="NodeRestriction,ServiceAccount and AlwaysPullImages",
         remediation=(
             f"set `enable-admission-plugins=NodeRestriction,ServiceAccount,AlwaysPullImages` at {SITE}:2; then run"
-            " `sudo k3s-harden apply`; restart K3s"
+            " `k3s-harden apply`; restart K3s"
         ),
         cure=lambda host, finding: Follower(host).follow(finding.remediation),
     ),
@@ -1025,7 +1025,7 @@ CASES = (
         found="AlwaysPullImages and NodeRestriction,ServiceAccount,AlwaysPullImages",
         remediation=(
             "set `enable-admission-plugins=NodeRestriction,ServiceAccount,AlwaysPullImages` at {location}; then run"
-            " `sudo k3s-harden apply`; restart K3s"
+            " `k3s-harden apply`; restart K3s"
         ),
         cure=lambda host, finding: Follower(host).follow(finding.remediation),
         name="operator",
