@@ -143,7 +143,7 @@ pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and
 	@$(call pip,--quiet --target $(VENV)/uv uv==$(UV_VERSION))
 	@set -eu; oldest=3.9; compile() { \
 		$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version "$$oldest" --generate-hashes --upgrade \
-			--no-emit-index-url --no-emit-find-links --custom-compile-command 'make pins' "$$@"; }; \
+			--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command 'make pins' "$$@"; }; \
 	compile --group build pyproject.toml --output-file $(PINS)-run.txt; \
 	compile --group build --group dev pyproject.toml --output-file $(PINS).txt; \
 	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt; \
