@@ -72,9 +72,9 @@ class AssessedNode:
     @property
     def after_start(self) -> Remediation:
         """The fix if K3s has not yet written what a check reads."""
-        first = Instruction(f"fix what prevents K3s from starting: {', '.join(self.prevents_start)}")
-        steps = (Instruction("start K3s"), OwnCommand("assess"))
-        return Remediation((first, *steps)) if self.prevents_start else Remediation(steps, owner=FixOwner.K3S)
+        blockers = ", ".join(self.prevents_start)
+        first = (Instruction(f"correct what prevents K3s from starting: {blockers}"),) if blockers else ()
+        return Remediation((*first, Instruction("start K3s"), OwnCommand("assess")), owner=FixOwner.K3S)
 
     @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:

@@ -389,6 +389,17 @@ def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: Node) -> None:
     assert sum(line.split()[2].rstrip(":") in waiting for line in verbose if line.startswith("UNKNOWN")) == len(waiting)
 
 
+def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Node) -> None:
+    """The controls that need the first start still have one line, whose fix begins with the finding."""
+    bare.config("kubelet-arg: [no-such-flag=1]\n")
+    found = bare.assess()
+    waiting = [one for one in found.verdicts if one.awaits_start]
+    assert len(waiting) > 20
+    lines = as_text(found, AssessmentFormat.PLAIN).splitlines()
+    (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
+    assert "fix: correct what prevents K3s from starting: component-argument-unknown; then start K3s" in line
+
+
 def test_a_host_with_the_program_of_k3s_has_no_such_note(bare: Node) -> None:
     """An image can contain a K3s that was never started."""
     bare.put("/usr/local/bin/k3s", "", 0o755)
