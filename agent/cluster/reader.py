@@ -6,6 +6,7 @@ All requests are GET. Lists are read in pages and reduced at once, so that memor
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from agent.kubernetes import kubeconfig, parsing, queries
 from agent.kubernetes.objects import Cluster
 from agent.kubernetes.parsing import mapping, sequence, text
 from agent.kubernetes.queries import REQUESTS, Query
+from agent.kubernetes.workloads import CONTROLLERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +41,6 @@ _OK, _NOT_FOUND = 200, 404
 _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.NAMESPACES: parsing.namespace,
     Query.PODS: parsing.pod,
-    Query.CRON_JOBS: parsing.cron_job,
     Query.SERVICE_ACCOUNTS: parsing.service_account,
     Query.ROLES: parsing.role,
     Query.CLUSTER_ROLES: parsing.role,
@@ -49,6 +50,7 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.MUTATING_WEBHOOKS: parsing.mutating_webhook,
     Query.ADMISSION_POLICIES: parsing.admission_policy,
     Query.NODES: parsing.node,
+    **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
 }
 """For other queries only the name of an object is kept."""
 

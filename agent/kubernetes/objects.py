@@ -111,12 +111,16 @@ class Container(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """A pod, or the pods that a CronJob creates."""
+    """A pod, or the pods that a controller such as a Deployment or CronJob creates."""
 
+    kind: str
+    """Pod, or the kind of the controller."""
     namespace: str
     name: str
     controller: str
-    """Kind and name of the object that created the pod, such as "ReplicaSet web-5d4"; empty if there is none."""
+    """Kind and name of the object that created it, such as "ReplicaSet web-5d4"; empty if there is none."""
+    is_dormant: bool
+    """Whether it creates no more pods: a finished Job, or a revision without replicas of another controller."""
     account: str
     automounts: bool | None
     host_pid: bool
@@ -130,7 +134,12 @@ class Workload(NamedTuple):
     def title(self) -> str:
         """The object that a person edits: pods of one ReplicaSet have the same."""
         kind, _, name = self.controller.partition(" ")
-        return f"{kind} {self.namespace}/{name}" if kind else f"Pod {self.namespace}/{self.name}"
+        return f"{kind} {self.namespace}/{name}" if kind else self.own_title
+
+    @property
+    def own_title(self) -> str:
+        """Its kind, namespace and name."""
+        return f"{self.kind} {self.namespace}/{self.name}"
 
 
 class Webhook(NamedTuple):

@@ -90,10 +90,11 @@ def reason_of_role(role: Role) -> str:
 
 
 def reason_of_workload(workload: Workload) -> str:
-    """Return why K3s itself runs a pod; empty if the site runs it."""
+    """Return why K3s itself runs a pod or controller; empty if the site runs it."""
     if workload.namespace != SYSTEM_NAMESPACE:
         return ""
     if workload.name.startswith(_HELPER):
         return "the local-path provisioner creates it"
     known = _ADDONS.get(_in_system(workload.account), "")
-    return known if workload.name.startswith(_POD_PREFIXES) else ""
+    # The name of a controller is that of its pods without the last hyphen and what follows.
+    return known if f"{workload.name}-".startswith(_POD_PREFIXES) else ""

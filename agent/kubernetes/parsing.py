@@ -117,28 +117,39 @@ def binding(item: Json) -> Binding:
 
 def pod(item: Json) -> Workload:
     """Return a pod."""
+    return _workload("Pod", item, mapping(mapping(item).get("spec")), is_dormant=False)
+
+
+def controller(kind: str, item: Json) -> Workload:
+    """Return the pods that an object of this kind creates from its template."""
+    spec = mapping(mapping(item).get("spec"))
+    of_pods = mapping(mapping(spec.get("jobTemplate")).get("spec")) if kind == "CronJob" else spec
+    conditions = map(mapping, sequence(mapping(mapping(item).get("status")).get("conditions")))
+    is_finished = any(one.get("type") in ("Complete", "Failed") and one.get("status") == "True" for one in conditions)
+    # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
+    is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
+    template = mapping(mapping(of_pods.get("template")).get("spec"))
+    return _workload(kind, item, template, is_dormant=is_revision or (kind == "Job" and is_finished))
+
+
+def _controller_of(item: Json) -> str:
+    """Return the kind and name of the object that created this one; empty if there is none."""
     owners = [mapping(one) for one in sequence(mapping(mapping(item).get("metadata")).get("ownerReferences"))]
     owner = next((one for one in owners if one.get("controller") is True), {})
-    controller = f"{text(owner.get('kind'))} {text(owner.get('name'))}" if owner else ""
-    return _workload(*_identity(item), controller, mapping(mapping(item).get("spec")))
+    return f"{text(owner.get('kind'))} {text(owner.get('name'))}" if owner else ""
 
 
-def cron_job(item: Json) -> Workload:
-    """Return the pods that a CronJob creates."""
+def _workload(kind: str, item: Json, spec: Mapping[str, Json], *, is_dormant: bool) -> Workload:
     own, name = _identity(item)
-    spec = mapping(mapping(mapping(item).get("spec")).get("jobTemplate")).get("spec")
-    template = mapping(mapping(spec).get("template"))
-    return _workload(own, name, f"CronJob {name}", mapping(template.get("spec")))
-
-
-def _workload(own: str, name: str, controller: str, spec: Mapping[str, Json]) -> Workload:
     context = mapping(spec.get("securityContext"))
     kinds = ("containers", "initContainers", "ephemeralContainers")
     volumes = [mapping(one) for one in sequence(spec.get("volumes"))]
     return Workload(
+        kind=kind,
         namespace=own,
         name=name,
-        controller=controller,
+        controller=_controller_of(item),
+        is_dormant=is_dormant,
         account=text(spec.get("serviceAccountName")) or "default",
         automounts=_flag(spec.get("automountServiceAccountToken")),
         host_pid=spec.get("hostPID") is True,

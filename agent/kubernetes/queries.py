@@ -17,7 +17,8 @@ TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
-_DEFAULT = "namespaces/default"
+_APPS = "/apis/apps/v1"
+_BATCH = "/apis/batch/v1"
 
 
 class Query(StrEnum):
@@ -25,6 +26,12 @@ class Query(StrEnum):
 
     NAMESPACES = "namespaces"
     PODS = "pods"
+    DEPLOYMENTS = "deployments"
+    DAEMON_SETS = "daemonsets"
+    STATEFUL_SETS = "statefulsets"
+    REPLICA_SETS = "replicasets"
+    REPLICATION_CONTROLLERS = "replicationcontrollers"
+    JOBS = "jobs"
     CRON_JOBS = "cronjobs"
     SERVICE_ACCOUNTS = "serviceaccounts"
     ROLES = "roles"
@@ -38,11 +45,6 @@ class Query(StrEnum):
     ADMISSION_POLICIES = "validatingadmissionpolicies"
     NODES = "nodes"
     DEFAULT_SERVICES = "services in default"
-    DEFAULT_DEPLOYMENTS = "deployments in default"
-    DEFAULT_DAEMON_SETS = "daemonsets in default"
-    DEFAULT_STATEFUL_SETS = "statefulsets in default"
-    DEFAULT_JOBS = "jobs in default"
-    DEFAULT_CONTROLLERS = "replicationcontrollers in default"
 
 
 class Request(NamedTuple):
@@ -59,7 +61,13 @@ class Request(NamedTuple):
 REQUESTS = {
     Query.NAMESPACES: Request("/api/v1/namespaces", METADATA),
     Query.PODS: Request("/api/v1/pods"),
-    Query.CRON_JOBS: Request("/apis/batch/v1/cronjobs"),
+    Query.DEPLOYMENTS: Request(f"{_APPS}/deployments"),
+    Query.DAEMON_SETS: Request(f"{_APPS}/daemonsets"),
+    Query.STATEFUL_SETS: Request(f"{_APPS}/statefulsets"),
+    Query.REPLICA_SETS: Request(f"{_APPS}/replicasets"),
+    Query.REPLICATION_CONTROLLERS: Request("/api/v1/replicationcontrollers"),
+    Query.JOBS: Request(f"{_BATCH}/jobs"),
+    Query.CRON_JOBS: Request(f"{_BATCH}/cronjobs"),
     Query.SERVICE_ACCOUNTS: Request("/api/v1/serviceaccounts"),
     Query.ROLES: Request(f"{_RBAC}/roles"),
     Query.CLUSTER_ROLES: Request(f"{_RBAC}/clusterroles"),
@@ -72,17 +80,9 @@ REQUESTS = {
     Query.MUTATING_WEBHOOKS: Request(f"{_ADMISSION}/mutatingwebhookconfigurations"),
     Query.ADMISSION_POLICIES: Request(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
     Query.NODES: Request("/api/v1/nodes"),
-    Query.DEFAULT_SERVICES: Request(f"/api/v1/{_DEFAULT}/services", METADATA),
-    Query.DEFAULT_DEPLOYMENTS: Request(f"/apis/apps/v1/{_DEFAULT}/deployments", METADATA),
-    Query.DEFAULT_DAEMON_SETS: Request(f"/apis/apps/v1/{_DEFAULT}/daemonsets", METADATA),
-    Query.DEFAULT_STATEFUL_SETS: Request(f"/apis/apps/v1/{_DEFAULT}/statefulsets", METADATA),
-    Query.DEFAULT_JOBS: Request(f"/apis/batch/v1/{_DEFAULT}/jobs", METADATA),
-    Query.DEFAULT_CONTROLLERS: Request(f"/api/v1/{_DEFAULT}/replicationcontrollers", METADATA),
+    Query.DEFAULT_SERVICES: Request("/api/v1/namespaces/default/services", METADATA),
 }
 """Each query with its request, in the order in which they are sent."""
-
-IN_DEFAULT = tuple(query for query in Query if query.value.endswith(" in default"))
-"""The objects of the namespace `default`, other than pods and CronJobs."""
 
 FLAGS = Request("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz")
 """The effective flags of the API server, from Kubernetes 1.36 on."""

@@ -177,8 +177,14 @@ def test_objects_of_the_site_are_found(api: Node) -> None:
     # `kubectl apply` on the client writes the content into an annotation, too.
     api.kubectl("apply", "--filename=-", text=json.dumps(secret))
     try:
+        labels = {"app": "idle"}
+        template = {"metadata": {"labels": labels}, "spec": loose["spec"]}
+        idle = in_cluster("Deployment", "idle", "apps")
+        idle |= {"metadata": {"name": "idle", "namespace": "loose"}}
+        idle |= {"spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}}
         api.apply(
             loose,
+            idle,
             in_cluster("ClusterRole", "reader", RBAC, rules=[rule]),
             binding("ops", "cluster-admin", "Group", "ops"),
             binding("everybody", "reader", "Group", "system:authenticated"),
@@ -190,7 +196,7 @@ def test_objects_of_the_site_are_found(api: Node) -> None:
         assert report.status("rbac-bind-impersonate-escalate") == "PASS"
         assert report.of("default-service-accounts")["found"] == "1 account: ServiceAccount loose/default"
         for control in ("pods-host-network", "pods-host-path", "secrets-as-files", "service-account-token-mounts"):
-            assert report.of(control)["found"] == "1 workload: Pod loose/loose", control
+            assert report.of(control)["found"] == "2 workloads: Pod loose/loose, Deployment loose/idle", control
         assert report.of("namespaces-network-policies")["found"] == "1 namespace: Namespace loose"
         assert report.of("pod-policy-mechanism")["found"] == "1 namespace: Namespace loose"
         assert "hunter2" not in json.dumps(report.json)

@@ -16,6 +16,7 @@ from agent.kubernetes.packaged import (
     reason_of_workload,
 )
 from agent.kubernetes.queries import Query
+from agent.kubernetes.workloads import QUERIES, judged
 from agent.model import Instruction, OwnCommand
 
 if TYPE_CHECKING:
@@ -202,13 +203,13 @@ def _token_mounts(of: AssessedCluster) -> Answer:
     accounts = {(one.namespace, one.name): one.automounts for one in of.cluster.objects[Query.SERVICE_ACCOUNTS]}
     observed: dict[str, Observed] = {}
     requested = True
-    for workload in of.cluster.objects[Query.PODS]:
+    for query, workload in judged(of.cluster):
         by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
         if (by_account if by_pod is None else by_pod) is not False:
             reason = reason_of_workload(workload)
             requested = requested and (by_pod is True or bool(reason))
             detail = f"mounts the token of {workload.account}{'' if by_pod is None else ', as its specification says'}"
-            observed.setdefault(workload.title, Observed(workload.title, detail, reason))
+            observed.setdefault(workload.title, Observed(workload.title, detail, reason, query))
     site = of_site(observed.values())
     status = ControlStatus.PASS if not site else ControlStatus.MANUAL if requested else ControlStatus.FAIL
     step = Instruction(
@@ -284,11 +285,11 @@ RULES: Mapping[str, Rule] = {
         fails="one of them is not met",
     ),
     "service-account-token-mounts": Rule(
-        (Query.PODS, Query.SERVICE_ACCOUNTS),
+        (*QUERIES, Query.SERVICE_ACCOUNTS),
         _token_mounts,
-        passes="only pods of K3s mount a token",
-        fails="another pod mounts one without automountServiceAccountToken: true in its specification",
-        manual="other pods mount one, and their specifications request it",
+        passes="only workloads of K3s mount a token",
+        fails="another workload mounts one without automountServiceAccountToken: true in its specification",
+        manual="other workloads mount one, and their specifications request it",
     ),
     "rbac-system-masters": Rule(
         (Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),

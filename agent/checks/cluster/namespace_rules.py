@@ -9,7 +9,8 @@ from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
 from agent.checks.cluster.workload_rules import workloads_of_site
 from agent.kubernetes.packaged import OWN_NAMESPACES
-from agent.kubernetes.queries import IN_DEFAULT, Query
+from agent.kubernetes.queries import Query
+from agent.kubernetes.workloads import QUERIES, edited
 from agent.model import Component, Instruction, Remediation
 
 if TYPE_CHECKING:
@@ -58,24 +59,22 @@ def _enforcement(of: AssessedCluster) -> Answer:
 
 def _default_namespace(of: AssessedCluster) -> Answer:
     used: dict[str, Observed] = {}
-    for query in (Query.PODS, Query.CRON_JOBS):
-        for one in of.cluster.objects[query]:
-            if one.namespace == _DEFAULT:
-                used.setdefault(one.title, Observed(one.title, ""))
-    for query in IN_DEFAULT:
-        kind = query.value.partition(" ")[0]
-        for one in of.cluster.objects[query]:
-            if (query, one.name) != (Query.DEFAULT_SERVICES, _API_SERVICE):
-                used.setdefault(f"{kind} {one.name}", Observed(f"{kind} {_DEFAULT}/{one.name}", ""))
+    for query, one in edited(of.cluster):
+        if one.namespace == _DEFAULT:
+            used.setdefault(one.title, Observed(one.title, "", query=query))
+    for service in of.cluster.objects[Query.DEFAULT_SERVICES]:
+        if service.name != _API_SERVICE:
+            title = f"Service {_DEFAULT}/{service.name}"
+            used.setdefault(title, Observed(title, "", query=Query.DEFAULT_SERVICES))
     step = Instruction("move these objects to other namespaces")
     status = ControlStatus.FAIL if used else ControlStatus.PASS
     return answer(status, [*used.values()], Query.PODS, of.cluster, step, noun="object")
 
 
 def _boundaries(of: AssessedCluster) -> Answer:
-    workloads = Counter(one.namespace for one in workloads_of_site(of.cluster))
+    workloads = Counter(own for own, _ in {(one.namespace, one.title) for one in workloads_of_site(of.cluster)})
     found = [
-        Observed(f"Namespace {one.name}", f"{workloads[one.name]} pods and CronJobs of the site")
+        Observed(f"Namespace {one.name}", f"{workloads[one.name]} workloads of the site")
         for one in of.cluster.objects[Query.NAMESPACES]
         if one.name not in OWN_NAMESPACES
     ]
@@ -135,12 +134,12 @@ RULES: Mapping[str, Rule] = {
         manual="always; the evidence lists the webhooks and policies that are called for pods",
     ),
     "namespace-boundaries": Rule(
-        (Query.NAMESPACES, Query.PODS, Query.CRON_JOBS),
+        (Query.NAMESPACES, *QUERIES),
         _boundaries,
         manual="always; the evidence lists the namespaces and the number of their workloads",
     ),
     "default-namespace": Rule(
-        (Query.PODS, Query.CRON_JOBS, *IN_DEFAULT),
+        (*QUERIES, Query.DEFAULT_SERVICES),
         _default_namespace,
         passes="the namespace default contains only the Service kubernetes",
         fails="it contains other workloads or Services",

@@ -58,6 +58,8 @@ class Observed(NamedTuple):
     """What it has or may do."""
     reason: str = ""
     """Why it is on every K3s; empty if the site created it."""
+    query: Query | None = None
+    """The query that lists it; None if it is the first one of the answer."""
 
     @property
     def text(self) -> str:
@@ -83,12 +85,15 @@ def answer(  # noqa: PLR0913 - the last three are by name or have defaults
     """Return an answer about objects; those of the site are named in `found` and come first in the evidence."""
     site = of_site(observed)
     listed = [*site, *(one for one in observed if one.reason)]
-    source = f"{cluster.server}{REQUESTS[query].path}"
-    shown = [Evidence(one.text, source=source) for one in listed[:_MOST_LISTED]]
+
+    def source(of: Query) -> str:
+        return f"{cluster.server}{REQUESTS[of].path}"
+
+    shown = [Evidence(one.text, source=source(one.query or query)) for one in listed[:_MOST_LISTED]]
     if len(listed) > _MOST_LISTED:
-        shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source))
+        shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source(query)))
     if not shown:
-        shown.append(Evidence(f"none of {len(cluster.objects[query])} {query}", source=source))
+        shown.append(Evidence(f"none of {len(cluster.objects[query])} {query}", source=source(query)))
     return Answer(
         status,
         found=summary(site, noun) or ("none but those listed apart" if observed else "none"),

@@ -14,10 +14,11 @@ from agent.k3s import admission_configuration
 from agent.kubernetes.packaged import OWN_NAMESPACES, reason_of_workload
 from agent.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
 from agent.kubernetes.queries import Query
+from agent.kubernetes.workloads import QUERIES, judged
 from agent.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from agent.checks.cluster.rule import AssessedCluster
     from agent.checks.node import AssessedNode
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 _BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
 _EXEMPT = PodSecurityLevel.EXEMPT
 _EXEMPTION = "pod-policy-mechanism is about exempt namespaces"
-_PODS = (Query.PODS, Query.CRON_JOBS)
 _ENGINES = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
 _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
 _ALL = "ALL"
@@ -126,20 +126,20 @@ FORBIDDEN: Mapping[str, Forbidden] = {
 """By control."""
 
 
-def observed(cluster: Cluster, breach: Breach, queries: Iterable[Query] = _PODS) -> list[Observed]:
+def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
     """Return each workload that breaks a rule once, with all that it has."""
     found: dict[str, Observed] = {}
-    for workload in (one for query in queries for one in cluster.objects[query]):
+    for query, workload in judged(cluster):
         if workload.title not in found:
             detail = ", ".join(breach(workload))
             if detail:
-                found[workload.title] = Observed(workload.title, detail, reason_of_workload(workload))
+                found[workload.title] = Observed(workload.title, detail, reason_of_workload(workload), query)
     return list(found.values())
 
 
 def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
-    """Yield the pods and CronJobs that K3s does not run itself."""
-    yield from (one for query in _PODS for one in cluster.objects[query] if not reason_of_workload(one))
+    """Yield the workloads that K3s does not run itself."""
+    yield from (one for _, one in judged(cluster) if not reason_of_workload(one))
 
 
 def _forbids(name: str) -> Rule:
@@ -153,7 +153,7 @@ def _forbids(name: str) -> Rule:
         return _admission(of, level, found)
 
     return Rule(
-        (*_PODS, Query.NAMESPACES, *_ENGINES),
+        (*QUERIES, Query.NAMESPACES, *_ENGINES),
         decide,
         passes=f"no workload of the site has {words}, and all namespaces without exemption enforce {_at_least(level)}",
         fails=f"a workload of the site has {words}, or runs in a namespace that does not enforce it",
@@ -317,7 +317,7 @@ def _secrets_in_environment(of: AssessedCluster) -> Answer:
 
 RULES: Mapping[str, Rule] = {
     "pod-policy-mechanism": Rule(
-        (*_PODS, Query.NAMESPACES, *_ENGINES),
+        (*QUERIES, Query.NAMESPACES, *_ENGINES),
         _mechanism,
         passes=f"all namespaces enforce {_at_least(_BASELINE)}",
         fails="a namespace with workloads of the site does not, and no webhook or policy is about pods",
@@ -325,7 +325,7 @@ RULES: Mapping[str, Rule] = {
     ),
     **{name: _forbids(name) for name in FORBIDDEN},
     "pods-seccomp": Rule(
-        (*_PODS, Query.NODES),
+        (*QUERIES, Query.NODES),
         _seccomp,
         passes=(
             "each container of the site has the profile RuntimeDefault or Localhost, or has none and each kubelet runs"
@@ -334,14 +334,14 @@ RULES: Mapping[str, Rule] = {
         fails="a container has another profile, or none",
     ),
     "pods-security-context": Rule(
-        _PODS,
+        QUERIES,
         _security_context,
         passes="no container of the site is without a security context, or breaks the standard restricted",
         fails="a container of the site has no security context, and its pod has none",
         manual="a security context does not meet the standard restricted",
     ),
     "secrets-as-files": Rule(
-        _PODS,
+        QUERIES,
         _secrets_in_environment,
         passes="no workload of the site has secretKeyRef or secretRef in its environment",
         fails="a workload has",

@@ -12,7 +12,7 @@ import pytest
 
 from agent.cluster import reader
 from agent.host.https import Limits
-from agent.kubernetes.queries import FLAGS, IN_DEFAULT, METADATA, REQUESTS, TABLE, Query
+from agent.kubernetes.queries import FLAGS, METADATA, REQUESTS, TABLE, Query
 from tests.fake import fake_host, in_memory
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.kubernetes import samples
@@ -76,7 +76,7 @@ def test_each_list_is_read_once_over_one_connection(root: Path) -> None:
         "/api/v1/nodes/node-1/proxy/configz",
     }
     assert accepted["/api/v1/secrets"] == TABLE
-    assert {accepted[REQUESTS[query].path] for query in (Query.NAMESPACES, *IN_DEFAULT)} == {METADATA}
+    assert {accepted[REQUESTS[query].path] for query in (Query.NAMESPACES, Query.DEFAULT_SERVICES)} == {METADATA}
     assert [one.name for one in cluster.objects[Query.PODS]] == ["web"]
 
 

@@ -85,6 +85,12 @@ def cron_job(name: str, namespace: str, spec: Json) -> Json:
     return {**metadata(name, namespace), "spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}
 
 
+def controller(name: str, namespace: str, spec: Json, *, owner: str = "", **fields: Any) -> Json:  # noqa: ANN401
+    """Return a controller with the pod template of this specification; `fields` are others of its own."""
+    made = pod(name, namespace, owner=owner)
+    return {**made, "spec": {"template": {"spec": spec}, **fields}}
+
+
 def webhook(name: str, resources: str) -> Json:
     """Return a webhook configuration for resources of the core API group."""
     return {**metadata(name), "webhooks": [{"rules": [{"apiGroups": [""], "resources": resources.split()}]}]}

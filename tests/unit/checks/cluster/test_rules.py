@@ -13,7 +13,8 @@ from agent.checks.cluster.check import ClusterCheck
 from agent.checks.cluster.rules import RULES
 from agent.checks.cluster.workload_rules import FORBIDDEN
 from agent.checks.node import AssessedNode
-from agent.kubernetes.queries import Query
+from agent.kubernetes.queries import REQUESTS, Query
+from agent.kubernetes.workloads import CONTROLLERS
 from agent.present import remediation
 from agent.situation import observe
 from tests.fake import in_memory
@@ -27,6 +28,7 @@ from tests.unit.kubernetes.samples import (
     binding,
     cluster,
     container,
+    controller,
     cron_job,
     metadata,
     namespace,
@@ -398,6 +400,94 @@ def test_pods_of_one_controller_are_reported_once(server: Server) -> None:
     assert shown(answer) == ["ReplicaSet shop/web-5d4: hostPID is true"]
 
 
+HOST_PID = pod("bad", hostPID=True)["spec"]
+
+
+@pytest.mark.parametrize("query", CONTROLLERS)
+def test_the_template_of_a_controller_without_a_pod_is_judged(server: Server, query: Query) -> None:
+    """Its next pod would break the rule, and its namespace is in use."""
+    kind = CONTROLLERS[query]
+    made = cron_job("idle", "shop", HOST_PID) if kind == "CronJob" else controller("idle", "shop", HOST_PID, replicas=0)
+    answer = server.ask("pods-host-pid", {query: [made]})
+    assert (answer.status, answer.found) == (FAIL, f"1 workload: {kind} shop/idle")
+    assert shown(answer) == [f"{kind} shop/idle: hostPID is true"]
+    assert answer.evidence[0].source.endswith(REQUESTS[query].path)
+    weak = {Query.NAMESPACES: [namespace("shop", "privileged")], query: [made]}
+    assert server.ask("pod-policy-mechanism", weak).status is FAIL
+    assert server.ask("service-account-token-mounts", {query: [made]}).found == f"1 workload: {kind} shop/idle"
+
+
+def test_a_controller_and_its_pods_are_reported_once(server: Server) -> None:
+    """The outermost controller is named. Its pods decide, because admission can change what a template has."""
+    bad = [pod(f"web-{number}", hostPID=True, owner="ReplicaSet web-5d4") for number in range(3)]
+    objects = {
+        Query.PODS: bad,
+        Query.DEPLOYMENTS: [controller("web", "shop", HOST_PID)],
+        Query.REPLICA_SETS: [
+            controller("web-5d4", "shop", HOST_PID, owner="Deployment web", replicas=3),
+            controller("web-9f8", "shop", HOST_PID, owner="Deployment web", replicas=0),
+        ],
+        Query.JOBS: [controller("nightly-1", "shop", HOST_PID, owner="CronJob nightly")],
+        Query.CRON_JOBS: [cron_job("nightly", "shop", HOST_PID)],
+    }
+    answer = server.ask("pods-host-pid", objects)
+    assert answer.found == "2 workloads: Deployment shop/web, CronJob shop/nightly"
+    mended = {**objects, Query.PODS: [pod("web-1", owner="ReplicaSet web-5d4")]}
+    assert server.ask("pods-host-pid", mended).found == "1 workload: CronJob shop/nightly"
+    assert shown(server.ask("namespace-boundaries", {**objects, Query.NAMESPACES: [namespace("shop")]})) == [
+        "Namespace default: 0 workloads of the site",
+        "Namespace shop: 2 workloads of the site",
+    ]
+
+
+def test_pods_in_another_namespace_do_not_hide_a_controller(server: Server) -> None:
+    """Names of controllers are unique only in their namespace."""
+    objects = {
+        Query.PODS: [pod("web-1", "other", owner="StatefulSet web")],
+        Query.STATEFUL_SETS: [controller("web", "shop", HOST_PID)],
+    }
+    assert server.ask("pods-host-pid", objects).found == "1 workload: StatefulSet shop/web"
+
+
+def test_a_template_that_creates_no_more_pods_is_not_judged(server: Server) -> None:
+    """Finished Jobs, and the earlier revisions of a controller that is a custom resource, have only history."""
+    finished = controller("import", "shop", HOST_PID)
+    for kind in ("Complete", "Failed"):
+        done = {**finished, "status": {"conditions": [{"type": kind, "status": "True"}]}}
+        assert server.ask("pods-host-pid", {Query.JOBS: [done]}).status is PASS
+    suspended = {**finished, "status": {"conditions": [{"type": "Suspended", "status": "True"}]}}
+    assert server.ask("pods-host-pid", {Query.JOBS: [suspended]}).status is FAIL
+    revision = controller("web-5d4", "shop", HOST_PID, owner="Rollout web", replicas=0)
+    assert server.ask("pods-host-pid", {Query.REPLICA_SETS: [revision]}).status is PASS
+
+
+def test_an_owner_that_is_not_listed_hides_no_template(server: Server) -> None:
+    """Anybody who may create an object can name an owner that does not exist."""
+    forged = controller("web", "shop", HOST_PID, owner="Deployment none", replicas=1)
+    assert server.ask("pods-host-pid", {Query.REPLICA_SETS: [forged]}).found == "1 workload: ReplicaSet shop/web"
+    itself = controller("web", "shop", HOST_PID, owner="ReplicaSet web", replicas=1)
+    assert server.ask("pods-host-pid", {Query.REPLICA_SETS: [itself]}).found == "1 workload: ReplicaSet shop/web"
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "account_name"),
+    [
+        (Query.DEPLOYMENTS, "coredns", "coredns"),
+        (Query.DEPLOYMENTS, "traefik", "traefik"),
+        (Query.DAEMON_SETS, "svclb-traefik-1a2b3c4d", "svclb"),
+        (Query.JOBS, "helm-install-traefik-crd", "helm-traefik-crd"),
+    ],
+)
+def test_the_controllers_of_k3s_are_listed_apart(server: Server, query: Query, name: str, account_name: str) -> None:
+    """The same object with another account belongs to the site."""
+    made = controller(name, "kube-system", {**HOST_PID, "serviceAccountName": account_name}, replicas=0)
+    answer = server.ask("pods-host-pid", {query: [made]})
+    assert answer.status is PASS
+    assert any(one.startswith("listed apart: ") and f"kube-system/{name}" in one for one in shown(answer))
+    other = controller(name, "kube-system", {**HOST_PID, "serviceAccountName": "web"}, replicas=0)
+    assert server.ask("pods-host-pid", {query: [other]}).status is FAIL
+
+
 def test_many_findings_are_limited(server: Server) -> None:
     """The report contains the number of the omitted ones."""
     bad = [pod(f"web-{number}", hostPID=True) for number in range(500)]
@@ -549,12 +639,12 @@ def test_the_namespace_default_contains_only_its_service(server: Server) -> None
     assert server.ask("default-namespace", {Query.PODS: [pod("web", "shop")]}).status is PASS
     objects = {
         Query.PODS: [pod("web", "default")],
-        Query.DEFAULT_DEPLOYMENTS: [metadata("web", "default")],
+        Query.DEPLOYMENTS: [metadata("web", "default")],
         Query.DEFAULT_SERVICES: [metadata("web", "default")],
     }
     answer = server.ask("default-namespace", objects)
     assert answer.status is FAIL
-    assert answer.found == "3 objects: Pod default/web, services default/web, deployments default/web"
+    assert answer.found == "3 objects: Pod default/web, Deployment default/web, Service default/web"
 
 
 def test_tokens_in_secrets_are_listed(server: Server) -> None:
@@ -586,8 +676,8 @@ def test_the_workloads_of_namespaces_are_counted(server: Server) -> None:
     objects = {Query.NAMESPACES: [namespace("shop")], Query.PODS: [pod("a"), pod("b")]}
     answer = server.ask("namespace-boundaries", objects)
     assert shown(answer) == [
-        "Namespace default: 0 pods and CronJobs of the site",
-        "Namespace shop: 2 pods and CronJobs of the site",
+        "Namespace default: 0 workloads of the site",
+        "Namespace shop: 2 workloads of the site",
     ]
 
 

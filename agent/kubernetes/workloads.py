@@ -1,0 +1,57 @@
+"""Workloads of a cluster: pods, and the pod templates of controllers, each with the controller that a person edits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.kubernetes.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.kubernetes.objects import Cluster, Workload
+
+CONTROLLERS = {
+    Query.DEPLOYMENTS: "Deployment",
+    Query.DAEMON_SETS: "DaemonSet",
+    Query.STATEFUL_SETS: "StatefulSet",
+    Query.REPLICA_SETS: "ReplicaSet",
+    Query.REPLICATION_CONTROLLERS: "ReplicationController",
+    Query.JOBS: "Job",
+    Query.CRON_JOBS: "CronJob",
+}
+"""The kinds of objects with a pod template, by their query."""
+
+QUERIES = (Query.PODS, *CONTROLLERS)
+"""The lists that the functions here need."""
+
+
+def edited(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
+    """Yield all workloads with the query that lists them.
+
+    The controller of a pod is the outermost one, such as the Deployment of its ReplicaSet. A controller has another
+    one only if that is listed, so that the title is always an object that has a template.
+    """
+    listed = [one for query in CONTROLLERS for one in cluster.objects[query]]
+    titles = {one.own_title for one in listed}
+    above = {one.own_title: one.controller for one in listed if one.controller and one.title in titles}
+    for query in QUERIES:
+        for one in cluster.objects[query]:
+            if query is Query.PODS:
+                yield query, one._replace(controller=above.get(one.title, one.controller))
+            else:
+                yield query, one._replace(controller=above.get(one.own_title, ""))
+
+
+def judged(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
+    """Yield the workloads that rules are about: pods, CronJobs, and other controllers that have no pod.
+
+    The pods of a controller are what its template became in admission. A CronJob creates pods again and again.
+    """
+    with_pods: set[str] = set()
+    for query, one in edited(cluster):
+        if query is Query.PODS:
+            with_pods.add(one.title)
+        elif one.is_dormant or (query is not Query.CRON_JOBS and one.title in with_pods):
+            continue
+        yield query, one
