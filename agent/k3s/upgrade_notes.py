@@ -21,6 +21,8 @@ class UpgradeNote(NamedTuple):
     roles: frozenset[Role] = BOTH_ROLES
     etcd_only: bool = False
     """Whether it is only for servers whose datastore is embedded etcd."""
+    first: str = ""
+    """What has to be done before the upgrade, as a step; empty if the note is only information."""
 
 
 NOTES: tuple[UpgradeNote, ...] = (
@@ -54,6 +56,8 @@ NOTES: tuple[UpgradeNote, ...] = (
         "k3s-io/k3s #13485, #13493 and #13494; etcd.io/blog/2025/zombie_members_upgrade",
         SERVERS,
         etcd_only=True,
+        first="upgrade every server to a release with etcd 3.5.26 (v1.32.11+k3s3, v1.33.7+k3s3 or newer), unless it"
+        " has one of them",
     ),
     UpgradeNote(
         "ingress-nginx-not-exempt",
@@ -92,6 +96,7 @@ NOTES: tuple[UpgradeNote, ...] = (
         "k3s-io/k3s release notes of v1.37.0+k3s1; etcd upgrade guides, one minor version at a time",
         SERVERS,
         etcd_only=True,
+        first="upgrade every server to v1.34, v1.35 or v1.36, unless it has one of them",
     ),
     UpgradeNote(
         "event-qps-unlimited",
@@ -102,8 +107,11 @@ NOTES: tuple[UpgradeNote, ...] = (
 )
 """By version."""
 
+SNAPSHOT_FIRST = "snapshot-first"
+"""The note whose step depends on the datastore."""
+
 _SNAPSHOT = UpgradeNote(
-    "snapshot-first",
+    SNAPSHOT_FIRST,
     0,
     "Save the datastore and the server's token first: K3s cannot go back to an older minor version.",
     "docs.k3s.io, upgrades and backup",
@@ -115,6 +123,7 @@ _SERVERS_FIRST = UpgradeNote(
     "Upgrade all servers before this agent: a kubelet must not be newer than the API server.",
     "kubernetes.io, version skew policy",
     frozenset({Role.AGENT}),
+    first="upgrade all servers of the cluster before this agent",
 )
 _ONE_AT_A_TIME = UpgradeNote(
     "one-minor-at-a-time",
@@ -122,6 +131,7 @@ _ONE_AT_A_TIME = UpgradeNote(
     "Upgrade one minor version at a time: {steps}. Run preflight for each.",
     "docs.k3s.io, upgrades; kubernetes.io, version skew policy",
     SERVERS,
+    first="upgrade every server, one minor version at a time, to {before}, with the steps of preflight for each",
 )
 
 
@@ -133,6 +143,8 @@ def applying(current: Version | None, target: Version, role: Role, *, has_etcd: 
     notes = [_SNAPSHOT, _SERVERS_FIRST]
     if target.minor - oldest > 1:
         steps = ", ".join(f"v1.{minor}" for minor in range(oldest + 1, target.minor + 1))
-        notes.append(_ONE_AT_A_TIME._replace(text=_ONE_AT_A_TIME.text.format(steps=steps)))
+        one = _ONE_AT_A_TIME
+        first = one.first.format(before=steps.rpartition(", ")[0])
+        notes.append(one._replace(text=one.text.format(steps=steps), first=first))
     notes += [note for note in NOTES if oldest < note.minor <= target.minor and (has_etcd or not note.etcd_only)]
     return tuple(note for note in notes if role in note.roles)

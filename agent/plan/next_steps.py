@@ -69,15 +69,18 @@ class K3s(Value):
             return ShellCommand(f"sudo rc-service {self.service} {verb}")
         return ShellCommand(f"sudo systemctl {verb} {self.service}")
 
-    def install(self, version: Version | None = None) -> NextStep:
-        """Return K3s' documented installation for this role and version (docs.k3s.io/installation/configuration)."""
+    def install(self, version: Version | None = None, name: str = "K3s") -> NextStep:
+        """Return K3s' documented installation for this role and version (docs.k3s.io/installation/configuration).
+
+        `name` is how the step calls what it installs.
+        """
         version = version or self.version
         variables = [] if version is None else [_release(version)]
         arguments: list[str] = []
-        purpose = "install K3s"
+        purpose = f"install {name}"
         if self.role is Role.AGENT and not self.joins:
             variables += ["K3S_URL=https://SERVER:6443", "K3S_TOKEN=TOKEN"]
-            purpose = "install K3s; replace SERVER with a server of the cluster, and TOKEN with its node-token"
+            purpose = f"install {name}; replace SERVER with a server of the cluster, and TOKEN with its node-token"
         if self.role is Role.AGENT or not self._has_default_data_dir:
             arguments = ["-s -", str(self.role)]
         if not self._has_default_data_dir:
@@ -158,21 +161,28 @@ def after_service_accounts(report: Report) -> tuple[NextStep, ...]:
     return (*steps, assess) if is_changed else tuple(steps)
 
 
-def before_upgrade(result: Preflight, k3s: K3s, target: Version, *, has_gate: bool) -> tuple[NextStep, ...]:
-    """Return the next steps of an upgrade to a version of K3s. The gate runs apply before that version starts."""
+def before_upgrade(  # noqa: PLR0913 - one of each, by name
+    result: Preflight, k3s: K3s, target: Version, first: Sequence[NextStep], *, again: OwnCommand, has_gate: bool
+) -> tuple[NextStep, ...]:
+    """Return the next steps of an upgrade to a version of K3s: after `first` come apply and the installation.
+
+    `again` is the command of this run. The gate runs apply before that version starts.
+    """
+    steps = [*first]
     if result.exit_code:
         needs = [
             _Need(of_finding(one.finding), one.finding.message, one.finding.remediation)
             for one in result.problems
             if one.is_decisive
         ]
-        return tuple(_in_order(needs, K3s(k3s.role, k3s.service, is_tree=True)))
-    by_hand = (
-        *((k3s.stop(),) if k3s.runs else ()),
-        NextStep(OwnCommand(_APPLY), f"apply the hardening of {result.target}"),
-    )
-    install = replace(k3s.install(target), purpose=f"install K3s {result.target}")
-    return (*(by_hand if result.changes and not has_gate else ()), *(() if k3s.is_elsewhere else (install,)))
+        steps += _in_order(needs, K3s(k3s.role, k3s.service, is_tree=True))
+        steps.append(NextStep(again, "check again, and continue only if it ends with result 0"))
+    if result.changes and not has_gate:
+        steps += (k3s.stop(),) if k3s.runs else ()
+        steps.append(NextStep(OwnCommand(_APPLY), f"apply the hardening of {result.target}"))
+    if not k3s.is_elsewhere:
+        steps.append(k3s.install(target, f"K3s {result.target}"))
+    return tuple(steps)
 
 
 def after_assess(

@@ -155,10 +155,13 @@ def _summary(result: Preflight) -> str:
         text = f"K3s {result.target} would start, but apply cannot make the host compliant"
     else:
         text = f"K3s {result.target} would start, and the host is compliant{' after apply' if result.changes else ''}"
+    if not result.current:
+        text += "; steps between versions could not be checked: pass --k3s-version with the current version"
     if result.would_start and not result.is_complete:
         text = text.replace("would start", "would start as far as it could be checked", 1)
     left = sum(one.is_decisive for one in result.problems)
     differing = sum(item.status is ItemStatus.DIFFERS for item in result.changes)
-    counts = [(left, "to fix first"), (differing, "changed by apply"), (len(result.notes), "to know")]
+    counts = [(left, "to fix first"), (differing, "that apply fixes"), (len(result.notes), "note")]
     listed = ", ".join(f"{number} {what}" for number, what in counts if number)
+    listed += "s" if len(result.notes) > 1 else ""
     return f"{text} ({listed})." if listed else f"{text}."

@@ -17,6 +17,8 @@ _HOSTLESS_VERBS = frozenset({"explain", "render"})
 """Verbs that read no host: they need neither root nor the options of the current run."""
 
 _OPTIONS = {
+    # Its --k3s-version is the current version, not the one that the other commands are for.
+    "preflight": ("--root ", "--config ", "--role ", "--data-dir ", "--allow-empty-root"),
     "revert": ("--root ", "--allow-empty-root"),
     "release": (),
     "service-accounts": (),

@@ -15,13 +15,14 @@ from agent.model import (
     Instruction,
     OwnCommand,
     Remediation,
+    ShellCommand,
     Sysctl,
     Version,
 )
 from agent.node.datastore import Datastore
 from agent.plan import next_steps
 from agent.plan.preflight import Preflight, left_over, problems
-from agent.report import ItemStatus
+from agent.report import ItemStatus, NextStep
 from agent.situation import observe
 from agent.value import replace
 from agent.verbs.converge import items_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from agent.host import Host
     from agent.model import State
+    from agent.plan.next_steps import K3s
     from agent.situation import Request, Situation
 
 
@@ -74,6 +76,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
             f"cannot check a downgrade from {shown(current)} to {shown(target)}: K3s does not support it",
             "to go back, restore the datastore with the older version",
         )
+    given = request.overrides.k3s_version
     request = replace(request, overrides=replace(request.overrides, k3s_version=str(target)))
     before = observe(host, request)
     later = observe(after(host, _possible(before)), request)
@@ -90,8 +93,42 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
             current, target, before.facts.role, has_etcd=before.facts.datastore is Datastore.ETCD
         ),
     )
-    steps = next_steps.before_upgrade(result, of_facts(host, now.facts), target, has_gate=has_gate)
+    k3s = of_facts(host, now.facts)
+    first = tuple(_first(result, k3s, before.facts.datastore))
+    again = OwnCommand("preflight", (result.target, *([f"--k3s-version {given}"] if given else ())))
+    steps = next_steps.before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
     return result._replace(next_steps=steps)
+
+
+def _first(result: Preflight, k3s: K3s, datastore: Datastore) -> Iterator[NextStep]:
+    """Yield what has to be done before the upgrade, in the order of the notes."""
+    for note in result.notes:
+        if note.id == upgrade_notes.SNAPSHOT_FIRST:
+            yield from _save(k3s, datastore, result.target)
+        elif note.first:
+            yield NextStep(Instruction(note.first))
+
+
+def _save(k3s: K3s, datastore: Datastore, target: str) -> Iterator[NextStep]:
+    """Yield how to save the datastore and the server's token (docs.k3s.io/datastore/backup-restore)."""
+    from shlex import quote
+
+    server = k3s.data_dir / "server"
+    token = f"sudo install -m 0600 {quote(str(server / 'token'))} /root/k3s-token-before-{target}"
+    if datastore is Datastore.NONE:
+        yield NextStep(Instruction("if the cluster exists already, save its datastore and its server's token"))
+    elif datastore is Datastore.EXTERNAL:
+        yield NextStep(Instruction("save the external datastore with the tools of its database"))
+        yield NextStep(ShellCommand(token), "save the server's token")
+    elif datastore is Datastore.ETCD and k3s.runs:
+        yield NextStep(ShellCommand("sudo k3s etcd-snapshot save"), "save the datastore")
+        yield NextStep(ShellCommand(token), "save the server's token")
+    else:
+        # A copy is consistent only while nothing writes to the database.
+        script = f"umask 077; tar -C {quote(str(server))} -czf /root/k3s-before-{target}.tar.gz db token"
+        yield from (k3s.stop(),) if k3s.runs else ()
+        yield NextStep(ShellCommand(f"sudo sh -c {quote(script)}"), "save the datastore and the server's token")
+        yield from (k3s.start(),) if k3s.runs else ()
 
 
 def _is_downgrade(current: Version, target: Version) -> bool:

@@ -161,6 +161,42 @@ def test_an_agent_has_other_notes_than_a_server(hardened: Hardened) -> None:
     assert "snapshot-first" not in notes
 
 
+def steps(found: dict[str, Any]) -> list[str]:
+    return [": ".join(filter(None, (one["text"], one["command"]))) for one in found["next_steps"]]
+
+
+def test_the_next_steps_begin_with_what_comes_first(host: HostTree) -> None:
+    """They save the datastore and upgrade to the versions between, then apply, then install on the right host."""
+    host.options = ("--role", "server")
+    host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
+    shown = steps(preflight(host, "1.37"))
+    assert shown[0].startswith("save the datastore and the server's token: ")
+    assert "tar -C /var/lib/rancher/k3s/server -czf /root/k3s-before-v1.37.tar.gz db token" in shown[0]
+    assert shown[1] == "upgrade every server to v1.34, v1.35 or v1.36, unless it has one of them"
+    assert shown[2].startswith("apply the hardening of v1.37: ")
+    assert shown[3].startswith("on the host that boots from this tree, install K3s v1.37: curl ")
+
+
+def test_the_next_steps_name_each_version_between(hardened: Hardened) -> None:
+    """apply has no work here, so it is no step."""
+    shown = steps(preflight(hardened(), "1.37"))
+    assert shown[0] == "if the cluster exists already, save its datastore and its server's token"
+    assert "to v1.35, v1.36, with" in shown[1]
+    assert shown[2].startswith("on the host that boots from this tree, install K3s v1.37")
+
+
+def test_the_next_steps_check_again_after_a_fix(host: HostTree) -> None:
+    """That command has the current version; apply and the installation follow it."""
+    host.options = ("--role", "agent", "--k3s-version", "1.36")
+    host.write(CONFIG, "kubelet-arg: [pod-infra-container-image=x]\n")
+    shown = steps(preflight(host, "1.37"))
+    assert shown[0] == "upgrade all servers of the cluster before this agent"
+    assert shown[2].startswith("check again, and continue only if it ends with result 0: ")
+    assert "preflight v1.37 --k3s-version 1.36" in shown[2]
+    assert "--k3s-version v1.37" in shown[3]
+    assert "replace SERVER" in shown[4]
+
+
 def test_findings_that_do_not_affect_the_upgrade_are_omitted(hardened: Hardened) -> None:
     """check reports them for both versions."""
     host = hardened()

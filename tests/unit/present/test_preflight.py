@@ -113,7 +113,7 @@ def test_plain_lines() -> None:
         "refused /b: it is a symlink; fix: remove it",
         "left after apply: differs /c: mode",
         f"note {NOTES[0].id}: {NOTES[0].text} ({NOTES[0].source})",
-        "result 3: K3s v1.37 would not start with this configuration (1 to fix first, 1 changed by apply, 1 to know).",
+        "result 3: K3s v1.37 would not start with this configuration (1 to fix first, 1 that apply fixes, 1 note).",
     ]
 
 
@@ -145,7 +145,15 @@ def test_the_table_has_the_same_content() -> None:
     table = shown(FULL, Format.TABLE, Verbosity.VERBOSE)
     for word in ("broken", "apply fixes", "fixed", "weak", "x\\ny", "/a", "/b", "/c", NOTES[0].id, "would not start"):
         assert word in table
-    assert "✔ K3s v1.37 would start, and the host is compliant." in shown(CALM, Format.TABLE)
+    known = CALM._replace(current="v1.36")
+    assert "✔ K3s v1.37 would start, and the host is compliant." in shown(known, Format.TABLE)
+
+
+def test_an_unknown_current_version_is_reported_in_the_result() -> None:
+    """Then the steps between the versions could not be checked."""
+    text = "steps between versions could not be checked: pass --k3s-version with the current version"
+    assert text in shown(CALM)
+    assert text not in shown(CALM._replace(current="v1.36"))
 
 
 def test_an_incomplete_check_is_reported() -> None:
