@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-# Tests send SIGINT to the program. A background job of a shell ignores SIGINT, and its children inherit that.
+# Tests send signals. A background job of a shell ignores SIGINT, and with nohup also SIGHUP; its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 TIERS = ("unit", "scenarios", "browser", "system", "vm", "k8s")
 _ON_REQUEST = {

@@ -238,11 +238,14 @@ def test_the_single_file_prints_what_the_checkout_does(
     )
     here = alone(dist, *options, tree, *HOST)
     names = {str(the(dist, "*.pyz")): f"{sys.executable} -m agent", str(tree): str(copy)}
-    expected = [
-        reduce(lambda text, name: text.replace(name, names[name]), names, one) for one in (here.stdout, here.stderr)
-    ]
-    assert (*expected, here.returncode) == (installed.stdout, installed.stderr, installed.returncode)
-    assert here.stdout
+    one, other = (_without_lines(one.stdout + one.stderr) for one in (here, installed))
+    assert reduce(lambda text, name: text.replace(name, names[name]), names, one) == other
+    assert here.returncode == installed.returncode
+
+
+def _without_lines(text: str) -> str:
+    """Return the words of a report: where its lines end depends on the length of the program's name."""
+    return " ".join(text.replace(" \\\n", " ").split())
 
 
 def test_the_single_file_contains_no_compiled_code_and_all_licences(dist: Path) -> None:
