@@ -1,4 +1,7 @@
-"""Report of one run. The exit code is derived from it."""
+"""Report of one run: whether the gate blocks K3s (`Report.is_ready`), and the exit code of each verb.
+
+A finding blocks the gate if it is declared with `blocks_gate=yes(...)` in agent/findings.
+"""
 
 from __future__ import annotations
 

@@ -49,8 +49,13 @@ class TopicCommand(TyperCommand):
 
 
 def _replace(error: Exception, verb: str) -> None:
-    """Raise UsageError instead of Click's NoSuchOption, whose class has another module in each release of Typer."""
-    if type(error).__name__ == "NoSuchOption":
+    """Raise UsageError instead of Click's errors, whose classes have another module in each release of Typer."""
+    name = type(error).__name__
+    if name in ("MissingParameter", "BadParameter"):
+        from agent.cli.suggestions import wrong_parameter
+
+        raise wrong_parameter(error, verb) from error
+    if name == "NoSuchOption":
         from agent.cli.suggestions import unknown_option
 
         raise unknown_option(str(getattr(error, "option_name", "")), verb, sys.argv[1:]) from error

@@ -123,7 +123,10 @@ def open_host(root: str, *, allow_empty: bool = False) -> Host:
     try:
         host = Host.tree_at(str(absolute(Path(root))))
     except HostError as error:
-        raise UsageError(f"cannot use --root {root}: {error.message.partition(': ')[2]}") from error
+        raise UsageError(
+            f"cannot use --root {root}: {error.message.partition(': ')[2]}",
+            "pass the root directory of a host tree, such as the mount point of an image",
+        ) from error
     if host.is_this_machine:
         return Host.real()
     if host.is_empty and not allow_empty:

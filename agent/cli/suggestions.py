@@ -52,6 +52,8 @@ SYNONYMS = (
     Synonym(("version", "ver"), "--version"),
     Synonym(("help", "usage", "commands"), _HELP),
     Synonym(("--dry-run", "--dryrun", "--noop", "--what-if", "--plan", "--preview", "-n"), "diff", _COMPARING),
+    Synonym(("--dry-run", "--dryrun", "--noop", "--what-if", "--plan", "--preview", "-n"), _HELP, ("revert",),
+            reason="revert has no preview"),
     Synonym(("--check-only", "--audit-only", "--no-changes", "--read-only"), "check", _COMPARING),
     Synonym(("--undo", "--rollback", "--restore"), "revert", ("", "apply")),
     Synonym(("--json",), "--format json"),
@@ -117,6 +119,20 @@ def unknown_option(name: str, verb: str, words: Sequence[str]) -> UsageError:
     if not suggested and name.startswith("--"):
         suggested = [_replaced(words, name, one) for one in _near(name, own)]
     return UsageError(f"cannot use {printable(name)}: {problem}", _hint(suggested, verb))
+
+
+def wrong_parameter(error: Any, verb: str) -> UsageError:  # noqa: ANN401 - a class of Click or of Typer, by the release
+    """Return the error for a missing argument, or for a value that an option does not have."""
+    parameter = getattr(error, "param", None)
+    if parameter is None:
+        name = "the command line"
+    elif parameter.param_type_name == "option":
+        name = max(parameter.opts, key=len)
+    else:
+        name = parameter.metavar or parameter.name.upper()
+    if type(error).__name__ == "MissingParameter":
+        return UsageError(f"cannot run {verb or 'k3s-harden'}: {name} is missing", _hint((), verb))
+    return UsageError(f"cannot use {name}: {printable(error.message.rstrip('.'))}", _hint((), verb))
 
 
 def visible_verbs() -> dict[str, dict[str, bool]]:

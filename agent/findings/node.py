@@ -12,13 +12,14 @@ from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
 from agent.node.datastore import Datastore
 from agent.report import Level
+from agent.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.situation import Situation
 
-_PASS_VERSION = instruction("pass --k3s-version")
+_PASS_VERSION = instruction(f"pass --k3s-version VERSION, or set `k3s-version: VERSION` in {DEFAULT_SETTINGS}")
 
 
 @finding(

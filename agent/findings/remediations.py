@@ -7,6 +7,7 @@ _FORCE = "run `sudo k3s-harden apply --force`, which keeps a backup"
 _INSTALL = "run `sudo k3s-harden install`"
 _EDIT_WAIVER = "remove or extend the waiver"
 _PASS_VERSION = "pass --k3s-version"  # noqa: S105 - no password
+_KEEP_VERSION = "pass --k3s-version VERSION, or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"
 _REPAIR = "correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s"
 
 REMEDIATIONS = {
@@ -67,8 +68,8 @@ REMEDIATIONS = {
     "manifest-broken": "correct the YAML, or remove the symbolic link",
     "manifest-api-removed": "change the objects to the API version that replaces it",
     "manifest-changes-ignored": "restart K3s after each change, or upgrade to K3s v1.37.1 or newer",
-    "version-assumed": _PASS_VERSION,
-    "other-family-assumed": _PASS_VERSION,
+    "version-assumed": _KEEP_VERSION,
+    "other-family-assumed": _KEEP_VERSION,
     "version-newer": "upgrade k3s-harden if a newer release exists",
     "version-older": "correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
     "rancher-managed": "set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them",

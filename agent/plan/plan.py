@@ -150,7 +150,7 @@ def undo(
             refusals.append(
                 Refusal(
                     resource_id,
-                    f"was changed since k3s-harden wrote it: {difference(written[-1], now)}",
+                    f"was edited after k3s-harden wrote it, so it was kept: {difference(written[-1], now)}",
                     f"undo that change, or run again with --force, which {_forced(now, target)}",
                     edited=True,
                 )

@@ -19,7 +19,7 @@ from agent.settings import schema as settings
 from agent.settings.profiles import PRESETS
 from agent.settings.risks import RISKS
 from agent.settings.schema import Profile
-from agent.verbs.topics import PROFILES, SETTINGS, named, related, similar, summary
+from agent.verbs.topics import PROFILES, SETTINGS, named, related, similar, summary, with_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,7 +80,7 @@ def explained(text: str, columns: int = 0) -> str:
     if len(found) > 1:
         head = wrapped(f"{printable(text)} matches {len(found)} topics:", width)
         topics = rows([(one.name, one.title) for one in found], width)
-        return _joined([*head, *topics, f"Next: k3s-harden explain {found[0].name}"])
+        return _joined([*head, *topics, f"Next: k3s-harden explain {with_benchmark(text) or found[0].name}"])
     if found:
         return "\n".join(_joined(_lines(parts, width)) for parts in _explanations(found[0].name))
     close = similar(text)

@@ -46,6 +46,8 @@ _COMPONENT_KEY = re.compile(r"(?:-\s+)?-{0,2}(?P<component>[a-z][a-z-]*)-arg(?:\
 _BELOW_DATA_DIR = ("server", "agent")
 """First parts of the paths below K3s' data directory."""
 _UNITS = ("k3s.service", "k3s-agent.service")
+_AGE = tuple(Benchmark)
+"""The benchmarks, the oldest first."""
 
 
 class Topic(NamedTuple):
@@ -56,13 +58,31 @@ class Topic(NamedTuple):
 
 
 def named(text: str) -> tuple[Topic, ...]:
-    """Return the topics that a text names, the most likely ones if it is ambiguous."""
+    """Return the topics that a text names, the most likely ones if it is ambiguous.
+
+    Those of a number begin with the one of the newest benchmark.
+    """
     text = " ".join(text[:_LONGEST].split()).strip("`'\"")
     for way in _WAYS:
         found = tuple(dict.fromkeys(way(text)))
         if found:
             return found
     return ()
+
+
+def with_benchmark(text: str) -> str:
+    """Return a number that several benchmarks have with the newest of them; empty if the text is no such number."""
+    match = _NUMBER.fullmatch(" ".join(text[:_LONGEST].split()))
+    if not match or match["benchmark"]:
+        return ""
+    numbers = (
+        benchmark
+        for benchmark in reversed(_AGE)
+        for row in catalogue.CATALOGUE
+        if (known := row.numbers.get(benchmark)) and known.text == match["number"]
+    )
+    newest = next(numbers, None)
+    return f"{newest}/{match['number']}" if newest else ""
 
 
 def similar(text: str) -> list[str]:
@@ -116,6 +136,7 @@ def _by_number(text: str) -> Iterator[Topic]:
     match = _NUMBER.fullmatch(text)
     if match:
         number, benchmark = match["number"], f"cis-{match['benchmark'] or ''}"
+        topics: list[tuple[Benchmark, Topic]] = []
         for row in catalogue.CATALOGUE:
             found = {
                 at: known
@@ -127,7 +148,8 @@ def _by_number(text: str) -> Iterator[Topic]:
                 for at, known in found.items():
                     by_number.setdefault(known.text, []).append(at)
                 where = "; ".join(f"{known} in {descriptions.span(at)}" for known, at in by_number.items())
-                yield Topic(row.id, f"{where}: {row.title}")
+                topics.append((max(found, key=_AGE.index), Topic(row.id, f"{where}: {row.title}")))
+        yield from (topic for _, topic in sorted(topics, key=lambda one: -_AGE.index(one[0])))
 
 
 def _by_name_of_benchmark(text: str) -> Iterable[Topic]:

@@ -1410,7 +1410,7 @@ CASES = (
         location=POLICY,
         expected="v1.24 or older",
         found="v1.37.0 assumed",
-        remediation="pass --k3s-version",
+        remediation=("pass --k3s-version VERSION, or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"),
         cure=asked_again("--role", "server", "--k3s-version", "1.24"),
         version="1.24",
     ),
@@ -1418,7 +1418,7 @@ CASES = (
         "version-assumed",
         asked_for("--role", "server"),
         nothing,
-        remediation="pass --k3s-version",
+        remediation=("pass --k3s-version VERSION, or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"),
         cure=asked_again("--role", "server", "--k3s-version", "1.34"),
     ),
     Case(

@@ -143,7 +143,7 @@ def test_revert_keeps_an_edit_until_it_is_forced(machine: Machine) -> None:
     machine.path(DROPIN).write_text("protect-kernel-defaults: false\n")
     run = machine.harden("revert")
     assert run.returncode == 4
-    assert f"edited {DROPIN}: was changed since k3s-harden wrote it" in run.stdout
+    assert f"edited {DROPIN}: was edited after k3s-harden wrote it, so it was kept" in run.stdout
     assert machine.path(DROPIN).read_text() == "protect-kernel-defaults: false\n"
     assert live_values() == START
     run = machine.harden("revert", "--force")

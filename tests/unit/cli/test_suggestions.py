@@ -62,7 +62,8 @@ def test_an_unknown_verb_suggests_the_right_one_with_the_other_words(call: str, 
         ("--root /mnt check", "--root", "sudo k3s-harden check --root /mnt"),
         ("apply --check", "--check", "sudo k3s-harden check"),
         ("apply --undo", "--undo", "sudo k3s-harden revert"),
-        ("revert --dry-run", "--dry-run", "run k3s-harden revert --help for its options"),
+        ("revert --dry-run", "--dry-run", "k3s-harden revert --help"),
+        ("revert --unknown-one", "--unknown-one", "run k3s-harden revert --help for its options"),
         ("check -x", "-x", "run k3s-harden check --help for its options"),
         ("gate --nonsense", "--nonsense", "run k3s-harden gate --help for its options"),
         ("check --jsn", "--jsn", "sudo k3s-harden check --format json"),
@@ -99,7 +100,9 @@ def test_each_synonym_refers_to_an_existing_verb_or_option(row: Synonym) -> None
     elif first:
         assert first[0] in verbs
     for word in row.words:
-        assert sum(word in other.words for other in SYNONYMS) == 1
+        same = [other for other in SYNONYMS if word in other.words]
+        assert len({verb for other in same for verb in other.verbs}) == sum(len(other.verbs) for other in same)
+        assert len(same) == 1 or all(other.verbs for other in same)
         assert word not in verbs
         assert not any(word in options for options in of), f"{word} is an option"
 
@@ -110,6 +113,18 @@ def test_each_synonym_refers_to_an_existing_verb_or_option(row: Synonym) -> None
         ("audit", "cannot run audit: k3s-harden has no such command", "sudo k3s-harden assess"),
         ("apply --dry-run", "cannot use --dry-run: apply has no such option", "sudo k3s-harden diff"),
         ("--root / check", "cannot use --root before the command: options follow it", "sudo k3s-harden check --root /"),
+        ("revert --dry-run", "cannot use --dry-run: revert has no preview", "k3s-harden revert --help"),
+        ("preflight", "cannot run preflight: VERSION is missing", "run k3s-harden preflight --help for its options"),
+        (
+            "check --role master",
+            "cannot use --role: 'master' is not one of 'server', 'agent', 'auto'",
+            "run k3s-harden check --help for its options",
+        ),
+        (
+            "check --root /nonexistent",
+            "cannot use --root /nonexistent: the directory does not exist",
+            "pass the root directory of a host tree, such as the mount point of an image",
+        ),
         ("gaet", "cannot run gaet: k3s-harden has no such command", "run k3s-harden --help for all commands"),
     ],
 )

@@ -484,7 +484,7 @@ def test_undo_accepts_each_state_that_a_run_left() -> None:
         assert plan == Plan(changes=(Change(now, absent),), refusals=())
     edited = file(content=b"edited\n", mode=0o644)
     (refusal,) = undo({str(A): absent}, {str(A): (first, second)}, {str(A): edited}).refusals
-    assert refusal.reason == "was changed since k3s-harden wrote it: content, mode 0600 → 0644"
+    assert refusal.reason == "was edited after k3s-harden wrote it, so it was kept: content, mode 0600 → 0644"
 
 
 @pytest.mark.parametrize(
