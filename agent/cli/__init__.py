@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import redirect_stdout, suppress
+from typing import NoReturn
 
 from agent.cli.commands import app
+from agent.cli.group import WrongWordsError
 from agent.cli.streams import discard_output, open_standard_streams, print_error
 from agent.errors import ExitCode, HardenError, RootRequiredError
 
@@ -26,29 +28,45 @@ def main() -> None:
             sys.exit(completion.complete(_keep_command))
     _keep_command(*sys.argv[1:2])
     if not sys.argv[1:]:
-        # Click before 8.2 treats a missing command as --help: on standard output, with exit code 0.
-        with redirect_stdout(sys.stderr), suppress(SystemExit):
-            app(["--help"], prog_name="k3s-harden")
-        sys.exit(int(ExitCode.USAGE))
+        _print_help_and_exit()
     try:
         app(prog_name="k3s-harden")
+    except WrongWordsError as error:
+        from agent.cli.suggestions import usage_error
+
+        _fail(usage_error(error, sys.argv[1:]))
     except HardenError as error:
-        print_error(error.message, _hint(error))
-        sys.exit(int(error.exit_code))
+        _fail(error)
     except OSError as error:
-        if error.filename is not None:
-            if not any(word.startswith("--install-completion") for word in sys.argv):
-                raise
-            print_error(f"cannot install the completion: {error.filename}: {error.strerror}")
-            sys.exit(int(ExitCode.ERROR))
-        # Typer could not print its help: verbs report other errors of the operating system as HardenError.
-        discard_output()
-        print_error(f"cannot print: {error.strerror}")
-        sys.exit(int(ExitCode.ERROR))
+        _fail_to_write(error)
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
             print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
         raise
+
+
+def _print_help_and_exit() -> NoReturn:
+    # Click before 8.2 treats a missing command as --help: on standard output, with exit code 0.
+    with redirect_stdout(sys.stderr), suppress(SystemExit):
+        app(["--help"], prog_name="k3s-harden")
+    sys.exit(int(ExitCode.USAGE))
+
+
+def _fail(error: HardenError) -> NoReturn:
+    print_error(error.message, _hint(error))
+    sys.exit(int(error.exit_code))
+
+
+def _fail_to_write(error: OSError) -> NoReturn:
+    if error.filename is not None:
+        if not any(word.startswith("--install-completion") for word in sys.argv):
+            raise error
+        print_error(f"cannot install the completion: {error.filename}: {error.strerror}")
+    else:
+        # Typer could not print its help: verbs report other errors of the operating system as HardenError.
+        discard_output()
+        print_error(f"cannot print: {error.strerror}")
+    sys.exit(int(ExitCode.ERROR))
 
 
 def _hint(error: HardenError) -> str:

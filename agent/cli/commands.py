@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from agent import __version__
-from agent.cli.group import SuggestingGroup, TopicCommand
+from agent.cli.group import TopicCommand, VerbGroup
 from agent.cli.help import CHANGES, READS, RENDERS, epilog
 from agent.cli.shared_options import (
     AllowEmptyRoot,
@@ -46,7 +46,7 @@ from agent.value import replace
 
 app = typer.Typer(
     name="k3s-harden",
-    cls=SuggestingGroup,
+    cls=VerbGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

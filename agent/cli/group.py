@@ -1,8 +1,7 @@
-"""The group of all verbs, which suggests the right verb or option, and a command with arguments like options."""
+"""The group of all verbs, which reports wrong words to `agent.cli`, and a command with arguments like options."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -11,19 +10,27 @@ from typer.core import TyperCommand, TyperGroup
 _Any = Any
 
 
-class SuggestingGroup(TyperGroup):
-    """A group that suggests the right verb or option. Hidden verbs are never suggested."""
+class WrongWordsError(Exception):
+    """A verb that does not exist, or an option or argument that its verb does not have."""
+
+    def __init__(self, verb: str, error: Exception | None = None) -> None:
+        """`error` is that of Click, None if the verb itself is unknown."""
+        super().__init__(verb)
+        self.verb = verb
+        self.error = error
+
+
+class VerbGroup(TyperGroup):
+    """A group that raises WrongWordsError for an unknown verb, option or value."""
 
     def resolve_command(self, ctx: _Any, args: list[str]) -> _Any:
-        """Return the verb that the arguments name. Raises UsageError for an unknown one."""
+        """Return the verb that the arguments name."""
         if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from agent.cli.suggestions import unknown_verb
-
-            raise unknown_verb(args[0], sys.argv[1:])
+            raise WrongWordsError(args[0])
         return super().resolve_command(ctx, args)
 
     def make_context(self, info_name: str | None, args: list[str], parent: _Any = None, **extra: _Any) -> _Any:
-        """Parse the options before the verb. Raises UsageError for an unknown one."""
+        """Parse the options before the verb."""
         try:
             return super().make_context(info_name, args, parent, **extra)
         except Exception as error:
@@ -31,7 +38,7 @@ class SuggestingGroup(TyperGroup):
             raise
 
     def invoke(self, ctx: _Any) -> _Any:
-        """Run the verb. Raises UsageError for an unknown option of it."""
+        """Run the verb."""
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -49,13 +56,6 @@ class TopicCommand(TyperCommand):
 
 
 def _replace(error: Exception, verb: str) -> None:
-    """Raise UsageError instead of Click's errors, whose classes have another module in each release of Typer."""
-    name = type(error).__name__
-    if name in ("MissingParameter", "BadParameter"):
-        from agent.cli.suggestions import wrong_parameter
-
-        raise wrong_parameter(error, verb) from error
-    if name == "NoSuchOption":
-        from agent.cli.suggestions import unknown_option
-
-        raise unknown_option(str(getattr(error, "option_name", "")), verb, sys.argv[1:]) from error
+    """Raise WrongWordsError instead of Click's errors, whose classes have another module in each release of Typer."""
+    if type(error).__name__ in ("MissingParameter", "BadParameter", "NoSuchOption"):
+        raise WrongWordsError(verb, error) from error

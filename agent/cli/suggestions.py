@@ -10,6 +10,8 @@ from agent.present.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from agent.cli.group import WrongWordsError
+
 _HELP = "--help"
 _SHORTEST = 4
 """Letters of a synonym that is compared with a misspelled word: shorter ones are similar to many."""
@@ -84,8 +86,18 @@ _WITH_ARGUMENT = ("explain", "preflight", "render")
 """Verbs that take other words than options."""
 
 
+def usage_error(wrong: WrongWordsError, words: Sequence[str]) -> UsageError:
+    """Return the error of wrong words, with what was probably meant. `words` are all arguments of the call."""
+    error = wrong.error
+    if error is None:
+        return unknown_verb(wrong.verb, words)
+    if type(error).__name__ == "NoSuchOption":
+        return unknown_option(str(getattr(error, "option_name", "")), wrong.verb, words)
+    return wrong_parameter(error, wrong.verb)
+
+
 def unknown_verb(name: str, words: Sequence[str]) -> UsageError:
-    """Return the error for a verb that does not exist. `words` are all arguments of the call."""
+    """Return the error for a verb that does not exist."""
     verbs = visible_verbs()
     found = [row for row in SYNONYMS if name.lower() in row.words]
     meant = [row.meant for row in found] or _near(name, verbs)
