@@ -66,7 +66,7 @@ def _by_line(row: SysctlRow, line: Assignment) -> Override | None:
         return None
     message = f"the next boot sets {row.key} to {line.value or 'an empty value'}"
     if line.is_rejected:
-        message = f"the next boot leaves {row.key} at the kernel's default: the kernel rejects {line.value}"
+        message = f"{row.key} keeps the kernel's default at the next boot: `{line.value}` is not a valid value"
     fix = f"set {row.key} to {row.value}, or delete the line"
     return Override(message, row.value, line.location, fix, line.value)
 
