@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.benchmark.control import Assessed
 from agent.checks.answer import ControlStatus, Evidence
 from agent.errors import ExitCode
-from agent.model import FixOwner
+from agent.model import FixOwner, Instruction
 from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
@@ -67,6 +67,12 @@ class Verdict(NamedTuple):
     def awaits_start(self) -> bool:
         """Whether K3s has to start before there is evidence."""
         return self.status is ControlStatus.UNKNOWN and self.owner is FixOwner.K3S
+
+    @property
+    def awaits_correction_of(self) -> Location | None:
+        """The first file, or line of it, that has to be corrected before there is evidence; None if there is none."""
+        steps = self.remediation.steps if self.status is ControlStatus.UNKNOWN else ()
+        return steps[0].location if steps and isinstance(steps[0], Instruction) else None
 
     @property
     def is_scored(self) -> bool:

@@ -67,5 +67,5 @@ class Answer(NamedTuple):
 def doubtful(doubt: Doubt) -> Answer:
     """Return the answer for an argument whose value is in doubt."""
     evidence = (Evidence(doubt.observation, doubt.location),) if doubt.location else ()
-    steps = (Instruction(doubt.instruction),) if doubt.instruction else CHECK_MANUALLY.steps
+    steps = doubt.steps or CHECK_MANUALLY.steps
     return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, Remediation(steps))

@@ -9,7 +9,7 @@ from agent.checks.given import Doubt
 from agent.checks.k3s_arguments import ETCD_FILES
 from agent.k3s import default_arguments
 from agent.k3s.default_arguments import Needs
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Location, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Instruction, Location, OwnCommand, Version
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent.checks.given import Argument
     from agent.k3s.default_arguments import Default
+    from agent.model import Step
     from agent.node.facts import HostFacts
 
 _DECIDED_BY_FILE = {
@@ -53,7 +54,7 @@ def of(component: Component, facts: HostFacts, found: Mapping[str, Argument]) ->
         argument = found.get(name)
         if argument is None or not guesses.isdisjoint(argument.given):
             reason = _version_reason([row for row in rows if row.name == name], facts)
-            doubts.update({name: Doubt(reason)} if reason else {})
+            doubts.update({name: Doubt(reason, steps=_with_version(facts))} if reason else {})
     if component in _DECIDED_BY_FILE and "config" in found:
         name, field = _DECIDED_BY_FILE[component]
         given = found["config"].given[-1]
@@ -65,19 +66,40 @@ def of(component: Component, facts: HostFacts, found: Mapping[str, Argument]) ->
 
 def _about_configuration(facts: HostFacts) -> Doubt | None:
     for error in facts.merged_config.startup_problems(facts.role):
-        return Doubt(f"K3s would not start with its configuration: {error.message}", error.problem, error.location)
+        return _corrected(
+            f"K3s would not start with its configuration: {error.message}",
+            error.problem,
+            error.location,
+            error.hint or "correct the YAML",
+        )
     for error in facts.configuration.invalid_files:
-        return Doubt(error.message, error.problem, error.location)
+        return _corrected(error.message, error.problem, error.location, "replace or remove what is")
     if facts.configuration.broken_links:
         link = facts.configuration.broken_links[0]
         reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"
-        return Doubt(reason, "symbolic link to a missing file", Location(link))
+        return _corrected(
+            reason, "symbolic link to a missing file", Location(link), "restore the target of the link, or remove it,"
+        )
     return Doubt(facts.configuration.unreadable[0].message) if facts.configuration.unreadable else None
+
+
+def _corrected(reason: str, observation: str, location: Location, correction: str) -> Doubt:
+    """Return a doubt that the correction of one file removes."""
+    return Doubt(reason, observation, location, (Instruction(correction, location), OwnCommand("assess")))
 
 
 def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Doubt:
     reason = f"the file that `{argument}` names decides it, and k3s-harden does not check its content"
-    return Doubt(reason, f"--{argument}={file}", location, f"check {field} in {file}")
+    return Doubt(reason, f"--{argument}={file}", location, (Instruction(f"check {field} in {file}"),))
+
+
+def _with_version(facts: HostFacts) -> tuple[Step, ...]:
+    known = facts.version if facts.version_is_known else NEWEST_KNOWN
+    example = known._replace(patch=1, build="+k3s1")
+    return (
+        Instruction(f"replace VERSION in the command by the full version of K3s, such as {example}"),
+        OwnCommand("assess", ("--k3s-version VERSION",)),
+    )
 
 
 def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
@@ -86,13 +108,10 @@ def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
     if not facts.version_is_known:
         minors = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
         possible = [Version(1, minor, patch) for minor in minors for patch in (0, _NEWEST_PATCH)]
-        reason = "it depends on the K3s version, which is not known; pass --k3s-version"
+        reason = "it depends on the K3s version, which is not known"
     elif facts.version.patch == 0 and not facts.version.build:
         possible = [facts.version, facts.version._replace(patch=_NEWEST_PATCH)]
-        example = facts.version._replace(patch=1, build="+k3s1")
-        reason = (
-            f"it depends on the K3s patch release, which is not known; pass --k3s-version in full, such as {example}"
-        )
+        reason = "it depends on the K3s patch release, which is not known"
     else:
         return ""
     # If K3s only renamed its own file, the argument is set in either version.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.guide.criteria import Criterion
-    from agent.model import Component, Location
+    from agent.model import Component, Location, Step
 
 
 class GivenBy(StrEnum):
@@ -71,8 +71,8 @@ class Doubt(Value):
     observation: str = ""
     """What the location shows."""
     location: Location | None = None
-    instruction: str = ""
-    """The text to review in that file; empty if there is no such file."""
+    steps: tuple[Step, ...] = ()
+    """What removes the doubt; empty if only a manual check does."""
 
 
 class Arguments(Value):

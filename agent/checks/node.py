@@ -36,7 +36,7 @@ class AssessedNode:
         prevents_start: Sequence[str] = (),
         cluster: Cluster | None = None,
     ) -> None:
-        """`prevents_start` are the IDs of the findings that prevent K3s from starting.
+        """`prevents_start` has the ID and the location of each finding that prevents K3s from starting.
 
         `cluster` contains the answers of the API server; None if it was not queried.
         """

@@ -186,20 +186,28 @@ def before_upgrade(  # noqa: PLR0913 - one of each, by name
 
 
 def after_assess(
-    findings: Iterable[Finding], k3s: K3s, open_by: Mapping[FixOwner, Sequence[str]]
+    findings: Iterable[Finding], k3s: K3s, open_by: Mapping[FixOwner, Sequence[str]], undetermined: int = 0
 ) -> tuple[NextStep, ...]:
-    """Return the next steps after an assessment; `open_by` has the ids of the open controls by owner of the fix."""
+    """Return the next steps after an assessment.
+
+    `open_by` has the ids of the open controls by owner of the fix; those of the operator fail. `undetermined` is the
+    number of controls that another assessment determines once a file is corrected.
+    """
     needs = [_Need(of_finding(one), one.message, one.remediation) for one in findings]
     by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     steps = [*_in_order(needs, k3s, again=_APPLY if by_apply else "")]
     if by_operator:
         count = f"{len(by_operator)} control{'' if len(by_operator) == 1 else 's'}"
         explain = OwnCommand("explain", tuple(by_operator[:1]))
-        steps.append(NextStep(explain, f"fix or waive the {count} of the operator; see, for example"))
+        failing = f"{count} with status FAIL" if undetermined else count
+        steps.append(NextStep(explain, f"fix or waive the {failing} of the operator; see, for example"))
     if not k3s.is_installed and not k3s.is_elsewhere and not needs and not by_apply:
         steps.append(k3s.install())
     elif open_by.get(FixOwner.K3S) and not (k3s.runs or k3s.is_tree or k3s.is_elsewhere):
         steps.append(k3s.start())
+    if undetermined:
+        count = f"{undetermined} control{'' if undetermined == 1 else 's'}"
+        steps.append(NextStep(OwnCommand("assess"), f"assess again, to determine the {count} with status UNKNOWN"))
     return tuple(steps)
 
 

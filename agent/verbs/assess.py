@@ -70,7 +70,11 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     node = AssessedNode(
         situation,
         reader.read(host, situation.facts, queries),
-        prevents_start=[finding.id for finding in found if finding.prevents_start],
+        prevents_start=[
+            f"{finding.id} at {finding.location}" if finding.location else finding.id
+            for finding in found
+            if finding.prevents_start
+        ],
         cluster=cluster,
     )
     waivers = waived_controls.select(situation.waivers.all, controls, benchmark, situation.waivers.scope)
@@ -106,6 +110,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
                 if one.owner is FixOwner.OPERATOR and one.status is ControlStatus.FAIL
             ],
         },
+        undetermined=sum(one.awaits_correction_of is not None for one in assessment.open),
     )
     return replace(assessment, next_steps=steps)
 

@@ -14,7 +14,7 @@ from agent.present import Verbosity, next_steps
 from agent.present import remediation as remediations
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE
-from agent.value import replace
+from agent.value import NamedTuple, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from agent.present.remediation import Caller
 
 _T = TypeVar("_T")
+
+
+class Awaiting(NamedTuple):
+    """Controls that wait for the same event, which reports sum up in one entry."""
+
+    ids: tuple[str, ...]
+    sentence: str
+    fix: str
+
+    @property
+    def line(self) -> str:
+        """The entry as one line, whose third word has the ids."""
+        return f"{ControlStatus.UNKNOWN} - {','.join(self.ids)}: {self.sentence}; {remediations.labelled(self.fix)}"
+
 
 UNNUMBERED = "host"
 """Name of the section of controls beyond the benchmark, in formats that require one."""
@@ -114,17 +128,31 @@ def in_numbers(counts: Mapping[ControlStatus, int]) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
 
 
-def awaiting(assessment: Assessment, verbosity: Verbosity) -> tuple[frozenset[str], str]:
-    """Return the ids of the controls that need K3s' first start, and one line for all; neither with -v, or for one."""
-    waiting = [verdict for verdict in assessment.verdicts if verdict.awaits_start and is_new(assessment, verdict)]
-    if verbosity is Verbosity.VERBOSE or len(waiting) < 2:  # noqa: PLR2004 - for one control the line adds nothing
-        return frozenset(), ""
-    ids = ",".join(verdict.control.id for verdict in waiting)
-    line = (
-        f"UNKNOWN - {ids}: {len(waiting)} controls are about what K3s creates at its first start, and it has not"
-        f" started yet; {remediations.labelled(fix(waiting[0]))}"
-    )
-    return frozenset(verdict.control.id for verdict in waiting), line
+def awaiting(assessment: Assessment, verbosity: Verbosity) -> list[Awaiting]:
+    """Return the controls that wait for the same event, such as K3s' first start; none with -v.
+
+    Controls wait for the same event if they are UNKNOWN and have the same remediation.
+    """
+    if verbosity is Verbosity.VERBOSE:
+        return []
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in assessment.verdicts:
+        if is_new(assessment, verdict) and _awaited(verdict):
+            groups.setdefault(fix(verdict), []).append(verdict)
+    # For one control, the line adds nothing.
+    return [
+        Awaiting(tuple(one.control.id for one in group), f"{len(group)} controls {_awaited(group[0])}", text)
+        for text, group in groups.items()
+        if len(group) > 1
+    ]
+
+
+def _awaited(verdict: Verdict) -> str:
+    """Return what several controls like this one wait for; empty if they wait for no event."""
+    if verdict.awaits_start:
+        return "are about what K3s creates at its first start, and it has not started yet"
+    location = verdict.awaits_correction_of
+    return f"cannot be determined until {location} is corrected" if location else ""
 
 
 def manual_reviews(assessment: Assessment) -> str:

@@ -31,11 +31,12 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     sections = common.by_section(assessment)
     verdicts = [verdict for inside in sections.values() for verdict in inside]
     last = f"result {int(assessment.exit_code)}: {common.result(assessment)}"
-    waiting, sum_up = common.awaiting(assessment, verbosity)
+    groups = common.awaiting(assessment, verbosity)
+    waiting = {name for group in groups for name in group.ids}
     verdicts = [verdict for verdict in verdicts if verdict.control.id not in waiting]
     if verbosity is Verbosity.QUIET:
         yield from (_verdict(assessment, one, verbosity) for one in verdicts if common.is_new(assessment, one))
-        yield from (sum_up,) if sum_up else ()
+        yield from (group.line for group in groups)
         if assessment.open:
             yield last
         return
@@ -45,7 +46,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     for verdict in verdicts:
         if verbosity is Verbosity.VERBOSE or verdict.status not in _ONLY_VERBOSE:
             yield _verdict(assessment, verdict, verbosity)
-    yield from (sum_up,) if sum_up else ()
+    yield from (group.line for group in groups)
     yield from (f"note {common.noted(note)}" for note in assessment.notes)
     for number in sections:
         yield f"section {common.section_title(number)}: {common.in_numbers(assessment.counts(number))}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.model import Remediation
+    from agent.present.assessments.common import Awaiting
 
 _STYLE = {
     ControlStatus.PASS: "green",
@@ -63,7 +64,8 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
         print_line(console, styled(common.title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
         print_facts(console, assessment.facts)
-    waiting, sum_up = common.awaiting(assessment, verbosity)
+    groups = common.awaiting(assessment, verbosity)
+    waiting = {name for group in groups for name in group.ids}
     sections = {
         number: [
             verdict
@@ -79,9 +81,8 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
             _heading(console, common.section_title(number))
             for verdict in shown:
                 _print_verdict(console, assessment, verdict, verbosity, width + 2)
-    if sum_up:
-        console.print()
-        print_line(console, styled(sum_up, _STYLE[ControlStatus.UNKNOWN]), hanging=2)
+    for group in groups:
+        _print_awaiting(console, group, verbosity)
     if not is_quiet:
         _totals(console, assessment, verbosity)
     if not is_quiet or assessment.open:
@@ -158,6 +159,16 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         yield "waiver", common.waived(verdict.waiver)
     if verdict.is_open:
         yield "owner", common.owner_name(verdict.owner)
+
+
+def _print_awaiting(console: Console, group: Awaiting, verbosity: Verbosity) -> None:
+    """Print controls that wait for the same event. Their ids are in the list of the owners, which -q omits."""
+    console.print()
+    status = styled(ControlStatus.UNKNOWN, _STYLE[ControlStatus.UNKNOWN])
+    print_line(console, joined(status, Text("  "), styled(group.sentence, "bold")), hanging=2)
+    fields = [("controls", ", ".join(group.ids))] if verbosity is Verbosity.QUIET else []
+    for name, text in (*fields, ("fix", group.fix)):
+        print_line(console, joined(padded(styled(name, "dim"), _FIELD_COLUMN), styled(text)), 2, _FIELD_COLUMN)
 
 
 def _print_details(console: Console, fields: Iterable[tuple[str, str]], fix: Remediation | None, indent: int) -> None:

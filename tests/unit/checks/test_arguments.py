@@ -665,7 +665,11 @@ def test_a_version_without_its_patch_is_unknown(nodes: Nodes) -> None:
     server.version = "1.24"
     verdict = server.verdict("apiserver-cipher-suites")
     assert verdict.status is ControlStatus.UNKNOWN
-    assert "pass --k3s-version in full" in verdict.reason
+    assert "patch release" in verdict.reason
+    assert fix(verdict) == (
+        "replace VERSION in the command by the full version of K3s, such as v1.24.1+k3s1; then run"
+        " `sudo k3s-harden assess --k3s-version VERSION`"
+    )
 
 
 def test_an_agent_has_no_control_plane(nodes: Nodes) -> None:

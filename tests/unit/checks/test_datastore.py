@@ -96,7 +96,8 @@ def test_a_finding_that_prevents_the_start_is_fixed_first(nodes: Nodes) -> None:
     node.config("kube-apiserver-arg: [tls-cert-file=/nothing]\n")
     assert any("named-file-missing" in note.message for note in node.assess().notes)
     assert fix(node.verdict("etcd-auto-tls")) == (
-        "correct what prevents K3s from starting: named-file-missing; then start K3s; then run `sudo k3s-harden assess`"
+        "correct what prevents K3s from starting: named-file-missing at /etc/rancher/k3s/config.yaml:1; then start K3s;"
+        " then run `sudo k3s-harden assess`"
     )
 
 

@@ -397,7 +397,28 @@ def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Node) 
     assert len(waiting) > 20
     lines = as_text(found, AssessmentFormat.PLAIN).splitlines()
     (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
-    assert "fix: correct what prevents K3s from starting: component-argument-unknown; then start K3s" in line
+    assert (
+        "fix: correct what prevents K3s from starting: component-argument-unknown at /etc/rancher/k3s/config.yaml:1;"
+        " then start K3s" in line
+    )
+
+
+def test_an_unreadable_configuration_does_not_multiply_the_report(bare: Node) -> None:
+    """The controls that need the configuration have one line and one table entry, which name its file and line."""
+    bare.config("a: 1\n\tb: 2\n")
+    found = bare.assess()
+    waiting = [one for one in found.verdicts if one.awaits_correction_of is not None]
+    assert len(waiting) > 30
+    sentence = f"{len(waiting)} controls cannot be determined until /etc/rancher/k3s/config.yaml:2 is corrected"
+    lines = as_text(found, AssessmentFormat.PLAIN).splitlines()
+    (line,) = [line for line in lines if sentence in line]
+    assert line.split()[2] == f"{','.join(one.control.id for one in waiting)}:"
+    assert "fix: correct the YAML at /etc/rancher/k3s/config.yaml:2; then run" in line
+    table = " ".join(as_text(found, AssessmentFormat.TABLE).split())
+    assert table.count(f"UNKNOWN {sentence}") == 1
+    again = f"assess again, to determine the {len(waiting)} controls with status UNKNOWN"
+    assert again in lines[-1]
+    assert sentence not in as_text(found, AssessmentFormat.PLAIN, Verbosity.VERBOSE)
 
 
 def test_a_host_with_the_program_of_k3s_has_no_such_note(bare: Node) -> None:
