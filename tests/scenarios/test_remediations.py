@@ -242,7 +242,7 @@ def test_the_remediation_of_an_argument_is_right_wherever_it_is_set(
     check_remediations(tree)
 
 
-OPEN = ("chmod 0666", "chmod 0755")
+OPEN = ("chmod 0666", "chmod 0777")
 FOREIGN = ("chown 1000:1000", "chown 1000:1000")
 ODD_NAME = "srv/k3s data $(touch pwned) 'x' \"y\" & ; *"
 

@@ -154,6 +154,13 @@ def _break(one: Node, how: Broken) -> Path:
 @example(how=Broken(OWN_KUBELET, lambda old: old + b"#" * 10_000_000))
 @example(how=Broken(KUBELET, lambda _: b""))
 @example(how=Broken(ETCD, lambda _: b""))
+@example(how=Broken(CONFIG, lambda old: old.decode().encode("utf-16")))
+@example(how=Broken(CONFIG, lambda old: ("\u00e9" + old.decode()).encode("utf-16")))
+@example(how=Broken(CONFIG, lambda old: old.decode().encode("utf-32")))
+@example(how=Broken(CONFIG, lambda old: old.decode().encode("utf-16") + b"x"))
+@example(how=Broken(KUBELET, lambda old: old.decode().encode("utf-16")))
+@example(how=Broken(ETCD, lambda old: old.decode().encode("utf-16")))
+@example(how=Broken(ENCRYPTION, lambda old: old.decode().encode("utf-16")))
 def test_no_control_passes_on_broken_evidence(how: Broken) -> None:
     """Each presenter can print the result."""
     with in_memory() as directory:
@@ -206,9 +213,12 @@ def _checks(control: BenchmarkControl) -> tuple[object, ...]:
 
 
 def _value(data: bytes) -> Any:  # noqa: ANN401 - of any YAML
-    """Return the first document as PyYAML reads it, or a plain object if that fails."""
+    """Return the first document as PyYAML reads it, or a plain object if that fails.
+
+    PyYAML and Go's YAML packages read UTF-8, and UTF-16 with a byte order mark.
+    """
     try:
-        return next(iter(yaml.load_all(data.decode(), Loader=yaml.SafeLoader)), None)
+        return next(iter(yaml.load_all(data, Loader=yaml.SafeLoader)), None)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, TypeError, AttributeError):
         return object()
 
