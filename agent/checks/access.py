@@ -12,7 +12,7 @@ from agent.checks.files import below_data_dir, not_determined
 from agent.checks.given import GivenBy
 from agent.checks.host_paths import HostPaths, paths_on
 from agent.model import File, Location, Remediation, ShellCommand
-from agent.value import NamedTuple, Value
+from agent.value import NamedTuple, Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -118,11 +118,15 @@ class OnlyRoot(Check):
         for query in queries:
             for file in (file for match in node.evidence.files[query] for file in match.found):
                 is_secret = not query.directories and (self.secret is True or str(file.path) in secret)
-                problems = tuple(_own_problems(file, is_secret=is_secret))
-                yield from problems
                 row = guide.get(file.path)
-                if row is not None and not problems and file.mode & ~row.mode:
-                    yield _Problem(file.path, f"{file.mode}, expected {row.mode}", f"chmod {row.mode}")
+                exact = f"chmod {row.mode}" if row is not None and file.mode & ~row.mode else ""
+                problems = [
+                    replace(one, command=exact) if exact and one.command.startswith("chmod ") else one
+                    for one in _own_problems(file, is_secret=is_secret)
+                ]
+                yield from problems
+                if row is not None and exact and all(one.command != exact for one in problems):
+                    yield _Problem(file.path, f"{file.mode}, expected {row.mode}", exact)
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
                     for position, directory in enumerate(file.above):

@@ -124,7 +124,9 @@ class Follower:
         done = self.host.program.run(*words)
         seen: set[str] = set()
         while done.code not in {0, 3}:
-            advice = dict.fromkeys(re.findall(r"; fix: restrict it to root: (.*?)(?:; fix: .*)?$", done.stdout, re.MULTILINE))
+            advice = dict.fromkeys(
+                re.findall(r"; fix: restrict it to root: (.*?)(?:; fix: .*)?$", done.stdout, re.MULTILINE)
+            )
             new = [one for one in advice if one not in seen]
             if not new and done.code in {ExitCode.ERROR, ExitCode.PARTIAL}:
                 return  # something else is in the way; the next report shows what

@@ -352,3 +352,21 @@ def test_other_files_of_the_configuration_are_found(node: Node) -> None:
     found = {name: node.verdict(name) for name in ("k3s-config-access", "snapshots-access", "k3s-token-access")}
     assert {one.status for one in found.values()} == {ControlStatus.FAIL}
     assert [seen(one)[0][1] for one in found.values()] == ["/srv/conf/k3s.yaml", "/srv/snapshots/one", "/srv/token"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("owner", [0, 1000])
+def test_one_remediation_gives_a_file_of_the_guide_its_exact_mode(hardened: Node, owner: int) -> None:
+    """A file that `apply` does not write is open beside it, so the remediation is commands."""
+    dropin = hardened.path(f"{CONFIG}.d/90-k3s-harden.yaml")
+    hardened.drop_in("10-site.yaml", "node-name: a\n")
+    site = hardened.path(f"{CONFIG}.d/10-site.yaml")
+    for path in (dropin, site):
+        path.chmod(0o666)
+    os.chown(dropin, owner, owner)
+    verdict = hardened.verdict("k3s-config-drop-ins-access")
+    assert f"sudo chmod 0600 {CONFIG}.d/90-k3s-harden.yaml" in fix(verdict)
+    os.chown(dropin, 0, 0)
+    dropin.chmod(0o600)
+    site.chmod(0o644)
+    assert hardened.verdict("k3s-config-drop-ins-access").status is ControlStatus.PASS
