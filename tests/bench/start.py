@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,17 +63,11 @@ def measured(program: Path, rounds: int) -> Start:
     """Measure `check` on a hardened node, and then a start of K3s on it. Raises BenchError if the node is not Ready."""
     binaries = programs.ready()
     with tempfile.TemporaryDirectory() as place, Node(Path(place), binaries) as node:
-        # As on a usual host: control groups v2, and no file that makes the kubelet accept v1.
-        if on_cgroup_v1():
-            node.path(TOLERATE_CGROUP_V1[0]).unlink()
-            node.write(_SIGN_OF_V2, "")
-        if node.run(program, "apply").returncode:
-            raise BenchError("cannot measure a start: apply failed")
         enter = ("/usr/bin/nsenter", f"--target={node.number}", "--mount", "--pid", "--net", "--")
-        check = in_turn({"check": Command((*enter, str(program), "check"))}, rounds)["check"]
-        if on_cgroup_v1():
-            node.path(_SIGN_OF_V2).unlink()
-            node.write(*TOLERATE_CGROUP_V1)
+        with _as_with_cgroup_v2(node):
+            if node.run(program, "apply").returncode:
+                raise BenchError("cannot measure a start: apply failed")
+            check = in_turn({"check": Command((*enter, str(program), "check"))}, rounds)["check"]
         started = time.perf_counter()
         node.start_server()
         try:
@@ -82,8 +77,22 @@ def measured(program: Path, rounds: int) -> Start:
         except NodeError as error:
             raise BenchError(f"cannot measure a start: {error}") from error
         ready = time.perf_counter() - started
-        assess, theirs = _assessed(node, enter, program, rounds)
+        with _as_with_cgroup_v2(node):
+            assess, theirs = _assessed(node, enter, program, rounds)
         return Start(binaries.version, check, api_server, ready, assess, theirs)
+
+
+@contextmanager
+def _as_with_cgroup_v2(node: Node) -> Iterator[None]:
+    """Let the host look like a usual one: control groups v2, and no JSON file that makes the kubelet accept v1."""
+    if not on_cgroup_v1():
+        yield
+        return
+    node.path(TOLERATE_CGROUP_V1[0]).unlink()
+    node.write(_SIGN_OF_V2, "")
+    yield
+    node.path(_SIGN_OF_V2).unlink()
+    node.write(*TOLERATE_CGROUP_V1)
 
 
 def _assessed(node: Node, enter: tuple[str, ...], program: Path, rounds: int) -> tuple[Cost | None, Cost | None]:

@@ -19,8 +19,11 @@ _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sa
 _FINGERPRINT = "control/v1"
 """Name of the fingerprint; SARIF 3.27.17 requires another version if its computation changes."""
 
+_FILES = "file:///"
+"""Address of the root directory of the host."""
+
 _ROOT = "HOST"
-"""Name of the root directory of the host in locations. GitHub code scanning refuses absolute URIs of files."""
+"""Its name in locations. GitHub code scanning refuses absolute URIs of files."""
 
 _MOST_LOCATIONS = 10
 """Of one result: GitHub code scanning reads no more."""
@@ -51,7 +54,7 @@ def as_sarif(assessment: Assessment) -> str:
         "automationDetails": {"id": f"{category}/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {
-            _ROOT: {"uri": "file:///", "description": {"text": "The root directory of the assessed host"}}
+            _ROOT: {"uri": _FILES, "description": {"text": "The root directory of the assessed host"}}
         },
         "invocations": [
             {
@@ -60,6 +63,8 @@ def as_sarif(assessment: Assessment) -> str:
                 "exitCodeDescription": assessment.exit_code.meaning,
                 "endTimeUtc": timestamp(assessment.when),
                 "machine": assessment.node,
+                # GitHub's code scanning makes absolute addresses relative to this directory.
+                "workingDirectory": {"uri": _FILES},
                 "toolConfigurationNotifications": [_notification(note) for note in assessment.notes],
             }
         ],
