@@ -310,6 +310,8 @@ class Remediation(Value):
 
     def mapped(self, change: Callable[[Step], Step]) -> Remediation:
         """Return the remediation with each step changed, including those of the alternative."""
+        if not self.steps and self.alternative is None:
+            return self
         alternative = self.alternative and self.alternative.mapped(change)
         return replace(self, steps=tuple(map(change, self.steps)), alternative=alternative)
 

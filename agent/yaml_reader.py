@@ -269,6 +269,8 @@ def _number(text: str) -> int | float | None:
 
 def go_integer(text: str) -> int | None:
     """Parse an integer as Go's strconv.ParseInt does with base 0: the prefix decides the base. None if it fails."""
+    if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
+        return int(text)  # as most numbers are; the pattern is compiled at its first use
     match = re.fullmatch(_INTEGER, text)
     if match is None:
         return None

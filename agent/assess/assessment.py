@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agent.benchmark.control import Assessed
@@ -118,7 +119,7 @@ class Assessment(Value):
     next_steps: tuple[NextStep, ...] = ()
     """What to do next, the most urgent step first."""
 
-    @property
+    @cached_property
     def open(self) -> tuple[Verdict, ...]:
         """The verdicts that decide the exit code: with a baseline, only the newly open ones."""
         known = (self.known or frozenset()) | self.not_in_baseline
@@ -131,8 +132,19 @@ class Assessment(Value):
 
     def counts(self, section: str | None = None) -> dict[ControlStatus, int]:
         """Return the number of controls with each status, in all sections or in one; "" is beyond the benchmark."""
-        inside = [verdict.status for verdict in self.verdicts if section in (None, verdict.section)]
+        inside = self._statuses if section is None else self._statuses_by_section.get(section, [])
         return {status: inside.count(status) for status in ControlStatus}
+
+    @cached_property
+    def _statuses(self) -> list[ControlStatus]:
+        return [verdict.status for verdict in self.verdicts]
+
+    @cached_property
+    def _statuses_by_section(self) -> dict[str, list[ControlStatus]]:
+        found: dict[str, list[ControlStatus]] = {}
+        for verdict in self.verdicts:
+            found.setdefault(verdict.section, []).append(verdict.status)
+        return found
 
     @property
     def benchmark_counts(self) -> dict[ControlStatus, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,10 @@ def numbered(row: str) -> Mapping[Benchmark, Number]:
     words = row.split()
     if len(words) != len(Benchmark):
         raise ValueError(f"expected a number for each of {len(Benchmark)} benchmarks: {row}")
-    return {
-        benchmark: Number(word[:-1], Assessed(word[-1])) for benchmark, word in zip(Benchmark, words) if word != "-"
-    }
+    return {benchmark: _number(word) for benchmark, word in zip(Benchmark, words) if word != "-"}
+
+
+@cache
+def _number(word: str) -> Number:
+    """Parse one number. Most controls have the same number in several benchmarks."""
+    return Number(word[:-1], Assessed(word[-1]))

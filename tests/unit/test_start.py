@@ -257,3 +257,15 @@ def test_a_run_without_changes_compiles_few_patterns(ready: Path) -> None:
     command = [sys.executable, "-c", PATTERNS, "check", "--root", str(ready), *OPTIONS]
     run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert int(run.stderr) <= MOST_PATTERNS
+
+
+def test_a_plain_assessment_escapes_only_what_it_prints(populated: Path) -> None:
+    """Escaping all texts of an assessment takes as long as checking the node."""
+    code = (
+        "import sys\nfrom agent.present.assessments import common\n"
+        "common.cleaned = lambda _: sys.exit(99)\n"
+        "from agent.__main__ import main\nmain()"
+    )
+    command = [sys.executable, "-c", code, "assess", "--root", str(populated), *OPTIONS]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert run.returncode == 3

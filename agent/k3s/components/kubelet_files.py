@@ -6,6 +6,7 @@ fields.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agent import yaml_reader
@@ -21,7 +22,7 @@ from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import PurePosixPath
 
     from agent.k3s.components.values import Parsed
@@ -66,8 +67,9 @@ class Fields(Value):
     """Why the kubelet rejects a file."""
 
 
-def read(files: Iterable[tuple[PurePosixPath, bytes]], minor: int) -> Fields:
-    """Read files in the kubelet's order."""
+@lru_cache(maxsize=1)
+def read(files: tuple[tuple[PurePosixPath, bytes], ...], minor: int) -> Fields:
+    """Read files in the kubelet's order. Several findings use the same result, which they must not change."""
     found = Fields({}, {}, (), ())
     known = _fields(minor)
     types = _schema(known)

@@ -61,6 +61,11 @@ def as_text(  # noqa: PLR0911 - one branch for each format
     `verbosity` changes only the formats for people, HTML excepted; the others are always complete. `beyond` adds the
     controls beyond the benchmark to the JSON of kube-bench. `aws` is required for ASFF.
     """
+    if output_format in (AssessmentFormat.PLAIN, AssessmentFormat.AUTO):
+        from agent.present.assessments.plain import as_lines
+
+        # It escapes each line that it prints, which are few of the texts of an assessment.
+        return as_lines(assessment, verbosity)
     from agent.present.assessments.common import cleaned
 
     assessment = cleaned(assessment)
@@ -92,10 +97,6 @@ def as_text(  # noqa: PLR0911 - one branch for each format
         from agent.present.assessments.openmetrics import as_openmetrics
 
         return as_openmetrics(assessment)
-    if output_format is AssessmentFormat.HTML:
-        from agent.present.assessments.html import as_html
+    from agent.present.assessments.html import as_html
 
-        return as_html(assessment)
-    from agent.present.assessments.plain import as_lines
-
-    return as_lines(assessment, verbosity)
+    return as_html(assessment)

@@ -28,7 +28,7 @@ ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguratio
 def kubelet_problems(data: str | bytes, name: str = "50-own.conf") -> list[str]:
     """Return what the kubelet rejects in a file."""
     content = data.encode() if isinstance(data, str) else data
-    return [one.problem for one in kubelet_files.read([(PATH.with_name(name), content)], 36).problems]
+    return [one.problem for one in kubelet_files.read(((PATH.with_name(name), content),), 36).problems]
 
 
 def api_server_problems(text: str, data: bytes) -> list[str]:
