@@ -107,7 +107,7 @@ def _keep_together(item: pytest.Item) -> None:
     structured = getattr(item, "_id", None)
     groups = sorted({mark.args[0] for mark in item.iter_markers("xdist_group")})
     if structured is not None and groups:
-        item._id = type(structured).parse(f"{item.nodeid}@{'_'.join(groups)}")
+        setattr(item, "_id", type(structured).parse(f"{item.nodeid}@{'_'.join(groups)}"))  # noqa: B010 - only in pytest 9.2
 
 
 @pytest.hookimpl(trylast=True)
