@@ -166,9 +166,9 @@ def test_force_refuses_only_other_file_types(world: World) -> None:
     forced = make(DESIRED, world.observed, world.written, force=True)
     edited = {refusal.id for refusal in plain.refusals if refusal.edited}
     assert {refusal.id for refusal in forced.refusals} == {r.id for r in plain.refusals} - edited
-    damaged = {change.id for change in plain.changes if change.backup}
-    assert {change.id for change in forced.changes if change.backup} == edited | damaged
-    assert not any(change.backup for change in plain.changes)
+    damaged = [change for change in plain.changes if change.backup]
+    assert {change.id for change in forced.changes if change.backup} == edited | {change.id for change in damaged}
+    assert all(isinstance(change.before, File) and is_damaged(change.before) for change in damaged)
 
 
 def remembered(changes: Sequence[Change]) -> tuple[dict[str, State], dict[str, tuple[State, ...]]]:
