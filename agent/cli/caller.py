@@ -40,9 +40,9 @@ def _program(*, needs_sudo: bool) -> str:
     if getattr(spec, "name", "") == "agent.__main__":
         return f"{_interpreter(needs_sudo=needs_sudo)} -m agent"
     called = sys.argv[0]
-    if "/" not in called and not os.path.isfile(called):  # noqa: PTH113
+    if "/" not in called and not os.path.isfile(called):  # noqa: PTH113 - as above
         return PROGRAM
-    path = PurePosixPath(os.path.abspath(called))  # noqa: PTH100
+    path = PurePosixPath(os.path.abspath(called))  # noqa: PTH100 - as above
     if path.name == PROGRAM and _is_found(path, needs_sudo=needs_sudo):
         return PROGRAM
     if not os.access(called, os.X_OK):
@@ -63,4 +63,4 @@ def _is_found(path: PurePosixPath, *, needs_sudo: bool) -> bool:
     if not (is_first and needs_sudo):
         return is_first
     is_local = first.startswith("/usr/local/")
-    return first in _SEARCHED_BY_SUDO and not (is_local and os.path.exists(_RED_HAT))  # noqa: PTH110
+    return first in _SEARCHED_BY_SUDO and not (is_local and os.path.exists(_RED_HAT))  # noqa: PTH110 - as above

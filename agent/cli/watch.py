@@ -75,7 +75,7 @@ def watch(host: Host, check: Callable[[Host], Report], present: Callable[[Report
                 if number % _RENEWED:
                     host = host.again()
                 else:
-                    host = host.anew()
+                    host = host.renewed()
                     gc.collect()  # the collector is off
         except KeyboardInterrupt:
             if last is None:

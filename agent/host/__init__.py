@@ -197,7 +197,7 @@ class Host(Value):
         """When the programs changed that answered to an earlier copy of this host."""
         return {}
 
-    def anew(self) -> Host:
+    def renewed(self) -> Host:
         """Return this host for another observation, which asks all programs again."""
         return replace(self)
 
@@ -206,7 +206,7 @@ class Host(Value):
         now = {words: self.tree.times(PurePosixPath(words[0]), follows_link=True) for words in self._answers}
         times = {words: found for words, found in now.items() if found and self._times.get(words, found) == found}
         answers = {words: self._answers[words] for words in times if not isinstance(self._answers[words], HostError)}
-        host = self.anew()
+        host = self.renewed()
         vars(host).update(_answers=answers, _times=times)
         return host
 

@@ -230,5 +230,5 @@ def test_k3s_version_runs_again_only_if_the_program_changed(tmp_path: Path) -> N
     host = host.again()
     host.ask_once(words, timeout=1)
     assert len(programs.asked) == 2
-    host.anew().ask_once(words, timeout=1)
+    host.renewed().ask_once(words, timeout=1)
     assert len(programs.asked) == 3
