@@ -21,8 +21,8 @@ DELIVERED = DIRECTORY / "delivered.json"
 
 _SUFFIX = ".json"
 _FOR_OTHERS = 0o001
-_HIDDEN = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - not used
-"""What ProtectHome= and PrivateTmp= keep from the command."""
+HIDDEN_FROM_UNITS = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - not used
+"""Directories that ProtectHome= and PrivateTmp= of the units hide from their programs."""
 
 _GRACE = 300.0
 """Seconds after which a notification counts as not delivered; the site's command has one minute."""
@@ -74,7 +74,7 @@ def problem(host: Host, command: PurePosixPath) -> str:
 
     It gets a list of the weaknesses of the host, so no other user may be able to change it.
     """
-    hidden = next((place for place in _HIDDEN if command.is_relative_to(place)), None)
+    hidden = next((place for place in HIDDEN_FROM_UNITS if command.is_relative_to(place)), None)
     if hidden is not None:
         return f"the sandbox of its unit hides {hidden}"
     found = host.tree.stat(command)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
 from agent.changes.journal import BACKUPS, Journal
+from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.errors import HostError, UnsupportedHostError, UsageError
 from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
@@ -73,9 +74,6 @@ USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 
 PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 _EXECUTABLE = 0o111
-
-_HIDDEN_FROM_UNITS = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - read only
-"""Directories that ProtectHome= and PrivateTmp= of the units hide from the program."""
 
 _READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
 _READ_ONLY_HOME, _WRITABLE_HOME = "ProtectHome=read-only", "ProtectHome=no"
@@ -278,7 +276,7 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
         return "it is not an absolute path"
     if not _fits_in_a_unit(program):
         return _MISFIT
-    hidden = next((place for place in _HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
+    hidden = next((place for place in HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
     if hidden is not None:
         return f"the sandbox of the units hides {hidden}"
     found = host.tree.stat(program)
