@@ -13,16 +13,7 @@ from agent.desired.dropin_options import (
     options_to_set,
     plugins_joined,
 )
-from agent.findings.registry import (
-    Trouble,
-    edit_of_k3s_config,
-    finding,
-    instruction,
-    no,
-    removed,
-    written_by_apply,
-    yes,
-)
+from agent.findings.registry import Trouble, correction, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_plugins
 from agent.model import Location, OwnCommand, Remediation, Restart
@@ -204,8 +195,4 @@ def _enabled_elsewhere(situation: Situation) -> Iterator[str]:
 
 def _without(situation: Situation, plugin: str, location: Location) -> Remediation:
     """Return the remediation for a plugin that must not be listed at a location."""
-    if location.path in situation.k3s_files.obsolete:
-        return removed(location.path)
-    if location.path == situation.facts.dropin_path:
-        return written_by_apply(situation, str(location.path))
-    return edit_of_k3s_config(f"remove {plugin} from the list" if plugin else "remove the extra comma", location)
+    return correction(situation, location, f"remove {plugin} from the list" if plugin else "remove the extra comma")

@@ -14,7 +14,7 @@ from agent.desired.dropin_options import (
 )
 from agent.errors import InputError
 from agent.findings.admission import plugins
-from agent.findings.registry import Trouble, written_by_apply
+from agent.findings.registry import Trouble, is_managed, written_by_apply
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
@@ -157,7 +157,7 @@ def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[I
 
 
 def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Trouble:
-    if any(resource.id == str(named.path) for resource in situation.desired):
+    if is_managed(situation, named.path):
         remediation = written_by_apply(situation, str(named.path))
     else:
         remediation = Remediation(

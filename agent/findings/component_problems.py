@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, edit_of_k3s_config, removed, written_by_apply
+from agent.findings.registry import Trouble, correction, edit_of_k3s_config, removed
 from agent.k3s import default_arguments
 from agent.k3s.components import prediction, tables
 from agent.k3s.components.problem import Cause
@@ -175,14 +175,10 @@ def _trouble(situation: Situation, problem: Problem) -> Trouble:
     is_gate = problem.cause is Cause.FEATURE_GATE
     verb = "remove" if problem.cause is Cause.UNKNOWN_ARGUMENT else "correct"
     name = problem.found if is_gate else problem.argument or "the empty item"
-    if problem.location.path == situation.facts.dropin_path:
-        remediation = written_by_apply(situation, str(problem.location.path))
-    else:
-        remediation = edit_of_k3s_config(f"{verb} `{name}`", problem.location)
     return Trouble(
         f"K3s does not start: {problem.component} {problem.message}",
         expected=problem.expected,
         found=problem.found,
         location=problem.location,
-        remediation=remediation,
+        remediation=correction(situation, problem.location, f"{verb} `{name}`"),
     )

@@ -17,6 +17,7 @@ from agent.findings.registry import (
     edit_of_k3s_config,
     finding,
     instruction,
+    is_managed,
     no,
     removed,
     written_by_apply,
@@ -224,7 +225,7 @@ def token_file_awaited(situation: Situation) -> Iterator[Trouble]:
 
 def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
     """Return the remediation for a file that K3s' configuration names at a location."""
-    if _managed(situation, path):
+    if is_managed(situation, path):
         return written_by_apply(situation, str(path))
     return Remediation(
         (Instruction(f"correct {path}"),),
@@ -234,7 +235,7 @@ def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Re
 
 def _managed(situation: Situation, path: PurePosixPath) -> str:
     """Return the id of the managed resource at a path; empty if there is none."""
-    return next((resource.id for resource in situation.desired if resource.id == str(path)), "")
+    return str(path) if is_managed(situation, path) else ""
 
 
 def _no_configuration(value: ConfigValue) -> Trouble:

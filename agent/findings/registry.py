@@ -48,6 +48,20 @@ def removal(path: PurePosixPath) -> ShellCommand:
     return ShellCommand(f"sudo rm {shlex.quote(str(path))}")
 
 
+def is_managed(situation: Situation, path: PurePosixPath) -> bool:
+    """Return whether this host should have the file at a path, so that apply writes it."""
+    return any(resource.id == str(path) for resource in situation.desired)
+
+
+def correction(situation: Situation, location: Location, text: str) -> Remediation:
+    """Return the remediation for an argument at a location: by the owner of that file, or `text` for the operator."""
+    if location.path in situation.k3s_files.obsolete:
+        return removed(location.path)
+    if is_managed(situation, location.path):
+        return written_by_apply(situation, str(location.path))
+    return edit_of_k3s_config(text, location)
+
+
 def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
     """Return the remediation for a managed resource: apply, after what apply requires if it refuses the resource."""
     refusal = next((refusal for refusal in situation.plan.refusals if refusal.id == resource_id), None)

@@ -137,6 +137,16 @@ def test_k3s_of_a_node_managed_by_rancher_is_not_configured(where: str, content:
     assert {AUDIT, POLICY, KERNEL_FILE} <= host.entries().keys()
 
 
+def test_apply_is_not_advised_for_a_drop_in_that_it_does_not_write(hardened: Hardened) -> None:
+    """On a node that Rancher manages, an edited drop-in is neither compared nor written: the operator corrects it."""
+    host = hardened()
+    host.write("/etc/k3s-harden/config.yaml", "rancher-managed: true\n")
+    host.write(DROPIN, "kube-apiserver-arg: enable-admission-plugins=PodSecurityPolicy\n", 0o600)
+    found = host.seen("check").only("admission-plugins-refused")
+    assert found.location == f"{DROPIN}:1"
+    assert found.remediation.startswith("remove PodSecurityPolicy from the list")
+
+
 def test_the_settings_override_the_detection_of_rancher(host: HostTree) -> None:
     """The host is hardened although it has a file of Rancher."""
     host.write(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n')
