@@ -6,12 +6,14 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from agent.errors import HardenError, UsageError
+
 # Click's classes are those of `click` or of `typer._click`, by the release of Typer: hence Any.
 _Any = Any
 
 
 class WrongWordsError(Exception):
-    """A verb that does not exist, or an option or argument that its verb does not have."""
+    """A verb that does not exist, or words that its verb cannot use."""
 
     def __init__(self, verb: str, error: Exception | None = None) -> None:
         """`error` is that of Click, None if the verb itself is unknown."""
@@ -21,13 +23,16 @@ class WrongWordsError(Exception):
 
 
 class VerbGroup(TyperGroup):
-    """A group that raises WrongWordsError for an unknown verb, option or value."""
+    """A group that raises WrongWordsError instead of each usage error of Click."""
 
     def resolve_command(self, ctx: _Any, args: list[str]) -> _Any:
-        """Return the verb that the arguments name."""
+        """Return the verb that the arguments name. Raises UsageError if the value of an option is empty."""
         if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
             raise WrongWordsError(args[0])
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if not ctx.resilient_parsing and not isinstance(found[1], TopicCommand):
+            _refuse_empty_values(args)
+        return found
 
     def make_context(self, info_name: str | None, args: list[str], parent: _Any = None, **extra: _Any) -> _Any:
         """Parse the options before the verb."""
@@ -55,7 +60,15 @@ class TopicCommand(TyperCommand):
         return super().parse_args(ctx, args if is_help or ctx.resilient_parsing else ["--", *args])
 
 
+def _refuse_empty_values(words: list[str]) -> None:
+    # An empty path would be the current directory.
+    for word, following in zip(words, [*words[1:], "--"]):
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and not value and (equals or not following):
+            raise UsageError(f"cannot use {name}: the value is empty", "check that the variable it comes from is set")
+
+
 def _replace(error: Exception, verb: str) -> None:
     """Raise WrongWordsError instead of Click's errors, whose classes have another module in each release of Typer."""
-    if type(error).__name__ in ("MissingParameter", "BadParameter", "NoSuchOption"):
+    if not isinstance(error, HardenError) and any(one.__name__ == "UsageError" for one in type(error).__mro__):
         raise WrongWordsError(verb, error) from error

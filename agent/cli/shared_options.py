@@ -116,8 +116,6 @@ def open_host(root: str, *, allow_empty: bool = False) -> Host:
     """
     from agent.host import Host
 
-    if not root:
-        raise UsageError("cannot use --root: the value is empty", "check that the variable it comes from is set")
     if root == "/":
         return Host.real()
     try:

@@ -91,9 +91,14 @@ def usage_error(wrong: WrongWordsError, words: Sequence[str]) -> UsageError:
     error = wrong.error
     if error is None:
         return unknown_verb(wrong.verb, words)
+    name = str(getattr(error, "option_name", ""))
     if type(error).__name__ == "NoSuchOption":
-        return unknown_option(str(getattr(error, "option_name", "")), wrong.verb, words)
-    return wrong_parameter(error, wrong.verb)
+        return unknown_option(name, wrong.verb, words)
+    if type(error).__name__ == "BadOptionUsage":
+        return wrong_value(name, wrong.verb, words)
+    if hasattr(error, "param"):
+        return wrong_parameter(error, wrong.verb)
+    return wrong_arguments(error, wrong.verb, words)
 
 
 def unknown_verb(name: str, words: Sequence[str]) -> UsageError:
@@ -144,7 +149,34 @@ def wrong_parameter(error: Any, verb: str) -> UsageError:  # noqa: ANN401 - a cl
         name = parameter.metavar or parameter.name.upper()
     if type(error).__name__ == "MissingParameter":
         return UsageError(f"cannot run {verb or 'k3s-harden'}: {name} is missing", _hint((), verb))
+    least, most = (getattr(parameter and parameter.type, name, None) for name in ("min", "max"))
+    if least is not None and most is not None:
+        return UsageError(f"cannot use {name}: it must be a number from {least} to {most}", _hint((), verb))
     return UsageError(f"cannot use {name}: {printable(error.message.rstrip('.'))}", _hint((), verb))
+
+
+def wrong_value(name: str, verb: str, words: Sequence[str]) -> UsageError:
+    """Return the error for an option without its value, or with a value that it does not take."""
+    if options_of(verb).get(name):
+        return UsageError(f"cannot use {name}: its value is missing", _hint((), verb))
+    without = [name if word.partition("=")[0] == name else word for word in words]
+    return UsageError(f"cannot use {name}: it does not take a value", _hint([_command(*without)]))
+
+
+def wrong_arguments(error: Any, verb: str, words: Sequence[str]) -> UsageError:  # noqa: ANN401 - as above
+    """Return the error for more arguments than a verb has, or for no verb."""
+    from shlex import quote
+
+    of_verb = [word for word in words[words.index(verb) + 1 :] if word != "--"] if verb else []
+    arguments = [word for name, given in _pairs(of_verb, options_of(verb)) if not name for word in given]
+    supported = [row for row in _group().commands[verb].params if row.param_type_name == "argument"] if verb else []
+    extra = arguments[len(supported) :]
+    if not extra:
+        problem = printable(error.message.rstrip("."))
+        return UsageError(f"cannot run {verb or 'k3s-harden'}: {problem}", _hint((), verb))
+    left = [word for word in of_verb if word not in extra]
+    named = " ".join(quote(word) for word in extra)
+    return UsageError(printable(f"cannot run {verb}: unexpected argument {named}"), _hint([_command(verb, *left)]))
 
 
 def visible_verbs() -> dict[str, dict[str, bool]]:

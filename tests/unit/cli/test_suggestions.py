@@ -125,6 +125,32 @@ def test_each_synonym_refers_to_an_existing_verb_or_option(row: Synonym) -> None
             "cannot use --root /nonexistent: the directory does not exist",
             "pass the root directory of a host tree, such as the mount point of an image",
         ),
+        ("--", "cannot run k3s-harden: Missing command", "run k3s-harden --help for all commands"),
+        (
+            "check --data-dir",
+            "cannot use --data-dir: its value is missing",
+            "run k3s-harden check --help for its options",
+        ),
+        (
+            "service-accounts --timeout 0",
+            "cannot use --timeout: it must be a number from 1 to 600",
+            "run k3s-harden service-accounts --help for its options",
+        ),
+        (
+            "service-accounts --wait soon",
+            "cannot use --wait: it must be a number from 0 to 3600",
+            "run k3s-harden service-accounts --help for its options",
+        ),
+        ("gate --service", "cannot use --service: its value is missing", "run k3s-harden gate --help for its options"),
+        (
+            "check --quiet=1 --watch",
+            "cannot use --quiet: it does not take a value",
+            "sudo k3s-harden check --quiet --watch",
+        ),
+        ("--version=3", "cannot use --version: it does not take a value", "k3s-harden --version"),
+        ("check --config=", "cannot use --config: the value is empty", "check that the variable it comes from is set"),
+        ("check one -q two", "cannot run check: unexpected argument one two", "sudo k3s-harden check -q"),
+        ("preflight 1.37 -- x", "cannot run preflight: unexpected argument x", "sudo k3s-harden preflight 1.37"),
         ("gaet", "cannot run gaet: k3s-harden has no such command", "run k3s-harden --help for all commands"),
     ],
 )
@@ -132,6 +158,19 @@ def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: 
     """Neither Click's own suggestion nor a traceback is added, and nothing is printed to standard output."""
     done = run(*call.split())
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"k3s-harden: {problem}\n  fix: {fix}\n")
+
+
+@pytest.mark.parametrize("verb", sorted({*visible_verbs(), *HIDDEN, "notify"} - {"explain"}))
+def test_each_verb_refuses_an_argument_too_many_and_an_empty_value(verb: str) -> None:
+    """Only explain takes any words. An empty path would be the current directory."""
+    first = {"preflight": ["1.37"], "render": ["policy"]}.get(verb, [])
+    for words, problem in (
+        ((*first, "one"), f"cannot run {verb}: unexpected argument one"),
+        ((*first, ""), f"cannot run {verb}: unexpected argument ''"),
+        ((*first, "--config", ""), "cannot use --config: the value is empty"),
+    ):
+        done = run(verb, *words)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"k3s-harden: {problem}")
 
 
 def test_the_help_of_a_verb_still_works() -> None:
