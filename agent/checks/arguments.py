@@ -21,6 +21,7 @@ from agent.errors import InputError
 from agent.guide.criteria import NotGiven
 from agent.k3s import admission_configuration, audit_policy, default_arguments
 from agent.k3s.config import component_argument
+from agent.k3s.go_values import listed
 from agent.model import Component, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
@@ -193,7 +194,7 @@ def _rejected(
     plugins = {*check.criterion.required} & {*argument.value.split(",")}
     disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
     given = disabled.given if disabled else ()
-    both = [(plugin, one) for one in given for plugin in sorted(plugins & {*one.value.split(",")})]
+    both = [(plugin, one) for one in given for plugin in sorted(plugins & {*listed(one.value)})]
     if both:
         plugin = both[0][0]
         found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"

@@ -17,6 +17,7 @@ from agent.checks.given import Argument, Arguments, Doubt, Given, GivenBy
 from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
 from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
+from agent.k3s.go_values import listed
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
 from agent.model import Component, Location
 from agent.value import replace
@@ -160,5 +161,5 @@ def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Arg
         gates = {gate.removeprefix("kube:"): on for gate, _, on in pairs}
         return Argument(name, ",".join(f"{gate}={on}" for gate, on in gates.items()), values)
     if name in COMBINED[component]:
-        return Argument(name, ",".join(given.value for given in values), values)
+        return Argument(name, ",".join(item for given in values for item in listed(given.value)), values)
     return Argument(name, values[-1].value, values[-1:], values[:-1])

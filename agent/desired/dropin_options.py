@@ -16,6 +16,7 @@ from agent.guide.k3s_options import (
     OptionRow,
 )
 from agent.k3s.admission_plugins import is_unknown
+from agent.k3s.go_values import listed
 from agent.model import Component, Instruction, Role
 from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
@@ -269,4 +270,4 @@ def _plugins(ours: str, own: Sequence[ConfigValue], facts: HostFacts) -> str:
 
 
 def _listed(own: Sequence[ConfigValue]) -> list[str]:
-    return [plugin for one in own for plugin in one.text.split(",") if plugin]
+    return [plugin for one in own for plugin in listed(one.text) if plugin]

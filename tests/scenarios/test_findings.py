@@ -488,6 +488,16 @@ CASES = (
         cure=line_deleted,
     ),
     Case(
+        "pod-security-disabled",
+        written(SITE, 'kube-apiserver-arg+: disable-admission-plugins="PodSecurity"\n'),
+        written(SITE, 'kube-apiserver-arg+: disable-admission-plugins="LimitRanger"\n'),
+        location=f"{SITE}:1",
+        found='"PodSecurity"',
+        remediation="remove PodSecurity from the list at {location}; restart K3s",
+        cure=line_deleted,
+        name="quoted",
+    ),
+    Case(
         "audit-policy-unusable",
         lambda host: host[AUDIT].unlink(),
         written(SITE, f"kube-apiserver-arg+: audit-log-path={DATA_DIR}/server/logs/other.log\n"),

@@ -117,6 +117,23 @@ def test_admission_plugins_of_all_spellings_are_enabled(server: Node) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("argument", "control"),
+    [
+        ('authorization-mode=Node,RBAC,"AlwaysAllow"', "apiserver-authorization-not-always-allow"),
+        ('enable-admission-plugins=NodeRestriction,"AlwaysAdmit"', "apiserver-always-admit"),
+        ('disable-admission-plugins="ServiceAccount"', "apiserver-service-account-plugin"),
+        ('disable-admission-plugins="PodSecurity","NamespaceLifecycle"', "apiserver-namespace-lifecycle"),
+    ],
+)
+def test_quotes_do_not_hide_an_item_of_a_list(argument: str, control: str, server: Node) -> None:
+    """The components parse a list as CSV, so the quotes are not part of the item."""
+    server.config(f"kube-apiserver-arg: ['{argument}']\n")
+    assert server.verdict(control).status is ControlStatus.FAIL
+    server.config("kube-apiserver-arg: ['enable-admission-plugins=\"NodeRestriction\"']\n")
+    assert server.verdict("enable-admission-plugins").status is ControlStatus.PASS
+
+
 def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
     """A later file overrides the one of K3s."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
