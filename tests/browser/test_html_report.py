@@ -333,6 +333,30 @@ def test_the_page_does_not_scroll_horizontally_at_any_width(reader: Reader, widt
         reader.page.value("document.querySelector('[name=expand]').click()")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_line_ends_inside_an_option(reader: Reader, width: int) -> None:
+    """A title with an option has it on one line, and it does not overlap the words before it."""
+    verdicts = tuple(
+        one._replace(control=replace(one.control, title="word " * (length // 4) + "x" * (length % 4) + " --tls-suites"))
+        for length, one in enumerate(sample.large(40).verdicts)
+    )
+    reader.page.look(width=width)
+    reader.open(replace(LARGE, verdicts=verdicts, notes=()))
+    split = """[...document.querySelectorAll(".fixes .title, .line th button")].filter((title) => {
+      const boxes = (select) => {
+        const range = document.createRange();
+        select(range);
+        return [...range.getClientRects()].filter((box) => box.width);
+      };
+      const word = title.querySelector(".whole");
+      const own = boxes((range) => range.selectNodeContents(word));
+      const before = boxes((range) => { range.setStart(title, 0); range.setEndBefore(word); }).pop();
+      return own.length !== 1 || (own[0].top < before.bottom - 2 && own[0].left < before.right - 1);
+    }).length"""
+    assert reader.page.value('document.querySelectorAll(".line th .whole").length') == len(verdicts)
+    assert reader.page.value(split) == 0
+
+
 @pytest.mark.parametrize("width", [320, 390])
 def test_a_phone_uses_its_width(reader: Reader, width: int) -> None:
     """Labels of filters are not split, and titles of controls and locations of waivers have whole lines."""

@@ -22,6 +22,7 @@ from agent.present.assessments.html.elements import (
     row,
     steps,
     table,
+    whole,
 )
 from agent.present.assessments.html.rows import (
     OWNERS,
@@ -136,7 +137,7 @@ def _control(shown: Row) -> Element:
     return group(
         row(
             cell(element("a", name(verdict) if verdict.number else "–", href=f"#{shown.anchor}"), class_="no"),
-            head_cell(verdict.control.recommendation, baseline_badge(shown)),
+            head_cell(whole(verdict.control.recommendation), baseline_badge(shown)),
             cell(
                 element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
                 element("small", f"Level {verdict.control.level}", class_="level") if verdict.number else None,

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import ControlStatus
     from agent.model import Remediation
+    from agent.present.remediation import Step
 
     Content = Union[str, Element, None, Iterable["Content"]]
 
 _QUOTED = re.compile(r"`([^`]+)`|(?<!\w)'(?=\S)([^']*[^\s'])'(?!\w)")
+_WORDS = re.compile(r"\s+|\S+")
+_HYPHENATED = re.compile(r"-\w")
 
 
 def element(tag: str, *content: Content, **attributes: str) -> Element:
@@ -54,13 +57,20 @@ def raw(tag: str, text: str, **attributes: str) -> Element:
 
 
 def inline(text: str) -> Content:
-    """Return the text with `this` and 'this' as code."""
+    """Return the text with `this` and 'this' as code, and with `whole` words."""
     pieces: list[Content] = []
     end = 0
     for quoted in _QUOTED.finditer(text):
-        pieces += (text[end : quoted.start()], element("code", quoted[1] or quoted[2]))
+        pieces += (whole(text[end : quoted.start()]), element("code", quoted[1] or quoted[2]))
         end = quoted.end()
-    return (*pieces, text[end:])
+    return (*pieces, whole(text[end:]))
+
+
+def whole(text: str) -> Content:
+    """Return the text with an element for each word with a hyphen, so that no line ends inside an option or path."""
+    return [
+        element("span", word, class_="whole") if _HYPHENATED.search(word) else word for word in _WORDS.findall(text)
+    ]
 
 
 def paragraph(text: str) -> list[Element]:
@@ -69,24 +79,21 @@ def paragraph(text: str) -> list[Element]:
 
 
 def steps(remediation: Remediation) -> list[Element]:
-    """Return the steps of a remediation; commands become blocks that can be copied."""
-    blocks = [
-        element("pre", _words(step.text), class_="copy", tabindex="0")
-        if step.is_command
-        else element("p", inline(step.text[:1].upper() + step.text[1:]))
-        for step in remediations.steps(remediation)
-    ]
+    """Return the steps of a remediation and of its alternative."""
+    blocks = step_blocks(remediations.steps(remediation))
     if remediation.alternative:
         blocks += [element("p", "Or:"), *steps(remediation.alternative)]
     return blocks
 
 
-def _words(command: str) -> Iterable[Content]:
-    """Yield a command with its words; one with a hyphen is an element, so that no line ends at the hyphen."""
-    for index, word in enumerate(command.split(" ")):
-        if index:
-            yield " "
-        yield element("span", word) if re.search(r"\w-\w", word) else word
+def step_blocks(listed: Iterable[Step]) -> list[Element]:
+    """Return steps; commands become blocks that can be copied."""
+    return [
+        element("pre", whole(step.text), class_="copy", tabindex="0")
+        if step.is_command
+        else element("p", inline(step.text[:1].upper() + step.text[1:]))
+        for step in listed
+    ]
 
 
 def location(where: object) -> Content:

@@ -9,7 +9,7 @@ from agent.assess.assessment import ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner
 from agent.present.assessments.common import UNNUMBERED, by_section, is_new, timestamp
-from agent.present.assessments.html.elements import element, icon
+from agent.present.assessments.html.elements import element, icon, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ def baseline_badge(row: Row) -> Content:
 def link(row: Row) -> Element:
     """Return a link to a control."""
     title = row.verdict.control.recommendation
-    content = (icon(row.verdict.status), name(row.verdict), element("span", title, class_="title"))
+    content = (icon(row.verdict.status), name(row.verdict), element("span", whole(title), class_="title"))
     return element("a", content, href=f"#{row.anchor}")
 
 
