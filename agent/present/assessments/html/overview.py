@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import permutations, takewhile
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.model import FixOwner
+from agent.present import remediation as remediations
 from agent.present.assessments.common import expiry, fact
 from agent.present.assessments.html.elements import (
     cell,
@@ -19,6 +21,7 @@ from agent.present.assessments.html.elements import (
     paragraph,
     part,
     row,
+    step_blocks,
     steps,
     table,
 )
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from agent.model import Remediation
     from agent.present.assessments.html.elements import Content
     from agent.present.assessments.html.rows import Row
+    from agent.present.remediation import Step
 
 
 def header(assessment: Assessment) -> Element:
@@ -97,23 +101,23 @@ def _result(assessment: Assessment) -> str:
     counts = assessment.counts()
     blockers = sum(note.prevents_start for note in assessment.notes)
     text = f"{count_of(blockers, 'problem')} to fix first. " if blockers else ""
-    text += (
-        f"Of {count_of(len(assessment.verdicts), 'control')}, {counts[ControlStatus.FAIL]} failed and"
-        f" {counts[ControlStatus.UNKNOWN]} could not be determined."
-    )
+    text += f"Of {count_of(len(assessment.verdicts), 'control')}, {_open_numbers(counts)}."
     beyond = assessment.counts("")
     if number := sum(beyond.values()):
-        text += (
-            f" {number} of them {'is' if number == 1 else 'are'} beyond the benchmark:"
-            f" {beyond[ControlStatus.FAIL]} failed and {beyond[ControlStatus.UNKNOWN]} could not be determined."
-        )
+        text += f" {number} of them {'is' if number == 1 else 'are'} beyond the benchmark: {_open_numbers(beyond)}."
     if assessment.known is not None:
         text += f" New since the baseline: {len(assessment.open)}."
     return f"{text} Exit code {int(assessment.exit_code)}."
 
 
+def _open_numbers(counts: Mapping[ControlStatus, int]) -> str:
+    failed, unknown = counts[ControlStatus.FAIL], counts[ControlStatus.UNKNOWN]
+    text = f"{failed or 'none'} failed"
+    return f"{text} and {unknown} could not be determined" if unknown else text
+
+
 def remediation(rows: Sequence[Row]) -> Element:
-    """Return the open controls by owner; controls with the same fix share a row."""
+    """Return the open controls by owner. Controls with the same fix share a row, and fixes their last steps."""
     bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in FixOwner]
     manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
     if manual:
@@ -134,10 +138,25 @@ def _fixes(rows: Sequence[Row], owner: FixOwner) -> Iterator[tuple[Content, Cont
     for shown in rows:
         if shown.verdict.is_open and shown.verdict.owner is owner:
             fixes.setdefault(_fix(shown.verdict), []).append(shown)
+    last = _last_steps([remediations.steps(shared) for _, shared in fixes if not shared.alternative])
     for (reason, shared), sharing in fixes.items():
         links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
-        blocks = [*paragraph(reason), *steps(shared)]
-        yield links, blocks or element("p", "Compare expected and found.")
+        listed = remediations.steps(shared)
+        own = steps(shared) if shared.alternative else step_blocks(listed[: len(listed) - _in_common(listed, last)])
+        yield links, [*paragraph(reason), *own] or element("p", "Compare expected and found.")
+    if last:
+        yield element("p", "After the changes above"), step_blocks(last)
+
+
+def _last_steps(fixes: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
+    """Return the longest end that two fixes share, such as the restart after a change of the configuration."""
+    ends = (one[len(one) - _in_common(one, other[1:]) :] for one, other in permutations(fixes, 2))
+    return max(ends, key=len, default=())
+
+
+def _in_common(fix: tuple[Step, ...], last: tuple[Step, ...]) -> int:
+    """Return how many steps at the end of a fix are among the last ones; its first step is never."""
+    return sum(1 for _ in takewhile(last.__contains__, reversed(fix[1:])))
 
 
 def _fix(verdict: Verdict) -> tuple[str, Remediation]:
@@ -167,7 +186,7 @@ def waivers(rows: Sequence[Row]) -> Element | None:
 def blockers(assessment: Assessment) -> Element | None:
     """Return the notes on what prevents K3s from starting."""
     items = [_note(note) for note in assessment.notes if note.prevents_start]
-    return part("blockers", "K3s would not start", element("ul", items, class_="notes")) if items else None
+    return part("blockers", "What prevents K3s from starting", element("ul", items, class_="notes")) if items else None
 
 
 def notes(assessment: Assessment) -> Element | None:
@@ -192,9 +211,7 @@ def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> El
             row(
                 head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
                 cell(_bar(counts, largest), class_="chart"),
-                (_count(status, counts[status]) for status in STATUS_NAMES),
-                cell(element("span", "of", class_="word"), f" {len(inside)}", class_="n all"),
-                _score(shown.verdict for shown in inside),
+                _numbers([shown.verdict for shown in inside]),
             )
         )
     numbered = [verdict for verdict in assessment.verdicts if verdict.number]
@@ -214,12 +231,15 @@ def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> El
 
 
 def _total(name: str, verdicts: Sequence[Verdict]) -> Element:
+    return row(head_cell(name), cell(class_="chart"), _numbers(verdicts))
+
+
+def _numbers(verdicts: Sequence[Verdict]) -> Content:
+    """Return the cells with the number of each status, the number of controls, and the score."""
     statuses = [verdict.status for verdict in verdicts]
-    return row(
-        head_cell(name),
-        cell(class_="chart"),
-        (cell(str(statuses.count(status)), class_="n") for status in STATUS_NAMES),
-        cell(str(len(verdicts)), class_="n all"),
+    return (
+        (_count(status, statuses.count(status)) for status in STATUS_NAMES),
+        cell(element("span", "of", class_="word"), f" {len(verdicts)}", class_="n all"),
         _score(verdicts),
     )
 

@@ -200,7 +200,7 @@ def test_the_header_has_node_and_result() -> None:
         "v1.29.4+k3s1",
         "2026-11-21 08:00:00 UTC",
         "Not compliant",
-        "Of 10 controls, 4 failed and 1 could not be determined.",
+        "Of 10 controls, 4 failed and 1 could not be determined. 1 of them is beyond the benchmark: 1 failed.",
         "Exit code 3",
         "4Fail1Unknown1Manual2Waived1Pass1Not applicable",
     ):
@@ -292,6 +292,30 @@ def test_fixes_are_grouped_by_owner() -> None:
     assert "Permission denied Run it as root" in operator
     assert person.startswith("Reviewer manual review 1 control ")
     assert not any("directory of keys" in part or "AlwaysPullImages" in part for part in (apply, operator, person))
+
+
+def test_the_last_steps_that_fixes_share_are_shown_once() -> None:
+    """They follow the other steps. A fix keeps its first step, and one with an alternative all of its steps."""
+    apply = OwnCommand("apply")
+    fixes_ = (
+        Remediation((Instruction("set a"), apply), restart=Restart.K3S),
+        Remediation((Instruction("set b"), Instruction("set c"), apply), restart=Restart.K3S),
+        Remediation((Instruction("remove d"),), restart=Restart.K3S),
+        Remediation((Instruction("set e"), apply), restart=Restart.K3S, alternative=steps("remove f")),
+        Remediation((), restart=Restart.K3S),
+        Remediation((Instruction("set g"), apply)),
+    )
+    verdicts = [
+        sample.verdict(sample.control(f"one-{number}", f"x {number}", f"1.2.{number}"), ControlStatus.FAIL)
+        for number in range(1, 7)
+    ]
+    failed = tuple(one._replace(remediation=fix) for one, fix in zip(verdicts, fixes_))
+    (operator,) = fixes(as_html(replace(sample.MIXED, verdicts=failed)))
+    shown = re.sub(r" ?1\.2\.(\d) Ensure that x \d", r" \1:", operator).replace("k3s-harden", "K")
+    assert shown.endswith(
+        " 1: Set a 2: Set b Set c 3: Remove d 4: Set e sudo K apply Restart K3s Or: Remove f 5: Restart K3s 6: Set g"
+        " After the changes above sudo K apply Restart K3s"
+    )
 
 
 _BLOCKER = Note("K3s rejects `x`", None, steps("remove it"), "unknown-option", prevents_start=True)
