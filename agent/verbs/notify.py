@@ -262,5 +262,5 @@ def _parsed(data: bytes) -> Stored | None:
             message=str(shape["message"]),
             causes={str(name): str(cause) for name, cause in shape["causes"].items()},
         )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError):
         return None

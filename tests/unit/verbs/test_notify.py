@@ -194,7 +194,10 @@ def test_a_burst_of_changes_is_limited(site: Site) -> None:
     assert site.started[-1] == "k3s-harden-notify@7.service"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 2}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"schema": 2}', b"\xff", b"[" * 100_000, b'{"schema": 1, "known": null, "number": 1e999}'],
+)
 def test_a_damaged_file_is_treated_as_missing(site: Site, content: bytes) -> None:
     """The site is notified as if for the first time."""
     site.check(BAD)
