@@ -22,7 +22,7 @@ from rich.text import Text
 from agent import findings
 from agent.changes import journal, last_run, notifications, state
 from agent.cli import app
-from agent.cli.shared_options import TOPICS
+from agent.cli.completion import TOPICS
 from agent.desired import resources as desired
 from agent.errors import ExitCode
 from agent.findings.remediations import REMEDIATIONS

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import redirect_stdout, suppress
 from typing import NoReturn
 
+from agent.cli import completion
 from agent.cli.commands import app
 from agent.cli.group import WrongWordsError
 from agent.cli.streams import discard_output, open_standard_streams, print_error
@@ -21,11 +21,8 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit."""
     open_standard_streams()
-    if any(name.startswith("_K3S_HARDEN_COMPLETE") for name in os.environ):
-        from agent.cli import completion
-
-        if completion.is_requested():
-            sys.exit(completion.complete(_keep_command))
+    if completion.is_requested():
+        sys.exit(completion.complete(_keep_command))
     _keep_command(*sys.argv[1:2])
     if not sys.argv[1:]:
         _print_help_and_exit()

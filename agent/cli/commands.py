@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from agent import __version__
+from agent.cli.completion import benchmarks, topics, versions
 from agent.cli.group import TopicCommand, VerbGroup
 from agent.cli.help import CHANGES, READS, RENDERS, epilog
 from agent.cli.shared_options import (
@@ -30,13 +31,10 @@ from agent.cli.shared_options import (
     Verbose,
     absolute,
     account_of_asff,
-    benchmarks,
     cloud_init_download,
     installation,
     kube_bench_beyond,
     open_host,
-    topics,
-    versions,
 )
 from agent.cli.streams import columns, print_text, progress
 from agent.errors import ExitCode, UsageError

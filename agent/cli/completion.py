@@ -1,4 +1,7 @@
-"""Answers to the shells' completion scripts. Only candidates are printed, because other text would be in the prompt."""
+"""Answers to the shells' completion scripts, and the candidates for values.
+
+Only candidates are printed, because other text would be in the prompt.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,31 @@ VARIABLE = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol: `complete_bash`, `complete_zsh` or `complete_fish`."""
 
 _PREFIX = "complete_"
+
+TOPICS = ("cli", "topics.txt")
+"""IDs and keys that `explain` accepts, one per line, because importing their rows takes long."""
+
+
+def topics(incomplete: str) -> list[str]:
+    """Return the topics of `explain` that start with this text."""
+    from agent import package_data
+
+    return [name for name in package_data.read(*TOPICS).decode().splitlines() if name.startswith(incomplete)]
+
+
+def benchmarks(incomplete: str) -> list[str]:
+    """Return the values of --benchmark that start with this text."""
+    from agent.benchmark.versions import Benchmark
+
+    return [name for name in ("auto", *map(str, Benchmark)) if name.startswith(incomplete)]
+
+
+def versions(incomplete: str) -> list[str]:
+    """Return the K3s versions that `preflight` supports and that start with this text, newest first."""
+    from agent.model import NEWEST_KNOWN, OLDEST_COVERED
+
+    minors = range(NEWEST_KNOWN.minor, OLDEST_COVERED.minor - 1, -1)
+    return [name for name in (f"v1.{minor}" for minor in minors) if name.startswith(incomplete)]
 
 
 def is_requested() -> bool:

@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from agent.verbs.render.cloud_init import Download
 
 
-TOPICS = ("cli", "topics.txt")
-"""IDs and keys that `explain` accepts, one per line, because importing their rows takes long."""
-
-
 class RoleChoice(str, Enum):
     """Values of --role."""
 
@@ -85,28 +81,6 @@ Services = Annotated[
 Program = Annotated[
     Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
 ]
-
-
-def topics(incomplete: str) -> list[str]:
-    """Return the topics of `explain` that start with this text."""
-    from agent import package_data
-
-    return [name for name in package_data.read(*TOPICS).decode().splitlines() if name.startswith(incomplete)]
-
-
-def benchmarks(incomplete: str) -> list[str]:
-    """Return the values of --benchmark that start with this text."""
-    from agent.benchmark.versions import Benchmark
-
-    return [name for name in ("auto", *map(str, Benchmark)) if name.startswith(incomplete)]
-
-
-def versions(incomplete: str) -> list[str]:
-    """Return the K3s versions that `preflight` supports and that start with this text, newest first."""
-    from agent.model import NEWEST_KNOWN, OLDEST_COVERED
-
-    minors = range(NEWEST_KNOWN.minor, OLDEST_COVERED.minor - 1, -1)
-    return [name for name in (f"v1.{minor}" for minor in minors) if name.startswith(incomplete)]
 
 
 def open_host(root: str, *, allow_empty: bool = False) -> Host:
