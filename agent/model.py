@@ -280,6 +280,8 @@ class OwnCommand(Value):
 
     verb: str
     options: tuple[str, ...] = ()
+    piped_to: str = ""
+    """The command line that reads its output; empty if none does."""
 
 
 class ShellCommand(Value):

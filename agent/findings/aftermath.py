@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import KINDS, UNINSTALL, Trouble, declared, instruction, no
-from agent.model import Location, Remediation, Restart
+from agent.model import Location, OwnCommand, Remediation, Restart
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from agent.node.gate import Gate
     from agent.report import Finding
 
-_DELETE = (
-    "run on one server: k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
-    " | k3s kubectl delete --ignore-not-found -f - (add --config to render if the settings list namespaces)"
-)
+_INSTALLED_VERSION = "$(k3s --version | awk 'NR == 1 {print $3}')"
+_DELETE = "sudo k3s kubectl delete --ignore-not-found -f -"
 
 OBJECTS_REMAIN = declared(
     "objects-remain",
@@ -61,12 +59,19 @@ def after_uninstall(gate: Gate) -> tuple[Finding, ...]:
     return (_remaining(gate.template, gate),) if gate.packaged and gate.template is not None else ()
 
 
-def after_revert(undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_manifest: bool) -> tuple[Finding, ...]:
-    """Return the findings after these resources were reverted; `lost_manifest` if policy.yaml was removed."""
+def after_revert(
+    undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_manifest: bool, settings: PurePosixPath | None
+) -> tuple[Finding, ...]:
+    """Return the findings after these resources were reverted; `lost_manifest` if policy.yaml was removed.
+
+    `settings` is the settings file, None without one: it can list the namespaces of the objects.
+    """
     found = []
     if lost_manifest:
-        message = "objects of the removed manifest are still in the cluster"
-        found.append(OBJECTS_REMAIN.case(Trouble(message, remediation=instruction(_DELETE))))
+        options = ("policy", f"--k3s-version {_INSTALLED_VERSION}", *([f"--config {settings}"] if settings else ()))
+        delete = Remediation((OwnCommand("render", options, piped_to=_DELETE),))
+        message = "K3s keeps the objects of the removed manifest in the cluster; delete them on one server"
+        found.append(OBJECTS_REMAIN.case(Trouble(message, remediation=delete)))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         message = "K3s still runs with the reverted configuration"
         found.append(KINDS["restart-needed"].case(Trouble(message, remediation=Remediation(restart=Restart.K3S))))

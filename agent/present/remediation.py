@@ -49,7 +49,8 @@ class Caller(Value):
 
     def _own(self, step: OwnCommand) -> str:
         if step.verb in _HOSTLESS_VERBS:
-            return " ".join((self.program, step.verb, *step.options))
+            reader = (f"| {step.piped_to}",) if step.piped_to else ()
+            return " ".join((self.program, step.verb, *step.options, *reader))
         known = _OPTIONS.get(step.verb)
         given = {option.partition(" ")[0] for option in step.options}
         options = (

@@ -27,7 +27,7 @@ from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
 from agent.plan.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, ItemStatus, Report
-from agent.settings.schema import Overrides, Settings
+from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.value import replace
 from agent.verbs.k3s_state import k3s_of
 
@@ -52,6 +52,8 @@ class _K3s(NamedTuple):
     """Whether K3s encrypts secrets only because of our drop-in; None if this could not be determined."""
     state: next_steps.K3s
     """What the next steps need."""
+    settings: PurePosixPath | None
+    """The settings file of the site, if there is one."""
 
 
 class _Undo(NamedTuple):
@@ -88,6 +90,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         gates,
         k3s_runs=bool(host.probe()),
         lost_manifest=any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
+        settings=k3s.settings,
     )
     evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
     report = Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
@@ -111,7 +114,8 @@ def _read_k3s(host: Host) -> _K3s:
         config=k3s.operator_config,
         is_tree=not host.is_live,
     )
-    return _K3s(data_dir, encrypts, state)
+    settings = DEFAULT_SETTINGS if host.tree.exists(DEFAULT_SETTINGS) else None
+    return _K3s(data_dir, encrypts, state, settings)
 
 
 def _undo(full: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _Undo:
