@@ -14,6 +14,9 @@ from agent.k3s.options import AGENT_KEYS, ALIASES, SECRET_KEYS, SERVER_ONLY_KEYS
 HIDDEN = "(not shown)"
 """The text that replaces a secret value."""
 
+TOKEN_PLACEHOLDER = "TOKEN"  # noqa: S105 - no password
+"""What commands for the reader have in the place of a token."""
+
 _DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql", "sqlite"))
 """Schemes of a datastore endpoint (kine, pkg/drivers). A scheme is not a secret."""
 
@@ -24,7 +27,7 @@ _OPTIONS = frozenset(key.replace("-", "") for key in SECRET_KEYS)
 _LONG = 10
 """Characters of an option from which on two typing errors are recognised, instead of one."""
 
-_NOT_SECRET = frozenset({"", "true", "false", "yes", "no", "null", "~", HIDDEN})
+_NOT_SECRET = frozenset({"", "true", "false", "yes", "no", "null", "~", HIDDEN, TOKEN_PLACEHOLDER.lower()})
 
 # Compiled on first use: most texts contain neither a token nor a URL.
 _TOKEN = r"(?ai)K10[0-9a-f]+::[^\s\"']*"  # noqa: S105 - a pattern

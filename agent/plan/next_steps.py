@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
 from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.secrets import TOKEN_PLACEHOLDER
 from agent.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
 from agent.report import ItemStatus, Level, NextStep, Urgency, of_finding
 from agent.value import NamedTuple, Value, replace
@@ -79,7 +80,7 @@ class K3s(Value):
         arguments: list[str] = []
         purpose = f"install {name}"
         if self.role is Role.AGENT and not self.joins:
-            variables += ["K3S_URL=https://SERVER:6443", "K3S_TOKEN=TOKEN"]
+            variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN={TOKEN_PLACEHOLDER}"]
             purpose = f"install {name}; replace SERVER with a server of the cluster, and TOKEN with its node-token"
         if self.role is Role.AGENT or not self._has_default_data_dir:
             arguments = ["-s -", str(self.role)]

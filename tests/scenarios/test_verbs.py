@@ -282,6 +282,13 @@ def test_check_of_a_tree_recommends_commands_for_that_tree(host: HostTree) -> No
     ]
 
 
+def test_the_installation_of_an_agent_has_placeholders(host: HostTree) -> None:
+    """The placeholder of the token is not hidden as a token is."""
+    host.options = ("--role", "agent", "--k3s-version", "1.34")
+    last = host.run("apply").stdout.splitlines()[-1]
+    assert last.endswith("INSTALL_K3S_CHANNEL=v1.34 K3S_URL=https://SERVER:6443 K3S_TOKEN=TOKEN sh -s - agent")
+
+
 def test_verbose_prints_host_facts(host: HostTree) -> None:
     """`check -v` prints the host facts and their sources."""
     host.options = ("--k3s-version", "1.28")
