@@ -175,10 +175,11 @@ def _trouble(situation: Situation, problem: Problem) -> Trouble:
     is_gate = problem.cause is Cause.FEATURE_GATE
     verb = "remove" if problem.cause is Cause.UNKNOWN_ARGUMENT else "correct"
     name = problem.found if is_gate else problem.argument or "the empty item"
+    step = f"write `{problem.meant}` instead of `{name}`" if problem.meant else f"{verb} `{name}`"
     return Trouble(
         f"K3s does not start: {problem.component} {problem.message}",
         expected=problem.expected,
         found=problem.found,
         location=problem.location,
-        remediation=correction(situation, problem.location, f"{verb} `{name}`"),
+        remediation=correction(situation, problem.location, step),
     )

@@ -17,6 +17,7 @@ from agent.k3s.options import (
     REMOVED_KEYS,
     SERVER_ONLY_KEYS,
 )
+from agent.k3s.spelling import similar
 from agent.model import NEWEST_KNOWN, Component, Location, Restart, Role
 from agent.report import Level
 from agent.yaml_reader import shown
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.k3s.config import MergedConfig
+    from agent.model import Remediation
     from agent.node.facts import HostFacts
     from agent.situation import Situation
 
@@ -252,9 +254,10 @@ def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
         if is_fatal or (is_agent and _is_unknown(key, facts) and key not in SERVER_ONLY_KEYS - REMOVED_KEYS):
             yield Trouble(
                 f"K3s does not start: `{shown(key)}` is not an option of k3s {facts.role} {facts.version}",
+                expected=_meant(key, facts),
                 found=shown(key),
                 location=location,
-                remediation=edit_of_k3s_config(f"remove `{shown(key)}`", location),
+                remediation=_correction(key, facts, location, f"remove `{shown(key)}`"),
             )
 
 
@@ -271,10 +274,24 @@ def k3s_option_ignored(situation: Situation) -> Iterator[Trouble]:
             if _is_unknown(key, facts) and location.path in facts.configuration.files:
                 yield Trouble(
                     f"K3s ignores `{shown(key)}`, which is not an option of k3s server {facts.version}",
+                    expected=_meant(key, facts),
                     found=shown(key),
                     location=location,
-                    remediation=edit_of_k3s_config(f"correct or remove `{shown(key)}`", location),
+                    remediation=_correction(key, facts, location, f"correct or remove `{shown(key)}`"),
                 )
+
+
+def _correction(key: str, facts: HostFacts, location: Location, otherwise: str) -> Remediation:
+    meant = _meant(key, facts)
+    return edit_of_k3s_config(f"write `{meant}` instead of `{shown(key)}`" if meant else otherwise, location)
+
+
+def _meant(key: str, facts: HostFacts) -> str:
+    """Return the option that was meant by a misspelt one. A removed option is not misspelt."""
+    if key in REMOVED_KEYS:
+        return ""
+    known = {*AGENT_KEYS, *(SERVER_ONLY_KEYS if facts.role is Role.SERVER else ())} - REMOVED_KEYS
+    return similar(key, sorted(known))
 
 
 def _is_unknown(key: str, facts: HostFacts) -> bool:

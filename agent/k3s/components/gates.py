@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.k3s.components import tables
 from agent.k3s.go_values import FALSE, TRUE
+from agent.k3s.spelling import similar
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class GateProblem(Value):
     problem: str
     expected: str
     setting: Setting
+    meant: str
+    """The setting with the gate that was probably meant; empty if there is none."""
 
 
 def settings(text: str, location: Location, *, has_prefix: bool) -> Iterator[Setting]:
@@ -75,7 +78,9 @@ def problems(found: Iterable[Setting], minor: int) -> Iterator[GateProblem]:
         problem = _problem(one, minor)
         if problem:
             reported = True
-            yield GateProblem(one.name, *problem, one)
+            message, expected = problem
+            meant = _meant(one, minor)
+            yield GateProblem(one.name, message, meant or expected, one, meant)
     if not reported:
         yield from _unmet(last, minor)
 
@@ -94,6 +99,14 @@ def _problem(setting: Setting, minor: int) -> tuple[str, str] | None:
         state = str(gate.default).lower()
         return f"feature gate {name} is locked to {state} in 1.{minor}", f"{name}={state}, or no setting"
     return None
+
+
+def _meant(setting: Setting, minor: int) -> str:
+    """Return the setting of the gate that was meant by a misspelt one. A gate of another version is not misspelt."""
+    if not setting.name or setting.name in _ALL or tables.minors_of_gate(setting.name):
+        return ""
+    meant = similar(setting.name, (one for one in tables.names_of_gates() if tables.gate(one, minor)))
+    return setting.written.replace(setting.name, meant, 1) if meant else ""
 
 
 def _absent(name: str, minor: int) -> str:
@@ -119,7 +132,7 @@ def _unmet(last: dict[str, Setting], minor: int) -> Iterator[GateProblem]:
             if setting is not None:
                 all_needed = ", ".join(off)
                 message = f"feature gate {name} is on, but needs {all_needed}"
-                yield GateProblem(name, message, f"{off[0]}=true", setting)
+                yield GateProblem(name, message, f"{off[0]}=true", setting, "")
 
 
 def is_on(name: str, gate: Gate, found: Mapping[str, bool]) -> bool:

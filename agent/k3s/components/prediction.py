@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agent.k3s.components import gates, tables
 from agent.k3s.components.problem import Argument, Arguments, Cause, Problem
 from agent.k3s.components.values import PARSERS, InvalidValueError, combined
+from agent.k3s.spelling import similar
 from agent.model import Component
 from agent.value import Value, replace
 
@@ -72,6 +73,7 @@ def problems(
             gate.setting.written,
             gate.setting.location,
             _GATES,
+            gate.meant,
         )
     all_gates = parsed.get(FEATURE_GATES)
     if all_gates and component not in _WITHOUT_PREFIX and gates.mixes_prefixes(one.text for one in all_gates.given):
@@ -122,15 +124,17 @@ def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor
         )
     kind = tables.kind_of(component, name, minor)
     if kind is None:
+        meant = _meant(component, name, minor)
         return Problem(
             Cause.UNKNOWN_ARGUMENT,
             component,
             name,
             f"{_absent(component, name, minor)}",
-            _similar(component, name, minor),
+            meant or f"an argument of {component.value} 1.{minor}",
             f"{name}={last.text}",
             last.location,
             "the program's own --help",
+            meant,
         )
     parser = PARSERS.get(kind, str)
     parsed: list[Parsed] = []
@@ -162,11 +166,9 @@ def _absent(component: Component, name: str, minor: int) -> str:
     return f"has no argument {name}"
 
 
-def _similar(component: Component, name: str, minor: int) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(tables.names_of(component, minor)), n=1, cutoff=0.8)
-    return close[0] if close else f"an argument of {component.value} 1.{minor}"
+def _meant(component: Component, name: str, minor: int) -> str:
+    """Return the argument that was meant by a misspelt one. A name of another version is not misspelt."""
+    return "" if tables.minors_of(component, name) else similar(name, tables.names_of(component, minor))
 
 
 def _gate_settings(component: Component, parsed: Mapping[str, Argument]) -> Iterator[Setting]:

@@ -37,6 +37,8 @@ class Problem(Value):
     location: Location
     source: str
     """The upstream file with the rule."""
+    meant: str = ""
+    """What to write instead of `found`, or of the name of the argument, if a name is misspelt."""
 
 
 class Argument(Value):
