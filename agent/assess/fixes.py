@@ -45,6 +45,8 @@ def remediation_of(control: BenchmarkControl, check: Check, answer: Answer, node
     if answer.status is ControlStatus.FAIL and not answer.is_specific:
         fix = None if answer.needs else _in_operators_list(control, check, node)
         return _in_order(fix or _fix(control, check, answer, node), node)
+    if answer.status is ControlStatus.UNKNOWN and answer.remediation == Remediation():
+        return Remediation((OwnCommand("explain", (control.id,)), Instruction("check the control by hand")))
     return _in_order(answer.remediation, node)
 
 

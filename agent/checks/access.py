@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
@@ -74,7 +74,7 @@ class OnlyRoot(Check):
         try:
             queries = self.files(node.facts)
         except ValueError as error:
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error), remediation=CHECK_MANUALLY)
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error))
         matches = [match for query in queries for match in node.evidence.files[query]]
         files = [file for match in matches for file in match.found]
         problems = tuple(dict.fromkeys(self._problems(queries, node)))

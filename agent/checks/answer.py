@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.model import Instruction, Remediation, StrEnum
+from agent.model import Instruction, Location, OwnCommand, Remediation, StrEnum
 from agent.value import NamedTuple
 
 if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
     from agent.checks.given import Doubt, GivenBy
-    from agent.model import Location
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
 
-CHECK_MANUALLY = Remediation((Instruction("fix the problem in the reason, or check the control manually"),))
+
+def made_readable(path: PurePosixPath) -> Remediation:
+    """Return the remediation for a file that could not be read."""
+    return Remediation((Instruction("let root read what is", Location(path)), OwnCommand("assess")))
+
+
 """Remediation if a check has no answer."""
 
 
@@ -67,5 +73,4 @@ class Answer(NamedTuple):
 def doubtful(doubt: Doubt) -> Answer:
     """Return the answer for an argument whose value is in doubt."""
     evidence = (Evidence(doubt.observation, doubt.location),) if doubt.location else ()
-    steps = doubt.steps or CHECK_MANUALLY.steps
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, Remediation(steps))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, Remediation(doubt.steps))

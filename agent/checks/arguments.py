@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.checks import corrections, k3s_arguments
-from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful, made_readable
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.given import ArgumentRequirement, GivenBy
@@ -278,7 +278,7 @@ def _unusable(
 def _unreadable(path: PurePosixPath, evidence: tuple[Evidence, ...]) -> Answer:
     shown = Evidence("cannot be read", Location(path))
     reason = f"{path} cannot be read, and K3s does not start if it is invalid"
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, CHECK_MANUALLY)
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, made_readable(path))
 
 
 def _evidence(check: ArgumentCheck, given: Given) -> Evidence:

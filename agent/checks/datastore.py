@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments
-from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful, made_readable
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import Missing, Unknown
 from agent.checks.given import GivenBy
@@ -106,7 +106,8 @@ class EncryptionProviders(Check):
         named = Evidence(f"--{_ENCRYPTION}={argument.value}", given.location, given.source)
         if PurePosixPath(argument.value) != node.evidence.encryption.path:
             reason = f"{argument.value} is not K3s' own file, and k3s-harden does not check its content"
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, CHECK_MANUALLY)
+            step = f"check that identity is not the first provider of any item of `resources` in {argument.value}"
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, Remediation((Instruction(step),)))
         return self._first_provider(node, given if option is None else option)
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
@@ -185,4 +186,4 @@ def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
 
 def _unknown(config: Unknown) -> Answer:
     evidence = (Evidence(config.reason, Location(config.path)),)
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, CHECK_MANUALLY)
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, made_readable(config.path))

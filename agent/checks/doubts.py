@@ -80,7 +80,10 @@ def _about_configuration(facts: HostFacts) -> Doubt | None:
         return _corrected(
             reason, "symbolic link to a missing file", Location(link), "restore the target of the link, or remove it,"
         )
-    return Doubt(facts.configuration.unreadable[0].message) if facts.configuration.unreadable else None
+    for unread in facts.configuration.unreadable:
+        step = unread.hint or "let root read the files of K3s' configuration"
+        return Doubt(unread.message, steps=(Instruction(step), OwnCommand("assess")))
+    return None
 
 
 def _corrected(reason: str, observation: str, location: Location, correction: str) -> Doubt:
@@ -132,5 +135,6 @@ def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Doubt]]:
     if facts.datastore is Datastore.EXTERNAL and (address is None or k3s_arguments.is_etcd(address) is None):
         reason = "K3s passes it if the external datastore is etcd, which its address does not show"
         at = address.location if address else None
+        find_out = Instruction("find out whether the external datastore is etcd; if so, set K3s' options for its files")
         for name in ETCD_FILES:
-            yield name, Doubt(reason, "datastore-endpoint" if at else "", at)
+            yield name, Doubt(reason, "datastore-endpoint" if at else "", at, (find_out,))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks import doubts, k3s_arguments
+from agent.checks.answer import made_readable
 from agent.checks.given import Argument, Arguments, Doubt, Given, GivenBy
 from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
 from agent.k3s.config import component_argument
@@ -88,7 +89,12 @@ def _unread(kubelet: KubeletConfiguration) -> Doubt | None:
     if kubelet.problem:
         return Doubt(kubelet.problem)
     return next(
-        (Doubt(file.problem, "cannot be read", Location(file.path)) for file in kubelet.files if file.problem), None
+        (
+            Doubt(file.problem, "cannot be read", Location(file.path), made_readable(file.path).steps)
+            for file in kubelet.files
+            if file.problem
+        ),
+        None,
     )
 
 

@@ -6,13 +6,23 @@ from abc import abstractmethod
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.evidence import FileQuery
 from agent.checks.given import GivenBy
 from agent.checks.host_paths import HostPaths, paths_on
-from agent.model import PRIVATE_FILE, ROOT, Component, FileMode, FilePermissions, Location, Remediation, ShellCommand
+from agent.model import (
+    PRIVATE_FILE,
+    ROOT,
+    Component,
+    FileMode,
+    FilePermissions,
+    Location,
+    Remediation,
+    Restart,
+    ShellCommand,
+)
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
@@ -65,7 +75,7 @@ class FileCheck(Check):
         try:
             paths = paths_on(self.paths, node.facts)
         except ValueError as error:
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error), remediation=CHECK_MANUALLY)
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error))
         if isinstance(self.paths, HostPaths) and not paths:
             return Answer(ControlStatus.NOT_APPLICABLE, reason=self.paths.none)
         matches = node.evidence.files[self.query(node.facts)]
@@ -178,7 +188,7 @@ def not_determined(matches: Iterable[Matches]) -> Answer:
         UNDETERMINED,
         tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
         reason=f"{unknown[0].path}: {unknown[0].reason}",
-        remediation=CHECK_MANUALLY,
+        remediation=made_readable(unknown[0].path),
     )
 
 
@@ -201,7 +211,8 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
     if not node.has_started:
         reason, remediation = "K3s creates it at its first start, and has not started yet", node.after_start
     elif below:
-        reason, remediation = "K3s creates it at each start, and it is missing although K3s has started", CHECK_MANUALLY
+        reason = "K3s creates it at each start, and it is missing although K3s has started"
+        remediation = Remediation(restart=Restart.K3S)
     else:
         return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=f"no file matches {names}")
     evidence = (Evidence("no such file", source=names),)

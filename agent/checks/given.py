@@ -72,7 +72,7 @@ class Doubt(Value):
     """What the location shows."""
     location: Location | None = None
     steps: tuple[Step, ...] = ()
-    """What removes the doubt; empty if only a manual check does."""
+    """What removes the doubt; empty if no file of this host does."""
 
 
 class Arguments(Value):

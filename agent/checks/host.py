@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.checks.answer import CHECK_MANUALLY, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.files import below_data_dir
 from agent.checks.given import GivenBy
@@ -69,8 +69,9 @@ class KernelParameter(Check):
                 needs=frozenset() if others else frozenset(needs),
             )
         if node.unreadable_sysctl_files:
-            reason = f"cannot read {node.unreadable_sysctl_files[0]}, which may set it at boot"
-            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, CHECK_MANUALLY)
+            path = node.unreadable_sysctl_files[0]
+            reason = f"cannot read {path}, which may set it at boot"
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, made_readable(path))
         if not isinstance(now, Sysctl):
             reason = "/proc/sys does not exist here" if now is None else describe(now)
             remediation = Remediation((Instruction("assess the booted host"),))
@@ -106,7 +107,7 @@ class GuideDirectory(Check):
         if now is None or isinstance(now, Unreadable):
             reason = describe(now) if now is not None else "it was not read"
             evidence = (Evidence(reason, Location(path)),)
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, CHECK_MANUALLY)
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, made_readable(path))
         found = describe(now)
         is_met = False
         if isinstance(now, Directory):
@@ -149,8 +150,9 @@ class SysctlPrecedence(Check):
                 is_specific=True,
             )
         if node.unreadable_sysctl_files:
-            reason = f"cannot read {node.unreadable_sysctl_files[0]}"
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=reason, remediation=CHECK_MANUALLY)
+            path = node.unreadable_sysctl_files[0]
+            remediation = made_readable(path)
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=f"cannot read {path}", remediation=remediation)
         files = node.situation.sysctl_files
         directories = ", ".join(dict.fromkeys(str(file.path.parent) for file in files))
         observation = f"{len(files)} file{'s' if len(files) != 1 else ''} of kernel parameters, no override"
