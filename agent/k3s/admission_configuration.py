@@ -58,10 +58,23 @@ def exempt_namespaces(data: bytes, path: PurePosixPath) -> frozenset[str]:
 
     Raises InputError for a file that the API server cannot decode.
     """
+    return frozenset(_exempt("namespaces", data, path))
+
+
+def exempt_requests(data: bytes, path: PurePosixPath) -> tuple[str, ...]:
+    """Return the users and runtime classes whose pods Pod Security does not check, in words.
+
+    Raises InputError for a file that the API server cannot decode.
+    """
+    words = {"usernames": "user", "runtimeClasses": "runtime class"}
+    return tuple(f"{word} {name}" for key, word in words.items() for name in _exempt(key, data, path))
+
+
+def _exempt(key: str, data: bytes, path: PurePosixPath) -> list[str]:
     entry = next((item for item in _plugins(_configuration(data, path)) if item.text("name") == POD_SECURITY), None)
-    namespaces = _part(_part(_part(entry, "configuration"), "exemptions"), "namespaces")
-    items = namespaces.items if isinstance(namespaces, yaml_reader.Sequence) else ()
-    return frozenset(item.text for item in items if isinstance(item, yaml_reader.Scalar))
+    names = _part(_part(_part(entry, "configuration"), "exemptions"), key)
+    items = names.items if isinstance(names, yaml_reader.Sequence) else ()
+    return [item.text for item in items if isinstance(item, yaml_reader.Scalar)]
 
 
 def _configuration(data: bytes, path: PurePosixPath) -> Mapping:

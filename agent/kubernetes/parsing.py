@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from agent.kubernetes.objects import Json
 
 
+_SERVICE_ACCOUNT = "system:serviceaccount:"
+"""The prefix of the user name of a ServiceAccount, before its namespace and name."""
+
+
 def mapping(value: Json) -> Mapping[str, Json]:
     """Return a JSON object; empty for any other value."""
     return value if isinstance(value, dict) else {}
@@ -104,15 +108,18 @@ def binding(item: Json) -> Binding:
         *_identity(item),
         text(reference.get("kind")),
         text(reference.get("name")),
-        tuple(
-            Subject(
-                kind := text(one.get("kind")),
-                (text(one.get("namespace")) or own) if kind == "ServiceAccount" else "",
-                text(one.get("name")),
-            )
-            for one in subjects
-        ),
+        tuple(_subject(one, own) for one in subjects),
     )
+
+
+def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
+    """Return a subject of a binding in a namespace. A ServiceAccount can also be named as the user that it is."""
+    kind, name = text(item.get("kind")), text(item.get("name"))
+    user, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    if kind == "User" and name.startswith(_SERVICE_ACCOUNT) and account:
+        return Subject("ServiceAccount", user, account)
+    own = text(item.get("namespace")) or namespace
+    return Subject(kind, own if kind == "ServiceAccount" else "", name)
 
 
 def pod(item: Json) -> Workload:

@@ -39,10 +39,16 @@ class PodSecurityDefaults(NamedTuple):
     """The level of namespaces without a label; None if it could not be determined."""
     exempt: frozenset[str] = frozenset()
     """The namespaces that are not checked."""
+    exempt_requests: tuple[str, ...] = ()
+    """The users and runtime classes whose pods are not checked, in words."""
+    is_disabled: bool = False
+    """Whether the API server does not run the plugin, so that labels have no effect, too."""
 
 
 def level_of(namespace: Namespace, defaults: PodSecurityDefaults) -> PodSecurityLevel | None:
     """Return the level that is enforced in a namespace; None if it could not be determined."""
+    if defaults.is_disabled:
+        return PodSecurityLevel.PRIVILEGED
     if namespace.name in defaults.exempt:
         return PodSecurityLevel.EXEMPT
     label = namespace.labels.get(_ENFORCE)

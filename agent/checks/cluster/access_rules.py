@@ -33,7 +33,7 @@ _ADMISSION = "admissionregistration.k8s.io"
 _CERTIFICATES = "certificates.k8s.io"
 _READ = frozenset({"get", "list", "watch"})
 _CREATE = frozenset({"create"})
-_CHANGE = frozenset({"create", "patch", "update"})
+_CHANGE = frozenset({"create", "delete", "deletecollection", "patch", "update"})
 _ANY = frozenset({"create", "delete", "get", "list", "patch", "update", "watch"})
 
 _POD_CREATORS = (
@@ -45,20 +45,19 @@ _POD_CREATORS = (
     ("apps", "statefulsets"),
     ("batch", "cronjobs"),
     ("batch", "jobs"),
-    # A command in a running pod has the same Secrets and the same account.
-    ("", "pods/exec"),
-    ("", "pods/attach"),
-    ("", "pods/ephemeralcontainers"),
+)
+_COMMANDS = (
+    # A command in a running pod has the same Secrets and the same account. Over a WebSocket, it is a GET request.
+    Right(_CREATE | {"get"}, "", "pods/exec"),
+    Right(_CREATE | {"get"}, "", "pods/attach"),
+    Right(frozenset({"patch", "update"}), "", "pods/ephemeralcontainers"),
 )
 
 _RIGHTS: Mapping[str, tuple[str, tuple[Right, ...]]] = {
     "rbac-secrets": ("get, list or watch secrets", (Right(_READ, "", "secrets"),)),
     "rbac-create-pods": (
         "create pods, objects that create pods, or commands in pods",
-        tuple(
-            Right(_CREATE | ({"patch", "update"} if "/" in name else set()), group, name)
-            for group, name in _POD_CREATORS
-        ),
+        (*(Right(_CREATE, group, name) for group, name in _POD_CREATORS), *_COMMANDS),
     ),
     "rbac-bind-impersonate-escalate": (
         "bind, impersonate or escalate",
@@ -89,7 +88,7 @@ _RIGHTS: Mapping[str, tuple[str, tuple[Right, ...]]] = {
         ),
     ),
     "rbac-webhooks": (
-        "create or change admission webhooks",
+        "create, change or delete admission webhooks",
         (
             Right(_CHANGE, _ADMISSION, "validatingwebhookconfigurations", on_named_objects=True),
             Right(_CHANGE, _ADMISSION, "mutatingwebhookconfigurations", on_named_objects=True),

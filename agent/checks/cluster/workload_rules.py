@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import Answer, ControlStatus
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
-from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
+from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
 from agent.errors import InputError
 from agent.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration
+from agent.k3s.admission_plugins import POD_SECURITY
 from agent.kubernetes.packaged import OWN_NAMESPACES, reason_of_workload
 from agent.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
 from agent.kubernetes.queries import Query
@@ -18,7 +19,7 @@ from agent.kubernetes.workloads import QUERIES, judged
 from agent.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.checks.cluster.rule import AssessedCluster
     from agent.checks.node import AssessedNode
@@ -158,8 +159,8 @@ def _forbids(name: str) -> Rule:
         passes=f"no workload of the site has {words}, and all namespaces without exemption enforce {_at_least(level)}",
         fails=f"a workload of the site has {words}, or runs in a namespace that does not enforce it",
         manual=(
-            "a webhook or policy may forbid it instead, a namespace without workloads does not enforce it, or the"
-            " default standard is not known"
+            "a webhook or policy may forbid it instead, a namespace without workloads does not enforce it, the default"
+            " standard is not known, or users or runtime classes are exempt"
         ),
     )
 
@@ -183,20 +184,22 @@ def _admission(
     defaults = pod_security_defaults(of.node)
     levels = {one.name: level_of(one, defaults) for one in of.cluster.objects[Query.NAMESPACES]}
     weak = [
-        Observed(f"Namespace {name}", _enforcement(one), _reason(name, used, exemption if one is _EXEMPT else ""))
+        Observed(
+            f"Namespace {name}",
+            "is not checked, because the plugin PodSecurity is disabled" if defaults.is_disabled else _enforcement(one),
+            _reason(name, used, exemption if one is _EXEMPT else ""),
+        )
         for name, one in levels.items()
         if one is None or not one.includes(level)
     ]
     listed = [*weak, *apart]
     open_ = of_site(weak)
+    if not open_ and defaults.exempt_requests:
+        return _exemptions(of, defaults, listed)
     if not open_:
         which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
         found = f"{which} {_at_least(level)}"
         return answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
-    step = Instruction(
-        f"label these namespaces with pod-security.kubernetes.io/enforce={level}, after removing them from the"
-        " exemptions of the API server's configuration; or waive the control with the reason"
-    )
     engines = [one.title for query in _ENGINES for one in of.cluster.objects[query] if one.is_about_pods]
     is_used = any(levels[name] is not None and name in used for name in (one.title.split()[1] for one in open_))
     status = ControlStatus.FAIL if is_used and not engines else ControlStatus.MANUAL
@@ -211,9 +214,27 @@ def _admission(
         listed,
         Query.NAMESPACES,
         of.cluster,
-        step,
+        _enforced(level, defaults),
         noun="namespace",
         reason="" if status is ControlStatus.FAIL else reason,
+    )
+
+
+def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Observed]) -> Answer:
+    """Return the answer if all namespaces enforce the standard, but not for all requests."""
+    exempt = [Observed(one, "is exempt in the API server's configuration") for one in defaults.exempt_requests]
+    step = Instruction("remove these exemptions, or waive the control with the reason")
+    reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
+    query = Query.NAMESPACES
+    return answer(ControlStatus.MANUAL, [*exempt, *listed], query, of.cluster, step, noun="exemption", reason=reason)
+
+
+def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruction:
+    if defaults.is_disabled:
+        return Instruction(f"remove PodSecurity from `{DISABLED_PLUGINS_ARGUMENT}`, and restart K3s")
+    return Instruction(
+        f"label these namespaces with pod-security.kubernetes.io/enforce={level}, after removing them from the"
+        " exemptions of the API server's configuration; or waive the control with the reason"
     )
 
 
@@ -232,10 +253,11 @@ def _enforcement(level: PodSecurityLevel | None) -> str:
 
 def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
     """Return what the API server's admission configuration on this host says."""
-    if WITH_POD_SECURITY_POLICY.includes(node.facts.version):
-        return PodSecurityDefaults(None)
+    if _disables_pod_security(node):
+        return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED, is_disabled=True)
     arguments = node.arguments(Component.API_SERVER)
-    if arguments.doubt(ADMISSION_CONFIGURATION_ARGUMENT):
+    is_old = WITH_POD_SECURITY_POLICY.includes(node.facts.version)
+    if is_old or arguments.doubt(ADMISSION_CONFIGURATION_ARGUMENT):
         return PodSecurityDefaults(None)
     file = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT)
     if file is None:
@@ -247,9 +269,21 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
     try:
         name, _ = admission_configuration.enforced_level(data, path)
         level = next((one for one in PodSecurityLevel if one.value == name), PodSecurityLevel.PRIVILEGED)
-        return PodSecurityDefaults(level, admission_configuration.exempt_namespaces(data, path))
+        return PodSecurityDefaults(
+            level,
+            admission_configuration.exempt_namespaces(data, path),
+            admission_configuration.exempt_requests(data, path),
+        )
     except InputError:
         return PodSecurityDefaults(None)
+
+
+def _disables_pod_security(node: AssessedNode) -> bool:
+    """Return whether the plugin is disabled by the configuration, or in the running API server."""
+    configured = node.arguments(Component.API_SERVER).get(DISABLED_PLUGINS_ARGUMENT)
+    running = (node.cluster.flags or {}).get(DISABLED_PLUGINS_ARGUMENT, "") if node.cluster else ""
+    values = (configured.value if configured else "", running.strip("[]"))
+    return any(POD_SECURITY in value.split(",") for value in values)
 
 
 def _seccomp(of: AssessedCluster) -> Answer:
@@ -260,8 +294,9 @@ def _seccomp(of: AssessedCluster) -> Answer:
     all_known = len(of.cluster.kubelets) == len(of.cluster.objects[Query.NODES])
 
     def is_unconfined(container: Container) -> bool:
+        # The default of the kubelet does not apply to privileged containers.
         if not container.seccomp:
-            return not (has_default and all_known) and not container.privileged
+            return container.privileged or not (has_default and all_known)
         return container.seccomp not in _WITH_PROFILE
 
     found = observed(of.cluster, _of_container("has no seccomp profile", is_unconfined))
@@ -321,15 +356,19 @@ RULES: Mapping[str, Rule] = {
         _mechanism,
         passes=f"all namespaces enforce {_at_least(_BASELINE)}",
         fails="a namespace with workloads of the site does not, and no webhook or policy is about pods",
-        manual="another such namespace has no workloads, a webhook or policy may decide, or the default is not known",
+        manual=(
+            "another such namespace has no workloads, a webhook or policy may decide, the default is not known, or"
+            " users or runtime classes are exempt"
+        ),
     ),
     **{name: _forbids(name) for name in FORBIDDEN},
     "pods-seccomp": Rule(
         (*QUERIES, Query.NODES),
         _seccomp,
         passes=(
-            "each container of the site has the profile RuntimeDefault or Localhost, or has none and each kubelet runs"
-            " with seccompDefault: true (of the arguments seccomp-default, only that of this node is known)"
+            "each container of the site has the profile RuntimeDefault or Localhost, or has none, is not privileged and"
+            " each kubelet runs with seccompDefault: true (of the arguments seccomp-default, only that of this node is"
+            " known)"
         ),
         fails="a container has another profile, or none",
     ),

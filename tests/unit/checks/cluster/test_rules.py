@@ -47,6 +47,17 @@ if TYPE_CHECKING:
 
 Objects = "Mapping[Query, Sequence[Json]]"
 
+EXEMPTING = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: restricted}
+    exemptions: {namespaces: [kube-system], usernames: [anna], runtimeClasses: [kata]}
+"""
 PASS, FAIL, MANUAL = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.MANUAL
 REVIEWS = {row.id: row.check for row in catalogue.CATALOGUE if isinstance(row.check, ClusterCheck)}
 LOOSE: Json = {"allowPrivilegeEscalation": True}
@@ -205,6 +216,26 @@ def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str
     assert shown(answer)[0] == "Group system:authenticated: ClusterRoleBinding all → tool"
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("rbac-create-pods", rule("get", "pods/exec"), MANUAL),
+        ("rbac-create-pods", rule("get", "pods/attach"), MANUAL),
+        ("rbac-create-pods", rule("update", "pods/ephemeralcontainers"), MANUAL),
+        ("rbac-create-pods", rule("get", "pods pods/log pods/ephemeralcontainers"), PASS),
+        ("rbac-webhooks", rule("delete", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), MANUAL),
+        ("rbac-webhooks", rule("get list", "validatingwebhookconfigurations", "admissionregistration.k8s.io"), PASS),
+    ],
+)
+def test_other_verbs_can_give_the_same_right(server: Server, name: str, given: Json, expected: ControlStatus) -> None:
+    """A command over a WebSocket is a GET request, and who deletes a webhook removes what it forbids."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("tool", given)],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("tool", "tool", "ServiceAccount ops/tool")],
+    }
+    assert server.ask(name, objects).status is expected
+
+
 def test_cluster_administrators_are_reported_once(server: Server) -> None:
     """Controls of single rights list them separately, except groups of all users."""
     ops = binding("ops", "cluster-admin", "Group ops")
@@ -292,6 +323,9 @@ def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **bound})
     assert answer.status is FAIL
     assert shown(answer)[0] == "ServiceAccount shop/default: has rights by RoleBinding shop/b"
+    as_user = {Query.CLUSTER_ROLE_BINDINGS: [binding("b", "view", "User system:serviceaccount:shop:default")]}
+    answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **as_user})
+    assert (answer.status, answer.found) == (FAIL, "1 account: ServiceAccount shop/default")
 
 
 @pytest.mark.parametrize(
@@ -568,6 +602,37 @@ def test_with_pod_security_policies_the_default_is_not_known() -> None:
         assert old.ask("pods-privileged", objects).status is FAIL
 
 
+@pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
+def test_without_the_plugin_labels_have_no_effect(plain: Server, name: str) -> None:
+    """The plugin is disabled in the configuration, or was disabled when the API server started."""
+    used = {
+        Query.NAMESPACES: [namespace("shop", "restricted"), namespace("default", "restricted")],
+        Query.PODS: [pod("web")],
+    }
+    assert plain.ask(name, used).status is PASS
+    assert plain.ask(name, used, flags={"disable-admission-plugins": "[PodSecurity,LimitRanger]"}).status is FAIL
+    plain.config("kube-apiserver-arg: [disable-admission-plugins=PodSecurity]\n")
+    answer = plain.ask(name, used)
+    assert answer.status is FAIL
+    assert "Namespace shop: is not checked, because the plugin PodSecurity is disabled" in shown(answer)
+    assert remediation.text(answer.remediation) == (
+        "remove PodSecurity from `disable-admission-plugins`, and restart K3s"
+    )
+
+
+@pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
+def test_exempt_users_and_runtime_classes_need_a_review(plain: Server, name: str) -> None:
+    """The namespaces enforce the standard, but not for the pods of these users and classes."""
+    plain.host.put("/etc/psa.yaml", EXEMPTING)
+    plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
+    answer = plain.ask(name, {Query.NAMESPACES: [namespace("shop")]})
+    assert (answer.status, answer.found) == (MANUAL, "2 exemptions: user anna, runtime class kata")
+    assert shown(answer)[:2] == [
+        "user anna: is exempt in the API server's configuration",
+        "runtime class kata: is exempt in the API server's configuration",
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "kubelets", "expected"),
     [
@@ -586,6 +651,14 @@ def test_a_container_needs_a_seccomp_profile(
     context = {**STRICT, "seccompProfile": {"type": kind} if kind else None}
     objects = {Query.PODS: [pod("web", "shop", container(context))]}
     assert server.ask("pods-seccomp", objects, kubelets=kubelets).status is expected
+
+
+def test_a_privileged_container_has_no_default_profile(server: Server) -> None:
+    """The container runtime ignores the default of the kubelet for it."""
+    context = {"privileged": True}
+    objects = {Query.PODS: [pod("web", "shop", container(context))]}
+    assert server.ask("pods-seccomp", objects, kubelets={"node-1": {"seccompDefault": True}}).status is FAIL
+    assert server.ask("pods-seccomp", objects, kubelets={}).status is FAIL
 
 
 @pytest.mark.parametrize(("others", "expected"), [({}, PASS), ({"node-2": {"seccompDefault": False}}, FAIL)])
