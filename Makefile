@@ -95,17 +95,16 @@ types: $(VENV)/.dev
 test: lint ## run lint, and each test tier that this machine supports
 	@$(PYTEST) --cov --cov-report=term
 
-# A boot takes longer than the time limit of other tests. worksteal: any worker can run any test, as guests share nothing.
+# worksteal: any worker can run any test, as guests share nothing.
 vm-test: $(VENV)/.dev ## run the tests that boot guests (T=pattern, SUITE=bullseye|bookworm|trixie)
 	@.ci/vm-host
-	@GUEST_SUITE=$(SUITE) $(PYTEST) --dist=worksteal --override-ini=faulthandler_timeout=900 -m vm $(if $(T),-k '$(T)') tests/vm
+	@GUEST_SUITE=$(SUITE) $(PYTEST) --dist=worksteal -m vm $(if $(T),-k '$(T)') tests/vm
 
-# A component starts in seconds, but the shared server takes a minute on a busy machine.
 k8s-test: $(VENV)/.dev ## run the tests with real components (T=pattern, K8S_VERSION=1.34.4, or K3S=/usr/local/bin/k3s)
 	@.ci/k8s-host
 	@set -eu; $(if $(K3S),export K3S='$(K3S)';) $(if $(K8S_VERSION),export K8S_VERSION=$(K8S_VERSION);) \
 		$(PY) -m tests.k8s.binaries >/dev/null; \
-		$(PYTEST) --override-ini=faulthandler_timeout=600 -m k8s $(if $(T),-k '$(T)') tests/k8s
+		$(PYTEST) -m k8s $(if $(T),-k '$(T)') tests/k8s
 
 vm-shell: $(VENV)/.dev ## open a shell in a guest with the working tree installed
 	@.ci/vm-host
