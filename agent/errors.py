@@ -34,6 +34,12 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 6, "this environment cannot be changed from here; change it on the host that runs it"
 
 
+class CommandHint(str):
+    """A hint that is a command line, which no line break may split."""
+
+    __slots__ = ()
+
+
 class HardenError(Exception):
     """Base of all errors that a user can cause; any other exception is a bug.
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import PurePosixPath
 from shlex import join, quote
 
+from agent.errors import CommandHint
 from agent.present.remediation import PROGRAM, Caller
 
 _SEARCHED_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -22,9 +23,9 @@ def caller(root: str, options: tuple[str, ...] = ()) -> Caller:
     return Caller(_program(needs_sudo=needs_sudo), needs_sudo, os.geteuid() == 0, root if is_tree else "", options)
 
 
-def as_root() -> str:
+def as_root() -> CommandHint:
     """Return the command line of this process, run by root."""
-    return f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}"
+    return CommandHint(f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}")
 
 
 def _owns(root: str) -> bool:

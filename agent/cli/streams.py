@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -70,13 +70,11 @@ def discard_output() -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
-    from agent.k3s.secrets import redacted
-    from agent.present import fitting
-    from agent.present.remediation import labelled
+    from agent.present import errors, fitting
 
-    text = f"k3s-harden: {message}\n" + (f"  {labelled(hint)}\n" if hint else "")
     with suppress(OSError):
-        sys.stderr.write(fitting(redacted(text), sys.stderr))
+        lines = errors.lines(message, hint, _width(sys.stderr))
+        sys.stderr.write(fitting("".join(f"{line}\n" for line in lines), sys.stderr))
         sys.stderr.flush()
 
 
@@ -105,15 +103,19 @@ def _is_watched() -> bool:
         return False
 
 
-def terminal_size() -> os.terminal_size:
+def terminal_size(stream: TextIO | None = None) -> os.terminal_size:
     """Return the columns and lines of the terminal that standard output is. Raises OSError if it is none."""
-    found = os.get_terminal_size(sys.stdout.fileno())
+    found = os.get_terminal_size((stream or sys.stdout).fileno())
     return os.terminal_size((found.columns or _USUAL_SIZE[0], found.lines or _USUAL_SIZE[1]))
 
 
 def columns() -> int:
     """Return the width of the terminal that standard output is; 0 if it is none."""
+    return _width(sys.stdout)
+
+
+def _width(stream: TextIO) -> int:
     try:
-        return terminal_size().columns
+        return terminal_size(stream).columns
     except (OSError, ValueError):  # not a terminal, or closed
         return 0

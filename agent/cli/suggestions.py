@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.errors import UsageError
+from agent.errors import CommandHint, UsageError
 from agent.present.text import printable
 
 if TYPE_CHECKING:
@@ -223,7 +223,8 @@ def _near(name: str, known: Iterable[str]) -> list[str]:
 def _hint(commands: Sequence[str], verb: str = "") -> str:
     """Return the commands that were probably meant, or how to list what exists."""
     if commands:
-        return " or ".join(dict.fromkeys(commands))
+        different = list(dict.fromkeys(commands))
+        return CommandHint(different[0]) if len(different) == 1 else " or ".join(f"`{one}`" for one in different)
     return f"run k3s-harden {verb} {_HELP} for its options" if verb else f"run k3s-harden {_HELP} for all commands"
 
 

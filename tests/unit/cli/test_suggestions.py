@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.suggestions import SYNONYMS, Synonym, options_of, unknown_option, unknown_verb, visible_verbs
+from tests.terminal import Terminal
 
 CHECKOUT = Path(__file__).parents[3]
 HIDDEN = ("gate", "drift")
@@ -178,3 +179,11 @@ def test_the_help_of_a_verb_still_works() -> None:
     done = run("check", "-h")
     assert done.returncode == 0
     assert "Usage: k3s-harden check" in done.stdout
+
+
+def test_errors_fit_the_terminal() -> None:
+    """Standard error is the terminal, also if standard output is redirected."""
+    with Terminal("assess", "--benchmark", "cis-9", columns=50, stdout=subprocess.DEVNULL) as terminal:
+        shown = terminal.rest().replace("\r", "").rstrip("\n").split("\n")
+    assert max(map(len, shown)) <= 50
+    assert any(line.startswith("       cis-1.") for line in shown)

@@ -1,0 +1,28 @@
+"""An error with its hint, for standard error."""
+
+from __future__ import annotations
+
+from agent.errors import CommandHint
+from agent.k3s.secrets import redacted
+from agent.present.prose import wrapped
+from agent.present.remediation import labelled
+
+_INDENT = "  "
+_BELOW_LABEL = " " * len(f"{_INDENT}fix: ")
+
+
+def lines(message: str, hint: str, width: int) -> list[str]:
+    """Return lines that fit a terminal of this width, or one line for each of both if it is 0: no terminal.
+
+    A long command is continued with backslashes, so that it can be pasted.
+    """
+    head, fix = redacted(f"k3s-harden: {message}"), redacted(hint)
+    if not width:
+        return [head, f"{_INDENT}{labelled(fix)}"] if fix else [head]
+    shown = wrapped(head, width, hanging=_INDENT)
+    if isinstance(hint, CommandHint):
+        from agent.present.layout import command_lines
+
+        first, *others = command_lines(fix, width - len(_BELOW_LABEL))
+        return [*shown, f"{_INDENT}{labelled(first)}", *(f"{_BELOW_LABEL}{line}" for line in others)]
+    return [*shown, *wrapped(labelled(fix), width, _INDENT, _BELOW_LABEL)] if fix else shown
