@@ -236,7 +236,6 @@ def assess(
     Reports the status of each control and its evidence. Makes no changes. The exit code is 3 if a control without a
     waiver failed or could not be determined.
     """
-    from agent.present.assessments.progress import progress
     from agent.verbs import assess as verb
 
     chosen = verb.benchmark_named(benchmark)
@@ -253,18 +252,12 @@ def assess(
         from agent.host import Host
 
         earlier = verb.load_baseline(Host.real(), absolute(baseline))
-    watched = progress if options.shows_progress else iter
     if cluster and root != "/":
         raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     of_host = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    assessment = verb.assess_host(
-        open_host(root, allow_empty=allow_empty_root),
-        of_host.request(),
-        chosen,
-        earlier=earlier,
-        watched=watched,
-        with_cluster=cluster,
-    )
+    host, request = open_host(root, allow_empty=allow_empty_root), of_host.request()
+    with progress("assess", quiet=quiet) as shown:
+        assessment = verb.assess_host(host, request, chosen, earlier=earlier, progress=shown, with_cluster=cluster)
     options.finish(assessment, partial(of_host.caller, root))
 
 

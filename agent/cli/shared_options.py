@@ -242,11 +242,6 @@ class AssessmentOptions(Value):
     aws: AwsAccount | None = None
     """The account of ASFF."""
 
-    @property
-    def shows_progress(self) -> bool:
-        """Whether a person waits for the result at a terminal."""
-        return self.output is None and self.output_format is AssessmentFormat.AUTO and sys.stdout.isatty()
-
     def finish(self, assessment: Assessment, caller: Callable[[], Caller]) -> None:
         """Print or write the assessment and exit with its exit code."""
         from agent.present.assessments import present as present_assessment

@@ -50,16 +50,18 @@ def print_line(console: Console, text: Text, indent: int = 0, hanging: int = 0) 
     is_first = True
     while is_first or rest:
         left = indent if is_first else indent + hanging
-        line, rest = _split(rest, console.width - left)
+        line, rest = _split(rest, console.width - left, console.width - indent - hanging)
         # Rich would break a long word at the last column, and a terminal does that by itself.
         console.print(Text(" " * left).append_text(line), soft_wrap=True)
         is_first = False
 
 
-def print_command(console: Console, command: str, indent: int, style: str = "") -> None:
-    """Print a command line; where it is too long, a backslash continues it, so that it can be pasted."""
-    for line in command_lines(printable(command), console.width - indent):
-        console.print(Text(" " * indent).append(line, style), soft_wrap=True)
+def print_command(console: Console, command: str, indent: int, style: str = "", head: Text | None = None) -> None:
+    """Print a command line after `head`; where it is too long, a backslash continues it, so that it can be pasted."""
+    start = joined(Text(" " * indent), head or Text())
+    for line in command_lines(printable(command), console.width - start.cell_len):
+        console.print(start.append(line, style), soft_wrap=True)
+        start = Text(" " * (indent + (head.cell_len if head else 0)))
 
 
 def command_lines(command: str, width: int) -> list[str]:
@@ -90,10 +92,10 @@ def _shell_words(command: str, width: int) -> list[str]:
     return words
 
 
-def _split(text: Text, width: int) -> tuple[Text, Text]:
+def _split(text: Text, width: int, next_width: int) -> tuple[Text, Text]:
     """Split a text at the last place where a line of this width can end.
 
-    That is after a blank, or, in a word that is longer than a line, after a slash or comma.
+    That is after a blank, or, in a word that is longer than the next line as well, after a slash or comma.
     """
     if cell_len(text.plain) <= width:
         return text, Text()
@@ -103,7 +105,7 @@ def _split(text: Text, width: int) -> tuple[Text, Text]:
         if cell_len(text.plain[:end].rstrip()) <= width:
             best = end
             continue
-        if best == 0:
+        if best == 0 or cell_len(word.group().rstrip()) > next_width:
             best = _inside(text.plain, word.start(), end, width) or best or end
         break
     if best in {0, len(text.plain)}:

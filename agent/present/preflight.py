@@ -75,8 +75,8 @@ def print_to(console: Console, result: Preflight, verbosity: Verbosity) -> None:
     """Write the result to a Rich console. -q prints only the last line."""
     from rich.text import Text
 
-    from agent.present.layout import joined, print_line, styled
-    from agent.present.table import print_entries, print_facts, print_result
+    from agent.present.layout import print_line, styled
+    from agent.present.table import print_entries, print_facts, print_note, print_result
     from agent.report import Entry
 
     if verbosity is not Verbosity.QUIET:
@@ -97,9 +97,7 @@ def print_to(console: Console, result: Preflight, verbosity: Verbosity) -> None:
                 print_line(console, Text(heading, "bold"))
                 print_entries(console, entries, with_fix=with_fix)
         for note in result.notes:
-            print_line(console, joined(Text("note ", "cyan"), styled(note.id, "bold")))
-            print_line(console, styled(note.text), 2)
-            print_line(console, styled(note.source, "dim"), 2)
+            print_note(console, note.id, note.text, note.source)
     print_result(console, _summary(result), result.exit_code)
     if verbosity is not Verbosity.QUIET:
         next_steps.print_next_steps(console, result.next_steps)

@@ -109,12 +109,11 @@ def steps(remediation: Remediation) -> tuple[Step, ...]:
     return (*map(described, remediation.steps), *_RESTARTS[remediation.restart])
 
 
-def lines(remediation: Remediation) -> list[str]:
-    """Return one line for each step, numbered if there are several; the alternative follows a line `or`."""
-    own = [step.text for step in steps(remediation)]
-    if len(own) > 1:
-        own = [f"{number}. {line}" for number, line in enumerate(own, 1)]
-    return [*own, "or", *lines(remediation.alternative)] if remediation.alternative else own
+def numbered(remediation: Remediation) -> list[tuple[str, Step]]:
+    """Return each step with its number, if there are several; the alternative follows a line `or`."""
+    own = steps(remediation)
+    listed = [(f"{number}. " if len(own) > 1 else "", step) for number, step in enumerate(own, 1)]
+    return [*listed, ("", Step("or")), *numbered(remediation.alternative)] if remediation.alternative else listed
 
 
 def completed(step: model.Step, caller: Caller) -> model.Step:

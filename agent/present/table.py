@@ -9,7 +9,7 @@ from rich.text import Text
 
 from agent.errors import ExitCode
 from agent.present import Verbosity, fitting, remediation
-from agent.present.layout import NARROW, indent_of, joined, padded, print_line, styled
+from agent.present.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
 from agent.present.next_steps import print_next_steps
 from agent.present.text import fields, fix, hints, is_compliant, result, stripped, title
 from agent.report import ItemStatus, Level
@@ -110,12 +110,24 @@ def print_entries(console: Console, entries: Sequence[Entry], *, with_fix: bool)
                 console.print(styled(line, _DIFF_STYLE.get(line[:1], "")), soft_wrap=True)
 
 
-def print_fix(console: Console, fix_: Remediation, indent: int) -> None:
-    """Print the steps of a fix, one on each line."""
-    label = "fix: "
-    for step in remediation.lines(fix_):
-        print_line(console, joined(Text(label), styled(step)), indent, len(label))
-        label = " " * len(label)
+def print_fix(console: Console, fix_: Remediation, indent: int, label: Text | None = None) -> None:
+    """Print the steps of a fix after a label, each from a line of its own on; a command can be pasted."""
+    label = label or Text("fix: ")
+    for number, step in remediation.numbered(fix_):
+        head = joined(label, Text(number))
+        if step.is_command:
+            print_command(console, step.text, indent, head=head)
+        else:
+            print_line(console, joined(head, styled(step.text)), indent, head.cell_len)
+        label = Text(" " * label.cell_len)
+
+
+def print_note(console: Console, id_: str, text: str, source: str) -> None:
+    """Print a note that is not about this host, with its source."""
+    indent = indent_of(console, _COLUMN)
+    _print_head(console, styled(Level.NOTE, _LEVEL_STYLE[Level.NOTE]), styled(id_, "bold"))
+    print_line(console, styled(text), indent, 2)
+    print_line(console, styled(source, "dim"), indent, 2)
 
 
 def _print_item(console: Console, item: Item, column: int) -> None:

@@ -18,13 +18,13 @@ from agent.findings.settings import NOTIFY_FINDINGS
 from agent.model import FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
-from agent.report import Fact
+from agent.report import Fact, no_progress
 from agent.situation import observe
 from agent.value import replace
 from agent.verbs.k3s_state import of_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import PurePosixPath
 
     from agent.assess.assessment import Verdict
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.kubernetes.objects import Cluster
     from agent.model import Version
-    from agent.report import Finding
+    from agent.report import Finding, Progress
     from agent.situation import Request, Situation
 
 AUTO = "auto"
@@ -52,17 +52,20 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     benchmark: Benchmark | None = None,
     *,
     earlier: Baseline | None = None,
-    watched: Callable[[Sequence[BenchmarkControl]], Iterable[BenchmarkControl]] = iter,
+    progress: Progress = no_progress,
     with_cluster: bool = False,
 ) -> Assessment:
     """Assess this host against a benchmark; None is the newest one for its K3s version. Makes no changes.
 
-    Controls that were open in the report `earlier` do not affect the exit code. The controls pass through `watched`,
-    which may show progress. `with_cluster` also reads objects and running configurations from the API server of this
-    machine. Raises the errors of situation.observe.
+    Controls that were open in the report `earlier` do not affect the exit code. `with_cluster` also reads objects and
+    running configurations from the API server of this machine. Raises the errors of situation.observe.
     """
+    progress("reading the host")
     situation = observe(host, request)
-    cluster = _cluster(host, situation) if with_cluster and host.is_live else None
+    cluster = None
+    if with_cluster and host.is_live:
+        progress("reading the API server")
+        cluster = _cluster(host, situation)
     benchmark = benchmark or fitting(situation.facts.version)
     controls = catalogue.of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
@@ -78,13 +81,16 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         cluster=cluster,
     )
     waivers = waived_controls.select(situation.waivers.all, controls, benchmark, situation.waivers.scope)
-    verdicts = tuple(verdict(control, benchmark, node, waivers.of(control)) for control in watched(controls))
+    verdicts = []
+    for number, control in enumerate(controls, 1):
+        progress(control.id, number, len(controls))
+        verdicts.append(verdict(control, benchmark, node, waivers.of(control)))
     assessment = Assessment(
         benchmark=benchmark,
         node=node.evidence.node,
         when=host.now(),
         facts=(*situation.facts.evidence, *system_facts(host)),
-        verdicts=verdicts,
+        verdicts=tuple(verdicts),
         notes=(
             *_not_installed(node, verdicts),
             *_limits(found, situation.facts.version, benchmark),

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from agent.assess.assessment import ControlStatus
-from agent.present import Verbosity, remediation
+from agent.present import Verbosity
 from agent.present.assessments import common
 from agent.present.layout import NARROW, indent_of, joined, padded, print_line, styled
 from agent.present.next_steps import print_next_steps
-from agent.present.table import print_facts, print_result, write_captured
+from agent.present.table import print_facts, print_fix, print_result, write_captured
 from agent.present.text import stripped
 
 if TYPE_CHECKING:
@@ -168,15 +168,19 @@ def _print_awaiting(console: Console, group: Awaiting, verbosity: Verbosity) -> 
     print_line(console, joined(status, Text("  "), styled(group.sentence, "bold")), hanging=2)
     fields = [("controls", ", ".join(group.ids))] if verbosity is Verbosity.QUIET else []
     for name, text in (*fields, ("fix", group.fix)):
-        print_line(console, joined(padded(styled(name, "dim"), _FIELD_COLUMN), styled(text)), 2, _FIELD_COLUMN)
+        print_line(console, joined(_label(name), styled(text)), 2, _FIELD_COLUMN)
 
 
 def _print_details(console: Console, fields: Iterable[tuple[str, str]], fix: Remediation | None, indent: int) -> None:
-    rows = [(name, text) for name, text in fields if text]
-    lines = remediation.lines(fix) if fix else []
-    rows += zip(("fix", *("",) * (len(lines) - 1)), lines)
-    for name, text in rows:
-        print_line(console, joined(padded(styled(name, "dim"), _FIELD_COLUMN), styled(text)), indent, _FIELD_COLUMN)
+    for name, text in fields:
+        if text:
+            print_line(console, joined(_label(name), styled(text)), indent, _FIELD_COLUMN)
+    if fix:
+        print_fix(console, fix, indent, _label("fix"))
+
+
+def _label(name: str) -> Text:
+    return padded(styled(name, "dim"), _FIELD_COLUMN)
 
 
 def _print_note(console: Console, note: Note) -> None:

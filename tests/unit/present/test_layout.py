@@ -57,6 +57,15 @@ def test_lines_break_between_words_and_after_slashes(text: str, lines: list[str]
     assert printed(text, 18, 2, 4) == lines
 
 
+def test_a_word_that_the_next_line_cannot_hold_begins_beside_its_label() -> None:
+    """Otherwise the label would be alone on its line."""
+    assert printed("found  --plugins=NodeRestriction,ServiceAccount", 36, 2, 7) == [
+        "  found  --plugins=NodeRestriction,",
+        "         ServiceAccount",
+    ]
+    assert printed("found  in /var/lib/rancher/k3s", 24, 2, 2) == ["  found  in", "    /var/lib/rancher/k3s"]
+
+
 @given(text=st.text(st.sampled_from("ab/, 日"), max_size=200), width=st.integers(15, 80))
 def test_no_character_is_lost(text: str, width: int) -> None:
     """At any width."""

@@ -7,11 +7,16 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
-from agent.present.remediation import Caller, addressed, lines, text
+from agent.present.remediation import Caller, addressed, numbered, text
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
 RELOAD = "run `sudo systemctl daemon-reload`; restart K3s"
+
+
+def lines(remediation: Remediation) -> list[str]:
+    """Return the steps with their numbers."""
+    return [f"{number}{step.text}" for number, step in numbered(remediation)]
 
 
 @pytest.mark.parametrize(

@@ -439,3 +439,17 @@ def test_an_assessment_changes_nothing(server: Node) -> None:
     before = {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")}
     server.assess()
     assert {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")} == before
+
+
+def test_progress_has_each_step_and_control(server: Node) -> None:
+    """Each control has its number."""
+    shown: list[tuple[str, int, int]] = []
+
+    def show(text: str, done: int = 0, total: int = 0) -> None:
+        shown.append((text, done, total))
+
+    found = assess_host(server.host(), server.request(), progress=show)
+    names = sorted(verdict.control.id for verdict in found.verdicts)
+    assert shown[0] == ("reading the host", 0, 0)
+    assert sorted(name for name, _, _ in shown[1:]) == names
+    assert [(done, total) for _, done, total in shown[1:]] == [(n, len(names)) for n in range(1, len(names) + 1)]

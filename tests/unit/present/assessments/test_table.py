@@ -10,6 +10,7 @@ from hypothesis import given
 from rich.console import Console
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
+from agent.model import Instruction, Remediation, ShellCommand
 from agent.present import Verbosity
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.present.assessments.common import cleaned
@@ -91,6 +92,22 @@ def test_an_open_control_has_evidence_and_fix() -> None:
     assert "default of K3s v1.28" in table(width=200, verbosity=Verbosity.VERBOSE)
     assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)
     assert "k3s.service" not in table()
+
+
+def test_a_command_of_a_fix_can_be_pasted() -> None:
+    """A backslash continues it; a number and its step are apart from the next ones."""
+    fix = Remediation(
+        (
+            Instruction("look for Services that use externalIPs, because new ones are rejected"),
+            ShellCommand("sudo k3s-harden apply --root /srv/image --role server --k3s-version v1.34.2+k3s1"),
+        )
+    )
+    assert """
+              fix       1. look for Services that use externalIPs, because new
+                           ones are rejected
+                        2. sudo k3s-harden apply --root /srv/image \\
+                               --role server --k3s-version v1.34.2+k3s1
+""" in table(replace(FULL, verdicts=(FAILS._replace(remediation=fix),)), width=80).replace("FAIL  ", "      ")
 
 
 def test_much_evidence_is_shortened() -> None:
