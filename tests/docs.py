@@ -15,14 +15,15 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
 from rich.console import Console
 from rich.text import Text
+from typer.main import get_command
 
 from agent import findings
 from agent.changes import journal, last_run, notifications, state
-from agent.cli import app
+from agent.cli.application import application
 from agent.cli.completion import TOPICS
+from agent.cli.declared import COMMANDS
 from agent.desired import resources as desired
 from agent.errors import ExitCode
 from agent.findings.remediations import REMEDIATIONS
@@ -89,7 +90,7 @@ def pages() -> dict[str, str]:
 
 def commands() -> tuple[Command, ...]:
     """Return all verbs in the order of --help."""
-    group = typer.main.get_command(app)
+    group = get_command(application(COMMANDS))
     found = []
     for name, command in group.commands.items():  # type: ignore[attr-defined] # Typer's app has several commands
         given = [(parameter.param_type_name, _option(parameter)) for parameter in command.params]
@@ -111,7 +112,7 @@ def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: A
 
 def program_options() -> tuple[Option, ...]:
     """Return the options before the verb."""
-    return tuple(_option(parameter) for parameter in typer.main.get_command(app).params)
+    return tuple(_option(parameter) for parameter in get_command(application(COMMANDS)).params)
 
 
 def picture() -> str:

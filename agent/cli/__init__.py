@@ -2,51 +2,65 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import redirect_stdout, suppress
 from typing import NoReturn
 
+from agent.cli import commands as _declares_them  # noqa: F401
 from agent.cli import completion
-from agent.cli.commands import app
-from agent.cli.group import WrongWordsError
+from agent.cli.plain_words import requested
 from agent.cli.streams import discard_output, open_standard_streams, print_error
 from agent.errors import ExitCode, HardenError, RootRequiredError
 
-__all__ = ("app", "main")
-
 _INTERRUPTED = 130
-"""Typer's exit code after Ctrl-C, as in shells: 128 and the number of SIGINT."""
+"""The exit code after Ctrl-C, as in shells and of Typer: 128 and the number of SIGINT."""
 
 
 def main() -> None:
     """Run the command line and exit."""
     open_standard_streams()
     if completion.is_requested():
-        sys.exit(completion.complete(_keep_command))
-    _keep_command(*sys.argv[1:2])
-    if not sys.argv[1:]:
-        _print_help_and_exit()
+        sys.exit(completion.complete())
     try:
-        app(prog_name="k3s-harden")
-    except WrongWordsError as error:
-        from agent.cli.suggestions import usage_error
-
-        _fail(usage_error(error, sys.argv[1:]))
+        run = requested(sys.argv[1:], os.environ) or _read_by_typer
+        run()
     except HardenError as error:
         _fail(error)
     except OSError as error:
         _fail_to_write(error)
+    except KeyboardInterrupt:
+        _fail_interrupted()
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
-            print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
+            _fail_interrupted()
         raise
 
 
-def _print_help_and_exit() -> NoReturn:
-    # Click before 8.2 treats a missing command as --help: on standard output, with exit code 0.
-    with redirect_stdout(sys.stderr), suppress(SystemExit):
-        app(["--help"], prog_name="k3s-harden")
-    sys.exit(int(ExitCode.USAGE))
+def _read_by_typer() -> None:
+    """Read a command line that is not plain, and run its command."""
+    from agent.cli.application import application
+    from agent.cli.declared import named
+    from agent.cli.group import WrongWordsError
+
+    words = sys.argv[1:]
+    app = application(named(words[0] if words else ""))
+    try:
+        if words:
+            app(prog_name="k3s-harden")
+        # Click before 8.2 treats a missing command as --help: on standard output, with exit code 0.
+        with redirect_stdout(sys.stderr), suppress(SystemExit):
+            app(["--help"], prog_name="k3s-harden")
+        sys.exit(int(ExitCode.USAGE))
+    except WrongWordsError as error:
+        from agent.cli.suggestions import usage_error
+
+        raise usage_error(error, words) from error
+
+
+def _fail_interrupted() -> NoReturn:
+    print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
+    sys.exit(_INTERRUPTED)
 
 
 def _fail(error: HardenError) -> NoReturn:
@@ -73,9 +87,3 @@ def _hint(error: HardenError) -> str:
     from agent.cli.caller import as_root
 
     return as_root()
-
-
-def _keep_command(name: str = "") -> None:
-    """Register only the command of this name, if there is one: Typer would build all of them (docs/adr/0012)."""
-    asked = [one for one in app.registered_commands if one.callback and name in (one.name, one.callback.__name__)]
-    app.registered_commands = asked or app.registered_commands

@@ -1,16 +1,12 @@
 """The verbs of the command line, with their options and help."""
 
-# Without `from __future__ import annotations`: on Python 3.9, Typer finds no options in annotations that are strings.
+# Without `from __future__ import annotations`: options are read from annotations.
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
-import typer
-
-from agent import __version__
 from agent.cli.completion import benchmarks, topics, versions
-from agent.cli.group import TopicCommand, VerbGroup
-from agent.cli.help import CHANGES, READS, RENDERS, epilog
+from agent.cli.declared import CHANGES, READS, RENDERS, Argument, Epilog, Option, command
 from agent.cli.shared_options import (
     AllowEmptyRoot,
     AssessmentOptions,
@@ -42,21 +38,10 @@ from agent.present import Format
 from agent.present.assessments import AssessmentFormat
 from agent.value import replace
 
-app = typer.Typer(
-    name="k3s-harden",
-    cls=VerbGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="k3s-harden COMMAND --help prints the options, an example and the exit codes of a command.",
-)
-
-
 _RENDERINGS = ", ".join(one.value for one in Rendering)
 
 
-@app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
+@command(Epilog("sudo k3s-harden apply --role server", CHANGES))
 def apply(
     *,
     force: Force = False,
@@ -84,11 +69,11 @@ def apply(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
-@app.command(epilog=epilog("sudo k3s-harden check", READS))
+@command(Epilog("sudo k3s-harden check", READS))
 def check(
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Check again every 2 seconds, and show changes, until Ctrl-C.")
+        bool, Option("--watch", help="Check again every 2 seconds, and show changes, until Ctrl-C.")
     ] = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
@@ -116,7 +101,7 @@ def check(
     printed.finish(report, caller)
 
 
-@app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
+@command(Epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
 def diff(
     *,
     force: Force = False,
@@ -141,8 +126,8 @@ def diff(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
-@app.command(
-    epilog=epilog(
+@command(
+    Epilog(
         "sudo k3s-harden preflight v1.37",
         READS,
         success="K3s of that version would start, and apply can do the rest",
@@ -151,7 +136,7 @@ def diff(
 def preflight(
     version: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="VERSION",
             help="K3s version after the upgrade, such as v1.37 or v1.37.2+k3s1.",
             autocompletion=versions,
@@ -184,12 +169,12 @@ def preflight(
     ReportOptions(output_format, verbose, quiet).finish_preflight(result, partial(for_target.caller, root))
 
 
-@app.command(epilog=epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", READS))
+@command(Epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", READS))
 def assess(
     *,
     benchmark: Annotated[
         str,
-        typer.Option(
+        Option(
             help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.",
             metavar="VERSION",
             autocompletion=benchmarks,
@@ -197,10 +182,10 @@ def assess(
     ] = "auto",
     baseline: Annotated[
         Optional[Path],
-        typer.Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
+        Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
     ] = None,
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
+        bool, Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
     ] = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
@@ -208,28 +193,22 @@ def assess(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
-    output_format: Annotated[AssessmentFormat, typer.Option("--format", help="Output format.")] = AssessmentFormat.AUTO,
+    output_format: Annotated[AssessmentFormat, Option("--format", help="Output format.")] = AssessmentFormat.AUTO,
     output: Annotated[
         Optional[Path],
-        typer.Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+        Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
     ] = None,
-    beyond: Annotated[
-        bool, typer.Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")
-    ] = False,
-    aws_account: Annotated[Optional[str], typer.Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
+    beyond: Annotated[bool, Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")] = False,
+    aws_account: Annotated[Optional[str], Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
     aws_region: Annotated[
-        Optional[str], typer.Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
+        Optional[str], Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
     ] = None,
     aws_product_arn: Annotated[
         Optional[str],
-        typer.Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
+        Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print all controls, host facts and evidence.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only controls that decide the exit code.")
-    ] = False,
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")] = False,
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only controls that decide the exit code.")] = False,
 ) -> None:
     """Assess this host against a CIS benchmark.
 
@@ -261,13 +240,13 @@ def assess(
     options.finish(assessment, partial(of_host.caller, root))
 
 
-@app.command(
-    hidden=True,
-    epilog=epilog(
+@command(
+    Epilog(
         "systemctl start k3s-harden-check.service",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         success="the assessment is stored, whatever its result",
     ),
+    hidden=True,
 )
 def drift(
     *,
@@ -278,7 +257,7 @@ def drift(
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
     test_notification: Annotated[
-        bool, typer.Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
+        bool, Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
     ] = False,
 ) -> None:
     """Report changes since the last assessment.
@@ -301,13 +280,13 @@ def drift(
         print_text(f"{line}\n")
 
 
-@app.command(
-    hidden=True,
-    epilog=epilog(
+@command(
+    Epilog(
         "sudo k3s-harden drift --test-notification",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE),
         success="the command accepted the notification",
     ),
+    hidden=True,
 )
 def notify() -> None:
     """Run the command of drift.notify.
@@ -319,12 +298,12 @@ def notify() -> None:
     print_text(f"{deliver_input()}\n")
 
 
-@app.command(hidden=True, epilog=epilog("systemctl start k3s-harden.service", CHANGES, success="K3s may start"))
+@command(Epilog("systemctl start k3s-harden.service", CHANGES, success="K3s may start"), hidden=True)
 def gate(
     *,
     service: Annotated[
         str,
-        typer.Option(
+        Option(
             envvar="K3S_HARDEN_SERVICE", show_envvar=False, help="K3s service that is about to start.", metavar="NAME"
         ),
     ] = "",
@@ -349,10 +328,10 @@ def gate(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
-@app.command(epilog=epilog("sudo k3s-harden release --once", CHANGES, success="the next start passes"))
+@command(Epilog("sudo k3s-harden release --once", CHANGES, success="the next start passes"))
 def release(
     *,
-    once: Annotated[bool, typer.Option("--once", help="Confirm: one start, without its gate.")] = False,
+    once: Annotated[bool, Option("--once", help="Confirm: one start, without its gate.")] = False,
     unit: Services = None,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
@@ -372,10 +351,10 @@ def release(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
 
 
-@app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, success="every change was undone"))
+@command(Epilog("sudo k3s-harden revert", CHANGES, success="every change was undone"))
 def revert(
     *,
-    last: Annotated[bool, typer.Option("--last", help="Undo only the newest run.")] = False,
+    last: Annotated[bool, Option("--last", help="Undo only the newest run.")] = False,
     force: Force = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
@@ -394,27 +373,25 @@ def revert(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
-@app.command(
-    epilog=epilog("k3s-harden render k3s-config --k3s-version 1.34", RENDERS, success="the document was printed")
-)
+@command(Epilog("k3s-harden render k3s-config --k3s-version 1.34", RENDERS, success="the document was printed"))
 def render(
-    what: Annotated[Rendering, typer.Argument(help=f"{_RENDERINGS}.", metavar="DOCUMENT")],
+    what: Annotated[Rendering, Argument(help=f"{_RENDERINGS}.", metavar="DOCUMENT")],
     *,
     url: Annotated[
-        Optional[str], typer.Option(help="For cloud-init: URL of the program as a single file.", metavar="URL")
+        Optional[str], Option(help="For cloud-init: URL of the program as a single file.", metavar="URL")
     ] = None,
     sha256: Annotated[
-        Optional[str], typer.Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
+        Optional[str], Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
     ] = None,
-    config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")] = None,
+    config: Annotated[Optional[Path], Option(help="Settings file. [default: none]", metavar="FILE")] = None,
     role: Annotated[
-        RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")
+        RoleChoice, Option(help="Role of K3s on the host; auto: from the settings, or server.")
     ] = RoleChoice.AUTO,
     k3s_version: Annotated[
-        Optional[str], typer.Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION")
+        Optional[str], Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION")
     ] = None,
     data_dir: Annotated[
-        Optional[Path], typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
+        Optional[Path], Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
     ] = None,
 ) -> None:
     """Print a file of apply, or for cloud-init.
@@ -428,14 +405,14 @@ def render(
     print_text(rendered(what.value, options.settings_file, options.overrides(), download).decode())
 
 
-@app.command(
-    cls=TopicCommand,
-    epilog=epilog("k3s-harden explain audit-log-maxage", RENDERS, success="the explanation was printed"),
+@command(
+    Epilog("k3s-harden explain audit-log-maxage", RENDERS, success="the explanation was printed"),
+    takes_any_word=True,
 )
 def explain(
     topic: Annotated[
         Optional[list[str]],
-        typer.Argument(
+        Argument(
             metavar="[TOPIC]",
             help="Control, finding, setting, CIS number, path, kernel parameter or argument. Without it, all IDs.",
             show_default=False,
@@ -454,9 +431,8 @@ def explain(
     print_text(explained(" ".join(topic), width) if topic else listed(width))
 
 
-@app.command(
-    "service-accounts",
-    epilog=epilog(
+@command(
+    Epilog(
         "sudo k3s-harden service-accounts --wait 300",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
         success="no namespace hands out default tokens",
@@ -465,12 +441,10 @@ def explain(
 def service_accounts(
     *,
     kubeconfig: Annotated[
-        Optional[Path], typer.Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
+        Optional[Path], Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600)] = 20,
-    wait: Annotated[
-        float, typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)
-    ] = 0,
+    timeout: Annotated[float, Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600)] = 20,
+    wait: Annotated[float, Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)] = 0,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -489,7 +463,7 @@ def service_accounts(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
 
 
-@app.command(epilog=epilog("sudo k3s-harden install", CHANGES, success="everything is installed"))
+@command(Epilog("sudo k3s-harden install", CHANGES, success="everything is installed"))
 def install(
     *,
     unit: Services = None,
@@ -516,7 +490,7 @@ def install(
     ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root))
 
 
-@app.command(epilog=epilog("sudo k3s-harden uninstall", CHANGES, success="everything is removed"))
+@command(Epilog("sudo k3s-harden uninstall", CHANGES, success="everything is removed"))
 def uninstall(
     *,
     program: Program = None,
@@ -540,23 +514,3 @@ def uninstall(
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     wanted = installation(host, options, (), program)
     ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root))
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print_text(f"k3s-harden {__version__}\n")
-        raise typer.Exit
-
-
-@app.callback()
-def program(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Harden a K3s host by the CIS guide, assess it, and undo the changes."""
-
-
-COMMANDS = tuple(app.registered_commands)
-"""All commands, whichever of them are registered for one run."""

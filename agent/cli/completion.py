@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 VARIABLE = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol: `complete_bash`, `complete_zsh` or `complete_fish`."""
@@ -48,14 +48,11 @@ def is_requested() -> bool:
     return os.environ.get(VARIABLE, "").startswith(_PREFIX)
 
 
-def complete(keep_command: Callable[[str], None]) -> int:
-    """Print the candidates for the word at the cursor, and return the exit code. No error reaches the shell.
-
-    `keep_command` registers only the command that it names: Typer would build all of them.
-    """
+def complete() -> int:
+    """Print the candidates for the word at the cursor, and return the exit code. No error reaches the shell."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
-        sys.stdout.write(_answer(os.environ[VARIABLE][len(_PREFIX) :], keep_command))
+        sys.stdout.write(_answer(os.environ[VARIABLE][len(_PREFIX) :]))
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - a traceback would be printed into the command line
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -63,20 +60,20 @@ def complete(keep_command: Callable[[str], None]) -> int:
     return 0
 
 
-def _answer(shell: str, keep_command: Callable[[str], None]) -> str:
-    import typer
+def _answer(shell: str) -> str:
     from typer import _completion_classes as classes
+    from typer.main import get_command
 
-    from agent.cli.commands import app
+    from agent.cli.application import application
+    from agent.cli.declared import named
 
     protocol: Any = {"bash": classes.BashComplete, "zsh": classes.ZshComplete, "fish": classes.FishComplete}[shell]
     words, incomplete = protocol(None, {}, "k3s-harden", VARIABLE).get_completion_args()
     # bash gives `--format=js` as three words, the other shells as one, which the candidate has to replace.
     words = [word for word in words if word != "="]
     option, equals, _ = incomplete.partition("=") if shell != "bash" and incomplete.startswith("--") else ("", "", "")
-    if words:
-        keep_command(words[0])
-    found = protocol(typer.main.get_command(app), {}, "k3s-harden", VARIABLE).get_completions(words, incomplete)
+    app = application(named(words[0] if words else ""))
+    found = protocol(get_command(app), {}, "k3s-harden", VARIABLE).get_completions(words, incomplete)
     before = f"{option}=" if equals else ""
     candidates = [
         (f"{before}{item.value}", " ".join((item.help or "").split())) for item in found if item.type == "plain"

@@ -9,8 +9,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Optional
 
-import typer
-
+from agent.cli.declared import Option
 from agent.cli.streams import printing
 from agent.errors import HostError, UsageError
 from agent.present import Format, Verbosity, present
@@ -54,32 +53,28 @@ class Rendering(str, Enum):
     CLOUD_INIT = "cloud-init"
 
 
-# Typer evaluates annotations, so these are run-time values: Python 3.9 has no `X | None` there.
-Root = Annotated[str, typer.Option(help="Root directory of the host.", metavar="DIR")]
-AllowEmptyRoot = Annotated[
-    bool, typer.Option("--allow-empty-root", help="Accept a root directory without etc and usr.")
-]
-Config = Annotated[
-    Optional[Path], typer.Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")
-]
-Role = Annotated[RoleChoice, typer.Option(help="Role of K3s on this host.")]
+# Annotations of commands are evaluated, so these are run-time values: Python 3.9 has no `X | None` there.
+Root = Annotated[str, Option(help="Root directory of the host.", metavar="DIR")]
+AllowEmptyRoot = Annotated[bool, Option("--allow-empty-root", help="Accept a root directory without etc and usr.")]
+Config = Annotated[Optional[Path], Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")]
+Role = Annotated[RoleChoice, Option(help="Role of K3s on this host.")]
 K3sVersion = Annotated[
-    Optional[str], typer.Option(help="K3s version, such as 1.34. [default: from k3s --version]", metavar="VERSION")
+    Optional[str], Option(help="K3s version, such as 1.34. [default: from k3s --version]", metavar="VERSION")
 ]
 DataDir = Annotated[
-    Optional[Path], typer.Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
+    Optional[Path], Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace files edited by hand, and keep backups of them.")]
-OutputFormat = Annotated[Format, typer.Option("--format", help="Output format.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+Force = Annotated[bool, Option("--force", help="Replace files edited by hand, and keep backups of them.")]
+OutputFormat = Annotated[Format, Option("--format", help="Output format.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only the result.")]
 
 Services = Annotated[
     Optional[list[str]],
-    typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
+    Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
 ]
 Program = Annotated[
-    Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
+    Optional[Path], Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
 ]
 
 
@@ -210,7 +205,7 @@ class ReportOptions(Value):
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(report.exit_code, decides=report.verb != GATE_VERB):
             present(report, self.output_format, detail, sys.stdout, caller)
-        raise typer.Exit(int(report.exit_code))
+        sys.exit(int(report.exit_code))
 
     def watched(self, host: Host, check: Callable[[Host], Report], caller: Callable[[], Caller]) -> Report:
         """Show the report of each check on the terminal until Ctrl-C, and return the last one."""
@@ -227,7 +222,7 @@ class ReportOptions(Value):
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(result.exit_code):
             present_preflight(result, self.output_format, detail, sys.stdout, caller)
-        raise typer.Exit(int(result.exit_code))
+        sys.exit(int(result.exit_code))
 
 
 class AssessmentOptions(Value):
@@ -254,7 +249,7 @@ class AssessmentOptions(Value):
                 _write(assessment, self, detail, self.output)
             else:
                 present_assessment(assessment, self.output_format, detail, sys.stdout, beyond=self.beyond, aws=self.aws)
-        raise typer.Exit(int(assessment.exit_code))
+        sys.exit(int(assessment.exit_code))
 
 
 def kube_bench_beyond(output_format: AssessmentFormat, *, beyond: bool) -> bool:

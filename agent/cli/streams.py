@@ -7,8 +7,6 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-import typer
-
 from agent.errors import ExitCode
 from agent.report import no_progress
 
@@ -60,7 +58,7 @@ def printing(exit_code: ExitCode = ExitCode.COMPLIANT, *, decides: bool = True) 
                 f"cannot print the report: {error.strerror}", "any exit code other than 1 is the command's own result"
             )
             if decides:
-                raise typer.Exit(int(exit_code or ExitCode.ERROR)) from error
+                raise SystemExit(int(exit_code or ExitCode.ERROR)) from error
 
 
 def discard_output() -> None:

@@ -191,13 +191,12 @@ def options_of(verb: str) -> dict[str, bool]:
 
 
 def _group() -> Any:  # noqa: ANN401 - a class of Click or of Typer, by the release
-    import typer
+    from typer.main import get_command
 
-    from agent.cli.commands import COMMANDS, app
+    from agent.cli.application import application
+    from agent.cli.declared import COMMANDS
 
-    # Only the command that was asked for is registered (docs/adr/0012).
-    app.registered_commands = list(COMMANDS)
-    return typer.main.get_command(app)
+    return get_command(application(COMMANDS))
 
 
 def _options(command: Any) -> dict[str, bool]:  # noqa: ANN401 - as above

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from io import StringIO
 from typing import TYPE_CHECKING, NoReturn
 
-import typer
-
 from agent.cli.streams import terminal_size
 from agent.errors import HardenError, HostError, UsageError
 from agent.present import Format, fitting
@@ -119,7 +117,7 @@ def _wait(screen: _Screen) -> None:
 
 
 def _end(number: int) -> NoReturn:
-    raise typer.Exit(128 + number)
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
-import typer
+from typer.main import get_command
 
-from agent.cli import app
+from agent.cli.application import application
+from agent.cli.declared import COMMANDS
 from agent.errors import ExitCode, LockHeldError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
@@ -232,7 +233,7 @@ def test_release_requires_the_option_once() -> None:
 
 def test_each_option_of_each_verb_has_a_scenario() -> None:
     """A new option needs a test that uses it."""
-    group = typer.main.get_command(app)
+    group = get_command(application(COMMANDS))
     sources = "".join(path.read_text() for path in sorted(CHECKOUT.glob("tests/**/test_*.py")))
     for verb, command in group.commands.items():  # type: ignore[attr-defined]
         for parameter in command.params:

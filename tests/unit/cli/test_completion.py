@@ -103,7 +103,12 @@ def test_no_error_is_printed_into_a_command_line(variables: dict[str, str]) -> N
 
 def test_warnings_of_python_are_not_printed_into_a_command_line() -> None:
     """Nothing is written to standard error."""
-    program = "import os; from agent.cli import completion; completion.complete(lambda name: os.write(2, b'a warning'))"
+    program = (
+        "import os, sys; from agent.cli import completion\n"
+        "write = sys.stdout.write\n"
+        "sys.stdout.write = lambda text: os.write(2, b'a warning') and write(text)\n"
+        "completion.complete()\n"
+    )
     environment = {**os.environ, "COMP_WORDS": "k3s-harden\ncheck\n--f", "COMP_CWORD": "2"}
     run = subprocess.run(
         [sys.executable, "-c", program],
