@@ -59,7 +59,10 @@ class _StatusError(HostError):
     """The API server answered with an error."""
 
     def __init__(self, path: str, status: int) -> None:
-        super().__init__(f"cannot read {path}: the API server answered with HTTP status {status}")
+        from http.client import responses
+
+        meaning = f" ({responses[status]})" if status in responses else ""
+        super().__init__(f"cannot read {path}: the API server answered with HTTP status {status}{meaning}")
         self.status = status
 
 
@@ -117,6 +120,9 @@ class _Reader:
                 unanswered += 1
                 if not self._objects or unanswered >= _MOST_UNANSWERED:
                     return Cluster(self._url, {}, {}, problem=error.message)
+        if not any(self._objects.values()):
+            # The credentials are rejected, or this is not an API server: each answer has the same reason.
+            return Cluster(self._url, {}, {}, problem=next(iter(self._problems.values()), "it has no objects"))
         flags = self._flags()
         kubelets = dict(self._kubelets())
         return Cluster(self._url, self._objects, self._problems, flags, kubelets)
@@ -135,9 +141,9 @@ class _Reader:
                 if error.status == _NOT_FOUND and request.may_be_missing:
                     return ()
                 raise
-            found += page.items if request.accept == queries.TABLE else (parsed(query, one) for one in page.items)
-            if len(found) > _MOST_OBJECTS or (page.following and not page.items):
+            if len(found) + len(page.items) > _MOST_OBJECTS or (page.following and not page.items):
                 raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
+            found += page.items if request.accept == queries.TABLE else (parsed(query, one) for one in page.items)
             following = page.following
             if not following:
                 return tuple(found)

@@ -133,9 +133,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error.args[-1]}"
+        return f"TLS failed: {getattr(error, 'verify_message', '') or error.reason or error.args[-1]}"
     if isinstance(error, OSError):
         return error.strerror or "the connection failed"
     if isinstance(error, _TooLargeError):
         return str(error)
-    return f"the answer is not valid HTTP ({type(error).__name__})"
+    is_cut_off = isinstance(error, http.client.IncompleteRead)
+    return "the answer is incomplete" if is_cut_off else f"the answer is not valid HTTP ({type(error).__name__})"

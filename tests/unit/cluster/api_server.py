@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from contextlib import contextmanager
@@ -34,16 +35,20 @@ class ApiServer:
     connections: set[tuple[str, int]] = field(default_factory=set)
     """The addresses of the clients."""
     port: int = 0
+    address: str = "127.0.0.1"
+    certificate: str = "server"
+    """The name of the certificate and key of the server."""
 
     @contextmanager
     def running(self) -> Iterator[ApiServer]:
         """Serve until the end of the block."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(TLS / "server.crt", TLS / "server.key")
+        context.load_cert_chain(TLS / f"{self.certificate}.crt", TLS / f"{self.certificate}.key")
         context.load_verify_locations(TLS / "ca.crt")
         context.verify_mode = ssl.CERT_REQUIRED
-        with ThreadingHTTPServer(("127.0.0.1", 0), type("_Handler", (Handler,), {"api": self})) as server:
-            server.daemon_threads = True
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        kind = type("_Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
+        with kind((self.address, 0), type("_Handler", (Handler,), {"api": self})) as server:
             server.socket = context.wrap_socket(server.socket, server_side=True)
             self.port = server.server_address[1]
             thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -58,7 +63,8 @@ class ApiServer:
         """Return a kubeconfig as K3s writes it; `changes` replaces the address or a file."""
         from base64 import b64encode
 
-        values = {"server": f"https://127.0.0.1:{self.port}", "authority": "ca.crt", "key": "client.key", **changes}
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        values = {"server": f"https://{host}:{self.port}", "authority": "ca.crt", "key": "client.key", **changes}
         files = {
             "certificate-authority": TLS / values["authority"],
             "client-certificate": TLS / "client.crt",
