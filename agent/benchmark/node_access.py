@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl
 from agent.checks import host_paths
-from agent.checks.access import OnlyRoot
+from agent.checks.access import NoSecretInServices, OnlyRoot
+from agent.checks.check import AllOf
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.model import EVERYWHERE, ON_SERVERS
 from agent.value import Value
 
 if TYPE_CHECKING:
+    from agent.checks.check import Check
     from agent.model import Applies
 
 _ETCD = "server/db/etcd"
@@ -29,7 +31,7 @@ class _Row(Value):
 
     id: str
     title: str
-    check: OnlyRoot
+    check: Check
     why: str
     source: str
     applies: Applies = EVERYWHERE
@@ -38,10 +40,13 @@ class _Row(Value):
 _ROWS = (
     _Row(
         "k3s-service-access",
-        "Only root can change the services that start K3s",
-        OnlyRoot(host_paths.SERVICE_FILES, directories=host_paths.SERVICE_DIRECTORIES),
+        "Only root can change the services that start K3s, and they contain no secret",
+        AllOf(
+            (OnlyRoot(host_paths.SERVICE_FILES, directories=host_paths.SERVICE_DIRECTORIES), NoSecretInServices()),
+        ),
         "systemd runs the commands of a unit and its drop-ins as root, so everyone who can write one, or add one, can"
-        " run commands as root.",
+        " run commands as root. systemd shows the content of units to all users, so a token in the command line or in"
+        " `Environment=` is not secret.",
         _INSTALL,
     ),
     _Row(

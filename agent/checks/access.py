@@ -10,8 +10,9 @@ from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
 from agent.checks.given import GivenBy
-from agent.checks.host_paths import HostPaths, paths_on
-from agent.model import File, Location, Remediation, ShellCommand
+from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
+from agent.k3s.secrets import HIDDEN
+from agent.model import File, Instruction, Location, Remediation, Restart, ShellCommand
 from agent.value import NamedTuple, Value, replace
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class OnlyRoot(Check):
 
     def answer(self, node: AssessedNode) -> Answer:
         try:
-            queries = self.files(node.facts)
+            queries = self._queries(node.facts)
         except ValueError as error:
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error))
         matches = [match for query in queries for match in node.evidence.files[query]]
@@ -107,6 +108,12 @@ class OnlyRoot(Check):
         return ", ".join(dict.fromkeys(name for each in names for name in each))
 
     def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
+        try:
+            return self._queries(facts)
+        except ValueError:
+            return ()
+
+    def _queries(self, facts: HostFacts) -> tuple[FileQuery, ...]:
         found = ((paths_on(self.directories, facts), True), (paths_on(self.paths, facts), False))
         return tuple(FileQuery(paths, directories=of, access=True) for paths, of in found if paths)
 
@@ -137,6 +144,44 @@ class OnlyRoot(Check):
             if isinstance(paths, HostPaths) and paths.none:
                 return paths.none
         return f"no file matches {', '.join(str(match.pattern) for match in matches)}"
+
+
+class NoSecretInServices(Check):
+    """No secret is in the services that start K3s: systemd shows their content to all users, whatever the mode is."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        units = node.facts.units
+        if not units:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason="no service starts K3s")
+        with_secrets = [
+            (key, value.location)
+            for key, values in node.facts.merged_config.values.items()
+            for value in values
+            if HIDDEN in value.text and is_of_service(value.location.path, node.facts)
+        ]
+        if not with_secrets:
+            return Answer(
+                ControlStatus.PASS, "no secret", tuple(Evidence("no secret", Location(one.path)) for one in units)
+            )
+        target = node.facts.configuration.path
+        steps = [Instruction(f"remove `{key}`", location) for key, location in with_secrets]
+        keys = ", ".join(f"`{key}`" for key in dict.fromkeys(key for key, _ in with_secrets))
+        commands = (ShellCommand(f"sudo chmod 0600 {quote(str(target))}"), ShellCommand("sudo systemctl daemon-reload"))
+        return Answer(
+            ControlStatus.FAIL,
+            f"secret in `{with_secrets[0][0]}`, which all users can read",
+            tuple(Evidence(f"secret in `{key}`, which all users can read", at) for key, at in with_secrets),
+            remediation=Remediation(
+                (*steps, Instruction(f"add {keys} with the value to {target}"), *commands), restart=Restart.K3S
+            ),
+        )
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
+        return "it contains no secret"
+
+    @property
+    def subject(self) -> str:
+        return SERVICE_FILES.name
 
 
 def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:

@@ -66,6 +66,11 @@ def _unit_dropins(unit: PurePosixPath) -> Iterator[PurePosixPath]:
     return (directory / f"{unit.name}.d" for directory in UNIT_DIRECTORIES)
 
 
+def is_of_service(path: PurePosixPath, facts: HostFacts) -> bool:
+    """Return whether a file is a service that starts K3s, or a drop-in of one."""
+    return any(path == unit.path or path.parent in _unit_dropins(unit.path) for unit in facts.units)
+
+
 def _environment_files(facts: HostFacts) -> Iterator[str]:
     return (str(path) for unit in facts.units for path in unit.environment_files)
 
@@ -92,27 +97,38 @@ def _with_secrets(facts: HostFacts) -> Iterator[str]:
 
 
 def _registries(facts: HostFacts) -> Iterator[str]:
-    option = facts.merged_config.scalar("private-registry")
-    yield option.text if option and option.text else str(K3S_CONFIG_FILE.with_name("registries.yaml"))
+    yield _option("private-registry", facts) or str(K3S_CONFIG_FILE.with_name("registries.yaml"))
 
 
 def _tokens(facts: HostFacts) -> Iterator[str]:
     yield from ("server/token", "server/node-token", "server/agent-token")
-    for key in ("token-file", "agent-token-file"):
-        option = facts.merged_config.scalar(key)
-        if option is not None and option.text.startswith("/"):
-            yield option.text
+    yield from filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file")))
 
 
 def _snapshots(facts: HostFacts) -> str:
-    option = facts.merged_config.scalar("etcd-snapshot-dir")
-    return option.text if option and option.text.startswith("/") else "server/db/snapshots"
+    return _option("etcd-snapshot-dir", facts) or "server/db/snapshots"
+
+
+def _option(key: str, facts: HostFacts) -> str:
+    """Return the path in an option of K3s; empty without one. Raises ValueError for a relative path."""
+    option = facts.merged_config.scalar(key)
+    return _absolute(key, option.text) if option else ""
 
 
 def _argument(name: str, facts: HostFacts) -> str:
-    """Return the last value of an argument of the API server that is an absolute path; empty without one."""
+    """Return the path in the last value of an argument of the API server; empty without one, and for `-`.
+
+    Raises ValueError for a relative path.
+    """
     values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
-    return values[-1].text if values and values[-1].text.startswith("/") else ""
+    return _absolute(name, values[-1].text) if values and values[-1].text != _STANDARD_OUTPUT else ""
+
+
+def _absolute(name: str, path: str) -> str:
+    # K3s changes its working directory while it starts, so a relative path can mean several files.
+    if path and not path.startswith("/"):
+        raise ValueError(f"the path in `{name}` is relative")
+    return path
 
 
 def _or_argument(path: str, name: str) -> Callable[[HostFacts], Iterable[str]]:
@@ -140,6 +156,7 @@ def _binaries(facts: HostFacts) -> Iterator[str]:
 
 
 _BINARY = PurePosixPath("/usr/local/bin/k3s")
+_STANDARD_OUTPUT = "-"
 
 SERVICE_FILES = HostPaths("the services that start K3s, and their drop-ins", _units, "no service starts K3s")
 SERVICE_DIRECTORIES = HostPaths("the directories of these drop-ins", _unit_directories, "no service starts K3s")

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _Parsed = TypeVar("_Parsed")
 
-_CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]"
-"""Keys of registries.yaml whose values are secret (k3s-io/docs, docs/installation/private-registry.md)."""
+_CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]|://[^\s/@]+@"
+"""Secrets of registries.yaml: values of keys, and in URLs (k3s-io/docs, docs/installation/private-registry.md)."""
 
 
 def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
@@ -52,7 +52,11 @@ def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> Collecte
 
 def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:
     """Yield the configuration of registries if it has secrets."""
-    for path in paths_on(REGISTRIES, facts):
+    try:
+        paths = paths_on(REGISTRIES, facts)
+    except ValueError:
+        return
+    for path in paths:
         data = _content(tree, facts.data_dir / path)
         is_secret = isinstance(data, bytes) and re.search(_CREDENTIALS, data)
         if is_secret or isinstance(data, Unknown):

@@ -288,6 +288,7 @@ def test_a_symlink_in_a_closed_directory_does_not_hide_its_target(node: Node) ->
     [
         ("configs:\n  r:\n    auth:\n      username: u\n      password: p\n", ControlStatus.FAIL),
         ('configs: {r: {auth: {auth: "x"}}}\n', ControlStatus.FAIL),
+        ("mirrors:\n  docker.io:\n    endpoint: [https://u:p@r]\n", ControlStatus.FAIL),
         ("mirrors:\n  docker.io:\n    endpoint: [https://r]\n", ControlStatus.PASS),
     ],
 )
@@ -310,6 +311,58 @@ def test_configuration_is_secret_if_it_has_a_token(node: Node, text: str, status
     node.drop_in("10-site.yaml", text)
     node.path(f"{CONFIG}.d/10-site.yaml").chmod(0o644)
     assert node.verdict("k3s-config-drop-ins-access").status is status
+
+
+@pytest.mark.parametrize(
+    ("text", "control"),
+    [
+        ("token-file: token\n", "k3s-token-access"),
+        ("private-registry: r.yaml\n", "k3s-registries-access"),
+        ("etcd-snapshot-dir: snapshots\n", "snapshots-access"),
+        ("kube-apiserver-arg: [audit-log-path=audit.log]\n", "audit-log-access"),
+        ("kube-apiserver-arg: [audit-policy-file=p.yaml]\n", "audit-policy-access"),
+    ],
+)
+def test_a_relative_path_is_unknown(node: Node, text: str, control: str) -> None:
+    """K3s changes its working directory, so it is not known which file it is."""
+    node.config(text)
+    verdict = node.verdict(control)
+    assert verdict.status is ControlStatus.UNKNOWN
+    assert verdict.reason.endswith(" is relative")
+
+
+def test_a_log_on_standard_output_is_no_file(node: Node) -> None:
+    """The API server has the path `-` for it."""
+    node.config("kube-apiserver-arg: [audit-log-path=-]\n")
+    assert node.verdict("audit-log-access").status is ControlStatus.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("place", ["command", "environment", "drop-in"])
+def test_a_secret_in_a_service_fails(node: Node, place: str) -> None:
+    """systemd shows the content of units to all users. The environment file, which only root can read, is right."""
+    at = f"{UNIT}:4"
+    if place == "command":
+        node.starts_with("--token=abc")
+    elif place == "environment":
+        unit = node.path(UNIT)
+        unit.write_text(unit.read_text() + "Environment=K3S_TOKEN=abc\n")
+        at = f"{UNIT}:5"
+    else:
+        node.put(f"{UNIT}.d/20-token.conf", "[Service]\nEnvironment=K3S_TOKEN=abc\n", 0o600)
+        at = f"{UNIT}.d/20-token.conf:2"
+    verdict = node.verdict("k3s-service-access")
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "secret in `token`, which all users can read")
+    assert seen(verdict)[-1] == ("secret in `token`, which all users can read", at)
+    assert fix(verdict) == (
+        f"remove `token` at {at}; then add `token` with the value to {CONFIG}; then run `sudo chmod 0600 {CONFIG}`;"
+        " then run `sudo systemctl daemon-reload`; restart K3s"
+    )
+
+
+def test_a_secret_in_the_environment_file_of_a_service_passes(node: Node) -> None:
+    """install.sh writes the token into it."""
+    node.put(f"{UNIT}.env", "K3S_TOKEN=abc\n")
+    assert node.verdict("k3s-service-access").status is ControlStatus.PASS
 
 
 def test_files_that_do_not_exist_are_not_applicable(nodes: Nodes) -> None:
