@@ -18,6 +18,7 @@ from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.present.assessments.asff import AwsAccount, account
 from agent.value import replace
+from tests.unit.present.assessments import real_nodes
 from tests.unit.present.assessments.html_sample import of_catalogue
 from tests.unit.present.assessments.samples import (
     CALM,
@@ -75,6 +76,14 @@ def test_asff_is_valid_by_the_model_of_aws(assessment: Assessment) -> None:
     findings = read(assessment)
     validate(findings)
     assert len(findings) == len(assessment.verdicts)
+
+
+@pytest.mark.parametrize("name", real_nodes.NAMES)
+def test_asff_of_a_complete_node_is_valid_by_the_model_of_aws(name: str) -> None:
+    """Servers, agents and clusters have controls of different kinds."""
+    findings = read(real_nodes.assessed(name))
+    validate(findings)
+    assert len(findings) == len(real_nodes.assessed(name).verdicts)
 
 
 @given(assessment=hostile())

@@ -14,6 +14,7 @@ from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.report import Fact
 from agent.value import replace
+from tests.unit.present.assessments import real_nodes
 from tests.unit.present.assessments.samples import (
     CANNOT_TELL,
     CANNOT_TELL_EITHER,
@@ -111,6 +112,21 @@ def test_the_report_has_the_structure_of_kube_bench(assessment: Assessment) -> N
     for beyond in (False, True):
         validate(read(assessment, beyond=beyond))
     assert as_text(assessment, AssessmentFormat.KUBE_BENCH).count("\n") == 1
+
+
+@pytest.mark.parametrize("name", real_nodes.NAMES)
+def test_the_report_of_a_complete_node_has_the_structure_of_kube_bench(name: str) -> None:
+    """Servers, agents and clusters have controls of different kinds."""
+    for beyond in (False, True):
+        validate(read(real_nodes.assessed(name), beyond=beyond))
+    numbers = [
+        check["test_number"]
+        for part in read(real_nodes.assessed(name), beyond=False)["Controls"]
+        for group in part["tests"]
+        for check in group["results"]
+    ]
+    assert all(re.fullmatch(r"[0-9]+(\.[0-9]+)+", number) for number in numbers)
+    assert len(set(numbers)) == len(numbers)
 
 
 @given(assessment=hostile())

@@ -21,6 +21,7 @@ from agent.present import remediation
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.value import replace
 from tests.sarif import multitool
+from tests.unit.present.assessments import real_nodes
 from tests.unit.present.assessments.html_sample import of_catalogue
 from tests.unit.present.assessments.samples import (
     BENCHMARK,
@@ -76,6 +77,13 @@ def schema() -> jsonschema.Draft4Validator:
 def test_sarif_is_valid_by_the_schema(assessment: Assessment) -> None:
     """The log contains the URI of the schema."""
     schema().validate(read(assessment))
+
+
+@needs_the_schema
+@pytest.mark.parametrize("name", real_nodes.NAMES)
+def test_sarif_of_a_complete_node_is_valid_by_the_schema(name: str) -> None:
+    """Servers, agents and clusters have controls of different kinds."""
+    schema().validate(read(real_nodes.assessed(name)))
 
 
 @needs_the_schema
@@ -135,6 +143,7 @@ def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
     logs = {"full": FULL, "calm": CALM, "nothing": NOTHING, "compared": COMPARED, "hostile": hostile_text}
     logs["many"] = replace(FULL, verdicts=(many,))
     logs["catalogue"] = of_catalogue(Benchmark.CIS_2_1)
+    logs.update({name.replace(" ", "-"): real_nodes.assessed(name) for name in real_nodes.NAMES})
     assert multitool.complaints(written(tmp_path, logs), tmp_path / "complaints.json") == []
 
 
