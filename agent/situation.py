@@ -27,6 +27,7 @@ from agent.model import Absent, Component, File, FilePermissions, Role, Unreadab
 from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node.k3s_manifests import Manifests
 from agent.node.sysctl_files import read_sysctl_files
+from agent.node.version import RecordedVersion
 from agent.plan import plan
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.settings.waivers import Scope, Waivers
@@ -174,7 +175,7 @@ def _observe(
     host: Host, request: Request, site: Site, last: LastRun, unreadable_record: Sequence[HardenError]
 ) -> Situation:
     settings = site.settings
-    host_facts = facts.read(host, settings, request.service, recorded=last.versions, day=last.day)
+    host_facts = facts.read(host, settings, request.service, recorded=_recorded_versions(last))
     _require_supported(settings, host_facts)
     today = Today(time.strftime("%Y-%m-%d", time.gmtime(host.now())), max(last.day, __released__))
     scope = Scope(host_facts.role, host.name if site.waivers else "", _expiry_day(request, last, today))
@@ -250,7 +251,14 @@ def _to_record(site: Site, host_facts: HostFacts, last: LastRun, day: str) -> La
     if last.settings is not None and last.settings[1:] == recorded[1:]:
         recorded = last.settings
     known = {host_facts.role.value: host_facts.version} if host_facts.version_is_known else {}
-    return LastRun(day, {**last.versions, **known}, recorded)
+    programs = {**last.programs, host_facts.role.value: host_facts.version_program}
+    return LastRun(day, {**last.versions, **known}, recorded, {role: one for role, one in programs.items() if one})
+
+
+def _recorded_versions(last: LastRun) -> dict[str, RecordedVersion]:
+    return {
+        role: RecordedVersion(version, last.day, last.programs.get(role, "")) for role, version in last.versions.items()
+    }
 
 
 def _day_to_record(request: Request, last: LastRun, today: Today, waivers: Waivers) -> str:

@@ -1,7 +1,8 @@
 """What the last successful run of apply or gate recorded about this host, for runs that lack the original.
 
-/var/lib/k3s-harden/last-run.json contains the K3s version, the settings, and the day. A run that finds the host
-compliant writes the file if it differs, so at most once a day on a host that does not change.
+/var/lib/k3s-harden/last-run.json contains the K3s version, the identity of the program that printed it, the settings,
+and the day. A run that finds the host compliant writes the file if it differs, so at most once a day on a host that
+does not change.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 RECORD = STATE / "last-run.json"
 
 _SCHEMA = 1
+_REPLACE = "run `sudo k3s-harden apply`, which replaces the file when the host is compliant"
 
 
 class RecordedSettings(NamedTuple):
@@ -48,6 +50,8 @@ class LastRun(Value):
     versions: Mapping[str, Version] = MappingProxyType({})
     """The K3s version by role: a host can have a server and an agent."""
     settings: RecordedSettings | None = None
+    programs: Mapping[str, str] = MappingProxyType({})
+    """The identity of the program that printed the version, by role; a role is missing if no program did."""
 
 
 def read(host: Host, unreadable: list[HardenError]) -> LastRun:
@@ -59,6 +63,8 @@ def read(host: Host, unreadable: list[HardenError]) -> LastRun:
         return LastRun()
     try:
         data = host.tree.read(RECORD)
+        if data is not None and (problem := host.tree.trust_problem(RECORD)):
+            raise HostError(f"cannot use {RECORD}: {problem}", _REPLACE)  # noqa: TRY301 - handled like a read error
     except HostError as error:
         unreadable.append(error)
         return LastRun()
@@ -72,7 +78,7 @@ def read(host: Host, unreadable: list[HardenError]) -> LastRun:
         unreadable.append(
             HostError(
                 f"cannot read {RECORD}: not a record of the last successful run ({type(error).__name__})",
-                "run `sudo k3s-harden apply`, which replaces the file when the host is compliant",
+                _REPLACE,
             )
         )
         return LastRun()
@@ -108,7 +114,13 @@ def _encoded(run: LastRun) -> dict[str, Any]:
         ],
     }
     versions = {role: str(version) for role, version in run.versions.items()}
-    return {"schema": _SCHEMA, "day": run.day, "versions": versions, "settings": settings}
+    return {
+        "schema": _SCHEMA,
+        "day": run.day,
+        "versions": versions,
+        "settings": settings,
+        "programs": dict(run.programs),
+    }
 
 
 def _decoded(record: Mapping[str, Any]) -> LastRun:
@@ -119,7 +131,14 @@ def _decoded(record: Mapping[str, Any]) -> LastRun:
         _day(record["day"]),
         {role: Version.parse(version) for role, version in record["versions"].items()},
         None if settings is None else _decoded_settings(settings),
+        {role: _text(program) for role, program in record.get("programs", {}).items()},
     )
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise TypeError
+    return found
 
 
 def _decoded_settings(record: Mapping[str, Any]) -> RecordedSettings:

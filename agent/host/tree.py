@@ -58,6 +58,10 @@ _FS_IOC_GETFLAGS = 0x80006601 | _LONG << 16
 _FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
 
 
+_ELF = b"\x7fELF"
+"""The first bytes of a program: elf(5)."""
+
+
 class DirectoryEntry(Value):
     """Name, kind, mode and owner of an existing file of any kind, as stat(2) returns them."""
 
@@ -230,6 +234,23 @@ class Tree(Root):
             return None
         except (OSError, NotADirectory) as error:
             raise _error(f"cannot read {path}", error) from error
+
+    def program_identity(self, path: PurePosixPath) -> str:
+        """Return a text that changes when the program at `path` is replaced or written; empty for other files.
+
+        A script is no program here: it can start another one, which changes without it.
+        """
+        try:
+            with self._resolved(path, "follow") as node:
+                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+                if not stat.S_ISREG(found.st_mode):
+                    return ""
+                with opened_file(node) as descriptor:
+                    is_elf = os.read(descriptor, len(_ELF)) == _ELF
+        except (OSError, MissingParent, NotADirectory):
+            return ""
+        numbers = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return ":".join(map(str, numbers)) if is_elf else ""
 
     def read_text(self, path: PurePosixPath) -> str:
         """Return the content of a file as text, empty if it does not exist. Raises HostError like `read`.

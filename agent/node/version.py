@@ -19,6 +19,16 @@ _TIMEOUT = 3.0
 """In seconds."""
 
 
+class RecordedVersion(Value):
+    """The K3s version that a successful run recorded."""
+
+    version: Version
+    day: str
+    """The day of that run, YYYY-MM-DD in UTC."""
+    program: str
+    """The identity of the program that printed the version; empty if it is not known."""
+
+
 class KnownVersion(Value):
     """The K3s version of this host."""
 
@@ -27,10 +37,12 @@ class KnownVersion(Value):
     source: str
     recorded: str = ""
     """The day of the run that recorded it, if K3s did not answer."""
+    program: str = ""
+    """The identity of the program that printed it; empty if none did, or if it cannot be identified."""
 
 
-def detect_version(host: Host, settings: Settings, unit: Unit | None, last: Version | None, day: str) -> KnownVersion:
-    """Return the version from the settings, from `k3s --version`, or else `last`, which a run on `day` recorded.
+def detect_version(host: Host, settings: Settings, unit: Unit | None, last: RecordedVersion | None) -> KnownVersion:
+    """Return the version from the settings, from the program that K3s' service starts, or else the recorded one.
 
     The file on disk counts, not the running process: it is what starts next.
     """
@@ -41,21 +53,35 @@ def detect_version(host: Host, settings: Settings, unit: Unit | None, last: Vers
     binary = unit.binary if unit else host.tool("k3s")
     if binary is None:
         return KnownVersion(None, "K3s is not installed; pass --k3s-version")
-    answer = _ask(host, binary)
+    return _of_program(host, binary, last)
+
+
+def _of_program(host: Host, binary: PurePosixPath, last: RecordedVersion | None) -> KnownVersion:
+    """Return the version of the program, which does not run if it is the one whose version was recorded."""
+    problem = _distrust(host, binary)
+    # Read before the program runs: a program that is replaced in the meantime is asked again by the next run.
+    program = "" if problem else host.tree.program_identity(binary)
+    if last is not None and program and program == last.program:
+        source = f"{binary} --version, recorded on {last.day}; the program has not changed since"
+        return KnownVersion(last.version, source, program=program)
+    answer = problem or _ask(host, binary)
     if isinstance(answer, Version):
-        return KnownVersion(answer, f"{binary} --version")
+        return KnownVersion(answer, f"{binary} --version", program=program)
     if last is None:
         return KnownVersion(None, f"{answer}; pass --k3s-version")
-    return KnownVersion(last, f"last successful run, {day}; {answer}", day)
+    return KnownVersion(last.version, f"last successful run, {last.day}; {answer}", last.day)
+
+
+def _distrust(host: Host, binary: PurePosixPath) -> str:
+    """Return why the program is not run; empty if it can be."""
+    if not host.tree.exists(binary):
+        return f"{binary} does not exist"
+    problem = host.tree.trust_problem(binary)
+    return problem and f"{binary} is not run, because {problem}"
 
 
 def _ask(host: Host, binary: PurePosixPath) -> Version | str:
     """Return the version that the program prints, or why it has none."""
-    if not host.tree.exists(binary):
-        return f"{binary} does not exist"
-    problem = host.tree.trust_problem(binary)
-    if problem:
-        return f"{binary} is not run, because {problem}"
     try:
         # `k3s version v1.36.5+k3s1 (3dd98cc5)`, then a line with Go's version.
         return Version.parse(host.ask_once([str(binary), "--version"], timeout=_TIMEOUT).stdout.split()[2])

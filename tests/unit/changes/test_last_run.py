@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ RUN = LastRun(
     "2027-01-01",
     {"server": Version.parse("v1.24.17+k3s1"), "agent": Version.parse("v1.25.16+k3s4")},
     RecordedSettings("2026-12-24", SETTINGS, {SETTINGS: "reason: Grüße\n\0".encode()}),
+    {"server": "2049:131:70000000:1:2"},
 )
 
 
@@ -98,6 +100,8 @@ _FILE = {"path": "/a", "sha256": "0" * 64, "content": "a"}
         _changed(settings={"day": "", "path": "/a", "files": [{"path": "/a"}]}),
         _changed(settings={"day": "", "path": 7, "files": []}),
         _changed(settings=[]),
+        _changed(programs=[]),
+        _changed(programs={"server": 7}),
     ],
 )
 def test_a_damaged_record_is_ignored_and_reported(host: Host, tmp_path: Path, data: bytes) -> None:
@@ -110,3 +114,17 @@ def test_a_damaged_record_is_ignored_and_reported(host: Host, tmp_path: Path, da
     assert [error.message.startswith(f"cannot read {RECORD}") for error in unreadable] == [True]
     last_run.write(host, RUN)
     assert last_run.read(host, []) == RUN
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(1000, 0o600), (0, 0o666)])
+def test_a_record_that_another_user_can_write_is_ignored_and_reported(
+    host: Host, tmp_path: Path, owner: int, mode: int
+) -> None:
+    """Its settings and its K3s version would decide how root hardens the host."""
+    last_run.write(host, RUN)
+    file = tmp_path / str(RECORD).lstrip("/")
+    os.chown(file, owner, -1)
+    file.chmod(mode)
+    unreadable: list[HardenError] = []
+    assert last_run.read(host, unreadable) == LastRun()
+    assert [error.message.startswith(f"cannot use {RECORD}: ") for error in unreadable] == [True]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +19,8 @@ from agent.verbs import converge
 from tests.fake import Clock, Programs, fake_host
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.host import Host
     from agent.report import Finding, Report
 
@@ -29,6 +33,7 @@ POLICY = "var/lib/rancher/k3s/server/manifests/policy.yaml"
 RECORD = "var/lib/k3s-harden/last-run.json"
 UNIT = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 ASKED = ("/usr/local/bin/k3s", "--version")
+PROGRAM = "\x7fELF, the content of a program"
 NEWER = "k3s version v1.34.1+k3s1 (3dd98cc5)\n"
 RELAXED = "protect-kernel-defaults: false\n"
 WAIVER = RELAXED + "waivers:\n  - control: vm.overcommit_memory\n    reason: the database needs it\n    expires: {}\n"
@@ -114,6 +119,110 @@ def test_a_failing_k3s_version_keeps_the_last_known_version(node: Node, answer: 
     assert fact.source.startswith("last successful run, 2027-01-01; /usr/local/bin/k3s --version printed no valid")
     assert "v1.24.17+k3s1, which was recorded on 2027-01-01" in only(report, "recorded-version-used").message
     assert (node.root / POLICY).read_bytes() == before
+
+
+def test_the_version_of_an_unchanged_program_is_read_once(node: Node) -> None:
+    """The start of K3s' program takes half as long as a check. Only a successful run records the version."""
+    node.put(K3S, PROGRAM)
+    node.run("check")
+    node.run("check")
+    assert node.programs.asked == [ASKED, ASKED]
+    node.run("apply")
+    del node.programs.asked[:]
+    for verb in ("gate", "check", "apply"):
+        report = node.run(verb)
+        fact = next(fact for fact in report.facts if fact.name == "K3s version")
+        assert fact.value == "v1.24.17+k3s1"
+        assert fact.source == (
+            "/usr/local/bin/k3s --version, recorded on 2027-01-01; the program has not changed since"
+        )
+        assert "recorded-version-used" not in kinds(report)
+    assert node.programs.asked == []
+
+
+def replaced(file: Path) -> None:
+    """Replace a program by one of the same size and modification time, as rsync does."""
+    before = file.stat()
+    other = file.with_name("k3s.new")
+    other.write_text(PROGRAM.replace("content", "CONTENT"))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(file)
+
+
+def written(file: Path) -> None:
+    """Write other content of the same size, with the earlier modification time."""
+    before = file.stat()
+    time.sleep(0.02)  # ext4 takes the change time from the kernel's tick
+    file.write_text(PROGRAM.replace("content", "CONTENT"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def linked(file: Path) -> None:
+    """Let the path be a symlink to another version."""
+    other = file.with_name("k3s-1.34")
+    other.write_text(PROGRAM)
+    file.unlink()
+    file.symlink_to(other.name)
+
+
+@pytest.mark.parametrize("change", [replaced, written, linked])
+def test_a_changed_program_is_asked_for_its_version(node: Node, change: Callable[[Path], None]) -> None:
+    """An upgrade counts at once, however the program was replaced."""
+    node.put(K3S, PROGRAM)
+    node.run("apply")
+    node.prints(NEWER)
+    change(node.root / K3S)
+    fact = next(fact for fact in node.run("gate").facts if fact.name == "K3s version")
+    assert fact.value == "v1.34.1+k3s1"
+
+
+def test_the_target_of_an_unchanged_symlink_is_asked_for_its_version(node: Node) -> None:
+    """The identity is that of the program, not of the link."""
+    node.put("usr/local/bin/k3s-1.24", PROGRAM)
+    (node.root / K3S).unlink()
+    (node.root / K3S).symlink_to("k3s-1.24")
+    node.run("apply")
+    node.prints(NEWER)
+    replaced(node.root / "usr/local/bin/k3s-1.24")
+    fact = next(fact for fact in node.run("gate").facts if fact.name == "K3s version")
+    assert fact.value == "v1.34.1+k3s1"
+
+
+def test_a_script_is_asked_for_its_version_each_time(node: Node) -> None:
+    """It can start another program, which changes without it."""
+    node.put(K3S, '#!/bin/sh\nexec /opt/k3s/current "$@"\n')
+    node.run("apply")
+    node.run("gate")
+    assert node.programs.asked == [ASKED, ASKED]
+
+
+def test_a_changed_program_that_prints_no_version_is_reported(node: Node) -> None:
+    """The recorded version is used, with a warning, also by the runs after it."""
+    node.put(K3S, PROGRAM)
+    node.run("apply")
+    replaced(node.root / K3S)
+    node.prints("")
+    for _ in range(2):
+        assert "v1.24.17+k3s1, which was recorded on" in only(node.run("gate"), "recorded-version-used").message
+
+
+def test_a_version_of_the_settings_is_not_that_of_the_program(node: Node) -> None:
+    """When the setting is removed, the program is asked."""
+    node.put(K3S, PROGRAM)
+    node.put(SETTINGS, "k3s-version: 1.34\n")
+    node.run("apply")
+    (node.root / SETTINGS).unlink()
+    fact = next(fact for fact in node.run("gate").facts if fact.name == "K3s version")
+    assert (fact.value, node.programs.asked) == ("v1.24.17+k3s1", [ASKED])
+
+
+def test_a_program_that_others_can_change_is_not_trusted_because_of_the_record(node: Node) -> None:
+    """Its directory belongs to another user since the last run, which does not change the program."""
+    node.put(K3S, PROGRAM)
+    node.run("apply")
+    (node.root / K3S).parent.chmod(0o777)
+    report = node.run("gate")
+    assert "is not run, because" in next(fact for fact in report.facts if fact.name == "K3s version").source
 
 
 def test_a_missing_k3s_program_keeps_the_last_known_version(node: Node) -> None:
