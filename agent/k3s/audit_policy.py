@@ -61,7 +61,7 @@ def problems(
 
     `any_group` is whether the API server accepts `*` as the group of a resource.
 
-    A policy has the apiVersion `audit.k8s.io/v1` (the only one since 1.24), the kind `Policy` and at least one rule
+    A policy has the apiVersion `audit.k8s.io/v1` (the only one since 1.24), no other kind than `Policy`, and a rule
     (kubernetes, apiserver: pkg/audit/policy/reader.go and pkg/apis/audit/validation).
     """
     try:
@@ -115,10 +115,13 @@ def _placeholders(policy: Mapping) -> Iterator[tuple[int, str]]:
 
 
 def _policy_problems(policy: Mapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
-    for key, expected in (("apiVersion", "audit.k8s.io/v1"), ("kind", "Policy")):
-        if policy.text(key) != expected:
-            node = policy.get(key)
-            yield (node or policy).line, f"`{key}` must be {expected}; found {describe_node(node)}"
+    version, kind = policy.get("apiVersion"), policy.get("kind")
+    if policy.text("apiVersion") != "audit.k8s.io/v1":
+        found = describe_node(version)
+        yield (version or policy).line, f"`apiVersion` must be audit.k8s.io/v1; found {found}"
+    # The kind can be missing, because the API server decodes the file into a Policy.
+    if kind is not None and not (isinstance(kind, Scalar) and kind.value in ("Policy", "", None)):
+        yield kind.line, f"`kind` must be Policy; found {describe_node(kind)}"
     yield from _stage_problems(policy)
     rules = policy.get("rules")
     if not isinstance(rules, Sequence) or not rules.items:

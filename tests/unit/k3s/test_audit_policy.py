@@ -38,6 +38,8 @@ def test_a_valid_policy_has_no_problems() -> None:
     """All levels and forms of a rule are valid, and so is JSON."""
     assert policy(GOOD_POLICY) == []
     assert policy('{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"Request"}]}') == []
+    assert policy("apiVersion: audit.k8s.io/v1\nrules: [{level: Request}]\n") == []
+    assert policy("apiVersion: audit.k8s.io/v1\nkind:\nrules: [{level: Request}]\n") == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_a_valid_policy_has_no_problems() -> None:
     [
         ("audit.k8s.io/v1", "audit.k8s.io/v1beta1", ":1", "`apiVersion` must be audit.k8s.io/v1"),
         ("kind: Policy", "kind: Polic", ":2", "`kind` must be Policy; found 'Polic'"),
-        ("kind: Policy\n", "", ":1", "`kind` must be Policy; found nothing"),
+        ("kind: Policy", "kind: 5", ":2", "`kind` must be Policy; found 5"),
         ("level: None", "level: none", ":5", "None, Metadata, Request or RequestResponse; found 'none'"),
         ("  - level: Metadata", "  - levels: Metadata", ":14", "found nothing"),
         ("level: Metadata", "level:", ":14", "found nothing"),
@@ -87,7 +89,7 @@ def test_a_policy_without_rules_has_one_problem(text: str, words: str) -> None:
 
 def test_all_problems_of_a_policy_are_listed() -> None:
     """The first problem does not hide others."""
-    assert len(policy("rules:\n  - level: A\n  - level: B\n")) == 4
+    assert len(policy("kind: A\nrules:\n  - level: A\n  - level: B\n")) == 4
 
 
 @pytest.mark.parametrize(
