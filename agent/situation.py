@@ -13,7 +13,7 @@ from agent.changes.journal import Journal
 from agent.changes.last_run import LastRun, RecordedSettings
 from agent.desired import preconditions
 from agent.desired import resources as desired
-from agent.desired.dropin_options import named_paths, plugin_files
+from agent.desired.dropin_options import named_paths, nested_files
 from agent.desired.resources import Inputs
 from agent.errors import HardenError, HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
@@ -203,7 +203,7 @@ def _observe(
     sysctl_files = read_sysctl_files(host, unreadable)
     named = named_paths(host_facts.merged_config, host_facts.data_dir, host_facts.role)
     contents = _contents(host, [one.path for one in named], unreadable)
-    contents.update(_contents(host, plugin_files(named, contents), unreadable))
+    contents.update(_contents(host, nested_files(named, contents), unreadable))
     kubelet_files, without_content = _kubelet_files(host, host_facts)
     k3s_files = K3sFiles(
         named_paths=named,

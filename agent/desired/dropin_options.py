@@ -54,18 +54,14 @@ _ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
 _PAIRS = "tls-sni-cert-key"
 """A component argument with a certificate, its key and names. It collects its values."""
 
-_NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig")
+_NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig", "-certificate-authority")
 """Endings of component arguments whose file must exist. Arguments such as audit-log-path name files to write."""
 
-_FILE_KEYS = (
-    "datastore-cafile",
-    "datastore-certfile",
-    "datastore-keyfile",
-    "resolv-conf",
-    "token-file",
-    "agent-token-file",
-)
-"""K3s options with a file that K3s reads."""
+_DATASTORE_FILE_KEYS = ("datastore-cafile", "datastore-certfile", "datastore-keyfile")
+"""K3s options with a file that K3s reads if `datastore-endpoint` is set (k3s, pkg/cluster)."""
+
+_FILE_KEYS = ("token-file", "agent-token-file")
+"""K3s options with a file that K3s reads. The kubelet starts without the file of `resolv-conf`."""
 
 
 class ExpectedOption(NamedTuple):
@@ -190,7 +186,8 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role
                 found += [NamedPath(name, PurePosixPath(value.text), value.location) for value in used if value.text]
     if role is Role.SERVER:
         found = [one._replace(path=data_dir / "server" / one.path) for one in found]
-    for key in _FILE_KEYS:
+    endpoint = config.scalar("datastore-endpoint")
+    for key in (*_FILE_KEYS, *(_DATASTORE_FILE_KEYS if endpoint is not None else ())):
         value = config.scalar(key)
         if value is not None:
             found.append(NamedPath(key, PurePosixPath(value.text), value.location))
@@ -209,17 +206,21 @@ def _pair(value: ConfigValue) -> list[str]:
     return value.text.partition(":")[0].split(",")
 
 
-def plugin_files(
+def nested_files(
     named: Sequence[NamedPath], contents: Mapping[PurePosixPath, bytes | None]
 ) -> tuple[PurePosixPath, ...]:
-    """Return the files that an admission configuration names for its plugins."""
+    """Return the files that other files name: those of admission plugins, and the kubeconfigs of authorizers."""
     found: list[PurePosixPath] = []
     for option, path, _ in named:
-        data = contents.get(path) if option == ADMISSION_CONFIGURATION_ARGUMENT else None
-        if data and b"path" in data:
+        data = contents.get(path)
+        if option == ADMISSION_CONFIGURATION_ARGUMENT and data and b"path" in data:
             from agent.k3s.admission_configuration import plugin_paths  # imports PyYAML
 
             found += plugin_paths(data, path)
+        elif option == "authorization-config" and data and b"kubeConfigFile" in data:
+            from agent.k3s.components.files import webhook_files
+
+            found += webhook_files(data, path)
     return tuple(found)
 
 

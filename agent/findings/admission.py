@@ -50,7 +50,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
                         location=value.location,
                         remediation=_without(situation, plugin, value.location),
                     )
-    enabled = {*plugins(situation, ADMISSION_PLUGINS_ARGUMENT), *_enabled_elsewhere(situation)}
+    enabled = _enabled_now(situation)
     for plugin, values in plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         if plugin in enabled:
             for value in values:
@@ -60,6 +60,25 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
                     location=value.location,
                     remediation=_without(situation, plugin, value.location),
                 )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("Once apply enables the plugin, the API server exits, so nothing runs without it."),
+    prevents_start=no("The API server starts until apply enables the plugin."),
+)
+def admission_plugins_conflict(situation: Situation) -> Iterator[Trouble]:
+    """An admission plugin that apply will enable is disabled. K3s starts now, and exits at both after apply."""
+    conflicting = set(_enabled_by_apply(situation)) - _enabled_now(situation)
+    for plugin, values in plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
+        for value in values if plugin in conflicting else ():
+            yield Trouble(
+                f"K3s will not start after apply, which enables the admission plugin {plugin}",
+                expected=f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}",
+                found=value.text,
+                location=value.location,
+                remediation=_without(situation, plugin, value.location),
+            )
 
 
 @finding(
@@ -142,7 +161,7 @@ def images_without_registry(situation: Situation) -> Iterator[Trouble]:
     start, including those of K3s such as CoreDNS.
     """
     archives = situation.k3s_files.image_archives
-    enabled = {*plugins(situation, ADMISSION_PLUGINS_ARGUMENT), *_enabled_elsewhere(situation)}
+    enabled = {*_enabled_now(situation), *_enabled_by_apply(situation)}
     if archives and admission_plugins.ALWAYS_PULL_IMAGES in enabled:
         yield Trouble(
             "new pods do not use imported images, because AlwaysPullImages makes them pull each image",
@@ -185,13 +204,19 @@ def of_the_operator(situation: Situation, values: list[ConfigValue]) -> list[Con
     return [value for value in values if value.location.path != situation.facts.dropin_path] or values
 
 
-def _enabled_elsewhere(situation: Situation) -> Iterator[str]:
-    """Yield the admission plugins that apply will enable, or that K3s enables by itself."""
+def _enabled_now(situation: Situation) -> set[str]:
+    """Return the admission plugins that K3s' configuration enables, with the one that K3s enables by default."""
+    enabled = set(plugins(situation, ADMISSION_PLUGINS_ARGUMENT))
+    if situation.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_ARGUMENT):
+        enabled.add(admission_plugins.K3S_DEFAULT)
+    return enabled
+
+
+def _enabled_by_apply(situation: Situation) -> Iterator[str]:
+    """Yield the admission plugins that our drop-in enables."""
     for option in options_to_set(situation.settings, situation.facts):
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             yield from option.value.split(",")
-    if situation.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_ARGUMENT):
-        yield admission_plugins.K3S_DEFAULT
 
 
 def _without(situation: Situation, plugin: str, location: Location) -> Remediation:

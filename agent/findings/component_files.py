@@ -18,7 +18,7 @@ from agent.findings.registry import Trouble, is_managed, written_by_apply
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components import files
+from agent.k3s.components import connection_files, files
 from agent.model import Component, File, Instruction, Location, Remediation, Restart, Role
 from agent.node.components import not_run
 
@@ -152,8 +152,14 @@ def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[I
         arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
         return files.authentication(data, path, has_anonymous_auth="anonymous-auth" in arguments)
     if named.option == "authorization-config":
-        return files.authorization(data, path)
-    return files.pem(named.option, data, path)
+        arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
+        return files.authorization(
+            data,
+            path,
+            missing=lambda file: file not in contents or file in unusable,
+            has_policy="authorization-policy-file" in arguments,
+        )
+    return connection_files.problems(named.option, data, path)
 
 
 def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Trouble:

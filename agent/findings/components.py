@@ -11,6 +11,7 @@ from agent.k3s.config import component_argument
 from agent.k3s.options import (
     AGENT_KEYS,
     ALIASES,
+    CHECKED_KEYS,
     FATAL_IN,
     FATAL_KEYS,
     REMOVED_IN,
@@ -259,6 +260,33 @@ def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
                 location=location,
                 remediation=_correction(key, facts, location, f"remove `{shown(key)}`"),
             )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("K3s exits, so nothing runs unhardened."),
+    prevents_start=yes("K3s exits at a value that it cannot parse or does not accept."),
+)
+def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
+    """An option of K3s has a value of the wrong kind, outside an enumeration, or without an option that it needs.
+
+    Booleans, numbers, durations, IP addresses and CIDRs are checked. The rules are those of K3s v1.34 to v1.37.
+    """
+    facts = situation.facts
+    if not CHECKED_KEYS.isdisjoint(facts.operator_config.values):
+        from agent.findings.component_problems import is_described
+        from agent.k3s import option_values
+
+        is_server = facts.role is Role.SERVER
+        for key, value, expected in option_values.invalid(facts.operator_config, is_server=is_server):
+            if is_described(facts):
+                yield Trouble(
+                    f"K3s does not start: it rejects {key}: {shown(value.text)}",
+                    expected=expected,
+                    found=shown(value.text),
+                    location=value.location,
+                    remediation=edit_of_k3s_config("correct the value", value.location),
+                )
 
 
 @finding(

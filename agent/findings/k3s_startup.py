@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from agent.situation import Situation
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
+_NEED_CONFIGURATION = (_EVENT_RATE_LIMIT, "ImagePolicyWebhook")
+"""Plugins without a default configuration (kubernetes, plugin/pkg/admission)."""
 _SMALLER = "make it smaller, or merge the files"
 
 
@@ -163,12 +165,13 @@ def _rejected(situation: Situation, data: bytes, path: PurePosixPath) -> tuple[I
 def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
     """The admission configuration of the API server is missing or invalid.
 
-    The plugin EventRateLimit requires an entry in that file if it is enabled.
+    The plugins EventRateLimit and ImagePolicyWebhook require an entry in that file if they are enabled.
     """
-    limited = of_the_operator(situation, plugins(situation, ADMISSION_PLUGINS_ARGUMENT).get(_EVENT_RATE_LIMIT, []))
+    enabled = plugins(situation, ADMISSION_PLUGINS_ARGUMENT)
+    needing = {name: of_the_operator(situation, enabled[name]) for name in _NEED_CONFIGURATION if name in enabled}
     configured: set[str | None] = set()
     for path, location in _named(situation, ADMISSION_CONFIGURATION_ARGUMENT):
-        if not limited and _is_expected(situation, path):
+        if not needing and _is_expected(situation, path):
             continue
         found = _configured_plugins(situation, path)
         if isinstance(found, InputError):
@@ -181,9 +184,9 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
             )
             return
         configured |= found
-    if _EVENT_RATE_LIMIT not in configured:
-        for value in limited[:1]:
-            yield _no_configuration(value)
+    for name, values in needing.items():
+        if name not in configured:
+            yield _no_configuration(name, values[0])
 
 
 @finding(
@@ -238,16 +241,15 @@ def _managed(situation: Situation, path: PurePosixPath) -> str:
     return str(path) if is_managed(situation, path) else ""
 
 
-def _no_configuration(value: ConfigValue) -> Trouble:
+def _no_configuration(plugin: str, value: ConfigValue) -> Trouble:
+    removal = edit_of_k3s_config(f"remove {plugin} from the list", value.location)
+    limits = Remediation((Instruction("set `event-rate-limit` in the settings"), *APPLY.steps), alternative=removal)
     return Trouble(
-        f"K3s does not start: the admission plugin {_EVENT_RATE_LIMIT} has no configuration",
+        f"K3s does not start: the admission plugin {plugin} has no configuration",
         expected=f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}",
         found=value.text,
         location=value.location,
-        remediation=Remediation(
-            (Instruction("set `event-rate-limit` in the settings"), *APPLY.steps),
-            alternative=edit_of_k3s_config(f"remove {_EVENT_RATE_LIMIT} from the list", value.location),
-        ),
+        remediation=limits if plugin == _EVENT_RATE_LIMIT else removal,
     )
 
 
@@ -267,7 +269,7 @@ def _configured_plugins(situation: Situation, path: PurePosixPath) -> frozenset[
         return InputError(Location(path), f"{path} is missing")
     data = situation.k3s_files.contents[path]
     if data is None:
-        return frozenset({_EVENT_RATE_LIMIT})  # not-readable reports it
+        return frozenset(_NEED_CONFIGURATION)  # not-readable reports it
     try:
         return admission_configuration.configured_plugins(data, path)
     except InputError as error:

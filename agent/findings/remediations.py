@@ -12,6 +12,7 @@ _REPAIR = "correct the file, or run `sudo k3s-harden apply` if it is one of k3s-
 
 REMEDIATIONS = {
     "admission-plugins-refused": "remove the plugin or the extra comma from the list; then restart K3s",
+    "admission-plugins-conflict": "remove the plugin from disable-admission-plugins before apply; then restart K3s",
     "pod-security-disabled": "remove PodSecurity from the list; then restart K3s",
     "two-admission-configurations": "merge the files into one, and remove the argument; then restart K3s",
     "admission-configuration-ignored": "merge the files into one, and remove the argument; then restart K3s",
@@ -59,6 +60,7 @@ REMEDIATIONS = {
     "audit-policy-logs-nothing": "correct the rules of the file; then restart K3s",
     "cgroup-v1-refused": "boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
     "k3s-option-refused": "remove the option; then restart K3s",
+    "k3s-option-invalid": "correct the value; then restart K3s",
     "k3s-option-ignored": "correct or remove the option; then restart K3s",
     "component-arguments-not-checked": f"update k3s-harden, or {_PASS_VERSION}",
     "k3s-config-not-read": "make the file smaller, or remove drop-ins; then restart K3s",

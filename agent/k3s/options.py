@@ -77,6 +77,27 @@ SWITCHES = _names(
 )
 """Boolean options. On a command line the word after one is not its value (Go's flag package)."""
 
+WHOLE_NUMBERS = _names(
+    """
+    advertise-port apiserver-port etcd-s3-retention etcd-snapshot-retention https-listen-port lb-server-port
+    supervisor-port v
+    """
+)
+DURATIONS = _names("etcd-s3-timeout etcd-snapshot-reconcile-interval")
+
+CHECKED_KEYS = (
+    SWITCHES
+    | WHOLE_NUMBERS
+    | DURATIONS
+    | _names(
+        """
+    advertise-address cluster-cidr cluster-dns cluster-reset-restore-path egress-selector-mode flannel-backend node-ip
+    service-cidr service-node-port-range
+    """
+    )
+)
+"""Options whose values option_values.py checks."""
+
 TOKEN_FILE_KEYS = frozenset({"agent-token-file", "token-file"})
 """Options with a file that K3s waits for, up to four minutes, if it does not exist (k3s, pkg/util/file.go)."""
 

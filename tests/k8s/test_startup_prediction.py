@@ -60,6 +60,17 @@ resources:
 - resources: [secrets]
   providers: [{aescbc: {keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]}}, {identity: {}}]
 """
+AUTHORIZATION = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthorizationConfiguration
+authorizers: [{type: Node, name: node}, {type: RBAC, name: rbac}]
+"""
+EGRESS = """\
+apiVersion: apiserver.k8s.io/v1beta1
+kind: EgressSelectorConfiguration
+egressSelections: [{name: cluster, connection: {proxyProtocol: Direct}}]
+"""
+TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
 
 
 class Pair(NamedTuple):
@@ -122,6 +133,22 @@ PAIRS = (
     named("audit-policy-file", POLICY.replace("level", "omitStages: [No], level"), POLICY, "audit-policy-unusable"),
     named("admission-control-config-file", ADMISSION.replace("kube-system", "kube-*"), ADMISSION),
     named("admission-control-config-file", ADMISSION.replace("enforce:", "enforced:"), ADMISSION),
+    argument(
+        API_SERVER,
+        "disable-admission-plugins=NodeRestriction",
+        "disable-admission-plugins=ServiceAccount",
+        "admission-plugins-refused",
+    ),
+    named(
+        "audit-policy-file",
+        POLICY.replace("kind: Policy", "kind: Polic"),
+        POLICY.replace("kind: Policy\n", ""),
+        "audit-policy-unusable",
+    ),
+    named("authorization-config", AUTHORIZATION.replace("name: rbac", "name: own"), AUTHORIZATION),
+    named("egress-selector-config-file", EGRESS.replace("cluster", "pods"), EGRESS),
+    named("tracing-config-file", TRACING.replace("localhost", "http://localhost"), TRACING),
+    named("token-auth-file", "token,user\n", "token,user,1\n"),
     named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), ENCRYPTION),
     Pair(
         "component-file-invalid",

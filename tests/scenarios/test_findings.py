@@ -93,6 +93,18 @@ resources:
   - aescbc:
       keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]
 """
+AUTHORIZATION = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthorizationConfiguration
+authorizers:
+- type: Webhook
+  name: own
+  webhook:
+    timeout: 3s
+    subjectAccessReviewVersion: v1
+    failurePolicy: Deny
+    connectionInfo: {type: KubeConfigFile, kubeConfigFile: /etc/webhook.yaml}
+"""
 MISSPELT = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
@@ -123,6 +135,10 @@ def written(path: str, content: str) -> Callable[[HostTree], object]:
 
 def edited(path: str) -> Callable[[HostTree], object]:
     return lambda host: host.edit(path)
+
+
+def deleted(path: str) -> Callable[[HostTree], object]:
+    return lambda host: host[path].unlink()
 
 
 def chmod(path: str, mode: int) -> Callable[[HostTree], object]:
@@ -476,6 +492,26 @@ CASES = (
         name="overlap",
     ),
     Case(
+        "admission-plugins-refused",
+        both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=NodeRestriction\n")),
+        both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=ServiceAccount\n")),
+        location=f"{SITE}:1",
+        found="NodeRestriction",
+        remediation="remove NodeRestriction from the list at {location}; restart K3s",
+        cure=line_deleted,
+        name="default",
+    ),
+    Case(
+        "admission-plugins-conflict",
+        both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=ServiceAccount\n")),
+        both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=NamespaceLifecycle\n")),
+        location=f"{SITE}:1",
+        expected="disable-admission-plugins without ServiceAccount",
+        found="ServiceAccount",
+        remediation="remove ServiceAccount from the list at {location}; restart K3s",
+        cure=line_deleted,
+    ),
+    Case(
         "pod-security-disabled",
         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=PodSecurity\n"),
         both(
@@ -718,6 +754,22 @@ CASES = (
     ),
     Case(
         "component-file-invalid",
+        both(
+            written("/etc/own.yaml", AUTHORIZATION),
+            written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n"),
+        ),
+        both(
+            written("/etc/own.yaml", AUTHORIZATION),
+            written("/etc/webhook.yaml", ""),
+            written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n"),
+        ),
+        location="/etc/own.yaml:7",
+        remediation="correct /etc/own.yaml at {location}; restart K3s",
+        cure=lambda host, _: host.write("/etc/webhook.yaml", ""),
+        name="authorizer",
+    ),
+    Case(
+        "component-file-invalid",
         linked(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", "/etc/missing.conf"),
         linked(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.yaml", "/etc/missing.conf"),
         location=f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf",
@@ -819,6 +871,27 @@ CASES = (
         cure=line_deleted,
         version="1.25",
         name="fatal",
+    ),
+    Case(
+        "k3s-option-invalid",
+        written(CONFIG, "selinux: maybe\n"),
+        written(CONFIG, "selinux: t\n"),
+        location=f"{CONFIG}:1",
+        expected="true or false",
+        found="maybe",
+        remediation="correct the value at {location}; restart K3s",
+        cure=line_deleted,
+    ),
+    Case(
+        "k3s-option-invalid",
+        written(CONFIG, "flannel-backend: ipsec\n"),
+        both(written(CONFIG, "flannel-backend: ipsec\n"), asked_for("--role", "server", "--k3s-version", "1.26")),
+        location=f"{CONFIG}:1",
+        expected="one of none, vxlan, host-gw, tailscale, wireguard-native",
+        found="ipsec",
+        remediation="correct the value at {location}; restart K3s",
+        cure=line_deleted,
+        name="version",
     ),
     Case(
         "k3s-option-ignored",

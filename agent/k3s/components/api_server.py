@@ -121,6 +121,8 @@ def _audit(a: Arguments) -> Iterator[Problem]:
     ):
         if a.value(enabled):
             yield from _audit_backend(a, kind, str(a.value(f"audit-{kind}-mode", mode)))
+    if str(a.value("audit-log-path")).endswith("/"):
+        yield a.problem("audit-log-path", "rejects a directory as audit-log-path", "the path of a file", _AUDIT)
     if a.value("audit-log-path"):
         for name in ("audit-log-maxage", "audit-log-maxbackup", "audit-log-maxsize"):
             if as_number(a, name, 0) < 0:
@@ -154,6 +156,19 @@ def _audit_backend(a: Arguments, kind: str, mode: str) -> Iterator[Problem]:
     version = f"audit-{kind}-version"
     if a.value(version, "audit.k8s.io/v1") != "audit.k8s.io/v1":
         yield a.problem(version, f"rejects {version}={a.by_name[version].text}", "audit.k8s.io/v1", _AUDIT)
+
+
+_CERTIFICATES_OF_K3S = "/server/tls/"
+"""The directory of the certificates that K3s passes itself."""
+
+
+def _certificates(a: Arguments) -> Iterator[Problem]:
+    """Yield a certificate or key without the other one: K3s passes its own, which does not match."""
+    for pair in (("tls-cert-file", "tls-private-key-file"), ("proxy-client-cert-file", "proxy-client-key-file")):
+        for name, other in (pair, pair[::-1]):
+            if a.value(name) and other not in a.by_name and _CERTIFICATES_OF_K3S not in str(a.value(name)):
+                message = f"rejects {name} beside K3s' own {other}, which does not match"
+                yield a.problem(name, message, "both or neither", "crypto/tls, X509KeyPair")
 
 
 def _admission(a: Arguments) -> Iterator[Problem]:
@@ -258,6 +273,10 @@ def _ports_and_addresses(a: Arguments) -> Iterator[Problem]:
     if port and 0 < port <= values.LAST_PORT and not low <= port <= high:
         name = "kubernetes-service-node-port"
         yield a.problem(name, f"rejects {name}={port:.0f}", f"{low} to {high}", "cmd/kube-apiserver/app/options")
+    name = "advertise-address"
+    if str(a.value(name)).startswith("127.") and "endpoint-reconciler-type" not in a.by_name:
+        source = "pkg/controlplane/instance.go"
+        yield a.problem(name, f"rejects {name}={a.value(name)}", "an address that is not a loopback address", source)
     name = "service-cluster-ip-range"
     ranges = str(a.value(name)).split(",") if a.value(name) else []
     sizes = [values.cidr(one) for one in ranges]
@@ -280,7 +299,9 @@ def _node_ports(a: Arguments) -> tuple[int, int]:
 
 def _requests_in_flight(a: Arguments) -> Iterator[Problem]:
     pair = ("max-requests-inflight", "max-mutating-requests-inflight")
-    if all(name in a.by_name and as_number(a, name, 1) == 0 for name in pair):
+    if as_bool(a, "enable-priority-and-fairness", default=True) and all(
+        name in a.by_name and as_number(a, name, 1) == 0 for name in pair
+    ):
         message = f"rejects 0 for both {pair[0]} and {pair[1]}"
         yield a.problem(pair[0], message, "more than 0 in total", "apiserver/pkg/server/config.go")
 
@@ -316,6 +337,7 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _authentication,
     _service_accounts,
     _audit,
+    _certificates,
     _admission,
     _runtime_config,
     _cors_and_hsts,

@@ -124,7 +124,7 @@ def _ends_at_once(a: Arguments) -> Iterator[Problem]:
         if name not in a.by_name:
             continue
         argument = a.by_name[name]
-        # --version=v1.2.3 changes only the version that the component reports.
+        # A version, such as v1.37.2-site, changes only the version that the component reports.
         # The kubelet prints its help whatever the value is.
         always = name == "help" and a.component is Component.KUBELET
         ends = (
@@ -135,6 +135,16 @@ def _ends_at_once(a: Arguments) -> Iterator[Problem]:
         if ends:
             message = f"exits at once if {name} is set"
             yield a.problem(name, message, "no such argument", "component-base/version/verflag/verflag.go")
+        elif name == "version" and str(argument.value).startswith("v"):
+            yield from _other_version(a)
+
+
+def _other_version(a: Arguments) -> Iterator[Problem]:
+    """Yield a version to report that is of another minor; only the suffix may differ."""
+    text = str(a.value("version"))
+    if not re.match(rf"v1[.]{a.minor}[.][0-9]", text, re.ASCII):
+        source = "component-base/version/dynamic.go"
+        yield a.problem("version", f"rejects version={text}", "no such argument", source)
 
 
 def _tls(a: Arguments) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import yaml_reader
@@ -11,12 +12,11 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import schema
 from agent.k3s.components.kubelet import DOMAIN
 from agent.k3s.components.schema import Problem
-from agent.k3s.components.values import InvalidValueError, duration
+from agent.k3s.components.values import SECOND, InvalidValueError, duration
 from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import PurePosixPath
 
     from agent.yaml_reader import Node
 
@@ -71,7 +71,25 @@ _AUTHENTICATION: schema.Schema = {
 }
 _AUTHORIZATION: schema.Schema = {
     **_HEAD,
-    "authorizers": [{"type": "string", "name": "string", "webhook": "object"}],
+    "authorizers": [
+        {
+            "type": "string",
+            "name": "string",
+            "webhook": {
+                **dict.fromkeys(("authorizedTTL", "timeout", "unauthorizedTTL"), "duration"),
+                **dict.fromkeys(("cacheAuthorizedRequests", "cacheUnauthorizedRequests"), "bool"),
+                **dict.fromkeys(
+                    (
+                        *("failurePolicy", "matchConditionSubjectAccessReviewVersion"),
+                        "subjectAccessReviewVersion",
+                    ),
+                    "string",
+                ),
+                "connectionInfo": {"type": "string", "kubeConfigFile": "string"},
+                "matchConditions": [{"expression": "string"}],
+            },
+        }
+    ],
 }
 
 _SCHEDULER: schema.Schema = {
@@ -120,15 +138,13 @@ def admission(
     `missing` returns whether such a file is missing, `content` its content or None if that is unknown, and `enabled`
     whether a plugin is enabled. The API server reads no entry of a plugin that is disabled.
     """
-    versions = tuple(f"{_CONFIG_GROUP}/{one}" for one in ("v1", "v1beta1", "v1alpha1"))
-    versions = (*versions, "apiserver.k8s.io/v1alpha1")
-    root = _read(data, path, "AdmissionConfiguration", versions)
+    root = read(data, path, "AdmissionConfiguration", (f"{_CONFIG_GROUP}/v1", "apiserver.k8s.io/v1alpha1"))
     if isinstance(root, InputError):
         yield root
         return
-    yield from _located(schema.problems(root, _ADMISSION), path)
+    yield from located(schema.problems(root, _ADMISSION), path)
     seen: set[str | None] = set()
-    for plugin in _mappings(root.get("plugins")):
+    for plugin in mappings(root.get("plugins")):
         name = plugin.text("name")
         if name in seen:
             continue  # the API server uses the first entry
@@ -136,13 +152,13 @@ def admission(
         if name not in _PLUGINS or not enabled(name):
             continue
         configuration, file = plugin.get("configuration"), plugin.text("path")
-        if _is_set(configuration) and configuration is not None:
-            yield from _located(_PLUGINS[name](configuration), path)
+        if is_set(configuration) and configuration is not None:
+            yield from located(_PLUGINS[name](configuration), path)
         elif file:
             named = path.parent / file
             if missing(named):
                 line = (plugin.get("path") or plugin).line
-                yield _error(path, Problem(line, f"the plugin {name} requires a file at {shown(str(named))}"))
+                yield error(path, Problem(line, f"the plugin {name} requires a file at {shown(str(named))}"))
             else:
                 yield from _plugin_file(name, named, content(named))
 
@@ -150,11 +166,11 @@ def admission(
 def _plugin_file(name: str, path: PurePosixPath, data: bytes | None) -> Iterator[InputError]:
     if data is None or (not data and name == POD_SECURITY):
         return  # an empty file is the default configuration of PodSecurity
-    root = _first(data, path, "configuration of a plugin")
+    root = first(data, path, "configuration of a plugin")
     if isinstance(root, InputError):
         yield root
     else:
-        yield from _located(_PLUGINS[name](root), path)
+        yield from located(_PLUGINS[name](root), path)
 
 
 def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
@@ -163,7 +179,7 @@ def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
     Raises InputError if the file is not YAML.
     """
     root = yaml_reader.read_first(data, path)
-    for plugin in _mappings(root.get("plugins") if isinstance(root, Mapping) else None):
+    for plugin in mappings(root.get("plugins") if isinstance(root, Mapping) else None):
         name = plugin.text("name")
         if name:
             yield name, (plugin.get("name") or plugin).line
@@ -173,7 +189,9 @@ def _pod_security(node: Node) -> Iterator[Problem]:
     if not isinstance(node, Mapping):
         return
     group = "pod-security.admission.config.k8s.io"
-    yield from _head(node, "PodSecurityConfiguration", tuple(f"{group}/{one}" for one in ("v1", "v1beta1", "v1alpha1")))
+    yield from head(
+        node, ("PodSecurityConfiguration",), tuple(f"{group}/{one}" for one in ("v1", "v1beta1", "v1alpha1"))
+    )
     yield from schema.problems(node, _POD_SECURITY)
     for entry in _entries(node.get("defaults")):
         if isinstance(entry.node, Scalar) and isinstance(entry.node.value, str) and entry.node.value:
@@ -208,8 +226,8 @@ def _names(node: Node | None, key: str, pattern: str, length: int) -> Iterator[P
 def _event_rate_limit(node: Node) -> Iterator[Problem]:
     if not isinstance(node, Mapping):
         return
-    yield from _head(node, "Configuration", ("eventratelimit.admission.k8s.io/v1alpha1",))
-    limits = _mappings(node.get("limits"))
+    yield from head(node, ("Configuration",), ("eventratelimit.admission.k8s.io/v1alpha1",))
+    limits = mappings(node.get("limits"))
     if not limits:
         yield Problem(node.line, "`limits` must contain at least one limit")
     for limit in limits:
@@ -220,6 +238,10 @@ def _event_rate_limit(node: Node) -> Iterator[Problem]:
             value = number.value if isinstance(number, Scalar) else None
             if not isinstance(value, (int, float)) or value <= 0:
                 yield Problem((number or limit).line, f"`{key}` must be more than 0")
+        size = limit.get("cacheSize")
+        cached = size.value if isinstance(size, Scalar) else None
+        if isinstance(cached, (int, float)) and cached < 0 and limit.text("type") != "Server":
+            yield Problem((size or limit).line, "`cacheSize` must be at least 0")
 
 
 _PLUGINS: dict[str, Callable[[Node], Iterator[Problem]]] = {
@@ -233,19 +255,20 @@ def encryption(data: bytes, path: PurePosixPath, *, has_kms_v1: bool = False) ->
 
     `has_kms_v1` is whether the feature gate KMSv1 is set; it is off by default.
     """
-    root = _read(data, path, "EncryptionConfiguration", (f"{_CONFIG_GROUP}/v1",))
+    root = read(data, path, "EncryptionConfiguration", (f"{_CONFIG_GROUP}/v1",))
     if isinstance(root, InputError):
         yield root
         return
-    yield from _located(schema.problems(root, _ENCRYPTION), path)
-    resources = _mappings(root.get("resources"))
+    yield from located(schema.problems(root, _ENCRYPTION), path)
+    resources = mappings(root.get("resources"))
     if not resources:
-        yield _error(path, Problem(root.line, "`resources` must contain at least one item"))
+        yield error(path, Problem(root.line, "`resources` must contain at least one item"))
+    seen: set[str] = set()
     for item in resources:
-        yield from _located(_encrypted(item, has_kms_v1=has_kms_v1), path)
+        yield from located(_encrypted(item, has_kms_v1=has_kms_v1, seen=seen), path)
 
 
-def _encrypted(item: Mapping, *, has_kms_v1: bool) -> Iterator[Problem]:
+def _encrypted(item: Mapping, *, has_kms_v1: bool, seen: set[str]) -> Iterator[Problem]:
     for key in ("resources", "providers"):
         node = item.get(key)
         if not isinstance(node, Sequence) or not node.items:
@@ -261,11 +284,11 @@ def _encrypted(item: Mapping, *, has_kms_v1: bool) -> Iterator[Problem]:
         group = name.partition(".")[2]
         if name == "*" or name != name.lower() or group in ("events.k8s.io", "extensions"):
             yield Problem(item.line, f"`resources` contains '{shown(name)}', which is not a valid resource")
-    for provider in _mappings(item.get("providers")):
+    for provider in mappings(item.get("providers")):
         yield from _provider(provider)
         kms = provider.get("kms")
         if isinstance(kms, Mapping):
-            yield from _kms(kms, has_kms_v1=has_kms_v1)
+            yield from _kms(kms, has_kms_v1=has_kms_v1, seen=seen)
 
 
 def _masked(name: str, names: list[str]) -> bool:
@@ -275,24 +298,31 @@ def _masked(name: str, names: list[str]) -> bool:
 
 
 def _provider(provider: Mapping) -> Iterator[Problem]:
-    chosen = [entry for entry in provider.entries if _is_set(entry.node)]
+    chosen = [entry for entry in provider.entries if is_set(entry.node)]
     if len(chosen) != 1:
         yield Problem(provider.line, "an item of `providers` must contain exactly one provider")
         return
     kind, node = chosen[0].key, chosen[0].node
     if kind in _KEY_SIZES and isinstance(node, Mapping):
-        keys = _mappings(node.get("keys"))
+        keys = mappings(node.get("keys"))
         if not keys:
             yield Problem(node.line, f"`{kind}` must contain at least one key")
         for key in keys:
             yield from _key(kind, key)
 
 
-def _kms(kms: Mapping, *, has_kms_v1: bool) -> Iterator[Problem]:
+def _kms(kms: Mapping, *, has_kms_v1: bool, seen: set[str]) -> Iterator[Problem]:
     if not (kms.text("endpoint") or "").startswith("unix:"):
         yield Problem(kms.line, "`kms.endpoint` must be a unix URL")
-    if (kms.text("apiVersion") or "v1") == "v1" and not has_kms_v1:
+    version = kms.text("apiVersion") or "v1"
+    if version not in ("v1", "v2") or (version == "v1" and not has_kms_v1):
         yield Problem(kms.line, "`kms.apiVersion` must be v2, because the feature gate KMSv1 is off")
+    elif version == "v2" and is_set(kms.get("cachesize")):
+        yield Problem(kms.line, "`kms.cachesize` is not supported by v2")
+    name = kms.text("name") or ""
+    if not name or ":" in name or name in seen:
+        yield Problem(kms.line, "`kms.name` must be set, without a colon, and different for each provider")
+    seen.add(name)
     timeout = kms.text("timeout")
     try:
         is_positive = timeout is None or duration(timeout) > 0
@@ -325,179 +355,281 @@ def authentication(data: bytes, path: PurePosixPath, *, has_anonymous_auth: bool
     `has_anonymous_auth` is whether the argument anonymous-auth is set, too.
     """
     versions = tuple(f"{_CONFIG_GROUP}/{one}" for one in ("v1", "v1beta1", "v1alpha1"))
-    root = _read(data, path, "AuthenticationConfiguration", versions)
+    root = read(data, path, "AuthenticationConfiguration", versions)
     if isinstance(root, InputError):
         yield root
         return
-    yield from _located(schema.problems(root, _AUTHENTICATION), path)
+    yield from located(schema.problems(root, _AUTHENTICATION), path)
     anonymous = root.get("anonymous")
-    if has_anonymous_auth and _is_set(anonymous) and anonymous is not None:
-        yield _error(path, Problem(anonymous.line, "`anonymous` cannot be set beside the argument anonymous-auth"))
-    if isinstance(anonymous, Mapping) and _mappings(anonymous.get("conditions")):
+    if has_anonymous_auth and is_set(anonymous) and anonymous is not None:
+        yield error(path, Problem(anonymous.line, "`anonymous` cannot be set beside the argument anonymous-auth"))
+    if isinstance(anonymous, Mapping) and mappings(anonymous.get("conditions")):
         enabled = anonymous.get("enabled")
         if not isinstance(enabled, Scalar) or enabled.value is not True:
-            yield _error(path, Problem(anonymous.line, "`anonymous.conditions` requires `enabled: true`"))
+            yield error(path, Problem(anonymous.line, "`anonymous.conditions` requires `enabled: true`"))
     seen: set[str] = set()
-    for jwt in _mappings(root.get("jwt")):
-        yield from _located(_issuer(jwt, seen), path)
+    for jwt in mappings(root.get("jwt")):
+        yield from located(_issuer(jwt, seen), path)
 
 
 def _issuer(jwt: Mapping, seen: set[str]) -> Iterator[Problem]:
     issuer = jwt.get("issuer")
-    url = issuer.text("url") if isinstance(issuer, Mapping) else None
-    line = (issuer or jwt).line
-    if not url or not url.startswith("https://"):
-        yield Problem(line, "`issuer.url` must be an https URL")
+    known = issuer if isinstance(issuer, Mapping) else Mapping((), jwt.line)
+    url = known.text("url")
+    if not url or _url_problem(url):
+        yield Problem(known.line, _url_problem(url or "").format("issuer.url"))
     elif url in seen:
-        yield Problem(line, "two items of `jwt` have the same `issuer.url`")
+        yield Problem(known.line, "two items of `jwt` have the same `issuer.url`")
     seen.add(url or "")
-    mappings = jwt.get("claimMappings")
-    username = mappings.get("username") if isinstance(mappings, Mapping) else None
+    yield from _discovery(known, url or "")
+    yield from _audiences(known)
+    yield from _claims(jwt)
+
+
+def _discovery(known: Mapping, url: str) -> Iterator[Problem]:
+    discovery = known.text("discoveryURL") or ""
+    if discovery and _url_problem(discovery):
+        yield Problem(known.line, _url_problem(discovery).format("issuer.discoveryURL"))
+    elif discovery and discovery.rstrip("/") == url.rstrip("/"):
+        yield Problem(known.line, "`issuer.discoveryURL` must differ from `issuer.url`")
+    authority = known.text("certificateAuthority")
+    if authority and "CERTIFICATE-----" not in authority:
+        yield Problem(known.line, "`issuer.certificateAuthority` must contain a certificate in the PEM format")
+
+
+def _claims(jwt: Mapping) -> Iterator[Problem]:
+    claims = jwt.get("claimMappings")
+    username = claims.get("username") if isinstance(claims, Mapping) else None
     if not isinstance(username, Mapping) or not (username.text("claim") or username.text("expression")):
         yield Problem(jwt.line, "`claimMappings.username` must contain a claim or an expression")
     for name in ("username", "groups"):
-        yield from _claim(mappings.get(name) if isinstance(mappings, Mapping) else None, f"claimMappings.{name}")
-    for rule in _mappings(jwt.get("claimValidationRules")):
-        if rule.text("claim") and rule.text("expression"):
-            yield Problem(rule.line, "`claimValidationRules` cannot contain both a claim and an expression")
-    audiences = issuer.get("audiences") if isinstance(issuer, Mapping) else None
-    if not isinstance(audiences, Sequence) or not audiences.items:
+        yield from _claim(claims.get(name) if isinstance(claims, Mapping) else None, f"claimMappings.{name}")
+    if isinstance(claims, Mapping):
+        yield from _more_claims(claims)
+    for rule in mappings(jwt.get("claimValidationRules")):
+        if bool(rule.text("claim")) is bool(rule.text("expression")):
+            yield Problem(rule.line, "an item of `claimValidationRules` must contain either a claim or an expression")
+    for rule in mappings(jwt.get("userValidationRules")):
+        if not rule.text("expression"):
+            yield Problem(rule.line, "an item of `userValidationRules` must contain an expression")
+
+
+def _url_problem(url: str) -> str:
+    """Return what is wrong with the URL of an issuer, with {} for the name of its field; empty if nothing."""
+    if not url.startswith("https://"):
+        return "`{}` must be an https URL"
+    has_user = "@" in url[len("https://") :].partition("/")[0]
+    if has_user or re.search("[?].|#.", url):
+        return "`{}` must not contain a user name, a query or a fragment"
+    return ""
+
+
+def _audiences(issuer: Mapping) -> Iterator[Problem]:
+    node = issuer.get("audiences")
+    audiences = [one.text for one in node.items if isinstance(one, Scalar)] if isinstance(node, Sequence) else []
+    line = (node or issuer).line
+    if not audiences:
         yield Problem(line, "`issuer.audiences` must contain at least one audience")
+    elif "" in audiences or len(set(audiences)) != len(audiences):
+        yield Problem(line, "`issuer.audiences` must contain texts, each once")
+    policy = issuer.text("audienceMatchPolicy") or ""
+    if audiences and policy != "MatchAny" and (policy or len(audiences) > 1):
+        yield Problem(line, "`issuer.audienceMatchPolicy` must be MatchAny")
+
+
+def _more_claims(claims: Mapping) -> Iterator[Problem]:
+    uid = claims.get("uid")
+    if isinstance(uid, Mapping) and uid.text("claim") and uid.text("expression"):
+        yield Problem(uid.line, "`claimMappings.uid` cannot contain both a claim and an expression")
+    for extra in mappings(claims.get("extra")):
+        domain, slash, _ = (extra.text("key") or "").partition("/")
+        if not slash or not domain or f".{domain}".endswith((".k8s.io", ".kubernetes.io")):
+            yield Problem(extra.line, "`key` must begin with a domain of your own and a slash")
+        if not extra.text("valueExpression"):
+            yield Problem(extra.line, "`valueExpression` must be set")
 
 
 def _claim(node: Node | None, name: str) -> Iterator[Problem]:
     if isinstance(node, Mapping) and node.text("claim"):
         if node.text("expression"):
             yield Problem(node.line, f"`{name}` cannot contain both a claim and an expression")
-        elif not _is_set(node.get("prefix")):
+        elif not is_set(node.get("prefix")):
             yield Problem(node.line, f"`{name}` must contain a prefix, which can be empty")
 
 
-def authorization(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
-    """Yield what the API server rejects in an authorization configuration."""
+def authorization(
+    data: bytes, path: PurePosixPath, missing: Callable[[PurePosixPath], bool], *, has_policy: bool
+) -> Iterator[InputError]:
+    """Yield what the API server rejects in an authorization configuration.
+
+    `missing` returns whether the kubeconfig of a webhook is missing, and `has_policy` is whether the argument
+    authorization-policy-file is set.
+    """
     versions = tuple(f"{_CONFIG_GROUP}/{one}" for one in ("v1", "v1beta1", "v1alpha1"))
-    root = _read(data, path, "AuthorizationConfiguration", versions)
+    root = read(data, path, "AuthorizationConfiguration", versions)
     if isinstance(root, InputError):
         yield root
         return
-    yield from _located(schema.problems(root, _AUTHORIZATION), path)
-    authorizers = _mappings(root.get("authorizers"))
+    yield from located(schema.problems(root, _AUTHORIZATION), path)
+    authorizers = mappings(root.get("authorizers"))
     if not authorizers:
-        yield _error(path, Problem(root.line, "`authorizers` must contain at least one authorizer"))
-    names: list[str | None] = []
+        yield error(path, Problem(root.line, "`authorizers` must contain at least one authorizer"))
     kinds = [one.text("type") for one in authorizers if one.text("type") != "Webhook"]
     if len(set(kinds)) != len(kinds):
-        yield _error(path, Problem(root.line, "`authorizers` contains a type other than Webhook twice"))
+        yield error(path, Problem(root.line, "`authorizers` contains a type other than Webhook twice"))
+    names: set[str] = set()
     for one in authorizers:
-        kind, name = one.text("type"), one.text("name")
-        if kind not in _AUTHORIZERS:
-            expected = yaml_reader.alternatives(_AUTHORIZERS)
-            yield _error(path, Problem(one.line, f"`type` must be {expected}"))
-        if not name or name in names:
-            yield _error(path, Problem(one.line, "each authorizer must have a `name` of its own"))
-        elif kind != "Webhook" and kind in _AUTHORIZERS and name != kind.lower():
-            yield _error(path, Problem(one.line, f"the authorizer {kind} must have the name {kind.lower()}"))
-        elif not re.fullmatch(DOMAIN, name, re.ASCII):
-            yield _error(path, Problem(one.line, "`name` must consist of lower case letters, digits, - and ."))
-        if (kind == "Webhook") is not _is_set(one.get("webhook")):
-            yield _error(path, Problem(one.line, "`webhook` must be set for the type Webhook, and only for it"))
-        names.append(name)
+        yield from located(_authorizer(one, names, missing, has_policy=has_policy), path)
+
+
+def _authorizer(
+    one: Mapping, names: set[str], missing: Callable[[PurePosixPath], bool], *, has_policy: bool
+) -> Iterator[Problem]:
+    kind, name, webhook = one.text("type"), one.text("name"), one.get("webhook")
+    if kind not in _AUTHORIZERS:
+        yield Problem(one.line, f"`type` must be {yaml_reader.alternatives(_AUTHORIZERS)}")
+    if not name or name in names:
+        yield Problem(one.line, "each authorizer must have a `name` of its own")
+    elif kind != "Webhook" and kind in _AUTHORIZERS and name != kind.lower():
+        yield Problem(one.line, f"the authorizer {kind} must have the name {kind.lower()}")
+    elif not re.fullmatch(DOMAIN, name, re.ASCII):
+        yield Problem(one.line, "`name` must consist of lower case letters, digits, - and .")
+    if (kind == "Webhook") is not is_set(webhook):
+        yield Problem(one.line, "`webhook` must be set for the type Webhook, and only for it")
+    elif isinstance(webhook, Mapping):
+        yield from _webhook(webhook, missing)
+    if kind == "ABAC" and not has_policy:
+        yield Problem(one.line, "the type ABAC needs the argument authorization-policy-file")
+    names.add(name or "")
+
+
+def webhook_files(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
+    """Return the kubeconfigs that an authorization configuration names; none if it cannot be decoded."""
+    root = first(data, path, "authorization configuration")
+    found = []
+    for one in mappings(root.get("authorizers") if isinstance(root, Mapping) else None):
+        webhook = one.get("webhook")
+        connection = webhook.get("connectionInfo") if isinstance(webhook, Mapping) else None
+        file = connection.text("kubeConfigFile") if isinstance(connection, Mapping) else None
+        if file and file.startswith("/"):
+            found.append(PurePosixPath(file))
+    return found
+
+
+_LONGEST_TIMEOUT = 30 * SECOND
+
+
+def _webhook(webhook: Mapping, missing: Callable[[PurePosixPath], bool]) -> Iterator[Problem]:
+    line = webhook.line
+    timeout = _duration(webhook, "timeout")
+    if timeout is None or not 0 < timeout <= _LONGEST_TIMEOUT:
+        yield Problem(line, "`webhook.timeout` must be more than 0s, and at most 30s")
+    for key in ("authorizedTTL", "unauthorizedTTL"):
+        if (_duration(webhook, key) or 0) < 0:
+            yield Problem(line, f"`webhook.{key}` must be more than 0s")
+    conditions = mappings(webhook.get("matchConditions"))
+    for key, allowed in (
+        ("subjectAccessReviewVersion", ("v1", "v1beta1")),
+        ("matchConditionSubjectAccessReviewVersion", ("v1",) if conditions else ("v1", "", None)),
+        ("failurePolicy", ("NoOpinion", "Deny")),
+    ):
+        if webhook.text(key) not in allowed:
+            yield Problem(line, f"`webhook.{key}` must be {yaml_reader.alternatives(filter(None, allowed))}")
+    if any(not (one.text("expression") or "").strip() for one in conditions):
+        yield Problem(line, "an item of `webhook.matchConditions` must contain an expression")
+    connection = webhook.get("connectionInfo")
+    known = connection if isinstance(connection, Mapping) else Mapping((), line)
+    kind, file = known.text("type"), known.text("kubeConfigFile") or ""
+    if kind not in ("InClusterConfig", "KubeConfigFile"):
+        yield Problem(line, "`webhook.connectionInfo.type` must be InClusterConfig or KubeConfigFile")
+    elif (kind == "KubeConfigFile") is not file.startswith("/"):
+        yield Problem(line, "`webhook.connectionInfo.kubeConfigFile` must be an absolute path for KubeConfigFile")
+    elif file and missing(PurePosixPath(file)):
+        yield Problem(line, f"`webhook.connectionInfo` requires a file at {shown(file)}")
+
+
+def _duration(node: Mapping, key: str) -> int | None:
+    """Return a duration in nanoseconds; None if it is not set or not a duration, which the schema reports."""
+    text = node.text(key)
+    try:
+        return None if text is None else duration(text)
+    except InvalidValueError:
+        return None
 
 
 def scheduler(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
     """Yield what the scheduler rejects in its configuration."""
-    root = _read(data, path, "KubeSchedulerConfiguration", ("kubescheduler.config.k8s.io/v1",))
+    root = read(data, path, "KubeSchedulerConfiguration", ("kubescheduler.config.k8s.io/v1",))
     if isinstance(root, InputError):
         yield root
         return
-    yield from _located(schema.problems(root, _SCHEDULER), path)
+    yield from located(schema.problems(root, _SCHEDULER), path)
     for key, low, high in (("parallelism", 1, 2**31), ("percentageOfNodesToScore", 0, 100)):
         node = root.get(key)
         value = node.value if isinstance(node, Scalar) else None
         if node is not None and isinstance(value, (int, float)) and not low <= value <= high:
-            yield _error(path, Problem(node.line, f"`{key}` must be from {low} to {high}"))
+            yield error(path, Problem(node.line, f"`{key}` must be from {low} to {high}"))
 
 
 def kube_proxy(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
     """Yield why kube-proxy cannot decode its configuration. Its fields are not checked."""
-    root = _read(data, path, "KubeProxyConfiguration", ("kubeproxy.config.k8s.io/v1alpha1",))
+    root = read(data, path, "KubeProxyConfiguration", ("kubeproxy.config.k8s.io/v1alpha1",))
     if isinstance(root, InputError):
         yield root
 
 
-_PEM = {
-    "certificates": (b"CERTIFICATE-----", "a certificate"),
-    "key": (b"PRIVATE KEY-----", "a private key"),
-    "keys": (b" KEY-----", "a public or private key"),
-}
-
-_PEM_ARGUMENTS = {
-    "client-ca-file": "certificates",
-    "requestheader-client-ca-file": "certificates",
-    "service-account-key-file": "keys",
-    "service-account-signing-key-file": "key",
-    "service-account-private-key-file": "key",
-    "tls-cert-file": "certificates",
-    "tls-private-key-file": "key",
-}
-"""Arguments whose file must contain an object in the PEM format (client-go, util/cert and util/keyutil)."""
-
-
-def pem(argument: str, data: bytes, path: PurePosixPath) -> Iterator[InputError]:
-    """Yield a file without the certificate or key that an argument requires."""
-    kind = _PEM_ARGUMENTS.get(argument)
-    if kind is None:
-        return
-    mark, what = _PEM[kind]
-    others = (b"CERTIFICATE-----",) if kind == "keys" else ()
-    if not any(one in data for one in (mark, *others)):
-        yield _error(path, Problem(0, f"it does not contain {what} in the PEM format"))
-
-
-def _read(data: bytes, path: PurePosixPath, kind: str, versions: tuple[str, ...]) -> Mapping | InputError:
+def read(data: bytes, path: PurePosixPath, kind: str, versions: tuple[str, ...]) -> Mapping | InputError:
     """Return the first document, or why the component cannot decode it."""
-    node = _first(data, path, f"kind {kind}")
+    node = first(data, path, f"kind {kind}")
     if isinstance(node, InputError):
         return node
-    wrong = next(_head(node, kind, versions), None)
-    return node if wrong is None else _error(path, wrong)
+    wrong = next(head(node, (kind,), versions), None)
+    return node if wrong is None else error(path, wrong)
 
 
-def _first(data: bytes, path: PurePosixPath, expected: str) -> Mapping | InputError:
+def first(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> Mapping | InputError:
+    """Return the first document as a mapping, or why the component cannot decode it."""
     problem = yaml_reader.json_problem(data)
     if problem:
-        return _error(path, Problem(0, problem))
+        return error(path, Problem(0, problem))
     try:
-        first = yaml_reader.read_first(data, path)
-    except InputError as error:
-        return error
-    node = first and yaml_reader.merged(first)
-    return node if isinstance(node, Mapping) else _error(path, Problem(0, f"expected the {expected}"))
+        document = yaml_reader.read_first(data, path)
+    except InputError as invalid:
+        return invalid
+    node = document and yaml_reader.merged(document)
+    if can_be_empty and not is_set(node):
+        return Mapping((), 1)
+    return node if isinstance(node, Mapping) else error(path, Problem(0, f"expected the {expected}"))
 
 
-def _head(node: Mapping, kind: str, versions: tuple[str, ...]) -> Iterator[Problem]:
-    for key, allowed in (("kind", (kind,)), ("apiVersion", versions)):
-        if node.text(key) not in allowed:
+def head(node: Mapping, kinds: tuple[str, ...], versions: tuple[str, ...]) -> Iterator[Problem]:
+    """Yield a kind or version that is not one of these; none of each accepts any."""
+    for key, allowed in (("kind", kinds), ("apiVersion", versions)):
+        if allowed and node.text(key) not in allowed:
             found = node.get(key)
             described = yaml_reader.describe_node(found)
             yield Problem((found or node).line, f"expected the {key} {allowed[0]}; found {described}")
 
 
-def _located(problems: Iterator[Problem], path: PurePosixPath) -> Iterator[InputError]:
-    return (_error(path, problem) for problem in problems)
+def located(problems: Iterator[Problem], path: PurePosixPath) -> Iterator[InputError]:
+    """Return problems of a file with its path."""
+    return (error(path, problem) for problem in problems)
 
 
-def _error(path: PurePosixPath, problem: Problem) -> InputError:
+def error(path: PurePosixPath, problem: Problem) -> InputError:
+    """Return a problem of a file with its path."""
     from agent.model import Location
 
     return InputError(Location(path, problem.line), problem.problem)
 
 
-def _is_set(node: Node | None) -> bool:
+def is_set(node: Node | None) -> bool:
+    """Return whether a node exists and is not null."""
     return node is not None and not (isinstance(node, Scalar) and node.value is None)
 
 
-def _mappings(node: Node | None) -> list[Mapping]:
+def mappings(node: Node | None) -> list[Mapping]:
+    """Return the mappings in a list; none if the node is not a list."""
     items = node.items if isinstance(node, Sequence) else ()
     return [item for item in items if isinstance(item, Mapping)]
 

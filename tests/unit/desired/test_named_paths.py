@@ -49,3 +49,18 @@ def test_a_relative_path_of_an_agent_depends_on_its_service() -> None:
     """k3s agent does not change its directory."""
     assert paths("client-ca-file=a.pem", component="kubelet", role=Role.AGENT) == []
     assert paths("client-ca-file=/a.pem", component="kubelet", role=Role.AGENT) == ["/a.pem"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("resolv-conf: /a", []),
+        ("datastore-cafile: /a", []),
+        ("datastore-cafile: /a\ndatastore-endpoint: mysql://b", ["/a"]),
+        ("token-file: /a", ["/a"]),
+    ],
+)
+def test_files_of_options(text: str, expected: list[str]) -> None:
+    """The kubelet starts without resolv.conf, and K3s reads certificates of a datastore only with its endpoint."""
+    config = merge([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
+    assert [str(one.path) for one in named_paths(config, DATA_DIR)] == expected

@@ -53,6 +53,10 @@ PAIRS = [
     (API_SERVER, "feature-gates=Foo=true", "feature-gates=NodeSwap=true"),
     (API_SERVER, "feature-gates=NodeSwap", "feature-gates=kube:NodeSwap=true"),
     (API_SERVER, "secure-port=0", "secure-port=6445"),
+    (API_SERVER, "version=v1.2.3", "version=v1.37.2-site"),
+    (API_SERVER, "advertise-address=127.0.0.1", "advertise-address=10.0.0.1"),
+    (API_SERVER, "audit-log-path=/var/log/k3s/", "audit-log-path=/var/log/k3s"),
+    (API_SERVER, "tls-cert-file=/etc/a", "tls-cert-file=/var/lib/rancher/k3s/server/tls/serving-kube-apiserver.crt"),
     (API_SERVER, "service-account-issuer=", "service-account-issuer=https://x"),
     (API_SERVER, "service-account-max-token-expiration=5m", "service-account-max-token-expiration=24h"),
     (API_SERVER, "logging-format=xml", "logging-format=json"),
@@ -83,6 +87,13 @@ def test_an_argument_that_stops_a_component_is_predicted_and_a_similar_one_is_no
     assert found
     assert all(one.location.path == PATH and one.message and one.expected and one.source for one in found)
     assert predicted(component, near) == []
+
+
+def test_no_requests_in_flight_need_priority_and_fairness_to_be_off() -> None:
+    """Zero for both kinds of requests stops the API server only with priority and fairness. Seen at 1.37.2."""
+    none = ("max-requests-inflight=0", "max-mutating-requests-inflight=0")
+    assert predicted(API_SERVER, *none)
+    assert predicted(API_SERVER, *none, "enable-priority-and-fairness=false") == []
 
 
 def test_all_values_are_parsed_and_the_last_is_checked() -> None:

@@ -1,0 +1,117 @@
+"""Certificates and keys in the PEM format, as far as the API server's start depends on them. Pure.
+
+Sources: Go's encoding/pem; client-go, util/cert and util/keyutil; etcd, client/pkg/tlsutil. Signatures, validity and
+whether a certificate belongs to a key are not checked.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import TYPE_CHECKING
+
+from agent.k3s.components.schema import Problem
+from agent.value import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CERTIFICATE = "CERTIFICATE"
+_PRIVATE = ("EC PRIVATE KEY", "PRIVATE KEY", "RSA PRIVATE KEY")
+_PUBLIC = ("PUBLIC KEY", "RSA PUBLIC KEY", _CERTIFICATE)
+_ED25519 = bytes.fromhex("06032b6570")
+"""The object identifier of a kind of key that service accounts do not support."""
+_SEQUENCE = 0x30
+_LONG_FORM = 0x80
+
+
+class Block(NamedTuple):
+    """One block of a file."""
+
+    kind: str
+    has_headers: bool
+    """Whether it is encrypted, or has other headers."""
+    content: bytes
+
+    @property
+    def is_sequence(self) -> bool:
+        """Return whether the content is one complete sequence of ASN.1."""
+        data = self.content
+        if len(data) < 2 or data[0] != _SEQUENCE:  # noqa: PLR2004 - tag and length
+            return False
+        if data[1] < _LONG_FORM:
+            return len(data) == data[1] + 2
+        size = data[1] - _LONG_FORM
+        return len(data) == 2 + size + int.from_bytes(data[2 : 2 + size], "big")
+
+
+def problems(argument: str, data: bytes) -> Iterator[Problem]:
+    """Yield why a file does not have what an argument of the API server requires."""
+    rule = _RULES.get(argument)
+    if rule is None or (not data and argument in _CAN_BE_EMPTY):
+        return
+    is_accepted, expected = rule
+    if not is_accepted(list(_blocks(data))):
+        yield Problem(0, f"it does not contain {expected} in the PEM format")
+
+
+def _has_certificates(blocks: list[Block]) -> bool:
+    found = [one for one in blocks if one.kind == _CERTIFICATE and not one.has_headers]
+    return bool(found) and all(one.is_sequence for one in found)
+
+
+def _has_only_certificates(blocks: list[Block]) -> bool:
+    return all(one.is_sequence and one.kind == _CERTIFICATE for one in blocks)
+
+
+def _has_private_key(blocks: list[Block]) -> bool:
+    return any(one.kind.endswith("PRIVATE KEY") for one in blocks)
+
+
+def _has_signing_key(blocks: list[Block]) -> bool:
+    return any(_is_usable(one) for one in blocks if one.kind in _PRIVATE)
+
+
+def _has_key(blocks: list[Block]) -> bool:
+    return any(_is_usable(one) for one in blocks if one.kind in (*_PRIVATE, *_PUBLIC))
+
+
+def _is_usable(block: Block) -> bool:
+    return not block.has_headers and block.is_sequence and _ED25519 not in block.content
+
+
+_BLOCK = re.compile(rb"(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
+
+
+def _blocks(data: bytes) -> Iterator[Block]:
+    """Yield the blocks that pem.Decode finds."""
+    for match in _BLOCK.finditer(data):
+        body = match[2].replace(b"\r", b"")
+        head, blank, rest = body.partition(b"\n\n")
+        has_headers = bool(blank) and b":" in head
+        encoded = b"".join((rest if has_headers else body).split())
+        try:
+            yield Block(match[1].decode("ascii", "replace"), has_headers, b64decode(encoded, validate=True))
+        except ValueError:
+            continue
+
+
+_CAN_BE_EMPTY = frozenset(("kubelet-certificate-authority", "oidc-ca-file"))
+_RULES: dict[str, tuple[Callable[[list[Block]], bool], str]] = {
+    **dict.fromkeys(
+        (
+            *("client-ca-file", "kubelet-certificate-authority", "oidc-ca-file", "requestheader-client-ca-file"),
+            *("etcd-certfile", "proxy-client-cert-file", "tls-cert-file"),
+        ),
+        (_has_certificates, "a valid certificate"),
+    ),
+    **dict.fromkeys(
+        ("etcd-keyfile", "proxy-client-key-file", "tls-private-key-file"), (_has_private_key, "a private key")
+    ),
+    **dict.fromkeys(
+        ("service-account-private-key-file", "service-account-signing-key-file"),
+        (_has_signing_key, "an RSA or ECDSA private key"),
+    ),
+    "etcd-cafile": (_has_only_certificates, "only certificates"),
+    "service-account-key-file": (_has_key, "an RSA or ECDSA key"),
+}

@@ -1,0 +1,122 @@
+"""Values of K3s' own options at which K3s exits. Pure.
+
+Sources: k3s, pkg/cli/cmds (kinds of the options), pkg/cli/server/server.go and pkg/agent/flannel/setup.go. K3s parses
+the values of boolean and numeric options as Go's package flag.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.k3s.components import values
+from agent.k3s.components.values import InvalidValueError
+from agent.k3s.options import DURATIONS, SERVER_ONLY_KEYS, SWITCHES, WHOLE_NUMBERS
+from agent.value import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.k3s.config import ConfigValue, MergedConfig
+
+_NOT_IN_ALL_VERSIONS = frozenset({"disable-selinux", "docker", "kine-tls", "no-flannel", "nonroot-devices"})
+"""Boolean options that K3s removed, or that it has since a later release than the other options."""
+
+_MODES = ("agent", "cluster", "pod", "disabled")
+_BACKENDS = ("none", "vxlan", "host-gw", "tailscale", "wireguard-native")
+_FEWEST_SERVICES = 3
+"""The bits of 8 addresses, the fewest of service-cidr."""
+
+
+class InvalidOption(NamedTuple):
+    """A value of an option at which K3s exits."""
+
+    key: str
+    value: ConfigValue
+    expected: str
+
+
+def invalid(config: MergedConfig, *, is_server: bool) -> Iterator[InvalidOption]:
+    """Yield the invalid values of the options that `k3s server` or `k3s agent` has."""
+    for key, parse in _PARSERS.items():
+        if key in config.values and (is_server or key not in SERVER_ONLY_KEYS):
+            for value in config.items(key):
+                yield from _problem(key, value, value.text, parse)
+    if is_server:
+        yield from _of_server(config)
+
+
+def _problem(key: str, value: ConfigValue, text: str, parse: Callable[[str], object]) -> Iterator[InvalidOption]:
+    """Yield a text that cannot be parsed. An empty one is not reported: K3s treats it as no item of some options."""
+    try:
+        if text:
+            parse(text)
+    except InvalidValueError as error:
+        yield InvalidOption(key, value, str(error))
+
+
+def _of_server(config: MergedConfig) -> Iterator[InvalidOption]:
+    for key, parse in _LISTS.items():
+        for value in config.items(key):
+            for item in value.text.split(","):
+                yield from _problem(key, value, item, parse)
+    for key, parse in _SCALARS.items():
+        last = config.scalar(key)
+        if last is not None:
+            yield from _problem(key, last, last.text, parse)
+    backend = config.scalar("flannel-backend")
+    runs_flannel = not config.boolean("disable-agent") and config.scalar("flannel-conf") is None
+    if backend is not None and runs_flannel and backend.text and backend.text.partition("=")[0] not in _BACKENDS:
+        yield InvalidOption("flannel-backend", backend, f"one of {', '.join(_BACKENDS)}")
+    yield from _combinations(config)
+
+
+def _combinations(config: MergedConfig) -> Iterator[InvalidOption]:
+    joins = config.scalar("server")
+    for key, needed, is_met in (
+        ("disable-etcd", "server: URL", joins is not None and bool(joins.text)),
+        ("cluster-reset-restore-path", "cluster-reset: true", config.boolean("cluster-reset") is True),
+    ):
+        found = config.scalar(key)
+        if found is not None and not is_met and (config.boolean(key) if key in SWITCHES else found.text):
+            yield InvalidOption(key, found, f"{needed} beside {key}")
+
+
+def _ip(text: str) -> None:
+    if not values.is_ip(text.strip()):
+        raise InvalidValueError("an IP address")
+
+
+def _range(text: str) -> tuple[int, int]:
+    found = values.cidr(text.strip())
+    if found is None:
+        raise InvalidValueError("a CIDR, such as 10.42.0.0/16")
+    return found
+
+
+def _services(text: str) -> None:
+    bits, prefix = _range(text)
+    if bits - prefix < _FEWEST_SERVICES:
+        raise InvalidValueError(f"a CIDR with a prefix up to /{bits - _FEWEST_SERVICES}")
+
+
+def _mode(text: str) -> None:
+    if text not in _MODES:
+        raise InvalidValueError(f"one of {', '.join(_MODES)}")
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    **dict.fromkeys(sorted(SWITCHES - _NOT_IN_ALL_VERSIONS), values.boolean),
+    **dict.fromkeys(WHOLE_NUMBERS, values.integer),
+    **dict.fromkeys(DURATIONS, values.duration),
+}
+_LISTS: dict[str, Callable[[str], object]] = {
+    "cluster-cidr": _range,
+    "cluster-dns": _ip,
+    "node-ip": _ip,
+    "service-cidr": _services,
+}
+_SCALARS: dict[str, Callable[[str], object]] = {
+    "advertise-address": _ip,
+    "egress-selector-mode": _mode,
+    "service-node-port-range": values.port_range,
+}

@@ -1,0 +1,121 @@
+"""Files of the API server about connections, certificates and keys: each problem with a similar valid file."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.k3s.components import connection_files
+
+PATH = PurePosixPath("/etc/own")
+EGRESS = """\
+apiVersion: apiserver.k8s.io/v1beta1
+kind: EgressSelectorConfiguration
+egressSelections:
+- name: cluster
+  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /run/proxy.sock}}}
+"""
+HTTPS = "{tcp: {url: 'https://a', tlsConfig: {clientCert: /a, clientKey: /b}}}"
+TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
+KUBECONFIG = """\
+clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
+contexts: [{name: b, context: {cluster: a}}]
+current-context: b
+"""
+
+
+def pem(kind: str, content: bytes = b"\x30\x03abc", headers: str = "") -> str:
+    """Return a block in the PEM format."""
+    return f"-----BEGIN {kind}-----\n{headers}{b64encode(content).decode()}\n-----END {kind}-----\n"
+
+
+CERTIFICATE, KEY = pem("CERTIFICATE"), pem("RSA PRIVATE KEY")
+ED25519 = pem("PRIVATE KEY", b"\x30\x05" + bytes.fromhex("06032b6570"))
+
+
+def replaced(text: str, *edits: tuple[str, str]) -> list[tuple[str, str]]:
+    """Return each edited text with the original."""
+    return [(text.replace(old, new), text) for old, new in edits]
+
+
+PAIRS = [
+    *(
+        ("egress-selector-config-file", stops, near)
+        for stops, near in (
+            *replaced(
+                EGRESS,
+                ("v1beta1", "v1"),
+                ("name: cluster", "name: pods"),
+                ("HTTPConnect", "SOCKS"),
+                ("HTTPConnect", "Direct"),
+                ("/run/proxy.sock", "''"),
+                ("egressSelections", "selections"),
+                ("uds: {udsName: /run/proxy.sock}", "tcp: {url: 'ftp://a'}"),
+            ),
+            (EGRESS + EGRESS.split("egressSelections:\n")[1], EGRESS.replace("cluster", "master")),
+            (EGRESS.replace("{uds: {udsName: /run/proxy.sock}}", HTTPS.replace("clientKey: /b", "")), EGRESS),
+            (EGRESS.replace("HTTPConnect", "GRPC").replace("uds:", "tcp:"), EGRESS.replace("HTTPConnect", "GRPC")),
+            ("", EGRESS.replace("{uds: {udsName: /run/proxy.sock}}", HTTPS)),
+        )
+    ),
+    *(
+        ("tracing-config-file", stops, near)
+        for stops, near in (
+            *replaced(
+                TRACING,
+                ("/v1", "/v2"),
+                ("kind: Tracing", "kind: Trace"),
+                ("localhost:4317", "http://localhost:4317"),
+                ("endpoint", "endpoints"),
+            ),
+            (f"{TRACING}samplingRatePerMillion: 1000001\n", f"{TRACING}samplingRatePerMillion: 1000000\n"),
+            (f"{TRACING}endpoint: a\n", TRACING.replace("kind: TracingConfiguration\n", "")),
+            ("- a\n", ""),
+        )
+    ),
+    *(
+        ("audit-webhook-config-file", stops, near)
+        for stops, near in (
+            *replaced(
+                KUBECONFIG,
+                ("current-context: b", "current-context: c"),
+                ("current-context: b\n", ""),
+                ("cluster: a}", "cluster: c}"),
+                ("server:", "servers:"),
+            ),
+            ("kind: Foo\n" + KUBECONFIG, "kind: Config\napiVersion: v1\nfoo: bar\n" + KUBECONFIG),
+            ("", KUBECONFIG),
+            ("garbage", KUBECONFIG),
+        )
+    ),
+    ("token-auth-file", "token,user\n", "token,user,1\n\n"),
+    ("token-auth-file", "a,b,c\ntoken\n", 'token,user,1,"a,b"\n'),
+    ("client-ca-file", KEY, CERTIFICATE),
+    ("client-ca-file", CERTIFICATE.partition("-----END")[0], f"text\n{CERTIFICATE}".replace("\n", "\r\n")),
+    ("client-ca-file", CERTIFICATE + pem("CERTIFICATE", b"abc"), CERTIFICATE + KEY),
+    ("oidc-ca-file", "text", ""),
+    ("etcd-cafile", KEY, "text"),
+    ("tls-private-key-file", CERTIFICATE, KEY),
+    ("service-account-signing-key-file", CERTIFICATE, KEY),
+    ("service-account-signing-key-file", ED25519, pem("PRIVATE KEY")),
+    ("service-account-key-file", pem("RSA PRIVATE KEY", headers="DEK-Info: AES\n\n"), CERTIFICATE),
+    ("service-account-key-file", pem("PUBLIC KEY", b"abc"), pem("PUBLIC KEY")),
+]
+"""An argument, the content of its file that stops the API server, and a similar one that does not. Seen at 1.37.2."""
+
+
+@pytest.mark.parametrize(("argument", "stops", "near"), PAIRS)
+def test_a_file_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
+    argument: str, stops: str, near: str
+) -> None:
+    """The API server reads the file before it serves."""
+    assert stops != near
+    assert list(connection_files.problems(argument, stops.encode(), PATH))
+    assert list(connection_files.problems(argument, near.encode(), PATH)) == []
+
+
+def test_the_files_of_other_arguments_are_not_checked() -> None:
+    """Any content is accepted."""
+    assert list(connection_files.problems("kubelet-client-key", b"text", PATH)) == []
