@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
+_SCHEMAS = frozenset({1, SCHEMA})
+"""The schemas in which the keys that are read here are the same."""
 _HINT = "pass a report of `k3s-harden assess --format json`"
 
 
@@ -41,7 +43,7 @@ def parse(data: bytes, path: PurePosixPath) -> Baseline:
     location = Location(path)
     try:
         report = json.loads(data)
-        if report["schema"] != SCHEMA:
+        if report["schema"] not in _SCHEMAS:
             raise OtherSchemaError(location, f"its schema is {report['schema']!r}, expected {SCHEMA}", _HINT)
         return Baseline(
             benchmark=str(report["benchmark"]),

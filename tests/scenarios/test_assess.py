@@ -242,11 +242,15 @@ def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node
     assert [line.split()[2] for line in worse.stdout.splitlines()[:-1]] == ["server/logs:"]
 
 
-def test_controls_that_an_older_baseline_does_not_have_do_not_fail_the_run(node: HostTree, tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [1, 2])
+def test_controls_that_an_older_baseline_does_not_have_do_not_fail_the_run(
+    node: HostTree, tmp_path: Path, schema: int
+) -> None:
     """A baseline of a version without the controls of access to files, in its form: the controls are named as new."""
     report = json.loads(assess(node, "--format", "json").stdout)
     added = {"k3s-config-drop-ins-access"}
     old = {name: report[name] for name in ("schema", "benchmark", "node", "time", "facts")}
+    old["schema"] = schema
     keys = ("id", "status", "is_open", "found")
     old["verdicts"] = [{key: one[key] for key in keys} for one in report["verdicts"] if one["id"] not in added]
     baseline = tmp_path / "old.json"
