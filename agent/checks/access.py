@@ -58,7 +58,8 @@ class OnlyRoot(Check):
     """Only root can change these files and directories, and others cannot read those that are secret.
 
     A user can change a file if the user can write the file or a directory on its path. A user who cannot enter all
-    directories above the file has no access, regardless of its mode.
+    directories above the file has no access, regardless of its mode. A file or directory that does not exist fails if a
+    user can create it.
     """
 
     paths: tuple[str, ...] | HostPaths = ()
@@ -138,6 +139,12 @@ class OnlyRoot(Check):
                     seen.add(id(file.above))
                     for position, directory in enumerate(file.above):
                         yield from _replaceable(directory, file.above[:position])
+            for absent in (one for match in node.evidence.files[query] for one in match.absent):
+                if id(absent.above) not in seen:
+                    seen.add(id(absent.above))
+                    last = len(absent.above) - 1
+                    for position, directory in enumerate(absent.above):
+                        yield from _replaceable(directory, absent.above[:position], may_add=position == last)
 
     def _none(self, matches: Iterable[Matches]) -> str:
         for paths in (self.directories, self.paths):
@@ -198,12 +205,14 @@ def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:
             yield _problem(who, "read", file, "o-r")
 
 
-def _replaceable(directory: DirectoryAbove, above: Sequence[DirectoryAbove]) -> Iterator[_Problem]:
-    """Yield who can replace what is in a directory. In a sticky one, only the owner can."""
+def _replaceable(
+    directory: DirectoryAbove, above: Sequence[DirectoryAbove], *, may_add: bool = False
+) -> Iterator[_Problem]:
+    """Yield who can replace what is in a directory, or with `may_add` add to it. In a sticky one, all can only add."""
     if not directory.mode & _GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
         return
     for who in _parties(directory):
-        if directory.mode & _STICKY and who != ("user", directory.owner.uid):
+        if directory.mode & _STICKY and not may_add and who != ("user", directory.owner.uid):
             continue
         if _permitted(who, directory) & _REPLACE != _REPLACE:
             continue

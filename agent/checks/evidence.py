@@ -60,6 +60,14 @@ class DirectoryAbove(Value):
     """Whether it is part of the real path; otherwise it has a symlink that the path follows."""
 
 
+class AbsentFile(Value):
+    """A path where nothing exists, and where somebody may be able to create a file."""
+
+    path: PurePosixPath
+    above: tuple[DirectoryAbove, ...]
+    """The directories of the path that exist, from the root on."""
+
+
 class Unknown(Value):
     """A file that exists, or may exist, and that could not be read."""
 
@@ -81,6 +89,8 @@ class Matches(Value):
     """The path of the check, absolute on the host."""
     found: tuple[FoundFile, ...] = ()
     unknown: tuple[Unknown, ...] = ()
+    absent: tuple[AbsentFile, ...] = ()
+    """Only if the query requests access."""
 
 
 class EtcdConfiguration(Value):

@@ -38,7 +38,10 @@ class Access(Value):
     passed: tuple[Permitted, ...]
     """All directories on the way, from the root on."""
     parent: str
-    """The resolved path of the file's directory. Directories that do not lead to it have a symlink on the way."""
+    """The resolved path of the file's directory; empty if it does not exist.
+
+    Directories that do not lead to it have a symlink on the way.
+    """
 
 
 def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> Permitted:

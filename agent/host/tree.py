@@ -167,11 +167,11 @@ class Tree(Root):
         except (OSError, NotADirectory) as error:
             return Unreadable(id=str(path), reason=reason_of(error))
 
-    def access(self, path: PurePosixPath, known: dict[str, Permitted] | None = None) -> Access | Absent | Unreadable:
+    def access(self, path: PurePosixPath, known: dict[str, Permitted] | None = None) -> Access | Unreadable:
         """Return who has access to what is at `path`, and to the directories on the way. Symlinks are followed.
 
-        If only the file does not exist, the result has no `file`. `known` keeps the directories of earlier calls, by
-        resolved path.
+        If nothing is there, the result has no `file`; without its directory it also has no `parent`. `known` keeps the
+        directories of earlier calls, by resolved path.
         """
         from agent.host.access import Access, permitted
 
@@ -191,7 +191,7 @@ class Tree(Root):
                     file = None
                 return Access(file, tuple(passed), node.parent)
         except (MissingParent, FileNotFoundError):
-            return Absent(path)
+            return Access(None, tuple(passed), "")
         except (OSError, NotADirectory) as error:
             return Unreadable(id=str(path), reason=reason_of(error))
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.checks.evidence import DirectoryAbove, FoundFile, Matches, Unknown
+from agent.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, Unknown
 from agent.errors import HostError
 from agent.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.model import Absent, Unreadable
@@ -27,7 +27,7 @@ class FileFinder:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._listed: dict[PurePosixPath, tuple[DirectoryEntry | Unknown, ...]] = {}
-        self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | Unknown, ...]] = {}
+        self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | Unknown | AbsentFile, ...]] = {}
         self._links: set[PurePosixPath] = set()
         self._above: dict[PurePosixPath, tuple[DirectoryAbove, ...]] = {}
         self._absent: set[PurePosixPath] = set()
@@ -48,6 +48,7 @@ class FileFinder:
             pattern,
             tuple(one for one in found if isinstance(one, FoundFile)),
             tuple(one for one in found if isinstance(one, Unknown)),
+            tuple(one for one in found if isinstance(one, AbsentFile)),
         )
 
     def _find(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
@@ -59,7 +60,7 @@ class FileFinder:
             return self._among(pattern, kind)
         return self._at(pattern, kind)
 
-    def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+    def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
         if pattern.parent in self._absent:
             return
         if "*" not in pattern.name and pattern.parent.name != "**":
@@ -80,17 +81,18 @@ class FileFinder:
                     self._above[one.path.parent] = found.above
                 yield found
 
-    def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+    def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
         """Yield the file at a path, with all facts that determine access to it."""
         found = self._tree.access(path, self._known)
         if isinstance(found, Unreadable):
             yield Unknown(path, found.reason)
-        elif isinstance(found, Absent) or found.file is None:
-            is_in_place = not isinstance(found, Absent) and found.parent == str(path.parent)
-            if not is_in_place and self._tree.link_target(path) is not None:
+        elif found.file is None:
+            if found.parent != str(path.parent) and self._tree.link_target(path) is not None:
                 yield Unknown(path, "it is a dangling symlink")
-            elif kind == DIRECTORY:
+                return
+            if kind == DIRECTORY:
                 self._absent.add(path)
+            yield AbsentFile(path, self._chain(found))
         elif found.file.kind != kind:
             yield Unknown(path, f"it is a {found.file.kind}, not a {kind}")
         else:
@@ -103,7 +105,11 @@ class FileFinder:
         if key not in self._chains:
             self._chains[key] = tuple(
                 DirectoryAbove(
-                    PurePosixPath(one.path), one.mode, one.owner, one.acl, is_real=_leads_to(one.path, found.parent)
+                    PurePosixPath(one.path),
+                    one.mode,
+                    one.owner,
+                    one.acl,
+                    is_real=_leads_to(one.path, found.parent or found.passed[-1].path),
                 )
                 for one in found.passed
             )

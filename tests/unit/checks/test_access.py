@@ -365,6 +365,28 @@ def test_a_secret_in_the_environment_file_of_a_service_passes(node: Node) -> Non
     assert node.verdict("k3s-service-access").status is ControlStatus.PASS
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+@pytest.mark.parametrize(
+    ("control", "path"),
+    [("k3s-registries-access", "/srv/open/r.yaml"), ("k3s-token-access", "/srv/open/below/token")],
+)
+def test_a_missing_file_that_others_can_create_fails(node: Node, control: str, path: str, mode: int) -> None:
+    """K3s would use it. The sticky bit makes no difference, because it protects only existing files."""
+    node.put("/srv/open/other", "")
+    node.path("/srv").chmod(0o755)
+    node.path("/srv/open").chmod(mode)
+    node.config(f"{'token-file' if 'token' in control else 'private-registry'}: {path}\n")
+    verdict = node.verdict(control)
+    assert verdict.status is ControlStatus.FAIL
+    assert seen(verdict) == ((f"{mode:04o}: others can write it", "/srv/open"),)
+    assert fix(verdict) == "sudo chmod go-w /srv/open"
+    node.path("/srv").chmod(0o700)
+    assert node.verdict(control).status is not ControlStatus.FAIL
+    node.path("/srv").chmod(0o755)
+    node.path("/srv/open").chmod(0o755)
+    assert node.verdict(control).status is not ControlStatus.FAIL
+
+
 def test_files_that_do_not_exist_are_not_applicable(nodes: Nodes) -> None:
     """Before K3s is installed, the files do not exist."""
     assert set(statuses(nodes()).values()) <= {ControlStatus.NOT_APPLICABLE, ControlStatus.PASS}
