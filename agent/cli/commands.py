@@ -388,7 +388,8 @@ def render(
         RoleChoice, Option(help="Role of K3s on the host; auto: from the settings, or server.")
     ] = RoleChoice.AUTO,
     k3s_version: Annotated[
-        Optional[str], Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION")
+        Optional[str],
+        Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions),
     ] = None,
     data_dir: Annotated[
         Optional[Path], Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")

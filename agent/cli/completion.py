@@ -36,7 +36,7 @@ def benchmarks(incomplete: str) -> list[str]:
 
 
 def versions(incomplete: str) -> list[str]:
-    """Return the K3s versions that `preflight` supports and that start with this text, newest first."""
+    """Return the K3s versions that are known and that start with this text, newest first."""
     from agent.model import NEWEST_KNOWN, OLDEST_COVERED
 
     minors = range(NEWEST_KNOWN.minor, OLDEST_COVERED.minor - 1, -1)

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Optional
 
+from agent.cli.completion import versions
 from agent.cli.declared import Option
 from agent.cli.streams import printing
 from agent.errors import HostError, UsageError
@@ -59,7 +60,8 @@ AllowEmptyRoot = Annotated[bool, Option("--allow-empty-root", help="Accept a roo
 Config = Annotated[Optional[Path], Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")]
 Role = Annotated[RoleChoice, Option(help="Role of K3s on this host.")]
 K3sVersion = Annotated[
-    Optional[str], Option(help="K3s version, such as 1.34. [default: from k3s --version]", metavar="VERSION")
+    Optional[str],
+    Option(help="K3s version, such as 1.34. [default: from k3s --version]", metavar="VERSION", autocompletion=versions),
 ]
 DataDir = Annotated[
     Optional[Path], Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")

@@ -60,6 +60,8 @@ def test_values_are_offered() -> None:
     assert candidates("render", "") == [one.value for one in Rendering]
     assert candidates("render", "k3") == ["k3s-config"]
     assert candidates("preflight", "v1.37") == ["v1.37"]
+    for verb in ("apply", "render"):
+        assert candidates(verb, "--k3s-version", "v1.37") == ["v1.37"]
     assert candidates("explain", "audit-log-maxa") == ["audit-log-maxage"]
     assert candidates("explain", "") == LINES.splitlines()
     assert "--benchmark" in candidates("assess", "--b")
