@@ -94,10 +94,14 @@ def print_to(console: Console, result: Preflight, verbosity: Verbosity) -> None:
         )
         for heading, entries in parts:
             if entries:
+                print_line(console, Text())
                 print_line(console, Text(heading, "bold"))
                 print_entries(console, entries, with_fix=with_fix)
+        if result.notes:
+            print_line(console, Text())
         for note in result.notes:
             print_note(console, note.id, note.text, note.source)
+        print_line(console, Text())
     print_result(console, _summary(result), result.exit_code)
     if verbosity is not Verbosity.QUIET:
         next_steps.print_next_steps(console, result.next_steps)
