@@ -13,6 +13,7 @@ from agent.changes.journal import BACKUPS, CONTENTS, JOURNAL
 from agent.changes.last_run import RECORD
 from agent.errors import ExitCode
 from agent.host import LOCK
+from agent.node.gate import instance
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.verbs.drift import METRICS, REPORT
 from tests.docs import Command, Option, commands, program_options
@@ -20,16 +21,17 @@ from tests.docs import Command, Option, commands, program_options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_GATE = instance("k3s.service")
 _DESCRIPTION = (
     """
 k3s-harden hardens a Linux host for K3s by the CIS guide: kernel parameters, directories, audit policy, pod security,
 network policies and K3s options, on servers and agents. It checks that the host is compliant, now and after the next
 boot. It reports what would undo the hardening, and can undo all changes from a journal.
 """,
-    """
-With its systemd units (from the package, or from k3s-harden install), each start of K3s waits for the gate,
-k3s-harden.service, which runs apply. If apply fails, the gate blocks K3s. After the cause is fixed, apply or a restart
-of the gate starts the blocked K3s service.
+    f"""
+With its systemd units (from the package, or from k3s-harden install), each start of K3s first runs the gate, which
+applies the hardening, and requires its success. The gate of k3s.service is {_GATE}. If it fails, K3s does not start.
+After the cause is fixed, systemd starts K3s within about a minute, and k3s-harden apply within seconds.
 """,
 )
 _FILES = (
@@ -47,7 +49,7 @@ _FILES = (
 _EXAMPLES = (
     ("sudo k3s-harden apply --role server", "Harden this host, before or after K3s is installed."),
     ("k3s-harden check -v", "Check this host, and print the host facts."),
-    ("systemctl status k3s-harden", "Show why the gate blocks K3s."),
+    (f"systemctl status {_GATE}", "Show why the gate blocks K3s."),
     ("k3s-harden explain", "List the IDs of all controls and findings."),
 )
 _SEE_ALSO = ("systemctl(1)", "sysctl.d(5)", "systemd-sysctl.service(8)", "systemd.unit(5)")
@@ -62,6 +64,9 @@ def manual(epoch: int) -> str:
     shared = _shared(public)
     lines = [
         f'.TH K3S\\-HARDEN 8 {date} "k3s\\-harden {__version__}" "System Administration"',
+        # Words are not divided and lines are not filled with blanks: paths and commands can be pasted.
+        ".nr HY 0",
+        ".ad l",
         ".SH NAME",
         r"k3s\-harden \- harden a K3s host by the CIS guide, assess it, and undo the changes",
         ".SH SYNOPSIS",
@@ -121,12 +126,14 @@ def _command(command: Command, shared: Iterable[Option]) -> Iterator[str]:
             yield from _option(option)
     yield from _tagged("Example:", "")
     yield rf".B {_text(command.example)}"
+    yield from _tagged("Exit codes:", ", ".join(code for code, _ in command.exit_codes))
 
 
 def _option(option: Option, note: str = "") -> Iterator[str]:
     names = ", ".join(rf"\fB{_text(name)}\fR" for name in option.names)
     default = f"Default: {option.default}." if option.default else ""
-    tag = names + (rf" \fI{_text(option.takes)}\fR" if option.takes else "")
+    takes = _text(option.takes).replace("|", r"|\:")
+    tag = names + (rf" \fI{takes}\fR" if takes else "")
     yield from _tagged(tag, " ".join(filter(None, (option.help, default, note))))
 
 

@@ -564,9 +564,9 @@ def test_the_manual_is_plain_roff() -> None:
     assert page.isascii()
     assert page.startswith(rf'.TH K3S\-HARDEN 8 2023-11-14 "k3s\-harden {__version__}"')
     requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
-    assert requests == {".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".I", ".SY", ".YS"}
+    assert requests == {".TH", ".nr", ".ad", ".SH", ".SS", ".TP", ".PP", ".B", ".I", ".SY", ".YS"}
     assert not re.search(r"(?<!\\)-", page.replace("2023-11-14", ""))
-    assert max(map(len, page.splitlines())) < 100
+    assert max(map(len, page.splitlines())) < 120
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
@@ -577,6 +577,35 @@ def test_groff_formats_the_manual_without_warnings() -> None:
     )
     assert run.stderr == ""
     assert "System Administration" in run.stdout
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
+def test_commands_of_the_manual_can_be_pasted() -> None:
+    """No word is divided, and no example has additional blanks. A verb has its exit codes."""
+    run = subprocess.run(
+        ["groff", "-man", "-Tascii", "-P-cbou", "-rLL=80n"],
+        input=manual(EPOCH),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = run.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    for command in commands():
+        if not command.hidden:
+            assert command.example in " ".join(run.stdout.split())
+            assert f"Exit codes: {', '.join(code for code, _ in command.exit_codes)} " in " ".join(run.stdout.split())
+    ends = [line for line in lines if line.endswith("-")]
+    assert ends == []
+
+
+def test_the_manual_names_the_gate_that_the_drop_in_starts() -> None:
+    """For the usual service of K3s."""
+    drop_in = Path("systemd/k3s.service.d/10-k3s-harden.conf").read_text(encoding="utf-8")
+    (gate,) = set(re.findall(r"systemctl start (\S+)", drop_in))
+    page = " ".join(manual(EPOCH).replace(r"\-", "-").split())
+    assert f"The gate of k3s.service is {gate.replace('%N', 'k3s')}." in page
+    assert f".B systemctl status {gate.replace('%N', 'k3s')} " in page
 
 
 def test_a_package_contains_manual_and_completions(package: reading.Package) -> None:
