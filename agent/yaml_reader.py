@@ -123,7 +123,7 @@ def read(
     if simple is not None:
         return simple
     _refuse_unprintable(text, path)
-    return tuple(_documents(_events(text), path, max_nodes))
+    return tuple(_documents(_events(text), text, path, max_nodes))
 
 
 def read_first(data: bytes, path: PurePosixPath) -> Node | None:
@@ -137,7 +137,7 @@ def read_first(data: bytes, path: PurePosixPath) -> Node | None:
         return simple[0].node if simple else None
     _refuse_unprintable(text, path)
     events = _events(text)
-    document = next(_documents(events, path, MAX_NODES), None)
+    document = next(_documents(events, text, path, MAX_NODES), None)
     if document is None:
         return None
     import yaml
@@ -145,7 +145,7 @@ def read_first(data: bytes, path: PurePosixPath) -> Node | None:
     try:
         next(events, None)  # the end of the document
     except yaml.YAMLError as error:
-        raise _syntax_error(error, path) from None
+        raise _syntax_error(error, text, path) from None
     return document.node
 
 
@@ -392,7 +392,7 @@ def _events(text: str) -> Iterator[Event]:
     return events
 
 
-def _documents(events: Iterator[Event], path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
+def _documents(events: Iterator[Event], text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
     import yaml
 
     builder = _Builder(events, path, max_nodes)
@@ -401,7 +401,7 @@ def _documents(events: Iterator[Event], path: PurePosixPath, max_nodes: int) -> 
             if isinstance(event, yaml.DocumentStartEvent):
                 yield builder.document(_line(event))
     except yaml.YAMLError as error:
-        raise _syntax_error(error, path) from None
+        raise _syntax_error(error, text, path) from None
 
 
 class _Builder:
@@ -479,10 +479,57 @@ def _line(event: Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
 
 
-def _syntax_error(error: YAMLError, path: PurePosixPath) -> InputError:
+class _Mistake(NamedTuple):
+    """A usual mistake in a YAML file."""
+
+    words: tuple[str, ...]
+    """Parts of the messages of PyYAML's two parsers."""
+    problem: str
+    fix: str
+    is_of_begin: bool = False
+    """Whether the line to correct is that on which the unfinished value or key begins."""
+
+
+_TAB = _Mistake(("tab character",), "found a tab, expected blanks", "replace the tab by blanks")
+_UNQUOTED = _Mistake(
+    ("cannot start any token",), "found `{}` at the beginning of a value without quotes", "put the value in quotes"
+)
+_MISTAKES = (
+    _TAB,
+    _Mistake(
+        ("mapping values are not allowed",),
+        "found a `:` that no key can have here: the indentation differs from the line above, or quotes are missing",
+        "correct the indentation, or put a value that contains `: ` in quotes",
+    ),
+    _Mistake(("unexpected end of stream",), "a quote is not closed", "close the quote", is_of_begin=True),
+    _Mistake(
+        ("expected ',' or ']'", "expected ',' or '}'"),
+        "a bracket or brace is not closed",
+        "close the bracket or brace",
+        is_of_begin=True,
+    ),
+    _Mistake(
+        ("expected key", "expected <block end>", "expected '-' indicator", "entries are not allowed"),
+        "the text or its indentation fits no line above",
+        "correct the text or its indentation",
+    ),
+    _Mistake(("expected ':'",), "a key has no `:`", "add `:` after the key", is_of_begin=True),
+)
+
+
+def _syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError:
     # PyYAML's own message quotes the line, which can contain a token. This one has only the kind of the problem. In <>
     # are the names of YAML's tokens.
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
-    problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
-    return InputError(Location(path, mark.line + 1 if mark else 0), f"it is not YAML: {problem}")
+    hint = detail = ""
+    found = next((one for one in _MISTAKES if any(words in problem for words in one.words)), None)
+    if mark and any(words in problem for words in _UNQUOTED.words):
+        detail = text.split("\n")[mark.line][mark.column :][:1]
+        found = _TAB if detail == "\t" else _UNQUOTED
+    if found is not None:
+        problem, hint = found.problem.format(detail), found.fix
+        mark = (getattr(error, "context_mark", None) if found.is_of_begin else None) or mark
+    else:
+        problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
+    return InputError(Location(path, mark.line + 1 if mark else 0), f"it is not YAML: {problem}", hint)

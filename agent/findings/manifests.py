@@ -155,7 +155,7 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"K3s does not apply this manifest: {problem.problem}",
                 location=problem.location,
-                remediation=instruction("correct the YAML", problem.location),
+                remediation=instruction(problem.hint or "correct the YAML", problem.location),
             )
     for link in situation.k3s_files.manifests.broken_links:
         yield Trouble(

@@ -263,8 +263,11 @@ class _FileMerger:
         if isinstance(node, yaml_reader.Mapping):
             self._mapping(node, file.path)
         elif node is not None and not (isinstance(node, yaml_reader.Scalar) and node.value is None):
-            problem = "K3s' configuration must be a mapping of keys to values"
-            self.problems.append(InputError(Location(file.path, node.line), problem))
+            kind = "a list" if isinstance(node, yaml_reader.Sequence) else "a single value"
+            problem = f"it contains {kind}, expected options as `key: value`"
+            self.problems.append(
+                InputError(Location(file.path, node.line), problem, "write each option as `key: value`")
+            )
 
     def options(self) -> Iterator[tuple[str, str, Location]]:
         """Yield the options that K3s makes of the files: name, value without secrets, and location."""

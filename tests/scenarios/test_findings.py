@@ -352,7 +352,7 @@ CASES = (
         written(CONFIG, "node-name: a\n  node-ip: b\n"),
         written(CONFIG, "# nothing yet\n"),
         location=f"{CONFIG}:2",
-        remediation="correct the YAML at {location}",
+        remediation="correct the indentation, or put a value that contains `: ` in quotes at {location}",
         cure=line_replaced("^ +", ""),
     ),
     Case(

@@ -225,7 +225,7 @@ def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
     """Values, texts and lines are equal, or the simple reader rejects the file."""
     simple = yaml_reader._simple(text)
     if simple is not None:
-        read_by_pyyaml = yaml_reader._documents(yaml_reader._events(text), PurePosixPath("/etc/site.yaml"), 100)
+        read_by_pyyaml = yaml_reader._documents(yaml_reader._events(text), text, PurePosixPath("/etc/site.yaml"), 100)
         assert repr(simple) == repr(tuple(read_by_pyyaml))
 
 

@@ -150,7 +150,7 @@ def test_any_bytes_give_documents_or_an_error_with_the_path(data: bytes) -> None
     [
         (b"a: 1\nb: \xff\n", ":2", "not UTF-8"),
         (b"a: 1\nb: x\0y\n", ":2", "U+0000"),
-        (b"a: 1\nb: [1\n", ":3", "not YAML"),
+        (b"a: 1\nb: [1\n", ":2", "not YAML"),
         (b"a:\n  - b\n c: d\n", ":3", "not YAML"),
         (b"\ta: 1\n", ":1", "not YAML"),
         (b"a: *nowhere\n", ":1", "an alias has no anchor"),
@@ -276,13 +276,45 @@ def test_scalars_are_listed_with_their_lines() -> None:
     assert [(scalar.text, scalar.line) for scalar in found] == [("b", 2), ("d", 3), ("f", 4)]
 
 
+def parsed(data: str, loader: object) -> object:
+    events = yaml.parse(data, Loader=loader)  # type: ignore[arg-type]
+    return tuple(yaml_reader._documents(events, data, PATH, yaml_reader.MAX_NODES))
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "problem", "fix"),
+    [
+        ("a:\n\t- b\n", 2, "found a tab, expected blanks", "replace the tab by blanks"),
+        ("a:\n  - b\n\t- c\n", 3, "found a tab, expected blanks", "replace the tab by blanks"),
+        ("a: @b\n", 1, "found `@` at the beginning of a value without quotes", "put the value in quotes"),
+        ("a: %b\n", 1, "found `%` at the beginning of a value without quotes", "put the value in quotes"),
+        ("a: b\n  c: d\n", 2, "found a `:` that no key can have here", "correct the indentation, or put a value"),
+        ("a: 1\nb: c: d\n", 2, "found a `:` that no key can have here", "correct the indentation, or put a value"),
+        ('a: 1\nb: "c\nd: e\n', 2, "a quote is not closed", "close the quote"),
+        ("a: 1\nb: [c\nd: e\n", 2, "a bracket or brace is not closed", "close the bracket or brace"),
+        ("a: 1\nb: {c\n", 2, "a bracket or brace is not closed", "close the bracket or brace"),
+        ("a:\n  - b\n c: d\n", 3, "the text or its indentation fits no line above", "correct the text or its"),
+        ("a: 1\nb\nc: d\n", 2, "a key has no `:`", "add `:` after the key"),
+    ],
+)
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.CSafeLoader])
+def test_a_usual_mistake_has_its_line_and_its_fix(data: str, line: int, problem: str, fix: str, loader: object) -> None:
+    """The parsers of PyYAML have different words for the same mistake. A quote or bracket is closed where it begins."""
+    with pytest.raises(InputError) as caught:
+        parsed(data, loader)
+    error = caught.value
+    assert (error.location.path, error.location.line) == (PATH, line)
+    assert error.problem.startswith(f"it is not YAML: {problem}")
+    assert error.hint.startswith(fix)
+
+
 @pytest.mark.parametrize("data", ["a: [1, {b: c}]\n---\n- 'x'\n", nested_anchors(30, 10), "[" * 100_000, "a: [1\n"])
 def test_both_loaders_of_pyyaml_give_the_same_result(data: str) -> None:
     """Without libyaml, PyYAML has only the slower loader."""
 
     def outcome(loader: object) -> object:
         try:
-            return tuple(yaml_reader._documents(yaml.parse(data, Loader=loader), PATH, yaml_reader.MAX_NODES))  # type: ignore[arg-type]
+            return parsed(data, loader)
         except InputError as error:
             return str(error.location)
 
