@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.model import Instruction, Location, OwnCommand, Remediation, StrEnum
+from agent.model import Instruction, OwnCommand, Remediation, StrEnum
 from agent.value import NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.checks.given import Doubt, GivenBy
+    from agent.model import Location
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
 
 
-def made_readable(path: PurePosixPath) -> Remediation:
-    """Return the remediation for a file that could not be read."""
-    return Remediation((Instruction("let root read what is", Location(path)), OwnCommand("assess")))
+def made_readable(path: PurePosixPath, kind: str = "file") -> Remediation:
+    """Return the remediation for a file that could not be read, or that is something else."""
+    return Remediation((Instruction(f"make {path} a {kind} that root can read"), OwnCommand("assess")))
 
 
 """Remediation if a check has no answer."""

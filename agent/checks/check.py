@@ -93,10 +93,11 @@ class AllOf(Check):
         answers = [check.answer(node) for check in self.checks]
         status = min((answer.status for answer in answers), key=_WORST_FIRST.index)
         deciding = [answer for answer in answers if answer.status is status]
+        ordered = [*deciding, *(answer for answer in answers if answer.status is not status)]
         return Answer(
             status,
             found=", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
-            evidence=tuple(dict.fromkeys(evidence for answer in answers for evidence in answer.evidence)),
+            evidence=tuple(dict.fromkeys(evidence for answer in ordered for evidence in answer.evidence)),
             reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
             remediation=_joined([answer.remediation for answer in deciding]),
             given_by=deciding[0].given_by,
@@ -105,7 +106,15 @@ class AllOf(Check):
         )
 
     def expected(self, data_dir: str = DATA_DIR) -> str:
-        return " and ".join(dict.fromkeys(check.expected(data_dir) for check in self.checks))
+        by_kind: dict[str, list[str]] = {}
+        for check in self.checks:
+            by_kind.setdefault("directories" if check.is_of_directories else "files", []).append(
+                check.expected(data_dir)
+            )
+        texts = {kind: " and ".join(dict.fromkeys(each)) for kind, each in by_kind.items()}
+        if len(set(texts.values())) == 1:
+            return next(iter(texts.values()))
+        return ", and ".join(f"{kind}: {text}" for kind, text in texts.items())
 
     @property
     def description(self) -> str:

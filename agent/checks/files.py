@@ -201,7 +201,8 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
     """Return the answer if none of the files exists."""
     patterns = [match.pattern for match in matches]
     below = [path.relative_to(node.facts.data_dir) for path in patterns if node.facts.data_dir in path.parents]
-    names = ", ".join(map(str, patterns))
+    # Nothing can be below a missing directory that has a pattern of its own.
+    names = ", ".join(str(one) for one in patterns if one.name != "**" or one.parent not in patterns)
     if any(path.is_relative_to("server/db/etcd") for path in below) and node.facts.datastore is not Datastore.ETCD:
         return no_etcd(node)
     for part, component in (("agent/kubeproxy.kubeconfig", Component.KUBE_PROXY), ("agent", Component.KUBELET)):

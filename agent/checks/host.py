@@ -107,7 +107,7 @@ class GuideDirectory(Check):
         if now is None or isinstance(now, Unreadable):
             reason = describe(now) if now is not None else "it was not read"
             evidence = (Evidence(reason, Location(path)),)
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, made_readable(path))
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, made_readable(path, "directory"))
         found = describe(now)
         is_met = False
         if isinstance(now, Directory):

@@ -98,19 +98,27 @@ def title(assessment: Assessment) -> str:
 
 def result(assessment: Assessment) -> str:
     """Return the last line: the number of open controls with each status, then that of the others."""
+    beyond = sum(verdict.number is None for verdict in assessment.open)
+    text = _open(assessment, f", {beyond} of them beyond the benchmark" if beyond else "")
+    others = _not_open(assessment.counts(""))
+    return f"{text}; beyond the benchmark {others}." if others else f"{text}."
+
+
+def short_result(assessment: Assessment) -> str:
+    """Return the last line without the controls beyond the benchmark that are not open, to fit 80 columns."""
+    return f"{_open(assessment)}."
+
+
+def _open(assessment: Assessment, beyond: str = "") -> str:
     new = assessment.open
     known = [verdict for verdict in assessment.verdicts if in_baseline(assessment, verdict)]
     kind = "open" if assessment.known is None else "new open"
-    text = f"{len(new) or 'No'} {kind} control{'' if len(new) == 1 else 's'}{_by_status(new)}"
-    beyond = sum(verdict.number is None for verdict in new)
-    text += f", {beyond} of them beyond the benchmark" if beyond else ""
+    text = f"{len(new) or 'No'} {kind} control{'' if len(new) == 1 else 's'}{_by_status(new)}{beyond}"
     text += f", {len(known)} in the baseline{_by_status(known)}" if known else ""
     added = [verdict for verdict in assessment.verdicts if is_added(assessment, verdict)]
     text += f", {len(added)} that the baseline does not have{_by_status(added)}" if added else ""
     others = _not_open(assessment.benchmark_counts)
-    text += f"; {others}" if others else ""
-    others = _not_open(assessment.counts(""))
-    return f"{text}; beyond the benchmark {others}." if others else f"{text}."
+    return f"{text}; {others}" if others else text
 
 
 def _not_open(counts: Mapping[ControlStatus, int]) -> str:

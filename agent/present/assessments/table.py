@@ -87,7 +87,9 @@ def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> 
         _totals(console, assessment, verbosity)
     if not is_quiet or assessment.open:
         console.print()
-        print_result(console, common.result(assessment), assessment.exit_code)
+        # Above, the table has a line for the controls beyond the benchmark; quiet reports have none.
+        result = common.result if is_quiet else common.short_result
+        print_result(console, result(assessment), assessment.exit_code)
     if not is_quiet:
         print_next_steps(console, assessment.next_steps)
 

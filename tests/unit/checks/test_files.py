@@ -223,6 +223,21 @@ def test_a_missing_file_is_unknown_after_the_start(server: Node) -> None:
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert verdict.status is ControlStatus.UNKNOWN
     assert "missing although K3s has started" in verdict.reason
+    assert fix(verdict) == "restart K3s"
+
+
+def test_a_file_of_the_kubelet_is_evidence_before_directories_that_do_not_exist(nodes: Nodes) -> None:
+    """The requirement states which mode is for directories, and a pattern below a missing directory is not evidence."""
+    node = nodes()
+    node.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
+    node.put("/etc/kubelet.yaml", "kind: KubeletConfiguration\n", 0o666)
+    verdict = node.verdict("kubelet-config-permissions")
+    assert verdict.expected == "directories: mode 0755 or stricter, and files: mode 0600 or stricter"
+    assert seen(verdict) == (
+        ("0666", "/etc/kubelet.yaml"),
+        ("no such file", f"{DATA}/agent/etc/kubelet.conf.d"),
+    )
+    assert node.verdict("kubelet-config-ownership").expected == "owner root:root"
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "loop", "dangling"])
@@ -239,7 +254,8 @@ def test_an_irregular_file_is_unknown(server: Node, kind: str) -> None:
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert str(key.relative_to(server.root)) in verdict.reason
-    assert fix(verdict)
+    path = "/" + str(key.relative_to(server.root))
+    assert fix(verdict) == f"make {path} a file that root can read; then run `sudo k3s-harden assess`"
 
 
 def test_a_wrong_file_fails_despite_unknown_files(server: Node) -> None:

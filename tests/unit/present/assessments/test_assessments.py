@@ -19,6 +19,7 @@ from agent.present.assessments.common import (
     cleaned,
     result,
     section_title,
+    short_result,
     timestamp,
     title,
     waived,
@@ -165,6 +166,13 @@ _OTHERS = "1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 
 def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> None:
     """With a baseline, it counts new ones and those in the baseline."""
     assert result(assessment) == words
+
+
+def test_the_short_result_leaves_out_what_is_not_open_beyond_the_benchmark() -> None:
+    """A table has a line for these controls, and its result fits 80 columns."""
+    words = "5 open controls (3 FAIL, 2 UNKNOWN); 1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL."
+    assert short_result(FULL) == words
+    assert words in as_text(FULL, AssessmentFormat.TABLE).splitlines()[-1]
 
 
 def test_the_options_of_the_run_are_in_every_command() -> None:
