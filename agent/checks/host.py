@@ -57,7 +57,7 @@ class KernelParameter(Check):
         if line is None and row.written:
             found += ", and no file sets it at boot"
         if is_wrong_now or is_wrong_at_boot:
-            others = _set_by_others(row, line, node)
+            others = _set_by_others(row, line, node, is_wrong_now=is_wrong_now)
             needs = {*((row.key,) if is_wrong_now else ()), *((PARAMETERS_FILE,) if is_wrong_at_boot else ())}
             return Answer(
                 ControlStatus.FAIL,
@@ -176,11 +176,14 @@ def _set_by(line: Assignment | None) -> GivenBy | None:
     return GivenBy.DROPIN if str(line.location.path) == PARAMETERS_FILE else GivenBy.OPERATOR
 
 
-def _set_by_others(row: SysctlRow, line: Assignment | None, node: AssessedNode) -> Remediation | None:
+def _set_by_others(
+    row: SysctlRow, line: Assignment | None, node: AssessedNode, *, is_wrong_now: bool
+) -> Remediation | None:
     """Return the fix for a line of another file that decides at boot; None if there is none."""
     override = node.overrides.get(row.key)
     if override is not None:
-        return Remediation((Instruction(override.fix, override.location), _APPLY))
+        applies = is_wrong_now or PARAMETERS_FILE in node.pending
+        return Remediation((Instruction(override.fix, override.location), *((_APPLY,) if applies else ())))
     if line is None or str(line.location.path) == PARAMETERS_FILE or same_value(line.value, row.value):
         return None
     edit = Instruction(f"set {row.key} to {row.value}, or delete the line", line.location)

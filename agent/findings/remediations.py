@@ -42,7 +42,7 @@ REMEDIATIONS = {
     "admission-configuration-unusable": _REPAIR,
     "named-file-missing": "create the file, or correct the path",
     "token-file-awaited": "make sure that the file is created before K3s starts",
-    "sysctl-overridden": "remove or correct the line that overrides the value",
+    "sysctl-overridden": "set the value of the guide, or delete the line",
     "sysctl-conf-disagrees": "set the value of the guide, or delete the line",
     "kernel-parameter": "run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
     "kernel-default-changed": "set the value with `sysctl -w` and in a file in /etc/sysctl.d",

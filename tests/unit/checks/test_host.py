@@ -61,18 +61,18 @@ def test_a_changed_live_value_has_owner_apply(hardened: Node) -> None:
 
 
 def test_an_overriding_file_has_owner_operator(hardened: Node) -> None:
-    """apply does not change other files."""
+    """apply does not change other files. Each report has the same fix; apply follows only for the running value."""
     hardened.put(OTHERS, "vm.overcommit_memory = 2\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, "1 now, 2 at boot")
-    assert (
-        fix(verdict)
-        == f"set vm.overcommit_memory to 1, or delete the line at {OTHERS}:1; then run `sudo k3s-harden apply`"
-    )
+    edit = f"set vm.overcommit_memory to 1, or delete the line at {OTHERS}:1"
+    assert fix(verdict) == edit
     precedence = hardened.verdict("sysctl-precedence")
     assert (precedence.status, precedence.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     assert seen(precedence)[0][1] == f"{OTHERS}:1"
-    assert fix(precedence) == f"set vm.overcommit_memory to 1, or delete the line at {OTHERS}:1"
+    assert fix(precedence) == edit
+    hardened.path(LIVE).write_text("2\n")
+    assert fix(hardened.verdict("vm.overcommit_memory")) == f"{edit}; then run `sudo k3s-harden apply`"
 
 
 def test_a_line_that_excludes_the_key_is_reported(hardened: Node) -> None:
