@@ -289,7 +289,7 @@ def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(Location(path, line), "it is not UTF-8 text", "save the file as UTF-8") from None
+        raise InputError(Location(path, line), "the file is not UTF-8 text", "save the file as UTF-8") from None
 
 
 def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
@@ -297,7 +297,7 @@ def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
     if unprintable:
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
-        raise InputError(Location(path, line), f"it contains the character {code}, which YAML does not allow")
+        raise InputError(Location(path, line), f"the file contains the character {code}, which YAML does not allow")
 
 
 _DEEPEST_SIMPLE = 10
@@ -532,4 +532,4 @@ def _syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputErro
         mark = (getattr(error, "context_mark", None) if found.is_of_begin else None) or mark
     else:
         problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
-    return InputError(Location(path, mark.line + 1 if mark else 0), f"it is not YAML: {problem}", hint)
+    return InputError(Location(path, mark.line + 1 if mark else 0), f"the file is not YAML: {problem}", hint)

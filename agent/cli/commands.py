@@ -262,21 +262,20 @@ def drift(
 ) -> None:
     """Report changes since the last assessment.
 
-    k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change.
+    k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change, then the
+    next steps.
     """
     from agent.verbs.assess import assess_host
     from agent.verbs.drift import drift as changes
 
-    host, request = (
-        open_host(root, allow_empty=allow_empty_root),
-        HostOptions(config, role, k3s_version, data_dir, allow_empty_root).request(),
-    )
+    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
+    host, request = open_host(root, allow_empty=allow_empty_root), options.request()
     if test_notification:
         from agent.verbs.notify import send_test
 
         print_text(f"{send_test(host, request, lambda: assess_host(host, request))}\n")
         return
-    for line in changes(host, request, lambda *, with_cluster: assess_host(host, request, with_cluster=with_cluster)):
+    for line in changes(host, request, partial(assess_host, host, request), partial(options.caller, root)):
         print_text(f"{line}\n")
 
 

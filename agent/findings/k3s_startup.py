@@ -55,13 +55,13 @@ def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
     """
     for problem in situation.facts.merged_config.startup_problems(situation.facts.role):
         yield Trouble(
-            f"K3s does not start with this file: {problem.problem}",
+            f"K3s does not start: {problem.problem}",
             location=problem.location,
             remediation=instruction(problem.hint or "correct the YAML", problem.location),
         )
     for problem in situation.facts.configuration.invalid_files:
         yield Trouble(
-            f"K3s does not start with this file: {problem.problem}",
+            f"K3s does not start: {problem.message}",
             location=problem.location,
             remediation=instruction(f"remove {problem.location}, or replace it"),
         )

@@ -264,7 +264,7 @@ class _FileMerger:
             self._mapping(node, file.path)
         elif node is not None and not (isinstance(node, yaml_reader.Scalar) and node.value is None):
             kind = "a list" if isinstance(node, yaml_reader.Sequence) else "a single value"
-            problem = f"it contains {kind}, expected options as `key: value`"
+            problem = f"the file contains {kind}, expected options as `key: value`"
             self.problems.append(
                 InputError(Location(file.path, node.line), problem, "write each option as `key: value`")
             )

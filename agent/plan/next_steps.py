@@ -28,6 +28,8 @@ _PURPOSES = {
     "uninstall": "remove the gate",
 }
 """By verb: what its command is for."""
+_FEW = 3
+"""The most controls that have a step each."""
 _INSTALLER = "curl -sfL https://get.k3s.io |"
 
 
@@ -96,6 +98,10 @@ class K3s(Value):
     @property
     def _has_default_data_dir(self) -> bool:
         return self.names_data_dir or self.data_dir == DEFAULT_DATA_DIR
+
+
+_WITHOUT_RESTART = K3s(Role.SERVER, "k3s", is_tree=True)
+"""For steps without a restart of K3s at their end."""
 
 
 def _release(version: Version) -> str:
@@ -176,7 +182,7 @@ def before_upgrade(  # noqa: PLR0913 - one of each, by name
             for one in result.problems
             if one.is_decisive
         ]
-        steps += _in_order(needs, K3s(k3s.role, k3s.service, is_tree=True))
+        steps += _in_order(needs, _WITHOUT_RESTART)
         steps.append(NextStep(again, "check again, and continue only if it ends with result 0"))
     if result.changes and not has_gate:
         steps += (k3s.stop(),) if k3s.runs else ()
@@ -209,6 +215,22 @@ def after_assess(
     if undetermined:
         count = f"{undetermined} control{'' if undetermined == 1 else 's'}"
         steps.append(NextStep(OwnCommand("assess"), f"assess again, to determine the {count} with status UNKNOWN"))
+    return tuple(steps)
+
+
+def after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Sequence[str]]) -> tuple[NextStep, ...]:
+    """Return the next steps after the drift check.
+
+    `gaps` are the remediations of gaps in the gate. `open_by` has the ids of the controls that changed and
+    are open, by owner of the fix.
+    """
+    needs = [_Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", one) for one in gaps]
+    by_apply, others = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
+    # The check runs every day beside a running K3s: it advises no restart.
+    steps = [*_in_order(needs, _WITHOUT_RESTART, again=_APPLY if by_apply else "", fixes=len(by_apply))]
+    steps += [NextStep(OwnCommand("explain", (one,)), f"see how to fix {one}") for one in others[:_FEW]]
+    if any(open_by.values()):
+        steps.append(NextStep(OwnCommand("assess"), "see the evidence and the fix of each open control"))
     return tuple(steps)
 
 

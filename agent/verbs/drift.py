@@ -20,9 +20,13 @@ from agent.linux.sysctl_order import Reader, at_boot
 from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner, Sysctl
 from agent.node import gate
 from agent.node.site_files import read_settings
+from agent.plan import next_steps
 from agent.present.assessments import AssessmentFormat, as_text
 from agent.present.assessments.common import cleaned
 from agent.present.assessments.openmetrics import as_openmetrics
+from agent.present.next_steps import addressed
+from agent.present.next_steps import lines as step_lines
+from agent.present.remediation import Caller
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ItemStatus
 from agent.settings.schema import Overrides
@@ -32,13 +36,14 @@ from agent.verbs import converge
 from agent.verbs.notify import notify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.assess.assessment import Assessment, Verdict
+    from agent.assess.assessment import Assessment, Note, Verdict
     from agent.assess.baseline import Baseline
     from agent.assess.likely_cause import TunedValue
     from agent.assess.status_change import StatusChange
     from agent.host import Host
+    from agent.report import NextStep
     from agent.settings.schema import Settings
 
     class Assess(Protocol):
@@ -67,8 +72,10 @@ _TUNED_DIRECTORIES = tuple(
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
 
 
-def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
+def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Caller] = Caller) -> Iterator[str]:
     """Assess the host once, and yield a line for each change since the stored assessment, and for each gap in the gate.
+
+    The last lines are the next steps, with commands for `caller`.
 
     Stores the assessment and its metrics for the next run. With `drift.repair` in the settings, runs apply if it can
     fix a control. With `drift.notify`, notifies the site. If a repair fails, raises its HardenError at the end.
@@ -95,7 +102,10 @@ def drift(host: Host, request: Request, assess: Assess) -> Iterator[str]:
         then, now = now, _assessed(assess, settings, last)
         before = {one.control.id: one.status for one in then.verdicts}
         yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(before, now))
-    yield from (printable(one.message) for one in now.notes if one.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS))
+    gaps = [one for one in now.notes if one.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS)]
+    yield from (printable(one.message) for one in gaps)
+    steps = _next_steps(gaps, now, changes)
+    yield from map(printable, step_lines(addressed(steps, caller())) if steps else ())
     is_late = any(one.finding == UNDELIVERED for one in now.notes)
     yield from notify(host, settings, now, causes)
     _store(host, settings, now, changes, is_late=is_late)
@@ -191,6 +201,13 @@ def _line(change: StatusChange) -> str:
     first = verdict.evidence[0] if verdict.evidence else None
     where = f" ({first.location or first.source})" if first else ""
     return printable(f"{line}: found {found}{where}" if found else line)
+
+
+def _next_steps(gaps: Sequence[Note], now: Assessment, changes: Iterable[StatusChange]) -> tuple[NextStep, ...]:
+    changed = {one.verdict.control.id for one in changes}
+    left = [one for one in now.open if one.control.id in changed]
+    open_by = {owner: [one.control.id for one in left if one.owner is owner] for owner in FixOwner}
+    return next_steps.after_drift([one.remediation for one in gaps], open_by)
 
 
 def _upgrade(last: Baseline, now: Assessment) -> str:

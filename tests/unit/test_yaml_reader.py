@@ -304,7 +304,7 @@ def test_a_usual_mistake_has_its_line_and_its_fix(data: str, line: int, problem:
         parsed(data, loader)
     error = caught.value
     assert (error.location.path, error.location.line) == (PATH, line)
-    assert error.problem.startswith(f"it is not YAML: {problem}")
+    assert error.problem.startswith(f"the file is not YAML: {problem}")
     assert error.hint.startswith(fix)
 
 

@@ -261,8 +261,8 @@ def test_underscores_in_the_name_of_a_component_argument() -> None:
     ("text", "line", "problem"),
     [
         ("a: [\n", 2, "not YAML"),
-        ("- a\n", 1, "must be a mapping"),
-        ("just words\n", 1, "must be a mapping"),
+        ("- a\n", 1, "expected options as `key: value`"),
+        ("just words\n", 1, "expected options as `key: value`"),
         ("kubelet-arg:\n  a: b\n", 2, "`kubelet-arg` contains a mapping"),
         ("kubelet-arg:\n  - a: b\n", 2, "not a single value"),
         (b"a: \xff\n", 1, "UTF-8"),

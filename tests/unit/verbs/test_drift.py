@@ -54,6 +54,8 @@ class Node:
     assessed: int = 0
     with_cluster: bool = False
     """Whether the last run queried the API server."""
+    next_steps: list[str] = field(default_factory=list)
+    """The next steps that the last run printed."""
 
     def look(
         self,
@@ -78,7 +80,9 @@ class Node:
 
         self.assessed = 0
         host = fake_host(self.root, clock=Clock(self.now), programs=self.programs, is_live=self.is_live)
-        return list(drift(host, request, assess))
+        lines = list(drift(host, request, assess))
+        self.next_steps = [line for line in lines if line.startswith("next ")]
+        return [line for line in lines if line not in self.next_steps]
 
     def path(self, path: str | PurePosixPath) -> Path:
         """Return the path on this machine of a path of the host."""
@@ -141,6 +145,23 @@ def test_a_newly_failed_control_has_a_line(node: Node) -> None:
         f"PASS → FAIL pki-certificate-permissions (1.1.20): found 0644 ({CRT});"
         f" likely cause: K3s wrote {CRT} {when}, as `k3s certificate rotate` does"
     )
+
+
+def test_the_next_steps_are_those_of_changed_controls_that_are_open(node: Node) -> None:
+    """First apply for those that it fixes, then the explanation of others; none without a change."""
+    opened = verdict(CERTIFICATES, ControlStatus.FAIL, owner=FixOwner.OPERATOR)
+    broken = verdict(OVERCOMMIT, ControlStatus.FAIL, owner=FixOwner.APPLY)
+    node.look(verdict(CERTIFICATES), verdict(KEYS), broken)
+    assert (node.look(verdict(CERTIFICATES), verdict(KEYS), broken), node.next_steps) == ([], [])
+    node.look(verdict(CERTIFICATES), verdict(KEYS), verdict(OVERCOMMIT))
+    node.look(opened, verdict(KEYS), broken)
+    assert node.next_steps == [
+        "next 1: apply the hardening, which fixes 1 problem: sudo k3s-harden apply",
+        "next 2: see how to fix pki-certificate-permissions: k3s-harden explain pki-certificate-permissions",
+        "next 3: see the evidence and the fix of each open control: sudo k3s-harden assess",
+    ]
+    node.look(verdict(CERTIFICATES), verdict(KEYS), verdict(OVERCOMMIT))
+    assert node.next_steps == []
 
 
 @pytest.mark.parametrize(
@@ -294,7 +315,7 @@ def test_a_metrics_file_that_is_not_writable_fails_last(node: Node) -> None:
     lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda **_: assessment(OPEN))
     assert next(lines).startswith("PASS → FAIL")
     with pytest.raises(HostError, match=r"^cannot write /var/lib/none/k3s\.prom: "):
-        next(lines)
+        list(lines)
     assert json.loads(node.path(REPORT).read_bytes())["verdicts"][0]["status"] == "FAIL"
 
 
