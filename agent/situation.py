@@ -198,7 +198,7 @@ def _observe(
     is_for_other_family = _had_pod_security_policies(host_facts, observed, journal)
     if is_for_other_family:
         reason = "the K3s version is unknown, and an earlier run set up this host for v1.24 or older"
-        changes = plan.withheld(changes, reason, "pass --k3s-version")
+        changes = plan.withheld(changes, reason, plan.WITH_VERSION)
     state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
     sysctl_files = read_sysctl_files(host, unreadable)
     named = named_paths(host_facts.merged_config, host_facts.data_dir, host_facts.role)

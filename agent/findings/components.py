@@ -20,6 +20,7 @@ from agent.k3s.options import (
 )
 from agent.k3s.spelling import similar
 from agent.model import NEWEST_KNOWN, Component, Location, Restart, Role
+from agent.plan.plan import WITH_VERSION
 from agent.report import Level
 from agent.yaml_reader import shown
 
@@ -347,5 +348,5 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"k3s-harden cannot tell whether {' and '.join(components)} of {version} will accept the configured "
                 "arguments",
-                remediation=instruction("update k3s-harden" if known else "pass --k3s-version"),
+                remediation=instruction("update k3s-harden" if known else WITH_VERSION),
             )

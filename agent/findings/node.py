@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.errors import AccessDeniedError
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, yes
+from agent.findings.registry import APPLY_WITH_VERSION, Trouble, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
 from agent.node.datastore import Datastore
@@ -54,7 +54,7 @@ def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
             expected="v1.24 or older",
             found=f"{situation.facts.version} assumed",
             location=Location(situation.facts.data_dir / POLICY_FILE),
-            remediation=_PASS_VERSION,
+            remediation=APPLY_WITH_VERSION,
         )
 
 

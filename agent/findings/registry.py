@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from agent.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
+from agent.plan.plan import WITH_VERSION
 from agent.report import Finding, Level
+from agent.settings.schema import DEFAULT_SETTINGS
 from agent.value import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.model import Location
     from agent.settings.waivers import SiteWaiver
     from agent.situation import Situation
 
@@ -29,6 +30,16 @@ UNINSTALL = Remediation((OwnCommand("uninstall"),))
 def instruction(text: str, location: Location | None = None, *, restart: Restart = Restart.NOT_NEEDED) -> Remediation:
     """Return a remediation with one step that the operator does, at `location` if that is a file to edit."""
     return Remediation((Instruction(text, location),), restart=restart)
+
+
+APPLY_WITH_VERSION = Remediation(
+    (
+        Instruction("find out the version of K3s, such as 1.34, and replace VERSION by it"),
+        OwnCommand("apply", ("--k3s-version VERSION",)),
+    ),
+    alternative=instruction("set `k3s-version: VERSION`", Location(DEFAULT_SETTINGS)),
+)
+"""For a host whose version of K3s is unknown, and decides what apply may write."""
 
 
 def edit_of_k3s_config(text: str, location: Location) -> Remediation:
@@ -67,6 +78,8 @@ def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
     refusal = next((refusal for refusal in situation.plan.refusals if refusal.id == resource_id), None)
     if refusal is None:
         return APPLY
+    if refusal.hint == WITH_VERSION:
+        return APPLY_WITH_VERSION
     if refusal.edited:
         return Remediation((OwnCommand("apply", ("--force",)),))
     return Remediation((Instruction(refusal.hint), *APPLY.steps))

@@ -6,7 +6,7 @@ _APPLY = "run `sudo k3s-harden apply`"
 _FORCE = "run `sudo k3s-harden apply --force`, which keeps a backup"
 _INSTALL = "run `sudo k3s-harden install`"
 _EDIT_WAIVER = "remove or extend the waiver"
-_PASS_VERSION = "pass --k3s-version"  # noqa: S105 - no password
+_PASS_VERSION = "pass the version, such as --k3s-version 1.34"  # noqa: S105 - no password
 _KEEP_VERSION = "pass --k3s-version VERSION, or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"
 _REPAIR = "correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s"
 
@@ -71,7 +71,7 @@ REMEDIATIONS = {
     "manifest-api-removed": "change the objects to the API version that replaces it",
     "manifest-changes-ignored": "restart K3s after each change, or upgrade to K3s v1.37.1 or newer",
     "version-assumed": _KEEP_VERSION,
-    "other-family-assumed": _KEEP_VERSION,
+    "other-family-assumed": "run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
     "version-newer": "upgrade k3s-harden if a newer release exists",
     "version-older": "correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
     "rancher-managed": "set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them",
@@ -90,6 +90,6 @@ REMEDIATIONS = {
     "expired-waiver-applied": f"{_EDIT_WAIVER}; then run `sudo k3s-harden apply`",
     "waiver-expires-soon": "make the control compliant, or extend the waiver",
     "clock-implausible": "set the clock, such as by time synchronisation",
-    "recorded-version-used": f"check that `k3s --version` works, or {_PASS_VERSION}",
+    "recorded-version-used": "run `k3s --version`, and correct what keeps it from working",
 }
 """By id, without locations and options; empty if there is nothing to do."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
-from agent.model import Location, Remediation, ShellCommand
+from agent.model import Instruction, Location, Remediation, ShellCommand
 from agent.report import Level
 from agent.situation import expired_but_applied
 from agent.value import replace
@@ -110,7 +110,7 @@ def recorded_version_used(situation: Situation) -> Iterator[Trouble]:
     if facts.version_recorded:
         yield Trouble(
             f"K3s did not print its version; {facts.version}, which was recorded on {facts.version_recorded}, is used",
-            remediation=instruction("check that `k3s --version` works, or pass --k3s-version"),
+            remediation=Remediation((ShellCommand("k3s --version"), Instruction("correct what keeps it from working"))),
         )
 
 

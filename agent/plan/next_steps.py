@@ -8,6 +8,7 @@ from agent.errors import ExitCode
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.secrets import TOKEN_PLACEHOLDER
 from agent.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
+from agent.plan.plan import WITH_VERSION
 from agent.report import ItemStatus, Level, NextStep, Urgency, of_finding
 from agent.value import NamedTuple, Value, replace
 
@@ -261,6 +262,12 @@ def _repairs(report: Report, k3s: K3s, again: str = _APPLY) -> Iterator[NextStep
     ]
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
     hints = _hints(report, ItemStatus.REFUSED, ItemStatus.FAILED)
+    if hints.pop(WITH_VERSION, []):
+        verb = report.verb if report.verb in ("check", _DIFF) else _APPLY
+        purpose = "replace VERSION by the version of K3s, such as 1.34, or set `k3s-version` in the settings"
+        # All other problems depend on the version.
+        yield NextStep(OwnCommand(verb, ("--k3s-version VERSION",)), purpose)
+        return
     unread = hints.pop(_AS_ROOT, [])
     if unread:
         yield NextStep(OwnCommand(report.verb), f"run it again as root, to read {_listed(unread)}")

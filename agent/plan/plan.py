@@ -51,6 +51,10 @@ class Change(Value):
         return _same_content(self.before, self.after)
 
 
+WITH_VERSION = "pass the version of K3s, such as --k3s-version 1.34"
+"""Hint of a refusal for lack of the version, for which the next steps have a command."""
+
+
 class Refusal(Value):
     """A required change that is not made."""
 

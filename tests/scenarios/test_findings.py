@@ -1519,7 +1519,10 @@ CASES = (
         location=POLICY,
         expected="v1.24 or older",
         found="v1.37.0 assumed",
-        remediation=("pass --k3s-version VERSION, or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"),
+        remediation=(
+            "find out the version of K3s, such as 1.34, and replace VERSION by it; then run"
+            " `k3s-harden apply`; or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"
+        ),
         cure=asked_again("--role", "server", "--k3s-version", "1.24"),
         version="1.24",
     ),
