@@ -289,10 +289,8 @@ def test_a_missing_version_has_one_next_step(verb: str, again: str, hardened: Ha
     host = hardened("server", "1.24")
     host.options = ("--role", "server")
     steps = [line for line in host.run(verb).stdout.splitlines() if line.startswith("next ")]
-    assert steps == [
-        "next 1: replace VERSION by the version of K3s, such as 1.34, or set `k3s-version` in the settings: "
-        f"k3s-harden {again} --k3s-version VERSION --root {host.root} --role server"
-    ]
+    purpose = "replace VERSION by the version of K3s, such as 1.34, or set `k3s-version` in the settings"
+    assert steps == [f"next 1: {purpose}: k3s-harden {again} --k3s-version VERSION --root {host.root} --role server"]
 
 
 def test_the_installation_of_an_agent_has_placeholders(host: HostTree) -> None:
