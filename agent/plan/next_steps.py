@@ -55,6 +55,10 @@ class K3s(Value):
     """Whether another program installs K3s, such as Rancher."""
     is_tree: bool = False
     """Whether the host is a tree, where nothing runs."""
+    arguments: tuple[str, ...] = ()
+    """The arguments of its service after the role, with a placeholder in the place of each secret."""
+    variables: tuple[str, ...] = ()
+    """The variables of its service as `K3S_NAME=value`, with a placeholder in the place of each secret."""
 
     def restart(self) -> NextStep:
         """Return the restart of the service."""
@@ -78,19 +82,27 @@ class K3s(Value):
 
         `name` is how the step calls what it installs.
         """
+        from shlex import quote
+
         version = version or self.version
         variables = [] if version is None else [_release(version)]
+        if self.service.startswith("k3s-") and self.service != "k3s-agent":
+            variables.append(f"INSTALL_K3S_NAME={quote(self.service[len('k3s-') :])}")
         arguments: list[str] = []
         purpose = f"install {name}"
-        if self.role is Role.AGENT and not self.joins:
+        if self.arguments or self.variables:
+            # The installer writes the service and its environment file again, without what is not repeated.
+            purpose += ", with the arguments and variables of its service"
+            if any(TOKEN_PLACEHOLDER in one for one in (*self.arguments, *self.variables)):
+                purpose += f"; replace {TOKEN_PLACEHOLDER} by the secret that the service has there"
+            arguments = ["-s -", str(self.role), *map(quote, self.arguments)]
+            variables += [f"{key}={quote(value)}" for key, _, value in (one.partition("=") for one in self.variables)]
+        elif self.role is Role.AGENT and not self.joins:
             variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN={TOKEN_PLACEHOLDER}"]
             purpose = f"install {name}; replace SERVER with a server of the cluster, and TOKEN with its node-token"
-        if self.role is Role.AGENT or not self._has_default_data_dir:
-            arguments = ["-s -", str(self.role)]
-        if not self._has_default_data_dir:
-            from shlex import quote
-
-            arguments += ["--data-dir", quote(str(self.data_dir))]
+        if not arguments and (self.role is Role.AGENT or not self._has_default_data_dir):
+            data_dir = [] if self._has_default_data_dir else ["--data-dir", quote(str(self.data_dir))]
+            arguments = ["-s -", str(self.role), *data_dir]
         line = " ".join((_INSTALLER, *variables, "sh", *(arguments or ["-"])))
         return NextStep(
             ShellCommand(line), f"on the host that boots from this tree, {purpose}" if self.is_tree else purpose

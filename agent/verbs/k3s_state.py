@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.k3s.secrets import TOKEN_PLACEHOLDER, is_secret
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.model import Role
 from agent.plan.next_steps import K3s
 from agent.value import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import PurePosixPath
 
     from agent.host import Host
@@ -56,4 +58,26 @@ def k3s_of(  # noqa: PLR0913 - one of each, by name
         joins=server is not None and server.text != "",
         names_data_dir=config.scalar("data-dir") is not None,
         is_tree=is_tree,
+        arguments=() if unit is None else tuple(_without_secrets([word.text for word in unit.arguments])),
+        variables=() if unit is None else tuple(_variables(unit)),
     )
+
+
+def _without_secrets(words: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments with a placeholder in the place of each secret."""
+    option = ""
+    for word in words:
+        name, separator, _ = word.partition("=")
+        if option and is_secret(option):
+            yield TOKEN_PLACEHOLDER
+        elif separator and is_secret(name.lstrip("-")):
+            yield f"{name}={TOKEN_PLACEHOLDER}"
+        else:
+            yield word
+        option = "" if separator or not word.startswith("-") else word.lstrip("-")
+
+
+def _variables(unit: Unit) -> Iterator[str]:
+    for name, word in unit.environment.items():
+        if name.startswith("K3S_"):
+            yield f"{name}={TOKEN_PLACEHOLDER if is_secret(name) else word.text}"

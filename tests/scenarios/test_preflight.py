@@ -279,3 +279,18 @@ def test_the_settings_of_the_site_apply(hardened: Hardened) -> None:
     assert (found["exit_code"], found["current_k3s_version"]) == (0, "v1.24")
     host.run("apply", "--k3s-version", "1.25")
     assert "ingress-nginx" not in host[PSA].read_text()
+
+
+def test_the_installation_repeats_what_the_service_has(hardened: Hardened) -> None:
+    """install.sh writes the service and its environment file again. Secrets are placeholders."""
+    host = hardened("agent")
+    environment = "K3S_TOKEN='s3cret'\nK3S_URL='https://10.0.0.1:6443'\n"
+    host.unit("agent", "--node-label", "zone=a b", "--vpn-auth=name=x,joinKey=s3cret", environment=environment)
+    found = preflight(host, "1.35")
+    step = found["next_steps"][-1]
+    assert step["text"].endswith("; replace TOKEN by the secret that the service has there")
+    assert step["command"] == (
+        "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.35 K3S_TOKEN=TOKEN K3S_URL=https://10.0.0.1:6443"
+        " sh -s - agent --node-label 'zone=a b' --vpn-auth=TOKEN"
+    )
+    assert "s3cret" not in json.dumps(found)

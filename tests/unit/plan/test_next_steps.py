@@ -63,6 +63,11 @@ def lines(found: tuple[NextStep, ...]) -> list[str]:
         ),
         (AGENT, "curl -sfL https://get.k3s.io | K3S_URL=https://SERVER:6443 K3S_TOKEN=TOKEN sh -s - agent"),
         (replace(AGENT, joins=True), "curl -sfL https://get.k3s.io | sh -s - agent"),
+        (replace(SERVER, service="k3s-east"), "curl -sfL https://get.k3s.io | INSTALL_K3S_NAME=east sh -"),
+        (
+            replace(AGENT, joins=True, arguments=("--node-label", "a=b c"), variables=("K3S_URL=https://a:6443",)),
+            "curl -sfL https://get.k3s.io | K3S_URL=https://a:6443 sh -s - agent --node-label 'a=b c'",
+        ),
     ],
 )
 def test_a_hardened_host_without_k3s_gets_its_installation(k3s: K3s, line: str) -> None:
