@@ -51,9 +51,13 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
     unknown = sorted(set(named) - guarded.keys())
     if unknown or not guarded:
         what = unknown[0] if unknown else "K3s"
-        raise UsageError(
-            f"cannot release {what}: it has no gate", f"services with a gate: {', '.join(guarded) or 'none'}"
+        names = " or ".join(f"--unit {name}" for name in guarded)
+        hint = (
+            f"pass {names}"
+            if guarded
+            else "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
         )
+        raise UsageError(f"cannot release {what}: it has no gate", hint)
     who = host.user
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(host.now()))
     note = f"{who}, {when}\n"
