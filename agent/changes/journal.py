@@ -30,7 +30,6 @@ CONTENTS = STATE / "contents"
 """Contents of large files, by their SHA-256 checksums."""
 BACKUPS = STATE / "backups"
 
-_RESTORE = "restore it from a backup, or move it away; the changes of that run can then not be reverted"
 _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
 _MOST_RECORDS = 50
@@ -77,7 +76,7 @@ class Journal(Value):
         except RecordError as error:
             if error.is_newer:
                 raise HostError(f"cannot read {run.path}: {error}", "use the newer k3s-harden that wrote it") from error
-            raise HostError(f"cannot read {run.path}: not a journal record ({error})", _RESTORE) from error
+            raise HostError(f"cannot read {run.path}: not a journal record ({error})", _restore(run.path)) from error
 
     def history(self, runs: Iterable[Run]) -> tuple[dict[str, State], dict[str, tuple[State, ...]]]:
         """Return for each id of the runs the state before the first run, and the states that runs left, oldest first.
@@ -200,14 +199,17 @@ class Journal(Value):
         """Return the content of a regular file of the journal. A symlink is not followed."""
         found = self.host.tree.observe(path)
         if not isinstance(found, File):
-            raise HostError(f"cannot read {path}: found {describe(found)}, expected a regular file", _RESTORE)
+            raise HostError(f"cannot read {path}: found {describe(found)}, expected a regular file", _restore(path))
         return found.content
 
     def _content(self, checksum: str) -> bytes:
         """Return the content with this checksum."""
         content = self._read(CONTENTS / checksum)
         if records.sha256(content) != checksum:
-            raise HostError(f"cannot read {CONTENTS / checksum}: its SHA-256 checksum differs from its name", _RESTORE)
+            raise HostError(
+                f"cannot read {CONTENTS / checksum}: its SHA-256 checksum differs from its name",
+                _restore(CONTENTS / checksum),
+            )
         return content
 
     def _remove_unused_contents(self) -> None:
@@ -248,6 +250,11 @@ class Journal(Value):
         for checksum, content in encoded.contents.items():
             self.host.writable_tree.write(File(path=CONTENTS / checksum, content=content, mode=PRIVATE_FILE))
         self.host.writable_tree.write(File(path=run.path, content=encoded.record, mode=PRIVATE_FILE))
+
+
+def _restore(path: PurePosixPath) -> str:
+    """Return what to do about a damaged record."""
+    return f"restore {path} from a backup, or move it away; the changes of that run can then not be reverted"
 
 
 def _flat(name: str) -> str:

@@ -14,7 +14,7 @@ from agent.desired.dropin_options import (
 )
 from agent.errors import InputError
 from agent.findings.admission import plugins
-from agent.findings.registry import Trouble, is_managed, written_by_apply
+from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, written_by_apply
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
@@ -124,10 +124,15 @@ def _unusable(situation: Situation) -> Iterator[Trouble]:
                 expected="a file",
                 found=f"a {kind}",
                 location=location,
-                remediation=Remediation(
-                    (Instruction(f"correct the path, or remove {path}", location),), restart=Restart.K3S
-                ),
+                remediation=_replacement(situation, path, location),
             )
+
+
+def _replacement(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
+    """Return the remediation for something else than a file. A refusal of apply has that for a managed file."""
+    if is_managed(situation, path):
+        return written_by_apply(situation, str(path))
+    return edit_of_k3s_config(f"correct the path, or remove {path}", location)
 
 
 def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:

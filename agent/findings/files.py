@@ -56,7 +56,7 @@ def file_edited(situation: Situation) -> Iterator[Trouble]:
                 "file has content that k3s-harden did not write",
                 location=Location(PurePosixPath(refusal.id)),
                 remediation=Remediation(
-                    (OwnCommand("diff"), Instruction("move the change to /etc/k3s-harden/config.yaml")),
+                    (OwnCommand("diff"), Instruction("move an intended change to /etc/k3s-harden/config.yaml")),
                     alternative=Remediation((OwnCommand("apply", ("--force",)),)),
                 ),
                 resource=refusal.id,

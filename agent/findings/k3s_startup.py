@@ -230,8 +230,9 @@ def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Re
     """Return the remediation for a file that K3s' configuration names at a location."""
     if is_managed(situation, path):
         return written_by_apply(situation, str(path))
+    verb = "correct" if path in situation.k3s_files.contents else "create"
     return Remediation(
-        (Instruction(f"correct {path}"),),
+        (Instruction(f"{verb} {path}"),),
         alternative=Remediation((Instruction("remove the option", location), *APPLY.steps), restart=Restart.K3S),
     )
 

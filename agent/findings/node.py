@@ -165,7 +165,7 @@ def not_readable(situation: Situation) -> Iterator[Trouble]:
         if error.message in elsewhere:
             continue
         as_root = isinstance(error, AccessDeniedError)
-        fix = "run the command as root" if as_root else error.hint or "correct what the message names"
+        fix = "run the command as root" if as_root else error.hint or f"correct this: {error.message}"
         yield Trouble(error.message, remediation=instruction(fix))
 
 

@@ -49,7 +49,7 @@ def list_dropped(situation: Situation) -> Iterator[Trouble]:
             expected=f"{key}+:",
             found=f"{key}:, which drops {', '.join(names)}",
             location=by,
-            remediation=edit_of_k3s_config("append `+` to the key", by),
+            remediation=edit_of_k3s_config(f"write `{key}+:` instead of `{key}:`", by),
         )
 
 
@@ -75,7 +75,7 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
                     expected=str(PROTECT_KERNEL_DEFAULTS.meets),
                     found=value.text,
                     location=value.location,
-                    remediation=edit_of_k3s_config("remove the argument", value.location),
+                    remediation=edit_of_k3s_config(f"remove `{PROTECT_KERNEL_DEFAULTS.key}`", value.location),
                 )
     for option in options_to_set(situation.settings, situation.facts):
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
@@ -84,12 +84,13 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
         # K3s sorts arguments by name: request_timeout follows the request-timeout of any file.
         is_later = bool(last) and (bool(last[0].spelling) or situation.facts.overrides_dropin(last[0].location.path))
         if is_later and not option.row.meets.accepts(last[0].text):
+            name = option.row.name or option.row.key
             yield Trouble(
-                f"{option.row.name or option.row.key} is overridden after our drop-in",
+                f"{name} is overridden after our drop-in",
                 expected=str(option.row.meets),
                 found=last[0].text,
                 location=last[0].location,
-                remediation=edit_of_k3s_config("correct the value, or remove the option", last[0].location),
+                remediation=edit_of_k3s_config(f"correct or remove `{name}`", last[0].location),
             )
 
 

@@ -23,7 +23,7 @@ REMEDIATIONS = {
     "gate-remains": "run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
     "edited-file-insufficient": f"correct the edit, or {_FORCE}; then restart K3s",
     "file-damaged": _APPLY,
-    "file-edited": f"move the change to the settings, or {_FORCE}",
+    "file-edited": f"move an intended change to the settings, or {_FORCE}",
     "mode-loosened": _APPLY,
     "left-over": "make sure that role and version are correct; then remove the file",
     "interrupted-run": _APPLY,

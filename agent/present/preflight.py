@@ -158,7 +158,7 @@ def _summary(result: Preflight) -> str:
     else:
         text = f"K3s {result.target} would start, and the host is compliant{' after apply' if result.changes else ''}"
     if not result.current:
-        text += "; steps between versions could not be checked: pass --k3s-version with the current version"
+        text += "; steps between versions could not be checked, because the current version is unknown"
     if result.would_start and not result.is_complete:
         text = text.replace("would start", "would start as far as it could be checked", 1)
     left = sum(one.is_decisive for one in result.problems)

@@ -95,6 +95,10 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     )
     k3s = of_facts(host, now.facts)
     first = tuple(_first(result, k3s, before.facts.datastore))
+    if current is None:
+        purpose = "check the steps between the versions, too, with the current version, such as 1.34, as VERSION"
+        with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
+        first = (NextStep(with_current, purpose), *first)
     again = OwnCommand("preflight", (result.target, *([f"--k3s-version {given}"] if given else ())))
     steps = next_steps.before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
     return result._replace(next_steps=steps)

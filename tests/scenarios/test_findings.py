@@ -293,7 +293,7 @@ CASES = (
         edited(POLICY),
         asked_for("--role", "server", "--k3s-version", "1.28"),
         location=POLICY,
-        remediation="run `k3s-harden diff`; then move the change to /etc/k3s-harden/config.yaml;"
+        remediation="run `k3s-harden diff`; then move an intended change to /etc/k3s-harden/config.yaml;"
         " or run `k3s-harden apply --force`",
         cure=lambda host, _: host.run("apply", "--force"),
     ),
@@ -344,7 +344,9 @@ CASES = (
         "journal-damaged",
         lambda host: [path.write_text("{") for path in host[f"{STATE}/journal"].iterdir()],
         written(f"{STATE}/journal/000001-1.json.bak", "{"),
-        remediation="restore it from a backup, or move it away; the changes of that run can then not be reverted",
+        remediation=(
+            "restore {location} from a backup, or move it away; the changes of that run can then not be reverted"
+        ),
         cure=lambda host, finding: host[finding.location].unlink(),
     ),
     Case(
@@ -578,7 +580,7 @@ CASES = (
         written(SITE, "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         location=f"{SITE}:2",
-        remediation="correct /etc/psa.yaml; or remove the option at {location}; then run `k3s-harden apply`;"
+        remediation="create /etc/psa.yaml; or remove the option at {location}; then run `k3s-harden apply`;"
         " restart K3s",
         cure=file_put("/etc/psa.yaml", ADMISSION),
         name="operator",
@@ -996,7 +998,7 @@ CASES = (
         location=f"{SITE}:2",
         expected="kubelet-arg+:",
         found="kubelet-arg:, which drops streaming-connection-idle-timeout, tls-cipher-suites",
-        remediation="append `+` to the key at {location}; restart K3s",
+        remediation="write `kubelet-arg+:` instead of `kubelet-arg:` at {location}; restart K3s",
         cure=line_replaced("kubelet-arg", "kubelet-arg+"),
     ),
     Case(
@@ -1006,7 +1008,7 @@ CASES = (
         location=f"{SITE}:2",
         expected="30 or more",
         found="1",
-        remediation="correct the value, or remove the option at {location}; restart K3s",
+        remediation="correct or remove `audit-log-maxage` at {location}; restart K3s",
         cure=line_replaced("=1", "=30"),
     ),
     Case(
@@ -1016,7 +1018,7 @@ CASES = (
         location=f"{CONFIG}:2",
         expected="30 or more",
         found="1",
-        remediation="correct the value, or remove the option at {location}; restart K3s",
+        remediation="correct or remove `audit-log-maxage` at {location}; restart K3s",
         cure=line_replaced("=1", "=30"),
         name="underscore",
     ),
@@ -1027,7 +1029,7 @@ CASES = (
         location=f"{DROPINS}/99-site.YAML:2",
         expected="30 or more",
         found="1",
-        remediation="correct the value, or remove the option at {location}; restart K3s",
+        remediation="correct or remove `audit-log-maxage` at {location}; restart K3s",
         cure=line_replaced("=1", "=30"),
         name="upper-case",
     ),
@@ -1038,7 +1040,7 @@ CASES = (
         location=f"{CONFIG}:2",
         expected="true",
         found="false",
-        remediation="remove the argument at {location}; restart K3s",
+        remediation="remove `protect-kernel-defaults` at {location}; restart K3s",
         cure=line_deleted,
         name="kubelet",
     ),
@@ -1049,7 +1051,7 @@ CASES = (
         location=f"{SITE}:1",
         expected="true",
         found="false",
-        remediation="correct the value, or remove the option at {location}; restart K3s",
+        remediation="correct or remove `protect-kernel-defaults` at {location}; restart K3s",
         cure=line_deleted,
         role="agent",
         name="scalar",
@@ -1732,7 +1734,7 @@ CASES = (
         "not-readable",
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet/a", "")),
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet", "")),
-        remediation="correct what the message names",
+        remediation="correct this: cannot read /etc/kubelet: it is a directory, not a regular file",
         cure=lambda host, _: (host["/etc/kubelet"].rename(host["/etc/moved"]), host.write("/etc/kubelet", "")),
     ),
 )
@@ -1776,7 +1778,7 @@ def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardene
     assert (finding.expected, finding.found, finding.remediation) == (
         case.expected,
         case.found,
-        case.remediation.replace("{location}", case.location),
+        case.remediation.replace("{location}", finding.location),
     )
     kind = KINDS[case.kind]
     assert finding.level == str(kind.level)

@@ -294,3 +294,12 @@ def test_the_installation_repeats_what_the_service_has(hardened: Hardened) -> No
         " sh -s - agent --node-label 'zone=a b' --vpn-auth=TOKEN"
     )
     assert "s3cret" not in json.dumps(found)
+
+
+def test_the_current_version_is_asked_for_first_if_it_is_unknown(hardened: Hardened) -> None:
+    """The steps between the versions depend on it. The command has a placeholder."""
+    host = hardened()
+    host.options = ("--role", "server")
+    first = preflight(host, "1.36")["next_steps"][0]
+    assert first["text"].endswith("with the current version, such as 1.34, as VERSION")
+    assert first["command"] == f"k3s-harden preflight v1.36 --k3s-version VERSION --root {host.root} --role server"

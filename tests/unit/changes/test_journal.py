@@ -350,7 +350,9 @@ def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Jour
     with pytest.raises(HostError) as caught:
         journal.history([entry])
     assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
-    assert caught.value.hint.startswith("restore it from a backup, or move it away")
+    assert caught.value.hint.endswith(
+        " from a backup, or move it away; the changes of that run can then not be reverted"
+    )
 
 
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
@@ -371,7 +373,7 @@ def test_a_truncated_record_is_detected_without_parsing(content: bytes, journal:
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     for in_full in (False, True):
         (error,) = journal.damage([entry], in_full=in_full).values()
-        assert error.hint.startswith("restore it from a backup, or move it away")
+        assert error.hint.startswith("restore /")
 
 
 def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
