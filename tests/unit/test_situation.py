@@ -109,11 +109,13 @@ def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> Non
 
 
 def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
-    """The file controls which kernel parameters apply sets as root."""
+    """The file controls which kernel parameters apply sets as root. The fix is for the file of the tree."""
     site.configure(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, "[]\n", 0o666)
-    with pytest.raises(InputError, match="root runs with these settings, and others can write to it"):
+    with pytest.raises(InputError, match="root runs with these settings, and others can write to it") as caught:
         observe(site.host, REQUEST)
+    file = f"{site.host.root}{WAIVERS}"
+    assert caught.value.hint == f"sudo chown root:root {file} && sudo chmod go-w {file}"
 
 
 def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
