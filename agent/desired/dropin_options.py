@@ -54,7 +54,10 @@ _ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
 _PAIRS = "tls-sni-cert-key"
 """A component argument with a certificate, its key and names. It collects its values."""
 
-_NAMES_A_FILE = ("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig", "-certificate-authority")
+_NAMES_A_FILE = (
+    *("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig"),
+    *("-certificate-authority", "-client-certificate", "-client-key", "-manifest"),
+)
 """Endings of component arguments whose file must exist. Arguments such as audit-log-path name files to write."""
 
 _DATASTORE_FILE_KEYS = ("datastore-cafile", "datastore-certfile", "datastore-keyfile")

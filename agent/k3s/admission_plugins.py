@@ -28,7 +28,7 @@ _ALWAYS = """
     ServiceAccount StorageObjectInUseProtection TaintNodesByCondition ValidatingAdmissionWebhook
 """
 
-_VERSIONS = dict.fromkeys(_ALWAYS.split(), ALL_VERSIONS) | {
+VERSIONS = dict.fromkeys(_ALWAYS.split(), ALL_VERSIONS) | {
     POD_SECURITY_POLICY: WITH_POD_SECURITY_POLICY,
     "SecurityContextDeny": VersionRange(last=29),
     "PersistentVolumeLabel": VersionRange(last=30),
@@ -37,11 +37,12 @@ _VERSIONS = dict.fromkeys(_ALWAYS.split(), ALL_VERSIONS) | {
     "MutatingAdmissionPolicy": VersionRange(first=32),
     "PodTopologyLabels": VersionRange(first=33),
     "NodeDeclaredFeatureValidator": VersionRange(first=35),
-    "JobValidation": VersionRange(first=36),
+    "JobValidation": VersionRange(first=36, last=36),
     "PodGroupProtection": VersionRange(first=36),
     "PodGroupWorkloadExists": VersionRange(first=36, last=36),
     "PodResizeValidator": VersionRange(first=36),
 }
+"""The versions that have a plugin."""
 
 
 def is_unknown(plugin: str, version: Version) -> bool:
@@ -49,7 +50,7 @@ def is_unknown(plugin: str, version: Version) -> bool:
 
     False for an unlisted plugin in a version that is not covered: the plugin may exist there.
     """
-    versions = _VERSIONS.get(plugin)
+    versions = VERSIONS.get(plugin)
     if versions is None:
         return OLDEST_COVERED.minor <= version.minor <= NEWEST_KNOWN.minor
     return not versions.includes(version)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent.host import Host
+from agent.k3s import admission_plugins
 from agent.k3s.components import tables
 from agent.model import Component, Version
 from agent.settings.schema import Overrides
@@ -287,3 +288,15 @@ def test_the_table_of_flags_matches_the_programs(version: str, binaries: Binarie
         pytest.skip(f"{version} is not built: make k8s-test K8S_VERSION={version}")
     checked_in = (TABLES / tables.FLAGS).read_text(encoding="utf-8")
     assert flags_table([Built(version.removeprefix("1."), directory)], checked_in) == checked_in
+
+
+def test_the_admission_plugins_are_those_of_the_program(binaries: Binaries) -> None:
+    """Its --help lists the names of all plugins."""
+    program = _directory(API_SERVER, binaries) / API_SERVER.value
+    text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    listed = re.search(r"--enable-admission-plugins .*Comma-delimited list of admission plugins: ([\w, ]+)", text)
+    assert listed is not None
+    names, version = listed[1].split(", "), Version.parse(binaries.version)
+    assert [name for name in names if admission_plugins.is_unknown(name, version)] == []
+    known = [name for name in admission_plugins.VERSIONS if not admission_plugins.is_unknown(name, version)]
+    assert [name for name in known if name not in names] == []

@@ -46,6 +46,8 @@ def _authorization(a: Arguments) -> Iterator[Problem]:
             yield a.problem("authorization-mode", message, f"modes out of {', '.join(_MODES)}", source)
     if len(set(modes)) != len(modes):
         yield a.problem("authorization-mode", "rejects a repeated authorization mode", "each mode once", source)
+    if "Webhook" in modes:
+        yield from _webhook_version(a, "authorization-webhook-version")
     for mode, file in (("ABAC", "authorization-policy-file"), ("Webhook", "authorization-webhook-config-file")):
         if mode in modes and not a.value(file):
             yield a.problem("authorization-mode", f"needs {file} for the mode {mode}", f"{file}=FILE", source)
@@ -53,8 +55,16 @@ def _authorization(a: Arguments) -> Iterator[Problem]:
             yield a.problem(file, f"rejects {file} without the mode {mode}", f"authorization-mode={mode},...", source)
 
 
+def _webhook_version(a: Arguments, name: str) -> Iterator[Problem]:
+    if a.value(name, "v1") not in ("v1", "v1beta1"):
+        source = "apiserver/plugin/pkg/authorizer/webhook"
+        yield a.problem(name, f"rejects {name}={a.value(name)}", "v1 or v1beta1", source)
+
+
 def _authentication(a: Arguments) -> Iterator[Problem]:
     source = f"{_OPTIONS}/authentication.go"
+    if a.value("authentication-token-webhook-config-file"):
+        yield from _webhook_version(a, "authentication-token-webhook-version")
     oidc = [name for name in a.by_name if name.startswith("oidc-")]
     if oidc and a.value("authentication-config"):
         name = oidc[0]
@@ -112,6 +122,12 @@ def _service_accounts(a: Arguments) -> Iterator[Problem]:
     if a.value("service-account-signing-endpoint"):
         message = "rejects service-account-signing-endpoint, because K3s passes service-account-signing-key-file"
         yield a.problem("service-account-signing-endpoint", message, "no such argument", _CONTROL_PLANE)
+
+
+def _empty_files(a: Arguments) -> Iterator[Problem]:
+    name = "service-account-key-file"
+    if name in a.by_name and not all(one.text for one in a.by_name[name].given):
+        yield a.problem(name, f"rejects an empty {name}", "a file", f"{_OPTIONS}/authentication.go")
 
 
 def _audit(a: Arguments) -> Iterator[Problem]:
@@ -336,6 +352,7 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _authorization,
     _authentication,
     _service_accounts,
+    _empty_files,
     _audit,
     _certificates,
     _admission,

@@ -283,6 +283,8 @@ def is_url(text: str) -> bool:
         return True
     host = rest[2:].partition("/")[0].rpartition("@")[2]
     port = re.search(r":([^:\]]*)$", host)
+    if host.startswith("[") and "]" not in host:
+        return False
     return not re.search(r"[ \\^`{|}]", host) and (port is None or not port[1] or port[1].isdecimal())
 
 

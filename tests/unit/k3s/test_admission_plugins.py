@@ -19,6 +19,7 @@ from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
         ("MutatingAdmissionPolicy", 32, 31),
         ("PodGroupWorkloadExists", 36, 37),
         ("PodGroupWorkloadExists", 36, 35),
+        ("JobValidation", 36, 37),
     ],
 )
 def test_a_plugin_is_valid_from_its_first_to_its_last_version(plugin: str, has_it: int, has_it_not: int) -> None:

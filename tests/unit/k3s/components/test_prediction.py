@@ -53,6 +53,8 @@ PAIRS = [
     (API_SERVER, "feature-gates=Foo=true", "feature-gates=NodeSwap=true"),
     (API_SERVER, "feature-gates=NodeSwap", "feature-gates=kube:NodeSwap=true"),
     (API_SERVER, "secure-port=0", "secure-port=6445"),
+    (API_SERVER, "service-account-issuer=https://[::1", "service-account-issuer=https://[::1]"),
+    (API_SERVER, "service-account-key-file=", "service-account-key-file=/etc/a"),
     (API_SERVER, "version=v1.2.3", "version=v1.37.2-site"),
     (API_SERVER, "advertise-address=127.0.0.1", "advertise-address=10.0.0.1"),
     (API_SERVER, "audit-log-path=/var/log/k3s/", "audit-log-path=/var/log/k3s"),
@@ -94,6 +96,21 @@ def test_no_requests_in_flight_need_priority_and_fairness_to_be_off() -> None:
     none = ("max-requests-inflight=0", "max-mutating-requests-inflight=0")
     assert predicted(API_SERVER, *none)
     assert predicted(API_SERVER, *none, "enable-priority-and-fairness=false") == []
+
+
+@pytest.mark.parametrize(
+    ("enabled", "argument"),
+    [
+        ("authorization-mode=RBAC,Webhook", "authorization-webhook-version"),
+        ("authentication-token-webhook-config-file=/etc/a", "authentication-token-webhook-version"),
+    ],
+)
+def test_the_version_of_a_webhook_is_checked_if_there_is_a_webhook(enabled: str, argument: str) -> None:
+    """The API server reads the version only with the webhook. Seen at 1.37.2."""
+    names = [one.argument for one in predicted(API_SERVER, enabled, f"{argument}=v2")]
+    assert argument in names
+    assert argument not in [one.argument for one in predicted(API_SERVER, enabled, f"{argument}=v1beta1")]
+    assert predicted(API_SERVER, f"{argument}=v2") == []
 
 
 def test_all_values_are_parsed_and_the_last_is_checked() -> None:
