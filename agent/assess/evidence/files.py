@@ -51,11 +51,11 @@ class FileFinder:
             tuple(one for one in found if isinstance(one, AbsentFile)),
         )
 
-    def _find(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+    def _find(self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False) -> Iterator[FoundFile | Unknown]:
         if pattern.name == "**":
-            return self._below(pattern.parent, "*", kind)
+            return self._below(pattern.parent, "*", kind, with_linked=with_linked)
         if pattern.parent.name == "**":
-            return self._below(pattern.parent.parent, pattern.name, kind)
+            return self._below(pattern.parent.parent, pattern.name, kind, with_linked=with_linked)
         if "*" in pattern.name:
             return self._among(pattern, kind)
         return self._at(pattern, kind)
@@ -66,7 +66,7 @@ class FileFinder:
         if "*" not in pattern.name and pattern.parent.name != "**":
             yield from self._access(pattern, kind)
             return
-        for one in self._find(pattern, kind):
+        for one in self._find(pattern, kind, with_linked=True):
             if isinstance(one, Unknown):
                 yield one
                 continue
@@ -129,17 +129,34 @@ class FileFinder:
             if path == pattern.parent or fnmatchcase(path.name, pattern.name):
                 yield from self._one(path, entry, kind)
 
-    def _below(self, directory: PurePosixPath, name: str, kind: str) -> Iterator[FoundFile | Unknown]:
+    def _below(
+        self, directory: PurePosixPath, name: str, kind: str, *, with_linked: bool
+    ) -> Iterator[FoundFile | Unknown]:
+        """Yield what is below a directory; `with_linked` also what is in a directory that a symlink leads to.
+
+        A symlink in such a directory is unknown if it leads to another one, because it could form a loop.
+        """
         found: list[FoundFile | Unknown] = []
-        waiting = [directory]
+        waiting = [(directory, False)]
         while waiting:
-            for path, entry in self._entries(waiting.pop()):
+            here, is_linked = waiting.pop()
+            for path, entry in self._entries(here):
                 if isinstance(entry, Unknown) or fnmatchcase(path.name, name):
                     found += self._one(path, entry, kind)
-                # Symlinks to directories are not followed, because they could form a loop.
-                if not isinstance(entry, Unknown) and entry.kind == DIRECTORY:
-                    waiting.append(path)
+                if isinstance(entry, Unknown):
+                    continue
+                if entry.kind == DIRECTORY:
+                    waiting.append((path, is_linked))
+                elif with_linked and entry.kind == SYMLINK and self._is_directory(path):
+                    if is_linked:
+                        found.append(Unknown(path, "it is a symlink to a directory, below another one"))
+                    else:
+                        waiting.append((path, True))
         return iter(sorted(found, key=lambda one: one.path))
+
+    def _is_directory(self, path: PurePosixPath) -> bool:
+        found = self._tree.stat(path)
+        return not isinstance(found, (Absent, Unreadable)) and found.kind == DIRECTORY
 
     def _one(self, path: PurePosixPath, entry: DirectoryEntry | Unknown, kind: str) -> Iterator[FoundFile | Unknown]:
         """Yield an entry of a directory if it is of the kind that is checked.

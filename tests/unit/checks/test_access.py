@@ -365,6 +365,22 @@ def test_a_secret_in_the_environment_file_of_a_service_passes(node: Node) -> Non
     assert node.verdict("k3s-service-access").status is ControlStatus.PASS
 
 
+def test_files_in_a_directory_that_a_symlink_leads_to_are_checked(node: Node) -> None:
+    """A part of etcd's data can be on another disk. A loop of symlinks is unknown."""
+    node.put("/srv/disk/wal/0.wal", "data\n")
+    for path in ("/srv", "/srv/disk", "/srv/disk/wal"):
+        node.path(path).chmod(0o755)
+    node.path("server/db/etcd/member/wal").symlink_to("/srv/disk/wal")
+    assert node.verdict("etcd-data-access").status is ControlStatus.PASS
+    node.path("/srv/disk/wal/0.wal").chmod(0o644)
+    verdict = node.verdict("etcd-data-access")
+    path = f"{DATA}/server/db/etcd/member/wal/0.wal"
+    assert (verdict.status, seen(verdict)) == (ControlStatus.FAIL, (("0644: others can read it", path),))
+    node.path("/srv/disk/wal/0.wal").chmod(0o600)
+    node.path("/srv/disk/wal/again").symlink_to("/srv/disk/wal")
+    assert node.verdict("etcd-data-access").status is ControlStatus.UNKNOWN
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 @pytest.mark.parametrize(
     ("control", "path"),
