@@ -100,7 +100,7 @@ class EncryptionProviders(Check):
             return doubtful(doubt)
         argument = arguments.get(_ENCRYPTION)
         option = k3s_arguments.option_behind(Component.API_SERVER, _ENCRYPTION, node.facts)
-        if argument is None:
+        if argument is None or not argument.value:
             return _not_encrypted(option, node)
         given = argument.given[-1]
         named = Evidence(f"--{_ENCRYPTION}={argument.value}", given.location, given.source)

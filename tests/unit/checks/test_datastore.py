@@ -177,6 +177,13 @@ def test_encrypted_secrets_pass_with_the_provider(server: Node) -> None:
     assert verdict.owner is FixOwner.OPERATOR
 
 
+def test_an_empty_encryption_configuration_fails(server: Node) -> None:
+    """The argument replaces that of K3s, and names no file."""
+    server.config("secrets-encryption: true\nkube-apiserver-arg: ['encryption-provider-config=']\n")
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "Secrets are not encrypted")
+
+
 def test_encryption_by_the_drop_in_passes_with_owner_apply(nodes: Nodes) -> None:
     """The drop-in contains the option."""
     server = nodes()
