@@ -8,7 +8,7 @@ from agent.benchmark.control import BenchmarkControl
 from agent.benchmark.node_access import NODE_ACCESS
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
-from agent.checks.host import GuideDirectory, KernelParameter, SysctlPrecedence
+from agent.checks.host import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.model import ON_SERVERS, Instruction, Remediation, ShellCommand
@@ -71,7 +71,7 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         id="k3s-kubeconfig",
         title="Only root can access the kubeconfig that K3s writes for its administrator",
         applies=ON_SERVERS,
-        check=AllOf((Permissions(_KUBECONFIG), Ownership(_KUBECONFIG))),
+        check=AllOf((Permissions(_KUBECONFIG), Ownership(_KUBECONFIG), KubeconfigOptions(_KUBECONFIG[0]))),
         why=(
             "Unlike the kubeconfigs of the benchmarks, which only name files, it contains the key of a cluster"
             " administrator. Everyone who can read it is an administrator, and this cannot be revoked."

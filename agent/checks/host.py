@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ from agent.checks.given import GivenBy
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_values import same_value
 from agent.model import (
+    PRIVATE_FILE,
     ROOT,
     Directory,
     Instruction,
     Location,
     OwnCommand,
     Remediation,
+    Restart,
     ShellCommand,
     Sysctl,
     Unreadable,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from agent.model import Observed
 
 _APPLY = OwnCommand("apply")
+_KUBECONFIG_OPTIONS = ("write-kubeconfig-mode", "write-kubeconfig-group")
 _PROC_SYS = PurePosixPath("/proc/sys")
 _PARAMETERS_PATH = PurePosixPath(PARAMETERS_FILE)
 
@@ -133,6 +137,52 @@ class GuideDirectory(Check):
     @property
     def subject(self) -> str:
         return self.row.id
+
+
+class KubeconfigOptions(Check):
+    """K3s' options let only root access the administrator's kubeconfig, which K3s writes at each start."""
+
+    path: str
+
+    is_met_by_k3s = True
+
+    def answer(self, node: AssessedNode) -> Answer:
+        config = node.facts.merged_config
+        given = [
+            (key, value) for key in _KUBECONFIG_OPTIONS for value in filter(None, [config.scalar(key)]) if value.text
+        ]
+        wrong = [(key, value) for key, value in given if not _is_private(key, value.text)]
+        shown = tuple(Evidence(f"{key}: {value.text}", value.location) for key, value in wrong or given)
+        if wrong:
+            steps = tuple(Instruction(f"remove `{key}`", value.location) for key, value in wrong)
+            return Answer(
+                ControlStatus.FAIL,
+                ", ".join(one.observation for one in shown),
+                shown,
+                remediation=Remediation(steps, restart=Restart.K3S),
+                given_by=GivenBy.OPERATOR,
+                is_specific=True,
+            )
+        default = Evidence("no option makes the kubeconfig accessible to others", source=f"K3s {node.facts.version}")
+        return Answer(ControlStatus.PASS, "", shown or (default,), given_by=GivenBy.K3S)
+
+    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path in it
+        return f"mode {PRIVATE_FILE} or stricter"
+
+    @property
+    def description(self) -> str:
+        return f"`{_KUBECONFIG_OPTIONS[0]}` and `{_KUBECONFIG_OPTIONS[1]}` of K3s let only root access it"
+
+    @property
+    def subject(self) -> str:
+        return self.path
+
+
+def _is_private(key: str, value: str) -> bool:
+    if key == _KUBECONFIG_OPTIONS[1]:
+        return value in ("root", "0")
+    # K3s parses the mode as octal (k3s, pkg/server/server.go).
+    return re.fullmatch("[0-7]{1,5}", value) is not None and not int(value, 8) & ~PRIVATE_FILE
 
 
 class SysctlPrecedence(Check):

@@ -300,6 +300,26 @@ def test_a_container_network_without_leases_is_not_applicable(server: Node) -> N
     assert verdict.reason == "no file matches /var/lib/cni/networks/**"
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("write-kubeconfig-mode: '0644'\n", "write-kubeconfig-mode: 0644"),
+        ("write-kubeconfig-mode: '640'\n", "write-kubeconfig-mode: 640"),
+        ("write-kubeconfig-group: users\n", "write-kubeconfig-group: users"),
+        ("write-kubeconfig-mode: '0600'\nwrite-kubeconfig-group: root\n", ""),
+    ],
+)
+def test_options_that_open_the_kubeconfig_at_the_next_start_fail(server: Node, text: str, found: str) -> None:
+    """K3s writes the file at each start, so its present mode does not last."""
+    server.config(text)
+    verdict = server.verdict("k3s-kubeconfig")
+    if found:
+        assert (verdict.status, verdict.found) == (ControlStatus.FAIL, found)
+        assert fix(verdict) == f"remove `{found.partition(':')[0]}` at {CONFIG}:1; restart K3s"
+    else:
+        assert verdict.status is ControlStatus.PASS
+
+
 def test_the_admin_kubeconfig_is_accessible_only_by_root(server: Node) -> None:
     """It contains the key of the administrator."""
     assert server.verdict("k3s-kubeconfig").status is ControlStatus.PASS
