@@ -214,8 +214,12 @@ class Trials:
             return started and self._client.get(port, "/healthz", certificate=None, tls=False).status == 200
         if component == KUBE_PROXY:
             return self._client.get(port, "/healthz", certificate=None, tls=False).status == 200
+        health = self._client.get(port, "/healthz?verbose")
+        if component == CONTROLLER_MANAGER:
+            # It adds the checks of its controllers to that of the leader election when it has created all of them.
+            return health.status == 200 and health.text.count("[+]") > 1
         leads = self._client.get(_SHARED_PORT, f"{_LEASES}/{component}").status == 200
-        return self._client.get(port, "/healthz").status == 200 and leads
+        return health.status == 200 and leads
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -40,26 +40,41 @@ def _node_ranges(a: Arguments) -> Iterator[Problem]:
     if None in sizes or len(set(versions)) != len(versions):
         yield a.problem("cluster-cidr", "rejects the ranges in cluster-cidr", "a CIDR of each IP version", _IPAM)
         return
-    yield from _node_masks(a, [size for size in sizes if size])
-    both, v4, v6 = "node-cidr-mask-size", "node-cidr-mask-size-ipv4", "node-cidr-mask-size-ipv6"
-    if as_number(a, both, 0):
-        for name in (v4, v6):
-            if as_number(a, name, 0):
-                yield a.problem(name, f"rejects {name} beside {both}", "one of them", _IPAM)
+    known = [size for size in sizes if size]
+    if not known and "cluster-cidr" in a.own:
+        known = [_DEFAULT_RANGE]
+    given = [name for name in (_MASK, *_MASK_BY_BITS.values()) if as_number(a, name, 0)]
+    yield from _excluded_masks(a, given, known)
+    for bits, prefix in known:
+        name = _MASK if len(known) == 1 and _MASK in given else _MASK_BY_BITS[bits]
+        mask = as_number(a, name, 0) or _DEFAULT_MASKS[bits]
+        if mask < prefix or (bits == _IPV6 and mask - prefix > _MOST_BITS_OF_IPV6_SUBNETS):
+            expected = f"{prefix} or more" if bits != _IPV6 else f"{prefix} to {prefix + _MOST_BITS_OF_IPV6_SUBNETS}"
+            message = f"rejects subnets of {mask:.0f} bits for nodes in a range of {prefix} bits"
+            yield a.problem(name if name in given else "cluster-cidr", message, f"{name}: {expected}", _IPAM)
+
+
+def _excluded_masks(a: Arguments, given: list[str], ranges: list[tuple[int, int]]) -> Iterator[Problem]:
+    """Yield the masks that exclude each other, or that are for another IP version."""
+    if len(ranges) > 1:
+        if _MASK in given:
+            yield a.problem(_MASK, f"rejects {_MASK} for two ranges", " and ".join(_MASK_BY_BITS.values()), _IPAM)
+    elif _MASK in given:
+        for name in given[1:]:
+            yield a.problem(name, f"rejects {name} beside {_MASK}", "one of them", _IPAM)
+    elif ranges:
+        fitting = _MASK_BY_BITS[ranges[0][0]]
+        for name in given:
+            if name != fitting:
+                yield a.problem(name, f"rejects {name} for the only range of the cluster", fitting, _IPAM)
 
 
 _DEFAULT_RANGE = (32, 16)
 """K3s' default of cluster-cidr, 10.42.0.0/16: bits of the address, and the length of the prefix."""
 
-
-def _node_masks(a: Arguments, ranges: list[tuple[int, int]]) -> Iterator[Problem]:
-    """Yield masks of nodes that do not fit into the only range of the cluster (nodeipam, NewController)."""
-    if not ranges and "cluster-cidr" in a.own:
-        ranges = [_DEFAULT_RANGE]
-    if len(ranges) != 1:
-        return
-    ((bits, prefix),) = ranges
-    for name in ("node-cidr-mask-size", "node-cidr-mask-size-ipv4" if bits == _DEFAULT_RANGE[0] else ""):
-        mask = as_number(a, name, 0)
-        if mask and mask < prefix:
-            yield a.problem(name, f"rejects {name}={mask:.0f}", f"at least {prefix}, as cluster-cidr", _IPAM)
+_IPV6 = 128
+_MASK = "node-cidr-mask-size"
+_MASK_BY_BITS = {32: "node-cidr-mask-size-ipv4", _IPV6: "node-cidr-mask-size-ipv6"}
+_DEFAULT_MASKS = {32: 24, _IPV6: 64}
+_MOST_BITS_OF_IPV6_SUBNETS = 16
+"""nodeipam/ipam/cidrset: it keeps a bitmap of the subnets."""

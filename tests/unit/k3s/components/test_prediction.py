@@ -196,6 +196,8 @@ def test_values_of_the_leader_election_are_validated_only_if_it_is_enabled(compo
         ("node-cidr-mask-size-ipv4=-1", True),
         ("node-cidr-mask-size=16", False),
         ("node-cidr-mask-size=0", False),
+        ("node-cidr-mask-size-ipv6=7", True),
+        ("node-cidr-mask-size-ipv6=0", False),
     ],
 )
 def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, stops: bool) -> None:
@@ -206,6 +208,29 @@ def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, st
     assert bool(list(problems(CONTROLLER_MANAGER, given, 36, own))) is stops
     assert list(problems(CONTROLLER_MANAGER, given, 36)) == []
     assert bool(predicted(CONTROLLER_MANAGER, "cluster-cidr=10.0.0.0/12", "node-cidr-mask-size=11"))
+
+
+BOTH = "cluster-cidr=10.0.0.0/16,fd00::/48"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stops"),
+    [
+        (["cluster-cidr=10.0.0.0/24"], False),
+        (["cluster-cidr=10.0.0.0/25"], True),
+        (["cluster-cidr=10.0.0.0/25", "node-cidr-mask-size-ipv4=25"], False),
+        (["cluster-cidr=fd00::/48"], False),
+        (["cluster-cidr=fd00::/47"], True),
+        (["cluster-cidr=fd00::/48", "node-cidr-mask-size-ipv4=64"], True),
+        ([BOTH], False),
+        ([BOTH, "node-cidr-mask-size=24"], True),
+        ([BOTH, "node-cidr-mask-size-ipv4=24", "node-cidr-mask-size-ipv6=64"], False),
+        ([BOTH, "node-cidr-mask-size-ipv6=65"], True),
+    ],
+)
+def test_subnets_of_nodes_fit_into_each_range(arguments: list[str], *, stops: bool) -> None:
+    """By default they have 24 and 64 bits. Two ranges need the arguments of their IP versions."""
+    assert bool(predicted(CONTROLLER_MANAGER, *arguments)) is stops
 
 
 def test_primary_addresses_exclude_ranges_before_1_37() -> None:
