@@ -268,7 +268,7 @@ def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("audit: {max-age: 60\n", f"/{SETTINGS}:2"),
+        ("audit: {max-age: 60\n", f"/{SETTINGS}:1"),
         ("audit: {max-agee: 60}\n", f"/{SETTINGS}:1: unknown setting"),
         ("role: agent\n", "cannot treat this host as agent"),
         ("waivers-file: /etc/k3s-harden/none.yaml\n", "/etc/k3s-harden/none.yaml: the file does not exist"),
