@@ -56,7 +56,7 @@ _PAIRS = "tls-sni-cert-key"
 
 _NAMES_A_FILE = (
     *("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig"),
-    *("-certificate-authority", "-client-certificate", "-client-key", "-manifest"),
+    *("-certificate-authority", "-client-certificate", "-client-key"),
 )
 """Endings of component arguments whose file must exist. Arguments such as audit-log-path name files to write."""
 

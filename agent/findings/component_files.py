@@ -33,20 +33,25 @@ _SIMILAR = 0.75
 
 def rejected(situation: Situation) -> Iterator[Trouble]:
     """Yield the files that the API server, the scheduler and kube-proxy cannot use."""
-    for component, problems_of in ((Component.SCHEDULER, files.scheduler), (Component.KUBE_PROXY, files.kube_proxy)):
+    for component, argument, problems_of in (
+        (Component.SCHEDULER, "config", files.scheduler),
+        (Component.KUBE_PROXY, "config", files.kube_proxy),
+        (Component.KUBELET, "image-credential-provider-config", connection_files.credential_providers),
+        (Component.KUBELET, "kubeconfig", connection_files.kubeconfig),
+    ):
         if not not_run(component, situation.facts):
-            for named, data in _configurations(situation, component):
+            for named, data in _configurations(situation, component, argument):
                 for problem in problems_of(data, named.path):
                     yield _trouble(situation, named, problem)
     yield from _rejected_by_api_server(situation)
 
 
-def _configurations(situation: Situation, component: Component) -> Iterator[tuple[NamedPath, bytes]]:
-    """Yield the configuration file that the argument `config` of a component names."""
-    values = situation.facts.merged_config.component_arguments(component.config_key).get("config", ())
+def _configurations(situation: Situation, component: Component, argument: str) -> Iterator[tuple[NamedPath, bytes]]:
+    """Yield the configuration file that an argument of a component names."""
+    values = situation.facts.merged_config.component_arguments(component.config_key).get(argument, ())
     for named in situation.k3s_files.named_paths:
         data = situation.k3s_files.contents.get(named.path)
-        if values and named.option == "config" and data is not None and named.location == values[-1].location:
+        if values and named.option == argument and data is not None and named.location == values[-1].location:
             yield named, data
 
 

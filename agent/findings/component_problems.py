@@ -84,11 +84,12 @@ _OPTIONS = {"node-labels": "node-label", "register-with-taints": "node-taint"}
 
 def _options(given: Mapping[str, Sequence[ConfigValue]], facts: HostFacts) -> dict[str, tuple[ConfigValue, ...]]:
     """Return the arguments that K3s makes of its own options, unless an argument of the operator replaces them."""
-    found = {}
+    found: dict[str, tuple[ConfigValue, ...]] = {}
     for name, option in _OPTIONS.items():
         values = facts.merged_config.items(option)
         if values and name not in given:
-            found[name] = tuple(ConfigValue(one.text, one.location) for one in values)
+            # K3s joins the items to one value.
+            found[name] = (ConfigValue(",".join(one.text for one in values), values[-1].location),)
     return found
 
 

@@ -50,10 +50,13 @@ _EFFECTS = (":NoSchedule", ":PreferNoSchedule", ":NoExecute")
 def _is_plain(config: MergedConfig) -> bool:
     """Return whether K3s' options for labels and taints have only common values, which need no table."""
     labels = [one.text for one in config.items("node-label")]
+    seen: set[tuple[str, str]] = set()
     for taint in config.items("node-taint"):
         key, colon, effect = taint.text.partition(":")
-        if f"{colon}{effect}" not in _EFFECTS:
+        one = (key.partition("=")[0], effect)
+        if f"{colon}{effect}" not in _EFFECTS or one in seen:
             return False
+        seen.add(one)
         labels.append(key)
     return all(_PLAIN.issuperset(label) and label[-1:].isalnum() and label[:1].isalnum() for label in labels)
 

@@ -93,6 +93,11 @@ resources:
   - aescbc:
       keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]
 """
+KUBECONFIG = """\
+clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
+contexts: [{name: b, context: {cluster: a}}]
+current-context: b
+"""
 AUTHORIZATION = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: AuthorizationConfiguration
@@ -753,6 +758,33 @@ CASES = (
         remediation="correct /etc/psa.yaml at {location}; restart K3s",
         cure=file_put("/etc/psa.yaml", POD_SECURITY),
         name="plugin",
+    ),
+    Case(
+        "component-argument-invalid",
+        written(CONFIG, "node-taint: ['a=b:NoExecute', 'a=c:NoExecute']\n"),
+        written(CONFIG, "node-taint: ['a=b:NoExecute', 'a=c:NoSchedule']\n"),
+        location=f"{CONFIG}:1",
+        expected="key=value:NoSchedule, separated by commas",
+        found="a=b:NoExecute,a=c:NoExecute",
+        remediation="correct `node-taint` at {location}; restart K3s",
+        cure=line_deleted,
+        name="taints",
+    ),
+    Case(
+        "component-file-invalid",
+        both(
+            written("/etc/own.yaml", "kind: Config\n"),
+            written(CONFIG, "kubelet-arg:\n  - kubeconfig=/etc/own.yaml\n"),
+        ),
+        both(
+            written("/etc/own.yaml", KUBECONFIG),
+            written(CONFIG, "kubelet-arg:\n  - kubeconfig=/etc/own.yaml\n"),
+        ),
+        location="/etc/own.yaml:1",
+        remediation="correct /etc/own.yaml at {location}; restart K3s",
+        cure=file_put("/etc/own.yaml", KUBECONFIG),
+        role="agent",
+        name="kubeconfig",
     ),
     Case(
         "component-file-invalid",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.errors import InputError
 from agent.k3s.components import files, pem, schema, values
 from agent.k3s.components.schema import Problem
-from agent.yaml_reader import Mapping, Scalar, shown
+from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +126,7 @@ def _tracing(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
         yield files.error(path, Problem(line, "`endpoint` must be HOST:PORT, or begin with dns:// or unix://"))
 
 
-def _kubeconfig(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
+def kubeconfig(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
     """Yield why a kubeconfig names no server of a webhook (client-go, tools/clientcmd/validation.go)."""
     root = files.first(data, path, "kind Config")
     if isinstance(root, InputError):
@@ -165,10 +165,45 @@ def _tokens(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
             return
 
 
+def credential_providers(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
+    """Yield what the kubelet rejects in its image credential providers (kubernetes, pkg/credentialprovider/plugin)."""
+    versions = tuple(f"kubelet.config.k8s.io/{one}" for one in ("v1", "v1beta1", "v1alpha1"))
+    root = files.read(data, path, "CredentialProviderConfig", versions)
+    if isinstance(root, InputError):
+        yield root
+        return
+    providers = files.mappings(root.get("providers"))
+    if not providers:
+        yield files.error(path, Problem(root.line, "`providers` must contain at least one provider"))
+    seen: set[str] = set()
+    for one in providers:
+        yield from files.located(_credential_provider(one, seen), path)
+
+
+def _credential_provider(provider: Mapping, seen: set[str]) -> Iterator[Problem]:
+    line, name = provider.line, provider.text("name") or ""
+    if not name or "/" in name or " " in name or name in (".", "..") or name in seen:
+        yield Problem(line, "`name` must be the name of a program, different for each provider")
+    seen.add(name)
+    if provider.text("apiVersion") not in _CREDENTIALS:
+        yield Problem(line, f"`apiVersion` must be {_CREDENTIALS[0]}, v1beta1 or v1alpha1")
+    images = provider.get("matchImages")
+    if not isinstance(images, Sequence) or not images.items:
+        yield Problem(line, "`matchImages` must contain at least one image")
+    try:
+        is_valid = values.duration(provider.text("defaultCacheDuration") or "") >= 0
+    except values.InvalidValueError:
+        is_valid = False
+    if not is_valid:
+        yield Problem(line, "`defaultCacheDuration` must be a duration of at least 0s")
+
+
+_CREDENTIALS = tuple(f"credentialprovider.kubelet.k8s.io/{one}" for one in ("v1", "v1beta1", "v1alpha1"))
+
 _READERS: dict[str, Callable[[bytes, PurePosixPath], Iterator[InputError]]] = {
-    "audit-webhook-config-file": _kubeconfig,
-    "authentication-token-webhook-config-file": _kubeconfig,
-    "authorization-webhook-config-file": _kubeconfig,
+    "audit-webhook-config-file": kubeconfig,
+    "authentication-token-webhook-config-file": kubeconfig,
+    "authorization-webhook-config-file": kubeconfig,
     "egress-selector-config-file": _egress,
     "token-auth-file": _tokens,
     "tracing-config-file": _tracing,

@@ -10,6 +10,7 @@ from agent.k3s.components.common import as_bool, as_number, gate_is_on
 from agent.k3s.components.problem import Cause
 from agent.k3s.components.values import InvalidValueError
 from agent.k3s.components.words import LABELS, SIGNALS
+from agent.k3s.go_values import FALSE, TRUE
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -212,9 +213,18 @@ def _policies(a: Arguments) -> Iterator[Problem]:
 
 def _options(a: Arguments, name: str, known: tuple[str, ...]) -> Iterator[Problem]:
     options = a.value(name, {})
-    for option in options if isinstance(options, dict) else ():
+    for option, value in options.items() if isinstance(options, dict) else ():
         if option not in known:
             yield a.problem(name, f"has no option `{option}` in {name}", ", ".join(known), "pkg/kubelet/cm")
+        elif option == _MOST_NODES:
+            if not re.fullmatch("[0-9]{1,9}", value, re.ASCII) or int(value) < _FEWEST_NODES:
+                yield a.problem(name, f"rejects {option}={value}", f"at least {_FEWEST_NODES}", "pkg/kubelet/cm")
+        elif value not in TRUE | FALSE:
+            yield a.problem(name, f"rejects {option}={value}", f"{option}=true or {option}=false", "pkg/kubelet/cm")
+
+
+_MOST_NODES = "max-allowable-numa-nodes"
+_FEWEST_NODES = 8
 
 
 def _sysctls(a: Arguments) -> Iterator[Problem]:
@@ -303,6 +313,15 @@ def eviction_problem(signal: str, amount: str, *, is_reclaim: bool) -> str:
     if not values.is_quantity(amount) or amount.startswith("-") or (is_zero and not is_reclaim):
         return f"rejects the amount {amount} of {signal}"
     return ""
+
+
+def _certificate(a: Arguments) -> Iterator[Problem]:
+    """Yield a certificate or key without the other one: K3s sets its own in a file, which does not match."""
+    pair = ("tls-cert-file", "tls-private-key-file")
+    for name, other in (pair, pair[::-1]):
+        if a.value(name) and other not in a.by_name and "/agent/serving-kubelet." not in str(a.value(name)):
+            message = f"rejects {name} beside K3s' own {other}, which does not match"
+            yield a.problem(name, message, "both or neither", "crypto/tls, X509KeyPair")
 
 
 def _switches(a: Arguments) -> Iterator[Problem]:
@@ -396,6 +415,7 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _policies,
     _reservations,
     _eviction,
+    _certificate,
     _switches,
     _fields,
     _more_fields,

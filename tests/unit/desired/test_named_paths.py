@@ -29,7 +29,7 @@ def paths(*arguments: str, component: str = "kube-apiserver", role: Role = Role.
         (["client-ca-file="], []),
         (
             ["kubelet-client-certificate=/a", "kubelet-client-key=/b", "allow-metric-labels-manifest=/c"],
-            ["/a", "/b", "/c"],
+            ["/a", "/b"],
         ),
         (["tls-sni-cert-key=/a,/b:x", "tls-sni-cert-key=/c,d"], ["/a", "/b", "/c", "/data/server/d"]),
         (["runtime-config=batch/v1=true"], []),

@@ -116,6 +116,37 @@ def test_a_file_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
     assert list(connection_files.problems(argument, near.encode(), PATH)) == []
 
 
+CREDENTIALS = """\
+apiVersion: kubelet.config.k8s.io/v1
+kind: CredentialProviderConfig
+providers:
+- name: own
+  matchImages: ['*.example.com']
+  defaultCacheDuration: 12h
+  apiVersion: credentialprovider.kubelet.k8s.io/v1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kind: CredentialProviderConfig\n", ""),
+        ("name: own", "name: a/b"),
+        ("['*.example.com']", "[]"),
+        ("12h", "-1h"),
+        ("defaultCacheDuration", "cacheDuration"),
+        ("credentialprovider.kubelet.k8s.io/v1", "v1"),
+        ("providers:", "provider:"),
+    ],
+)
+def test_a_credential_provider_that_stops_the_kubelet_is_predicted(old: str, new: str) -> None:
+    """The kubelet reads the file before it starts. Seen at 1.37.2."""
+    assert list(connection_files.credential_providers(CREDENTIALS.encode(), PATH)) == []
+    assert list(connection_files.credential_providers(CREDENTIALS.replace(old, new).encode(), PATH))
+    twice = CREDENTIALS + CREDENTIALS.split("providers:\n")[1]
+    assert list(connection_files.credential_providers(twice.encode(), PATH))
+
+
 def test_the_files_of_other_arguments_are_not_checked() -> None:
     """Any content is accepted."""
     assert list(connection_files.problems("kubelet-client-key", b"text", PATH)) == []
