@@ -93,7 +93,7 @@ def test_the_datastore_is_unknown_before_the_first_start(nodes: Nodes) -> None:
 def test_a_finding_that_prevents_the_start_is_fixed_first(nodes: Nodes) -> None:
     """The remediation contains the ID of the finding, which has a note."""
     node = nodes()
-    node.config("kube-apiserver-arg: [tls-cert-file=/nothing]\n")
+    node.config("kube-apiserver-arg: [client-ca-file=/nothing]\n")
     assert any("named-file-missing" in note.message for note in node.assess().notes)
     assert fix(node.verdict("etcd-auto-tls")) == (
         "correct what prevents K3s from starting: named-file-missing at /etc/rancher/k3s/config.yaml:1; then start K3s;"
