@@ -11,6 +11,8 @@ import json
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
+import yaml
+
 from tests.k8s.certificates import kubeconfig, write
 from tests.k8s.configuration import component_arguments
 
@@ -139,7 +141,7 @@ def _kubelet_file(configuration: Configuration, host: Host) -> None:
     }
     if configuration.true("protect-kernel-defaults"):
         fields["protectKernelDefaults"] = True
-    write(agent / "etc/kubelet.conf.d/00-k3s-defaults.conf", json.dumps(fields), 0o600)
+    write(agent / "etc/kubelet.conf.d/00-k3s-defaults.conf", yaml.safe_dump(fields), 0o600)
 
 
 def _api_server(configuration: Configuration, host: Host) -> dict[str, str]:

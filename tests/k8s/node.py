@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DATA_DIR = "/var/lib/rancher/k3s"
 _K3S = "/usr/local/bin/k3s"
+_SCRIPT = "/usr/local/libexec/k3s"
 _KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
 _PATIENCE = 120.0
 _UNIT = "[Service]\nType=notify\nExecStart=/usr/local/bin/k3s server\n"
@@ -184,12 +185,13 @@ class Node(Namespaces):
     def _install(self) -> None:
         self.write("/etc/systemd/system/k3s.service", _UNIT)
         self.path("/usr/local/bin").mkdir(exist_ok=True, parents=True)
+        program = Path(real_k3s()) if real_k3s() else self.binaries.path("k3s")
+        self.path(_K3S).write_bytes(program.read_bytes())
+        self.path(_K3S).chmod(0o755)
         if real_k3s():
-            self.path(_K3S).write_bytes(Path(real_k3s()).read_bytes())
-            self.path(_K3S).chmod(0o755)
             self.config({"00-tests.yaml": _WITHOUT_NETWORK})
         else:
-            self.write(_K3S, _stand_in(self.binaries), mode=0o755)
+            self.write(_SCRIPT, _stand_in(self.binaries), mode=0o755)
         if on_cgroup_v1():
             self.write(*containers.TOLERATE_CGROUP_V1, mode=0o600)
         archive = pods.image(self.binaries.path("tools"))
