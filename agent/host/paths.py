@@ -172,10 +172,10 @@ class Root(Value):
         if problem:
             from shlex import quote
 
-            name = quote(str(parent.name))
+            name = quote(f"{self.root.rstrip('/')}{parent.name}")
             raise Distrusted(
                 f"its parent directory {parent.name} is not safe: {problem}",
-                f"restrict it to root: chown root:root {name} && chmod go-w {name}",
+                f"restrict it to root: sudo chown root:root {name} && sudo chmod go-w {name}",
             )
 
     def _write_access(self, descriptor: int, *, sticky_is_safe: bool) -> str:

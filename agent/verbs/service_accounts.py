@@ -143,6 +143,8 @@ def _command(host: Host, kubeconfig: str | None) -> tuple[str, ...]:
             problem = host.tree.trust_problem(tool)
             if problem:
                 name = quote(str(tool))
-                raise HostError(f"cannot run {tool} as root: {problem}", f"chown root:root {name}; chmod go-w {name}")
+                raise HostError(
+                    f"cannot run {tool} as root: {problem}", f"sudo chown root:root {name} && sudo chmod go-w {name}"
+                )
             return (str(tool), *command[1:], *options)
     raise HostError("cannot reach the cluster: neither k3s nor kubectl is installed", "run this on a K3s server")

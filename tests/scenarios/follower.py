@@ -133,7 +133,7 @@ class Follower:
             assert new, done
             seen |= {*new}
             for command in new:
-                self.paste(f"sudo sh -c {shlex.quote(command)}")
+                self.paste(command.replace(str(self.host.root), ""))
             done = self.host.program.run(*words)
 
     def _mounts(self) -> Iterator[tuple[str, Path]]:

@@ -253,13 +253,14 @@ def test_an_obstacle_instead_of_a_directory_is_refused(host: HostTree) -> None:
 
 
 def test_nothing_is_written_below_a_directory_that_others_can_write_to(host: HostTree) -> None:
-    """Another user could replace the file; the directory is reported with the command that fixes it."""
+    """Another user could replace the file; the directory is reported with the command that fixes the tree."""
     host.write("/etc/rancher/k3s/config.yaml", "node-name: a\n")
     host["/etc/rancher/k3s"].chmod(0o777)
     seen = host.seen("apply")
     assert seen.code == 4
     assert DROPIN not in host.entries()
-    assert "chown root:root /etc/rancher/k3s && chmod go-w /etc/rancher/k3s" in seen.text
+    directory = host["/etc/rancher/k3s"]
+    assert f"sudo chown root:root {directory} && sudo chmod go-w {directory}" in seen.text
     assert host.entries()["/etc/rancher/k3s"].mode == 0o777
     host["/etc/rancher/k3s"].chmod(0o755)
     assert host.seen("apply").code == 0

@@ -499,7 +499,8 @@ def test_no_file_is_written_to_a_directory_that_others_can_write(
         with pytest.raises(HostError) as caught:
             change()
         assert f": its parent directory /etc is not safe: others can write to it (mode {mode:04o})" in str(caught.value)
-        assert caught.value.hint == "restrict it to root: chown root:root /etc && chmod go-w /etc"
+        etc = root / "etc"
+        assert caught.value.hint == f"restrict it to root: sudo chown root:root {etc} && sudo chmod go-w {etc}"
     (root / "etc").chmod(0o700)
     assert names(root / "etc") == []
 
