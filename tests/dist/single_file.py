@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _SOURCES = CHECKOUT / ".ci/dist"
 _MINORS = range(9, 17)
 
-_ALWAYS_LOADED = frozenset({"agent", "annotated_doc", "click", "shellingham", "typer", "yaml"})
-"""Their byte code is not compressed, because decompression takes a tenth of the start."""
+_STORED = "agent"
+"""The package that usual runs load. Its byte code is not compressed, because decompression takes a tenth of the start."""
 
 # The hash seed determines the order of sets in byte code; the order of files determines that of interned strings.
 _COMPILE = """
@@ -115,7 +115,7 @@ def _archive(head: bytes, contents: Mapping[PurePosixPath, bytes], epoch: int) -
     with ZipFile(buffer, "w", compresslevel=9) as archive:
         for path, data in contents.items():
             entry = ZipInfo(str(path), time.gmtime(epoch)[:6])
-            loaded = path.suffix == ".pyc" and path.parts[1] in _ALWAYS_LOADED
+            loaded = path.suffix == ".pyc" and path.parts[1] == _STORED
             entry.compress_type = ZIP_STORED if loaded else ZIP_DEFLATED
             entry.create_system = 3  # Unix, whose modes follow
             entry.external_attr = 0o100644 << 16
