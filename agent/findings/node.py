@@ -9,7 +9,17 @@ from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Trouble, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Instruction, Location, OwnCommand, Remediation, Role, ShellCommand
+from agent.model import (
+    NEWEST_KNOWN,
+    OLDEST_COVERED,
+    Instruction,
+    Location,
+    OwnCommand,
+    Remediation,
+    Restart,
+    Role,
+    ShellCommand,
+)
 from agent.node.datastore import Datastore
 from agent.report import Level
 from agent.settings.schema import DEFAULT_SETTINGS
@@ -108,6 +118,33 @@ def rancher_managed(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}",
             remediation=Remediation((OwnCommand("render", options),)),
+        )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
+    prevents_start=no("K3s uses a directory below its working directory, or below the home of root."),
+)
+def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
+    """K3s' `data-dir` is not an absolute path. It depends on how K3s is started, so the default directory is hardened.
+
+    K3s replaces `~` and `$HOME` by a home directory, and other paths are below its working directory, which is / for a
+    service of systemd (k3s-io/k3s, pkg/datadir).
+    """
+    found = situation.facts.operator_config.scalar("data-dir")
+    is_given = situation.settings.data_dir is not None
+    if not is_given and found is not None and found.text and not found.text.startswith("/"):
+        yield Trouble(
+            "the data directory of K3s depends on its working directory or home",
+            expected="an absolute path",
+            found=found.text,
+            location=found.location,
+            remediation=Remediation(
+                (Instruction("write an absolute path", found.location),),
+                restart=Restart.K3S,
+                alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
+            ),
         )
 
 

@@ -46,7 +46,8 @@ class _Kubectl(NamedTuple):
         if done.code:
             error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
             raise HostError(
-                f"cannot {arguments[0]} {arguments[1]}: {error}", "run this on a server where K3s is running"
+                f"cannot {arguments[0]} {arguments[1]}: {error}",
+                "run this on a server where K3s is running, or pass a working kubeconfig with --kubeconfig",
             )
         return done.stdout
 

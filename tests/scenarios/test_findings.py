@@ -1251,6 +1251,17 @@ CASES = (
         name="first-version",
     ),
     Case(
+        "data-dir-not-absolute",
+        written(CONFIG, "debug: true\ndata-dir: k3s\n"),
+        written(CONFIG, "debug: true\ndata-dir: /k3s\n"),
+        location=f"{CONFIG}:2",
+        expected="an absolute path",
+        found="k3s",
+        remediation="write an absolute path at {location}; restart K3s;"
+        " or set `data-dir` in /etc/k3s-harden/config.yaml to the directory that K3s uses",
+        cure=line_deleted,
+    ),
+    Case(
         "datastore-endpoint-ignored",
         both(
             written(CONFIG, "debug: true\ndatastore-endpoint: etcd://db\n"),

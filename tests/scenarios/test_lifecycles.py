@@ -116,6 +116,19 @@ def test_files_and_arguments_follow_the_data_directory(hardened: Hardened) -> No
     assert host.seen("check").code == 0
 
 
+@pytest.mark.parametrize("path", ["srv/k3s", "~/k3s", "${HOME}/k3s"])
+def test_a_data_directory_that_is_not_absolute_is_an_error(path: str, hardened: Hardened) -> None:
+    """K3s uses another directory than the default one, which is hardened. The settings can name it."""
+    host = hardened()
+    host.write(CONFIG, f"data-dir: {path}\n")
+    seen = host.seen("check")
+    found = seen.only("data-dir-not-absolute")
+    assert (seen.code, found.location, found.level, found.found) == (3, f"{CONFIG}:1", "error", path)
+    assert host.run("gate").code == 3
+    host.write("/etc/k3s-harden/config.yaml", "data-dir: /srv/k3s\n")
+    assert "data-dir-not-absolute" not in host.seen("check").ids
+
+
 @pytest.mark.parametrize(
     ("where", "content"),
     [(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'), ("/etc/rancher/agent/config.yaml", "workDirectory: /a\n")],
