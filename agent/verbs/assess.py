@@ -150,7 +150,8 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
 
     benchmark = assessment.benchmark
     objects = node.cluster.objects
-    counts = ", ".join(f"{len(objects[query])} {query}" for query in running.COUNTED if query in objects)
+    numbers = {str(query): len(objects[query]) for query in running.COUNTED if query in objects}
+    counts = ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in numbers.items())
     return replace(
         assessment,
         facts=(*assessment.facts, Fact("cluster", counts or "no answer", node.cluster.server or "not reached")),
