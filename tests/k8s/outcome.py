@@ -155,9 +155,6 @@ class Trials:
                 logs = "".join(path.read_text(errors="replace")[-2000:] for path in self._logs.iterdir())
                 raise RuntimeError(f"cannot start what the trials need:\n{logs}")
             time.sleep(0.1)
-        # kube-proxy waits for its Node, which the kubelet of an earlier trial may not have created.
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}}
-        self._client.request("POST", _SHARED_PORT, "/api/v1/nodes", body=node)
         self._node.run("cp", "-a", _DATA_DIR, "/run/k3s-data", check=True)
 
     def _run_shared(self, *words: str) -> None:
@@ -179,6 +176,9 @@ class Trials:
                 self._node.path(path).mkdir(parents=True, exist_ok=True)
             else:
                 self._node.write(path, content, mode=0o600)
+        # kube-proxy waits for its Node, which no kubelet may have created, or a controller may have deleted.
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}}
+        self._client.request("POST", _SHARED_PORT, "/api/v1/nodes", body=node)
         for lease in (CONTROLLER_MANAGER, SCHEDULER):
             # Otherwise the component would wait until the lease of the killed one expires.
             self._client.request("DELETE", _SHARED_PORT, f"{_LEASES}/{lease}")

@@ -352,7 +352,7 @@ def test_a_secret_in_a_service_fails(node: Node, place: str) -> None:
         at = f"{UNIT}.d/20-token.conf:2"
     verdict = node.verdict("k3s-service-access")
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "secret in `token`, which all users can read")
-    assert seen(verdict)[-1] == ("secret in `token`, which all users can read", at)
+    assert seen(verdict)[0] == ("secret in `token`, which all users can read", at)
     assert fix(verdict) == (
         f"remove `token` at {at}; then add `token` with the value to {CONFIG}; then run `sudo chmod 0600 {CONFIG}`;"
         " then run `sudo systemctl daemon-reload`; restart K3s"
