@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.k8s import containers
 from tests.k8s.client import Client
 from tests.k8s.components import API_SERVER, CONTAINERD, CONTROLLER_MANAGER, KUBE_PROXY, KUBELET, SCHEDULER
-from tests.k8s.namespaces import HARDENED, NAME, Namespaces, on_cgroup_v1
+from tests.k8s.namespaces import ADDRESS, HARDENED, NAME, Namespaces, on_cgroup_v1
 
 if TYPE_CHECKING:
     import subprocess
@@ -176,8 +176,9 @@ class Trials:
                 self._node.path(path).mkdir(parents=True, exist_ok=True)
             else:
                 self._node.write(path, content, mode=0o600)
-        # kube-proxy waits for its Node, which no kubelet may have created, or a controller may have deleted.
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}}
+        # kube-proxy waits for a Node with an address. No kubelet may have created one, or a controller has deleted it.
+        status = {"addresses": [{"type": "InternalIP", "address": ADDRESS}]}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}, "status": status}
         self._client.request("POST", _SHARED_PORT, "/api/v1/nodes", body=node)
         for lease in (CONTROLLER_MANAGER, SCHEDULER):
             # Otherwise the component would wait until the lease of the killed one expires.
