@@ -144,6 +144,9 @@ def by_ansible(ready: Path) -> Tool:
         "localhost,",
         "--extra-vars",
         f"@{_work(root, ready)}",
+        # Otherwise Ansible uses the newest python3.N on PATH, which can be a pyenv shim of an inactive version.
+        "--extra-vars",
+        f"ansible_python_interpreter={python}",
     )
     command = Command((*argv, str(CHECKOUT / "tests/bench/playbook.yaml")))
     return _tried(Tool(f"ansible-playbook (ansible-core {version(python, 'ansible-core')})", command), root, ready)
