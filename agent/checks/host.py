@@ -233,7 +233,7 @@ def _set_by_others(
     override = node.overrides.get(row.key)
     if override is not None:
         # In the file of apply, the line can also be deleted, and apply writes it again.
-        is_own = override.location is not None and str(override.location.path) == PARAMETERS_FILE
+        is_own = str(override.location.path) == PARAMETERS_FILE
         applies = is_wrong_now or is_own or PARAMETERS_FILE in node.pending
         return Remediation((Instruction(override.fix, override.location), *((_APPLY,) if applies else ())))
     if line is None or str(line.location.path) == PARAMETERS_FILE or same_value(line.value, row.value):
