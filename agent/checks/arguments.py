@@ -20,8 +20,7 @@ from agent.desired.dropin_options import (
 from agent.errors import InputError
 from agent.guide.criteria import NotGiven
 from agent.k3s import admission_configuration, audit_policy, default_arguments
-from agent.k3s.config import component_argument
-from agent.k3s.go_values import listed
+from agent.k3s.config import component_argument, listed
 from agent.model import Component, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 from agent.node.datastore import Datastore

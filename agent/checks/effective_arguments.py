@@ -16,9 +16,8 @@ from agent.checks import doubts, k3s_arguments
 from agent.checks.answer import made_readable
 from agent.checks.given import Argument, Arguments, Doubt, Given, GivenBy
 from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
-from agent.k3s.config import component_argument
+from agent.k3s.config import component_argument, listed
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
-from agent.k3s.go_values import listed
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
 from agent.model import Component, Location
 from agent.value import replace

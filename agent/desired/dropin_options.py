@@ -16,7 +16,7 @@ from agent.guide.k3s_options import (
     OptionRow,
 )
 from agent.k3s.admission_plugins import is_unknown
-from agent.k3s.go_values import listed
+from agent.k3s.config import listed
 from agent.model import Component, Instruction, Role
 from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of

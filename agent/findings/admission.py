@@ -16,7 +16,7 @@ from agent.desired.dropin_options import (
 from agent.findings.registry import Trouble, correction, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_plugins
-from agent.k3s.go_values import listed
+from agent.k3s.config import listed
 from agent.model import Location, OwnCommand, Remediation, Restart
 from agent.report import Level
 

@@ -10,6 +10,7 @@ merge() replaces secret values, and text that looks like a K3s token under any k
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -204,6 +205,16 @@ def merge(
         problems=tuple(merger.problems),
         unjudged=tuple(merger.unjudged),
     )
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Parse a list as pflag's StringSlice does, with the quotes of CSV. Text that pflag rejects is split at commas."""
+    if '"' in text:
+        from agent.k3s.components.values import InvalidValueError, strings  # takes time to import
+
+        with suppress(InvalidValueError):
+            return strings(text)
+    return tuple(text.split(","))
 
 
 def component_argument(text: str) -> ComponentArgument:

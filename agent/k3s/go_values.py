@@ -1,9 +1,8 @@
-"""Values as Go's packages parse them: booleans, integers, durations and lists of arguments. Pure."""
+"""Values as Go's packages parse them: booleans, integers and durations. Pure."""
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 from agent.yaml_reader import go_integer
 
@@ -24,13 +23,3 @@ def is_duration(text: str) -> bool:
     """Return whether time.ParseDuration accepts the text, signs excluded."""
     pattern = r"(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+"
     return re.fullmatch(pattern, text, re.ASCII) is not None
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """Parse a list as pflag's StringSlice does, with the quotes of CSV. Text that pflag rejects is split at commas."""
-    if '"' in text:
-        from agent.k3s.components.values import InvalidValueError, strings  # takes time to import
-
-        with suppress(InvalidValueError):
-            return strings(text)
-    return tuple(text.split(","))
