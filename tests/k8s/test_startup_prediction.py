@@ -220,7 +220,7 @@ NOT_VARIED = re.compile(
     "|requestheader-.*|cgroups-per-qos|fail-.*|service-account-.*|protect-kernel-defaults|watch-cache|cleanup|init-only"
     "|kubelet-.*|api-audiences|enable-.*-plugins|disable-.*-plugins|admission-control|encryption-.*|cpu-cfs.*|serialize.*"
     "|allocate-node-cidrs|controllers|emulat.*|min-compat.*|runtime-config.*|contention-profiling|allow-privileged"
-    "|runonce|peer-.*|storage-.*|cluster-dns|tls-.*|shutdown-.*|oom-score-adj|max-open-files"
+    "|runonce|peer-.*|storage-.*|cluster-dns|tls-.*|shutdown-.*|oom-score-adj|max-open-files|conntrack-max.*"
 )
 """Arguments that the launcher needs, or that change readiness but not the start."""
 
