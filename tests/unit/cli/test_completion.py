@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -254,8 +255,9 @@ def test_a_program_that_cannot_be_run_is_silent(home: Path, shell: str) -> None:
 
 
 def test_a_home_that_cannot_be_written_is_an_error_without_a_traceback() -> None:
-    """--install-completion is an option of Typer, which writes the files."""
-    command = [sys.executable, "-m", "agent", "--install-completion", "bash"]
+    """--install-completion is an option of Typer, which writes the files for the shell among its parent processes."""
+    line = f"{shlex.quote(sys.executable)} -m agent --install-completion; exit $?"  # without `exit`, bash would exec
+    command = ["bash", "--norc", "-c", line]
     environment = {**os.environ, "HOME": "/dev/null/home"}
     run = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
     message = "k3s-harden: cannot install the completion: /dev/null/home: Not a directory\n"
