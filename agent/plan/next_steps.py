@@ -91,7 +91,7 @@ class K3s(Value):
         arguments: list[str] = []
         purpose = f"install {name}"
         if self.arguments or self.variables:
-            # The installer writes the service and its environment file again, without what is not repeated.
+            # The installer replaces the service and its environment file: what is not passed again is lost.
             purpose += ", with the arguments and variables of its service"
             if any(TOKEN_PLACEHOLDER in one for one in (*self.arguments, *self.variables)):
                 purpose += f"; replace {TOKEN_PLACEHOLDER} by the secret that the service has there"
