@@ -1,8 +1,8 @@
 """Run k3s-harden many times with one import: each run is a fork of a process that has loaded the program.
 
-`forks.py TREE` warms up on that host tree, then serves. A line of JSON with the output file and the arguments creates a
-process and prints its id. The process starts at the next line. When it ends, its exit code is printed, negative for a
-signal.
+A line of JSON with the output file and the arguments creates a process and prints its id. The process starts at the
+next line. When it ends, its exit code is printed, negative for a signal. What a complete run imported is imported for
+all later runs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import importlib
 import json
 import os
 import sys
-from contextlib import redirect_stdout
-from io import StringIO
+from socket import socket, socketpair
 from typing import NoReturn
 
 from agent import cli
@@ -28,39 +27,23 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def become(output: str, words: list[str], gate: int) -> NoReturn:
-    """Wait for the start line in the new process, then run once."""
+def become(output: str, words: list[str], server: socket) -> NoReturn:
+    """Wait for the server in the new process, run once, and send the names of the imported modules."""
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
         os.dup2(1, 2)
-        os.read(gate, 1)
+        loaded = set(sys.modules)
+        server.recv(1)
         code = run(words)
         sys.stdout.flush()
+        # Not write(2): tests count those calls.
+        # Modules that Cython makes up have no __spec__, and cannot be imported by name.
+        found = [name for name in sys.modules.keys() - loaded if getattr(sys.modules[name], "__spec__", None)]
+        server.sendall("\n".join(found).encode())
     finally:
         os._exit(code)
-
-
-def warm_up(tree: str) -> None:
-    """Import in a process of its own what each verb imports while it runs."""
-    for verb, *options in (
-        ("apply", "--role=server"),
-        ("diff", "--role=server"),
-        ("assess", "--role=server"),
-        ("revert",),
-    ):
-        reader, writer = os.pipe()
-        if not os.fork():
-            with redirect_stdout(StringIO()):
-                run([verb, f"--root={tree}", *options])
-            os.write(writer, "\n".join(sys.modules).encode())
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader, encoding="ascii") as imported:
-            for name in imported.read().split():
-                importlib.import_module(name)
-        os.wait()
 
 
 def say(number: int) -> None:
@@ -69,22 +52,26 @@ def say(number: int) -> None:
     sys.stdout.flush()
 
 
-def main(tree: str) -> None:
+def main() -> None:
     """Serve until the input ends."""
-    warm_up(tree)
     for line in sys.stdin:
         output, *words = json.loads(line)
-        gate, opener = os.pipe()
+        here, there = socketpair()
         number = os.fork()
         if not number:
-            os.close(opener)
-            become(output, words, gate)
-        os.close(gate)
+            here.close()
+            become(output, words, there)
+        there.close()
         say(number)
         sys.stdin.readline()
-        os.close(opener)
-        say(os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]))
+        here.sendall(b"\n")
+        code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+        with here.makefile(encoding="ascii") as imported:
+            for name in imported.read().split():
+                importlib.import_module(name)
+        here.close()
+        say(code)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
