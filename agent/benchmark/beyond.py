@@ -9,6 +9,7 @@ from agent.benchmark.node_access import NODE_ACCESS
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
 from agent.checks.host import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
+from agent.checks.host_paths import KUBECONFIG
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.model import ON_SERVERS, Instruction, Remediation, ShellCommand
@@ -44,9 +45,6 @@ def _directory(row: DirectoryRow) -> BenchmarkControl:
     )
 
 
-# If write-kubeconfig names another path, K3s creates this one as a symlink to it.
-_KUBECONFIG = ("/etc/rancher/k3s/k3s.yaml",)
-
 BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_kernel_parameter, SYSCTLS),
     BenchmarkControl(
@@ -71,19 +69,12 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         id="k3s-kubeconfig",
         title="Only root can access the kubeconfig that K3s writes for its administrator",
         applies=ON_SERVERS,
-        check=AllOf((Permissions(_KUBECONFIG), Ownership(_KUBECONFIG), KubeconfigOptions(_KUBECONFIG[0]))),
+        check=AllOf((Permissions(KUBECONFIG), Ownership(KUBECONFIG), KubeconfigOptions(KUBECONFIG.name))),
         why=(
             "Unlike the kubeconfigs of the benchmarks, which only name files, it contains the key of a cluster"
             " administrator. Everyone who can read it is an administrator, and this cannot be revoked."
         ),
         caution="give people their own kubeconfigs",
-        remediation=Remediation(
-            (
-                Instruction("remove `write-kubeconfig-mode` and `write-kubeconfig-group` from K3s' configuration"),
-                ShellCommand(f"sudo chmod 0600 {_KUBECONFIG[0]}"),
-                ShellCommand(f"sudo chown root:root {_KUBECONFIG[0]}"),
-            )
-        ),
         source="k3s-io/k3s pkg/server/server.go",
     ),
     *NODE_ACCESS,

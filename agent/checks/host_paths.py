@@ -100,6 +100,12 @@ def _registries(facts: HostFacts) -> Iterator[str]:
     yield _option("private-registry", facts) or str(K3S_CONFIG_FILE.with_name("registries.yaml"))
 
 
+def _kubeconfig(facts: HostFacts) -> Iterator[str]:
+    # If the option names another path, K3s creates this one as a symlink to it (k3s, pkg/server/server.go).
+    yield str(K3S_CONFIG_FILE.with_name("k3s.yaml"))
+    yield from filter(None, (_option("write-kubeconfig", facts),))
+
+
 def _tokens(facts: HostFacts) -> Iterator[str]:
     yield from ("server/token", "server/node-token", "server/agent-token")
     yield from filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file")))
@@ -169,6 +175,7 @@ CONFIG_DROPINS = HostPaths("the drop-ins of K3s' configuration", _configuration_
 CONFIG_DROPIN_DIRECTORY = HostPaths("the directory of these drop-ins", _configuration_dropin_directory)
 CONFIG_WITH_SECRETS = HostPaths("a file that has a secret", _with_secrets)
 REGISTRIES = HostPaths("K3s' configuration of registries", _registries)
+KUBECONFIG = HostPaths("the kubeconfig that K3s writes for its administrator", _kubeconfig)
 TOKENS = HostPaths("the files of K3s' tokens", _tokens)
 SNAPSHOTS = HostPaths("the snapshots of etcd", lambda facts: (f"{_snapshots(facts)}/**",))
 SNAPSHOT_DIRECTORY = HostPaths("the directory of these snapshots", lambda facts: (_snapshots(facts),))
