@@ -129,10 +129,10 @@ bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and 
 	@$(PY) -m tests.bench $(if $(START),--start)
 
 docs: $(VENV)/.dev ## write docs/reference from the code
-	@$(PY) -m tests.docs
+	@$(PY) -m tests.generate_docs
 
 tables: $(VENV)/.dev ## write the tables of arguments and feature gates (COMPONENTS=folder of Kubernetes builds)
-	@$(PY) -m tests.tables $(COMPONENTS)
+	@$(PY) -m tests.generate_tables $(COMPONENTS)
 
 dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, reproducibly
 	@$(PY) -m tests.dist dist

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.beyond import BEYOND
-from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
+from agent.benchmark.kube_bench_differences import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import FITS, Benchmark
 from agent.checks.cluster.check import ClusterCheck
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.benchmark.control import BenchmarkControl, Number
-    from agent.benchmark.kube_bench import Difference
+    from agent.benchmark.kube_bench_differences import Difference
     from agent.checks.cluster.rule import Rule
     from agent.guide.control import Control
 
@@ -135,7 +135,7 @@ def kube_bench() -> str:
     """Return docs/explanation/kube-bench.md."""
     parts = [
         "# Differences from kube-bench",
-        generated("agent/benchmark/kube_bench.py"),
+        generated("agent/benchmark/kube_bench_differences.py"),
         prose(f"""
             `k3s-harden assess` and [kube-bench](https://github.com/aquasecurity/kube-bench) check the same controls.
             kube-bench has profiles for {len(PROFILED)} of the {len(Benchmark)} benchmarks. This page lists for each

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
+from agent.checks.argument_values import GivenBy
 from agent.checks.corrections import append_to_list
-from agent.checks.given import GivenBy
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, all_plugins, configured_values, plugins_joined
 from agent.guide.k3s_options import OptionRow
 from agent.k3s.paths import K3S_CONFIG_FILE
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from agent.benchmark.control import BenchmarkControl
     from agent.checks.answer import Answer
+    from agent.checks.assessed_node import AssessedNode
     from agent.checks.check import Check
-    from agent.checks.node import AssessedNode
     from agent.desired.dropin_options import ExpectedOption
     from agent.model import Step
     from agent.settings.schema import SettingRow

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
-from agent.checks.host import KernelParameter
+from agent.checks.beyond_benchmark import KernelParameter
 from agent.linux.sysctl_values import same_value
 from agent.model import Location
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.fixes import remediation_of
 from agent.checks.answer import Answer
-from agent.checks.given import GivenBy
+from agent.checks.argument_values import GivenBy
 from agent.checks.manual import NotInK3s
 from agent.model import Role
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Waiver
     from agent.benchmark.control import BenchmarkControl
     from agent.benchmark.versions import Benchmark
-    from agent.checks.node import AssessedNode
+    from agent.checks.assessed_node import AssessedNode
 
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL)
 """A waiver of a manual control records the result of the review."""
@@ -29,7 +29,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
     mismatch = "" if isinstance(check, NotInK3s) else _mismatch(control, node)
     answer = Answer(ControlStatus.NOT_APPLICABLE, reason=mismatch) if mismatch else check.answer(node)
     if node.cluster is not None and not mismatch:
-        from agent.assess.running import confirmed
+        from agent.assess.running_values import confirmed
 
         answer = confirmed(check, answer, node)
     is_waived = waiver is not None and answer.status in _WAIVABLE

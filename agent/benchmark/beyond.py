@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl
 from agent.benchmark.node_access import NODE_ACCESS
+from agent.checks.beyond_benchmark import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
 from agent.checks.check import AllOf
 from agent.checks.files import Ownership, Permissions
-from agent.checks.host import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
 from agent.checks.host_paths import KUBECONFIG
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS

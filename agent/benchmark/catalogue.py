@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.api_server import API_SERVER
 from agent.benchmark.beyond import BEYOND
+from agent.benchmark.cluster_policies import MANUAL
 from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.benchmark.etcd import ETCD
 from agent.benchmark.kubelet import KUBELET
-from agent.benchmark.manual import MANUAL
 from agent.benchmark.node_files import NODE_FILES
 from agent.benchmark.versions import Benchmark
 

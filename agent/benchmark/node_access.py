@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl
 from agent.checks import host_paths
-from agent.checks.access import NoSecretInServices, OnlyRoot
 from agent.checks.check import AllOf
+from agent.checks.file_access import NoSecretInServices, OnlyRoot
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.model import EVERYWHERE, ON_SERVERS
 from agent.value import Value

@@ -10,7 +10,7 @@ from agent.value import NamedTuple
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
-    from agent.checks.given import Doubt, GivenBy
+    from agent.checks.argument_values import Doubt, GivenBy
     from agent.model import Location
 
 UNDETERMINED = "could not be determined"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from agent.checks import corrections, k3s_arguments
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful, made_readable
+from agent.checks.argument_values import ArgumentRequirement, GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
-from agent.checks.given import ArgumentRequirement, GivenBy
 from agent.checks.k3s_arguments import ETCD_FILES
 from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -28,8 +28,8 @@ from agent.node.datastore import Datastore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.checks.given import Argument, Given
-    from agent.checks.node import AssessedNode
+    from agent.checks.argument_values import Argument, Given
+    from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
     from agent.k3s.config import Dropped
 

@@ -12,9 +12,9 @@ from agent.value import Value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.checks.argument_values import ArgumentRequirement
+    from agent.checks.assessed_node import AssessedNode
     from agent.checks.evidence import FileQuery
-    from agent.checks.given import ArgumentRequirement
-    from agent.checks.node import AssessedNode
     from agent.node.facts import HostFacts
 
 DATA_DIR = "<data-dir>"

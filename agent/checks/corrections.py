@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.checks.given import GivenBy
+from agent.checks.argument_values import GivenBy
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT
 from agent.guide.criteria import Excludes
 from agent.k3s.config import component_argument
@@ -16,8 +16,8 @@ from agent.node.facts import RANCHER_DROPIN
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from agent.checks.given import Argument, ArgumentRequirement, Given
-    from agent.checks.node import AssessedNode
+    from agent.checks.argument_values import Argument, ArgumentRequirement, Given
+    from agent.checks.assessed_node import AssessedNode
 
 
 def corrected(required: ArgumentRequirement, argument: Argument, own: Given | None, node: AssessedNode) -> Remediation:

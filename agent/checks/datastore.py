@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful, made_readable
+from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import Missing, Unknown
-from agent.checks.given import GivenBy
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
 from agent.model import Component, Instruction, Location, Remediation, ShellCommand
@@ -17,8 +17,8 @@ from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
-    from agent.checks.given import Given
-    from agent.checks.node import AssessedNode
+    from agent.checks.argument_values import Given
+    from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
 
 _ENCRYPTION = "encryption-provider-config"

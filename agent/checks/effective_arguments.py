@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.checks import doubts, k3s_arguments
+from agent.checks import k3s_arguments, undetermined_arguments
 from agent.checks.answer import made_readable
-from agent.checks.given import Argument, Arguments, Doubt, Given, GivenBy
+from agent.checks.argument_values import Argument, Arguments, Doubt, Given, GivenBy
 from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
 from agent.k3s.config import component_argument, listed
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
@@ -60,7 +60,7 @@ def effective(component: Component, facts: HostFacts, kubelet: KubeletConfigurat
         return _kubelet(facts, kubelet or KubeletConfiguration(problem="the kubelet's files were not read"))
     given = _on_the_command_line(component, facts)
     found = {name: _combined(component, name, values) for name, values in given.items()}
-    return Arguments(component, found, doubts.of(component, facts, found))
+    return Arguments(component, found, undetermined_arguments.of(component, facts, found))
 
 
 def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
@@ -75,7 +75,7 @@ def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
         elif values or name in arguments:
             argument = _combined(Component.KUBELET, name, (*values, *arguments.get(name, ())))
             found[name] = replace(argument, overridden=(*overridden, *argument.overridden))
-    in_doubt = doubts.of(Component.KUBELET, facts, found)
+    in_doubt = undetermined_arguments.of(Component.KUBELET, facts, found)
     unread = _unread(kubelet)
     if unread is not None:
         for name in KUBELET_FIELDS:

@@ -7,10 +7,10 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
+from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.evidence import FileQuery
-from agent.checks.given import GivenBy
 from agent.checks.host_paths import HostPaths, paths_on
 from agent.model import (
     PRIVATE_FILE,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath
 
+    from agent.checks.assessed_node import AssessedNode
     from agent.checks.evidence import FoundFile, Matches
-    from agent.checks.node import AssessedNode
     from agent.node.facts import HostFacts
 
 _MOST_SHOWN = 5

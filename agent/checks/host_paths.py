@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.k3s import kubelet_configuration
 from agent.k3s.paths import K3S_CONFIG_FILE
-from agent.k3s.secrets import HIDDEN
+from agent.k3s.redaction import HIDDEN
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.model import Component
 from agent.node.configuration import dropin_directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.checks.given import Given, GivenBy
+from agent.checks.argument_values import Given, GivenBy
 from agent.k3s import default_arguments
 from agent.k3s.default_arguments import Needs
 from agent.model import Component

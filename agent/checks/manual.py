@@ -9,7 +9,7 @@ from agent.checks.check import Check
 from agent.model import Instruction, Remediation
 
 if TYPE_CHECKING:
-    from agent.checks.node import AssessedNode
+    from agent.checks.assessed_node import AssessedNode
 
 
 class NotInK3s(Check):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.findings import (  # noqa: F401 - each module declares its kinds
     admission,
-    aftermath,
+    after_run,
     components,
     edited,
     files,
@@ -18,7 +18,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     overrides,
     settings,
 )
-from agent.findings.aftermath import after_release, after_revert, after_uninstall
+from agent.findings.after_run import after_release, after_revert, after_uninstall
 from agent.findings.registry import KINDS
 from agent.report import Level
 

@@ -79,7 +79,7 @@ def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
     own --help.
     """
     if _has_arguments(situation):
-        from agent.findings.component_problems import troubles
+        from agent.findings.argument_predictions import troubles
         from agent.k3s.components.problem import Cause
 
         yield from troubles(situation, Cause.UNKNOWN_ARGUMENT)
@@ -130,7 +130,7 @@ def component_argument_invalid(situation: Situation) -> Iterator[Trouble]:
     value of most arguments counts, but the component parses all of them.
     """
     if _has_arguments(situation):
-        from agent.findings.component_problems import troubles
+        from agent.findings.argument_predictions import troubles
         from agent.k3s.components.problem import Cause
 
         yield from troubles(situation, Cause.INVALID_VALUE)
@@ -147,7 +147,7 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Trouble]:
     Kubernetes removes a gate some versions after its feature is complete. A gate can also need another gate.
     """
     if _has_arguments(situation):
-        from agent.findings.component_problems import troubles
+        from agent.findings.argument_predictions import troubles
         from agent.k3s.components.problem import Cause
 
         yield from troubles(situation, Cause.FEATURE_GATE)
@@ -166,7 +166,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     """
     files = situation.k3s_files
     if files.kubelet_files or files.unusable:
-        from agent.findings.component_problems import kubelet_file_problems
+        from agent.findings.argument_predictions import kubelet_file_problems
 
         yield from kubelet_file_problems(situation)
     written = {resource.id for resource in situation.desired}
@@ -175,7 +175,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
         or any(str(one.path) not in written and one.path in files.contents for one in files.named_paths)
         or any(refusal.edited for refusal in situation.plan.refusals)
     ):
-        from agent.findings.component_files import rejected
+        from agent.findings.file_predictions import rejected
 
         yield from rejected(situation)
 
@@ -188,7 +188,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
 def pod_security_misspelt(situation: Situation) -> Iterator[Trouble]:
     """The admission configuration has no entry for PodSecurity, but one with a similar name, which has no effect."""
     if _names_own_file(situation, ADMISSION_CONFIGURATION_ARGUMENT):
-        from agent.findings.component_files import misspelt
+        from agent.findings.file_predictions import misspelt
 
         yield from misspelt(situation)
 
@@ -204,7 +204,7 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
     A waiver with the ID of the control accepts it.
     """
     if _names_own_file(situation, AUDIT_POLICY_ARGUMENT):
-        from agent.findings.component_files import logs_nothing
+        from agent.findings.file_predictions import logs_nothing
 
         yield from logs_nothing(situation)
 
@@ -221,7 +221,7 @@ def cgroup_v1_refused(situation: Situation) -> Iterator[Trouble]:
     """
     facts = situation.facts
     if facts.platform.has_cgroup_v1 and facts.version_is_known and facts.version.minor >= _WITHOUT_CGROUP_V1:
-        from agent.findings.component_problems import accepts_cgroup_v1
+        from agent.findings.argument_predictions import accepts_cgroup_v1
 
         if not accepts_cgroup_v1(situation):
             yield Trouble(
@@ -278,7 +278,7 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
     """
     facts = situation.facts
     if not CHECKED_KEYS.isdisjoint(facts.operator_config.values):
-        from agent.findings.component_problems import is_described
+        from agent.findings.argument_predictions import is_described
         from agent.k3s import option_values
 
         is_server = facts.role is Role.SERVER
@@ -342,7 +342,7 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
 def component_arguments_not_checked(situation: Situation) -> Iterator[Trouble]:
     """The arguments of components are not checked, because the tables do not describe this version of Kubernetes."""
     if _has_arguments(situation):
-        from agent.findings.component_problems import is_described, with_arguments
+        from agent.findings.argument_predictions import is_described, with_arguments
 
         components = with_arguments(situation.facts)
         if components and not is_described(situation.facts):

@@ -10,7 +10,7 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removed
 from agent.guide.files import POLICY_FILE
-from agent.k3s.secrets import HIDDEN
+from agent.k3s.redaction import HIDDEN
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Instruction, Location, Remediation
 from agent.report import Level
 from agent.value import Value

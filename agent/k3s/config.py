@@ -18,7 +18,7 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS, SWITCHES, VARIABLES
-from agent.k3s.secrets import without_secrets
+from agent.k3s.redaction import without_secrets
 from agent.model import Location, Role
 from agent.value import NamedTuple, Value
 from agent.yaml_reader import shown

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.secrets import is_secret
+from agent.k3s.redaction import is_secret
 from agent.model import Location
 from agent.value import Value
 from agent.yaml_reader import Mapping as YamlMapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.secrets import HIDDEN, is_secret, redacted
+from agent.k3s.redaction import HIDDEN, is_secret, redacted
 from agent.model import Absent, File
 from agent.yaml_reader import Mapping, Scalar
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.secrets import TOKEN_PLACEHOLDER
+from agent.k3s.redaction import TOKEN_PLACEHOLDER
 from agent.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
 from agent.plan.plan import WITH_VERSION
 from agent.report import ItemStatus, Level, NextStep, Urgency, of_finding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.errors import CommandHint
-from agent.k3s.secrets import redacted
+from agent.k3s.redaction import redacted
 from agent.present.prose import wrapped
 from agent.present.remediation import labelled
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.k3s.secrets import redacted_all
+from agent.k3s.redaction import redacted_all
 from agent.present import remediation
 from agent.present.next_steps import as_object as as_step
 

@@ -111,7 +111,7 @@ def _as_json(result: Preflight) -> str:
     import json
 
     from agent import __version__
-    from agent.k3s.secrets import redacted_all
+    from agent.k3s.redaction import redacted_all
     from agent.plan.preflight import MEANINGS
     from agent.present.json_report import finding_object, item_object
 

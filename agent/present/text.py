@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
-from agent.k3s.secrets import redacted
+from agent.k3s.redaction import redacted
 from agent.model import NO_REMEDIATION
 from agent.report import GATE_VERB, ItemStatus, Urgency, of_finding
 

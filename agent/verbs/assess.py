@@ -11,7 +11,7 @@ from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
 from agent.benchmark.versions import FITS, Benchmark, fitting
-from agent.checks.node import AssessedNode
+from agent.checks.assessed_node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS
@@ -146,17 +146,17 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
     """Add the notes about the cluster to an assessment, and the controls for which it had no answer."""
     if node.cluster is None:
         return assessment
-    from agent.assess import running
+    from agent.assess import running_values
 
     benchmark = assessment.benchmark
     objects = node.cluster.objects
-    numbers = {str(query): len(objects[query]) for query in running.COUNTED if query in objects}
+    numbers = {str(query): len(objects[query]) for query in running_values.COUNTED if query in objects}
     counts = ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in numbers.items())
     return replace(
         assessment,
         facts=(*assessment.facts, Fact("cluster", counts or "no answer", node.cluster.server or "not reached")),
-        notes=(*running.notes(controls, benchmark, node), *assessment.notes),
-        without_answer=frozenset(running.without_answer(controls, benchmark, node.cluster)),
+        notes=(*running_values.notes(controls, benchmark, node), *assessment.notes),
+        without_answer=frozenset(running_values.without_answer(controls, benchmark, node.cluster)),
     )
 
 

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Union
 
 from agent.benchmark import catalogue, descriptions
-from agent.benchmark.kube_bench import DIFFERENCES
+from agent.benchmark.kube_bench_differences import DIFFERENCES
 from agent.checks.cluster.check import ClusterCheck
 from agent.errors import UsageError
 from agent.findings import KINDS
@@ -19,7 +19,7 @@ from agent.settings import schema as settings
 from agent.settings.profiles import PRESETS
 from agent.settings.risks import RISKS
 from agent.settings.schema import Profile
-from agent.verbs.topics import PROFILES, SETTINGS, named, related, similar, summary, with_benchmark
+from agent.verbs.topic_names import PROFILES, SETTINGS, named, related, similar, summary, with_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

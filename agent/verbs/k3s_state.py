@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.k3s.secrets import TOKEN_PLACEHOLDER, is_secret
+from agent.k3s.redaction import TOKEN_PLACEHOLDER, is_secret
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.model import Role
 from agent.plan.next_steps import K3s

@@ -16,7 +16,7 @@ from agent.host import LOCK
 from agent.node.gate import instance
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.verbs.drift import METRICS, REPORT
-from tests.docs import Command, Option, commands, program_options
+from tests.generate_docs import Command, Option, commands, program_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

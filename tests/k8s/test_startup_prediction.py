@@ -25,8 +25,8 @@ from agent.model import Component, Version
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge
+from tests.generate_tables import TABLES, Built, flags, flags_table
 from tests.k8s import binaries as programs
-from tests.tables import TABLES, Built, flags, flags_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.benchmark.versions import Benchmark
+from agent.checks.beyond_benchmark import KernelParameter
 from agent.checks.files import Permissions
-from agent.checks.host import KernelParameter
 from agent.guide.sysctls import SYSCTLS
 from agent.model import FileMode, FixOwner, Instruction, Location, Remediation
 from agent.report import Fact

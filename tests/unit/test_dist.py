@@ -34,7 +34,7 @@ from tests.dist import reading
 from tests.dist.manual import manual
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
 from tests.dist.tools import CHECKOUT
-from tests.docs import commands, program_options
+from tests.generate_docs import commands, program_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

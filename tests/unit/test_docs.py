@@ -17,14 +17,14 @@ from agent.errors import ExitCode
 from agent.report import ItemStatus, Level
 from agent.settings.loading import load
 from agent.settings.schema import Settings
-from agent.verbs import drift, topics
-from tests import docs, markdown
+from agent.verbs import drift, topic_names
+from tests import generate_docs, markdown
 from tests.dist.manual import manual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = docs.CHECKOUT
+ROOT = generate_docs.CHECKOUT
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 README = ROOT / "README.md"
@@ -47,25 +47,25 @@ class Command(NamedTuple):
         return f"{self.page.name}: {' '.join(self.words)}"
 
 
-@pytest.mark.parametrize("path", docs.pages())
+@pytest.mark.parametrize("path", generate_docs.pages())
 def test_generated_pages_are_up_to_date(path: str) -> None:
     """`make docs` does not change any page."""
-    assert (DOCS / path).read_text(encoding="utf-8") == docs.pages()[path]
+    assert (DOCS / path).read_text(encoding="utf-8") == generate_docs.pages()[path]
 
 
 def test_the_picture_shows_the_output_of_a_current_run() -> None:
     """The words are compared, because their position depends on the release of Rich."""
-    assert _words((DOCS / docs.PICTURE).read_text(encoding="utf-8")) == _words(docs.picture())
+    assert _words((DOCS / generate_docs.PICTURE).read_text(encoding="utf-8")) == _words(generate_docs.picture())
 
 
 def test_the_picture_has_no_external_resources() -> None:
     """A browser needs no network to show the picture."""
-    assert re.findall(r"(?:url\((?!#)|href=|@import)[^\n]*", docs.picture()) == []
+    assert re.findall(r"(?:url\((?!#)|href=|@import)[^\n]*", generate_docs.picture()) == []
 
 
 def test_the_picture_is_readable_on_a_phone() -> None:
     """It has at most 20 lines, and each letter is at least 2 % of its width high."""
-    svg = docs.picture()
+    svg = generate_docs.picture()
     title_and_lines = set(re.findall(r'<text [^>]*y="([\d.]+)"', svg))
     assert len(title_and_lines) <= 1 + 20
     width = float(re.findall(r'viewBox="0 0 ([\d.]+) ', svg)[0])
@@ -74,8 +74,8 @@ def test_the_picture_is_readable_on_a_phone() -> None:
 
 def test_writing_the_pages_a_second_time_writes_nothing(tmp_path: Path) -> None:
     """`make docs` lists the files it wrote, and none if all are up to date."""
-    assert len(docs.write(tmp_path)) == len(docs.pages()) + 1
-    assert docs.write(tmp_path) == []
+    assert len(generate_docs.write(tmp_path)) == len(generate_docs.pages()) + 1
+    assert generate_docs.write(tmp_path) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -109,8 +109,8 @@ def test_every_document_is_reachable_from_the_readme() -> None:
 
 def test_commands_in_the_documents_exist() -> None:
     """The program supports each verb, option and choice that a document uses."""
-    verbs = {command.name: command for command in docs.commands()}
-    before = {name for option in docs.program_options() for name in option.names} | {"--help"}
+    verbs = {command.name: command for command in generate_docs.commands()}
+    before = {name for option in generate_docs.program_options() for name in option.names} | {"--help"}
     wrong = []
     calls = list(_calls())
     for call in calls:
@@ -163,7 +163,7 @@ def test_the_reference_and_the_manual_list_every_path_of_the_state() -> None:
     public = (value for module in modules for name, value in vars(module).items() if not name.startswith("_"))
     paths = {value for value in public if isinstance(value, PurePosixPath) and state.STATE in value.parents}
     assert {journal.JOURNAL, journal.BACKUPS, drift.REPORT, drift.METRICS} <= paths
-    reference, page = docs.pages()["reference/resources.md"], manual(0).replace("\\-", "-")
+    reference, page = generate_docs.pages()["reference/resources.md"], manual(0).replace("\\-", "-")
     assert [path for path in paths if f"| `{path}` |" not in reference or f".I {path}\n" not in page] == []
 
 
@@ -228,7 +228,7 @@ def test_the_index_of_decisions_has_each_with_its_title_and_status() -> None:
     assert listed == written
 
 
-def _misuses(command: docs.Command, words: list[str]) -> bool:
+def _misuses(command: generate_docs.Command, words: list[str]) -> bool:
     """Return whether the verb does not support an option or argument; CAPITALS are placeholders."""
     options = {name: option for option in command.options for name in option.names}
     waiting = list(words)
@@ -248,7 +248,7 @@ def _misuses(command: docs.Command, words: list[str]) -> bool:
                 return True
         elif not word.isupper():
             choices = command.arguments[0].choices
-            if word not in choices if choices else not topics.named(word):
+            if word not in choices if choices else not topic_names.named(word):
                 return True
     return False
 

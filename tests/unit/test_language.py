@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from agent.cli.application import application
 from agent.cli.declared import COMMANDS
 from agent.errors import ExitCode
-from tests import docs
+from tests import generate_docs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = docs.CHECKOUT
+ROOT = generate_docs.CHECKOUT
 SUMMARY_LENGTH = 45
 WIDTH = 80
 
@@ -89,7 +89,7 @@ TEXTS = sorted(
     )
     if path.is_file() and "adr" not in path.parts
 )
-VERBS = {command.name: command for command in docs.commands()}
+VERBS = {command.name: command for command in generate_docs.commands()}
 
 
 def denied(text: str) -> list[str]:

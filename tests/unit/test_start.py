@@ -33,7 +33,7 @@ NOT_NEEDED = frozenset(
     {
         "agent.assess",
         "agent.benchmark",
-        "agent.findings.component_problems",
+        "agent.findings.argument_predictions",
         "agent.findings.edited_content",
         "agent.guide.controls",
         "agent.host.temporary",

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent.checks.answer import ControlStatus
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
-from agent.kubernetes import access
-from agent.kubernetes.access import Right
-from agent.kubernetes.packaged import (
+from agent.kubernetes import rbac
+from agent.kubernetes.built_in_objects import (
     CLUSTER_ADMIN,
     SYSTEM_MASTERS,
     SYSTEM_NAMESPACE,
@@ -16,6 +15,7 @@ from agent.kubernetes.packaged import (
     reason_of_workload,
 )
 from agent.kubernetes.queries import Query
+from agent.kubernetes.rbac import Right
 from agent.kubernetes.workloads import QUERIES, judged
 from agent.model import Instruction, OwnCommand
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from agent.checks.answer import Answer
     from agent.checks.cluster.rule import AssessedCluster
-    from agent.kubernetes.access import Holder
     from agent.kubernetes.objects import Cluster, Role
+    from agent.kubernetes.rbac import Holder
     from agent.model import Step
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -106,7 +106,7 @@ def _right(name: str) -> Rule:
     words, rights = _RIGHTS[name]
 
     def decide(of: AssessedCluster) -> Answer:
-        holders = map(_reported_elsewhere, access.holders(of.cluster, rights))
+        holders = map(_reported_elsewhere, rbac.holders(of.cluster, rights))
         found = sorted(holders, key=lambda one: not one.is_everybody)
         observed = _accounts(found)
         if any(one.is_everybody and not one.reason for one in found):
@@ -123,7 +123,7 @@ def _right(name: str) -> Rule:
         )
 
     return Rule(
-        access.QUERIES,
+        rbac.QUERIES,
         decide,
         passes=f"only accounts of K3s and Kubernetes, and cluster administrators, may {words}",
         fails=(
@@ -147,7 +147,7 @@ def _reported_elsewhere(holder: Holder) -> Holder:
 
 
 def _cluster_admin(of: AssessedCluster) -> Answer:
-    observed = _accounts(access.bound_to(of.cluster, CLUSTER_ADMIN))
+    observed = _accounts(rbac.bound_to(of.cluster, CLUSTER_ADMIN))
     status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
     step = Instruction(
         "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
@@ -159,8 +159,8 @@ def _cluster_admin(of: AssessedCluster) -> Answer:
 def _wildcards(of: AssessedCluster) -> Answer:
     observed = [
         Observed(str(role), ", ".join(_wildcard_parts(role)), reason_of_role(role))
-        for role in access.roles(of.cluster)
-        if access.has_wildcard(role)
+        for role in rbac.roles(of.cluster)
+        if rbac.has_wildcard(role)
     ]
     status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
     step = Instruction("replace `*` in these roles by the verbs, resources and API groups that are required")
@@ -187,7 +187,7 @@ def _default_accounts(of: AssessedCluster) -> Answer:
     mounts = bool(of_site(observed))
     bound = [
         Observed(str(subject), f"has rights by {binding}")
-        for binding in access.bindings(of.cluster)
+        for binding in rbac.bindings(of.cluster)
         for subject in binding.subjects
         if subject.kind == "ServiceAccount" and subject.name == "default"
     ]
@@ -221,7 +221,7 @@ def _token_mounts(of: AssessedCluster) -> Answer:
 def _system_masters(of: AssessedCluster) -> Answer:
     observed = [
         Observed(str(binding), f"grants {binding.role} to the group")
-        for binding in access.bindings(of.cluster)
+        for binding in rbac.bindings(of.cluster)
         if SYSTEM_MASTERS in binding.subjects
     ]
     return _to_review(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, "binding")

@@ -8,7 +8,7 @@ from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.manual import Manual
 
 if TYPE_CHECKING:
-    from agent.checks.node import AssessedNode
+    from agent.checks.assessed_node import AssessedNode
     from agent.kubernetes.objects import Cluster
 
 

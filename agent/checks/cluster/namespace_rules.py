@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
 from agent.checks.cluster.workload_rules import workloads_of_site
-from agent.kubernetes.packaged import OWN_NAMESPACES
+from agent.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.kubernetes.queries import Query
 from agent.kubernetes.workloads import QUERIES, edited
 from agent.model import Component, Instruction, Remediation

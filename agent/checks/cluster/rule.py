@@ -11,7 +11,7 @@ from agent.model import Remediation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from agent.checks.node import AssessedNode
+    from agent.checks.assessed_node import AssessedNode
     from agent.kubernetes.objects import Cluster
     from agent.kubernetes.queries import Query
     from agent.model import Step

@@ -12,7 +12,7 @@ from agent.errors import InputError
 from agent.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.kubernetes.packaged import OWN_NAMESPACES, reason_of_workload
+from agent.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
 from agent.kubernetes.queries import Query
 from agent.kubernetes.workloads import QUERIES, judged
@@ -21,8 +21,8 @@ from agent.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from agent.checks.assessed_node import AssessedNode
     from agent.checks.cluster.rule import AssessedCluster
-    from agent.checks.node import AssessedNode
     from agent.guide.k3s_options import OptionRow
     from agent.kubernetes.objects import Cluster, Container, Workload
 

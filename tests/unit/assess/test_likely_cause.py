@@ -11,8 +11,8 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.assess.likely_cause import Clues, TunedValue, likely, tuned_profile
 from agent.checks.arguments import ArgumentCheck
+from agent.checks.beyond_benchmark import GuideDirectory
 from agent.checks.files import Permissions
-from agent.checks.host import GuideDirectory
 from agent.guide.criteria import Boolean
 from agent.guide.files import SERVER_DIRECTORY
 from agent.linux.sysctl_order import Assignment

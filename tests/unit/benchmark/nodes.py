@@ -14,12 +14,12 @@ from agent.assess.assessment import Assessment
 from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
-from agent.benchmark.kube_bench import Reason
+from agent.benchmark.kube_bench_differences import Reason
+from agent.checks.argument_values import GivenBy
 from agent.checks.arguments import ArgumentCheck
+from agent.checks.assessed_node import AssessedNode
 from agent.checks.check import AllOf
 from agent.checks.effective_arguments import COMBINED
-from agent.checks.given import GivenBy
-from agent.checks.node import AssessedNode
 from agent.guide.criteria import (
     AbsolutePath,
     AtLeast,

@@ -11,8 +11,8 @@ from agent.benchmark.catalogue import CATALOGUE, named, of
 from agent.benchmark.node_access import NODE_ACCESS
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
+from agent.checks.beyond_benchmark import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.checks.check import AllOf
-from agent.checks.host import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.checks.manual import Manual
 from agent.guide.controls import CONTROLS
 from agent.guide.files import DIRECTORIES

@@ -17,7 +17,7 @@ from agent.cli.shared_options import Rendering
 from agent.present import Format
 from agent.present.assessments import AssessmentFormat
 from agent.verbs.completion import script
-from tests.docs import TOPICS_FILE, topics
+from tests.generate_docs import TOPICS_FILE, topics
 
 CHECKOUT = Path(__file__).parents[3]
 IDS = ("audit-log-maxage", "vm.overcommit_memory", "list-dropped", "pki-ownership", "audit.max-age", "settings")

@@ -17,7 +17,7 @@ from agent.cli.plain_words import requested
 from agent.cli.shared_options import RoleChoice
 from agent.present import Format
 from agent.value import replace
-from tests.docs import commands
+from tests.generate_docs import commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.k3s.config import ConfigText, ConfigValue, Dropped, MergedConfig, Word, merge
 from agent.k3s.options import ALIASES, SECRET_KEYS, VARIABLES
-from agent.k3s.secrets import HIDDEN
+from agent.k3s.redaction import HIDDEN
 from agent.model import Location
 
 MAIN = PurePosixPath("/etc/rancher/k3s/config.yaml")

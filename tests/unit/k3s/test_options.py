@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.k3s.options import AGENT_KEYS, ALIASES, SECRET_KEYS, SERVER_ONLY_KEYS, SWITCHES, VARIABLES
-from agent.k3s.secrets import is_secret
+from agent.k3s.redaction import is_secret
 
 ALL_KEYS = AGENT_KEYS | SERVER_ONLY_KEYS
 

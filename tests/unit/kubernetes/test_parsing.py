@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cluster.reader import parsed
-from agent.kubernetes import access
-from agent.kubernetes.access import Right
-from agent.kubernetes.packaged import reason_of_workload
+from agent.kubernetes import rbac
+from agent.kubernetes.built_in_objects import reason_of_workload
 from agent.kubernetes.parsing import pod
 from agent.kubernetes.queries import Query
+from agent.kubernetes.rbac import Right
 from tests.unit.kubernetes.samples import NEW, SERVER, cluster
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_access_is_determined_for_any_roles(objects: Mapping[Query, Any]) -> Non
     """Subjects, roles and bindings can have any form."""
     found = cluster({query: [item] for query, item in objects.items()})
     rights = [Right(frozenset({"get"}), "", "secrets")]
-    assert all(str(one.subject) and str(one.binding) for one in access.holders(found, rights))
+    assert all(str(one.subject) and str(one.binding) for one in rbac.holders(found, rights))
     assert found.server == SERVER
     assert len(found.objects[Query.CLUSTER_ROLES]) >= len(NEW[Query.CLUSTER_ROLES])
 

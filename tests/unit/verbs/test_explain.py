@@ -16,7 +16,7 @@ from agent.settings.profiles import PRESETS, Preset
 from agent.settings.risks import RISKS
 from agent.settings.schema import Profile
 from agent.verbs.explain import explained, listed
-from agent.verbs.topics import named
+from agent.verbs.topic_names import named
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl

@@ -9,10 +9,10 @@ import pytest
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
 from agent.checks.answer import ControlStatus
+from agent.checks.assessed_node import AssessedNode
 from agent.checks.cluster.check import ClusterCheck
 from agent.checks.cluster.rules import RULES
 from agent.checks.cluster.workload_rules import FORBIDDEN
-from agent.checks.node import AssessedNode
 from agent.kubernetes.queries import REQUESTS, Query
 from agent.kubernetes.workloads import CONTROLLERS
 from agent.present import remediation

@@ -12,10 +12,10 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, V
 from agent.benchmark.control import Assessed, BenchmarkControl, Number
 from agent.benchmark.versions import Benchmark
 from agent.checks.arguments import ArgumentCheck
+from agent.checks.beyond_benchmark import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.checks.check import AllOf
 from agent.checks.datastore import EncryptionProviders, EtcdSetting
 from agent.checks.files import Permissions
-from agent.checks.host import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.checks.manual import Manual, NotInK3s
 from agent.guide.control import Origin
 from agent.guide.criteria import Boolean, Present

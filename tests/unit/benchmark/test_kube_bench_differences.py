@@ -14,7 +14,7 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.benchmark import catalogue
 from agent.benchmark.control import Assessed
-from agent.benchmark.kube_bench import DIFFERENCES, PROFILED, Reason, runs
+from agent.benchmark.kube_bench_differences import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.versions import Benchmark
 from agent.checks.arguments import ArgumentCheck
 from agent.guide.criteria import SubsetOf

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.benchmark.manual import MANUAL
+from agent.benchmark.cluster_policies import MANUAL
 from agent.benchmark.versions import Benchmark
 from agent.checks.manual import Manual
 from agent.guide.controls import CONTROLS

@@ -44,7 +44,7 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import drift, install
-from agent.verbs.topics import titles
+from agent.verbs.topic_names import titles
 from tests import docs_controls
 from tests.markdown import anchor, generated, page, prose, table
 

@@ -8,9 +8,9 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
+from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.files import below_data_dir
-from agent.checks.given import GivenBy
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_values import same_value
 from agent.model import (
@@ -31,7 +31,7 @@ from agent.plan.plan import describe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.checks.node import AssessedNode
+    from agent.checks.assessed_node import AssessedNode
     from agent.guide.files import DirectoryRow
     from agent.guide.sysctls import SysctlRow
     from agent.linux.sysctl_order import Assignment

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.kubernetes import access, parsing
-from agent.kubernetes.access import Right
+from agent.kubernetes import parsing, rbac
 from agent.kubernetes.queries import Query
+from agent.kubernetes.rbac import Right
 from tests.unit.kubernetes.samples import Json, binding, cluster, role, rule
 
 SECRETS = Right(frozenset({"get", "list", "watch"}), "", "secrets")
@@ -38,7 +38,7 @@ TOKENS = Right(frozenset({"create"}), "", "serviceaccounts/token", on_named_obje
 def test_a_rule_grants_a_right(given: Json, right: Right, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """Rules have wildcards, subresources, API groups, and names of objects."""
     (parsed,) = parsing.role(role("some", given)).rules
-    assert access.grants(parsed, right) is expected
+    assert rbac.grants(parsed, right) is expected
 
 
 def names(right: Right, roles: list[Json], *bindings: Json) -> list[str]:
@@ -52,7 +52,7 @@ def names(right: Right, roles: list[Json], *bindings: Json) -> list[str]:
             Query.CLUSTER_ROLE_BINDINGS: [one for one in bindings if "namespace" not in one["metadata"]],
         }
     )
-    return [str(one.subject) for one in access.holders(found, [right]) if not one.reason]
+    return [str(one.subject) for one in rbac.holders(found, [right]) if not one.reason]
 
 
 def test_a_right_comes_from_bindings_of_the_cluster_and_of_namespaces() -> None:
@@ -109,7 +109,7 @@ def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
 def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """The default account, which pods without an account use, is recognized too."""
     found = cluster({Query.CLUSTER_ROLE_BINDINGS: [binding("a", "cluster-admin", name)]})
-    (holder,) = [one for one in access.holders(found, [SECRETS]) if not one.reason]
+    (holder,) = [one for one in rbac.holders(found, [SECRETS]) if not one.reason]
     assert holder.is_everybody is expected
 
 
@@ -127,4 +127,4 @@ def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None: 
 )
 def test_a_wildcard_is_a_complete_star(given: Json, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """A pattern such as `pods/*` is not a wildcard."""
-    assert access.has_wildcard(parsing.role(role("some", given))) is expected
+    assert rbac.has_wildcard(parsing.role(role("some", given))) is expected

@@ -10,7 +10,7 @@ from agent.checks.cluster.check import ClusterCheck
 from agent.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
-from agent.k3s.secrets import HIDDEN, without_secrets
+from agent.k3s.redaction import HIDDEN, without_secrets
 from agent.kubernetes.parsing import mapping
 from agent.kubernetes.queries import Query
 from agent.model import Component, Instruction, Remediation
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
     from agent.benchmark.versions import Benchmark
     from agent.checks.answer import Answer
+    from agent.checks.argument_values import ArgumentRequirement
+    from agent.checks.assessed_node import AssessedNode
     from agent.checks.check import Check
-    from agent.checks.given import ArgumentRequirement
-    from agent.checks.node import AssessedNode
     from agent.kubernetes.objects import Cluster, Json
 
 COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)

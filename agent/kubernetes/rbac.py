@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.kubernetes.packaged import reason_of_account
+from agent.kubernetes.built_in_objects import reason_of_account
 from agent.kubernetes.queries import Query
 
 if TYPE_CHECKING:

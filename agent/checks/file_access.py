@@ -6,12 +6,12 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
-from agent.checks.given import GivenBy
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
-from agent.k3s.secrets import HIDDEN
+from agent.k3s.redaction import HIDDEN
 from agent.model import File, Instruction, Location, Remediation, Restart, ShellCommand
 from agent.value import NamedTuple, Value, replace
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import PurePosixPath
 
+    from agent.checks.assessed_node import AssessedNode
     from agent.checks.evidence import DirectoryAbove, FoundFile, Matches
-    from agent.checks.node import AssessedNode
     from agent.node.facts import HostFacts
 
 _READ, _WRITE, _ENTER = 0o4, 0o2, 0o1

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.assess import running
+from agent.assess import running_values
 from agent.assess.assessment import ControlStatus
 from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
-from agent.checks.node import AssessedNode
+from agent.checks.assessed_node import AssessedNode
 from agent.kubernetes.objects import Cluster
 from agent.present.assessments.common import noted
 from agent.situation import observe
@@ -56,7 +56,7 @@ def judged(name: str, at: AssessedNode) -> Verdict:
 
 
 def notes(at: AssessedNode) -> list[str]:
-    return [noted(one) for one in running.notes(catalogue.of(BENCHMARK), BENCHMARK, at)]
+    return [noted(one) for one in running_values.notes(catalogue.of(BENCHMARK), BENCHMARK, at)]
 
 
 def last(verdict: Verdict) -> tuple[str, str]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
+    from agent.checks.argument_values import Arguments
     from agent.checks.evidence import CollectedEvidence
-    from agent.checks.given import Arguments
     from agent.desired.boot_parameters import Override
     from agent.desired.dropin_options import ExpectedOption
     from agent.kubernetes.objects import Cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments
-from agent.checks.given import Doubt
+from agent.checks.argument_values import Doubt
 from agent.checks.k3s_arguments import ETCD_FILES
 from agent.k3s import default_arguments
 from agent.k3s.default_arguments import Needs
@@ -15,7 +15,7 @@ from agent.node.datastore import Datastore
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.checks.given import Argument
+    from agent.checks.argument_values import Argument
     from agent.k3s.default_arguments import Default
     from agent.model import Step
     from agent.node.facts import HostFacts
