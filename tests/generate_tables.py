@@ -22,7 +22,7 @@ from agent.k3s.components.tables import API_VERSIONS, FEATURE_GATES, FIRST_MINOR
 from agent.model import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 TABLES = Path(__file__).parents[1] / "agent/k3s/components"
 MINORS = range(FIRST_MINOR, LAST_MINOR + 1)
@@ -155,6 +155,22 @@ def gates(built: Built) -> Iterator[tuple[str, str]]:
             state = f"{_STAGES[spec['preRelease']]}={str(spec['default']).lower()}{lock}{others}"
             # The lists of 1.34 and 1.35 have the constants of a few gates instead of their names.
             yield gate["name"] if gate["name"] in values else names.get(gate["name"], gate["name"]), state
+    path = cache / f"client-go@v0.{built.version}/features/known_features.go"
+    yield from client_gates(path.read_text(encoding="utf-8"), names, built.minor)
+
+
+def client_gates(source: str, names: Mapping[str, str], minor: int) -> Iterator[tuple[str, str]]:
+    """Yield name and cell for the gates of client-go, which each component registers, too. The list omits them."""
+    _, _, text = source.partition("KubernetesFeatureGates = map[Feature]")
+    constant = ""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        constant = (re.match(r"\t(\w+):", line) or ["", constant])[1]
+        spec = dict(re.findall(r"(\w+): (?:version[.]MustParse\()?\"?([\w.]+)", line))
+        if "Default" in spec and _number(spec.get("Version", "1.0")) <= (1, minor):
+            lock = "!" if spec.get("LockToDefault") == "true" else ""
+            found[names[constant]] = f"{_STAGES[spec['PreRelease']]}={spec['Default']}{lock}"
+    yield from found.items()
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -17,13 +17,14 @@ from agent.guide.k3s_options import (
 )
 from agent.k3s.admission_plugins import is_unknown
 from agent.k3s.config import listed
+from agent.k3s.go_values import TRUE
 from agent.model import Component, Instruction, Role
 from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
 from agent.value import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.k3s.config import ConfigValue, MergedConfig
     from agent.model import Location
@@ -38,15 +39,21 @@ AUDIT_POLICY_ARGUMENT = "audit-policy-file"
 
 _NEED_NOT_EXIST = frozenset(
     (
-        *("boot-id-file", "bootstrap-kubeconfig", "cloud-config", "leader-migration-config"),
+        *("boot-id-file", "bootstrap-kubeconfig", "cloud-config"),
         *("lock-file", "log-file", "machine-id-file"),
     )
 )
 """Component arguments with the path of a file that the component creates, or can do without."""
 
 _NAMES_NO_FILE = "runtime-config"
-_WITH_POLICY = "audit-webhook-config-file"
-"""A component argument whose file is read only beside an audit policy (apiserver, pkg/server/options/audit.go)."""
+_READ_BESIDE: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+    "audit-webhook-config-file": (AUDIT_POLICY_ARGUMENT, bool),
+    "leader-migration-config": ("enable-leader-migration", TRUE.__contains__),
+}
+"""Component arguments whose file is read only if another argument has a certain value.
+
+Sources: apiserver, pkg/server/options/audit.go; controller-manager, pkg/leadermigration/options/options.go.
+"""
 
 _ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
 """Component arguments that collect their values. Of all others the component uses the last value only."""
@@ -56,7 +63,7 @@ _PAIRS = "tls-sni-cert-key"
 
 _NAMES_A_FILE = (
     *("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig"),
-    *("-certificate-authority", "-client-certificate", "-client-key"),
+    *("-certificate-authority", "-client-certificate", "-client-key", "-filepath-hostpath", "-filepath-nfs"),
 )
 """Endings of component arguments whose file must exist. Arguments such as audit-log-path name files to write."""
 
@@ -82,6 +89,8 @@ class NamedPath(NamedTuple):
     path: PurePosixPath
     location: Location
     """The line that sets the option."""
+    component: Component | None = None
+    """The component of an argument; None for a K3s option."""
 
 
 def expected_options(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption, ...]:
@@ -180,13 +189,14 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role
     for component in Component:
         arguments = config.component_arguments(component.config_key)
         for name, values in arguments.items():
-            if name == _WITH_POLICY and AUDIT_POLICY_ARGUMENT not in arguments:
-                continue
             if name == _PAIRS:
-                found += [NamedPath(name, PurePosixPath(path), one.location) for one in values for path in _pair(one)]
-            elif _names_a_file(name):
+                named = [(path, one.location) for one in values for path in _pair(one)]
+            elif _names_a_file(name) and _is_read(name, arguments):
                 used = values if name in _ALL_VALUES_COUNT else values[-1:]
-                found += [NamedPath(name, PurePosixPath(value.text), value.location) for value in used if value.text]
+                named = [(value.text, value.location) for value in used if value.text]
+            else:
+                continue
+            found += [NamedPath(name, PurePosixPath(path), location, component) for path, location in named]
     if role is Role.SERVER:
         found = [one._replace(path=data_dir / "server" / one.path) for one in found]
     endpoint = config.scalar("datastore-endpoint")
@@ -204,6 +214,13 @@ def _names_a_file(argument: str) -> bool:
     return argument == "config" or argument.endswith(_NAMES_A_FILE)
 
 
+def _is_read(argument: str, arguments: Mapping[str, Sequence[ConfigValue]]) -> bool:
+    if argument not in _READ_BESIDE:
+        return True
+    other, is_accepted = _READ_BESIDE[argument]
+    return any(is_accepted(value.text) for value in arguments.get(other, ())[-1:])
+
+
 def _pair(value: ConfigValue) -> list[str]:
     """Return the certificate and the key of `certificate,key` or `certificate,key:names`."""
     return value.text.partition(":")[0].split(",")
@@ -214,7 +231,7 @@ def nested_files(
 ) -> tuple[PurePosixPath, ...]:
     """Return the files that other files name: those of admission plugins, and the kubeconfigs of authorizers."""
     found: list[PurePosixPath] = []
-    for option, path, _ in named:
+    for option, path, _, _ in named:
         data = contents.get(path)
         if option == ADMISSION_CONFIGURATION_ARGUMENT and data and b"path" in data:
             from agent.k3s.admission_configuration import plugin_paths  # imports PyYAML

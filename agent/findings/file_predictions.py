@@ -18,52 +18,74 @@ from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, wri
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components import connection_files, files
-from agent.model import Component, File, Instruction, Location, Remediation, Restart, Role
+from agent.k3s.components import connection_files, controller_files, controllers, files, key_pairs
+from agent.model import Component, File, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.desired.dropin_options import NamedPath
+    from agent.k3s.config import ConfigValue
     from agent.situation import Situation
 
 _SIMILAR = 0.75
 
 
 def rejected(situation: Situation) -> Iterator[Trouble]:
-    """Yield the files that the API server, the scheduler and kube-proxy cannot use."""
-    for component, argument, problems_of in (
-        (Component.SCHEDULER, "config", files.scheduler),
-        (Component.KUBE_PROXY, "config", files.kube_proxy),
-        (Component.KUBELET, "image-credential-provider-config", connection_files.credential_providers),
-        (Component.KUBELET, "kubeconfig", connection_files.kubeconfig),
-    ):
-        if not not_run(component, situation.facts):
-            for named, data in _configurations(situation, component, argument):
-                for problem in problems_of(data, named.path):
-                    yield _trouble(situation, named, problem)
-    yield from _rejected_by_api_server(situation)
-
-
-def _configurations(situation: Situation, component: Component, argument: str) -> Iterator[tuple[NamedPath, bytes]]:
-    """Yield the configuration file that an argument of a component names."""
-    values = situation.facts.merged_config.component_arguments(component.config_key).get(argument, ())
+    """Yield the files that a component of this host cannot use."""
+    facts = situation.facts
+    running = {component for component in Component if not not_run(component, facts)}
+    yield from _unusable(situation, running)
     for named in situation.k3s_files.named_paths:
         data = situation.k3s_files.contents.get(named.path)
-        if values and named.option == argument and data is not None and named.location == values[-1].location:
-            yield named, data
-
-
-def _rejected_by_api_server(situation: Situation) -> Iterator[Trouble]:
-    if situation.facts.role is Role.AGENT or not_run(Component.API_SERVER, situation.facts):
-        return
-    yield from _unusable(situation)
-    for named in situation.k3s_files.named_paths:
-        data = situation.k3s_files.contents.get(named.path)
-        if data is not None and not _is_expected(situation, named.path):
+        if data is not None and named.component in running and not _is_expected(situation, named.path):
             for problem in _problems(situation, named, data):
                 yield _trouble(situation, named, problem)
+    for component in Component:
+        if component in running:
+            yield from _mismatched(situation, component)
+
+
+def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]:
+    """Yield the certificates that do not belong to their private key."""
+    for pair in key_pairs.of(component):
+        certificate, key = (_named(situation, component, argument) for argument in pair)
+        contents = [named and situation.k3s_files.contents.get(named.path) for named in (certificate, key)]
+        if (
+            certificate
+            and contents[0]
+            and contents[1]
+            and _is_read(pair[0], situation)
+            and not key_pairs.belong_together(contents[0], contents[1])
+        ):
+            message = f"it does not belong to the key of {pair[1]}"
+            yield _trouble(situation, certificate, InputError(Location(certificate.path), message))
+
+
+def _named(situation: Situation, component: Component, argument: str) -> NamedPath | None:
+    """Return the last file that an argument of a component names."""
+    named = [one for one in situation.k3s_files.named_paths if (one.component, one.option) == (component, argument)]
+    return named[-1] if named else None
+
+
+def _is_read(argument: str, situation: Situation) -> bool:
+    """Return whether the file of an argument is read. A controller that is switched off reads none."""
+    names = _CONTROLLERS.get(argument)
+    if names is None:
+        return True
+    arguments = situation.facts.merged_config.component_arguments(Component.CONTROLLER_MANAGER.config_key)
+    words = tuple(word for value in arguments.get("controllers", ()) for word in value.text.split(","))
+    return controllers.runs(words, *names)
+
+
+_CONTROLLERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        (name for pair in (*key_pairs.SIGNING, key_pairs.SIGNING_ALL) for name in pair), controllers.SIGNER
+    ),
+    "root-ca-file": ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher"),
+}
+"""The names of the controller that reads the file of an argument."""
 
 
 def misspelt(situation: Situation) -> Iterator[Trouble]:
@@ -117,10 +139,15 @@ def _of_the_operator(situation: Situation, argument: str) -> Iterator[tuple[Name
             yield named, data
 
 
-def _unusable(situation: Situation) -> Iterator[Trouble]:
+def _unusable(situation: Situation, running: set[Component]) -> Iterator[Trouble]:
     values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("audit-log-path", ())
-    named = [(one.option, one.path, one.location) for one in situation.k3s_files.named_paths]
-    named += [("audit-log-path", PurePosixPath(one.text), one.location) for one in values[-1:]]
+    named = [
+        (one.option, one.path, one.location)
+        for one in situation.k3s_files.named_paths
+        if one.component is None or one.component in running
+    ]
+    if Component.API_SERVER in running:
+        named += [("audit-log-path", PurePosixPath(one.text), one.location) for one in values[-1:]]
     for option, path, location in named:
         kind = situation.k3s_files.unusable.get(path)
         if kind is not None:
@@ -141,44 +168,87 @@ def _replacement(situation: Situation, path: PurePosixPath, location: Location) 
 
 
 def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:
-    contents, unusable, path = situation.k3s_files.contents, situation.k3s_files.unusable, named.path
-    if named.option == ADMISSION_CONFIGURATION_ARGUMENT:
-        try:
-            admission_configuration.configured_plugins(data, path)
-        except InputError:
-            return ()  # admission-configuration-unusable reports it
-        on, off = (plugins(situation, one) for one in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
-        return files.admission(
-            data,
-            path,
-            missing=lambda file: file.is_absolute() and (file not in contents or file in unusable),
-            enabled=lambda name: name in on if name != POD_SECURITY else name not in off,
-            content=contents.get,
-        )
-    if named.option == "encryption-provider-config":
-        gates = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("feature-gates", ())
-        return files.encryption(data, path, has_kms_v1=any("KMSv1" in one.text for one in gates))
-    if named.option == "authentication-config":
-        arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
-        return files.authentication(data, path, has_anonymous_auth="anonymous-auth" in arguments)
-    if named.option == "authorization-config":
-        arguments = situation.facts.merged_config.component_arguments(API_SERVER_KEY)
-        return files.authorization(
-            data,
-            path,
-            missing=lambda file: file not in contents or file in unusable,
-            has_policy="authorization-policy-file" in arguments,
-        )
-    return connection_files.problems(named.option, data, path)
+    if not _is_read(named.option, situation):
+        return ()
+    if named.component is Component.API_SERVER and named.option in _OF_API_SERVER:
+        return _OF_API_SERVER[named.option](situation, named.path, data)
+    if (named.component, named.option) in _READERS:
+        return _READERS[named.component, named.option](data, named.path)
+    return connection_files.problems(named.option, data, named.path)
+
+
+def _admission(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    contents, unusable = situation.k3s_files.contents, situation.k3s_files.unusable
+    try:
+        admission_configuration.configured_plugins(data, path)
+    except InputError:
+        return ()  # admission-configuration-unusable reports it
+    on, off = (plugins(situation, one) for one in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
+    return files.admission(
+        data,
+        path,
+        missing=lambda file: file.is_absolute() and (file not in contents or file in unusable),
+        enabled=lambda name: name in on if name != POD_SECURITY else name not in off,
+        content=contents.get,
+    )
+
+
+def _encryption(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    gates = _of_api_server(situation).get("feature-gates", ())
+    return files.encryption(data, path, has_kms_v1=any("KMSv1" in one.text for one in gates))
+
+
+def _authentication(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    return files.authentication(data, path, has_anonymous_auth="anonymous-auth" in _of_api_server(situation))
+
+
+def _authorization(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    contents, unusable = situation.k3s_files.contents, situation.k3s_files.unusable
+    return files.authorization(
+        data,
+        path,
+        missing=lambda file: file not in contents or file in unusable,
+        has_policy="authorization-policy-file" in _of_api_server(situation),
+    )
+
+
+def _of_api_server(situation: Situation) -> Mapping[str, Sequence[ConfigValue]]:
+    return situation.facts.merged_config.component_arguments(API_SERVER_KEY)
+
+
+_OF_API_SERVER: Mapping[str, Callable[[Situation, PurePosixPath, bytes], Iterable[InputError]]] = {
+    ADMISSION_CONFIGURATION_ARGUMENT: _admission,
+    "authentication-config": _authentication,
+    "authorization-config": _authorization,
+    "encryption-provider-config": _encryption,
+}
+"""Files whose meaning depends on other arguments."""
+
+_READERS: Mapping[tuple[Component | None, str], Callable[[bytes, PurePosixPath], Iterable[InputError]]] = {
+    (Component.SCHEDULER, "config"): files.scheduler,
+    (Component.KUBE_PROXY, "config"): files.kube_proxy,
+    (Component.KUBELET, "image-credential-provider-config"): connection_files.credential_providers,
+    (Component.CONTROLLER_MANAGER, "leader-migration-config"): controller_files.leader_migration,
+    **{
+        (Component.CONTROLLER_MANAGER, f"pv-recycler-pod-template-filepath-{kind}"): controller_files.recycler
+        for kind in ("hostpath", "nfs")
+    },
+    (Component.KUBELET, "kubeconfig"): connection_files.kubeconfig,
+    **{
+        (component, name): connection_files.kubeconfig
+        for component in (Component.CONTROLLER_MANAGER, Component.SCHEDULER)
+        for name in ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig")
+    },
+}
 
 
 def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Trouble:
     if is_managed(situation, named.path):
         remediation = written_by_apply(situation, str(named.path))
     else:
-        remediation = Remediation(
-            (Instruction(f"correct {problem.location.path}", problem.location),), restart=Restart.K3S
-        )
+        # A problem of the whole file has no line.
+        location = problem.location if problem.location.line else None
+        remediation = Remediation((Instruction(f"correct {problem.location.path}", location),), restart=Restart.K3S)
     return Trouble(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,

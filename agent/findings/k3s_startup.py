@@ -196,7 +196,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
 )
 def named_file_missing(situation: Situation) -> Iterator[Trouble]:
     """K3s' configuration sets an argument of a component to a file that does not exist."""
-    for option, path, location in situation.k3s_files.named_paths:
+    for option, path, location, _ in situation.k3s_files.named_paths:
         if (
             option not in {AUDIT_POLICY_ARGUMENT, ADMISSION_CONFIGURATION_ARGUMENT, *TOKEN_FILE_KEYS}
             and path not in situation.k3s_files.contents
@@ -216,7 +216,7 @@ def named_file_missing(situation: Situation) -> Iterator[Trouble]:
 )
 def token_file_awaited(situation: Situation) -> Iterator[Trouble]:
     """The file with the cluster's token does not exist yet. K3s waits for it for up to four minutes when it starts."""
-    for option, path, location in situation.k3s_files.named_paths:
+    for option, path, location, _ in situation.k3s_files.named_paths:
         if option in TOKEN_FILE_KEYS and path not in situation.k3s_files.contents:
             yield Trouble(
                 f"K3s will wait up to four minutes for the file of {option}",
@@ -255,7 +255,7 @@ def _no_configuration(plugin: str, value: ConfigValue) -> Trouble:
 
 
 def _named(situation: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:
-    return [(path, location) for name, path, location in situation.k3s_files.named_paths if name == option]
+    return [(path, location) for name, path, location, _ in situation.k3s_files.named_paths if name == option]
 
 
 def _is_expected(situation: Situation, path: PurePosixPath) -> bool:

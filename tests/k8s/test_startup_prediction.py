@@ -74,6 +74,9 @@ egressSelections: [{name: cluster, connection: {proxyProtocol: Direct}}]
 TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
 
 
+POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
+
+
 class Pair(NamedTuple):
     """A configuration that stops a component, and a similar one that does not."""
 
@@ -93,10 +96,17 @@ def argument(component: Component, stops: str, near: str, finding: str = "compon
     return Pair(finding, component, given(component, stops), given(component, near))
 
 
-def named(name: str, stops: str, near: str, finding: str = "component-file-invalid", *others: str) -> Pair:
-    """Return a pair of two files of the API server."""
-    files = [{OWN: text, **given(Component.API_SERVER, f"{name}={OWN}", *others)} for text in (stops, near)]
-    return Pair(finding, Component.API_SERVER, *files)
+def named(
+    name: str,
+    stops: str,
+    near: str,
+    finding: str = "component-file-invalid",
+    *others: str,
+    component: Component = Component.API_SERVER,
+) -> Pair:
+    """Return a pair of two files of an argument."""
+    files = [{OWN: text, **given(component, f"{name}={OWN}", *others)} for text in (stops, near)]
+    return Pair(finding, component, *files)
 
 
 def kubelet_file(stops: str, near: str, finding: str = "component-argument-invalid") -> Pair:
@@ -125,6 +135,10 @@ PAIRS = (
     argument(API_SERVER, "runtime-config=batch/v9=true", "runtime-config=batch/v1=true"),
     argument(CONTROLLER_MANAGER, "concurrent-job-syncs=0", "concurrent-job-syncs=1"),
     argument(CONTROLLER_MANAGER, "terminated-pod-gc-threshold=many", "terminated-pod-gc-threshold=-1"),
+    argument(CONTROLLER_MANAGER, "cluster-signing-cert-file=/etc/a", "cluster-signing-cert-file="),
+    argument(CONTROLLER_MANAGER, "cluster-signing-kubelet-client-cert-file=", "cluster-signing-duration=1h"),
+    argument(CONTROLLER_MANAGER, "authorization-always-allow-paths=/a*b", "authorization-always-allow-paths=/a*"),
+    argument(CONTROLLER_MANAGER, "legacy-service-account-token-clean-up-period=0s", "controllers=*,-svm"),
     argument(SCHEDULER, "profiling=off", "profiling=f"),
     argument(KUBELET, "image-gc-high-threshold=80", "image-gc-high-threshold=81"),
     argument(KUBELET, "node-labels=kubernetes.io/foo=bar", "node-labels=node.kubernetes.io/foo=bar"),
@@ -150,6 +164,7 @@ PAIRS = (
     named("egress-selector-config-file", EGRESS.replace("cluster", "pods"), EGRESS),
     named("tracing-config-file", TRACING.replace("localhost", "http://localhost"), TRACING),
     named("token-auth-file", "token,user\n", "token,user,1\n"),
+    named("pv-recycler-pod-template-filepath-nfs", POD.replace("volumes", "x"), POD, component=CONTROLLER_MANAGER),
     named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), ENCRYPTION),
     Pair(
         "component-file-invalid",
@@ -292,6 +307,17 @@ def test_the_table_of_flags_matches_the_programs(version: str, binaries: Binarie
         pytest.skip(f"{version} is not built: make k8s-test K8S_VERSION={version}")
     checked_in = (TABLES / tables.FLAGS).read_text(encoding="utf-8")
     assert flags_table([Built(version.removeprefix("1."), directory)], checked_in) == checked_in
+
+
+@pytest.mark.parametrize("component", Component)
+def test_the_feature_gates_of_a_program_are_in_the_table(component: Component, binaries: Binaries) -> None:
+    """Its --help lists the gates that are not locked; a gate that the table does not have would be a false alarm."""
+    program = _directory(component, binaries) / component.value
+    text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    listed = set(re.findall(r"^ *(?:--feature-gates .*)?(?:kube:)?([A-Z]\w+)=true\|false ", text, re.MULTILINE))
+    minor = Version.parse(binaries.version).minor
+    assert listed > {"AllAlpha", "AllBeta"}
+    assert [name for name in listed - {"AllAlpha", "AllBeta"} if tables.gate(name, minor) is None] == []
 
 
 def test_the_admission_plugins_are_those_of_the_program(binaries: Binaries) -> None:

@@ -22,6 +22,7 @@ from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge as verbs
 from agent.verbs.explain import explained
+from tests.der import pem, rsa_certificate, rsa_key
 from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import (
     AUDIT,
@@ -282,6 +283,14 @@ class Case(NamedTuple):
     version: str = "1.34"
     name: str = ""
 
+
+CERTIFICATE = rsa_certificate(1).decode()
+KEY, OTHER_KEY = (pem("RSA PRIVATE KEY", rsa_key(seed)).decode() for seed in (1, 2))
+SIGNED = """\
+kube-controller-manager-arg:
+  - cluster-signing-kubelet-client-cert-file=/etc/ca.crt
+  - cluster-signing-kubelet-client-key-file=/etc/ca.key
+"""
 
 CASES = (
     Case(
@@ -785,6 +794,23 @@ CASES = (
         cure=file_put("/etc/own.yaml", KUBECONFIG),
         role="agent",
         name="kubeconfig",
+    ),
+    Case(
+        "component-file-invalid",
+        both(
+            written("/etc/ca.crt", CERTIFICATE),
+            written("/etc/ca.key", OTHER_KEY),
+            written(CONFIG, SIGNED),
+        ),
+        both(
+            written("/etc/ca.crt", CERTIFICATE),
+            written("/etc/ca.key", OTHER_KEY),
+            written(CONFIG, f"{SIGNED}  - controllers=*,tokencleaner,-csrsigning\n"),
+        ),
+        location="/etc/ca.crt",
+        remediation="correct /etc/ca.crt; restart K3s",
+        cure=file_put("/etc/ca.key", KEY),
+        name="pair",
     ),
     Case(
         "component-file-invalid",

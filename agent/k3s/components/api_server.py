@@ -174,19 +174,6 @@ def _audit_backend(a: Arguments, kind: str, mode: str) -> Iterator[Problem]:
         yield a.problem(version, f"rejects {version}={a.by_name[version].text}", "audit.k8s.io/v1", _AUDIT)
 
 
-_CERTIFICATES_OF_K3S = "/server/tls/"
-"""The directory of the certificates that K3s passes itself."""
-
-
-def _certificates(a: Arguments) -> Iterator[Problem]:
-    """Yield a certificate or key without the other one: K3s passes its own, which does not match."""
-    for pair in (("tls-cert-file", "tls-private-key-file"), ("proxy-client-cert-file", "proxy-client-key-file")):
-        for name, other in (pair, pair[::-1]):
-            if a.value(name) and other not in a.by_name and _CERTIFICATES_OF_K3S not in str(a.value(name)):
-                message = f"rejects {name} beside K3s' own {other}, which does not match"
-                yield a.problem(name, message, "both or neither", "crypto/tls, X509KeyPair")
-
-
 def _admission(a: Arguments) -> Iterator[Problem]:
     if "admission-control" in a.by_name:
         message = "rejects admission-control, because K3s passes enable-admission-plugins"
@@ -354,7 +341,6 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _service_accounts,
     _empty_files,
     _audit,
-    _certificates,
     _admission,
     _runtime_config,
     _cors_and_hsts,

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.k3s.components import gates, tables
+from agent.k3s.components.controllers import SIGNER, runs
+from agent.k3s.components.key_pairs import PASSED, SIGNING
 from agent.k3s.components.values import SECOND
 from agent.k3s.components.words import SUITES
 from agent.model import Component
@@ -52,6 +54,8 @@ def problems(a: Arguments) -> Iterator[Problem]:
     yield from _request_headers(a)
     yield from _tls(a)
     yield from _certificate(a)
+    yield from _pairs(a)
+    yield from _allowed_paths(a)
     yield from _logging(a)
     yield from _metrics(a)
 
@@ -172,6 +176,29 @@ def _certificate(a: Arguments) -> Iterator[Problem]:
         if int(curve) not in _CURVES:
             message = f"has no curve {curve}"
             yield a.problem("tls-curve-preferences", message, "numbers of curves of Go", _TLS)
+
+
+_CERTIFICATES_OF_K3S = ("/server/tls/", "/agent/serving-kubelet.")
+"""Parts of the paths of the certificates and keys that K3s passes itself."""
+
+
+def _pairs(a: Arguments) -> Iterator[Problem]:
+    """Yield a certificate or key without the other one: K3s passes its own, which does not match."""
+    for pair in PASSED.get(a.component, ()):
+        for name, other in (pair, pair[::-1]):
+            is_own = any(part in str(a.value(name)) for part in _CERTIFICATES_OF_K3S)
+            is_read = pair not in SIGNING or runs(a.words("controllers"), *SIGNER)
+            if a.value(name) and other not in a.by_name and is_read and not is_own:
+                message = f"rejects {name} beside K3s' own {other}, which does not match"
+                yield a.problem(name, message, "both or neither", "crypto/tls, X509KeyPair")
+
+
+def _allowed_paths(a: Arguments) -> Iterator[Problem]:
+    name = "authorization-always-allow-paths"
+    for path in a.words(name):
+        if "*" in path.removeprefix("/")[:-1]:
+            message = f"rejects `{path}` in {name}"
+            yield a.problem(name, message, "paths with * only at their end", "apiserver/pkg/authorization/path/path.go")
 
 
 _WITH_CERTIFICATE = (Component.API_SERVER, Component.CONTROLLER_MANAGER, Component.SCHEDULER)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.k3s.components import values
-from agent.k3s.components.common import as_bool, as_number
+from agent.k3s.components.common import as_bool, as_number, gate_is_on
+from agent.k3s.components.controllers import runs
+from agent.k3s.components.key_pairs import SIGNING, SIGNING_ALL
 from agent.k3s.components.words import CONTROLLERS
 
 if TYPE_CHECKING:
@@ -30,6 +32,52 @@ def problems(a: Arguments) -> Iterator[Problem]:
         yield a.problem(name, f"rejects more than two ranges in {name}", "one or two CIDRs", source)
     if as_bool(a, "allocate-node-cidrs", default=True):
         yield from _node_ranges(a)
+    yield from _signing(a)
+    yield from _controllers(a)
+
+
+def _signing(a: Arguments) -> Iterator[Problem]:
+    """Yield the certificates and keys of the signers without the other one. K3s passes one of each for each signer."""
+    source = "cmd/kube-controller-manager/app/options/csrsigningcontroller.go"
+    has_none = all(name in a.by_name and not a.value(name) for pair in SIGNING for name in pair)
+    for name in SIGNING_ALL:
+        if a.value(name) and not has_none:
+            message = f"rejects {name} beside K3s' own arguments for each signer"
+            expected = "cluster-signing-SIGNER-cert-file and cluster-signing-SIGNER-key-file"
+            yield a.problem(name, message, expected, source)
+    for pair in SIGNING:
+        for name, other in (pair, pair[::-1]):
+            if name in a.by_name and not a.value(name) and (other not in a.by_name or a.value(other)):
+                yield a.problem(name, f"rejects an empty {name} beside {other}", "both or neither", source)
+
+
+def _controllers(a: Arguments) -> Iterator[Problem]:
+    """Yield the values at which a controller fails, if it runs."""
+    controllers = a.words("controllers")
+    name = "enable-garbage-collector"
+    if not as_bool(a, name, default=True) and _migrates_versions(a, controllers):
+        message = f"rejects {name}=false while the controller storage-version-migrator-controller runs"
+        expected = f"{name}=true, or controllers=*,tokencleaner,-storage-version-migrator-controller"
+        yield a.problem(name, message, expected, "cmd/kube-controller-manager/app/storageversionmigrator.go")
+    name = "legacy-service-account-token-clean-up-period"
+    cleaner = ("legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner")
+    if as_number(a, name, 1) <= 0 and runs(controllers, *cleaner):
+        source = "pkg/controller/serviceaccount/legacy_serviceaccount_token_cleaner.go"
+        yield a.problem(name, f"rejects {name}={a.by_name[name].text}", "more than 0", source)
+    name = "enable-leader-migration"
+    elects = as_bool(a, "leader-elect", default="leader-elect" in a.own)
+    if a.minor >= _ONE_INFORMER_NAME and elects and as_bool(a, name, default=False):
+        message = f"rejects {name} with leader-elect: it registers the name of its informers twice"
+        yield a.problem(name, message, f"{name}=false", "client-go/tools/cache/identity.go")
+
+
+_ONE_INFORMER_NAME = 37
+"""The first minor that was seen to exit with leader migration."""
+
+
+def _migrates_versions(a: Arguments, controllers: tuple[str, ...]) -> bool:
+    migrates = all(gate_is_on(a, gate) for gate in ("InformerResourceVersion", "StorageVersionMigrator"))
+    return migrates and runs(controllers, "storage-version-migrator-controller", "svm")
 
 
 def _node_ranges(a: Arguments) -> Iterator[Problem]:

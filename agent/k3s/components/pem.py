@@ -1,7 +1,7 @@
-"""Certificates and keys in the PEM format, as far as the API server's start depends on them. Pure.
+"""Certificates and keys in the PEM format, as far as the start of a component depends on them. Pure.
 
-Sources: Go's encoding/pem; client-go, util/cert and util/keyutil; etcd, client/pkg/tlsutil. Signatures, validity and
-whether a certificate belongs to a key are not checked.
+Sources: Go's encoding/pem and crypto/tls; client-go, util/cert and util/keyutil; etcd, client/pkg/tlsutil. Signatures
+and validity are not checked.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from agent.value import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_CERTIFICATE = "CERTIFICATE"
+CERTIFICATE = "CERTIFICATE"
 _PRIVATE = ("EC PRIVATE KEY", "PRIVATE KEY", "RSA PRIVATE KEY")
-_PUBLIC = ("PUBLIC KEY", "RSA PUBLIC KEY", _CERTIFICATE)
+_PUBLIC = ("PUBLIC KEY", "RSA PUBLIC KEY", CERTIFICATE)
 _ED25519 = bytes.fromhex("06032b6570")
 """The object identifier of a kind of key that service accounts do not support."""
 _SEQUENCE = 0x30
@@ -32,6 +32,11 @@ class Block(NamedTuple):
     has_headers: bool
     """Whether it is encrypted, or has other headers."""
     content: bytes
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a private key is encrypted."""
+        return self.has_headers or self.kind == "ENCRYPTED PRIVATE KEY"
 
     @property
     def is_sequence(self) -> bool:
@@ -51,29 +56,39 @@ def problems(argument: str, data: bytes) -> Iterator[Problem]:
     if rule is None or (not data and argument in _CAN_BE_EMPTY):
         return
     is_accepted, expected = rule
-    if not is_accepted(list(_blocks(data))):
+    if not is_accepted(list(blocks(data))):
         yield Problem(0, f"it does not contain {expected} in the PEM format")
 
 
-def _has_certificates(blocks: list[Block]) -> bool:
-    found = [one for one in blocks if one.kind == _CERTIFICATE and not one.has_headers]
-    return bool(found) and all(one.is_sequence for one in found)
+def _has_certificates(found: list[Block]) -> bool:
+    certificates = _certificates(found)
+    return bool(certificates) and all(one.is_sequence for one in certificates)
 
 
-def _has_only_certificates(blocks: list[Block]) -> bool:
-    return all(one.is_sequence and one.kind == _CERTIFICATE for one in blocks)
+def _has_one_certificate(found: list[Block]) -> bool:
+    return len(_certificates(found)) == 1 and _has_certificates(found)
 
 
-def _has_private_key(blocks: list[Block]) -> bool:
-    return any(one.kind.endswith("PRIVATE KEY") for one in blocks)
+def _certificates(found: list[Block]) -> list[Block]:
+    return [one for one in found if one.kind == CERTIFICATE and not one.has_headers]
 
 
-def _has_signing_key(blocks: list[Block]) -> bool:
-    return any(_is_usable(one) for one in blocks if one.kind in _PRIVATE)
+def _has_only_certificates(found: list[Block]) -> bool:
+    return all(one.is_sequence and one.kind == CERTIFICATE for one in found)
 
 
-def _has_key(blocks: list[Block]) -> bool:
-    return any(_is_usable(one) for one in blocks if one.kind in (*_PRIVATE, *_PUBLIC))
+def _has_private_key(found: list[Block]) -> bool:
+    """Return whether the first private key is not encrypted: Go's TLS reads no other."""
+    first = next((one for one in found if one.kind.endswith("PRIVATE KEY")), None)
+    return first is not None and first.is_sequence and not first.is_encrypted
+
+
+def _has_signing_key(found: list[Block]) -> bool:
+    return any(_is_usable(one) for one in found if one.kind in _PRIVATE)
+
+
+def _has_key(found: list[Block]) -> bool:
+    return any(_is_usable(one) for one in found if one.kind in (*_PRIVATE, *_PUBLIC))
 
 
 def _is_usable(block: Block) -> bool:
@@ -83,7 +98,7 @@ def _is_usable(block: Block) -> bool:
 _BLOCK = re.compile(rb"(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
 
 
-def _blocks(data: bytes) -> Iterator[Block]:
+def blocks(data: bytes) -> Iterator[Block]:
     """Yield the blocks that pem.Decode finds."""
     for match in _BLOCK.finditer(data):
         body = match[2].replace(b"\r", b"")
@@ -96,18 +111,28 @@ def _blocks(data: bytes) -> Iterator[Block]:
             continue
 
 
+SIGNERS = ("kube-apiserver-client", "kubelet-client", "kubelet-serving", "legacy-unknown")
+"""The signers of the controller manager that have arguments of their own."""
+
+
+def _of_signers(kind: str) -> list[str]:
+    return [f"cluster-signing-{kind}-file", *(f"cluster-signing-{signer}-{kind}-file" for signer in SIGNERS)]
+
+
 _CAN_BE_EMPTY = frozenset(("kubelet-certificate-authority", "oidc-ca-file"))
 _RULES: dict[str, tuple[Callable[[list[Block]], bool], str]] = {
     **dict.fromkeys(
         (
             *("client-ca-file", "kubelet-certificate-authority", "oidc-ca-file", "requestheader-client-ca-file"),
-            *("etcd-certfile", "proxy-client-cert-file", "tls-cert-file"),
+            *("etcd-certfile", "proxy-client-cert-file", "root-ca-file", "tls-cert-file"),
         ),
         (_has_certificates, "a valid certificate"),
     ),
     **dict.fromkeys(
-        ("etcd-keyfile", "proxy-client-key-file", "tls-private-key-file"), (_has_private_key, "a private key")
+        ("etcd-keyfile", "proxy-client-key-file", "tls-private-key-file", *_of_signers("key")),
+        (_has_private_key, "a private key without a password"),
     ),
+    **dict.fromkeys(_of_signers("cert"), (_has_one_certificate, "exactly one valid certificate")),
     **dict.fromkeys(
         ("service-account-private-key-file", "service-account-signing-key-file"),
         (_has_signing_key, "an RSA or ECDSA private key"),

@@ -51,7 +51,7 @@ CONTROLLERS = _names(
     persistentvolume-expander podgc pv-protection pvc-protection replicaset replicationcontroller
     resource-claim-controller resourcequota root-ca-cert-publisher route selinux-warning service service-lb
     serviceaccount serviceaccount-token statefulset storage-version-gc tokencleaner ttl ttl-after-finished
-    device-taint-eviction
+    device-taint-eviction svm
     """
 )
 """Names and older names of the controllers in any minor from 1.34 to 1.37 (cmd/kube-controller-manager/names)."""

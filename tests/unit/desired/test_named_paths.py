@@ -43,6 +43,15 @@ def test_files_of_the_api_server(arguments: list[str], expected: list[str]) -> N
     assert paths(*arguments) == expected
 
 
+def test_files_of_the_controller_manager() -> None:
+    """It reads the file of a leader migration only if the migration is enabled."""
+    name = "kube-controller-manager"
+    assert paths("pv-recycler-pod-template-filepath-nfs=/a", component=name) == ["/a"]
+    assert paths("leader-migration-config=/a", component=name) == []
+    assert paths("leader-migration-config=/a", "enable-leader-migration=false", component=name) == []
+    assert paths("leader-migration-config=/a", "enable-leader-migration=true", component=name) == ["/a"]
+
+
 @pytest.mark.parametrize("argument", ["bootstrap-kubeconfig=/a", "boot-id-file=/a", "lock-file=/a", "log-file=/a"])
 def test_files_that_need_not_exist(argument: str) -> None:
     """The kubelet creates them, or does without."""

@@ -51,6 +51,7 @@ PAIRS = [
     (API_SERVER, "oidc-client-id=a", "api-audiences=a"),
     (API_SERVER, "", "profiling"),
     (API_SERVER, "feature-gates=Foo=true", "feature-gates=NodeSwap=true"),
+    (API_SERVER, "feature-gates=InOrderInformers=false", "feature-gates=WatchListClient=false"),
     (API_SERVER, "feature-gates=NodeSwap", "feature-gates=kube:NodeSwap=true"),
     (API_SERVER, "secure-port=0", "secure-port=6445"),
     (API_SERVER, "service-account-issuer=https://[::1", "service-account-issuer=https://[::1]"),
@@ -72,6 +73,10 @@ PAIRS = [
     (KUBE_PROXY, "nodeport-addresses=primary,x", "nodeport-addresses=primary,10.0.0.0/8"),
     (KUBE_PROXY, "logtostdrr=true", "logtostderr=true"),
     (CONTROLLER_MANAGER, "cluster-cidr=10.42.0.0/16,10.43.0.0/16", "cluster-cidr=10.42.0.0/16,fd00::/48"),
+    (KUBELET, "tls-cert-file=/etc/a", "tls-cert-file=/var/lib/rancher/k3s/agent/serving-kubelet.crt"),
+    (SCHEDULER, "tls-private-key-file=/etc/a", "tls-private-key-file=/var/lib/rancher/k3s/server/tls/a.key"),
+    (SCHEDULER, "authorization-always-allow-paths=/a*b", "authorization-always-allow-paths=/a*"),
+    (CONTROLLER_MANAGER, "controllers=*,-svn", "controllers=*,-svm"),
     (CONTROLLER_MANAGER, "horizontal-pod-autoscaler-sync-period=0", "horizontal-pod-autoscaler-sync-period=1s"),
 ]
 

@@ -1,0 +1,157 @@
+"""What stops the controller manager: its certificates, its controllers, and the files that they read."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.k3s.components import connection_files, controller_files
+from agent.k3s.components.controllers import runs
+from agent.k3s.components.prediction import problems
+from agent.k3s.config import ConfigText, merge
+from agent.model import Component
+
+PATH = PurePosixPath("/etc/own.yaml")
+OF_ALL_SIGNERS = tuple(
+    f"cluster-signing-{signer}-{kind}-file"
+    for signer in ("kube-apiserver-client", "kubelet-client", "kubelet-serving", "legacy-unknown")
+    for kind in ("cert", "key")
+)
+EMPTY = tuple(f"{name}=" for name in OF_ALL_SIGNERS)
+CERT, KEY = "cluster-signing-legacy-unknown-cert-file", "cluster-signing-legacy-unknown-key-file"
+OF_K3S = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
+
+
+def stops(*arguments: str, minor: int = 37) -> bool:
+    """Return whether an exit of the controller manager is predicted."""
+    component = Component.CONTROLLER_MANAGER
+    text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
+    config = merge([ConfigText(PATH, text.encode())])
+    return bool(list(problems(component, config.component_arguments(component.config_key), minor)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        ((f"{CERT}=/etc/a",), (f"{CERT}=/etc/a", f"{KEY}=/etc/b")),
+        ((f"{KEY}=/etc/b",), (f"{CERT}={OF_K3S}",)),
+        ((f"{CERT}=",), (f"{CERT}=", f"{KEY}=")),
+        ((f"{CERT}=/etc/a", f"{KEY}="), ("cluster-signing-cert-file=",)),
+        (("cluster-signing-cert-file=/etc/a",), ("cluster-signing-cert-file=/etc/a", *EMPTY)),
+        (("cluster-signing-cert-file=/etc/a", *EMPTY[:6]), EMPTY),
+        ((f"{CERT}=/etc/a", "controllers=*,-ttl"), (f"{CERT}=/etc/a", "controllers=*,-csrsigning")),
+        ((f"{CERT}=", "controllers=*,-csrsigning"), (f"{CERT}=", f"{KEY}=", "controllers=*,-csrsigning")),
+    ],
+)
+def test_arguments_for_the_signers_exclude_or_need_each_other(
+    arguments: tuple[str, ...], near: tuple[str, ...]
+) -> None:
+    """K3s passes a certificate and a key for each signer. Seen at 1.34.4 and 1.37.2."""
+    assert stops(*arguments)
+    assert not stops(*near)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "minor", "expected"),
+    [
+        ([], 37, True),
+        ([], 36, False),
+        (["feature-gates=StorageVersionMigrator=false"], 37, False),
+        (["feature-gates=StorageVersionMigrator=true"], 36, True),
+        (["feature-gates=StorageVersionMigrator=true"], 34, False),
+        (["feature-gates=StorageVersionMigrator=true,InformerResourceVersion=true"], 34, True),
+        (["feature-gates=InformerResourceVersion=false"], 37, False),
+        (["controllers=*,-storage-version-migrator-controller"], 37, False),
+        (["controllers=*,-svm"], 37, False),
+        (["controllers=garbagecollector"], 37, False),
+        (["controllers=*,-garbagecollector"], 37, True),
+    ],
+)
+def test_the_migration_of_storage_versions_needs_the_garbage_collector(
+    arguments: list[str], minor: int, *, expected: bool
+) -> None:
+    """The controller is on by default since 1.37. Seen at 1.34.4 and 1.37.2."""
+    assert stops("enable-garbage-collector=false", *arguments, minor=minor) is expected
+    assert not stops("v=2", *arguments, minor=minor)
+
+
+def test_other_values_at_which_a_controller_fails() -> None:
+    """A controller that is switched off does not read its values. Seen at 1.37.2."""
+    period = "legacy-service-account-token-clean-up-period"
+    assert stops(f"{period}=0s")
+    assert not stops(f"{period}=1h")
+    assert not stops(f"{period}=0s", "controllers=*,-legacy-service-account-token-cleaner")
+    assert stops("authorization-always-allow-paths=/healthz,/a*b")
+    assert not stops("authorization-always-allow-paths=/healthz,/a*,*")
+    migration = "enable-leader-migration=true"
+    assert stops(migration, "leader-elect=true")
+    assert not stops(migration, "leader-elect=true", minor=34)
+    assert not stops(migration, "leader-elect=false")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [((), True), (("*",), True), (("*", "-b"), False), (("-a", "a"), False), (("c",), False), (("b",), True)],
+)
+def test_the_first_word_about_a_controller_counts(words: tuple[str, ...], *, expected: bool) -> None:
+    """Without a word about it, a controller runs if there is `*`."""
+    assert runs(words, "a", "b") is expected
+
+
+MIGRATION = """\
+apiVersion: controllermanager.config.k8s.io/v1beta1
+kind: LeaderMigrationConfiguration
+leaderName: own
+resourceLock: leases
+controllerLeaders: [{name: route, component: '*'}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/v1beta1", "/v1"),
+        ("/v1beta1", "/v2"),
+        ("leaderName: own\n", ""),
+        ("leases", "configmaps"),
+        ("name: route, ", ""),
+        (", component: '*'", ""),
+        ("resourceLock", "lock"),
+        ("LeaderMigration", "LeaderElection"),
+    ],
+)
+def test_a_leader_migration_that_stops_the_controller_manager_is_predicted(old: str, new: str) -> None:
+    """v1 has no field resourceLock. Seen at 1.37.2."""
+    assert list(controller_files.leader_migration(MIGRATION.encode(), PATH)) == []
+    assert list(controller_files.leader_migration(MIGRATION.replace(old, new).encode(), PATH))
+    first = MIGRATION.replace("/v1beta1", "/v1").replace("resourceLock: leases\n", "")
+    assert list(controller_files.leader_migration(first.encode(), PATH)) == []
+
+
+POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("stopping", "near"),
+    [
+        ("", POD),
+        ("text", POD.replace("kind: Pod\n", "")),
+        (POD.replace("kind: Pod", "kind: Job"), f"{POD}foo: bar\n"),
+        (POD.replace("v1", "v2"), POD.replace("apiVersion: v1\n", "")),
+        (POD.replace("[{name: a, emptyDir: {}}]", "[]"), POD.replace("name: a, ", "")),
+        (POD.replace("volumes", "containers"), POD),
+    ],
+)
+def test_a_template_without_a_volume_stops_the_controller_manager(stopping: str, near: str) -> None:
+    """It reads the pods that recycle volumes when it starts. Seen at 1.34.4 and 1.37.2."""
+    assert list(controller_files.recycler(stopping.encode(), PATH))
+    assert list(controller_files.recycler(near.encode(), PATH)) == []
+
+
+def test_a_signer_needs_exactly_one_certificate() -> None:
+    """The file of a certificate of the API server can have a chain."""
+    block = b"-----BEGIN CERTIFICATE-----\nMANhYmM=\n-----END CERTIFICATE-----\n"
+    for argument, expected in ((CERT, True), ("cluster-signing-cert-file", True), ("tls-cert-file", False)):
+        assert bool(list(connection_files.problems(argument, block + block, PATH))) is expected
+        assert list(connection_files.problems(argument, block, PATH)) == []
