@@ -34,7 +34,7 @@ export PYTHON
 .PHONY: help run test vm-test vm-shell k8s-test lint style types format bench docs tables dist pins test-oldest test-python clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- environment: each stamp file is one step, repeated if its inputs are newer ---
 

@@ -1,1 +1,1 @@
-"""The journal, and the execution of a plan. Only this package changes a host."""
+"""The journal, and the execution of a plan. Only this package changes resources."""

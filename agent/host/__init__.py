@@ -1,7 +1,7 @@
 """The machine. Only this package reads or writes it.
 
 A Host is a root directory and the functions that reach beyond files: run a program, list processes, read the clock.
-Tests and image builds pass their own Host; nothing is monkeypatched.
+Tests and image builds pass their own Host.
 """
 
 from __future__ import annotations
